@@ -185,6 +185,17 @@ class Lab:
         given = self._own(tags or {})
         return self.cloud.ecs.create_instance(groups[0].account, [g.id for g in groups], tags=given, **fields)
 
+    def started(self, *groups: Group, **fields: Any) -> Instance:
+        """Creates an instance, and delivers the event of its start."""
+        instance = self.instance(*groups, **fields)
+        self.auto_link(self.event(instance))
+        return instance
+
+    def retag(self, instance: Instance, **tags: str | None) -> dict[str, int]:
+        """Sets tags or removes them, as `tag` does, and delivers the event: its outcomes."""
+        self.tag(instance, **tags)
+        return self.auto_link(self.tag_event(instance))
+
     def _own(self, tags: Mapping[str, str]) -> dict[str, str]:
         """Tags with this deployment's keys in place of the default ones."""
         return {key.replace("link-", f"{self.prefix}-", 1): value for key, value in tags.items()}

@@ -121,8 +121,7 @@ def unreadable_until(lab: Lab) -> Again:
 
 def with_until(lab: Lab, until: str) -> Again:
     tags = {"link-peer": f"{lab.group('*').id}:tcp/1", "link-until": until}
-    instance = lab.instance(lab.group(), tags=tags)
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(lab.group(), tags=tags)
     return lambda: lab.auto_link(lab.tag_event(instance))
 
 
@@ -216,8 +215,7 @@ def test_members_of_an_isolated_group_may_be_let_through(lab: Lab, owners: Owner
     """By the group's own policy; an advanced group has none."""
     group = lab.group(inner_access="Drop")
     lab.instance(group)
-    instance = lab.instance(group, tags={"link-peer": f"{group.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(group, tags={"link-peer": f"{group.id}:tcp/1"})
     assert lab.outcome()["reason"] == "isolated-group"
     assert owners.paste(parts(lab.outcome()["advice"])[1]) == [0]
     lab.auto_link(lab.event(instance))
@@ -327,8 +325,7 @@ def test_groups_in_two_vpcs_are_told_how_to_connect_them(lab: Lab, way: str) -> 
 )
 def test_a_peer_of_another_product_is_opened_to_the_instance(lab: Lab, peer: str, words: list[str]) -> None:
     """The command has the instance's own address, and is one that a shell reads as it is meant."""
-    instance = lab.instance(lab.group(), tags={"link-peer": peer})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(lab.group(), tags={"link-peer": peer})
     found: list[Any] = shlex.split(parts(lab.outcome()["advice"])[1])
     assert [word for word in found if word in words] == words
     assert instance.private_ip in found[-1]

@@ -89,8 +89,7 @@ def test_a_drop_of_some_addresses_leaves_it_open_where_the_peers_instances_were_
 def test_a_drop_in_another_group_of_the_instance_that_asks_blocks(lab: Lab) -> None:
     app, other, db = lab.group(), lab.group(), lab.group("*")
     egress(lab, other, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
-    instance = lab.instance(app, other, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    lab.started(app, other, tags={"link-peer": f"{db.id}:tcp/1"})
     word, detail = effect(lab)
     assert (word, other.id in detail) == ("blocked", True)
 

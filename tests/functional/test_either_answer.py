@@ -104,8 +104,7 @@ def test_an_instance_that_starts_is_linked(lab: Lab) -> None:
 def test_a_tag_that_goes_closes_at_its_event(lab: Lab) -> None:
     """Of an instance and of a group."""
     instance, _, db = lab.linked()
-    lab.tag(instance, link_peer=None)
-    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+    assert lab.retag(instance, link_peer=None) == {"removed": 1}
 
     _, _, db = lab.linked()
     lab.tag(db, link_accept=None)

@@ -61,11 +61,9 @@ def foreign_peer_too_many(lab: Lab) -> None:
 
 def foreign_link_that_has_ended(lab: Lab, until: str = "2020-01-01T00:00:00Z") -> None:
     ledger = lab.group(f"*@{HOME}", account=PEER)
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(lab.group(), tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
     lab.drain(60)
-    lab.tag(instance, link_until=until)
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_until=until)
     lab.drain(60)
 
 

@@ -42,8 +42,7 @@ def unlink(lab: Lab) -> tuple[Group, Run]:
 def sync(lab: Lab) -> tuple[Group, Run]:
     """The instance of one account asks no longer for a group of the other."""
     a, b = lab.pair()
-    instance = lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
     (message,) = lab.queued()
     lab.cross_account(message)
     lab.tag(instance, link_peer=None)

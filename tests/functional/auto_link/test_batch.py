@@ -161,8 +161,7 @@ def test_the_sample_of_a_deletion_removes_the_link(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     lab.instance(app)
     name = json.loads(body)["data"]["resourceId"]
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
     lab.call(instance.account, "DeleteInstance", {"InstanceId": name, "Force": "true"})
     assert handle(lab, body) == {"removed": 1}
     assert lab.rules(db) == []

@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.auto_link.test_removal import delete
 from tests.functional.lab import MANAGED, Lab
 
 INSTANCES = f"{MANAGED}.instances"
@@ -62,8 +61,7 @@ def test_a_link_costs_few_calls_and_less_the_second_time(lab: Lab) -> None:
 @pytest.mark.usefixtures("crowd")
 def test_a_removal_costs_at_most_fourteen_calls(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.tag(instance, link_peer=None)
     assert calls(lab, lab.tag_event(instance)).total() <= 14
     assert lab.rules(db) == []
@@ -75,10 +73,9 @@ def test_the_end_of_an_instance_link_reads_only_groups_that_hold_such_rules(lab:
     """They have a tag of their own."""
     app, db = lab.group(), lab.group("*")
     target = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{target.id}:tcp/3306"})
     assert lab.tags(db)[INSTANCES] == lab.tags(db)[MANAGED] == "true"
-    delete(lab, instance)
+    lab.release(instance)
     deleted = calls(lab, lab.event(instance, "Deleted"))
     assert lab.rules(db) == []
     assert deleted.total() <= 14
@@ -88,9 +85,8 @@ def test_the_rules_of_a_group_whose_instance_is_gone_are_found_where_it_was_seen
     """The cloud does not tell which groups a released instance was in. Another process leaves it to the sweep."""
     app, db = lab.group(), lab.group("*")
     lab.instance(lab.group())
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
-    delete(lab, instance)
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    lab.release(instance)
     lab.forget()
     assert lab.auto_link(lab.event(instance, "Deleted")) == {}
     assert lab.rules(db) == [f"{app.id} tcp/3306"]

@@ -78,8 +78,7 @@ def test_an_invalid_link_until_denies_every_link_of_the_instance(lab: Lab, end: 
 def test_what_a_link_until_removes_names_the_instance_in_its_advice(lab: Lab, end: str, reason: str) -> None:
     """So that the command in the record of the removal can be pasted."""
     db = lab.group("*")
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
     lab.tag(instance, link_until=end)
     lab.auto_link(lab.tag_event(instance, "TagResources"))
     removed = lab.records(record="outcome", outcome="removed", reason=reason)
@@ -123,8 +122,7 @@ def test_while_paused_nothing_is_posted_to_the_queue(lab: Lab) -> None:
 def test_a_home_account_that_refuses_reads_is_denied_and_unchanged(lab: Lab, action: str) -> None:
     """`no-access`: a redelivery would not add permissions. Existing rules stay."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.tag(instance, link_peer=f"{db.id}:tcp/2")
     lab.fault(service="ecs", action=action, kind="error", code="Forbidden.RAM", status=403, times=None)
     assert lab.auto_link(lab.tag_event(instance))["denied"] >= 1

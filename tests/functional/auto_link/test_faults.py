@@ -312,8 +312,7 @@ def test_a_rule_that_is_never_shown_in_time_is_not_reported_as_applied(lab: Lab,
 @pytest.mark.parametrize("lag", [0.5, 2.0])
 def test_a_removal_that_is_shown_late_is_awaited(lab: Lab, lag: float) -> None:
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.tag(instance, link_peer=None)
     lab.cloud.clock.advance(10)
     lab.cloud.ecs.read_lag.rules = lag
@@ -327,11 +326,9 @@ def test_a_link_can_be_removed_and_added_again(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app)
     for _ in range(3):
-        lab.tag(instance, link_peer=f"{db.id}:tcp/1")
-        assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1}
+        assert lab.retag(instance, link_peer=f"{db.id}:tcp/1") == {"applied": 1}
         assert lab.rules(db) == [f"{app.id} tcp/1"]
-        lab.tag(instance, link_peer=None)
-        assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+        assert lab.retag(instance, link_peer=None) == {"removed": 1}
         assert lab.rules(db) == []
 
 

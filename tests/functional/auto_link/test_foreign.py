@@ -67,14 +67,12 @@ def test_the_sync_adds_the_link_and_later_removes_it(lab: Lab) -> None:
     triggers a sync."""
     app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
     lab.instance(ledger)
-    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{ledger.id}@{PEER}"})
     assert lab.cross_account(*lab.queued()) == {"applied": 1}
     assert lab.rules(ledger) == [f"{app.id} all"]
     assert lab.rules(app) == [f"{ledger.id} all"]
 
-    lab.tag(instance, link_peer=None)
-    assert lab.auto_link(lab.tag_event(instance)) == {}
+    assert lab.retag(instance, link_peer=None) == {}
     assert lab.rules(app) == [f"{ledger.id} all"], "auto_link leaves cross-account rules to cross_account"
     requests = lab.queued()
     assert without_claims(requests) == [sync_of(lab, app, ledger)]
@@ -85,8 +83,7 @@ def test_the_sync_adds_the_link_and_later_removes_it(lab: Lab) -> None:
 def test_a_peer_account_without_instances_does_not_keep_a_link_open(lab: Lab) -> None:
     """The tag was removed at home, which shows instances."""
     app, ledger = lab.group(), lab.group(f"*@{HOME}", account=PEER)
-    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
     (sync,) = lab.queued()
     lab.cross_account(sync)
     lab.tag(instance, link_peer=None)
@@ -106,13 +103,11 @@ def test_a_rule_held_only_by_a_request_triggers_no_sync(lab: Lab) -> None:
 def test_link_until_ends_a_link_in_the_other_account(lab: Lab, until: int | None) -> None:
     """Past or invalid: the rule in the other account must be removed, so a sync of the pair is posted."""
     app, ledger = lab.group(), lab.group(f"*@{HOME}", account=PEER)
-    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
     lab.cross_account(*lab.queued())
     assert lab.rules(ledger) == [f"{app.id} tcp/1"]
 
-    lab.tag(instance, link_until="soon" if until is None else lab.iso(until))
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_until="soon" if until is None else lab.iso(until))
     lab.cross_account(*lab.queued())
     assert lab.rules(ledger) == []
     assert lab.records(outcome="denied")[-1]["reason"] == ("bad-tag" if until is None else "expired")

@@ -52,8 +52,7 @@ def test_the_record_says_if_instances_are_in_one_vpc(lab: Lab) -> None:
 def test_a_rule_for_an_instance_is_written_to_its_first_group_that_is_not_managed(lab: Lab) -> None:
     managed, first, second = lab.group("*", managed=True), lab.group("*"), lab.group("*")
     target = lab.instance(managed, first, second)
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
     assert [len(lab.rules(group)) for group in (managed, first, second)] == [0, 1, 0]
 
 
@@ -80,8 +79,7 @@ def test_a_new_address_replaces_the_old_rule(lab: Lab) -> None:
     """Another instance may get the old address, so its rule is removed, and one for the new address added."""
     db = lab.group("*")
     target = lab.instance(db)
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
     instance.private_ip = "10.2.0.99"
     assert lab.auto_link(lab.event(instance)) == {"applied": 1, "removed": 1}
     assert lab.rules(db) == [f"10.2.0.99/32>{target.private_ip}/32 tcp/3306"]
@@ -92,8 +90,7 @@ def test_the_rule_follows_an_instance_that_changes_its_group(lab: Lab) -> None:
     """The new group gets the rule, if it consents; the old group loses it."""
     old, new = lab.group("*"), lab.group("*")
     target = lab.instance(old)
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
     for action, group in (("JoinSecurityGroup", new), ("LeaveSecurityGroup", old)):
         lab.call(HOME, action, {"InstanceId": target.id, "SecurityGroupId": group.id})
 

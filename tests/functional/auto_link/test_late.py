@@ -84,8 +84,7 @@ def test_events_out_of_order_end_in_the_same_state(lab: Lab) -> None:
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     created = lab.event(instance, "Created")
     lab.auto_link(lab.event(instance, "Running"))
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_peer=None)
     assert lab.auto_link(created) == {}
     assert lab.rules(db) == []
 
@@ -169,8 +168,7 @@ def test_a_rule_stays_while_its_peers_address_is_not_shown(lab: Lab) -> None:
     """The instance is looked at again, and the existing rule stays throughout."""
     db = lab.group("*")
     target = lab.instance(db)
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
     (rule,) = lab.raw_rules(db)
     target.ip_visible_from = lab.cloud.clock.now() + 60
     assert lab.auto_link(lab.event(instance)) == {}

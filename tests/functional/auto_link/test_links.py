@@ -56,8 +56,7 @@ def test_a_group_that_holds_our_rules_carries_the_managed_tag(lab: Lab) -> None:
 def test_a_removed_managed_tag_is_restored_at_the_next_delivery(lab: Lab) -> None:
     """It is checked at every delivery, even if no rule has to be written."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.tag(db, **{MANAGED: None})
 
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
@@ -133,8 +132,7 @@ def test_a_mutual_link_and_a_port_link_of_one_pair_are_independent(lab: Lab) -> 
     assert lab.auto_link(lab.event(instance)) == {"applied": 2}
     assert lab.rules(db) == [f"{app.id} all", f"{app.id} tcp/3306"]
 
-    lab.tag(instance, link_peer=None)
-    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1, "unchanged": 1}
+    assert lab.retag(instance, link_peer=None) == {"removed": 1, "unchanged": 1}
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
     assert lab.rules(app) == []
 
@@ -148,8 +146,7 @@ def test_links_from_both_sides_share_the_rules_of_a_mutual_link(lab: Lab) -> Non
     assert lab.auto_link(lab.event(b)) == {"unchanged": 1}
     assert lab.reasons(db) == lab.reasons(app) == ["tag"]
 
-    lab.tag(a, link_peer=None)
-    assert lab.auto_link(lab.tag_event(a)) == {}
+    assert lab.retag(a, link_peer=None) == {}
     assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} all"], [f"{db.id} all"])
 
 
@@ -157,8 +154,7 @@ def test_the_first_suitable_group_represents_an_instance(lab: Lab) -> None:
     """In the API's order. A managed group is skipped, and no other group is admitted."""
     managed, first, second = lab.group(managed=True), lab.group(), lab.group()
     db = lab.group("*")
-    instance = lab.instance(managed, first, second, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    lab.started(managed, first, second, tags={"link-peer": f"{db.id}:tcp/3306"})
     assert lab.rules(db) == [f"{first.id} tcp/3306"]
     assert lab.outcome()["from"] == first.id
 

@@ -42,7 +42,7 @@ def test_a_persons_rule_outlives_the_link(lab: Lab) -> None:
     lab.tag(instance, link_peer=None)
     lab.tag(db, link_accept=None)
     lab.auto_link(lab.tag_event(instance))
-    lab.call(HOME, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
+    lab.release(instance)
     lab.auto_link(lab.event(instance, "Deleted"))
     assert lab.raw_rules(db) == [before]
 
@@ -54,8 +54,7 @@ def test_only_the_ports_without_a_persons_rule_are_written(lab: Lab) -> None:
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+tcp/3307"})
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
     assert lab.rules(db) == [f"{app.id} tcp/3306", f"{app.id} tcp/3307"]
-    lab.tag(instance, link_peer=None)
-    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+    assert lab.retag(instance, link_peer=None) == {"removed": 1}
     assert lab.raw_rules(db) == [before]
 
 
@@ -75,8 +74,7 @@ def test_an_operators_drop_rule_stays_and_wins(lab: Lab) -> None:
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
     assert len(lab.rules(db)) == 2
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_peer=None)
     assert lab.raw_rules(db) == [drop]
 
 
@@ -103,8 +101,7 @@ def test_a_rule_with_an_invalid_or_foreign_marker_is_not_ours(lab: Lab, forgery:
     assert lab.auto_link(lab.tag_event(instance)) == {}
     assert lab.raw_rules(db) == [before]
 
-    lab.tag(instance, link_peer=f"{db.id}:tcp/3306")
-    assert lab.auto_link(lab.tag_event(instance)) == {"unchanged": 1}
+    assert lab.retag(instance, link_peer=f"{db.id}:tcp/3306") == {"unchanged": 1}
     assert lab.outcome()["reason"] == "human-rule"
     assert lab.raw_rules(db) == [before]
 
@@ -112,11 +109,9 @@ def test_a_rule_with_an_invalid_or_foreign_marker_is_not_ours(lab: Lab, forgery:
 def test_two_deployments_leave_each_others_rules_alone(lab: Lab) -> None:
     """Two deployments in one account: each removes only what it wrote."""
     app, db = lab.group(), lab.group("*")
-    one = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(one))
+    one = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.policy(deployment="test")
-    lab.tag(one, link_peer=None)
-    assert lab.auto_link(lab.tag_event(one)) == {}
+    assert lab.retag(one, link_peer=None) == {}
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     lab.policy()
     assert lab.auto_link(lab.tag_event(one)) == {"removed": 1}
@@ -125,8 +120,7 @@ def test_two_deployments_leave_each_others_rules_alone(lab: Lab) -> None:
 def test_a_changed_priority_of_our_rule_is_corrected(lab: Lab) -> None:
     """With priority 1, our accept rule would beat an operator's drop."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     (rule,) = lab.raw_rules(db)
     lab.modify(db, rule, Priority="1")
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
@@ -138,33 +132,28 @@ def test_a_changed_priority_of_our_rule_is_corrected(lab: Lab) -> None:
 def test_our_rule_with_ports_changed_by_a_person_is_theirs(lab: Lab) -> None:
     """The marker does not match the new port, so the rule stays, and the link gets a rule of its own again."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     (rule,) = lab.raw_rules(db)
     lab.modify(db, rule, PortRange="3307/3307")
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_peer=None)
     assert lab.rules(db) == [f"{app.id} tcp/3307"]
 
 
 def test_our_rule_with_a_description_changed_by_a_person_is_theirs(lab: Lab) -> None:
     """This is how to take over a rule: it counts as present, and removing the tag does not remove it."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.modify(db, lab.raw_rules(db)[0], Description="kept by the database team")
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_peer=None)
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
 def test_our_rule_deleted_by_a_person_is_restored(lab: Lab) -> None:
     """The tag still asks for it. To close it, remove the tag or the consent, or add a drop rule."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     params = {"SecurityGroupId": db.id, "SecurityGroupRuleId.1": lab.raw_rules(db)[0]["SecurityGroupRuleId"]}
     lab.call(HOME, "RevokeSecurityGroup", params)
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}

@@ -15,8 +15,7 @@ def test_a_link_that_does_not_fit_is_not_opened_in_part(lab: Lab) -> None:
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2+tcp/3"})
     assert lab.auto_link(lab.event(instance)) == {"failed": 1}
     assert len(lab.rules(db)) == 18
-    lab.tag(instance, link_peer=f"{db.id}:tcp/1+tcp/2")
-    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1}
+    assert lab.retag(instance, link_peer=f"{db.id}:tcp/1+tcp/2") == {"applied": 1}
     assert len(lab.rules(db)) == 20
 
 
@@ -34,10 +33,8 @@ def test_a_removal_makes_room_for_an_addition(lab: Lab) -> None:
     """In a full group, changing a tag still works: the old rule is removed first."""
     app, db = lab.group(), lab.group("*")
     lab.fill(db, 19)
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=f"{db.id}:tcp/2")
-    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "removed": 1}
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert lab.retag(instance, link_peer=f"{db.id}:tcp/2") == {"applied": 1, "removed": 1}
     assert f"{app.id} tcp/2" in lab.rules(db)
     assert len(lab.rules(db)) == 20
 

@@ -78,8 +78,7 @@ def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
 def test_a_removal_has_an_intent_too(lab: Lab) -> None:
     """It names the ids of the rules to remove."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     (rule,) = lab.raw_rules(db)
     lab.tag(instance, link_peer=None)
     lab.fault(service="ecs", action="RevokeSecurityGroup", kind="kill")
@@ -102,8 +101,7 @@ def test_intents_come_before_outcomes(lab: Lab) -> None:
 @pytest.mark.knobs(request_tags=True)
 def test_an_unchanged_link_has_no_intent(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.auto_link(lab.event(instance))
     assert len(lab.records("intent")) == 1
     assert [r["outcome"] for r in lab.records()] == ["applied", "unchanged"]
@@ -136,10 +134,8 @@ def test_copies_of_one_write_have_the_same_key(lab: Lab) -> None:
 def test_two_removals_of_one_pair_have_different_keys(lab: Lab) -> None:
     """A port link and a mutual link between the same two groups, in one delivery."""
     app, db = lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1 {db.id}"})
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1 {db.id}"})
+    lab.retag(instance, link_peer=None)
     keys = [record["key"] for record in lab.records()]
     assert len(keys) == len(set(keys)) == 4
 
@@ -169,8 +165,7 @@ def test_no_record_contains_a_secret(lab: Lab) -> None:
 def test_the_record_names_the_instance_that_asked(lab: Lab) -> None:
     """`from` is the group that represents it; `instance` is the instance."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     assert lab.outcome()["instance"] == f"{instance.id}@{HOME}"
 
 
@@ -227,25 +222,20 @@ def test_each_outcome_names_its_action_and_its_own_rules_only(lab: Lab) -> None:
     lab.auto_link(lab.event(instance))
     assert outcome() == ("link", "unchanged", both)
 
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_peer=None)
     assert outcome() == ("unlink", "removed", both)
-    lab.tag(instance, link_peer=f"{db.id}:tcp/9")
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_peer=f"{db.id}:tcp/9")
     assert outcome() == ("link", "unchanged", [(db.id, f"{app.id}@{HOME}", "9/9", ids["9/9"])])
 
     lab.tag(db, link_accept=None)
-    lab.tag(instance, link_peer=f"{db.id}:tcp/7")
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_peer=f"{db.id}:tcp/7")
     assert outcome() == ("link", "denied", [])
 
 
 def test_the_record_counts_the_instances_that_its_rules_admit(lab: Lab) -> None:
     """One for the rule of an instance; two for a mutual link of two."""
     target = lab.instance(lab.group("*"))
-    instance = lab.instance(lab.group("*"), tags={"link-peer": f"{target.id}:tcp/1+tcp/2"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(lab.group("*"), tags={"link-peer": f"{target.id}:tcp/1+tcp/2"})
     assert lab.outcome()["instances"] == "1"
-    lab.tag(instance, link_peer=target.id)
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_peer=target.id)
     assert lab.records(outcome="applied")[-1]["instances"] == "2"

@@ -37,8 +37,7 @@ def test_a_rule_reported_as_missing_is_read_again(lab: Lab, code: str) -> None:
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     for kind in ("error", "error-after"):
-        lab.tag(instance, link_peer=f"{db.id}:tcp/1")
-        lab.auto_link(lab.tag_event(instance))
+        lab.retag(instance, link_peer=f"{db.id}:tcp/1")
         lab.tag(instance, link_peer=None)
         lab.fault(service="ecs", action="RevokeSecurityGroup", kind=kind, code=code, status=400)
         assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
@@ -58,16 +57,14 @@ def test_a_rule_that_a_person_adds_first_is_theirs(lab: Lab) -> None:
     lab.auto_link(lab.event(instance))
     (rule,) = lab.raw_rules(db)
     assert rule["Description"] == ""
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
+    lab.retag(instance, link_peer=None)
     assert lab.raw_rules(db) == [rule]
 
 
 def test_a_rule_that_a_person_removes_first_does_not_keep_the_others_open(lab: Lab) -> None:
     """One unknown id makes the whole call fail, so the rest is revoked again."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     first = lab.raw_rules(db)[0]["SecurityGroupRuleId"]
     params = {"SecurityGroupId": db.id, "SecurityGroupRuleId.1": first}
     lab.tag(instance, link_peer=None)
@@ -79,8 +76,7 @@ def test_a_rule_that_a_person_removes_first_does_not_keep_the_others_open(lab: L
 def test_a_claim_that_is_added_before_the_removal_keeps_the_rule(lab: Lab) -> None:
     """The rule is read again before it is removed: another delivery added a claim after the plan was made."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.tag(instance, link_peer=None)
     event, request = lab.tag_event(instance), lab.request(app, db, "tcp/1")
     # the groups' members are read after the rules and before the change

@@ -6,37 +6,26 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from link_peer_local.ecs.state import Instance
 
 from tests.functional.lab import HOME, MANAGED, Lab
-
-
-def delete(lab: Lab, instance: Instance) -> None:
-    """Releases an instance as a person."""
-    lab.call(HOME, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
 
 
 def test_a_changed_tag_replaces_the_rules(lab: Lab) -> None:
     """Another port, then another peer."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
 
-    lab.tag(instance, link_peer=f"{db.id}:tcp/5432")
-    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "removed": 1}
+    assert lab.retag(instance, link_peer=f"{db.id}:tcp/5432") == {"applied": 1, "removed": 1}
     assert lab.rules(db) == [f"{app.id} tcp/5432"]
 
-    lab.tag(instance, link_peer=f"{cache.id}:tcp/6379")
-    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "removed": 1}
+    assert lab.retag(instance, link_peer=f"{cache.id}:tcp/6379") == {"applied": 1, "removed": 1}
     assert (lab.rules(db), lab.rules(cache)) == ([], [f"{app.id} tcp/6379"])
 
 
 def test_changing_a_mutual_link_to_a_port_closes_the_rest(lab: Lab) -> None:
     app, db = lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": db.id})
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=f"{db.id}:tcp/3306")
-    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "removed": 1}
+    instance = lab.started(app, tags={"link-peer": db.id})
+    assert lab.retag(instance, link_peer=f"{db.id}:tcp/3306") == {"applied": 1, "removed": 1}
     assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} tcp/3306"], [])
 
 
@@ -46,8 +35,7 @@ def test_ports_that_only_one_instance_asked_for_are_removed_with_its_tag(lab: La
     one = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     two = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/2+tcp/3"})
     lab.auto_link(lab.event(one), lab.event(two))
-    lab.tag(one, link_peer=None)
-    lab.auto_link(lab.tag_event(one))
+    lab.retag(one, link_peer=None)
     assert lab.rules(db) == [f"{app.id} tcp/2", f"{app.id} tcp/3"]
 
 
@@ -57,13 +45,10 @@ def test_an_instance_past_the_first_page_still_counts(lab: Lab) -> None:
     oldest = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     for _ in range(105):
         lab.instance(app)
-    newest = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(newest))
-    lab.tag(newest, link_peer=None)
-    assert lab.auto_link(lab.tag_event(newest)) == {}
+    newest = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    assert lab.retag(newest, link_peer=None) == {}
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
-    lab.tag(oldest, link_peer=None)
-    lab.auto_link(lab.tag_event(oldest))
+    lab.retag(oldest, link_peer=None)
     assert lab.rules(db) == []
 
 
@@ -73,9 +58,8 @@ def test_the_links_of_a_deleted_instance_are_removed(lab: Lab, peer: str) -> Non
     """The event names it, the cloud no longer shows it, and no other instance asks for the rule."""
     app, db = lab.group(), lab.group("*")
     target = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": f"{db.id if peer == 'group' else target.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
-    delete(lab, instance)
+    instance = lab.started(app, tags={"link-peer": f"{db.id if peer == 'group' else target.id}:tcp/3306"})
+    lab.release(instance)
     assert lab.auto_link(lab.event(instance, "Deleted")) == {"removed": 1}
     assert lab.rules(db) == []
 
@@ -85,9 +69,8 @@ def test_the_rules_to_the_address_of_a_deleted_instance_are_removed(lab: Lab) ->
     """Otherwise the next instance with that address could be reached. The target's event suffices."""
     app, db = lab.group("*"), lab.group("*")
     target = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": target.id})
-    lab.auto_link(lab.event(instance))
-    delete(lab, target)
+    lab.started(app, tags={"link-peer": target.id})
+    lab.release(target)
     lab.auto_link(lab.event(target, "Deleted"))
     assert lab.rules(db) == lab.rules(app) == []
 
@@ -95,8 +78,7 @@ def test_the_rules_to_the_address_of_a_deleted_instance_are_removed(lab: Lab) ->
 def test_a_deleted_event_does_not_remove_the_links_of_an_existing_instance(lab: Lab) -> None:
     """An event is only a hint: an instance that the cloud still shows keeps its links."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     assert lab.auto_link(lab.event(instance, "Deleted")) == {"unchanged": 1}
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
@@ -116,10 +98,8 @@ def test_a_deleted_event_does_not_remove_a_requests_link_of_an_existing_instance
 def test_a_peer_that_becomes_invalid_removes_its_old_rule(lab: Lab) -> None:
     """No tag asks for the old rule any more; the new value is denied."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=f"{db.id}:tcp/x")
-    assert lab.auto_link(lab.tag_event(instance)) == {"denied": 1, "removed": 1}
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    assert lab.retag(instance, link_peer=f"{db.id}:tcp/x") == {"denied": 1, "removed": 1}
     assert lab.rules(db) == []
 
 
@@ -161,9 +141,8 @@ def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
     names the account. Additions are made."""
     lab.policy(limits={"removals_per_run": 1})
     app, web, db, cache = lab.group(), lab.group(), lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.auto_link(lab.event(instance))
-    delete(lab, instance)
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    lab.release(instance)
     other = lab.instance(web, tags={"link-peer": f"{cache.id}:tcp/3"})
     lab.auto_link(lab.event(instance, "Deleted"), lab.event(other))
     assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/2"]
@@ -178,9 +157,8 @@ def test_removals_that_reach_the_cap_exactly_are_made(lab: Lab) -> None:
     lab.policy(limits={"removals_per_run": 2})
     app, db = lab.group(), lab.group("*")
     lab.instance(lab.group())
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.auto_link(lab.event(instance))
-    delete(lab, instance)
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    lab.release(instance)
     assert lab.auto_link(lab.event(instance, "Deleted")) == {"removed": 1}
     assert lab.rules(db) == []
     assert lab.records("summary") == []
@@ -191,10 +169,8 @@ def test_the_links_that_a_shown_instance_no_longer_asks_for_are_never_held(lab: 
     """The account's read shows tags, and this instance without the one that asked: nothing is in doubt."""
     lab.policy(limits={"removals_per_run": cap})
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=f"{cache.id}:tcp/3")
-    assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1, "removed": 1}
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
+    assert lab.retag(instance, link_peer=f"{cache.id}:tcp/3") == {"applied": 1, "removed": 1}
     assert lab.rules(db) == []
     assert lab.rules(cache) == [f"{app.id} tcp/3"]
     assert lab.records("summary") == []
@@ -204,18 +180,15 @@ def test_with_a_cap_of_zero_no_rule_is_removed_for_a_missing_tag(lab: Lab) -> No
     """The account's read shows no tag at all, as to a caller who may not read them."""
     lab.policy(limits={"removals_per_run": 0})
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=None)
-    lab.auto_link(lab.tag_event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.retag(instance, link_peer=None)
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
 def test_no_rule_is_removed_in_an_account_that_shows_no_instances(lab: Lab) -> None:
     """A caller without permission to list instances gets an empty list."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     hide_instances(lab)
     lab.auto_link(lab.event(instance, "Deleted"))
     assert lab.rules(db) == [f"{app.id} tcp/1"]
@@ -230,9 +203,8 @@ def hide_instances(lab: Lab) -> None:
 def test_the_links_of_the_last_instance_of_an_account_stay(lab: Lab) -> None:
     """An account without instances looks like one that may not be read, so a person must decide."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
-    delete(lab, instance)
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.release(instance)
     lab.auto_link(lab.event(instance, "Deleted"))
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
@@ -241,13 +213,11 @@ def test_a_tag_change_checks_all_managed_groups(lab: Lab) -> None:
     """A state change reads only the groups concerned; a tag change, which may have removed a peer, reads all of
     them."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     for _ in range(25):
         lab.group(tags={MANAGED: "true"})
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    lab.tag(instance, link_peer=None)
-    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+    assert lab.retag(instance, link_peer=None) == {"removed": 1}
     assert lab.rules(db) == []
 
 

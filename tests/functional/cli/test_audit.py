@@ -16,8 +16,7 @@ from tests.functional.lab import Lab
 def test_a_record_is_one_line(lab: Lab, cli: Cli) -> None:
     """Time, outcome, link, who asked, why; the newest is the last one. Ids are whole in any width."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.cross_account(lab.request(app, db, "tcp/2", requested_by="ann", reason="orders"))
     assert cli("audit") == 0
     title, first, second = cli.out.splitlines()

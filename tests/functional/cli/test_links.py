@@ -74,8 +74,7 @@ def test_an_instance_of_either_group_may_ask_for_a_mutual_link(lab: Lab, cli: Cl
     app, db = reversed(groups) if turned else groups
     lab.tag(app, link_accept="*~20270301T000000Z")
     lab.tag(db, link_accept="*~20270201T000000Z")
-    instance = lab.instance(app, tags={"link-peer": db.id})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": db.id})
     (link,) = found(cli)
     assert (link["from"], link["to"]) == (groups[0].id, groups[1].id)
     assert (link["asked_by"], link["consent_until"]) == ([f"{instance.id}@{HOME}"], "2027-02-01T00:00:00Z")

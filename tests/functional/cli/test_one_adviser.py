@@ -58,8 +58,7 @@ def to_an_advanced_group(lab: Lab) -> Ends:
 def in_an_isolated_group(lab: Lab) -> Ends:
     group = lab.group(inner_access="Drop")
     one = lab.instance(group)
-    other = lab.instance(group, tags={"link-peer": f"{group.id}:tcp/1"})
-    lab.auto_link(lab.event(other))
+    other = lab.started(group, tags={"link-peer": f"{group.id}:tcp/1"})
     return other, one
 
 

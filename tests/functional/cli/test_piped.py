@@ -34,8 +34,7 @@ def life(lab: Lab) -> set[str]:
     app, db = lab.group(name=name), lab.group("*", name=name)
     others = [lab.group(), lab.group(account=PEER)]
     lab.cross_account(lab.request(app, db, "tcp/3306", request_id=CHANGE, until="2027-01-01T00:00:00Z"))
-    instance = lab.instance(app, name=name, tags={"link-peer": f"{db.id}:tcp/1 {others[0].id}"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, name=name, tags={"link-peer": f"{db.id}:tcp/1 {others[0].id}"})
     lab.tag(instance, link_peer=None)
     far = lab.instance(others[1])
     lab.cloud.mns.send(HOME, "link-peer-dead-letters", '{"a": 1}')

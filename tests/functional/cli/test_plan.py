@@ -57,8 +57,7 @@ def test_the_commands_add_what_the_function_would_add(lab: Lab, cli: Cli, peer: 
 def test_the_commands_remove_what_the_function_would_remove(lab: Lab, cli: Cli) -> None:
     """A removed tag removes its rule, by rule id. A rule with another claim stays; its marker is rewritten."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
     lab.cross_account(lab.request(app, cache, "tcp/6379"))
     lab.tag(instance, link_peer=None)
     _, decisions, commands = planned(cli, instance.id)
@@ -212,8 +211,7 @@ def test_an_instance_may_be_written_with_its_account(lab: Lab, cli: Cli) -> None
 def test_removals_that_would_be_held_are_reported(lab: Lab, cli: Cli) -> None:
     """Exit code 1: the function would record a failed summary and remove nothing."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.tag(instance, link_peer=None)
     lab.policy(limits={"removals_per_run": 0})
     code, [summary], commands = planned(cli, instance.id)
@@ -285,8 +283,7 @@ def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
 def test_changed_and_removed_rules_have_their_own_signs(lab: Lab, cli: Cli) -> None:
     """A rule that another claim keeps is changed; one without a claim is removed; one that stays as it is is not shown."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.cross_account(lab.request(app, db, "tcp/1"))
     lab.cross_account(lab.request(app, db, "tcp/9", request_id="chg-9"))
     lab.tag(instance, link_peer=None)
@@ -314,8 +311,7 @@ def test_detailed_exit_codes(lab: Lab, cli: Cli) -> None:
 def test_a_tag_alone_is_a_change(lab: Lab, cli: Cli) -> None:
     """A managed tag that someone removed is written again: the counts, the table and the exit code say so."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     [tag] = [name for name in lab.tags(db) if name.startswith("link-managed")]
     lab.tag(db, **{tag: None})
     assert cli("plan", instance.id, "--detailed-exitcode") == 2

@@ -73,8 +73,7 @@ def test_a_queue_that_is_down_fails_the_command(lab: Lab, cli: Cli) -> None:
 def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> None:
     """By outcome, reason, party, link, event, request and time."""
     app, db, cache = lab.group(), lab.group("*"), lab.group()
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
-    lab.auto_link(lab.event(instance))
+    lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
     lab.cross_account(lab.request(app, db, "tcp/443"))
 
     def found(*filters: str) -> list[tuple[str, str]]:

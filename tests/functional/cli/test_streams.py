@@ -35,8 +35,7 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 def prepared(lab: Lab, name: str) -> list[str]:
     """A command about a link that exists."""
     app, db = lab.group(name="möbel→"), lab.group("*", name="möbel→")
-    instance = lab.instance(app, name="möbel→", tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, name="möbel→", tags={"link-peer": f"{db.id}:tcp/3306"})
     ids = {"sg-1": app.id, "sg-2": db.id, "i-1": instance.id, "i-2": lab.instance(db).id}
     if name == "account remove":
         return [*name.split(), PEER, "--dry-run"]

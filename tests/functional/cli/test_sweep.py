@@ -114,8 +114,7 @@ def test_a_dry_run_leaves_calls_to_others_as_a_sweep_does(lab: Lab, cli: Cli, mo
 def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:
     """More removals than the policy allows in one run: exit code 1, also in a dry run."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
     lab.tag(instance, link_peer=None)
     lab.policy(limits={"removals_per_run": 1})
     for options in (["--dry-run"], []):
@@ -180,8 +179,7 @@ def test_stale_says_that_it_found_nothing(lab: Lab, cli: Cli) -> None:
 def test_stale_lists_a_rule_whose_tag_was_removed_with_its_age(lab: Lab, cli: Cli) -> None:
     """With its rule id and claim; it changes nothing."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     assert cli.json("stale") == (0, [])
     lab.tag(instance, link_peer=None)
     lab.cloud.clock.sleep(7200)

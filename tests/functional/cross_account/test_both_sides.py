@@ -34,12 +34,7 @@ def test_a_rollback_keeps_a_rule_that_another_request_holds(lab: Lab) -> None:
     """The first side belongs to the other request too, so only this request's claim is removed."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
-    (rule,) = lab.raw_rules(a)
-    lab.call(
-        a.account,
-        "RevokeSecurityGroup",
-        {"SecurityGroupId": a.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]},
-    )
+    lab.revoke(a)
     block(lab, a, "AuthorizationLimitExceed", 400)
     assert lab.cross_account(lab.request(a, b, request_id="chg-2"))["failed"] == 1
     assert lab.reasons(b) == ["req:chg-1"]

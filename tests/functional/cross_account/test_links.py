@@ -197,10 +197,7 @@ def test_a_side_deleted_by_a_person_is_restored_by_the_same_message(lab: Lab) ->
     a, b = lab.pair()
     request = lab.request(a, b)
     lab.cross_account(request)
-    (rule,) = lab.raw_rules(a)
-    lab.call(
-        HOME, "RevokeSecurityGroup", {"SecurityGroupId": a.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
-    )
+    lab.revoke(a)
     assert lab.cross_account(request) == {"applied": 1}
     assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
 

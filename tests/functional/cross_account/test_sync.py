@@ -113,7 +113,7 @@ def test_no_rule_is_removed_in_an_account_that_shows_no_instances(lab: Lab) -> N
     a, b = lab.pair()
     instance = wanting(lab, a, b)
     sync(lab, a, b)
-    lab.call(HOME, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
+    lab.release(instance)
     assert sync(lab, a, b) == {"unchanged": 1}
     assert lab.rules(b) == [f"{a.id} tcp/1"]
     assert f"{HOME} shows no instances" in lab.outcome()["detail"]
@@ -130,8 +130,7 @@ def test_the_first_suitable_group_represents_an_instance(lab: Lab) -> None:
     """auto_link posts the same pair that cross_account finds."""
     a, b = lab.pair()
     other = lab.group(f"*@{PEER}")
-    instance = lab.instance(other, a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    lab.started(other, a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
     (request,) = lab.queued()
     assert request["from"]["party"] == other.id
     assert lab.cross_account(request) == {"applied": 1}

@@ -48,8 +48,7 @@ def test_a_tag_that_names_groups_of_both_peers_opens_and_closes_both_links(lab: 
     """Through a sync for each pair."""
     a = lab.group()
     b, c = (lab.group(f"*@{HOME}", account=account) for account in PEERS)
-    instance = lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1 {c.id}@{OTHER}:tcp/2"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1 {c.id}@{OTHER}:tcp/2"})
     assert lab.cross_account(*lab.queued()) == {"applied": 2}
     assert (lab.rules(b), lab.rules(c)) == ([f"{a.id} tcp/1"], [f"{a.id} tcp/2"])
     lab.tag(instance, link_peer=f"{c.id}@{OTHER}:tcp/2")

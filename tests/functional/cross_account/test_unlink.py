@@ -133,10 +133,7 @@ def test_an_unlink_of_a_deleted_group_changes_nothing(lab: Lab, gone: str) -> No
     """Nothing is left to close: the platform does not delete a group that a rule still names."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b, "tcp/1"))
-    (rule,) = lab.raw_rules(b)
-    lab.call(
-        PEER, "RevokeSecurityGroup", {"SecurityGroupId": b.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
-    )
+    lab.revoke(b)
     delete(lab, a if gone == "a" else b)
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
 
@@ -147,7 +144,7 @@ def test_an_unlink_of_deleted_instances_removes_their_rules(lab: Lab) -> None:
     one, two = lab.instance(a), lab.instance(b)
     lab.cross_account(lab.request(one, two))
     for instance in (one, two):
-        lab.call(instance.account, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
+        lab.release(instance)
     assert lab.cross_account(lab.request(one, two, action="unlink")) == {"removed": 1}
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 

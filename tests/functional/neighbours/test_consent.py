@@ -49,8 +49,7 @@ def test_withdrawn_consent_closes_at_its_tag_event(lab: Lab) -> None:
 def test_consent_that_comes_after_the_wish_opens_at_its_tag_event(lab: Lab) -> None:
     """Attack 18: within the queue's delivery, not at the next sweep."""
     app, db = lab.group(), lab.group()
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     assert lab.rules(db) == []
     lab.tag(db, link_accept=f"{app.id}:tcp/1")
     lab.auto_link(lab.group_event(db))
@@ -76,8 +75,7 @@ def test_a_mutual_link_opens_at_the_second_consent(lab: Lab, last: int) -> None:
 def test_consent_to_an_instance_opens_at_its_tag_event(lab: Lab) -> None:
     app, db = lab.group(), lab.group()
     target = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{target.id}:tcp/1"})
     lab.tag(db, link_accept=f"{instance.id}:tcp/1")
     lab.auto_link(lab.group_event(db))
     lab.drain(30)

@@ -27,8 +27,7 @@ def test_a_port_that_one_denies_is_opened_by_the_tags_of_the_other_alone(lab: La
     assert lab.auto_link(lab.event(instance)) == {"denied": 1}
     assert (lab.outcome()["reason"], lab.rules(db)) == ("not-allowed", [])
     with lab.deployment(ACME):
-        lab.tag(instance, link_peer=f"{db.id}:tcp/22")
-        assert lab.auto_link(lab.tag_event(instance)) == {"applied": 1}
+        assert lab.retag(instance, link_peer=f"{db.id}:tcp/22") == {"applied": 1}
     assert lab.rules(db) == [f"{app.id} tcp/22"]
     assert lab.sweep() == {}  # another deployment's rule
     assert lab.rules(db) == [f"{app.id} tcp/22"]

@@ -95,8 +95,7 @@ def test_the_rule_of_a_tag_follows_an_instance_whose_address_changes(lab: Lab) -
     """The rule of the old address is removed and one for the new address added."""
     a, b = lab.group("*"), lab.group("*")
     two = lab.instance(b)
-    one = lab.instance(a, tags={"link-peer": f"{two.id}:tcp/1"})
-    lab.auto_link(lab.event(one))
+    one = lab.started(a, tags={"link-peer": f"{two.id}:tcp/1"})
     old, one.private_ip = one.private_ip, "10.2.9.9"
     lab.sweep()
     assert lab.rules(b) == [f"10.2.9.9/32>{two.private_ip}/32 tcp/1"]

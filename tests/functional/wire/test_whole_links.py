@@ -11,8 +11,7 @@ from tests.functional.lab import HOME, Lab
 def test_a_link_that_outgrows_its_group_keeps_its_rules(lab: Lab) -> None:
     """tcp/1 is open, the tag now says tcp/1+tcp/2, and the group is full: tcp/1 stays open, and the record says why."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     for port in range(19):
         lab.authorize(
             db, SourceGroupId=lab.group().id, IpProtocol="tcp", PortRange=f"{port + 10}/{port + 10}", NicType="intranet"
@@ -32,8 +31,7 @@ def test_a_link_that_outgrows_its_group_keeps_its_rules(lab: Lab) -> None:
 def test_a_copy_of_our_rule_with_a_higher_priority_is_removed(lab: Lab) -> None:
     """It has a valid marker, and at priority 1 it would beat an operator's drop."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
+    lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     (ours,) = lab.raw_rules(db)
     lab.authorize(
         db,
