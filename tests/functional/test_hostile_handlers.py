@@ -50,6 +50,8 @@ ELEMENTS: dict[str, Any] = {
         "data": {"messageBody": []},
     },
     "no data": {"specversion": "1.0", "type": "mns:Queue:SendMessage", "id": "1"},
+    "data that is a text": {"specversion": "1.0", "type": "mns:Queue:SendMessage", "id": "1", "data": "text"},
+    "an id that is a number": {"messageBody": "{}", "messageId": 7},
     "another account": {
         "specversion": "1.0",
         "id": "1",
@@ -69,6 +71,7 @@ def test_any_bytes_are_answered(lab: Lab, function: ModuleType, body: bytes) -> 
     assert set(answer) == {"outcomes"}
     assert lab.changes() == 0
     assert len(lab.records(outcome="denied")) == sum(answer["outcomes"].values())
+    assert all(record["event_id"] and record["detail"] for record in lab.records(outcome="denied"))
     if function is not sweep and json_list(body) != []:
         assert set(answer["outcomes"]) == {"denied"}
 
@@ -89,7 +92,9 @@ def test_an_invalid_event_does_not_affect_the_others(lab: Lab, element: Any) -> 
     answer = json.loads(lab.run(auto_link.handler, body))["outcomes"]
     assert lab.rules(db) == sorted(f"{app.id} tcp/1" for app in apps)
     assert answer == {"applied": 2, "denied": 1}
-    assert len(lab.records(reason="bad-event")) == 1
+    (record,) = lab.records(reason="bad-event")
+    assert record["event_id"]
+    assert record["detail"]
 
 
 @pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
@@ -115,27 +120,3 @@ def test_a_transient_error_of_one_message_does_not_affect_the_others(lab: Lab) -
     assert sorted(record["outcome"] for record in lab.records()) == ["applied", "denied"]
     assert lab.drain(60) == {"applied": 1}
     assert lab.rules(b) == [f"{a.id} all"]
-
-
-HOSTILE_TAGS = [
-    "sg-\u202edb",
-    "sg-db\x00",
-    "sg-db\nsg-x",
-    "sg-ｄｂ",
-    "*",
-    ":::",
-    "sg-db:tcp/99999",
-    "@" * 128,
-    "i-" + "a" * 61,
-]
-
-
-@pytest.mark.parametrize("value", HOSTILE_TAGS, ids=ascii)
-def test_a_hostile_tag_is_denied_and_the_other_peer_is_linked(lab: Lab, value: str) -> None:
-    """The record shows it escaped."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1", "link-peer.x": value})
-    answer = lab.auto_link(lab.event(instance))
-    assert answer["applied"] == 1
-    assert answer["denied"] == len(lab.records(reason="bad-tag")) >= 1
-    assert lab.rules(db) == [f"{app.id} tcp/1"]

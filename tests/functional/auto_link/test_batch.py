@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import auto_link
 import pytest
@@ -29,60 +28,6 @@ def test_every_event_of_an_array_is_handled(lab: Lab) -> None:
     assert lab.rules(db) == sorted(f"{g.id} tcp/1" for g in groups)
     event_ids = {record["from"]: record["event_id"] for record in lab.records()}
     assert event_ids == {g.id: e["id"] for g, e in zip(groups, events, strict=True)}
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        None,
-        7,
-        "text",
-        [],
-        {"type": 7},
-        {"source": "acs.oss"},
-        {"data": {"state": "Running"}},
-        {"data": {"resourceId": "i-x y", "state": "Running"}},
-        {"data": None},
-        {"aliyunaccountid": "1000000000000002"},
-        {"aliyunregionid": "cn-hangzhou"},
-        {"id": ""},
-    ],
-)
-def test_an_invalid_element_does_not_affect_the_others(lab: Lab, bad: Any) -> None:
-    """It is denied, `bad-event`, and acknowledged; the events before and after it are linked."""
-    db, one, two = lab.group("*"), lab.group(), lab.group()
-    before, after = (lab.event(lab.instance(g, tags={"link-peer": f"{db.id}:tcp/1"})) for g in (one, two))
-    element = {**lab.event("i-bp1x"), **bad} if isinstance(bad, dict) else bad
-    assert lab.auto_link(before, element, after) == {"applied": 2, "denied": 1}
-    assert lab.rules(db) == sorted(f"{g.id} tcp/1" for g in (one, two))
-    (record,) = lab.records(outcome="denied")
-    assert record["reason"] == "bad-event"
-    assert record["detail"]
-    assert record["event_id"]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"not json",
-        b"\xff\xfe",
-        b"{",
-        b"7",
-        b'"text"',
-        b"null",
-        b'{"id": NaN}',
-        b"[" * 100_000,
-        b"9" * 5_000,
-        b'{"a":"' + b"x" * (1024 * 1024) + b'"}',
-    ],
-)
-def test_a_body_that_is_not_an_event_is_denied_and_acknowledged(lab: Lab, body: bytes) -> None:
-    """A redelivery would not help."""
-    assert handle(lab, body) == {"denied": 1}
-    record = lab.outcome()
-    assert record["reason"] == "bad-event"
-    assert record["event_id"].startswith("unreadable-")
 
 
 def test_an_empty_array_has_no_outcome(lab: Lab) -> None:
