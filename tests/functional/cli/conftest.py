@@ -10,9 +10,8 @@ from _pytest.capture import CaptureIO
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.policy import Access
 
-from tests.functional.command import Cli
+from tests.functional.command import Cli, write_profiles
 from tests.functional.lab import PEER, Lab
-from tests.functional.profiles import write_profiles
 
 
 @pytest.fixture(name="cli")

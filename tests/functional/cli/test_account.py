@@ -15,9 +15,8 @@ import yaml
 from link_peer.inbound import policy_file
 from link_peer_local.core.principals import Role
 
-from tests.functional.command import Cli
+from tests.functional.command import Cli, write_profiles
 from tests.functional.lab import HOME, PEER, Lab
-from tests.functional.profiles import write_profiles
 
 NEW = "1000000000000003"
 KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")

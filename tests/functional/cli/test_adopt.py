@@ -8,8 +8,7 @@ import json
 import pytest
 from link_peer_local.core.identity import Caller
 
-from tests.functional.cli.persons_rules import ALL, ids, person
-from tests.functional.command import Cli
+from tests.functional.command import ALL, Cli, ids, person
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 from tests.functional.test_effects import egress
 

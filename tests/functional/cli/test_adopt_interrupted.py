@@ -9,8 +9,7 @@ import pytest
 from link_peer.domain.denial import parts
 from link_peer_local.core.faults import Killed
 
-from tests.functional.cli.persons_rules import ALL, ids, person
-from tests.functional.command import Cli
+from tests.functional.command import ALL, Cli, ids, person
 from tests.functional.lab import HOME, MANAGED, Lab
 
 

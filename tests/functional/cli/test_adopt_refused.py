@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.cli.persons_rules import ALL, person
-from tests.functional.command import Cli
+from tests.functional.command import ALL, Cli, person
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 from tests.functional.test_effects import egress
 

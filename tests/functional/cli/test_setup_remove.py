@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from tests.functional.cli.test_account import Linked
-from tests.functional.command import Cli
+from tests.functional.command import Cli, write_profiles
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
-from tests.functional.profiles import write_profiles
 
 
 @pytest.fixture(name="cli")

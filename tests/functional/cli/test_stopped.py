@@ -18,11 +18,9 @@ from link_peer_cli.ui.changes import AGAIN, STOPPED
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.http import Request, Response
 
-from tests.functional.cli.persons_rules import person
 from tests.functional.cli.test_selftest import on_call
-from tests.functional.command import Cli
+from tests.functional.command import Cli, person, write_profiles
 from tests.functional.lab import HOME, PEER, Lab
-from tests.functional.profiles import write_profiles
 
 NOTHING = "stopped by Ctrl-C: nothing was changed"
 
