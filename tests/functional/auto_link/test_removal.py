@@ -76,6 +76,23 @@ def test_the_rules_to_the_address_of_a_deleted_instance_are_removed(lab: Lab) ->
     assert lab.rules(db) == lab.rules(app) == []
 
 
+@pytest.mark.knobs(request_tags=True)
+def test_an_old_event_of_an_instance_that_is_no_longer_shown_removes_the_rules_to_its_address(lab: Lab) -> None:
+    """Whatever state it says. The event of the release may have been lost, and another process remembers nothing."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app)
+    two = lab.instance(db)
+    one = lab.instance(app, tags={"link-peer": f"{two.id}:tcp/1"})
+    event = lab.event(one)
+    lab.auto_link(event)
+    assert lab.rules(db) != []
+    lab.release(one)
+    lab.forget()
+    lab.cloud.clock.advance(300)
+    assert lab.auto_link(event) == {"denied": 1, "removed": 1}
+    assert lab.rules(db) == []
+
+
 def test_a_deleted_event_does_not_remove_the_links_of_an_existing_instance(lab: Lab) -> None:
     """An event is only a hint: an instance that the cloud still shows keeps its links."""
     app, db = lab.group(), lab.group("*")
