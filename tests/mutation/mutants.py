@@ -155,6 +155,8 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, Replacement]]:
         both = isinstance(node.op, ast.And)
         yield node, {"op": ast.Or() if both else ast.And()}
         for index in range(len(node.values)):
+            if _empty(node.values[index]):
+                continue  # `… or ()`: what stands for nothing may be any nothing
             yield node, {"values": [*node.values[:index], ast.Constant(both), *node.values[index + 1 :]]}
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield node, {"operand": ast.UnaryOp(ast.Not(), node.operand)}
@@ -175,6 +177,10 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, Replacement]]:
         yield from _arithmetic(node)
     elif isinstance(node, ast.Call):
         yield from _calls(node)
+
+
+def _empty(value: ast.expr) -> bool:
+    return not getattr(value, "elts", True) or (isinstance(value, ast.Constant) and not value.value)
 
 
 def _covered(test: ast.expr) -> bool:

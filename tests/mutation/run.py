@@ -115,8 +115,11 @@ class Plugin:
 
     def _try(self, mutant: Mutant | None, tests: list[str], folder: Path) -> int:
         """Runs tests until one fails: the exit code of the mutant's process."""
-        if mutant and tests:
-            live.put(mutant, self._functions)
+        try:
+            if mutant and tests:
+                live.put(mutant, self._functions)
+        except (TypeError, ValueError, AttributeError):
+            return CAUGHT  # its constant cannot be made: no test could import the module
         started = time.process_time()
         for test, after in zip(tests, [*tests[1:], None], strict=False):
             if time.process_time() - started > self._limit:

@@ -20,6 +20,7 @@ from tests.mutation.mutants import Mutant, mutants_of, targets
         ("return a < 1", ["return a <= 1", "return a >= 1", "return a < 2"]),
         ("return not a", ["return not not a"]),
         ("return a and b", ["return a or b", "return True and b", "return a and True"]),
+        ("return a or ()", ["return a and ()", "return False or ()"]),
         ("return a - b", ["return None", "return b - a"]),
         ("return a | b", ["return None", "return a & b"]),
         ("return 'a' + b", ["return None"]),

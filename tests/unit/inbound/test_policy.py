@@ -81,6 +81,23 @@ def test_every_part_of_the_file_is_read() -> None:
     )
 
 
+@pytest.mark.parametrize("length", [1, 128])
+def test_a_name_has_up_to_128_characters(length: int) -> None:
+    assert parse(changed("name: a@aliyun.com", f"name: {'x' * length}")).accounts[A].name == "x" * length
+
+
+@pytest.mark.parametrize(
+    ("limit", "lowest"),
+    [("removals_per_run", 0), ("max_ports", 1), ("max_port_span", 1), ("max_peers", 1), ("max_days", 1)],
+)
+def test_each_limit_has_a_lowest_value(limit: str, lowest: int) -> None:
+    """That of removals is none at all."""
+    line = "limits: {removals_per_run: 0, max_ports: 2, max_peers: 3, max_days: 90}"
+    assert getattr(parse(changed(line, f"limits: {{{limit}: {lowest}}}")).limits, limit) == lowest
+    with pytest.raises(PolicyError, match=rf"limits\.{limit}: must be a whole number, {lowest} or more"):
+        parse(changed(line, f"limits: {{{limit}: {lowest - 1}}}"))
+
+
 def test_home_may_have_ranges_and_a_queue_too() -> None:
     """They need no role."""
     account = parse(changed("{name: a@aliyun.com}", "{ranges: [10.0.0.0/8], queue: Q-1}")).accounts[A]
@@ -218,6 +235,8 @@ REFUSED = {
     "allow port wrong": (changed("tcp/1-9", "tcp/9-1"), 12, "allow[0].ports[1]: 'tcp/9-1' is not"),
     "deny a list": (changed("{ports: [tcp/22, icmp]}", "[tcp/22]"), 14, "deny: must be a mapping"),
     "deny port a number": (changed("tcp/22", "22"), 14, "deny.ports[0]: must be a string, in quotes"),
+    "name empty": (changed("name: a@aliyun.com", 'name: ""'), 3, "1 to 128 printable"),
+    "name too long": (changed("name: a@aliyun.com", f"name: {'x' * 129}"), 3, "1 to 128 printable"),
     "limit zero": (changed("max_ports: 2", "max_ports: 0"), 15, "limits.max_ports: must be a whole number, 1 or more"),
     "limit negative": (changed("removals_per_run: 0", "removals_per_run: -1"), 15, "must be a whole number, 0 or more"),
     "limit octal": (changed("max_ports: 2", "max_ports: 010"), 15, "must be a whole number"),
@@ -314,6 +333,7 @@ REFUSED = {
     "key a list": (changed("paused: false", "[paused]: false"), 16, "a key must be a plain string"),
     "empty": ("# nothing\n", 1, "the file is empty: add"),
     "not YAML": (changed("paused: false", "paused: [false"), 17, "not valid YAML: expected ',' or ']'"),
+    "control character after an empty line": ("\n" + changed("paused: false", "paused: \x07"), 17, "does not allow"),
     "control character": (changed("paused: false", "paused: \x07"), 16, "a character that YAML does not allow"),
     "nested deeply": ("a: " + "[" * 5000 + "\n", 1, "nested too deeply"),
     "enormous": ("#" * (MAX_BYTES + 1), 1, "longer than"),

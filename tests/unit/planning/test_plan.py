@@ -556,6 +556,17 @@ def test_a_repair_says_what_was_wrong() -> None:
     assert copied.why.detail == "a copy of it with another priority is removed"
 
 
+@pytest.mark.parametrize(("wanted", "changed"), [("tcp/1", "tcp/2"), ("tcp/2", "tcp/1")])
+def test_a_rule_is_repaired_beside_one_that_is_added(wanted: str, changed: str) -> None:
+    """Whichever comes first."""
+    rule = ours(key(DB, APP, changed), priority=1)
+    found = plan(view(OPEN, rules=[rule]), desired(Link(APP, DB, parse_ports(wanted))), may_lose=May.KEEP)
+    assert {(one.action, str(one.link)) for one in found.decisions if one.edits} == {
+        ("link", str(Link(APP, DB, parse_ports(wanted)))),
+        ("repair", str(Link(APP, DB, parse_ports(changed)))),
+    }
+
+
 def test_a_refused_repair_of_a_healthy_mutual_link_leaves_both_sides() -> None:
     """It is not tried twice in a delivery, and nothing is rolled back: both rules stood before."""
     both = [ours(key(DB, APP), priority=1), ours(key(APP, DB))]
