@@ -117,15 +117,15 @@ class Bench:
     # throw-away resources
 
     def group(
-        self, kind: str = "normal", vpc: str = "", tags: Mapping[str, str] | None = None, sdks: Sdks | None = None
+        self, kind: str = "normal", tags: Mapping[str, str] | None = None, sdks: Sdks | None = None, **fields: Any
     ) -> str:
-        """Create a security group and return its id."""
+        """Create a security group, with other fields of CreateSecurityGroup, and return its id."""
         tag = self.models.CreateSecurityGroupRequestTag
 
         def create(name: str, own: Mapping[str, str]) -> str:
             given = [tag(key=key, value=value) for key, value in {**own, **(tags or {})}.items()]
-            fields = {"security_group_name": name, "vpc_id": vpc or self.vpc, "security_group_type": kind, "tag": given}
-            return str((sdks or self.sdks).ask("create_security_group", **fields).security_group_id)
+            usual = {"security_group_name": name, "vpc_id": self.vpc, "security_group_type": kind, "tag": given}
+            return str((sdks or self.sdks).ask("create_security_group", **{**usual, **fields}).security_group_id)
 
         return self.create("group", create)
 
@@ -143,21 +143,21 @@ class Bench:
 
         return self.until(read, bool)[0]
 
-    def queue(self, **attributes: int) -> str:
+    def queue(self, name: str = "", **attributes: int) -> str:
         """Create a queue with attributes of QueueMeta, and return its name."""
         meta = QueueMeta(**attributes)
-        return self.create("queue", lambda name, _: self.queue_client(name).create(meta) and name)
+        return self.create("queue", lambda own, _: self.queue_client(name or own).create(meta) and (name or own))
 
     def queue_client(self, name: str, sdks: Sdks | None = None) -> Any:
         """The MNS client of one queue."""
         return (sdks or self.sdks).queues(self.account).get_queue(name)
 
-    def project(self) -> str:
+    def project(self, name: str = "") -> str:
         """Create a log project and return its name."""
 
-        def create(name: str, _: Mapping[str, str]) -> str:
-            self.sdks.log.create_project(name, "link-peer selftest: throw-away")
-            return name
+        def create(own: str, _: Mapping[str, str]) -> str:
+            self.sdks.log.create_project(name or own, "link-peer selftest: throw-away")
+            return name or own
 
         return self.create("project", create)
 

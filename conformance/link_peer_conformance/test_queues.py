@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Any
 
 import pytest
 from mns.mns_exception import MNSServerException
@@ -27,21 +28,21 @@ def test_creating_again_needs_the_same_attributes(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    "attributes",
     [
-        ("vis_timeout", 43201),
-        ("max_msg_size", 1023),
-        ("max_msg_size", 65537),
-        ("msg_ttl", 59),
-        ("msg_ttl", 604801),
-        ("delay_sec", 604801),
-        ("polling_wait_sec", 31),
+        {"vis_timeout": 43201},
+        {"max_msg_size": 1023},
+        {"max_msg_size": 65537},
+        {"msg_ttl": 59},
+        {"msg_ttl": 604801},
+        {"delay_sec": 604801},
+        {"polling_wait_sec": 31},
     ],
 )
 @pytest.mark.real_cloud(162, cleanup=CLEANUP)
-def test_attributes_out_of_limits_are_refused(bench: Bench, name: str, value: int) -> None:
+def test_attributes_out_of_limits_are_refused(bench: Bench, attributes: dict[str, Any]) -> None:
     """Each attribute of a queue has its limits."""
-    assert code_of(lambda: bench.queue(**{name: value})) == "InvalidArgument"
+    assert code_of(lambda: bench.queue(**attributes)) == "InvalidArgument"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_attributes_out_of_limits_are_refused(bench: Bench, name: str, value: in
 @pytest.mark.real_cloud(163, cleanup="none")
 def test_an_invalid_queue_name_is_refused(bench: Bench, name: str, code: str) -> None:
     """Names of queues have up to 120 letters, digits and dashes."""
-    assert code_of(lambda: bench.queue_client(name).create(QueueMeta())) == code
+    assert code_of(lambda: bench.queue(name)) == code
 
 
 @pytest.mark.parametrize("encoded", [True, False])

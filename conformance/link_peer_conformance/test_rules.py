@@ -170,7 +170,7 @@ def test_source_group_of_another_vpc(bench: Bench) -> None:
     """A source group of another VPC is refused."""
     # both groups are of one account
     elsewhere = next(vpc for vpc in sorted(bench.vpcs) if vpc != bench.vpc)
-    a, b = bench.group(vpc=elsewhere), bench.group()
+    a, b = bench.group(vpc_id=elsewhere), bench.group()
     code = code_of(lambda: bench.authorize(b, {"source_group_id": a}))
     count = len(bench.rules(b))
     bench.saw(f"{code or 'success'}, then {count} rule(s)")

@@ -8,7 +8,6 @@ from link_peer_conformance.bench import Bench, Pair, address_of
 from link_peer_conformance.question import Need, NotAnswered
 from link_peer_conformance.sdks import code_of
 
-CLEANUP = "release the instances, delete the groups"
 ICMP = {"ip_protocol": "ICMP", "port_range": "-1/-1"}
 
 
