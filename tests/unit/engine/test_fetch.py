@@ -80,6 +80,16 @@ def test_instances_are_read_with_the_groups_that_they_are_in() -> None:
     assert ecs.calls == ["instances i-a i-b", "groups sg-app sg-db"]
 
 
+def test_a_group_that_was_shown_or_asked_for_is_not_asked_for_again() -> None:
+    """Though an instance that is read later is in it: one was listed by its tag, the other is not shown."""
+    ecs = FakeEcs([group(DB, managed_tag=True)], [instance(A, APP), instance(B, APP, DB)])
+    found = opened(ecs)
+    found.tagged_groups([HOME], MANAGED)
+    found.parties([A])
+    found.parties([B])
+    assert [call for call in ecs.calls if call.startswith("groups")] == ["groups sg-app"]
+
+
 def test_members_are_read_with_all_of_their_groups() -> None:
     """The group is then complete; no other is."""
     found = opened(home())
@@ -284,6 +294,26 @@ def test_a_missing_instance_is_asked_for_once_more() -> None:
     found.confirm_absent([A])
     assert set(found.store.snapshot().instances) == {A}
     assert ecs.calls == ["instances i-a", "instances i-a"]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("missing", [APP, A])
+def test_a_missing_group_is_asked_for_by_its_id(missing: Party, listed: bool) -> None:
+    """Also one of a shown instance, and where the list of all groups did not have it."""
+    ecs = FakeEcs([group(DB)], [instance(A, APP)])
+    found = opened(ecs)
+    if listed:
+        found.all_groups([HOME])
+    found.parties([A, APP])
+    ecs.known["sg-app"] = group(APP)
+    found.confirm_absent([missing])
+    assert APP in found.store.groups
+
+
+def test_groups_whose_rules_name_others_are_found_in_each_account() -> None:
+    """Once each, sorted."""
+    found = opened(home(), FakeEcs(rules=[ours(key(LEDGER, Party(PEER, "sg-x"), "tcp/1"))], account=PEER))
+    assert found.references([APP, Party(PEER, "sg-x"), APP]) == [DB, LEDGER]
 
 
 @pytest.mark.parametrize("shows", [True, False])
