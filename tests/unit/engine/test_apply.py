@@ -538,9 +538,10 @@ def test_many_outcomes_are_written_as_they_come() -> None:
 
 def test_reports_of_passes_add_up() -> None:
     """What is held is planned again in every pass, so it counts once."""
-    one = Report(changed=2, removed=1, held={Unseen(HOME, HOME): 3}, pending=(Transient("503"),))
-    total = one + one
+    one = Report(2, 1, {Unseen(HOME, HOME): 3}, pending=(Transient("503"),), refused_keys=frozenset({K1}), undone=1)
+    total = one + msgspec.structs.replace(one, refused_keys=frozenset({K2}))
     assert (total.changed, total.removed, total.held, len(total.pending)) == (4, 2, {Unseen(HOME, HOME): 3}, 2)
+    assert (total.refused_keys, total.undone) == ({K1, K2}, 2)
 
 
 def test_a_report_counts_recorded_outcomes_by_reason() -> None:

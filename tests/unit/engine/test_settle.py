@@ -20,7 +20,7 @@ from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, delivery
-from tests.unit.views import APP, DB, HOME, NOW, REGION, A, B, group, key, ours, theirs
+from tests.unit.views import APP, DB, HOME, INSTANCES, MANAGED, NOW, REGION, A, B, group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
@@ -355,16 +355,27 @@ def test_the_managed_tag_is_written_once() -> None:
 
 @pytest.mark.parametrize(
     ("refusal", "where"),
-    [(CloudError("OperationDenied.QuotaExceed", "full"), str(DB)), (NoAccess("Forbidden.RAM", "no"), DB.account)],
+    [(CloudError("OperationDenied.QuotaExceed", "", "r-2"), str(DB)), (NoAccess("Forbidden.RAM", "", "r-2"), HOME)],
 )
 def test_the_managed_tag_is_tried_again_and_its_refusal_told_once(refusal: CloudError, where: str) -> None:
     """A group holds at most 20 tags; an account may not let them be written. It is no reason to refuse a link."""
     settle = settling()
-    settle.ecs.errors["tag"] = [Ambiguous("reset"), refusal]
+    settle.ecs.errors["tag"] = [Ambiguous("reset", request_id="r-1"), refusal]
     told = settle.tags.write(DB, settle.requests)
     assert told.startswith(f"managed tags of {where} are refused ({refusal.code})")
     assert settle.tags.write(DB, settle.requests) == ""
     assert settle.ecs.changes() == ["tag sg-db"] * 2
+    assert settle.requests == ["r-1", "r-2"]
+
+
+def test_a_group_with_rules_between_instances_gets_both_tags() -> None:
+    """It has one of them, of other rules. A group that does not exist gets none."""
+    settle = Settling(FakeEcs([group(DB, tags={MANAGED: "true"})]))
+    settle.tags.between_instances = {DB, APP}
+    for party in (DB, APP):
+        settle.tags.write(party, settle.requests)
+    assert settle.ecs.known["sg-db"].tags == {MANAGED: "true", INSTANCES: "true"}
+    assert settle.ecs.changes() == ["tag sg-db"]
 
 
 @pytest.mark.parametrize("tags", [True, False])
