@@ -65,7 +65,8 @@ class _Loader(SourceFileLoader):
 class _Finder(MetaPathFinder):
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._file = os.open(f"{folder}/{NAME}", os.O_RDONLY)  # for as long as the process
+        self._path = f"{folder}/{NAME}"
+        self._file = os.open(self._path, os.O_RDONLY)  # for as long as the process
         size = int.from_bytes(os.read(self._file, SIZE), "big")
         self.magic, self._packages, self._places = marshal.loads(os.read(self._file, size))  # noqa: S302
         self._codes = SIZE + size
@@ -82,6 +83,7 @@ class _Finder(MetaPathFinder):
         loader = _Loader(fullname, path, self._file, (self._codes + start, size))
         spec = ModuleSpec(fullname, loader, origin=path, is_package=is_package)
         spec.has_location = True
+        spec.cached = self._path
         if is_package:
             spec.submodule_search_locations = [folder]
         return spec
