@@ -239,6 +239,48 @@ def test_the_managed_tag_is_removed_after_the_last_rule(lab: Lab) -> None:
 
 
 @pytest.mark.knobs(request_tags=True)
+def test_both_tags_of_a_group_with_rules_between_instances_are_removed(lab: Lab) -> None:
+    """That of rules between instances goes with the managed tag."""
+    app, db = lab.group(), lab.group("*")
+    two = lab.instance(db)
+    one = lab.instance(app, tags={"link-peer": f"{two.id}:tcp/1"})
+    lab.sweep()
+    assert len([key for key in lab.tags(db) if key != "link-accept"]) == 2
+    lab.tag(one, link_peer=None)
+    lab.sweep()
+    assert [key for key in lab.tags(db) if key != "link-accept"] == []
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_the_managed_tag_is_set_again_if_a_rule_is_written_meanwhile(lab: Lab) -> None:
+    """The summary has the RequestIds of both calls."""
+    instance, app, db = lab.linked()
+    lab.tag(instance, link_peer=None)
+    request = lab.request(app, db, "tcp/2")
+    lab.meanwhile("UntagResources", lambda: lab.cross_account(request))
+    lab.sweep()
+    assert (lab.rules(db), lab.tags(db)[MANAGED]) == ([f"{app.id} tcp/2"], "true")
+    assert len(set(lab.summary()["api_requests"].split(","))) == 2
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_a_refusal_to_remove_managed_tags_is_asked_for_once_and_told(lab: Lab) -> None:
+    """The account's other groups keep their tags without a call."""
+    linked = [lab.linked() for _ in range(2)]
+    for instance, _, _ in linked:
+        lab.tag(instance, link_peer=None)
+    lab.fault(service="ecs", action="UntagResources", code="Forbidden.RAM", status=403, times=None)
+    before = lab.cloud.faults.count("ecs", "UntagResources")
+    lab.sweep()
+    assert lab.cloud.faults.count("ecs", "UntagResources") == before + 1
+    assert [(lab.rules(db), lab.tags(db)[MANAGED]) for _, _, db in linked] == [([], "true")] * 2
+    summary = lab.summary()
+    assert f"managed tags of {HOME} are refused (Forbidden.RAM)" in summary["detail"]
+    assert len(summary["api_requests"].split(",")) == 1
+    assert summary["api_requests"]
+
+
+@pytest.mark.knobs(request_tags=True)
 def test_the_managed_tag_stays_while_the_group_holds_a_rule_of_ours(lab: Lab) -> None:
     _, _, db = lab.linked(ports=":tcp/1+tcp/2")
     lab.revoke(db)
