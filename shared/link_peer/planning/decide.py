@@ -16,7 +16,8 @@ from link_peer.domain.denials import HUMAN_RULE
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.planning.actual import Actual, link_of
-from link_peer.planning.decision import Decision, Edit, Need
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Decision, Edit, Need, Verdict
 from link_peer.planning.desired import Answer, Judged, Seen
 from link_peer.planning.diff import opens
 from link_peer.planning.removals import Loss, Losses
@@ -62,15 +63,15 @@ def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
     return found
 
 
-def _granted(answers: Iterable[Answer]) -> Answer | None:
-    """The first of these answers that grants a link which needs rules."""
-    return next((one for one in answers if one.verdict and one.denial is None), None)
+def _granted(answers: Iterable[Answer]) -> tuple[DesiredLink, Verdict] | None:
+    """The first of these that is granted a link which needs rules, with the verdict."""
+    return next(((one.wanted, one.verdict) for one in answers if one.verdict and one.denial is None), None)
 
 
 def needs_of(answers: Iterable[Answer]) -> tuple[Need, ...]:
     """The rules of a link that some of these answers grants."""
     granted = _granted(answers)
-    return granted.verdict.needs if granted and granted.verdict else ()
+    return granted[1].needs if granted else ()
 
 
 def opening_edits(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[Edit]:
@@ -84,21 +85,21 @@ def opening_edits(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[E
 def _answer(settled: Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision:
     link, answers, context = asked[0], settled.asked[asked], settled.seen.context
     granted = _granted(answers)
-    if granted is None or granted.verdict is None:
+    if granted is None:
         return _denied(settled, asked)
-    verdict = granted.verdict
+    wanted, verdict = granted
     answer = Decision(
         link,
         context.actions[0],
         "unchanged",
         msgspec.structs.replace(NOTHING, advice=verdict.advice),
         verdict=verdict,
-        instance=granted.wanted.instance,
+        instance=wanted.instance,
         rules=_existing(settled.seen.actual, verdict.needs),
     )
     if link in settled.without_room:
         return answer.refused(settled.without_room[link])
-    if not edits and all(need.key in settled.seen.actual.equal for need in verdict.needs):
+    if all(need.key in settled.seen.actual.equal for need in verdict.needs):
         return msgspec.structs.replace(answer, why=HUMAN_RULE)
     return msgspec.structs.replace(
         answer,
@@ -253,15 +254,19 @@ def _repairs(settled: Settled, made: Set[RuleKey]) -> list[Decision]:
     """Rules of ours to which someone gave another priority, and whose edit is not `made` yet."""
     seen = settled.seen
     refused = {key for link in seen.refused for key in settled.judged.judgments[link].needs}
-    found = []
-    for key, edit in settled.edits.items():
-        if edit.rule is None or key in made or key in refused or not seen.actual.tampered(key):
-            continue
-        link = link_of(key, seen.actual.owned[key][1])
-        if link not in seen.refused:  # a refused repair is not tried twice in one delivery
-            why = denials.repaired(edit.rule.priority, PRIORITY)
-            found.append(Decision(link, "repair", "applied", why, edits=(edit,), rules=(edit.rule,)))
-    return found
+    return [
+        Decision(
+            link_of(key, marker),
+            "repair",
+            "applied",
+            denials.repaired(rule.priority, PRIORITY),
+            edits=(settled.edits[key],),
+            rules=(rule,),
+        )
+        for key, (rule, marker) in sorted(seen.actual.owned.items())
+        if seen.actual.tampered(key) and key not in made
+        if key not in refused and link_of(key, marker) not in seen.refused  # not tried twice in one delivery
+    ]
 
 
 def _undecided(answer: Decision) -> bool:

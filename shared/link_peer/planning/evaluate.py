@@ -88,29 +88,29 @@ def with_holders(
     missing = [Missing(questions=frozenset(verdict.open_questions))]
     moved: set[RuleKey] = set()
     for need in verdict.needs if verdict.denial is None else ():
-        holder = other_ends(actual, need)
+        holder = _other_holder(actual, need)
         if holder is None or need.key in taken_over:
             continue
         gone, more = _have_moved(snapshot, context, need.key, actual.owned[need.key][1])
         missing.append(more)
         if not gone:
-            denial = denials.address_of_another(verdict.link.source, first_difference(holder, need.ends))
+            denial = denials.address_of_another(verdict.link.source, holder)
             verdict = msgspec.structs.replace(verdict, denial=denial)
             break
         moved.add(need.key)
     return Judgment(verdict, frozenset(moved), all_missing(missing))
 
 
-def other_ends(actual: Actual, need: Need) -> Ends | None:
-    """The other instances for which a rule of ours stands. Two instances with one address cannot be told apart by a /32: the
+def _other_holder(actual: Actual, need: Need) -> Party | None:
+    """The other instance for which a rule of ours stands. Two instances with one address cannot be told apart by a /32: the
     one that the rule was written for keeps it."""
     ends = actual.owned[need.key][1].ends if need.key in actual.owned else None
-    return ends if need.ends and ends != need.ends else None
+    return first_difference(ends, need.ends) if ends and need.ends and ends != need.ends else None
 
 
-def first_difference(holder: Ends | None, ends: Ends | None) -> Party:
+def first_difference(holder: Ends, ends: Ends) -> Party:
     """The instance in which two pairs differ, of the first."""
-    return next(one for one, ours in zip(holder or (), ends or (), strict=True) if one != ours)
+    return next(one for one, ours in zip(holder, ends, strict=True) if one != ours)
 
 
 def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Marker) -> tuple[bool, Missing]:

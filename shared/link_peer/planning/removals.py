@@ -16,7 +16,7 @@ from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import link_of
@@ -97,7 +97,7 @@ class _Standing(msgspec.Struct, frozen=True):
 
     def judgment(self) -> Judgment:
         """The judgment of the rule's link."""
-        return self.judged.judgments.get(self.link) or judge_link(self.seen, self.link)
+        return judge_link(self.seen, self.link)
 
 
 def losses(
@@ -202,7 +202,7 @@ def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
 def _half_open(standing: _Standing, claim: Claim, needs: Set[RuleKey]) -> _Cause | None:
     """Whether a request's rule is half of a mutual link for good. What a tag wants is completed instead."""
     seen, key = standing.seen, standing.key
-    if claim.is_tag or key.port != ALL or not seen.context.completes_tags_only:
+    if claim.is_tag or not seen.context.completes_tags_only:
         return None
     others = sorted(needs - {key})
     missing = [other for other in others if other.group in seen.snapshot.rules and other not in seen.actual]

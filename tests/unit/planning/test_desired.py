@@ -16,8 +16,9 @@ from link_peer.planning.actual import actual_state
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Refusal
 from link_peer.planning.desired import Desired, Judged, Seen, desired_state, judge, judge_link
+from link_peer.planning.evaluate import evaluate
 
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B, group, instance, key, ours, view
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B, group, instance, key, ours, view
 
 OPEN = view([group(APP, "*"), group(DB, "*"), group(CACHE)])
 P1 = parse_ports("tcp/1")
@@ -267,6 +268,51 @@ def test_the_holder_of_a_rule_that_was_not_read_is_read_first() -> None:
     denial = denial_of(found, C_TO_B)
     assert denial is not None
     assert (denial.reason, found.missing.unread) == (reasons.ADDRESS_CONFLICT, {Link(A, B, P9)})
+
+
+@pytest.mark.parametrize("needed", ["tcp/9", "tcp/8+tcp/9", "tcp/9+tcp/10"])
+def test_one_rule_of_another_denies_the_link(needed: str) -> None:
+    """Whichever of its rules that is."""
+    link = Link(C, B, parse_ports(needed))
+    assert denial_of(judged(link, seen=alike(ours(K9, ends=(A, B)))), link) is not None
+
+
+def test_an_instance_without_an_address_keeps_its_rule() -> None:
+    """It was shown, and may have its address again in a moment."""
+    found = judged(C_TO_B, seen=alike(ours(K9, ends=(A, B)), a=""))
+    assert denial_of(found, C_TO_B) is not None
+    assert found.missing == NOTHING_MISSING
+
+
+def test_an_instance_whose_account_cannot_be_read_keeps_its_rule() -> None:
+    """Nothing is known of it."""
+    far = Party(PEER, "i-far")
+    seen = alike(ours(K9, ends=(far, B)))
+    seen = msgspec.structs.replace(seen, requested={*seen.requested, far}, failed_accounts={PEER: "timeout"})
+    found = judged(C_TO_B, seen=seen)
+    assert denial_of(found, C_TO_B) is not None
+    assert found.missing == NOTHING_MISSING
+
+
+def test_the_rule_of_a_released_instance_belongs_to_its_new_one() -> None:
+    """The platform says that it was released: no account need be live, and nothing is confirmed."""
+    seen = alike(ours(K9, ends=(A, B)), without=(A,))
+    silent = world(msgspec.structs.replace(seen, live_accounts=set(), requested={A, B}))
+    told = msgspec.structs.replace(silent, context=Context(POLICY, REGION, NOW, deleted=frozenset({A})))
+    found = judge(told, [DesiredLink(C_TO_B, TAG)])
+    assert denial_of(found, C_TO_B) is None
+    assert found.missing == NOTHING_MISSING
+
+
+def test_the_verdict_on_one_link_asks_for_the_holder_of_its_rule() -> None:
+    """By the parties that were not read; what it then depends on is nothing that stands for others."""
+    held = alike(ours(K9, *(Claim(f"chg-{number:044}") for number in range(8)), ends=(A, B)), a="10.0.0.9")
+    unread = msgspec.structs.replace(held, requested={B, C})
+    verdict = evaluate(unread, Context(POLICY, REGION, NOW), C_TO_B)
+    assert verdict.open_questions == (A, B)
+    assert verdict.denial is not None
+    assert verdict.denial.detail == f"account {HOME} could not be read: instance i-a, whose rule stands"
+    assert evaluate(held, Context(POLICY, REGION, NOW), C_TO_B, {Claim("c" * 48)}).denial is None
 
 
 def test_two_claims_of_one_instance_do_not_conflict() -> None:

@@ -143,6 +143,7 @@ def test_a_denied_link_writes_nothing_and_its_rules_are_removed() -> None:
     """Withdrawn consent is an explicit cause, so the guard does not count the removal."""
     seen = view([managed(APP), managed(DB)], rules=[ours(K1)])
     denied, removed = plan(seen, desired(LINK)).decisions
+    assert (denied.action, removed.action) == ("link", "unlink")
     assert (denied.outcome, denied.why.reason.code, denied.edits) == ("denied", "no-consent", ())
     assert (removed.outcome, removed.why.reason.code, removed.unseen) == ("removed", "no-consent", frozenset())
     assert edits([removed]) == [("remove", "tcp/1", ())]
@@ -225,6 +226,14 @@ def test_the_last_room_in_a_group_goes_to_one_source() -> None:
     assert found == dict(zip(links, ["applied", "failed", "applied"], strict=True))
 
 
+def test_the_last_room_goes_to_a_link_of_which_a_rule_stands() -> None:
+    """Though another comes first in the order of links."""
+    rules = [ours(key(CACHE, DB)), *naming(19)]
+    seen = view([managed(APP), managed(CACHE, "*"), managed(DB, "*")], rules=rules)
+    found = plan(seen, desired(LINK), desired(Link(CACHE, DB))).decisions
+    assert {d.link: d.outcome for d in found} == {LINK: "failed", Link(CACHE, DB): "applied"}
+
+
 def test_a_removed_rule_makes_room() -> None:
     """Closing comes before opening, so the room is there when the new rule is written."""
     seen = view([managed(APP), managed(CACHE), managed(DB, "*")], rules=[ours(key(DB, CACHE, "tcp/1")), *naming(19)])
@@ -273,6 +282,15 @@ def test_a_refused_link_rolls_back_only_what_this_delivery_wrote() -> None:
         seen, desired(link), refused={link: Refusal(Denial(reasons.QUOTA, "no room", outcome="failed"))}
     ).decisions
     assert edits([failed]) == []
+
+
+def test_a_rollback_of_several_claims_is_one_answer() -> None:
+    """Whichever claims each rule loses."""
+    link, k2 = Link(APP, DB, (*P1, *P2)), key(DB, APP, "tcp/2")
+    refusal = Refusal(Denial(reasons.QUOTA, "no room", outcome="failed"), frozenset({(K1, TAG), (k2, REQ)}))
+    seen = view(OPEN, rules=[ours(K1), ours(k2, REQ)])
+    (failed,) = plan(seen, desired(link), desired(link, REQ), refused={link: refusal}).decisions
+    assert edits([failed]) == [("remove", "tcp/1", ()), ("remove", "tcp/2", ())]
 
 
 def test_a_rollback_keeps_what_another_link_wants() -> None:
@@ -373,9 +391,17 @@ def test_the_managed_tag_is_written_again_while_opening_is_paused() -> None:
 
 
 def test_a_group_that_loses_its_last_rule_gets_no_managed_tag() -> None:
-    """The sweep would remove it again."""
+    """The sweep would remove it again. Nor does a request's claim that the rule does not carry keep it."""
     seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
-    assert [d.missing_managed_tag for d in plan(seen).decisions] == [()]
+    for wanted in ([], [DesiredLink(LINK, REQ, opens=False)]):
+        found = plan(seen, *wanted).decisions
+        assert sum(decision.removals for decision in found) == 1
+        assert {decision.missing_managed_tag for decision in found} == {()}
+
+
+def test_a_group_that_is_not_shown_gets_no_managed_tag() -> None:
+    """A rule of ours on it was read."""
+    assert plan(view([managed(APP, "*")], rules=[ours(K1)]), may_lose=May.KEEP).decisions == ()
 
 
 def test_a_raised_rule_beside_a_persons_equal_rule_is_removed() -> None:
@@ -481,6 +507,16 @@ def test_removals_that_are_held_need_no_confirmation() -> None:
     assert plan(view(OPEN, rules=[ours(K1)]), limit=0).missing.unconfirmed == set()
 
 
+def test_an_address_that_moved_takes_its_rule_along() -> None:
+    """The rule is i-c's, and i-a's request is not."""
+    c, between = Party(HOME, "i-c"), RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P1[0])
+    addresses = {c: "10.0.0.1", A: "10.0.0.9", B: "10.0.0.2"}
+    shown = [instance(party, DB if party == B else APP, ip=ip) for party, ip in addresses.items()]
+    seen = view(OPEN, shown, [ours(between, REQ, ends=(A, B))])
+    (taken,) = plan(seen, desired(Link(c, B, P1)), may_lose=May.KEEP).decisions
+    assert [(edit.kind, edit.ends, edit.claims) for edit in taken.edits] == [("mark", (c, B), (TAG,))]
+
+
 def test_an_instance_whose_rule_another_holds_is_read_first() -> None:
     """The holder of the address was not read."""
     addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P1[0])
@@ -538,6 +574,7 @@ def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:
     seen = view(OPEN, rules=[ours(K1)])
     assert plan(seen, desired(LINK), focus=set()).decisions == ()
     assert plan(view(OPEN), desired(LINK), focus=set()).decisions == ()
+    assert plan(view(OPEN), msgspec.structs.replace(desired(LINK), here=False)).decisions == ()
 
 
 # repairs
@@ -565,6 +602,23 @@ def test_a_rule_is_repaired_beside_one_that_is_added(wanted: str, changed: str) 
         ("link", str(Link(APP, DB, parse_ports(wanted)))),
         ("repair", str(Link(APP, DB, parse_ports(changed)))),
     }
+
+
+def test_a_refused_repair_is_not_tried_again_and_others_are_made() -> None:
+    """Whichever comes first."""
+    k2 = key(DB, APP, "tcp/2")
+    seen = view(OPEN, rules=[ours(K1, priority=1), ours(k2, priority=1)])
+    for refused, repaired in ((LINK, k2), (Link(APP, DB, P2), K1)):
+        found = plan(seen, refused={refused: Refusal(Denial(reasons.NO_ACCESS, "no"))}, may_lose=May.KEEP).decisions
+        assert [edit.key for decision in found for edit in decision.edits] == [repaired]
+
+
+def test_the_refused_repair_of_a_released_instances_rule_is_not_tried_again() -> None:
+    """Which rules its link needs is not known any more."""
+    between = ours(RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P1[0]), ends=(A, B), priority=1)
+    refused = {Link(A, B, P1): Refusal(Denial(reasons.NO_ACCESS, "no"))}
+    assert edits(plan(view(OPEN, rules=[between]), may_lose=May.KEEP).decisions) == [("mark", "tcp/1", (TAG,))]
+    assert plan(view(OPEN, rules=[between]), refused=refused, may_lose=May.KEEP).decisions == ()
 
 
 def test_a_refused_repair_of_a_healthy_mutual_link_leaves_both_sides() -> None:

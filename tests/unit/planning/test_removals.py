@@ -365,6 +365,14 @@ def test_a_refused_request_loses_what_an_earlier_delivery_wrote_in_part(is_reque
     assert found.lost == ({K1: Loss(frozenset({TAG}), FULL)} if is_request else {})
 
 
+def test_a_persons_rule_makes_a_refused_request_complete() -> None:
+    """Nothing of it was written in part: only a repair was refused."""
+    both = Link(APP, DB, parse_ports("tcp/1+tcp/2"))
+    seen = world(ours(K1, REQ), theirs(K2))
+    found = removals(seen, DesiredLink(both, REQ), refused={both: Refusal(FULL)}, is_request=True, may_lose=May.CLOSE)
+    assert found.lost == {}
+
+
 def test_a_refused_mutual_link_keeps_no_half() -> None:
     """Both sides or neither."""
     link = Link(APP, DB)
@@ -561,6 +569,14 @@ def test_an_instance_or_address_that_is_not_shown_is_missing(shown: list[Instanc
         unseen(view([group(APP), group(FOREIGN)], shown), Link(A, FAR, P1), Denial(reasons.INSTANCE_GONE, ""))
         == accounts
     )
+
+
+def test_an_instance_whose_group_is_not_shown_is_missing() -> None:
+    """Although it has an address."""
+    shown = [instance(A, APP, ip="10.0.0.1"), instance(FAR, FOREIGN, ip="10.0.0.2")]
+    denial = Denial(reasons.PEER_NOT_FOUND, "")
+    assert unseen(view([group(FOREIGN)], shown), Link(A, FAR, P1), denial) == {HOME}
+    assert unseen(view([group(APP)], shown), Link(A, FAR, P1), denial) == {PEER}
 
 
 def test_an_instance_that_the_platform_says_was_released_is_not_missing() -> None:

@@ -169,3 +169,6 @@ def test_room_in_a_group_whose_rules_were_not_read_is_a_question(rule_count: int
     verdict = evaluate(msgspec.structs.replace(seen, rules={}), CONTEXT, LINK)
     assert verdict.open_questions == ((RulesOf(DB),) if asks else ())
     assert (verdict.denial and verdict.denial.waits) == (Waits.FOR_A_READ if asks else None)
+    assert (verdict.denial and verdict.denial.detail) == (
+        f"account {HOME} could not be read: the rules of {DB.id}" if asks else None
+    )
