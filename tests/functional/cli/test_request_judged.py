@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 import pytest
-from link_peer.planning import authority
+from link_peer_cli.commands import request
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
@@ -61,7 +61,7 @@ def test_the_function_denies_it_in_the_same_words(
     changes, options, _ = HOPELESS[case]
     lab.policy(**changes)
     _, [said] = cli.json(*link(pair, options))
-    monkeypatch.setattr(authority, "hopeless", lambda *_: None)
+    monkeypatch.setattr(request, "hopeless", lambda *_: None)
     assert cli(*link(pair, options)) == 0
     lab.cross_account(*lab.queued())
     record = lab.outcome()
