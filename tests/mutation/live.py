@@ -6,20 +6,24 @@ import ast
 import builtins
 import functools
 import gc
+import importlib
 import sys
 from array import array
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
-from tests.mutation.mutants import Mutant, constant, parts, units
+from tests.mutation.mutants import ROOT, Mutant, constant, parts, units
 
 Functions = dict[tuple[str, int, str], list[FunctionType]]
 """The functions of this process, by file, first line and name."""
 
 
 def functions(paths: list[Path]) -> Functions:
-    """The functions that these files define, also those behind decorators."""
+    """The functions that these files define, also those behind decorators. Imports the files: commands would do so later."""
     names = {str(path) for path in paths}
+    for path in paths:
+        _, *package = path.relative_to(ROOT).with_suffix("").parts  # without shared or local
+        importlib.import_module(".".join(package).removesuffix(".__init__"))
     found: Functions = {}
     for one in gc.get_objects():
         if isinstance(one, FunctionType) and one.__code__.co_filename in names:
@@ -63,9 +67,7 @@ def _replace(code: CodeType, known: Functions, first: int | None = None) -> int:
 
 def _set_constant(mutant: Mutant, tree: ast.Module) -> None:
     """Gives a module's constant its new value, and those that are made of it; in the module and where they were imported."""
-    home = next((one for one in _modules() if one.__file__ == str(mutant.path)), None)
-    if home is None:
-        raise LookupError(mutant.place)
+    (home,) = (one for one in _modules() if one.__file__ == str(mutant.path))
     changed: set[str] = set()
     for name, node in units(tree):
         if name == mutant.unit or (constant(node) and changed & {getattr(one, "id", "") for one in ast.walk(node)}):
