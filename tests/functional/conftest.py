@@ -30,6 +30,7 @@ BOTH = (
     "ownership",
     "recorded_rules",
     "replaced_rules",
+    "standing",
     "addresses",
     "markers",
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from link_peer.domain.denial import parts
+from link_peer_local.ecs.reach import may_reach
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, Lab
@@ -384,6 +385,39 @@ def test_rules_of_instances_do_not_count_toward_the_source_groups(ask: Ask) -> N
     app, db = ask.pair()
     ask.lab.fill(db, 20)
     assert ask(ask.lab.instance(app), ask.lab.instance(db), "tcp/1") == APPLIED
+
+
+# rules that a person made
+
+
+def by_hand(ask: Ask, source: Group, target: Group, **fields: str) -> dict[str, Any]:
+    """A person's rule on TCP 1, as read back."""
+    given = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceGroupId": source.id, "SourceGroupOwnerId": source.account}
+    rule_id = ask.lab.authorize(target, **{**given, **fields})
+    return next(rule for rule in ask.lab.raw_rules(target) if rule["SecurityGroupRuleId"] == rule_id)
+
+
+@RECORDED
+@pytest.mark.parametrize(
+    "fields", [{}, {"Priority": "100"}, {"Priority": "50", "Description": "made for the audit"}, {"IpProtocol": "tcp"}]
+)
+def test_a_persons_equal_rule_counts_as_present(ask: Ask, fields: dict[str, str]) -> None:
+    """Equal except for priority and description: `unchanged`, `human-rule`, no changing call."""
+    app, db = ask.pair()
+    before = by_hand(ask, app, db, **fields)
+    assert ask(app, db, "tcp/1") == ("unchanged", "human-rule")
+    assert ask.lab.raw_rules(db) == [before]
+    assert ask.lab.changes() == 0
+
+
+def test_an_operators_drop_rule_stays_and_wins(ask: Ask) -> None:
+    """It does not count as present, and our rule beside it, at priority 100, never beats it."""
+    app, db = ask.pair()
+    drop = by_hand(ask, app, db, Policy="drop", Priority="100")
+    assert ask(app, db, "tcp/1") == APPLIED
+    assert (drop in ask.lab.raw_rules(db), len(ask.lab.rules(db))) == (True, 2)
+    one, two = ask.lab.instance(app), ask.lab.instance(db)
+    assert not may_reach(ask.lab.cloud.ecs, ask.here, one.id, ask.there, two.id, "tcp", 1).ok
 
 
 # refusals of the platform

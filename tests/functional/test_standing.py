@@ -224,3 +224,53 @@ def test_a_failed_read_removes_nothing(stand: Stand, action: str, fault: dict[st
     standing.lab.cloud.faults.clear()
     standing.again()
     standing.closed()
+
+
+# edits by people
+
+
+@pytest.mark.parametrize("side", ["app", "db"])
+def test_a_side_that_a_person_deleted_is_restored(stand: Stand, side: str) -> None:
+    """The tag still asks for it. To close it, remove the tag or the consent, or add a drop rule."""
+    standing = stand()
+    standing.lab.revoke(getattr(standing, side))
+    assert standing.again() == {"applied": 1}
+    assert (len(standing.lab.rules(standing.app)), standing.rules()) == (1, ["all"])
+    assert standing.lab.reasons(standing.app) == standing.lab.reasons(standing.db) == ["tag"]
+
+
+def test_a_changed_priority_is_corrected(stand: Stand) -> None:
+    """With priority 1, our accept rule would beat an operator's drop."""
+    standing = stand("tcp/1")
+    (rule,) = standing.lab.raw_rules(standing.db)
+    standing.lab.modify(standing.db, rule, Priority="1")
+    assert standing.again() == {"applied": 1}
+    (after,) = standing.lab.raw_rules(standing.db)
+    assert (after["SecurityGroupRuleId"], int(after["Priority"])) == (rule["SecurityGroupRuleId"], 100)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["kept by us", "link-peer/3 dep=prod", "link-peer/2 dep=prod home=1000000000000001 id=0000000000000000 by=tag"],
+)
+def test_a_rule_whose_description_a_person_changed_is_theirs(stand: Stand, text: str) -> None:
+    """This is how to take over a rule: it counts as present, and stays when the tag goes."""
+    standing = stand("tcp/1")
+    standing.lab.modify(standing.db, standing.lab.raw_rules(standing.db)[0], Description=text)
+    before = standing.lab.raw_rules(standing.db)
+    assert "applied" not in standing.again()
+    standing.lab.tag(standing.instance, link_peer=None)
+    standing.again()
+    assert standing.lab.raw_rules(standing.db) == before
+
+
+def test_a_rule_whose_ports_a_person_changed_is_theirs(stand: Stand) -> None:
+    """The marker does not match the other port, so the rule stays, and the link gets one of its own again."""
+    standing = stand("tcp/1")
+    standing.lab.modify(standing.db, standing.lab.raw_rules(standing.db)[0], PortRange="2/2")
+    for _ in range(2):
+        standing.again()
+        assert standing.rules() == ["tcp/1", "tcp/2"]
+    standing.lab.tag(standing.instance, link_peer=None)
+    standing.again()
+    assert standing.rules() == ["tcp/2"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import HOME, MANAGED, PEER, Lab
+from tests.functional.lab import MANAGED, PEER, Lab
 
 PORT = {"IpProtocol": "TCP", "PortRange": "3306/3306"}
 
@@ -16,20 +16,6 @@ def by_hand(lab: Lab, target: Group, source: Group, **fields: str) -> dict[str, 
     """Adds a rule as a person, and returns it as read back."""
     rule_id = lab.authorize(target, SourceGroupId=source.id, **{**PORT, **fields})
     return next(rule for rule in lab.raw_rules(target) if rule["SecurityGroupRuleId"] == rule_id)
-
-
-@pytest.mark.parametrize(
-    "fields", [{}, {"Priority": "100"}, {"Priority": "50", "Description": "made for the audit"}, {"IpProtocol": "tcp"}]
-)
-def test_a_persons_equal_rule_counts_as_present(lab: Lab, fields: dict[str, str]) -> None:
-    """Equal except for priority and description: `unchanged`, `human-rule`, no changing call."""
-    app, db = lab.group(), lab.group("*")
-    before = by_hand(lab, db, app, **fields)
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    assert lab.outcome()["reason"] == "human-rule"
-    assert lab.raw_rules(db) == [before]
-    assert lab.changes() == 0
 
 
 def test_a_persons_rule_outlives_the_link(lab: Lab) -> None:
@@ -65,17 +51,6 @@ def test_a_mutual_link_with_one_side_made_by_hand_is_completed(lab: Lab) -> None
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
     assert lab.reasons(app) == ["tag"]
     assert lab.reasons(db) == []
-
-
-def test_an_operators_drop_rule_stays_and_wins(lab: Lab) -> None:
-    """It does not count as present, it is not removed, and our priority 100 never beats it."""
-    app, db = lab.group(), lab.group("*")
-    drop = by_hand(lab, db, app, Policy="drop", Priority="100")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert len(lab.rules(db)) == 2
-    lab.retag(instance, link_peer=None)
-    assert lab.raw_rules(db) == [drop]
 
 
 @pytest.mark.parametrize(
@@ -115,49 +90,6 @@ def test_two_deployments_leave_each_others_rules_alone(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     lab.policy()
     assert lab.auto_link(lab.tag_event(one)) == {"removed": 1}
-
-
-def test_a_changed_priority_of_our_rule_is_corrected(lab: Lab) -> None:
-    """With priority 1, our accept rule would beat an operator's drop."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    (rule,) = lab.raw_rules(db)
-    lab.modify(db, rule, Priority="1")
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    (after,) = lab.raw_rules(db)
-    assert int(after["Priority"]) == 100
-    assert after["SecurityGroupRuleId"] == rule["SecurityGroupRuleId"]
-
-
-def test_our_rule_with_ports_changed_by_a_person_is_theirs(lab: Lab) -> None:
-    """The marker does not match the new port, so the rule stays, and the link gets a rule of its own again."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    (rule,) = lab.raw_rules(db)
-    lab.modify(db, rule, PortRange="3307/3307")
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    lab.retag(instance, link_peer=None)
-    assert lab.rules(db) == [f"{app.id} tcp/3307"]
-
-
-def test_our_rule_with_a_description_changed_by_a_person_is_theirs(lab: Lab) -> None:
-    """This is how to take over a rule: it counts as present, and removing the tag does not remove it."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.modify(db, lab.raw_rules(db)[0], Description="kept by the database team")
-    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    lab.retag(instance, link_peer=None)
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-
-
-def test_our_rule_deleted_by_a_person_is_restored(lab: Lab) -> None:
-    """The tag still asks for it. To close it, remove the tag or the consent, or add a drop rule."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    params = {"SecurityGroupId": db.id, "SecurityGroupRuleId.1": lab.raw_rules(db)[0]["SecurityGroupRuleId"]}
-    lab.call(HOME, "RevokeSecurityGroup", params)
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import json
 import pytest
 from link_peer.domain.model import Link
 from link_peer.domain.tags import parse_port
-from link_peer_local.ecs.reach import may_reach
 from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab, party
@@ -212,17 +211,6 @@ def person(lab: Lab, group: Group, source: Group, **fields: str) -> str:
     return lab.authorize(group, **{**given, **owner, **fields})
 
 
-def test_a_persons_equal_rule_counts_as_present(lab: Lab) -> None:
-    """`unchanged`, `human-rule`; its description is not changed."""
-    a, b = lab.pair()
-    person(lab, b, a, IpProtocol="TCP", PortRange="1/1", Priority="7", Description="by hand")
-    before = lab.raw_rules(b)
-    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"unchanged": 1}
-    assert lab.outcome()["reason"] == "human-rule"
-    assert lab.raw_rules(b) == before
-    assert lab.changes() == 0
-
-
 def test_a_rule_on_the_second_page_of_a_groups_rules_is_found(lab: Lab) -> None:
     """A page has up to 1,000, all of them a person's here. The same message finds our rule, and an unlink removes it."""
     a, b = lab.pair()
@@ -261,16 +249,6 @@ def test_a_persons_half_of_a_mutual_link_stays_when_ours_is_removed(lab: Lab, on
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
     assert lab.raw_rules(group) == before
     assert lab.raw_rules(other) == []
-
-
-def test_an_operators_drop_rule_stays_and_wins(lab: Lab) -> None:
-    """The link's rule is added beside it; at priority 100 the drop wins."""
-    a, b = lab.pair()
-    drop = person(lab, b, a, IpProtocol="TCP", PortRange="1/1", Policy="drop")
-    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"applied": 1}
-    assert drop in {rule["SecurityGroupRuleId"] for rule in lab.raw_rules(b)}
-    one, two = lab.instance(a), lab.instance(b)
-    assert not may_reach(lab.cloud.ecs, HOME, one.id, PEER, two.id, "tcp", 1).ok
 
 
 def test_a_rule_with_a_copied_marker_is_not_ours(lab: Lab) -> None:

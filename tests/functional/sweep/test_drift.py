@@ -15,47 +15,6 @@ pytestmark = pytest.mark.usefixtures("living_lab")
 # edits by people
 
 
-def test_a_deleted_rule_is_restored(lab: Lab) -> None:
-    _, app, db = lab.linked()
-    lab.revoke(db)
-    assert lab.sweep()["applied"] == 1
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-
-
-def test_a_changed_priority_is_corrected(lab: Lab) -> None:
-    """Our accept rule must never beat an operator's drop."""
-    _, _, db = lab.linked()
-    lab.modify(db, lab.raw_rules(db)[0], Priority="1")
-    lab.sweep()
-    (rule,) = lab.raw_rules(db)
-    assert int(rule["Priority"]) == 100
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["temporary", "link-peer/3 dep=prod", "link-peer/2 dep=prod home=1000000000000001 id=0000000000000000 by=tag"],
-)
-def test_a_rule_whose_description_a_person_changed_is_theirs(lab: Lab, text: str) -> None:
-    """Without our marker it is not ours: it counts as present and is never touched again."""
-    instance, _, db = lab.linked()
-    lab.modify(db, lab.raw_rules(db)[0], Description=text)
-    before = lab.raw_rules(db)
-    lab.sweep()
-    lab.tag(instance, link_peer=None)
-    lab.sweep()
-    assert lab.raw_rules(db) == before
-
-
-def test_a_rule_whose_ports_a_person_changed_is_theirs_and_ours_is_restored(lab: Lab) -> None:
-    """The marker's id belongs to other ports."""
-    _, app, db = lab.linked()
-    lab.modify(db, lab.raw_rules(db)[0], PortRange="2/2")
-    lab.sweep()
-    assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/2"]
-    lab.sweep()
-    assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/2"]
-
-
 def test_a_forged_claim_needs_consent_too(lab: Lab) -> None:
     """Anyone who may write rules may write a claim; without consent the rule is removed."""
     _, _, db = lab.linked()

@@ -141,18 +141,6 @@ def test_consent_withdrawn_on_one_side_closes_both_sides_of_a_mutual_link(lab: L
 
 
 @pytest.mark.parametrize("gone", ["a", "b"])
-def test_a_tags_mutual_link_with_one_side_missing_is_completed(lab: Lab, gone: str) -> None:
-    """If both groups still consent."""
-    a, b = lab.pair()
-    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
-    lab.sweep()
-    lab.revoke(a if gone == "a" else b)
-    assert lab.sweep()["applied"] == 1
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
-    assert lab.reasons(a) == lab.reasons(b) == ["tag"]
-
-
-@pytest.mark.parametrize("gone", ["a", "b"])
 @pytest.mark.parametrize("kind", ["groups", "instances"])
 def test_a_requests_mutual_link_with_one_side_missing_is_removed(lab: Lab, gone: str, kind: str) -> None:
     """Half an hour after it was made, however many sweeps run meanwhile: the sweep opens nothing for a request, since a
