@@ -12,7 +12,7 @@ from link_peer.domain.denial import parts
 from link_peer_local.ecs.reach import may_reach
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 
 class Ask:
@@ -36,18 +36,20 @@ class Ask:
         """A group of each, which accepts everything from the other's account."""
         return self.source(f"*@{self.there}"), self.target(f"*@{self.here}")
 
-    def __call__(self, source: Group | Instance, target: Group | Instance, *ports: str) -> tuple[str, str]:
+    def deliver(self, source: Group | Instance, target: Group | Instance, *ports: str) -> dict[str, int]:
+        """Asks, and returns the outcomes of the delivery."""
         if self.way == "request":
-            self.lab.cross_account(self.lab.request(source, target, *ports))
-        else:
-            asking = source if isinstance(source, Instance) else self.lab.instance(source)
-            self.lab.tag(asking, link_peer=target.id + (f":{'+'.join(ports)}" if ports else ""))
-            if self.way == "sweep":
-                self.lab.sweep()
-                (counted,) = json.loads(self.lab.summary()["counts"])
-                outcome, _, reason = counted.partition(" ")
-                return outcome, reason
-            self.lab.auto_link(self.lab.event(asking))
+            return self.lab.cross_account(self.lab.request(source, target, *ports))
+        asking = source if isinstance(source, Instance) else self.lab.instance(source)
+        self.lab.tag(asking, link_peer=target.id + (f":{'+'.join(ports)}" if ports else ""))
+        return self.lab.sweep() if self.way == "sweep" else self.lab.auto_link(self.lab.event(asking))
+
+    def __call__(self, *link: Any) -> tuple[str, str]:
+        self.deliver(*link)
+        if self.way == "sweep":
+            (counted,) = json.loads(self.lab.summary()["counts"])
+            outcome, _, reason = counted.partition(" ")
+            return outcome, reason
         record = self.lab.outcome()
         return record["outcome"], record["reason"]
 
@@ -74,6 +76,41 @@ def _ask(lab: Lab, request: pytest.FixtureRequest) -> Ask:
 RECORDED = pytest.mark.parametrize("ask", ["event", "request"], indirect=True)
 """For what a record says: a sweep counts its denials."""
 APPLIED = ("applied", "")
+
+
+# the rules
+
+
+PORTS = ["icmp", "tcp/3306", "tcp/8000-8010", "udp/53"]
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("ports", [[], PORTS])
+def test_a_link_of_groups_is_a_rule_for_each_port_or_a_mutual_pair(ask: Ask, ports: list[str]) -> None:
+    """Without ports, one for all traffic on each side. The groups that hold a rule have the managed tag."""
+    app, db = ask.pair()
+    assert ask(app, db, *ports) == APPLIED
+    assert ask.lab.rules(db) == [f"{app.id} {port}" for port in ports or ["all"]]
+    assert ask.lab.rules(app) == ([] if ports else [f"{db.id} all"])
+    assert ask.lab.tags(db)[MANAGED] == "true"
+    assert (MANAGED in ask.lab.tags(app)) == (not ports)
+
+
+@pytest.mark.parametrize("ports", [[], PORTS])
+def test_a_link_of_instances_admits_one_address_to_another(ask: Ask, ports: list[str]) -> None:
+    """The marker names both, seen from the group that holds the rule."""
+    app, db = ask.pair()
+    one, two = ask.lab.instance(app), ask.lab.instance(db)
+    assert ask(one, two, *ports) == APPLIED
+    there, back = (f"{a.private_ip}/32>{b.private_ip}/32" for a, b in ((one, two), (two, one)))
+    assert ask.lab.rules(db) == [f"{there} {port}" for port in ports or ["all"]]
+    assert ask.lab.rules(app) == ([] if ports else [f"{back} all"])
+    far = "" if ask.here == ask.there == HOME else f"@{ask.there}"
+    near = "" if ask.here == HOME else f"@{ask.here}"
+    assert all(rule["Description"].endswith(f" from={one.id}{near} to={two.id}{far}") for rule in ask.lab.raw_rules(db))
+    assert all(
+        rule["Description"].endswith(f" from={two.id}{far} to={one.id}{near}") for rule in ask.lab.raw_rules(app)
+    )
 
 
 # consent
@@ -454,3 +491,64 @@ def test_a_permanent_refusal_is_the_outcome_of_the_link(
     assert ask.lab.records(outcome="applied") == []
     assert ask.lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 1 + written
     assert ask.lab.cloud.faults.count("ecs", "RevokeSecurityGroup") == written
+
+
+# transient errors
+
+
+@RECORDED
+@pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "AuthorizeSecurityGroup"])
+def test_a_throttled_call_is_given_up_at_once(ask: Ask, action: str) -> None:
+    """ECS rejects it until the minute is over: waiting for that would hold up what is behind."""
+    app, db = ask.pair()
+    ask.lab.cloud.clock.sleep((10 - ask.lab.cloud.clock.now()) % 60)
+    ask.lab.fault(service="ecs", action=action, kind="throttle")
+    begun = ask.lab.cloud.clock.now()
+    if action == "DescribeInstances" and ask.way == "request":
+        app, db = ask.lab.instance(app), ask.lab.instance(db)  # type: ignore[assignment]
+    assert ask.deliver(app, db, "tcp/1") == {}
+    assert ask.lab.cloud.clock.now() - begun < 5
+    assert ask.lab.cloud.faults.count("ecs", action) == 1
+    assert "Throttling" in ask.lab.records("attempt")[-1]["detail"]
+    assert ask.lab.queued() == []
+    assert ask.lab.drain(60) == {"applied": 1}
+
+
+@RECORDED
+@pytest.mark.parametrize("kind", ["error", "throttle", "html", "reset", "no-answer"])
+def test_without_the_audit_log_nothing_is_changed(ask: Ask, kind: str) -> None:
+    """The intent cannot be written, so not even a tag is set."""
+    app, db = ask.pair()
+    ask.lab.fault(service="sls", kind=kind, times=None)
+    assert ask.deliver(app, db, "tcp/1") == {}
+    assert (ask.lab.changes(), ask.lab.records()) == (0, [])
+    ask.lab.cloud.faults.clear()
+    assert ask.lab.drain(60) == {"applied": 1}
+    assert ask.lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+@RECORDED
+@pytest.mark.parametrize("lag", [0.5, 2.0])
+def test_a_new_rule_that_is_shown_late_is_awaited(ask: Ask, lag: float) -> None:
+    """It has not failed: it is read again, not written again, and `applied` is recorded only when the rules are shown."""
+    pair = ask.pair()
+    ask.lab.cloud.ecs.read_lag.rules = lag
+    assert ask.deliver(*pair) == {"applied": 1}
+    assert ask.lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 2
+
+
+def test_a_link_can_be_removed_and_added_again(ask: Ask) -> None:
+    """A reused ClientToken would return success for the rule that has been revoked since."""
+    app, db = ask.pair()
+    for _ in range(3):
+        assert ask.deliver(app, db) == {"applied": 1}
+        assert (ask.lab.rules(app), ask.lab.rules(db)) == ([f"{db.id} all"], [f"{app.id} all"])
+        for instance in list(ask.lab.cloud.ecs.account(ask.here).instances.values()):
+            ask.lab.tag(instance, link_peer=None)
+            if ask.way == "event":
+                ask.lab.auto_link(ask.lab.tag_event(instance))
+        if ask.way == "request":
+            ask.lab.cross_account(ask.lab.request(app, db, action="unlink", request_id="chg-2"))
+        elif ask.way == "sweep":
+            ask.lab.sweep()
+        assert (ask.lab.rules(app), ask.lab.rules(db)) == ([], [])

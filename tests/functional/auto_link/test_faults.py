@@ -164,26 +164,6 @@ def test_a_change_that_keeps_failing_is_made_by_a_later_look(make_case: MakeCase
     assert case.state() == wanted
 
 
-@pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "AuthorizeSecurityGroup"])
-def test_a_throttled_call_is_given_up_at_once(lab: Lab, action: str) -> None:
-    """ECS rejects the call until the minute is over; waiting for that would hold up the events behind this one. A look,
-    posted with a delay, makes the link."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.fault(service="ecs", action=action, kind="throttle")
-    begun = lab.cloud.clock.now()
-    assert lab.auto_link(lab.event(instance)) == {}
-    assert lab.cloud.clock.now() - begun < 1
-    assert lab.cloud.faults.count("ecs", action) == 1
-    assert lab.rules(db) == []
-    assert "Throttling" in lab.records("attempt")[-1]["detail"]
-    assert lab.queued() == []
-    (look,) = lab.queued(after=10)
-    assert look == lab.look(instance, look["expires_at"])
-    assert lab.cross_account(look) == {"applied": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-
-
 def test_a_look_for_trouble_expires_after_an_hour(lab: Lab) -> None:
     """It is repeated until then, after delays that grow from ten seconds to ten minutes. The last one is final."""
     instance = lab.instance(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
@@ -234,18 +214,6 @@ def test_no_wait_is_longer_than_five_seconds(
     assert max(clock.waits) <= 5
 
 
-@pytest.mark.parametrize("kind", ["error", "throttle", "html", "reset", "no-answer"])
-def test_without_the_audit_log_nothing_is_changed(lab: Lab, kind: str) -> None:
-    """The intent cannot be written, so not even a tag is set, and the instance is looked at again."""
-    app, db = lab.group(), lab.group("*")
-    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
-    lab.fault(service="sls", kind=kind, times=None)
-    assert lab.auto_link(event) == {}
-    assert lab.changes() == 0
-    lab.cloud.faults.clear()
-    assert lab.drain(60) == {"applied": 1}
-
-
 @pytest.mark.parametrize("kind", ["error", "reset", "no-answer"])
 def test_an_outcome_that_could_not_be_written_is_recorded_by_the_look(lab: Lab, kind: str) -> None:
     """By then the rule exists, so the outcome is `unchanged`, and no second change is made."""
@@ -286,16 +254,6 @@ def test_an_event_in_trouble_is_redelivered_if_the_queue_is_unavailable(lab: Lab
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-@pytest.mark.parametrize("lag", [0.5, 2.0])
-def test_a_new_rule_that_is_shown_late_is_awaited(lab: Lab, lag: float) -> None:
-    """A rule that is not shown yet has not failed: it is read again, not written again."""
-    app, db = lab.group(), lab.group("*")
-    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
-    lab.cloud.ecs.read_lag.rules = lag
-    assert lab.auto_link(event) == {"applied": 1}
-    assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 1
-
-
 @pytest.mark.parametrize("lag", [30.0, 300.0])
 def test_a_rule_that_is_never_shown_in_time_is_not_reported_as_applied(lab: Lab, lag: float) -> None:
     """The instance is looked at again. Once reads have caught up, the look finds the rule, written once."""
@@ -319,17 +277,6 @@ def test_a_removal_that_is_shown_late_is_awaited(lab: Lab, lag: float) -> None:
     assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
     lab.cloud.ecs.read_lag.rules = 0
     assert lab.rules(db) == []
-
-
-def test_a_link_can_be_removed_and_added_again(lab: Lab) -> None:
-    """A reused ClientToken would return success for the rule that has been revoked since."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app)
-    for _ in range(3):
-        assert lab.retag(instance, link_peer=f"{db.id}:tcp/1") == {"applied": 1}
-        assert lab.rules(db) == [f"{app.id} tcp/1"]
-        assert lab.retag(instance, link_peer=None) == {"removed": 1}
-        assert lab.rules(db) == []
 
 
 def test_no_change_is_started_shortly_before_the_timeout(lab: Lab) -> None:

@@ -23,17 +23,6 @@ def test_an_instance_peer_becomes_a_five_part_rule_on_its_group(lab: Lab) -> Non
     assert (record["from"], record["to"]) == (instance.id, target.id)
 
 
-def test_a_mutual_link_of_instances_has_a_rule_on_each_side(lab: Lab) -> None:
-    """All traffic from one /32 to the other, and back."""
-    app, db = lab.group("*"), lab.group("*")
-    target = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": target.id})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 all"]
-    assert lab.rules(app) == [f"{target.private_ip}/32>{instance.private_ip}/32 all"]
-    assert lab.raw_rules(app)[0]["Description"].endswith(f" from={target.id} to={instance.id}")
-
-
 def test_instances_of_one_group_can_be_linked(lab: Lab) -> None:
     """The group then holds two rules with different /32."""
     group = lab.group("*")

@@ -63,18 +63,6 @@ def test_a_removed_managed_tag_is_restored_at_the_next_delivery(lab: Lab) -> Non
     assert lab.tags(db)[MANAGED] == "true"
 
 
-@pytest.mark.knobs(request_tags=True)
-def test_without_ports_a_link_is_mutual(lab: Lab) -> None:
-    """One rule for all traffic on each side; both groups have the managed tag."""
-    app, db = lab.group(), lab.group()
-    lab.tag(db, link_accept=app.id)
-    lab.tag(app, link_accept=db.id)
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id}))) == {"applied": 1}
-    assert lab.rules(db) == [f"{app.id} all"]
-    assert lab.rules(app) == [f"{db.id} all"]
-    assert lab.tags(app)[MANAGED] == lab.tags(db)[MANAGED] == "true"
-
-
 @pytest.mark.parametrize("separator", [",", " ", ", ", ",,", " , "])
 def test_peers_are_separated_by_commas_or_spaces(lab: Lab, separator: str) -> None:
     """One tag value may name several peers."""
@@ -107,14 +95,6 @@ def test_the_same_peer_twice_is_one_link(lab: Lab) -> None:
     tags = {"link-peer": f"{db.id}:tcp/1+udp/2", "link-peer.2": f"{db.id}:udp/2+tcp/1"}
     assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1}
     assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} udp/2"]
-
-
-def test_a_link_has_a_rule_for_each_port(lab: Lab) -> None:
-    """TCP, a port range, UDP and ICMP."""
-    app, db = lab.group(), lab.group("*")
-    tags = {"link-peer": f"{db.id}:tcp/3306+tcp/8000-8010+udp/53+icmp"}
-    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1}
-    assert lab.rules(db) == sorted(f"{app.id} {p}" for p in ("tcp/3306", "tcp/8000-8010", "udp/53", "icmp"))
 
 
 def test_two_links_to_one_peer_that_share_a_port_share_its_rule(lab: Lab) -> None:

@@ -150,20 +150,6 @@ def at_second(lab: Lab, second: float) -> None:
     lab.cloud.clock.sleep((second - lab.cloud.clock.now()) % 60)
 
 
-def test_a_throttled_call_is_given_up_at_once(lab: Lab) -> None:
-    """ECS rejects the call until the next minute: an earlier retry is useless, and a wait would hold up the others. The
-    request is put back."""
-    case = Case(lab, "link")
-    at_second(lab, 10)
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
-    before = lab.cloud.clock.now()
-    assert run(lab, case.event) == {}
-    assert lab.cloud.clock.now() - before < 5
-    assert "Throttling.User" in lab.records("attempt")[-1]["detail"]
-    assert lab.drain(60) == {"applied": 1}
-    case.ended_well()
-
-
 def test_a_throttled_call_waits_for_a_minute_that_starts_soon(lab: Lab) -> None:
     """Within five seconds, the longest wait there is."""
     case = Case(lab, "link")
@@ -204,17 +190,6 @@ def test_no_wait_is_longer_than_five_seconds(lab: Lab, monkeypatch: pytest.Monke
     assert max(waits, default=0) <= 5
 
 
-@pytest.mark.parametrize("lag", [0.5, 2.0])
-def test_a_new_rule_that_is_shown_late_is_awaited(lab: Lab, lag: float) -> None:
-    """Nothing is written twice, and `applied` is recorded only when the rules are shown."""
-    case = Case(lab, "link")
-    lab.cloud.ecs.read_lag.rules = lag
-    assert run(lab, case.event) == {"applied": 1}
-    assert lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 2
-    lab.cloud.clock.advance(lag)
-    case.ended_well()
-
-
 def test_every_attempt_has_a_new_client_token(lab: Lab) -> None:
     """A reused token may return success for a rule that has been revoked since."""
     case = Case(lab, "link")
@@ -225,17 +200,6 @@ def test_every_attempt_has_a_new_client_token(lab: Lab) -> None:
 
 
 # the audit log
-
-
-def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
-    case = Case(lab, "link")
-    before = lab.changes()
-    lab.fault(service="sls", kind="error", times=None)
-    assert run(lab, case.event) == {}
-    assert lab.changes() == before
-    lab.cloud.faults.clear()
-    assert lab.drain(60) == {"applied": 1}
-    case.ended_well()
 
 
 def test_without_the_audit_log_and_the_queue_the_message_is_redelivered(lab: Lab) -> None:

@@ -37,16 +37,6 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
     assert lab.tags(b)[MANAGED] == "true"
 
 
-@pytest.mark.knobs(request_tags=True)
-def test_without_ports_a_request_is_mutual(lab: Lab) -> None:
-    """One rule for all traffic on each side, and the managed tag on both groups."""
-    a, b = lab.pair()
-    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
-    assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1"]
-    assert lab.tags(a)[MANAGED] == lab.tags(b)[MANAGED] == "true"
-
-
 @pytest.mark.parametrize("account", [HOME, PEER])
 def test_both_parties_may_be_in_one_account(lab: Lab, account: str) -> None:
     """In home or in another account; consent is then written without an account."""
@@ -63,22 +53,6 @@ def test_home_may_be_the_accepting_side(lab: Lab) -> None:
     lab.tag(a, link_accept=f"{b.id}@{PEER}:tcp/443")
     assert lab.cross_account(lab.request(b, a, "tcp/443")) == {"applied": 1}
     assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} tcp/443"], [])
-
-
-@pytest.mark.parametrize("ports", [("tcp/3306",), ("tcp/1", "udp/2", "icmp", "tcp/8000-8010"), ()])
-def test_an_instance_link_admits_one_address_to_one_address(lab: Lab, ports: tuple[str, ...]) -> None:
-    """Five-part rules with both instances in the marker; a mutual link has one on each side."""
-    a, b = lab.pair()
-    one, two = lab.instance(a), lab.instance(b)
-    assert lab.cross_account(lab.request(one, two, *ports)) == {"applied": 1}
-    there = f"{one.private_ip}/32>{two.private_ip}/32"
-    back = f"{two.private_ip}/32>{one.private_ip}/32"
-    assert lab.rules(b) == sorted(f"{there} {port}" for port in ports or ("all",))
-    assert lab.rules(a) == ([] if ports else [f"{back} all"])
-    for rule in lab.raw_rules(b):
-        assert rule["Description"].endswith(f" by=req:chg-1 from={one.id} to={two.id}@{PEER}")
-    for rule in lab.raw_rules(a):
-        assert rule["Description"].endswith(f" by=req:chg-1 from={two.id}@{PEER} to={one.id}")
 
 
 # duplicates and further claims
@@ -180,16 +154,6 @@ def test_a_mutual_link_requested_from_both_sides_is_one_link(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b), lab.request(b, a, request_id="chg-2")) == {"applied": 2}
     assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1,req:chg-2"]
     assert len({record["link"] for record in lab.records()}) == 1
-
-
-def test_a_link_can_be_removed_and_added_again(lab: Lab) -> None:
-    """A reused ClientToken would return success for the rule that has been revoked since."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2"))
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-    assert lab.cross_account(lab.request(a, b, request_id="chg-3")) == {"applied": 1}
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
 
 
 def test_a_side_deleted_by_a_person_is_restored_by_the_same_message(lab: Lab) -> None:
