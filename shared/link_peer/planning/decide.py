@@ -177,7 +177,7 @@ def _removed(
     removed: list[Decision] = []
     asked_links = {link for link, _ in settled.asked}
     for (link, loss), keys in _by_pair(settled).items():
-        edits = tuple(settled.edits[key] for key in keys if key in settled.edits and key not in made)
+        edits = tuple(settled.edits[key] for key in keys if key not in made)
         rules = tuple(settled.seen.actual.owned[key][0] for key in keys)
         if asked := _refused_link(settled, loss.why, keys, answers):
             rolled_back[asked] = msgspec.structs.replace(answers[asked], edits=edits, rules=rules)

@@ -45,7 +45,7 @@ def edit_of(
     claims = set(wanted) if inherited else _claims_after(marker, wanted, lost)
     if claims == set(marker.claims) and not inherited and not actual.tampered(key):
         return None
-    kept = tuple(sorted(claim for claim in claims if claim in wanted or not context.expired(claim)))
+    kept = tuple(sorted(claim for claim in claims if not context.expired(claim)))
     gain, lose = frozenset(kept) - frozenset(marker.claims), frozenset(marker.claims) - frozenset(kept)
     return Edit(key, gain, lose, ends if inherited else marker.ends, rule, kept)
 
@@ -53,7 +53,7 @@ def edit_of(
 def opens(edit: Edit, actual: Actual) -> bool:
     """Whether an edit is due for a link that needs the rule: a new rule, claims that one of ours gains, other instances, or a
     priority to put back. What a rule only loses is a decision of its own."""
-    if edit.rule is None or edit.gain or actual.tampered(edit.key):
+    if edit.gain or actual.tampered(edit.key):
         return True
     return edit.ends != actual.owned[edit.key][1].ends
 

@@ -126,6 +126,17 @@ def test_the_outcome_of_a_desired_link(existing: list[Rule], outcome: str, reaso
     assert (decision.outcome, decision.why.reason.code, decision.link) == (outcome, reason, LINK)
 
 
+def test_a_persons_rule_beside_one_of_ours_is_no_reason() -> None:
+    """Only where a person's rules are all that a link has."""
+    link, k2 = desired(Link(APP, DB, (*P1, *P2))), key(DB, APP, "tcp/2")
+    (added,) = plan(view(OPEN, rules=[theirs(K1)]), link).decisions
+    (stands,) = plan(view(OPEN, rules=[theirs(K1), ours(k2)]), link).decisions
+    assert [(d.outcome, len(d.edits), d.why.reason) for d in (added, stands)] == [
+        ("applied", 1, reasons.NONE),
+        ("unchanged", 0, reasons.NONE),
+    ]
+
+
 def test_a_request_that_finds_its_link_is_applied_again() -> None:
     found = plan(view(OPEN, rules=[ours(K1, REQ)]), desired(LINK, REQ), may_lose=May.KEEP, is_request=True)
     assert [(d.outcome, d.edits) for d in found.decisions] == [("applied", ())]
@@ -390,6 +401,13 @@ def test_the_managed_tag_is_written_again_while_opening_is_paused() -> None:
         assert [d.action for d in found if d.missing_managed_tag and not d.edits] == tagged
 
 
+def test_a_link_that_opens_nothing_writes_its_managed_tag_while_opening_is_paused() -> None:
+    """So no repair of its own is due."""
+    seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
+    found = plan(seen, desired(LINK), may_lose=May.KEEP, with_policy=policy(paused=Pause.OPENING)).decisions
+    assert [(d.action, d.missing_managed_tag) for d in found] == [("link", (DB,))]
+
+
 def test_a_group_that_loses_its_last_rule_gets_no_managed_tag() -> None:
     """The sweep would remove it again. Nor does a request's claim that the rule does not carry keep it."""
     seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
@@ -567,6 +585,12 @@ def test_a_mutual_removal_is_named_as_the_link_was_asked_for() -> None:
     seen = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP)), ours(key(APP, DB))])
     for link in (Link(APP, DB), Link(DB, APP)):
         assert {d.link for d in plan(seen, desired(link)).decisions} == {link}
+
+
+def test_a_removal_is_not_named_as_a_link_the_other_way() -> None:
+    """Only a mutual link is the same in both directions."""
+    found = plan(view(OPEN, rules=[ours(K1)]), desired(Link(DB, APP, P1))).decisions
+    assert {d.link: d.outcome for d in found} == {Link(DB, APP, P1): "applied", LINK: "removed"}
 
 
 def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:
