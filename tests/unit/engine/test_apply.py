@@ -18,7 +18,7 @@ from link_peer.domain.tags import parse_ports
 from link_peer.engine.write.apply import CONSENT_SECONDS, OUTCOMES_PER_WRITE, Applier, held_records, paused
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, open_work
-from link_peer.planning.decision import Decision, Edit, Refusal, Unseen
+from link_peer.planning.decision import Decision, Edit, Unseen
 from link_peer.planning.evaluate import Need, Verdict
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
@@ -78,17 +78,6 @@ def removal(k: RuleKey = K1, *unseen: Unseen) -> Decision:
     return Decision(link, "unlink", "removed", UNWANTED, (edit,), unseen=frozenset(unseen), rules=(ours(k),))
 
 
-def test_an_intent_is_recorded_before_the_change_and_the_outcome_after_it() -> None:
-    """The outcome names the rule and the request of the change."""
-    applying = Applying()
-    report = applying(link())
-    assert applying.steps() == ["intent", "authorize sg-db", "outcome"]
-    assert (report.changed, report.removed, applying.log.outcomes()) == (1, 0, [("applied", "")])
-    outcome = applying.log.records[-1]
-    assert applying.ecs.existing[0].id in outcome["rules"]
-    assert outcome["api_requests"].startswith("request-")
-
-
 def test_an_intent_names_the_rules_that_will_change() -> None:
     """A rule that exists has its id, and a new one has none yet."""
     applying = Applying(ours(K1))
@@ -98,33 +87,10 @@ def test_an_intent_names_the_rules_that_will_change() -> None:
     assert named == [("1/1", ours(K1).id), ("2/2", "")]
 
 
-def test_nothing_is_changed_where_the_intent_cannot_be_recorded() -> None:
-    """The delivery must be redelivered."""
-    applying = Applying()
-    applying.log.errors = [Transient("down")] * 10
-    with pytest.raises(Transient, match="down"):
-        applying(link())
-    assert applying.ecs.changes() == []
-
-
 def test_all_intents_are_recorded_before_the_first_change() -> None:
     applying = Applying()
     applying(link(), link(key(CACHE, APP, "tcp/1"), OTHER))
     assert applying.steps()[:3] == ["intent", "intent", "authorize sg-db"]
-
-
-def test_a_decision_without_a_change_has_an_outcome_and_no_intent() -> None:
-    applying = Applying()
-    applying(Decision(LINK, "link", "unchanged"))
-    assert applying.steps() == ["outcome"]
-
-
-def test_the_managed_tag_is_written_before_the_rule() -> None:
-    """So that a sweep finds the group although the function dies between the two."""
-    applying = Applying(tagged=False)
-    applying(link(missing_managed_tag=(DB,)))
-    assert applying.steps() == ["intent", "tag sg-db", "authorize sg-db", "outcome"]
-    assert applying.log.records[0]["tagged"] == str(DB)
 
 
 def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule() -> None:
@@ -165,17 +131,6 @@ def test_groups_that_cannot_be_tagged_together_are_tagged_one_by_one() -> None:
     far = link(key(CACHE, APP, "tcp/1"), OTHER, missing_managed_tag=(CACHE,))
     applying(link(missing_managed_tag=(DB,)), far)
     assert applying.ecs.changes()[1:] == ["tag sg-db", "authorize sg-db", "tag sg-cache", "authorize sg-cache"]
-
-
-def test_closing_comes_before_opening() -> None:
-    """In whatever order they were decided: no amount of links keeps a closing from being done in time."""
-    opens = [link(), link(key(CACHE, APP, "tcp/1"), OTHER)]
-    loses = Edit(K2, lose=frozenset({TAG}), rule=ours(K2, TAG, Claim("chg-1")), claims=(Claim("chg-1"),))
-    lighter = Decision(Link(APP, DB, (K2.port,)), "expire", "removed", UNWANTED, (loses,))
-    k3 = key(APP, DB, "tcp/3")
-    applying = Applying(ours(K2, TAG, Claim("chg-1")), ours(k3))
-    applying(opens[0], removal(k3), opens[1], lighter)
-    assert applying.ecs.changes() == ["revoke sg-app", "modify sg-db", "authorize sg-db", "authorize sg-cache"]
 
 
 def test_a_link_that_also_removes_a_rule_comes_before_the_others() -> None:
@@ -227,22 +182,6 @@ def test_what_goes_back_is_not_judged_by_the_policy_of_that_moment() -> None:
     assert applying.ecs.descriptions() == [ours(K1, Claim("chg-1")).description]
 
 
-def test_the_outcome_of_a_refused_link_is_recorded_after_its_rollback() -> None:
-    """Once, with the requests of both passes."""
-    applying = Applying(kind=Full)
-    applying(refused_link())
-    written = applying.ecs.existing[0]
-    back = Edit(K1, lose=frozenset({TAG}), rule=written)
-    denial = Refusal(msgspec.structs.replace(UNWANTED, reason=reasons.QUOTA)).denial
-    applying(Decision(LINK, "link", "failed", denial, (back,)))
-    applying.applier.finish()
-    assert applying.steps()[-3:] == ["intent", "revoke sg-db", "outcome"]
-    assert applying.log.outcomes() == [("failed", "quota")]
-    refused, revoked = applying.log.records[-1]["api_requests"].split(",")
-    assert (refused, revoked.startswith("request-")) == ("request-refused", True)
-    assert applying.ecs.existing == []
-
-
 def test_a_link_that_is_refused_in_the_last_pass_is_recorded_at_the_end() -> None:
     """`finish` leaves no refused link without an outcome, and records none twice."""
     applying = Applying(kind=Full)
@@ -262,40 +201,11 @@ def mark(k: RuleKey = K1, *, gain: bool, lose: bool) -> Decision:
     return Decision(of, "link", "applied" if gain else "removed", edits=(edit,), verdict=Verdict(of, (Need(k),)))
 
 
-def test_while_paused_nothing_is_changed() -> None:
-    """A change is `denied`, `paused`; no intent is recorded."""
-    applying = Applying(ours(K2), with_policy=policy(paused=Pause.ALL))
-    applying(link(missing_managed_tag=(DB,)), removal(K2), Decision(OTHER, "link", "unchanged"))
-    assert applying.steps() == ["outcome"] * 3
-    assert sorted(applying.log.outcomes()) == [("denied", "paused"), ("denied", "paused"), ("unchanged", "")]
-
-
 def test_while_paused_no_group_is_tagged() -> None:
     """A link that is complete but for the managed tag is unchanged."""
     applying = Applying(with_policy=policy(paused=Pause.ALL))
     applying(Decision(LINK, "link", "unchanged", missing_managed_tag=(DB,)))
     assert (applying.steps(), applying.log.outcomes()) == (["outcome"], [("unchanged", "")])
-
-
-def test_while_opening_is_paused_closing_goes_on() -> None:
-    """New rules and claims are `denied`, `paused`; what loses claims is done, and a claim that goes with one that would
-    come goes alone."""
-    k3 = key(DB, APP, "tcp/3")
-    both, loses = mark(K1, gain=True, lose=True), mark(k3, gain=False, lose=True)
-    rules = [rule for decision in (both, loses) for edit in decision.edits if (rule := edit.rule)]
-    applying = Applying(*rules, ours(K2), with_policy=policy(paused=Pause.OPENING))
-    applying(link(key(CACHE, APP, "tcp/1"), OTHER, missing_managed_tag=(CACHE,)), removal(K2), both, loses)
-    assert applying.ecs.changes() == ["revoke sg-db", "modify sg-db", "modify sg-db"]
-    assert {rule.key: rule.description.partition(" by=")[2] for rule in applying.ecs.existing} == {
-        K1: "req:chg-1",
-        k3: "req:chg-1",
-    }
-    assert sorted(applying.log.outcomes()) == [
-        ("denied", "paused"),
-        ("denied", "paused"),
-        ("removed", ""),
-        ("removed", ""),
-    ]
 
 
 @pytest.mark.parametrize("pause", list(Pause))
@@ -325,25 +235,6 @@ def test_a_new_rule_is_dropped_while_opening_is_paused() -> None:
 
 
 # the policy, read again right before each write
-
-
-def test_a_pause_that_comes_meanwhile_stops_the_next_write() -> None:
-    """The policy file is read again: `denied`, `paused`."""
-    for pause in (Pause.ALL, Pause.OPENING):
-        applying = Applying()
-        applying.policy = policy(paused=pause)
-        report = applying(link())
-        assert report.refused[LINK].denial.reason is reasons.PAUSED
-        assert applying.ecs.existing == []
-
-
-def test_a_policy_that_denies_the_link_meanwhile_stops_the_write() -> None:
-    """Its other rules stay as they are read by the next delivery."""
-    applying = Applying()
-    applying.policy = policy(deny=parse_ports("tcp/1"))
-    report = applying(link())
-    assert report.refused[LINK].denial.reason is reasons.NOT_ALLOWED
-    assert applying.ecs.changes() == []
 
 
 def test_a_pause_that_comes_between_two_writes_stops_the_second() -> None:
@@ -403,17 +294,6 @@ def test_held_removals_have_a_summary_for_each_account() -> None:
     assert "at most 50 may be removed" in records[0]["detail"]
 
 
-def test_trouble_is_an_attempt_and_the_others_are_carried_out() -> None:
-    """The report has the trouble; the attempt says what it was."""
-    applying = Applying()
-    applying.ecs.errors["authorize"] = [Transient("503")] * 4
-    report = applying(link(), link(key(CACHE, APP, "tcp/1"), OTHER))
-    assert (report.changed, [str(trouble) for trouble in report.pending]) == (1, ["503"])
-    (attempt,) = [record for record in applying.log.records if record["record"] == "attempt"]
-    assert (attempt["to"], attempt["detail"]) == ("sg-db", "503")
-    assert applying.log.outcomes() == [("applied", "")]
-
-
 def test_a_removal_is_not_reported_where_the_shared_edit_failed() -> None:
     """Another decision makes the edit by which this rule loses its claim."""
     applying = Applying(ours(K1))
@@ -426,25 +306,6 @@ def test_a_removal_is_not_reported_where_the_shared_edit_failed() -> None:
     assert applying.log.kinds() == ["intent", "attempt"]
 
 
-def test_nothing_is_written_after_the_deadline() -> None:
-    """The time that is left is for the outcomes."""
-    applying = Applying()
-    applying.clock.time = applying.delivery.retry.deadline
-    report = applying(link())
-    assert (applying.ecs.changes(), len(report.pending)) == ([], 1)
-
-
-def test_a_claim_that_ended_meanwhile_is_not_written() -> None:
-    """The link is refused as expired."""
-    applying = Applying()
-    ended = Claim("chg-1", int(NOW))
-    edit = Edit(K1, frozenset({ended}), claims=(ended,))
-    report = applying(Decision(LINK, "link", "applied", edits=(edit,)))
-    denial = report.refused[LINK].denial
-    assert (denial.reason, denial.detail) == (reasons.EXPIRED, "the link ended while it was being written")
-    assert applying.ecs.changes() == []
-
-
 @pytest.mark.parametrize(("late", "written"), [(0, True), (CONSENT_SECONDS, True), (CONSENT_SECONDS + 1, False)])
 def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: bool) -> None:
     """It was withdrawn right after the plan was made."""
@@ -454,15 +315,6 @@ def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: b
     report = applying(link())
     assert bool(applying.ecs.existing) == written
     assert [refusal.denial.reason for refusal in report.refused.values()] == ([] if written else [reasons.NO_CONSENT])
-
-
-def test_the_consent_that_is_recorded_is_the_one_at_the_write() -> None:
-    """The entry was replaced by another one since the plan was made."""
-    applying = Applying()
-    applying.ecs.known["sg-db"] = group(DB, "sg-app:tcp/1", managed_tag=True)
-    applying.clock.time += CONSENT_SECONDS + 1
-    applying(link())
-    assert applying.log.records[-1]["consent"] == f"{DB} link-accept=sg-app:tcp/1"
 
 
 def test_a_lock_that_comes_meanwhile_stops_the_write() -> None:
@@ -495,17 +347,6 @@ def test_an_expired_request_still_closes() -> None:
 # how many instances the rules admit
 
 
-def test_an_outcome_counts_the_instances_that_its_rules_admit() -> None:
-    """The members of the source group are read once in a delivery, after its first rule was added."""
-    applying = Applying()
-    applying.ecs.running = {"i-a": instance(A, APP), "i-b": instance(B, APP, DB)}
-    applying(link())
-    assert applying.log.records[-1]["instances"] == "2"
-    applying(link(K2, Link(APP, DB, (K2.port,))))
-    assert (applying.log.records[-1]["instances"], applying.calls.count("members sg-app")) == ("2", 1)
-    assert applying.log.records[-1]["instance_ids"] == f"{A} {B}"
-
-
 def test_an_outcome_counts_the_members_that_were_read_already() -> None:
     """For the plan, say: they are not read again."""
     applying = Applying()
@@ -515,15 +356,6 @@ def test_an_outcome_counts_the_members_that_were_read_already() -> None:
     applying(link())
     assert (applying.log.records[-1]["instances"], applying.log.records[-1]["instance_ids"]) == ("1", str(A))
     assert "members sg-app" not in applying.calls
-
-
-def test_an_instance_rule_admits_one_instance() -> None:
-    """Two rules of one source admit it once."""
-    addresses = [RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", port) for port in parse_ports("tcp/1+tcp/2")]
-    rules = tuple(ours(k, ends=(A, B)) for k in addresses)
-    applying = Applying(*rules)
-    applying(Decision(Link(A, B, parse_ports("tcp/1+tcp/2")), "link", "unchanged", rules=rules))
-    assert applying.log.records[-1]["instances"] == "1"
 
 
 def test_many_outcomes_are_written_as_they_come() -> None:

@@ -50,16 +50,6 @@ def test_a_request_touches_its_instances_and_every_group_that_they_are_in(action
     assert touched(request(A, FAR, action)) == {A, FAR, APP, CACHE, FAR_GROUP}
 
 
-def test_instances_of_an_account_are_read_in_one_call() -> None:
-    """For the whole batch."""
-    home, far = accounts()
-    touched(request(A, FAR), home, far, others=(request(B, FAR), None, request(A, B)))
-    assert [call for call in home.calls + far.calls if call.startswith("instances")] == [
-        "instances i-a i-b",
-        "instances i-far",
-    ]
-
-
 def test_what_a_look_touches_is_not_known() -> None:
     """The peers that the tags of its party name."""
     assert touched(Look("look-sg-app", REGION, APP, NOW + 300)) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
-from link_peer.domain.model import Link, Party
+from link_peer.domain.model import Link
 from link_peer.domain.tags import parse_ports
 from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch
@@ -13,7 +13,7 @@ from link_peer.planning.decision import Decision
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
-from tests.unit.views import APP, CACHE, DB, NOW, PEER, POLICY, group, key, ours
+from tests.unit.views import APP, CACHE, DB, NOW, POLICY, group, key, ours
 
 LINK = Link(APP, DB, parse_ports("tcp/1"))
 APPLIED = Decision(LINK, "link", "applied")
@@ -34,14 +34,6 @@ def read(ecs: FakeEcs, pace: Pace | None = None) -> Fetch:
     return fetch
 
 
-def test_a_decision_that_changed_nothing_reads_nothing() -> None:
-    """What could decide is named."""
-    ecs, fetch = world()
-    unread = {"effect": "unknown", "effect_detail": f"the rules of {APP} were not read (egress): tcp/1"}
-    assert Circumstances(fetch).effect(APPLIED) == unread
-    assert ecs.calls == []
-
-
 def test_a_change_reads_the_rules_that_could_decide_once() -> None:
     """A later decision of the delivery uses them, and needs no change for that."""
     ecs, fetch = world()
@@ -58,12 +50,6 @@ def test_where_the_count_says_that_there_are_no_rules_none_are_read() -> None:
     ecs, fetch = world(rules=0)
     assert Circumstances(fetch).effect(APPLIED, changed=True)["effect"] == "passes"
     assert ecs.calls == []
-
-
-def test_no_decision_is_made_from_what_is_read_for_a_record() -> None:
-    _, fetch = world()
-    Circumstances(fetch).effect(APPLIED, changed=True)
-    assert fetch.store.snapshot().rules.keys() == fetch.store.now_known().rules.keys() == {DB}
 
 
 @pytest.mark.parametrize(
@@ -99,10 +85,3 @@ def test_nothing_is_read_of_an_account_that_cannot_be_read() -> None:
     fetch.store.note_trouble(APP.account, Transient("503"))
     assert Circumstances(fetch).effect(APPLIED, changed=True)["effect"] == "unknown"
     assert ecs.calls == []
-
-
-def test_a_party_of_an_account_that_was_not_read_leaves_it_unknown() -> None:
-    _, fetch = world()
-    link = Link(Party(PEER, "sg-x"), DB, LINK.ports)
-    fields = Circumstances(fetch).effect(Decision(link, "link", "denied"))
-    assert fields == {"effect": "unknown", "effect_detail": f"sg-x@{PEER} was not read"}

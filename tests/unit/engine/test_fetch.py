@@ -156,21 +156,6 @@ def test_an_account_that_refuses_access_is_noted_and_not_asked_again() -> None:
     assert set(found.store.snapshot().refused_accounts) == {HOME}
 
 
-def test_an_account_that_cannot_be_entered_is_noted() -> None:
-    """The role does not trust us; the other account is read."""
-    found = opened(home())
-    found.parties([APP, LEDGER])
-    snapshot = found.store.snapshot()
-    assert (set(snapshot.groups), set(snapshot.refused_accounts)) == ({APP}, {PEER})
-
-
-def test_an_account_that_the_policy_does_not_list_is_never_entered() -> None:
-    found = opened(home())
-    assert found.ecs("1000000000000003") is None
-    found.parties([Party("1000000000000003", "sg-x")])
-    assert found.store.snapshot().refused_accounts == {}
-
-
 def test_a_transient_error_is_raised() -> None:
     """A code that is not expected counts as such, and the error names the account."""
     ecs = home()
@@ -250,16 +235,6 @@ def test_a_refresh_of_an_account_that_refused_access_raises_that_again() -> None
     assert ecs.calls == []
 
 
-def test_a_refresh_shows_the_rules_as_they_are_now() -> None:
-    """Though they were read before."""
-    ecs = home()
-    found = opened(ecs)
-    found.rules([DB])
-    ecs.existing.clear()
-    assert found.refresh_rules(DB) == ()
-    assert found.store.rules.get(DB, ()) == ()
-
-
 def test_a_refreshed_group_has_its_tags_of_now() -> None:
     ecs = home()
     found = opened(ecs)
@@ -267,23 +242,6 @@ def test_a_refreshed_group_has_its_tags_of_now() -> None:
     ecs.known["sg-db"] = group(DB, "sg-app")
     found.refresh_group(DB)
     assert found.store.groups[DB].tags == {"link-accept": "sg-app"}
-
-
-def test_a_missing_party_is_confirmed_by_another_read() -> None:
-    """A Describe call may omit members: the first omits i-b, and the second shows it."""
-
-    class Forgetful(FakeEcs):
-        def members(self, group: str) -> list:
-            shown = super().members(group)
-            return shown[:1] if self.calls.count(f"members {group}") == 1 else shown
-
-    ecs = Forgetful([group(APP)], [instance(A, APP), instance(B, APP)])
-    found = opened(ecs)
-    found.members([APP])
-    assert set(found.store.snapshot().instances) == {A}
-    found.confirm_absent([APP])
-    assert set(found.store.snapshot().instances) == {A, B}
-    assert found.store.snapshot().complete_groups == {APP}
 
 
 def test_a_missing_instance_is_asked_for_once_more() -> None:
@@ -482,24 +440,6 @@ def test_an_account_shows_tags_if_any_instance_set_aside_has_one(tagged: bool) -
     assert found.store.snapshot().instances == {}
     assert found.store.snapshot().shows_tags(HOME) is tagged
     assert not found.store.snapshot().shows_tags(PEER)
-
-
-def test_an_account_whose_second_page_fails_was_not_read() -> None:
-    """Nothing of the first page counts."""
-
-    class Broken(FakeEcs):
-        def instance_page(self, token: str = "") -> tuple[list, str]:
-            if token:
-                raise Transient("timeout")
-            return super().instance_page(token)
-
-    ecs = Broken(instances=crowd().running.values())
-    ecs.page = 2
-    found = frugal(ecs)
-    found.everything([HOME])
-    snapshot = found.store.snapshot()
-    assert (snapshot.instances, snapshot.listings, snapshot.whole_accounts) == ({}, {}, set())
-    assert snapshot.failed_accounts == {HOME: "timeout"}
 
 
 def test_an_instance_shown_on_two_pages_counts_once() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
-from link_peer.domain.policy import Limits, Pause, Policy
-from link_peer.domain.request import Hint, look_request, sync_request
+from link_peer.domain.policy import Limits, Policy
+from link_peer.domain.request import Hint, Look, Message, look_request, sync_request
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.write.removal_guard import RemovalGuard
@@ -20,7 +20,6 @@ from tests.unit.views import (
     CACHE,
     DB,
     HOME,
-    MANAGED,
     NOW,
     PEER,
     POLICY,
@@ -87,22 +86,6 @@ def test_what_the_group_no_longer_allows_is_closed_at_once(db: Group, reason: st
     assert look.log.outcomes() == [("removed", reason)]
 
 
-def test_with_half_of_a_mutual_link_the_other_half_goes() -> None:
-    """The other side's rule is read and removed, though that group accepts everything."""
-    for other in (THERE, key(APP, DB, "tcp/5")):
-        look = Looking(accepting(lock=True), ours(HERE, REQ), ours(other))
-        look()
-        assert [rule.key for rule in look.ecs.existing] == ([other] if other != THERE else [])
-
-
-def test_the_other_half_goes_in_another_account_too() -> None:
-    """With that account's role."""
-    far = ours(key(FOREIGN, DB), REQ)
-    look = Looking(accepting(lock=True), ours(key(DB, FOREIGN), REQ), foreign=[far])
-    look()
-    assert (look.ecs.existing, look.peer.existing) == ([], [])
-
-
 def test_a_group_whose_peer_refuses_access_still_closes() -> None:
     """Its own tags decide. The account that cannot be entered keeps nothing open."""
     look = Looking(accepting(""), ours(key(DB, FOREIGN, "tcp/1"), REQ), peer=False)
@@ -152,14 +135,6 @@ def test_an_instance_rule_on_the_group_is_closed_too() -> None:
 # the managed tag
 
 
-def test_a_managed_tag_that_was_removed_is_set_again() -> None:
-    """Terraform removes tags that it does not know. The intent is recorded first."""
-    look = Looking(group(DB, "*"), ours(K1))
-    look()
-    assert look.ecs.known["sg-db"].tags[MANAGED] == "true"
-    assert (look.ecs.changes(), look.log.kinds()[0]) == (["tag sg-db"], "intent")
-
-
 def test_a_group_without_rules_of_ours_gets_no_tag() -> None:
     """Nor one with other people's."""
     look = Looking(group(DB, "*"), theirs(K1))
@@ -177,57 +152,34 @@ def test_a_kept_half_tags_no_empty_group() -> None:
 # new consent
 
 
-def looked_at(accept: str, **options: Any) -> Looking:
-    look = Looking(accepting(accept), **options)
+def sync(source: Party, target: Party) -> Message:
+    return sync_request(Link(source, target), REGION, NOW)
+
+
+def look_at(party: Party) -> Message:
+    return look_request(party, REGION, NOW + LOOK_AGAIN_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("accept", "posted"),
+    [
+        (f"sg-app:tcp/1 sg-x@{PEER}:tcp/1 sg-y@1000000000000003", [sync(APP, DB), sync(FOREIGN, DB)]),
+        ("sg-app:tcp/1 sg-app", [sync(APP, DB), sync(DB, APP)]),
+        (f"i-a i-x@{PEER} i-b:tcp/1", [look_at(A), look_at(B)]),
+        (f"* *@{PEER} sg-db sg-DB", []),
+        ("sg-app:tcp/1 sg-app:tcp/2 i-a i-a:tcp/1", [sync(APP, DB), look_at(A)]),
+        ("sg-app:tcp/1 i-a sg-cache:tcp/1 i-b", [sync(APP, DB), sync(CACHE, DB), look_at(A)]),
+    ],
+    ids=["groups of known accounts", "both ways on everything", "instances of home", "others", "once", "at most 3"],
+)
+def test_what_the_group_accepts_is_synced_or_looked_at(accept: str, posted: list[Message]) -> None:
+    """Each with an intent. The rest is left to the sweep: `*`, the group itself, what cannot be parsed, and an instance of
+    another account."""
+    look = Looking(accepting(accept), with_policy=policy(limits=Limits(max_peers=3)))
     look()
-    return look
-
-
-def test_each_group_that_is_accepted_is_synced_with_this_one() -> None:
-    """Groups of other accounts too, but none of an unknown account. Each has an intent."""
-    look = looked_at(f"sg-app:tcp/1 sg-x@{PEER}:tcp/1 sg-y@1000000000000003")
-    assert look.queue.posted == [sync_request(Link(party, DB), REGION, NOW) for party in (APP, FOREIGN)]
-    assert [(r["record"], r["action"], r["from"], r["to"]) for r in look.log.records] == [
-        ("intent", "sync", "sg-app", "sg-db"),
-        ("intent", "sync", "sg-x", "sg-db"),
-    ]
-
-
-def test_a_group_that_is_accepted_on_everything_is_synced_both_ways() -> None:
-    """The mutual link may be wished by the instances of either."""
-    look = looked_at("sg-app:tcp/1 sg-app")
-    assert look.queue.posted == [sync_request(pair, REGION, NOW) for pair in (Link(APP, DB), Link(DB, APP))]
-
-
-def test_each_instance_of_home_that_is_accepted_is_looked_at() -> None:
-    """For up to an hour. An instance of another account is left to the sweep."""
-    look = looked_at(f"i-a i-x@{PEER} i-b:tcp/1")
-    assert look.queue.posted == [look_request(party, REGION, NOW + LOOK_AGAIN_SECONDS) for party in (A, B)]
-    assert [(r["record"], r["action"], r["from"]) for r in look.log.records] == [
-        ("intent", "look", "i-a"),
-        ("intent", "look", "i-b"),
-    ]
-
-
-def test_other_entries_are_left_to_the_sweep() -> None:
-    """`*`, the group itself, and what cannot be parsed."""
-    assert looked_at(f"* *@{PEER} sg-db sg-DB").queue.posted == []
-
-
-def test_one_group_that_is_named_twice_is_synced_once() -> None:
-    assert len(looked_at("sg-app:tcp/1 sg-app:tcp/2 i-a i-a:tcp/1").queue.posted) == 2
-
-
-def test_at_most_so_many_parties_are_posted() -> None:
-    """The policy's limit of peers, of groups and instances together."""
-    few = policy(limits=Limits(max_peers=2))
-    assert len(looked_at("sg-app i-a sg-cache i-b", with_policy=few).queue.posted) == 2
-
-
-def test_while_all_is_paused_nothing_is_synced() -> None:
-    """`denied`, `paused`."""
-    look = looked_at("sg-app:tcp/1", with_policy=policy(paused=Pause.ALL))
-    assert (look.queue.posted, look.log.outcomes()) == ([], [("denied", "paused")])
+    assert look.queue.posted == posted
+    intents = [("look", one.party.id) if isinstance(one, Look) else ("sync", one.link.source.id) for one in posted]
+    assert [(r["action"], r["from"]) for r in look.log.records if r["record"] == "intent"] == intents
 
 
 def test_closing_comes_before_the_posts() -> None:
@@ -253,14 +205,6 @@ def test_trouble_with_a_change_is_looked_at_again() -> None:
     look.ecs.errors["revoke"] = [Transient("503")] * 4
     assert look() == [Later(DB, "503", NOW + LOOK_AGAIN_SECONDS)]
     assert "attempt" in look.log.kinds()
-
-
-def test_trouble_with_a_read_is_raised() -> None:
-    look = Looking(accepting(lock=True), ours(K1))
-    look.ecs.errors["rules"] = [Transient("timeout")]
-    with pytest.raises(Transient):
-        look()
-    assert look.ecs.changes() == []
 
 
 def test_refused_access_is_one_denied_look() -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 import pytest
 from link_peer.domain import marker as markers
 from link_peer.domain import reasons
 from link_peer.domain.denial import LinkDenied
-from link_peer.domain.denials import EXPIRED_MEANWHILE
-from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.write.settle import RULES_PER_CALL, Settler
@@ -20,7 +18,7 @@ from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, delivery
-from tests.unit.views import APP, DB, HOME, INSTANCES, MANAGED, NOW, REGION, A, B, group, key, ours, theirs
+from tests.unit.views import APP, DB, HOME, INSTANCES, MANAGED, NOW, REGION, A, B, group, key, ours
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
@@ -75,16 +73,6 @@ def claims_of(rules: Sequence[Rule]) -> list[tuple[Claim, ...]]:
     return [marker.claims if marker else () for marker in found]
 
 
-def test_a_new_rule_is_written_once_and_read_back() -> None:
-    """The rule that is returned is the one that the group shows."""
-    settle = settling()
-    found = settle(add())
-    assert settle.ecs.changes() == ["authorize sg-db"]
-    assert list(found.values()) == settle.ecs.existing
-    assert claims_of(settle.ecs.existing) == [(TAG,)]
-    assert (settle.batches, settle.requests) == ([[add()]], ["request-3"])
-
-
 def test_new_rules_are_written_in_one_call() -> None:
     """Of at most 100 rules."""
     settle = settling()
@@ -101,60 +89,6 @@ def test_a_rule_that_shows_its_claims_already_is_not_written() -> None:
 
 
 # answers that are lost, or late
-
-
-def test_a_change_whose_answer_was_lost_is_found_by_reading() -> None:
-    """It is not written a second time."""
-    settle = settling()
-    settle.ecs.lost["authorize"] = [Ambiguous("reset", request_id="request-lost")]
-    settle(add())
-    assert settle.ecs.changes() == ["authorize sg-db"]
-    assert settle.requests == ["request-lost"]
-
-
-@pytest.mark.parametrize("error", [Ambiguous("reset"), Transient("503")])
-def test_a_change_that_was_not_made_is_written_again(error: Transient) -> None:
-    """After another read."""
-    settle = settling()
-    settle.ecs.errors["authorize"] = [error]
-    settle(add())
-    assert settle.ecs.changes() == ["authorize sg-db"] * 2
-    assert claims_of(settle.ecs.existing) == [(TAG,)]
-
-
-def test_a_throttled_change_is_given_up_at_once() -> None:
-    """The API refuses calls until the next minute, and no handler waits that long."""
-    settle = settling()
-    settle.ecs.errors["authorize"] = [Throttled("wait")]
-    with pytest.raises(Throttled):
-        settle(add())
-    assert (settle.ecs.changes(), settle.clock.waits) == (["authorize sg-db"], [])
-
-
-class Lagging(FakeEcs):
-    """Shows a change only in the third read after it."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.before: list[Rule] = list(self.existing)
-        self.hidden = 0
-
-    def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
-        self.before, self.hidden = list(self.existing), 2
-        return super().authorize(group, rules)
-
-    def rules(self, group: str) -> list[Rule]:
-        found = super().rules(group)
-        self.hidden -= 1
-        return self.before if self.hidden >= 0 else found
-
-
-def test_a_change_that_is_shown_late_is_awaited() -> None:
-    """It is not written a second time."""
-    settle = settling(kind=Lagging)
-    assert set(settle(add())) == {K1}
-    assert settle.ecs.changes() == ["authorize sg-db"]
-    assert len(settle.clock.waits) == 2
 
 
 class Deaf(FakeEcs):
@@ -194,58 +128,7 @@ def test_a_call_that_is_refused_in_part_denies_the_link_and_what_it_wrote_is_see
     assert settle.requests == ["request-x"]
 
 
-@pytest.mark.parametrize("where", ["authorize", "rules"])
-def test_lost_access_denies_the_link(where: str) -> None:
-    """Whether a read or a change is refused."""
-    settle = settling(ours(K1))
-    settle.ecs.errors[where] = [NoAccess("Forbidden.RAM", "no")]
-    with pytest.raises(LinkDenied) as refused:
-        settle(add(K2), mark(ours(K1), lose=[TAG]))
-    assert refused.value.denial.reason is reasons.NO_ACCESS
-    assert "Forbidden.RAM" in refused.value.denial.detail
-
-
-def test_a_rule_that_is_gone_already_when_it_is_revoked_is_removed() -> None:
-    """Reading the group decides, not the error code."""
-    settle = settling(ours(K1))
-
-    def revoke(group: str, _ids: Sequence[str]) -> str:
-        settle.ecs.existing.clear()
-        raise CloudError("InvalidSecurityGroupRuleId.NotFound", "gone")
-
-    settle.ecs.revoke = revoke  # type: ignore[method-assign]
-    assert settle(mark(ours(K1), lose=[TAG])) == {}
-
-
-def test_what_runs_before_a_write_may_stop_it() -> None:
-    """A claim that ended meanwhile is not written."""
-
-    def expired(_batch: Sequence[Edit]) -> None:
-        raise LinkDenied(EXPIRED_MEANWHILE)
-
-    settle = settling()
-    with pytest.raises(LinkDenied):
-        settle(add(), before_write=expired)
-    assert settle.ecs.changes() == []
-
-
 # what others did meanwhile
-
-
-def test_claims_that_another_delivery_added_meanwhile_are_kept() -> None:
-    """The marker is read right before it is written."""
-    planned = ours(K1, REQ)
-    settle = settling(ours(K1, REQ, REQ2))
-    settle(mark(planned, gain=[TAG], claims=[TAG, REQ]))
-    assert claims_of(settle.ecs.existing) == [(TAG, REQ, REQ2)]
-
-
-def test_a_rule_that_gained_a_claim_meanwhile_is_not_removed() -> None:
-    """It loses only the claim that was planned to be taken."""
-    settle = settling(ours(K1, TAG, REQ))
-    settle(mark(ours(K1), lose=[TAG]))
-    assert settle.ecs.changes() == ["modify sg-db"]
-    assert claims_of(settle.ecs.existing) == [(REQ,)]
 
 
 def test_a_claim_of_the_same_request_is_replaced() -> None:
@@ -262,31 +145,6 @@ def test_a_rule_that_someone_deleted_is_not_recreated_by_losing_a_claim() -> Non
     assert settle.ecs.changes() == []
 
 
-def test_a_rule_that_someone_deleted_is_recreated_with_the_new_claim_alone() -> None:
-    """Its other claims went with it: an unlink may have removed them."""
-    settle = settling()
-    settle(mark(ours(K1, REQ), gain=[TAG], claims=[TAG, REQ]))
-    assert claims_of(settle.ecs.existing) == [(TAG,)]
-
-
-@pytest.mark.parametrize("edit", [add(), mark(ours(K1), gain=[REQ], claims=[TAG, REQ]), mark(ours(K1), lose=[TAG])])
-def test_another_persons_rule_counts_as_present_and_is_never_changed(edit: Edit) -> None:
-    """They made it meanwhile, in place of ours."""
-    settle = settling()
-    settle.ecs.existing = [theirs(K1, "db access", priority=100)]
-    settle(edit)
-    assert settle.ecs.descriptions() == ["db access"]
-    assert [call for call in settle.ecs.changes() if not call.startswith("authorize")] == []
-
-
-def test_a_call_skips_a_rule_that_is_another_persons() -> None:
-    """Given rules as they were just read, a call of its own changes only ours."""
-    settle = settling(theirs(K1, priority=100), ours(K2))
-    edits = [mark(ours(k), lose=[TAG]) for k in (K1, K2)]
-    settle.settler.send(DB, edits, settle.ecs.existing, lambda _batch: None, settle.requests)
-    assert settle.ecs.existing == [theirs(K1, priority=100)]
-
-
 @pytest.mark.parametrize(
     "edit", [EVIL, msgspec.structs.replace(EVIL, rule=INSTANCE_RULE, gain=frozenset(), claims=(TAG,))]
 )
@@ -297,31 +155,6 @@ def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> 
         settle(edit)
     assert denied.value.denial.reason is reasons.ADDRESS_CONFLICT
     assert settle.ecs.existing == [TWINS_RULE]
-
-
-def test_a_rule_whose_instances_have_moved_is_taken_as_planned() -> None:
-    """The plan saw whose rule it was."""
-    settle = settling(TWINS_RULE)
-    settle(msgspec.structs.replace(EVIL, rule=TWINS_RULE))
-    (rule,) = settle.ecs.existing
-    marker = markers.parse(rule.description)
-    assert marker is not None
-    assert marker.ends == (EVIL_ONE, B)
-
-
-def test_a_changed_priority_is_put_back() -> None:
-    """A modify gives our priority."""
-    settle = settling(ours(K1, priority=1))
-    settle(mark(ours(K1, priority=1), claims=[TAG]))
-    assert [rule.priority for rule in settle.ecs.existing] == [100]
-
-
-def test_copies_of_a_rule_are_removed_with_its_edit() -> None:
-    """The one at our priority stays."""
-    copy = msgspec.structs.replace(ours(K1, priority=1), id="sgr-copy")
-    settle = settling(copy, ours(K1))
-    settle(mark(ours(K1), claims=[TAG]))
-    assert settle.ecs.existing == [ours(K1)]
 
 
 def test_each_marker_is_changed_after_a_read_of_its_own() -> None:

@@ -1,4 +1,6 @@
-"""The sweep: closes before it reads wishes, opens for tags only, and finds groups that lost their managed tag."""
+"""The sweep: what it does not read, what it reads only once, and how it shares the calls of an API with others.
+
+What it opens, closes, keeps and records is in tests/functional/sweep."""
 
 from __future__ import annotations
 
@@ -11,9 +13,8 @@ from typing import Any
 import pytest
 from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, RuleKey
-from link_peer.domain.policy import Limits, Policy
+from link_peer.domain.policy import Policy
 from link_peer.engine.scopes.everything import MAX_EXTRA_READS, RUN_SECONDS, RUNS_A_DAY, Sweep
-from link_peer.planning.removals import HALF_OPEN_SECONDS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.views import (
@@ -21,7 +22,6 @@ from tests.unit.views import (
     CACHE,
     DB,
     HOME,
-    MANAGED,
     NOW,
     PEER,
     POLICY,
@@ -31,14 +31,11 @@ from tests.unit.views import (
     instance,
     key,
     ours,
-    policy,
-    theirs,
 )
 
 K1, HERE, THERE = key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB)
 REQ = Claim("chg-1")
 FOREIGN = Party(PEER, "sg-x")
-OLD = HALF_OPEN_SECONDS + 1
 BYSTANDER = instance(B, CACHE, link_peer="sg-nowhere")
 """So that the account shows instances, and tags."""
 
@@ -85,128 +82,7 @@ def _counted(shown: Group, rules: Sequence[Rule]) -> Group:
     return Group(shown.party, shown.vpc, tags=shown.tags, rule_count=count)
 
 
-# closing comes first
-
-
-def test_closing_comes_before_wishes_are_read() -> None:
-    """An ended claim is removed before the first instance of the account is listed."""
-    sweep = Sweeping(ours(K1, Claim("chg-9", int(NOW))))
-    sweep()
-    assert sweep.calls.index("revoke sg-db") < sweep.calls.index("instance_page")
-
-
-@pytest.mark.parametrize(
-    ("db", "reason"),
-    [(group(DB, "", managed_tag=True), "no-consent"), (group(DB, "*", lock=True, managed_tag=True), "locked")],
-)
-def test_what_a_group_no_longer_allows_is_closed_although_no_instance_is_shown(db: Group, reason: str) -> None:
-    """No matter who asks for it. The guard does not count it."""
-    strict = policy(limits=Limits(removals_per_run=0))
-    sweep = Sweeping(ours(K1), ours(HERE, REQ), groups=[group(APP, "*"), db], instances=[], with_policy=strict)
-    sweep()
-    assert sweep.ecs.existing == []
-    assert set(sweep.log.outcomes()) == {("removed", reason)}
-
-
-def test_wishes_that_take_all_the_time_leave_the_closing_done() -> None:
-    """The time is over once the first instances are listed."""
-
-    class Slow(FakeEcs):
-        def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
-            sweep.clock.time += 10_000
-            return super().instance_page(token)
-
-    asking = instance(A, APP, link_peer="sg-cache:tcp/1")
-    sweep = Sweeping(ours(K1, Claim("chg-9", int(NOW))), instances=[asking], kind=Slow)
-    sweep()
-    assert sweep.ecs.existing == []
-
-
-# it opens for tags only
-
-
-def test_what_a_tag_asks_for_is_opened() -> None:
-    sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1")])
-    sweep()
-    assert sweep.claims() == {K1: "tag"}
-
-
-def test_half_of_a_tags_link_is_completed() -> None:
-    """Consent stands. However old the other half is."""
-    sweep = Sweeping(ours(HERE, age=OLD), instances=[instance(A, APP, link_peer="sg-db")])
-    sweep()
-    assert sweep.claims() == {HERE: "tag", THERE: "tag"}
-
-
-@pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "untagged"])
-@pytest.mark.parametrize(("age", "kept"), [(60, True), (OLD, False)])
-def test_half_of_a_requests_link_is_removed_once_it_is_old_and_never_completed(
-    age: float, kept: bool, tagged: bool
-) -> None:
-    """The sweep opens nothing for a request. A crash before the other half leaves that group without the managed tag, and a
-    person who deleted the other half has left a group from which a sweep takes the tag."""
-    groups = [group(APP, "*", managed_tag=tagged), group(DB, "*", managed_tag=True)]
-    sweep = Sweeping(ours(HERE, REQ, age=age), groups=groups)
-    sweep()
-    assert sweep.claims() == ({HERE: "req:chg-1"} if kept else {})
-    assert sweep.log.outcomes() == ([] if kept else [("removed", "half-open")])
-
-
-@pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "untagged"])
-def test_a_whole_link_of_a_request_is_left_alone(tagged: bool) -> None:
-    """Also where one of its groups lost the managed tag: that side's rule counts, and the tag is set again."""
-    groups = [group(APP, "*", managed_tag=tagged), group(DB, "*", managed_tag=True)]
-    sweep = Sweeping(ours(HERE, REQ, age=OLD), ours(THERE, REQ, age=OLD), groups=groups)
-    sweep()
-    assert sweep.claims() == {HERE: "req:chg-1", THERE: "req:chg-1"}
-    assert sweep.ecs.known["sg-app"].tags.get(MANAGED) == "true"
-
-
-def test_a_forged_half_opens_nothing() -> None:
-    """A person with write access to one group has written a marker with a request that no one posted. Once it is old, it is
-    removed as any half is."""
-    forged = ours(HERE, Claim("chg-never-posted"), age=60)
-    sweep = Sweeping(forged)
-    sweep()
-    assert sweep.ecs.existing == [forged]
-    assert not [call for call in sweep.ecs.changes() if call.startswith("authorize")]
-
-
-def test_a_request_with_ports_is_kept_while_consent_stands() -> None:
-    """No tag asks for it, and the source group shows no instance."""
-    sweep = Sweeping(ours(K1, REQ, age=OLD))
-    sweep()
-    assert sweep.claims() == {K1: "req:chg-1"}
-
-
 # what is not shown
-
-
-def test_an_unwanted_rule_is_removed() -> None:
-    """The members of the asking group are shown, and none asks any more."""
-    sweep = Sweeping(ours(K1), instances=[instance(A, APP, link_peer="sg-cache:tcp/1"), BYSTANDER])
-    sweep()
-    assert K1 not in sweep.claims()
-    assert ("removed", "") in sweep.log.outcomes()
-
-
-def test_removals_in_one_account_hold_none_in_another() -> None:
-    """Home shows no member of sg-app any more; the other account's rules are within the limit."""
-    limited = policy(limits=Limits(removals_per_run=1))
-    rules = [ours(key(DB, APP, f"tcp/{n}")) for n in (1, 2)] + [ours(key(DB, FOREIGN, "tcp/1"))]
-    groups = [group(APP, "*"), group(DB, f"* *@{PEER}", managed_tag=True), group(CACHE, "*")]
-    sweep = Sweeping(*rules, groups=groups, with_policy=limited)
-    sweep.peer.known["sg-x"] = group(FOREIGN)
-    sweep.peer.running["i-x"] = instance(Party(PEER, "i-x"), Party(PEER, "sg-y"), link_peer="sg-y")
-    done = sweep()
-    assert set(sweep.claims()) == {rule.key for rule in rules[:2]}
-    assert (sweep.summary["outcome"], sweep.summary["reason"], sweep.summary["held"]) == (
-        "failed",
-        "removals-held",
-        "2",
-    )
-    assert f"account {HOME}" in sweep.summary["detail"]
-    assert done.report.removed == 1
 
 
 def test_an_account_that_shows_no_instances_keeps_its_rules() -> None:
@@ -232,29 +108,7 @@ def test_nothing_is_removed_where_the_read_that_confirms_an_absence_fails(error:
     ] == [HOME]
 
 
-def test_an_account_in_trouble_costs_no_other() -> None:
-    """One attempt for it, and one denied record where access is refused."""
-    for error, kind in ((Transient("timeout"), "attempt"), (NoAccess("NoPermission", "no"), "outcome")):
-        sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1")])
-        sweep.peer.errors["all_groups"] = [error]
-        sweep()
-        assert sweep.claims() == {K1: "tag"}
-        assert [r["record"] for r in sweep.log.records if r.get("from_account") == PEER] == [kind]
-
-
 # groups without the managed tag
-
-
-def test_a_group_that_lost_its_tag_is_found_again() -> None:
-    """Its unwanted rule is removed; a wanted one is kept, and the tag is set again."""
-    untagged = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
-    gone = Sweeping(ours(K1, Claim("chg-9", int(NOW))), groups=untagged)
-    gone()
-    assert gone.claims() == {}
-    kept = Sweeping(ours(K1), groups=untagged, instances=[instance(A, APP, link_peer="sg-db:tcp/1")])
-    done = kept()
-    assert (kept.claims(), done.managed) == ({K1: "tag"}, [DB])
-    assert kept.ecs.known["sg-db"].tags.get(MANAGED) == "true"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 143, 144, 145, 1000, 10_000])
@@ -307,16 +161,6 @@ def test_an_instance_without_tags_that_a_tag_names_is_found(first: Party, standi
     assert sweep.log.outcomes() == ([] if standing else [("applied", "")])
 
 
-def test_a_requests_link_between_instances_without_tags_stays() -> None:
-    """No tag names them; the rules do."""
-    rules = [ours(HERE_I, REQ, ends=(A, B), age=OLD), ours(THERE_I, REQ, ends=(B, A), age=OLD)]
-    ends = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
-    sweep = Sweeping(*rules, instances=ends)
-    sweep()
-    assert sweep.ecs.existing == rules
-    assert sweep.log.outcomes() == []
-
-
 def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside() -> None:
     """The group lost its managed tag, and is read since a tag wants a link to it. Nobody asked for the ends before."""
     c, d = Party(HOME, "i-c"), Party(HOME, "i-d")
@@ -354,15 +198,6 @@ def test_an_end_that_cannot_be_read_any_more_closes_nothing() -> None:
     sweep.ecs.errors["instances"] = [Transient("timeout")]
     sweep()
     assert set(sweep.claims()) == {HERE_I, THERE_I}
-
-
-def test_the_summary_counts_every_instance() -> None:
-    """Also those set aside."""
-    crowd = [instance(Party(HOME, f"i-{number}"), APP) for number in range(120)]
-    sweep = Sweeping(instances=[*crowd, BYSTANDER])
-    sweep.peer.running["i-x"] = instance(Party(PEER, "i-x"))
-    sweep()
-    assert sweep.summary["instances"] == "122"
 
 
 # the share of an API's calls, and the time
@@ -463,30 +298,6 @@ def test_a_sweep_that_could_not_list_all_instances_removes_nothing_for_their_abs
     assert f"{HOME}: no time is left" in sweep.summary["detail"]
 
 
-def test_changes_for_which_no_time_is_left_are_no_failure() -> None:
-    """The summary counts them, and the next run makes them."""
-    clock = FakeClock()
-
-    class Late(FakeEcs):
-        def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
-            clock.time = NOW + 600
-            return super().instance_page(token)
-
-    sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1")], kind=Late, clock=clock)
-    done = sweep()
-    assert (sweep.claims(), done.report.pending, done.report.undone) == ({}, (), 1)
-    assert "1 changes: no time was left" in sweep.summary["detail"]
-
-
-def test_trouble_in_a_run_with_time_left_is_a_failure() -> None:
-    """The platform retries it."""
-    sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1")])
-    sweep.ecs.errors["authorize"] = [Transient("timeout")] * 9
-    done = sweep()
-    assert done.report.pending
-    assert done.report.undone == 0
-
-
 def test_another_account_is_listed_first_in_each_minute() -> None:
     """So that none is always the last when time runs out."""
     firsts = set()
@@ -502,62 +313,3 @@ def test_another_account_is_listed_first_in_each_minute() -> None:
         Sweep(world, "sweep-1").run()
         firsts.add(calls[0])
     assert firsts == {HOME, PEER}
-
-
-# what is recorded
-
-
-def test_a_wish_that_stays_denied_is_counted_and_not_recorded() -> None:
-    """In the summary, by outcome and reason."""
-    sweep = Sweeping(
-        groups=[group(APP), group(DB), group(CACHE)], instances=[instance(A, APP, link_peer="sg-db:tcp/1 x")]
-    )
-    sweep()
-    assert [record["record"] for record in sweep.log.records] == ["summary"]
-    assert json.loads(sweep.summary["counts"]) == {"denied bad-tag": 1, "denied no-consent": 1}
-    assert sweep.summary["denied"] == "2"
-
-
-def test_changes_are_recorded_and_counted() -> None:
-    sweep = Sweeping(ours(K1, Claim("chg-9", int(NOW))), instances=[instance(A, APP, link_peer="sg-cache:tcp/1")])
-    sweep()
-    assert sorted(sweep.log.outcomes()) == [("applied", ""), ("removed", "expired")]
-    assert json.loads(sweep.summary["counts"]) == {"applied": 1, "removed expired": 1}
-    assert (sweep.summary["changed"], sweep.summary["removed"], sweep.summary["outcome"]) == ("2", "1", "applied")
-
-
-def test_a_quiet_sweep_writes_its_summary_alone() -> None:
-    """Links that are as they should be are not recorded again."""
-    sweep = Sweeping(
-        ours(K1),
-        instances=[instance(A, APP, link_peer="sg-db:tcp/1")],
-        groups=[group(APP), group(DB, "*", managed_tag=True)],
-    )
-    sweep()
-    assert [record["record"] for record in sweep.log.records] == ["summary"]
-    assert (sweep.summary["outcome"], sweep.summary["changed"]) == ("unchanged", "0")
-
-
-def test_a_damaged_marker_is_named_and_left_alone() -> None:
-    """Someone added a note to a rule's description."""
-    damaged = theirs(K1, ours(K1).description + " (db access)")
-    sweep = Sweeping(damaged)
-    sweep()
-    assert (sweep.ecs.existing, sweep.summary["damaged_markers"]) == ([damaged], str(DB))
-
-
-def test_the_tag_of_an_empty_group_is_removed_without_an_outcome() -> None:
-    """The RequestIds are in the summary."""
-    sweep = Sweeping()
-    sweep()
-    assert sweep.ecs.changes() == ["untag sg-app", "untag sg-cache", "untag sg-db"]
-    assert len(sweep.summary["api_requests"].split(",")) == 3
-    assert sweep.log.outcomes() == []
-
-
-def test_a_name_that_tags_invent_costs_no_call() -> None:
-    """Thousands of unknown groups among the peers: every group is listed once instead."""
-    peers = " ".join(f"sg-no{number}" for number in range(50))
-    sweep = Sweeping(instances=[instance(A, APP, link_peer=peers), BYSTANDER])
-    sweep()
-    assert [call for call in sweep.calls if call.startswith(("groups", "instances"))] == []

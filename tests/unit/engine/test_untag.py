@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 from link_peer.domain.denials import UNWANTED
 from link_peer.domain.errors import NoAccess, Transient
@@ -16,7 +15,7 @@ from link_peer.planning.claims import DesiredLink
 
 from tests.unit.engine.scope import FakeScope
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
-from tests.unit.views import APP, DB, HOME, MANAGED, POLICY, group, key, ours, policy, theirs
+from tests.unit.views import APP, DB, MANAGED, POLICY, group, key, ours, policy, theirs
 
 K1 = key(DB, APP, "tcp/1")
 
@@ -59,12 +58,6 @@ def test_the_tag_of_an_empty_group_is_removed_between_two_reads() -> None:
     assert not untag.has_tag
     assert untag.calls == ["rules sg-db", "intent", "untag sg-db", "rules sg-db"]
     assert (untag.log.records[0]["from"], untag.log.records[0]["action"]) == ("sg-db", "repair")
-
-
-def test_a_group_that_holds_a_rule_of_ours_keeps_its_tag() -> None:
-    """Without a call."""
-    untag = Untagging(ours(K1))
-    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
 
 
 def test_a_rule_that_was_written_since_the_group_was_read_keeps_the_tag() -> None:
@@ -133,11 +126,6 @@ def test_a_link_that_another_persons_rule_makes_does_not_keep_the_tag() -> None:
     assert (len(untag.run()), untag.has_tag) == (1, False)
 
 
-def test_nothing_is_changed_while_the_policy_pauses_link_peer() -> None:
-    untag = Untagging(with_policy=policy(paused=Pause.ALL))
-    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
-
-
 def test_nothing_is_changed_after_the_deadline() -> None:
     """The time that is left is for the summary."""
     untag = Untagging()
@@ -170,28 +158,3 @@ def test_a_link_that_is_denied_keeps_no_tag(refusal: Any) -> None:
     wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG, **refusal)
     untag = Untagging(desired=[wanted])
     assert (len(untag.run()), untag.has_tag) == (1, False)
-
-
-def test_the_tag_of_another_deployment_or_home_is_left_alone() -> None:
-    """Others find their groups by it."""
-    untag = Untagging()
-    others = {"link-managed.test.1000000000000001": "true", "link-managed.prod.1000000000000002": "true"}
-    untag.ecs.known["sg-app"] = msgspec.structs.replace(group(APP), tags=others)
-    untag.scope.fetch.refresh_group(APP)
-    untag.run()
-    assert untag.ecs.known["sg-app"].tags == others
-    assert not untag.has_tag
-
-
-def test_an_account_that_refuses_access_keeps_its_tags() -> None:
-    """Another read of the same group met it meanwhile. Nothing is recorded or changed."""
-    untag = Untagging()
-    holds = untag.ecs.rules
-
-    def refusing(name: str) -> list[Rule]:
-        untag.scope.store.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
-        return holds(name)
-
-    untag.ecs.rules = refusing  # type: ignore[method-assign]
-    assert untag.run() == []
-    assert (untag.has_tag, untag.log.records) == (True, [])
