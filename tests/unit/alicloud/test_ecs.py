@@ -277,22 +277,3 @@ def test_expired_keys_are_renewed_once(local_cloud: LocalCloud, times: int, refu
     with pytest.raises(NoAccess) if refused else contextlib.nullcontext():
         assert ecs.all_groups() == []
     assert asked == [False, True]
-
-
-def test_a_rule_of_a_kind_that_we_never_write_has_no_identity(adapter: Adapter) -> None:
-    """A wider range, and source ports; a person's rule of one group has one."""
-    app, db = adapter.groups(2)
-    caller = Caller(HOME, f"acs:ram::{HOME}:root")
-    common = {"IpProtocol": "TCP", "PortRange": "22/22", "NicType": "intranet"}
-    for source in (
-        {"SourceCidrIp": "10.0.0.0/8"},
-        {"SourceCidrIp": "10.0.0.9/32", "SourcePortRange": "1/2"},
-        {"SourceGroupId": app.id},
-        {"SourceCidrIp": "10.0.0.9", "DestCidrIp": "10.0.0.0/24"},
-    ):
-        given = {f"Permissions.1.{name}": value for name, value in {**common, **source}.items()}
-        params = {"RegionId": "cn-qingdao", "SecurityGroupId": db.id, **given}
-        adapter.cloud.ecs.call(caller, "AuthorizeSecurityGroup", params)
-    keys = [rule.key for rule in adapter.ecs.rules(db.id)]
-    assert len(keys) == 4
-    assert [key for key in keys if key] == [RuleKey(Party(HOME, db.id), f"{app.id}@{HOME}", "", Port("tcp", 22, 22))]

@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from link_peer.alicloud.sts import MARGIN_SECONDS, SESSION_SECONDS, Accounts, SessionCache, session_name_for
+from link_peer.alicloud.sts import Accounts, SessionCache, session_name_for
 from link_peer.domain.errors import Ambiguous, NoAccess
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.runtime.settings import Credentials, Settings
@@ -145,20 +145,6 @@ def test_each_account_has_a_session_of_its_own(local_cloud: LocalCloud, external
     key = local_cloud.identity.issue(home, "functions", local_cloud.clock.now() + 3600)
     renewed = Credentials(key.access_key_id, key.secret, key.token)
     assert enter(msgspec.structs.replace(given, credentials=renewed)) == (roles("shared"), 2)
-
-
-@pytest.mark.parametrize(("left", "assumed"), [(MARGIN_SECONDS, 2), (MARGIN_SECONDS + 1, 1)])
-def test_a_session_is_renewed_five_minutes_before_it_expires(local_cloud: LocalCloud, left: int, assumed: int) -> None:
-    """So that no delivery begins with keys that expire on its way."""
-    assert MARGIN_SECONDS == 300
-    cache = SessionCache()
-    made = 0
-    for seconds in (0, SESSION_SECONDS - left):
-        local_cloud.clock.sleep(seconds)
-        entered = accounts(local_cloud, cache)
-        entered.ecs(PEER)
-        made += entered.calls["AssumeRole"]
-    assert made == assumed
 
 
 def test_the_identity_in_an_account_is_that_of_its_role(local_cloud: LocalCloud) -> None:

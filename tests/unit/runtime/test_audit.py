@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.domain.tags import clean
 from link_peer.engine.records import rules_text
 from link_peer.runtime.audit import DECISION_FIELDS, AuditWriter
-from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
 
 from tests.unit.fakes import FakeClock, FakeLog
@@ -32,14 +30,6 @@ def test_the_rules_of_a_record_are_never_cut() -> None:
     (record,) = log.records
     assert len(json.loads(record["rules"])) == 200
     assert len(record["detail"]) < len(rules)
-
-
-def test_a_write_that_fails_is_retried_and_counted_once() -> None:
-    log = FakeLog()
-    log.errors = [Transient("down")] * 2
-    records = writer(log)
-    records.write([{"record": "outcome", "outcome": "applied"}])
-    assert (len(log.records), dict(records.outcomes)) == (1, {"applied": 1})
 
 
 def test_a_record_says_when_it_was_written_to_the_millisecond() -> None:
@@ -70,21 +60,6 @@ def test_records_that_differ_have_different_keys() -> None:
     assert len({record["key"] for record in log.records}) == len(log.records) == 7
 
 
-def test_equal_copies_of_one_write_have_one_key() -> None:
-    """The first write got through, and its answer did not: the log holds the record twice, under one key."""
-
-    class Deaf(FakeLog):
-        def write(self, records: Sequence[Record]) -> None:
-            super().write(records)
-            if len(self.records) == 1:
-                raise Transient("no answer")
-
-    log = Deaf()
-    writer(log).write([{"record": "outcome", "outcome": "applied"}])
-    assert len(log.records) == 2
-    assert log.records[0] == log.records[1]
-
-
 def test_a_record_of_a_decision_has_every_field() -> None:
     """Empty ones too; a summary has its own."""
     log = FakeLog()
@@ -108,15 +83,6 @@ def test_attempts_are_written_together_and_tell_the_trouble() -> None:
     ]
     log.errors = [Transient("down")] * 9
     assert not writer(log).attempt("503", {"action": "link"})
-
-
-def test_a_record_of_an_instance_names_its_own_event() -> None:
-    """Where one delivery has several events."""
-    log, clock = FakeLog(), FakeClock()
-    again = Retry(clock, clock.now() + 60)
-    records = AuditWriter(log, {"event_id": "e-1"}, again, {"i-b@1": "e-2"})
-    records.write([{"record": "intent", "instance": name} for name in ("i-a@1", "i-b@1", "")])
-    assert [record["event_id"] for record in log.records] == ["e-1", "e-2", "e-1"]
 
 
 def test_control_characters_are_escaped() -> None:
