@@ -223,7 +223,7 @@ def _calls(node: ast.Call) -> Iterator[tuple[ast.AST, Replacement]]:
         yield function, {"id": _NAMES[function.id]}
     elif isinstance(function, ast.Attribute) and function.attr in _METHODS:
         yield function, {"attr": _METHODS[function.attr]}
-    if len(node.args) > 1 and getattr(function, "id", "") != "isinstance":
+    if len(node.args) > 1 and getattr(function, "id", "") not in ("isinstance", *_NAMES):
         first, second, *more = node.args
         if type(first) is type(second) and isinstance(first, ast.Name | ast.Attribute):
             yield node, {"args": [second, first, *more]}
