@@ -17,10 +17,11 @@ import yaml
 from link_peer.domain import marker
 from link_peer.domain.model import Claim, Marker, Party, Port, RuleKey
 from link_peer.domain.tags import compact
+from link_peer_cli.answers.operation import CloudDescribed
+from link_peer_cli.demo.local_cloud import describe
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.fc.triggers import Triggers, deploy
 from link_peer_local.sls.state import LogGroup, LogRecord
-from link_peer_local.world import describe
 
 from benchmarks import worlds
 
@@ -143,7 +144,7 @@ def write_world(company: Company, path: Path) -> None:
 _deployed: list[Triggers] = []
 
 
-def settings(cloud: LocalCloud) -> dict[str, Any]:
+def settings(cloud: LocalCloud) -> CloudDescribed:
     """Deploy the functions, which nothing triggers, and return what `link-peer local --json` prints."""
     _deployed.append(deploy(cloud, connected=False))
     return describe(cloud)

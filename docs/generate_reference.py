@@ -1,5 +1,5 @@
 """Writes from the code: reference.md (commands with their options, settings, record fields), the table of reasons in
-requests.md, the table of tags in tags.md, and the schema of a saved plan.
+requests.md, the table of tags in tags.md, the commands in json.md, and the schemas of what commands print and of a saved plan.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
 """
@@ -17,6 +17,8 @@ import typer
 from link_peer.domain.reasons import REASONS
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TAGS
 from link_peer.runtime.settings import SERVICES
+from link_peer_cli.answers import CommandFailed
+from link_peer_cli.answers.table import ANSWERS
 from link_peer_cli.main import all_commands, app
 from link_peer_cli.review.saved import SavedPlan
 
@@ -25,6 +27,8 @@ ROOT = DOCS.parent
 PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
 PLAN_SCHEMA = DOCS / "schemas" / "plan.schema.json"
+ANSWERS_SCHEMA = DOCS / "schemas" / "answers.schema.json"
+JSON_PAGE = DOCS / "json.md"
 TAGS_PAGE = DOCS / "tags.md"
 HEADER = """\
 # Reference
@@ -74,11 +78,96 @@ def requests() -> str:
 def plan_schema() -> str:
     """The JSON Schema of what `link-peer plan --out` writes."""
     derived = msgspec.json.schema(SavedPlan)
-    for one in derived["$defs"].values():
+    _described(derived["$defs"])
+    return _schema("A saved plan of link-peer", derived)
+
+
+def _described(defs: dict[str, Any]) -> None:
+    """Describe each type by its first sentence alone."""
+    for one in defs.values():
         del one["title"]
         one["description"] = _sentence(one["description"])
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A saved plan of link-peer"}
+
+
+def _schema(title: str, derived: dict[str, Any]) -> str:
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
     return json.dumps({**head, **derived}, indent=2) + "\n"
+
+
+def answers() -> dict[str, Any]:
+    """The JSON Schema of what commands print with `--json`: of each command, by its name, and of the types."""
+    kinds = [*dict.fromkeys(kind for printed in ANSWERS.values() for kind in printed.types), CommandFailed]
+    schemas, defs = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    _described(defs)
+    for one in defs.values():
+        for name, field in one["properties"].items():
+            if "default" in field:  # it is printed all the same: what may be left out has UNSET, which is no value
+                del field["default"]
+                one["required"].append(name)
+    shown = dict(zip(kinds, schemas, strict=True))
+    commands: dict[str, Any] = {}
+    for name, printed in ANSWERS.items():
+        usual, *others = (shown[kind] for kind in printed.types)
+        commands[name.replace(" ", "-")] = {"anyOf": [usual, *others]} if others else usual
+    return {
+        "description": "Of `link-peer account add --json`: #/$defs/account-add. Of an error on stderr: #/$defs/CommandFailed.",
+        "$defs": {**commands, **defs},
+    }
+
+
+def answers_schema() -> str:
+    """The same as a file."""
+    return _schema("What commands of link-peer print with --json", answers())
+
+
+def json_page() -> str:
+    """json.md with its commands."""
+    before, _, _ = JSON_PAGE.read_text("utf-8").partition("## Commands\n")
+    return before + "\n".join(["## Commands\n", *_answers()]).rstrip() + "\n"
+
+
+def _answers() -> Iterator[str]:
+    defs = answers()["$defs"]
+    homes: dict[str, str] = {}
+    for name, printed in ANSWERS.items():
+        homes.setdefault(printed.types[0].__name__, name)
+    for name, printed in ANSWERS.items():
+        yield f"### link-peer {name}\n"
+        yield " ".join(["An object a line." if printed.lines else "One document.", printed.note]).strip() + "\n"
+        for kind in printed.types:
+            one, home = defs.get(kind.__name__), homes.get(kind.__name__, name)
+            if one and home == name:
+                yield one["description"] + "\n"
+                yield from _table(("field", "type", "meaning"), list(_answer_rows(one, defs, homes)))
+            elif one:
+                yield f"{one['description'].rstrip('.')}: as of {_of_command(home)}.\n"
+
+
+def _answer_rows(
+    one: dict[str, Any], defs: dict[str, Any], homes: dict[str, str], at: str = ""
+) -> Iterator[tuple[str, ...]]:
+    """A row for each field, and below it those of the objects in it."""
+    for name, field in one["properties"].items():
+        kinds = [_kind(kind, homes) for kind in field.get("anyOf", [field])]
+        optional = [] if name in one["required"] else ["left out"]
+        yield f"`{at}{name}`", " or ".join([*kinds, *optional]), _cell(field["description"])
+        inner = field.get("items", field).get("$ref", "").rpartition("/")[2]
+        if inner and inner not in homes:
+            yield from _answer_rows(defs[inner], defs, homes, f"{at}{name}{'[]' if 'items' in field else ''}.")
+
+
+def _kind(kind: dict[str, Any], homes: dict[str, str]) -> str:
+    """The type of a field, in words."""
+    if home := homes.get(kind.get("$ref", "").rpartition("/")[2]):
+        return _of_command(home)
+    if "items" in kind:
+        return f"list of {_kind(kind['items'], homes)}".replace("of object", "of objects")
+    words = {"string": "text", "integer": "number", "boolean": "true or false"}
+    return words.get(kind.get("type", "object" if "$ref" in kind else "string"), kind.get("type", "object"))
+
+
+def _of_command(name: str) -> str:
+    return f"[{name}](#link-peer-{name.replace(' ', '-')})"
 
 
 def tags_page() -> str:
@@ -180,4 +269,6 @@ if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")
     REQUESTS.write_text(requests(), encoding="utf-8")
     PLAN_SCHEMA.write_text(plan_schema(), encoding="utf-8")
+    ANSWERS_SCHEMA.write_text(answers_schema(), encoding="utf-8")
+    JSON_PAGE.write_text(json_page(), encoding="utf-8")
     TAGS_PAGE.write_text(tags_page(), encoding="utf-8")

@@ -10,13 +10,32 @@ from typing import Any
 import pytest
 import typer.main
 from alibabacloud_credentials.utils import auth_constant
+from jsonschema import Draft202012Validator
 from link_peer_cli.main import main
 from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import REGION, Lab
 
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/answers.schema.json").read_text("utf-8"))
+
 # Typer composes all commands anew for each run: most of the time of one that ends soon. They have no state.
 typer.main.get_command = functools.cache(typer.main.get_command)
+
+
+@functools.cache
+def answer_schema(name: str) -> Draft202012Validator:
+    """Of an answer: its fields, and no others, so that each is in the schema and on the page."""
+    closed = {"additionalProperties": False}
+    types = {name: {**one, **closed} if "properties" in one else one for name, one in SCHEMA["$defs"].items()}
+    return Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": types})
+
+
+def check_answers(args: tuple[str, ...], printed: str) -> None:
+    """What a command printed with `--json` is what docs/schemas/answers.schema.json says."""
+    names = ["-".join(args[at : at + length]) for length in (2, 1) for at in range(len(args))]
+    schema = answer_schema(next(name for name in names if name in SCHEMA["$defs"]))
+    for line in printed.splitlines():
+        assert [error.message for error in schema.iter_errors(json.loads(line))] == [], (args, line)
 
 
 class Cli:
@@ -32,6 +51,8 @@ class Cli:
         with pytest.raises(SystemExit) as ended:
             main(list(args))
         self.out, self.err = self._capsys.readouterr()
+        if "--json" in args and self.out:
+            check_answers(args, self.out)
         code = ended.value.code
         return code if isinstance(code, int) else int(bool(code))
 

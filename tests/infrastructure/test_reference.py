@@ -26,6 +26,15 @@ def test_the_table_of_reasons_is_current(generator: dict[str, Any]) -> None:
     assert generator["REQUESTS"].read_text("utf-8") == generator["requests"](), "run: python docs/generate_reference.py"
 
 
+def test_what_programs_read_is_current(generator: dict[str, Any]) -> None:
+    """The page and the schema of what commands print."""
+    assert generator["JSON_PAGE"].read_text("utf-8") == generator["json_page"](), (
+        "run: python docs/generate_reference.py"
+    )
+    shipped = generator["ANSWERS_SCHEMA"].read_text("utf-8")
+    assert shipped == generator["answers_schema"](), "run: python docs/generate_reference.py"
+
+
 def test_the_schema_of_a_plan_is_current(generator: dict[str, Any]) -> None:
     shipped = generator["PLAN_SCHEMA"].read_text("utf-8")
     assert shipped == generator["plan_schema"](), "run: python docs/generate_reference.py"

@@ -18,10 +18,10 @@ from link_peer.runtime.ports import Cloud, Record
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.adoption.expressible import link_of_rule, tag_for
 from link_peer_cli.adoption.judge import Adoption, MoreToRead, is_ours, judge, lost, person_made
+from link_peer_cli.answers import CloudCall
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.reading import View
-from link_peer_cli.review.cloud import CloudCall
 from link_peer_cli.ui import aliyun
 
 THREADS = 4

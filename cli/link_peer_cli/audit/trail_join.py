@@ -18,6 +18,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
 
+from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.trail_events import TAG_CALLS, Event
 from link_peer_cli.audit.trail_records import Entry, Named, entries
 
@@ -28,24 +29,6 @@ TRAIL_SECONDS = 900.0  # an event can be looked up some ten minutes after the ca
 LOG_SECONDS = 60.0  # a record can be searched some seconds after it was written
 
 NO_INTENT, NO_CHANGE, BY_ANOTHER, UNREADABLE = "no-intent", "no-change", "by-another", "unreadable"
-
-
-class Mismatch(msgspec.Struct, frozen=True):
-    """What does not fit. `finding` is one of the words above; `pending` means that the other side may not be visible yet.
-
-    `rule` has ids of rules, or rules by their fields; `who` is a role session or the writer of a record.
-    """
-
-    time: str
-    account: str
-    what: str
-    rule: str
-    request_id: str
-    who: str
-    finding: str
-    detail: str
-    advice: str
-    pending: bool = False
 
 
 class Roles(msgspec.Struct, frozen=True):

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
 import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import iso
@@ -14,11 +13,12 @@ from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import reader_of
+from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
 from link_peer_cli.audit.trail_events import Event, event_of
-from link_peer_cli.audit.trail_join import LONGEST_SECONDS, UNREADABLE, Mismatch, Question, Roles, join, unknown_rules
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.audit.trail_join import LONGEST_SECONDS, UNREADABLE, Question, Roles, join, unknown_rules
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
@@ -115,7 +115,7 @@ def _unreadable(env: Environment, refused: dict[str, str]) -> list[Mismatch]:
 def _print(found: Sequence[Mismatch], events: int, *, as_json: bool) -> None:
     if as_json:
         for finding in found:
-            print_json(msgspec.to_builtins(finding))
+            print_answer(finding)
         return
     if not sys.stdout.isatty():
         rows = [(*_row(one), one.advice, "pending" if one.pending else "") for one in found]

@@ -22,7 +22,8 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.review.cloud import CloudCall, WhatIf
+from link_peer_cli.answers import CloudCall
+from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import closing
 from link_peer_cli.ui.progress import Count
 

@@ -11,11 +11,12 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_own
 from link_peer_cli.access.inputs import account_uid, matching
+from link_peer_cli.answers.deployment import AccountAdded
 from link_peer_cli.setup.member import added_to, make_resources, peer_of, tell_of_home, update_home, with_lines
 from link_peer_cli.setup.members import add_many
 from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.policy_text import entry
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Json, PeerProfile, Uid
 
 
@@ -74,15 +75,15 @@ def add(
         home, problem = update_home(env, policy, talk=not as_json)
         put()
     if as_json:
-        print_json(
-            {
-                "policy": lines,
-                "written": write and known is None,
-                "changes": [str(change) for change in [*done, *home]],
-                "ros": "" if profile else peer.ros_command(),
-                "commands": [] if profile else peer.commands(),
-                "home": problem,
-            }
+        print_answer(
+            AccountAdded(
+                policy=lines,
+                written=write and known is None,
+                changes=[str(change) for change in [*done, *home]],
+                ros="" if profile else peer.ros_command(),
+                commands=[] if profile else peer.commands(),
+                home=problem,
+            )
         )
         return
     _explain(env, peer, lines, made=bool(profile), written=write and known is None, listed=known is not None)

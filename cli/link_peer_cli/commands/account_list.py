@@ -7,7 +7,8 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.runtime.retry import Retry
 
 from link_peer_cli.access.environment import load_environment
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.answers.deployment import ListedAccount
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.progress import waiting
@@ -19,7 +20,7 @@ def list_accounts(as_json: JsonLines = False) -> None:
     env = load_environment(reading=True)
     retry = Retry(env.clock, env.clock.now() + 60)
     cloud = env.accounts("account", retry)
-    rows, refused = [], False
+    found = []
     for uid, account in env.policy.accounts.items():
         try:
             with waiting(f"entering account {uid}"):
@@ -27,14 +28,12 @@ def list_accounts(as_json: JsonLines = False) -> None:
             problem = "" if owner == uid else f"the keys belong to account {owner}"
         except LinkPeerError as error:
             arn, problem = "", str(error)
-        refused |= bool(problem)
-        rows.append((uid, account.name, account.role or "", account.queue, " ".join(account.ranges), problem or arn))
+        known = (uid, account.name, account.role, account.queue, list(account.ranges))
+        found.append(ListedAccount(*known, not problem, arn, problem))
         if as_json:
-            fields = {"uid": uid, "name": account.name, "role": account.role, "queue": account.queue}
-            print_json(
-                {**fields, "ranges": list(account.ranges), "reached": not problem, "as": arn, "problem": problem}
-            )
+            print_answer(found[-1])
     if not as_json:
+        rows = [(a.uid, a.name, a.role or "", a.queue, " ".join(a.ranges), a.problem or a.entered_as) for a in found]
         print_table(console(), "accounts", ("uid", "name", "role", "queue", "ranges", "entered as"), rows)
-    if refused:
+    if any(one.problem for one in found):
         raise typer.Exit(Exit.REFUSED)

@@ -14,13 +14,14 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
 from link_peer_cli.access.inputs import account_uid
+from link_peer_cli.answers.deployment import AccountClosed, AccountRemoved
 from link_peer_cli.closing.run import Closed, close
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.setup import ResourceChange
 from link_peer_cli.setup.engine import carry_out, plan_removal
 from link_peer_cli.setup.member import peer_of, print_change, update_home
 from link_peer_cli.setup.peer import PeerAccount, removal_commands
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json, PeerProfile, Uid, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
@@ -88,8 +89,7 @@ def _report(closed: Closed, *, dry_run: bool, as_json: bool) -> None:
     """Print what was or would be closed, and what prevents the next steps."""
     left = [f"{rule.id} on {rule.group}" for rule in closed.left]
     if as_json:
-        commands = [msgspec.to_builtins(change) for change in closed.changes]
-        print_json({"decisions": closed.records, "commands": commands, "left": left, "problems": closed.problems})
+        print_answer(AccountClosed(closed.records, closed.changes, left, closed.problems))
         return
     out, err = console(), console(stderr=True)
     print_records(out, "planned" if dry_run else "decisions", closed.records, PLANNED if dry_run else None)
@@ -117,7 +117,7 @@ def _finish(
     commands = [] if made else removal_commands(peer.role)
     if as_json:
         names = [str(change) for change in changes]
-        print_json({"decisions": closed.records, "changes": names, "commands": commands, "home": problem})
+        print_answer(AccountRemoved(closed.records, names, commands, problem))
         return
     out = console()
     print_records(out, "decisions", closed.records)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -28,10 +28,11 @@ from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.adoption.carry_out import Adopting
 from link_peer_cli.adoption.judge import CHANGED, is_ours
 from link_peer_cli.adoption.planner import AdoptionPlan, AdoptionPlanner, Wish
+from link_peer_cli.answers.changes import AddedConsent, AdoptedBefore, AdoptedRule, AdoptionAnswer
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.shown import until as until_text
 from link_peer_cli.review.plans import print_changes
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json, Yes
 from link_peer_cli.ui.progress import progress_bar
@@ -99,7 +100,7 @@ def adopt(
             raise LinkPeerError(CHANGED)
     record = Adopting(delivery, planner, cloud, own, tags).carry_out(plan)
     if as_json:
-        print_json(_document(planner, plan, record))
+        print_answer(_answer(planner, plan, record))
     else:
         _report(plan, record)
     raise typer.Exit(Exit.DONE if record.get("outcome") == "applied" else Exit.REFUSED)
@@ -160,7 +161,7 @@ def _begun(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, 
         when = f", adopted {done[-1]['time']} by {done[-1].get('claimed_by', '')}" if done else ""
         text = f"{rule.id} on {rule.group} is a rule of link-peer already, held by {by}{when}: nothing to do"
         if as_json:
-            print_json({"rule": rule.id, "account": rule.group.account, "group": rule.group.id, "unchanged": text})
+            print_answer(AdoptedBefore(rule.id, rule.group.account, rule.group.id, text))
         else:
             console().print(escape(text), soft_wrap=True)
         raise typer.Exit(Exit.DONE)
@@ -202,7 +203,7 @@ def _steps(plan: AdoptionPlan) -> Iterator[tuple[str, str]]:
 def _say_commands(planner: AdoptionPlanner, plan: AdoptionPlan, *, as_json: bool) -> None:
     """Print what a dry run prints besides the plan."""
     if as_json:
-        print_json(_document(planner, plan, None))
+        print_answer(_answer(planner, plan, None))
     else:
         print_changes(console(), planner.changes(plan))
 
@@ -220,31 +221,31 @@ def _asked_by(plan: AdoptionPlan) -> str:
     return f"the tag of {plan.wish.asker}" if plan.wish.asker else f"the request {plan.wish.name}"
 
 
-def _document(planner: AdoptionPlanner, plan: AdoptionPlan, record: Record | None) -> dict[str, Any]:
-    """The plan and its outcome as JSON."""
+def _answer(planner: AdoptionPlanner, plan: AdoptionPlan, record: Record | None) -> AdoptionAnswer:
+    """The plan and its outcome for programs."""
     link = plan.adoption.link
-    return {
-        "rules": [
-            {
-                "rule_id": mark.rule.id,
-                "account": mark.rule.group.account,
-                "group": mark.rule.group.id,
-                "priority": mark.rule.priority,
-                "description": mark.rule.description,
-                "becomes": mark.description,
-            }
+    return AdoptionAnswer(
+        rules=[
+            AdoptedRule(
+                mark.rule.id,
+                mark.rule.group.account,
+                mark.rule.group.id,
+                priority=mark.rule.priority,
+                description=mark.rule.description,
+                becomes=mark.description,
+            )
             for mark in plan.adoption.marks
         ],
-        "from": str(link.source),
-        "to": str(link.target),
-        "ports": _ports(plan),
-        "asked_by": str(plan.wish.asker or plan.wish.name),
-        "queue": plan.queue,
-        "consent": [{"group": str(group), "added": edit.added} for group, edit in plan.adoption.consent],
-        "tags": plan.tags,
-        "commands": [msgspec.to_builtins(change) for change in planner.changes(plan)],
-        "record": record,
-    }
+        source=str(link.source),
+        target=str(link.target),
+        ports=_ports(plan),
+        asked_by=str(plan.wish.asker or plan.wish.name),
+        queue=plan.queue,
+        consent=[AddedConsent(str(group), edit.added) for group, edit in plan.adoption.consent],
+        tags=plan.tags,
+        commands=planner.changes(plan),
+        record=record,
+    )
 
 
 def _report(plan: AdoptionPlan, record: Record) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -15,15 +15,16 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.access.keys import caller
+from link_peer_cli.answers.changes import Applied, LeftChange, NotApplied
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.review.delivery import applying, still_undone
 from link_peer_cli.review.input import run
 from link_peer_cli.review.planned import Planned, planned
-from link_peer_cli.review.plans import difference_documents, print_differences, print_plan, write_text
+from link_peer_cli.review.plans import difference_answer, print_differences, print_plan, write_text
 from link_peer_cli.review.saved import SavedPlan, load, require_current
 from link_peer_cli.review.writes import Difference, Write, differences, last_of
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json, Yes
 from link_peer_cli.ui.progress import progress_bar
@@ -63,7 +64,7 @@ def apply(
             console().print(f"Made already, of the reviewed changes: {already} of {len(plan.changes)}.")
     if not made.writes:
         if as_json:
-            print_json(_document([], plan, already, []))
+            print_answer(_answer([], plan, already, []))
         raise typer.Exit(Exit.DONE)
     if warning := other_policy(env):
         text = f"the functions have another policy, and may undo this: {warning}"
@@ -75,7 +76,7 @@ def apply(
         print_records(console(), "outcomes", records)
     left = still_undone(env, plan.changes)
     if as_json:
-        print_json(_document(records, plan, already, left))
+        print_answer(_answer(records, plan, already, left))
     else:
         _print_made(made.writes, left)
     if trouble:
@@ -96,7 +97,7 @@ def _compared(env: Environment, plan: SavedPlan, now: Sequence[Write]) -> tuple[
 
 def _refuse(found: Sequence[Difference], *, as_json: bool) -> NoReturn:
     if as_json:
-        print_json({"differences": difference_documents(found)})
+        print_answer(NotApplied([difference_answer(one) for one in found]))
     else:
         print_differences(console(), found)
     raise LinkPeerError("nothing was changed: save a new plan with --out, and review it")
@@ -130,13 +131,9 @@ def _carry_out(
     return [record for record in kept.records if record["record"] in ("outcome", "attempt")], trouble
 
 
-def _document(records: Sequence[Record], plan: SavedPlan, already: int, left: Sequence[Write]) -> dict[str, Any]:
-    return {
-        "decisions": list(records),
-        "reviewed": len(plan.changes),
-        "already": already,
-        "left": [msgspec.to_builtins(one) for one in left],
-    }
+def _answer(records: list[Record], plan: SavedPlan, already: int, left: Sequence[Write]) -> Applied:
+    undone = msgspec.convert(msgspec.to_builtins(left), list[LeftChange])
+    return Applied(records, reviewed=len(plan.changes), already=already, left=undone)
 
 
 def _print_made(writes: Sequence[Write], left: Sequence[Write]) -> None:

@@ -22,7 +22,7 @@ from link_peer_cli.audit.log import follow as follow_log
 from link_peer_cli.audit.story import story as whole_story
 from link_peer_cli.audit.verify import verify as verify_log
 from link_peer_cli.inventory.shown import wording
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
@@ -143,7 +143,7 @@ def _print(records: Sequence[Record], form: Form, limit: int | None, names: Mapp
     if form in (Form.JSON, Form.CSV):
         for record in records[-limit:] if limit else records:
             if form is Form.JSON:
-                print_json(record)
+                print_answer(record)
             else:
                 print_csv([[record.get(name, "") for name in FIELDS]])
         return

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from link_peer.domain.errors import PolicyError
 from link_peer.domain.policy import Policy
@@ -17,20 +16,11 @@ from link_peer.planning.policy_tests import Finding
 from rich.markup import escape
 
 from link_peer_cli.access.environment import policy_path
+from link_peer_cli.answers.deployment import CheckedFile
 from link_peer_cli.review import live_tests, snapshots
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
-
-
-class Checked(msgspec.Struct, frozen=True):
-    """What is known of one policy file. `problems` are sentences; without one, the file can be packaged."""
-
-    file: str
-    problems: tuple[str, ...]
-    accounts: int = 0
-    passed: int = 0
-    undecided: int = 0
 
 
 def check(
@@ -50,26 +40,26 @@ def check(
     found = [_checked(path, snapshots.SavedView(read) if read else None) for path in paths]
     for one in found:
         if as_json:
-            print_json(msgspec.to_builtins(one))
+            print_answer(one)
         else:
             _print(one)
     if any(one.problems for one in found):
         raise typer.Exit(Exit.REFUSED)
 
 
-def _checked(path: Path, view: snapshots.SavedView | None) -> Checked:
+def _checked(path: Path, view: snapshots.SavedView | None) -> CheckedFile:
     try:
         policy = policy_file.load(path)
     except PolicyError as error:
-        return Checked(str(path), (str(error),))
+        return CheckedFile(str(path), [str(error)])
     except OSError as error:
-        return Checked(str(path), (f"{path.name}: cannot be read ({error.strerror})",))
+        return CheckedFile(str(path), [f"{path.name}: cannot be read ({error.strerror})"])
     found = _judged(policy, view)
     failed = [one for one in found if one.failed]
     undecided = [one for one in found if one.verdict.value == "open"]
     problems = [f"{path.name}: {one}" for one in (*failed, *(undecided if view else ()))]
     passed = len(found) - len(failed) - len(undecided)
-    return Checked(str(path), tuple(problems), len(policy.accounts), passed, len(undecided))
+    return CheckedFile(str(path), problems, len(policy.accounts), passed, len(undecided))
 
 
 def _judged(policy: Policy, view: snapshots.SavedView | None) -> list[Finding]:
@@ -77,7 +67,7 @@ def _judged(policy: Policy, view: snapshots.SavedView | None) -> list[Finding]:
     return live_tests.judge(view, Context(policy, "", time.time())) if view else policy_tests.judge(policy, time.time())
 
 
-def _print(one: Checked) -> None:
+def _print(one: CheckedFile) -> None:
     out = console()
     for problem in one.problems:
         out.print(f"[red]{escape(problem)}[/red]", soft_wrap=True)

@@ -14,13 +14,14 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.noted import of_tags
+from link_peer_cli.answers.changes import Closing
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.closing.locks import Chosen, choose, each_account, tags_of
 from link_peer_cli.closing.run import Closed, close_locked, untagged
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles, Yes
 from link_peer_cli.ui.progress import progress_bar
@@ -136,16 +137,16 @@ def _report(
     records, changes = (closed.records, closed.changes) if closed else ([], [])
     left = [f"{rule.id} on {rule.group}" for rule in closed.left] if closed else []
     if as_json:
-        print_json(
-            {
-                "locked": [] if dry_run else [str(group) for group in locked],
-                "decisions": records,
-                "commands": [msgspec.to_builtins(change) for change in changes],
-                "foreign": {str(group): command for group, command in foreign.items()},
-                "left": left if closed else None,
-                "problems": problems,
-                "warning": warning,
-            }
+        print_answer(
+            Closing(
+                locked=[] if dry_run else [str(group) for group in locked],
+                decisions=records,
+                commands=changes,
+                foreign={str(group): command for group, command in foreign.items()},
+                left=left if closed else None,
+                problems=problems,
+                warning=warning,
+            )
         )
     else:
         out, err = console(), console(stderr=True)

@@ -17,11 +17,12 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
 from link_peer_cli.access.inputs import ending, matching, party, with_uid
 from link_peer_cli.access.noted import of_tags
+from link_peer_cli.answers.changes import ConsentChange, ConsentOfGroup
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json
 from link_peer_cli.ui.progress import waiting
@@ -213,17 +214,17 @@ def _carry_out(
     ]
     if as_json:
         rows = [
-            {
-                "group": group.id,
-                "account": group.account,
-                "added": edit.added,
-                "removed": edit.removed,
-                "commands": commands.get(group, []),
-                "written": bool(edit) and not dry_run and group not in foreign,
-            }
+            ConsentOfGroup(
+                group.id,
+                group.account,
+                added=edit.added,
+                removed=edit.removed,
+                commands=commands.get(group, []),
+                written=bool(edit) and not dry_run and group not in foreign,
+            )
             for group, edit in planned
         ]
-        print_json({"groups": rows, "denial": denial})
+        print_answer(ConsentChange(rows, denial))
     else:
         if not asked:
             _show(planned, denial)

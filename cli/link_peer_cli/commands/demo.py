@@ -11,10 +11,11 @@ from link_peer.runtime import settings as settings_module
 from rich.console import Console
 from rich.markup import escape
 
+from link_peer_cli.answers.operation import DemoAnswer
 from link_peer_cli.demo.acts import ACTS
 from link_peer_cli.demo.local_cloud import describe, environment, running
 from link_peer_cli.demo.stage import CheckFailed, Stage
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
 
@@ -26,7 +27,7 @@ def demo(as_json: Json = False) -> None:
     problem = ""
     with running() as cloud:
         described = describe(cloud)
-        out.print(f"A local cloud runs at {described['endpoint']}, with the functions of s.yaml deployed on it.")
+        out.print(f"A local cloud runs at {described.endpoint}, with the functions of s.yaml deployed on it.")
         stage = Stage(settings_module.load(env=environment(described)), described, out)
         try:
             for act in ACTS:
@@ -36,7 +37,7 @@ def demo(as_json: Json = False) -> None:
     seconds = time.monotonic() - started
     checks = stage.narrator.checks
     if as_json:
-        print_json({"checks": checks, "problem": problem, "seconds": round(seconds, 1)})
+        print_answer(DemoAnswer(checks, problem, round(seconds, 1)))
     elif problem:
         console(stderr=True).print(f"[red]The demo failed:[/red] {escape(problem)}")
     else:

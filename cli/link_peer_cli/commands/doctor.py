@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
-import msgspec
 import typer
 from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import LinkPeerError
@@ -19,6 +18,7 @@ from rich.progress import Progress
 
 from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
+from link_peer_cli.answers.deployment import DoctorFinding
 from link_peer_cli.checks import (
     accounts,
     blocked,
@@ -34,7 +34,7 @@ from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import denied_records
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
@@ -62,8 +62,10 @@ def doctor(
         found = list(_findings(env, account, delivery, cloud, kept, bar))
     found = [finding for finding in found if not account or finding.where in ("", account)]
     if as_json:
+        names = _names(env)
         for finding in found:
-            print_json({**msgspec.to_builtins(finding), "account_name": _names(env).get(finding.where, "")})
+            shown = (finding.state, finding.where, finding.what, finding.detail, finding.advice)
+            print_answer(DoctorFinding(*shown, names.get(finding.where, "")))
     else:
         with paged():
             _show(env, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from link_peer.domain.denials import NO_ROUTE
@@ -16,12 +16,13 @@ from link_peer.planning.standing import Standing, standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.answers.links import Explanation, LinkAnswer
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.advice import Adviser
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import Wording, age, link_documents, party_fields, rule_document, until, wording
+from link_peer_cli.inventory.shown import Wording, age, link_answers, named, rule_answer, until, wording
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
@@ -57,12 +58,12 @@ def explain(
     if ends[0] == ends[1] and not ends[0].is_group:
         raise BadInput("B", f"{target} is the same instance as A")
     with waiting("reading what decides"):
-        document, code = _answer(env, view, ends, asked)
+        answer, code = _answer(env, view, ends, asked)
     if as_json:
-        print_json(document)
+        print_answer(answer)
     else:
-        _show(document, wording(env.policy, env.clock.now()), env.clock.now())
-    for problem in document["not_read"]:
+        _show(answer, wording(env.policy, env.clock.now()), env.clock.now())
+    for problem in answer.not_read:
         console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
     if code:
         raise typer.Exit(code)
@@ -70,7 +71,7 @@ def explain(
 
 def _answer(
     env: Environment, view: View, ends: tuple[Party, Party], asked: tuple[Port, ...]
-) -> tuple[dict[str, Any], Exit]:
+) -> tuple[Explanation, Exit]:
     source, target = ends
     links = _links(env, view, ends)
     scene = view.scene
@@ -81,21 +82,21 @@ def _answer(
         history.read(env, requests, min(link.since or 0 for link in links))
     adviser = Adviser(view, env.settings.region, env.clock.now())
     people = _people(scene, found, ends, ports, [rule for link in links for rule in link.rules])
-    document = {
-        "verdict": found.effect.word,
-        "detail": found.detail,
-        **party_fields(scene, "from", source),
-        **party_fields(scene, "to", target),
-        "ports": _ports_text(ports),
-        "pairs": found.pairs,
-        "passing": found.passing,
-        "reachability": _reachability(scene, ends),
-        "links": link_documents(env, scene, links, history),
-        "rules": [rule_document(rule, decides=rule in found.effect.rules) for rule in people],
-        "do": [{"why": one.why, "command": one.command} for one in adviser.advise(source, target, ports, found)],
-        "not_read": [*view.problems, *filter(None, [history.problem])],
-    }
-    return document, Exit.DONE if found.effect.passes else Exit.REFUSED
+    answer = Explanation(
+        found.effect.word,
+        found.detail,
+        *named(scene, source),
+        *named(scene, target),
+        ports=_ports_text(ports),
+        pairs=found.pairs,
+        passing=found.passing,
+        reachability=_reachability(scene, ends),
+        links=link_answers(env, scene, links, history),
+        rules=[rule_answer(rule, decides=rule in found.effect.rules) for rule in people],
+        do=adviser.advise(source, target, ports, found),
+        not_read=[*view.problems, *filter(None, [history.problem])],
+    )
+    return answer, Exit.DONE if found.effect.passes else Exit.REFUSED
 
 
 def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Standing]:
@@ -154,50 +155,48 @@ def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:
 # for people
 
 
-def _show(document: dict[str, Any], words: Wording, now: float) -> None:
+def _show(answer: Explanation, words: Wording, now: float) -> None:
     out = console()
-    color = COLORS[document["verdict"]]
-    ends = [words.end(document, end) for end in ("from", "to")]
-    head = f"[bold {color}]{document['verdict'].upper()}[/]  {document['ports']}  {escape(ends[0])} → {escape(ends[1])}"
-    out.print(head, soft_wrap=True)
-    out.print(escape(document["detail"]), soft_wrap=True)
-    if document["reachability"] == "different-vpc":
+    color = COLORS[answer.verdict]
+    source, target = map(escape, words.ends(answer))
+    out.print(f"[bold {color}]{answer.verdict.upper()}[/]  {answer.ports}  {source} → {target}", soft_wrap=True)
+    out.print(escape(answer.detail), soft_wrap=True)
+    if answer.reachability == "different-vpc":
         out.print(f"They are in different VPCs: {NO_ROUTE}.", soft_wrap=True)
     out.print()
-    if document["links"]:
-        draw_table(out, "links", LINK_COLUMNS, [_link_row(link, words, now) for link in document["links"]])
+    if answer.links:
+        draw_table(out, "links", LINK_COLUMNS, [_link_row(link, words, now) for link in answer.links])
     else:
         out.print("There is no link of link-peer between them.")
-    if document["rules"]:
-        rows = [[str(rule[name]) for name in RULE_FIELDS] + [_mark(rule)] for rule in document["rules"]]
+    if answer.rules:
+        rows = [
+            [*(str(getattr(rule, name)) for name in RULE_FIELDS), "decides" if rule.decides else ""]
+            for rule in answer.rules
+        ]
         draw_table(out, "rules of people that apply", (*RULE_FIELDS, ""), rows)
-    for one in document["do"]:
-        out.print(escape(f"# {one['why']}"), soft_wrap=True)
-        if one["command"]:
-            out.print(escape(one["command"]), soft_wrap=True)
+    for one in answer.do:
+        out.print(escape(f"# {one.why}"), soft_wrap=True)
+        if one.command:
+            out.print(escape(one.command), soft_wrap=True)
 
 
 LINK_COLUMNS = ("from", "to", "ports", "age", "until", "why", "asked by", "consent", "effect", "rules")
 RULE_FIELDS = ("rule_id", "group", "direction", "policy", "priority", "peer", "ports", "description")
 
 
-def _mark(rule: dict[str, Any]) -> str:
-    return "decides" if rule["decides"] else ""
-
-
-def _link_row(link: dict[str, Any], words: Wording, now: float) -> list[str]:
-    since = parse_instant(link["since"]) if link["since"] else None
-    untils = [parse_instant(link[name]) if link[name] else None for name in ("until", "consent_until")]
-    consent = "; ".join(link["consent"]) or "none covers it now"
+def _link_row(link: LinkAnswer, words: Wording, now: float) -> list[str]:
+    since, end, consent_end = (
+        parse_instant(instant) if instant else None for instant in (link.since, link.until, link.consent_until)
+    )
+    consent = "; ".join(link.consent) or "none covers it now"
     return [
-        words.end(link, "from"),
-        words.end(link, "to"),
-        link["ports"],
+        *words.ends(link),
+        link.ports,
         age(now, since),
-        until(now, untils[0]),
-        " ".join(link["why"]),
-        "; ".join(link["asked_by"]),
-        f"{consent}, until {until(now, untils[1])}" if untils[1] is not None else consent,
-        link["effect"] + (" (half-open)" if link["half_open"] else ""),
-        " ".join(rule["rule_id"] for rule in link["rules"]),
+        until(now, end),
+        " ".join(link.why),
+        "; ".join(link.asked_by),
+        f"{consent}, until {until(now, consent_end)}" if consent_end is not None else consent,
+        link.effect + (" (half-open)" if link.half_open else ""),
+        " ".join(rule.rule_id for rule in link.rules),
     ]

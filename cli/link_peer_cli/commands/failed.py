@@ -9,10 +9,11 @@ from link_peer.domain.tags import iso
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.answers.operation import FailedInvocation
 from link_peer_cli.deployed.functions import deployed_functions, error_message, failed_tasks
 from link_peer_cli.deployed.queue import Letter, peek, waiting_messages
 from link_peer_cli.inventory.shown import wording
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import JsonLines, Service
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import print_table
@@ -29,25 +30,18 @@ def failed(service: Service = "", as_json: JsonLines = False) -> None:
     with waiting("reading the failed invocations"):
         letters, count = _dead_letters(env)
         tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service), env.names)
-    abouts = [(letter, _about(letter)) for letter in letters]
+    found = [FailedInvocation(one.id, one.function, iso(one.started / 1000), one.status, one.error) for one in tasks]
+    found += map(_of_letter, letters)
     if as_json:
-        for task in tasks:
-            time = iso(task.started / 1000)
-            print_json(
-                {"id": task.id, "function": task.function, "time": time, "status": task.status, "error": task.error}
-            )
-        for letter, (function, error) in abouts:
-            shown = {"id": letter.id, "function": function, "time": iso(letter.time), "status": "dead-letter"}
-            print_json({**shown, "error": error, "body": letter.body})
+        for one in found:
+            print_answer(one)
         return
     words = wording(env.policy, env.clock.now())
-    rows = [(task.id, task.function, iso(task.started / 1000), task.status, task.error) for task in tasks]
-    rows += [(letter.id, about[0], iso(letter.time), "dead-letter", about[1]) for letter, about in abouts]
     print_table(
         console(),
         f"failed invocations: {len(tasks)}, dead letters: {count}",
         ("id", "function", "time", "status", "error or message"),
-        [(*where, words.ago(time), status, error_message(error)[:ERROR_WIDTH]) for *where, time, status, error in rows],
+        [(f.id, f.function, words.ago(f.time), f.status, error_message(f.error)[:ERROR_WIDTH]) for f in found],
     )
     if count > len(letters):
         console(stderr=True).print(f"{count - len(letters)} more dead letters wait behind these")
@@ -63,10 +57,12 @@ def _dead_letters(env: Environment) -> tuple[list[Letter], int]:
         return [], 0
 
 
-def _about(letter: Letter) -> tuple[str, str]:
-    """(function, error) of a failed call that Function Compute put there; else nothing, and the message."""
+def _of_letter(letter: Letter) -> FailedInvocation:
+    """With the function and the error of a failed call that Function Compute put there; else no function, and the message."""
     try:
         call = json.loads(letter.body)
-        return str(call["requestContext"]["functionArn"]).rpartition("functions/")[2], str(call["responsePayload"])
+        function = str(call["requestContext"]["functionArn"]).rpartition("functions/")[2]
+        error = str(call["responsePayload"])
     except (ValueError, KeyError, TypeError):
-        return "", letter.body
+        function, error = "", letter.body
+    return FailedInvocation(letter.id, function, iso(letter.time), "dead-letter", error, letter.body)

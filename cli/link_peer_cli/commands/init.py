@@ -22,9 +22,10 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import bare_environment, names_in_use
 from link_peer_cli.access.keys import caller, region_in_use
+from link_peer_cli.answers.deployment import FilesWritten
 from link_peer_cli.ui import files
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Json
 
 WORKFLOW = ".github/workflows/link-peer.yml"
@@ -63,8 +64,7 @@ def init(
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         files.write(str(base / name), texts[name].encode("utf-8"))
     if as_json:
-        more = {name: values[name] for name in ("home", "region")}
-        print_json({"folder": str(base.resolve()), "files": written, "kept": sorted(there), **more})
+        print_answer(FilesWritten(str(base.resolve()), written, sorted(there), values["home"], values["region"]))
         return
     for name in sorted(texts):
         console().print(f"{'=' if name in there else '+'} {escape(str(base / name))}", soft_wrap=True)

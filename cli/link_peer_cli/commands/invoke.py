@@ -9,9 +9,10 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment
 from link_peer_cli.access.inputs import document
+from link_peer_cli.answers.operation import Invoked
 from link_peer_cli.deployed.functions import deployed_functions
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json, Qualifier, Service
 from link_peer_cli.ui.progress import waiting
@@ -33,7 +34,7 @@ def invoke(
         answer = functions.invoke(env.names.function(function), payload, wait=not no_wait, qualifier=qualifier)
     body = answer.body.decode("utf-8", "replace")
     if as_json:
-        print_json({"body": body, "error": answer.error, "log": answer.log, "request_id": answer.request_id})
+        print_answer(Invoked(body, answer.error, answer.log, answer.request_id))
     else:
         out = console()
         out.print(escape(answer.log.rstrip()) or f"request {answer.request_id}", soft_wrap=True)

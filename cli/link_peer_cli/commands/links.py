@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from link_peer.planning.standing import Standing, standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import account_named, duration
+from link_peer_cli.answers.links import LinkAnswer, OwnRule
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import Wording, documents_of, wording
+from link_peer_cli.inventory.shown import Wording, answers_of, wording
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
@@ -22,29 +24,6 @@ from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import print_csv, print_table
 
 COLUMNS = ("from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect")
-CSV_FIELDS = [
-    "from",
-    "from_account",
-    "from_name",
-    "to",
-    "to_account",
-    "to_name",
-    "ports",
-    "since",
-    "until",
-    "why",
-    "asked_by",
-    "reasons",
-    "consent",
-    "consent_until",
-    "instances",
-    "state",
-    "state_detail",
-    "effect",
-    "effect_detail",
-    "half_open",
-    "rules",
-]
 
 
 def links(
@@ -78,10 +57,10 @@ def links(
     if seconds is not None:
         found = [link for link in found if _ends_by(link, env.clock.now() + seconds)]
     with waiting("reading what decides about packets"):
-        documents, problem = documents_of(env, view, found)
+        answers, problem = answers_of(env, view, found)
     if blocked:
-        documents = [one for one in documents if one["effect"] != "passes"]
-    _print(documents, wording(env.policy, env.clock.now()), as_csv=as_csv, as_json=as_json)
+        answers = [one for one in answers if one.effect != "passes"]
+    _print(answers, wording(env.policy, env.clock.now()), as_csv=as_csv, as_json=as_json)
     problems = view.problems
     for text in [*problems, *filter(None, [problem])]:
         console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
@@ -97,14 +76,15 @@ def _ends_by(link: Standing, moment: float) -> bool:
     return any(end is not None and end <= moment for end in (link.until, link.consent_until))
 
 
-def _print(documents: Sequence[dict[str, Any]], words: Wording, *, as_csv: bool, as_json: bool) -> None:
+def _print(answers: Sequence[LinkAnswer], words: Wording, *, as_csv: bool, as_json: bool) -> None:
     if as_json:
-        for document in documents:
-            print_json(document)
+        for answer in answers:
+            print_answer(answer)
     elif as_csv:
-        print_csv([CSV_FIELDS, *([_cell(document[name]) for name in CSV_FIELDS] for document in documents)])
+        names = LinkAnswer.__struct_encode_fields__
+        print_csv([names, *(list(map(_cell, msgspec.structs.astuple(answer))) for answer in answers)])
     else:
-        rows = [_row(document, words) for document in documents]
+        rows = [_row(answer, words) for answer in answers]
         with paged():
             print_table(console(), f"{len(rows)} {'link' if len(rows) == 1 else 'links'}", COLUMNS, rows)
 
@@ -112,21 +92,20 @@ def _print(documents: Sequence[dict[str, Any]], words: Wording, *, as_csv: bool,
 def _cell(value: Any) -> str:
     """A value in one cell of a spreadsheet."""
     if isinstance(value, list):
-        value = "; ".join(one["rule_id"] if isinstance(one, dict) else str(one) for one in value)
+        value = "; ".join(one.rule_id if isinstance(one, OwnRule) else one for one in value)
     return "" if value is None else str(value)
 
 
-def _row(document: dict[str, Any], words: Wording) -> list[str]:
-    consent = "; ".join(document["consent"]) or "none covers it now"
+def _row(link: LinkAnswer, words: Wording) -> list[str]:
+    consent = "; ".join(link.consent) or "none covers it now"
     return [
-        words.end(document, "from"),
-        words.end(document, "to"),
-        document["ports"],
-        words.ago(document["since"]),
-        words.until(document["until"]),
-        " ".join(document["why"]),
-        "; ".join(document["asked_by"]),
-        f"{consent}, until {words.until(document['consent_until'])}" if document["consent_until"] else consent,
-        "" if document["instances"] is None else str(document["instances"]),
-        document["effect"] + (" (half-open)" if document["half_open"] else ""),
+        *words.ends(link),
+        link.ports,
+        words.ago(link.since),
+        words.until(link.until),
+        " ".join(link.why),
+        "; ".join(link.asked_by),
+        f"{consent}, until {words.until(link.consent_until)}" if link.consent_until else consent,
+        "" if link.instances is None else str(link.instances),
+        link.effect + (" (half-open)" if link.half_open else ""),
     ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import typer
 
+from link_peer_cli.answers.operation import CloudDescribed
 from link_peer_cli.demo.local_cloud import WorldError, describe, environment, running
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.tables import draw_table
 
 _SIGNAL_CHECK_SECONDS = 0.5
@@ -43,7 +45,7 @@ def local(
             raise typer.BadParameter(str(problem)) from None
         described = describe(cloud)
         if as_json:
-            print_json(described)
+            print_answer(described)
         else:
             _print_description(described, connected=not no_functions)
         # The kernel may deliver the signal to any thread, but Python runs the handler in this one. It must wake up from
@@ -52,16 +54,15 @@ def local(
             pass
 
 
-def _print_description(described: dict[str, Any], *, connected: bool) -> None:
+def _print_description(described: CloudDescribed, *, connected: bool) -> None:
     out = console()
-    out.print(f"[bold]Alibaba Cloud on loopback:[/bold] {described['endpoint']} ({described['region']})")
-    for region, endpoint in described["regions"].items():
-        if endpoint != described["endpoint"]:
+    out.print(f"[bold]Alibaba Cloud on loopback:[/bold] {described.endpoint} ({described.region})")
+    for region, endpoint in described.regions.items():
+        if endpoint != described.endpoint:
             out.print(f"  its entrance at {region}: {endpoint}")
-    accounts = described["accounts"]
-    rows = [(a["id"], a["name"], a["access_key_id"], a["access_key_secret"]) for a in accounts]
+    rows = [msgspec.structs.astuple(account) for account in described.accounts]
     draw_table(out, "accounts", ["uid", "name", "key id", "key secret"], rows)
-    rows = [(v["id"], v["vswitch_id"], v["owner"], ", ".join(v["shared_with"])) for v in described["vpcs"]]
+    rows = [(v.id, v.vswitch_id, v.owner, ", ".join(v.shared_with)) for v in described.vpcs]
     draw_table(out, "VPCs", ["id", "vSwitch", "owner", "shared with"], rows)
     out.print("To use it from another terminal, with link-peer or any official SDK:\n")
     for name, value in environment(described).items():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import typer
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, Port
@@ -15,10 +16,11 @@ from link_peer.planning.standing import standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.answers.links import LinkArrow, MapFile
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import documents_of
+from link_peer_cli.inventory.shown import answers_of
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console, print_document, print_json
+from link_peer_cli.ui.console import console, print_answer, print_document
 from link_peer_cli.ui.drawing.figures import Arrow, mermaid, svg
 from link_peer_cli.ui.drawing.html import html
 from link_peer_cli.ui.exits import Exit
@@ -57,8 +59,7 @@ def draw_map(
     unknown = ""
     if as_json:
         for arrow in _arrows(env, view):
-            ends = {"from": str(arrow.source), "to": str(arrow.target)}
-            print_json({**ends, "ports": arrow.label, "reasons": list(arrow.reasons)})
+            print_answer(LinkArrow(str(arrow.source), str(arrow.target), arrow.label, list(arrow.reasons)))
     else:
         with waiting("drawing"):
             text, unknown = _text(env, view, form)
@@ -88,18 +89,18 @@ def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
     names = {uid: account.name for uid, account in env.policy.accounts.items()}
     if form in ("mermaid", "svg"):
         return {"mermaid": mermaid, "svg": svg}[form](_arrows(env, view), names), ""
-    document, unknown = _document(env, view, names)
-    return html(document) if form == "html" else json.dumps(document, ensure_ascii=False, indent=2) + "\n", unknown
+    made, unknown = _file(env, view, names)
+    shown = msgspec.to_builtins(made)
+    return html(shown) if form == "html" else json.dumps(shown, ensure_ascii=False, indent=2) + "\n", unknown
 
 
-def _document(env: Environment, view: View, names: dict[str, str]) -> tuple[dict[str, Any], str]:
-    """When the map was made, the accounts' names, the links as `link-peer links --json` has them, and what is missing."""
+def _file(env: Environment, view: View, names: dict[str, str]) -> tuple[MapFile, str]:
+    """What the file says, and why the audit log could not be read, if so."""
     now = env.clock.now()
     found = standing(view.scene.snapshot, env.policy, env.settings.region, now)
-    links, unknown = documents_of(env, view, found)
+    links, unknown = answers_of(env, view, found)
     problems = [*view.problems, *filter(None, [unknown])]
-    made = {"made": iso(int(now)), "region": env.settings.region, "accounts": names}
-    return {**made, "links": links, "problems": problems}, unknown
+    return MapFile(iso(int(now)), env.settings.region, names, links, problems), unknown
 
 
 def _write(text: str, output: str) -> None:

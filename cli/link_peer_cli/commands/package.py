@@ -11,7 +11,8 @@ from link_peer_deploy import packaging
 
 from link_peer_cli.access.environment import policy_path
 from link_peer_cli.access.keys import region_in_use
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.answers.deployment import PackageBuilt
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
 
@@ -34,16 +35,16 @@ def package(
     with waiting("building the package"):
         built = packaging.build(path, Path(out), target, compiled=not uncompiled)
     if as_json:
-        print_json(
-            {
-                "folder": str(built.folder),
-                "zip": str(built.archive),
-                "sha256": built.digest,
-                "bytes": built.archive.stat().st_size,
-                "unpacked_bytes": built.size,
-                "runtime": target.runtime,
-                "compiled": not uncompiled,
-            }
+        print_answer(
+            PackageBuilt(
+                folder=str(built.folder),
+                zip=str(built.archive),
+                sha256=built.digest,
+                bytes=built.archive.stat().st_size,
+                unpacked_bytes=built.size,
+                runtime=target.runtime,
+                compiled=not uncompiled,
+            )
         )
         return
     how = "compiled" if not uncompiled else "NOT COMPILED"

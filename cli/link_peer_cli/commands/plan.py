@@ -12,12 +12,13 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, policy_file
 from link_peer_cli.access.inputs import document, party
+from link_peer_cli.answers.changes import PolicyPlan
 from link_peer_cli.review.comparing import compare
 from link_peer_cli.review.input import Input, look_at, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
-from link_peer_cli.review.plans import ShownPlan, documents, markdown, print_plan, print_saved
+from link_peer_cli.review.plans import ShownPlan, markdown, print_plan, print_saved
 from link_peer_cli.review.saved import require_replaceable, save
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out
 from link_peer_cli.ui.progress import counter, progress_bar, waiting
@@ -102,7 +103,7 @@ def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool)
         changes = "1 more change is" if found.due == 1 else f"{found.due} more changes are"
         notes.append(f"{changes} due under the present policy, too: link-peer sweep --dry-run")
     if as_json:
-        print_json({**documents(shown), "notes": notes, "problems": failed})
+        print_answer(PolicyPlan(shown.group_plans, shown.counts, notes, failed))
     elif as_markdown:
         text = markdown(shown, f"What {path} would open and close", VERBS)
         print("\n".join([text, *(f"\n> `{note.replace('`', chr(39))}`" for note in [*failed, *notes])]))

@@ -13,9 +13,11 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment
 from link_peer_cli.access.noted import of_tags
+from link_peer_cli.answers import CloudCall
+from link_peer_cli.answers.changes import Reopening
 from link_peer_cli.closing.locks import Chosen, choose, each_account, tags_of
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles
 from link_peer_cli.ui.records import print_foreign
@@ -53,14 +55,14 @@ def reopen(
         chosen.problems |= problems
     done = [group for group in mine if group not in failed]
     if as_json:
-        print_json(
-            {
-                "reopened": [] if dry_run else [str(group) for group in done],
-                "commands": [{"account": group.account, "command": commands[group]} for group in due],
-                "foreign": {str(group): command for group, command in foreign.items()},
-                "kept": {str(group): value for group, value in {**kept, **common}.items()},
-                "problems": chosen.problems,
-            }
+        print_answer(
+            Reopening(
+                reopened=[] if dry_run else [str(group) for group in done],
+                commands=[CloudCall(group.account, commands[group]) for group in due],
+                foreign={str(group): command for group, command in foreign.items()},
+                kept={str(group): value for group, value in {**kept, **common}.items()},
+                problems=chosen.problems,
+            )
         )
     else:
         for group in common:

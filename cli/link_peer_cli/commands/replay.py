@@ -9,9 +9,10 @@ from link_peer.domain.errors import BadInput
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment
+from link_peer_cli.answers.operation import Replayed
 from link_peer_cli.deployed.functions import deployed_functions, failed_tasks
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import JsonLines, Service
 from link_peer_cli.ui.progress import waiting
 
@@ -37,6 +38,6 @@ def replay(
         with CHANGES.making(f"replay {task_id}"):
             answer = functions.invoke(task.function, task.payload.encode(), wait=False, qualifier=task.qualifier)
         if as_json:
-            print_json({"id": task_id, "function": task.function, "request_id": answer.request_id})
+            print_answer(Replayed(task_id, task.function, answer.request_id))
         else:
             console().print(escape(f"{task_id}: sent to {task.function} again"), soft_wrap=True)

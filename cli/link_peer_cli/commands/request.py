@@ -21,13 +21,14 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import duration, party
+from link_peer_cli.answers.changes import NotPosted, Posted
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.deployed.queue import post
 from link_peer_cli.inventory.advice import verify_command
 from link_peer_cli.review.planned import planned_file, print_planned
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.progress import waiting
@@ -129,7 +130,7 @@ def request(
     post(env.settings, env.policy.home, asked, queue)
     # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
     if as_json:
-        print_json({"request_id": request_id, "posted": json.loads(encode(asked))}, stderr=wait)
+        print_answer(Posted(request_id, json.loads(encode(asked))), stderr=wait)
     else:
         console(stderr=wait).print(escape(f"posted to {queue} as {request_id}"), soft_wrap=True)
     if log is not None:
@@ -159,9 +160,18 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
     path = env.settings.policy_path if env else ""
     warning = other_policy(env) if env else ""
     if as_json:
-        said = {"request_id": asked.request_id, "posted": None, "outcome": denial.outcome, "reason": denial.reason.code}
-        why = {"detail": denial.detail, "advice": denial.advice, "policy": path, "warning": warning}
-        print_json({**said, **why})
+        print_answer(
+            NotPosted(
+                asked.request_id,
+                posted=None,
+                outcome=denial.outcome,
+                reason=denial.reason.code,
+                detail=denial.detail,
+                advice=denial.advice,
+                policy=path,
+                warning=warning,
+            )
+        )
         raise typer.Exit(Exit.REFUSED)
     err = console(stderr=True)
     err.print(f"[red]not posted: {escape(str(denial))}[/red]", soft_wrap=True)
@@ -205,7 +215,7 @@ def _next(asked: Request, records: list[Record]) -> str:
 def _finish(request_id: str, records: list[Record], then: str, *, as_json: bool) -> NoReturn:
     if as_json:
         for record in records:
-            print_json(record)
+            print_answer(record)
     else:
         print_records(console(), f"outcome of {request_id}", records)
         if then:

@@ -25,7 +25,8 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import bare_environment
 from link_peer_cli.access.inputs import account_named
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.answers.operation import CleanedUp, Leftover, PlannedRow, SelftestPlan, SelftestReport
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.files import require_writable, write
 from link_peer_cli.ui.options import Json
@@ -130,10 +131,8 @@ def _show_plan(bench: Bench, chosen: Sequence[Question], arn: str, as_json: bool
     """What would be done, row by row."""
     planned = [(row, bench.lacking(row.needs)) for row in chosen]
     if as_json:
-        shown = [
-            {"number": row.number, "assumed": row.assumed, "cleanup": row.cleanup, "why": why} for row, why in planned
-        ]
-        print_json({"account": bench.account, "vpc": bench.vpc, "rows": shown})
+        rows = [PlannedRow(row.number, row.assumed, row.cleanup, why) for row, why in planned]
+        print_answer(SelftestPlan(bench.account, bench.vpc, rows))
         return
     out = console()
     title = f"selftest in VPC {bench.vpc} of account {bench.account} ({bench.region}), as {arn}"
@@ -184,7 +183,7 @@ def _finish(
     if path:
         write(str(path), (json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
     if as_json:
-        print_json({**made, "left": list(left), "interrupted": interrupted})
+        print_answer(msgspec.convert({**made, "left": list(left), "interrupted": interrupted}, SelftestReport))
     else:
         out = console()
         lines = [(r.number, r.verdict.value, r.seen or r.why, r.expected) for r in results]
@@ -206,7 +205,7 @@ def _clean_up(sdks: Sdks, options: Options, book: Journal, account: str, yes: bo
     everything = [*noted, *found]
     problems = leftovers.remove(sdks, book, everything) if yes else []
     if as_json:
-        print_json({"found": [msgspec.to_builtins(each) for each in everything], "removed": yes, "left": problems})
+        print_answer(CleanedUp([Leftover(*msgspec.structs.astuple(each)) for each in everything], yes, problems))
     else:
         out = console()
         draw_table(out, "leftovers", ("kind", "name", "id"), [(each.kind, each.name, each.id) for each in everything])

@@ -12,18 +12,20 @@ import typer
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, Transient
 from link_peer_deploy.names import DEFAULT_PREFIX
+from msgspec import UNSET
 from rich.console import Console
 from rich.markup import escape
 
 from link_peer_cli.access import keys
 from link_peer_cli.access.environment import names_in_use, settings_in_use
+from link_peer_cli.answers.deployment import FaultAnswer, ResourceAnswer
 from link_peer_cli.setup import plan, resources
 from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
 from link_peer_cli.setup.faults import Fault, faults
 from link_peer_cli.setup.in_use import InUse, clean, elsewhere, in_use
 from link_peer_cli.setup.resource import Deployment, ResourceChange
 from link_peer_cli.setup.services import require_home
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Yes
 from link_peer_cli.ui.progress import waiting
@@ -108,7 +110,7 @@ class _Talk:
     def change(self, out: Console, change: ResourceChange, result: str, problem: str = "") -> None:
         """Print one change and what became of it: planned, done, failed, or missing."""
         if self.as_json:
-            print_json(_object(change, result, problem))
+            print_answer(_answer(change, result, problem))
         elif change.action.value != "keep" or change.detail:
             out.print(f"{SIGNS[change.action.value]} {escape(str(change))}", soft_wrap=True)
 
@@ -123,11 +125,16 @@ class _Talk:
             out.print(escape(text), soft_wrap=True)
 
 
-def _object(change: ResourceChange, result: str, problem: str) -> dict[str, object]:
-    resource = change.resource
-    found = {"kind": resource.kind, "name": resource.name, "action": change.action.value, "result": result}
-    more = {"fields": list(change.fields), "detail": change.detail, "problem": problem}
-    return {**found, **{name: value for name, value in more.items() if value}}
+def _answer(change: ResourceChange, result: str, problem: str) -> ResourceAnswer:
+    return ResourceAnswer(
+        change.resource.kind,
+        change.resource.name,
+        change.action.value,
+        result,
+        fields=list(change.fields) or UNSET,
+        detail=change.detail or UNSET,
+        problem=problem or UNSET,
+    )
 
 
 def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool) -> None:
@@ -167,7 +174,7 @@ def _refuse(faults: Sequence[Fault], talk: _Talk) -> None:
     """Name all faults, and exit with 1 if there are any."""
     for fault in faults:
         if talk.as_json:
-            print_json({"kind": "fault", **msgspec.to_builtins(fault)})
+            print_answer(FaultAnswer("fault", fault.what, fault.problem, fault.remedy))
         else:
             console(stderr=True).print(f"[red]{escape(str(fault))}[/red]", soft_wrap=True)
     if faults:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
 import typer
 from link_peer.app.dispatch import run_sweep
 from link_peer.domain.model import Rule
@@ -14,28 +13,17 @@ from link_peer.planning.decision import Decision
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.answers.links import Stale
 from link_peer_cli.checks.consents import dead
 from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.edits import gaps_of
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import print_table
-
-
-class Stale(msgspec.Struct, frozen=True):
-    """One finding. `kind` is rule, half-open, marker or consent. `created` is when the rule was created; empty for a tag."""
-
-    kind: str
-    account: str
-    group: str
-    what: str
-    why: str
-    rule_id: str = ""
-    created: str = ""
 
 
 def stale(as_json: JsonLines = False) -> None:
@@ -46,11 +34,11 @@ def stale(as_json: JsonLines = False) -> None:
     sweep = Sweep(delivery, "stale")
     with waiting("reading the groups"):
         run_sweep(sweep)
-        found = [*_rules(sweep.decisions), *_markers(sweep.damaged), *_consents(env, sweep)]
+        found = [*_rules(env, sweep.decisions), *_markers(env, sweep.damaged), *_consents(env, sweep)]
     gaps = gaps_of(sweep)
     if as_json:
         for item in found:
-            print_json({**msgspec.to_builtins(item), "age_seconds": _age(env, item)})
+            print_answer(item)
     elif found:
         words = wording(env.policy, env.clock.now())
         rows = [
@@ -69,7 +57,7 @@ def stale(as_json: JsonLines = False) -> None:
         raise typer.Exit(Exit.REFUSED)
 
 
-def _rules(decisions: Iterable[Decision]) -> Iterator[Stale]:
+def _rules(env: Environment, decisions: Iterable[Decision]) -> Iterator[Stale]:
     """Claims that a sweep would remove, and mutual links with a rule on one side only: those of tags it completes, those of
     requests it removes."""
     for decision in decisions:
@@ -78,23 +66,23 @@ def _rules(decisions: Iterable[Decision]) -> Iterator[Stale]:
                 if edit.rule is not None:
                     lost = " ".join(sorted(claim.request or "tag" for claim in edit.lose))
                     kind = "half-open" if decision.why.half_open else "rule"
-                    yield _of(kind, edit.rule, f"claimed by {lost}", decision.why.detail)
+                    yield _of(env, kind, edit.rule, f"claimed by {lost}", decision.why.detail)
         elif decision.outcome == "applied" and decision.link.mutual and any(e.kind == "add" for e in decision.edits):
             for rule in decision.rules:
                 missing = next(edit.key.group for edit in decision.edits if edit.kind == "add")
-                yield _of(
-                    "half-open", rule, f"{decision.link.source} and {decision.link.target}", f"{missing} has no rule"
-                )
+                ends = f"{decision.link.source} and {decision.link.target}"
+                yield _of(env, "half-open", rule, ends, f"{missing} has no rule")
 
 
-def _markers(damaged: Iterable[Rule]) -> Iterator[Stale]:
+def _markers(env: Environment, damaged: Iterable[Rule]) -> Iterator[Stale]:
     """Rules that no function touches, because someone changed their description, or copied it from another rule."""
     for rule in damaged:
-        yield _of("marker", rule, rule.description, "not the marker of this rule: it is left alone")
+        yield _of(env, "marker", rule, rule.description, "not the marker of this rule: it is left alone")
 
 
-def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:
-    return Stale(kind, rule.group.account, rule.group.id, what, why, rule.id, rule.created)
+def _of(env: Environment, kind: str, rule: Rule, what: str, why: str) -> Stale:
+    age = int(env.clock.now() - parse_instant(rule.created)) if rule.created else None
+    return Stale(kind, rule.group.account, rule.group.id, what, why, rule.id, rule.created, age)
 
 
 def _consents(env: Environment, sweep: Sweep) -> Iterator[Stale]:
@@ -102,8 +90,4 @@ def _consents(env: Environment, sweep: Sweep) -> Iterator[Stale]:
     snapshot = sweep.store.snapshot()  # the sweep has read all groups
     readable = {account for account in env.policy.accounts if snapshot.readable(account)}
     for one in dead(env.policy, snapshot, env.clock.now(), readable):
-        yield Stale("consent", one.group.account, one.group.id, one.text, one.why)
-
-
-def _age(env: Environment, item: Stale) -> int | None:
-    return int(env.clock.now() - parse_instant(item.created)) if item.created else None
+        yield Stale("consent", one.group.account, one.group.id, one.text, one.why, "", "", None)

@@ -19,13 +19,14 @@ from link_peer_cli.access.environment import Environment, load_environment, requ
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.access.keys import caller
 from link_peer_cli.access.roles import through_roles
+from link_peer_cli.answers.changes import Swept
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import denied_records, with_instances
 from link_peer_cli.review.input import Input, SweepInput
-from link_peer_cli.review.plans import ShownPlan, documents, notable, print_plan, print_saved
+from link_peer_cli.review.plans import ShownPlan, notable, print_plan, print_saved
 from link_peer_cli.review.saved import require_replaceable, save
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out
 from link_peer_cli.ui.progress import counter, progress_bar
@@ -71,9 +72,8 @@ def sweep(
     if save_as and cloud:
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
     if as_json:
-        calls = [msgspec.to_builtins(change) for change in changes]
-        planned = {"commands": calls, **documents(shown)} if dry_run else {}
-        print_json({"decisions": decisions, "summary": summary, **planned})
+        planned = (changes, shown.group_plans, shown.counts) if dry_run else ()
+        print_answer(Swept(decisions, summary, *planned))
     elif dry_run:
         _print_skipped(summary)
         print_plan(console(), shown, changes if commands else None)

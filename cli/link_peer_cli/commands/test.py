@@ -12,11 +12,12 @@ from link_peer.planning.policy_tests import Verdict
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, policy_file
+from link_peer_cli.answers.links import JudgedTest
 from link_peer_cli.inventory.reading import view_of
 from link_peer_cli.review import snapshots
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.live_tests import judge
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.progress import waiting
@@ -43,9 +44,8 @@ def run_tests(
     results = [None if one.verdict is Verdict.OPEN else one.verdict is one.expected for one in found]
     for one, passed in zip(found, results, strict=True):
         if as_json:
-            ends = {"from": str(one.source), "to": str(one.target), "ports": ports_text(one.ports)}
-            verdict = {"expected": one.expected.value, "verdict": one.verdict.value, "why": one.why}
-            print_json({"test": one.at, **ends, **verdict, "passed": passed})
+            ends = (str(one.source), str(one.target), ports_text(one.ports))
+            print_answer(JudgedTest(one.at, *ends, one.expected.value, one.verdict.value, one.why, passed))
         else:
             out.print(f"{words[passed]}  {escape(str(one))}", soft_wrap=True)
     if not as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from link_peer.domain.errors import LinkPeerError
@@ -21,12 +21,13 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import matching
 from link_peer_cli.access.keys import caller
+from link_peer_cli.answers.links import AskedParties, TestedOf, TestedPort
 from link_peer_cli.inventory.probe import Probe, ProbeResult, command_of, runner_in
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import party_fields
+from link_peer_cli.inventory.shown import named
 from link_peer_cli.inventory.tested import ProbeVerdict, last_line, rules_of
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.progress import waiting
@@ -75,12 +76,12 @@ def verify(
     with waiting("testing"):
         results = list(_results(probe, b.ip if b else target, ports))
     tested = [*_judged(env, view, (a, b), results)]
-    header = _header(view.scene, (start, end), (a, b), target)
+    answers = [_answer(view.scene, (start, end), (a, b), target, one) for one in tested]
     if as_json:
-        for one in tested:
-            print_json({**header, **_document(one)})
+        for answer in answers:
+            print_answer(answer)
     else:
-        _show(header, tested)
+        _show(answers)
     for problem in view.problems:
         console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
     if not all(one.result.reached for one in tested):
@@ -156,57 +157,57 @@ def _judged(
         yield ProbeVerdict(port, result, output, effect, detail, ours, b is not None and a.vpc != b.vpc)
 
 
-def _header(
-    scene: Scene, ends: tuple[Party, Party | None], pair: tuple[Instance, Instance | None], target: str
-) -> dict[str, Any]:
-    """The pair that was tested, and of how many."""
+def _answer(
+    scene: Scene,
+    ends: tuple[Party, Party | None],
+    pair: tuple[Instance, Instance | None],
+    target: str,
+    one: ProbeVerdict,
+) -> TestedPort:
+    """A port, with the pair that was tested, and of how many."""
     a, b = pair
-    to = party_fields(scene, "to", b.party) if b else {"to": target, "to_account": "", "to_name": ""}
-    counts = [len(_testable(scene, end)) if end else 1 for end in ends]
-    return {
-        **party_fields(scene, "from", a.party),
-        **to,
-        "address": b.ip if b else target,
-        "asked": {"from": str(ends[0]), "to": str(ends[1] or target)},
-        "members": {"from": counts[0], "to": counts[1]},
-    }
+    to = named(scene, b.party) if b else (target, "", "")
+    return TestedPort(
+        *named(scene, a.party),
+        *to,
+        address=b.ip if b else target,
+        asked=AskedParties(str(ends[0]), str(ends[1] or target)),
+        members=TestedOf(*(len(_testable(scene, end)) if end else 1 for end in ends)),
+        port=str(one.port),
+        reached=one.result.reached,
+        result=one.result.value,
+        output=one.output,
+        effect=one.effect.word,
+        effect_detail=one.detail,
+        rules=rules_of(one),
+        contradiction=one.contradiction,
+        why=one.why,
+    )
 
 
-def _document(one: ProbeVerdict) -> dict[str, Any]:
-    return {
-        "port": str(one.port),
-        "reached": one.result.reached,
-        "result": one.result.value,
-        "output": one.output,
-        "effect": one.effect.word,
-        "effect_detail": one.detail,
-        "rules": rules_of(one),
-        "contradiction": one.contradiction,
-        "why": one.why,
-    }
+def _titled(party: str, account: str, name: str) -> str:
+    shown = f"{party}@{account}" if account else party
+    return f"{shown} ({name})" if name else shown
 
 
-def _show(header: dict[str, Any], tested: list[ProbeVerdict]) -> None:
-    def titled(end: str) -> str:
-        party = f"{header[end]}@{header[f'{end}_account']}" if header[f"{end}_account"] else header[end]
-        return f"{party} ({header[f'{end}_name']})" if header[f"{end}_name"] else party
-
-    rows = [(str(one.port), REACHED[one.result.reached], one.effect.word, last_line(one.output)) for one in tested]
+def _show(tested: list[TestedPort]) -> None:
+    rows = [(one.port, REACHED[one.reached], one.effect, last_line(one.output)) for one in tested]
     columns = ("port", "reached", "rules say", "output")
     if not sys.stdout.isatty():
         print_tsv([(*columns, "why"), *((*row, one.why) for row, one in zip(rows, tested, strict=True))])
         return
-    title = f"{titled('from')} → {titled('to')}"
-    title += f" at {header['address']}" if header["address"] != header["to"] else ""
-    pairs = header["members"]
-    out = console()
+    pair, out = tested[0], console()
+    source = _titled(pair.source, pair.from_account, pair.from_name)
+    title = f"{source} → {_titled(pair.target, pair.to_account, pair.to_name)}"
+    title += f" at {pair.address}" if pair.address != pair.target else ""
     draw_table(out, title, columns, rows)
     for one in tested:
         out.print(escape(f"{one.port}: {one.why}"), soft_wrap=True)
-    if pairs["from"] * pairs["to"] > 1:
-        text = f"one pair of {pairs['from']} × {pairs['to']} instances: {header['asked']['from']} → {header['asked']['to']}"
+    counts, asked = pair.members, pair.asked
+    if counts.source * counts.target > 1:
+        text = f"one pair of {counts.source} × {counts.target} instances: {asked.source} → {asked.target}"
         out.print(escape(text), soft_wrap=True)
-    if any(one.effect.passes is False and not one.contradiction for one in tested):
-        ends = f"{header['from']}@{header['from_account']} {header['to']}@{header['to_account']}"
-        blocked = next(one.port for one in tested if one.effect.passes is False)
+    if any(one.effect == "blocked" and not one.contradiction for one in tested):
+        ends = f"{pair.source}@{pair.from_account} {pair.target}@{pair.to_account}"
+        blocked = next(one.port for one in tested if one.effect == "blocked")
         out.print(f"what to do: link-peer explain {ends} {blocked}", soft_wrap=True)

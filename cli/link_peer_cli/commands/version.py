@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version as installed
 
-from link_peer_cli.ui.console import print_json
+from link_peer_cli.ui.console import print_answer
 from link_peer_cli.ui.options import Json
 
 SDKS = (
@@ -21,6 +21,6 @@ def version(as_json: Json = False) -> None:
     """Print the versions of link-peer, of Python and of the SDKs, for a bug report."""
     found = {name: installed(name) for name in ("link-peer", *SDKS)} | {"python": platform.python_version()}
     if as_json:
-        print_json(found)
+        print_answer(found)
     else:
         print("\n".join(f"{name} {number}" for name, number in found.items()))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
+import msgspec
 from link_peer.domain.errors import LinkPeerError
 
+from link_peer_cli.answers.operation import CloudDescribed
 from link_peer_cli.ui.changes import CHANGES
 
 try:
@@ -18,7 +19,7 @@ try:
     from link_peer_local.cloud import LocalCloud
     from link_peer_local.fc.triggers import deploy
     from link_peer_local.server import serve
-    from link_peer_local.world import WorldError, describe
+    from link_peer_local.world import WorldError
 except ModuleNotFoundError as missing:
     text = f"the local cloud needs {missing.name}, which is not installed: pipx install --force 'link-peer[local]'"
     raise LinkPeerError(text) from None
@@ -49,19 +50,21 @@ def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterat
                 place.triggers.close()
 
 
-def environment(described: dict[str, Any]) -> dict[str, str]:
-    """Return the variables that point commands and SDKs at a local cloud.
+def describe(cloud: LocalCloud) -> CloudDescribed:
+    """What `link-peer local --json` prints: the endpoint and the names of what the cloud holds."""
+    return msgspec.convert(worlds.describe(cloud), CloudDescribed)
 
-    `described` is the JSON object that `link-peer local --json` prints.
-    """
-    home = described["accounts"][0]
+
+def environment(described: CloudDescribed) -> dict[str, str]:
+    """Return the variables that point commands and SDKs at a local cloud."""
+    home = described.accounts[0]
     return {
-        "LINK_PEER_CLOUD": described["endpoint"],
-        "LINK_PEER_POLICY": described["policy"],
-        "LINK_PEER_REGION": described["region"],
-        "LINK_PEER_QUEUE": described["queue"],
-        "LINK_PEER_AUDIT_PROJECT": described["audit_project"],
-        "LINK_PEER_AUDIT_LOGSTORE": described["audit_logstore"],
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": home["access_key_id"],
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": home["access_key_secret"],
+        "LINK_PEER_CLOUD": described.endpoint,
+        "LINK_PEER_POLICY": described.policy,
+        "LINK_PEER_REGION": described.region,
+        "LINK_PEER_QUEUE": described.queue,
+        "LINK_PEER_AUDIT_PROJECT": described.audit_project,
+        "LINK_PEER_AUDIT_LOGSTORE": described.audit_logstore,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": home.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": home.access_key_secret,
     }

@@ -5,8 +5,7 @@ Everything is done and read over HTTP. The stage knows nothing but the server's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 from link_peer.runtime.clock import SystemClock
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from link_peer_cli.access.ecs import PersonalEcs
+from link_peer_cli.answers.operation import CloudDescribed, DemoCheck
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.deployed.fc import Fc3
 from link_peer_cli.deployed.port import WAITING
@@ -34,7 +34,7 @@ class Narrator:
     def __init__(self, out: Console) -> None:
         self.out = out
         self.names: dict[str, str] = {}
-        self.checks: list[dict[str, Any]] = []
+        self.checks: list[DemoCheck] = []
 
     def heading(self, title: str) -> None:
         """Start a new act."""
@@ -54,7 +54,7 @@ class Narrator:
     def check(self, what: str, actual: object, expected: object) -> None:
         """Record and print whether a check passes. Raises CheckFailed if it does not."""
         good = actual == expected
-        self.checks.append({"check": what, "seen": repr(actual), "good": good})
+        self.checks.append(DemoCheck(what, repr(actual), good))
         self.out.print(f"  [green]✓[/green] {escape(what)}" if good else f"  [red]✗[/red] {escape(what)}")
         if not good:
             raise CheckFailed(f"{what}: expected {expected!r}, found {actual!r}")
@@ -85,18 +85,16 @@ class Machine(msgspec.Struct, frozen=True):
 class Stage:
     """`home` and `peer` are the uids of the two accounts; `started` is in epoch seconds."""
 
-    def __init__(self, settings: Settings, described: Mapping[str, Any], out: Console) -> None:
+    def __init__(self, settings: Settings, described: CloudDescribed, out: Console) -> None:
         self.settings = settings
         self.narrator = Narrator(out)
         self.clock = SystemClock()
-        self.home, self.peer = (account["id"] for account in described["accounts"])
+        self.home, self.peer = (account.id for account in described.accounts)
         self.ecs = {
-            account["id"]: PersonalEcs(
-                settings, Credentials(account["access_key_id"], account["access_key_secret"]), self.clock
-            )
-            for account in described["accounts"]
+            account.id: PersonalEcs(settings, Credentials(account.access_key_id, account.access_key_secret), self.clock)
+            for account in described.accounts
         }
-        self.vpc = next(vpc for vpc in described["vpcs"] if vpc["shared_with"])
+        self.vpc = next(vpc for vpc in described.vpcs if vpc.shared_with)
         self.log = AuditReader(settings, self.clock)
         self.functions = Fc3(settings, self.home)
         self.names = Names(self.home)
@@ -105,7 +103,7 @@ class Stage:
 
     def group(self, account: str, name: str) -> str:
         """Create a security group in the VPC that both accounts share, and return its id."""
-        made = self.ecs[account].ask("create_security_group", vpc_id=self.vpc["id"], security_group_name=name)
+        made = self.ecs[account].ask("create_security_group", vpc_id=self.vpc.id, security_group_name=name)
         self.narrator.names[made.security_group_id] = name
         self.narrator.say(f"  group {name} is {made.security_group_id}, account {account}")
         return str(made.security_group_id)
@@ -120,7 +118,7 @@ class Stage:
             instance_type=TYPE,
             instance_name=name,
             security_group_id=group,
-            v_switch_id=self.vpc["vswitch_id"],
+            v_switch_id=self.vpc.vswitch_id,
             tag=given or None,
         )
         [instance] = made.instance_id_sets.instance_id_set

@@ -18,16 +18,10 @@ from link_peer.planning.effect import Cause
 from link_peer.planning.reach import Reach
 from link_peer.planning.standing import Wishes
 
+from link_peer_cli.answers.links import Advice
 from link_peer_cli.inventory.reading import View, verdict_if_asked
 
 _FEW = 3  # addresses that are named in one command
-
-
-class Advice(msgspec.Struct, frozen=True):
-    """What to do and why; `command` is empty where no command does it."""
-
-    why: str
-    command: str = ""
 
 
 def verify_command(source: Party, target: Party, ports: Iterable[Port]) -> str:

@@ -1,4 +1,4 @@
-"""Links and rules as `explain`, `links` and `map` show them: documents for programs, words for people."""
+"""Links and rules as `explain`, `links` and `map` show them: answers for programs, words for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 from link_peer.domain.model import Party, Rule, ports_text
@@ -18,39 +17,39 @@ from link_peer.planning.standing import Standing, admitted, judge
 from link_peer.planning.state import State, states
 
 from link_peer_cli.access.environment import Environment
+from link_peer_cli.answers.links import Ends, Explanation, LinkAnswer, OwnRule, RuleAnswer
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.reading import View
 
 DAY = 86400
 
 
-def link_document(scene: Scene, link: Standing, found: Reach, state: State, asked: Asked) -> dict[str, Any]:
-    """A link that stands, as JSON. Instants are RFC 3339; a link without an end has an empty `until`."""
-    count = admitted(scene, link)
-    return {
-        **party_fields(scene, "from", link.source),
-        **party_fields(scene, "to", link.target),
-        "ports": link.ports_text,
-        "since": iso(link.since) if link.since is not None else "",
-        "until": iso(link.until) if link.until is not None else "",
-        "why": [claim.request or "tag" for claim in link.claims],
-        "asked_by": asked_by(scene, link, asked),
-        "reasons": [reason for request in link.requests if (reason := asked.why(request))],
-        "consent": list(link.consent),
-        "consent_until": iso(link.consent_until) if link.consent_until is not None else "",
-        "instances": count,
-        "state": state.word,
-        "state_detail": state.why,
-        "effect": found.effect.word,
-        "effect_detail": found.detail,
-        "half_open": str(link.half or ""),
-        "rules": [{"account": rule.group.account, "group": rule.group.id, "rule_id": rule.id} for rule in link.rules],
-    }
+def link_answer(scene: Scene, link: Standing, found: Reach, state: State, asked: Asked) -> LinkAnswer:
+    """A link that stands. Instants are RFC 3339; a link without an end has an empty `until`."""
+    return LinkAnswer(
+        *named(scene, link.source),
+        *named(scene, link.target),
+        ports=link.ports_text,
+        since=iso(link.since) if link.since is not None else "",
+        until=iso(link.until) if link.until is not None else "",
+        why=[claim.request or "tag" for claim in link.claims],
+        asked_by=asked_by(scene, link, asked),
+        reasons=[reason for request in link.requests if (reason := asked.why(request))],
+        consent=list(link.consent),
+        consent_until=iso(link.consent_until) if link.consent_until is not None else "",
+        instances=admitted(scene, link),
+        state=state.word,
+        state_detail=state.why,
+        effect=found.effect.word,
+        effect_detail=found.detail,
+        half_open=str(link.half or ""),
+        rules=[OwnRule(rule.group.account, rule.group.id, rule.id) for rule in link.rules],
+    )
 
 
-def party_fields(scene: Scene, end: str, party: Party) -> dict[str, str]:
-    """A party's fields, as records name them, with its name."""
-    return {end: party.id, f"{end}_account": party.account, f"{end}_name": scene.name(party)}
+def named(scene: Scene, party: Party) -> tuple[str, str, str]:
+    """An end of a link: the party's id, account and name."""
+    return party.id, party.account, scene.name(party)
 
 
 def asked_by(scene: Scene, link: Standing, asked: Asked) -> list[str]:
@@ -80,40 +79,38 @@ def span(seconds: float) -> str:
     return f"{seconds} s"
 
 
-def rule_document(rule: Rule, *, decides: bool) -> dict[str, Any]:
-    """A rule of a person, as JSON."""
+def rule_answer(rule: Rule, *, decides: bool) -> RuleAnswer:
+    """A rule of a person."""
     traffic = rule.traffic
-    return {
-        "rule_id": rule.id,
-        "account": rule.group.account,
-        "group": rule.group.id,
-        "direction": traffic.direction if traffic else "",
-        "policy": rule.policy,
-        "priority": rule.priority,
-        "peer": (traffic.peer or "a prefix list") if traffic else "",
-        "ports": ports_text([traffic.port]) if traffic and traffic.port else "a port list",
-        "created": rule.created,
-        "description": rule.description,
-        "decides": decides,
-    }
+    return RuleAnswer(
+        rule_id=rule.id,
+        account=rule.group.account,
+        group=rule.group.id,
+        direction=traffic.direction if traffic else "",
+        policy=rule.policy,
+        priority=rule.priority,
+        peer=(traffic.peer or "a prefix list") if traffic else "",
+        ports=ports_text([traffic.port]) if traffic and traffic.port else "a port list",
+        created=rule.created,
+        description=rule.description,
+        decides=decides,
+    )
 
 
-def documents_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple[list[dict[str, Any]], str]:
-    """Each link as JSON, and why the audit log could not be read, if so."""
+def answers_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple[list[LinkAnswer], str]:
+    """Each link, and why the audit log could not be read, if so."""
     view.deciding((link.source, link.target) for link in found)
     scene, asked = view.scene, Asked()
     if requests := [request for link in found for request in link.requests]:
         since = min(link.since or 0 for link in found if link.requests)
         asked.read(env, requests, since)
-    return link_documents(env, scene, found, asked), asked.problem
+    return link_answers(env, scene, found, asked), asked.problem
 
 
-def link_documents(env: Environment, scene: Scene, found: Sequence[Standing], asked: Asked) -> list[dict[str, Any]]:
-    """Each link as JSON, from what was read."""
+def link_answers(env: Environment, scene: Scene, found: Sequence[Standing], asked: Asked) -> list[LinkAnswer]:
+    """Each link, from what was read."""
     now = states(scene, env.policy, env.settings.region, env.clock.now(), found)
-    return [
-        link_document(scene, link, judge(scene, link), state, asked) for link, state in zip(found, now, strict=True)
-    ]
+    return [link_answer(scene, link, judge(scene, link), state, asked) for link, state in zip(found, now, strict=True)]
 
 
 _SHORT = re.compile(r"[\w.@-]{1,32}")
@@ -141,10 +138,11 @@ class Wording(msgspec.Struct, frozen=True):
         """`sg-…@<account>`, as commands take it."""
         return f"{party}@{self.account(account)}"
 
-    def end(self, document: Mapping[str, Any], end: str) -> str:
-        """An end (`from` or `to`) of a link's document: the party and its name."""
-        name = document[f"{end}_name"]
-        return self.party(document[end], document[f"{end}_account"]) + (f" ({name})" if name else "")
+    def ends(self, shown: Ends | Explanation) -> tuple[str, str]:
+        """The two ends: each party and its name."""
+        source = self.party(shown.source, shown.from_account) + (f" ({shown.from_name})" if shown.from_name else "")
+        target = self.party(shown.target, shown.to_account) + (f" ({shown.to_name})" if shown.to_name else "")
+        return source, target
 
 
 def wording(policy: Policy, now: float) -> Wording:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.model import Port, Rule, ports_text
 from link_peer.domain.tags import clean
 from link_peer.planning.effect import Effect
 
+from link_peer_cli.answers.links import DecidingRule
 from link_peer_cli.inventory.probe import ProbeResult
-from link_peer_cli.inventory.shown import rule_document
+from link_peer_cli.inventory.shown import rule_answer
 
 ELSEWHERE = "routes, network ACLs, the instance's own firewall, or whether something listens"
 
@@ -69,9 +68,10 @@ def blocked_by(tested: ProbeVerdict) -> str:
     return "blocked by " + " and ".join(_rule(rule, tested.ours) for rule in tested.effect.rules)
 
 
-def rules_of(tested: ProbeVerdict) -> list[dict[str, Any]]:
-    """The rules that decide, as JSON, each with who made it."""
-    return [{**rule_document(rule, decides=True), "by": _by(rule, tested.ours)} for rule in tested.effect.rules]
+def rules_of(tested: ProbeVerdict) -> list[DecidingRule]:
+    """The rules that decide, each with who made it."""
+    shown = [(msgspec.structs.asdict(rule_answer(rule, decides=True)), rule) for rule in tested.effect.rules]
+    return [DecidingRule(**fields, by=_by(rule, tested.ours)) for fields, rule in shown]
 
 
 def last_line(output: str) -> str:

@@ -12,6 +12,7 @@ from link_peer.runtime.ports import Ecs
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.roles import PersonsAccounts
+from link_peer_cli.answers import CloudCall
 from link_peer_cli.review.edits import GroupChange, net
 from link_peer_cli.review.writes import Place, Write, place_of
 from link_peer_cli.ui import aliyun
@@ -71,13 +72,6 @@ class Reads:
 
 NEW = "new-"
 """How the id of a rule begins that only the dry run has."""
-
-
-class CloudCall(msgspec.Struct, frozen=True):
-    """One call that would be made in an account, as an `aliyun` command."""
-
-    account: str
-    command: str
 
 
 class ShownRules:

@@ -8,13 +8,15 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.review.cloud import CloudCall, WhatIf
+from link_peer_cli.answers import CloudCall
+from link_peer_cli.answers.changes import PlanAnswer
+from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import with_instances
 from link_peer_cli.review.input import Input, elements_of, run, run_messages, unless_recorded
-from link_peer_cli.review.plans import ShownPlan, documents, markdown, notable, print_plan
+from link_peer_cli.review.plans import ShownPlan, markdown, notable, print_plan
 from link_peer_cli.review.writes import Write
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import Count
 from link_peer_cli.ui.records import exit_code
@@ -71,9 +73,7 @@ def print_planned(
     """Print what the functions would do, and return the exit code. A `warning` is part of the JSON document only."""
     shown, code = made.shown, exit_code(made.records)
     if as_json:
-        calls = [msgspec.to_builtins(change) for change in made.changes]
-        said = {"warning": warning} if warning else {}
-        print_json({"decisions": made.records, "commands": calls, **documents(shown), **said})
+        print_answer(PlanAnswer(made.records, made.changes, shown.group_plans, shown.counts, warning or msgspec.UNSET))
     elif as_markdown:
         print(markdown(shown, "What would change", ("add", "change", "remove")))
     else:

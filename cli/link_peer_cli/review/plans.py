@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 from link_peer.domain.model import Instance, RuleKey
@@ -13,7 +12,8 @@ from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
 
-from link_peer_cli.review.cloud import CloudCall
+from link_peer_cli.answers import CloudCall
+from link_peer_cli.answers.changes import GroupPlan, OtherChange, PlanCounts
 from link_peer_cli.review.edits import GroupChange, RuleEdit, fields_of, reasons
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console, visible
@@ -35,22 +35,28 @@ class ShownPlan(msgspec.Struct, frozen=True):
     notable: Sequence[Record]
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Rules to add, change and remove; groups whose tags change; groups and instances affected, and groups whose
-        instances could not be read; denials, failures, and what cannot be decided yet."""
+    def counts(self) -> PlanCounts:
+        """How much would change."""
         signs = Counter(edit.sign for group in self.groups for edit in group.edits)
         instances = {instance.party for group in self.groups for instance in group.instances or ()}
         outcomes = Counter(record.get("outcome", record["record"]) for record in self.notable)
-        return {
-            "add": signs["+"],
-            "change": signs["~"],
-            "remove": signs["-"],
-            "tagged": sum(bool(group.tags) for group in self.groups),
-            "groups": sum(bool(group.edits) for group in self.groups),
-            "instances": len(instances),
-            "unread": sum(group.instances is None for group in self.groups),
-            **{name: outcomes[name] for name in ("denied", "failed", "attempt")},
-        }
+        return PlanCounts(
+            add=signs["+"],
+            change=signs["~"],
+            remove=signs["-"],
+            tagged=sum(bool(group.tags) for group in self.groups),
+            groups=sum(bool(group.edits) for group in self.groups),
+            instances=len(instances),
+            unread=sum(group.instances is None for group in self.groups),
+            denied=outcomes["denied"],
+            failed=outcomes["failed"],
+            attempt=outcomes["attempt"],
+        )
+
+    @property
+    def group_plans(self) -> list[GroupPlan]:
+        """The groups for programs."""
+        return [_group_answer(change) for change in self.groups]
 
 
 def notable(records: Sequence[Record]) -> list[Record]:
@@ -105,12 +111,10 @@ def print_differences(out: Console, found: Sequence[Difference]) -> None:
         out.print(f"  [{COLOURS[one.sign]}]{escape(text)}[/{COLOURS[one.sign]}]", soft_wrap=True)
 
 
-def difference_documents(found: Sequence[Difference]) -> list[dict[str, Any]]:
-    """The differences as JSON."""
-    return [
-        {"sign": one.sign, "why": _DIFFERS[one.sign], "what": write_text(one.write), **msgspec.to_builtins(one.write)}
-        for one in found
-    ]
+def difference_answer(one: Difference) -> OtherChange:
+    """A difference for programs."""
+    said = {"sign": one.sign, "why": _DIFFERS[one.sign], "what": write_text(one.write)}
+    return msgspec.convert({**said, **msgspec.to_builtins(one.write)}, OtherChange)
 
 
 def write_text(write: Write) -> str:
@@ -121,18 +125,18 @@ def write_text(write: Write) -> str:
 def total(plan: ShownPlan, verbs: Sequence[str]) -> str:
     """The counts as a sentence."""
     counts = plan.counts
-    names = dict(zip(("add", "change", "remove"), verbs, strict=True))
-    rules = ", ".join(f"{counts[name]} to {verb}" for name, verb in names.items() if name != "change" or counts[name])
-    words = {"denied": "denied", "failed": "failed", "attempt": "undecided"}
-    troubles = ", ".join(f"{counts[name]} {word}" for name, word in words.items() if counts[name])
+    parts = ((counts.add, verbs[0]), (counts.change, verbs[1]), (counts.remove, verbs[2]))
+    rules = ", ".join(f"{count} to {verb}" for count, verb in parts if verb != verbs[1] or count)
+    words = ((counts.denied, "denied"), (counts.failed, "failed"), (counts.attempt, "undecided"))
+    troubles = ", ".join(f"{count} {word}" for count, word in words if count)
     links = f"Links: {troubles}." if troubles else ""
     if not plan.groups:
-        return " ".join(filter(None, ["" if counts["attempt"] else "Nothing would change.", links]))
-    if not counts["groups"]:
-        return " ".join(filter(None, [f"Rules: none. Tags: of {_number(counts['tagged'], 'group')}.", links]))
-    affected = f"{_number(counts['instances'], 'instance')} in {_number(counts['groups'], 'group')}"
-    if counts["unread"]:
-        affected += f", and more: those of {_number(counts['unread'], 'group')} could not be read"
+        return " ".join(filter(None, ["" if counts.attempt else "Nothing would change.", links]))
+    if not counts.groups:
+        return " ".join(filter(None, [f"Rules: none. Tags: of {_number(counts.tagged, 'group')}.", links]))
+    affected = f"{_number(counts.instances, 'instance')} in {_number(counts.groups, 'group')}"
+    if counts.unread:
+        affected += f", and more: those of {_number(counts.unread, 'group')} could not be read"
     return " ".join(filter(None, [f"Rules: {rules}. Affected: {affected}.", links]))
 
 
@@ -155,22 +159,17 @@ def markdown(plan: ShownPlan, title: str, verbs: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def documents(plan: ShownPlan) -> dict[str, Any]:
-    """The groups and counts as JSON."""
-    groups = [
-        {
-            "group": change.group.id,
-            "account": change.group.account,
-            **{
-                name: [rule_text(edit.key) for edit in change.edits if edit.sign == sign]
-                for name, sign in (("add", "+"), ("change", "~"), ("remove", "-"))
-            },
-            "tags": [f"{sign} {tag}" for sign, tag in change.tags],
-            "instances": None if change.instances is None else [one.party.id for one in change.instances],
-        }
-        for change in plan.groups
-    ]
-    return {"groups": groups, "counts": plan.counts}
+def _group_answer(change: GroupChange) -> GroupPlan:
+    rules = {sign: [rule_text(edit.key) for edit in change.edits if edit.sign == sign] for sign in COLOURS}
+    return GroupPlan(
+        change.group.id,
+        change.group.account,
+        add=rules["+"],
+        change=rules["~"],
+        remove=rules["-"],
+        tags=[f"{sign} {tag}" for sign, tag in change.tags],
+        instances=None if change.instances is None else [one.party.id for one in change.instances],
+    )
 
 
 def rule_text(key: RuleKey) -> str:

@@ -14,10 +14,11 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_own
 from link_peer_cli.access.inputs import document
+from link_peer_cli.answers.deployment import AccountAdded
 from link_peer_cli.setup.member import added_to, peer_of, tell_of_home, update_home, with_lines
 from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.policy_text import entry
-from link_peer_cli.ui.console import console, print_json
+from link_peer_cli.ui.console import console, print_answer
 
 
 def add_many(file: str, role: str, external_id: str, *, queue: bool, write: bool, folder: str, as_json: bool) -> None:
@@ -37,9 +38,7 @@ def add_many(file: str, role: str, external_id: str, *, queue: bool, write: bool
     ros = "" if folder else peers[0].ros_command()
     if as_json:
         changes = [str(change) for change in home]
-        print_json(
-            {"policy": lines, "written": write, "changes": changes, "ros": ros, "commands": group, "home": problem}
-        )
+        print_answer(AccountAdded(lines, write, changes, ros, group, problem))
         return
     _explain(env, peers[0], group or [ros], lines, len(new), written=write)
     tell_of_home(problem)

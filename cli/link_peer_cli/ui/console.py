@@ -9,9 +9,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
+import msgspec
 from link_peer.domain.tags import clean
+from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.text import Text
+
+from link_peer_cli.answers import CommandAnswer
 
 STREAMS = ("stdout", "stderr")
 PLAIN_WIDTH = 150  # columns when the width is unknown: a file, a pipe, a build log
@@ -47,10 +51,10 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
-def print_json(value: Any, *, stderr: bool = False) -> None:
-    """Print one JSON document on one line and flush it. What a terminal would not show as a character is escaped."""
+def print_answer(answer: CommandAnswer | Record, *, stderr: bool = False) -> None:
+    """Print an answer as JSON on one line and flush it. What a terminal would not show as a character is escaped."""
     stream = sys.stderr if stderr else sys.stdout
-    text = json.dumps(value, ensure_ascii=not _is_utf8(stream))
+    text = json.dumps(msgspec.to_builtins(answer), ensure_ascii=not _is_utf8(stream))
     if not text.isprintable():
         text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
     print(text, file=stream, flush=True)

@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NoReturn, TextIO
 
+import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import clean
 from rich.markup import escape
 from typer import Typer
 from typer.exceptions import TyperException
 
+from link_peer_cli.answers import CommandFailed
 from link_peer_cli.ui.changes import CHANGES, STOPPED, lines
-from link_peer_cli.ui.console import STREAMS, console, prepare_streams, print_json
+from link_peer_cli.ui.console import STREAMS, console, prepare_streams, print_answer
 
 
 class Exit(IntEnum):
@@ -115,7 +117,8 @@ def _say(problem: str, *, as_json: bool) -> None:
     """Print an error, and the changes that were made or begun before it."""
     changes = CHANGES.begun()
     if as_json:
-        print_json({"error": problem, **({**changes, "then": CHANGES.then} if changes else {})}, stderr=True)
+        more = {**changes, "then": CHANGES.then} if changes else {}
+        print_answer(msgspec.convert({"error": problem, **more}, CommandFailed), stderr=True)
         return
     said = [problem, *lines(changes), *([CHANGES.then] if changes else [])]
     text = "\n".join(escape(clean(line)) for one in said for line in one.split("\n"))  # others wrote some of it

@@ -14,10 +14,9 @@ import hcl2
 import pytest
 from link_peer.domain.tags import is_group_id
 from link_peer.inbound import policy_file
-from link_peer_cli.demo.local_cloud import environment, running
+from link_peer_cli.demo.local_cloud import describe, environment, running
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
-from link_peer_local.world import describe
 
 pytestmark = pytest.mark.http
 
@@ -75,7 +74,7 @@ def set_tag(cloud: LocalCloud, row: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_the_page_works_as_written(page: Path, cloud: LocalCloud, tmp_path: Path) -> None:
     """Each command exits with 0, or with 1 where its comment says so. The folder has the policy of the local cloud."""
-    shutil.copyfile(describe(cloud)["policy"], tmp_path / "policy.yaml")
+    shutil.copyfile(describe(cloud).policy, tmp_path / "policy.yaml")
     (tmp_path / "build").mkdir()
     settings = {**os.environ, **environment(describe(cloud)), "PATH": f"{Path(sys.executable).parent}:{os.defpath}"}
     ran = 0

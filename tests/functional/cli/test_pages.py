@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from link_peer_cli.demo.local_cloud import environment, running
+from link_peer_cli.demo.local_cloud import describe, environment, running
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.world import describe
 
 from tests.functional.cli import stand_ins
 from tests.snippets import ROOT, SESSIONS, blocks, how
@@ -64,7 +63,7 @@ def test_the_shell_blocks_of_a_page_work(page: str, cloud: LocalCloud, checkout:
     lines = [block.text for block in blocks() if block.page == page and how(block) == "session"]
     script = re.sub(r"(?m)^(.*?\S)( +# .*exits 1.*)$", r"! \1\2", "\n".join(lines))
     for written, meant in PLACEHOLDERS.items():
-        script = script.replace(written, meant.format(endpoint=described["endpoint"].removeprefix("http://")))
+        script = script.replace(written, meant.format(endpoint=described.endpoint.removeprefix("http://")))
     script = re.sub(r"LINK_PEER_REGION=\S+", f"LINK_PEER_REGION={cloud.region}", script)  # it has one region
     if "link-peer init" in script:
         given["DEPLOYED_POLICY"] = given.pop("LINK_PEER_POLICY")

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 from link_peer.domain.tags import parse_instant
-from link_peer_cli.demo.local_cloud import environment, running
+from link_peer_cli.demo.local_cloud import describe, environment, running
 from link_peer_local.core.identity import Caller
-from link_peer_local.world import describe
 
 from tests.functional.command import Cli
 

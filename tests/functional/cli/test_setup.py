@@ -15,7 +15,7 @@ import pytest
 import yaml
 from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
-from link_peer_cli.demo.local_cloud import environment, running
+from link_peer_cli.demo.local_cloud import describe, environment, running
 from link_peer_cli.setup.roles import VERSIONS
 from link_peer_deploy import regions
 from link_peer_deploy.documents import peer_roles, render
@@ -179,7 +179,7 @@ def test_it_works_over_http(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """Every service at one address, as `link-peer local --world empty` serves them; no function is there yet."""
     cli = Cli(capsys)
     with running("empty") as cloud:
-        for name, value in environment(world.describe(cloud)).items():
+        for name, value in environment(describe(cloud)).items():
             monkeypatch.setenv(name, value)
         code, found = results(cli, *MAIL)
         assert (code, set(found.values())) == (0, {("create", "done")})

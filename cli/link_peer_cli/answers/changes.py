@@ -1,0 +1,238 @@
+"""What changes, or would: `plan`, `sweep`, `apply`, `request`, `accept`, `withdraw`, `adopt`, `close`, `reopen`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from link_peer.runtime.ports import Record
+from msgspec import UNSET, UnsetType
+
+from link_peer_cli.answers import CloudCall, CommandAnswer, PlannedCalls, PlannedRecords, Records, means
+
+
+class GroupPlan(msgspec.Struct, frozen=True):
+    """What would change in one group."""
+
+    group: Annotated[str, means("the group")]
+    account: Annotated[str, means("its account")]
+    add: Annotated[list[str], means("the rules to add")]
+    change: Annotated[list[str], means("the rules to change")]
+    remove: Annotated[list[str], means("the rules to remove")]
+    tags: Annotated[list[str], means("the tags that change, each with `+` or `-`")]
+    instances: Annotated[list[str] | None, means("its instances; null if they could not be read")]
+
+
+class PlanCounts(msgspec.Struct, frozen=True):
+    """How much would change."""
+
+    add: Annotated[int, means("rules to add")]
+    change: Annotated[int, means("rules to change")]
+    remove: Annotated[int, means("rules to remove")]
+    tagged: Annotated[int, means("groups whose tags change")]
+    groups: Annotated[int, means("groups whose rules change")]
+    instances: Annotated[int, means("the instances of these")]
+    unread: Annotated[int, means("groups whose instances could not be read")]
+    denied: Annotated[int, means("records of links that are denied")]
+    failed: Annotated[int, means("records of what fails")]
+    attempt: Annotated[int, means("records of what cannot be decided yet")]
+
+
+GroupPlans = Annotated[list[GroupPlan], means("the groups that would change")]
+Counts = Annotated[PlanCounts, means("how much would change")]
+
+
+class PlanAnswer(CommandAnswer, frozen=True):
+    """What the functions would do."""
+
+    decisions: PlannedRecords
+    commands: PlannedCalls
+    groups: GroupPlans
+    counts: Counts
+    warning: Annotated[
+        str | UnsetType, means("of a request: how the policy of the functions differs from the local one, if it does")
+    ] = UNSET
+
+
+class PolicyPlan(CommandAnswer, frozen=True):
+    """With `--policy`, what another policy would open and close."""
+
+    groups: GroupPlans
+    counts: Counts
+    notes: Annotated[list[str], means("what to know")]
+    problems: Annotated[list[str], means("what failed")]
+
+
+class Swept(CommandAnswer, frozen=True):
+    """What a sweep did. `commands`, `groups` and `counts` are there with `--dry-run`."""
+
+    decisions: Records
+    summary: Annotated[Record, means("the record of the sweep")]
+    commands: Annotated[list[CloudCall] | UnsetType, means("the calls that would be made")] = UNSET
+    groups: Annotated[list[GroupPlan] | UnsetType, means("the groups that would change")] = UNSET
+    counts: Annotated[PlanCounts | UnsetType, means("how much would change")] = UNSET
+
+
+class RulePlace(msgspec.Struct, frozen=True):
+    """Where a rule admits what."""
+
+    source: Annotated[str, means("whom it admits: `sg-…@<uid>`, or an address")]
+    dest: Annotated[str, means("to which address; empty for all of the group")]
+    protocol: Annotated[str, means("`tcp`, `udp`, `icmp` or `all`")]
+    ports: Annotated[str, means("the range of ports, as ECS writes it: `3306/3306`")]
+
+
+Action = Annotated[str, means("`authorize`, `modify`, `revoke`, `tag` or `untag`")]
+GroupAccount = Annotated[str, means("the account of the group")]
+ChangedGroup = Annotated[str, means("the group")]
+KnownRule = Annotated[str | UnsetType, means("the id of a rule that exists")]
+Place = Annotated[RulePlace | UnsetType, means("of a rule: where it admits what")]
+Before = Annotated[str | UnsetType, means("the description that it has")]
+After = Annotated[str | UnsetType, means("the description that it gets")]
+Tags = Annotated[list[str] | UnsetType, means("of a change of tags: their keys")]
+
+
+class LeftChange(msgspec.Struct, frozen=True):
+    """One change of one rule, or of the tags of one group."""
+
+    action: Action
+    account: GroupAccount
+    group: ChangedGroup
+    rule: KnownRule = UNSET
+    place: Place = UNSET
+    before: Before = UNSET
+    description: After = UNSET
+    tags: Tags = UNSET
+
+
+class OtherChange(msgspec.Struct, frozen=True):
+    """A change that was not reviewed, or that would not happen now."""
+
+    sign: Annotated[str, means("`+` was not reviewed, `-` would not happen now, `~` otherwise than reviewed")]
+    why: Annotated[str, means("the same in words")]
+    what: Annotated[str, means("the change in words")]
+    action: Action
+    account: GroupAccount
+    group: ChangedGroup
+    rule: KnownRule = UNSET
+    place: Place = UNSET
+    before: Before = UNSET
+    description: After = UNSET
+    tags: Tags = UNSET
+
+
+class Applied(CommandAnswer, frozen=True):
+    """What was made of a saved plan."""
+
+    decisions: Records
+    reviewed: Annotated[int, means("how many changes the plan has")]
+    already: Annotated[int, means("how many of them were made before")]
+    left: Annotated[list[LeftChange], means("those that are not made")]
+
+
+class NotApplied(CommandAnswer, frozen=True):
+    """Where what would change now is not what was reviewed."""
+
+    differences: Annotated[list[OtherChange], means("the changes that differ")]
+
+
+class Posted(CommandAnswer, frozen=True):
+    """A request that was posted."""
+
+    request_id: Annotated[str, means("its id")]
+    posted: Annotated[dict[str, Any], means("the message, as schemas/request.schema.json has it")]
+
+
+class NotPosted(CommandAnswer, frozen=True):
+    """A request that is refused without being posted."""
+
+    request_id: Annotated[str, means("its id")]
+    posted: Annotated[None, means("null")]
+    outcome: Annotated[str, means("`denied`, or `failed`")]
+    reason: Annotated[str, means("the code of the reason")]
+    detail: Annotated[str, means("the fact that decided")]
+    advice: Annotated[str, means("what to do")]
+    policy: Annotated[str, means("the policy file that decided; empty if none did")]
+    warning: Annotated[str, means("how the policy of the functions differs from the local one")]
+
+
+class ConsentOfGroup(msgspec.Struct, frozen=True):
+    """The accept tags of one group."""
+
+    group: Annotated[str, means("the group")]
+    account: Annotated[str, means("its account")]
+    added: Annotated[list[str], means("the entries that come")]
+    removed: Annotated[list[str], means("the entries that go")]
+    commands: Annotated[list[str], means("the commands that do it")]
+    written: Annotated[bool, means("whether it is written")]
+
+
+class ConsentChange(CommandAnswer, frozen=True):
+    """What changes on the accept tags of groups."""
+
+    groups: Annotated[list[ConsentOfGroup], means("the groups")]
+    denial: Annotated[Record | None, means("with the id of a request or link: the record of its denial; else null")]
+
+
+class AdoptedRule(msgspec.Struct, frozen=True):
+    """A rule that becomes one of link-peer."""
+
+    rule_id: Annotated[str, means("its id")]
+    account: Annotated[str, means("the account of its group")]
+    group: Annotated[str, means("its group")]
+    priority: Annotated[int, means("as it is")]
+    description: Annotated[str, means("as it is")]
+    becomes: Annotated[str, means("the description that it gets")]
+
+
+class AddedConsent(msgspec.Struct, frozen=True):
+    """Entries for one group."""
+
+    group: Annotated[str, means("`sg-…@<uid>`")]
+    added: Annotated[list[str], means("the entries that are added")]
+
+
+class AdoptionAnswer(CommandAnswer, frozen=True):
+    """The link that a person's rule becomes."""
+
+    rules: Annotated[list[AdoptedRule], means("the rules that become rules of link-peer")]
+    source: Annotated[str, means("the link's source")] = msgspec.field(name="from")
+    target: Annotated[str, means("its target")] = msgspec.field(name="to")
+    ports: Annotated[str, means("its ports")]
+    asked_by: Annotated[str, means("the instance, or the id of the request, that asks for it")]
+    queue: Annotated[str, means("the queue that the request is posted to")]
+    consent: Annotated[list[AddedConsent], means("consent that is given")]
+    tags: Annotated[dict[str, str], means("the other tags that are written")]
+    commands: Annotated[list[CloudCall], means("the calls")]
+    record: Annotated[Record | None, means("the record of the outcome; null with `--dry-run`")]
+
+
+class AdoptedBefore(CommandAnswer, frozen=True):
+    """Where the rule is one of link-peer already."""
+
+    rule: Annotated[str, means("its id")]
+    account: Annotated[str, means("the account of its group")]
+    group: Annotated[str, means("its group")]
+    unchanged: Annotated[str, means("by what it is held")]
+
+
+class Closing(CommandAnswer, frozen=True):
+    """What was or would be locked and closed."""
+
+    locked: Annotated[list[str], means("the groups that have the lock now")]
+    decisions: Annotated[list[Record], means("the records of what was closed")]
+    commands: Annotated[list[CloudCall], means("with `--dry-run`, the calls that would be made")]
+    foreign: Annotated[dict[str, str], means("by group, the command that the owner of another account runs")]
+    left: Annotated[list[str] | None, means("rules that are left on locked groups, null if the keys cannot read that")]
+    problems: Annotated[dict[str, str], means("by account or group, what went wrong")]
+    warning: Annotated[str, means("how the policy of the functions differs from the local one")]
+
+
+class Reopening(CommandAnswer, frozen=True):
+    """The locks that were or would be taken off."""
+
+    reopened: Annotated[list[str], means("the groups whose lock was taken off")]
+    commands: Annotated[list[CloudCall], means("the calls for that")]
+    foreign: Annotated[dict[str, str], means("by group, the command for the owner of another account")]
+    kept: Annotated[dict[str, str], means("by group, the locks that `close` did not set")]
+    problems: Annotated[dict[str, str], means("by account, what went wrong")]

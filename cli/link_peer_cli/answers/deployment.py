@@ -1,0 +1,120 @@
+"""A deployment and its accounts: `init`, `setup`, `package`, `account`, `check`, `doctor`, `version`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from link_peer.runtime.ports import Record
+from msgspec import UNSET, UnsetType
+
+from link_peer_cli.answers import CloudCall, CommandAnswer, means
+
+
+class AccountAdded(CommandAnswer, frozen=True):
+    """An account, or those of `--from`, and what takes it in."""
+
+    policy: Annotated[str, means("the lines of the account, or of those of `--from` that are new, for the policy file")]
+    written: Annotated[bool, means("whether they were added to it")]
+    changes: Annotated[list[str], means("what was created or changed, in that account and in home")]
+    ros: Annotated[str, means("what the account's owner runs, this or `commands`; empty with `--profile`")]
+    commands: Annotated[list[str], means("the same without ROS; with `--stack-group`, what makes the stack group")]
+    home: Annotated[str, means("why home was not changed; empty if it was")]
+
+
+class ListedAccount(CommandAnswer, frozen=True):
+    """An account, as the policy file has it, and whether it can be entered."""
+
+    uid: Annotated[str, means("its uid")]
+    name: Annotated[str, means("its name")]
+    role: Annotated[str | None, means("the ARN of its role; null for home")]
+    queue: Annotated[str, means("its own queue")]
+    ranges: Annotated[list[str], means("its address ranges")]
+    reached: Annotated[bool, means("whether it can be entered")]
+    entered_as: Annotated[str, means("with which ARN")] = msgspec.field(name="as")
+    problem: Annotated[str, means("why not")]
+
+
+class AccountClosed(CommandAnswer, frozen=True):
+    """With `--dry-run`, or after a failure: what is or would be closed."""
+
+    decisions: Annotated[list[Record], means("the records of what was closed")]
+    commands: Annotated[list[CloudCall], means("what would be called")]
+    left: Annotated[list[str], means("rules that are left")]
+    problems: Annotated[dict[str, str], means("by account, why it could not be read")]
+
+
+class AccountRemoved(CommandAnswer, frozen=True):
+    """Once nothing is left: what was closed and taken out."""
+
+    decisions: Annotated[list[Record], means("the records of what was closed")]
+    changes: Annotated[list[str], means("what was deleted or changed")]
+    commands: Annotated[list[str], means("the commands that the account's owner runs")]
+    home: Annotated[str, means("why home was not changed; empty if it was")]
+
+
+class CheckedFile(CommandAnswer, frozen=True):
+    """What is known of one policy file."""
+
+    file: Annotated[str, means("its path")]
+    problems: Annotated[list[str], means("sentences, none for a file that can be packaged")]
+    accounts: Annotated[int, means("how many accounts it has")] = 0
+    passed: Annotated[int, means("how many of its tests hold")] = 0
+    undecided: Annotated[int, means("how many of its tests depend on tags")] = 0
+
+
+class DoctorFinding(CommandAnswer, frozen=True):
+    """What a check found out."""
+
+    state: Annotated[str, means("`ok`, `warning`, `differs`, `missing` or `unknown`")]
+    where: Annotated[str, means("the account; empty for the deployment")]
+    what: Annotated[str, means("what was checked")]
+    detail: Annotated[str, means("what was found")]
+    advice: Annotated[str, means("what to do")]
+    account_name: Annotated[str, means("the account's name; empty for the deployment")]
+
+
+class FilesWritten(CommandAnswer, frozen=True):
+    """The files of a new deployment."""
+
+    folder: Annotated[str, means("where the files were written")]
+    files: Annotated[list[str], means("their names")]
+    kept: Annotated[list[str], means("those that were there before")]
+    home: Annotated[str, means("the account of the deployment")]
+    region: Annotated[str, means("its region")]
+
+
+class PackageBuilt(CommandAnswer, frozen=True):
+    """What was built."""
+
+    folder: Annotated[str, means("the package")]
+    zip: Annotated[str, means("its zip")]
+    sha256: Annotated[str, means("the zip's digest")]
+    bytes: Annotated[int, means("the size of the zip")]
+    unpacked_bytes: Annotated[int, means("the size of the folder")]
+    runtime: Annotated[str, means("what it was built for")]
+    compiled: Annotated[bool, means("whether with byte code")]
+
+
+class ResourceAnswer(CommandAnswer, frozen=True):
+    """A resource."""
+
+    kind: Annotated[str, means("what it is")]
+    name: Annotated[str, means("its name")]
+    action: Annotated[str, means("`create`, `update`, `delete`, `keep` or `skip`")]
+    result: Annotated[str, means("`planned`, `done`, `failed` or `missing`")]
+    fields: Annotated[list[str] | UnsetType, means("what differs")] = UNSET
+    detail: Annotated[
+        str | UnsetType,
+        means("what to know; with `keep`, why something stays although it may differ"),
+    ] = UNSET
+    problem: Annotated[str | UnsetType, means("what went wrong")] = UNSET
+
+
+class FaultAnswer(CommandAnswer, frozen=True):
+    """A fault that is in the way (exit code 1)."""
+
+    kind: Annotated[Literal["fault"], means("`fault`")]
+    what: Annotated[str, means("what is wrong")]
+    problem: Annotated[str, means("why")]
+    remedy: Annotated[str, means("what to do")]

@@ -1,0 +1,185 @@
+"""Links, the rules that decide about them, and what packets do: `links`, `map`, `explain`, `verify`, `test`, `stale`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from link_peer_cli.answers import CommandAnswer, means
+
+Source = Annotated[str, means("one end: the id of a group or an instance, or an address")]
+Target = Annotated[str, means("the other end")]
+Uid = Annotated[str, means("its account")]
+Name = Annotated[str, means("its name; empty if there is none")]
+
+
+class Ends(CommandAnswer, frozen=True):
+    """The two ends of a link."""
+
+    source: Source = msgspec.field(name="from")
+    from_account: Uid
+    from_name: Name
+    target: Target = msgspec.field(name="to")
+    to_account: Uid
+    to_name: Name
+
+
+class OwnRule(msgspec.Struct, frozen=True):
+    """A rule of a link."""
+
+    account: Annotated[str, means("the account of its group")]
+    group: Annotated[str, means("its group")]
+    rule_id: Annotated[str, means("its id")]
+
+
+class LinkAnswer(Ends, frozen=True):
+    """A link."""
+
+    ports: Annotated[str, means("`tcp/3306`, several with `+`, or `mutual`")]
+    since: Annotated[str, means("when its oldest rule was made")]
+    until: Annotated[str, means("when it ends")]
+    why: Annotated[list[str], means("its claims: `tag`, or the ids of requests")]
+    asked_by: Annotated[list[str], means("who asked")]
+    reasons: Annotated[list[str], means("the reasons that requests gave")]
+    consent: Annotated[list[str], means("the entries that allow it")]
+    consent_until: Annotated[str, means("when the first of them ends")]
+    instances: Annotated[int | None, means("how many instances it admits; null if that could not be read")]
+    state: Annotated[
+        str,
+        means(
+            "`open`, `partly` (some directions or ports pass), `blocked`, `half-open`, `closing` (its rules go at the next "
+            "sweep) or `unknown`"
+        ),
+    ]
+    state_detail: Annotated[str, means("what decides that")]
+    effect: Annotated[str, means("`passes`, `blocked` or `unknown`")]
+    effect_detail: Annotated[str, means("what decides that")]
+    half_open: Annotated[str, means("the group that lacks its rule of a mutual link; else empty")]
+    rules: Annotated[list[OwnRule], means("its rules")]
+
+
+class LinkArrow(CommandAnswer, frozen=True):
+    """An arrow of the map."""
+
+    source: Annotated[str, means("`sg-…@<uid>`")] = msgspec.field(name="from")
+    target: Annotated[str, means("`sg-…@<uid>`")] = msgspec.field(name="to")
+    ports: Annotated[str, means("on which ports")]
+    reasons: Annotated[list[str], means("its claims")]
+
+
+class MapFile(msgspec.Struct, frozen=True):
+    """What `map -o map.json` writes. `links` are as `link-peer links --json` has them, `problems` what could not be read."""
+
+    made: str
+    region: str
+    accounts: dict[str, str]
+    links: list[LinkAnswer]
+    problems: list[str]
+
+
+class RuleAnswer(msgspec.Struct, frozen=True):
+    """A rule of a group, whoever made it."""
+
+    rule_id: Annotated[str, means("its id")]
+    account: Annotated[str, means("the account of its group")]
+    group: Annotated[str, means("its group")]
+    direction: Annotated[str, means("`ingress` or `egress`; empty if it cannot be understood")]
+    policy: Annotated[str, means("`accept` or `drop`")]
+    priority: Annotated[int, means("1 is the highest")]
+    peer: Annotated[str, means("whom it is about: a group, a range, or a prefix list")]
+    ports: Annotated[str, means("on which ports")]
+    created: Annotated[str, means("when it was made")]
+    description: Annotated[str, means("its description")]
+    decides: Annotated[bool, means("whether it decides")]
+
+
+class DecidingRule(RuleAnswer, frozen=True):
+    """A rule that decides, with who made it."""
+
+    by: Annotated[str, means("who made it: `link-peer`, or `a person`")]
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """What to do and why."""
+
+    why: Annotated[str, means("why, and what to do")]
+    command: Annotated[str, means("the command that does it; empty where none does")] = ""
+
+
+class Explanation(CommandAnswer, frozen=True):
+    """What becomes of packets from one party to another."""
+
+    verdict: Annotated[str, means("`passes`, `blocked` or `unknown`")]
+    detail: Annotated[str, means("what decides")]
+    source: Source = msgspec.field(name="from")
+    from_account: Uid
+    from_name: Name
+    target: Target = msgspec.field(name="to")
+    to_account: Uid
+    to_name: Name
+    ports: Annotated[str, means("what was asked for, or what the links open")]
+    pairs: Annotated[int, means("pairs of instances")]
+    passing: Annotated[int, means("those of them whose packets pass")]
+    reachability: Annotated[str, means("`same-vpc` or `different-vpc`")]
+    links: Annotated[list[LinkAnswer], means("the links between the two")]
+    rules: Annotated[list[RuleAnswer], means("rules of people that apply")]
+    do: Annotated[list[Advice], means("what to do")]
+    not_read: Annotated[list[str], means("what could not be read")]
+
+
+class AskedParties(msgspec.Struct, frozen=True):
+    """The parties that were asked for."""
+
+    source: Annotated[str, means("where to test from")] = msgspec.field(name="from")
+    target: Annotated[str, means("what to reach")] = msgspec.field(name="to")
+
+
+class TestedOf(msgspec.Struct, frozen=True):
+    """How many instances could be tested."""
+
+    source: Annotated[int, means("on that side")] = msgspec.field(name="from")
+    target: Annotated[int, means("on the other")] = msgspec.field(name="to")
+
+
+class TestedPort(Ends, frozen=True):
+    """A port that was tested with a packet. The ends are the instances that were tested."""
+
+    address: Annotated[str, means("the address that was tried")]
+    asked: Annotated[AskedParties, means("the parties that were asked for")]
+    members: Annotated[TestedOf, means("how many instances of each could be tested")]
+    port: Annotated[str, means("the port")]
+    reached: Annotated[bool | None, means("whether it was reached, null if it was not tested")]
+    result: Annotated[str, means("how that is known")]
+    output: Annotated[str, means("what the test printed")]
+    effect: Annotated[str, means("what the rules say: `passes`, `blocked` or `unknown`")]
+    effect_detail: Annotated[str, means("why")]
+    rules: Annotated[list[DecidingRule], means("the rules that decide")]
+    contradiction: Annotated[bool, means("whether the test and the rules differ")]
+    why: Annotated[str, means("what to conclude")]
+
+
+class JudgedTest(CommandAnswer, frozen=True):
+    """A test of the policy."""
+
+    test: Annotated[str, means("where it is in the policy file")]
+    source: Annotated[str, means("the link's source")] = msgspec.field(name="from")
+    target: Annotated[str, means("its target")] = msgspec.field(name="to")
+    ports: Annotated[str, means("its ports")]
+    expected: Annotated[str, means("what the test expects")]
+    verdict: Annotated[str, means("what is")]
+    why: Annotated[str, means("why")]
+    passed: Annotated[bool | None, means("null if that could not be known")]
+
+
+class Stale(CommandAnswer, frozen=True):
+    """What has lost its claim or consent."""
+
+    kind: Annotated[str, means("`rule`, `half-open`, `marker` or `consent`")]
+    account: Annotated[str, means("where it is")]
+    group: Annotated[str, means("on which group")]
+    what: Annotated[str, means("what it is about")]
+    why: Annotated[str, means("why")]
+    rule_id: Annotated[str, means("the rule; empty for a tag")]
+    created: Annotated[str, means("when the rule was made; empty for a tag")]
+    age_seconds: Annotated[int | None, means("how long ago that was; null for a tag")]

@@ -1,0 +1,172 @@
+"""What runs, ran or failed: `audit --verify`, `failed`, `replay`, `invoke`, `selftest`, `local`, `demo`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from link_peer_cli.answers import CommandAnswer, means
+
+
+class Mismatch(CommandAnswer, frozen=True):
+    """With `--verify`, what of the audit log and of ActionTrail does not fit."""
+
+    time: Annotated[str, means("when")]
+    account: Annotated[str, means("where")]
+    what: Annotated[str, means("the call or the decision")]
+    rule: Annotated[str, means("the ids of rules, or rules by their fields")]
+    request_id: Annotated[str, means("the id of the call")]
+    who: Annotated[str, means("who made it: a role session, or a function")]
+    finding: Annotated[str, means("`no-intent`, `no-change`, `by-another` or `unreadable`")]
+    detail: Annotated[str, means("why")]
+    advice: Annotated[str, means("what to do")]
+    pending: Annotated[bool, means("whether the other side may not be visible yet")] = False
+
+
+class FailedInvocation(CommandAnswer, frozen=True):
+    """A failed invocation, or a dead letter."""
+
+    id: Annotated[str, means("its id")]
+    function: Annotated[str, means("its function")]
+    time: Annotated[str, means("when it began, or arrived")]
+    status: Annotated[str, means("that of the invocation; of a dead letter, `dead-letter`")]
+    error: Annotated[str, means("what went wrong")]
+    body: Annotated[str | UnsetType, means("of a dead letter: the message")] = UNSET
+
+
+class Replayed(CommandAnswer, frozen=True):
+    """An invocation that was repeated."""
+
+    id: Annotated[str, means("the failed invocation")]
+    function: Annotated[str, means("its function")]
+    request_id: Annotated[str, means("the id of the new invocation")]
+
+
+class Invoked(CommandAnswer, frozen=True):
+    """What a function answered."""
+
+    body: Annotated[str, means("the function's response")]
+    error: Annotated[str, means("the kind of its error, if any")]
+    log: Annotated[str, means("the end of its log")]
+    request_id: Annotated[str, means("the id of the invocation")]
+
+
+class PlannedRow(msgspec.Struct, frozen=True):
+    """A question."""
+
+    number: Annotated[int, means("its number")]
+    assumed: Annotated[str, means("what is assumed")]
+    cleanup: Annotated[str, means("what is removed again")]
+    why: Annotated[str, means("why it would not be answered; empty if it would")]
+
+
+class SelftestPlan(CommandAnswer, frozen=True):
+    """What would be done."""
+
+    account: Annotated[str, means("in which account")]
+    vpc: Annotated[str, means("in which VPC")]
+    rows: Annotated[list[PlannedRow], means("the questions")]
+
+
+class AnsweredRow(msgspec.Struct, frozen=True):
+    """A question with its answer."""
+
+    number: Annotated[int, means("its number")]
+    assumed: Annotated[str, means("what is assumed")]
+    expected: Annotated[str, means("what was expected")]
+    verdict: Annotated[str, means("how it ended")]
+    seen: Annotated[str, means("what the cloud did")]
+    why: Annotated[str, means("why it was not answered, and what of it could not be removed")]
+    facts: Annotated[dict[str, Any], means("what was noted")]
+    seconds: Annotated[float, means("how long it took")]
+
+
+class SelftestReport(CommandAnswer, frozen=True):
+    """With `--yes`, the report."""
+
+    tool: Annotated[str, means("`link-peer selftest`")]
+    date: Annotated[str, means("when it was made")]
+    cloud: Annotated[str, means("which cloud answered")]
+    region: Annotated[str, means("in which region")]
+    python: Annotated[str, means("the version of Python")]
+    system: Annotated[str, means("the operating system")]
+    packages: Annotated[dict[str, str], means("the versions of packages")]
+    instances: Annotated[bool, means("whether instances were launched")]
+    counts: Annotated[dict[str, int], means("how many rows have each verdict")]
+    rows: Annotated[list[AnsweredRow], means("the questions with their answers")]
+    left: Annotated[list[str], means("what could not be removed")]
+    interrupted: Annotated[bool, means("whether it was interrupted")]
+
+
+class Leftover(msgspec.Struct, frozen=True):
+    """A throw-away resource."""
+
+    kind: Annotated[str, means("`group`, `instance`, `interface`, `queue` or `project`")]
+    name: Annotated[str, means("its name")]
+    account: Annotated[str, means("its account")]
+    region: Annotated[str, means("its region")]
+    run: Annotated[str, means("the run that made it")]
+    id: Annotated[str, means("its id; empty until the cloud has told it")]
+
+
+class CleanedUp(CommandAnswer, frozen=True):
+    """With `--clean-up`, what an earlier run left."""
+
+    found: Annotated[list[Leftover], means("what it left")]
+    removed: Annotated[bool, means("whether it was removed")]
+    left: Annotated[list[str], means("what could not be removed")]
+
+
+class CloudAccount(msgspec.Struct, frozen=True):
+    """An account of a local cloud, with its keys."""
+
+    id: Annotated[str, means("its uid")]
+    name: Annotated[str, means("its name")]
+    access_key_id: Annotated[str, means("its key")]
+    access_key_secret: Annotated[str, means("the key's secret")]
+
+
+class CloudVpc(msgspec.Struct, frozen=True):
+    """A VPC of a local cloud."""
+
+    id: Annotated[str, means("its id")]
+    vswitch_id: Annotated[str, means("its vSwitch")]
+    owner: Annotated[str, means("the account that owns it")]
+    shared_with: Annotated[list[str], means("the accounts that use it, too")]
+
+
+class CloudDescribed(CommandAnswer, frozen=True):
+    """A local cloud, as it starts."""
+
+    endpoint: Annotated[str, means("where it listens")]
+    region: Annotated[str, means("the region of that entrance")]
+    regions: Annotated[dict[str, str], means("the URL of each region's own entrance")]
+    accounts: Annotated[list[CloudAccount], means("the accounts with their keys")]
+    vpcs: Annotated[list[CloudVpc], means("the VPCs")]
+    queue: Annotated[str, means("the queue of requests")]
+    dead_letter_queue: Annotated[str, means("the queue of dead letters")]
+    audit_project: Annotated[str, means("the log project")]
+    audit_logstore: Annotated[str, means("the logstore of the audit log")]
+    role_arn: Annotated[str, means("the role in the first other account")]
+    external_id: Annotated[str, means("its external id")]
+    fc_service: Annotated[str, means("the service of the functions")]
+    deployment: Annotated[str, means("the deployment's name")]
+    policy: Annotated[str, means("the policy file of its functions")]
+
+
+class DemoCheck(msgspec.Struct, frozen=True):
+    """A check of the demo."""
+
+    check: Annotated[str, means("what is checked")]
+    seen: Annotated[str, means("what was seen")]
+    good: Annotated[bool, means("whether it is as expected")]
+
+
+class DemoAnswer(CommandAnswer, frozen=True):
+    """What the demo checked."""
+
+    checks: Annotated[list[DemoCheck], means("the checks, the one that failed included")]
+    problem: Annotated[str, means("what failed; empty if nothing did")]
+    seconds: Annotated[float, means("how long it took")]
