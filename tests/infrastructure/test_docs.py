@@ -59,18 +59,6 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_links_are_not_broken(path: Path) -> None:
-    """Every relative link points at an existing page and, if it has an anchor, an existing heading. Others are https."""
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
-        if target.startswith("https://"):
-            continue
-        name, _, anchor = target.partition("#")
-        other = (path.parent / name) if name else path
-        assert other.exists(), target
-        assert not anchor or anchor in anchors(other.read_text(encoding="utf-8")), target
-
-
 def test_the_example_requests_are_valid() -> None:
     """They decode an hour before they expire, and the first shows every field there is."""
     text, look = blocks("requests.md", "json")

@@ -34,9 +34,9 @@ def commands_of(target: str) -> list[str]:
     return [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe.splitlines()]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted({*PAGES, *(ROOT / "docs").glob("*.md")}), ids=lambda path: path.name)
 def test_links_lead_to_a_page_and_a_heading(path: Path) -> None:
-    """Every relative link of a page, with its anchor."""
+    """Every relative link of a page, with its anchor. Others are https."""
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
         if target.startswith("https://"):
             continue

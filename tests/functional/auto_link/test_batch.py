@@ -88,14 +88,15 @@ def test_a_tag_change_of_several_instances_reconciles_each(lab: Lab) -> None:
         ("tags-failed", {}),
         ("ignored-stopping", {}),
         ("other-account", {"denied": 1}),
+        ("malformed", {"denied": 1}),
+        ("batch", {"applied": 1, "denied": 1}),
     ],
 )
 def test_every_sample_event_has_the_expected_outcome(lab: Lab, sample: str, outcomes: dict[str, int]) -> None:
     """The instances that a sample names exist and are tagged."""
     body = (SAMPLES / f"{sample}.json").read_bytes()
     app, db = lab.group(), lab.group("*")
-    names = {word for word in body.decode().replace('"', " ").split() if word.startswith("i-")}
-    for name in names:
+    for name in {word for word in body.decode().replace('"', " ").split() if word.startswith("i-")}:
         lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
     assert handle(lab, body) == outcomes
     assert lab.rules(db) == ([f"{app.id} tcp/1"] if "applied" in outcomes else [])
@@ -110,17 +111,3 @@ def test_the_sample_of_a_deletion_removes_the_link(lab: Lab) -> None:
     lab.call(instance.account, "DeleteInstance", {"InstanceId": name, "Force": "true"})
     assert handle(lab, body) == {"removed": 1}
     assert lab.rules(db) == []
-
-
-def test_the_valid_elements_of_the_sample_batch_are_linked(lab: Lab) -> None:
-    """The invalid ones are denied."""
-    body = (SAMPLES / "batch.json").read_bytes()
-    app, db = lab.group(), lab.group("*")
-    for name in {word for word in body.decode().replace('"', " ").split() if word.startswith("i-")}:
-        lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}, instance_id=name)
-    assert "applied" in handle(lab, body)
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-
-
-def test_the_malformed_sample_is_denied(lab: Lab) -> None:
-    assert handle(lab, (SAMPLES / "malformed.json").read_bytes()) == {"denied": 1}

@@ -82,15 +82,6 @@ def test_an_instance_that_is_shown_late_is_linked(lab: Lab) -> None:
 # request ids
 
 
-def test_the_same_id_with_other_ports_is_in_use(lab: Lab) -> None:
-    """Attack 8: ports do not add up beyond the limit."""
-    a, b = lab.pair()
-    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"applied": 1}
-    assert lab.cross_account(lab.request(a, b, "tcp/2")) == {"denied": 1}
-    assert lab.outcome()["reason"] == "id-in-use"
-    assert lab.rules(b) == [f"{a.id} tcp/1"]
-
-
 def test_a_strangers_request_with_a_victims_id_changes_nothing(lab: Lab) -> None:
     """Attack 8: neither another end nor another direction takes the victim's rule."""
     a, b = lab.pair()
