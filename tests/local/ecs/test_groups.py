@@ -36,6 +36,32 @@ def test_a_group_without_vpc_goes_into_the_accounts_own(local_cloud: LocalCloud)
         assert (group.security_group_type, group.service_managed, group.rule_count) == ("normal", False, 0)
 
 
+@pytest.mark.parametrize(
+    ("field", "code", "longest"),
+    [
+        ("security_group_name", "InvalidSecurityGroupName.Malformed", 128),
+        ("description", "InvalidSecurityGroupDiscription.Malformed", 256),
+    ],
+)
+def test_a_name_and_a_description_have_bounds(local_cloud: LocalCloud, field: str, code: str, longest: int) -> None:
+    """At least two characters, and no URL. What a change omits stays."""
+    ecs = client(local_cloud)
+    name = new_group(ecs, security_group_name="app", description="of the shop")
+
+    def modify(text: str) -> None:
+        request = {"region_id": REGION, "security_group_id": name, field: text}
+        ecs.modify_security_group_attribute(models.ModifySecurityGroupAttributeRequest(**request))
+
+    for text in ("x", "x" * (longest + 1), "http://x", "https://x"):
+        with refused(code, 400):
+            modify(text)
+    for text in ("xx", "x" * longest):
+        modify(text)
+        (group,) = listed(ecs).security_groups.security_group
+        shown = {"security_group_name": group.security_group_name, "description": group.description}
+        assert shown == {"security_group_name": "app", "description": "of the shop", field: text}
+
+
 def test_a_shared_vpc_holds_groups_of_both_accounts(local_cloud: LocalCloud) -> None:
     """The owner's other VPCs do not exist for the second account."""
     own, _, shared = local_cloud.ecs.vpcs

@@ -10,6 +10,7 @@ from alibabacloud_tag20180828 import models
 from alibabacloud_tag20180828.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.identity import Caller
 
 from tests.local.clients import HOME, PEER, REGION, config, key_of
 
@@ -65,6 +66,15 @@ def test_resources_are_found_by_all_of_the_tags(w: World) -> None:
     found = w.listed(tags=json.dumps({"env": "prod", "link-peer": "sg-db"}))
     assert found == {w.arns[0]: {"env": "prod", "link-peer": "sg-db"}}
     assert w.listed(tags=json.dumps({"env": "test"})) == {}
+
+
+def test_a_released_instance_is_not_found(w: World) -> None:
+    w.cloud.ecs.call(
+        Caller(HOME, f"acs:ram::{HOME}:root"),
+        "DeleteInstance",
+        {"RegionId": REGION, "InstanceId": w.instance.id, "Force": "true"},
+    )
+    assert set(w.listed(tags=json.dumps({"env": "prod"}))) == {w.arns[1]}
 
 
 def test_a_page_ends_where_the_next_begins(w: World) -> None:
