@@ -10,11 +10,21 @@ import time
 import pytest
 
 from tests.mutation import equivalent
-from tests.mutation.mutants import mutants_of, targets
+from tests.mutation.mutants import ROOT, mutants_of, targets
 from tests.mutation.run import Plugin, Result
 
-TESTS = "tests/unit tests/functional tests/simulation tests/local/ecs tests/local/tag conformance --ignore=tests/functional/cli"
-"""The tests of what is mutated. Those of the commands run the same code, and would double the time of the first run."""
+COMMANDS = ROOT / "tests" / "functional" / "cli"
+SHOWING = ("links", "explain", "map")
+"""The commands that show what `planning` knows of a link. The tests of others would double the time of the first run."""
+TESTS = [
+    *("tests/unit", "tests/simulation", "tests/local/ecs", "tests/local/tag"),
+    *(
+        str(path)
+        for path in sorted(COMMANDS.parent.glob("*"))
+        if path not in (COMMANDS, COMMANDS.parent / "__pycache__") and (path.is_dir() or path.name.startswith("test_"))
+    ),
+    *(str(path) for name in SHOWING for path in sorted(COMMANDS.glob(f"test_{name}*.py"))),
+]
 FLOOR = 95
 """Of a hundred mutants that are not equivalent, how many a test must catch."""
 
@@ -28,8 +38,8 @@ def main() -> int:
         rest = random.Random(int(os.environ.get("SEED") or 1)).sample(rest, int(wanted))
     print(f"{len(rest)} of {len(mutants)} mutants", flush=True)
     plugin = Plugin(rest, targets(), float(os.environ.get("LIMIT") or 15))
-    started, tests = time.monotonic(), os.environ.get("TESTS") or TESTS
-    code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", *tests.split()], plugins=[plugin])
+    started, tests = time.monotonic(), (os.environ.get("TESTS") or "").split() or TESTS
+    code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[plugin])
     return _report(plugin.results, time.monotonic() - started) if code == pytest.ExitCode.OK else int(code)
 
 
