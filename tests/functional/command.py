@@ -12,9 +12,9 @@ import typer.main
 from alibabacloud_credentials.utils import auth_constant
 from jsonschema import Draft202012Validator
 from link_peer_cli.main import main
-from link_peer_local.ecs.state import Group
+from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import REGION, Lab
+from tests.functional.lab import PEER, REGION, Lab
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/answers.schema.json").read_text("utf-8"))
 
@@ -79,6 +79,44 @@ def write_profiles(lab: Lab, monkeypatch: pytest.MonkeyPatch, home: Path, accoun
     monkeypatch.setattr(auth_constant, "HOME", str(home))
 
 
+# who may be linked
+
+
+def orders_and_ledger(lab: Lab, *accepts: str) -> tuple[Group, Group, Instance, Instance]:
+    """The groups app and ledger, the second of which accepts these; orders-1 in the first, and ledger-1 in the second."""
+    app, ledger = lab.group(name="app"), lab.group(*accepts, name="ledger")
+    return app, ledger, lab.instance(app, name="orders-1"), lab.instance(ledger, name="ledger-1")
+
+
+def linked_by_request(lab: Lab, *ports: str) -> tuple[Group, Group, Instance, Instance]:
+    """The same, linked by a request: on TCP 3306, or these ports."""
+    app, ledger, a, b = orders_and_ledger(lab, "*")
+    lab.cross_account(lab.request(app, ledger, *(ports or ("tcp/3306",))))
+    return app, ledger, a, b
+
+
+class Linked:
+    """Links by tag and by request between home and the second account, both ways, and one that home has with itself."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.app, self.db = lab.pair()
+        lab.instance(self.app, tags={"link-peer": f"{self.db.id}@{PEER}"})
+        self.other, self.cache = lab.group(f"*@{PEER}"), lab.group("*")
+        caller = lab.group(account=PEER)
+        lab.instance(caller)
+        lab.instance(lab.group(), tags={"link-peer": f"{self.cache.id}:tcp/6379"})
+        lab.cross_account(lab.request(caller, self.other, "tcp/443"))
+        lab.sweep()
+        lab.drain()
+        self.groups = (self.app, self.db, self.other, self.cache)
+        assert self.counts() == [1, 1, 1, 1]
+
+    def counts(self) -> list[int]:
+        """How many rules each group has: of the mutual link app and db, then other, which is asked for, and cache."""
+        return [len(self.lab.rules(group)) for group in self.groups]
+
+
 # rules that a person made
 
 
@@ -95,6 +133,12 @@ def person(lab: Lab, target: Group, source: Group | None = None, **fields: str) 
         if source.account != target.account:
             given["SourceGroupOwnerId"] = source.account
     return lab.authorize(target, **{name: value for name, value in given.items() if value})
+
+
+def by_hand(lab: Lab) -> tuple[Group, Group, str]:
+    """Two groups, and a rule by which a person lets the first into the second on TCP 3306."""
+    app, db = lab.group(), lab.group()
+    return app, db, person(lab, db, app)
 
 
 def ids(lab: Lab, group: Group) -> list[str]:

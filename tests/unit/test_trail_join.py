@@ -164,6 +164,12 @@ def test_a_case(name: str) -> None:
     assert words(records, events) == expected
 
 
+def test_an_outcome_alone_explains_no_change() -> None:
+    """Somebody with the keys of the functions' role can write to the log, too."""
+    (found,) = join(question(), [APPLIED], [], [call(1995)])
+    assert found.detail == "a record has its RequestId, but no intent was written before"
+
+
 def test_copies_of_a_record_count_once() -> None:
     """SLS stores a record at least once."""
     outcome = {**APPLIED, "key": "1"}

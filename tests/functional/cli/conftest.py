@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,38 @@ def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
 def _peer_profile(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A profile `peer` of the `aliyun` CLI for the second account."""
     write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
+
+
+@pytest.fixture(name="peer_keys")
+def _peer_keys(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The person's keys are those of the second account."""
+    keys = lab.cloud.identity.accounts[PEER]
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+
+
+@pytest.fixture(name="typed")
+def _typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`typed("y\\n")`: a person types this at the questions of the next command, on a terminal."""
+
+    def type_(text: str) -> None:
+        terminal = io.StringIO(text)
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
+        monkeypatch.setattr(sys, "stdin", terminal)
+
+    return type_
+
+
+@pytest.fixture(name="written")
+def _written(tmp_path: Path) -> Callable[[object], str]:
+    """`written(value)`: the path of a file that holds it as JSON, the same one each time."""
+
+    def write(value: object) -> str:
+        path = tmp_path / "given.json"
+        path.write_text(json.dumps(value), encoding="utf-8")
+        return str(path)
+
+    return write
 
 
 @pytest.fixture(name="asked")

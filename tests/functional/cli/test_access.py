@@ -19,6 +19,13 @@ from tests.functional.lab import HOME, PEER, REGION, Lab
 
 pytestmark = pytest.mark.usefixtures("living_lab")
 
+MISSING = [
+    "there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`",
+    "the policy file policy.yaml cannot be read (No such file or directory): set LINK_PEER_POLICY",
+    "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "
+    "`aliyun configure`",
+]
+"""What is said where there is no setting at all, each with what to do."""
 KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
 
 
@@ -121,6 +128,35 @@ def test_an_account_without_a_readers_role_is_read_through_the_role(lab: Lab, cl
     assert read_as(found)[PEER].startswith(f"acs:ram::{PEER}:assumed-role/link-peer/")
 
 
+NO_ENTRY = {"service": "sts", "action": "AssumeRole", "code": "NoPermission", "status": 403}
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "cannot be entered": NO_ENTRY,
+    "shows no instances": {"service": "ecs", "action": "DescribeInstances", "account": PEER, "kind": "error"},
+    "shows no groups": {"service": "ecs", "action": "DescribeSecurityGroups", "account": PEER, "kind": "error"},
+}
+
+
+@pytest.mark.parametrize("fault", UNREADABLE)
+@pytest.mark.parametrize("command", ["links", "map", "stale", "doctor", "sweep", "sweep --dry-run"])
+def test_an_account_that_cannot_be_read_fails_the_command(lab: Lab, cli: Cli, command: str, fault: str) -> None:
+    """Exit code 1, and the account's uid and the error; what the other account holds is shown all the same."""
+    _, _, db = lab.linked()
+    lab.fault(**UNREADABLE[fault], times=None)
+    assert cli(*command.split()) == 1
+    said = cli.out + cli.err
+    assert PEER in said
+    assert ("NoPermission" if fault == "cannot be entered" else "InternalError") in said
+    assert db.id in said or command not in ("links", "map")
+
+
+@pytest.mark.usefixtures("peer_keys")
+@pytest.mark.parametrize("command", ["doctor", "verify --from i-1 --to 10.0.0.1"])
+def test_keys_of_another_account_are_refused(cli: Cli, command: str) -> None:
+    """With such keys, everything in the home account would look deleted, and that account's instances like home's."""
+    assert cli(*command.split()) == 1
+    assert f"the keys belong to account {PEER}" in cli.out + cli.err
+
+
 def test_an_account_that_refuses_is_asked_once(lab: Lab, cli: Cli) -> None:
     """For each of its roles; the role of the policy file is asked again while a new trust policy may not be in force."""
     for name in ("link-peer", "link-peer-reader"):
@@ -159,25 +195,14 @@ def test_the_prefix_names_the_roles(lab: Lab, cli: Cli, assumed: list[str], monk
     assert assumed[0] == f"{HOME}/staging-reader"
 
 
-@pytest.mark.usefixtures("home")
-def test_everything_that_is_missing_is_said_at_once(cli: Cli) -> None:
-    """Region, policy and keys, each with what to do."""
-    assert cli("doctor") == 1
-    assert cli.err.splitlines() == [
-        "there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`",
-        "the policy file policy.yaml cannot be read (No such file or directory): set LINK_PEER_POLICY",
-        "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "
-        "`aliyun configure`",
-    ]
-
-
 def test_keys_and_region_come_from_the_profile_of_the_aliyun_cli(lab: Lab, cli: Cli, home: Path) -> None:
     """The current one, or that of `--profile`. The policy file is the one in the current folder."""
     configure(lab, home, prod=keys_of(lab, HOME), other={**keys_of(lab, PEER), "region_id": "cn-hangzhou"})
     code, found = cli.json("doctor", HOME)
     assert (code, read_as(found)[HOME].split("/")[0]) == (0, f"acs:ram::{HOME}:assumed-role")
-    assert cli("--profile", "other", "stale") == 1
-    assert cli("--profile", "prod", "stale") == 0
+    for profile, code in (("other", 1), ("prod", 0)):
+        assert cli("--profile", profile, "stale") == code
+        assert cli("stale", "--profile", profile) == code  # as people type it
 
 
 def test_a_profile_beats_the_keys_of_the_environment(
@@ -213,13 +238,6 @@ def test_the_region_is_given_before_or_after_the_command(lab: Lab, cli: Cli) -> 
     assert cli("account", "list", "--region", "Qingdao") == 2
 
 
-def test_the_profile_is_given_after_the_command_too(lab: Lab, cli: Cli, home: Path) -> None:
-    """As people type it."""
-    configure(lab, home, prod=keys_of(lab, HOME), other={**keys_of(lab, PEER), "region_id": "cn-hangzhou"})
-    assert cli("stale", "--profile", "other") == 1
-    assert cli("stale", "--profile", "prod") == 0
-
-
 def test_the_sdk_logs_nothing_of_its_search_for_keys(home: Path) -> None:
     """In a process of its own: the SDK sets its logger up when it is imported. It would print a stack trace for each try."""
     program = """
@@ -236,8 +254,4 @@ finally:
         [sys.executable, "-c", program], env=environment, cwd=home, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (1, "False\n")
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
-        "there is no region",
-        "the policy file policy.yaml cannot be read (No such file or directory)",
-        "there is no access key",
-    ]
+    assert done.stderr.splitlines() == MISSING

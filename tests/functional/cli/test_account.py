@@ -15,7 +15,7 @@ import yaml
 from link_peer.inbound import policy_file
 from link_peer_local.core.principals import Role
 
-from tests.functional.command import Cli, write_profiles
+from tests.functional.command import Cli, Linked, write_profiles
 from tests.functional.lab import HOME, PEER, Lab
 
 NEW = "1000000000000003"
@@ -132,25 +132,6 @@ def test_home_stays_as_it_is_without_keys_of_it(lab: Lab, cli: Cli, monkeypatch:
     assert may_enter(lab, "link-peer-fc") == {"link-peer"}
     assert f"Home was not changed: the keys belong to account {NEW}" in cli.out
     assert "link-peer setup" in cli.out
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ((), "uid"),
-        ((NEW, "--stack-group", "fd-1"), "goes with --from"),
-        ((HOME,), "home account"),
-        (("b",), "no account uid and no account of the policy"),
-        ((NEW, "--profile", "peer"), f"belong to account {PEER}, not to {NEW}"),
-        ((NEW, "--external-id", "a b"), "--external-id"),
-        ((PEER, "--external-id", "another-external-id"), "--external-id"),
-        ((PEER, "--role", "another"), "the policy file names link-peer"),
-    ],
-)
-def test_what_contradicts_is_a_usage_error(cli: Cli, options: tuple[str, ...], said: str) -> None:
-    """Before anything is changed."""
-    assert cli("account", "add", *options) == 2
-    assert said in cli.err
 
 
 def test_a_range_that_is_none_is_refused_before_anything_is_made(lab: Lab, cli: Cli) -> None:
@@ -281,28 +262,11 @@ def test_an_account_that_cannot_be_entered_fails_the_list(lab: Lab, cli: Cli) ->
 # remove
 
 
-class Linked:
-    """Links by tag and by request between home and the second account, both ways, and one that home has with itself."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.app, self.db = lab.pair()
-        lab.instance(self.app, tags={"link-peer": f"{self.db.id}@{PEER}"})
-        self.other, self.cache = lab.group(f"*@{PEER}"), lab.group("*")
-        caller = lab.group(account=PEER)
-        lab.instance(caller)
-        lab.instance(lab.group(), tags={"link-peer": f"{self.cache.id}:tcp/6379"})
-        lab.cross_account(lab.request(caller, self.other, "tcp/443"))
-        lab.sweep()
-        lab.drain()
-        assert [len(lab.rules(g)) for g in (self.app, self.db, self.other, self.cache)] == [1, 1, 1, 1]
-
-
 def test_an_account_leaves_with_one_command(lab: Lab, cli: Cli) -> None:
     """Every link with it is closed on both sides and recorded; its roles and home's statement are gone; others stay."""
     links = Linked(lab)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0
-    assert [lab.rules(g) for g in (links.app, links.db, links.other)] == [[], [], []]
-    assert len(lab.rules(links.cache)) == 1
+    assert links.counts() == [0, 0, 0, 1]
     assert roles(lab, PEER) == {}
     assert may_enter(lab, "link-peer-fc") == set()
     removed = [r for r in lab.records("outcome") if r["outcome"] == "removed"]
@@ -373,9 +337,3 @@ def test_without_keys_of_the_account_its_owner_is_told_what_to_delete(lab: Lab, 
         "DeleteRole",
     ] * 2
     assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == ({"link-peer", "link-peer-reader"}, set())
-
-
-@pytest.mark.parametrize("options", [(HOME,), (NEW,), ("b",), (PEER,)])
-def test_what_cannot_be_removed_is_a_usage_error(cli: Cli, options: tuple[str, ...]) -> None:
-    """Home, an account that is not in the policy file, no uid, and a removal that nobody confirms."""
-    assert cli("account", "remove", *options) == 2

@@ -9,7 +9,7 @@ import pytest
 from link_peer.domain.denial import parts
 from link_peer_local.core.faults import Killed
 
-from tests.functional.command import ALL, Cli, ids, person
+from tests.functional.command import ALL, Cli, by_hand, ids, person
 from tests.functional.lab import HOME, MANAGED, Lab
 
 
@@ -17,8 +17,7 @@ from tests.functional.lab import HOME, MANAGED, Lab
 @pytest.mark.parametrize("what", ["ports", "deleted"])
 def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, what: str, skip: int) -> None:
     """Between showing and writing: no rule is adopted that was not shown. The log says so."""
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
+    app, db, rule = by_hand(lab)
 
     def happens() -> None:
         if what == "ports":
@@ -39,8 +38,7 @@ def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, what: s
 
 def test_a_rule_that_changes_during_the_call_is_no_rule_of_ours(lab: Lab, cli: Cli) -> None:
     """The marker does not fit it, so link-peer leaves it alone; running it again adopts what it is now."""
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
+    app, db, rule = by_hand(lab)
     lab.meanwhile("ModifySecurityGroupRule", lambda: lab.modify(db, lab.raw_rules(db)[0], PortRange="22/22"))
     assert cli("adopt", rule, "--yes") == 1
     assert "its marker does not fit" in lab.records("attempt")[0]["detail"]
@@ -52,8 +50,7 @@ def test_a_rule_that_changes_during_the_call_is_no_rule_of_ours(lab: Lab, cli: C
 
 def test_consent_that_was_given_for_nothing_is_said(lab: Lab, cli: Cli) -> None:
     """Who deletes the rule in the moment after it would else keep a consent without a link, of which nobody knows."""
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
+    _, db, rule = by_hand(lab)
     lab.meanwhile("TagResources", lambda: lab.revoke(db), after=True)
     assert cli("adopt", rule, "--yes") == 1
     _, command = parts(lab.records("attempt")[0]["advice"])
@@ -64,8 +61,7 @@ def test_consent_that_was_given_for_nothing_is_said(lab: Lab, cli: Cli) -> None:
 
 def test_a_lock_that_comes_meanwhile_wins(lab: Lab, cli: Cli) -> None:
     """It is judged again right before the rule is changed."""
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
+    _, db, rule = by_hand(lab)
     lab.meanwhile("TagResources", lambda: lab.tag(db, link_lock="yes"))
     assert cli("adopt", rule, "--yes") == 1
     assert (lab.outcome()["outcome"], lab.outcome()["reason"]) == ("denied", "locked")
@@ -74,8 +70,7 @@ def test_a_lock_that_comes_meanwhile_wins(lab: Lab, cli: Cli) -> None:
 
 def test_a_second_rule_that_comes_meanwhile_is_reported(lab: Lab, cli: Cli) -> None:
     """Of two equal rules, neither is adopted."""
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
+    app, db, rule = by_hand(lab)
     lab.meanwhile("TagResources", lambda: person(lab, db, app, Priority="9") and None)
     assert cli("adopt", rule, "--yes") == 1
     assert "are the same rule" in lab.records("attempt")[0]["detail"]
@@ -100,38 +95,25 @@ def test_a_managed_tag_that_a_sweep_takes_meanwhile_is_written_again(lab: Lab, c
     assert lab.tags(db)[MANAGED] == "true"
 
 
-def test_a_tag_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli) -> None:
-    """Reads lag behind changes; a moment later it goes on."""
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
+@pytest.mark.parametrize("what", ["tags", "rules"])
+def test_a_change_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli, what: str) -> None:
+    """Reads lag behind changes. The next run goes on: it finds what was written, posts the request and records the outcome."""
+    _, db, rule = by_hand(lab)
     lab.cloud.clock.sleep(100)
-    lab.cloud.ecs.read_lag.tags = 30.0
-    assert cli("adopt", rule, "--yes") == 1
-    assert "does not show the change yet" in lab.records("attempt")[0]["detail"]
-    lab.cloud.clock.sleep(100)
-    lab.cloud.ecs.read_lag.tags = 0.0
-    assert cli("adopt", rule, "--yes") == 0, cli.err
-    assert lab.reasons(db) == [f"req:adopt-{rule}"]
-
-
-def test_a_marker_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli) -> None:
-    """The next run finds it, posts the request and records the outcome."""
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
-    lab.cloud.clock.sleep(100)
-    lab.cloud.ecs.read_lag.rules = 30.0
+    setattr(lab.cloud.ecs.read_lag, what, 30.0)
     assert cli("adopt", rule, "--yes") == 1
     assert "does not show the change yet" in lab.records("attempt")[0]["detail"]
     assert lab.queued() == []
     lab.cloud.clock.sleep(100)
+    setattr(lab.cloud.ecs.read_lag, what, 0.0)
     assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert lab.reasons(db) == [f"req:adopt-{rule}"]
     assert (lab.outcome()["outcome"], len(lab.queued())) == ("applied", 1)
 
 
 def test_keys_that_may_not_modify_are_reported(lab: Lab, cli: Cli) -> None:
     """The outcome is denied; the rule is as it was."""
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
+    _, db, rule = by_hand(lab)
     lab.fault(service="ecs", action="ModifySecurityGroupRule", kind="error", code="Forbidden.RAM", status=403)
     assert cli("adopt", rule, "--yes") == 1
     assert (lab.outcome()["outcome"], lab.outcome()["reason"]) == ("denied", "no-access")
@@ -148,9 +130,8 @@ def test_keys_that_may_not_modify_are_reported(lab: Lab, cli: Cli) -> None:
 @pytest.mark.parametrize("action", ["TagResources", "ModifySecurityGroupRule", "SendMessage", "PutLogs"])
 def test_a_lost_answer_leaves_nothing_undone(lab: Lab, cli: Cli, action: str, kind: str) -> None:
     """Each change is looked for before it is made again."""
-    app, db = lab.group(), lab.group()
+    app, db, rule = by_hand(lab)
     asking = lab.instance(app)
-    rule = person(lab, db, app)
     service = {"SendMessage": "mns", "PutLogs": "sls"}.get(action, "ecs")
     lab.fault(service=service, action=action, kind=kind)
     assert cli("adopt", rule, "--yes") == 0, cli.err
@@ -213,9 +194,8 @@ def test_a_sweep_at_any_moment_takes_nothing(
     while reached:
         lab = make_lab()
         cli = Cli(capsys)
-        app, db = lab.group(), lab.group()
+        app, db, rule = by_hand(lab)
         asking = lab.instance(app)
-        rule = person(lab, db, app)
         options = ["adopt", rule, "--yes"] + (["--as", "tag", "--instance", asking.id] if form == "tag" else [])
         between = lab.interrupt(call, lambda lab=lab, asking=asking: (lab.sweep(), lab.auto_link(lab.event(asking))))
         code = cli(*options)
@@ -232,8 +212,7 @@ def test_a_sweep_at_any_moment_takes_nothing(
 
 def test_a_request_that_cannot_be_posted_is_posted_by_the_next_run(lab: Lab, cli: Cli) -> None:
     """The rule is ours by then; the second run posts what is missing, with the words of the first."""
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
+    _, db, rule = by_hand(lab)
     lab.fault(service="mns", action="SendMessage", kind="error", times=None)
     assert cli("adopt", rule, "--yes") == 1
     assert lab.reasons(db) == [f"req:adopt-{rule}"]

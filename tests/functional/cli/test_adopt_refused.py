@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.command import ALL, Cli, person
+from tests.functional.command import ALL, Cli, by_hand, person
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 from tests.functional.test_effects import egress
 
@@ -124,8 +124,7 @@ def test_what_the_policy_denies_is_refused_before_a_change(lab: Lab, cli: Cli, c
     """The tag would not help."""
     policy, reason = POLICIES[case]
     lab.policy(**policy)
-    app, db = lab.group(), lab.group()
-    rule = person(lab, db, app)
+    _, db, rule = by_hand(lab)
     assert cli("adopt", rule, "--yes") == 1
     assert reason in cli.err
     assert (lab.tags(db), lab.changes()) == ({}, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import stat
@@ -202,16 +201,16 @@ def test_a_group_that_was_not_reviewed_gets_no_tag(
 
 
 @pytest.mark.parametrize("also", [False, True])
-def test_a_half_open_link_is_taken_back(lab: Lab, cli: Cli, file: str, also: bool) -> None:
+def test_a_half_open_link_is_taken_back(
+    lab: Lab, cli: Cli, file: str, written: Callable[[object], str], also: bool
+) -> None:
     """The second side refuses for good: the first side is as it was before, also where another claim holds its rule."""
     ours, theirs = lab.pair()
     request = lab.request(ours, theirs, request_id="chg-2")
     if also:
         lab.cross_account(lab.request(ours, theirs))
     before = (lab.reasons(ours), lab.reasons(theirs))
-    path = Path(file).with_name("request.json")
-    path.write_text(json.dumps(request), encoding="utf-8")
-    assert cli("plan", str(path), "--out", file) == 0
+    assert cli("plan", written(request), "--out", file) == 0
     action = "ModifySecurityGroupRule" if also else "AuthorizeSecurityGroup"
     lab.fault(service="ecs", action=action, account=HOME, code="InvalidSecurityGroup.Busy", status=403, times=None)
     assert cli("apply", file, "--yes") == 1
@@ -337,15 +336,6 @@ def test_a_huge_file_is_not_read(cli: Cli, file: str) -> None:
     assert "longer than 64 MB" in cli.err
 
 
-def test_out_goes_with_what_can_be_applied(lab: Lab, cli: Cli, file: str) -> None:
-    """A sweep that changes, and a policy, are refused with what to do instead."""
-    assert cli("sweep", "--out", file) == 2
-    assert "--dry-run" in cli.err
-    assert cli("plan", "--policy", str(lab.policy_path), "--out", file) == 2
-    assert "link-peer package; s deploy -y" in cli.err
-    assert not Path(file).exists()
-
-
 def saved(lab: Lab, cli: Cli, file: str) -> dict[str, Any]:
     """A plan of one rule."""
     instance, _, _ = asking(lab)
@@ -354,38 +344,29 @@ def saved(lab: Lab, cli: Cli, file: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "is no plan of link-peer"),
-        ("{", "is no plan of link-peer"),
-        ("[]", "is no plan of link-peer"),
-        ("[" * 100_000, "is no plan of link-peer"),
-        ('{"link_peer_plan": 2}', "is no plan of link-peer"),
-        ("\xff", "is no plan of link-peer"),
-    ],
-)
-def test_a_file_that_is_no_plan_is_refused(lab: Lab, cli: Cli, file: str, text: str, why: str) -> None:
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"link_peer_plan": 2}', "\xff"])
+def test_a_file_that_is_no_plan_is_refused(lab: Lab, cli: Cli, file: str, text: str) -> None:
     """Exit code 1 and a sentence, whatever it holds."""
     Path(file).write_bytes(text.encode("latin-1"))
     assert cli("apply", file, "--yes") == 1
-    assert why in cli.err
+    assert "is no plan of link-peer" in cli.err
     assert cli("apply", file + ".none", "--yes") == 1
     assert "cannot be read: No such file" in cli.err
     assert cli("apply", str(Path(file).parent), "--yes") == 1
     assert lab.changes() == 0
 
 
-def test_a_plan_with_other_fields_is_refused(lab: Lab, cli: Cli, file: str) -> None:
+def test_a_plan_with_other_fields_is_refused(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
     """The message names the field."""
     plan = saved(lab, cli, file)
-    for change, name in (({"more": 1}, "more"), ({"changes": [{}]}, "$.changes[0]"), ({"made_at": "now"}, "made_at")):
-        Path(file).write_text(json.dumps({**plan, **change}), encoding="utf-8")
-        assert cli("apply", file, "--yes") == 1
+    for change, name in (
+        ({"more": 1}, "more"),
+        ({"changes": [{}]}, "$.changes[0]"),
+        ({"made_at": "now"}, "made_at"),
+        ({"made_at": "2026-99-99T00:00:00Z"}, "made_at"),
+    ):
+        assert cli("apply", written({**plan, **change}), "--yes") == 1
         assert name in cli.err
-    Path(file).write_text(json.dumps({**plan, "made_at": "2026-99-99T00:00:00Z"}), encoding="utf-8")
-    assert cli("apply", file, "--yes") == 1
-    assert "made_at" in cli.err
     deep = json.dumps({**plan, "input": {"requests": ["deep"]}}).replace(
         '"deep"', '{"a":' * 50_000 + "1" + "}" * 50_000
     )
@@ -394,13 +375,12 @@ def test_a_plan_with_other_fields_is_refused(lab: Lab, cli: Cli, file: str) -> N
     assert "nested too deeply" in cli.err
 
 
-def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str) -> None:
+def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
     """A change that the engine would not make is a difference, so nothing can be slipped into the file."""
     plan = saved(lab, cli, file)
     [rule] = [one for one in plan["changes"] if one["action"] == "authorize"]
     plan["changes"].append({**rule, "place": {**rule["place"], "ports": "22/22"}})
-    Path(file).write_text(json.dumps(plan), encoding="utf-8")
-    assert cli("apply", file, "--yes") == 1
+    assert cli("apply", written(plan), "--yes") == 1
     assert "- add tcp/22" in cli.out
     assert lab.changes() == 0
 
@@ -418,15 +398,14 @@ def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str) ->
     ],
 )
 def test_a_change_that_no_plan_has_is_refused(
-    lab: Lab, cli: Cli, file: str, change: dict[str, object], why: str
+    lab: Lab, cli: Cli, file: str, written: Callable[[object], str], change: dict[str, object], why: str
 ) -> None:
     """Who may replace the file makes no command crash."""
     db = lab.group()
     cli("sweep", "--dry-run", "--out", file)
     plan = json.loads(Path(file).read_text())
-    plan["changes"] = [{"account": HOME, "group": db.id, **change}]
-    Path(file).write_text(json.dumps(plan))
-    assert cli("apply", file, "--yes") == 1
+    changes = [{"account": HOME, "group": db.id, **change}]
+    assert cli("apply", written({**plan, "changes": changes}), "--yes") == 1
     assert why in cli.err
 
 
@@ -441,31 +420,23 @@ def test_a_plan_is_for_one_deployment(lab: Lab, cli: Cli, file: str, monkeypatch
         assert part in cli.err
 
 
-def test_an_old_plan_is_refused(lab: Lab, cli: Cli, file: str) -> None:
+def test_an_old_plan_is_refused(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
     """After 24 hours; one of the future is, too."""
     plan = saved(lab, cli, file)
     lab.cloud.clock.sleep(86_400 + 60)
     assert cli("apply", file, "--yes") == 1
     assert "is older than 24 hours" in cli.err
-    Path(file).write_text(json.dumps({**plan, "made_at": lab.iso(3600)}), encoding="utf-8")
-    assert cli("apply", file, "--yes") == 1
+    assert cli("apply", written({**plan, "made_at": lab.iso(3600)}), "--yes") == 1
     assert "in the future" in cli.err
 
 
-class Terminal(io.StringIO):
-    """A stdin at which a person types."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_it_asks_before_it_changes_anything(lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_asks_before_it_changes_anything(lab: Lab, cli: Cli, file: str, typed: Callable[[str], None]) -> None:
     """A program must say --yes; a person is asked, after the plan was shown, and may refuse."""
     saved(lab, cli, file)
     assert cli("apply", file) == 2
     assert "--yes" in cli.err
     for answer, code, changes in (("n", 1, 0), ("y", 0, 2)):
-        monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+        typed(f"{answer}\n")
         assert cli("apply", file) == code
         assert "+ tcp/3306" in cli.out.partition("Make these 2 changes?")[0]
         assert lab.changes() == changes
@@ -474,61 +445,56 @@ def test_it_asks_before_it_changes_anything(lab: Lab, cli: Cli, file: str, monke
 # Requests
 
 
-def test_a_request_is_applied_as_one_of_the_shared_queue(lab: Lab, cli: Cli, file: str) -> None:
+def test_a_request_is_applied_as_one_of_the_shared_queue(
+    lab: Lab, cli: Cli, file: str, written: Callable[[object], str]
+) -> None:
     """With what it says of its sender beside the person who applied it."""
     app, db = lab.group(), lab.group("*")
-    path = Path(file).with_name("request.json")
-    path.write_text(json.dumps(lab.request(app, db, "tcp/1", requested_by="team")), encoding="utf-8")
-    assert cli("plan", str(path), "--out", file) == 0
+    assert cli("plan", written(lab.request(app, db, "tcp/1", requested_by="team")), "--out", file) == 0
     assert cli("apply", file, "--yes") == 0
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     assert lab.outcome()["claimed_by"].startswith(f"team, applied by {ARN}")
     assert lab.outcome()["queue"] == ""
 
 
-def test_an_expired_request_is_a_difference(lab: Lab, cli: Cli, file: str) -> None:
+def test_an_expired_request_is_a_difference(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
     """It is denied when it is planned anew."""
     app, db = lab.group(), lab.group("*")
-    path = Path(file).with_name("request.json")
-    path.write_text(json.dumps(lab.request(app, db, "tcp/1", expires_at=lab.iso(600))), encoding="utf-8")
-    assert cli("plan", str(path), "--out", file) == 0
+    assert cli("plan", written(lab.request(app, db, "tcp/1", expires_at=lab.iso(600))), "--out", file) == 0
     lab.cloud.clock.sleep(3600)
     assert cli("apply", file, "--yes") == 1
     assert "- add tcp/1" in cli.out
     assert lab.rules(db) == []
 
 
-def test_a_file_does_not_prove_who_asks(lab: Lab, cli: Cli, file: str) -> None:
+def test_a_file_does_not_prove_who_asks(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
     """An account with a queue of its own can ask through that queue alone: its request is denied in a plan, and an envelope
     that names a queue is refused, and so is one that was written into the plan."""
     theirs, ours = lab.group(account=PEER), lab.group(f"*@{PEER}")
     lab.policy_account(PEER, queue="link-peer-requests-b")
     request = lab.request(theirs, ours, "tcp/1")
-    path = Path(file).with_name("request.json")
-    path.write_text(json.dumps([lab.message(request, queue="link-peer-requests-b")]), encoding="utf-8")
-    assert cli("plan", str(path)) == 0
-    assert cli("plan", str(path), "--out", file) == 2
+    path = written([lab.message(request, queue="link-peer-requests-b")])
+    assert cli("plan", path) == 0
+    assert cli("plan", path, "--out", file) == 2
     assert "came through the queue link-peer-requests-b, and a file cannot prove that" in cli.err
-    path.write_text(json.dumps(request), encoding="utf-8")
-    assert cli("plan", str(path), "--out", file) == 1
+    assert cli("plan", written(request), "--out", file) == 1
     plan = json.loads(Path(file).read_text("utf-8"))
     assert plan["changes"] == []
     plan["input"]["requests"] = [lab.message(request, queue="link-peer-requests-b")]
-    Path(file).write_text(json.dumps(plan), encoding="utf-8")
-    assert cli("apply", file, "--yes") == 0
+    assert cli("apply", written(plan), "--yes") == 0
     assert lab.rules(ours) == []
 
 
-def test_events_and_requests_of_a_file_are_saved_as_what_they_say(lab: Lab, cli: Cli, file: str) -> None:
+def test_events_and_requests_of_a_file_are_saved_as_what_they_say(
+    lab: Lab, cli: Cli, file: str, written: Callable[[object], str]
+) -> None:
     """Ids and wishes alone: nothing of the caller of an event. What cannot be read changes nothing, and is left out."""
     instance, app, db = asking(lab, ":tcp/1")
     event = lab.tag_event(instance)
     assert "userIdentity" in json.dumps(event) or event["data"]
     event["data"]["userIdentity"] = {"accessKeyId": "LTAI-not-to-be-saved"}
     elements = [event, lab.request(app, db, "tcp/2"), "hello", {"source": "acs.ecs"}, json.loads(TIMER)]
-    path = Path(file).with_name("batch.json")
-    path.write_text(json.dumps(elements), encoding="utf-8")
-    assert cli("plan", str(path), "--out", file) == 1
+    assert cli("plan", written(elements), "--out", file) == 1
     text = Path(file).read_text("utf-8")
     assert "LTAI" not in text
     plan = json.loads(text)["input"]

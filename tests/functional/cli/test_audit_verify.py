@@ -11,7 +11,6 @@ from aliyun.log import LogItem, PutLogsRequest
 from link_peer.alicloud.sls import client
 from link_peer.runtime import settings
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.faults import Killed
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.state import Group
 
@@ -132,46 +131,7 @@ def test_what_a_role_of_ours_never_does_is_found(lab: Lab, cli: Cli) -> None:
     ]
 
 
-def test_an_intent_explains_only_the_change_that_it_names(lab: Lab, cli: Cli) -> None:
-    """Another port of the same group is found, in the same second as a delivery."""
-    app, db = lab.group(), lab.group("*")
-    lab.cross_account(lab.request(app, db, "tcp/443"))
-    as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
-    later(lab)
-    assert [one["rule"] for one in findings(cli)[1]] == [f"{app.id}@{HOME} tcp/22"]
-
-
-def test_a_record_without_an_intent_is_found(lab: Lab, cli: Cli) -> None:
-    """Somebody with the keys of the functions' role can write to the log, too: an outcome alone explains nothing."""
-    app, db = lab.group(), lab.group("*")
-    lab.cross_account(lab.request(app, db, "tcp/443"))
-    later(lab, 120)
-    request = as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
-    write(lab, {**lab.outcome(), "time": lab.iso_millis(), "link": "0" * 16, "api_requests": request})
-    later(lab)
-    found = findings(cli, "--since", "1h")[1]
-    assert [(one["finding"], one["request_id"]) for one in found] == [("no-intent", request), ("no-change", request)]
-    assert found[0]["detail"] == "a record has its RequestId, but no intent was written before"
-
-
 # what is no finding
-
-
-@pytest.mark.parametrize("kind", ["kill", "kill-after"])
-def test_a_delivery_that_died_between_intent_and_change_is_no_finding(lab: Lab, cli: Cli, kind: str) -> None:
-    """Nor one that died after the change: its intent names the rule, though no record has the RequestId."""
-    app, db = lab.pair()
-    body = lab.request(app, db, "tcp/1")
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind=kind)
-    with pytest.raises(Killed):
-        lab.cross_account(body)
-    assert len(lab.rules(db)) == (kind == "kill-after")
-    later(lab)
-    assert lab.records() == []
-    assert findings(cli) == (0, [])
-    lab.cross_account({**body, "expires_at": lab.iso(60)})
-    later(lab)
-    assert findings(cli) == (0, [])
 
 
 @pytest.mark.parametrize("kind", ["reset-after", "error-after"])
@@ -190,18 +150,6 @@ def test_a_change_whose_answer_was_lost_is_no_finding(lab: Lab, cli: Cli, action
     assert not lab.cloud.faults.waiting()
     later(lab)
     assert findings(cli) == (0, [])
-
-
-def test_a_rule_that_a_person_was_faster_to_remove_is_no_forged_outcome(lab: Lab, cli: Cli) -> None:
-    """ActionTrail has the person's call, which is the one finding."""
-    app, db = lab.pair()
-    lab.cross_account(lab.request(app, db, "tcp/1"))
-    later(lab, 120)
-    lab.meanwhile("RevokeSecurityGroup", lambda: lab.revoke(db))
-    lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-2"))
-    assert lab.outcome()["outcome"] == "removed"
-    later(lab)
-    assert [one["finding"] for one in findings(cli, "--since", "1h")[1]] == ["by-another"]
 
 
 def test_a_command_with_a_persons_own_keys_is_no_finding(lab: Lab, cli: Cli) -> None:
@@ -247,17 +195,6 @@ def test_an_outcome_that_was_forged_is_found(lab: Lab, cli: Cli, outcome: str, c
     assert found["what"] == f"{outcome} {app.id}@{HOME} → {db.id}@{HOME} tcp/1"
     assert found["who"] == "cross_account chg-9"
     assert found["rule"] == ("sgr-forged" if outcome == "removed" else f"{app.id}@{HOME} tcp/1")
-
-
-def test_an_outcome_cannot_borrow_the_call_of_another_rule(lab: Lab, cli: Cli) -> None:
-    """A real RequestId counts for the rules which that call changed."""
-    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
-    lab.cross_account(lab.request(app, db, "tcp/1"))
-    real = lab.outcome()
-    later(lab, 120)
-    write(lab, {**real, "rules": real["rules"].replace(db.id, cache.id), "to": cache.id, "time": lab.iso_millis()})
-    later(lab)
-    assert [one["finding"] for one in findings(cli, "--since", "1h")[1]] == ["no-change"]
 
 
 def test_records_that_are_no_records_are_no_crash(lab: Lab, cli: Cli) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import shlex
+from collections.abc import Callable
 
 import pytest
 from link_peer_local.core.identity import Caller
@@ -124,31 +124,29 @@ def test_another_tenants_request_with_the_same_id_is_not_accepted(lab: Lab, cli:
 
 @pytest.mark.parametrize("answer", ["y", "n"])
 def test_it_asks_before_it_does_what_a_denial_advised(
-    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, answer: str
+    lab: Lab, cli: Cli, typed: Callable[[str], None], answer: str
 ) -> None:
     """After showing who asked for what."""
     app, db = lab.group(), lab.group()
     for group in (app, db):
         lab.instance(group)
     lab.cross_account(lab.request(app, db, "icmp", requested_by="team-orders"))
-    typed = io.StringIO(f"{answer}\n")
-    monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("sys.stdin", typed)
+    typed(f"{answer}\n")
     assert cli("accept", "chg-1") == (0 if answer == "y" else 1)
     assert "claimed_by: team-orders" in cli.out
     assert cli.out.count(f"+ {db.id}@{HOME} accepts {app.id}:icmp") == 1
     assert lab.tags(db) == ({ACCEPT: f"{app.id}:icmp"} if answer == "y" else {})
 
 
-def test_tags_that_changed_meanwhile_are_shown_again(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tags_that_changed_meanwhile_are_shown_again(
+    lab: Lab, cli: Cli, typed: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is written is what was shown."""
     app, db = lab.group(), lab.group()
     for group in (app, db):
         lab.instance(group)
     lab.cross_account(lab.request(app, db, "icmp"))
-    typed = io.StringIO("y\n")
-    monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("sys.stdin", typed)
+    typed("y\n")
     monkeypatch.setattr("typer.confirm", lambda *_args, **_more: lab.tag(db, link_accept="sg-other"))
     assert cli("accept", "chg-1") == 2
     assert "changed meanwhile" in cli.err
@@ -193,25 +191,6 @@ def test_withdrawing_takes_the_exact_entry(lab: Lab, cli: Cli) -> None:
     assert cli("withdraw", alone.id, "sg-two~20990101T000001Z") == 2
     assert cli("withdraw", alone.id, "sg-two") == 0
     assert lab.tags(alone) == {}
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("accept", "sg-db"), "who"),
-        (("accept", "i-db", "sg-app"), "not sg-"),
-        (("accept", "sg-db", "sg-app:tcp/0"), "who: 'tcp/0' is not"),
-        (("accept", "sg-db", "sg-app sg-b"), "one entry"),
-        (("accept", "sg-db", "sg-app@1000000000000009"), "not in the policy"),
-        (("accept", "sg-db", "sg-app~20990101T000000Z", "--until", "1d"), "end already"),
-        (("accept", "chg 1"), "id"),
-        (("withdraw", "sg-db", "sg-app:icmp", "--all"), "without ports"),
-    ],
-)
-def test_what_cannot_be_meant_is_a_usage_error(cli: Cli, options: tuple[str, ...], said: str) -> None:
-    """Before anything is read or written."""
-    assert cli(*options) == 2
-    assert said in cli.err
 
 
 def test_a_group_that_is_not_there_is_named(cli: Cli) -> None:

@@ -16,19 +16,12 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.command import Cli
+from tests.functional.command import linked_by_request as linked
 from tests.functional.lab import HOME, PEER, Lab
 
 pytestmark = pytest.mark.usefixtures("asked", "living_lab")
 
 DROP = {"IpProtocol": "TCP", "PortRange": "3306/3306", "SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
-
-
-def linked(lab: Lab, *ports: str) -> tuple[Group, Group, Instance, Instance]:
-    """orders-1 of sg-app and ledger-1 of sg-db, linked by a request."""
-    app, db = lab.group("*", name="app"), lab.group("*", name="ledger")
-    a, b = lab.instance(app, name="orders-1"), lab.instance(db, name="ledger-1")
-    lab.cross_account(lab.request(app, db, *(ports or ("tcp/3306",))))
-    return app, db, a, b
 
 
 def found(cli: Cli, begins: str, account: str = HOME) -> list[dict[str, Any]]:
@@ -145,7 +138,8 @@ def test_an_isolated_group_in_which_a_link_was_asked_for_is_a_warning(lab: Lab, 
 
 
 def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cli) -> None:
-    """Invalid syntax, an end that has passed, an account that is not in the policy, a party that does not exist."""
+    """Invalid syntax, an end that has passed, an account that is not in the policy, a party that does not exist. `stale`
+    lists the same."""
     good = lab.instance(lab.group()).id
     gone, other = "sg-gone", "sg-x@1000000000000009"
     entries = ["sg-a:", "*:tcp/1~20200101T000000Z", other, gone, "i-gone", f"sg-gone@{PEER}", good, "*"]
@@ -160,6 +154,8 @@ def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cl
     assert why[f"link-accept={gone}"] == f"sg-gone@{HOME} does not exist"
     assert why["link-accept.2=i-gone"] == f"i-gone@{HOME} does not exist"
     assert why["link-accept=sg-a:"].startswith("invalid syntax: ")
+    _, stale = cli.json("stale")
+    assert {one["what"]: one["why"] for one in stale if one["group"] == db.id} == why
     assert dead["link-accept=sg-a:"]["advice"].startswith("correct the entry sg-a: of the tag link-accept on ")
     for entry in (entries[1], gone):
         words = dead[f"link-accept={entry}"]["advice"].replace("'", "").split()
@@ -207,7 +203,7 @@ def test_an_instance_that_the_sweep_sets_aside_exists(lab: Lab, cli: Cli) -> Non
 
 
 def test_dead_entries_of_the_policy_are_warnings(lab: Lab, cli: Cli) -> None:
-    """Each once; the advice is the policy file."""
+    """Each once; the advice is the policy file. `stale` lists the same."""
     app, db = lab.group(), lab.group()
     ended = {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}", "until": "2020-01-01T00:00:00Z"}
     gone = {"from": f"sg-gone@{HOME}", "to": f"{db.id}@{HOME}"}
@@ -219,6 +215,10 @@ def test_dead_entries_of_the_policy_are_warnings(lab: Lab, cli: Cli) -> None:
         f"sg-gone@{HOME} does not exist",
     ]
     assert all(one["advice"].startswith("take the entry out of the policy file: ") for one in dead)
+    _, stale = cli.json("stale")
+    assert [(one["kind"], one["group"], one["why"]) for one in stale] == [
+        ("consent", db.id, one["detail"].rpartition(": ")[2]) for one in dead
+    ]
 
 
 def test_tags_that_the_policy_ignores_are_one_warning(lab: Lab, cli: Cli) -> None:
@@ -423,16 +423,6 @@ def test_equal_advice_in_a_row_is_given_once() -> None:
         CheckFinding(MISSING, "", str(n), "", advice) for n, advice in enumerate(("setup", "setup", "deploy", "setup"))
     ]
     assert [line.advice for line in report(found, {})] == ["", "setup", "deploy", "setup"]
-
-
-@pytest.mark.usefixtures("terminal")
-def test_what_others_wrote_breaks_no_line(lab: Lab, cli: Cli) -> None:
-    """A tag or a description is text, not markup, and its control characters are escaped."""
-    db = lab.group("sg-a:[red]\u202e", name="x\ty[/]")
-    cli("doctor", HOME)
-    [line] = [line for line in cli.out.splitlines() if f"consent of {db.id}" in line]
-    assert "link-accept=sg-a:[red]\\u202e: invalid syntax" in line
-    assert "(x\\u0009y[/])" in line
 
 
 def test_account_names_are_in_the_json(cli: Cli) -> None:

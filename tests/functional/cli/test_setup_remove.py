@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.functional.cli.test_account import Linked
-from tests.functional.command import Cli, write_profiles
+from tests.functional.command import Cli, Linked, write_profiles
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 
@@ -41,7 +40,7 @@ def test_after_close_all_the_tags_that_are_left_are_taken_off(lab: Lab, cli: Cli
     """They are no rules; --dry-run leaves them."""
     links = Linked(lab)
     assert cli("close", "--all", "--yes", "--profile", "peer") == 0, cli.err
-    tagged = [group for group in (links.app, links.db, links.other, links.cache) if MANAGED in lab.tags(group)]
+    tagged = [group for group in links.groups if MANAGED in lab.tags(group)]
     assert tagged
     assert cli("setup", "--remove", "--dry-run") == 0
     assert "in the way" not in cli.out
@@ -76,7 +75,7 @@ def test_the_advice_can_be_pasted(lab: Lab, cli: Cli) -> None:
     for uid in re.findall(r'delete "(\d+)"', advice):
         forget(lab, uid)
     assert cli("setup", "--remove", "--yes") == 0, cli.err
-    assert [lab.rules(group) for group in (links.app, links.db, links.other, links.cache)] == [[]] * 4
+    assert links.counts() == [0, 0, 0, 0]
     assert home_roles(lab) == set()
 
 

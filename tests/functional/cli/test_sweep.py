@@ -95,22 +95,6 @@ def test_the_counts_are_the_last_line_of_a_dry_run(lab: Lab, cli: Cli) -> None:
     assert cli.out.splitlines()[-1].startswith("Nothing would change.")
 
 
-def test_a_dry_run_leaves_calls_to_others_as_a_sweep_does(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the account's limit is known, at most half of its calls in a minute are made."""
-    app = lab.group()
-    accepting = [lab.group(f"{app.id}:tcp/1") for _ in range(12)]
-    lab.instance(app, tags={"link-peer": " ".join(f"{group.id}:tcp/1" for group in accepting[:4])})
-    lab.instance(app, tags={"link-peer": " ".join(f"{group.id}:tcp/1" for group in accepting[4:8])})
-    lab.instance(app, tags={"link-peer": " ".join(f"{group.id}:tcp/1" for group in accepting[8:])})
-    lab.sweep()
-    lab.cloud.faults.calls.clear()
-    monkeypatch.setenv("LINK_PEER_CALLS_PER_MINUTE", "20")
-    assert cli("sweep", "--dry-run") == 0
-    made = [call.started // 60 for call in lab.cloud.faults.calls if call.action == "DescribeSecurityGroupAttribute"]
-    assert len(made) >= 12
-    assert max(Counter(made).values()) == 10
-
-
 def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:
     """More removals than the policy allows in one run: exit code 1, also in a dry run."""
     app, db = lab.group(), lab.group("*")
@@ -239,54 +223,3 @@ def test_stale_and_doctor_list_a_damaged_marker(lab: Lab, cli: Cli) -> None:
     assert marker["what"].endswith("see ticket 7")
     _, checks = cli.json("doctor")
     assert any(rule["SecurityGroupRuleId"] in check["what"] for check in checks if check["state"] == "warning")
-
-
-def test_stale_lists_consent_that_has_ended(lab: Lab, cli: Cli) -> None:
-    """Of a tag and of the policy's allow list."""
-    app = lab.group()
-    db = lab.group(f"{app.id}:tcp/1~20200101T000000Z", f"{app.id}:tcp/2~20990101T000000Z")
-    allow = {"from": f"{app.id}@{HOME}", "to": f"{db.id}@{HOME}", "ports": ["tcp/3"], "until": "2020-01-01T00:00:00Z"}
-    lab.policy(allow=[allow])
-    _, found = cli.json("stale")
-    assert {item["kind"] for item in found} == {"consent"}
-    assert {item["why"] for item in found} == {"ended at 2020-01-01T00:00:00Z"}
-    assert any("tcp/1" in item["what"] for item in found)
-    assert not any("tcp/2" in item["what"] for item in found)
-
-
-def test_stale_lists_consents_that_match_nothing(lab: Lab, cli: Cli) -> None:
-    """A deleted group or instance, an account that is not in the policy, an entry with invalid syntax."""
-    app = lab.group()
-    instance = lab.instance(app)
-    good = f"{app.id} {instance.id}:icmp * *@{PEER}"
-    db = lab.group(good, "sg-gone", f"i-gone@{PEER}", "*@1000000000000009", "sg-bad:")
-    code, found = cli.json("stale")
-    assert (code, {f["kind"] for f in found}, {f["group"] for f in found}) == (0, {"consent"}, {db.id})
-    whys = {f["what"].removeprefix("link-accept="): f["why"] for f in found}
-    assert whys.keys() == {"sg-gone", f"i-gone@{PEER}", "*@1000000000000009", "sg-bad:"}
-    assert whys["sg-gone"] == f"sg-gone@{HOME} does not exist"
-    assert whys["*@1000000000000009"] == "account 1000000000000009 is not in the policy"
-
-
-def test_stale_lists_allow_entries_of_deleted_groups(lab: Lab, cli: Cli) -> None:
-    """The policy's allow list is consent too."""
-    db = lab.group()
-    lab.policy(allow=[{"from": f"sg-gone@{HOME}", "to": f"{db.id}@{HOME}", "ports": ["tcp/443"]}])
-    _, [found] = cli.json("stale")
-    assert (found["kind"], found["group"], found["why"]) == ("consent", db.id, f"sg-gone@{HOME} does not exist")
-
-
-def test_stale_reports_an_account_that_it_could_not_read(lab: Lab, cli: Cli) -> None:
-    """The list is then incomplete: exit code 1."""
-    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
-    assert cli("stale") == 1
-    assert f"could not read {PEER}: no-access: NoPermission" in cli.err
-
-
-@pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups"])
-def test_an_account_whose_reads_fail_fails_the_command(lab: Lab, cli: Cli, action: str) -> None:
-    """A server error is reported like a refused role: exit code 1, and the account's uid."""
-    lab.fault(service="ecs", action=action, account=PEER, kind="error", times=None)
-    for command in (["sweep", "--dry-run"], ["sweep"], ["stale"]):
-        assert cli(*command) == 1
-        assert PEER in cli.out + cli.err

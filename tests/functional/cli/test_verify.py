@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 from link_peer.domain.tags import parse_port
 from link_peer.planning.effect import Effect
@@ -13,39 +9,19 @@ from link_peer_cli.inventory.probe import ProbeResult, result_of
 from link_peer_cli.inventory.tested import ProbeVerdict
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.principals import Role, trust_text
-from link_peer_local.ecs.state import Group, Instance
 from msgspec.structs import replace
 
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.command import linked_by_request as linked
+from tests.functional.lab import HOME, PEER, Lab
 
 ANY = {"IpProtocol": "ALL", "PortRange": "-1/-1"}
-
-
-@pytest.fixture(name="profile")
-def _profile(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """A profile of the `aliyun` CLI with the keys of the peer account's owner."""
-    keys = lab.cloud.identity.accounts[PEER]
-    found = {"name": "ledger", "mode": "AK", "region_id": REGION}
-    found |= {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret}
-    (tmp_path / ".aliyun").mkdir()
-    (tmp_path / ".aliyun" / "config.json").write_text(json.dumps({"current": "ledger", "profiles": [found]}))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return "ledger"
 
 
 def role(lab: Lab, name: str, *actions: str) -> None:
     """A role of the peer account that may do this, and that the account of the functions may assume."""
     lab.cloud.identity.add_role(Role(PEER, name, trust_text([f"acs:ram::{HOME}:root"])))
     lab.cloud.identity.allow_only(f"acs:ram::{PEER}:role/{name}", actions)
-
-
-def linked(lab: Lab, *accepts: str, **fields: Any) -> tuple[Group, Group, Instance, Instance]:
-    """orders-1 of one group and ledger-1 of another, linked on TCP 3306."""
-    app, db = lab.group(name="app"), lab.group(*(accepts or ("*",)), name="ledger")
-    a, b = lab.instance(app, name="orders-1"), lab.instance(db, name="ledger-1", **fields)
-    lab.cross_account(lab.request(app, db, "tcp/3306"))
-    return app, db, a, b
 
 
 # what the test shows
@@ -200,8 +176,9 @@ def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None
 # with which keys
 
 
+@pytest.mark.usefixtures("asked", "peer_profile")
 def test_from_another_account_keys_of_that_account_run_the_test(
-    asked: list[tuple[Caller, str]], lab: Lab, cli: Cli, profile: str
+    asked: list[tuple[Caller, str]], lab: Lab, cli: Cli
 ) -> None:
     """Those of --profile alone: neither a role of link-peer nor the person's own keys run a command there."""
     ours, theirs = lab.pair()
@@ -214,7 +191,7 @@ def test_from_another_account_keys_of_that_account_run_the_test(
     assert "--profile with keys of that account, or --role with a role there" in cli.err
     assert "ecs:RunCommand and ecs:DescribeInvocationResults" in cli.err
     assert "ecs:RunCommand" not in {action for _, action in asked}
-    code, [ping] = cli.json(*command, "--profile", profile)
+    code, [ping] = cli.json(*command, "--profile", "peer")
     assert (code, ping["reached"], ping["from_account"], ping["effect"]) == (0, True, PEER, "passes")
     ran = {(caller.account, caller.role) for caller, action in asked if action == "ecs:RunCommand"}
     assert ran == {(PEER, None)}
@@ -248,16 +225,6 @@ def test_no_role_of_link_peer_may_run_a_command(lab: Lab, cli: Cli, name: str) -
     peer = lab.instance(lab.group(account=PEER))
     assert cli("verify", "--from", f"{peer.id}@{PEER}", "--to", "10.0.0.1", "--role", name) == 1
     assert "could not be assumed" in cli.err or "ecs:RunCommand" in cli.err
-
-
-def test_keys_of_another_account_are_refused_at_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the reader's role, they would show their own account's instances as those of home."""
-    peer = lab.instance(lab.group(account=PEER))
-    keys = lab.cloud.identity.accounts[PEER]
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
-    assert cli("verify", "--from", peer.id, "--to", "10.0.0.1") == 1
-    assert f"the keys belong to account {PEER}" in cli.err
 
 
 # what keeps it from being tested
