@@ -150,7 +150,8 @@ def _answer_rows(
     for name, field in one["properties"].items():
         kinds = [_kind(kind, homes) for kind in field.get("anyOf", [field])]
         optional = [] if name in one["required"] else ["left out"]
-        yield f"`{at}{name}`", " or ".join([*kinds, *optional]), _cell(field["description"])
+        words = " or ".join(f"`{word}`" for word in field.get("enum", ()))
+        yield f"`{at}{name}`", " or ".join([*kinds, *optional]), _cell(field.get("description", words))
         inner = field.get("items", field).get("$ref", "").rpartition("/")[2]
         if inner and inner not in homes:
             yield from _answer_rows(defs[inner], defs, homes, f"{at}{name}{'[]' if 'items' in field else ''}.")

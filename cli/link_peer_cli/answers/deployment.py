@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from link_peer.runtime.ports import Record
@@ -111,10 +111,13 @@ class ResourceAnswer(CommandAnswer, frozen=True):
     problem: Annotated[str | UnsetType, means("what went wrong")] = UNSET
 
 
-class FaultAnswer(CommandAnswer, frozen=True):
+class Fault(CommandAnswer, frozen=True, tag_field="kind", tag="fault"):
     """A fault that is in the way (exit code 1)."""
 
-    kind: Annotated[Literal["fault"], means("`fault`")]
     what: Annotated[str, means("what is wrong")]
     problem: Annotated[str, means("why")]
     remedy: Annotated[str, means("what to do")]
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"{self.what}: {self.problem}: {self.remedy}"

@@ -18,10 +18,10 @@ from rich.markup import escape
 
 from link_peer_cli.access import keys
 from link_peer_cli.access.environment import names_in_use, settings_in_use
-from link_peer_cli.answers.deployment import FaultAnswer, ResourceAnswer
+from link_peer_cli.answers.deployment import Fault, ResourceAnswer
 from link_peer_cli.setup import plan, resources
 from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
-from link_peer_cli.setup.faults import Fault, faults
+from link_peer_cli.setup.faults import faults
 from link_peer_cli.setup.in_use import InUse, clean, elsewhere, in_use
 from link_peer_cli.setup.resource import Deployment, ResourceChange
 from link_peer_cli.setup.services import require_home
@@ -174,7 +174,7 @@ def _refuse(faults: Sequence[Fault], talk: _Talk) -> None:
     """Name all faults, and exit with 1 if there are any."""
     for fault in faults:
         if talk.as_json:
-            print_answer(FaultAnswer("fault", fault.what, fault.problem, fault.remedy))
+            print_answer(fault)
         else:
             console(stderr=True).print(f"[red]{escape(str(fault))}[/red]", soft_wrap=True)
     if faults:

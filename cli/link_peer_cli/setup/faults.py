@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-import msgspec
 from link_peer.domain.errors import CloudError, Transient
 from link_peer_deploy import regions
 from link_peer_deploy.packaging import runtime_in_use
 
+from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.deployed.rules import Bus
 from link_peer_cli.setup import roles
 from link_peer_cli.setup.engine import Wait, patiently
@@ -25,18 +25,6 @@ RULES_PER_BUS = 10
 
 POLICIES_PER_ROLE = 5
 """Custom ones [doc RAM error codes, LimitExceeded.Role.Policy]; the page of limits has 10 (2025-12), and both can be raised."""
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """What is wrong, why, and what a person can do."""
-
-    what: str
-    problem: str
-    remedy: str
-
-    def __str__(self) -> str:
-        """One line for people."""
-        return f"{self.what}: {self.problem}: {self.remedy}"
 
 
 def faults(deployment: Deployment, wait: Wait) -> Iterator[Fault]:

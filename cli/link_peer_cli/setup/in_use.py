@@ -18,8 +18,8 @@ from link_peer_deploy.regions import FUNCTION_COMPUTE
 from msgspec.structs import replace
 
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
+from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.deployed.port import fc3
-from link_peer_cli.setup.faults import Fault
 from link_peer_cli.setup.queues import QueueResource
 from link_peer_cli.setup.resource import Deployment
 from link_peer_cli.setup.sdk import unless

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 from link_peer_cli.demo import acts
 from link_peer_cli.main import main
+
+from tests.functional.command import Cli
 
 pytestmark = pytest.mark.http
 
@@ -27,9 +28,7 @@ def test_every_check_of_the_demo_passes(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_failed_check_fails_the_demo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """If the tag opens another port than the one probed: exit code 1, and the failed check."""
     monkeypatch.setattr(acts, "PORT", 22)
-    with pytest.raises(SystemExit) as ended:
-        main(["demo", "--json"])
-    report = json.loads(capsys.readouterr().out)
-    assert ended.value.code == 1
+    code, [report] = Cli(capsys).json("demo")
+    assert code == 1
     assert report["problem"] == "app-2 reaches db-1: expected 'ping 22', found 'ping'"
     assert [check["good"] for check in report["checks"]][-2:] == [True, False]

@@ -98,7 +98,8 @@ def test_a_failed_invocation_is_listed_and_replayed(
     assert json.loads(letter["body"])["requestContext"]["requestId"] == task["id"]
     assert cli("failed", *service) == 0
     assert cli.out.count("the audit log cannot be written") == 2
-    assert cli("replay", task["id"], *service) == 0
+    code, [replayed] = cli.json("replay", task["id"], *service)
+    assert (code, replayed["id"], replayed["function"]) == (0, task["id"], AUTO_LINK)
     triggers.drain()
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 

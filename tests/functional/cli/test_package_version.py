@@ -37,9 +37,12 @@ def test_package_builds_with_the_policy_in_use(
     monkeypatch.setenv("LINK_PEER_REGION", "cn-hangzhou")
     monkeypatch.setenv("LINK_PEER_PREFIX", "acme")
     monkeypatch.delenv("LINK_PEER_RUNTIME", raising=False)
-    assert cli("package", "--out", "made", *(["--policy", str(policy)] if source == "option" else [])) == 0
+    given = ("package", "--out", "made", *(["--policy", str(policy)] if source == "option" else []))
+    assert cli(*given) == 0
     assert asked == [policy, Path("made"), packaging.Target("python3.12", "cn-hangzhou", "acme"), True]
     assert "SHA-256 d1" in cli.out
+    code, [built] = cli.json(*given)
+    assert (code, built["sha256"], built["bytes"], built["unpacked_bytes"]) == (0, "d1", 3, 3)
 
 
 def test_package_without_a_policy_says_how_to_make_one(
