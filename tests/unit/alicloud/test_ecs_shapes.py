@@ -167,6 +167,8 @@ def test_a_rule_of_ours_is_narrow_and_weak(key: RuleKey, source: dict[str, objec
     [
         (RuleKey(Party(HOME, "sg-x"), KEY.source, "", ALL), f"a rule of sg-x@{HOME} on sg-db@{HOME}"),
         (RuleKey(DB, "0.0.0.0/0", "10.0.0.2/32", ALL), "a rule from '0.0.0.0/0' to '10.0.0.2/32': not one group"),
+        (RuleKey(DB, f"sg-app@{HOME}", "10.0.0.1/32", ALL), "not one group or one /32"),
+        (RuleKey(DB, "10.0.0.0/24", "10.0.0.1/32", ALL), "'10.0.0.0/24'"),
         (RuleKey(DB, "10.0.0.1/32", "", ALL), "a rule from '10.0.0.1/32' to '': not one group or one /32"),
         (RuleKey(DB, "10.0.0.1/321", "10.0.0.2/32", ALL), "'10.0.0.1/321'"),
     ],

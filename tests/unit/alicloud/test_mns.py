@@ -13,7 +13,6 @@ from link_peer.domain.request import look_request
 from link_peer.inbound.requests import decode
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.faults import Fault
 
 from tests.unit.alicloud.adapter import HOME, REGION, settings
 
@@ -47,13 +46,6 @@ def test_a_delayed_message_is_delivered_later(local_cloud: LocalCloud) -> None:
     assert bodies(local_cloud, local_cloud.world.queue) == []
     local_cloud.clock.advance(2)
     assert len(bodies(local_cloud, local_cloud.world.queue)) == 1
-
-
-@pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset"])
-def test_a_message_that_may_not_be_on_the_queue_is_a_transient_error(local_cloud: LocalCloud, kind: str) -> None:
-    local_cloud.faults.add(Fault("mns", kind=kind))
-    with pytest.raises(Transient, match=local_cloud.world.queue):
-        MnsQueue(settings(local_cloud), HOME).post(look_request(Party(HOME, "i-web"), REGION, 0.0))
 
 
 @pytest.mark.parametrize("queue", ["", "no-such-queue"])

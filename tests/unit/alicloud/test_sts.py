@@ -42,13 +42,6 @@ def test_a_response_without_credentials_is_ambiguous(local_cloud: LocalCloud) ->
     assert accounts(local_cloud, cache).ecs(PEER).all_groups() == []
 
 
-def test_one_response_without_credentials_is_retried(local_cloud: LocalCloud) -> None:
-    local_cloud.faults.add(Fault("sts", "AssumeRole", "empty"))
-    entered = accounts(local_cloud, SessionCache())
-    assert entered.ecs(PEER).all_groups() == []
-    assert entered.calls["AssumeRole"] == 2
-
-
 @pytest.mark.parametrize("missing", ["AccessKeyId", "AccessKeySecret", "SecurityToken", "Expiration"])
 def test_a_response_without_one_of_the_keys_is_ambiguous(
     local_cloud: LocalCloud, mocker: MockerFixture, missing: str
@@ -105,14 +98,6 @@ def test_a_role_that_is_refused_for_any_reason_is_no_access(local_cloud: LocalCl
     assert refused.value.code == "InvalidParameter.RoleArn"
     assert refused.value.request_id
     assert refused.value.message
-
-
-def test_an_account_is_entered_once(local_cloud: LocalCloud) -> None:
-    """Home without STS."""
-    entered = accounts(local_cloud, SessionCache())
-    assert entered.ecs(PEER) is entered.ecs(PEER)
-    assert (entered.ecs(HOME).account, entered.ecs(PEER).account) == (HOME, PEER)
-    assert entered.calls == {"AssumeRole": 1}
 
 
 @pytest.mark.parametrize("external_id", ["one-for-all-accounts", None])

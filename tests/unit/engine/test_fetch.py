@@ -90,15 +90,6 @@ def test_a_group_that_was_shown_or_asked_for_is_not_asked_for_again() -> None:
     assert [call for call in ecs.calls if call.startswith("groups")] == ["groups sg-app"]
 
 
-def test_members_are_read_with_all_of_their_groups() -> None:
-    """The group is then complete; no other is."""
-    found = opened(home())
-    found.members([DB])
-    snapshot = found.store.snapshot()
-    assert (set(snapshot.instances), set(snapshot.groups)) == ({B}, {APP, DB})
-    assert snapshot.complete_groups == {DB}
-
-
 @pytest.mark.parametrize("tolerant", [False, True])
 def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(tolerant: bool) -> None:
     """An account that stops showing instances during a delivery proves nothing. A sweep has read the whole account."""
@@ -168,20 +159,6 @@ def test_a_transient_error_is_raised() -> None:
     assert found.store.readable(HOME)
 
 
-@pytest.mark.parametrize("error", [Transient("timeout"), CloudError("Strange", "what")])
-def test_a_tolerant_reader_notes_a_failed_account_and_goes_on(error: Exception) -> None:
-    """Nothing more is read there; the other account is read completely."""
-    ecs = home()
-    ecs.errors["instance_page"] = [error]
-    found = opened(ecs, FakeEcs(instances=[instance(Party(PEER, "i-x"))], account=PEER), tolerant=True)
-    found.everything([HOME, PEER])
-    found.rules([DB])
-    snapshot = found.store.snapshot()
-    assert snapshot.failed_accounts == {HOME: str(error)}
-    assert (snapshot.whole_accounts, snapshot.live_accounts, snapshot.rules) == ({PEER}, {PEER}, {})
-    assert ecs.calls == ["instance_page"]
-
-
 def test_an_account_that_fails_later_is_noted_as_failed() -> None:
     """Though all of its instances were read: nothing is decided about its side any more, and nothing more is read there."""
     ecs = home()
@@ -244,16 +221,6 @@ def test_a_refreshed_group_has_its_tags_of_now() -> None:
     assert found.store.groups[DB].tags == {"link-accept": "sg-app"}
 
 
-def test_a_missing_instance_is_asked_for_once_more() -> None:
-    ecs = FakeEcs()
-    found = opened(ecs)
-    found.parties([A])
-    ecs.running["i-a"] = instance(A)
-    found.confirm_absent([A])
-    assert set(found.store.snapshot().instances) == {A}
-    assert ecs.calls == ["instances i-a", "instances i-a"]
-
-
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("missing", [APP, A])
 def test_a_missing_group_is_asked_for_by_its_id(missing: Party, listed: bool) -> None:
@@ -280,15 +247,6 @@ def test_an_account_is_live_once_it_shows_an_instance(shows: bool) -> None:
     found = opened(FakeEcs(instances=[instance(A)] if shows else []))
     found.probe_liveness([HOME])
     assert found.store.snapshot().live_accounts == ({HOME} if shows else set())
-
-
-def test_an_account_that_a_person_says_is_empty_counts_as_live() -> None:
-    """Without a call."""
-    ecs = FakeEcs()
-    found = opened(ecs)
-    found.store.live_accounts.update([HOME])
-    found.probe_liveness([HOME])
-    assert (found.store.snapshot().live_accounts, ecs.calls) == ({HOME}, [])
 
 
 def test_reads_side_by_side_find_the_same() -> None:
@@ -454,13 +412,6 @@ def test_an_instance_shown_on_two_pages_counts_once() -> None:
     assert (found.store.member_count(APP), found.store.snapshot().instances_in(HOME)) == (1, 1)
 
 
-def test_pages_keep_to_the_pace() -> None:
-    """Two of the four calls of a minute."""
-    found, clock = paced(crowd(), per_minute=4)
-    found.everything([HOME])
-    assert (found.store.snapshot().whole_accounts, sum(clock.waits)) == ({HOME}, 60)
-
-
 def test_a_throttled_page_is_read_again_in_the_next_minute() -> None:
     """The pages before it are not."""
     ecs = crowd()
@@ -476,16 +427,6 @@ def test_a_throttled_page_is_read_again_in_the_next_minute() -> None:
     found.everything([HOME])
     assert limited.calls == [f"instance_page {n}".removesuffix(" 0") for n in (0, 2, 4, 4, 6)]
     assert (found.store.snapshot().instances_in(HOME), clock.waits[:2]) == (7, [5, 5])
-
-
-def test_an_account_that_cannot_be_read_in_time_was_not_read() -> None:
-    """It is noted as failed, so that nothing is decided about its side. The other is read."""
-    other = FakeEcs(instances=[instance(Party(PEER, "i-x"))], account=PEER)
-    found, clock = paced(crowd(), other, per_minute=4, seconds=50)
-    found.everything([HOME, PEER])
-    snapshot = found.store.snapshot()
-    assert (snapshot.whole_accounts, set(snapshot.failed_accounts), clock.waits) == ({PEER}, {HOME}, [])
-    assert "no time is left" in snapshot.failed_accounts[HOME]
 
 
 def test_members_that_cannot_be_read_in_time_are_not_confirmed() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
-from link_peer.runtime.retry import ATTEMPTS, FIRST_POLL, FIRST_WAIT, LONGEST_WAIT, MINUTE, POLLS, Retry
+from link_peer.runtime.retry import ATTEMPTS, FIRST_POLL, FIRST_WAIT, MINUTE, POLLS, Retry
 
 from tests.unit.fakes import FakeClock
 from tests.unit.views import NOW  # a full minute
@@ -94,17 +93,6 @@ def test_a_command_may_wait_for_the_next_minute() -> None:
     again = Retry(clock, NOW + 600, longest_wait=70)
     assert again(Call(Throttled("wait"))) == "done"
     assert 59 <= clock.waits[0] <= 62
-
-
-def test_no_wait_of_a_handler_is_longer_than_five_seconds() -> None:
-    """Whatever the trouble, at whatever second of the minute."""
-    assert LONGEST_WAIT == 5
-    for error in (Transient("503"), Ambiguous("reset"), Throttled("wait")):
-        for second in range(60):
-            again, clock = retry(at=NOW + second)
-            with contextlib.suppress(Transient):
-                again(Call(*[error] * ATTEMPTS))
-            assert all(wait <= LONGEST_WAIT for wait in clock.waits)
 
 
 def test_a_call_is_not_awaited_beyond_the_deadline() -> None:
