@@ -18,7 +18,7 @@ from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, delivery
-from tests.unit.views import APP, DB, HOME, INSTANCES, MANAGED, NOW, REGION, A, B, group, key, ours
+from tests.unit.views import APP, DB, HOME, INSTANCES, MANAGED, NOW, REGION, A, B, group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
@@ -145,6 +145,16 @@ def test_a_rule_that_someone_deleted_is_not_recreated_by_losing_a_claim() -> Non
     assert settle.ecs.changes() == []
 
 
+@pytest.mark.parametrize("edit", [add(), mark(ours(K1), gain=[REQ], claims=[TAG, REQ]), mark(ours(K1), lose=[TAG])])
+def test_another_persons_rule_counts_as_present_and_is_never_changed(edit: Edit) -> None:
+    """They made it meanwhile, in place of ours."""
+    settle = settling()
+    settle.ecs.existing = [theirs(K1, "db access", priority=100)]
+    settle(edit)
+    assert settle.ecs.descriptions() == ["db access"]
+    assert [call for call in settle.ecs.changes() if not call.startswith("authorize")] == []
+
+
 @pytest.mark.parametrize(
     "edit", [EVIL, msgspec.structs.replace(EVIL, rule=INSTANCE_RULE, gain=frozenset(), claims=(TAG,))]
 )
@@ -155,6 +165,14 @@ def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> 
         settle(edit)
     assert denied.value.denial.reason is reasons.ADDRESS_CONFLICT
     assert settle.ecs.existing == [TWINS_RULE]
+
+
+def test_a_call_skips_a_rule_that_is_another_persons() -> None:
+    """Given rules as they were just read, a call of its own changes only ours."""
+    settle = settling(theirs(K1, priority=100), ours(K2))
+    edits = [mark(ours(k), lose=[TAG]) for k in (K1, K2)]
+    settle.settler.send(DB, edits, settle.ecs.existing, lambda _batch: None, settle.requests)
+    assert settle.ecs.existing == [theirs(K1, priority=100)]
 
 
 def test_each_marker_is_changed_after_a_read_of_its_own() -> None:

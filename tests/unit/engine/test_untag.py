@@ -15,7 +15,7 @@ from link_peer.planning.claims import DesiredLink
 
 from tests.unit.engine.scope import FakeScope
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
-from tests.unit.views import APP, DB, MANAGED, POLICY, group, key, ours, policy, theirs
+from tests.unit.views import APP, DB, HOME, MANAGED, POLICY, group, key, ours, policy, theirs
 
 K1 = key(DB, APP, "tcp/1")
 
@@ -158,3 +158,17 @@ def test_a_link_that_is_denied_keeps_no_tag(refusal: Any) -> None:
     wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG, **refusal)
     untag = Untagging(desired=[wanted])
     assert (len(untag.run()), untag.has_tag) == (1, False)
+
+
+def test_an_account_that_refuses_access_keeps_its_tags() -> None:
+    """Another read of the same group met it meanwhile. Nothing is recorded or changed."""
+    untag = Untagging()
+    holds = untag.ecs.rules
+
+    def refusing(name: str) -> list[Rule]:
+        untag.scope.store.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
+        return holds(name)
+
+    untag.ecs.rules = refusing  # type: ignore[method-assign]
+    assert untag.run() == []
+    assert (untag.has_tag, untag.log.records) == (True, [])
