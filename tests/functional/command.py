@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jsonschema import Draft202012Validator
 from link_peer_cli.main import main
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import PEER, REGION, Lab
+from tests.functional.lab import HOME, PEER, REGION, Lab
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/answers.schema.json").read_text("utf-8"))
 
@@ -60,6 +61,37 @@ class Cli:
         """Run a command with `--json`; return its exit code and each line of output, parsed."""
         code = self(*args, "--json")
         return code, [json.loads(line) for line in self.out.splitlines()]
+
+
+# who pastes commands
+
+
+class Owners:
+    """People who paste commands, each with keys of the account that the command is about."""
+
+    def __init__(self, lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lab = lab
+        self.cli = cli
+        self._monkeypatch = monkeypatch
+
+    def paste(self, text: str, account: str = HOME) -> list[int]:
+        """Runs the commands of a line, one after the other, those of `aliyun` in an account; returns their exit codes."""
+        return [self._run(shlex.split(command), account) for command in text.split("; ") if command]
+
+    def _run(self, words: list[str], account: str) -> int:
+        with self._monkeypatch.context() as patch:
+            while "=" in words[0]:
+                patch.setenv(*words.pop(0).split("=", 1))
+            if words[:2] == ["aliyun", "ecs"]:
+                pairs = zip(words[3::2], words[4::2], strict=True)
+                self.lab.call(account, words[2], {name.removeprefix("--"): value for name, value in pairs})
+                return 0
+            assert words[0] == "link-peer"
+            if words[1] == "accept":
+                keys = self.lab.cloud.identity.accounts[words[2].partition("@")[2]]
+                patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
+                patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+            return self.cli(*words[1:])
 
 
 # what a person has

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from link_peer.domain.denial import parts
 
-from tests.functional.command import Cli
+from tests.functional.command import Cli, Owners
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
 OTHERS = re.compile(r"\blink-(accept|until|lock|managed)\b|\blink-peer[.=]")
@@ -19,34 +19,6 @@ OTHERS = re.compile(r"\blink-(accept|until|lock|managed)\b|\blink-peer[.=]")
 STRANGER = "1000000000000009"
 Again = Callable[[], object]
 """Delivers what was denied once more; for a request that the command posts, what the queues hold."""
-
-
-class Owners:
-    """People who paste commands, each with keys of the account that the command is about."""
-
-    def __init__(self, lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.lab = lab
-        self.cli = cli
-        self._monkeypatch = monkeypatch
-
-    def paste(self, text: str) -> list[int]:
-        """Runs the commands of a line, one after the other; returns their exit codes."""
-        return [self._run(shlex.split(command)) for command in text.split("; ")]
-
-    def _run(self, words: list[str]) -> int:
-        with self._monkeypatch.context() as patch:
-            while "=" in words[0]:
-                patch.setenv(*words.pop(0).split("=", 1))
-            if words[:2] == ["aliyun", "ecs"]:
-                pairs = zip(words[3::2], words[4::2], strict=True)
-                self.lab.call(HOME, words[2], {name.removeprefix("--"): value for name, value in pairs})
-                return 0
-            assert words[0] == "link-peer"
-            if words[1] == "accept":
-                keys = self.lab.cloud.identity.accounts[words[2].partition("@")[2]]
-                patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
-                patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
-            return self.cli(*words[1:])
 
 
 @pytest.fixture(name="owners")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,8 +13,8 @@ from alibabacloud_credentials.utils import auth_constant, auth_util
 from link_peer_local.core.identity import Key
 from link_peer_local.core.principals import Role, trust_text
 
-from tests.functional.command import Cli
-from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.command import Cli, write_profiles
+from tests.functional.lab import HOME, PEER, Lab
 
 pytestmark = pytest.mark.usefixtures("living_lab")
 
@@ -57,18 +56,12 @@ def _home(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:  #
     return home
 
 
-def configure(lab: Lab, home: Path, **profiles: dict[str, str]) -> None:
-    """Write the configuration of the `aliyun` CLI, whose current profile is the first, and a policy file beside it."""
+@pytest.fixture(name="configured")
+def _configured(lab: Lab, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with a policy file and two profiles of the `aliyun` CLI, of which that of the home account is current."""
     (home / "policy.yaml").write_bytes(lab.policy_path.read_bytes())
-    (home / ".aliyun").mkdir()
-    listed = [{"name": name, "mode": "AK", **profile} for name, profile in profiles.items()]
-    (home / ".aliyun" / "config.json").write_text(json.dumps({"current": next(iter(profiles)), "profiles": listed}))
-
-
-def keys_of(lab: Lab, account: str) -> dict[str, str]:
-    """The keys of an account, as a profile has them."""
-    keys = lab.cloud.identity.accounts[account]
-    return {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret, "region_id": REGION}
+    write_profiles(lab, monkeypatch, home, {"prod": HOME, "other": PEER})
+    return home
 
 
 def read_as(found: list[dict[str, str]]) -> dict[str, str]:
@@ -195,9 +188,9 @@ def test_the_prefix_names_the_roles(lab: Lab, cli: Cli, assumed: list[str], monk
     assert assumed[0] == f"{HOME}/staging-reader"
 
 
-def test_keys_and_region_come_from_the_profile_of_the_aliyun_cli(lab: Lab, cli: Cli, home: Path) -> None:
+@pytest.mark.usefixtures("configured")
+def test_keys_and_region_come_from_the_profile_of_the_aliyun_cli(cli: Cli) -> None:
     """The current one, or that of `--profile`. The policy file is the one in the current folder."""
-    configure(lab, home, prod=keys_of(lab, HOME), other={**keys_of(lab, PEER), "region_id": "cn-hangzhou"})
     code, found = cli.json("doctor", HOME)
     assert (code, read_as(found)[HOME].split("/")[0]) == (0, f"acs:ram::{HOME}:assumed-role")
     for profile, code in (("other", 1), ("prod", 0)):
@@ -205,22 +198,19 @@ def test_keys_and_region_come_from_the_profile_of_the_aliyun_cli(lab: Lab, cli: 
         assert cli("stale", "--profile", profile) == code  # as people type it
 
 
-def test_a_profile_beats_the_keys_of_the_environment(
-    lab: Lab, cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("configured")
+def test_a_profile_beats_the_keys_of_the_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with the `aliyun` CLI."""
-    configure(lab, home, prod=keys_of(lab, HOME))
     for name in KEYS:
         monkeypatch.setenv(name, "wrong")
     assert cli("stale") == 1
     assert cli("--profile", "prod", "stale") == 0
 
 
-def test_a_profile_that_does_not_exist_is_named(lab: Lab, cli: Cli, home: Path) -> None:
+def test_a_profile_that_does_not_exist_is_named(cli: Cli, configured: Path) -> None:
     """The message says which file has no such profile."""
-    configure(lab, home, prod=keys_of(lab, HOME))
     assert cli("--profile", "absent", "doctor") == 1
-    assert f"profile absent of {home}/.aliyun/config.json" in cli.err
+    assert f"profile absent of {configured}/.aliyun/config.json" in cli.err
 
 
 def test_the_region_is_given_before_or_after_the_command(lab: Lab, cli: Cli) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from aliyun.log import LogItem, PutLogsRequest
 from link_peer.alicloud.sls import client
+from link_peer.domain.errors import Transient
 from link_peer.runtime import settings
 from link_peer_local.core.errors import ApiError
+from link_peer_local.core.faults import Killed
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.state import Group
 
@@ -258,3 +261,70 @@ def test_a_marker_and_a_managed_tag_of_another_are_found(lab: Lab, cli: Cli) -> 
         ("by-another", "AuthorizeSecurityGroup"),
         ("by-another", "TagResources"),
     ]
+
+
+# after trouble: whatever call failed or died, what link-peer did leaves nothing to find
+
+
+def asked(lab: Lab) -> Callable[[], object]:
+    """A mutual link across accounts, by request."""
+    body = lab.request(*lab.pair(), expires_at=lab.iso(20_000))
+    return lambda: lab.cross_account(body)
+
+
+def changed(lab: Lab) -> Callable[[], object]:
+    """A tag that loses one port and gains another."""
+    instance, _, db = lab.linked(ports=":tcp/1+tcp/2")
+    lab.tag(instance, link_peer=f"{db.id}:tcp/2+tcp/3")
+    return lambda: lab.auto_link(lab.tag_event(instance))
+
+
+def swept(lab: Lab) -> Callable[[], object]:
+    """Consent that ended on one group, the other half of a mutual link, and a link that was missed."""
+    app, db = lab.pair()
+    lab.instance(app, tags={"link-peer": f"{db.id}@{PEER}"})
+    lab.instance(db)
+    lab.sweep()
+    lab.drain()
+    assert len(lab.rules(db)) == 1
+    lab.tag(db, link_accept=None)
+    lab.instance(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
+    return lab.sweep
+
+
+@pytest.mark.parametrize("kind", ["kill", "kill-after", "reset-after", "throttle"])
+@pytest.mark.parametrize("prepare", [asked, changed, swept])
+def test_trouble_at_any_change_leaves_nothing_to_find(
+    make_lab: Callable[[], Lab],
+    capsys: pytest.CaptureFixture[str],
+    prepare: Callable[[Lab], Callable[[], object]],
+    kind: str,
+) -> None:
+    """Neither right after it nor after the redelivery and the next sweep."""
+    lab = make_lab()
+    run, before = prepare(lab), lab.changes()
+    run()
+    changes = lab.changes() - before
+    assert changes >= 2
+    for number in range(changes):
+        lab = make_lab()
+        run = prepare(lab)
+        writes = (
+            "AuthorizeSecurityGroup",
+            "RevokeSecurityGroup",
+            "ModifySecurityGroupRule",
+            "UntagResources",
+            "TagResources",
+        )
+        for action in writes:
+            lab.fault(service="ecs", action=action, kind=kind, skip=number)
+        for _ in range(3):
+            with contextlib.suppress(Killed, Transient):
+                run()
+            lab.cloud.clock.advance(1300)
+            assert Cli(capsys).json("audit", "--verify") == (0, []), number
+        lab.drain()
+        with contextlib.suppress(Killed):
+            lab.sweep()
+        lab.cloud.clock.advance(1300)
+        assert Cli(capsys).json("audit", "--verify") == (0, []), number

@@ -3,14 +3,13 @@ its advice is carried out."""
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import pytest
 from link_peer_local.ecs import may_reach
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.command import Cli
+from tests.functional.command import Cli, Owners
 from tests.functional.command import orders_and_ledger as pair
 from tests.functional.lab import HOME, PEER, Lab
 from tests.functional.test_effects import ANY, egress
@@ -19,9 +18,10 @@ from tests.functional.test_effects import ANY, egress
 class Asking:
     """`ask(a, b)` runs `link-peer explain`, and checks its verdict and exit code against a packet between instances."""
 
-    def __init__(self, lab: Lab, cli: Cli) -> None:
-        self.lab = lab
-        self.cli = cli
+    def __init__(self, owners: Owners) -> None:
+        self.lab = owners.lab
+        self.cli = owners.cli
+        self.owners = owners
 
     def __call__(self, *args: str) -> dict[str, Any]:
         code, (document,) = self.cli.json("explain", *args)
@@ -38,27 +38,16 @@ class Asking:
 
     def follow(self, document: dict[str, Any]) -> None:
         """Carries out the commands that `explain` gives, each in the account that it names."""
-        commands = [(advice, one) for advice in document["do"] for one in advice["command"].split("; ")]
-        for advice, command in commands:
-            words = shlex.split(command)
-            if words[:2] == ["aliyun", "ecs"]:
-                account = PEER if PEER in advice["why"].split(":")[0] else HOME
-                pairs = zip(words[3::2], words[4::2], strict=True)
-                self.lab.call(account, words[2], {name.removeprefix("--"): value for name, value in pairs})
-            elif words and words[0] == "link-peer":
-                with pytest.MonkeyPatch.context() as patch:
-                    if words[1] == "accept":
-                        keys = self.lab.cloud.identity.accounts[words[2].partition("@")[2]]
-                        patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
-                        patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
-                    assert self.cli(*words[1:]) == 0
-                for message in self.lab.queued():
-                    self.lab.cross_account(message)
+        for advice in document["do"]:
+            there = PEER in advice["why"].split(":")[0]
+            assert set(self.owners.paste(advice["command"], PEER if there else HOME)) <= {0}
+            for message in self.lab.queued():
+                self.lab.cross_account(message)
 
 
 @pytest.fixture(name="ask")
-def _ask(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Asking:
-    return Asking(lab, Cli(capsys))
+def _ask(lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Asking:
+    return Asking(Owners(lab, Cli(capsys), monkeypatch))
 
 
 def linked(lab: Lab, **fields: Any) -> tuple[Group, Group, Instance, Instance]:

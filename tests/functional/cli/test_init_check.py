@@ -1,16 +1,18 @@
-"""`init` and `check`: what a team needs before it has an account, a checkout or keys."""
+"""`init`, `check`, `package` and `version`: what a team needs before it has an account, a checkout or keys."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 from link_peer.inbound import policy_file
 from link_peer_cli.commands.init import DENIAL
+from link_peer_deploy import packaging
 from link_peer_deploy.manifest import load
 
 from tests.functional.command import Cli
@@ -171,3 +173,47 @@ def test_check_refuses_what_is_no_snapshot(folder: Path, offline: Cli, content: 
     (folder / "snapshot.json").write_bytes(content.encode("latin-1"))
     assert offline("check", "--snapshot", "snapshot.json") == 2
     assert "--snapshot: snapshot.json is not a snapshot" in offline.err
+
+
+@pytest.mark.parametrize("source", ["option", "setting", "folder"])
+def test_package_builds_with_the_policy_in_use(
+    offline: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """`--policy`, else LINK_PEER_POLICY, else policy.yaml of the current folder; into `--out`, for the region and prefix in use."""
+    asked: list[object] = []
+
+    def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool) -> packaging.Built:
+        asked.extend((policy.resolve(), out, target, compiled))
+        archive = tmp_path / "package.zip"
+        archive.write_bytes(b"zip")
+        return packaging.Built(out / "package", archive, "d1", 3)
+
+    policy = tmp_path / "policy.yaml"
+    policy.touch()
+    monkeypatch.setattr(packaging, "build", build)
+    monkeypatch.chdir(tmp_path if source == "folder" else "/")
+    monkeypatch.setenv("LINK_PEER_POLICY", str(policy) if source == "setting" else "")
+    monkeypatch.setenv("LINK_PEER_REGION", "cn-hangzhou")
+    monkeypatch.setenv("LINK_PEER_PREFIX", "acme")
+    monkeypatch.delenv("LINK_PEER_RUNTIME", raising=False)
+    given = ("package", "--out", "made", *(["--policy", str(policy)] if source == "option" else []))
+    assert offline(*given) == 0
+    assert asked == [policy, Path("made"), packaging.Target("python3.12", "cn-hangzhou", "acme"), True]
+    assert "SHA-256 d1" in offline.out
+    code, [built] = offline.json(*given)
+    assert (code, built["sha256"], built["bytes"], built["unpacked_bytes"]) == (0, "d1", 3, 3)
+
+
+@pytest.mark.usefixtures("folder")
+def test_package_without_a_policy_says_how_to_make_one(offline: Cli) -> None:
+    assert offline("package") == 1
+    assert "there is no policy file policy.yaml" in offline.err
+    assert "link-peer init" in offline.err
+
+
+def test_version_names_what_is_installed(offline: Cli) -> None:
+    """link-peer, Python and the SDKs."""
+    assert offline("version") == 0
+    assert f"link-peer {version('link-peer')}" in offline.out.splitlines()
+    code, [found] = offline.json("version")
+    assert (code, found["alibabacloud-ecs20140526"]) == (0, version("alibabacloud-ecs20140526"))

@@ -30,24 +30,17 @@ def run_commands(lab: Lab, commands: list[dict[str, str]]) -> None:
         lab.call(entry["account"], action, params)
 
 
-def test_a_plan_changes_nothing(lab: Lab, cli: Cli) -> None:
-    """No rule, tag, record or message."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    code, decisions, commands = planned(cli, instance.id)
-    assert (code, [d["outcome"] for d in decisions]) == (0, ["applied"])
-    assert len(commands) == 2
-    assert (lab.rules(db), lab.changes(), lab.records(), lab.queued()) == ([], 0, [], [])
-
-
 @pytest.mark.parametrize("peer", ["group", "instance", "mutual", "mutual instances"])
 def test_the_commands_add_what_the_function_would_add(lab: Lab, cli: Cli, peer: str) -> None:
-    """After running them, auto_link finds its own rules and has nothing to change."""
+    """The plan itself changes no rule or tag, and writes no record or message. After running them, auto_link finds its own
+    rules and has nothing to change."""
     app, db = lab.group("*"), lab.group("*")
     target: Any = lab.instance(db) if "instance" in peer else db
     ports = "" if "mutual" in peer else ":tcp/3306+icmp"
     instance = lab.instance(app, tags={"link-peer": f"{target.id}{ports}"})
-    _, _, commands = planned(cli, instance.id)
+    code, decisions, commands = planned(cli, instance.id)
+    assert (code, [d["outcome"] for d in decisions]) == (0, ["applied"])
+    assert (lab.rules(db), lab.changes(), lab.records(), lab.queued()) == ([], 0, [], [])
     run_commands(lab, commands)
     before = lab.changes()
     assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}

@@ -96,10 +96,11 @@ def test_more_than_one_page_of_records_is_read(lab: Lab, cli: Cli) -> None:
 
 
 def test_an_unreadable_log_fails_the_command(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 1, with the error code of the log service."""
+    """Exit code 1, with the error code of the log service; one that follows it ends, too."""
     monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
-    assert cli("audit") == 1
-    assert "LogStoreNotExist" in cli.err
+    for options in ((), ("--follow",)):
+        assert cli("audit", *options) == 1
+        assert "LogStoreNotExist" in cli.err
 
 
 class TurnClock:
@@ -156,13 +157,6 @@ def test_following_continues_after_an_outage_of_the_log(
     assert (code, record["event_id"]) == (0, "event-1")
     assert slept == [1, 2, 4, 8, 1, 1]
     assert cli.err.count("next try in") == 3
-
-
-def test_following_ends_with_a_permanent_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 1, as without `--follow`."""
-    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
-    assert cli("audit", "--follow") == 1
-    assert "LogStoreNotExist" in cli.err
 
 
 def test_a_failed_read_of_the_log_is_retried(lab: Lab, cli: Cli) -> None:

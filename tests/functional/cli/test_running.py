@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from link_peer.domain.tags import parse_instant
+from link_peer_cli.demo import acts
 from link_peer_cli.demo.local_cloud import describe, environment, running
 from link_peer_local.core.identity import Caller
 
@@ -140,3 +141,26 @@ def test_local_ends_if_another_thread_gets_the_signal() -> None:
             assert process.wait(timeout=LIMIT_SECONDS) == 0
         finally:
             process.kill()
+
+
+# the demo, as `make run` runs it: real functions in worker processes, real SDKs, a real server on loopback
+
+
+def test_every_check_of_the_demo_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0, and the checks of every act. The record of the first link is that of the delivery which opened it."""
+    cli = Cli(capsys)
+    assert cli("demo") == 0
+    text = cli.out
+    passed = {line.removeprefix("  ✓ ") for line in text.splitlines() if line.startswith("  ✓ ")}
+    assert {"no instance reaches another", "both groups have their rule", "the rule is back"} <= passed
+    assert f"\n{text.count('  ✓ ')} checks passed" in text
+    assert re.search(r"adds the rules:\n  audit: applied\n", text)
+
+
+def test_a_failed_check_fails_the_demo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the tag opens another port than the one probed: exit code 1, and the failed check."""
+    monkeypatch.setattr(acts, "PORT", 22)
+    code, [report] = Cli(capsys).json("demo")
+    assert code == 1
+    assert report["problem"] == "app-2 reaches db-1: expected 'ping 22', found 'ping'"
+    assert [check["good"] for check in report["checks"]][-2:] == [True, False]
