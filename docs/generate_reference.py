@@ -99,11 +99,6 @@ def answers() -> dict[str, Any]:
     kinds = [*dict.fromkeys(kind for printed in ANSWERS.values() for kind in printed.types), CommandFailed]
     schemas, defs = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     _described(defs)
-    for one in defs.values():
-        for name, field in one["properties"].items():
-            if "default" in field:  # it is printed all the same: what may be left out has UNSET, which is no value
-                del field["default"]
-                one["required"].append(name)
     shown = dict(zip(kinds, schemas, strict=True))
     commands: dict[str, Any] = {}
     for name, printed in ANSWERS.items():

@@ -58,9 +58,9 @@ class CheckedFile(CommandAnswer, frozen=True):
 
     file: Annotated[str, means("its path")]
     problems: Annotated[list[str], means("sentences, none for a file that can be packaged")]
-    accounts: Annotated[int, means("how many accounts it has")] = 0
-    passed: Annotated[int, means("how many of its tests hold")] = 0
-    undecided: Annotated[int, means("how many of its tests depend on tags")] = 0
+    accounts: Annotated[int, means("how many accounts it has")]
+    passed: Annotated[int, means("how many of its tests hold")]
+    undecided: Annotated[int, means("how many of its tests depend on tags")]
 
 
 class DoctorFinding(CommandAnswer, frozen=True):

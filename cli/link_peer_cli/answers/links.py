@@ -104,7 +104,7 @@ class Advice(msgspec.Struct, frozen=True):
     """What to do and why."""
 
     why: Annotated[str, means("why, and what to do")]
-    command: Annotated[str, means("the command that does it; empty where none does")] = ""
+    command: Annotated[str, means("the command that does it; empty where none does")]
 
 
 class Explanation(CommandAnswer, frozen=True):

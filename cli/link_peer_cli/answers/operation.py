@@ -22,7 +22,7 @@ class Mismatch(CommandAnswer, frozen=True):
     finding: Annotated[str, means("`no-intent`, `no-change`, `by-another` or `unreadable`")]
     detail: Annotated[str, means("why")]
     advice: Annotated[str, means("what to do")]
-    pending: Annotated[bool, means("whether the other side may not be visible yet")] = False
+    pending: Annotated[bool, means("whether the other side may not be visible yet")]
 
 
 class FailedInvocation(CommandAnswer, frozen=True):

@@ -107,7 +107,18 @@ def _unreadable(env: Environment, refused: dict[str, str]) -> list[Mismatch]:
         reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role
         advice = f"allow actiontrail:LookupEvents to the role {reader} of account {account}: docs/permissions.md"
         found.append(
-            Mismatch(iso(env.clock.now()), account, "ActionTrail was not read", "", "", "", UNREADABLE, why, advice)
+            Mismatch(
+                iso(env.clock.now()),
+                account,
+                "ActionTrail was not read",
+                "",
+                "",
+                "",
+                UNREADABLE,
+                why,
+                advice,
+                pending=False,
+            )
         )
     return found
 

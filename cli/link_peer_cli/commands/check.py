@@ -51,15 +51,19 @@ def _checked(path: Path, view: snapshots.SavedView | None) -> CheckedFile:
     try:
         policy = policy_file.load(path)
     except PolicyError as error:
-        return CheckedFile(str(path), [str(error)])
+        return _invalid(path, str(error))
     except OSError as error:
-        return CheckedFile(str(path), [f"{path.name}: cannot be read ({error.strerror})"])
+        return _invalid(path, f"{path.name}: cannot be read ({error.strerror})")
     found = _judged(policy, view)
     failed = [one for one in found if one.failed]
     undecided = [one for one in found if one.verdict.value == "open"]
     problems = [f"{path.name}: {one}" for one in (*failed, *(undecided if view else ()))]
     passed = len(found) - len(failed) - len(undecided)
     return CheckedFile(str(path), problems, len(policy.accounts), passed, len(undecided))
+
+
+def _invalid(path: Path, problem: str) -> CheckedFile:
+    return CheckedFile(str(path), [problem], accounts=0, passed=0, undecided=0)
 
 
 def _judged(policy: Policy, view: snapshots.SavedView | None) -> list[Finding]:

@@ -145,7 +145,7 @@ class Adviser:
         else:
             yield Advice("ask for the link", f"link-peer request link {options(link)}")
         if verdict.reachability == "different-vpc":
-            yield Advice(denials.NO_ROUTE)
+            yield Advice(denials.NO_ROUTE, "")
 
     def _remedy(self, denial: Denial, link: Link) -> Advice:
         """What the record of the denial advises."""
