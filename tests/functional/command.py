@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import typer.main
 from alibabacloud_credentials.utils import auth_constant
 from jsonschema import Draft202012Validator
+from link_peer.app import compose
 from link_peer_cli.main import main
 from link_peer_local.ecs.state import Group, Instance
 
@@ -176,3 +178,28 @@ def by_hand(lab: Lab) -> tuple[Group, Group, str]:
 def ids(lab: Lab, group: Group) -> list[str]:
     """The ids of the rules of a group."""
     return [rule["SecurityGroupRuleId"] for rule in lab.raw_rules(group)]
+
+
+class TurnClock:
+    """A command's clock. Each time the command sleeps, the next turn runs; after the last one comes Ctrl-C."""
+
+    def __init__(self, lab: Lab, turns: list[Callable[[], object]]) -> None:
+        self._lab = lab
+        self._turns = turns
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self._lab.cloud.clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        if not self._turns:
+            raise KeyboardInterrupt
+        self._turns.pop(0)()
+
+
+def take_turns(lab: Lab, monkeypatch: pytest.MonkeyPatch, turns: list[Callable[[], object]]) -> list[float]:
+    """Run these turns while a command sleeps; return the list that will hold how long it slept each time."""
+    clock = TurnClock(lab, turns)
+    monkeypatch.setattr(compose, "clock_for_functions", lambda: clock)
+    return clock.slept

@@ -1,14 +1,15 @@
-"""`link-peer audit` prints one line a record, and the whole story of one request or link."""
+"""`link-peer audit` prints one line a record, and the whole story of one request or link; it filters and follows them."""
 
 from __future__ import annotations
 
 import csv
+import json
 import re
 
 import pytest
 
-from tests.functional.command import Cli
-from tests.functional.lab import Lab
+from tests.functional.command import Cli, take_turns
+from tests.functional.lab import HOME, PEER, Lab
 
 
 @pytest.mark.knobs(request_tags=True)
@@ -93,3 +94,120 @@ def test_csv_has_a_line_of_names_and_no_formula(lab: Lab, cli: Cli) -> None:
     [row] = csv.DictReader(cli.out.splitlines())
     assert (row["outcome"], row["to"], row["claimed_reason"]) == ("applied", db.id, '\'=HYPERLINK("x")')
     assert cli("audit", "--csv", "--json") == 2
+
+
+@pytest.mark.usefixtures("terminal")
+def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> None:
+    """By outcome, reason, party, link, event, request and time."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group()
+    lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
+    lab.cross_account(lab.request(app, db, "tcp/443"))
+
+    def found(*filters: str) -> list[tuple[str, str]]:
+        code, records = cli.json("audit", *filters)
+        assert code == 0
+        return sorted((record["to"], record["ports"]) for record in records)
+
+    everything = [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
+    assert found() == sorted(everything)
+    assert found("--outcome", "denied") == [(cache.id, "tcp/6379")]
+    assert found("--reason", "no-consent") == [(cache.id, "tcp/6379")]
+    assert found("--party", cache.id) == [(cache.id, "tcp/6379")]
+    assert found("--party", app.id, "--outcome", "applied") == sorted([(db.id, "tcp/3306"), (db.id, "tcp/443")])
+    assert found("--request", "chg-1") == [(db.id, "tcp/443")]
+    assert found("--event", "event-1") == sorted(everything[:2])
+    assert found("--link", lab.outcome()["link"]) == [(db.id, "tcp/443")]
+    assert found("--since", lab.iso(3600)) == []
+    assert cli("audit", "--reason", "no-consent") == 0
+    assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
+
+
+def test_intents_are_printed_with_all(lab: Lab, cli: Cli) -> None:
+    """The log has an intent before each change; only `--all` prints it."""
+    app, db = lab.group(), lab.group("*")
+    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
+    _, records = cli.json("audit", "--all")
+    assert [record["record"] for record in records] == ["intent", "outcome"]
+    _, records = cli.json("audit")
+    assert [record["record"] for record in records] == ["outcome"]
+
+
+def test_more_than_one_page_of_records_is_read(lab: Lab, cli: Cli) -> None:
+    """GetLogs returns at most 100 records per call."""
+    app = lab.group()
+    peers = [lab.group().id for _ in range(13)]
+    instance = lab.instance(app, tags={f"link-peer.{n}": f"{g}:icmp" for n, g in enumerate(peers)})
+    for _ in range(8):
+        lab.auto_link(lab.event(instance))
+    _, records = cli.json("audit", "--outcome", "denied")
+    assert len(records) == 8 * len(peers)
+
+
+def test_an_unreadable_log_fails_the_command(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1, with the error code of the log service; one that follows it ends, too."""
+    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+    for options in ((), ("--follow",)):
+        assert cli("audit", *options) == 1
+        assert "LogStoreNotExist" in cli.err
+
+
+def test_following_prints_each_new_record_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until Ctrl-C, which exits with 0."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    turns = [lambda: lab.auto_link(lab.event(instance)), lambda: None, lambda: lab.auto_link(lab.event(instance))]
+    take_turns(lab, monkeypatch, turns)
+    lab.auto_link(lab.event(instance))
+    code, records = cli.json("audit", "--follow")
+    assert (code, [record["event_id"] for record in records]) == (0, ["event-1", "event-2", "event-3"])
+
+
+@pytest.mark.parametrize("kind", ["error", "html", "truncated", "reset", "throttle"])
+def test_following_continues_after_an_outage_of_the_log(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It polls with backoff, and then also prints the records of the outage, however long it was."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+
+    def outage() -> None:
+        lab.fault(service="sls", action="GetLogs", kind=kind, times=3)
+        lab.auto_link(lab.event(instance))
+
+    turns = [outage, lambda: lab.cloud.clock.sleep(3600), lambda: None, lambda: None, lambda: None]
+    slept = take_turns(lab, monkeypatch, turns)
+    code, [record] = cli.json("audit", "--follow")
+    assert (code, record["event_id"]) == (0, "event-1")
+    assert slept == [1, 2, 4, 8, 1, 1]
+    assert cli.err.count("next try in") == 3
+
+
+def test_a_failed_read_of_the_log_is_retried(lab: Lab, cli: Cli) -> None:
+    """If the retries fail too, the message has no text of a library."""
+    lab.fault(service="sls", action="GetLogs", kind="error", times=2)
+    assert cli("audit") == 0
+    lab.fault(service="sls", action="GetLogs", kind="reset", times=None)
+    assert cli("audit") == 1
+    assert cli.err == "the audit log cannot be read now: the connection was closed\n"
+
+
+def test_errors_are_json_with_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, apart from results: for an unknown option, an invalid value, and an error of the cloud."""
+    for options, code in ((["--bad"], 2), (["--since", "yesterday"], 2), ([], 1)):
+        monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+        assert cli("audit", "--json", *options) == code
+        assert (cli.out, list(json.loads(cli.err))) == ("", ["error"])
+
+
+def test_records_are_filtered_by_the_account_of_a_party(lab: Lab, cli: Cli) -> None:
+    """`sg-…@<uid>` is one party on either side; `*@<uid>` is any party of an account."""
+    ours, theirs = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
+    lab.cross_account(lab.request(ours, theirs))
+    for party, count in (
+        (f"{ours.id}@{HOME}", 1),
+        (f"{theirs.id}@{PEER}", 1),
+        (f"{ours.id}@{PEER}", 0),
+        (f"*@{PEER}", 1),
+        ("*@1000000000000009", 0),
+    ):
+        assert len(cli.json("audit", "--party", party)[1]) == count, party

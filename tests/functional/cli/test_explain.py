@@ -61,26 +61,15 @@ def linked(lab: Lab, **fields: Any) -> tuple[Group, Group, Instance, Instance]:
 
 
 def test_a_link_that_passes_is_explained(lab: Lab, ask: Asking) -> None:
-    """The rule, its age, who asked and why, the claim and its end, the consent and its end."""
-    app, db, a, b = linked(
-        lab, requested_by="team-orders", reason="orders reads the ledger", until="2027-01-01T00:00:00Z"
-    )
-    lab.cloud.clock.sleep(3 * 86400)
+    """By the rule that decides, and by the link, as `links` lists it."""
+    _, db, a, b = linked(lab, requested_by="team-orders", reason="orders reads the ledger")
     document = ask.checked(a, b)
     (rule,) = lab.raw_rules(db)
     assert document["detail"] == (
         f"{rule['SecurityGroupRuleId']} of {db.id}@{HOME} accepts tcp/3306 (ingress, priority 100)"
     )
-    (link,) = document["links"]
-    assert (link["from"], link["from_name"], link["to"], link["to_name"]) == (app.id, "app", db.id, "ledger")
-    assert (link["since"], link["until"]) == ("2026-11-25T00:00:00Z", "2027-01-01T00:00:00Z")
-    assert (link["why"], link["ports"], link["instances"]) == (["chg-1"], "tcp/3306", 1)
-    assert link["asked_by"] == ["chg-1: team-orders through link-peer-requests"]
-    assert link["reasons"] == ["orders reads the ledger"]
-    assert link["consent"] == [f"{db.id}@{HOME} link-accept=*:tcp/3306~20270301T000000Z"]
-    assert link["consent_until"] == "2027-03-01T00:00:00Z"
-    assert (link["effect"], link["half_open"]) == ("passes", "")
-    assert link["rules"] == [{"account": HOME, "group": db.id, "rule_id": rule["SecurityGroupRuleId"]}]
+    assert document["links"] == ask.cli.json("links")[1]
+    assert document["links"][0]["rules"] == [{"account": HOME, "group": db.id, "rule_id": rule["SecurityGroupRuleId"]}]
     assert (document["reachability"], document["rules"], document["not_read"]) == ("same-vpc", [], [])
 
 
@@ -111,18 +100,6 @@ def test_without_a_port_the_links_ports_are_meant_and_without_a_link_everything(
     _, _, a, b = linked(lab)
     assert ask(a.id, b.id)["ports"] == "tcp/3306"
     assert ask(b.id, a.id)["ports"] == "everything"
-
-
-def test_a_mutual_link_with_one_rule_is_half_open(lab: Lab, ask: Asking) -> None:
-    """It names the side that lacks its rule."""
-    app, db = lab.group("*"), lab.group("*")
-    a, b = lab.instance(app), lab.instance(db)
-    lab.cross_account(lab.request(app, db))
-    lab.revoke(app)
-    document = ask.checked(a, b)
-    (link,) = document["links"]
-    assert (link["ports"], link["half_open"], link["effect"]) == ("mutual", f"{app.id}@{HOME}", "blocked")
-    assert ask.checked(b, a)["verdict"] == "blocked"
 
 
 def test_a_link_between_accounts_and_instances_is_found(lab: Lab, ask: Asking) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,29 @@ def _cli(triggers: Triggers, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
-@pytest.fixture(name="service", params=[(), ("--service", "link-peer")], ids=["FC 3.0", "FC 2.0"])
-def _service(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    options: tuple[str, ...] = request.param
-    return options
+class Served(Cli):
+    """Commands about functions of either version of Function Compute."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]) -> None:
+        super().__init__(capsys)
+        self.options = options
+
+    def __call__(self, *args: str) -> int:
+        return super().__call__(*args, *self.options)
 
 
-def stdin(monkeypatch: pytest.MonkeyPatch, event: object) -> None:
-    """Put an event on standard input."""
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(event).encode())))
+@pytest.fixture(name="fc", params=[(), ("--service", "link-peer")], ids=["FC 3.0", "FC 2.0"])
+def _fc(request: pytest.FixtureRequest, triggers: Triggers, capsys: pytest.CaptureFixture[str]) -> Served:
+    return Served(capsys, request.param)
+
+
+Given = Callable[[object], None]
+
+
+@pytest.fixture(name="given")
+def _given(monkeypatch: pytest.MonkeyPatch) -> Given:
+    """`given(event)` puts an event on standard input."""
+    return lambda event: monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(event).encode())))
 
 
 def test_the_functions_with_tasks_are_those_of_s_yaml() -> None:
@@ -44,90 +59,80 @@ def test_the_functions_with_tasks_are_those_of_s_yaml() -> None:
     assert {function.name for function in deployed if function.async_task} == {NAMES.functions[n] for n in WITH_TASKS}
 
 
-def test_invoke_prints_the_response(
-    lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invoke_prints_the_response(lab: Lab, fc: Served, given: Given) -> None:
     """The function runs with the event from stdin and makes its rules."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    stdin(monkeypatch, lab.event(instance))
-    code, [answer] = cli.json("invoke", AUTO_LINK, "-", *service)
+    given(lab.event(instance))
+    code, [answer] = fc.json("invoke", AUTO_LINK, "-")
     assert (code, json.loads(answer["body"]), answer["error"]) == (0, {"outcomes": {"applied": 1}}, "")
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_a_function_that_fails_fails_the_command(
-    lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_that_fails_fails_the_command(lab: Lab, fc: Served, given: Given) -> None:
     """FC answers 200 even then; a header names the error."""
     lab.fault(service="mns", action="SendMessage", kind="error", times=None)
-    stdin(monkeypatch, lab.event("i-late"))  # not shown yet, and no look can be posted: the function raises
-    code, [answer] = cli.json("invoke", AUTO_LINK, "-", *service)
+    given(lab.event("i-late"))  # not shown yet, and no look can be posted: the function raises
+    code, [answer] = fc.json("invoke", AUTO_LINK, "-")
     assert (code, answer["error"]) == (1, "UnhandledInvocationError")
     assert "not shown yet" in answer["body"]
 
 
-def test_a_function_that_is_not_deployed_fails_the_command(
-    lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_that_is_not_deployed_fails_the_command(lab: Lab, fc: Served, given: Given) -> None:
     """With the platform's error code."""
     lab.cloud.identity.allow_only(f"acs:ram::{HOME}:role/link-peer-operator", ["fc:InvokeFunction"])
-    stdin(monkeypatch, {})
-    assert cli("invoke", "nothing", "-", *service) == 1
-    assert "FunctionNotFound" in cli.err
+    given({})
+    assert fc("invoke", "nothing", "-") == 1
+    assert "FunctionNotFound" in fc.err
 
 
-def test_a_failed_invocation_is_listed_and_replayed(
-    lab: Lab, cli: Cli, service: tuple[str, ...], triggers: Triggers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_invocation_is_listed_and_replayed(lab: Lab, fc: Served, triggers: Triggers, given: Given) -> None:
     """When the outage is over, the replayed event is handled."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     lab.cloud.faults.clear()
     lab.fault(service="sls", action="PutLogs", kind="html", times=None)
     lab.fault(service="mns", action="SendMessage", kind="error", times=None)  # else it would look again later
-    stdin(monkeypatch, lab.event(instance))
+    given(lab.event(instance))
     asked = lab.iso()
-    assert cli("invoke", AUTO_LINK, "-", "--async", *service) == 0
+    assert fc("invoke", AUTO_LINK, "-", "--async") == 0
     triggers.drain()
     lab.cloud.faults.clear()
     assert lab.rules(db) == []
-    code, [task, letter] = cli.json("failed", *service)
+    code, [task, letter] = fc.json("failed")
     assert (code, task["function"], task["status"], task["time"]) == (0, AUTO_LINK, "Failed", asked)
     assert (letter["function"], letter["status"]) == (AUTO_LINK, "dead-letter")
     assert json.loads(letter["body"])["requestContext"]["requestId"] == task["id"]
-    assert cli("failed", *service) == 0
-    assert cli.out.count("the audit log cannot be written") == 2
-    code, [replayed] = cli.json("replay", task["id"], *service)
+    assert fc("failed") == 0
+    assert fc.out.count("the audit log cannot be written") == 2
+    code, [replayed] = fc.json("replay", task["id"])
     assert (code, replayed["id"], replayed["function"]) == (0, task["id"], AUTO_LINK)
     triggers.drain()
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-@pytest.mark.usefixtures("terminal", "triggers")
-def test_the_first_line_says_how_many_failed(cli: Cli, service: tuple[str, ...]) -> None:
+@pytest.mark.usefixtures("terminal")
+def test_the_first_line_says_how_many_failed(fc: Served) -> None:
     """Also where none did."""
-    assert cli("failed", *service) == 0
-    assert cli.out.lstrip().startswith("failed invocations: 0, dead letters: 0")
+    assert fc("failed") == 0
+    assert fc.out.lstrip().startswith("failed invocations: 0, dead letters: 0")
 
 
-def test_replay_accepts_only_failed_invocations(cli: Cli, service: tuple[str, ...]) -> None:
+def test_replay_accepts_only_failed_invocations(fc: Served) -> None:
     """Any other id is a usage error, and the message names it."""
-    assert cli("replay", "no-such-id", *service) == 2
-    assert "no-such-id" in cli.err
+    assert fc("replay", "no-such-id") == 2
+    assert "no-such-id" in fc.err
 
 
 @pytest.mark.parametrize("name", ["auto_link", "auto-link", AUTO_LINK])
-def test_a_function_is_called_by_its_handler_or_its_name(
-    cli: Cli, service: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_is_called_by_its_handler_or_its_name(fc: Served, given: Given, name: str) -> None:
     """The prefix makes the deployed name of a handler."""
-    stdin(monkeypatch, [])
-    assert cli("invoke", name, "-", *service) == 0
+    given([])
+    assert fc("invoke", name, "-") == 0
 
 
 def test_invoke_calls_the_version_behind_live(
-    lab: Lab, cli: Cli, service: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    lab: Lab, fc: Served, given: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On FC 3.0, where every deployment moves that alias; a qualifier chooses another version, on both."""
     seen: list[str] = []
@@ -139,9 +144,9 @@ def test_invoke_calls_the_version_behind_live(
 
     monkeypatch.setattr(lab.cloud.fc, "invoke", watched)
     for options in ((), ("--qualifier", "1")):
-        stdin(monkeypatch, [])
-        assert cli("invoke", "auto_link", "-", *options, *service) == 0
-    assert seen == ["" if service else "live", "1"]
+        given([])
+        assert fc("invoke", "auto_link", "-", *options) == 0
+    assert seen == ["" if fc.options else "live", "1"]
 
 
 @pytest.mark.parametrize("body", ['{"a": 1}', base64.b64encode(b'{"a": 1}').decode()], ids=["plain", "base64"])

@@ -37,14 +37,6 @@ def test_consent_is_read_from_the_cloud(lab: Lab, cli: Cli) -> None:
     assert lab.changes() == 0
 
 
-def test_a_lock_fails_an_accept_test(lab: Lab, cli: Cli) -> None:
-    """The policy alone would call the link allowed."""
-    app, db = lab.group(), lab.group("*", tags={"link-lock": "x"})
-    policy(lab, app, accept=(f"{db.id}@{HOME}:tcp/1",))
-    code, [(passed, why)] = outcome(cli)
-    assert (code, passed, why.partition(":")[0]) == (1, False, "locked")
-
-
 def test_a_deny_test_counts_the_rules_of_people(lab: Lab, cli: Cli) -> None:
     """An address range that a person accepts lets the instance in; a drop before it does not."""
     app, db = lab.group(), lab.group()

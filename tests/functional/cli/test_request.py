@@ -1,15 +1,16 @@
-"""`link-peer request` posts to the queue; `link-peer audit` reads the decisions."""
+"""`link-peer request` judges, posts to the queue, and waits for the outcome."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shlex
+from typing import Any
 
 import pytest
-from link_peer.app import compose
 from link_peer.inbound.requests import decode
+from link_peer_cli.commands import request
 
-from tests.functional.command import Cli
+from tests.functional.command import Cli, take_turns
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
 LINK = ("request", "link", "--from", "sg-a", "--to", "sg-b")
@@ -23,12 +24,12 @@ def test_a_request_is_posted_as_the_function_expects_it(lab: Lab, cli: Cli) -> N
     claims = ["--request-id", "chg-9", "--reason", "reads the ledger", "--requested-by", "team-orders"]
     assert cli("request", "link", "--from", "sg-app", "--to", f"sg-db@{PEER}", *more, *claims) == 0
     [message] = lab.queued()
-    request = decode(json.dumps(message), region=REGION, now=lab.cloud.clock.now())
-    assert (str(request.link.source), str(request.link.target)) == (f"sg-app@{HOME}", f"sg-db@{PEER}")
-    assert [str(port) for port in request.link.ports] == ["icmp", "tcp/3306"]
+    posted = decode(json.dumps(message), region=REGION, now=lab.cloud.clock.now())
+    assert (str(posted.link.source), str(posted.link.target)) == (f"sg-app@{HOME}", f"sg-db@{PEER}")
+    assert [str(port) for port in posted.link.ports] == ["icmp", "tcp/3306"]
     assert message["until"] == "2027-01-01T00:00:00Z"
-    assert request.expires_at == int(lab.cloud.clock.now()) + 1800
-    claimed = (request.request_id, request.justification, request.requested_by)
+    assert posted.expires_at == int(lab.cloud.clock.now()) + 1800
+    claimed = (posted.request_id, posted.justification, posted.requested_by)
     assert claimed == ("chg-9", "reads the ledger", "team-orders")
 
 
@@ -46,126 +47,6 @@ def test_a_queue_that_is_down_fails_the_command(lab: Lab, cli: Cli) -> None:
     lab.fault(service="mns", action="SendMessage", kind="html")
     assert cli("request", "unlink", "--from", "sg-a", "--to", "sg-b") == 1
     assert "link-peer-requests" in cli.err
-
-
-@pytest.mark.usefixtures("terminal")
-def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> None:
-    """By outcome, reason, party, link, event, request and time."""
-    app, db, cache = lab.group(), lab.group("*"), lab.group()
-    lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306 {cache.id}:tcp/6379"})
-    lab.cross_account(lab.request(app, db, "tcp/443"))
-
-    def found(*filters: str) -> list[tuple[str, str]]:
-        code, records = cli.json("audit", *filters)
-        assert code == 0
-        return sorted((record["to"], record["ports"]) for record in records)
-
-    everything = [(db.id, "tcp/3306"), (cache.id, "tcp/6379"), (db.id, "tcp/443")]
-    assert found() == sorted(everything)
-    assert found("--outcome", "denied") == [(cache.id, "tcp/6379")]
-    assert found("--reason", "no-consent") == [(cache.id, "tcp/6379")]
-    assert found("--party", cache.id) == [(cache.id, "tcp/6379")]
-    assert found("--party", app.id, "--outcome", "applied") == sorted([(db.id, "tcp/3306"), (db.id, "tcp/443")])
-    assert found("--request", "chg-1") == [(db.id, "tcp/443")]
-    assert found("--event", "event-1") == sorted(everything[:2])
-    assert found("--link", lab.outcome()["link"]) == [(db.id, "tcp/443")]
-    assert found("--since", lab.iso(3600)) == []
-    assert cli("audit", "--reason", "no-consent") == 0
-    assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
-
-
-def test_intents_are_printed_with_all(lab: Lab, cli: Cli) -> None:
-    """The log has an intent before each change; only `--all` prints it."""
-    app, db = lab.group(), lab.group("*")
-    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
-    _, records = cli.json("audit", "--all")
-    assert [record["record"] for record in records] == ["intent", "outcome"]
-    _, records = cli.json("audit")
-    assert [record["record"] for record in records] == ["outcome"]
-
-
-def test_more_than_one_page_of_records_is_read(lab: Lab, cli: Cli) -> None:
-    """GetLogs returns at most 100 records per call."""
-    app = lab.group()
-    peers = [lab.group().id for _ in range(13)]
-    instance = lab.instance(app, tags={f"link-peer.{n}": f"{g}:icmp" for n, g in enumerate(peers)})
-    for _ in range(8):
-        lab.auto_link(lab.event(instance))
-    _, records = cli.json("audit", "--outcome", "denied")
-    assert len(records) == 8 * len(peers)
-
-
-def test_an_unreadable_log_fails_the_command(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 1, with the error code of the log service; one that follows it ends, too."""
-    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
-    for options in ((), ("--follow",)):
-        assert cli("audit", *options) == 1
-        assert "LogStoreNotExist" in cli.err
-
-
-class TurnClock:
-    """A command's clock. Each time the command sleeps, the next turn runs; after the last one comes Ctrl-C."""
-
-    def __init__(self, lab: Lab, turns: list[Callable[[], object]]) -> None:
-        self._lab = lab
-        self._turns = turns
-        self.slept: list[float] = []
-
-    def now(self) -> float:
-        return self._lab.cloud.clock.now()
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        if not self._turns:
-            raise KeyboardInterrupt
-        self._turns.pop(0)()
-
-
-def take_turns(lab: Lab, monkeypatch: pytest.MonkeyPatch, turns: list[Callable[[], object]]) -> list[float]:
-    """Run these turns while a command sleeps; return the list that will hold how long it slept each time."""
-    clock = TurnClock(lab, turns)
-    monkeypatch.setattr(compose, "clock_for_functions", lambda: clock)
-    return clock.slept
-
-
-def test_following_prints_each_new_record_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until Ctrl-C, which exits with 0."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    turns = [lambda: lab.auto_link(lab.event(instance)), lambda: None, lambda: lab.auto_link(lab.event(instance))]
-    take_turns(lab, monkeypatch, turns)
-    lab.auto_link(lab.event(instance))
-    code, records = cli.json("audit", "--follow")
-    assert (code, [record["event_id"] for record in records]) == (0, ["event-1", "event-2", "event-3"])
-
-
-@pytest.mark.parametrize("kind", ["error", "html", "truncated", "reset", "throttle"])
-def test_following_continues_after_an_outage_of_the_log(
-    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    """It polls with backoff, and then also prints the records of the outage, however long it was."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-
-    def outage() -> None:
-        lab.fault(service="sls", action="GetLogs", kind=kind, times=3)
-        lab.auto_link(lab.event(instance))
-
-    turns = [outage, lambda: lab.cloud.clock.sleep(3600), lambda: None, lambda: None, lambda: None]
-    slept = take_turns(lab, monkeypatch, turns)
-    code, [record] = cli.json("audit", "--follow")
-    assert (code, record["event_id"]) == (0, "event-1")
-    assert slept == [1, 2, 4, 8, 1, 1]
-    assert cli.err.count("next try in") == 3
-
-
-def test_a_failed_read_of_the_log_is_retried(lab: Lab, cli: Cli) -> None:
-    """If the retries fail too, the message has no text of a library."""
-    lab.fault(service="sls", action="GetLogs", kind="error", times=2)
-    assert cli("audit") == 0
-    lab.fault(service="sls", action="GetLogs", kind="reset", times=None)
-    assert cli("audit") == 1
-    assert cli.err == "the audit log cannot be read now: the connection was closed\n"
 
 
 def test_a_wait_without_outcome_ends_with_a_hint(lab: Lab, cli: Cli) -> None:
@@ -198,23 +79,185 @@ def test_the_posted_request_is_printed_as_json(lab: Lab, cli: Cli) -> None:
     assert (code, [printed["posted"]]) == (0, lab.queued())
 
 
-def test_errors_are_json_with_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On stderr, apart from results: for an unknown option, an invalid value, and an error of the cloud."""
-    for options, code in ((["--bad"], 2), (["--since", "yesterday"], 2), ([], 1)):
-        monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
-        assert cli("audit", "--json", *options) == code
-        assert (cli.out, list(json.loads(cli.err))) == ("", ["error"])
+# what is judged before it is posted: by the policy file always, and by everything with `--dry-run`
 
 
-def test_records_are_filtered_by_the_account_of_a_party(lab: Lab, cli: Cli) -> None:
-    """`sg-…@<uid>` is one party on either side; `*@<uid>` is any party of an account."""
-    ours, theirs = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
-    lab.cross_account(lab.request(ours, theirs))
-    for party, count in (
-        (f"{ours.id}@{HOME}", 1),
-        (f"{theirs.id}@{PEER}", 1),
-        (f"{ours.id}@{PEER}", 0),
-        (f"*@{PEER}", 1),
-        ("*@1000000000000009", 0),
-    ):
-        assert len(cli.json("audit", "--party", party)[1]) == count, party
+STRANGER = "1000000000000009"
+ALLOWED = {"from": f"*@{HOME}", "to": f"*@{HOME}", "ports": ["tcp/443"]}
+HOPELESS: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "an account that the policy does not list": ({}, ["--to", f"sg-b@{STRANGER}"], "unknown-account"),
+    "a port that is never opened": ({"deny": {"ports": ["tcp/22"]}}, ["--port", "tcp/20-30"], "not-allowed"),
+    "a mutual link beside such ports": ({"deny": {"ports": ["tcp/22"]}}, [], "not-allowed"),
+    "too many ports": ({"limits": {"max_ports": 1}}, ["--port", "tcp/1", "--port", "tcp/2"], "not-allowed"),
+    "a range that is too wide": ({"limits": {"max_port_span": 9}}, ["--port", "tcp/1-10"], "not-allowed"),
+    "no end where one is required": ({"limits": {"max_days": 7}}, ["--port", "tcp/1"], "not-allowed"),
+    "everything is paused": ({"paused": True}, ["--port", "tcp/1"], "paused"),
+    "opening is paused": ({"paused": "opening"}, ["--port", "tcp/1"], "paused"),
+    "an allow list without the ports": ({"accept_tags": False, "allow": [ALLOWED]}, ["--port", "tcp/1"], "no-consent"),
+}
+"""The policy, the options of the request, and why it is denied."""
+
+
+@pytest.fixture(name="pair")
+def _pair(lab: Lab) -> list[str]:
+    """The options that name two groups, each of which accepts everyone."""
+    return ["--from", lab.group("*").id, "--to", lab.group("*").id]
+
+
+def link(pair: list[str], options: list[str]) -> list[str]:
+    """A request for the pair; `--to` may be another one."""
+    return ["request", "link", *(pair[:2] if "--to" in options else pair), *options]
+
+
+@pytest.mark.parametrize("case", HOPELESS)
+def test_what_the_policy_alone_denies_is_not_posted(
+    lab: Lab, cli: Cli, pair: list[str], monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """Exit code 1, with the reason and the advice, and that the policy file decides. No ECS is asked. If it were posted, the
+    function would deny it in the same words."""
+    changes, options, reason = HOPELESS[case]
+    lab.policy(**changes)
+    assert cli(*link(pair, options)) == 1
+    assert (lab.queued(), lab.cloud.faults.count("ecs")) == ([], 0)
+    assert cli.err.startswith(f"not posted: {reason}: ")
+    assert "advice: " in cli.err
+    assert f"The policy file {lab.policy_path} decides this" in cli.err
+    code, [said] = cli.json(*link(pair, options))
+    assert (code, said["posted"], said["outcome"], said["reason"]) == (1, None, "denied", reason)
+    assert said["policy"] == str(lab.policy_path)
+    monkeypatch.setattr(request, "hopeless", lambda *_: None)
+    assert cli(*link(pair, options)) == 0
+    lab.cross_account(*lab.queued())
+    record = lab.outcome()
+    assert [record[name] for name in ("outcome", "reason", "detail", "advice")] == [
+        said[name] for name in ("outcome", "reason", "detail", "advice")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "policy", "posted"),
+    [
+        ("link", {}, True),
+        ("link", {"limits": {"max_days": 7}}, False),
+        ("unlink", {"paused": "opening", "deny": {"ports": ["tcp/1"]}, "limits": {"max_days": 7}}, True),
+        ("unlink", {"accept_tags": False}, True),
+        ("sync", {"paused": "opening"}, True),
+        ("unlink", {"paused": True}, False),
+        ("sync", {"paused": True}, False),
+    ],
+)
+def test_what_the_functions_may_decide_is_posted(
+    lab: Lab, cli: Cli, action: str, policy: dict[str, Any], posted: bool
+) -> None:
+    """A missing consent or group is theirs to see; closing needs no consent, and goes on while opening is paused."""
+    lab.policy(**policy)
+    assert cli("request", action, "--from", "sg-nowhere", "--to", f"sg-none@{PEER}") == int(not posted)
+    assert len(lab.queued()) == int(posted)
+
+
+def test_an_instance_link_is_not_judged_by_the_allow_list(lab: Lab, cli: Cli) -> None:
+    """The list may name a group of the instance, which only the cloud shows."""
+    lab.policy(accept_tags=False, allow=[ALLOWED])
+    assert cli("request", "link", "--from", "i-a", "--to", "i-b", "--port", "tcp/443") == 0
+    assert len(lab.queued()) == 1
+
+
+def test_a_refusal_says_that_the_functions_have_another_policy(lab: Lab, cli: Cli, pair: list[str]) -> None:
+    """The last sweep recorded which."""
+    lab.sweep()
+    lab.policy(paused=True)
+    assert cli("request", "link", *pair) == 1
+    assert "the functions have another policy" in cli.err
+    assert "Take the deployed file" in cli.err
+    assert "the functions" not in cli.out
+    code, [said] = cli.json("request", "link", *pair)
+    assert (code, "deployed is" in said["warning"]) == (1, True)
+
+
+# --dry-run
+
+
+def test_a_dry_run_shows_the_rules_and_posts_nothing(lab: Lab, cli: Cli, pair: list[str]) -> None:
+    """The exit code is that of the outcome."""
+    assert cli("request", "link", *pair, "--port", "tcp/3306", "--dry-run") == 0
+    assert f"+ tcp/3306 from {pair[1]}@{HOME}" in cli.out
+    assert "Rules: 1 to add, 0 to remove." in cli.out
+    code, [said] = cli.json("request", "link", *pair, "--port", "tcp/3306", "--request-id", "chg-9", "--dry-run")
+    assert (code, [(one["request_id"], one["outcome"]) for one in said["decisions"]]) == (0, [("chg-9", "applied")])
+    assert (lab.queued(), lab.changes(), lab.records()) == ([], 0, [])
+
+
+def test_a_dry_run_shows_missing_consent(lab: Lab, cli: Cli) -> None:
+    """Exit code 1, with what to do."""
+    app, db = lab.group(), lab.group()
+    assert cli("request", "link", "--from", app.id, "--to", db.id, "--port", "tcp/1", "--dry-run") == 1
+    assert "has not accepted" in cli.out
+    assert "advice: " in cli.out
+    assert lab.queued() == []
+
+
+def test_a_dry_run_shows_what_the_policy_denies(lab: Lab, cli: Cli, pair: list[str]) -> None:
+    """Also where it would not be posted, and whether the functions have another policy."""
+    lab.sweep()
+    lab.policy(deny={"ports": ["tcp/22"]})
+    assert cli("request", "link", *pair, "--port", "tcp/22", "--dry-run") == 1
+    assert "the policy never opens" in cli.out
+    assert "the functions have another policy" in cli.err
+    _, [said] = cli.json("request", "link", *pair, "--port", "tcp/22", "--dry-run")
+    assert "deployed is" in said["warning"]
+
+
+def test_a_dry_run_is_judged_on_the_queue_that_it_would_be_posted_to(lab: Lab, cli: Cli) -> None:
+    """An account with a queue of its own speaks through it alone."""
+    lab.policy_account(PEER, queue="link-peer-requests-b")
+    ours, theirs = lab.pair()
+    ends = ["--from", f"{theirs.id}@{PEER}", "--to", ours.id]
+    code, [said] = cli.json("request", "link", *ends, "--dry-run")
+    assert (code, [one["queue"] for one in said["decisions"]]) == (0, ["link-peer-requests-b"])
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_a_dry_run_of_an_unlink_shows_the_rules_that_go(lab: Lab, cli: Cli, pair: list[str]) -> None:
+    """By a later request."""
+    assert cli("request", "link", *pair, "--port", "tcp/1") == 0
+    lab.cross_account(*lab.queued())
+    assert cli("request", "unlink", *pair, "--dry-run") == 0
+    assert f"- tcp/1 from {pair[1]}@{HOME}" in cli.out
+    assert (lab.queued(), lab.changes()) == ([], 2)
+
+
+# what comes next
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_an_opened_link_is_followed_by_the_command_that_tests_it(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, blocked: bool
+) -> None:
+    """For packets that do not pass: by the command that says why."""
+    app, db = lab.group(), lab.group("*")
+    lab.instance(app)
+    lab.instance(db)
+    if blocked:
+        drop = {"IpProtocol": "TCP", "PortRange": "3306/3306", "SourceCidrIp": "0.0.0.0/0", "Policy": "drop"}
+        lab.authorize(db, **drop, Priority="1")
+    take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None])
+    ends = ["--from", app.id, "--to", db.id]
+    assert cli("request", "link", *ends, "--port", "tcp/3306", "--wait") == 0
+    last = cli.out.splitlines()[-1]
+    words = shlex.split(last.partition(": ")[2])
+    if blocked:
+        assert words == ["link-peer", "explain", f"{app.id}@{HOME}", f"{db.id}@{HOME}", "tcp/3306"]
+        code, [said] = cli.json(*words[1:])
+        assert (code, said["verdict"]) == (1, "blocked")
+    else:
+        ends = ["--from", f"{app.id}@{HOME}", "--to", f"{db.id}@{HOME}"]
+        assert words == ["link-peer", "verify", *ends, "--port", "tcp/3306"]
+
+
+def test_a_denied_request_is_followed_by_no_test(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to test."""
+    app, db = lab.group(), lab.group()
+    take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None])
+    assert cli("request", "link", "--from", app.id, "--to", db.id, "--port", "udp/53", "--wait") == 1
+    assert "verify" not in cli.out
+    assert "link-peer explain" not in cli.out
