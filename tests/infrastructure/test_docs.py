@@ -53,12 +53,6 @@ def column(text: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
-def anchors(text: str) -> set[str]:
-    """The anchors that GitHub generates for a page's headings."""
-    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
 def test_the_example_requests_are_valid() -> None:
     """They decode an hour before they expire, and the first shows every field there is."""
     text, look = blocks("requests.md", "json")
@@ -150,15 +144,6 @@ def test_tests_named_by_a_page_exist(name: str) -> None:
     named = set(re.findall(r"\b(test_\w+)", page(name)))
     assert named
     assert named - defined - {path.stem for path in files} == set()
-
-
-def test_files_named_by_the_pages_exist() -> None:
-    """No page names a file under deploy/, local/, functions/ or shared/ that has moved."""
-    for path in PAGES:
-        for name in re.findall(
-            r"(?:deploy|local|functions|shared)/[\w./-]+\.(?:json|yaml|py)", path.read_text("utf-8")
-        ):
-            assert (ROOT / name).exists(), f"{path.name}: {name}"
 
 
 def test_every_kind_of_fault_is_listed() -> None:

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.infrastructure.test_docs import anchors
-
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
-PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "docs" / "glossary.md", *DECISIONS]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 SECTIONS = ["Context", "Decision", "Consequences", "Rejected"]
 FOLDERS = r"\.ci|\.github|benchmarks|cli|conformance|deploy|docs|events|functions|local|shared|tests"
 
@@ -34,7 +32,16 @@ def commands_of(target: str) -> list[str]:
     return [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe.splitlines()]
 
 
-@pytest.mark.parametrize("path", sorted({*PAGES, *(ROOT / "docs").glob("*.md")}), ids=lambda path: path.name)
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub generates for a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+@each_page
 def test_links_lead_to_a_page_and_a_heading(path: Path) -> None:
     """Every relative link of a page, with its anchor. Others are https."""
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
@@ -46,14 +53,16 @@ def test_links_lead_to_a_page_and_a_heading(path: Path) -> None:
         assert not anchor or anchor in anchors(other.read_text(encoding="utf-8")), target
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@each_page
 def test_named_files_exist(path: Path) -> None:
-    """Every path in code marks that starts with a folder of the project."""
-    for name in re.findall(rf"`((?:{FOLDERS})/[\w./-]*)`", path.read_text(encoding="utf-8")):
-        assert (ROOT / name).exists(), name
+    """Every path in code marks that starts with a folder of the project, and every file of one anywhere."""
+    text = path.read_text(encoding="utf-8")
+    named = re.findall(rf"`((?:{FOLDERS})/(?!test_)[\w./-]*)`", text)
+    named += re.findall(r"(?<![\w/])(?:deploy|local|functions|shared)/[\w./-]+\.(?:json|yaml|py)\b", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@each_page
 def test_named_make_targets_exist(path: Path) -> None:
     """`make test` and the like, in code marks and in blocks."""
     targets = set(re.findall(r"^([a-z-]+):.*##", read("Makefile"), re.MULTILINE))

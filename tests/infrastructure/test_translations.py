@@ -43,7 +43,6 @@ def links(page: Path) -> list[Path]:
     found = [
         (page.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s:]+)[^)]*\)", page.read_text("utf-8"))
     ]
-    assert [path for path in found if not path.exists()] == []
     return sorted(english.get(path, path) for path in found if path not in {*PAIRS[0]})
 
 
