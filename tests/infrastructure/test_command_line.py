@@ -6,12 +6,11 @@ import ast
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 from link_peer_cli.main import TABLE
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.infrastructure.test_sources import ROOT, modules
+
 FOLDER = ROOT / "cli" / "link_peer_cli"
 MOST = 30  # imports in functions
 LINES = 350
@@ -20,16 +19,11 @@ WITH_AN_SDK = {"setup", "doctor", "account_add", "account_remove", "selftest", "
 """The files of commands that are nothing without the SDK of SLS: what setup makes, what selftest asks, the local cloud."""
 
 
-def modules(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted(folder.rglob("*.py")):
-        yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
-
-
-def classes(folder: Path) -> Counter[str]:
+def classes(folder: str) -> Counter[str]:
     """How many public classes have each name."""
     return Counter(
         node.name
-        for _, module in modules(folder)
+        for module in modules(folder).values()
         for node in ast.walk(module)
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
@@ -39,7 +33,7 @@ def test_modules_import_at_their_top() -> None:
     """A file of a command is imported when it is called. An SDK is imported when it is asked, and a comment says so."""
     inner = {
         node: path
-        for path, module in modules(FOLDER)
+        for path, module in modules("cli/link_peer_cli").items()
         for function in ast.walk(module)
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
@@ -81,8 +75,8 @@ def test_every_file_of_a_command_is_in_the_table() -> None:
 
 def test_a_name_of_a_class_means_one_thing() -> None:
     """Within the command line, and between it and what it uses."""
-    ours = classes(FOLDER)
-    theirs = classes(ROOT / "shared") + classes(ROOT / "deploy")
+    ours = classes("cli/link_peer_cli")
+    theirs = classes("shared") + classes("deploy")
     assert [name for name, count in ours.items() if count > 1] == []
     assert ours.keys() & theirs.keys() == set()
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from link_peer.domain import reasons
 from link_peer.domain.reasons import REASONS, Reason
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = [
-    path
+from tests.infrastructure.test_sources import modules
+
+SOURCES = {
+    name: tree
     for folder in ("shared", "cli", "functions")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if "demo" not in path.parts  # it checks what the records of its own world say
-]
-MAKERS = {ROOT / "shared/link_peer/domain" / name for name in ("reasons.py", "denial.py", "denials.py")}
+    for name, tree in modules(folder).items()
+    if "/demo/" not in name  # it checks what the records of its own world say
+}
+MAKERS = {f"shared/link_peer/domain/{name}.py" for name in ("reasons", "denial", "denials")}
 """The table, and the functions that make denials."""
 ROWS = {name for name, row in vars(reasons).items() if isinstance(row, Reason)}
 
@@ -70,9 +70,8 @@ def _text(node: ast.AST | None) -> object:
     return node.value if isinstance(node, ast.Constant) else None
 
 
-def faults(text: str) -> set[int]:
+def faults(tree: ast.Module) -> set[int]:
     """The lines on which a module reads a code, makes a denial, or names a row of the table."""
-    tree = ast.parse(text)
     lines = {node.lineno for node in conditions(tree) if isinstance(node, ast.expr) and reads_a_code(node)}
     return lines | {
         node.lineno
@@ -83,9 +82,7 @@ def faults(text: str) -> set[int]:
 
 def test_nothing_is_decided_by_a_code() -> None:
     """Only the table and the functions that make denials name a row, and only they make one."""
-    found = {
-        path.relative_to(ROOT).as_posix(): faults(path.read_text("utf-8")) for path in SOURCES if path not in MAKERS
-    }
+    found = {name: faults(tree) for name, tree in SOURCES.items() if name not in MAKERS}
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
@@ -106,7 +103,7 @@ def test_nothing_is_decided_by_a_code() -> None:
     ],
 )
 def test_every_way_to_decide_by_a_code_is_found(text: str) -> None:
-    assert faults(text)
+    assert faults(ast.parse(text))
 
 
 @pytest.mark.parametrize(
@@ -121,4 +118,4 @@ def test_every_way_to_decide_by_a_code_is_found(text: str) -> None:
 )
 def test_kinds_and_fields_may_be_read(text: str) -> None:
     """And a code may be shown."""
-    assert not faults(text)
+    assert not faults(ast.parse(text))

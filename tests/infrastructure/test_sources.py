@@ -1,0 +1,88 @@
+"""What the text of the sources has to keep to: sizes that a reader keeps in mind, and no tag by the default prefix."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ATTRIBUTES = 10
+LINES = 50
+KEY = re.compile(r"\blink-(accept|until|lock|managed)\b|\blink-peer(=| tag)")
+LOCAL_CLOUD = ("cli/link_peer_cli/demo/", "cli/link_peer_cli/commands/local.py")
+"""What shows the local cloud, whose worlds have the default prefix."""
+PAGES = ("shared/link_peer/domain/reasons.py",)
+"""Rows of pages of docs, which write the default."""
+BOTH = ("shared/link_peer/domain/tags.py",)
+"""`link-lock`, which has one meaning under every prefix."""
+
+
+@cache
+def modules(folder: str) -> dict[str, ast.Module]:
+    """The syntax tree of each module in a folder of the project, by its path."""
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in paths}
+
+
+def nodes() -> Iterator[tuple[str, ast.AST]]:
+    """Every node of the library's syntax trees, with its file."""
+    return ((name, node) for name, tree in modules("shared/link_peer").items() for node in ast.walk(tree))
+
+
+CLASSES = {node.name: node for _, node in nodes() if isinstance(node, ast.ClassDef)}
+
+
+def attributes(made: ast.ClassDef) -> set[str]:
+    """What a class and its bases in the library assign to `self`, or declare."""
+    declared = {ast.unparse(one.target) for one in made.body if isinstance(one, ast.AnnAssign)}
+    assigned = {
+        node.attr
+        for node in ast.walk(made)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    bases = (CLASSES[base.id] for base in made.bases if isinstance(base, ast.Name) and base.id in CLASSES)
+    return declared.union(assigned, *map(attributes, bases))
+
+
+def is_frozen(made: ast.ClassDef) -> bool:
+    """Whether it is a value: its fields are those of a record, a message or an answer, and never change."""
+    return any(keyword.arg == "frozen" and ast.unparse(keyword.value) == "True" for keyword in made.keywords)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, made in CLASSES.items() if not is_frozen(made)))
+def test_a_class_has_few_attributes(name: str) -> None:
+    """With those of its bases. What belongs together is a value of its own."""
+    found = attributes(CLASSES[name])
+    assert len(found) <= ATTRIBUTES, sorted(found)
+
+
+def test_functions_fit_on_a_screen() -> None:
+    lengths = {
+        f"{name}:{node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for name, node in nodes()
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert {name: length for name, length in lengths.items() if length > LINES} == {}
+    assert len(lengths) > 500  # they were found
+
+
+def texts(tree: ast.Module) -> Iterator[str]:
+    """The strings of a module but for docstrings."""
+    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in statements:
+            yield node.value
+
+
+@pytest.mark.parametrize("folder", ["shared/link_peer", "cli/link_peer_cli", "functions"])
+def test_texts_name_no_key_of_the_default_prefix(folder: str) -> None:
+    """A deployment may have another one: they take the key from the policy's keys."""
+    named = {name: [text for text in texts(tree) if KEY.search(text)] for name, tree in modules(folder).items()}
+    found = {name: keys for name, keys in named.items() if keys}
+    assert {name: keys for name, keys in found.items() if not name.startswith((*LOCAL_CLOUD, *PAGES, *BOTH))} == {}
+    assert {key for name in BOTH for key in found.get(name, []) if "link-lock" not in key} == set()
