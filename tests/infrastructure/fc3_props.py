@@ -108,8 +108,10 @@ class BatchWindow(Closed):
 
 
 class RunOptions(Closed):
+    """Without a queue, a message that fails is discarded. With the tolerance NONE, the default, one blocks the stream."""
+
     mode: Literal["event-driven", "event-streaming"]
-    errorsTolerance: Literal["NONE", "ALL"]
+    errorsTolerance: Literal["ALL"]
     retryStrategy: RetryStrategy
     deadLetterQueue: DeadLetterQueue
     maximumTasks: Annotated[int, Meta(ge=1, le=20)] | msgspec.UnsetType = msgspec.UNSET
@@ -140,18 +142,22 @@ class EventBridgeTrigger(Trigger, tag="eventbridge", kw_only=True):
 
 
 class Props(Closed):
-    """The props of one function."""
+    """The props of one function. All functions have one package, so that they run the same version of the shared library.
+
+    cpu and diskSize must be set together; the default timeout is 3 s, and event triggers allow at most 300 s. Without a role a
+    function has no credentials, and fc3 reads `auto` as a role of that name.
+    """
 
     region: Region
     functionName: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
     description: Annotated[str, Meta(max_length=256)]
     runtime: Literal["python3.10", "python3.12"]
     handler: Annotated[str, Meta(pattern=r"^[a-z_]+\.[a-z_]+$")]
-    code: str
+    code: Literal["./build/package.zip"]
     cpu: Annotated[float, Meta(ge=0.05, le=16)]
     memorySize: Annotated[int, Meta(ge=128, le=32768, multiple_of=64)]
     diskSize: Literal[512, 10240]
-    timeout: Annotated[int, Meta(ge=1, le=86400)]
+    timeout: Annotated[int, Meta(ge=60, le=300)]
     role: Annotated[str, Meta(pattern=r"^acs:ram::[0-9]{15,20}:role/[A-Za-z0-9.-]{1,64}$")]
     logConfig: LogConfig
     environmentVariables: Environment

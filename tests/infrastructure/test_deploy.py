@@ -294,28 +294,20 @@ def test_a_role_may_write_and_remove_only_its_own_tags(name: str) -> None:
     assert all(resource.endswith(":securitygroup/*") for s in tagging for resource in s["Resource"])
 
 
-def test_the_deny_policy_covers_all_tagging_of_groups() -> None:
-    """Any key `link-accept.<any>` consents, and RAM's condition keys have no wildcards."""
-    unconditional = {
-        (action, resource)
-        for statement in statements(document("ram-deny-accept-tags.json"), "Deny")
-        if "Condition" not in statement
-        for action in statement["Action"]
-        for resource in statement["Resource"]
-    }
-    groups = "acs:ecs:*:*:securitygroup/*"
-    assert {("ecs:TagResources", groups), ("ecs:UntagResources", groups)} <= unconditional
-    assert {("ecs:AddTags", "*"), ("ecs:RemoveTags", "*"), ("tag:TagResources", "*")} <= unconditional
-    assert ("ecs:CreateSecurityGroup", "*") in unconditional  # it takes tags, too
-    assert not [s for s in document("ram-deny-accept-tags.json")["Statement"] if "Condition" in s]
-    assert not statements(document("ram-deny-accept-tags.json"), "Allow")
-
-
-def test_the_deny_policy_does_not_cover_instances() -> None:
-    """Everyone may still ask for links: without a condition, ecs:TagResources is denied only on groups."""
-    for statement in document("ram-deny-accept-tags.json")["Statement"]:
-        if "ecs:TagResources" in statement["Action"] and "Condition" not in statement:
-            assert statement["Resource"] == ["acs:ecs:*:*:securitygroup/*"]
+def test_the_deny_policy_covers_all_tagging_of_groups_and_none_of_instances() -> None:
+    """Any key `link-accept.<any>` consents, and RAM's condition keys have no wildcards. Everyone may still ask for links."""
+    policy = document("ram-deny-accept-tags.json")["Statement"]
+    assert {(one["Effect"], "Condition" in one) for one in policy} == {("Deny", False)}
+    denied = {action: one["Resource"] for one in policy for action in one["Action"]}
+    assert {denied[action][0] for action in TAGGING} == {"acs:ecs:*:*:securitygroup/*"}
+    everywhere = {
+        "ecs:AddTags",
+        "ecs:RemoveTags",
+        "tag:TagResources",
+        "ecs:CreateSecurityGroup",
+    }  # which takes tags, too
+    assert {denied[action][0] for action in everywhere} == {"*"}
+    assert {len(resources) for resources in denied.values()} == {1}
 
 
 def test_a_requester_may_only_send_to_the_request_queue() -> None:
@@ -326,25 +318,21 @@ def test_a_requester_may_only_send_to_the_request_queue() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "trusted"), [("ram-peer-role-trust.json", ["fc", "operator"]), ("ram-peer-reader-trust.json", ["reader"])]
+    ("role", "trusted"),
+    [
+        ("function-role", {"Service": ["fc.aliyuncs.com"]}),
+        ("operator", {"RAM": [f"acs:ram::{HOME}:root"]}),
+        ("peer-role", {"RAM": [f"acs:ram::{HOME}:role/link-peer-{role}" for role in ("fc", "operator")]}),
+        ("peer-reader", {"RAM": [f"acs:ram::{HOME}:role/link-peer-reader"]}),
+    ],
 )
-def test_a_peer_role_trusts_roles_of_home_with_the_external_id(name: str, trusted: list[str]) -> None:
-    """Not the whole home account, and no caller without this account's external id."""
-    [statement] = document(name)["Statement"]
-    assert statement["Principal"] == {"RAM": [f"acs:ram::{HOME}:role/link-peer-{role}" for role in trusted]}
-    assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "link-peer-local-example"}}
-
-
-def test_the_function_role_is_for_function_compute_only() -> None:
-    """No person and no other service can assume it."""
-    [statement] = document("ram-function-role-trust.json")["Statement"]
-    assert statement["Principal"] == {"Service": ["fc.aliyuncs.com"]}
-
-
-def test_people_of_home_alone_assume_its_readers_and_operators_roles() -> None:
-    """Which of them, their own policies decide."""
-    [statement] = document("ram-operator-trust.json")["Statement"]
-    assert statement["Principal"] == {"RAM": [f"acs:ram::{HOME}:root"]}
+def test_who_may_assume_a_role(role: str, trusted: dict[str, list[str]]) -> None:
+    """Function Compute alone that of the functions; people of home, as their own policies decide, those of its readers and
+    operators; and a peer's only roles of home, not the whole account, with this account's external id."""
+    [statement] = document(f"ram-{role}-trust.json")["Statement"]
+    assert statement["Principal"] == trusted
+    needed = {"StringEquals": {"sts:ExternalId": "link-peer-local-example"}} if role.startswith("peer") else None
+    assert statement.get("Condition") == needed
 
 
 def test_the_ros_template_creates_the_same_roles_as_the_json_files() -> None:

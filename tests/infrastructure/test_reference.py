@@ -18,31 +18,19 @@ def _generator() -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "docs/generate_reference.py"))
 
 
-def test_the_page_is_current(generator: dict[str, Any]) -> None:
-    assert generator["PAGE"].read_text("utf-8") == generator["reference"](), "run: python docs/generate_reference.py"
-
-
-def test_the_table_of_reasons_is_current(generator: dict[str, Any]) -> None:
-    assert generator["REQUESTS"].read_text("utf-8") == generator["requests"](), "run: python docs/generate_reference.py"
-
-
-def test_what_programs_read_is_current(generator: dict[str, Any]) -> None:
-    """The page and the schema of what commands print."""
-    assert generator["JSON_PAGE"].read_text("utf-8") == generator["json_page"](), (
-        "run: python docs/generate_reference.py"
-    )
-    shipped = generator["ANSWERS_SCHEMA"].read_text("utf-8")
-    assert shipped == generator["answers_schema"](), "run: python docs/generate_reference.py"
-
-
-def test_the_schema_of_a_plan_is_current(generator: dict[str, Any]) -> None:
-    shipped = generator["PLAN_SCHEMA"].read_text("utf-8")
-    assert shipped == generator["plan_schema"](), "run: python docs/generate_reference.py"
-
-
-def test_the_table_of_tags_is_current(generator: dict[str, Any]) -> None:
-    shipped = generator["TAGS_PAGE"].read_text("utf-8")
-    assert shipped == generator["tags_page"](), "run: python docs/generate_reference.py"
+@pytest.mark.parametrize(
+    ("path", "made_by"),
+    [
+        ("PAGE", "reference"),
+        ("REQUESTS", "requests"),  # the table of reasons
+        ("TAGS_PAGE", "tags_page"),
+        ("PLAN_SCHEMA", "plan_schema"),
+        ("JSON_PAGE", "json_page"),  # what commands print
+        ("ANSWERS_SCHEMA", "answers_schema"),
+    ],
+)
+def test_what_is_generated_is_current(generator: dict[str, Any], path: str, made_by: str) -> None:
+    assert generator[path].read_text("utf-8") == generator[made_by](), "run: python docs/generate_reference.py"
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
