@@ -47,7 +47,8 @@ ENDED = Claim("chg-9", int(NOW))
 FOREIGN, FAR = Party(PEER, "sg-x"), Party(PEER, "i-x")
 STRANGER = Party("1000000000000003", "sg-x")
 P1 = parse_ports("tcp/1")
-LINK = Link(APP, DB, P1)
+LINK, BOTH = Link(APP, DB, P1), Link(APP, DB, parse_ports("tcp/1+tcp/2"))
+ADDRESSES = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P1[0])
 FULL = Denial(reasons.QUOTA, "the group is full", outcome="failed")
 AT_HOME = Unseen(HOME, HOME)
 TAGGED = instance(A, APP, link_peer="sg-other")
@@ -172,12 +173,6 @@ def test_a_wanted_claim_is_not_asked_about() -> None:
 # accounts that show nothing, or cannot be read
 
 
-def test_an_account_that_shows_no_instances_is_doubted_and_loses_nothing() -> None:
-    """An unwanted claim is kept there until an unfiltered read shows an instance."""
-    found = removals(world(ours(K1), alive=False))
-    assert (found.lost, found.missing.doubted_accounts) == ({}, {HOME})
-
-
 def test_one_doubted_account_of_two_keeps_the_rule() -> None:
     """Nothing is shown on either side of a mutual link, and only home is live."""
     accepting = [group(APP, f"sg-x@{PEER}"), group(FOREIGN, f"sg-app@{HOME}")]
@@ -272,18 +267,16 @@ def test_a_released_instance_is_an_explicit_cause_only_by_its_event(
     deleted: tuple[Party, ...], may: May, counted: bool
 ) -> None:
     """A `Deleted` event names it; then no account need be live. Else it is merely not shown."""
-    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", parse_ports("tcp/1")[0])
-    seen = world(ours(addresses, ends=(A, B)), shown=[instance(B, DB, ip="10.0.0.2")], alive=not deleted)
+    seen = world(ours(ADDRESSES, ends=(A, B)), shown=[instance(B, DB, ip="10.0.0.2")], alive=not deleted)
     found = removals(seen, may_lose=may, deleted=frozenset(deleted))
-    assert causes(found) == {addresses: ("instance-gone", counted)}
+    assert causes(found) == {ADDRESSES: ("instance-gone", counted)}
 
 
 @pytest.mark.parametrize("may", [May.CLOSE, May.READ])
 def test_a_deleted_event_proves_nothing_of_an_instance_that_is_shown(may: May) -> None:
     """Anyone who may put events on the bus can forge one. Nothing asks for the rule, but not all was read."""
-    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", parse_ports("tcp/1")[0])
     shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
-    found = removals(world(ours(addresses, ends=(A, B)), shown=shown), may_lose=may, deleted=frozenset({A, B}))
+    found = removals(world(ours(ADDRESSES, ends=(A, B)), shown=shown), may_lose=may, deleted=frozenset({A, B}))
     assert found.lost == {}
 
 
@@ -359,28 +352,16 @@ def test_a_refused_link_rolls_back_what_was_written_for_it(partial: Any, is_requ
 @pytest.mark.parametrize("is_request", [False, True])
 def test_a_refused_request_loses_what_an_earlier_delivery_wrote_in_part(is_request: bool) -> None:
     """A request's rules exist all together or not at all. A tag's link keeps what it had."""
-    both = Link(APP, DB, parse_ports("tcp/1+tcp/2"))
-    wanted, refused = DesiredLink(both, TAG), {both: Refusal(FULL)}
+    wanted, refused = DesiredLink(BOTH, TAG), {BOTH: Refusal(FULL)}
     found = removals(world(ours(K1)), wanted, refused=refused, is_request=is_request, may_lose=May.CLOSE)
     assert found.lost == ({K1: Loss(frozenset({TAG}), FULL)} if is_request else {})
 
 
 def test_a_persons_rule_makes_a_refused_request_complete() -> None:
     """Nothing of it was written in part: only a repair was refused."""
-    both = Link(APP, DB, parse_ports("tcp/1+tcp/2"))
     seen = world(ours(K1, REQ), theirs(K2))
-    found = removals(seen, DesiredLink(both, REQ), refused={both: Refusal(FULL)}, is_request=True, may_lose=May.CLOSE)
+    found = removals(seen, DesiredLink(BOTH, REQ), refused={BOTH: Refusal(FULL)}, is_request=True, may_lose=May.CLOSE)
     assert found.lost == {}
-
-
-def test_a_refused_mutual_link_keeps_no_half() -> None:
-    """Both sides or neither."""
-    link = Link(APP, DB)
-    refused = {link: Refusal(FULL)}
-    half = removals(world(ours(key(DB, APP))), DesiredLink(link, TAG), refused=refused)
-    assert set(half.lost) == {key(DB, APP)}
-    whole = removals(world(ours(key(DB, APP)), ours(key(APP, DB))), DesiredLink(link, TAG), refused=refused)
-    assert whole.lost == {}
 
 
 def test_a_refused_link_takes_back_nothing_of_another() -> None:

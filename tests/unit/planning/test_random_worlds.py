@@ -1,0 +1,276 @@
+"""What holds of a plan in any world: carried out, it leaves nothing to plan and no rule without consent; it reads no reason's
+code; and the order in which links, groups, rules and instances are given decides nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from link_peer.domain import reasons
+from link_peer.domain.denial import Denial
+from link_peer.domain.errors import CloudError
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.policy import Limits
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import parse_ports
+from link_peer.planning import consent
+from link_peer.planning.actual import owned_rules
+from link_peer.planning.claims import DesiredLink, links_from_tags
+from link_peer.planning.decision import Context, Decision, Plan, Refusal, Unseen
+from link_peer.planning.plan import make_plan
+from link_peer.planning.removals import May
+
+from tests.reasons import SHIFTS, swapped
+from tests.unit.planning.test_plan import REQ, edits, naming, plan
+from tests.unit.views import (
+    APP,
+    CACHE,
+    DB,
+    HOME,
+    NOW,
+    POLICY,
+    REGION,
+    A,
+    B,
+    group,
+    instance,
+    key,
+    managed,
+    ours,
+    policy,
+    theirs,
+    view,
+)
+
+
+def carried_out(seen: Snapshot, decisions: Sequence[Decision]) -> Snapshot:
+    """The snapshot after the edits."""
+    rules = [rule for group_rules in seen.rules.values() for rule in group_rules]
+    for edit in (edit for decision in decisions for edit in decision.edits):
+        rules = [rule for rule in rules if edit.rule is None or rule.id != edit.rule.id]
+        if edit.claims:
+            rules.append(ours(edit.key, *edit.claims, ends=edit.ends))
+    return view(seen.groups.values(), seen.instances.values(), rules)
+
+
+def some_world(dice: random.Random) -> Snapshot:
+    """Three groups that accept some of each other, two instances that ask for links, and rules of every kind."""
+    parties = (APP, DB, CACHE)
+    accepts = ["", "*", "sg-app", "sg-db:tcp/1", "sg-app:tcp/1 sg-cache"]
+    peers = ["", "sg-db", "sg-db:tcp/1", "sg-cache:tcp/1+tcp/2", "sg-app", "i-b", "i-a:tcp/2", "sg-db:tcp/1 sg-db", "x"]
+    groups = [managed(p, dice.choice(accepts), lock=dice.random() < 0.1) for p in parties]
+    instances = [
+        instance(i, *dice.sample(parties, dice.choice([1, 2])), ip=f"10.0.0.{n}", link_peer=dice.choice(peers))
+        for n, i in enumerate((A, B), start=1)
+    ]
+    kinds = (ours, lambda k: ours(k, TAG, REQ), lambda k: ours(k, priority=1), theirs, lambda k: theirs(k, act="drop"))
+    keys = [key(t, s, port) for t in parties for s in parties if s != t for port in ("all", "tcp/1", "tcp/2")]
+    rules = [dice.choice(kinds)(k) for k in dice.sample(keys, dice.choice([0, 2, 5]))]
+    return view(groups, instances, rules + naming(dice.choice([0, 0, 18, 19, 20])))
+
+
+def desired_links(seen: Snapshot) -> list[DesiredLink]:
+    return [claim for i in seen.instances.values() for claim in links_from_tags(seen, i, NOW, POLICY)]
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_a_plan_carried_out_leaves_nothing_to_plan(seed: int) -> None:
+    """In any world: no rule of a person's is edited, no rule is edited twice, and a second plan has no edits."""
+    seen = some_world(random.Random(seed))
+    found = plan(seen, *desired_links(seen)).decisions
+    changed = [edit for decision in found for edit in decision.edits]
+    assert len({edit.key for edit in changed}) == len(changed)
+    assert all(
+        edit.rule is None or edit.rule.description.startswith("link-peer/2 dep=prod home=1000000000000001 ")
+        for edit in changed
+    )
+    again = plan(carried_out(seen, found), *desired_links(seen)).decisions
+    assert edits(again) == []
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_after_a_plan_every_rule_of_ours_has_consent(seed: int) -> None:
+    """Each rule of ours is on a group that accepts its source, and is not locked."""
+    seen = some_world(random.Random(seed))
+    after = carried_out(seen, plan(seen, *desired_links(seen)).decisions)
+    for rule, marker in owned_rules(after, POLICY, REGION):
+        assert rule.key is not None
+        assert rule.priority == 100
+        source: Any = Party(HOME, rule.key.source.partition("@")[0])
+        if marker.ends:
+            source = after.instances[marker.ends[0]]
+        _, missing = consent.consents(POLICY, after.groups[rule.group], source, rule.group, (rule.key.port,), NOW)
+        assert missing == [], rule.key
+        assert "link-lock" not in after.groups[rule.group].tags
+
+
+# any two reasons of a kind
+
+
+def disturbed(dice: random.Random) -> Snapshot:
+    """A world in which much is denied: things that are not shown or not suitable, ends that are past, accounts that cannot
+    be read."""
+    seen = some_world(dice)
+    groups: dict[Party, Any] = {
+        party: msgspec.structs.replace(
+            one,
+            advanced=dice.random() < 0.2,
+            managed=dice.random() < 0.1,
+            vpc=dice.choice(["vpc-1"] * 5 + ["vpc-2", ""]),
+        )
+        for party, one in seen.groups.items()
+        if dice.random() < 0.9
+    }
+    instances = {}
+    for party, one in seen.instances.items():
+        tags = {**one.tags, **dice.choice([{}, {}, {"link-until": "2020-01-01T00:00:00Z"}, {"link-until": "soon"}])}
+        instances[party] = msgspec.structs.replace(
+            one, tags=tags, ip=dice.choice([one.ip, one.ip, "", "8.8.8.8", "10.0.0.1"])
+        )
+    instances = {party: one for party, one in instances.items() if dice.random() < 0.9}
+    ended = Claim("chg-7", int(NOW) - 60)
+    rules = {
+        party: tuple(ours(r.key, ended) if r.key and dice.random() < 0.1 else r for r in found)
+        for party, found in seen.rules.items()
+        if party in groups
+    }
+    fields: dict[str, Any] = dice.choice(
+        [
+            *[{}] * 4,
+            {"live_accounts": set()},
+            {"refused_accounts": {HOME: CloudError("Forbidden.RAM", "no")}},
+            {"failed_accounts": {HOME: "timeout"}},
+            {"inner_access": dict.fromkeys((APP, DB, CACHE), False)},
+        ]
+    )
+    return msgspec.structs.replace(seen, groups=groups, instances=instances, rules=rules, **fields)
+
+
+def done(decisions: Iterable[Decision]) -> list[tuple[Any, ...]]:
+    """What each decision does: all of it but what it says."""
+    return [
+        (d.link, d.action, d.outcome, d.edits, d.missing_managed_tag, d.unseen, d.instance, d.raw, d.rules)
+        for d in decisions
+    ]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_two_reasons_of_a_kind_may_be_swapped(seed: int) -> None:
+    """The plan does the same to rules and tags, comes to the same outcomes, and misses the same."""
+    dice = random.Random(seed)
+    seen = disturbed(dice)
+    rules = policy(limits=Limits(max_peers=dice.choice([1, 50]), max_ports=dice.choice([1, 20])))
+    may = dice.choice([May.TAKE, May.TAKE, May.CLOSE, May.READ])
+    limit = dice.choice([0, 50])
+
+    def planned() -> tuple[Any, ...]:
+        found = plan(seen, *desired_links(seen), with_policy=rules, may_lose=may, limit=limit)
+        return done(found.decisions), found.missing, found.due, found.held
+
+    expected = planned()
+    for shift in SHIFTS:
+        with swapped(shift):
+            assert planned() == expected, shift
+
+
+# in any order
+
+T = TypeVar("T")
+C, D = Party(HOME, "i-c"), Party(HOME, "i-d")
+GROUPS, INSTANCES = (APP, DB, CACHE), (A, B, C, D)
+ADDRESSES = ("10.0.0.1", "10.0.0.2")  # fewer than instances: a /32 cannot tell some of them apart
+PORTS = ("tcp/1", "tcp/2")
+CLAIMS = ((TAG,), (TAG, Claim("chg-1")), (Claim("chg-1", int(NOW) - 1), Claim("chg-2")), (Claim("chg-1"),))
+
+
+class World:
+    """A random world, of which `plan` gives the plan for one order of everything in it."""
+
+    def __init__(self, seed: int) -> None:
+        dice = random.Random(seed)
+        self.dice = dice
+        accepts = ["", "*", "*", "*", "sg-app", "i-a i-c:tcp/1"]
+        peers = ["", "sg-db", "sg-db:tcp/1", "sg-cache:tcp/1+tcp/2", "i-b", "i-b:tcp/1 i-d:tcp/1", "i-d:tcp/2 sg-app x"]
+        self.groups: list[Group] = [
+            dice.choice((group, managed))(party, dice.choice(accepts), lock=dice.random() < 0.1) for party in GROUPS
+        ]
+        self.instances: list[Instance] = [
+            instance(i, dice.choice(GROUPS), ip=dice.choice(ADDRESSES), link_peer=dice.choice(peers))
+            for i in INSTANCES
+            if dice.random() < 0.9
+        ]
+        self.rules: list[Rule] = [self._rule() for _ in range(dice.choice([0, 3, 6]))]
+        self.rules += naming(dice.choice([0, 0, 18, 19, 20]))
+        self.rules = list({(rule.group, rule.id): rule for rule in self.rules}.values())
+        self.links = [
+            wanted for one in self.instances for wanted in links_from_tags(self._seen(), one, NOW, POLICY)
+        ] + [
+            DesiredLink(self._link(), Claim(f"chg-{n}", dice.choice([None, int(NOW) + n])), opens=dice.random() < 0.7)
+            for n in range(3)
+        ]
+        denials = [Denial(reasons.QUOTA, "full", outcome="failed"), Denial(reasons.PEER_NOT_FOUND, "gone")]
+        self.refused = {wanted.link: Refusal(dice.choice(denials)) for wanted in self.links if dice.random() < 0.1}
+        self.may = {link: dice.choice(list(May)) for link in (True, False)}
+        self.held = frozenset({Unseen(HOME, HOME)} if dice.random() < 0.2 else ())
+        self.context = Context(POLICY, REGION, NOW, is_request=dice.random() < 0.3, completes_tags_only=True)
+
+    def plan(self, *, shuffled: bool) -> Plan:
+        links, refused = list(self.links), list(self.refused.items())
+        if shuffled:
+            self.dice.shuffle(links)
+            self.dice.shuffle(refused)
+        return make_plan(
+            self._seen(shuffled=shuffled),
+            self.context,
+            links,
+            may_lose=lambda rule, _marker, _claim: self.may[bool(rule.key and rule.key.dest)],
+            held=self.held,
+            refused=dict(refused),
+        )
+
+    def _seen(self, *, shuffled: bool = False) -> Snapshot:
+        return view(*(self._mixed(part, shuffled) for part in (self.groups, self.instances, self.rules)))
+
+    def _mixed(self, values: Iterable[T], shuffled: bool) -> list[T]:
+        given = list(values)
+        if shuffled:
+            self.dice.shuffle(given)
+        return given
+
+    def _link(self) -> Link:
+        ports = self.dice.choice([(), parse_ports("tcp/1"), parse_ports("tcp/1+tcp/2")])
+        return Link(*self.dice.sample(self.dice.choice([GROUPS, INSTANCES]), 2), ports)
+
+    def _rule(self) -> Rule:
+        """A rule of ours or a person's, of groups or of addresses."""
+        dice, port = self.dice, self.dice.choice(("all", *PORTS))
+        target, source = dice.sample(GROUPS, 2)
+        named, ends = key(target, source, port), None
+        if dice.random() < 0.5:
+            first, second = dice.sample(INSTANCES, 2)
+            addresses = (f"{dice.choice(ADDRESSES)}/32", f"{dice.choice(ADDRESSES)}/32")
+            named, ends = RuleKey(target, *addresses, named.port), (first, second)
+        if dice.random() < 0.2:
+            return theirs(named, act=dice.choice(["accept", "drop"]), priority=dice.choice([1, 100]))
+        return ours(named, *dice.choice(CLAIMS), priority=dice.choice([1, 100, 100]), ends=ends)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_the_plan_is_the_same_in_any_order(seed: int) -> None:
+    """Its decisions too are in the same order."""
+    world = World(seed)
+    plan = world.plan(shuffled=False)
+    for _ in range(3):
+        assert world.plan(shuffled=True) == plan
+
+
+def test_the_worlds_have_something_to_decide() -> None:
+    """Shared addresses, full groups, removals, repairs."""
+    found = [decision for seed in range(300) for decision in World(seed).plan(shuffled=False).decisions]
+    why = {decision.why.reason for decision in found}
+    assert {reasons.ADDRESS_CONFLICT, reasons.QUOTA, reasons.NO_CONSENT, reasons.LOCKED} <= why
+    assert {decision.outcome for decision in found} == {"applied", "unchanged", "removed", "denied", "failed"}
+    assert {decision.action for decision in found} == {"link", "unlink", "expire", "repair"}
