@@ -82,8 +82,6 @@ def test_the_story_of_a_request_ends_with_its_removal(lab: Lab, cli: Cli) -> Non
     assert cli.json("audit", "--story", link)[1] == records
     assert cli("audit", "--story", "chg-1042") == 0
     assert cli.out.startswith(f"the story of chg-1042, {len(records)} records\n")
-    assert cli("audit", "--story", "chg-1042", "--outcome", "applied") == 2
-    assert cli("audit", "--story", 'x" or "y') == 2
 
 
 def test_csv_has_a_line_of_names_and_no_formula(lab: Lab, cli: Cli) -> None:
@@ -93,7 +91,6 @@ def test_csv_has_a_line_of_names_and_no_formula(lab: Lab, cli: Cli) -> None:
     assert cli("audit", "--csv") == 0
     [row] = csv.DictReader(cli.out.splitlines())
     assert (row["outcome"], row["to"], row["claimed_reason"]) == ("applied", db.id, '\'=HYPERLINK("x")')
-    assert cli("audit", "--csv", "--json") == 2
 
 
 @pytest.mark.usefixtures("terminal")

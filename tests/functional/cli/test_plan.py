@@ -167,15 +167,6 @@ def test_a_timer_event_is_planned_as_a_sweep(living_lab: Lab, cli: Cli) -> None:
     assert living_lab.changes() == 0
 
 
-def test_an_instance_may_be_written_with_its_account(lab: Lab, cli: Cli) -> None:
-    """Only with the home account: auto_link handles no other."""
-    instance = lab.instance(lab.group())
-    assert cli("plan", f"{instance.id}@{HOME}") == 0
-    assert cli("plan", f"{instance.id}@{PEER}") == 2
-    assert "sweep --dry-run" in cli.err
-    assert cli("plan", f"{instance.id}@1") == 2
-
-
 @pytest.mark.knobs(request_tags=True)
 def test_removals_that_would_be_held_are_reported(lab: Lab, cli: Cli) -> None:
     """Exit code 1: the function would record a failed summary and remove nothing."""
@@ -232,7 +223,7 @@ def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
     assert tag.startswith("  + tag link-managed.")
     assert total == "Rules: 1 to add, 0 to remove. Affected: 1 instance in 1 group."
     assert "applied" not in cli.out
-    assert cli("plan", instance.id, "--commands") == 0
+    assert cli("plan", f"{instance.id}@{HOME}", "--commands") == 0
     assert "aliyun ecs AuthorizeSecurityGroup" in cli.out
     assert cli.out.splitlines()[-1] == total
     _, [document] = cli.json("plan", instance.id)

@@ -800,13 +800,6 @@ def test_what_would_be_removed_is_shown_first(cloud: LocalCloud, cli: Cli, typed
     assert set(writes(cloud)[len(before) :]) <= {"AssumeRole"}
 
 
-def test_an_account_that_cannot_be_read_may_hold_our_rules(cloud: LocalCloud, cli: Cli) -> None:
-    """The second account has no role yet."""
-    cli("setup")
-    assert cli("setup", "--remove", "--yes") == 1
-    assert f"account {PEER}: cannot be read" in cli.err
-
-
 def test_removing_goes_on_after_an_answer_that_is_lost(cloud: LocalCloud, cli: Cli) -> None:
     """What is gone already is no error."""
     cli("setup", *MAIL)

@@ -67,8 +67,6 @@ def test_a_dry_run_prints_only_what_would_change(lab: Lab, cli: Cli) -> None:
     lab.auto_link(lab.event(instance))
     assert cli("sweep", "--dry-run", "--detailed-exitcode") == 0
     assert cli.out == "Nothing would change.\n"
-    assert cli("sweep", "--detailed-exitcode") == 2
-    assert "--dry-run" in cli.err
 
 
 def test_a_dry_run_reads_each_group_once(lab: Lab, cli: Cli) -> None:
@@ -148,8 +146,6 @@ def test_removals_in_an_empty_account_need_believe_empty(lab: Lab, cli: Cli) -> 
     assert lab.rules(db) == [f"{theirs.id} tcp/3306"]
     assert cli("sweep", "--believe-empty", PEER) == 0
     assert lab.rules(db) == []
-    assert cli("sweep", "--believe-empty", "1000000000000009") == 2
-    assert "1000000000000009" in cli.err
 
 
 def test_stale_says_that_it_found_nothing(lab: Lab, cli: Cli) -> None:

@@ -58,6 +58,7 @@ from tests.functional.lab import Lab
         ("plan no-such-file.json", "no-such-file.json"),
         ("plan README.md", "README.md: not JSON"),
         ("plan sg-db", "sg-db"),
+        ("plan i-a@1", "'1' is no account uid and no account of the policy"),
         ("plan i-a@1000000000000002", "sweep --dry-run"),
         ("plan", "give"),
         ("plan i-a --policy {policy}", "--policy"),
