@@ -63,12 +63,14 @@ def test_a_fault_after_the_change_hides_it(local_cloud: LocalCloud, ecs: Ecs, ki
         ("truncated", UnretryableException, None),
         ("reset", UnretryableException, None),
         ("no-answer", UnretryableException, None),
+        ("kill", Killed, None),
     ],
 )
 def test_what_the_ecs_client_raises(
     local_cloud: LocalCloud, ecs: Ecs, kind: str, error: type[Exception], code: str | None
 ) -> None:
-    """Throttling is a plain 400; a response without readable JSON raises `Unretryable` without a code [run on the wire]."""
+    """Throttling is a plain 400; a response without readable JSON raises `Unretryable` without a code [run on the wire].
+    No client library catches a kill, so the calling code ends there."""
     local_cloud.faults.add(Fault("ecs", kind=kind))
     with pytest.raises(error) as raised:
         create(ecs)
@@ -252,19 +254,21 @@ def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code:
 
 
 @pytest.mark.parametrize(
-    ("kind", "error", "what"),
+    ("kind", "error", "what", "text"),
     [
-        ("throttle", MNSServerException, "QpsLimitExceeded"),
-        ("error", MNSServerException, "InternalServerError"),
-        ("reset", MNSClientNetworkException, "NetWorkException"),
-        ("no-answer", MNSClientNetworkException, "NetWorkException"),
-        ("html", MNSClientNetworkException, "RespDataDamaged"),
+        ("throttle", MNSServerException, "QpsLimitExceeded", None),
+        ("error", MNSServerException, "InternalServerError", None),
+        ("reset", MNSClientNetworkException, "NetWorkException", r"\[Errno 104\]"),
+        ("no-answer", MNSClientNetworkException, "NetWorkException", "timed out"),
+        ("html", MNSClientNetworkException, "RespDataDamaged", None),
     ],
 )
-def test_what_the_mns_client_raises(local_cloud: LocalCloud, kind: str, error: type[Exception], what: str) -> None:
+def test_what_the_mns_client_raises(
+    local_cloud: LocalCloud, kind: str, error: type[Exception], what: str, text: str | None
+) -> None:
     """Refusals of the server and network problems have different classes [run on the wire]."""
     account = queues_of(key_of(local_cloud))
     local_cloud.faults.add(Fault("mns", "SendMessage", kind))
-    with pytest.raises(error) as raised:
+    with pytest.raises(error, match=text) as raised:
         account.get_queue("link-peer-requests").send_message(Message("hello"))
     assert getattr(raised.value, "type", None) == what

@@ -5,18 +5,14 @@ from __future__ import annotations
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_ecs20140526.models import DescribeRegionsRequest
-from alibabacloud_fc20230330.client import Client as Fc
-from alibabacloud_fc20230330.models import InvokeFunctionRequest
 from darabonba.exceptions import UnretryableException
 from link_peer_local import inprocess
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import Fault, Killed
+from link_peer_local.core.faults import Fault
 from link_peer_local.server import Server
-from mns.mns_exception import MNSClientNetworkException
-from mns.queue import Message
 from pytest_mock import MockerFixture
 
-from tests.local.clients import config, key_of, queues_of
+from tests.local.clients import config, key_of
 
 
 @pytest.mark.parametrize("endpoint", ["ecs.cn-qingdao.aliyuncs.com", "127.0.0.1:8080", "nowhere.example"])
@@ -53,26 +49,3 @@ def test_a_timeout_names_the_pool_of_its_scheme(local_cloud: LocalCloud) -> None
         client = Ecs(config(key_of(local_cloud), "ecs.cn-qingdao.aliyuncs.com", protocol=scheme))
         with pytest.raises(UnretryableException, match=f"'message': \"{pool}"):
             client.describe_regions(DescribeRegionsRequest())
-
-
-def test_a_kill_passes_through_the_client(local_cloud: LocalCloud) -> None:
-    """No client library catches it, so the calling code ends there."""
-    local_cloud.faults.add(Fault("ecs", kind="kill"))
-    with pytest.raises(Killed):
-        Ecs(config(key_of(local_cloud), "ecs.cn-qingdao.aliyuncs.com")).describe_regions(DescribeRegionsRequest())
-
-
-def test_stream_bodies_are_read(local_cloud: LocalCloud) -> None:
-    """The function client sends its body as a stream; it must arrive complete, or its digest would not match."""
-    client = Fc(config(key_of(local_cloud), "fcv3.cn-qingdao.aliyuncs.com"))
-    with pytest.raises(Exception, match="FunctionNotFound"):
-        client.invoke_function("nobody", InvokeFunctionRequest(body=b'{"a": 1}'))
-
-
-@pytest.mark.parametrize(("kind", "text"), [("reset", r"\[Errno 104\]"), ("no-answer", "timed out")])
-def test_network_failures_of_the_queue_client(local_cloud: LocalCloud, kind: str, text: str) -> None:
-    """The queue client has a transport of its own, with its own exceptions."""
-    account = queues_of(key_of(local_cloud))
-    local_cloud.faults.add(Fault("mns", kind=kind))
-    with pytest.raises(MNSClientNetworkException, match=text):
-        account.get_queue("link-peer-requests").send_message(Message("hello"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 import time
@@ -193,31 +192,3 @@ def test_older_clients_of_fc(local_cloud: LocalCloud, key: Key, sent: str, expec
         "authorization": f"FC {key.access_key_id}:{sign(key, text, 'sha256')}",
     }
     assert code_of(local_cloud.handle(Request("GET", path, "", headers))) == expected
-
-
-BODY = b"<Message><MessageBody>hello</MessageBody></Message>"
-MD5 = hashlib.md5(BODY, usedforsecurity=False)
-
-
-@pytest.mark.parametrize(
-    ("md5", "expected"),
-    [
-        (base64.b64encode(MD5.hexdigest().encode()).decode(), (201, "")),
-        (base64.b64encode(MD5.digest()).decode(), (201, "")),
-        ("bm90IHRoZSBkaWdlc3Q=", (400, "InvalidDegist")),
-    ],
-)
-def test_content_md5_of_mns(local_cloud: LocalCloud, key: Key, md5: str, expected: tuple[int, str]) -> None:
-    """Base64 of the hex digest (Python) and of the digest itself (others) are accepted, nothing else."""
-    date = formatdate(usegmt=True)
-    path = "/queues/link-peer-requests/messages"
-    text = f"POST\n{md5}\ntext/xml\n{date}\nx-mns-version:2015-06-06\n{path}"
-    headers = {
-        "host": f"{HOME}.mns.cn-qingdao.aliyuncs.com",
-        "date": date,
-        "content-md5": md5,
-        "content-type": "text/xml",
-        "x-mns-version": "2015-06-06",
-        "authorization": f"MNS {key.access_key_id}:{sign(key, text, 'sha1')}",
-    }
-    assert code_of(local_cloud.handle(Request("POST", path, "", headers, BODY))) == expected

@@ -103,26 +103,6 @@ def test_status_is_read_separately(w: World) -> None:
         w.statuses(instance_id=["i-1"] * 101)
 
 
-def test_a_groups_name_and_description_are_changed(w: World) -> None:
-    """Omitted ones stay; those of a managed group cannot be changed."""
-
-    def modify(group: str, **fields: str) -> None:
-        request = models.ModifySecurityGroupAttributeRequest(region_id=REGION, security_group_id=group, **fields)
-        w.ecs.modify_security_group_attribute(request)
-
-    modify(w.first, security_group_name="shop")
-    modify(w.first, description="of the shop")
-    request = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=w.first)
-    body = w.ecs.describe_security_group_attribute(request).body
-    assert (body.security_group_name, body.description) == ("shop", "of the shop")
-    with refused("InvalidSecurityGroupName.Malformed", 400):
-        modify(w.first, security_group_name="x")
-    with refused("InvalidSecurityGroupDiscription.Malformed", 400):
-        modify(w.first, description="x")
-    with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
-        modify(w.cloud.ecs.create_group(HOME, w.web.vpc_id, managed=True).id, security_group_name="mine")
-
-
 def test_each_instance_has_its_primary_interface(w: World) -> None:
     """With the instance's groups and address; an instance in the classic network has none."""
     w.cloud.ecs.create_instance(HOME, [w.first], classic=True)

@@ -72,11 +72,7 @@ def test_only_own_source_groups_show_their_names(w: RuleWorld) -> None:
     assert (foreign["SourceGroupName"], foreign["SourceGroupOwnerAccount"]) == ("", PEER)
 
 
-def test_an_untagged_instance_has_no_tags_at_all(w: RuleWorld) -> None:
-    """An untagged group has an empty list."""
-    w.cloud.ecs.create_instance(HOME, [w.app])
-    (instance,) = raw(w, "DescribeInstances")["Instances"]["Instance"]
-    assert "Tags" not in instance
+def test_an_untagged_group_has_an_empty_list_of_tags(w: RuleWorld) -> None:
     groups = raw(w, "DescribeSecurityGroups")["SecurityGroups"]["SecurityGroup"]
     assert [group["Tags"] for group in groups] == [{"Tag": []}] * 2
 
@@ -115,8 +111,6 @@ def test_what_the_quota_of_sources_counts_is_a_knob(w: RuleWorld) -> None:
     """Rules whose source is a group, or the groups."""
     w.cloud.ecs.quotas.group_source_rules = 1
     w.authorize(w.db, permission(source_group_id=w.app))
-    with refused("AuthorizedGroupRule.LimitExceed", 400):
-        w.authorize(w.db, permission(source_group_id=w.app, port_range="22/22"))
     w.cloud.knobs.group_sources = "groups"
     w.authorize(w.db, permission(source_group_id=w.app, port_range="22/22"))
     with refused("AuthorizedGroupRule.LimitExceed", 400):

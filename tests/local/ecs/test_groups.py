@@ -44,20 +44,23 @@ def test_a_group_without_vpc_goes_into_the_accounts_own(local_cloud: LocalCloud)
     ],
 )
 def test_a_name_and_a_description_have_bounds(local_cloud: LocalCloud, field: str, code: str, longest: int) -> None:
-    """At least two characters, and no URL. What a change omits stays."""
+    """At least two characters, and no URL. What a change omits stays; those of a managed group cannot be changed."""
     ecs = client(local_cloud)
     name = new_group(ecs, security_group_name="app", description="of the shop")
 
-    def modify(text: str) -> None:
-        request = {"region_id": REGION, "security_group_id": name, field: text}
+    def modify(text: str, group: str = name) -> None:
+        request = {"region_id": REGION, "security_group_id": group, field: text}
         ecs.modify_security_group_attribute(models.ModifySecurityGroupAttributeRequest(**request))
+
+    with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
+        modify("xx", local_cloud.ecs.create_group(HOME, next(iter(local_cloud.ecs.vpcs)), managed=True).id)
 
     for text in ("x", "x" * (longest + 1), "http://x", "https://x"):
         with refused(code, 400):
             modify(text)
     for text in ("xx", "x" * longest):
         modify(text)
-        (group,) = listed(ecs).security_groups.security_group
+        group = next(one for one in listed(ecs).security_groups.security_group if not one.service_managed)
         shown = {"security_group_name": group.security_group_name, "description": group.description}
         assert shown == {"security_group_name": "app", "description": "of the shop", field: text}
 
@@ -205,18 +208,9 @@ def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
     app, lonely, db = new_group(ecs, shared), new_group(ecs, shared), new_group(peer, shared)
     authorize(peer, db, permission(source_group_id=app, source_group_owner_id=int(HOME)))
-
-    def references(*groups: str) -> list[Any]:
-        request = models.DescribeSecurityGroupReferencesRequest(region_id=REGION, security_group_id=list(groups))
-        body = ecs.describe_security_group_references(request).body
-        return body.security_group_references.security_group_reference
-
-    (found,) = references(app, lonely)
-    assert found.security_group_id == app
-    (by,) = found.referencing_security_groups.referencing_security_group
-    assert (by.ali_uid, by.security_group_id) == (PEER, db)
+    assert references(ecs, app, lonely) == {app: [(PEER, db)]}
     with refused("InvalidParameter", 400):
-        references(*[app] * 11)
+        references(ecs, *[app] * 11)
 
 
 def references(ecs: Any, *groups: str) -> dict[str, list[tuple[str, str]]]:

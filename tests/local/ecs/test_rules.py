@@ -9,7 +9,7 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.params import Params
 
 from tests.local.clients import HOME, PEER, REGION, refused
-from tests.local.ecs.helpers import RuleWorld, new_group, permission
+from tests.local.ecs.helpers import RuleWorld, permission
 
 
 @pytest.fixture(name="w")
@@ -102,12 +102,9 @@ def test_another_accounts_group_does_not_exist(w: RuleWorld) -> None:
         w.rules("group-1")
 
 
-def test_a_group_cannot_name_itself_or_a_group_of_another_vpc(w: RuleWorld) -> None:
-    """403 for itself, 400 for another VPC."""
+def test_a_group_cannot_name_itself(w: RuleWorld) -> None:
     with refused("InvalidParamter.Conflict", 403):
         w.authorize(w.db, permission(source_group_id=w.db))
-    with refused("InvalidSourceGroupId.Mismatch", 400):
-        w.authorize(w.db, permission(source_group_id=new_group(w.ecs)))
 
 
 def test_managed_groups_are_read_only_and_cannot_be_named(w: RuleWorld) -> None:

@@ -366,12 +366,6 @@ def test_attaching_needs_both_the_role_and_the_policy(
         theirs("AttachPolicyToRole", policy_type=kind, policy_name=policy, role_name="auditor")
 
 
-def test_an_action_that_is_not_offered_is_refused(ram: Call) -> None:
-    """Never an empty success."""
-    with refused("NotOfferedByLocalCloud", 501):
-        ram("CreateGroup", group_name="ops")
-
-
 def test_whether_a_trust_policy_may_name_a_role_that_does_not_exist_is_a_knob(
     local_cloud: LocalCloud, ram: Call
 ) -> None:
