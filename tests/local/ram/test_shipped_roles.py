@@ -156,17 +156,31 @@ CHANGES: dict[str, Callable[[As], None]] = {
     "revoke": As.revoke,
     "authorize": As.authorize,
     "authorize egress": As.egress,
-    "tag as managed": lambda who: who.tag(MANAGED),
-    "tag as consent": lambda who: who.tag("link-accept"),
+    "open to the world": lambda who: who.authorize("0.0.0.0/0"),
+    "open to the world beside another": lambda who: who.authorize("10.0.0.1", "0.0.0.0/0"),
     "lock": lambda who: who.tag("link-lock"),
-    "untag": lambda who: who.untag(MANAGED),
+    "tag an instance": lambda who: who.tag(MANAGED, kind="instance"),
     "untag all": lambda who: who.untag(all=True),
     "delete": As.delete_group,
 }
+OWN_TAGS = [(MANAGED,), (f"{MANAGED}.instances",), (MANAGED, f"{MANAGED}.instances")]
+OTHER_TAGS = [
+    ("link-accept",),
+    (MANAGED, "link-accept"),
+    ("link-accept", MANAGED),
+    ("link-managed.prod.1000000000000009",),
+    (f"link-managed.dev.{HOME}",),
+    (f"{MANAGED}.x",),
+    ("owner",),
+]
+"""Consent, also beside a tag that may be written, and what is of another home or deployment."""
+CHANGES |= {f"tag {' '.join(keys)}": lambda who, keys=keys: who.tag(*keys) for keys in OWN_TAGS + OTHER_TAGS}
+CHANGES |= {f"untag {' '.join(keys)}": lambda who, keys=keys: who.untag(*keys) for keys in OWN_TAGS + OTHER_TAGS}
+WRITES = {"revoke", "authorize", *(f"{verb} {' '.join(keys)}" for verb in ("tag", "untag") for keys in OWN_TAGS)}
 MAY = {
-    FUNCTION: {"revoke", "authorize", "tag as managed", "untag"},
-    OPERATOR: {"revoke", "authorize", "tag as managed", "untag", "lock"},
-    PEER_ROLE: {"revoke", "authorize", "tag as managed", "untag"},
+    FUNCTION: WRITES,
+    OPERATOR: {*WRITES, "lock"},
+    PEER_ROLE: WRITES,
     READER: set(),
     PEER_READER: set(),
 }
@@ -175,7 +189,8 @@ MAY = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("role", ROLES, ids=lambda arn: arn.split("::")[1])
 def test_who_may_change_groups(local_cloud: LocalCloud, role: str, change: str) -> None:
-    """Readers nothing; nobody consents, deletes groups or opens them outwards."""
+    """Readers nothing; nobody consents, deletes groups, opens them outwards or to the world, or tags instances: a wish is a
+    person's."""
     who = As(local_cloud, role)
     who.show()
     if change in MAY[role]:
@@ -185,53 +200,6 @@ def test_who_may_change_groups(local_cloud: LocalCloud, role: str, change: str) 
         with refused("Forbidden.RAM", 403):
             CHANGES[change](who)
         assert before == (who.group.tags.at(local_cloud.clock.now()), who.group.rules.at(local_cloud.clock.now()))
-
-
-@pytest.mark.parametrize("role", [FUNCTION, OPERATOR, PEER_ROLE])
-@pytest.mark.parametrize("keys", [(MANAGED,), (f"{MANAGED}.instances",), (MANAGED, f"{MANAGED}.instances")])
-def test_both_managed_tags_are_written_and_removed_together_or_alone(
-    local_cloud: LocalCloud, role: str, keys: tuple[str, ...]
-) -> None:
-    who = As(local_cloud, role)
-    who.tag(*keys)
-    assert set(who.group.tags.at(local_cloud.clock.now())) == set(keys)
-    who.untag(*keys)
-    assert who.group.tags.at(local_cloud.clock.now()) == {}
-
-
-@pytest.mark.parametrize("role", [FUNCTION, OPERATOR, PEER_ROLE])
-@pytest.mark.parametrize(
-    "keys",
-    [
-        (MANAGED, "link-accept"),
-        ("link-accept", MANAGED),
-        ("link-managed.prod.1000000000000009",),
-        (f"link-managed.dev.{HOME}",),
-        (f"{MANAGED}.x",),
-        ("owner",),
-    ],
-)
-def test_no_other_tag_is_written(local_cloud: LocalCloud, role: str, keys: tuple[str, ...]) -> None:
-    """Consent not even beside a tag that may be; nor that of another deployment or home."""
-    who = As(local_cloud, role)
-    for change in (who.tag, who.untag):
-        with refused("Forbidden.RAM", 403):
-            change(*keys)
-
-
-def test_the_tags_of_instances_are_nobodys(local_cloud: LocalCloud) -> None:
-    """A wish is a person's, so no role of ours writes one."""
-    for role in ROLES:
-        with refused("Forbidden.RAM", 403):
-            As(local_cloud, role).tag(MANAGED, kind="instance")
-
-
-@pytest.mark.parametrize("role", [FUNCTION, OPERATOR, PEER_ROLE])
-@pytest.mark.parametrize("sources", [("0.0.0.0/0",), ("10.0.0.1", "0.0.0.0/0")])
-def test_no_group_is_opened_to_the_world(local_cloud: LocalCloud, role: str, sources: tuple[str, ...]) -> None:
-    """Not as the second of two permissions either."""
-    with refused("Forbidden.RAM", 403):
-        As(local_cloud, role).authorize(*sources)
 
 
 ENTERS = {(FUNCTION, PEER_ROLE), (OPERATOR, PEER_ROLE), (READER, PEER_READER)}
