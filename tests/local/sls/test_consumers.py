@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from aliyun.log import LogClient, LogException, LogItem
+from aliyun.log import LogClient, LogItem
 from aliyun.log.consumer import ConsumerProcessorBase, ConsumerWorker, CursorPosition, LogHubConfig
 from aliyun.log.putlogsrequest import PutLogsRequest
 from link_peer_local.cloud import LocalCloud
@@ -16,6 +16,7 @@ from link_peer_local.core.http import Request
 from link_peer_local.sls import routes
 
 from tests.local.clients import HOME, key_of, logs_of
+from tests.local.sls.test_client import refusal
 
 ENDPOINT = "cn-qingdao.log.aliyuncs.com"
 WHERE = ("proj", "store")
@@ -38,12 +39,6 @@ def _group(client: LogClient) -> LogClient:
     """The same, with a consumer group."""
     client.create_consumer_group(*GROUP, TIMEOUT)
     return client
-
-
-def refusal(call: Callable[[], object]) -> tuple[int, str]:
-    with pytest.raises(LogException) as refused:
-        call()
-    return refused.value.get_resp_status(), refused.value.get_error_code()
 
 
 def listed(client: LogClient) -> list[tuple[str, int, bool]]:

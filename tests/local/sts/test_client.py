@@ -11,34 +11,25 @@ from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest, Describe
 from alibabacloud_sts20150401.client import Client
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 from alibabacloud_tea_openapi.exceptions import ClientException
-from alibabacloud_tea_openapi.models import Config
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.policy import Access
 from link_peer_local.core.principals import Role, trust_text
 
-from tests.local.clients import HOME, PEER, refused
+from tests.local.clients import HOME, PEER, config, key_of, refused
 
 PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
 EXTERNAL_ID = "link-peer-local-example"
 
 
-def client_of(cloud: LocalCloud, uid: str) -> Client:
-    account = cloud.identity.accounts[uid]
-    return client(account.access_key_id, account.access_key_secret)
-
-
-def client(access_key_id: str, secret: str, token: str | None = None) -> Client:
-    return Client(
-        Config(access_key_id=access_key_id, access_key_secret=secret, security_token=token, region_id="cn-qingdao")
-    )
-
-
 def function_client(cloud: LocalCloud) -> Client:
     """A client with the keys of the home account's functions."""
     role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
-    key = cloud.identity.issue(role, "fc", cloud.clock.now() + 3600)
-    return client(key.access_key_id, key.secret, key.token)
+    return Client(config(cloud.identity.issue(role, "fc", cloud.clock.now() + 3600)))
+
+
+def account_client(cloud: LocalCloud, uid: str = HOME) -> Client:
+    return Client(config(key_of(cloud, uid)))
 
 
 def assume(sts: Client, **changes: Any) -> Any:
@@ -60,26 +51,17 @@ def allow(*actions: str, **more: Any) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": list(actions), "Resource": "*", **more}
 
 
-def test_an_accounts_keys_are_that_account(local_cloud: LocalCloud) -> None:
-    """GetCallerIdentity of an account's keys names the account."""
-    body = client_of(local_cloud, PEER).get_caller_identity().body
-    assert (body.identity_type, body.account_id, body.arn) == ("Account", PEER, f"acs:ram::{PEER}:root")
-
-
 def test_the_functions_role_enters_the_peer_account(local_cloud: LocalCloud) -> None:
-    """A trusted role gets keys of the peer's role, and they act as that role."""
-    keys = assume(function_client(local_cloud)).credentials
-    body = client(keys.access_key_id, keys.access_key_secret, keys.security_token).get_caller_identity().body
-    assert body.identity_type == "AssumedRoleUser"
-    assert (body.account_id, body.arn) == (PEER, f"acs:ram::{PEER}:assumed-role/link-peer/link-1")
-    assert body.principal_id == f"{body.role_id}:link-1"
-
-
-def test_the_answer_names_the_session(local_cloud: LocalCloud) -> None:
-    """AssumedRoleUser has the ARN and the id of the session."""
-    user = assume(function_client(local_cloud)).assumed_role_user
-    assert user.arn == f"acs:ram::{PEER}:assumed-role/link-peer/link-1"
-    assert user.assumed_role_id.endswith(":link-1")
+    """A trusted role gets keys of the peer's role, and they act as that role. AssumedRoleUser has the session's ARN and id."""
+    made = assume(function_client(local_cloud))
+    key = local_cloud.identity.keys[made.credentials.access_key_id]
+    assert (key.secret, key.token) == (made.credentials.access_key_secret, made.credentials.security_token)
+    body = Client(config(key)).get_caller_identity().body
+    assert (body.identity_type, body.account_id) == ("AssumedRoleUser", PEER)
+    assert made.assumed_role_user.arn == body.arn == f"acs:ram::{PEER}:assumed-role/link-peer/link-1"
+    assert made.assumed_role_user.assumed_role_id == body.principal_id == f"{body.role_id}:link-1"
+    own = account_client(local_cloud, PEER).get_caller_identity().body
+    assert (own.identity_type, own.arn) == ("Account", f"acs:ram::{PEER}:root")
 
 
 @pytest.mark.parametrize(("seconds", "expiration"), [(None, "2026-11-25T01:00:00Z"), (900, "2026-11-25T00:15:00Z")])
@@ -91,7 +73,7 @@ def test_keys_are_valid_as_long_as_requested(local_cloud: LocalCloud, seconds: i
 def test_keys_expire(local_cloud: LocalCloud) -> None:
     """Afterwards they are refused."""
     keys = assume(function_client(local_cloud), duration_seconds=900).credentials
-    sts = client(keys.access_key_id, keys.access_key_secret, keys.security_token)
+    sts = Client(config(local_cloud.identity.keys[keys.access_key_id]))
     assert isinstance(local_cloud.clock, VirtualClock)
     local_cloud.clock.advance(899)
     sts.get_caller_identity()
@@ -100,28 +82,22 @@ def test_keys_expire(local_cloud: LocalCloud) -> None:
         sts.get_caller_identity()
 
 
-@pytest.mark.parametrize("external_id", [None, "another-id"])
-def test_the_external_id_must_be_the_roles(local_cloud: LocalCloud, external_id: str | None) -> None:
-    """Without it a trusted caller is refused like an untrusted one."""
-    assert refusal(function_client(local_cloud), external_id=external_id) == (403, "NoPermission")
-
-
 def test_a_stranger_is_not_trusted(local_cloud: LocalCloud) -> None:
     """A role admits only whom its trust policy names, even with the right external id."""
     local_cloud.identity.add_account("1000000000000003", "c@aliyun.com")
-    assert refusal(client_of(local_cloud, "1000000000000003")) == (403, "NoPermission")
+    assert refusal(account_client(local_cloud, "1000000000000003")) == (403, "NoPermission")
 
 
 def test_trusting_a_role_does_not_trust_its_account(local_cloud: LocalCloud) -> None:
     """Other principals of that account are refused."""
-    assert refusal(client_of(local_cloud, HOME)) == (403, "NoPermission")
+    assert refusal(account_client(local_cloud)) == (403, "NoPermission")
     assert assume(function_client(local_cloud)).credentials.access_key_id.startswith("STS.")
 
 
 def test_trusting_a_service_admits_no_keys(local_cloud: LocalCloud) -> None:
     """A role for fc.aliyuncs.com cannot be assumed with keys, not even of its own account."""
     arn = f"acs:ram::{HOME}:role/link-peer-fc"
-    assert refusal(client_of(local_cloud, HOME), role_arn=arn, external_id=None) == (403, "NoPermission")
+    assert refusal(account_client(local_cloud), role_arn=arn, external_id=None) == (403, "NoPermission")
 
 
 def test_the_callers_own_policy_must_allow_it_too(local_cloud: LocalCloud) -> None:
@@ -164,24 +140,13 @@ DESCRIBE, CREATE, DELETE = "DescribeSecurityGroups", "CreateSecurityGroup", "Del
     [
         (None, {DESCRIBE, CREATE, DELETE}),
         (policy(allow("*")), {DESCRIBE, CREATE, DELETE}),
-        (policy({**allow(), "Action": "ecs:Describe*"}), {DESCRIBE}),
         (policy(allow("ecs:Create*", "ecs:Delete*")), {CREATE, DELETE}),
         (policy(allow("ecs:*"), {**allow("ecs:Delete*"), "Effect": "Deny"}), {DESCRIBE, CREATE}),
-        (policy({"Effect": "Allow", "NotAction": "ecs:Delete*", "Resource": ["*"]}), {DESCRIBE, CREATE}),
         (policy(allow("oss:*")), set()),
-        (policy({**allow("ecs:*"), "Effect": "Deny"}), set()),
-        (policy(allow("ecs:*", Resource="acs:ecs:*:*:instance/i-1")), set()),
-        (policy(allow("ecs:*", Condition={"IpAddress": {"acs:SourceIp": "10.0.0.1"}})), set()),
-        (
-            policy(
-                allow("*"), {**allow("ecs:D*", Condition={"IpAddress": {"acs:SourceIp": "10.0.0.1"}}), "Effect": "Deny"}
-            ),
-            {CREATE},
-        ),
     ],
 )
 def test_a_sessions_policy_narrows_it(local_cloud: LocalCloud, session_policy: str | None, allowed: set[str]) -> None:
-    """Allow, Deny (which wins), wildcards; with resources or conditions never more than the real cloud would allow."""
+    """By the same rules as any policy."""
     local_cloud.identity.allow_only(PEER_ROLE, ["*"])
     assert may(local_cloud, session_policy) == allowed
 
@@ -195,22 +160,16 @@ def test_a_sessions_policy_grants_nothing_beyond_the_role(local_cloud: LocalClou
 def test_a_narrowed_session_is_refused_by_ecs_and_sts(local_cloud: LocalCloud) -> None:
     """Like a role without the permission."""
     keys = assume(function_client(local_cloud), policy=policy(allow("ecs:Describe*"))).credentials
-    config = Config(
-        access_key_id=keys.access_key_id,
-        access_key_secret=keys.access_key_secret,
-        security_token=keys.security_token,
-        endpoint="ecs.cn-qingdao.aliyuncs.com",
-    )
-    Ecs(config).describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao"))
+    given = config(local_cloud.identity.keys[keys.access_key_id])
+    Ecs(given).describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao"))
     with refused("Forbidden.RAM", 403):
-        Ecs(config).create_security_group(CreateSecurityGroupRequest(region_id="cn-qingdao"))
-    sts = client(keys.access_key_id, keys.access_key_secret, keys.security_token)
-    assert refusal(sts) == (403, "NoPermission")
+        Ecs(given).create_security_group(CreateSecurityGroupRequest(region_id="cn-qingdao"))
+    assert refusal(Client(given)) == (403, "NoPermission")
 
 
 def test_a_role_without_external_id_admits_any(local_cloud: LocalCloud) -> None:
     """Callers with and without one."""
     local_cloud.identity.add_role(Role(PEER, "open", trust_text([f"acs:ram::{HOME}:root"])))
-    sts = client_of(local_cloud, HOME)
+    sts = account_client(local_cloud)
     assume(sts, role_arn=f"acs:ram::{PEER}:role/open", external_id=None)
     assume(sts, role_arn=f"acs:ram::{PEER}:role/open", external_id="whatever")
