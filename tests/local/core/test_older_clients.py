@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hmac
 import json
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -18,19 +16,10 @@ from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.runtime import Result
 from link_peer_local.fc.state import role_keys
 
-from tests.local.clients import HOME, key_of
+from tests.local.clients import HOME
+from tests.local.core.test_wire_signatures_by_hand import sign
 
 SERVICE = "link-peer"
-
-
-@pytest.fixture(name="key")
-def _key(local_cloud: LocalCloud) -> Key:
-    """The home account's key."""
-    return key_of(local_cloud)
-
-
-def sign(key: Key, text: str, digest: str) -> str:
-    return base64.b64encode(hmac.new(key.secret.encode(), text.encode(), digest).digest()).decode()
 
 
 # Function Compute, 2016-08-15

@@ -22,12 +22,6 @@ from pytest_mock import MockerFixture
 from tests.local.clients import HOME, PEER, code_of, key_of
 
 
-@pytest.fixture(name="key")
-def _key(local_cloud: LocalCloud) -> Key:
-    """The home account's key."""
-    return key_of(local_cloud)
-
-
 def sign(key: Key, text: str, digest: str) -> str:
     return base64.b64encode(hmac.new(key.secret.encode(), text.encode(), digest).digest()).decode()
 

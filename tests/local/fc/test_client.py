@@ -128,17 +128,13 @@ def _setup(mocker: MockerFixture, tmp_path: Path) -> Setup:
 
 
 def test_a_synchronous_call_returns_the_raw_bytes(setup: Setup) -> None:
-    """200, the handler's bytes unchanged, a request id, no error header."""
+    """200, the handler's bytes unchanged, a request id, no error header. In FC 2.0 the service `link-peer` has the functions."""
     answer = setup.invoke("echo", b'{"a": 1}\x00\xff')
     assert (answer.status_code, answer.body.read()) == (200, b'{"a": 1}\x00\xff')
     assert answer.headers["x-fc-request-id"].startswith("1-")
     assert "x-fc-error-type" not in answer.headers
-
-
-def test_a_synchronous_call_of_fc_2_returns_the_same(setup: Setup) -> None:
-    """The service `link-peer` holds the same functions."""
-    answer = setup.invoke2("echo", b"\x00\xff")
-    assert (answer.status_code, answer.body) == (200, b"\x00\xff")
+    older = setup.invoke2("echo", b"\x00\xff")
+    assert (older.status_code, older.body) == (200, b"\x00\xff")
 
 
 def test_text_is_sent_as_utf_8(setup: Setup) -> None:
@@ -189,7 +185,7 @@ def test_a_handler_that_cannot_be_imported_is_a_function_error(setup: Setup) -> 
 
 
 def test_tail_logs_come_back_in_a_header(setup: Setup) -> None:
-    """The printed output between the platform's own lines, as base64, only on request."""
+    """The printed output between the platform's own lines, as base64, only on request; a lone surrogate is replaced."""
     answer = setup.invoke("fail", x_fc_log_type="Tail")
     lines = base64.b64decode(answer.headers["x-fc-log-result"]).decode().splitlines()
     request_id = answer.headers["x-fc-request-id"]
@@ -199,6 +195,8 @@ def test_tail_logs_come_back_in_a_header(setup: Setup) -> None:
         f"FC Invoke End RequestId: {request_id}, Error: UnhandledInvocationError",
     ]
     assert "x-fc-log-result" not in setup.invoke("fail").headers
+    half = setup.invoke("half", x_fc_log_type="Tail")
+    assert "a?b" in base64.b64decode(half.headers["x-fc-log-result"]).decode()
 
 
 @pytest.mark.parametrize(
@@ -211,21 +209,13 @@ def test_an_unknown_invocation_or_log_type_is_refused(setup: Setup, headers: dic
 
 
 def test_an_unknown_function_is_not_found(setup: Setup) -> None:
-    """404 FunctionNotFound, in both versions."""
+    """404, in both versions; another account's neither. FC 2.0 looks up the service first."""
     with refused("FunctionNotFound", 404):
         setup.invoke("nothing")
-    with refused("FunctionNotFound"):
+    with refused("FunctionNotFound", 404):
         setup.invoke2("nothing")
-
-
-def test_another_accounts_function_is_not_found(setup: Setup) -> None:
-    """Functions belong to one account."""
-    with refused("FunctionNotFound"):
+    with refused("FunctionNotFound", 404):
         setup.stranger().invoke_function("echo", fc3.InvokeFunctionRequest(body=b""))
-
-
-def test_an_unknown_service_is_not_found(setup: Setup) -> None:
-    """FC 2.0 looks up the service first."""
     with refused("ServiceNotFound", 404):
         setup.invoke2("echo", service="nothing")
 
@@ -329,26 +319,21 @@ def test_a_failing_call_is_retried_and_then_sent_to_its_destination(setup: Setup
     assert json.loads(message["responsePayload"])["errorType"] == "RuntimeError"
 
 
-def test_retries_wait_longer_each_time(setup: Setup) -> None:
-    """No retry runs early."""
+@pytest.mark.parametrize(
+    ("knobs", "waits"),
+    [(Knobs(), (0.5, 0.5, 1.5, 0.5)), (Knobs(retry_seconds=60, retry_factor=1), (59, 1, 59, 1))],
+    ids=["default", "set"],
+)
+def test_retries_wait_longer_each_time(setup: Setup, knobs: Knobs, waits: tuple[float, ...]) -> None:
+    """No retry runs early. The interval is undocumented: it is `retry_seconds`, multiplied by `retry_factor` each time."""
+    setup.fc.tasks.knobs = knobs
     setup.invoke("fail", x_fc_invocation_type="Async", x_fc_async_task_id="job")
     ran = [setup.fc.tasks.step()]
-    for seconds in (0.5, 0.5, 1.5, 0.5):
+    for seconds in waits:
         setup.clock.advance(seconds)
         ran.append(setup.fc.tasks.step())
     assert ran == [True, False, True, False, True]
     assert setup.task("fail", "job").status == "Failed"
-
-
-def test_the_interval_of_retries_can_be_set(setup: Setup) -> None:
-    """It is undocumented for the platform: here it is `retry_seconds`, multiplied by `retry_factor` each time."""
-    setup.fc.tasks.knobs = Knobs(retry_seconds=60, retry_factor=1)
-    setup.invoke("fail", x_fc_invocation_type="Async", x_fc_async_task_id="job")
-    ran = [setup.fc.tasks.step()]
-    for seconds in (59, 1, 59, 1):
-        setup.clock.advance(seconds)
-        ran.append(setup.fc.tasks.step())
-    assert ran == [True, False, True, False, True]
 
 
 def test_a_call_that_waited_too_long_is_never_run(setup: Setup) -> None:
@@ -447,12 +432,6 @@ def test_content_md5_must_match_the_body(setup: Setup, digest: str, status: int)
     except ApiError as refusal:
         answer = fc_wire.error(refusal)
     assert answer.status == status
-
-
-def test_a_lone_surrogate_in_a_log_is_replaced(setup: Setup) -> None:
-    """The rest of the output is returned."""
-    answer = setup.invoke("half", x_fc_log_type="Tail")
-    assert "a?b" in base64.b64decode(answer.headers["x-fc-log-result"]).decode()
 
 
 def test_without_async_task_there_are_no_records(setup: Setup) -> None:

@@ -177,7 +177,8 @@ def test_a_timer_sends_its_payload(setup: Setup) -> None:
 
 
 def test_a_message_arrives_as_an_array_of_one_cloudevent(setup: Setup) -> None:
-    """In event-streaming mode even one message is an array; it has no DequeueCount, receipt handle or sender."""
+    """In event-streaming mode even one message is an array; it has no DequeueCount, receipt handle or sender. Once the function
+    has succeeded, the message is deleted."""
     message_id = setup.mns.send(HOME, QUEUE, base64.b64encode(b'{"version": 1}').decode())
     [(name, [event])] = setup.seen()
     assert name == "link-peer-cross-account"
@@ -185,6 +186,8 @@ def test_a_message_arrives_as_an_array_of_one_cloudevent(setup: Setup) -> None:
     assert event["subject"] == f"acs:mns:cn-qingdao:{HOME}:queues/{QUEUE}"
     assert set(event["data"]) == {"requestId", "messageId", "messageBody"}
     assert (event["data"]["messageId"], event["data"]["messageBody"]) == (message_id, '{"version": 1}')
+    depth = setup.mns.depth(HOME, QUEUE)
+    assert (depth.active, depth.inactive) == (0, 0)
 
 
 @pytest.mark.parametrize("body", ['{"version": 1}', "/w==", "grüße"], ids=["JSON", "no text within", "not base64"])
@@ -193,14 +196,6 @@ def test_a_body_that_is_not_base64_text_arrives_as_it_was_sent(setup: Setup, bod
     setup.mns.send(HOME, QUEUE, body)
     [(_, [event])] = setup.seen()
     assert event["data"]["messageBody"] == body
-
-
-def test_a_message_is_deleted_once_the_function_succeeded(setup: Setup) -> None:
-    """No message is left in the queue."""
-    setup.mns.send(HOME, QUEUE, "a")
-    setup.seen()
-    depth = setup.mns.depth(HOME, QUEUE)
-    assert (depth.active, depth.inactive) == (0, 0)
 
 
 def test_a_failed_message_is_retried_and_invisible_meanwhile(setup: Setup) -> None:
@@ -355,21 +350,12 @@ def test_a_stream_has_settled_once_the_delayed_messages_are_delivered(setup: Set
     assert setup.clock.now() == started + 600
 
 
-def test_without_its_queue_a_stream_waits(tmp_path: Path) -> None:
-    """It delivers once the queue has been created."""
-    setup = Setup(tmp_path)
+def test_a_stream_waits_for_its_queue_and_its_service_linked_role(setup: Setup) -> None:
+    """It delivers once they have been created."""
     setup.mns.delete_queue(HOME, QUEUE)
     assert setup.seen() == []
+    del setup.cloud.identity.roles[f"acs:ram::{HOME}:role/{linked_roles.SEND_TO_MNS}"]
     setup.mns.create_queue(HOME, QUEUE)
-    setup.mns.send(HOME, QUEUE, "a")
-    assert len(setup.seen()) == 1
-
-
-def test_without_its_service_linked_role_a_stream_waits(tmp_path: Path) -> None:
-    """It delivers once the role has been created."""
-    setup = Setup(tmp_path)
-    role = f"acs:ram::{HOME}:role/{linked_roles.SEND_TO_MNS}"
-    del setup.cloud.identity.roles[role]
     setup.mns.send(HOME, QUEUE, "a")
     assert setup.seen() == []
     linked_roles.create(setup.cloud.identity, HOME, 0, linked_roles.SEND_TO_MNS)

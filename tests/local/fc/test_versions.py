@@ -85,12 +85,6 @@ def test_a_qualifier_chooses_the_version(setup: Setup) -> None:
     assert [setup.which("1"), setup.which("2"), setup.which("live")] == [[128, "1"], [256, "2"], [256, "live"]]
 
 
-def test_a_rollback_moves_the_alias(setup: Setup) -> None:
-    """Calls through the alias run the earlier version from then on."""
-    assert setup.alias(version_id="1").version_id == "1"
-    assert setup.which("live") == [128, "live"]
-
-
 def test_a_canary_release_shares_the_calls(setup: Setup) -> None:
     """A weight sends that share of the calls to another version."""
     setup.alias(version_id="1", additional_version_weight={"2": 0.5})

@@ -112,46 +112,48 @@ def test_setting_one_attribute_leaves_the_others(backend: MnsBackend) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "target", "body", "expected"),
+    "body",
     [
-        ("POST", "/queues/jobs/messages", "<Message><MessageBody>a & b</MessageBody></Message>", "MalformedXML"),
-        ("POST", "/queues/jobs/messages", "", "MalformedXML"),
-        ("POST", "/queues/jobs/messages", "<!DOCTYPE x [<!ENTITY e 'x'>]><Message>&e;</Message>", "MalformedXML"),
+        "<Message><MessageBody>a & b</MessageBody></Message>",
+        "",
+        "<!DOCTYPE x [<!ENTITY e 'x'>]><Message>&e;</Message>",
         *(
-            ("POST", "/queues/jobs/messages", f"<?xml version='1.0' encoding='{encoding}'?>{MESSAGE}", "MalformedXML")
+            f"<?xml version='1.0' encoding='{encoding}'?>{MESSAGE}"
             for encoding in ("utf-7", "gbk", "utf-32", "idna", "punycode", "undefined", "hex", "no-such")
         ),
-        (
-            "POST",
-            "/queues/jobs/messages",
-            "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>]>"
-            "<Message><MessageBody>&b;&b;&b;&b;</MessageBody></Message>",
-            "MalformedXML",
-        ),
-        ("POST", "/queues/jobs/messages", "<!DOCTYPE x SYSTEM 'file:///etc/passwd'><Message/>", "MalformedXML"),
-        ("POST", "/queues/jobs/messages", "<a>" * 100_000 + "</a>" * 100_000, "InvalidArgument"),
-        (
-            "POST",
-            "/queues/jobs/messages",
-            "<Message><MessageBody>x<b>y</b>z</MessageBody></Message>",
-            "InvalidArgument",
-        ),
+        "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>]>"
+        "<Message><MessageBody>&b;&b;&b;&b;</MessageBody></Message>",
+        "<!DOCTYPE x SYSTEM 'file:///etc/passwd'><Message/>",
+    ],
+)
+def test_a_body_that_is_no_xml_is_refused(backend: MnsBackend, body: str) -> None:
+    """Or is more than this service needs of it: entities, document types and most encodings. Nothing is sent."""
+    assert refused(call(backend, "POST", "/queues/jobs/messages", body)) == (400, "MalformedXML")
+    assert backend.depth(HOME, "jobs").active == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<a>" * 100_000 + "</a>" * 100_000,
+        "<Message><MessageBody>x<b>y</b>z</MessageBody></Message>",
+        "<Letter><MessageBody>x</MessageBody></Letter>",
+        "<Message><Priority>1</Priority></Message>",
+        "<Message><MessageBody/></Message>",
+        "<Message><MessageBody>x</MessageBody><Priority>17</Priority></Message>",
+        "<Message><MessageBody>x</MessageBody><DelaySeconds>-1</DelaySeconds></Message>",
+    ],
+)
+def test_an_invalid_message_is_refused(backend: MnsBackend, body: str) -> None:
+    """A body that does not match the schema; nothing is sent."""
+    assert refused(call(backend, "POST", "/queues/jobs/messages", body)) == (400, "InvalidArgument")
+    assert backend.depth(HOME, "jobs").active == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "expected"),
+    [
         ("DELETE", "/queues/jobs/messages", "<ReceiptHandles><Handle>x</Handle></ReceiptHandles>", "InvalidArgument"),
-        ("POST", "/queues/jobs/messages", "<Letter><MessageBody>x</MessageBody></Letter>", "InvalidArgument"),
-        ("POST", "/queues/jobs/messages", "<Message><Priority>1</Priority></Message>", "InvalidArgument"),
-        ("POST", "/queues/jobs/messages", "<Message><MessageBody/></Message>", "InvalidArgument"),
-        (
-            "POST",
-            "/queues/jobs/messages",
-            "<Message><MessageBody>x</MessageBody><Priority>17</Priority></Message>",
-            "InvalidArgument",
-        ),
-        (
-            "POST",
-            "/queues/jobs/messages",
-            "<Message><MessageBody>x</MessageBody><DelaySeconds>-1</DelaySeconds></Message>",
-            "InvalidArgument",
-        ),
         ("PUT", "/queues/jobs?metaoverride=true", "<Queue><Colour>red</Colour></Queue>", "InvalidArgument"),
         ("PUT", "/queues/jobs?metaoverride=true", "<Queue><DelaySeconds>x</DelaySeconds></Queue>", "InvalidArgument"),
         ("GET", "/queues/jobs/messages?waitseconds=31", "", "InvalidArgument"),
@@ -164,9 +166,8 @@ def test_setting_one_attribute_leaves_the_others(backend: MnsBackend) -> None:
     ],
 )
 def test_invalid_request_is_refused(backend: MnsBackend, method: str, target: str, body: str, expected: str) -> None:
-    """A body that does not match the schema gets the platform's code, and nothing is sent."""
+    """Each has the platform's code."""
     assert refused(call(backend, method, target, body)) == (400, expected)
-    assert backend.depth(HOME, "jobs").active == 0
 
 
 def test_digest_of_the_body_is_checked(backend: MnsBackend) -> None:

@@ -69,12 +69,6 @@ def test_without_accounts_the_statement_is_dropped(name: str) -> None:
     assert entered(name, []) == []
 
 
-def test_keys_of_conditions_are_filled_in_too() -> None:
-    conditions = [s["Condition"] for s in render("ram-operator.json", VALUES)["Statement"] if s.get("Condition")]
-    assert {"StringLike": {"acs:RequestTag/link-managed.prod.1000000000000001": ["*"]}} in conditions
-    assert "${" not in str(render("ram-operator.json", VALUES, PEERS))
-
-
 def test_a_placeholder_without_a_value_is_an_error() -> None:
     with pytest.raises(KeyError, match="EXTERNAL_ID"):
         render("ram-peer-role-trust.json", VALUES)

@@ -200,12 +200,6 @@ def test_logs_expire_after_their_ttl(local_cloud: LocalCloud, store: LogClient) 
     assert found == [1, 0]
 
 
-def log_group(time: int):
-    from link_peer_local.sls import LogGroup, LogRecord
-
-    return LogGroup((LogRecord(time, 0, {"outcome": "applied"}),))
-
-
 @pytest.mark.parametrize(
     ("shift", "accepted"), [(-7 * 86400, True), (-7 * 86400 - 1, False), (900, True), (901, False)]
 )
