@@ -52,11 +52,6 @@ class Standing(msgspec.Struct, frozen=True):
         """The ids of the requests that claim it."""
         return tuple(claim.request for claim in self.claims if claim.request)
 
-    @property
-    def why(self) -> str:
-        """The claims: `tag`, and request ids."""
-        return " ".join(claim.request or "tag" for claim in self.claims)
-
     def between(self, ends: tuple[frozenset[Party], frozenset[Party]]) -> bool:
         """Whether it links a party of one set with one of the other, in either direction."""
         one, other = ends

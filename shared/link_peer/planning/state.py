@@ -70,9 +70,9 @@ def _going(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Mappi
 def _state(scene: Scene, link: Standing, going: Mapping[RuleKey, Denial]) -> State:
     ends = [end for end in (link.until, link.consent_until) if end is not None]
     until = min(ends, default=None)
-    causes = [going.get(rule.key) for rule in link.rules if rule.key]
-    if causes and (why := causes[0]) and None not in causes:
-        return State("closing", why.detail, until)
+    causes = [why for rule in link.rules if rule.key and (why := going.get(rule.key))]
+    if len(causes) == len(link.rules):
+        return State("closing", causes[0].detail, until)
     if link.half is not None:
         return State("half-open", f"{link.half} has no rule", until)
     return State(*_passing(scene, link), until)
@@ -86,7 +86,7 @@ def _passing(scene: Scene, link: Standing) -> tuple[str, str]:
     if all(passes):
         return "open", found[0].detail
     stopped = next((one for one in found if one.effect.passes is False), None)
-    some = any(one.effect.passes or one.passing or one.effect.passed for one in found)
+    some = any(one.passing or one.effect.passed for one in found)
     if stopped is None or (None in passes and not some):
         return "unknown", next(one.detail for one in found if one.effect.passes is None)
     return "partly" if some else "blocked", stopped.detail

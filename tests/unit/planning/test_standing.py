@@ -1,0 +1,269 @@
+"""The links that stand, with what people ask of them, and the state of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from link_peer.domain.model import TAG, Claim, Party, Rule, RuleKey, Traffic
+from link_peer.domain.policy import Allow
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import Who, compact, iso
+from link_peer.planning.scene import Scene
+from link_peer.planning.standing import Standing, Wishes, admitted, judge, standing
+from link_peer.planning.state import State, states
+
+from tests.unit.views import (
+    APP,
+    DB,
+    HOME,
+    NOW,
+    PEER,
+    POLICY,
+    REGION,
+    A,
+    B,
+    instance,
+    key,
+    managed,
+    ours,
+    policy,
+    theirs,
+    view,
+)
+
+REQ = Claim("chg-1")
+SQL = key(DB, APP, "tcp/3306")
+WEB = key(DB, APP, "tcp/80")
+THERE, BACK = key(DB, APP), key(APP, DB)
+OPEN = [managed(APP, "*"), managed(DB, "*")]
+BOTH = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+IN_AN_HOUR, IN_A_DAY = int(NOW) + 3600, int(NOW) + 86_400
+COMPACT = {end: compact(end) for end in (IN_AN_HOUR, IN_A_DAY)}
+
+
+def stand(snapshot: Snapshot, **changes: Any) -> list[Standing]:
+    return standing(snapshot, policy(**changes), REGION, NOW)
+
+
+def state(snapshot: Snapshot, **changes: Any) -> State:
+    """The state of the one link that stands."""
+    [found] = states(Scene(snapshot), policy(**changes), REGION, NOW, stand(snapshot, **changes))
+    return found
+
+
+def drop(one: Any) -> Rule:
+    return theirs(one, act="drop", priority=1)
+
+
+# links
+
+
+def test_rules_of_one_pair_with_the_same_claims_are_one_link() -> None:
+    """Its age is that of its oldest rule; its claims are in order."""
+    [link] = stand(view(OPEN, BOTH, [ours(SQL, REQ, age=60), ours(WEB, REQ, age=600)]))
+    assert (link.source, link.target, [str(port) for port in link.ports]) == (APP, DB, ["tcp/3306", "tcp/80"])
+    assert (link.claims, link.requests, link.ports_text) == ((REQ,), ("chg-1",), "tcp/3306+tcp/80")
+    assert link.since == NOW - 600
+    assert len(stand(view(OPEN, BOTH, [ours(SQL, REQ), ours(WEB, TAG)]))) == 2
+
+
+@pytest.mark.parametrize(("rules", "half"), [([THERE, BACK], None), ([THERE], APP), ([BACK], DB)])
+def test_both_rules_of_a_mutual_link_are_one_and_the_party_without_its_rule_is_named(
+    rules: list[Any], half: Party | None
+) -> None:
+    """Whatever their claims are: what holds one side holds the link."""
+    found = [ours(rule, claim) for rule, claim in zip(rules, (TAG, REQ), strict=False)]
+    [link] = stand(view(OPEN, BOTH, found))
+    assert (link.mutual, link.half, link.ports_text) == (True, half, "mutual")
+
+
+def test_a_link_is_between_two_sets_if_each_has_one_end() -> None:
+    """In either direction; one end in both is not enough."""
+    [link] = stand(view(OPEN, BOTH, [ours(SQL, REQ)]))
+    other = frozenset({Party(PEER, "sg-x")})
+    app, db = frozenset({APP}), frozenset({DB})
+    assert [link.between(ends) for ends in ((app, db), (db, app))] == [True, True]
+    assert [link.between(ends) for ends in ((app, other), (other, db), (db, other), (other, app))] == [False] * 4
+
+
+def test_half_of_a_link_between_instances_is_named_by_its_instance() -> None:
+    """The rule is on the group of the instance that it opens."""
+    rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", THERE.port)
+    [link] = stand(view(OPEN, BOTH, [ours(rule, REQ, ends=(A, B))]))
+    assert (link.source, link.target, link.half) == (A, B, A)
+
+
+def test_a_rule_of_a_person_is_no_link() -> None:
+    assert stand(view(OPEN, BOTH, [theirs(SQL)])) == []
+
+
+@pytest.mark.parametrize(
+    ("claims", "tags", "until"),
+    [
+        ([Claim("a", IN_AN_HOUR)], {}, IN_AN_HOUR),
+        ([Claim("a", IN_AN_HOUR), Claim("b", IN_A_DAY)], {}, IN_A_DAY),
+        ([Claim("a", IN_AN_HOUR), Claim("b")], {}, None),
+        ([TAG], {}, None),
+        ([TAG], {"link_until": iso(IN_AN_HOUR)}, IN_AN_HOUR),
+        ([TAG, Claim("a", IN_A_DAY)], {"link_until": iso(IN_AN_HOUR)}, IN_A_DAY),
+        ([TAG], {"link_until": "tomorrow"}, None),
+    ],
+)
+def test_a_link_ends_with_the_last_of_its_claims(claims: list[Claim], tags: dict[str, str], until: int | None) -> None:
+    """A tag's claim ends with the last instance that asks, and need not where its end cannot be read."""
+    asking = instance(A, APP, link_peer=f"{DB.id}:tcp/3306", **tags)
+    [link] = stand(view(OPEN, [asking], [ours(SQL, *claims)]))
+    assert link.until == until
+
+
+def test_only_a_link_with_a_tags_claim_has_instances_that_ask() -> None:
+    """Those whose tags ask for it, or for a part of it; for a mutual link, of either side."""
+    asking = instance(A, APP, link_peer=f"{DB.id}:tcp/3306+tcp/1")
+    back = instance(B, DB, link_peer=APP.id)
+    seen = view(OPEN, [asking, back], [ours(SQL, TAG)])
+    assert [link.askers for link in stand(seen)] == [(A,)]
+    assert [link.askers for link in stand(view(OPEN, [asking], [ours(SQL, REQ)]))] == [()]
+    assert [link.askers for link in stand(view(OPEN, [back], [ours(THERE), ours(BACK)]))] == [(B,)]
+    wishes = Wishes(seen, POLICY, NOW)
+    assert wishes.for_link(APP, DB, (WEB.port,)) == []
+    for ends in ((DB, APP), (APP, DB)):  # it asks for everything, both ways
+        assert [one.party for one in wishes.for_link(*ends, (THERE.port,))] == [B]
+
+
+def test_a_tag_that_asks_for_nothing_that_can_be_opened_is_no_wish() -> None:
+    """One that cannot be parsed, and one whose end is past."""
+    tags = {"link_peer": f"sg-: {DB.id}:tcp/3306", "link_until": iso(NOW - 1)}
+    [link] = stand(view(OPEN, [instance(A, APP, **tags)], [ours(SQL, TAG)]))
+    assert link.askers == ()
+
+
+def test_the_consent_of_a_link_is_what_covers_it_now_and_its_first_end() -> None:
+    """Entries of tags and of the policy, with the label that records have."""
+    text = f"{APP.id}:tcp/3306~{COMPACT[IN_A_DAY]}"
+    groups = [managed(APP), managed(DB, text)]
+    [link] = stand(view(groups, BOTH, [ours(SQL, REQ)]))
+    assert (link.consent, link.consent_until) == ((f"{DB} link-accept={text}",), IN_A_DAY)
+    allow = Allow(Who(HOME, "*"), Who(HOME, DB.id), (), "all to db", until=IN_AN_HOUR)
+    [link] = stand(view([managed(APP), managed(DB)], BOTH, [ours(SQL, REQ)]), allow=(allow,))
+    assert (link.consent, link.consent_until) == (("policy allow all to db",), IN_AN_HOUR)
+    [link] = stand(view([managed(APP), managed(DB)], BOTH, [ours(SQL, REQ)]))
+    assert (link.consent, link.consent_until) == ((), None)
+    [link] = stand(view([managed(DB, "*")], BOTH, [ours(BACK, REQ), ours(THERE, REQ)]))
+    assert link.consent == (f"{DB} link-accept=*",)  # the other side was not read
+    two = f"{APP.id}:tcp/3306~{COMPACT[IN_A_DAY]} {APP.id}:tcp/80~{COMPACT[IN_AN_HOUR]}"
+    [link] = stand(view([managed(APP), managed(DB, two)], BOTH, [ours(SQL, REQ), ours(WEB, REQ)]))
+    assert link.consent_until == IN_AN_HOUR
+
+
+def test_the_instances_that_a_link_admits_are_counted_where_all_were_read() -> None:
+    """Of a mutual link those of both sides."""
+    scene = Scene(view(OPEN, [*BOTH, instance(Party(HOME, "i-c"), APP)], [ours(SQL)]))
+    assert admitted(scene, Standing(APP, DB, (SQL.port,), (), ())) == 2
+    assert admitted(scene, Standing(APP, DB, (THERE.port,), (), ())) == 3
+    unread = Scene(view(OPEN, BOTH, whole_accounts=frozenset()))
+    assert admitted(unread, Standing(APP, DB, (SQL.port,), (), ())) is None
+
+
+# states
+
+
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [
+        ([ours(SQL, REQ), ours(WEB, REQ)], "open"),
+        ([ours(SQL, REQ), ours(WEB, REQ), drop(WEB)], "partly"),
+        ([ours(SQL, REQ), drop(SQL)], "blocked"),
+        ([ours(THERE, REQ), ours(BACK, REQ)], "open"),
+        ([ours(THERE, REQ), ours(BACK, REQ), drop(BACK)], "partly"),
+        ([ours(THERE, REQ), ours(BACK, REQ), drop(THERE)], "partly"),
+        ([ours(THERE, REQ), ours(BACK, REQ), drop(BACK), drop(THERE)], "blocked"),
+        ([ours(THERE, REQ)], "half-open"),
+    ],
+)
+def test_what_passes_decides_about_a_link_that_stays(rules: list[Rule], word: str) -> None:
+    """All, some or none of its packets, in both directions of a mutual link."""
+    assert state(view(OPEN, BOTH, rules)).word == word
+
+
+def test_what_was_not_read_leaves_it_open_unless_something_passes() -> None:
+    """The rules of another group of the source, which may drop what goes out and what comes back."""
+    elsewhere = instance(A, APP, Party(HOME, "sg-unread"), ip="10.0.0.1")
+    found = state(view(OPEN, [elsewhere, BOTH[1]], [ours(SQL, REQ)]))
+    assert (found.word, "sg-unread" in found.why) == ("unknown", True)
+    one_side = [ours(THERE, REQ), ours(BACK, REQ), drop(THERE)]
+    assert state(view(OPEN, [elsewhere, BOTH[1]], one_side)).word == "unknown"
+    unread = Rule(DB, "sgr-list", None, "drop", 1, other=Traffic("ingress", "", "", THERE.port))
+    assert state(view(OPEN, BOTH, [ours(THERE, REQ), ours(BACK, REQ), unread])).word == "unknown"
+    some = [elsewhere, instance(Party(HOME, "i-c"), APP, ip="10.0.0.3"), BOTH[1]]
+    assert state(view(OPEN, some, [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)])).word == "partly"
+    assert state(view(OPEN, [], [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)])).word == "partly"
+    partly = [ours(SQL, REQ), ours(WEB, REQ), drop(WEB)]
+    assert state(view(OPEN, BOTH, partly)).why.endswith("tcp/3306 passes")
+
+
+@pytest.mark.parametrize(
+    ("groups", "claim", "changes"),
+    [
+        ([managed(APP), managed(DB, "*", lock=True)], REQ, {}),
+        ([managed(APP), managed(DB)], REQ, {}),
+        ([managed(APP), managed(DB, "*")], Claim("chg-1", int(NOW) - 1), {}),
+        ([managed(APP), managed(DB, "*")], TAG, {}),
+        ([managed(APP), managed(DB, "*")], REQ, {"deny": (SQL.port,)}),
+    ],
+    ids=["locked", "no consent", "ended", "nobody asks", "policy"],
+)
+def test_a_link_that_the_next_sweep_removes_is_closing(groups: Any, claim: Claim, changes: dict[str, Any]) -> None:
+    """Whatever becomes of its packets until then; `why` is the cause."""
+    found = state(view(groups, BOTH, [ours(SQL, claim)]), **changes)
+    assert found.word == "closing"
+    assert found.why
+
+
+@pytest.mark.parametrize("kept", ["tcp/3306", "tcp/80"])
+def test_a_link_of_which_a_rule_stays_is_not_closing(kept: str) -> None:
+    """One port of a request lost its consent; the other has it."""
+    groups = [managed(APP), managed(DB, f"{APP.id}:{kept}")]
+    assert state(view(groups, BOTH, [ours(SQL, REQ), ours(WEB, REQ)])).word == "open"
+
+
+def test_what_was_not_read_completely_is_not_closing() -> None:
+    """Nobody was seen to ask, but not every instance was read. What its group no longer allows is closing all the same."""
+    parts: dict[str, Any] = {"whole_accounts": frozenset(), "complete_groups": frozenset()}
+    assert state(view(OPEN, BOTH, [ours(SQL, TAG)], **parts)).word == "open"
+    assert state(view([managed(APP), managed(DB)], BOTH, [ours(SQL, TAG)], **parts)).word == "closing"
+    parts["complete_groups"] = frozenset({APP})
+    assert state(view(OPEN, BOTH, [ours(SQL, TAG)], **parts)).word == "closing"
+
+
+def test_a_link_to_an_instance_that_is_gone_is_closing() -> None:
+    """Every instance of its account was read."""
+    rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", SQL.port)
+    assert state(view(OPEN, BOTH[:1], [ours(rule, TAG, ends=(A, B))])).word == "closing"
+
+
+def test_a_link_ends_at_the_earlier_of_its_claims_and_of_consent() -> None:
+    groups = [managed(APP), managed(DB, f"*~{COMPACT[IN_AN_HOUR]}")]
+    assert state(view(groups, BOTH, [ours(SQL, Claim("a", IN_A_DAY))])).until == IN_AN_HOUR
+    assert state(view(OPEN, BOTH, [ours(SQL, Claim("a", IN_A_DAY))])).until == IN_A_DAY
+    assert state(view(OPEN, BOTH, [ours(SQL, REQ)])).until is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [
+        ([ours(SQL, REQ)], "unknown"),
+        ([ours(SQL, REQ), drop(SQL)], "blocked"),
+        ([ours(THERE, REQ), ours(BACK, REQ)], "unknown"),
+        ([ours(THERE, REQ), ours(BACK, REQ), drop(BACK)], "blocked"),
+        ([ours(THERE, REQ), ours(BACK, REQ), drop(THERE)], "blocked"),
+    ],
+)
+def test_the_effect_of_a_link_is_that_of_its_ports_and_of_its_worse_direction(rules: list[Rule], word: str) -> None:
+    """Blocked before unknown before passing. The rules of one group of the source were not read."""
+    elsewhere = instance(A, APP, Party(HOME, "sg-unread"), ip="10.0.0.1")
+    snapshot = view(OPEN, [elsewhere, BOTH[1]], rules)
+    [link] = stand(snapshot)
+    assert judge(Scene(snapshot), link).effect.word == word
+    whole = view(OPEN, BOTH, [rule for rule in rules if rule.policy == "accept"])
+    assert judge(Scene(whole), link).effect.word == "passes"
