@@ -404,40 +404,38 @@ def test_half_of_a_requests_mutual_link_is_removed_once_it_is_old(age: int | Non
         assert f"the rule on {APP} is missing" in found.lost[HERE].why.detail
 
 
-def test_only_a_sweep_removes_a_half() -> None:
-    """Another delivery cannot know that none is writing the other half."""
-    assert half_open(ours(HERE, REQ, age=10**6), sweep=False).lost == {}
+OLD = ours(HERE, REQ, age=10**6)
 
 
 @pytest.mark.parametrize(
-    "other", [ours(THERE, Claim("chg-2")), theirs(THERE), ours(THERE, REQ)], ids=["another's", "a person's", "its own"]
+    ("rules", "sweep", "lost"),
+    [
+        ([OLD], True, {REQ}),
+        ([OLD], False, set()),  # another delivery cannot know that none is writing the other half
+        ([OLD, ours(THERE, Claim("chg-2"))], True, set()),
+        ([OLD, theirs(THERE)], True, set()),
+        ([OLD, ours(THERE, REQ)], True, set()),
+        ([OLD, theirs(THERE, act="drop")], True, {REQ}),
+        ([ours(HERE, TAG, age=10**6)], True, set()),
+        ([ours(HERE, TAG, REQ, age=10**6)], True, {REQ}),
+        ([ours(K1, REQ, age=10**6)], True, set()),
+    ],
+    ids=[
+        *("half", "not in a sweep", "another's beside", "a person's beside", "its own beside", "a drop beside"),
+        *("half of a tag's, which is completed", "of a tag's and a request's", "with a port"),
+    ],
 )
-def test_a_link_with_a_rule_on_both_sides_is_not_half_open(other: Rule) -> None:
+def test_a_half_is_a_rule_without_another_on_the_other_side(rules: list[Rule], sweep: bool, lost: set[Claim]) -> None:
     """No matter whose the other rule is."""
-    assert half_open(ours(HERE, REQ, age=10**6), other).lost == {}
-
-
-def test_a_drop_on_the_other_side_is_no_rule_of_the_link() -> None:
-    assert set(half_open(ours(HERE, REQ, age=10**6), theirs(THERE, act="drop")).lost) == {HERE}
+    found = half_open(*rules, sweep=sweep)
+    assert {claim for loss in found.lost.values() for claim in loss.claims} == lost
 
 
 def test_a_side_whose_rules_were_not_read_is_not_missing() -> None:
     """There was no time to read it."""
-    seen = world(ours(HERE, REQ, age=10**6))
+    seen = world(OLD)
     seen = msgspec.structs.replace(seen, rules={DB: seen.rules[DB]})
     assert removals(seen, completes_tags_only=True, may_lose=May.CLOSE).lost == {}
-
-
-def test_half_of_a_tags_link_is_not_removed_but_completed() -> None:
-    """On a rule of both, the request's claim goes and the tag's stays."""
-    assert half_open(ours(HERE, TAG, age=10**6)).lost == {}
-    found = half_open(ours(HERE, TAG, REQ, age=10**6))
-    assert set(found.claims(HERE)) == {REQ}
-
-
-def test_a_rule_with_a_port_is_no_half() -> None:
-    """It needs no other side."""
-    assert half_open(ours(K1, REQ, age=10**6)).lost == {}
 
 
 def test_the_half_of_an_instance_link_is_removed_too() -> None:
