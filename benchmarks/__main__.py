@@ -16,7 +16,7 @@ from link_peer_deploy import runtime_python
 from link_peer_deploy.packaging import runtime_in_use
 
 from benchmarks import commands, runner
-from benchmarks.figures import cold_start, cost, events, launches, people, queue, scale, sweep
+from benchmarks.figures import cold_start, cost, events, launches, people, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
 
@@ -25,7 +25,7 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "events": events.measure,
     "scale": scale.measure,
     "launches": launches.measure,
-    "queue": queue.measure,
+    "queue": launches.batches,
     "sweep": sweep.measure,
     "beside": sweep.beside,
     "cost": cost.measure,

@@ -1,7 +1,9 @@
-"""Many instances that are launched together, and the eight instances of the function that handle their events."""
+"""Much at once: instances that are launched together, with the eight instances of the function that handle their events; and
+requests of the queue, in batches of 16, where every call takes 20 ms."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from queue import SimpleQueue
@@ -9,9 +11,9 @@ from queue import SimpleQueue
 from benchmarks import events, worlds
 from benchmarks.cloud import CloudProcess
 from benchmarks.process import Worker
-from benchmarks.runner import Bench, Row
+from benchmarks.runner import LATENCY, Bench, Row, at_least
 
-LAUNCHES, WORKERS = 1_000, 8
+LAUNCHES, WORKERS, BATCH = 1_000, 8, 16
 CHANGES = ("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule", "TagResources", "UntagResources")
 
 
@@ -75,3 +77,19 @@ def _changes(calls: Counter[str]) -> int:
 def _words(calls: Counter[str]) -> str:
     rules = sum(calls[action] for action in CHANGES[:3])
     return f"{_changes(calls)} changes ({rules} of rules, {_changes(calls) - rules} of tags), {calls.total():,} calls"
+
+
+def batches(bench: Bench) -> list[Row]:
+    """A warm process gets batch after batch of requests for new links between two accounts."""
+    rates = []
+    with CloudProcess() as cloud, Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
+        for number in range(-1, bench.rounds):
+            bodies = cloud(worlds.requests, BATCH)
+            cloud(worlds.slow, LATENCY)
+            answer = worker.call("cross_account", events.messages(bodies, cloud.env["LINK_PEER_QUEUE"]))
+            assert answer.error is None, answer.error
+            assert json.loads(answer.result)["outcomes"] == {"applied": BATCH}, answer.result
+            if number >= 0:
+                rates.append(BATCH / answer.seconds)
+    name = f"queue, {LATENCY * 1000:.0f} ms a call, batch of {BATCH}"
+    return [Row(name, "requests/s", rates, before="3.9", **at_least(rates, 20))]  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ KEYS = tag_keys("link", "prod", HOME)
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+ALERTS = yaml.safe_load((ROOT / "deploy/alerts.yaml").read_text(encoding="utf-8"))
 AUDIT_INDEX = sls_index.parse(json.loads((ROOT / "deploy/sls-index.json").read_text(encoding="utf-8")))
 
 
@@ -91,11 +92,19 @@ def test_the_example_queries_are_valid() -> None:
         compile_query(row[1].strip("`"), AUDIT_INDEX)
 
 
-def test_the_listed_alerts_are_the_deployed_ones() -> None:
-    """operations.md lists exactly the alerts of deploy/alerts.yaml."""
-    rules = yaml.safe_load((ROOT / "deploy/alerts.yaml").read_text(encoding="utf-8"))
-    rows = column(page("operations.md"), "| alert | fires when")
-    assert sorted(row[0].strip("`") for row in rows) == sorted(rule["name"] for rule in rules)
+@pytest.mark.parametrize(
+    ("name", "heading", "there"),
+    [
+        ("operations.md", "| alert | fires when", {rule["name"] for rule in ALERTS}),
+        ("local.md", "| kind | the client sees", {kind for kind in KINDS if not kind.endswith("-after")}),
+        ("local.md", "| | |\n|---|---|\n| `two-accounts`", {path.stem for path in world.WORLDS.glob("*.yaml")}),
+    ],
+    ids=["alerts", "faults", "worlds"],
+)
+def test_a_page_lists_each_that_there_is(name: str, heading: str, there: set[str]) -> None:
+    """The deployed alerts, and the kinds of fault and the world files of the local cloud; and no other."""
+    listed = [re.sub(r"[` ]|\(default\)", "", row[0]) for row in column(page(name), heading)]
+    assert sorted(listed) == sorted(there)
 
 
 def test_every_searchable_field_is_explained() -> None:
@@ -146,12 +155,6 @@ def test_tests_named_by_a_page_exist(name: str) -> None:
     assert named - defined - {path.stem for path in files} == set()
 
 
-def test_every_kind_of_fault_is_listed() -> None:
-    """local.md lists exactly the kinds that the local cloud implements."""
-    rows = column(page("local.md"), "| kind | the client sees")
-    assert {row[0].strip("`") for row in rows} == {kind for kind in KINDS if not kind.endswith("-after")}
-
-
 def test_every_knob_is_listed() -> None:
     """local.md lists exactly the knobs of the local cloud, each with its default first."""
     rows = column(page("local.md"), "| knob | readings")
@@ -160,12 +163,6 @@ def test_every_knob_is_listed() -> None:
     for name, choices in readings().items():
         first = str(choices[0]).lower() if isinstance(choices[0], bool) else choices[0]
         assert listed[name].startswith(f"`{first}`"), name
-
-
-def test_every_world_is_listed() -> None:
-    """local.md lists exactly the world files of the local cloud."""
-    rows = column(page("local.md"), "| | |\n|---|---|\n| `two-accounts`")
-    assert {re.sub(r"[` ]|\(default\)", "", row[0]) for row in rows} == {p.stem for p in world.WORLDS.glob("*.yaml")}
 
 
 def test_the_in_process_snippet_runs(mocker: MockerFixture) -> None:

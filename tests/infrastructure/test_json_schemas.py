@@ -211,20 +211,18 @@ def test_the_schema_is_one(name: str) -> None:
     Draft202012Validator.check_schema(SCHEMAS[name])
 
 
-def test_the_policy_schema_agrees_with_the_parser() -> None:
-    """On the fullest policy, and on each mutation of it that has to do with form."""
-    assert differences("policy", POLICY, policy_problem) == []
-
-
-@pytest.mark.parametrize("document", REQUESTS, ids=lambda document: document["action"])
-def test_the_request_schema_agrees_with_the_parser(document: Any) -> None:
-    """On each kind of message, and on each mutation of it that has to do with form."""
-    assert differences("request", document, request_problem) == []
-
-
-def test_the_plan_schema_agrees_with_the_parser() -> None:
-    """On the fullest plan, and on each mutation of it that has to do with form."""
-    assert differences("plan", PLAN, plan_problem) == []
+@pytest.mark.parametrize(
+    ("name", "document", "problem"),
+    [
+        ("policy", POLICY, policy_problem),
+        ("plan", PLAN, plan_problem),
+        *(("request", document, request_problem) for document in REQUESTS),
+    ],
+    ids=["policy", "plan", *(document["action"] for document in REQUESTS)],
+)
+def test_the_schema_agrees_with_the_parser(name: str, document: Any, problem: Any) -> None:
+    """On the fullest policy and plan, on each kind of message, and on each mutation of them that has to do with form."""
+    assert differences(name, document, problem) == []
 
 
 def test_the_policy_that_init_writes_follows_the_schema() -> None:
