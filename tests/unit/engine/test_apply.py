@@ -133,6 +133,17 @@ def test_groups_that_cannot_be_tagged_together_are_tagged_one_by_one() -> None:
     assert applying.ecs.changes()[1:] == ["tag sg-db", "authorize sg-db", "tag sg-cache", "authorize sg-cache"]
 
 
+def test_closing_comes_before_opening() -> None:
+    """In whatever order they were decided: no amount of links keeps a closing from being done in time."""
+    opens = [link(), link(key(CACHE, APP, "tcp/1"), OTHER)]
+    loses = Edit(K2, lose=frozenset({TAG}), rule=ours(K2, TAG, Claim("chg-1")), claims=(Claim("chg-1"),))
+    lighter = Decision(Link(APP, DB, (K2.port,)), "expire", "removed", UNWANTED, (loses,))
+    k3 = key(APP, DB, "tcp/3")
+    applying = Applying(ours(K2, TAG, Claim("chg-1")), ours(k3))
+    applying(opens[0], removal(k3), opens[1], lighter)
+    assert applying.ecs.changes() == ["revoke sg-app", "modify sg-db", "authorize sg-db", "authorize sg-cache"]
+
+
 def test_a_link_that_also_removes_a_rule_comes_before_the_others() -> None:
     """What was denied and takes its rules back."""
     back = Edit(K2, lose=frozenset({TAG}), rule=ours(K2))

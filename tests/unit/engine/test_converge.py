@@ -9,7 +9,7 @@ from link_peer.domain.errors import CloudError, NoAccess
 from link_peer.domain.model import TAG, Instance, Link, Rule, RuleKey
 from link_peer.domain.policy import Limits, Policy
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.converge import PASSES, converge, plan_only
+from link_peer.engine.converge import PASSES, converge, plan_only, report_held
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Unseen
@@ -108,6 +108,18 @@ def test_passes_end() -> None:
     assert report.held == {AT_HOME: 1}
     assert len(found.scope.plans) <= PASSES
     assert found.log.outcomes() == [("failed", "quota")]
+
+
+def test_held_removals_are_reported_once_per_delivery() -> None:
+    """The record names the account that does not show something, and the limit."""
+    strict = policy(limits=Limits(removals_per_run=0))
+    found = Converging(ours(K1), instances=[UNSURE], with_policy=strict)
+    for _ in range(2):
+        report_held(found.scope, found.run(), found.guard)
+    (record,) = [record for record in found.log.records if record["record"] == "summary"]
+    assert (record["outcome"], record["reason"], record["from_account"]) == ("failed", "removals-held", HOME)
+    assert f"1 rules would be removed only because account {HOME}" in record["detail"]
+    assert "at most 0 may be removed" in record["detail"]
 
 
 def test_questions_are_asked_once() -> None:

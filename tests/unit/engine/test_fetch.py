@@ -90,6 +90,15 @@ def test_a_group_that_was_shown_or_asked_for_is_not_asked_for_again() -> None:
     assert [call for call in ecs.calls if call.startswith("groups")] == ["groups sg-app"]
 
 
+def test_members_are_read_with_all_of_their_groups() -> None:
+    """The group is then complete; no other is."""
+    found = opened(home())
+    found.members([DB])
+    snapshot = found.store.snapshot()
+    assert (set(snapshot.instances), set(snapshot.groups)) == ({B}, {APP, DB})
+    assert snapshot.complete_groups == {DB}
+
+
 @pytest.mark.parametrize("tolerant", [False, True])
 def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(tolerant: bool) -> None:
     """An account that stops showing instances during a delivery proves nothing. A sweep has read the whole account."""

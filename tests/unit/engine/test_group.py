@@ -20,6 +20,7 @@ from tests.unit.views import (
     CACHE,
     DB,
     HOME,
+    MANAGED,
     NOW,
     PEER,
     POLICY,
@@ -133,6 +134,14 @@ def test_an_instance_rule_on_the_group_is_closed_too() -> None:
 
 
 # the managed tag
+
+
+def test_a_managed_tag_that_was_removed_is_set_again() -> None:
+    """Terraform removes tags that it does not know. The intent is recorded first."""
+    look = Looking(group(DB, "*"), ours(K1))
+    look()
+    assert look.ecs.known["sg-db"].tags[MANAGED] == "true"
+    assert (look.ecs.changes(), look.log.kinds()[0]) == (["tag sg-db"], "intent")
 
 
 def test_a_group_without_rules_of_ours_gets_no_tag() -> None:

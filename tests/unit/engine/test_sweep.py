@@ -22,6 +22,7 @@ from tests.unit.views import (
     CACHE,
     DB,
     HOME,
+    MANAGED,
     NOW,
     PEER,
     POLICY,
@@ -109,6 +110,18 @@ def test_nothing_is_removed_where_the_read_that_confirms_an_absence_fails(error:
 
 
 # groups without the managed tag
+
+
+def test_a_group_that_lost_its_tag_is_found_again() -> None:
+    """Its unwanted rule is removed; a wanted one is kept, and the tag is set again."""
+    untagged = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
+    gone = Sweeping(ours(K1, Claim("chg-9", int(NOW))), groups=untagged)
+    gone()
+    assert gone.claims() == {}
+    kept = Sweeping(ours(K1), groups=untagged, instances=[instance(A, APP, link_peer="sg-db:tcp/1")])
+    done = kept()
+    assert (kept.claims(), done.managed) == ({K1: "tag"}, [DB])
+    assert kept.ecs.known["sg-db"].tags.get(MANAGED) == "true"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 143, 144, 145, 1000, 10_000])
