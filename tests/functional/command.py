@@ -15,6 +15,7 @@ from alibabacloud_credentials.utils import auth_constant
 from jsonschema import Draft202012Validator
 from link_peer.app import compose
 from link_peer_cli.main import main
+from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, REGION, Lab
@@ -39,6 +40,14 @@ def check_answers(args: tuple[str, ...], printed: str) -> None:
     schema = answer_schema(next(name for name in names if name in SCHEMA["$defs"]))
     for line in printed.splitlines():
         assert [error.message for error in schema.iter_errors(json.loads(line))] == [], (args, line)
+
+
+Asked = list[tuple[Caller, str]]
+"""Who asked for which action: the fixture `asked`."""
+Typed = Callable[[str], None]
+"""What a person types at the next questions: the fixture `typed`."""
+Written = Callable[[object], str]
+"""Writes a value into a file as JSON, and gives its path: the fixture `written`."""
 
 
 class Cli:

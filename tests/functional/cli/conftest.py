@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from _pytest.capture import CaptureIO
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.policy import Access
 
-from tests.functional.command import Cli, write_profiles
+from tests.functional.command import Asked, Cli, Typed, Written, write_profiles
 from tests.functional.lab import PEER, Lab
 
 
@@ -38,7 +37,7 @@ def _peer_keys(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(name="typed")
-def _typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def _typed(monkeypatch: pytest.MonkeyPatch) -> Typed:
     """`typed("y\\n")`: a person types this at the questions of the next command, on a terminal."""
 
     def type_(text: str) -> None:
@@ -50,7 +49,7 @@ def _typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 @pytest.fixture(name="written")
-def _written(tmp_path: Path) -> Callable[[object], str]:
+def _written(tmp_path: Path) -> Written:
     """`written(value)`: the path of a file that holds it as JSON, the same one each time."""
 
     def write(value: object) -> str:
@@ -62,9 +61,9 @@ def _written(tmp_path: Path) -> Callable[[object], str]:
 
 
 @pytest.fixture(name="asked")
-def _asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Caller, str]]:
+def _asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Who asked for which action, of the local cloud that the test makes after this."""
-    found: list[tuple[Caller, str]] = []
+    found: Asked = []
     permitted = Identity.permitted
 
     def watched(self: Identity, caller: Caller, access: Access) -> bool:

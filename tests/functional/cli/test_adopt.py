@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
-from link_peer_local.core.identity import Caller
 
-from tests.functional.command import ALL, Cli, by_hand, ids, person
+from tests.functional.command import ALL, Asked, Cli, Typed, by_hand, ids, person
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 from tests.functional.test_effects import egress
 
@@ -237,9 +235,7 @@ def test_the_log_has_an_intent_before_the_first_change(lab: Lab, cli: Cli) -> No
     assert outcome["api_requests"]
 
 
-def test_people_s_resources_are_changed_with_their_own_keys(
-    asked: list[tuple[Caller, str]], lab: Lab, cli: Cli
-) -> None:
+def test_people_s_resources_are_changed_with_their_own_keys(asked: Asked, lab: Lab, cli: Cli) -> None:
     """A role of link-peer reads, records and posts."""
     app, db = lab.group(), lab.group(account=PEER)
     rule = person(lab, db, app)
@@ -300,7 +296,7 @@ def test_json_has_the_plan_and_the_outcome(lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])
-def test_it_asks_first(lab: Lab, cli: Cli, typed: Callable[[str], None], answer: str) -> None:
+def test_it_asks_first(lab: Lab, cli: Cli, typed: Typed, answer: str) -> None:
     """After showing what changes."""
     _, db, rule = by_hand(lab)
     typed(f"{answer}\n")
@@ -311,7 +307,7 @@ def test_it_asks_first(lab: Lab, cli: Cli, typed: Callable[[str], None], answer:
 
 @pytest.mark.parametrize("what", ["ports", "tags"])
 def test_what_changed_while_it_asked_is_shown_again(
-    lab: Lab, cli: Cli, typed: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, what: str
+    lab: Lab, cli: Cli, typed: Typed, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """What is done is what was shown."""
     _, db, rule = by_hand(lab)

@@ -14,7 +14,7 @@ import pytest
 from link_peer_cli.commands import apply
 from link_peer_cli.review.saved import MAX_BYTES
 
-from tests.functional.command import Cli
+from tests.functional.command import Cli, Typed, Written
 from tests.functional.lab import HOME, PEER, Lab
 
 # The tests count the tags among the changes.
@@ -201,9 +201,7 @@ def test_a_group_that_was_not_reviewed_gets_no_tag(
 
 
 @pytest.mark.parametrize("also", [False, True])
-def test_a_half_open_link_is_taken_back(
-    lab: Lab, cli: Cli, file: str, written: Callable[[object], str], also: bool
-) -> None:
+def test_a_half_open_link_is_taken_back(lab: Lab, cli: Cli, file: str, written: Written, also: bool) -> None:
     """The second side refuses for good: the first side is as it was before, also where another claim holds its rule."""
     ours, theirs = lab.pair()
     request = lab.request(ours, theirs, request_id="chg-2")
@@ -356,7 +354,7 @@ def test_a_file_that_is_no_plan_is_refused(lab: Lab, cli: Cli, file: str, text: 
     assert lab.changes() == 0
 
 
-def test_a_plan_with_other_fields_is_refused(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
+def test_a_plan_with_other_fields_is_refused(lab: Lab, cli: Cli, file: str, written: Written) -> None:
     """The message names the field."""
     plan = saved(lab, cli, file)
     for change, name in (
@@ -375,7 +373,7 @@ def test_a_plan_with_other_fields_is_refused(lab: Lab, cli: Cli, file: str, writ
     assert "nested too deeply" in cli.err
 
 
-def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
+def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str, written: Written) -> None:
     """A change that the engine would not make is a difference, so nothing can be slipped into the file."""
     plan = saved(lab, cli, file)
     [rule] = [one for one in plan["changes"] if one["action"] == "authorize"]
@@ -398,7 +396,7 @@ def test_a_plan_that_someone_edited_is_refused(lab: Lab, cli: Cli, file: str, wr
     ],
 )
 def test_a_change_that_no_plan_has_is_refused(
-    lab: Lab, cli: Cli, file: str, written: Callable[[object], str], change: dict[str, object], why: str
+    lab: Lab, cli: Cli, file: str, written: Written, change: dict[str, object], why: str
 ) -> None:
     """Who may replace the file makes no command crash."""
     db = lab.group()
@@ -420,7 +418,7 @@ def test_a_plan_is_for_one_deployment(lab: Lab, cli: Cli, file: str, monkeypatch
         assert part in cli.err
 
 
-def test_an_old_plan_is_refused(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
+def test_an_old_plan_is_refused(lab: Lab, cli: Cli, file: str, written: Written) -> None:
     """After 24 hours; one of the future is, too."""
     plan = saved(lab, cli, file)
     lab.cloud.clock.sleep(86_400 + 60)
@@ -430,7 +428,7 @@ def test_an_old_plan_is_refused(lab: Lab, cli: Cli, file: str, written: Callable
     assert "in the future" in cli.err
 
 
-def test_it_asks_before_it_changes_anything(lab: Lab, cli: Cli, file: str, typed: Callable[[str], None]) -> None:
+def test_it_asks_before_it_changes_anything(lab: Lab, cli: Cli, file: str, typed: Typed) -> None:
     """A program must say --yes; a person is asked, after the plan was shown, and may refuse."""
     saved(lab, cli, file)
     assert cli("apply", file) == 2
@@ -445,9 +443,7 @@ def test_it_asks_before_it_changes_anything(lab: Lab, cli: Cli, file: str, typed
 # Requests
 
 
-def test_a_request_is_applied_as_one_of_the_shared_queue(
-    lab: Lab, cli: Cli, file: str, written: Callable[[object], str]
-) -> None:
+def test_a_request_is_applied_as_one_of_the_shared_queue(lab: Lab, cli: Cli, file: str, written: Written) -> None:
     """With what it says of its sender beside the person who applied it."""
     app, db = lab.group(), lab.group("*")
     assert cli("plan", written(lab.request(app, db, "tcp/1", requested_by="team")), "--out", file) == 0
@@ -457,7 +453,7 @@ def test_a_request_is_applied_as_one_of_the_shared_queue(
     assert lab.outcome()["queue"] == ""
 
 
-def test_an_expired_request_is_a_difference(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
+def test_an_expired_request_is_a_difference(lab: Lab, cli: Cli, file: str, written: Written) -> None:
     """It is denied when it is planned anew."""
     app, db = lab.group(), lab.group("*")
     assert cli("plan", written(lab.request(app, db, "tcp/1", expires_at=lab.iso(600))), "--out", file) == 0
@@ -467,7 +463,7 @@ def test_an_expired_request_is_a_difference(lab: Lab, cli: Cli, file: str, writt
     assert lab.rules(db) == []
 
 
-def test_a_file_does_not_prove_who_asks(lab: Lab, cli: Cli, file: str, written: Callable[[object], str]) -> None:
+def test_a_file_does_not_prove_who_asks(lab: Lab, cli: Cli, file: str, written: Written) -> None:
     """An account with a queue of its own can ask through that queue alone: its request is denied in a plan, and an envelope
     that names a queue is refused, and so is one that was written into the plan."""
     theirs, ours = lab.group(account=PEER), lab.group(f"*@{PEER}")
@@ -486,7 +482,7 @@ def test_a_file_does_not_prove_who_asks(lab: Lab, cli: Cli, file: str, written: 
 
 
 def test_events_and_requests_of_a_file_are_saved_as_what_they_say(
-    lab: Lab, cli: Cli, file: str, written: Callable[[object], str]
+    lab: Lab, cli: Cli, file: str, written: Written
 ) -> None:
     """Ids and wishes alone: nothing of the caller of an event. What cannot be read changes nothing, and is left out."""
     instance, app, db = asking(lab, ":tcp/1")

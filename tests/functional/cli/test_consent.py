@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 
 import pytest
-from link_peer_local.core.identity import Caller
 
-from tests.functional.command import Cli
+from tests.functional.command import Asked, Cli, Typed
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
 pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
@@ -74,7 +72,7 @@ def test_it_takes_keys_of_the_groups_account(lab: Lab, cli: Cli) -> None:
     assert lab.tags(db) == {ACCEPT: f"sg-app@{HOME}"}
 
 
-def test_it_writes_with_the_persons_own_keys(asked: list[tuple[Caller, str]], lab: Lab, cli: Cli) -> None:
+def test_it_writes_with_the_persons_own_keys(asked: Asked, lab: Lab, cli: Cli) -> None:
     """In the account of the functions, too."""
     db = lab.group()
     asked.clear()
@@ -122,9 +120,7 @@ def test_another_tenants_request_with_the_same_id_is_not_accepted(lab: Lab, cli:
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])
-def test_it_asks_before_it_does_what_a_denial_advised(
-    lab: Lab, cli: Cli, typed: Callable[[str], None], answer: str
-) -> None:
+def test_it_asks_before_it_does_what_a_denial_advised(lab: Lab, cli: Cli, typed: Typed, answer: str) -> None:
     """After showing who asked for what."""
     app, db = lab.group(), lab.group()
     for group in (app, db):
@@ -138,7 +134,7 @@ def test_it_asks_before_it_does_what_a_denial_advised(
 
 
 def test_tags_that_changed_meanwhile_are_shown_again(
-    lab: Lab, cli: Cli, typed: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    lab: Lab, cli: Cli, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written is what was shown."""
     app, db = lab.group(), lab.group()

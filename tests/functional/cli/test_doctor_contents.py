@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from link_peer_cli.checks import quotas
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, CheckFinding, counts, report
-from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.command import Cli
+from tests.functional.command import Asked, Cli
 from tests.functional.command import linked_by_request as linked
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -338,16 +337,14 @@ def test_an_account_that_cannot_be_entered_is_not_asked_for_interfaces(lab: Lab,
 # how it is read
 
 
-def calls(asked: list[tuple[Caller, str]], cli: Cli, *command: str) -> Counter[str]:
+def calls(asked: Asked, cli: Cli, *command: str) -> Counter[str]:
     """The ECS calls of a command."""
     asked.clear()
     cli(*command)
     return Counter(action for _, action in asked if action.startswith("ecs:"))
 
 
-def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(
-    asked: list[tuple[Caller, str]], lab: Lab, cli: Cli
-) -> None:
+def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(asked: Asked, lab: Lab, cli: Cli) -> None:
     """One call of DescribeNetworkInterfaces for each account with links, however many groups there are."""
     for number in range(6):
         app, db = lab.group("*"), lab.group("*")

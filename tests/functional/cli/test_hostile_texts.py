@@ -40,9 +40,8 @@ class World:
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.usefixtures("terminal")
-def test_a_terminal_gets_no_control_character(lab: Lab, capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_a_terminal_gets_no_control_character(lab: Lab, cli: Cli, command: str) -> None:
     """Each is shown by its number."""
-    cli = Cli(capsys)
     cli(*World(lab)(command))
     said = cli.out + cli.err
     assert [character for character in UNSEEN if character in said] == []
@@ -51,9 +50,8 @@ def test_a_terminal_gets_no_control_character(lab: Lab, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("command", ["explain", "doctor"])
-def test_json_says_the_same_without_them(lab: Lab, capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_json_says_the_same_without_them(lab: Lab, cli: Cli, command: str) -> None:
     """A program reads the very text."""
-    cli = Cli(capsys)
     cli(*World(lab)(command), "--json")
     assert [character for character in UNSEEN if character in cli.out] == []
     documents = [json.loads(line) for line in cli.out.splitlines()]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from link_peer_local.core.identity import Caller
 
-from tests.functional.command import Cli, Linked
+from tests.functional.command import Asked, Cli, Linked
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
@@ -44,7 +43,7 @@ def test_reopening_lets_tags_open_again(lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_home_is_locked_as_the_operator(asked: list[tuple[Caller, str]], lab: Lab, cli: Cli) -> None:
+def test_home_is_locked_as_the_operator(asked: Asked, lab: Lab, cli: Cli) -> None:
     """Whose role may write link-lock there: a person needs no more rights of their own."""
     links = Linked(lab)
     asked.clear()

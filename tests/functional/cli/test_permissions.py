@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from link_peer_cli.main import all_commands
-from link_peer_local.core.identity import Caller
 from link_peer_local.fc.triggers import deploy
 
-from tests.functional.command import Cli
+from tests.functional.command import Asked, Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 ROOT = Path(__file__).parents[3]
@@ -92,12 +91,7 @@ def test_every_command_is_there() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_needs_no_more(
-    asked: list[tuple[Caller, str]],
-    lab: Lab,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    command: str,
+    asked: Asked, lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
     """In each account it acts as the table says, and asks for what the table names."""
     app_group, db = lab.pair()
@@ -114,10 +108,10 @@ def test_a_command_needs_no_more(
     deploy(lab.cloud, in_process=True)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(lab.event(instance)).encode())))
     plan = str(tmp_path / "plan.json")
-    Cli(capsys)("sweep", "--dry-run", "--out", plan)
+    cli("sweep", "--dry-run", "--out", plan)
     asked.clear()
     given = {"instance": instance.id, "group": db.id, "plan": plan, "rule": rule}
-    Cli(capsys)(*(part.format(**given) for part in COMMANDS[command]))
+    cli(*(part.format(**given) for part in COMMANDS[command]))
     role, home, peer = rows()[command]
     used: dict[tuple[str, str], set[str]] = {}
     for caller, action in asked:
@@ -135,13 +129,8 @@ def test_a_command_needs_no_more(
     assert (HOME, reader) in used
 
 
-def test_setup_needs_no_more(
-    asked: list[tuple[Caller, str]],
-    lab: Lab,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_setup_needs_no_more(asked: Asked, lab: Lab, cli: Cli) -> None:
     """It creates and removes with the person's own keys, and asks for what its table names."""
-    cli = Cli(capsys)
     asked.clear()
     assert cli("setup", "--prefix", "other", "--notify", "operations@example.com") == 0, cli.err
     assert cli("setup", "--prefix", "other", "--remove", "--with-logs", "--yes", "--force") == 0, cli.err

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import json
 import shlex
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.functional.command import Cli
+from tests.functional.command import Cli, Written
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 
 
@@ -73,7 +72,7 @@ def test_a_denied_link_exits_with_1_and_prints_its_advice(lab: Lab, cli: Cli) ->
     assert cli.out.splitlines()[-1].startswith(f"| `{app.id} → {db.id} tcp/3306` | `denied` | `no-consent: ")
 
 
-def test_an_event_is_read_from_a_file(lab: Lab, cli: Cli, written: Callable[[object], str]) -> None:
+def test_an_event_is_read_from_a_file(lab: Lab, cli: Cli, written: Written) -> None:
     """In the form in which EventBridge delivers it."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -108,7 +107,7 @@ def test_a_peer_in_another_account_is_planned_completely(lab: Lab, cli: Cli) -> 
     assert lab.queued() == []
 
 
-def test_an_expired_or_invalid_request_is_denied(lab: Lab, cli: Cli, written: Callable[[object], str]) -> None:
+def test_an_expired_or_invalid_request_is_denied(lab: Lab, cli: Cli, written: Written) -> None:
     """As cross_account would deny it. For an invalid one the detail names the field."""
     app, db = lab.group(), lab.group("*")
     code, [decision], commands = planned(cli, written(lab.request(app, db, expires_at=lab.iso(-3600))))
@@ -118,7 +117,7 @@ def test_an_expired_or_invalid_request_is_denied(lab: Lab, cli: Cli, written: Ca
     assert decision["detail"].startswith("ports: ")
 
 
-def test_each_element_of_a_file_is_planned_on_its_own(lab: Lab, cli: Cli, written: Callable[[object], str]) -> None:
+def test_each_element_of_a_file_is_planned_on_its_own(lab: Lab, cli: Cli, written: Written) -> None:
     """Events, messages and requests in one file: an invalid one does not stop the others."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
@@ -135,7 +134,7 @@ def test_each_element_of_a_file_is_planned_on_its_own(lab: Lab, cli: Cli, writte
     assert len(commands) == 5
 
 
-def test_an_event_that_would_be_retried_is_an_attempt(lab: Lab, cli: Cli, written: Callable[[object], str]) -> None:
+def test_an_event_that_would_be_retried_is_an_attempt(lab: Lab, cli: Cli, written: Written) -> None:
     """The API does not show the instance yet: exit code 1, and the other event of the file is planned."""
     path = written([lab.event("i-late"), lab.event(lab.instance(lab.group()))])
     code, [attempt], _ = planned(cli, path)
@@ -144,7 +143,7 @@ def test_an_event_that_would_be_retried_is_an_attempt(lab: Lab, cli: Cli, writte
     assert ("(attempt)" in cli.out, cli.out.splitlines()[-1]) == (True, "Links: 1 undecided.")
 
 
-def test_new_consent_is_planned_completely(lab: Lab, cli: Cli, written: Callable[[object], str]) -> None:
+def test_new_consent_is_planned_completely(lab: Lab, cli: Cli, written: Written) -> None:
     """The function only posts a sync of the pair and a look at the instance; the plan shows what comes of them."""
     app, db = lab.group(f"*@{HOME}"), lab.group()
     peer, target = lab.instance(app), lab.instance(db)
@@ -182,7 +181,7 @@ def test_removals_that_would_be_held_are_reported(lab: Lab, cli: Cli) -> None:
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize(("limit", "held"), [(1, True), (2, False)])
 def test_removals_of_several_messages_are_counted_together(
-    lab: Lab, cli: Cli, written: Callable[[object], str], limit: int, held: bool
+    lab: Lab, cli: Cli, written: Written, limit: int, held: bool
 ) -> None:
     """Each sync is due to remove one rule. Together they exceed the limit of 1, so the plan previews a failed summary and
     no removal, as cross_account would record it; within the limit it previews both removals."""
@@ -280,7 +279,7 @@ def test_a_tag_alone_is_a_change(lab: Lab, cli: Cli) -> None:
     assert (document["groups"][0]["tags"], document["counts"]["tagged"]) == ([f"+ {tag}"], 1)
 
 
-def test_markdown_is_literal(lab: Lab, cli: Cli, written: Callable[[object], str]) -> None:
+def test_markdown_is_literal(lab: Lab, cli: Cli, written: Written) -> None:
     """What people wrote cannot break the table or become a link in it."""
     app, db = lab.group(), lab.group("*")
     assert cli("plan", written(lab.request(app, db, "tcp/1", reason="a|b `[x](y)`")), "--markdown") == 0

@@ -16,9 +16,8 @@ from link_peer_conformance import run
 from link_peer_conformance.journal import Journal, Resource
 from link_peer_local.core.faults import Killed
 from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller
 
-from tests.functional.command import Cli
+from tests.functional.command import Asked, Cli
 from tests.functional.lab import HOME, Lab
 from tests.functional.wire_lab import WireLab
 from tests.marked_account import ROLE, existing, mark
@@ -131,9 +130,7 @@ def _only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
 
 
 @pytest.mark.parametrize("knobs", ["opposite"], indirect=True)  # conformance asks under the default readings
-def test_with_everything_given_every_question_that_exists_here_is_answered(
-    asked: list[tuple[Caller, str]], selftest: Selftest
-) -> None:
+def test_with_everything_given_every_question_that_exists_here_is_answered(asked: Asked, selftest: Selftest) -> None:
     """Also those about RAM, a second account, a second VPC, network interfaces and traffic.
 
     The person's keys are asked for no action that the page does not name.

@@ -26,7 +26,7 @@ from link_peer_local.eventbridge import linked_roles
 from link_peer_local.mns.state import QueueAttributes
 from pytest_mock import MockerFixture
 
-from tests.functional.command import Cli
+from tests.functional.command import Cli, Typed
 
 HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
 PROJECT = f"link-peer-{HOME}"
@@ -132,25 +132,20 @@ def test_a_dry_run_changes_nothing(cloud: LocalCloud, cli: Cli) -> None:
     assert writes(cloud) == []
 
 
-def test_a_queue_of_a_single_account_is_created(cloud: LocalCloud, cli: Cli, tmp_path: Path) -> None:
-    """Under the name that the policy file gives it."""
-    path = tmp_path / "policy.yaml"
+def test_a_queue_of_a_single_account_is_one_that_the_functions_can_send_to(
+    cloud: LocalCloud, cli: Cli, tmp_path: Path
+) -> None:
+    """It has the name that the policy file gives it, and is refused under others than their role covers, which begin with
+    the deployment's: messages are put back on the queue they came from."""
+    path, name = tmp_path / "policy.yaml", f"link-peer-requests-{PEER}"
     policy = yaml.safe_load(path.read_text(encoding="utf-8"))
-    policy["accounts"][PEER]["queue"] = f"link-peer-requests-{PEER}"
-    path.write_text(yaml.safe_dump(policy), encoding="utf-8")
-    assert cli("setup") == 0
-    assert cloud.mns.queue(HOME, f"link-peer-requests-{PEER}")
-
-
-def test_a_queue_that_the_functions_could_not_send_to_is_refused(cloud: LocalCloud, cli: Cli, tmp_path: Path) -> None:
-    """Their role covers the names that begin with the deployment's; messages are put back on the queue they came from."""
-    path = tmp_path / "policy.yaml"
-    policy = yaml.safe_load(path.read_text(encoding="utf-8"))
-    policy["accounts"][PEER]["queue"] = "link-peer-requests-b"
+    policy["accounts"][PEER]["queue"] = name
     path.write_text(yaml.safe_dump(policy), encoding="utf-8")
     assert cli("setup", "--prefix", "other") == 1
-    assert f"accounts.{PEER}.queue: is link-peer-requests-b: its name must begin with other-requests-" in cli.err
+    assert f"accounts.{PEER}.queue: is {name}: its name must begin with other-requests-" in cli.err
     assert writes(cloud) == []
+    assert cli("setup") == 0
+    assert cloud.mns.queue(HOME, name)
 
 
 def test_two_deployments_share_no_resource(cloud: LocalCloud, cli: Cli) -> None:
@@ -399,27 +394,21 @@ def test_what_a_person_changed_is_kept_until_told_otherwise(cloud: LocalCloud, c
     assert cli.out.startswith("Nothing to change")
 
 
-def test_a_retention_is_never_shortened(cloud: LocalCloud, cli: Cli) -> None:
-    """Not even with --replace, or by a shorter --retention."""
-    cli("setup")
-    cloud.sls.update_logstore(HOME, PROJECT, "decisions", ttl=2555)
-    for options in ((), ("--replace",), ("--retention", "30")):
-        assert cli("setup", *options) == 0
-        assert "= logstore decisions: kept at 2555 days, not shortened to" in cli.out
-        assert cloud.sls.project(HOME, PROJECT).logstores["decisions"].settings["ttl"] == 2555
-
-
-def test_a_retention_is_made_longer_only_when_told(cloud: LocalCloud, cli: Cli) -> None:
-    """A shorter one is named; with --retention it is as long as that. A new logstore keeps a year, or as long as told."""
+def test_a_retention_is_made_longer_only_when_told_and_never_shortened(cloud: LocalCloud, cli: Cli) -> None:
+    """A shorter one is named; with --retention it is as long as that. A new logstore keeps a year, or as long as told.
+    Neither --replace nor a shorter --retention makes it shorter."""
     cli("setup", "--retention", "30")
-    ttl = lambda: cloud.sls.project(HOME, PROJECT).logstores["decisions"].settings["ttl"]  # noqa: E731
-    assert ttl() == 30
+    decisions = cloud.sls.project(HOME, PROJECT).logstores["decisions"]
+    assert decisions.settings["ttl"] == 30
     for options in ((), ("--replace",)):
         assert cli("setup", *options) == 0
         assert "= logstore decisions: days: kept at 30 days; longer with `link-peer setup --retention 365`" in cli.out
     assert cli("setup", "--retention", "3650") == 0
     assert "~ logstore decisions: days" in cli.out
-    assert ttl() == 3650
+    for options in ((), ("--replace",), ("--retention", "30")):
+        assert cli("setup", *options) == 0
+        assert "= logstore decisions: kept at 3650 days, not shortened to" in cli.out
+        assert decisions.settings["ttl"] == 3650
 
 
 def test_another_action_policy_leaves_a_changed_alert_as_it_is(cloud: LocalCloud, cli: Cli) -> None:
@@ -473,25 +462,21 @@ def test_what_a_person_added_is_kept(cloud: LocalCloud, cli: Cli) -> None:
 
 
 def test_a_run_that_fails_says_what_is_missing_and_the_next_continues(cloud: LocalCloud, cli: Cli) -> None:
-    """Exit code 1; what was done stays done."""
-    cloud.faults.add(Fault("sls", "CreateIndex", code="ParameterInvalid", status=400, times=1))
+    """Exit code 1; what was done stays done. In JSON, what failed has its problem, and what is missing because of it the
+    result `missing`."""
+    for _ in range(2):
+        cloud.faults.add(Fault("sls", "CreateIndex", code="ParameterInvalid", status=400, times=1))
     assert cli("setup", *MAIL) == 1
     assert "+ logstore functions" in cli.out
     assert "create failed: index decisions: ParameterInvalid" in cli.err
     assert "not done: create alert link-peer-dead-letters" in cli.err
+    code, shown = cli.json("setup", *MAIL)
+    by_result = {one["result"]: one for one in reversed(shown)}
+    assert (code, by_result["failed"]["name"]) == (1, "decisions")
+    assert "ParameterInvalid" in by_result["failed"]["problem"]
+    assert by_result["missing"]["kind"] == "index"
     code, found = results(cli, *MAIL)
     assert (code, found["logstore functions"], found["index decisions"]) == (0, ("keep", "done"), ("create", "done"))
-
-
-def test_a_failure_is_in_the_json_too(cloud: LocalCloud, cli: Cli) -> None:
-    """With its problem; what is missing because of it has the result `missing`."""
-    cloud.faults.add(Fault("ram", "CreateRole", code="NoPermission", status=403, times=None))
-    code, found = cli.json("setup", *MAIL)
-    by_result = {one["result"]: one for one in reversed(found)}
-    assert code == 1
-    assert by_result["failed"]["name"] == "link-peer-fc"
-    assert "NoPermission" in by_result["failed"]["problem"]
-    assert by_result["missing"]["name"] == "link-peer-reader"
 
 
 @pytest.mark.parametrize(
@@ -709,7 +694,7 @@ def test_rules_of_the_deployment_count_as_there(cloud: LocalCloud, cli: Cli) -> 
 
 
 def test_the_region_and_the_prefix_are_asked_on_a_terminal(
-    cloud: LocalCloud, cli: Cli, typed: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    cloud: LocalCloud, cli: Cli, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the environment's as defaults."""
     monkeypatch.delenv("LINK_PEER_REGION")
@@ -788,7 +773,7 @@ def test_the_logs_go_only_when_told(cloud: LocalCloud, cli: Cli) -> None:
 
 
 @pytest.mark.usefixtures("joined")
-def test_what_would_be_removed_is_shown_first(cloud: LocalCloud, cli: Cli, typed: Callable[[str], None]) -> None:
+def test_what_would_be_removed_is_shown_first(cloud: LocalCloud, cli: Cli, typed: Typed) -> None:
     """With --dry-run, and before the question; another answer than y leaves everything."""
     cli("setup")
     before = writes(cloud)

@@ -7,11 +7,10 @@ from link_peer.domain.tags import parse_port
 from link_peer.planning.effect import Effect
 from link_peer_cli.inventory.probe import ProbeResult, result_of
 from link_peer_cli.inventory.tested import ProbeVerdict
-from link_peer_local.core.identity import Caller
 from link_peer_local.core.principals import Role, trust_text
 from msgspec.structs import replace
 
-from tests.functional.command import Cli
+from tests.functional.command import Asked, Cli
 from tests.functional.command import linked_by_request as linked
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -177,9 +176,7 @@ def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None
 
 
 @pytest.mark.usefixtures("asked", "peer_profile")
-def test_from_another_account_keys_of_that_account_run_the_test(
-    asked: list[tuple[Caller, str]], lab: Lab, cli: Cli
-) -> None:
+def test_from_another_account_keys_of_that_account_run_the_test(asked: Asked, lab: Lab, cli: Cli) -> None:
     """Those of --profile alone: neither a role of link-peer nor the person's own keys run a command there."""
     ours, theirs = lab.pair()
     instance, peer = lab.instance(ours), lab.instance(theirs)
@@ -197,7 +194,7 @@ def test_from_another_account_keys_of_that_account_run_the_test(
     assert ran == {(PEER, None)}
 
 
-def test_a_role_in_that_account_may_run_the_test(asked: list[tuple[Caller, str]], lab: Lab, cli: Cli) -> None:
+def test_a_role_in_that_account_may_run_the_test(asked: Asked, lab: Lab, cli: Cli) -> None:
     """The person's own keys assume it. What it lacks is named, with the account and the action."""
     ours, theirs = lab.pair()
     instance, peer = lab.instance(ours), lab.instance(theirs)
