@@ -165,12 +165,16 @@ def test_a_policy_file_that_cannot_be_written_stops_it_before_anything_is_made(
 
 
 def test_roles_that_cannot_be_made_leave_the_policy_file_as_it_was(lab: Lab, cli: Cli) -> None:
-    """And nothing beside it. Where it is a link, the target gets the lines."""
+    """And nothing beside it; what was made and what was not is named. Where it is a link, the target gets the lines."""
     text, target = lab.policy_path.read_bytes(), lab.policy_path.with_name("target.yaml")
     lab.policy_path.rename(target)
     lab.policy_path.symlink_to(target)
     lab.fault(service="ram", action="CreateRole", code="NoPermission", status=403, times=1)
     assert cli("account", "add", NEW, "--profile", "new", "--write") == 1
+    said = cli.err.splitlines()
+    assert said[0].startswith("role link-peer: NoPermission")
+    assert f"done: account {NEW}: create policy link-peer" in said
+    assert f"not done: account {NEW}: create role link-peer" in said
     assert target.read_bytes() == text
     assert not [path for path in target.parent.iterdir() if path.name.startswith(".link-peer")]
     assert cli("account", "add", NEW, "--profile", "new", "--write") == 0

@@ -231,17 +231,6 @@ def test_output_that_fails_midway_is_no_silence(began: Any, monkeypatch: pytest.
     assert cli(*args) == 0
 
 
-def test_a_failure_midway_names_the_changes_too(began: Any) -> None:
-    """A role is refused after its policies were made."""
-    lab, cli, args = began(account)
-    lab.fault(service="ram", action="CreateRole", code="NoPermission", status=403, times=1)
-    assert cli(*args) == 1
-    said = cli.err.splitlines()
-    assert said[0].startswith("role link-peer: NoPermission")
-    assert "done: account 1000000000000003: create policy link-peer" in said
-    assert "not done: account 1000000000000003: create role link-peer" in said
-
-
 def test_ctrl_c_at_a_question_is_told_from_no(began: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the exit code."""
     _, cli, _ = began(sweep)
