@@ -57,33 +57,32 @@ def measure(rounds: int, size: int = SIZE, only: str = "") -> list[Measured]:
         return found
 
 
-class _Bench:
+class _Bench(Struct, frozen=True):
     """Runs commands and counts their calls."""
 
-    def __init__(self, cloud: CloudProcess, env: dict[str, str], scratch: Path, rounds: int, only: str) -> None:
-        self._cloud = cloud
-        self._env = env
-        self._scratch = scratch
-        self._rounds = rounds
-        self._only = only
+    cloud: CloudProcess
+    env: dict[str, str]
+    scratch: Path
+    rounds: int
+    only: str
 
     def all(self, asked: Sequence[Asked]) -> Iterator[Measured]:
         for one in asked:
-            if " ".join(one.args).startswith(self._only):
-                yield self.one(one, self._rounds)
+            if " ".join(one.args).startswith(self.only):
+                yield self.one(one, self.rounds)
 
     def one(self, asked: Asked, rounds: int) -> Measured:
         runs: list[Run] = []
         calls: list[int] = []
         cloud: list[float] = []
         for _ in range(rounds):
-            self._cloud(worlds.calls)
-            before = self._cloud(worlds.cpu)
-            runs.append(run(asked.args, self._env, self._scratch))
-            cloud.append(self._cloud(worlds.cpu) - before)
-            calls.append(len(self._cloud(worlds.calls)))
+            self.cloud(worlds.calls)
+            before = self.cloud(worlds.cpu)
+            runs.append(run(asked.args, self.env, self.scratch))
+            cloud.append(self.cloud(worlds.cpu) - before)
+            calls.append(len(self.cloud(worlds.calls)))
             if asked.undo:
-                run(asked.undo, self._env, self._scratch)
+                run(asked.undo, self.env, self.scratch)
         name = asked.shown or _ID.sub(lambda found: f"{found[1]}-…" + ("@…" if found[2] else ""), " ".join(asked.args))
         wrong = next((one for one in runs if one.code not in asked.codes), None)
         fastest = min(one.wall for one in runs)

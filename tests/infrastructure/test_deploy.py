@@ -46,6 +46,19 @@ NO_RESOURCE_LEVEL = {
 }
 """[doc RAM authorization of ECS and of ActionTrail]"""
 MANAGED_TAG = f"link-managed.prod.{HOME}"
+ROS_PARAMETERS = {
+    "HomeAccount": HOME,
+    "Prefix": "link-peer",
+    "RoleName": "link-peer",
+    "ExternalId": VALUES["EXTERNAL_ID"],
+    "ManagedTag": {f"acs:RequestTag/{MANAGED_TAG}": ["*"]},
+    "InstancesTag": {f"acs:RequestTag/{MANAGED_TAG}.instances": ["*"]},
+    "AcceptTag": {"acs:RequestTag/link-accept": ["*"]},
+    "LockTag": {"acs:RequestTag/link-lock": ["*"]},
+    "ALIYUN::Region": REGION,
+    "ALIYUN::TenantId": PEER,
+}
+"""What the template is given, and what ROS adds."""
 TAGGING = ["ecs:TagResources", "ecs:UntagResources"]
 WRITERS = ["ram-function-role.json", "ram-operator.json", "ram-peer-role.json"]
 READERS = ["ram-audit-reader.json", "ram-operator-read.json", "ram-peer-reader.json"]
@@ -338,25 +351,15 @@ def test_who_may_assume_a_role(role: str, trusted: dict[str, list[str]]) -> None
 def test_the_ros_template_creates_the_same_roles_as_the_json_files() -> None:
     """peer-account.yaml has the same trust policies and policies, for people who use ROS."""
     template = yaml.safe_load((DEPLOY / "peer-account.yaml").read_text(encoding="utf-8"))
-    parameters = {
-        "HomeAccount": HOME,
-        "Prefix": template["Parameters"]["Prefix"]["Default"],
-        "RoleName": template["Parameters"]["RoleName"]["Default"],
-        "ExternalId": VALUES["EXTERNAL_ID"],
-        "ManagedTag": {f"acs:RequestTag/{MANAGED_TAG}": ["*"]},
-        "InstancesTag": {f"acs:RequestTag/{MANAGED_TAG}.instances": ["*"]},
-        "AcceptTag": template["Parameters"]["AcceptTag"]["Default"],
-        "LockTag": template["Parameters"]["LockTag"]["Default"],
-        "ALIYUN::Region": REGION,
-        "ALIYUN::TenantId": PEER,
-    }
+    defaults = {name: one["Default"] for name, one in template["Parameters"].items() if "Default" in one}
+    assert {name: value for name, value in ROS_PARAMETERS.items() if name in defaults} == defaults
     for resource, files in zip(("Role", "Reader"), peer_roles("link-peer"), strict=True):
-        role = rendered(template["Resources"][resource]["Properties"], parameters)
+        role = rendered(template["Resources"][resource]["Properties"], ROS_PARAMETERS)
         assert role["RoleName"] == files.name
         assert role["AssumeRolePolicyDocument"] == document(files.trust)
         documents = {policy["PolicyName"]: policy["PolicyDocument"] for policy in role["Policies"]}
         assert documents == {name: document(file) for name, file in files.policies.items()}
-    assert set(template["Parameters"]) == {name for name in parameters if "::" not in name}
+    assert set(template["Parameters"]) == {name for name in ROS_PARAMETERS if "::" not in name}
 
 
 def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from string import Template
 from typing import Any
 
 import pytest
-import yaml
-from link_peer_deploy.manifest import Function, load
+from link_peer_deploy.manifest import Function, load, resolved
 from link_peer_deploy.project import ROOT
 
 HOME = "1000000000000001"
@@ -42,21 +40,8 @@ KEYS = {
 }
 
 
-def resolved() -> dict[str, Any]:
-    """The manifest with its variables replaced, which are all of the form `${vars.x}`."""
-    text = (ROOT / "deploy" / "fc2" / "s.yaml").read_text(encoding="utf-8")
-    names = yaml.safe_load(text)["vars"]
-    plain = {name: value for name, value in names.items() if isinstance(value, str)}
-
-    class Vars(Template):
-        idpattern = r"vars\.[a-z]+"
-
-    values = {f"vars.{name}": value for name, value in plain.items()}
-    document: dict[str, Any] = yaml.safe_load(Vars(text).substitute(values))
-    return document
-
-
-SERVICES = resolved()["services"]
+DOCUMENT = resolved(ROOT / "deploy" / "fc2" / "s.yaml", env={}, account=HOME)
+SERVICES = DOCUMENT["services"]
 SHIPPED = {
     function.handler.partition(".")[0]: function
     for function in load(ROOT / "s.yaml", env={"LINK_PEER_REGION": REGION}, account=HOME).functions
@@ -71,7 +56,7 @@ def _props(request: pytest.FixtureRequest) -> tuple[dict[str, Any], Function]:
 
 def test_the_same_functions_are_deployed() -> None:
     """By the component of FC 2.0, in its edition of the file format."""
-    assert resolved()["edition"] == "1.0.0"
+    assert DOCUMENT["edition"] == "1.0.0"
     assert {service["component"] for service in SERVICES.values()} == {"fc"}
     assert SERVICES.keys() == SHIPPED.keys()
 

@@ -15,24 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.functional.lab import HOME, PEER, REGION
-from tests.infrastructure.test_deploy import DEPLOY, rendered
+from tests.infrastructure.test_deploy import DEPLOY, ROS_PARAMETERS, rendered
 
 LIBRARY = os.environ.get("LINK_PEER_ROS", "")
 CHECK = Path(__file__).with_name("check.js")
 TEMPLATE = (DEPLOY / "peer-account.yaml").read_text(encoding="utf-8")
-GIVEN = {
-    "HomeAccount": HOME,
-    "Prefix": "link-peer",
-    "RoleName": "link-peer",
-    "ExternalId": "a-random-value-of-1",
-    "ManagedTag": {"acs:RequestTag/link-managed.prod.1": ["*"]},
-    "InstancesTag": {"acs:RequestTag/link-managed.prod.1.instances": ["*"]},
-    "AcceptTag": {"acs:RequestTag/link-accept": ["*"]},
-    "LockTag": {"acs:RequestTag/link-lock": ["*"]},
-    "ALIYUN::Region": REGION,
-    "ALIYUN::TenantId": PEER,
-}
 
 pytestmark = pytest.mark.skipif(not LIBRARY, reason="make test-ros")
 
@@ -67,7 +54,7 @@ def test_a_planted_fault_is_found(right: str, wrong: str, fault: str) -> None:
 def faults(text: str) -> Iterator[str]:
     """What the library refuses, and what it does not know and therefore leaves out."""
     template = yaml.safe_load(text)
-    template["Resources"] = rendered(template["Resources"], GIVEN)
+    template["Resources"] = rendered(template["Resources"], ROS_PARAMETERS)
     done = subprocess.run(  # noqa: S603 (our own file)
         ["node", CHECK],  # noqa: S607 (make test-ros needs npm)
         input=json.dumps(template),

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain.model import ALL, TAG, Claim, Party, Rule, RuleKey
-from link_peer.planning.actual import Actual, actual_state
 from link_peer.planning.decision import Context, Edit
 from link_peer.planning.diff import edit_of, opens
 
-from tests.unit.views import APP, DB, HOME, NOW, POLICY, REGION, A, B, group, key, ours, theirs, view
+from tests.unit.planning.test_actual import K1
+from tests.unit.planning.test_actual import actual as standing
+from tests.unit.views import DB, HOME, NOW, POLICY, REGION, A, B, ours, theirs
 
-K1 = key(DB, APP, "tcp/1")
 REQ = Claim("chg-1")
 ADDRESSES = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
 C = Party(HOME, "i-c")
@@ -21,10 +21,6 @@ C = Party(HOME, "i-c")
 
 CONTEXT = Context(POLICY, REGION, NOW)
 PAST = Claim("chg-2", int(NOW))
-
-
-def standing(*rules: Rule) -> Actual:
-    return actual_state(view([group(APP), group(DB)], rules=rules), POLICY, REGION)
 
 
 def shown(edit: Edit | None) -> tuple[str, set[Claim], set[Claim], tuple[Claim, ...]] | None:

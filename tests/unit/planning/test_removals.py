@@ -89,27 +89,27 @@ def test_a_claim_that_is_still_wanted_is_kept() -> None:
     assert removals(seen, DesiredLink(LINK, TAG), DesiredLink(LINK, REQ)).lost == {}
 
 
-def test_a_claim_that_nothing_shown_asks_for_is_lost_and_counted() -> None:
-    """An account that hides its resources would look like this."""
-    assert removals(world(ours(K1))).lost == {
-        K1: Loss(frozenset({TAG}), UNWANTED, frozenset({AT_HOME}), by_absence=True)
-    }
-
-
-def test_a_claim_that_a_shown_instance_no_longer_asks_for_is_lost_and_not_counted() -> None:
-    """The instance is shown, in an account that shows tags, and asks for something else."""
-    assert removals(world(ours(K1), shown=[TAGGED])).lost == {K1: Loss(frozenset({TAG}), UNWANTED, by_absence=True)}
-
-
-def test_instances_without_any_tags_prove_nothing() -> None:
-    """A read that leaves tags out looks like an account in which all were removed."""
-    found = removals(world(ours(K1), shown=[instance(A, APP)]))
-    assert causes(found) == {K1: ("", True)}
-
-
-def test_an_expired_claim_is_lost_and_not_counted() -> None:
-    """Its end is on the rule itself."""
-    assert removals(world(ours(K1, ENDED))).lost == {K1: Loss(frozenset({ENDED}), CLAIM_EXPIRED)}
+@pytest.mark.parametrize(
+    ("rule", "shown", "loss"),
+    [
+        (ours(K1), [], Loss(frozenset({TAG}), UNWANTED, frozenset({AT_HOME}), by_absence=True)),
+        (ours(K1), [instance(A, APP)], Loss(frozenset({TAG}), UNWANTED, frozenset({AT_HOME}), by_absence=True)),
+        (ours(K1), [TAGGED], Loss(frozenset({TAG}), UNWANTED, by_absence=True)),
+        (ours(K1, ENDED), [], Loss(frozenset({ENDED}), CLAIM_EXPIRED)),
+        (
+            ours(K1, TAG, ENDED),
+            [],
+            Loss(frozenset({TAG, ENDED}), CLAIM_EXPIRED, frozenset({AT_HOME}), by_absence=True),
+        ),
+    ],
+    ids=["nothing is shown", "no tag is shown", "other wishes are shown", "expired", "both"],
+)
+def test_what_nobody_asks_for_is_lost_and_counted_where_its_asker_may_be_hidden(
+    rule: Rule, shown: list[Instance], loss: Loss
+) -> None:
+    """An account that hides its resources would look like the first, and a read that leaves tags out like the second. An end
+    is on the rule itself. Of several causes the explicit one is reported, and the loss counts since one of them does."""
+    assert removals(world(rule, shown=shown)).lost == {K1: loss}
 
 
 # how far a delivery may go
@@ -325,12 +325,6 @@ def test_a_claim_that_leaves_its_rule_in_place_is_not_counted() -> None:
     """No rule is removed, so a limit of 0 does not hold it."""
     found = removals(world(ours(K1, TAG, REQ)), DesiredLink(LINK, REQ), limit=0)
     assert (found.held, set(found.claims(K1))) == ({}, {TAG})
-
-
-def test_of_several_causes_the_explicit_one_is_reported() -> None:
-    """And the loss counts for the guard, since one of them does."""
-    found = removals(world(ours(K1, TAG, ENDED)))
-    assert found.lost == {K1: Loss(frozenset({TAG, ENDED}), CLAIM_EXPIRED, frozenset({AT_HOME}), by_absence=True)}
 
 
 # what was refused
