@@ -196,14 +196,6 @@ def test_between_groups_the_group_is_consented_to(lab: Lab, ask: Asking) -> None
     assert ask.checked(a, b, "tcp/9")["verdict"] == "passes"
 
 
-def test_where_tags_do_not_consent_the_policy_file_is_named(lab: Lab, ask: Asking) -> None:
-    lab.policy(accept_tags=False)
-    _, _, a, b = pair(lab, "*")
-    first = ask.checked(a, b)["do"][0]
-    assert "added to allow in the policy file" in first["why"]
-    assert first["command"] == ""
-
-
 def test_a_tag_that_asks_needs_no_request(lab: Lab, ask: Asking) -> None:
     """A sweep opens it."""
     app, db = lab.group(), lab.group("*")
@@ -211,15 +203,6 @@ def test_a_tag_that_asks_needs_no_request(lab: Lab, ask: Asking) -> None:
     document = ask.checked(a, b)
     assert [one["command"] for one in document["do"]] == ["link-peer sweep"]
     assert a.id in document["do"][0]["why"]
-
-
-def test_a_locked_group_is_named_with_the_command_that_unlocks_it(lab: Lab, ask: Asking) -> None:
-    _, db, a, b = pair(lab, "*")
-    lab.tag(db, link_lock="incident 7")
-    document = ask.checked(a, b)
-    ask.follow(document)
-    assert "link-lock" not in lab.tags(db)
-    assert "ask the person who locked it" in document["do"][0]["why"]
 
 
 def test_what_no_link_can_open_is_said(lab: Lab, ask: Asking) -> None:

@@ -16,6 +16,7 @@ from tests.functional.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("living_lab")
 
+CLOSED = "link-peer close by arn 2026-11-26T00:00:00Z"
 Ends = tuple[Group | Instance, Group | Instance]
 
 
@@ -26,16 +27,20 @@ def asked(lab: Lab, app: Group, db: Group, ports: str = "tcp/1") -> Ends:
     return app, db
 
 
-DENIED: dict[str, tuple[dict[str, Any], Callable[[Lab], Group]]] = {
-    "without consent": ({}, lambda lab: lab.group()),
-    "where the policy consents": ({"accept_tags": False}, lambda lab: lab.group("*")),
-    "closed": ({}, lambda lab: lab.group("*", tags={"link-lock": "link-peer close by arn 2026-11-26T00:00:00Z"})),
-    "locked by hand": ({}, lambda lab: lab.group("*", tags={"link-lock": "keep out"})),
-    "on a denied port": ({"deny": {"ports": ["tcp/1"]}}, lambda lab: lab.group("*")),
-    "in two VPCs": ({}, lambda lab: lab.group("*", vpc=lab.a)),
-    "to an advanced group": ({}, lambda lab: lab.group("*", type="enterprise")),
+DENIED: dict[str, tuple[dict[str, Any], Callable[[Lab], Group], str]] = {
+    "without consent": ({}, lambda lab: lab.group(), "link-accept="),
+    "where the policy consents": (
+        {"accept_tags": False},
+        lambda lab: lab.group("*"),
+        "added to allow in the policy file",
+    ),
+    "closed": ({}, lambda lab: lab.group("*", tags={"link-lock": CLOSED}), ""),
+    "locked by hand": ({}, lambda lab: lab.group("*", tags={"link-lock": "keep out"}), "ask the person who locked it"),
+    "on a denied port": ({"deny": {"ports": ["tcp/1"]}}, lambda lab: lab.group("*"), ""),
+    "in two VPCs": ({}, lambda lab: lab.group("*", vpc=lab.a), ""),
+    "to an advanced group": ({}, lambda lab: lab.group("*", type="enterprise"), ""),
 }
-"""The policy, and the group for which a tag asks in vain."""
+"""The policy, the group for which a tag asks in vain, and what is advised."""
 
 
 def said(lab: Lab, cli: Cli, ends: Ends) -> list[tuple[str, str]]:
@@ -54,9 +59,10 @@ def said(lab: Lab, cli: Cli, ends: Ends) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("case", DENIED)
 def test_all_give_the_remedy_of_the_denial(lab: Lab, cli: Cli, case: str) -> None:
     """The same words, and the same command."""
-    policy, target = DENIED[case]
+    policy, target, words = DENIED[case]
     lab.policy(**policy)
     first, *others = said(lab, cli, asked(lab, lab.group(), target(lab)))
+    assert words in first[0]
     assert len(others) >= 2
     assert others == [first] * len(others)
 
