@@ -16,19 +16,19 @@ from link_peer_deploy import runtime_python
 from link_peer_deploy.packaging import runtime_in_use
 
 from benchmarks import commands, runner
-from benchmarks.figures import cold_start, cost, events, launches, people, scale, sweep
+from benchmarks.figures import cold_start, events, launches, people, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
 
 FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "cold": cold_start.measure,
     "events": events.measure,
-    "scale": scale.measure,
+    "scale": sweep.many_groups,
     "launches": launches.measure,
     "queue": launches.batches,
     "sweep": sweep.measure,
     "beside": sweep.beside,
-    "cost": cost.measure,
+    "cost": cold_start.cost,
 }
 PEOPLE = "people"
 

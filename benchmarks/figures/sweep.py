@@ -1,4 +1,4 @@
-"""A sweep of a large account, and an event beside it."""
+"""Large accounts: a sweep, an event beside it, and more managed groups than a tag filter shows, which is 1,000."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from benchmarks import events, worlds
 from benchmarks.cloud import CloudProcess
-from benchmarks.process import Worker
+from benchmarks.process import Answer, Worker
 from benchmarks.runner import LATENCY, SHARE, Bench, Row, at_most
 from benchmarks.worlds import Asker
 
@@ -17,6 +17,7 @@ TIMEOUT = 300  # of the sweep in s.yaml
 PER_MINUTE = 200
 EVENTS, APART = 6, 10.0  # events beside the sweep, and seconds between them
 LIMIT = 120.0  # seconds after which an event counts as never done
+SIZES = (2_000, 10_000)
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -95,3 +96,43 @@ def _stream(bench: Bench, cloud: CloudProcess, ended: threading.Event) -> None:
             bodies = cloud(worlds.received)
             if bodies:
                 worker.call("cross_account", events.messages(bodies, cloud.env["LINK_PEER_QUEUE"]))
+
+
+def many_groups(bench: Bench) -> list[Row]:
+    """Does an event still make its link, and a sweep one that no event has made?"""
+    found = [(size, works(bench, size)) for size in SIZES]
+    return [
+        Row(
+            f"{size:,} managed groups",
+            "",
+            said,
+            "works",
+            said.count("works") == 2,
+            before="event raises, sweep does nothing",
+        )
+        for size, said in found
+    ]
+
+
+def works(bench: Bench, groups: int) -> str:
+    """In words: `works`, or what fails."""
+    with CloudProcess() as cloud:
+        cloud(worlds.ring, groups, groups, groups)
+        missed, asker = cloud(worlds.askers, 2, 2)
+        cloud(worlds.calls)
+        with Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
+            answer = worker.call("auto_link", events.launched(asker.instance))
+        event = _outcome(cloud, answer, asker.group)
+        by_event = len(cloud(worlds.calls))
+        with Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
+            answer = worker.call("sweep", events.TIMER, TIMEOUT)
+        sweep = _outcome(cloud, answer, missed.group)
+        return (
+            f"event {event} ({by_event} calls), sweep {sweep} ({len(cloud(worlds.calls)):,} calls, {answer.wall:.0f} s)"
+        )
+
+
+def _outcome(cloud: CloudProcess, answer: Answer, group: str) -> str:
+    if answer.error is not None:
+        return f"raises {answer.error.partition(':')[0]}"
+    return "works" if cloud(worlds.standing, [group]) else "does nothing"

@@ -1,10 +1,12 @@
-"""docs/ matches the code: links, requests, tags, reason codes, queries, environment variables, snippets."""
+"""docs/ matches the code: requests, tags, queries, environment variables, snippets; what is generated from the code is current, and
+leaves nothing out."""
 
 from __future__ import annotations
 
 import json
 import queue
 import re
+import runpy
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from link_peer.domain.errors import BadInput
-from link_peer.domain.tags import accepts, bad_accepts, parse_port, peers, tag_keys
+from link_peer.domain.tags import TAGS, accepts, bad_accepts, parse_port, peers, tag_keys
 from link_peer.inbound import policy_file as policy
 from link_peer.inbound import requests
 from link_peer_local import world
@@ -191,3 +193,51 @@ def test_the_shipper_snippet_runs(local_cloud: LocalCloud) -> None:
     names["worker"].shutdown()
     names["worker"].join(60)
     assert not names["worker"].is_alive()
+
+
+# what is generated
+
+
+@pytest.fixture(name="generator", scope="module")
+def _generator() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs/generate_reference.py"))
+
+
+@pytest.mark.parametrize(
+    ("path", "made_by"),
+    [
+        ("PAGE", "reference"),
+        ("REQUESTS", "requests"),  # the table of reasons
+        ("TAGS_PAGE", "tags_page"),
+        ("PLAN_SCHEMA", "plan_schema"),
+        ("JSON_PAGE", "json_page"),  # what commands print
+        ("ANSWERS_SCHEMA", "answers_schema"),
+    ],
+)
+def test_what_is_generated_is_current(generator: dict[str, Any], path: str, made_by: str) -> None:
+    assert generator[path].read_text("utf-8") == generator[made_by](), "run: python docs/generate_reference.py"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_first_page_shows_each_tag_that_people_write(page: str) -> None:
+    """In both languages, by an example."""
+    text = (ROOT / page).read_text("utf-8")
+    for tag in TAGS:
+        example = f"| `{tag.key.format(prefix='link', deployment='', home='')}="
+        assert (example in text) is (tag.writer == "person"), tag.name
+
+
+def test_every_setting_has_a_meaning(generator: dict[str, Any]) -> None:
+    """Each variable in the sources, and no other."""
+    assert generator["settings_read"]() == generator["SETTINGS"].keys()
+
+
+def test_every_searchable_field_has_a_meaning(generator: dict[str, Any]) -> None:
+    page = generator["reference"]()
+    assert {name for name in AUDIT_INDEX.keys if f"`{name}`" not in page} == set()
+
+
+def test_every_option_is_explained(generator: dict[str, Any]) -> None:
+    """No row of a command's table has an empty last cell."""
+    commands = generator["reference"]().split("## Settings")[0]
+    assert [line for line in commands.splitlines() if line.startswith("| `") and line.endswith("|  |")] == []
