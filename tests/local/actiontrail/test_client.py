@@ -11,7 +11,7 @@ from alibabacloud_ecs20140526 import models as ecs_models
 from alibabacloud_tea_openapi.exceptions import ClientException
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, REGION, config, key_of, refused
+from tests.local.clients import HOME, REGION, ask, config, key_of, refused
 from tests.local.ecs.helpers import RuleWorld, permission
 
 
@@ -24,8 +24,7 @@ class World(RuleWorld):
 
     def found(self, key: str = "", value: str = "", **more: Any) -> list[dict[str, Any]]:
         condition = [models.LookupEventsRequestLookupAttribute(key=key, value=value)] if key else None
-        request = models.LookupEventsRequest(lookup_attribute=condition, **more)
-        events: list[dict[str, Any]] = self.trail.lookup_events(request).body.events
+        events: list[dict[str, Any]] = ask(self.trail, "LookupEvents", lookup_attribute=condition, **more).events
         return events
 
 
@@ -73,8 +72,8 @@ def test_events_are_found_by_one_condition(w: World, key: str, value: str, count
 
 
 def test_events_come_newest_first_in_pages(w: World) -> None:
-    first = w.trail.lookup_events(models.LookupEventsRequest(max_results="1")).body
-    second = w.trail.lookup_events(models.LookupEventsRequest(max_results="1", next_token=first.next_token)).body
+    first = ask(w.trail, "LookupEvents", max_results="1")
+    second = ask(w.trail, "LookupEvents", max_results="1", next_token=first.next_token)
     assert [body.events[0]["referencedResources"]["ACS::ECS::SecurityGroup"] for body in (first, second)] == [
         [w.db],
         [w.app],
@@ -109,5 +108,5 @@ def test_events_have_a_range_of_time_and_may_appear_late(w: World) -> None:
 )
 def test_an_invalid_query_is_refused(w: World, fields: dict[str, Any]) -> None:
     with pytest.raises(ClientException) as problem:
-        w.trail.lookup_events(models.LookupEventsRequest(**fields))
+        ask(w.trail, "LookupEvents", **fields)
     assert problem.value.status_code == 400

@@ -8,7 +8,7 @@ from alibabacloud_ecs20140526 import models
 from alibabacloud_ecs20140526.client import Client
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, config, key_of
+from tests.local.clients import HOME, PEER, REGION, ask, config, key_of
 
 
 def client(cloud: LocalCloud, account: str = HOME) -> Client:
@@ -25,27 +25,20 @@ def permission(**fields: Any) -> models.AuthorizeSecurityGroupRequestPermissions
 def authorize(
     ecs: Client, group: str, *permissions: models.AuthorizeSecurityGroupRequestPermissions, **more: Any
 ) -> None:
-    ecs.authorize_security_group(
-        models.AuthorizeSecurityGroupRequest(
-            region_id=REGION, security_group_id=group, permissions=list(permissions), **more
-        )
-    )
+    ask(ecs, "AuthorizeSecurityGroup", security_group_id=group, permissions=list(permissions), **more)
 
 
 def rules(ecs: Client, group: str) -> list[Any]:
     """The group's rules as DescribeSecurityGroupAttribute shows them."""
-    request = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=group)
-    return ecs.describe_security_group_attribute(request).body.permissions.permission
+    return ask(ecs, "DescribeSecurityGroupAttribute", security_group_id=group).permissions.permission
 
 
 def new_group(ecs: Client, vpc_id: str | None = None, **fields: Any) -> str:
-    request = models.CreateSecurityGroupRequest(region_id=REGION, vpc_id=vpc_id, **fields)
-    return ecs.create_security_group(request).body.security_group_id
+    return ask(ecs, "CreateSecurityGroup", vpc_id=vpc_id, **fields).security_group_id
 
 
 def instances(ecs: Client, **filters: Any) -> list[Any]:
-    request = models.DescribeInstancesRequest(region_id=REGION, **filters)
-    return ecs.describe_instances(request).body.instances.instance
+    return ask(ecs, "DescribeInstances", **filters).instances.instance
 
 
 class RuleWorld:
@@ -64,13 +57,7 @@ class RuleWorld:
         return rules(self.ecs, group)
 
     def revoke(self, group: str, *ids: str, **more: Any) -> None:
-        request = models.RevokeSecurityGroupRequest(
-            region_id=REGION, security_group_id=group, security_group_rule_id=list(ids) or None, **more
-        )
-        self.ecs.revoke_security_group(request)
+        ask(self.ecs, "RevokeSecurityGroup", security_group_id=group, security_group_rule_id=list(ids) or None, **more)
 
     def modify(self, group: str, rule: str, **fields: Any) -> None:
-        request = models.ModifySecurityGroupRuleRequest(
-            region_id=REGION, security_group_id=group, security_group_rule_id=rule, **fields
-        )
-        self.ecs.modify_security_group_rule(request)
+        ask(self.ecs, "ModifySecurityGroupRule", security_group_id=group, security_group_rule_id=rule, **fields)

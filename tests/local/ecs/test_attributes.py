@@ -8,7 +8,7 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.clients import HOME, PEER, ask, refused
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -21,20 +21,18 @@ class World:
         self.web = cloud.ecs.create_instance(HOME, [self.first], name="web", tags={"a": "b"})
 
     def modify(self, **fields: Any) -> None:
-        self.ecs.modify_instance_attribute(models.ModifyInstanceAttributeRequest(instance_id=self.web.id, **fields))
+        ask(self.ecs, "ModifyInstanceAttribute", instance_id=self.web.id, **fields)
 
     def groups(self) -> list[str]:
         (found,) = instances(self.ecs)
         return found.security_group_ids.security_group_id
 
     def statuses(self, **fields: Any) -> list[tuple[str, str]]:
-        request = models.DescribeInstanceStatusRequest(region_id=REGION, **fields)
-        found = self.ecs.describe_instance_status(request).body.instance_statuses.instance_status
+        found = ask(self.ecs, "DescribeInstanceStatus", **fields).instance_statuses.instance_status
         return [(row.instance_id, row.status) for row in found]
 
     def interfaces(self, **fields: Any) -> list[Any]:
-        request = models.DescribeNetworkInterfacesRequest(region_id=REGION, **fields)
-        return self.ecs.describe_network_interfaces(request).body.network_interface_sets.network_interface_set
+        return ask(self.ecs, "DescribeNetworkInterfaces", **fields).network_interface_sets.network_interface_set
 
 
 @pytest.fixture(name="w")

@@ -6,10 +6,9 @@ import base64
 from typing import Any
 
 import pytest
-from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, REGION, refused
+from tests.local.clients import HOME, REGION, ask, refused
 from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 
@@ -24,20 +23,20 @@ class World:
         authorize(self.ecs, db, ping, permission(source_group_id=app))
 
     def run(self, command: str, *instances: str, **fields: Any) -> str:
-        request = models.RunCommandRequest(
+        return ask(
+            self.ecs,
+            "RunCommand",
             **{
                 "region_id": REGION,
                 "type": "RunShellScript",
                 "command_content": command,
                 "instance_id": list(instances),
                 **fields,
-            }
-        )
-        return self.ecs.run_command(request).body.invoke_id
+            },
+        ).invoke_id
 
     def results(self, **query: Any) -> list[Any]:
-        request = models.DescribeInvocationResultsRequest(region_id=REGION, **query)
-        invocation = self.ecs.describe_invocation_results(request).body.invocation
+        invocation = ask(self.ecs, "DescribeInvocationResults", **query).invocation
         return invocation.invocation_results.invocation_result
 
     def outcome(self, command: str, source: Any = None) -> tuple[str, int, str]:
@@ -99,7 +98,7 @@ def test_base64_in_and_plain_text_out(w: World) -> None:
 
 def test_an_instance_that_does_not_run_aborts_the_command(w: World) -> None:
     """There is no exit code."""
-    w.ecs.stop_instance(models.StopInstanceRequest(instance_id=w.a.id))
+    ask(w.ecs, "StopInstance", instance_id=w.a.id)
     (result,) = w.results(invoke_id=w.run("ping 10.0.0.1", w.a.id))
     assert (result.invocation_status, result.error_code, result.exit_code) == ("Aborted", "InstanceNotRunning", None)
 

@@ -12,7 +12,7 @@ from link_peer_local.core.clock import SystemClock
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import EcsBackend
 
-from tests.local.clients import HOME, PEER, REGION, key_of, refused
+from tests.local.clients import HOME, PEER, REGION, ask, key_of, refused
 from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 Published = list[tuple[str, dict[str, Any]]]
@@ -28,15 +28,15 @@ def _published(local_cloud: LocalCloud) -> Published:
 
 def run(cloud: LocalCloud, **fields: Any) -> str:
     vpc, ecs = cloud.ecs.default_vpc(HOME), client(cloud)
-    request = models.RunInstancesRequest(
-        region_id=REGION,
+    return ask(
+        ecs,
+        "RunInstances",
         image_id="m-1",
         instance_type="ecs.g7.large",
         security_group_id=new_group(ecs),
         v_switch_id=vpc.vswitch_id,
         **fields,
-    )
-    return ecs.run_instances(request).body.instance_id_sets.instance_id_set[0]
+    ).instance_id_sets.instance_id_set[0]
 
 
 def states(published: Published) -> list[str]:
@@ -51,9 +51,9 @@ def calls(published: Published, name: str) -> list[dict[str, Any]]:
 def test_an_instances_life_is_published_in_order(local_cloud: LocalCloud, published: Published) -> None:
     """Created comes once; a restart publishes Running again, so Running does not imply creation."""
     made, ecs = run(local_cloud), client(local_cloud)
-    ecs.stop_instance(models.StopInstanceRequest(instance_id=made))
-    ecs.start_instance(models.StartInstanceRequest(instance_id=made))
-    ecs.delete_instance(models.DeleteInstanceRequest(instance_id=made, force=True))
+    ask(ecs, "StopInstance", instance_id=made)
+    ask(ecs, "StartInstance", instance_id=made)
+    ask(ecs, "DeleteInstance", instance_id=made, force=True)
     assert states(published) == [
         "Created",
         "Starting",
@@ -93,14 +93,8 @@ def test_a_tag_change_is_published_through_actiontrail(local_cloud: LocalCloud, 
     """Tag changes have no event of their own; this one names the instances and the parameters as sent."""
     made, ecs = run(local_cloud), client(local_cloud)
     tag = models.TagResourcesRequestTag(key="link-peer", value="sg-db")
-    ecs.tag_resources(
-        models.TagResourcesRequest(region_id=REGION, resource_type="instance", resource_id=[made], tag=[tag])
-    )
-    ecs.untag_resources(
-        models.UntagResourcesRequest(
-            region_id=REGION, resource_type="instance", resource_id=[made], tag_key=["link-peer"]
-        )
-    )
+    ask(ecs, "TagResources", resource_type="instance", resource_id=[made], tag=[tag])
+    ask(ecs, "UntagResources", resource_type="instance", resource_id=[made], tag_key=["link-peer"])
     (data,) = calls(published, "TagResources")
     assert data["referencedResources"] == {"ACS::ECS::Instance": [made]}
     assert data["requestParameters"]["Tag.1.Value"] == "sg-db"
@@ -131,7 +125,7 @@ def test_refused_writes_are_published_with_their_error(local_cloud: LocalCloud, 
 
 def test_reads_are_not_published(local_cloud: LocalCloud, published: Published) -> None:
     """EventBridge supports write events only."""
-    client(local_cloud).describe_instances(models.DescribeInstancesRequest(region_id=REGION))
+    ask(client(local_cloud), "DescribeInstances")
     assert published == []
 
 
@@ -149,12 +143,11 @@ def test_a_slow_boot_publishes_each_state_in_time(local_cloud: LocalCloud, publi
     made, ecs = run(local_cloud), client(local_cloud)
 
     def status() -> str:
-        request = models.DescribeInstancesRequest(region_id=REGION)
-        return ecs.describe_instances(request).body.instances.instance[0].status
+        return ask(ecs, "DescribeInstances").instances.instance[0].status
 
     assert (status(), states(published)) == ("Pending", ["Created"])
     with refused("IncorrectInstanceStatus", 403):
-        ecs.delete_instance(models.DeleteInstanceRequest(instance_id=made, force=True))
+        ask(ecs, "DeleteInstance", instance_id=made, force=True)
     local_cloud.clock.sleep(30)
     assert (status(), states(published)) == ("Starting", ["Created", "Starting"])
     local_cloud.clock.sleep(30)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.knobs import readings
 
-from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.clients import HOME, PEER, REGION, ask, refused
 from tests.local.ecs.helpers import RuleWorld, client, new_group, permission
 
 
@@ -171,8 +170,7 @@ def test_whether_groups_have_page_numbers_is_a_knob(w: RuleWorld) -> None:
     """Its page documents both. MaxResults and NextToken work either way, as does no paging at all."""
 
     def listed(**paging: int) -> int:
-        request = models.DescribeSecurityGroupsRequest(region_id=REGION, **paging)
-        return len(w.ecs.describe_security_groups(request).body.security_groups.security_group)
+        return len(ask(w.ecs, "DescribeSecurityGroups", **paging).security_groups.security_group)
 
     assert listed(page_number=1, page_size=10) == 2
     w.cloud.knobs.page_numbers = False
@@ -186,14 +184,13 @@ def test_another_accounts_view_has_its_own_owner(w: RuleWorld) -> None:
     """`own` is meant from the side of the account that reads."""
     group = w.peer
     peers = client(w.cloud, PEER)
-    request = models.AuthorizeSecurityGroupRequest(
-        region_id=REGION,
+    ask(
+        peers,
+        "AuthorizeSecurityGroup",
         security_group_id=group,
         permissions=[permission(source_group_id=w.app, source_group_owner_id=int(HOME))],
     )
-    peers.authorize_security_group(request)
-    describe = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=group)
-    (rule,) = peers.describe_security_group_attribute(describe).body.permissions.permission
+    (rule,) = ask(peers, "DescribeSecurityGroupAttribute", security_group_id=group).permissions.permission
     assert rule.source_group_owner_account == HOME
 
 

@@ -10,12 +10,12 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.clients import HOME, PEER, REGION, ask, refused
 from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 
 def listed(ecs: Any, **filters: Any) -> Any:
-    return ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id=REGION, **filters)).body
+    return ask(ecs, "DescribeSecurityGroups", **filters)
 
 
 def ids(ecs: Any, **filters: Any) -> list[str]:
@@ -23,7 +23,7 @@ def ids(ecs: Any, **filters: Any) -> list[str]:
 
 
 def delete(ecs: Any, group: str) -> None:
-    ecs.delete_security_group(models.DeleteSecurityGroupRequest(region_id=REGION, security_group_id=group))
+    ask(ecs, "DeleteSecurityGroup", security_group_id=group)
 
 
 def test_a_group_without_vpc_goes_into_the_accounts_own(local_cloud: LocalCloud) -> None:
@@ -50,7 +50,7 @@ def test_a_name_and_a_description_have_bounds(local_cloud: LocalCloud, field: st
 
     def modify(text: str, group: str = name) -> None:
         request = {"region_id": REGION, "security_group_id": group, field: text}
-        ecs.modify_security_group_attribute(models.ModifySecurityGroupAttributeRequest(**request))
+        ask(ecs, "ModifySecurityGroupAttribute", **request)
 
     with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
         modify("xx", local_cloud.ecs.create_group(HOME, next(iter(local_cloud.ecs.vpcs)), managed=True).id)
@@ -166,8 +166,7 @@ def test_a_tag_filter_fails_beyond_its_limit_of_matches(local_cloud: LocalCloud)
 
 
 def modify_policy(ecs: Any, of: str, value: str | None) -> None:
-    request = models.ModifySecurityGroupPolicyRequest(region_id=REGION, security_group_id=of, inner_access_policy=value)
-    ecs.modify_security_group_policy(request)
+    ask(ecs, "ModifySecurityGroupPolicy", security_group_id=of, inner_access_policy=value)
 
 
 def test_the_inner_access_policy_of_a_managed_group_is_fixed(local_cloud: LocalCloud) -> None:
@@ -187,16 +186,15 @@ def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: 
         delete(ecs, app)
     with refused("DependencyViolation", 403):
         delete(peer, db)
-    peer.revoke_security_group(
-        models.RevokeSecurityGroupRequest(
-            region_id=REGION,
-            security_group_id=db,
-            permissions=[
-                models.RevokeSecurityGroupRequestPermissions(
-                    ip_protocol="tcp", port_range="3306/3306", source_group_id=app, source_group_owner_id=int(HOME)
-                )
-            ],
-        )
+    ask(
+        peer,
+        "RevokeSecurityGroup",
+        security_group_id=db,
+        permissions=[
+            models.RevokeSecurityGroupRequestPermissions(
+                ip_protocol="tcp", port_range="3306/3306", source_group_id=app, source_group_owner_id=int(HOME)
+            )
+        ],
     )
     delete(ecs, app)
     with refused("InvalidSecurityGroupId.NotFound", 404):
@@ -215,8 +213,9 @@ def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
 
 def references(ecs: Any, *groups: str) -> dict[str, list[tuple[str, str]]]:
     """The groups whose rules name each of these, with their owners."""
-    request = models.DescribeSecurityGroupReferencesRequest(region_id=REGION, security_group_id=list(groups))
-    found = ecs.describe_security_group_references(request).body.security_group_references.security_group_reference
+    found = ask(
+        ecs, "DescribeSecurityGroupReferences", security_group_id=list(groups)
+    ).security_group_references.security_group_reference
     return {
         one.security_group_id: [
             (by.ali_uid, by.security_group_id) for by in one.referencing_security_groups.referencing_security_group
@@ -290,8 +289,10 @@ def test_a_malformed_instance_id_is_left_out_or_refuses_the_call(local_cloud: Lo
     machine = local_cloud.ecs.create_instance(HOME, [new_group(ecs)]).id
 
     def found(*wanted: str) -> list[str]:
-        request = models.DescribeInstancesRequest(region_id=REGION, instance_ids=json.dumps(wanted))
-        return [each.instance_id for each in ecs.describe_instances(request).body.instances.instance]
+        return [
+            each.instance_id
+            for each in ask(ecs, "DescribeInstances", instance_ids=json.dumps(wanted)).instances.instance
+        ]
 
     assert found(machine, "i-x") == [machine]
     local_cloud.knobs.strict_ids = True

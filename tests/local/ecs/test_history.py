@@ -9,7 +9,7 @@ from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.ecs.history import History, Ordered
 
-from tests.local.clients import HOME, REGION
+from tests.local.clients import HOME, ask
 from tests.local.ecs.helpers import authorize, client, instances, new_group, permission, rules
 
 
@@ -24,11 +24,7 @@ def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:
     authorize(ecs, db, permission(source_group_id=app))
     local_cloud.clock.sleep(5)
     (rule,) = rules(ecs, db)
-    ecs.revoke_security_group(
-        models.RevokeSecurityGroupRequest(
-            region_id=REGION, security_group_id=db, security_group_rule_id=[rule.security_group_rule_id]
-        )
-    )
+    ask(ecs, "RevokeSecurityGroup", security_group_id=db, security_group_rule_id=[rule.security_group_rule_id])
     assert len(rules(ecs, db)) == 1
     local_cloud.clock.sleep(5)
     assert rules(ecs, db) == []
@@ -45,7 +41,7 @@ def test_instances_and_tags_lag_independently(local_cloud: LocalCloud) -> None:
     assert [instance.tags for instance in instances(ecs)] == [None]
     local_cloud.clock.sleep(3)
     assert [instance.tags.tag[0].tag_key for instance in instances(ecs)] == ["link-peer"]
-    ecs.delete_instance(models.DeleteInstanceRequest(instance_id=made, force=True))
+    ask(ecs, "DeleteInstance", instance_id=made, force=True)
     assert [instance.instance_id for instance in instances(ecs)] == [made]
     local_cloud.clock.sleep(3)
     assert instances(ecs) == []
@@ -55,22 +51,21 @@ def test_tags_and_addresses_may_appear_after_the_instance(local_cloud: LocalClou
     """Tags of RunInstances after `tag_delay`, the private address after `ip_delay`; tags set meanwhile are kept."""
     ecs, backend = client(local_cloud), local_cloud.ecs
     backend.tag_delay, backend.ip_delay = 4, 8
-    request = models.RunInstancesRequest(
-        region_id=REGION,
+    (made,) = ask(
+        ecs,
+        "RunInstances",
         image_id="m-1",
         instance_type="ecs.g7.large",
         security_group_id=new_group(ecs),
         v_switch_id=backend.default_vpc(HOME).vswitch_id,
         tag=[models.RunInstancesRequestTag(key="a", value="1")],
-    )
-    (made,) = ecs.run_instances(request).body.instance_id_sets.instance_id_set
-    ecs.tag_resources(
-        models.TagResourcesRequest(
-            region_id=REGION,
-            resource_type="instance",
-            resource_id=[made],
-            tag=[models.TagResourcesRequestTag(key="b", value="2")],
-        )
+    ).instance_id_sets.instance_id_set
+    ask(
+        ecs,
+        "TagResources",
+        resource_type="instance",
+        resource_id=[made],
+        tag=[models.TagResourcesRequestTag(key="b", value="2")],
     )
 
     def seen() -> tuple[set[str], list[str]]:

@@ -10,7 +10,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.principals import Role
 
-from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.clients import HOME, PEER, REGION, ask, refused
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -23,7 +23,9 @@ class World:
         self.group = new_group(self.ecs)
 
     def run(self, **fields: Any) -> list[str]:
-        request = models.RunInstancesRequest(
+        return ask(
+            self.ecs,
+            "RunInstances",
             **{
                 "region_id": REGION,
                 "image_id": "aliyun_3_x64_20G_alibase.vhd",
@@ -31,9 +33,8 @@ class World:
                 "security_group_id": self.group,
                 "v_switch_id": self.vpc.vswitch_id,
                 **fields,
-            }
-        )
-        return self.ecs.run_instances(request).body.instance_id_sets.instance_id_set
+            },
+        ).instance_id_sets.instance_id_set
 
     def ids(self, **filters: Any) -> list[str]:
         return [instance.instance_id for instance in instances(self.ecs, **filters)]
@@ -43,7 +44,7 @@ class World:
         return found
 
     def delete(self, instance_id: str, force: bool | None = None) -> None:
-        self.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=instance_id, force=force))
+        ask(self.ecs, "DeleteInstance", instance_id=instance_id, force=force)
 
 
 @pytest.fixture(name="w")
@@ -109,22 +110,22 @@ def test_an_instances_groups_share_its_vpc_and_one_type(w: World) -> None:
 
 def test_create_instance_does_not_start_it(w: World) -> None:
     """StartInstance requires Stopped, StopInstance requires Running."""
-    request = models.CreateInstanceRequest(
-        region_id=REGION,
+    made = ask(
+        w.ecs,
+        "CreateInstance",
         image_id="m-1",
         instance_type="ecs.g7.large",
         security_group_id=w.group,
         v_switch_id=w.vpc.vswitch_id,
-    )
-    made = w.ecs.create_instance(request).body.instance_id
+    ).instance_id
     assert w.one(made).status == "Stopped"
     with refused("IncorrectInstanceStatus", 403):
-        w.ecs.stop_instance(models.StopInstanceRequest(instance_id=made))
-    w.ecs.start_instance(models.StartInstanceRequest(instance_id=made))
+        ask(w.ecs, "StopInstance", instance_id=made)
+    ask(w.ecs, "StartInstance", instance_id=made)
     assert w.one(made).status == "Running"
     with refused("IncorrectInstanceStatus", 403):
-        w.ecs.start_instance(models.StartInstanceRequest(instance_id=made))
-    w.ecs.stop_instance(models.StopInstanceRequest(instance_id=made))
+        ask(w.ecs, "StartInstance", instance_id=made)
+    ask(w.ecs, "StopInstance", instance_id=made)
     assert w.one(made).status == "Stopped"
     w.delete(made)
     assert w.ids() == []
@@ -136,9 +137,7 @@ def test_a_running_instance_is_released_only_by_force(w: World) -> None:
     with refused("IncorrectInstanceStatus", 403):
         w.delete(running)
     with refused("InvalidInstanceId.NotFound", 404):
-        w.ecs.delete_instances(
-            models.DeleteInstancesRequest(region_id=REGION, instance_id=[running, "i-none"], force=True)
-        )
+        ask(w.ecs, "DeleteInstances", instance_id=[running, "i-none"], force=True)
     assert set(w.ids()) == {running, other}
     w.delete(running, force=True)
     with refused("InvalidInstanceId.NotFound", 404):
@@ -198,12 +197,12 @@ def test_instances_come_ten_a_page(w: World) -> None:
     """MaxResults is clamped to 10..100; TotalCount comes with page numbers only."""
     made = [instance for _ in range(3) for instance in w.run(amount=37)]
     newest_first = made[::-1]
-    first = w.ecs.describe_instances(models.DescribeInstancesRequest(region_id=REGION)).body
+    first = ask(w.ecs, "DescribeInstances")
     assert [instance.instance_id for instance in first.instances.instance] == newest_first[:10]
     assert (first.total_count, first.page_number, first.page_size, first.next_token) == (111, 1, 10, None)
     assert w.ids(page_size=100, page_number=2) == newest_first[100:]
     assert len(w.ids(max_results=1)) == 10
-    body = w.ecs.describe_instances(models.DescribeInstancesRequest(region_id=REGION, max_results=1000)).body
+    body = ask(w.ecs, "DescribeInstances", max_results=1000)
     assert (len(body.instances.instance), body.total_count) == (100, None)
     assert w.ids(max_results=100, next_token=body.next_token) == newest_first[100:]
 
@@ -214,7 +213,7 @@ def test_filters_are_combined(w: World) -> None:
     (web,) = w.run(instance_name="web-1", tag=[tag])
     (job,) = w.run(instance_name="job-1")
     classic = w.cloud.ecs.create_instance(HOME, [w.group], classic=True, name="old").id
-    w.ecs.stop_instance(models.StopInstanceRequest(instance_id=job))
+    ask(w.ecs, "StopInstance", instance_id=job)
     assert w.ids(security_group_id=w.group, instance_name="web*") == [web]
     assert w.ids(instance_name="eb-1") == []
     assert w.ids(status="Stopped") == [job]
@@ -280,12 +279,10 @@ def test_the_group_filter_follows_every_change_of_groups(w: World) -> None:
     second = new_group(w.ecs)
     made = w.run(amount=14)
     for each in made:
-        w.ecs.join_security_group(models.JoinSecurityGroupRequest(security_group_id=second, instance_id=each))
-    w.ecs.leave_security_group(models.LeaveSecurityGroupRequest(security_group_id=second, instance_id=made[0]))
-    w.ecs.modify_instance_attribute(
-        models.ModifyInstanceAttributeRequest(instance_id=made[1], security_group_ids=[second])
-    )
-    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=made[2], force=True))
+        ask(w.ecs, "JoinSecurityGroup", security_group_id=second, instance_id=each)
+    ask(w.ecs, "LeaveSecurityGroup", security_group_id=second, instance_id=made[0])
+    ask(w.ecs, "ModifyInstanceAttribute", instance_id=made[1], security_group_ids=[second])
+    ask(w.ecs, "DeleteInstance", instance_id=made[2], force=True)
     request = models.DescribeInstancesRequest(region_id=REGION, security_group_id=second, max_results=10)
     first = w.ecs.describe_instances(request).body
     request.next_token = first.next_token
@@ -301,10 +298,10 @@ def test_join_and_leave_change_the_groups_in_order(w: World) -> None:
     second = new_group(w.ecs)
 
     def join(group: str) -> None:
-        w.ecs.join_security_group(models.JoinSecurityGroupRequest(security_group_id=group, instance_id=made))
+        ask(w.ecs, "JoinSecurityGroup", security_group_id=group, instance_id=made)
 
     def leave(group: str) -> None:
-        w.ecs.leave_security_group(models.LeaveSecurityGroupRequest(security_group_id=group, instance_id=made))
+        ask(w.ecs, "LeaveSecurityGroup", security_group_id=group, instance_id=made)
 
     join(second)
     assert w.one(made).security_group_ids.security_group_id == [w.group, second]

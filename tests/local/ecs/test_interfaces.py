@@ -8,7 +8,7 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.clients import HOME, PEER, REGION, ask, refused
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -22,55 +22,45 @@ class World:
         self.instance = cloud.ecs.create_instance(HOME, [self.group])
 
     def create(self, **fields: Any) -> Any:
-        request = models.CreateNetworkInterfaceRequest(
+        return ask(
+            self.ecs,
+            "CreateNetworkInterface",
             **{
                 "region_id": REGION,
                 "v_switch_id": self.vpc.vswitch_id,
                 "security_group_id": self.group,
                 **fields,
-            }
+            },
         )
-        return self.ecs.create_network_interface(request).body
 
     def found(self, **filters: Any) -> list[str]:
-        request = models.DescribeNetworkInterfacesRequest(region_id=REGION, **filters)
-        body = self.ecs.describe_network_interfaces(request).body
+        body = ask(self.ecs, "DescribeNetworkInterfaces", **filters)
         return [each.network_interface_id for each in body.network_interface_sets.network_interface_set]
 
     def one(self, interface: str) -> Any:
-        request = models.DescribeNetworkInterfacesRequest(region_id=REGION, network_interface_id=[interface])
-        (found,) = self.ecs.describe_network_interfaces(request).body.network_interface_sets.network_interface_set
+        (found,) = ask(
+            self.ecs, "DescribeNetworkInterfaces", network_interface_id=[interface]
+        ).network_interface_sets.network_interface_set
         return found
 
     def addresses(self, interface: str) -> list[tuple[str, bool]]:
         return [(each.private_ip_address, each.primary) for each in self.one(interface).private_ip_sets.private_ip_set]
 
     def attach(self, interface: str, instance: str) -> None:
-        request = models.AttachNetworkInterfaceRequest(
-            region_id=REGION, network_interface_id=interface, instance_id=instance
-        )
-        self.ecs.attach_network_interface(request)
+        ask(self.ecs, "AttachNetworkInterface", network_interface_id=interface, instance_id=instance)
 
     def detach(self, interface: str, instance: str) -> None:
-        request = models.DetachNetworkInterfaceRequest(
-            region_id=REGION, network_interface_id=interface, instance_id=instance
-        )
-        self.ecs.detach_network_interface(request)
+        ask(self.ecs, "DetachNetworkInterface", network_interface_id=interface, instance_id=instance)
 
     def delete(self, interface: str) -> None:
-        request = models.DeleteNetworkInterfaceRequest(region_id=REGION, network_interface_id=interface)
-        self.ecs.delete_network_interface(request)
+        ask(self.ecs, "DeleteNetworkInterface", network_interface_id=interface)
 
     def assign(self, interface: str, **fields: Any) -> list[str]:
-        request = models.AssignPrivateIpAddressesRequest(region_id=REGION, network_interface_id=interface, **fields)
-        body = self.ecs.assign_private_ip_addresses(request).body
+        body = ask(self.ecs, "AssignPrivateIpAddresses", network_interface_id=interface, **fields)
         return list(body.assigned_private_ip_addresses_set.private_ip_set.private_ip_address)
 
     def unassign(self, interface: str, *addresses: str) -> None:
-        request = models.UnassignPrivateIpAddressesRequest(
-            region_id=REGION, network_interface_id=interface, private_ip_address=list(addresses)
-        )
-        self.ecs.unassign_private_ip_addresses(request)
+        ask(self.ecs, "UnassignPrivateIpAddresses", network_interface_id=interface, private_ip_address=list(addresses))
 
 
 @pytest.fixture(name="w")
@@ -171,7 +161,7 @@ def test_an_interface_is_attached_and_detached(w: World) -> None:
     w.detach(made, w.instance.id)
     assert w.one(made).status == "Available"
     w.attach(made, w.instance.id)
-    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=w.instance.id, force=True))
+    ask(w.ecs, "DeleteInstance", instance_id=w.instance.id, force=True)
     assert w.one(made).status == "Available"
 
 
@@ -228,7 +218,7 @@ def test_secondary_addresses_are_limited(w: World) -> None:
     with refused("MissingParameter", 400):
         w.assign(w.instance.interface_id)
     assert w.addresses(w.instance.interface_id) == [("10.0.0.1", True)]
-    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=w.instance.id, force=True))
+    ask(w.ecs, "DeleteInstance", instance_id=w.instance.id, force=True)
     with refused("InvalidEniId.NotFound", 404):
         w.assign(w.instance.interface_id, secondary_private_ip_address_count=1)
 
@@ -236,7 +226,7 @@ def test_secondary_addresses_are_limited(w: World) -> None:
 def test_the_secondary_addresses_of_a_released_instance_are_free(w: World) -> None:
     """Like its primary address."""
     w.assign(w.instance.interface_id, private_ip_address=["10.0.0.20"])
-    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=w.instance.id, force=True))
+    ask(w.ecs, "DeleteInstance", instance_id=w.instance.id, force=True)
     w.create(primary_ip_address="10.0.0.1", private_ip_address=["10.0.0.20"])
 
 
@@ -265,15 +255,12 @@ def test_ipv6_addresses_are_shown_where_there_are_any(w: World) -> None:
 def test_interfaces_have_tags(w: World) -> None:
     """Written and listed with the resource type eni."""
     made = w.create().network_interface_id
-    w.ecs.tag_resources(
-        models.TagResourcesRequest(
-            region_id=REGION,
-            resource_type="eni",
-            resource_id=[made],
-            tag=[models.TagResourcesRequestTag(key="a", value="b")],
-        )
+    ask(
+        w.ecs,
+        "TagResources",
+        resource_type="eni",
+        resource_id=[made],
+        tag=[models.TagResourcesRequestTag(key="a", value="b")],
     )
-    listed = w.ecs.list_tag_resources(
-        models.ListTagResourcesRequest(region_id=REGION, resource_type="eni", resource_id=[made])
-    ).body.tag_resources.tag_resource
+    listed = ask(w.ecs, "ListTagResources", resource_type="eni", resource_id=[made]).tag_resources.tag_resource
     assert [(row.resource_id, row.tag_key, row.tag_value) for row in listed] == [(made, "a", "b")]

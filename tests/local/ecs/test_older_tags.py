@@ -8,7 +8,7 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.clients import HOME, PEER, ask, refused
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -24,22 +24,18 @@ class World:
 
     def add(self, resource: str, kind: str = "instance", **tags: str) -> None:
         pairs = [models.AddTagsRequestTag(key=key, value=value) for key, value in tags.items()]
-        request = models.AddTagsRequest(region_id=REGION, resource_type=kind, resource_id=resource, tag=pairs)
-        self.ecs.add_tags(request)
+        ask(self.ecs, "AddTags", resource_type=kind, resource_id=resource, tag=pairs)
 
     def remove(self, *tags: tuple[str, str | None]) -> None:
         pairs = [models.RemoveTagsRequestTag(key=key, value=value) for key, value in tags]
-        request = models.RemoveTagsRequest(
-            region_id=REGION, resource_type="instance", resource_id=self.instance, tag=pairs
-        )
-        self.ecs.remove_tags(request)
+        ask(self.ecs, "RemoveTags", resource_type="instance", resource_id=self.instance, tag=pairs)
 
     def tags(self) -> dict[str, str]:
         (instance,) = instances(self.ecs)
         return {tag.tag_key: tag.tag_value for tag in instance.tags.tag} if instance.tags else {}
 
     def described(self, **filters: Any) -> Any:
-        return self.ecs.describe_tags(models.DescribeTagsRequest(region_id=REGION, **filters)).body
+        return ask(self.ecs, "DescribeTags", **filters)
 
 
 @pytest.fixture(name="w")
@@ -78,7 +74,7 @@ def test_invalid_calls_change_nothing(w: World) -> None:
         with refused("InvalidResourceId.NotFound", 404):
             w.add(resource, kind, a="1")
     with refused("MissingParameter", 400):
-        w.ecs.add_tags(models.AddTagsRequest(region_id=REGION, resource_type="instance"))
+        ask(w.ecs, "AddTags", resource_type="instance")
     with refused("MissingParameter.Tags", 404):
         w.add(w.instance)
     with refused("MissingParameter.Tags", 404):

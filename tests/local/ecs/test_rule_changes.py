@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import PEER, REGION, refused
+from tests.local.clients import PEER, ask, refused
 from tests.local.ecs.helpers import RuleWorld, permission
 
 
@@ -58,8 +57,7 @@ def test_a_group_with_more_than_a_page_of_rules_needs_next_token(w: RuleWorld) -
         w.authorize(w.db, *many)
 
     def read(**fields: Any) -> tuple[int, str]:
-        request = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=w.db, **fields)
-        body = w.ecs.describe_security_group_attribute(request).body
+        body = ask(w.ecs, "DescribeSecurityGroupAttribute", security_group_id=w.db, **fields)
         return len(body.permissions.permission), body.next_token
 
     count, token = read()

@@ -8,7 +8,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.params import Params
 
-from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.clients import HOME, PEER, REGION, ask, refused
 from tests.local.ecs.helpers import RuleWorld, permission
 
 
@@ -86,8 +86,14 @@ def test_the_classic_network_defaults_to_internet(w: RuleWorld) -> None:
         w.authorize(one, permission(source_group_id=two))
     w.authorize(one, permission(source_group_id=two, nic_type="intranet"))
     assert w.rules(one) == []
-    request = models.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=one, nic_type="intranet")
-    assert len(w.ecs.describe_security_group_attribute(request).body.permissions.permission) == 1
+    assert (
+        len(
+            ask(
+                w.ecs, "DescribeSecurityGroupAttribute", security_group_id=one, nic_type="intranet"
+            ).permissions.permission
+        )
+        == 1
+    )
     with refused("InvalidNetworkType.Mismatch", 403):
         w.authorize(one, permission(source_group_id=w.app, nic_type="intranet"))
 
@@ -141,16 +147,13 @@ def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
     with refused("AuthorizationLimitExceed", 403):
         w.authorize(w.app, permission(source_cidr_ip="10.0.0.2"))
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
-    w.ecs.leave_security_group(models.LeaveSecurityGroupRequest(security_group_id=w.db, instance_id=instance))
+    ask(w.ecs, "LeaveSecurityGroup", security_group_id=w.db, instance_id=instance)
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.2"))
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.2"))  # the instance that left does not count
     with refused("AclLimitExceed", 403):
         w.ecs.join_security_group(join)
-    create = models.RunInstancesRequest(
-        region_id=REGION, image_id="i", instance_type="t", security_group_ids=[w.app, w.db]
-    )
     with refused("AclLimitExceed", 403):
-        w.ecs.run_instances(create)
+        ask(w.ecs, "RunInstances", image_id="i", instance_type="t", security_group_ids=[w.app, w.db])
 
 
 def test_an_owner_may_be_given_by_login_name(w: RuleWorld) -> None:

@@ -8,7 +8,7 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, refused
+from tests.local.clients import HOME, PEER, ask, refused
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -24,31 +24,30 @@ class World:
         self.tag_all(list(resources or [self.instance]), [*tags.items()], kind)
 
     def tag_all(self, resources: list[str], tags: list[tuple[str, str]], kind: str | None = "instance") -> None:
-        request = models.TagResourcesRequest(
-            region_id=REGION,
+        ask(
+            self.ecs,
+            "TagResources",
             resource_type=kind,
             resource_id=resources,
             tag=[models.TagResourcesRequestTag(key=key, value=value) for key, value in tags],
         )
-        self.ecs.tag_resources(request)
 
     def untag(self, *keys: str, every: bool | None = None) -> None:
-        request = models.UntagResourcesRequest(
-            region_id=REGION,
+        ask(
+            self.ecs,
+            "UntagResources",
             resource_type="instance",
             resource_id=[self.instance],
             tag_key=list(keys) or None,
             all=every,
         )
-        self.ecs.untag_resources(request)
 
     def tags(self) -> dict[str, str]:
         (instance,) = instances(self.ecs)
         return {tag.tag_key: tag.tag_value for tag in instance.tags.tag} if instance.tags else {}
 
     def listed(self, **query: Any) -> Any:
-        request = models.ListTagResourcesRequest(region_id=REGION, **{"resource_type": "instance", **query})
-        return self.ecs.list_tag_resources(request).body
+        return ask(self.ecs, "ListTagResources", **{"resource_type": "instance", **query})
 
 
 @pytest.fixture(name="w")
@@ -156,7 +155,7 @@ def test_list_tag_resources_reads_beyond_the_limit_of_tag_filters(w: World) -> N
     made = {w.cloud.ecs.create_group(HOME, vpc, tags=tags).id for _ in range(1001)}
     wanted = [models.DescribeSecurityGroupsRequestTag(key="link-managed", value="true")]
     with refused("InvalidTagCount", 400):
-        w.ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id=REGION, tag=wanted))
+        ask(w.ecs, "DescribeSecurityGroups", tag=wanted)
     found: list[str] = []
     token: str | None = None
     while token != "":
@@ -191,7 +190,7 @@ def test_list_tag_resources_shows_every_tag_of_what_matches(w: World) -> None:
 def test_a_released_instance_has_no_tags_to_list(w: World) -> None:
     """Nor can it be tagged, although lagging reads may still show it."""
     w.tag(team="a")
-    w.ecs.delete_instance(models.DeleteInstanceRequest(instance_id=w.instance, force=True))
+    ask(w.ecs, "DeleteInstance", instance_id=w.instance, force=True)
     assert w.listed(resource_id=[w.instance]).tag_resources.tag_resource == []
     with refused("InvalidResourceId.NotFound", 404):
         w.tag(team="b")

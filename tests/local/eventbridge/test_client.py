@@ -14,7 +14,7 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.eventbridge import linked_roles
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, config, key_of, refused
+from tests.local.clients import HOME, ask, config, key_of, refused
 
 OTHER = "1000000000000002"
 ENTRY = {"Id": "e-1", "Source": "acs.ecs", "Type": "ecs:Instance:StateChange", "Data": {"state": "Running"}}
@@ -34,7 +34,7 @@ class Setup:
 
     def put(self, *entries: dict[str, Any], bus: str | None = "default") -> Any:
         wanted = [models.PutEventsRequestEventList().from_map(entry) for entry in entries]
-        return self.client.put_events(models.PutEventsRequest(event_bus_name=bus, event_list=wanted)).body
+        return ask(self.client, "PutEvents", event_bus_name=bus, event_list=wanted)
 
 
 @pytest.fixture(name="setup")
@@ -183,13 +183,13 @@ def test_rules_and_their_targets_are_listed(setup: Setup) -> None:
         HOME, "f-one", '{"source":["acs.ecs"]}', setup.taken.append, endpoint=arn, dead_letters=letters
     )
     setup.events.add_rule(HOME, "f-two", "{}", setup.taken.append, enabled=False)
-    listed = setup.client.list_rules(models.ListRulesRequest(event_bus_name="default", rule_name_prefix="f-")).body
+    listed = ask(setup.client, "ListRules", event_bus_name="default", rule_name_prefix="f-")
     assert (listed.success, listed.data.total) == (True, 2)
     assert [(rule.rule_name, rule.status) for rule in listed.data.rules] == [("f-one", "ENABLE"), ("f-two", "DISABLE")]
     assert listed.data.rules[0].targets[0].endpoint == arn
-    rule = setup.client.get_rule(models.GetRuleRequest(event_bus_name="default", rule_name="f-one")).body.data
+    rule = ask(setup.client, "GetRule", event_bus_name="default", rule_name="f-one").data
     assert (rule.filter_pattern, rule.targets[0].dead_letter_queue.arn) == ('{"source":["acs.ecs"]}', letters)
-    targets = setup.client.list_targets(models.ListTargetsRequest(event_bus_name="default", rule_name="f-one")).body
+    targets = ask(setup.client, "ListTargets", event_bus_name="default", rule_name="f-one")
     assert [(target.type, target.endpoint) for target in targets.data.targets] == [("acs.fc.function", arn)]
 
 
@@ -200,8 +200,7 @@ def test_rules_come_in_pages(setup: Setup) -> None:
     found: list[str] = []
     token = None
     for size in (2, 2, 1):
-        request = models.ListRulesRequest(event_bus_name="default", limit=2, next_token=token)
-        page = setup.client.list_rules(request).body.data
+        page = ask(setup.client, "ListRules", event_bus_name="default", limit=2, next_token=token).data
         assert len(page.rules) == size
         found += [rule.rule_name for rule in page.rules]
         token = page.next_token
@@ -214,7 +213,7 @@ def test_rules_come_in_pages(setup: Setup) -> None:
 def test_an_unknown_rule_or_bus_is_refused(setup: Setup, bus: str, rule: str, code: str) -> None:
     """Each with its code."""
     with refused(code):
-        setup.client.get_rule(models.GetRuleRequest(event_bus_name=bus, rule_name=rule))
+        ask(setup.client, "GetRule", event_bus_name=bus, rule_name=rule)
 
 
 def test_a_rule_that_is_disabled_delivers_nothing(setup: Setup) -> None:
@@ -229,7 +228,7 @@ def test_a_rule_that_is_disabled_delivers_nothing(setup: Setup) -> None:
 
 def _traced(setup: Setup, **asked: Any) -> models.QueryTracedEventsResponseBodyData:
     window = {"start_time": 0, "end_time": int(setup.events._clock.now() * 1000), "event_bus_name": "default"}
-    return setup.client.query_traced_events(models.QueryTracedEventsRequest(**{**window, **asked})).body.data
+    return ask(setup.client, "QueryTracedEvents", **{**window, **asked}).data
 
 
 def test_received_events_are_listed_newest_first_and_shown_whole(setup: Setup) -> None:
@@ -241,8 +240,9 @@ def test_received_events_are_listed_newest_first_and_shown_whole(setup: Setup) -
     assert ([event.event_id for event in first.events], first.total) == (["e-2", "e-1"], 3)
     rest = _traced(setup, limit=2, next_token=first.next_token)
     assert ([event.event_id for event in rest.events], rest.next_token) == (["e-0"], None)
-    asked = models.QueryEventRequest(event_bus_name="default", event_id="e-1", event_source="acs.ecs")
-    assert setup.client.query_event(asked).body.data["data"] == {"n": 1}
+    assert ask(setup.client, "QueryEvent", event_bus_name="default", event_id="e-1", event_source="acs.ecs").data[
+        "data"
+    ] == {"n": 1}
 
 
 @pytest.mark.parametrize(
@@ -280,6 +280,5 @@ def test_an_unknown_event_is_not_shown(setup: Setup) -> None:
     """Neither is one of another source."""
     setup.events.publish(HOME, {"id": "a", "source": "acs.ecs", "type": "t"})
     for event_id, source in (("a", "acs.oss"), ("b", "acs.ecs")):
-        asked = models.QueryEventRequest(event_bus_name="default", event_id=event_id, event_source=source)
         with refused("EventNotExist"):
-            setup.client.query_event(asked)
+            ask(setup.client, "QueryEvent", event_bus_name="default", event_id=event_id, event_source=source)

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 from alibabacloud_ecs20140526 import models as ecs
 from alibabacloud_ecs20140526.client import Client as Ecs
-from alibabacloud_eventbridge20200401 import models as eventbridge
 from alibabacloud_eventbridge20200401.client import Client as EventBridge
 from alibabacloud_fc20230330 import models as fc
 from alibabacloud_fc20230330.client import Client as Fc
-from alibabacloud_sts20150401 import models as sts
 from alibabacloud_sts20150401.client import Client as Sts
 from aliyun.log import LogClient, LogException, LogItem, PutLogsRequest
 from link_peer_local.cloud import LocalCloud
@@ -24,7 +22,7 @@ from link_peer_local.fc.triggers import deploy
 from mns.mns_exception import MNSExceptionBase
 from mns.queue import Message
 
-from tests.local.clients import HOME, PEER, REGION, config, key_of, logs_of, queues_of, refused
+from tests.local.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refused
 from tests.local.ecs.helpers import permission
 
 FUNCTION, READER, OPERATOR = (f"acs:ram::{HOME}:role/link-peer-{name}" for name in ("fc", "reader", "operator"))
@@ -50,9 +48,10 @@ class As:
 
     def _narrowed(self, role: str, policy: str) -> Key:
         """A session with a policy of its own, of a role that the account's people may assume."""
-        request = sts.AssumeRoleRequest(role_arn=role, role_session_name="test", policy=policy)
         return self.cloud.identity.keys[
-            Sts(config(key_of(self.cloud))).assume_role(request).body.credentials.access_key_id
+            ask(
+                Sts(config(key_of(self.cloud))), "AssumeRole", role_arn=role, role_session_name="test", policy=policy
+            ).credentials.access_key_id
         ]
 
     # ECS
@@ -61,57 +60,42 @@ class As:
         given = ecs.RevokeSecurityGroupRequestPermissions(
             ip_protocol="TCP", port_range="1/1", source_cidr_ip="10.0.0.1"
         )
-        request = ecs.RevokeSecurityGroupRequest(region_id=REGION, security_group_id=self.group.id, permissions=[given])
-        self.ecs.revoke_security_group(request)
+        ask(self.ecs, "RevokeSecurityGroup", security_group_id=self.group.id, permissions=[given])
 
     def authorize(self, *sources: str) -> None:
         given = [permission(source_cidr_ip=source) for source in sources or ["10.0.0.1"]]
-        request = ecs.AuthorizeSecurityGroupRequest(
-            region_id=REGION, security_group_id=self.group.id, permissions=given
-        )
-        self.ecs.authorize_security_group(request)
+        ask(self.ecs, "AuthorizeSecurityGroup", security_group_id=self.group.id, permissions=given)
 
     def egress(self) -> None:
         given = ecs.AuthorizeSecurityGroupEgressRequestPermissions(
             ip_protocol="TCP", port_range="1/1", dest_cidr_ip="10.0.0.1"
         )
-        request = ecs.AuthorizeSecurityGroupEgressRequest(
-            region_id=REGION, security_group_id=self.group.id, permissions=[given]
-        )
-        self.ecs.authorize_security_group_egress(request)
+        ask(self.ecs, "AuthorizeSecurityGroupEgress", security_group_id=self.group.id, permissions=[given])
 
     def tag(self, *keys: str, kind: str = "securitygroup") -> None:
         given = [ecs.TagResourcesRequestTag(key=key, value="true") for key in keys]
-        self.ecs.tag_resources(
-            ecs.TagResourcesRequest(region_id=REGION, resource_type=kind, resource_id=[self.group.id], tag=given)
-        )
+        ask(self.ecs, "TagResources", resource_type=kind, resource_id=[self.group.id], tag=given)
 
     def untag(self, *keys: str, **more: Any) -> None:
-        self.ecs.untag_resources(
-            ecs.UntagResourcesRequest(
-                region_id=REGION,
-                resource_type="securitygroup",
-                resource_id=[self.group.id],
-                tag_key=list(keys) or None,
-                **more,
-            )
+        ask(
+            self.ecs,
+            "UntagResources",
+            resource_type="securitygroup",
+            resource_id=[self.group.id],
+            tag_key=list(keys) or None,
+            **more,
         )
 
     def delete_group(self) -> None:
-        self.ecs.delete_security_group(
-            ecs.DeleteSecurityGroupRequest(region_id=REGION, security_group_id=self.group.id)
-        )
+        ask(self.ecs, "DeleteSecurityGroup", security_group_id=self.group.id)
 
     def show(self) -> None:
-        request = ecs.DescribeSecurityGroupAttributeRequest(region_id=REGION, security_group_id=self.group.id)
-        self.ecs.describe_security_group_attribute(request)
+        ask(self.ecs, "DescribeSecurityGroupAttribute", security_group_id=self.group.id)
 
     # the other services
 
     def assume(self, role: str) -> None:
-        Sts(config(self.key)).assume_role(
-            sts.AssumeRoleRequest(role_arn=role, role_session_name="test", external_id=EXTERNAL_ID)
-        )
+        ask(Sts(config(self.key)), "AssumeRole", role_arn=role, role_session_name="test", external_id=EXTERNAL_ID)
 
     @property
     def log(self) -> LogClient:
@@ -134,8 +118,7 @@ class As:
         )
 
     def put_events(self) -> None:
-        event = eventbridge.PutEventsRequest(event_bus_name="default", event_list=[])
-        EventBridge(config(self.key)).put_events(event)
+        ask(EventBridge(config(self.key)), "PutEvents", event_bus_name="default", event_list=[])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from alibabacloud_tea_openapi.exceptions import ClientException
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 
-from tests.local.clients import HOME, PEER, REGION, config, key_of
+from tests.local.clients import HOME, PEER, REGION, ask, config, key_of
 
 
 class World:
@@ -30,12 +30,13 @@ class World:
         return f"arn:acs:ecs:{REGION}:{HOME}:{kind}/{name}"
 
     def tag(self, *arns: str, **tags: str) -> list[tuple[str, str]]:
-        request = models.TagResourcesRequest(region_id=REGION, resource_arn=list(arns), tags=json.dumps(tags))
-        failed = self.client.tag_resources(request).body.failed_resources.failed_resource
+        failed = ask(
+            self.client, "TagResources", resource_arn=list(arns), tags=json.dumps(tags)
+        ).failed_resources.failed_resource
         return [(one.resource_arn, one.result.code) for one in failed]
 
     def listed(self, **filters: Any) -> dict[str, dict[str, str]]:
-        body = self.client.list_tag_resources(models.ListTagResourcesRequest(region_id=REGION, **filters)).body
+        body = ask(self.client, "ListTagResources", **filters)
         return {row.resource_arn: {tag.key: tag.value for tag in row.tags} for row in body.tag_resources}
 
 
@@ -99,14 +100,12 @@ def test_a_call_that_changes_tags_names_up_to_fifty_resources(w: World) -> None:
 
 
 def test_tags_are_removed_by_key(w: World) -> None:
-    request = models.UntagResourcesRequest(region_id=REGION, resource_arn=w.arns, tag_key=["env"])
-    assert w.client.untag_resources(request).body.failed_resources.failed_resource == []
+    assert ask(w.client, "UntagResources", resource_arn=w.arns, tag_key=["env"]).failed_resources.failed_resource == []
     assert w.listed(resource_arn=w.arns) == {w.arns[0]: {"link-peer": "sg-db"}}
 
 
 @pytest.mark.parametrize("tags", ["{", "[]", '{"a": 1}', json.dumps({str(n): "" for n in range(11)}), "{}"])
 def test_invalid_tags_are_refused(w: World, tags: str) -> None:
-    request = models.TagResourcesRequest(region_id=REGION, resource_arn=w.arns, tags=tags)
     with pytest.raises(ClientException) as refused:
-        w.client.tag_resources(request)
+        ask(w.client, "TagResources", resource_arn=w.arns, tags=tags)
     assert refused.value.status_code == 400
