@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from alibabacloud_actiontrail20200706 import models
 from alibabacloud_actiontrail20200706.client import Client
-from alibabacloud_ecs20140526 import models as ecs_models
 from alibabacloud_tea_openapi.exceptions import ClientException
 from link_peer_local.cloud import LocalCloud
 
@@ -36,9 +35,7 @@ def _world(local_cloud: LocalCloud) -> World:
 def test_a_change_is_found_with_its_request_id_and_caller(w: World) -> None:
     """Reads are not recorded here, and another account's calls are in its own trail."""
     given = permission(source_group_id=w.app)
-    request_id = w.ecs.authorize_security_group(
-        ecs_models.AuthorizeSecurityGroupRequest(region_id=REGION, security_group_id=w.db, permissions=[given])
-    ).body.request_id
+    request_id = ask(w.ecs, "AuthorizeSecurityGroup", security_group_id=w.db, permissions=[given]).request_id
     w.rules(w.db)
     (event,) = w.found("EventName", "AuthorizeSecurityGroup")
     assert (event["requestId"], event["eventRW"], event["serviceName"]) == (request_id, "Write", "Ecs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
-from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest, DescribeSecurityGroupsRequest
+from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from aliyun.log import LogException, LogItem, PutLogsRequest
 from darabonba.exceptions import UnretryableException
@@ -13,7 +13,7 @@ from link_peer_local.core.faults import KINDS, Fault, Killed
 from mns.mns_exception import MNSClientNetworkException, MNSServerException
 from mns.queue import Message
 
-from tests.local.clients import HOME, config, key_of, logs_of, queues_of, refused
+from tests.local.clients import HOME, ask, config, key_of, logs_of, queues_of, refused
 
 UNNOTICED = {"slow", "empty", "empty-after"}  # the client raises nothing
 BEFORE = sorted(kind for kind in KINDS - UNNOTICED if not kind.endswith("-after"))
@@ -26,8 +26,7 @@ def _ecs(local_cloud: LocalCloud) -> Ecs:
 
 
 def create(ecs: Ecs) -> str:
-    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-app")
-    return str(ecs.create_security_group(request).body.security_group_id)
+    return str(ask(ecs, "CreateSecurityGroup", security_group_name="sg-app").security_group_id)
 
 
 def groups(cloud: LocalCloud) -> int:
@@ -125,7 +124,7 @@ def outcomes(local_cloud: LocalCloud, ecs: Ecs, calls: int) -> str:
 
     def outcome() -> str:
         try:
-            ecs.describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao"))
+            ask(ecs, "DescribeSecurityGroups")
         except ServerException:
             return "x"
         return "."
@@ -198,7 +197,7 @@ def test_a_rate_limit_counts_each_api_and_starts_anew_with_the_next_minute(local
     for _ in range(2):
         with refused("Throttling.User", 400):
             create(ecs)
-    ecs.describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao"))
+    ask(ecs, "DescribeSecurityGroups")
     clock.sleep(14)
     with pytest.raises(ClientException):
         create(ecs)

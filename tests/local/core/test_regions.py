@@ -15,7 +15,6 @@ from alibabacloud_eventbridge20200401.client import Client as EventBridge
 from alibabacloud_fc20230330.client import Client as Fc
 from alibabacloud_tea_openapi.models import Config
 from alibabacloud_vpc20160428.client import Client as Vpc
-from alibabacloud_vpc20160428.models import DescribeVpcsRequest
 from aliyun.log import LogClient, LogException
 from link_peer_deploy.regions import REGIONS
 from link_peer_local import inprocess, world
@@ -29,7 +28,7 @@ from link_peer_local.server import serve
 from mns.queue import QueueMeta
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, config, key_of, logs_of, queues_of, refused
+from tests.local.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refused
 
 HERE, THERE = "cn-qingdao", "cn-hangzhou"
 CONSENT = {"link-accept": "*"}
@@ -71,12 +70,8 @@ def test_a_group_is_of_one_region(cloud: LocalCloud) -> None:
     ecs = Client(config(key_of(cloud), "ecs.aliyuncs.com"))
     assert (groups(ecs, HERE), groups(ecs, THERE), groups(ecs, "cn-beijing")) == ([here], [there], [])
     with refused("InvalidSecurityGroupId.NotFound", 404):
-        ecs.describe_security_group_attribute(
-            models.DescribeSecurityGroupAttributeRequest(region_id=THERE, security_group_id=here)
-        )
-    vpcs = (
-        Vpc(config(key_of(cloud), "vpc.aliyuncs.com")).describe_vpcs(DescribeVpcsRequest(region_id=THERE)).body.vpcs.vpc
-    )
+        ask(ecs, "DescribeSecurityGroupAttribute", region_id=THERE, security_group_id=here)
+    vpcs = ask(Vpc(config(key_of(cloud), "vpc.aliyuncs.com")), "DescribeVpcs", region_id=THERE).vpcs.vpc
     assert [vpc.vpc_name for vpc in vpcs] == ["there"]
 
 
@@ -169,10 +164,14 @@ def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -
         app = group_in(there)
         instance = there.ecs.create_instance(HOME, [app])
         tag = models.TagResourcesRequestTag("link-peer", f"{target[THERE]}:tcp/3306")
-        asked = models.TagResourcesRequest(
-            region_id=THERE, resource_type="instance", resource_id=[instance.id], tag=[tag]
+        ask(
+            Client(config(key_of(served), served.endpoint.removeprefix("http://"))),
+            "TagResources",
+            region_id=THERE,
+            resource_type="instance",
+            resource_id=[instance.id],
+            tag=[tag],
         )
-        Client(config(key_of(served), served.endpoint.removeprefix("http://"))).tag_resources(asked)
         for triggers in deployed:
             triggers.drain(300)
         later = served.region_at("cn-chengdu")

@@ -12,7 +12,7 @@ from link_peer_local.core.faults import Fault
 from link_peer_local.server import Server
 from pytest_mock import MockerFixture
 
-from tests.local.clients import config, key_of
+from tests.local.clients import ask, config, key_of
 
 
 @pytest.mark.parametrize("endpoint", ["ecs.cn-qingdao.aliyuncs.com", "127.0.0.1:8080", "nowhere.example"])
@@ -34,7 +34,7 @@ def test_failures_read_the_same_over_http(server: Server, mocker: MockerFixture,
     def failure() -> str:
         server.cloud.faults.add(Fault("ecs", kind=kind))
         with pytest.raises(UnretryableException) as raised:
-            client.describe_regions(DescribeRegionsRequest())
+            ask(client, "DescribeRegions")
         return str(raised.value)
 
     over_http = failure()
@@ -48,4 +48,4 @@ def test_a_timeout_names_the_pool_of_its_scheme(local_cloud: LocalCloud) -> None
         local_cloud.faults.add(Fault("ecs", kind="no-answer"))
         client = Ecs(config(key_of(local_cloud), "ecs.cn-qingdao.aliyuncs.com", protocol=scheme))
         with pytest.raises(UnretryableException, match=f"'message': \"{pool}"):
-            client.describe_regions(DescribeRegionsRequest())
+            ask(client, "DescribeRegions")

@@ -12,11 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_ecs20140526.models import (
-    AuthorizeSecurityGroupRequest,
     AuthorizeSecurityGroupRequestPermissions,
-    CreateSecurityGroupRequest,
-    DescribeRegionsRequest,
-    DescribeSecurityGroupAttributeRequest,
 )
 from darabonba.exceptions import UnretryableException
 from link_peer_local import server as server_module
@@ -26,7 +22,7 @@ from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
 from link_peer_local.server import Server, serve
 
-from tests.local.clients import HOME, config, key_of, logs_of
+from tests.local.clients import HOME, ask, config, key_of, logs_of
 
 pytestmark = pytest.mark.http
 GENEROUS = 60  # seconds; no test waits that long unless it fails
@@ -50,16 +46,14 @@ def groups(server: Server) -> int:
 def test_an_endpoint_with_and_without_scheme(server: Server, scheme: str) -> None:
     """With a scheme the client sends (and signs) `Host: http://127.0.0.1:PORT` [run]; both forms work."""
     client = ecs_of(server, scheme + server.endpoint.removeprefix("http://"))
-    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-app")
-    client.create_security_group(request)
+    ask(client, "CreateSecurityGroup", security_group_name="sg-app")
     assert groups(server) == 1
 
 
 def test_a_request_line_of_twenty_kilobytes(server: Server) -> None:
     """A hundred permissions fit into the query, as `Permissions.N.…`, and arrive with their text unchanged."""
     client = ecs_of(server)
-    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-db")
-    group = client.create_security_group(request).body.security_group_id
+    group = ask(client, "CreateSecurityGroup", security_group_name="sg-db").security_group_id
     texts = {f"{port}/{port}": f"a b+c/~* &=%41 ✓ {'d' * 56} {port}" for port in range(1001, 1101)}
     permissions = [
         AuthorizeSecurityGroupRequestPermissions(
@@ -67,11 +61,8 @@ def test_a_request_line_of_twenty_kilobytes(server: Server) -> None:
         )
         for ports, text in texts.items()
     ]
-    client.authorize_security_group(
-        AuthorizeSecurityGroupRequest(region_id="cn-qingdao", security_group_id=group, permissions=permissions)
-    )
-    attribute = DescribeSecurityGroupAttributeRequest(region_id="cn-qingdao", security_group_id=group)
-    rules = client.describe_security_group_attribute(attribute).body.permissions.permission
+    ask(client, "AuthorizeSecurityGroup", security_group_id=group, permissions=permissions)
+    rules = ask(client, "DescribeSecurityGroupAttribute", security_group_id=group).permissions.permission
     assert {rule.port_range: rule.description for rule in rules} == texts
 
 
@@ -87,7 +78,7 @@ def test_a_reset_fault_resets_the_connection(server: Server, kind: str) -> None:
     """The client sees ECONNRESET, as from a failing load balancer. A fault cannot kill a caller in another process."""
     server.cloud.faults.add(Fault("ecs", kind=kind))
     with pytest.raises(UnretryableException, match="Connection reset by peer"):
-        ecs_of(server).describe_regions(DescribeRegionsRequest())
+        ask(ecs_of(server), "DescribeRegions")
 
 
 def test_a_no_answer_fault_is_silence(server: Server) -> None:
@@ -102,9 +93,8 @@ def test_a_no_answer_fault_is_silence(server: Server) -> None:
             handled.set()
 
     server.cloud.handle = watched  # type: ignore[method-assign]
-    request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name="sg-app")
     with pytest.raises(UnretryableException, match=r"Read timed out. \(read timeout=0.15\)"):
-        ecs_of(server, read_timeout=150).create_security_group(request)
+        ask(ecs_of(server, read_timeout=150), "CreateSecurityGroup", security_group_name="sg-app")
     assert handled.wait(GENEROUS)
     assert groups(server) == 1
 
@@ -135,7 +125,7 @@ def _echo() -> Iterator[Server]:
     running.close()
 
 
-def ask(server: Server, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> dict[str, object]:
+def send(server: Server, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> dict[str, object]:
     connection = connect(server)
     connection.request("POST", target, body, headers or {})
     return dict(json.loads(connection.getresponse().read()))
@@ -152,14 +142,14 @@ def ask(server: Server, target: str, body: bytes = b"", headers: dict[str, str] 
 )
 def test_targets_stay_raw(echo: Server, target: str, path: str, query: str) -> None:
     """Signatures are computed over the raw target, so nothing is decoded or normalised on the way."""
-    seen = ask(echo, target)
+    seen = send(echo, target)
     assert (seen["path"], seen["query"]) == (path, query)
 
 
 def test_bodies_arrive_as_sent(echo: Server) -> None:
     """Large bodies are accepted; the server does not decompress compressed ones."""
-    assert ask(echo, "/", b"x" * 3_000_000)["length"] == 3_000_000
-    assert ask(echo, "/", b"not deflate", {"Content-Encoding": "deflate"})["length"] == len(b"not deflate")
+    assert send(echo, "/", b"x" * 3_000_000)["length"] == 3_000_000
+    assert send(echo, "/", b"not deflate", {"Content-Encoding": "deflate"})["length"] == len(b"not deflate")
 
 
 def test_chunked_bodies_arrive_complete(echo: Server) -> None:
@@ -192,7 +182,7 @@ def test_invalid_http_is_refused_and_not_logged(
         assert answers.readline().split()[1] == str(status).encode()
     assert caplog.records == []
     monkeypatch.undo()
-    assert ask(echo, "/")["path"] == "/"
+    assert send(echo, "/")["path"] == "/"
 
 
 def test_a_client_that_disconnects_midway_is_not_logged(echo: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -202,7 +192,7 @@ def test_a_client_that_disconnects_midway_is_not_logged(echo: Server, caplog: py
         with socket.create_connection((host, int(port)), GENEROUS) as client:
             client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\na")
             assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert ask(echo, "/")["path"] == "/"
+    assert send(echo, "/")["path"] == "/"
     assert caplog.records == []
 
 
@@ -221,8 +211,7 @@ def test_many_clients_at_once(server: Server) -> None:
     client = ecs_of(server)
 
     def create(number: int) -> str:
-        request = CreateSecurityGroupRequest(region_id="cn-qingdao", security_group_name=f"sg-{number}")
-        return str(client.create_security_group(request).body.security_group_id)
+        return str(ask(client, "CreateSecurityGroup", security_group_name=f"sg-{number}").security_group_id)
 
     with ThreadPoolExecutor(16) as threads:
         made = list(threads.map(create, range(48)))
@@ -242,12 +231,12 @@ def test_a_hundred_blocked_calls_do_not_block_others(echo: Server) -> None:
         return blocked(request)
 
     echo.cloud.handle = handle  # type: ignore[method-assign]
-    waiting = [threading.Thread(target=ask, args=(echo, "/wait")) for _ in range(100)]
+    waiting = [threading.Thread(target=send, args=(echo, "/wait")) for _ in range(100)]
     for thread in waiting:
         thread.start()
     try:
         assert all(held.acquire(timeout=GENEROUS) for _ in waiting)
-        assert ask(echo, "/quick")["path"] == "/quick"
+        assert send(echo, "/quick")["path"] == "/quick"
     finally:
         release.set()
         for thread in waiting:

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
-from alibabacloud_ecs20140526.models import DescribeInstancesRequest, DescribeInstancesRequestTag
+from alibabacloud_ecs20140526.models import DescribeInstancesRequestTag
 from alibabacloud_eventbridge20200401.client import Client as EventBridge
 from alibabacloud_eventbridge20200401.models import PutEventsRequest, PutEventsRequestEventList
 from alibabacloud_fc20230330.client import Client as Fc
-from alibabacloud_fc20230330.models import ListFunctionsRequest
 from alibabacloud_sts20150401.client import Client as Sts
 from aliyun.log import GetHistogramsRequest, LogItem, PutLogsRequest
 from link_peer_local.cloud import LocalCloud
@@ -26,14 +25,14 @@ from mns.queue import Message
 from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, code_of, config, key_of, logs_of, queues_of
+from tests.local.clients import HOME, ask, code_of, config, key_of, logs_of, queues_of
 
 ROLE = f"acs:ram::{HOME}:role/link-peer-fc"
 
 
 def ecs(cloud: LocalCloud, key: Key) -> None:
     tag = DescribeInstancesRequestTag(key="a b+c/~*", value="是&=%2F")
-    Ecs(config(key, "127.0.0.1:8080")).describe_instances(DescribeInstancesRequest(region_id=cloud.region, tag=[tag]))
+    ask(Ecs(config(key, "127.0.0.1:8080")), "DescribeInstances", region_id=cloud.region, tag=[tag])
 
 
 def sts(cloud: LocalCloud, key: Key) -> None:
@@ -46,7 +45,7 @@ def eventbridge(cloud: LocalCloud, key: Key) -> None:
 
 
 def fc(cloud: LocalCloud, key: Key) -> None:
-    Fc(config(key, "127.0.0.1:8080")).list_functions(ListFunctionsRequest(prefix="a b"))
+    ask(Fc(config(key, "127.0.0.1:8080")), "ListFunctions", prefix="a b")
 
 
 def mns(cloud: LocalCloud, key: Key) -> None:

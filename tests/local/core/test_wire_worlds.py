@@ -10,7 +10,6 @@ import yaml
 from alibabacloud_ecs20140526.client import Client
 from alibabacloud_ecs20140526.models import DescribeSecurityGroupsRequest
 from alibabacloud_sts20150401.client import Client as Sts
-from alibabacloud_sts20150401.models import AssumeRoleRequest
 from aliyun.log import LogItem, PutLogsRequest
 from link_peer_local import inprocess, world
 from link_peer_local.cloud import LocalCloud
@@ -22,7 +21,7 @@ from link_peer_local.ram.params import MAX_POLICY
 from link_peer_local.server import Server
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, REGION, config, key_of, logs_of
+from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, logs_of
 from tests.many_accounts import world_of, written
 
 
@@ -218,10 +217,13 @@ def test_the_functions_enter_every_account(mocker: MockerFixture, tmp_path: Path
     peers = {uid: of for uid, of in text["policy"]["accounts"].items() if "role" in of}
     assert len(peers) == count - 1
     for uid in {*list(peers)[:1], *list(peers)[-1:], *list(peers)[count // 2 :][:1]}:
-        asked = AssumeRoleRequest(
-            role_arn=peers[uid]["role"], role_session_name="test", external_id=peers[uid]["external_id"]
-        )
-        got = sts.assume_role(asked).body.credentials
+        got = ask(
+            sts,
+            "AssumeRole",
+            role_arn=peers[uid]["role"],
+            role_session_name="test",
+            external_id=peers[uid]["external_id"],
+        ).credentials
         cloud.ecs.create_group(uid, cloud.world.vpcs[0]["id"])
         shown = Client(config(cloud.identity.keys[got.access_key_id])).describe_security_groups(
             DescribeSecurityGroupsRequest(region_id=REGION)

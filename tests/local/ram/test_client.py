@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from alibabacloud_ram20150501 import models
 from alibabacloud_ram20150501.client import Client
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.identity import Key
 from link_peer_local.eventbridge.linked_roles import SERVICES
 
-from tests.local.clients import HOME, PEER, config, key_of, refused
+from tests.local.clients import HOME, PEER, ask, config, key_of, refused
 
 Call = Callable[..., Any]
 
@@ -33,13 +33,7 @@ TRUST = trust(f"acs:ram::{HOME}:root")
 
 def ram_of(key: Key) -> Call:
     """`ram("CreateRole", role_name=…)` calls RAM with these keys and returns the body of the answer."""
-    client = Client(config(key))
-
-    def call(action: str, **fields: Any) -> Any:
-        snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in action)[1:]
-        return getattr(client, snake)(getattr(models, f"{action}Request")(**fields)).body
-
-    return call
+    return functools.partial(ask, Client(config(key)))
 
 
 @pytest.fixture(name="ram")

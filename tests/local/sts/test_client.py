@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
-from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest, DescribeSecurityGroupsRequest
 from alibabacloud_sts20150401.client import Client
-from alibabacloud_sts20150401.models import AssumeRoleRequest
 from alibabacloud_tea_openapi.exceptions import ClientException
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.policy import Access
 from link_peer_local.core.principals import Role, trust_text
 
-from tests.local.clients import HOME, PEER, config, key_of, refused
+from tests.local.clients import HOME, PEER, ask, config, key_of, refused
 
 PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
 EXTERNAL_ID = "link-peer-local-example"
@@ -34,7 +32,7 @@ def account_client(cloud: LocalCloud, uid: str = HOME) -> Client:
 
 def assume(sts: Client, **changes: Any) -> Any:
     request = {"role_arn": PEER_ROLE, "role_session_name": "link-1", "external_id": EXTERNAL_ID, **changes}
-    return sts.assume_role(AssumeRoleRequest(**request)).body
+    return ask(sts, "AssumeRole", **request)
 
 
 def refusal(sts: Client, **changes: Any) -> tuple[int, str]:
@@ -161,9 +159,9 @@ def test_a_narrowed_session_is_refused_by_ecs_and_sts(local_cloud: LocalCloud) -
     """Like a role without the permission."""
     keys = assume(function_client(local_cloud), policy=policy(allow("ecs:Describe*"))).credentials
     given = config(local_cloud.identity.keys[keys.access_key_id])
-    Ecs(given).describe_security_groups(DescribeSecurityGroupsRequest(region_id="cn-qingdao"))
+    ask(Ecs(given), "DescribeSecurityGroups")
     with refused("Forbidden.RAM", 403):
-        Ecs(given).create_security_group(CreateSecurityGroupRequest(region_id="cn-qingdao"))
+        ask(Ecs(given), "CreateSecurityGroup")
     assert refusal(Client(given)) == (403, "NoPermission")
 
 

@@ -8,7 +8,7 @@ from alibabacloud_vpc20160428 import models
 from alibabacloud_vpc20160428.client import Client
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, config, key_of, refused
+from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, refused
 
 
 def client(cloud: LocalCloud, account: str = HOME) -> Client:
@@ -16,8 +16,7 @@ def client(cloud: LocalCloud, account: str = HOME) -> Client:
 
 
 def vpcs(client: Client, **filters: Any) -> list[Any]:
-    request = models.DescribeVpcsRequest(region_id=REGION, **filters)
-    return client.describe_vpcs(request).body.vpcs.vpc
+    return ask(client, "DescribeVpcs", **filters).vpcs.vpc
 
 
 def vswitches(client: Client, **filters: Any) -> list[Any]:
@@ -42,7 +41,7 @@ def test_filters_are_combined_and_lists_are_paged(local_cloud: LocalCloud) -> No
     assert vpcs(home, vpc_id="vpc-none") == vpcs(home, is_default=True) == []
     assert [vpc.vpc_id for vpc in vpcs(home, vpc_name=own.name)] == [own.id]
     assert vpcs(client(local_cloud, PEER), vpc_owner_id=int(HOME))[0].vpc_id == shared.id
-    body = home.describe_vpcs(models.DescribeVpcsRequest(region_id=REGION, page_size=1, page_number=2)).body
+    body = ask(home, "DescribeVpcs", page_size=1, page_number=2)
     assert (body.total_count, [vpc.vpc_id for vpc in body.vpcs.vpc]) == (2, [shared.id])
 
 
@@ -60,4 +59,4 @@ def test_a_vswitch_counts_its_free_addresses(local_cloud: LocalCloud) -> None:
 
 def test_another_region_is_not_here(local_cloud: LocalCloud) -> None:
     with refused("InvalidRegionId.NotFound", 404):
-        client(local_cloud).describe_vpcs(models.DescribeVpcsRequest(region_id="cn-atlantis"))
+        ask(client(local_cloud), "DescribeVpcs", region_id="cn-atlantis")
