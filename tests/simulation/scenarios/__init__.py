@@ -11,9 +11,8 @@ from tests.simulation.scenarios.instances import INSTANCES
 from tests.simulation.scenarios.neighbours import NEIGHBOURS
 from tests.simulation.scenarios.people import PEOPLE
 from tests.simulation.scenarios.queues import QUEUES
-from tests.simulation.scenarios.refusals import REFUSALS
 
 SCENARIOS: dict[str, Callable[..., Scenario]] = {
-    make().name: make for make in [*CLAIMS, *PEOPLE, *CONSENTS, *REFUSALS, *INSTANCES, *QUEUES, *NEIGHBOURS]
+    make().name: make for make in [*CLAIMS, *PEOPLE, *CONSENTS, *INSTANCES, *QUEUES, *NEIGHBOURS]
 }
 """What makes each scenario, by its name; takes the options of `Scenario` (kinds, faults, calls)."""

@@ -1,4 +1,4 @@
-"""What people do meanwhile: manual rules, deleted rules, withdrawn consent, a paused policy."""
+"""What people do meanwhile: manual rules, deleted rules, withdrawn consent, a paused policy; and groups that refuse rules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from link_peer.domain.model import Port, RuleKey
+from link_peer.domain.model import Party, Port, RuleKey
 from link_peer.domain.policy import Pause
 
 from tests.simulation import oracle
@@ -21,6 +21,7 @@ from tests.simulation.scenarios.common import (
     SYNC,
     UDP,
     had_fault,
+    half_an_hour_later,
     mutual_rules,
     outcomes_of,
     redeliver_and_check,
@@ -36,6 +37,12 @@ def _with_manual_rule() -> World:
     """A person has added a rule that equals one side of the mutual link."""
     world = two_accounts()
     world.add_manual_rule(mutual_rules()[0], "before link-peer", priority=50)
+    return world
+
+
+def _refusing(world: World, side: Party) -> World:
+    """The world, where this group refuses new rules, which only the change itself shows."""
+    world.full.add(side)
     return world
 
 
@@ -59,9 +66,7 @@ def manual_rule_and_refusal(**options: Any) -> Scenario:
     link = request("r-1", "r-1")
 
     def start() -> World:
-        world = _with_manual_rule()
-        world.full.add(APP)
-        return world
+        return _refusing(_with_manual_rule(), APP)
 
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy())
@@ -172,6 +177,47 @@ def paused(**options: Any) -> Scenario:
     return Scenario("paused", start, paused_policy, ((link, SYNC), (sweep_message(),)), end, **options)
 
 
+def one_side_refuses(side: Party, **options: Any) -> Scenario:
+    """One group refuses new rules, which only the change itself shows: neither side gets a rule."""
+    r1, r2 = request("r-1", "r-1"), request("r-2", "r-2")
+
+    def start() -> World:
+        return _refusing(two_accounts(), side)
+
+    def end(world: World, facts: Facts) -> None:
+        not_redelivered = world.copy()
+        not_redelivered.queue.clear()
+        sweep_and_check(not_redelivered)
+        ours = oracle.owned(half_an_hour_later(not_redelivered), POLICY)
+        hold("I3", ours == {}, f"rules exist after a sweep, though {side} refuses: {ours}")
+        all_facts = redeliver_and_check(world, facts, (r1, r2))
+        ours = oracle.owned(half_an_hour_later(world), POLICY)
+        hold("I3", ours == {}, f"rules exist after redelivery, though {side} refuses: {ours}")
+        for message in (r1, r2):
+            outcomes = outcomes_of(all_facts, message.name) - {("denied", "no-access"), ("removed", "no-access")}
+            hold("I4", outcomes <= {("failed", "quota"), ("removed", "quota")}, f"{message.name} ended {outcomes}")
+
+    return Scenario(f"{side.id} refuses", start, POLICY, ((r1, r1), (r2, r2)), end, **options)
+
+
+def partial_authorize(**options: Any) -> Scenario:
+    """An Authorize call for three rules makes two and refuses the third: in the end there are none."""
+    link = request("r-1", "r-1", "tcp/1", "tcp/2", "tcp/3")
+
+    def start() -> World:
+        world = two_accounts()
+        world.all_rules, world.partial_authorize = 2, True
+        return world
+
+    def end(world: World, _facts: Facts) -> None:
+        # redelivered although acknowledged: its second delivery may have been killed halfway
+        redeliver_and_check(world, frozenset(), (link,))
+        ours = oracle.owned(world, POLICY)
+        hold("I3", ours == {}, f"rules exist though the request failed: {ours}")
+
+    return Scenario("partial authorize", start, POLICY, ((link, link), (sweep_message(),)), end, **options)
+
+
 PEOPLE: list[Callable[..., Scenario]] = [
     manual_rule,
     manual_rule_and_refusal,
@@ -180,4 +226,7 @@ PEOPLE: list[Callable[..., Scenario]] = [
     consent_withdrawn,
     consent_withdrawn_during_a_delivery,
     paused,
+    lambda **options: one_side_refuses(APP, **options),
+    lambda **options: one_side_refuses(DB, **options),
+    partial_authorize,
 ]
