@@ -7,10 +7,12 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from alibabacloud_tea_openapi.models import Config
 from aliyun.log import LogClient
@@ -18,10 +20,19 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Response
 from link_peer_local.core.identity import Key
+from link_peer_local.world import WORLDS
 from mns.account import Account
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
+
+
+def world_file(folder: Path, name: str = "two-accounts", **parts: Any) -> Path:
+    """A world that is shipped, with these parts instead of its own, as a file."""
+    text = yaml.safe_load((WORLDS / f"{name}.yaml").read_text(encoding="utf-8"))
+    path = folder / "world.yaml"
+    path.write_text(yaml.safe_dump({**text, **parts}), encoding="utf-8")
+    return path
 
 
 def key_of(cloud: LocalCloud, account: str = HOME) -> Key:

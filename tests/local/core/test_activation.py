@@ -16,17 +16,14 @@ from link_peer_local.core.clock import VirtualClock
 from mns.mns_exception import MNSServerException
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, ask, config, key_of, logs_of, queues_of, refused
+from tests.local.clients import HOME, ask, config, key_of, logs_of, queues_of, refused, world_file
 
 
 @pytest.fixture(name="cloud")
 def _cloud(mocker: MockerFixture, tmp_path: Path) -> LocalCloud:
     """The empty world with nothing activated."""
-    text = (world.WORLDS / "empty.yaml").read_text(encoding="utf-8")
-    path = tmp_path / "inactive.yaml"
-    path.write_text(f"{text}inactive: [fc, mns, sls, eventbridge]\n", encoding="utf-8")
     cloud = LocalCloud(VirtualClock())
-    world.load(cloud, path)
+    world.load(cloud, world_file(tmp_path, "empty", inactive=["fc", "mns", "sls", "eventbridge"]))
     inprocess.install(mocker, cloud)
     return cloud
 
@@ -63,10 +60,8 @@ def test_mns(cloud: LocalCloud) -> None:
 
 def test_an_unknown_service_in_a_world_file_is_named(tmp_path: Path) -> None:
     """With those that exist."""
-    path = tmp_path / "wrong.yaml"
-    path.write_text((world.WORLDS / "empty.yaml").read_text(encoding="utf-8") + "inactive: [oss]\n", encoding="utf-8")
     with pytest.raises(world.WorldError, match="eventbridge, fc, mns, sls"):
-        world.load(LocalCloud(VirtualClock()), path)
+        world.load(LocalCloud(VirtualClock()), world_file(tmp_path, "empty", inactive=["oss"]))
 
 
 def test_the_default_bus_is_listed_once_it_is_activated(cloud: LocalCloud) -> None:

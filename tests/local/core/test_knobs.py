@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.knobs import Knobs, mixed, opposite, readings
 
-WORLD = yaml.safe_load((world.WORLDS / "two-accounts.yaml").read_text(encoding="utf-8"))
+from tests.local.clients import world_file
 
 
 def test_every_reading_can_be_set() -> None:
@@ -47,20 +46,14 @@ def test_an_invalid_reading_changes_nothing(changes: dict[str, object]) -> None:
     assert knobs == Knobs()
 
 
-def write(folder: Path, knobs: object) -> Path:
-    path = folder / "world.yaml"
-    path.write_text(yaml.safe_dump({**WORLD, "knobs": knobs}), encoding="utf-8")
-    return path
-
-
 def test_a_world_may_set_knobs(tmp_path: Path) -> None:
     """The others keep the readings that the cloud was made with."""
     cloud = LocalCloud(knobs=Knobs(strict_ids=True))
-    world.load(cloud, write(tmp_path, {"own_source_owner": "uid", "retry_seconds": 60}))
+    world.load(cloud, world_file(tmp_path, knobs={"own_source_owner": "uid", "retry_seconds": 60}))
     assert cloud.knobs == Knobs(strict_ids=True, own_source_owner="uid", retry_seconds=60.0)
     assert cloud.ecs.knobs is cloud.fc.tasks.knobs is cloud.knobs
 
 
 def test_a_world_with_an_unknown_knob_is_refused(tmp_path: Path) -> None:
     with pytest.raises(world.WorldError, match=r"knobs: .*none"):
-        world.load(LocalCloud(), write(tmp_path, {"none": 1}))
+        world.load(LocalCloud(), world_file(tmp_path, knobs={"none": 1}))

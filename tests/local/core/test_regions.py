@@ -28,7 +28,7 @@ from link_peer_local.server import serve
 from mns.queue import QueueMeta
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refused
+from tests.local.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refused, world_file
 
 HERE, THERE = "cn-qingdao", "cn-hangzhou"
 CONSENT = {"link-accept": "*"}
@@ -37,13 +37,14 @@ CONSENT = {"link-accept": "*"}
 @pytest.fixture(name="file")
 def _file(tmp_path: Path) -> Path:
     """A world with a deployment in two regions, and a VPC in each."""
+    return _file_with(tmp_path, HERE, THERE)
+
+
+def _file_with(folder: Path, *regions: str) -> Path:
     text = yaml.safe_load((world.WORLDS / "two-accounts.yaml").read_text(encoding="utf-8"))
-    text["regions"] = [HERE, THERE]
-    text["vpcs"].append({"name": "there", "owner": HOME, "cidr": "10.0.0.0/16", "region": THERE})
-    text["policy"] = {"deployment": "prod", "accounts": {HOME: {"name": "a@aliyun.com"}}, "accept_tags": True}
-    path = tmp_path / "regions.yaml"
-    path.write_text(yaml.safe_dump(text), encoding="utf-8")
-    return path
+    vpcs = [*text["vpcs"], {"name": "there", "owner": HOME, "cidr": "10.0.0.0/16", "region": THERE}]
+    policy = {"deployment": "prod", "accounts": {HOME: {"name": "a@aliyun.com"}}, "accept_tags": True}
+    return world_file(folder, regions=list(regions), vpcs=vpcs, policy=policy)
 
 
 @pytest.fixture(name="cloud")
@@ -191,18 +192,15 @@ def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -
     assert {row["region"] for row in logs[1]} == {THERE}
 
 
-def test_a_worlds_regions_are_checked(tmp_path: Path, file: Path) -> None:
+def test_a_worlds_regions_are_checked(tmp_path: Path) -> None:
     """They exist, the cloud's own is among them, and every VPC is in one."""
-    text = yaml.safe_load(file.read_text(encoding="utf-8"))
     for regions, problem in {
         (THERE,): "must be among them",
         (HERE, "cn-hangzou"): "not a region",
         (HERE,): "there",
     }.items():
-        path = tmp_path / "wrong.yaml"
-        path.write_text(yaml.safe_dump({**text, "regions": list(regions)}), encoding="utf-8")
         with pytest.raises(world.WorldError, match=problem):
-            world.load(LocalCloud(VirtualClock()), path)
+            world.load(LocalCloud(VirtualClock()), _file_with(tmp_path, *regions))
 
 
 # which region a request is for

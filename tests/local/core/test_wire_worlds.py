@@ -21,7 +21,7 @@ from link_peer_local.ram.params import MAX_POLICY
 from link_peer_local.server import Server
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, logs_of
+from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, logs_of, world_file
 from tests.many_accounts import world_of, written
 
 
@@ -114,27 +114,22 @@ def test_the_audit_log_is_indexed(local_cloud: LocalCloud, query: str, found: in
 
 def test_a_world_may_have_more_queues_and_isolated_groups(tmp_path: Path) -> None:
     """`queues` of the home account, which the deployed cross_account reads too, and `inner_access` of a group."""
-    text = yaml.safe_load((world.WORLDS / "shop.yaml").read_text(encoding="utf-8"))
-    text["queues"] = ["requests-b"]
-    text["groups"][0]["inner_access"] = "Drop"
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(text), encoding="utf-8")
+    groups = yaml.safe_load((world.WORLDS / "shop.yaml").read_text(encoding="utf-8"))["groups"]
+    groups[0]["inner_access"] = "Drop"
     cloud = LocalCloud(VirtualClock())
-    world.load(cloud, path)
+    world.load(cloud, world_file(tmp_path, "shop", queues=["requests-b"], groups=groups))
     assert "requests-b" in [queue.name for queue in cloud.mns.queues(HOME)]
     streams = deploy(cloud, in_process=True).streams
     assert [stream.settings.queue for stream in streams] == [cloud.world.queue, "requests-b"]
-    assert cloud.ecs.account(HOME).groups[text["groups"][0]["id"]].inner_access == "Drop"
+    assert cloud.ecs.account(HOME).groups[groups[0]["id"]].inner_access == "Drop"
 
 
 def test_a_world_can_be_any_file(tmp_path: Path) -> None:
     """Its `policy` part becomes a policy file."""
-    text = yaml.safe_load((world.WORLDS / "shop.yaml").read_text(encoding="utf-8"))
-    text["policy"]["deployment"] = text["deployment"] = "mine"
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(text), encoding="utf-8")
+    policy = yaml.safe_load((world.WORLDS / "shop.yaml").read_text(encoding="utf-8"))["policy"]
+    mine = world_file(tmp_path, "shop", deployment="mine", policy={**policy, "deployment": "mine"})
     cloud = LocalCloud(VirtualClock())
-    loaded = world.load(cloud, path)
+    loaded = world.load(cloud, mine)
     assert yaml.safe_load(Path(loaded.policy).read_text(encoding="utf-8"))["deployment"] == "mine"
     assert world.describe(cloud)["role_arn"] == ""
 
@@ -172,16 +167,13 @@ def test_an_unknown_world_is_an_error() -> None:
 
 def test_a_world_may_list_roles_of_its_own(tmp_path: Path) -> None:
     """Then it has those and no others but service-linked ones: `trusted` are ARNs or services, and no `allowed_actions` means all."""
-    text = yaml.safe_load((world.WORLDS / "two-accounts.yaml").read_text(encoding="utf-8"))
-    text["roles"] = [
+    roles = [
         {"account": HOME, "name": "fn", "trusted": ["fc.aliyuncs.com"], "allowed_actions": ["ecs:Describe*"]},
         {"account": PEER, "name": "enter", "trusted": [f"acs:ram::{HOME}:root"], "external_id": "of-this-file"},
         {"account": PEER, "name": "nobody"},
     ]
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(text), encoding="utf-8")
     cloud = LocalCloud(VirtualClock())
-    world.load(cloud, path)
+    world.load(cloud, world_file(tmp_path, roles=roles))
     function, enter, nobody = (role for role in cloud.identity.roles.values() if not role.linked_to)
     assert (function.name, enter.name, nobody.name) == ("fn", "enter", "nobody")
     assert function.trusts(frozenset({"fc.aliyuncs.com"}))

@@ -12,7 +12,7 @@ from link_peer_local.core.clock import SystemClock
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import EcsBackend
 
-from tests.local.clients import HOME, PEER, REGION, ask, key_of, refused
+from tests.local.clients import HOME, REGION, ask, key_of, refused
 from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 Published = list[tuple[str, dict[str, Any]]]
@@ -127,14 +127,6 @@ def test_reads_are_not_published(local_cloud: LocalCloud, published: Published) 
     """EventBridge supports write events only."""
     ask(client(local_cloud), "DescribeInstances")
     assert published == []
-
-
-def test_the_event_has_the_request_id_of_the_answer(local_cloud: LocalCloud, published: Published) -> None:
-    """Which the wire layer passes on."""
-    caller = local_cloud.identity.keys[local_cloud.identity.accounts[PEER].access_key_id].caller
-    local_cloud.ecs.call(caller, "CreateSecurityGroup", {"RegionId": REGION}, request_id="4711")
-    ((account, event),) = published
-    assert (account, event["data"]["requestId"]) == (PEER, "4711")
 
 
 def test_a_slow_boot_publishes_each_state_in_time(local_cloud: LocalCloud, published: Published) -> None:
