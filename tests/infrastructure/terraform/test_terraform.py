@@ -15,18 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from link_peer_deploy.description import EVENT_RULES
 from link_peer_deploy.documents import peer_roles, render
 
 from tests.functional.lab import HOME, PEER, REGION
+from tests.infrastructure import test_templates as templates
 from tests.infrastructure.terraform.schema import not_allowed, resource
-from tests.infrastructure.test_templates import (
-    TARGET,
-    alert_state,
-    filter_patterns,
-    parameters,
-    stream,
-)
-from tests.infrastructure.wanted import ACTION_POLICY, ALONE, BOUND, PREFIX, TOGETHER, States, bare, states
+from tests.infrastructure.test_templates import ACTION_POLICY, ALONE, BOUND, PREFIX, TOGETHER, States, bare, states
 
 PYTHON = os.environ.get("LINK_PEER_TERRAFORM", "")
 MODULE = Path(__file__).parents[3] / "deploy" / "terraform"
@@ -37,16 +32,11 @@ Planned = list[tuple[str, dict[str, Any]]]
 pytestmark = pytest.mark.skipif(not PYTHON, reason="make test-terraform")
 
 
-def test_creates_what_setup_creates(tmp_path: Path) -> None:
-    """With other accounts and somebody to notify, except saved searches, for which the provider has no resource."""
-    planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, action_policy=ACTION_POLICY))
-    assert terraform_states(planned) == wanted(TOGETHER, ACTION_POLICY)
-
-
-def test_creates_what_setup_creates_alone(tmp_path: Path) -> None:
-    """Without other accounts, and with nobody to notify."""
-    planned = plan(MODULE, tmp_path, **home(tmp_path, ALONE))
-    assert terraform_states(planned) == wanted(ALONE, "")
+@pytest.mark.parametrize(("policy", "notified"), [(TOGETHER, {"action_policy": ACTION_POLICY}), (ALONE, {})])
+def test_creates_what_setup_creates(tmp_path: Path, policy: str, notified: dict[str, str]) -> None:
+    """With other accounts and somebody to notify, and without; except saved searches, for which the provider has no resource."""
+    planned = plan(MODULE, tmp_path, **home(tmp_path, policy, **notified))
+    assert terraform_states(planned) == wanted(policy, notified.get("action_policy", ""))
 
 
 def test_a_second_region_leaves_the_roles_to_the_first(tmp_path: Path) -> None:
@@ -60,16 +50,16 @@ def test_events_equal_the_triggers(tmp_path: Path) -> None:
     """The rules match what the triggers of s.yaml match, and invoke the alias; the streams are configured as there."""
     planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, event_rules=True))
     rules = {p["rule_name"]: p for kind, p in planned if kind == "alicloud_event_bridge_rule"}
-    patterns = {f"{PREFIX}-auto-link-{name}": pattern for name, pattern in filter_patterns().items()}
+    patterns = {f"{PREFIX}-auto-link-{name}": pattern for name, pattern in EVENT_RULES.items()}
     assert {name: json.loads(rule["filter_pattern"]) for name, rule in rules.items()} == patterns
     for rule in rules.values():
         [target] = rule["targets"]
-        assert parameters(target["param_list"], "resource_key", "form", "value") == TARGET
+        assert templates.parameters(target["param_list"], "resource_key", "form", "value") == templates.TARGET
         assert target["endpoint"] == f"acs:fc:{REGION}:{HOME}:functions/{PREFIX}-auto-link"
     streams = {p["trigger_name"]: p for kind, p in planned if kind == "alicloud_fcv3_trigger"}
     assert {name: json.loads(p["trigger_config"]) for name, p in streams.items()} == {
-        "requests": stream(f"{PREFIX}-requests"),
-        f"requests-{BOUND}": stream(BOUND),
+        "requests": templates.stream(f"{PREFIX}-requests"),
+        f"requests-{BOUND}": templates.stream(BOUND),
     }
     assert {(p["function_name"], p["qualifier"]) for p in streams.values()} == {(f"{PREFIX}-cross-account", "live")}
 
@@ -216,7 +206,7 @@ def _index(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
 
 def _alert(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
     detail = {"displayName": p["display_name"], "schedule": p["schedule"], "configuration": p["configuration"]}
-    return ("alert", p["alert_name"]), alert_state(_lower_camel(detail))
+    return ("alert", p["alert_name"]), templates.alert_state(_lower_camel(detail))
 
 
 ONE = {"schedule", "configuration", "group_configuration", "policy_configuration", "eval_condition"}
