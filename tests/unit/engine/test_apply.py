@@ -317,6 +317,17 @@ def test_a_removal_is_not_reported_where_the_shared_edit_failed() -> None:
     assert applying.log.kinds() == ["intent", "attempt"]
 
 
+def test_a_claim_that_ended_meanwhile_is_not_written() -> None:
+    """The link is refused as expired."""
+    applying = Applying()
+    ended = Claim("chg-1", int(NOW))
+    edit = Edit(K1, frozenset({ended}), claims=(ended,))
+    report = applying(Decision(LINK, "link", "applied", edits=(edit,)))
+    denial = report.refused[LINK].denial
+    assert (denial.reason, denial.detail) == (reasons.EXPIRED, "the link ended while it was being written")
+    assert applying.ecs.changes() == []
+
+
 @pytest.mark.parametrize(("late", "written"), [(0, True), (CONSENT_SECONDS, True), (CONSENT_SECONDS + 1, False)])
 def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: bool) -> None:
     """It was withdrawn right after the plan was made."""

@@ -34,6 +34,14 @@ def read(ecs: FakeEcs, pace: Pace | None = None) -> Fetch:
     return fetch
 
 
+def test_a_decision_that_changed_nothing_reads_nothing() -> None:
+    """What could decide is named."""
+    ecs, fetch = world()
+    unread = {"effect": "unknown", "effect_detail": f"the rules of {APP} were not read (egress): tcp/1"}
+    assert Circumstances(fetch).effect(APPLIED) == unread
+    assert ecs.calls == []
+
+
 def test_a_change_reads_the_rules_that_could_decide_once() -> None:
     """A later decision of the delivery uses them, and needs no change for that."""
     ecs, fetch = world()

@@ -254,6 +254,15 @@ def test_a_bad_id_in_a_tag_event_is_recorded_and_costs_no_other() -> None:
     assert (denied["event_id"], "i-BAD" in denied["detail"]) == ("trail-1", True)
 
 
+def test_trouble_with_a_change_is_looked_at_again() -> None:
+    """The applier has recorded the attempt."""
+    ecs, log, delivered = world()
+    ecs.errors["authorize"] = [Transient("503")] * 4
+    assert dispatch.handle_events(json.dumps(event()).encode(), delivered) == {}
+    assert log.kinds() == ["intent", "attempt"]
+    assert posted(delivered) == [(look(A, NOW + 3600), "", 10)]
+
+
 # the timer
 
 
