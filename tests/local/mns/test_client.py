@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
 from link_peer_local.mns.backend import QueueAttributes
 from mns.account import Account
 from mns.mns_exception import MNSServerException
@@ -40,11 +39,6 @@ def refusal(call: Callable[[], object]) -> str:
         call()
     assert refused.value.request_id
     return str(refused.value.type)
-
-
-def advance(cloud: LocalCloud, seconds: float) -> None:
-    assert isinstance(cloud.clock, VirtualClock)
-    cloud.clock.advance(seconds)
 
 
 # Queues
@@ -96,9 +90,9 @@ def test_received_message_is_invisible_until_its_timeout(local_cloud: LocalCloud
     first = queue.receive_message()
     now = int(local_cloud.clock.now() * 1000)
     assert (first.dequeue_count, first.enqueue_time, first.next_visible_time) == (1, now, now + 30_000)
-    advance(local_cloud, 29.9)
+    local_cloud.clock.sleep(29.9)
     assert refusal(queue.receive_message) == "MessageNotExist"
-    advance(local_cloud, 0.1)
+    local_cloud.clock.sleep(0.1)
     second = queue.receive_message()
     assert (second.message_id, second.dequeue_count, second.first_dequeue_time) == (first.message_id, 2, now)
     assert second.receipt_handle != first.receipt_handle
@@ -109,7 +103,7 @@ def test_deleted_message_is_gone(local_cloud: LocalCloud, queue: Queue) -> None:
     queue.send_message(Message("x"))
     handle = queue.receive_message().receipt_handle
     queue.delete_message(handle)
-    advance(local_cloud, 31)
+    local_cloud.clock.sleep(31)
     assert refusal(queue.receive_message) == "MessageNotExist"
     assert refusal(lambda: queue.delete_message(handle)) == "MessageNotExist"
 
@@ -118,7 +112,7 @@ def test_receipt_handle_expires_with_visibility(local_cloud: LocalCloud, queue: 
     """Once the message is visible again, its old handle neither deletes nor hides it."""
     queue.send_message(Message("x"))
     handle = queue.receive_message().receipt_handle
-    advance(local_cloud, 30)
+    local_cloud.clock.sleep(30)
     assert refusal(lambda: queue.delete_message(handle)) == "MessageNotExist"
     assert refusal(lambda: queue.change_message_visibility(handle, 60)) == "MessageNotExist"
     assert queue.receive_message().dequeue_count == 2
@@ -135,11 +129,11 @@ def test_changed_visibility_has_a_new_handle(local_cloud: LocalCloud, queue: Que
     """The new timeout counts from now, and the old handle is invalid."""
     queue.send_message(Message("x"))
     old = queue.receive_message().receipt_handle
-    advance(local_cloud, 20)
+    local_cloud.clock.sleep(20)
     changed = queue.change_message_visibility(old, 60)
     assert int(changed.next_visible_time) == int(local_cloud.clock.now() * 1000) + 60_000
     assert refusal(lambda: queue.delete_message(old)) == "MessageNotExist"
-    advance(local_cloud, 59)
+    local_cloud.clock.sleep(59)
     assert refusal(queue.receive_message) == "MessageNotExist"
     queue.delete_message(changed.receipt_handle)
     assert refusal(lambda: queue.change_message_visibility(changed.receipt_handle, 0)) == "InvalidArgument"
@@ -155,7 +149,7 @@ def test_delayed_message_becomes_visible_later(local_cloud: LocalCloud, account:
     assert refusal(queue.receive_message) == "MessageNotExist"
     got = queue.get_attributes()
     assert (got.active_messages, got.inactive_messages, got.delay_messages) == (0, 1, 1)
-    advance(local_cloud, 10)
+    local_cloud.clock.sleep(10)
     assert queue.receive_message().message_body == b"queue's"
 
 
@@ -164,9 +158,9 @@ def test_message_is_deleted_after_its_retention_period(local_cloud: LocalCloud, 
     queue = account.get_queue("short")
     queue.create(QueueMeta(msg_ttl=60, vis_timeout=30))
     queue.send_message(Message("x"))
-    advance(local_cloud, 59)
+    local_cloud.clock.sleep(59)
     assert queue.peek_message().message_body == b"x"
-    advance(local_cloud, 1)
+    local_cloud.clock.sleep(1)
     assert refusal(queue.receive_message) == "MessageNotExist"
     assert queue.get_attributes().active_messages == 0
 
@@ -181,7 +175,7 @@ def test_batches_have_up_to_sixteen_messages(local_cloud: LocalCloud, queue: Que
     assert [m.message_id for m in got] == [m.message_id for m in sent]
     assert [m.message_body for m in got] == [str(n).encode() for n in range(16)]
     queue.batch_delete_message([m.receipt_handle for m in got])
-    advance(local_cloud, 31)
+    local_cloud.clock.sleep(31)
     assert refusal(lambda: queue.batch_receive_message(16)) == "MessageNotExist"
 
 
@@ -198,7 +192,7 @@ def test_message_received_too_often_goes_to_the_dead_letter_queue(local_cloud: L
     for count in (1, 2):
         assert work.receive_message().dequeue_count == count
         assert refusal(dead.receive_message) == "MessageNotExist"
-        advance(local_cloud, 30)
+        local_cloud.clock.sleep(30)
     got = dead.receive_message()
     assert refusal(work.receive_message) == "MessageNotExist"
     assert (got.message_id, got.message_body) == (sent.message_id, b"poison")
@@ -212,10 +206,10 @@ def test_retention_continues_in_the_dead_letter_queue(local_cloud: LocalCloud) -
     mns.create_queue(HOME, "work", QueueAttributes(dead_letter_queue="dead", max_receive_count=1))
     mns.send(HOME, "work", "poison")
     assert len(mns.receive(HOME, "work", visibility=30)) == 1
-    advance(local_cloud, 30)
+    local_cloud.clock.sleep(30)
     assert mns.receive(HOME, "work") == []
     assert mns.depth(HOME, "dead").active == 1
-    advance(local_cloud, 30)
+    local_cloud.clock.sleep(30)
     assert mns.depth(HOME, "dead").active == 0
 
 

@@ -28,6 +28,14 @@ def _backend() -> MnsBackend:
     return backend
 
 
+@pytest.fixture(name="running")
+def _running() -> MnsBackend:
+    """A backend in real time."""
+    backend = MnsBackend(SystemClock(), "cn-qingdao")
+    backend.create_queue(HOME, "jobs")
+    return backend
+
+
 def call(backend: MnsBackend, method: str, target: str, body: str = "", **headers: str) -> Response:
     path, _, query = target.partition("?")
     sent = {"host": "127.0.0.1:8101", **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -263,14 +271,12 @@ def test_error_of_the_gateway_is_rendered() -> None:
 # Waiting, and hooks
 
 
-def test_long_polling_ends_with_the_first_message() -> None:
+def test_long_polling_ends_with_the_first_message(running: MnsBackend) -> None:
     """A waiting receive returns when a message arrives, not when its time is up."""
-    backend = MnsBackend(SystemClock(), "cn-qingdao")
-    backend.create_queue(HOME, "jobs")
-    sender = threading.Timer(0.05, backend.send, (HOME, "jobs", "x"))
+    sender = threading.Timer(0.05, running.send, (HOME, "jobs", "x"))
     started = time.monotonic()
     sender.start()
-    assert [message.body for message in backend.receive(HOME, "jobs", wait=30)] == ["x"]
+    assert [message.body for message in running.receive(HOME, "jobs", wait=30)] == ["x"]
     assert time.monotonic() - started < 25
 
 
@@ -289,13 +295,11 @@ def test_long_polling_ends_with_a_dead_letter() -> None:
     assert time.monotonic() - started < 25
 
 
-def test_long_polling_ends_when_the_queue_is_deleted() -> None:
+def test_long_polling_ends_when_the_queue_is_deleted(running: MnsBackend) -> None:
     """With the error QueueNotExist."""
-    backend = MnsBackend(SystemClock(), "cn-qingdao")
-    backend.create_queue(HOME, "jobs")
-    threading.Timer(0.05, backend.delete_queue, (HOME, "jobs")).start()
+    threading.Timer(0.05, running.delete_queue, (HOME, "jobs")).start()
     with pytest.raises(ApiError, match="QueueNotExist"):
-        backend.receive(HOME, "jobs", wait=20)
+        running.receive(HOME, "jobs", wait=20)
 
 
 def test_receive_does_not_wait_on_a_virtual_clock(backend: MnsBackend) -> None:
@@ -303,16 +307,14 @@ def test_receive_does_not_wait_on_a_virtual_clock(backend: MnsBackend) -> None:
     assert backend.receive(HOME, "jobs", wait=30) == []
 
 
-def test_concurrent_receivers_share_the_messages() -> None:
+def test_concurrent_receivers_share_the_messages(running: MnsBackend) -> None:
     """Every message is received once, however many receivers there are."""
-    backend = MnsBackend(SystemClock(), "cn-qingdao")
-    backend.create_queue(HOME, "jobs")
     for number in range(40):
-        backend.send(HOME, "jobs", str(number))
+        running.send(HOME, "jobs", str(number))
     bodies: list[str] = []
 
     def work() -> None:
-        while got := backend.receive(HOME, "jobs", 3):
+        while got := running.receive(HOME, "jobs", 3):
             bodies.extend(message.body for message in got)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
