@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller
 from link_peer_local.core.principals import Role
 
 from tests.local.clients import HOME, PEER, REGION, ask, refused
@@ -338,9 +337,3 @@ def test_a_role_that_may_not_describe_instances_sees_an_empty_list(w: World) -> 
     for action, params in (("DescribeInstances", {"DryRun": "true"}), ("DeleteSecurityGroup", {})):
         with pytest.raises(Exception, match=r"403 Forbidden\.RAM"):
             call(action, **params)
-
-
-def test_unknown_actions_are_not_found(w: World) -> None:
-    """By the backend as by the gateway."""
-    with pytest.raises(Exception, match=r"404 InvalidAction\.NotFound"):
-        w.cloud.ecs.call(Caller(HOME, "root"), "RebootTheWorld", {})

@@ -170,12 +170,6 @@ def test_the_default_bus_has_at_most_10_rules(setup: Setup) -> None:
         setup.events.add_rule(HOME, "one more", "{}", setup.taken.append)
 
 
-def test_an_unknown_action_is_not_found(setup: Setup) -> None:
-    """As at the real gateway."""
-    with refused("InvalidAction.NotFound", 404):
-        setup.events.call(Caller(HOME, ""), "DeleteRule", {})
-
-
 def test_rules_and_their_targets_are_listed(setup: Setup) -> None:
     """With pattern, status, and the ARN of the target; the dead-letter queue only where one rule is read."""
     arn, letters = f"acs:fc:cn-qingdao:{HOME}:functions/f/live", f"acs:mns:cn-qingdao:{HOME}:/queues/dead"

@@ -93,11 +93,19 @@ class Setup:
         given = models.CreateAliasInput(alias_name="live", version_id=version)
         self.client.create_alias("f", models.CreateAliasRequest(body=given))
 
+    def move(self, version: str) -> None:
+        given = models.UpdateAliasInput(version_id=version)
+        self.client.update_alias("f", "live", models.UpdateAliasRequest(body=given))
+
     def trigger(self, name: str, kind: str, config: dict[str, Any], qualifier: str = "LATEST") -> Any:
         given = models.CreateTriggerInput(
             trigger_name=name, trigger_type=kind, trigger_config=json.dumps(config), qualifier=qualifier
         )
         return self.client.create_trigger("f", models.CreateTriggerRequest(body=given)).body
+
+    def change(self, trigger: str, config: dict[str, Any], **more: Any) -> Any:
+        given = models.UpdateTriggerInput(trigger_config=json.dumps(config), **more)
+        return self.client.update_trigger("f", trigger, models.UpdateTriggerRequest(body=given)).body
 
     def invoke(self, qualifier: str | None = None) -> str:
         request = models.InvokeFunctionRequest(qualifier=qualifier)
@@ -138,14 +146,11 @@ def test_each_version_keeps_its_package(setup: Setup) -> None:
     assert (setup.invoke(), setup.invoke("live")) == ("one", "one")
     setup.update(code=models.InputCodeLocation(zip_file=package("two")))
     assert (setup.invoke(), setup.invoke("live")) == ("two", "one")
-    second = setup.publish()
-    moved = models.UpdateAliasRequest(body=models.UpdateAliasInput(version_id=second))
-    setup.client.update_alias("f", "live", moved)
+    setup.move(setup.publish())
     assert setup.invoke("live") == "two"
-    back = models.UpdateAliasRequest(body=models.UpdateAliasInput(version_id="1"))
-    setup.client.update_alias("f", "live", back)
+    setup.move("1")
     assert setup.invoke("live") == "one"
-    assert refused(lambda: setup.client.update_alias("f", "live", back)) == "InvalidArgument"
+    assert refused(lambda: setup.move("1")) == "InvalidArgument"
 
 
 def test_an_update_keeps_what_it_leaves_out(setup: Setup) -> None:
@@ -246,9 +251,8 @@ def test_a_trigger_on_events_is_a_rule_on_the_default_bus(setup: Setup) -> None:
     setup.trigger("events", "eventbridge", RULE)
     [rule] = setup.cloud.events._rules[HOME, "default"]
     assert (rule.text, rule.endpoint) == ('{"source":["acs.ecs"]}', f"acs:fc:cn-qingdao:{HOME}:functions/f/LATEST")
-    config = json.dumps({**RULE, "eventRuleFilterPattern": '{"source":["acs.oss"]}'})
-    request = models.UpdateTriggerRequest(body=models.UpdateTriggerInput(trigger_config=config, description="new"))
-    assert setup.client.update_trigger("f", "events", request).body.description == "new"
+    other = {**RULE, "eventRuleFilterPattern": '{"source":["acs.oss"]}'}
+    assert setup.change("events", other, description="new").description == "new"
     assert [rule.text for rule in setup.cloud.events._rules[HOME, "default"]] == ['{"source":["acs.oss"]}']
     setup.client.delete_trigger("f", "events")
     assert setup.cloud.events._rules[HOME, "default"] == []
@@ -274,8 +278,7 @@ def test_a_trigger_that_is_switched_off_calls_nothing(
     triggers = setup.cloud.triggers
     setup.trigger("t", kind, {**config, switch: False})
     assert (triggers.timers, triggers.streams) == ([], [])
-    body = models.UpdateTriggerInput(trigger_config=json.dumps(config))
-    setup.client.update_trigger("f", "t", models.UpdateTriggerRequest(body=body))
+    setup.change("t", config)
     assert len([*triggers.timers, *triggers.streams]) == 1
 
 
@@ -284,9 +287,7 @@ def test_the_type_of_a_triggers_source_stays(setup: Setup) -> None:
     setup.create()
     setup.trigger("events", "eventbridge", RULE)
     other = {**RULE, "eventSourceConfig": {"eventSourceType": "MNS"}, "eventRuleFilterPattern": "{}"}
-    body = models.UpdateTriggerInput(trigger_config=json.dumps(other))
-    updated = setup.client.update_trigger("f", "events", models.UpdateTriggerRequest(body=body)).body
-    assert json.loads(updated.trigger_config) == {**RULE, "eventRuleFilterPattern": "{}"}
+    assert json.loads(setup.change("events", other).trigger_config) == {**RULE, "eventRuleFilterPattern": "{}"}
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,16 @@ def make_policy(ram: Call, name: str = "look", text: str = "") -> Any:
     return ram("CreatePolicy", policy_name=name, policy_document=text or document(), description="to look").policy
 
 
+@pytest.fixture(name="attached")
+def _attached(ram: Call) -> dict[str, str]:
+    """A new role `auditor` with the new policy `look`, as they are named to attach and detach it."""
+    make_role(ram)
+    make_policy(ram)
+    attached = {"policy_type": "Custom", "policy_name": "look", "role_name": "auditor"}
+    ram("AttachPolicyToRole", **attached)
+    return attached
+
+
 # roles
 
 
@@ -77,12 +87,8 @@ def test_a_role_is_changed(local_cloud: LocalCloud, ram: Call) -> None:
     assert ram("GetRole", role_name="auditor").role.description == "audits"
 
 
-def test_a_role_is_deleted_once_nothing_is_attached(ram: Call) -> None:
+def test_a_role_is_deleted_once_nothing_is_attached(ram: Call, attached: dict[str, str]) -> None:
     """DeleteConflict.Role.Policy until then, and its name is free afterwards."""
-    make_role(ram)
-    make_policy(ram)
-    attached = {"policy_type": "Custom", "policy_name": "look", "role_name": "auditor"}
-    ram("AttachPolicyToRole", **attached)
     with refused("DeleteConflict.Role.Policy", 409):
         ram("DeleteRole", role_name="auditor")
     ram("DetachPolicyFromRole", **attached)
@@ -183,12 +189,8 @@ def test_a_policy_has_at_most_five_versions(ram: Call) -> None:
     assert [version.version_id for version in versions] == ["v1", "v3", "v4", "v5", "v6"]
 
 
-def test_a_policy_is_deleted_once_nobody_has_it(ram: Call) -> None:
+def test_a_policy_is_deleted_once_nobody_has_it(ram: Call, attached: dict[str, str]) -> None:
     """And once it has one version, unless all are to go."""
-    make_policy(ram)
-    make_role(ram)
-    attached = {"policy_type": "Custom", "policy_name": "look", "role_name": "auditor"}
-    ram("AttachPolicyToRole", **attached)
     with refused("DeleteConflict.Role.Policy", 409):
         ram("DeletePolicy", policy_name="look", cascading_delete=True)
     ram("DetachPolicyFromRole", **attached)
@@ -200,12 +202,8 @@ def test_a_policy_is_deleted_once_nobody_has_it(ram: Call) -> None:
         ram("GetPolicy", policy_type="Custom", policy_name="look")
 
 
-def test_a_policy_is_attached_once(ram: Call) -> None:
+def test_a_policy_is_attached_once(ram: Call, attached: dict[str, str]) -> None:
     """ListPoliciesForRole and ListEntitiesForPolicy show it, custom or of the platform."""
-    make_policy(ram)
-    make_role(ram)
-    attached = {"policy_type": "Custom", "policy_name": "look", "role_name": "auditor"}
-    ram("AttachPolicyToRole", **attached)
     with refused("EntityAlreadyExists.Role.Policy", 409):
         ram("AttachPolicyToRole", **attached)
     ram("AttachPolicyToRole", policy_type="System", policy_name="AliyunSTSAssumeRoleAccess", role_name="auditor")
