@@ -63,13 +63,15 @@ def queues_of(key: Key, host: str = f"http://{HOME}.mns.{REGION}.aliyuncs.com") 
     return Account(host, key.access_key_id, key.secret, key.token or "")
 
 
-def ask(client: Any, action: str, **fields: Any) -> Any:
-    """Call an operation by its name, in the region of these tests if it has one; return the body of the answer."""
+def ask(client: Any, action: str, *names: str, **fields: Any) -> Any:
+    """Call an operation by its name, in the region of these tests if it has one; return the body of the answer, if it has
+    one. `names` are those of the path, in Function Compute."""
     models = sys.modules[f"{type(client).__module__.rpartition('.')[0]}.models"]
     request = getattr(models, f"{action}Request")(**fields)
     if getattr(request, "region_id", REGION) is None:
         request.region_id = REGION
-    return getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower())(request).body
+    answer = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower())(*names, request)
+    return getattr(answer, "body", None)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from link_peer_local.fc.runtime import InProcessRuntime
 from link_peer_local.fc.state import role_keys
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, REGION, config, key_of, refused
+from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, refused
 
 ROLE = f"acs:ram::{HOME}:role/fn"
 DEAD_LETTERS = "acs:mns:cn-qingdao::/queues/dead/messages"
@@ -110,7 +110,7 @@ class Setup:
         )
 
     def task(self, name: str, task_id: str) -> Any:
-        return self.fc3.get_async_task(name, task_id, fc3.GetAsyncTaskRequest()).body
+        return ask(self.fc3, "GetAsyncTask", name, task_id)
 
     def _config(self, uid: str) -> Config:
         return config(key_of(self.cloud, uid), f"{uid}.{REGION}.fc.aliyuncs.com")
@@ -215,7 +215,7 @@ def test_an_unknown_function_is_not_found(setup: Setup) -> None:
     with refused("FunctionNotFound", 404):
         setup.invoke2("nothing")
     with refused("FunctionNotFound", 404):
-        setup.stranger().invoke_function("echo", fc3.InvokeFunctionRequest(body=b""))
+        ask(setup.stranger(), "InvokeFunction", "echo", body=b"")
     with refused("ServiceNotFound", 404):
         setup.invoke2("echo", service="nothing")
 
@@ -238,19 +238,18 @@ def test_functions_are_listed_and_described(setup: Setup) -> None:
     names: list[str] = []
     token: str | None = None
     while token != "":
-        page = setup.fc3.list_functions(fc3.ListFunctionsRequest(limit=2, next_token=token)).body
+        page = ask(setup.fc3, "ListFunctions", limit=2, next_token=token)
         names += [item.function_name for item in page.functions]
         token = page.next_token
     assert names == ["echo", "fail", "half", "leave", "tell", "text"]
-    one = setup.fc3.get_function("echo", fc3.GetFunctionRequest()).body
+    one = ask(setup.fc3, "GetFunction", "echo")
     assert (one.handler, one.timeout, one.role) == ("fc_sample.echo", 10, ROLE)
     assert one.function_arn == f"acs:fc:{REGION}:{HOME}:functions/echo"
-    request = fc2.ListFunctionsRequest(prefix="te")
-    assert [item.function_name for item in setup.fc2.list_functions("link-peer", request).body.functions] == [
+    assert [item.function_name for item in ask(setup.fc2, "ListFunctions", "link-peer", prefix="te").functions] == [
         "tell",
         "text",
     ]
-    assert setup.fc2.get_function("link-peer", "echo", fc2.GetFunctionRequest()).body.handler == "fc_sample.echo"
+    assert ask(setup.fc2, "GetFunction", "link-peer", "echo").handler == "fc_sample.echo"
 
 
 def test_an_asynchronous_call_is_accepted_and_runs_later(setup: Setup) -> None:
@@ -271,14 +270,10 @@ def test_fc_2_has_the_same_records_under_other_names(setup: Setup) -> None:
     answer = setup.invoke2("echo", b"x", x_fc_invocation_type="Async", x_fc_stateful_async_invocation_id="job-2")
     assert (answer.status_code, answer.body) == (202, b"")
     setup.fc.drain()
-    record = setup.fc2.get_stateful_async_invocation(
-        "link-peer", "echo", "job-2", fc2.GetStatefulAsyncInvocationRequest()
-    ).body
+    record = ask(setup.fc2, "GetStatefulAsyncInvocation", "link-peer", "echo", "job-2")
     assert (record.invocation_id, record.status, record.invocation_payload) == ("job-2", "Succeeded", "x")
     assert (record.service_name, record.function_name) == ("link-peer", "echo")
-    listed = setup.fc2.list_stateful_async_invocations(
-        "link-peer", "echo", fc2.ListStatefulAsyncInvocationsRequest(invocation_id_prefix="job-")
-    ).body
+    listed = ask(setup.fc2, "ListStatefulAsyncInvocations", "link-peer", "echo", invocation_id_prefix="job-")
     assert [item.invocation_id for item in listed.invocations] == ["job-2"]
 
 
@@ -364,11 +359,11 @@ def test_a_waiting_task_can_be_stopped(setup: Setup) -> None:
     for name in ("a", "b"):
         setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id=name)
     assert setup.fc3.stop_async_task("echo", "a", fc3.StopAsyncTaskRequest()).status_code == 204
-    setup.fc2.stop_stateful_async_invocation("link-peer", "echo", "b", fc2.StopStatefulAsyncInvocationRequest())
+    ask(setup.fc2, "StopStatefulAsyncInvocation", "link-peer", "echo", "b")
     setup.fc.drain()
     assert [setup.task("echo", name).status for name in ("a", "b")] == ["Stopped", "Stopped"]
     with refused("InvalidArgument"):
-        setup.fc3.stop_async_task("echo", "a", fc3.StopAsyncTaskRequest())
+        ask(setup.fc3, "StopAsyncTask", "echo", "a")
 
 
 def test_tasks_are_listed_with_filters_and_pages(setup: Setup) -> None:
@@ -379,7 +374,7 @@ def test_tasks_are_listed_with_filters_and_pages(setup: Setup) -> None:
     setup.invoke("echo", b"in", x_fc_invocation_type="Async", x_fc_async_task_id="b")
 
     def listed(**query: Any) -> tuple[list[str], str]:
-        page = setup.fc3.list_async_tasks("echo", fc3.ListAsyncTasksRequest(**query)).body
+        page = ask(setup.fc3, "ListAsyncTasks", "echo", **query)
         return [task.task_id for task in page.tasks], page.next_token
 
     assert listed() == (["a-0", "a-1", "a-2", "b"], "")
@@ -391,8 +386,7 @@ def test_tasks_are_listed_with_filters_and_pages(setup: Setup) -> None:
     first, token = listed(limit=3)
     assert (first, listed(limit=3, next_token=token)[0]) == (["a-0", "a-1", "a-2"], ["b"])
     for include in (True, False):
-        request = fc3.ListAsyncTasksRequest(include_payload=include, limit=1)
-        [task] = setup.fc3.list_async_tasks("echo", request).body.tasks
+        [task] = ask(setup.fc3, "ListAsyncTasks", "echo", include_payload=include, limit=1).tasks
         assert task.task_payload == ("in" if include else None)
 
 
@@ -403,7 +397,7 @@ def test_the_host_names_account_and_region(setup: Setup) -> None:
         client = Fc3(setup._config(HOME))
         client._endpoint = host
         try:
-            return client.get_function("echo", fc3.GetFunctionRequest()).body.function_name
+            return ask(client, "GetFunction", "echo").function_name
         except ClientException as refusal:
             return refusal.code
 
@@ -439,7 +433,7 @@ def test_without_async_task_there_are_no_records(setup: Setup) -> None:
     setup.deploy("echo", async_task=False)
     setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id="job")
     setup.fc.drain()
-    assert setup.fc3.list_async_tasks("echo", fc3.ListAsyncTasksRequest()).body.tasks == []
+    assert ask(setup.fc3, "ListAsyncTasks", "echo").tasks == []
     with refused("StatefulAsyncInvocationNotFound", 404):
         setup.task("echo", "job")
 

@@ -18,7 +18,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Key
 from link_peer_local.core.principals import ManagedPolicy, Role, User, Version, policy_text, trust_text
 
-from tests.local.clients import HOME, config, key_of
+from tests.local.clients import HOME, ask, config, key_of
 
 ROLE = f"acs:ram::{HOME}:role/fn"
 RULE = {
@@ -79,33 +79,32 @@ class Setup:
 
     def create(self, client: Client | None = None, **changes: Any) -> Any:
         given = models.CreateFunctionInput(**self.wanted(**changes))
-        return (client or self.client).create_function(models.CreateFunctionRequest(body=given)).body
+        return ask(client or self.client, "CreateFunction", body=given)
 
     def update(self, **changes: Any) -> Any:
         given = models.UpdateFunctionInput(**changes)
-        return self.client.update_function("f", models.UpdateFunctionRequest(body=given)).body
+        return ask(self.client, "UpdateFunction", "f", body=given)
 
     def publish(self) -> str:
-        request = models.PublishFunctionVersionRequest(body=models.PublishVersionInput())
-        return str(self.client.publish_function_version("f", request).body.version_id)
+        return str(ask(self.client, "PublishFunctionVersion", "f", body=models.PublishVersionInput()).version_id)
 
     def alias(self, version: str) -> None:
         given = models.CreateAliasInput(alias_name="live", version_id=version)
-        self.client.create_alias("f", models.CreateAliasRequest(body=given))
+        ask(self.client, "CreateAlias", "f", body=given)
 
     def move(self, version: str) -> None:
         given = models.UpdateAliasInput(version_id=version)
-        self.client.update_alias("f", "live", models.UpdateAliasRequest(body=given))
+        ask(self.client, "UpdateAlias", "f", "live", body=given)
 
     def trigger(self, name: str, kind: str, config: dict[str, Any], qualifier: str = "LATEST") -> Any:
         given = models.CreateTriggerInput(
             trigger_name=name, trigger_type=kind, trigger_config=json.dumps(config), qualifier=qualifier
         )
-        return self.client.create_trigger("f", models.CreateTriggerRequest(body=given)).body
+        return ask(self.client, "CreateTrigger", "f", body=given)
 
     def change(self, trigger: str, config: dict[str, Any], **more: Any) -> Any:
         given = models.UpdateTriggerInput(trigger_config=json.dumps(config), **more)
-        return self.client.update_trigger("f", trigger, models.UpdateTriggerRequest(body=given)).body
+        return ask(self.client, "UpdateTrigger", "f", trigger, body=given)
 
     def invoke(self, qualifier: str | None = None) -> str:
         request = models.InvokeFunctionRequest(qualifier=qualifier)
@@ -196,7 +195,7 @@ def test_a_function_is_created_once(setup: Setup) -> None:
 def test_what_a_function_cannot_be_is_refused(setup: Setup, changes: dict[str, Any], code: str) -> None:
     """And nothing is created."""
     assert refused(lambda: setup.create(**changes)) == code
-    assert setup.client.list_functions(models.ListFunctionsRequest()).body.functions == []
+    assert ask(setup.client, "ListFunctions").functions == []
 
 
 def test_a_log_that_exists_is_accepted(setup: Setup) -> None:
@@ -238,7 +237,7 @@ def test_a_function_is_deleted_after_all_that_belongs_to_it(setup: Setup) -> Non
     assert refused(lambda: client.delete_function("f")) == "FunctionNotEmpty"
     client.delete_function_version("f", "1")
     client.delete_function("f")
-    assert refused(lambda: client.get_function("f", models.GetFunctionRequest())) == "FunctionNotFound"
+    assert refused(lambda: ask(client, "GetFunction", "f")) == "FunctionNotFound"
     assert setup.cloud.triggers.timers == []
 
 
@@ -308,7 +307,7 @@ def test_what_a_trigger_cannot_be_is_refused(
     """And none is created."""
     setup.create()
     assert refused(lambda: setup.trigger("t", kind, config, qualifier)) == code
-    assert setup.client.list_triggers("f", models.ListTriggersRequest()).body.triggers == []
+    assert ask(setup.client, "ListTriggers", "f").triggers == []
 
 
 def test_a_function_has_at_most_50_triggers(setup: Setup) -> None:
@@ -329,20 +328,17 @@ def test_asynchronous_settings_belong_to_a_qualifier(setup: Setup) -> None:
     given = models.PutAsyncInvokeConfigInput(async_task=True, max_async_retry_attempts=8)
 
     def put() -> None:
-        request = models.PutAsyncInvokeConfigRequest(qualifier="live", body=given)
-        setup.client.put_async_invoke_config("f", request)
+        ask(setup.client, "PutAsyncInvokeConfig", "f", qualifier="live", body=given)
 
     def read() -> Any:
-        return setup.client.get_async_invoke_config("f", models.GetAsyncInvokeConfigRequest(qualifier="live")).body
+        return ask(setup.client, "GetAsyncInvokeConfig", "f", qualifier="live")
 
     assert refused(put) == "AliasNotFound"
     setup.alias(setup.publish())
     put()
     assert (read().async_task, read().max_async_retry_attempts) == (True, 8)
-    assert refused(
-        lambda: setup.client.get_async_invoke_config("f", models.GetAsyncInvokeConfigRequest())
-    ) == "AsyncConfigNotExists"  # fmt: skip
-    setup.client.delete_async_invoke_config("f", models.DeleteAsyncInvokeConfigRequest(qualifier="live"))
+    assert refused(lambda: ask(setup.client, "GetAsyncInvokeConfig", "f")) == "AsyncConfigNotExists"
+    ask(setup.client, "DeleteAsyncInvokeConfig", "f", qualifier="live")
     assert refused(read) == "AsyncConfigNotExists"
     given.max_async_retry_attempts = 9
     assert refused(put) == "InvalidArgument"
@@ -355,8 +351,7 @@ def test_whether_a_destination_must_name_the_account_is_a_knob(setup: Setup) -> 
     def put(account: str) -> None:
         arn = f"acs:mns:cn-qingdao:{account}:/queues/dead/messages"
         failed = models.DestinationConfig(on_failure=models.Destination(destination=arn))
-        request = models.PutAsyncInvokeConfigRequest(body=models.PutAsyncInvokeConfigInput(destination_config=failed))
-        setup.client.put_async_invoke_config("f", request)
+        ask(setup.client, "PutAsyncInvokeConfig", "f", body=models.PutAsyncInvokeConfigInput(destination_config=failed))
 
     put("")
     setup.cloud.knobs.destination_account = "required"

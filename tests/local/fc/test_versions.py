@@ -14,7 +14,7 @@ from link_peer_deploy.manifest import Function, Trigger
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.principals import Role, trust_text
 
-from tests.local.clients import HOME, config, key_of, refused
+from tests.local.clients import HOME, ask, config, key_of, refused
 
 SAMPLE = "def which(event, context):\n    return [context.function.memory, context.service.qualifier]\n"
 
@@ -59,8 +59,7 @@ class Setup:
         return json.loads(answer.body.read())
 
     def alias(self, **given: Any) -> Any:
-        request = models.UpdateAliasRequest(body=models.UpdateAliasInput(**given))
-        return self.client.update_alias("f", "live", request).body
+        return ask(self.client, "UpdateAlias", "f", "live", body=models.UpdateAliasInput(**given))
 
 
 @pytest.fixture(name="setup")
@@ -71,12 +70,10 @@ def _setup(local_cloud: LocalCloud, tmp_path: Any) -> Setup:
 def test_each_deployment_publishes_a_version_and_moves_live(setup: Setup) -> None:
     """The newest version comes first; what is deployed again unchanged publishes none."""
     setup.deploy(256)
-    found = setup.client.list_function_versions("f", models.ListFunctionVersionsRequest()).body
+    found = ask(setup.client, "ListFunctionVersions", "f")
     assert [version.version_id for version in found.versions] == ["2", "1"]
     assert setup.client.get_alias("f", "live").body.version_id == "2"
-    assert [alias.alias_name for alias in setup.client.list_aliases("f", models.ListAliasesRequest()).body.aliases] == [
-        "live"
-    ]
+    assert [alias.alias_name for alias in ask(setup.client, "ListAliases", "f").aliases] == ["live"]
 
 
 def test_a_qualifier_chooses_the_version(setup: Setup) -> None:
@@ -93,19 +90,18 @@ def test_a_canary_release_shares_the_calls(setup: Setup) -> None:
 
 def test_a_version_is_published_only_after_a_change(setup: Setup) -> None:
     """As the platform refuses it."""
-    request = models.PublishFunctionVersionRequest(body=models.PublishVersionInput(description="again"))
     with pytest.raises(ClientException, match="No changes were made since last publish") as refusal:
-        setup.client.publish_function_version("f", request)
+        ask(setup.client, "PublishFunctionVersion", "f", body=models.PublishVersionInput(description="again"))
     assert refusal.value.code == "VersionPublishError"
 
 
 def test_an_alias_is_created_once(setup: Setup) -> None:
     """409 the second time; its version must exist."""
     given = models.CreateAliasInput(alias_name="canary", version_id="1", description="d")
-    made = setup.client.create_alias("f", models.CreateAliasRequest(body=given)).body
+    made = ask(setup.client, "CreateAlias", "f", body=given)
     assert (made.alias_name, made.version_id, made.description) == ("canary", "1", "d")
     with refused("AliasAlreadyExists", 409):
-        setup.client.create_alias("f", models.CreateAliasRequest(body=given))
+        ask(setup.client, "CreateAlias", "f", body=given)
     with refused("VersionNotFound"):
         setup.alias(version_id="7")
 
@@ -119,7 +115,7 @@ def test_an_unknown_qualifier_is_refused(setup: Setup, qualifier: str, code: str
 
 def test_triggers_are_listed(setup: Setup) -> None:
     """Their configuration is JSON text."""
-    [trigger] = setup.client.list_triggers("f", models.ListTriggersRequest()).body.triggers
+    [trigger] = ask(setup.client, "ListTriggers", "f").triggers
     assert (trigger.trigger_name, trigger.trigger_type, trigger.qualifier) == ("tick", "timer", "LATEST")
     assert json.loads(trigger.trigger_config) == {"cronExpression": "@every 10m", "enable": True}
     assert setup.client.get_trigger("f", "tick").body.trigger_id == trigger.trigger_id
@@ -129,7 +125,7 @@ def test_triggers_are_listed(setup: Setup) -> None:
 
 def test_the_asynchronous_configuration_is_read(setup: Setup) -> None:
     """That of the function or of one of its aliases."""
-    found = setup.client.get_async_invoke_config("f", models.GetAsyncInvokeConfigRequest(qualifier="live")).body
+    found = ask(setup.client, "GetAsyncInvokeConfig", "f", qualifier="live")
     assert (found.async_task, found.max_async_retry_attempts, found.function_arn.split("/")[1:]) == (
         True,
         3,
@@ -146,6 +142,6 @@ def test_tasks_are_listed_by_qualifier(setup: Setup) -> None:
     setup.fc.drain()
 
     def count(qualifier: str | None) -> int:
-        return len(setup.client.list_async_tasks("f", models.ListAsyncTasksRequest(qualifier=qualifier)).body.tasks)
+        return len(ask(setup.client, "ListAsyncTasks", "f", qualifier=qualifier).tasks)
 
     assert (count(None), count("live")) == (1, 2)
