@@ -141,21 +141,6 @@ def test_what_cannot_be_put_back_is_dead_lettered(lab: Deployed) -> None:
     assert lab.records(request_id="chg-bad")[0]["outcome"] == "applied"
 
 
-def test_a_dead_letter_that_is_replayed_after_expiry_opens_nothing(lab: Deployed) -> None:
-    """The request has expired and is denied."""
-    a, b = lab.pair()
-    lab.post(lab.request(a, b))
-    unable_to_put_back(lab)
-    lab.settle()
-    lab.cloud.faults.clear()
-    (dead,) = lab.dead()
-    lab.cloud.clock.advance(90 * 86_400)
-    lab.post(dead["data"]["messageBody"])
-    lab.settle()
-    assert lab.outcome()["reason"] == "expired"
-    assert lab.rules(b) == []
-
-
 def test_while_the_audit_log_is_down_requests_wait(lab: Deployed) -> None:
     """Nothing is changed and nothing is lost."""
     a, b = lab.pair()
@@ -166,21 +151,6 @@ def test_while_the_audit_log_is_down_requests_wait(lab: Deployed) -> None:
     lab.cloud.faults.clear()
     lab.settle()
     assert lab.outcome()["outcome"] == "applied"
-
-
-def test_a_message_sent_twice_is_applied_twice_and_changes_nothing_the_second_time(lab: Deployed) -> None:
-    """Each delivery is a new event with a record of its own: only equal copies of one write share a key."""
-    a, b = lab.pair()
-    request = lab.request(a, b)
-    lab.post(request)
-    lab.settle()
-    before = lab.changes()
-    lab.post(request)
-    lab.settle()
-    assert lab.changes() == before
-    assert [record["outcome"] for record in lab.records()] == ["applied", "applied"]
-    assert len({record["event_id"] for record in lab.records()}) == 2
-    assert len({record["key"] for record in lab.records()}) == 2
 
 
 def test_a_tag_opens_the_other_account_through_every_trigger(lab: Deployed) -> None:

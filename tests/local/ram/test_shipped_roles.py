@@ -48,11 +48,9 @@ class As:
 
     def _narrowed(self, role: str, policy: str) -> Key:
         """A session with a policy of its own, of a role that the account's people may assume."""
-        return self.cloud.identity.keys[
-            ask(
-                Sts(config(key_of(self.cloud))), "AssumeRole", role_arn=role, role_session_name="test", policy=policy
-            ).credentials.access_key_id
-        ]
+        people = Sts(config(key_of(self.cloud)))
+        made = ask(people, "AssumeRole", role_arn=role, role_session_name="test", policy=policy)
+        return self.cloud.identity.keys[made.credentials.access_key_id]
 
     # ECS
 
