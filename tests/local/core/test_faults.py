@@ -8,10 +8,13 @@ from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from aliyun.log import LogException, LogItem, PutLogsRequest
 from darabonba.exceptions import UnretryableException
+from link_peer_local import inprocess
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import KINDS, Fault, Killed
+from link_peer_local.server import Server
 from mns.mns_exception import MNSClientNetworkException, MNSServerException
 from mns.queue import Message
+from pytest_mock import MockerFixture
 
 from tests.local.clients import HOME, ask, config, key_of, logs_of, queues_of, refused
 
@@ -271,3 +274,34 @@ def test_what_the_mns_client_raises(
     with pytest.raises(error, match=text) as raised:
         account.get_queue("link-peer-requests").send_message(Message("hello"))
     assert getattr(raised.value, "type", None) == what
+
+
+# in process as over sockets
+
+
+@pytest.mark.http
+@pytest.mark.parametrize("kind", ["reset", "no-answer", "html", "truncated"])
+def test_failures_read_the_same_over_http(server: Server, mocker: MockerFixture, kind: str) -> None:
+    """The client raises exactly the message that it raises over a socket."""
+    endpoint = server.endpoint.removeprefix("http://")
+    patience = 150 if kind == "no-answer" else 60_000  # milliseconds
+    client = Ecs(config(key_of(server.cloud), endpoint, read_timeout=patience))
+
+    def failure() -> str:
+        server.cloud.faults.add(Fault("ecs", kind=kind))
+        with pytest.raises(UnretryableException) as raised:
+            ask(client, "DescribeRegions")
+        return str(raised.value)
+
+    over_http = failure()
+    inprocess.install(mocker, server.cloud)
+    assert failure() == over_http
+
+
+def test_a_timeout_names_the_pool_of_its_scheme(local_cloud: LocalCloud) -> None:
+    """The SLS client decides by this text whether to retry, and it differs between http and https."""
+    for scheme, pool in (("http", "HTTPConnectionPool"), ("https", "HTTPSConnectionPool")):
+        local_cloud.faults.add(Fault("ecs", kind="no-answer"))
+        client = Ecs(config(key_of(local_cloud), "ecs.cn-qingdao.aliyuncs.com", protocol=scheme))
+        with pytest.raises(UnretryableException, match=f"'message': \"{pool}"):
+            ask(client, "DescribeRegions")

@@ -6,6 +6,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_tea_openapi.client import Client as OpenApi
 from alibabacloud_tea_openapi.exceptions import ClientException
 from alibabacloud_tea_openapi.models import OpenApiRequest, Params
@@ -15,7 +16,7 @@ from link_peer_local.core import rpc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request
 
-from tests.local.clients import config, key_of, refused
+from tests.local.clients import ask, config, key_of, refused
 from tests.local.core.test_wire_signatures_by_hand import legacy
 
 ECS = "ecs.cn-qingdao.aliyuncs.com"
@@ -36,6 +37,14 @@ def call(cloud: LocalCloud, action: str, version: str = "2014-05-26", **query: s
     )
     answer = OpenApi(config(key_of(cloud), ECS)).call_api(params, OpenApiRequest(query=query), RuntimeOptions())
     return dict(answer["body"])
+
+
+@pytest.mark.parametrize("endpoint", ["ecs.cn-qingdao.aliyuncs.com", "127.0.0.1:8080", "nowhere.example"])
+@pytest.mark.parametrize("protocol", ["http", "https"])
+def test_any_host_name_reaches_the_local_cloud(local_cloud: LocalCloud, endpoint: str, protocol: str) -> None:
+    """No name is resolved and no connection is made."""
+    ecs = Ecs(config(key_of(local_cloud), endpoint, protocol=protocol))
+    assert ask(ecs, "DescribeRegions").regions.region
 
 
 def test_every_answer_has_its_own_request_id(local_cloud: LocalCloud) -> None:
