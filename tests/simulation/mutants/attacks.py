@@ -19,7 +19,7 @@ from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning import consent, desired, evaluate, permitted, removals
+from link_peer.planning import claims, consent, desired, evaluate, permitted, removals
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Decision, Unseen
 from link_peer.runtime.delivery import Delivery
@@ -29,12 +29,12 @@ Patch = pytest.MonkeyPatch
 
 def sweep_completes_requests(patch: Patch) -> None:
     """A marker is taken for a request."""
-    from_requests = Sweep._from_requests
+    from_requests = claims._from_requests
 
-    def opening(self: Sweep, snapshot: Snapshot) -> list[DesiredLink]:
-        return [msgspec.structs.replace(one, opens=True) for one in from_requests(self, snapshot)]
+    def opening(*args: Any) -> list[DesiredLink]:
+        return [msgspec.structs.replace(one, opens=True) for one in from_requests(*args)]
 
-    patch.setattr(Sweep, "_from_requests", opening)
+    patch.setattr(claims, "_from_requests", opening)
 
 
 def half_open_for_ever(patch: Patch) -> None:
