@@ -18,7 +18,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.decision import Unseen
 
 from tests.unit.fakes import FakeEcs, FakeLog, delivery
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, REGION, A, group, instance, key, ours, policy
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, REGION, A, B, group, instance, key, ours, policy
 
 P1 = parse_ports("tcp/1")
 K1, K2, HERE = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2"), key(DB, APP)
@@ -48,6 +48,17 @@ class Asking:
 
 
 # what each action may take
+
+
+def test_the_id_of_another_link_of_two_instances_is_denied() -> None:
+    """The rules are between two addresses; their markers name the instances."""
+    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    asking = Asking(instances=shown)
+    first = Request("chg-1", "link", REGION, Link(A, B, P1), NOW + 600)
+    second = Request("chg-1", "link", REGION, Link(A, B, parse_ports("tcp/2")), NOW + 600)
+    for request in (first, second):
+        reconcile_pair(asking.delivery, request, "", asking.delivery.audit({}), asking.guard)
+    assert asking.log.outcomes() == [("applied", ""), ("denied", "id-in-use")]
 
 
 def test_a_link_takes_no_claim_of_others() -> None:

@@ -88,6 +88,15 @@ def test_a_rule_that_shows_its_claims_already_is_not_written() -> None:
     assert settle.ecs.changes() == []
 
 
+def test_a_change_whose_answer_was_lost_is_found_by_reading() -> None:
+    """It is not written a second time."""
+    settle = settling()
+    settle.ecs.lost["authorize"] = [Ambiguous("reset", request_id="request-lost")]
+    settle(add())
+    assert settle.ecs.changes() == ["authorize sg-db"]
+    assert settle.requests == ["request-lost"]
+
+
 # answers that are lost, or late
 
 

@@ -126,6 +126,11 @@ def test_a_link_that_another_persons_rule_makes_does_not_keep_the_tag() -> None:
     assert (len(untag.run()), untag.has_tag) == (1, False)
 
 
+def test_nothing_is_changed_while_the_policy_pauses_link_peer() -> None:
+    untag = Untagging(with_policy=policy(paused=Pause.ALL))
+    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
+
+
 def test_nothing_is_changed_after_the_deadline() -> None:
     """The time that is left is for the summary."""
     untag = Untagging()
