@@ -12,7 +12,7 @@ run: setup  ## play the demo on a local cloud
 	$(BIN)/link-peer demo
 
 # Files without an unexecuted line; pyproject.toml has the floor for all.
-WHOLE := */alicloud/ecs.py,*/alicloud/ecs_shapes.py,*/alicloud/by_id.py,*/engine/write/apply.py,*/runtime/settings.py
+WHOLE := */alicloud/ecs.py,*/alicloud/ecs_shapes.py,*/engine/write/apply.py,*/runtime/settings.py
 
 # The pages' commands are processes of their own, which take long: test-pages runs them.
 PAGES := tests/functional/cli/test_pages.py tests/functional/cli/test_howto.py

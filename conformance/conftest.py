@@ -15,7 +15,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from pytest_mock import MockerFixture
 
-from tests.marked_account import HOME, existing, mark
+from tests.accounts import HOME, existing, mark
 
 NOT_OFFERED_HERE = {38, 39, 40, 44, 48}
 """Questions about what the local cloud lacks: traces of ActionTrail's events, Tag, a deployment, quotas, ROS."""

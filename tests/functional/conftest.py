@@ -16,10 +16,10 @@ from link_peer_local.fc.triggers import Triggers, deploy
 from link_peer_local.server import serve
 from pytest_mock import MockerFixture
 
+from tests.accounts import written
 from tests.functional.lab import PEER, THREE_ACCOUNTS, Lab, trust_without_external_id, world_of_three
 from tests.functional.records import Watch, said
 from tests.functional.wire_lab import CloudClock, WireLab
-from tests.many_accounts import written
 
 BOTH = (
     "adopt",

@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from tests.mutation import equivalent
-from tests.mutation.mutants import ROOT, mutants_of, targets
+from tests.mutation.mutants import ROOT, key, listed, mutants_of, targets
 from tests.mutation.run import Plugin, Result
 
 COMMANDS = ROOT / "tests" / "functional" / "cli"
@@ -33,7 +32,7 @@ def main() -> int:
     """Prints the survivors and the score, and returns the exit code."""
     wanted, only = os.environ.get("MUTANTS") or "300", os.environ.get("ONLY") or ""
     mutants = [one for path in targets() for one in mutants_of(path) if only in f"{one.place} {one.unit}"]
-    rest = [one for one in mutants if equivalent.key(one) not in equivalent.listed()]
+    rest = [one for one in mutants if key(one) not in listed()]
     if wanted != "all" and int(wanted) < len(rest):
         rest = random.Random(int(os.environ.get("SEED") or 1)).sample(rest, int(wanted))
     print(f"{len(rest)} of {len(mutants)} mutants", flush=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 ROOT = Path(__file__).parents[2]
 TARGETS = [f"shared/link_peer/{room}/**/*.py" for room in ("planning", "engine", "inbound", "domain")] + [
@@ -227,3 +229,23 @@ def _calls(node: ast.Call) -> Iterator[tuple[ast.AST, Replacement]]:
         first, second, *more = node.args
         if type(first) is type(second) and isinstance(first, ast.Name | ast.Attribute):
             yield node, {"args": [second, first, *more]}
+
+
+LIST = Path(__file__).with_name("equivalent.yaml")
+Key = tuple[str, str, str]
+
+
+def key(mutant: Mutant) -> Key:
+    """What names a mutant wherever its function moves: the function, and the lines before and after."""
+    return (mutant.unit, *mutant.change())
+
+
+@functools.cache
+def listed() -> frozenset[Key]:
+    """The keys of the list."""
+    return frozenset((one["in"], one["was"], one["now"]) for one in entries())
+
+
+def entries() -> list[dict[str, str]]:
+    """The list as it is written: `in`, `was`, `now`, `why`."""
+    return yaml.safe_load(LIST.read_text(encoding="utf-8")) or []

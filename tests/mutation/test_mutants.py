@@ -9,9 +9,9 @@ import pytest
 from link_peer.domain.tags import compact
 from link_peer.inbound import message_body
 
-from tests.mutation import equivalent, live
+from tests.mutation import live
 from tests.mutation.child import Child
-from tests.mutation.mutants import Mutant, mutants_of, targets
+from tests.mutation.mutants import Mutant, entries, key, listed, mutants_of, targets
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_a_mutant_runs_wherever_its_function_was_imported() -> None:
 
 def test_each_equivalent_mutant_is_still_one_and_has_a_reason() -> None:
     """An entry that no mutant has any more is removed from the list."""
-    there = {equivalent.key(mutant) for path in targets() for mutant in mutants_of(path)}
-    for entry in equivalent.entries():
+    there = {key(mutant) for path in targets() for mutant in mutants_of(path)}
+    for entry in entries():
         assert set(entry) == {"in", "was", "now", "why"}
         assert len(entry["why"]) > 20
-    assert equivalent.listed() - there == set()
-    assert len(equivalent.listed()) == len(equivalent.entries())
+    assert listed() - there == set()
+    assert len(listed()) == len(entries())

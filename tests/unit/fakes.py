@@ -8,9 +8,16 @@ from typing import Any
 
 import msgspec
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
+from link_peer.domain.model import PRIORITY, Claim, Group, Instance, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.converge import Scope
+from link_peer.engine.write.work import open_work
+from link_peer.planning.actual import link_of
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
 from link_peer.runtime.ports import Record
 
@@ -244,3 +251,43 @@ def delivery(
     )
     throughput = Throughput(1, lanes, calls_per_minute)
     return Delivery("test", REGION, policy, within(clock or FakeClock(), seconds), connections, throughput)
+
+
+MayLose = Callable[[Snapshot, Rule, Marker, Claim], May]
+
+
+def once_covered(snapshot: Snapshot, rule: Rule, marker: Marker, _claim: Claim) -> May:
+    """Every claim may be taken once all that could want its link was read."""
+    assert rule.key is not None
+    return May.TAKE if snapshot.covers(link_of(rule.key, marker)) else May.READ
+
+
+class FakeScope(Scope):
+    """Desires fixed links, answers for all of them, and counts its passes in `plans`."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        desired: Sequence[DesiredLink] = (),
+        *,
+        may_lose: MayLose = lambda *_: May.TAKE,
+        expires_at: float | None = None,
+    ) -> None:
+        super().__init__(open_work(delivery, "test", delivery.audit({}), expires_at=expires_at))
+        self.plans: list[Plan] = []
+        self._desired = list(desired)
+        self._may_lose = may_lose
+
+    @property
+    def context(self) -> Context:
+        return Context(self.policy, self.delivery.region, self.started)
+
+    def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
+        return self._desired
+
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+        return self._may_lose(snapshot, rule, marker, claim)
+
+    def select(self, plan: Plan) -> Sequence[Decision]:
+        self.plans.append(plan)
+        return plan.decisions

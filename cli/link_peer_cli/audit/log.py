@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from link_peer.alicloud.unanswered import unanswered
+from link_peer.alicloud.sdk import unanswered
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
 from link_peer.domain.tags import parse_who, quoted
 from link_peer.runtime.clock import Clock

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Set
 import msgspec
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.policy import Policy
-from link_peer.planning.scene import Scene, groups_of
+from link_peer.planning.reach import Scene, groups_of
 from link_peer.planning.standing import Standing, standing
 from link_peer.runtime.ports import Record
 

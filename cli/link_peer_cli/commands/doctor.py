@@ -11,7 +11,7 @@ import typer
 from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import LinkPeerError
 from link_peer.engine.scopes.everything import Sweep
-from link_peer.planning.scene import Scene
+from link_peer.planning.reach import Scene
 from link_peer.runtime.delivery import Delivery
 from rich.markup import escape
 from rich.progress import Progress

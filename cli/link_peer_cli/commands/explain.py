@@ -10,8 +10,7 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, Rule, ports_text
 from link_peer.domain.tags import parse_instant, parse_ports
 from link_peer.planning.effect import applying, end_in, end_of
-from link_peer.planning.reach import Reach, reach
-from link_peer.planning.scene import Scene
+from link_peer.planning.reach import Reach, Scene, reach
 from link_peer.planning.standing import Standing, standing
 from rich.markup import escape
 

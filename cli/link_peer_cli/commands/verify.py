@@ -14,8 +14,7 @@ from link_peer.domain.tags import parse_port
 from link_peer.planning import effect_text
 from link_peer.planning.actual import owned_rules
 from link_peer.planning.effect import Effect
-from link_peer.planning.reach import reach
-from link_peer.planning.scene import Scene
+from link_peer.planning.reach import Scene, reach
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment

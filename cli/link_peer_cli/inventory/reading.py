@@ -13,7 +13,7 @@ from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch, open_fetch
 from link_peer.planning.decision import Context, Question, RulesOf, Verdict
 from link_peer.planning.evaluate import evaluate
-from link_peer.planning.scene import Scene
+from link_peer.planning.reach import Scene
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 

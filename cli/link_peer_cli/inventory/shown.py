@@ -11,8 +11,7 @@ import msgspec
 from link_peer.domain.model import Party, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
-from link_peer.planning.reach import Reach
-from link_peer.planning.scene import Scene
+from link_peer.planning.reach import Reach, Scene
 from link_peer.planning.standing import Standing, admitted, judge
 from link_peer.planning.state import State, states
 

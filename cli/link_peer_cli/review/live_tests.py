@@ -20,7 +20,7 @@ from link_peer.planning.decision import Context
 from link_peer.planning.decision import Verdict as Judged
 from link_peer.planning.effect import End, between, end_in, end_of
 from link_peer.planning.policy_tests import Finding, Verdict
-from link_peer.planning.scene import Scene
+from link_peer.planning.reach import Scene
 
 from link_peer_cli.inventory.reading import Source, verdict_if_asked
 

@@ -13,7 +13,7 @@ import msgspec
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.snapshot import Address, Listing, Snapshot
-from link_peer.planning.scene import Scene
+from link_peer.planning.reach import Scene
 
 from link_peer_cli.ui.files import write
 

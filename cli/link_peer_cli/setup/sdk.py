@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from link_peer.alicloud import sls
-from link_peer.alicloud.sdk import call
-from link_peer.alicloud.unanswered import unanswered
+from link_peer.alicloud.sdk import call, unanswered
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
 
 T = TypeVar("T")

@@ -50,7 +50,7 @@ class SlsAuditLog:
                 code = error.code if isinstance(error, AuditUnavailable) else type(error).__name__
                 if token_expired(code):
                     raise KeysExpired(f"the audit log cannot be written: {code}") from error
-                from link_peer.alicloud.unanswered import unanswered  # only an error needs it: not at a cold start
+                from link_peer.alicloud.sdk import unanswered  # only an error needs it: not at a cold start
 
                 problem = unanswered(error.__cause__ or error) or code
                 raise Transient(f"the audit log cannot be written: {problem}") from error

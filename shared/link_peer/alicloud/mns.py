@@ -65,7 +65,7 @@ def waiting(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -
 
 def trouble(error: Any, settings: Settings, uid: str) -> str:
     """The code of an error of the SDK; if there was no answer, the host and why."""
-    from link_peer.alicloud.unanswered import unanswered  # only an error needs it: not at a cold start
+    from link_peer.alicloud.sdk import unanswered  # only an error needs it: not at a cold start
 
     return unanswered(error, _endpoint(settings, uid).partition("://")[2]) or str(error.type)
 

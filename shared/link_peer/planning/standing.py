@@ -14,8 +14,7 @@ from link_peer.domain.tags import accepts, link_until, parse_instant
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.consent import consents
-from link_peer.planning.reach import Reach, reach
-from link_peer.planning.scene import Scene
+from link_peer.planning.reach import Reach, Scene, reach
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -26,9 +26,8 @@ from link_peer.planning.actual import actual_state, link_of
 from link_peer.planning.claims import wanted_by_all
 from link_peer.planning.decision import Context, Unseen
 from link_peer.planning.desired import Seen, desired_state, judge
-from link_peer.planning.reach import Reach, reach
+from link_peer.planning.reach import Reach, Scene, reach
 from link_peer.planning.removals import Losses, May, losses
-from link_peer.planning.scene import Scene
 from link_peer.planning.standing import Standing
 
 

@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 
 IDS = 12
 """Ids of one call. When a call is refused for one id, it is split until that id is alone; with so few, what is unknown never
-costs a read of the whole account (`alicloud.by_id`)."""
+costs a read of the whole account (`alicloud.ecs`)."""
 
 
 class Job(msgspec.Struct, Generic[T], frozen=True):

@@ -17,10 +17,10 @@ from link_peer_conformance.journal import Journal, Resource
 from link_peer_local.core.faults import Killed
 from link_peer_local.core.http import Request, Response
 
+from tests.accounts import ROLE, existing, mark
 from tests.functional.command import Asked, Cli
 from tests.functional.lab import HOME, Lab
 from tests.functional.wire_lab import WireLab
-from tests.marked_account import ROLE, existing, mark
 
 DIFFERENT_HERE = {
     8: "whether a call with one invalid permission writes the others",

@@ -21,8 +21,8 @@ from link_peer_local.ram.params import MAX_POLICY
 from link_peer_local.server import Server
 from pytest_mock import MockerFixture
 
+from tests.accounts import world_of, written
 from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, logs_of, world_file
-from tests.many_accounts import world_of, written
 
 
 def test_the_description_names_everything(server: Server) -> None:

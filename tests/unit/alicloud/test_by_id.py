@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from link_peer.alicloud.by_id import IDS_PER_CALL, MAX_SPLITS, read_by_id
+from link_peer.alicloud.ecs import IDS_PER_CALL, MAX_SPLITS, read_by_id
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import Group, Party
 

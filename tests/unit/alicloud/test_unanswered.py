@@ -9,8 +9,7 @@ import pytest
 import requests
 from alibabacloud_sts20150401.client import Client
 from alibabacloud_tea_openapi.models import Config
-from link_peer.alicloud.sdk import call
-from link_peer.alicloud.unanswered import unanswered
+from link_peer.alicloud.sdk import call, unanswered
 from link_peer.domain.errors import Ambiguous
 
 

@@ -15,8 +15,7 @@ from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Unseen
 from link_peer.planning.removals import May
 
-from tests.unit.engine.scope import FakeScope, once_covered
-from tests.unit.fakes import FakeEcs, FakeLog, delivery
+from tests.unit.fakes import FakeEcs, FakeLog, FakeScope, delivery, once_covered
 from tests.unit.views import APP, CACHE, DB, HOME, POLICY, A, B, instance, key, managed, ours, policy
 
 K1 = key(DB, APP, "tcp/1")

@@ -11,8 +11,7 @@ from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import look_request, sync_request
 from link_peer.engine.scopes.handover import post_looks, post_syncs
 
-from tests.unit.engine.scope import FakeScope
-from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
+from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, FakeScope, delivery
 from tests.unit.views import APP, DB, NOW, PEER, POLICY, REGION, A, B, policy
 
 LEDGER = Party(PEER, "sg-ledger")

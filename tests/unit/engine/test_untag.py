@@ -13,8 +13,7 @@ from link_peer.domain.tags import parse_ports
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.planning.claims import DesiredLink
 
-from tests.unit.engine.scope import FakeScope
-from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
+from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeScope, delivery
 from tests.unit.views import APP, DB, HOME, MANAGED, POLICY, group, key, ours, policy, theirs
 
 K1 = key(DB, APP, "tcp/1")

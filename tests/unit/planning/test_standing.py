@@ -9,7 +9,7 @@ from link_peer.domain.model import TAG, Claim, Party, Rule, RuleKey, Traffic
 from link_peer.domain.policy import Allow
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
-from link_peer.planning.scene import Scene
+from link_peer.planning.reach import Scene
 from link_peer.planning.standing import Standing, Wishes, admitted, judge, standing
 from link_peer.planning.state import State, states
 

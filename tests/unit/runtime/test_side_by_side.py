@@ -194,7 +194,7 @@ def test_an_account_that_could_not_be_entered_is_tried_again(error: Exception) -
 
 def test_unknown_ids_of_a_joined_call_never_need_a_read_of_the_whole_account() -> None:
     """It is split until each is alone, which takes fewer splits than are allowed."""
-    from link_peer.alicloud.by_id import MAX_SPLITS, read_by_id
+    from link_peer.alicloud.ecs import MAX_SPLITS, read_by_id
 
     def read(ids: Sequence[str]) -> list[Any]:
         raise CloudError("InvalidSecurityGroupId.NotFound", "one of them")
