@@ -16,7 +16,7 @@ COMMANDS = ROOT / "tests" / "functional" / "cli"
 SHOWING = ("links", "explain", "map")
 """The commands that show what `planning` knows of a link. The tests of others would double the time of the first run."""
 TESTS = [
-    *("tests/unit", "tests/simulation", "tests/local/ecs", "tests/local/tag"),
+    *("tests/unit", "tests/simulation", "tests/local/ecs", "tests/local/tag", "conformance"),
     *(
         str(path)
         for path in sorted(COMMANDS.parent.glob("*"))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from link_peer.domain import reasons
-from link_peer.domain.model import Link, Party
-from link_peer.domain.policy import AccountPolicy, Limits, Policy
+from link_peer.domain.model import Link, Party, Port
+from link_peer.domain.policy import AccountPolicy, Limits, Pause, Policy
 from link_peer.domain.request import Request
-from link_peer.planning.authority import DAY, request_denial
+from link_peer.planning.authority import DAY, hopeless, request_denial
 
 from tests.unit.views import HOME, NOW, PEER, POLICY, REGION, policy
 
@@ -123,3 +123,27 @@ def test_the_queue_is_judged_before_the_length() -> None:
     denial = request_denial(strict, request("link", PEER, HOME), "", NOW)
     assert denial is not None
     assert "queue" in denial.detail
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "changes", "code"),
+    [
+        ("link", PEER, {}, None),
+        ("unlink", PEER, {}, None),
+        ("link", THIRD, {"accounts": POLICY.accounts}, "unknown-account"),
+        ("unlink", THIRD, {"accounts": POLICY.accounts}, "unknown-account"),
+        ("link", PEER, {"paused": Pause.OPENING}, "paused"),
+        ("unlink", PEER, {"paused": Pause.OPENING}, None),
+        ("unlink", PEER, {"paused": Pause.ALL}, "paused"),
+        ("link", PEER, {"deny": (Port("tcp", 22, 22),)}, "not-allowed"),
+        ("unlink", PEER, {"deny": (Port("tcp", 22, 22),)}, None),
+        ("link", PEER, {"accept_tags": False}, "no-consent"),
+        ("unlink", PEER, {"accept_tags": False}, None),
+    ],
+)
+def test_what_the_policy_alone_denies_is_known_without_the_cloud(
+    action: Any, target: str, changes: dict[str, Any], code: str | None
+) -> None:
+    """None where the functions may decide otherwise. A mutual link opens every port, and so any that is denied."""
+    denial = hopeless(policy(**changes), request(action, HOME, target), "", NOW)
+    assert (denial.reason.code if denial else None) == code
