@@ -8,17 +8,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain import reasons
+from link_peer.domain import denials, reasons
 from link_peer.domain.denials import UNWANTED
 from link_peer.domain.errors import CloudError, Transient
-from link_peer.domain.model import TAG, Claim, Link, Rule, RuleKey
+from link_peer.domain.model import TAG, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import parse_ports
+from link_peer.engine.write import apply
 from link_peer.engine.write.apply import CONSENT_SECONDS, OUTCOMES_PER_WRITE, Applier, held_records, paused
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, open_work
-from link_peer.planning.decision import Decision, Edit, Unseen
+from link_peer.planning.decision import Decision, Edit, RulesOf, Unseen
 from link_peer.planning.evaluate import Need, Verdict
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
@@ -26,6 +27,7 @@ from tests.unit.views import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 LINK, OTHER = Link(APP, DB, parse_ports("tcp/1")), Link(APP, CACHE, parse_ports("tcp/1"))
+PEER_GROUP = Party(PEER, "sg-x")
 FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full", "request-refused")
 
 
@@ -345,6 +347,17 @@ def test_a_lock_that_comes_meanwhile_stops_the_write() -> None:
     applying.clock.time += CONSENT_SECONDS + 1
     assert applying(link()).refused[LINK].denial.reason is reasons.LOCKED
     assert applying.ecs.existing == []
+
+
+def test_what_cannot_be_read_right_before_a_write_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something else that decides came up since the plan was made, and the question to the cloud brings no answer: nothing is
+    written, and nothing is denied."""
+    unread = Verdict(LINK, (Need(K1),), denials.unreadable(HOME, "throttled"), open_questions=(RulesOf(PEER_GROUP),))
+    monkeypatch.setattr(apply, "evaluate", lambda *_, **_more: unread)
+    applying = Applying()
+    report = applying(link())
+    assert [str(one) for one in report.pending] == [f"account {HOME} could not be read: throttled"]
+    assert (report.refused, applying.ecs.existing) == ({}, [])
 
 
 # a request's end

@@ -9,7 +9,7 @@ from link_peer.domain.model import TAG, Claim, Party, Rule, RuleKey, Traffic
 from link_peer.domain.policy import Allow
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
-from link_peer.planning.reach import Scene
+from link_peer.planning.reach import Scene, reach
 from link_peer.planning.standing import Standing, Wishes, admitted, judge, standing
 from link_peer.planning.state import State, states
 
@@ -267,3 +267,23 @@ def test_the_effect_of_a_link_is_that_of_its_ports_and_of_its_worse_direction(ru
     assert judge(Scene(snapshot), link).effect.word == word
     whole = view(OPEN, BOTH, [rule for rule in rules if rule.policy == "accept"])
     assert judge(Scene(whole), link).effect.word == "passes"
+
+
+def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:
+    """With how many pairs pass; of one pair, or none, what decides alone."""
+    second = instance(Party(HOME, "i-c"), APP, Party(HOME, "sg-unread"), ip="10.0.0.3")
+    snapshot = view(OPEN, [*BOTH, second], [ours(SQL, REQ)])
+    some = reach(Scene(snapshot), APP, DB, (SQL.port,))
+    assert some.detail.startswith("from i-c to i-b: the rules of sg-unread")
+    assert some.detail.endswith("; 1 of 2 pairs of instances pass")
+    none = reach(Scene(view(OPEN, [*BOTH, second])), APP, DB, (SQL.port,))
+    assert none.detail.endswith("; none of 2 pairs of instances passes")
+    assert reach(Scene(view(OPEN, BOTH)), APP, DB, (SQL.port,)).detail == f"no ingress rule of {DB} admits tcp/3306"
+    assert reach(Scene(view()), APP, DB, (SQL.port,)).detail == f"{APP} and {DB} was not read"
+
+
+def test_a_party_is_titled_by_its_name_where_it_has_one() -> None:
+    """A name is cleaned: its owner chose it."""
+    named = managed(DB, name="orders\u202e")
+    scene = Scene(view([managed(APP), named], BOTH))
+    assert [scene.titled(party) for party in (APP, DB)] == [str(APP), f"{DB} (orders\\u202e)"]
