@@ -36,7 +36,7 @@ def main() -> int:
     if wanted != "all" and int(wanted) < len(rest):
         rest = random.Random(int(os.environ.get("SEED") or 1)).sample(rest, int(wanted))
     print(f"{len(rest)} of {len(mutants)} mutants", flush=True)
-    plugin = Plugin(rest, targets(), float(os.environ.get("LIMIT") or 15))
+    plugin = Plugin(rest, targets(), float(os.environ.get("LIMIT") or 30))
     started, tests = time.monotonic(), (os.environ.get("TESTS") or "").split() or TESTS
     code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[plugin])
     return _report(plugin.results, time.monotonic() - started) if code == pytest.ExitCode.OK else int(code)

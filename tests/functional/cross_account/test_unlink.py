@@ -106,6 +106,20 @@ def test_an_unlink_needs_no_instances(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
 
 
+def test_an_unlink_that_changes_nothing_names_what_stands_between_the_two(living_lab: Lab) -> None:
+    """Each rule of ours with its claims, whichever way it opens; not those of other pairs."""
+    lab = living_lab
+    instance, app, db = lab.linked()
+    other = lab.group("*")
+    lab.tag(instance, **{"link-peer.2": f"{other.id}:tcp/2"})
+    lab.auto_link(lab.event(instance))
+    assert lab.cross_account(lab.request(db, app, action="unlink")) == {"unchanged": 1}
+    detail = lab.outcome()["detail"]
+    assert detail == f"no rule between the two carries a request's claim; there are: {db.id}@{HOME} tcp/1 by tag"
+    assert lab.cross_account(lab.request(app, lab.group(), action="unlink", request_id="chg-2")) == {"unchanged": 1}
+    assert lab.outcome()["detail"] == "no rule between the two carries a request's claim"
+
+
 def test_other_rules_between_the_two_stay(lab: Lab) -> None:
     """A person's rule, another deployment's, and one with a forged marker."""
     a, b = lab.pair()
