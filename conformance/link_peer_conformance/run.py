@@ -115,7 +115,7 @@ def _pytest(*args: str, plugin: _Collector | _Asker) -> None:
 
 
 class _Settings:
-    """A pytest plugin that makes the mark known. What the terminal's plugin would set: an assertion is told in full, and a
+    """A pytest plugin that registers the mark `real_cloud`. What the terminal's plugin would set: an assertion is told in full, and a
     traceback in the quickest way, since nobody sees it."""
 
     def pytest_configure(self, config: pytest.Config) -> None:

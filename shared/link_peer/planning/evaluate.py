@@ -38,7 +38,7 @@ Ends = tuple[Party, Party]
 
 
 class Judgment(msgspec.Struct, frozen=True):
-    """The verdict on a link, whoever asks for it, but for room. `moved` are those of its rules that stand for other instances,
+    """The verdict on a link except for room: it does not depend on who asks. `moved` are those of its rules that stand for other instances,
     which have other addresses now."""
 
     verdict: Verdict

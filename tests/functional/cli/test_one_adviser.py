@@ -1,4 +1,4 @@
-"""Whoever is asked about a denied link advises the same: its record, `link-peer explain` and `link-peer doctor`."""
+"""The record of a denied link, `link-peer explain` and `link-peer doctor` give the same advice."""
 
 from __future__ import annotations
 

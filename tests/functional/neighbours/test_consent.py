@@ -25,7 +25,7 @@ def test_a_lock_closes_at_its_tag_event(lab: Lab, consents: str) -> None:
 
 @pytest.mark.parametrize("told", [True, False])
 def test_a_lock_takes_the_other_half_of_a_mutual_link(lab: Lab, told: bool) -> None:
-    """At its event, or at the next sweep where none told of it."""
+    """At the event of that change, or by the next sweep where there was no event."""
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
     lab.tag(a, link_lock="")

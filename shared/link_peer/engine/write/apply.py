@@ -42,7 +42,7 @@ class _Partial(msgspec.Struct, frozen=True):
 
 
 class Applier:
-    """Carries out decisions. The guard is told which removals were made."""
+    """Carries out decisions, and counts the removals that were made with the guard."""
 
     def __init__(self, work: Work, guard: RemovalGuard) -> None:
         self.work = work
