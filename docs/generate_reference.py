@@ -172,7 +172,7 @@ def tags_page() -> str:
     rows = []
     for tag in TAGS:
         key = tag.key.format(prefix=DEFAULT_TAG_PREFIX, deployment="<deployment>", home="<home uid>")
-        names = f"`{key}`, `{key}.<any>`" if tag.numbered else f"`{key}`"
+        names = f"`{key}`{tag.further.format(key=key)}"
         rows.append((names, tag.on, tag.value, tag.meaning))
     table = "\n".join(_table(header, rows))
     return re.sub(

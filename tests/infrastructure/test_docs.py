@@ -77,7 +77,7 @@ def test_the_example_peers_are_valid() -> None:
 def test_the_example_consents_are_valid() -> None:
     """Each example in "Accepting" parses as an accept entry; the invalid example does not parse as a peer."""
     rows = column(page("tags.md"), "| `link-accept` on sg-db")
-    tags = {f"link-accept.{number}": row[0].strip("`") for number, row in enumerate(rows)}
+    tags = {f"link-accept.{number}": row[0].strip("`") for number, row in enumerate(rows, 2)}
     assert len(accepts(tags, HOME, KEYS)) == len(rows) >= 7
     assert bad_accepts(tags, HOME, KEYS) == []
     assert isinstance(peers({"link-peer": "sg-db:"}, HOME, KEYS)[0][1], BadInput)

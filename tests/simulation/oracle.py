@@ -22,6 +22,8 @@ MARKER = re.compile(
     r"link-peer/2 dep=(\S+) home=([0-9]+) id=([0-9a-f]{16}) by=([^\s,]+(?:,[^\s,]+)*)(?: from=(\S+) to=(\S+))?"
 )
 PRIVATE = re.compile(r"10\.|172\.(1[6-9]|2[0-9]|3[01])\.|192\.168\.|100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.")
+_CONSENT = re.compile(r"link-accept(?:\.[2-9])?")
+_LOCK = re.compile(r"\s*" + r"\s*".join("link-lock") + r"\s*(?:\.|$)", re.IGNORECASE)
 
 Pair = tuple[Party, Party] | None
 """The source's and the destination's instance of an instance rule; None for a rule between groups."""
@@ -110,7 +112,7 @@ def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> bo
     """Whether a rule may be on its group: the policy permits it, no lock forbids it, and the group's tags or the allow list
     consent to its source. For an instance rule, `pair` are the instances that it is for."""
     group = world.groups.get(key.group)
-    if group is None or "link-lock" in group.tags or not _permitted(policy, key.port):
+    if group is None or any(map(_LOCK.match, group.tags)) or not _permitted(policy, key.port):
         return False
     source = Party(*reversed(key.source.split("@"))) if pair is None else pair[0]
     if not {source.account, key.group.account} <= policy.accounts.keys():
@@ -163,7 +165,7 @@ def _consented(
     world: World, policy: Policy, group: Group, port: Port, account: str, names: set[str], targets: set[str]
 ) -> bool:
     for name, value in group.tags.items() if policy.accept_tags else ():
-        if name != "link-accept" and not name.startswith("link-accept."):
+        if not _CONSENT.fullmatch(name):
             continue
         for entry in filter(None, re.split("[ ,]", value)):
             text, _, end = entry.partition("~")

@@ -11,7 +11,8 @@ import msgspec
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import TAGS, Who, accepts, bad_accepts, iso, similar_keys
+from link_peer.domain.tags import TAGS, TagKeys, Who, accepts, bad_accepts, iso, similar_keys
+from link_peer.planning.consent import free_keys
 
 from link_peer_cli.checks.finding import WARNING, CheckFinding
 from link_peer_cli.checks.seen import CloudSeen
@@ -51,7 +52,7 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
     if not seen.policy.accept_tags:
         key = seen.policy.keys.accept
         groups = seen.scene.snapshot.groups.values()
-        tagged = sum(any(one == key or one.startswith(f"{key}.") for one in group.tags) for group in groups)
+        tagged = sum(any(one in group.tags for one in seen.policy.keys.consenting) for group in groups)
         found = [one for one in found if one.text.startswith(ALLOW)]
         if tagged:
             detail = f"the tags {key} of {tagged} groups consent to nothing: accept_tags is false in the policy file"
@@ -66,17 +67,29 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
 def check_keys(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each party with a key that means nothing there, such as `Link-Peer` or `link-untill`, with the nearest one
     that does."""
-    snapshot, keys = seen.scene.snapshot, seen.policy.keys
-    parties = [(party, group.tags, "security group") for party, group in sorted(snapshot.groups.items())]
-    parties += [(party, one.tags, "instance") for party, one in sorted(snapshot.instances.items())]
-    for party, tags, on in parties:
-        for key in similar_keys(tags, on, keys):
-            meant = [getattr(keys, tag.name) for tag in TAGS if tag.writer == "person"]
-            [nearest] = difflib.get_close_matches(key.lower(), meant, n=1, cutoff=0)
-            where = next(tag.on for tag in TAGS if getattr(keys, tag.name) == nearest)
-            detail = f"the key {key!a} means nothing to link-peer on this {on}"
-            advice = f"if you meant {nearest}, set that on {'an' if where == 'instance' else 'a'} {where}, and remove this tag"
+    snapshot = seen.scene.snapshot
+    for party in [*sorted(snapshot.groups), *sorted(snapshot.instances)]:
+        for detail, advice in look_alikes(snapshot, seen.policy.keys, party):
             yield CheckFinding(WARNING, party.account, f"tag of {seen.title(party)}", detail, advice)
+
+
+def look_alikes(snapshot: Snapshot, keys: TagKeys, party: Party) -> Iterator[tuple[str, str]]:
+    """(the fact, what to do) for each key of a group or an instance that means nothing there and looks like one that does."""
+    shown = snapshot.groups.get(party) or snapshot.instances.get(party)
+    if shown is None:
+        return
+    on = "security group" if party.is_group else "instance"
+    rows = {getattr(keys, tag.name): tag for tag in TAGS if tag.writer == "person"}
+    for key in similar_keys(shown.tags, on, keys):
+        [nearest] = difflib.get_close_matches(key.lower().partition(".")[0], rows, n=1, cutoff=0)
+        meant, where = nearest, rows[nearest].on
+        if nearest == keys.accept and where == on:
+            meant = next(iter(free_keys(shown.tags, keys)), nearest)
+        detail = f"the key {key!a} means nothing to link-peer on this {on}"
+        yield (
+            detail,
+            f"if you meant {meant}, set that on {'an' if where == 'instance' else 'a'} {where}, and remove this tag",
+        )
 
 
 def _advice(one: Dead) -> str:

@@ -85,7 +85,7 @@ def _lock(
     """Lock groups, given with their tags, and remove the rules of link-peer from them."""
     key = env.policy.keys.lock
 
-    due = [group for group, found in groups.items() if key not in found]
+    due = [group for group, found in groups.items() if not env.policy.keys.own_locks(found)]
     commands = {group: tags.commands(group, {key: value}, [])[0] for group in due}
     foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
     failed: frozenset[Party] = frozenset()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 from link_peer.domain.denials import CLOSED_BY
 from link_peer.domain.model import Group, Party
-from link_peer.domain.tags import LOCK_TAG
 from link_peer.runtime.ports import Ecs
 from rich.markup import escape
 
@@ -34,25 +34,28 @@ def reopen(
 ) -> None:
     """Take off the locks that `close` set. What tags still ask for is opened again; requests must be posted again."""
     env = load_environment(reading=dry_run)
-    tags, own = tags_of(env, profile), env.policy.keys.lock
+    tags, keys = tags_of(env, profile), env.policy.keys
 
     def locked(ecs: Ecs) -> list[Group]:
-        return [group for group in ecs.all_groups() if env.policy.keys.lock_on(group.tags)]
+        return [group for group in ecs.all_groups() if keys.lock_on(group.tags)]
 
     chosen = choose(env, tags, groups, account, locked, everything=everything)
-    values = {group: found[own] for group, found in chosen.tags.items() if own in found}
-    kept = {group: value for group, value in values.items() if not (force or value.startswith(CLOSED_BY))}
-    due = [group for group in values if group not in kept]
-    commands = {group: tags.commands(group, {}, [own])[0] for group in due}
+    locks = {group: {key: found[key] for key in keys.own_locks(found)} for group, found in chosen.tags.items()}
+    kept = {group: value for group, by in locks.items() if not force for value in by.values() if not _by_close(value)}
+    due = {group: tuple(by) for group, by in locks.items() if by and group not in kept}
+    commands = {group: tags.commands(group, {}, by)[0] for group, by in due.items()}
     # under another tag prefix, this one is not this deployment's: it locks the group for the others too
-    common = {g: found[LOCK_TAG] for g, found in chosen.tags.items() if own != LOCK_TAG and LOCK_TAG in found}
+    common = {g: key for g, found in chosen.tags.items() if (key := keys.lock_on(found)) and key not in locks[g]}
     foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
     mine = [group for group in due if group not in foreign]
     failed: frozenset[Party] = frozenset()
     if not dry_run:
-        CHANGES.expect(of_tags("take off", [own], group) for group in mine)
-        failed, problems = each_account(mine, lambda some: tags.drop(some, [own]))
-        chosen.problems |= problems
+        CHANGES.expect(of_tags("take off", due[group], group) for group in mine)
+        for by in dict.fromkeys(due.values()):
+            some = [group for group in mine if due[group] == by]
+            not_done, problems = each_account(some, partial(tags.drop, keys=by))
+            failed |= not_done
+            chosen.problems |= problems
     done = [group for group in mine if group not in failed]
     if as_json:
         print_answer(
@@ -60,18 +63,22 @@ def reopen(
                 reopened=[] if dry_run else [str(group) for group in done],
                 commands=[CloudCall(group.account, commands[group]) for group in due],
                 foreign={str(group): command for group, command in foreign.items()},
-                kept={str(group): value for group, value in {**kept, **common}.items()},
+                kept={str(g): value for g, value in {**kept, **{g: chosen.tags[g][common[g]] for g in common}}.items()},
                 problems=chosen.problems,
             )
         )
     else:
-        for group in common:
-            command = tags.commands(group, {}, [LOCK_TAG])[0]
-            text = f"{group} stays locked: {LOCK_TAG} locks it for every deployment. Its owner takes it off: {command}"
+        for group, key in common.items():
+            command = tags.commands(group, {}, [key])[0]
+            text = f"{group} stays locked: {key} locks it for every deployment. Its owner takes it off: {command}"
             console().print(escape(text), soft_wrap=True)
         _say_reopened(chosen, done, commands, foreign, kept, dry_run=dry_run)
     refused = chosen.problems or (foreign and not dry_run) or ((kept or common) and groups)
     raise typer.Exit(Exit.REFUSED if refused else Exit.DONE)
+
+
+def _by_close(value: str) -> bool:
+    return value.startswith(CLOSED_BY)
 
 
 def _say_reopened(

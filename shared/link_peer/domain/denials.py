@@ -223,8 +223,8 @@ def not_home(account: str) -> Denial:
 
 
 class Unaccepted(msgspec.Struct, frozen=True):
-    """What a group has not accepted: `source` on `ports` (`ALL`: everything). `tags` (`key=value`) would, and so would
-    `entry` (`<who>[:<ports>]`), by which its owner writes them."""
+    """What a group has not accepted: `source` on `ports` (`ALL`: everything). `tags` (`key=value`; none where
+    no key is left) would, and so would `entry` (`<who>[:<ports>]`), by which its owner writes them."""
 
     group: Party
     source: Party
@@ -238,7 +238,12 @@ def no_consent(missing: Sequence[Unaccepted], *, by_tag: bool) -> Denial:
     said = [f"{one.group} has not accepted {one.source} on {_what(one.ports)}" for one in missing]
     advice = "have the pair added to allow in the policy file"
     if by_tag:
-        tags = " and ".join(f"tag {one.group} {' '.join(one.tags)}" for one in missing)
+        tags = " and ".join(
+            f"tag {one.group} {' '.join(one.tags)}"
+            if one.tags
+            else f"{one.group} has no consenting key left: join the entry to the value of one, or withdraw entries"
+            for one in missing
+        )
         advice = f"{tags}: {'; '.join(f'link-peer accept {one.group} {one.entry}' for one in missing)}"
     return Denial(reasons.NO_CONSENT, "; ".join(said), advice, owners=True)
 

@@ -15,7 +15,7 @@ import functools
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 
 import msgspec
@@ -26,6 +26,8 @@ from link_peer.domain.model import ALL, Party, Port, Ports
 DEFAULT_TAG_PREFIX = "link"
 LOCK_TAG = "link-lock"
 """The key of the tag that locks a group for every deployment, whatever its tag prefix."""
+CONSENT_KEYS = 9
+"""How many keys consent: no more than RAM's documents can deny one by one, since a condition names one key, without wildcards."""
 
 FIELD_LIMIT = 8_000
 """Characters. SLS indexes only 2 KB of a value by default, and caps a line at 32 KB [doc SLS limits]."""
@@ -68,16 +70,16 @@ class Accept(msgspec.Struct, frozen=True):
 
 class Tag(msgspec.Struct, frozen=True):
     """One row of the table of tags. `key` is written with its placeholders: `{prefix}-peer`. `on` is `instance` or
-    `security group`. Of a `numbered` tag, `<key>.<any>` means the same. `writer` says who writes it: `person`, or `link-peer`;
-    where `denied`, RAM denies it to the
-    functions' roles: it consents or locks."""
+    `security group`. `further` are other keys that mean the same, as the pages write them: `TagKeys.is_key` says which.
+    `writer` says who writes it: `person`, or `link-peer`; where `denied`, RAM denies it to the functions' roles: it consents
+    or locks."""
 
     name: str
     key: str
     on: str
     value: str
     meaning: str
-    numbered: bool = False
+    further: str = ""
     writer: str = "person"
     denied: bool = False
 
@@ -89,7 +91,7 @@ TAGS = (
         "instance",
         "`<party>[:<ports>]`, separated by commas or spaces",
         "peers that the instance asks to reach",
-        numbered=True,
+        further=", `{key}.<any>`",
     ),
     Tag(
         "accept",
@@ -97,7 +99,7 @@ TAGS = (
         "security group",
         "`<who>[:<ports>][~<end>]`, same separators. Without ports: all traffic",
         "who may reach the group",
-        numbered=True,
+        further=", `{key}.2` … `{key}.9`",
         denied=True,
     ),
     Tag(
@@ -113,6 +115,7 @@ TAGS = (
         "security group",
         "any value",
         "no rule of link-peer may be on this group ([below](#locking-a-group))",
+        further=", `{key}.<any>`, in upper or lower case, with or without spaces",
         denied=True,
     ),
     Tag(
@@ -156,15 +159,36 @@ class TagKeys(msgspec.Struct, frozen=True):
         """The keys of the tags of a group that has rules of the deployment, between instances or not."""
         return (self.managed, self.instances) if instances else (self.managed,)
 
-    def written_by(self, writer: str) -> tuple[str, ...]:
-        """The keys that people write, or those that link-peer does; among the former the lock of all deployments."""
-        keys = tuple(getattr(self, tag.name) for tag in TAGS if tag.writer == writer)
-        return (*keys, LOCK_TAG) if writer == "person" else keys
+    @property
+    def consenting(self) -> tuple[str, ...]:
+        """The keys by which a group consents, in the order in which they are read and filled. No other consents."""
+        return _numbered(self.accept)
+
+    def own_locks(self, tags: Mapping[str, str]) -> list[str]:
+        """The keys among these tags that lock a group for the deployments with this tag prefix, sorted."""
+        return sorted(key for key in tags if _locks(key, self.lock))
 
     def lock_on(self, tags: Mapping[str, str]) -> str:
-        """The key of the tag that locks a group with these tags; empty if it is not locked. The one that locks it for every
-        deployment comes first: while it is there, removing the other does not unlock the group."""
-        return next((key for key in (LOCK_TAG, self.lock) if key in tags), "")
+        """The key of the tag that locks a group with these tags; empty if it is not locked. One that locks it for every
+        deployment comes first: while it is there, removing the others does not unlock the group.
+
+        A person who mistypes a lock in an emergency means a lock, so that case, spaces and what follows a dot do not count.
+        """
+        return min((key for key in tags if _locks(key, LOCK_TAG)), default=next(iter(self.own_locks(tags)), ""))
+
+    def is_key(self, tag: Tag, key: str) -> bool:
+        """Whether a key is that of a row of TAGS, or means the same."""
+        own = getattr(self, tag.name)
+        if tag.name == "accept":
+            return key in self.consenting
+        if tag.name == "lock":
+            return _locks(key, own) or _locks(key, LOCK_TAG)
+        return key == own or (tag.name == "peer" and _is(key, own))
+
+    def links_depend_on(self, key: str, *, removed: bool) -> bool:
+        """Whether links may differ after a tag with this key was set, or `removed`. Those that link-peer writes itself
+        matter only where someone removed them."""
+        return any((removed or tag.writer == "person") and self.is_key(tag, key) for tag in TAGS)
 
 
 def tag_keys(prefix: str, deployment: str, home: str) -> TagKeys:
@@ -174,18 +198,31 @@ def tag_keys(prefix: str, deployment: str, home: str) -> TagKeys:
 
 
 def similar_keys(tags: Mapping[str, str], on: str, keys: TagKeys) -> list[str]:
-    """The keys of an `instance` or a `security group` that begin like those of the deployment, in whatever case, and mean
-    nothing there."""
-    meant = [(getattr(keys, tag.name), tag.numbered) for tag in TAGS if tag.on == on]
-    meant += [(LOCK_TAG, False)] if on == "security group" else []
-    known = {key for key in tags for one, numbered in meant if key == one or (numbered and _is(key, one))}
-    begin, others = keys.peer.removesuffix("peer"), keys.managed.partition(".")[0]
+    """The keys of an `instance` or a `security group` that begin like those of the deployment, or like the lock, in whatever
+    case, and mean nothing there."""
+    rows = [tag for tag in TAGS if tag.on == on]
+    begin, others = (keys.peer.removesuffix("peer"), LOCK_TAG), keys.managed.partition(".")[0]
     # the managed tags of another deployment under the same prefix are not ours to judge
-    return sorted(key for key in tags if _folded(key).startswith(begin) and key not in known and not _is(key, others))
+    return sorted(
+        key
+        for key in tags
+        if _folded(key).replace("_", "-").startswith(begin)
+        and not _is(key, others)
+        and not any(keys.is_key(tag, key) for tag in rows)
+    )
 
 
 def _folded(key: str) -> str:
-    return key.lower().replace(" ", "").replace("_", "-")
+    return "".join(key.lower().split())
+
+
+def _locks(key: str, lock: str) -> bool:
+    return _is(_folded(key), lock)
+
+
+@functools.cache
+def _numbered(key: str) -> tuple[str, ...]:
+    return (key, *(f"{key}.{number}" for number in range(2, CONSENT_KEYS + 1)))
 
 
 def is_tag_prefix(text: str) -> bool:
@@ -289,7 +326,7 @@ def peers(tags: Mapping[str, str], home: str, keys: TagKeys) -> list[tuple[str, 
     An entry is written like `link-peer=sg-db`.
     """
     found: dict[Peer | str, tuple[str, Peer | BadInput]] = {}
-    for key, piece in _entries(tags, keys.peer):
+    for key, piece in _entries(tags, sorted(key for key in tags if _is(key, keys.peer))):
         text = f"{key}={piece}"
         try:
             peer = parse_peer(piece, home)
@@ -383,9 +420,7 @@ def link_until(tags: Mapping[str, str], keys: TagKeys) -> int | BadInput | None:
         return BadInput(keys.until, error.problem)
 
 
-def _entries(tags: Mapping[str, str], tag: str) -> list[tuple[str, str]]:
-    """(key, entry) for the keys `tag` and `tag.<any>`, sorted by key."""
-    keys = sorted(key for key in tags if _is(key, tag))
+def _entries(tags: Mapping[str, str], keys: Iterable[str]) -> list[tuple[str, str]]:
     return [(key, piece) for key in keys for piece in split(tags[key])]
 
 
@@ -395,7 +430,7 @@ def _is(key: str, tag: str) -> bool:
 
 def _read_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[tuple[str, Accept | BadInput]]:
     read: list[tuple[str, Accept | BadInput]] = []
-    for key, piece in _entries(tags, keys.accept):
+    for key, piece in _entries(tags, [key for key in keys.consenting if key in tags]):
         text = f"{key}={piece}"
         try:
             read.append((text, parse_accept(piece, own_account, text)))

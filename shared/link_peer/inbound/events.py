@@ -209,11 +209,9 @@ def _tagged(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str,
 
 
 def _changes_links(parameters: dict[str, Any], keys: TagKeys, *, removed: bool) -> bool:
-    """Whether a call that names its tag keys names any that links depend on. The managed tag, which the functions write
-    themselves, matters only where someone removed it."""
+    """Whether a call that names its tag keys names any that links depend on."""
     named = [value for name, value in parameters.items() if _TAG_KEY.fullmatch(name) and isinstance(value, str)]
-    tags = keys.written_by("person") + (keys.written_by("link-peer") if removed else ())
-    return not named or any(key == tag or key.startswith(tag + ".") for key in named for tag in tags)
+    return not named or any(keys.links_depend_on(key, removed=removed) for key in named)
 
 
 def _parsed(value: object) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
@@ -14,6 +13,7 @@ from link_peer.domain.tags import Accept, TagKeys, Who, accepts, covers
 PortsAsked = tuple[Port, ...]
 
 TAG_VALUE = 128  # characters [doc limits]
+MAX_TAGS = 20  # of one group [doc limits]
 
 
 def consents(
@@ -92,7 +92,7 @@ def entry_for(group: Group, source: Party, ports: PortsAsked) -> str:
 
 def tags_for(group: Group, source: Party, ports: PortsAsked, keys: TagKeys) -> list[str]:
     """The exact tags (`key=value`) that would consent when set on `group`. They replace none of its tags, and no value is
-    longer than a tag value may be."""
+    longer than a tag value may be. Empty where the group has too few consenting keys left."""
     who = source.id if source.account == group.party.account else str(source)
     entries = [who if ALL in ports else ""]
     for port in () if ALL in ports else sorted(map(str, ports)):
@@ -101,14 +101,13 @@ def tags_for(group: Group, source: Party, ports: PortsAsked, keys: TagKeys) -> l
             entries[-1] = longer
         else:
             entries.append(f"{who}:{port}")
-    free = (key for key in _numbered(keys.accept) if key not in group.tags)
-    return [f"{next(free)}={entry}" for entry in entries]
+    free = free_keys(group.tags, keys)
+    return [f"{key}={entry}" for key, entry in zip(free, entries, strict=False)] if len(entries) <= len(free) else []
 
 
-def _numbered(key: str) -> Iterator[str]:
-    yield key
-    for number in itertools.count(2):
-        yield f"{key}.{number}"
+def free_keys(tags: Mapping[str, str], keys: TagKeys) -> list[str]:
+    """The consenting keys that a group with these tags can still be given."""
+    return [key for key in keys.consenting if key not in tags][: max(0, MAX_TAGS - len(tags))]
 
 
 def names(who: Who, source: Party | Instance) -> bool:

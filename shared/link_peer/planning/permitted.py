@@ -113,7 +113,7 @@ def _locked(groups: Sequence[Group], keys: TagKeys) -> Denial | None:
     """The first group that is locked, and so may hold no rule."""
     for group in groups:
         if key := keys.lock_on(group.tags):
-            return denials.locked(group.party, key, group.tags[key], own=key == keys.lock)
+            return denials.locked(group.party, key, group.tags[key], own=key in keys.own_locks(group.tags))
     return None
 
 

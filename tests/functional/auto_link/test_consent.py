@@ -5,10 +5,15 @@ from __future__ import annotations
 from tests.functional.lab import HOME, PEER, Lab
 
 
-def test_accept_tags_with_a_suffix_count(lab: Lab) -> None:
-    app, db = lab.group(), lab.group(tags={"link-accept.app": "*:tcp/3306"})
-    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
+def test_nine_keys_consent_and_no_others(lab: Lab) -> None:
+    """RAM can deny each of them by name. A rule whose only consent has another key is removed."""
+    app, db = lab.group(), lab.group(tags={"link-accept.9": "*:tcp/3306"})
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    lab.auto_link(lab.event(instance))
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
+    lab.tag(db, **{"link-accept.9": None, "link-accept.x": "*:tcp/3306", "Link-Accept": "*:tcp/3306"})
+    assert lab.auto_link(lab.event(instance)) == {"removed": 1, "denied": 1}
+    assert lab.rules(db) == []
 
 
 def test_a_link_accept_tag_on_an_instance_is_not_consent(lab: Lab) -> None:

@@ -161,7 +161,9 @@ def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cl
 def test_a_key_that_only_looks_like_one_of_link_peer_is_a_warning(lab: Lab, cli: Cli) -> None:
     """Another case, a letter too many, the key of the other kind of thing: with the key that was probably meant. Other
     deployments' managed tags, and what begins otherwise, are not meant for this one."""
-    db = lab.group("*", tags={"Link-Lock": "", "link-peer": "sg-a", "link-managed.test.1": "true", "linked": "yes"})
+    others = {"link-managed.test.1": "true", "linked": "yes"}
+    looks = {"link_lock": "", "link-peer": "sg-a", "link-accept.x": "*", "Link-Accept": "*"}
+    db = lab.group("*", tags={**looks, **others})
     app = lab.instance(lab.group(), tags={"link-untill": "2099-01-01T00:00:00Z", "link-peer.2": db.id, "link-lock": ""})
     warned = {
         (what, one["detail"].split("'")[1]): one["advice"].split()[3].rstrip(",")
@@ -169,8 +171,10 @@ def test_a_key_that_only_looks_like_one_of_link_peer_is_a_warning(lab: Lab, cli:
         for one in found(cli, f"tag of {what}")
     }
     assert warned == {
-        (db.id, "Link-Lock"): "link-lock",
+        (db.id, "link_lock"): "link-lock",
         (db.id, "link-peer"): "link-peer",
+        (db.id, "link-accept.x"): "link-accept.2",
+        (db.id, "Link-Accept"): "link-accept.2",
         (app.id, "link-untill"): "link-until",
         (app.id, "link-lock"): "link-lock",
     }

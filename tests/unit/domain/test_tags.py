@@ -243,13 +243,14 @@ def test_any_other_text_is_not_a_peer(text: str) -> None:
 def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> None:
     """Records show the text; invalid entries can be listed too."""
     tags = {
-        "link-accept.b": f"*@{B}:icmp",
+        "link-accept.9": f"*@{B}:icmp",
+        **dict.fromkeys(("link-accept.b", "link-accept.1", "link-accept.10", "link-accept.02", "Link-Accept"), "*"),
         "link-accept": "sg-app:tcp/3306+tcp/33060 sg-bad: 0.0.0.0/0",
         "link-acceptor": "*",
     }
     assert [(found.who, ports_text(found.ports), found.text) for found in accepts(tags, A, KEYS)] == [
         (Who(A, "sg-app"), "tcp/3306+tcp/33060", "link-accept=sg-app:tcp/3306+tcp/33060"),
-        (Who(B, "*"), "icmp", f"link-accept.b=*@{B}:icmp"),
+        (Who(B, "*"), "icmp", f"link-accept.9=*@{B}:icmp"),
     ]
     assert [(text, error.field) for text, error in bad_accepts(tags, A, KEYS)] == [
         ("link-accept=sg-bad:", "link-accept"),
@@ -332,10 +333,14 @@ def test_a_deployment_reads_only_tags_of_its_own_prefix() -> None:
         ({"acme-lock": ""}, "", "acme-lock"),
         ({"acme-lock": "", "link-lock": ""}, "link-lock", "link-lock"),
         ({"other-lock": ""}, "", ""),
+        ({" Link-Lock": ""}, " Link-Lock", " Link-Lock"),
+        ({"LINK - LOCK.inc 7": ""}, "LINK - LOCK.inc 7", "LINK - LOCK.inc 7"),
+        ({"Acme-Lock.2": ""}, "", "Acme-Lock.2"),
+        ({"link-locked": "", "link_lock": "", "link-lock-2": ""}, "", ""),
     ],
 )
 def test_link_lock_locks_a_group_under_every_prefix(tags: dict[str, str], link: str, acme: str) -> None:
-    """A lock with the deployment's own prefix locks it for that one alone."""
+    """A lock with the deployment's own prefix locks it for that one alone. Case, spaces and what follows a dot do not count."""
     assert (KEYS.lock_on(tags), tag_keys("acme", "prod", A).lock_on(tags)) == (link, acme)
 
 
