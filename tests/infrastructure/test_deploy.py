@@ -53,7 +53,9 @@ ROS_PARAMETERS = {
     "ExternalId": VALUES["EXTERNAL_ID"],
     "ManagedTag": {f"acs:RequestTag/{MANAGED_TAG}": ["*"]},
     "InstancesTag": {f"acs:RequestTag/{MANAGED_TAG}.instances": ["*"]},
-    "AcceptTag": {"acs:RequestTag/link-accept": ["*"]},
+    "AcceptTags": {
+        key.removeprefix("link-"): {f"acs:RequestTag/{key}": ["*"]} for key in tag_keys("link", "prod", HOME).consenting
+    },
     "LockTag": {"acs:RequestTag/link-lock": ["*"]},
     "ALIYUN::Region": REGION,
     "ALIYUN::TenantId": PEER,
@@ -263,9 +265,11 @@ def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
     denied = denials(document(name))
     for action in ("ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"):
         assert denied[action, "ecs:SecurityGroupSourceCidrIps"] == ["0.0.0.0/0", "::/0"]
-    for action, tag in itertools.product(TAGGING, (tag for tag in TAGS if tag.denied)):
-        written = name == "ram-operator.json" and tag.name == "lock"
-        assert denied.get((action, f"acs:RequestTag/link-{tag.name}")) == (None if written else ["*"])
+    consenting = tag_keys("link", "prod", HOME).consenting
+    assert [tag.name for tag in TAGS if tag.denied] == ["accept", "lock"]
+    for action, key in itertools.product(TAGGING, (*consenting, "link-lock")):
+        written = name == "ram-operator.json" and key == "link-lock"
+        assert denied.get((action, f"acs:RequestTag/{key}")) == (None if written else ["*"])
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -274,7 +278,7 @@ def test_what_a_role_may_tag_follows_the_tag_prefix(name: str) -> None:
     policy = render(name, {**VALUES, "LINK_PEER_TAG_PREFIX": "acme"}, [PEER_ROLE])
     keys = {key for _, key in denials(policy) if key.startswith("acs:RequestTag/")}
     locks = [] if name == "ram-operator.json" else ["acme-lock", "link-lock"]
-    assert keys == {f"acs:RequestTag/{key}" for key in ("acme-accept", *locks)}
+    assert keys == {f"acs:RequestTag/{key}" for key in (*tag_keys("acme", "prod", HOME).consenting, *locks)}
     allowed = {key for s in statements(policy, "Allow") for key in s.get("Condition", {}).get("StringLike", {})}
     own = [] if locks else ["acme-lock"]
     assert allowed == {
@@ -308,7 +312,7 @@ def test_a_role_may_write_and_remove_only_its_own_tags(name: str) -> None:
 
 
 def test_the_deny_policy_covers_all_tagging_of_groups_and_none_of_instances() -> None:
-    """Any key `link-accept.<any>` consents, and RAM's condition keys have no wildcards. Everyone may still ask for links."""
+    """It protects the lock too, in all its spellings, and the keys of policies' sets. Everyone may still ask for links."""
     policy = document("ram-deny-accept-tags.json")["Statement"]
     assert {(one["Effect"], "Condition" in one) for one in policy} == {("Deny", False)}
     denied = {action: one["Resource"] for one in policy for action in one["Action"]}
@@ -363,13 +367,16 @@ def test_the_ros_template_creates_the_same_roles_as_the_json_files() -> None:
 
 
 def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
-    """Evaluates ROS's `Ref` and `Fn::Sub`."""
+    """Evaluates ROS's `Ref`, `Fn::Select` (of a map [doc ROS Fn::Select]) and `Fn::Sub`."""
     if isinstance(value, list):
         return [rendered(item, parameters) for item in value]
     if not isinstance(value, dict):
         return value
     if set(value) == {"Ref"}:
         return parameters[value["Ref"]]
+    if set(value) == {"Fn::Select"}:
+        key, among = rendered(value["Fn::Select"], parameters)
+        return among[key]
     if set(value) == {"Fn::Sub"}:
         return re.sub(r"\$\{([^}]+)\}", lambda match: parameters[match[1]], value["Fn::Sub"])
     return {key: rendered(item, parameters) for key, item in value.items()}

@@ -70,18 +70,19 @@ class PeerAccount:
     def _parameters(self) -> list[str]:
         deployment = self.deployment
         keys = deployment.policy.keys
+        prefix = keys.accept.removesuffix("accept")
         conditions = {
-            "ManagedTag": keys.managed,
-            "InstancesTag": keys.instances,
-            "AcceptTag": keys.accept,
-            "LockTag": keys.lock,
+            "ManagedTag": _condition(keys.managed),
+            "InstancesTag": _condition(keys.instances),
+            "AcceptTags": {key.removeprefix(prefix): _condition(key) for key in keys.consenting},
+            "LockTag": _condition(keys.lock),
         }
         given = {
             "HomeAccount": deployment.policy.home,
             "ExternalId": self.external_id,
             "Prefix": deployment.names.prefix,
             "RoleName": self.role,
-            **{name: json.dumps({f"acs:RequestTag/{key}": ["*"]}) for name, key in conditions.items()},
+            **{name: json.dumps(condition) for name, condition in conditions.items()},
         }
         words: list[str] = []
         for number, (key, value) in enumerate(given.items(), 1):
@@ -98,6 +99,10 @@ class PeerAccount:
         deployment = self.deployment
         its = {"account": self.uid, "role": self.role, "external_id": self.external_id}
         return describe_peer(deployment.names, deployment.policy.deployment, deployment.settings.tag_prefix, **its)
+
+
+def _condition(key: str) -> dict[str, list[str]]:
+    return {f"acs:RequestTag/{key}": ["*"]}
 
 
 def _commands(role: Role) -> list[str]:

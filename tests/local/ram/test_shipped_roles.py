@@ -148,6 +148,7 @@ OWN_TAGS = [(MANAGED,), (f"{MANAGED}.instances",), (MANAGED, f"{MANAGED}.instanc
 OTHER_TAGS = [
     ("link-accept",),
     (MANAGED, "link-accept"),
+    (MANAGED, "link-accept.9"),
     ("link-accept", MANAGED),
     ("link-managed.prod.1000000000000009",),
     (f"link-managed.dev.{HOME}",),
