@@ -15,6 +15,7 @@ from link_peer.domain.model import ALL, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import links_from_tags
+from link_peer.planning.permitted import address_denial
 
 from link_peer_cli.consent.entries import asking
 
@@ -26,7 +27,7 @@ class NotAdoptable(LinkPeerError):
     """The rule cannot become a link. Says which fact is in the way, and what to do."""
 
 
-def link_of_rule(snapshot: Snapshot, rule: Rule) -> Link:
+def link_of_rule(snapshot: Snapshot, policy: Policy, rule: Rule) -> Link:
     """The link that opens what a person's rule opens. Raises NotAdoptable where there is none.
 
     The rules of its group, the instances of that group and, for a rule between addresses, those of all accounts were read.
@@ -36,7 +37,7 @@ def link_of_rule(snapshot: Snapshot, rule: Rule) -> Link:
     if key.source.startswith("sg-"):
         name, _, account = key.source.partition("@")
         return Link(Party(account, name), rule.group, ports)
-    return Link(*_instances(snapshot, rule, key), ports)
+    return Link(*_instances(snapshot, policy, rule, key), ports)
 
 
 def _key(rule: Rule) -> RuleKey:
@@ -70,10 +71,10 @@ def _key(rule: Rule) -> RuleKey:
     return rule.key
 
 
-def _instances(snapshot: Snapshot, rule: Rule, key: RuleKey) -> tuple[Party, Party]:
+def _instances(snapshot: Snapshot, policy: Policy, rule: Rule, key: RuleKey) -> tuple[Party, Party]:
     """The two instances of a rule from one address to another."""
     vpc = snapshot.groups[rule.group].vpc
-    source = _with_address(snapshot.instances.values(), vpc, key.source, rule)
+    source = _with_address(snapshot.instances.values(), policy, vpc, key.source, rule)
     if not key.dest:
         port = "" if key.port == ALL else f" --port {key.port}"
         raise NotAdoptable(
@@ -81,22 +82,34 @@ def _instances(snapshot: Snapshot, rule: Rule, key: RuleKey) -> tuple[Party, Par
             f"each that it needs, link-peer request link --from {source.party} --to i-…{port} --wait; then delete the rule"
         )
     members = [one for one in snapshot.instances.values() if is_in(one, rule.group)]
-    target = _with_address(members, vpc, key.dest, rule)
+    target = _with_address(members, policy, vpc, key.dest, rule)
     return source.party, target.party
 
 
-def _with_address(instances: Iterable[Instance], vpc: str, cidr: str, rule: Rule) -> Instance:
-    """The one instance with an address: in the group's VPC, where addresses are unique, else in any."""
+def _with_address(instances: Iterable[Instance], policy: Policy, vpc: str, cidr: str, rule: Rule) -> Instance:
+    """The one instance with an address: in the group's VPC, where addresses are unique, else in any, if its account's `ranges`
+    hold the address. Without that, an instance of another VPC proves nothing: the address may be one on premises."""
     found = sorted((one for one in instances if f"{one.ip}/32" == cidr), key=lambda one: one.party)
-    near = [one for one in found if one.vpc == vpc] or found
+    near = [one for one in found if one.vpc == vpc] or [one for one in found if _in_ranges(one, policy)]
     if len(near) == 1:
         return near[0]
-    names = ", ".join(str(one.party) for one in near)
-    fact = f"several instances have: {names}" if near else "no instance of the policy's accounts has"
+    names = ", ".join(str(one.party) for one in near or found)
+    if near:
+        fact = f"several instances have: {names}"
+    elif found:
+        uids = ", ".join(sorted({f"accounts.{one.party.account}.ranges" for one in found}))
+        fact = f"no instance of {vpc} has ({names} in another VPC has it, but {uids} in the policy does not hold it)"
+    else:
+        fact = "no instance of the policy's accounts has"
     raise NotAdoptable(
         f"{rule.id} on {rule.group} names the address {cidr}, which {fact}, and a link names one instance: leave it as it is, or "
         "link the groups"
     )
+
+
+def _in_ranges(instance: Instance, policy: Policy) -> bool:
+    ranges = policy.accounts[instance.party.account].ranges
+    return bool(ranges) and address_denial(instance.party, instance.ip, ranges) is None
 
 
 def is_in(instance: Instance, group: Party) -> bool:

@@ -16,7 +16,7 @@ from link_peer.planning.decision import Question
 from link_peer.runtime.ports import Cloud, Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.adoption.expressible import link_of_rule, tag_for
+from link_peer_cli.adoption.expressible import NotAdoptable, link_of_rule, tag_for
 from link_peer_cli.adoption.judge import Adoption, MoreToRead, is_ours, judge, lost, person_made
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.audit.log import AuditReader, condition
@@ -31,12 +31,14 @@ VALID_SECONDS = 3600  # of a request
 
 class Wish(msgspec.Struct, frozen=True):
     """How the link is asked for: by the tag of the instance `asker`, else by a request. `name` is that of the adoption in the
-    audit log, and the request's id. `lost` is what the rule lost, where an earlier run recorded that."""
+    audit log, and the request's id. `lost` is what the rule lost, where an earlier run recorded that. `anyone_may_close`: the
+    person puts up with an unlink by whoever may send to the shared queue."""
 
     name: str
     claim: Claim
     asker: Party | None = None
     lost: str = ""
+    anyone_may_close: bool = False
 
 
 class AdoptionPlan(msgspec.Struct, frozen=True):
@@ -150,7 +152,7 @@ class AdoptionPlanner:
     def _judged(self, view: View, rule: Rule, claim: Claim, now: float) -> Adoption:
         """The adoption; what its verdict turns out to depend on is read."""
         region, policy = self._env.settings.region, self._env.policy
-        link = link_of_rule(view.scene.snapshot, rule)
+        link = link_of_rule(view.scene.snapshot, policy, rule)
         if not link.source.is_group:
             view.around([link.source, link.target])
             view.deciding([(link.source, link.target)])
@@ -167,6 +169,8 @@ class AdoptionPlanner:
     def _request(self, adoption: Adoption, wish: Wish, said: str, now: float) -> tuple[Request, str]:
         """What is posted, and on which queue. Raises LinkDenied where the policy does not take it."""
         env, link = self._env, adoption.link
+        if not wish.anyone_may_close:
+            self._closed_by_its_own(adoption)
         queue = env.policy.accounts[link.source.account].queue or env.settings.queue  # it proves which account asks
         request = Request(
             wish.name,
@@ -181,3 +185,15 @@ class AdoptionPlanner:
         if denial := request_denial(env.policy, request, queue, now):
             raise LinkDenied(denial)
         return request, queue
+
+    def _closed_by_its_own(self, adoption: Adoption) -> None:
+        """Raises NotAdoptable where an unlink through the shared queue would remove the rule: one of the two accounts has no
+        queue of its own, which proves who asks."""
+        env, ends = self._env, {adoption.link.source.account, adoption.link.target.account}
+        if shared := sorted(uid for uid in ends if not env.policy.accounts[uid].queue):
+            lacking = f"account {', '.join(shared)} {'have' if len(shared) > 1 else 'has'}"
+            raise NotAdoptable(
+                f"{lacking} no queue of its own, so whoever may send to {env.settings.queue} could remove the adopted rule by an "
+                f"unlink: give it one ({', '.join(f'accounts.{uid}.queue' for uid in shared)} in the policy file, then deploy and "
+                "run link-peer setup), or put up with that: --anyone-may-close. A link by tag (--as tag) is closed by no unlink"
+            )

@@ -34,7 +34,7 @@ from link_peer_cli.inventory.shown import until as until_text
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import DryRun, Json, Yes
+from link_peer_cli.ui.options import DryRun, Json, Profiles, Yes
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_records
 
@@ -56,10 +56,14 @@ def adopt(
         str, typer.Option(help="With --as tag: the instance of the source group that is tagged.", metavar="INSTANCE")
     ] = "",
     until: Annotated[str, typer.Option(help="When the link ends: 2099-12-31T00:00:00Z, or in 12h, 30d.")] = "",
-    profile: Annotated[
-        list[str] | None,
-        typer.Option("--profile", help="A profile of the `aliyun` CLI with keys of another account; repeat for more."),
-    ] = None,
+    anyone_may_close: Annotated[
+        bool,
+        typer.Option(
+            "--anyone-may-close",
+            help="Adopt although an account has no queue of its own: any sender on the shared one may then unlink it.",
+        ),
+    ] = False,
+    profile: Profiles = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -77,7 +81,7 @@ def adopt(
     cloud = delivery.cloud("adopt")
     planner = AdoptionPlanner(env, cloud, tags)
     found = _find(env, planner, rule_id, account, group, quiet=as_json)
-    wish = _wish(env, found, instance, until)
+    wish = msgspec.structs.replace(_wish(env, found, instance, until), anyone_may_close=anyone_may_close)
     if marker := is_ours(found, env.policy, env.settings.region):
         wish = _begun(planner, found, marker, wish, as_json=as_json)
     plan = planner.plan(found, wish)

@@ -22,7 +22,7 @@ def test_a_rule_becomes_a_link_by_request(lab: Lab, cli: Cli) -> None:
     """In place, with its id: consent, managed tag, marker, priority 100; the request is then applied without a change."""
     app, db, rule = by_hand(lab)
     lab.instance(app)
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     [found] = lab.raw_rules(db)
     assert (found["SecurityGroupRuleId"], str(found["Priority"])) == (rule, "100")
     assert lab.reasons(db) == [f"req:adopt-{rule}"]
@@ -42,7 +42,7 @@ def test_a_rule_becomes_a_link_by_tag(lab: Lab, cli: Cli) -> None:
     asking = lab.instance(app, tags={"link-peer": "sg-other:tcp/1 what?", "link-peer.my_x": "sg-third:tcp/1"})
     lab.instance(app)
     rule = person(lab, db, app)
-    assert cli("adopt", rule, "--as", "tag", "--instance", asking.id, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", asking.id, "--yes") == 0, cli.err
     assert lab.tags(asking) == {
         "link-peer": f"sg-other:tcp/1,what?,{db.id}:tcp/3306",
         "link-peer.my_x": "sg-third:tcp/1",
@@ -62,7 +62,7 @@ def test_a_tag_and_a_consent_that_are_there_are_not_written_again(lab: Lab, cli:
     db = lab.group("*", tags={MANAGED: "true"})
     asking = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     rule = person(lab, db, app)
-    assert cli("adopt", rule, "--as", "tag", "--instance", asking.id, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", asking.id, "--yes") == 0, cli.err
     assert lab.reasons(db) == ["tag"]
     assert lab.cloud.faults.count("ecs", "TagResources") == 0
 
@@ -72,7 +72,9 @@ def test_a_mutual_pair_is_adopted_together(lab: Lab, cli: Cli) -> None:
     app, db = lab.group(), lab.group(account=PEER)
     lab.instance(app)
     there, back = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
-    assert cli("adopt", there, "--group", f"{db.id}@{PEER}", "--yes", "--profile", "peer") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", there, "--group", f"{db.id}@{PEER}", "--yes", "--profile", "peer") == 0, (
+        cli.err
+    )
     assert (ids(lab, app), ids(lab, db)) == ([back], [there])
     assert lab.reasons(app) == lab.reasons(db) == [f"req:adopt-{there}"]
     assert lab.tags(app) == {"link-accept": f"{db.id}@{PEER}", MANAGED: "true"}
@@ -87,7 +89,7 @@ def test_a_mutual_pair_is_held_by_the_tag_of_one_instance(lab: Lab, cli: Cli) ->
     asking = lab.instance(app)
     lab.instance(db)
     there, back = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
-    assert cli("adopt", there, "--as", "tag", "--instance", asking.id, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", there, "--as", "tag", "--instance", asking.id, "--yes") == 0, cli.err
     assert lab.tags(asking) == {"link-peer": db.id}
     lab.sweep()
     assert (ids(lab, app), ids(lab, db)) == ([back], [there])
@@ -102,7 +104,7 @@ def test_the_half_that_is_ours_joins(lab: Lab, cli: Cli) -> None:
     rule = person(lab, db, app, **ALL)
     lab.cross_account(lab.request(app, db))
     assert lab.reasons(app) == ["req:chg-1"]
-    assert cli("adopt", rule, "--yes", "--profile", "peer") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes", "--profile", "peer") == 0, cli.err
     assert lab.reasons(db) == [f"req:adopt-{rule}"]
     lab.drain(60)
     assert lab.reasons(app) == [f"req:adopt-{rule},req:chg-1"]
@@ -113,7 +115,7 @@ def test_a_rule_between_two_addresses_becomes_a_link_of_instances(lab: Lab, cli:
     app, db = lab.group(), lab.group()
     a, b = lab.instance(app), lab.instance(db)
     rule = person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     assert (ids(lab, db), lab.reasons(db)) == ([rule], [f"req:adopt-{rule}"])
     assert lab.raw_rules(db)[0]["Description"].endswith(f"from={a.id} to={b.id}")
     assert lab.tags(db) == {"link-accept": f"{a.id}:tcp/3306", MANAGED: "true", f"{MANAGED}.instances": "true"}
@@ -122,23 +124,51 @@ def test_a_rule_between_two_addresses_becomes_a_link_of_instances(lab: Lab, cli:
     assert ids(lab, db) == [rule]
 
 
-def test_a_link_of_instances_may_cross_vpcs(lab: Lab, cli: Cli) -> None:
-    """The target's VPC is asked whether something else there has the source's address."""
+def test_an_address_of_another_vpc_is_an_instance_only_within_its_accounts_ranges(lab: Lab, cli: Cli) -> None:
+    """Else it may be one on premises, which an instance of a tenant only happens to have, too."""
     app, db = lab.group(vpc=lab.a), lab.group(account=PEER, vpc=lab.b)
     a, b = lab.instance(app), lab.instance(db)
     rule = person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
-    assert cli("adopt", rule, "--yes", "--profile", "peer") == 0, cli.err
+    for ranges in ([], ["10.9.0.0/16"]):
+        lab.policy_account(HOME, **({"ranges": ranges} if ranges else {}))
+        assert cli("adopt", "--anyone-may-close", rule, "--yes", "--profile", "peer") == 1
+        assert f"({a.id}@{HOME} in another VPC has it, but accounts.{HOME}.ranges in the policy does not" in cli.err
+        assert (lab.changes(), lab.tags(db)) == (0, {})
+    lab.policy_account(HOME, ranges=["10.0.0.0/16"])
+    assert cli("adopt", "--anyone-may-close", rule, "--yes", "--profile", "peer") == 0, cli.err
     assert lab.reasons(db) == [f"req:adopt-{rule}"]
+
+
+@pytest.mark.parametrize("bound", [(), (HOME,), (HOME, PEER)])
+def test_a_rule_that_anyone_could_unlink_is_adopted_only_if_that_is_accepted(
+    lab: Lab, cli: Cli, bound: tuple[str, ...]
+) -> None:
+    """An unlink through the shared queue needs one of the two accounts to have no queue of its own. It takes no tag's claim."""
+    app, db = lab.group(), lab.group(account=PEER)
+    asking, rule = lab.instance(app), person(lab, db, app)
+    for uid in bound:
+        lab.policy_account(uid, queue=f"link-peer-requests-{uid}")
+    safe = len(bound) == 2
+    assert cli("adopt", rule, "--dry-run") == (0 if safe else 1), cli.err
+    if not safe:
+        assert f"account {', '.join({HOME, PEER} - set(bound)) if bound else f'{HOME}, {PEER}'} ha" in cli.err
+        assert all(way in cli.err for way in (f"accounts.{PEER}.queue", "--anyone-may-close"))
+    assert cli("adopt", rule, "--anyone-may-close", "--dry-run") == 0, cli.err
+    assert cli("adopt", rule, "--as", "tag", "--instance", asking.id, "--dry-run") == 0, cli.err
+    assert (lab.changes(), lab.tags(db)) == (0, {})
+    forged = lab.request(app, db, request_id="x", action="unlink")
+    lab.forge(db, app, f"req:adopt-{rule}", "tcp/22")
+    assert lab.cross_account(forged) == ({"denied": 1} if safe else {"removed": 1})
 
 
 def test_the_request_has_an_end_and_so_has_the_consent(lab: Lab, cli: Cli) -> None:
     """Where the policy wants one, a request without is refused."""
     lab.policy(limits={"max_days": 30})
     app, db, rule = by_hand(lab)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert "at most 30 days" in cli.err
     assert lab.changes() == 0
-    assert cli("adopt", rule, "--yes", "--until", "7d") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes", "--until", "7d") == 0, cli.err
     [by] = lab.reasons(db)
     assert by.startswith(f"req:adopt-{rule}~20")
     assert lab.tags(db)["link-accept"].startswith(f"{app.id}:tcp/3306~20")
@@ -151,7 +181,7 @@ def test_a_consent_with_another_end_is_replaced(lab: Lab, cli: Cli) -> None:
     full = ",".join(["sg-" + "a" * 60, "sg-" + "b" * 55])
     db = lab.group(tags={"link-accept": full, "link-accept.2": f"{app.id}:tcp/3306~20000101T000000Z"})
     rule = person(lab, db, app)
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     assert lab.tags(db) == {"link-accept": full, "link-accept.2": f"{app.id}:tcp/3306", MANAGED: "true"}
 
 
@@ -160,7 +190,7 @@ def test_an_entry_that_moves_leaves_no_empty_tag(lab: Lab, cli: Cli) -> None:
     app = lab.group()
     db = lab.group(tags={"link-accept": "sg-other", "link-accept.2": f"{app.id}:tcp/3306~20000101T000000Z"})
     rule = person(lab, db, app)
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     assert lab.tags(db) == {"link-accept": f"sg-other,{app.id}:tcp/3306", MANAGED: "true"}
 
 
@@ -173,9 +203,9 @@ def test_a_drop_that_does_not_come_between_changes_nothing(lab: Lab, cli: Cli) -
     person(lab, db, SourceCidrIp="10.0.0.0/8", Policy="drop", Priority="50", IpProtocol="UDP")
     egress(lab, db, IpProtocol="TCP", PortRange="3306/3306", DestCidrIp="10.0.0.0/8", Policy="drop", Priority="50")
     rule = person(lab, db, app, Priority="2")
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     other = person(lab, db, app, Priority="100", PortRange="22/22")
-    assert cli("adopt", other, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", other, "--yes") == 0, cli.err
 
 
 def test_a_damaged_marker_is_repaired(lab: Lab, cli: Cli) -> None:
@@ -185,7 +215,7 @@ def test_a_damaged_marker_is_repaired(lab: Lab, cli: Cli) -> None:
     lab.cross_account(lab.request(app, db, "tcp/3306"))
     [rule] = lab.raw_rules(db)
     lab.modify(db, rule, Description=rule["Description"] + " do not touch")
-    assert cli("adopt", rule["SecurityGroupRuleId"], "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule["SecurityGroupRuleId"], "--yes") == 0, cli.err
     assert lab.reasons(db) == [f"req:adopt-{rule['SecurityGroupRuleId']}"]
 
 
@@ -194,7 +224,7 @@ def test_it_goes_through_the_queue_of_the_account_that_asks(lab: Lab, cli: Cli) 
     lab.policy_account(HOME, queue="link-peer-requests-a")
     lab.cloud.mns.create_queue(HOME, "link-peer-requests-a", {})
     _, _, rule = by_hand(lab)
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     [posted] = lab.queued("link-peer-requests-a")
     assert lab.cross_account(posted, queue="link-peer-requests-a") == {"applied": 1}
     assert posted["requested_by"].startswith(f"acs:ram::{HOME}:")
@@ -209,7 +239,7 @@ def test_links_and_explain_say_who_adopted_it(lab: Lab, cli: Cli) -> None:
     app, db, rule = by_hand(lab)
     lab.instance(app)
     lab.instance(db)
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     _, [link] = cli.json("links")
     assert link["why"] == [f"adopt-{rule}"]
     assert link["asked_by"] == [f"adopt-{rule}: acs:ram::{HOME}:root"]
@@ -224,7 +254,7 @@ def test_the_log_has_an_intent_before_the_first_change(lab: Lab, cli: Cli) -> No
     app, db, rule = by_hand(lab)
     lab.meanwhile("TagResources", lambda: seen.extend(lab.records("intent")))
     seen: list[dict[str, str]] = []
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     [intent], [outcome] = seen, lab.records("outcome")
     assert intent["tagged"] == f"{db.id}@{HOME}"
     for record in (intent, outcome):
@@ -240,7 +270,7 @@ def test_people_s_resources_are_changed_with_their_own_keys(asked: Asked, lab: L
     app, db = lab.group(), lab.group(account=PEER)
     rule = person(lab, db, app)
     asked.clear()
-    assert cli("adopt", rule, "--yes", "--profile", "peer") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes", "--profile", "peer") == 0, cli.err
     writes = {(caller.account, caller.role, action) for caller, action in asked if ":Describe" not in action}
     assert {one for one in writes if one[2].startswith("ecs:")} == {
         (PEER, None, "ecs:TagResources"),
@@ -256,9 +286,9 @@ def test_people_s_resources_are_changed_with_their_own_keys(asked: Asked, lab: L
 def test_a_rule_that_is_not_there_is_named(lab: Lab, cli: Cli) -> None:
     """With where it was looked for."""
     db = lab.group()
-    assert cli("adopt", "sgr-none") == 1
+    assert cli("adopt", "--anyone-may-close", "sgr-none") == 1
     assert f"sgr-none is not a rule of a group of {HOME}, {PEER}" in cli.err
-    assert cli("adopt", f"sgr-none@{HOME}", "--group", db.id) == 1
+    assert cli("adopt", "--anyone-may-close", f"sgr-none@{HOME}", "--group", db.id) == 1
     assert f"sgr-none is not a rule of {db.id}@{HOME}" in cli.err
 
 
@@ -270,13 +300,13 @@ def test_a_dry_run_changes_nothing(lab: Lab, cli: Cli) -> None:
     app, db = lab.group(), lab.group()
     asking = lab.instance(app)
     rule = person(lab, db, app, Description="")
-    assert cli("adopt", rule, "--as", "tag", "--instance", asking.id, "--dry-run") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", asking.id, "--dry-run") == 0, cli.err
     assert f"+ {db.id}@{HOME} accepts {app.id}:tcp/3306" in cli.out
     assert f"+ {asking.id}@{HOME} is tagged link-peer={db.id}:tcp/3306" in cli.out
     assert "It loses no description and its priority 1" in cli.out
     assert f"aliyun ecs ModifySecurityGroupRule --RegionId cn-qingdao --SecurityGroupId {db.id}" in cli.out
     assert f"--ResourceType instance --ResourceId.1 {asking.id}" in cli.out
-    code, [shown] = cli.json("adopt", rule, "--until", FOREVER, "--dry-run")
+    code, [shown] = cli.json("adopt", "--anyone-may-close", rule, "--until", FOREVER, "--dry-run")
     assert (code, shown["record"], shown["ports"]) == (0, None, "tcp/3306")
     assert [one["rule_id"] for one in shown["rules"]] == [rule]
     assert len(shown["commands"]) == 2
@@ -286,11 +316,11 @@ def test_a_dry_run_changes_nothing(lab: Lab, cli: Cli) -> None:
 def test_json_has_the_plan_and_the_outcome(lab: Lab, cli: Cli) -> None:
     """One document."""
     _, _, rule = by_hand(lab)
-    assert cli("adopt", rule, "--json") == 2
+    assert cli("adopt", "--anyone-may-close", rule, "--json") == 2
     assert "--yes" in cli.err
-    code, [shown] = cli.json("adopt", rule, "--yes")
+    code, [shown] = cli.json("adopt", "--anyone-may-close", rule, "--yes")
     assert (code, shown["record"]["outcome"], shown["asked_by"]) == (0, "applied", f"adopt-{rule}")
-    code, [again] = cli.json("adopt", rule, "--yes")
+    code, [again] = cli.json("adopt", "--anyone-may-close", rule, "--yes")
     assert (code, again["rule"]) == (0, rule)
     assert "nothing to do" in again["unchanged"]
 
@@ -300,7 +330,7 @@ def test_it_asks_first(lab: Lab, cli: Cli, typed: Typed, answer: str) -> None:
     """After showing what changes."""
     _, db, rule = by_hand(lab)
     typed(f"{answer}\n")
-    assert cli("adopt", rule) == (0 if answer == "y" else 1)
+    assert cli("adopt", "--anyone-may-close", rule) == (0 if answer == "y" else 1)
     assert f"~ {rule} on {db.id}@{HOME} becomes a rule of link-peer" in cli.out
     assert lab.reasons(db) == ([f"req:adopt-{rule}"] if answer == "y" else [])
 
@@ -317,7 +347,7 @@ def test_what_changed_while_it_asked_is_shown_again(
         "tags": lambda: lab.tag(db, link_accept="sg-other"),
     }
     monkeypatch.setattr("typer.confirm", lambda *_args, **_more: changes[what]())
-    assert cli("adopt", rule) == 1
+    assert cli("adopt", "--anyone-may-close", rule) == 1
     assert "changed or deleted since" in cli.err
     assert (len(lab.rules(db)), lab.reasons(db), lab.records("intent")) == (1, [], [])
 
@@ -327,13 +357,13 @@ def test_a_rule_of_ours_is_left_as_it_is(lab: Lab, cli: Cli) -> None:
     _, _, db = lab.linked()
     [rule] = ids(lab, db)
     changes = lab.changes()
-    assert cli("adopt", rule, "--yes") == 0
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0
     assert "is a rule of link-peer already, held by tag: nothing to do" in cli.out
     assert lab.changes() == changes
     app, other = lab.group(), lab.group()
     adopted = person(lab, other, app)
-    assert cli("adopt", adopted, "--yes") == 0
+    assert cli("adopt", "--anyone-may-close", adopted, "--yes") == 0
     changes = lab.changes()
-    assert cli("adopt", adopted, "--yes") == 0
+    assert cli("adopt", "--anyone-may-close", adopted, "--yes") == 0
     assert f"by acs:ram::{HOME}:root: nothing to do" in cli.out
     assert lab.changes() == changes

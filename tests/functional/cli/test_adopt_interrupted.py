@@ -26,10 +26,10 @@ def test_a_rule_that_changes_meanwhile_is_left_alone(lab: Lab, cli: Cli, what: s
             lab.revoke(db)
 
     calls = lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute")
-    assert cli("adopt", rule, "--dry-run") == 0
+    assert cli("adopt", "--anyone-may-close", rule, "--dry-run") == 0
     reads = lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute") - calls
     lab.meanwhile("DescribeSecurityGroupAttribute", happens, skip=reads + 2 * skip)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert lab.records("outcome") == []
     [attempt] = lab.records("attempt")
     assert "was changed or deleted since" in attempt["detail"]
@@ -40,11 +40,11 @@ def test_a_rule_that_changes_during_the_call_is_no_rule_of_ours(lab: Lab, cli: C
     """The marker does not fit it, so link-peer leaves it alone; running it again adopts what it is now."""
     app, db, rule = by_hand(lab)
     lab.meanwhile("ModifySecurityGroupRule", lambda: lab.modify(db, lab.raw_rules(db)[0], PortRange="22/22"))
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert "its marker does not fit" in lab.records("attempt")[0]["detail"]
     lab.sweep()
     assert lab.rules(db) == [f"{app.id} tcp/22"]
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     assert lab.drain(60) == {"applied": 1}
 
 
@@ -52,7 +52,7 @@ def test_consent_that_was_given_for_nothing_is_said(lab: Lab, cli: Cli) -> None:
     """Who deletes the rule in the moment after it would else keep a consent without a link, of which nobody knows."""
     _, db, rule = by_hand(lab)
     lab.meanwhile("TagResources", lambda: lab.revoke(db), after=True)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     _, command = parts(lab.records("attempt")[0]["advice"])
     assert command in cli.out
     assert cli(*command.split()[1:]) == 0, cli.err
@@ -63,7 +63,7 @@ def test_a_lock_that_comes_meanwhile_wins(lab: Lab, cli: Cli) -> None:
     """It is judged again right before the rule is changed."""
     _, db, rule = by_hand(lab)
     lab.meanwhile("TagResources", lambda: lab.tag(db, link_lock="yes"))
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert (lab.outcome()["outcome"], lab.outcome()["reason"]) == ("denied", "locked")
     assert lab.reasons(db) == []
 
@@ -72,7 +72,7 @@ def test_a_second_rule_that_comes_meanwhile_is_reported(lab: Lab, cli: Cli) -> N
     """Of two equal rules, neither is adopted."""
     app, db, rule = by_hand(lab)
     lab.meanwhile("TagResources", lambda: person(lab, db, app, Priority="9") and None)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert "are the same rule" in lab.records("attempt")[0]["detail"]
 
 
@@ -81,7 +81,7 @@ def test_a_mutual_rule_that_changes_meanwhile_stops_both(lab: Lab, cli: Cli) -> 
     app, db = lab.group(), lab.group()
     there, _ = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
     lab.meanwhile("TagResources", lambda: lab.modify(app, lab.raw_rules(app)[0], Description="other"))
-    assert cli("adopt", there, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", there, "--yes") == 1
     assert "was changed or deleted since" in lab.records("attempt")[0]["detail"]
     assert lab.reasons(app) == lab.reasons(db) == []
 
@@ -91,7 +91,7 @@ def test_a_managed_tag_that_a_sweep_takes_meanwhile_is_written_again(lab: Lab, c
     app, db = lab.group(), lab.group(f"*@{HOME}")
     rule = person(lab, db, app)
     lab.meanwhile("ModifySecurityGroupRule", lambda: lab.tag(db, **{MANAGED.replace("-", "_"): None}))
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     assert lab.tags(db)[MANAGED] == "true"
 
 
@@ -101,12 +101,12 @@ def test_a_change_that_does_not_show_yet_is_reported(lab: Lab, cli: Cli, what: s
     _, db, rule = by_hand(lab)
     lab.cloud.clock.sleep(100)
     setattr(lab.cloud.ecs.read_lag, what, 30.0)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert "does not show the change yet" in lab.records("attempt")[0]["detail"]
     assert lab.queued() == []
     lab.cloud.clock.sleep(100)
     setattr(lab.cloud.ecs.read_lag, what, 0.0)
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     assert lab.reasons(db) == [f"req:adopt-{rule}"]
     assert (lab.outcome()["outcome"], len(lab.queued())) == ("applied", 1)
 
@@ -115,10 +115,10 @@ def test_keys_that_may_not_modify_are_reported(lab: Lab, cli: Cli) -> None:
     """The outcome is denied; the rule is as it was."""
     _, db, rule = by_hand(lab)
     lab.fault(service="ecs", action="ModifySecurityGroupRule", kind="error", code="Forbidden.RAM", status=403)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert (lab.outcome()["outcome"], lab.outcome()["reason"]) == ("denied", "no-access")
     lab.fault(service="ecs", action="ModifySecurityGroupRule", kind="error", code="InvalidStatus", status=400)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert "InvalidStatus" in lab.outcome()["detail"]
     assert lab.reasons(db) == []
 
@@ -134,7 +134,7 @@ def test_a_lost_answer_leaves_nothing_undone(lab: Lab, cli: Cli, action: str, ki
     asking = lab.instance(app)
     service = {"SendMessage": "mns", "PutLogs": "sls"}.get(action, "ecs")
     lab.fault(service=service, action=action, kind=kind)
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     assert (ids(lab, db), lab.reasons(db)) == ([rule], [f"req:adopt-{rule}"])
     assert asking.id
 
@@ -159,7 +159,9 @@ def test_running_it_again_finishes_whatever_stopped_it(
         rules = {(db.id, rule := person(lab, db, app, **every))}
         if form == "mutual":
             rules.add((app.id, person(lab, app, db, **every)))
-        options = ["adopt", rule, "--yes"] + (["--as", "tag", "--instance", asking.id] if form == "tag" else [])
+        options = ["adopt", "--anyone-may-close", rule, "--yes"] + (
+            ["--as", "tag", "--instance", asking.id] if form == "tag" else []
+        )
         lab.fault(kind="kill", skip=call)
         try:
             cli(*options)
@@ -196,7 +198,9 @@ def test_a_sweep_at_any_moment_takes_nothing(
         cli = Cli(capsys)
         app, db, rule = by_hand(lab)
         asking = lab.instance(app)
-        options = ["adopt", rule, "--yes"] + (["--as", "tag", "--instance", asking.id] if form == "tag" else [])
+        options = ["adopt", "--anyone-may-close", rule, "--yes"] + (
+            ["--as", "tag", "--instance", asking.id] if form == "tag" else []
+        )
         between = lab.interrupt(call, lambda lab=lab, asking=asking: (lab.sweep(), lab.auto_link(lab.event(asking))))
         code = cli(*options)
         reached = between()
@@ -214,10 +218,10 @@ def test_a_request_that_cannot_be_posted_is_posted_by_the_next_run(lab: Lab, cli
     """The rule is ours by then; the second run posts what is missing, with the words of the first."""
     _, db, rule = by_hand(lab)
     lab.fault(service="mns", action="SendMessage", kind="error", times=None)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert lab.reasons(db) == [f"req:adopt-{rule}"]
     lab.cloud.faults.clear()
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     [posted] = lab.queued()
     assert "described as 'orders'" in posted["reason"]
 
@@ -230,7 +234,7 @@ def test_what_the_log_does_not_show_yet_is_known_by_the_claim(lab: Lab, cli: Cli
         f"link-peer/2 dep=prod home={HOME} id={lab.rule_id(db, app, 'tcp/3306')} by=req:adopt-{rule}~20990101T000000Z"
     )
     lab.modify(db, lab.raw_rules(db)[0], Description=marker, Priority="100")
-    assert cli("adopt", rule, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     [posted] = lab.queued()
     assert (posted["request_id"], posted["until"]) == (f"adopt-{rule}", "2099-01-01T00:00:00Z")
     assert lab.reasons(db) == [f"req:adopt-{rule}~20990101T000000Z"]

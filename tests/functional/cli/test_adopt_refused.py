@@ -105,7 +105,7 @@ def test_what_is_no_link_is_refused_before_a_change(lab: Lab, cli: Cli, case: st
     app, db = lab.group(), lab.group()
     rule = make(lab, app, db)
     tags, changes = lab.tags(db), lab.changes()
-    assert cli("adopt", rule, "--group", db.id, "--yes") == 1, cli.out
+    assert cli("adopt", "--anyone-may-close", rule, "--group", db.id, "--yes") == 1, cli.out
     assert said in cli.err
     assert "Traceback" not in cli.err
     assert (lab.tags(db), lab.changes(), lab.records("intent")) == (tags, changes, [])
@@ -125,7 +125,7 @@ def test_what_the_policy_denies_is_refused_before_a_change(lab: Lab, cli: Cli, c
     policy, reason = POLICIES[case]
     lab.policy(**policy)
     _, db, rule = by_hand(lab)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert reason in cli.err
     assert (lab.tags(db), lab.changes()) == ({}, 0)
 
@@ -134,13 +134,13 @@ def test_a_locked_group_and_an_unknown_account_are_refused(lab: Lab, cli: Cli) -
     """By the same verdict as any link."""
     app, db = lab.group(), lab.group(tags={"link-lock": "no"})
     rule = person(lab, db, app)
-    assert cli("adopt", rule, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     assert "locked" in cli.err
     source = lab.group(account=PEER)
     foreign = [person(lab, lab.group(), source), person(lab, lab.group(), source, **ALL)]
     lab.policy(accounts={HOME: POLICY["accounts"][HOME]})
     for one in foreign:
-        assert cli("adopt", one, "--yes") == 1
+        assert cli("adopt", "--anyone-may-close", one, "--yes") == 1
         assert "unknown-account" in cli.err
     assert lab.changes() == 0
 
@@ -150,7 +150,7 @@ def test_an_account_that_cannot_be_read_is_named(lab: Lab, cli: Cli) -> None:
     app, db = lab.group(account=PEER), lab.group()
     rule = person(lab, db, app)
     lab.policy_account(PEER, role=f"acs:ram::{PEER}:role/none")
-    assert cli("adopt", rule, "--group", f"{db.id}@{HOME}", "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--group", f"{db.id}@{HOME}", "--yes") == 1
     assert f"account {PEER} could not be read" in cli.err
     assert lab.changes() == 0
 
@@ -159,7 +159,7 @@ def test_without_keys_of_the_account_nothing_is_changed(lab: Lab, cli: Cli) -> N
     """A role of link-peer never changes a person's rule."""
     app, db = lab.group(), lab.group(account=PEER)
     rule = person(lab, db, app)
-    assert cli("adopt", f"{rule}@b@aliyun.com", "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", f"{rule}@b@aliyun.com", "--yes") == 1
     assert f"no keys of account {PEER}" in cli.err
     assert (lab.tags(db), lab.changes(), lab.records("intent")) == ({}, 0, [])
 
@@ -184,7 +184,7 @@ def test_an_instance_whose_tag_would_not_ask_is_refused(lab: Lab, cli: Cli, case
         "ended": lambda: lab.instance(app, tags=ended).id,
     }[case]()
     rule = person(lab, db, app)
-    assert cli("adopt", rule, "--as", "tag", "--instance", made, "--yes") == 1
+    assert cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", made, "--yes") == 1
     assert said in cli.err
     assert (lab.tags(db), lab.changes()) == ({}, 0)
 
@@ -193,5 +193,7 @@ def test_a_tag_cannot_name_an_instance_of_another_account(lab: Lab, cli: Cli) ->
     """A request can."""
     a, b = lab.instance(lab.group()), lab.instance(db := lab.group(account=PEER))
     rule = person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
-    assert cli("adopt", rule, "--as", "tag", "--instance", a.id, "--yes", "--profile", "peer") == 1
+    assert (
+        cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", a.id, "--yes", "--profile", "peer") == 1
+    )
     assert "adopt the rule as a request" in cli.err

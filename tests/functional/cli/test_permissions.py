@@ -52,7 +52,7 @@ COMMANDS = {
     ),
     "sweep": ("sweep",),
     "close": ("close", "--all", "--yes"),
-    "adopt": ("adopt", "{rule}", "--yes"),
+    "adopt": ("adopt", "{rule}", "--anyone-may-close", "--yes"),
     "reopen": ("reopen", "--all"),
     "invoke": ("invoke", "auto_link", "-"),
     "replay": ("replay", "1-0"),

@@ -69,7 +69,7 @@ def apply(lab: Lab, cli: Cli) -> list[str]:
 def adopt(lab: Lab, cli: Cli) -> list[str]:
     """It writes consent, changes a rule and posts a request."""
     app, db = lab.group(), lab.group()
-    return ["adopt", person(lab, db, app), "--group", db.id, "--yes"]
+    return ["adopt", person(lab, db, app), "--group", db.id, "--anyone-may-close", "--yes"]
 
 
 def account(lab: Lab, cli: Cli) -> list[str]:

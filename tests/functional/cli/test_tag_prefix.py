@@ -68,7 +68,7 @@ def test_adopting_a_rule_writes_the_deployments_own_tags(lab: Lab, cli: Cli, way
     instance = lab.instance(app)
     rule = lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceGroupId=app.id, Policy="accept", Priority="1")
     asker = ("--instance", f"{instance.id}@{HOME}") if way[1] == "tag" else ()
-    assert cli("adopt", rule, *way, *asker, "--yes") == 0, cli.err
+    assert cli("adopt", "--anyone-may-close", rule, *way, *asker, "--yes") == 0, cli.err
     written = {"acme-accept": f"{app.id}:tcp/22", f"acme-managed.acme.{HOME}": "true"}
     assert lab.tags(db) == written
     assert lab.tags(instance) == ({"acme-peer": f"{db.id}:tcp/22"} if way[1] == "tag" else {})
