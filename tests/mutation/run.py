@@ -102,15 +102,18 @@ class Plugin:
 
     def _order(self, mutant: Mutant) -> list[str]:
         """The tests that reach a mutant: those of the file named like its module; those that caught another one of its
-        function; then one of each file in turn."""
+        function; those in a folder named like its own; then the others. Of each, one of each file in turn."""
         turns: dict[str, int] = {}
-        order: list[tuple[bool, bool, int, int]] = []
+        order: list[tuple[bool, bool, bool, int, int]] = []
+        rooms = set(mutant.path.parts[-3:-1]) - {"link_peer", "link_peer_local"}
         tests = self._reaching[self._place(mutant)]
         for index, test in enumerate(tests):
             file = test.partition("::")[0]
             turns[file] = turns.get(file, 0) + 1
             named = Path(file).stem == f"test_{mutant.path.stem}"
-            order.append((not named, test not in self._killers.get(mutant.unit, ()), turns[file], index))
+            near = not rooms.isdisjoint(Path(file).parts)
+            known = test in self._killers.get(mutant.unit, ())
+            order.append((not named, not known, not near, turns[file], index))
         return [tests[index] for *_, index in sorted(order)]
 
     def _try(self, mutant: Mutant | None, tests: list[str], folder: Path) -> int:

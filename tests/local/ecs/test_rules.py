@@ -161,6 +161,8 @@ def test_an_owner_may_be_given_by_login_name(w: RuleWorld) -> None:
     w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_account="b@aliyun.com"))
     (rule,) = w.rules(w.db)
     assert (rule.source_group_id, rule.source_group_owner_account) == (w.peer, PEER)
+    with refused("InvalidSourceGroupId.NotFound", 404):  # the name given counts, not the owner that the rule has
+        w.modify(w.db, rule.security_group_rule_id, source_group_id=w.peer, source_group_owner_account=HOME)
 
 
 def test_indexed_parameters_are_read_in_numerical_order() -> None:

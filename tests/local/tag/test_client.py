@@ -90,6 +90,13 @@ def test_a_page_ends_where_the_next_begins(w: World) -> None:
     assert seen == sorted(w.arns)
 
 
+def test_a_page_holds_up_to_a_thousand_resources(w: World) -> None:
+    assert set(w.listed(resource_arn=w.arns, page_size=1000)) == set(w.arns)
+    for size in (0, 1001):
+        with pytest.raises(ClientException):
+            w.listed(resource_arn=w.arns, page_size=size)
+
+
 def test_a_call_that_changes_tags_names_up_to_fifty_resources(w: World) -> None:
     """And at least one."""
     for arns in ([], w.arns * 26):

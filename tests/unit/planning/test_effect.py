@@ -132,7 +132,8 @@ def test_a_rule_applies_to_its_protocol_and_ports(port: Port, asked: str, passes
 
 
 @pytest.mark.parametrize(
-    ("ports", "passes"), [((1, 65535), True), ((32768, 65535), True), ((1, 1024), False), ((1, 40000), None)]
+    ("ports", "passes"),
+    [((1, 65535), True), ((32768, 65535), True), ((1, 1024), False), ((1, 40000), None), ((40000, 65535), None)],
 )
 def test_connections_come_from_a_high_port(ports: tuple[int, int], passes: bool | None) -> None:
     assert reach(world(rule(DB, "0.0.0.0/0", source_ports=ports))).passes is passes

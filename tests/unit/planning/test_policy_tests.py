@@ -19,6 +19,7 @@ allow:
   - {{{{from: "sg-app@{A}", to: "sg-log@{B}"}}}}
   - {{{{from: "sg-log@{B}", to: "sg-app@{A}", until: "2027-01-01T00:00:00Z"}}}}
   - {{{{from: "*@{A}", to: "i-metrics@{B}", ports: [tcp/9090]}}}}
+  - {{{{from: "sg-app@{A}", to: "i-metrics@{B}", ports: [tcp/9100]}}}}
 deny: {{{{ports: [{{deny}}]}}}}
 tests:
   - {{{{from: "{{source}}", {{word}}: ["{{target}}"]}}}}
@@ -41,6 +42,7 @@ def policy(source: str, word: str, target: str, *, tags: str = "false", deny: st
         (f"sg-app@{A}", f"sg-other@{B}:icmp", "denied", "open"),
         (f"sg-db@{B}", f"sg-app@{A}:tcp/3306", "denied", "open"),  # an entry is one direction
         (f"i-a@{A}", f"i-metrics@{B}:tcp/9090", "allowed", "allowed"),
+        (f"i-a@{A}", f"i-metrics@{B}:tcp/9100", "open", "open"),  # it may be in sg-app
         (f"i-a@{A}", f"i-b@{B}:tcp/3306", "open", "open"),  # they may be in sg-app and sg-db
         (f"i-a@{A}", f"i-b@{B}:tcp/22", "open", "open"),  # or in sg-app and sg-log
         (f"i-b@{B}", f"i-a@{A}:tcp/22", "open", "open"),

@@ -396,6 +396,7 @@ def test_half_of_a_requests_mutual_link_is_removed_once_it_is_old(age: int | Non
     assert causes(found) == ({HERE: ("half-open", False)} if lost else {})
     if lost:
         assert f"the rule on {APP} is missing" in found.lost[HERE].why.detail
+        assert found.lost[HERE].why.half_open
 
 
 OLD = ours(HERE, REQ, age=10**6)
