@@ -107,7 +107,8 @@ def test_an_unlink_needs_no_instances(lab: Lab) -> None:
 
 
 def test_an_unlink_that_changes_nothing_names_what_stands_between_the_two(living_lab: Lab) -> None:
-    """Each rule of ours with its claims, whichever way it opens; not those of other pairs."""
+    """Each rule of ours with its claims, whichever way it opens; not those of other pairs. An unlink of a port leaves the
+    claims on the others."""
     lab = living_lab
     instance, app, db = lab.linked()
     other = lab.group("*")
@@ -116,6 +117,9 @@ def test_an_unlink_that_changes_nothing_names_what_stands_between_the_two(living
     assert lab.cross_account(lab.request(db, app, action="unlink")) == {"unchanged": 1}
     detail = lab.outcome()["detail"]
     assert detail == f"no rule between the two carries a request's claim; there are: {db.id}@{HOME} tcp/1 by tag"
+    lab.cross_account(lab.request(app, db, ports=["tcp/9"], request_id="chg-9"))
+    lab.cross_account(lab.request(app, db, ports=["tcp/8"], action="unlink"))
+    assert lab.outcome()["detail"] == f"{detail}; {db.id}@{HOME} tcp/9 by chg-9"
     assert lab.cross_account(lab.request(app, lab.group(), action="unlink", request_id="chg-2")) == {"unchanged": 1}
     assert lab.outcome()["detail"] == "no rule between the two carries a request's claim"
 

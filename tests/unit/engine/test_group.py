@@ -231,6 +231,7 @@ def test_refused_access_is_one_denied_look() -> None:
     assert look() == []
     assert look.log.outcomes() == [("denied", "no-access")]
     assert (look.log.records[0]["action"], look.ecs.changes()) == ("look", [])
+    assert look.log.records[0]["detail"] == f"account {HOME}: Forbidden.RAM"
 
 
 def test_the_calls_of_a_look_do_not_grow_with_the_groups_of_the_account() -> None:
