@@ -479,6 +479,21 @@ def in_detail(why: Denial, requests: Sequence[str], *, kept: bool) -> Denial:
     return msgspec.structs.replace(why, detail=detail)
 
 
+def still_standing(why: Denial, sides: Sequence[str]) -> Denial:
+    """Why rules went, with what is left of the link on other sides: see `side_left` and `side_unread`."""
+    return msgspec.structs.replace(why, detail="; ".join([why.detail, *sides]))
+
+
+def side_left(group: object, problem: str, *, known: bool) -> str:
+    """A group on which a rule that should go was not removed; `known` is false where the last call got no answer."""
+    return f"the rule on {group} {'still stands' if known else 'may still stand'}: {problem}"
+
+
+def side_unread(account: str, problem: str) -> str:
+    """An account that may hold the other side of what goes, and was not read."""
+    return f"what still stands in account {account} is not known: {problem}"
+
+
 def repaired(priority: int, ours: int) -> Denial:
     """What a repair does: someone changed the priority of a rule of ours, or copied it."""
     if priority == ours:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 
 import msgspec
 
@@ -58,11 +58,13 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return account not in self.refused_accounts and account not in self.failed_accounts
 
     def covers(self, link: Link) -> bool:
-        """Whether every instance was read whose tags could ask for this link: for a mutual link, those of both sides."""
-        askers = (link.source, link.target) if link.mutual else (link.source,)
-        return all(self._was_read(party) for party in askers) and (
-            link.target in self.requested or link.target in self.groups
-        )
+        """Whether every instance was read whose tags could ask for this link: for a mutual link, those of both sides. There a
+        side whose account refuses access does not count as asking, so that it keeps nothing standing on the other."""
+        askers: Collection[Party] = (link.source, link.target) if link.mutual else (link.source,)
+        if link.mutual:
+            askers = [party for party in askers if party.account not in self.refused_accounts]
+        read = bool(askers) and all(self._was_read(party) for party in askers)
+        return read and (link.target in self.requested or link.target in self.groups)
 
     def set_aside(self, party: Party) -> bool:
         """Whether the instance was shown by a read of its whole account and not kept: it exists, and nothing more is known of

@@ -189,10 +189,13 @@ def _removed(
                 turned if link.mutual and turned in asked_links else Link(link.source, link.target, ports),
                 "expire" if loss.why.ended else settled.seen.context.actions[1],
                 "removed",
-                denials.in_detail(
-                    loss.why,
-                    [claim.request for claim in loss.claims if claim.request],
-                    kept=not any(edit.kind == "remove" for edit in edits),
+                denials.still_standing(
+                    denials.in_detail(
+                        loss.why,
+                        [claim.request for claim in loss.claims if claim.request],
+                        kept=not any(edit.kind == "remove" for edit in edits),
+                    ),
+                    _not_reached(settled.seen, link, keys),
                 ),
                 edits=edits,
                 unseen=loss.unseen,
@@ -200,6 +203,18 @@ def _removed(
             )
         )
     return rolled_back, removed
+
+
+def _not_reached(seen: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
+    """The accounts that may hold the other side of what goes, and could not be read, each with why."""
+    if not link.mutual and seen.context.withdrawn is None:
+        return []
+    other = {link.source.account, link.target.account} - {key.group.account for key in keys}
+    unread = {
+        **seen.snapshot.failed_accounts,
+        **{uid: f"access is refused ({error.code})" for uid, error in seen.snapshot.refused_accounts.items()},
+    }
+    return [denials.side_unread(uid, unread[uid]) for uid in sorted(other & unread.keys())]
 
 
 def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:

@@ -55,10 +55,11 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """`wanted` are the claims of each rule that may exist; `denied` says, by rule and request id, why a claim may not."""
+    """`wanted` are the claims of each rule that may exist; `denied` says, by the link of one rule and request id, why a claim
+    may not: also where the rules of a link are not known, since an account cannot be read."""
 
     wanted: Mapping[RuleKey, frozenset[Claim]]
-    denied: Mapping[tuple[RuleKey, str], Denial]
+    denied: Mapping[tuple[Link, str], Denial]
 
     def claims(self, key: RuleKey) -> frozenset[Claim]:
         """The claims that want this rule."""
@@ -70,9 +71,11 @@ class Desired(msgspec.Struct, frozen=True):
 
 
 def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
-    """Answers every desired link. Where instances with one address need the same rule, it is given to the one for which it
+    """Answers every desired link; of a mutual one, an instance whose account refuses access does not count as asking. Where instances with one address need the same rule, it is given to the one for which it
     stands, unless that has another address now; else to the links for which some rule stands, then by order of links."""
-    ordered = sorted(links, key=_order)
+    refused = seen.snapshot.refused_accounts
+    asking = (w for w in links if not (w.link.mutual and w.instance and w.instance.account in refused))
+    ordered = sorted(asking, key=_order)
     asked = dict.fromkeys(wanted.link for wanted in ordered if not wanted.same_group)
     judgments = {link: judge_link(seen, link) for link in [*asked, *(seen.refused.keys() - asked.keys())]}
     own = {w.link.target: _own_group(seen.snapshot, w.link.target) for w in ordered if w.same_group and w.here}
@@ -106,17 +109,28 @@ def judge_link(seen: Seen, link: Link) -> Judgment:
 
 
 def desired_state(answers: Iterable[Answer], actual: Actual) -> Desired:
-    """What the answers want of each rule. A claim that is only read from a rule keeps that rule and opens none."""
+    """What the answers want of each rule. A claim that is only read from a rule keeps that rule and opens none. Of several
+    denials of one claim, one that decides nothing counts: somebody asks."""
     found: dict[RuleKey, set[Claim]] = {}
-    denied: dict[tuple[RuleKey, str], Denial] = {}
+    denied: dict[tuple[Link, str], Denial] = {}
     for answer in answers:
         wanted = answer.wanted
+        if answer.denial is not None:
+            for link in _single(wanted.link) if answer.verdict else ():
+                asked = link, wanted.claim.request
+                denied[asked] = answer.denial if answer.denial.undecided else denied.get(asked, answer.denial)
+            continue
         for need in answer.verdict.needs if answer.verdict else ():
-            if answer.denial is not None:
-                denied.setdefault((need.key, wanted.claim.request), answer.denial)
-            elif wanted.opens or wanted.claim in actual.claims(need.key):
+            if wanted.opens or wanted.claim in actual.claims(need.key):
                 found.setdefault(need.key, set()).add(wanted.claim)
     return Desired({key: _one_per_request(claims) for key, claims in found.items()}, denied)
+
+
+def _single(link: Link) -> list[Link]:
+    """The link of each of its rules."""
+    if link.mutual:
+        return [link, Link(link.target, link.source)]
+    return [Link(link.source, link.target, (port,)) for port in link.ports]
 
 
 def _order(wanted: DesiredLink) -> tuple[object, ...]:

@@ -109,7 +109,8 @@ def losses(
         wanted, requests = desired.claims(key), desired.requests(key)
         unwanted = [one for one in marker.claims if one not in wanted and one.request not in requests]
         may = {claim: may for claim in unwanted if (may := may_lose(rule, marker, claim)) is not May.KEEP}
-        denied = {one.request: denial for one in may if (denial := desired.denied.get((key, one.request)))}
+        link = link_of(key, marker)
+        denied = {one.request: denial for one in may if (denial := desired.denied.get((link, one.request)))}
         standing = _Standing(seen, judged, key, rule, marker, denied)
         if may:
             causes[key] = {claim: _cause(standing, claim, how) for claim, how in may.items()}
@@ -180,18 +181,27 @@ def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _
         # the cloud's answer to a write says nothing about what it shows
         return _Cause(denial) if _must_roll_back(standing, claim) else _KEPT
     if denial.undecided:
-        return _KEPT
+        return _by_absence(standing, None, may) if _nobody_asks(standing, claim) else _KEPT
     return _by_absence(standing, denial, may) if denial.unseen else _Cause(denial)
+
+
+def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
+    """Whether a mutual link by tag stands only because an account refuses access: that side does not count as asking, and
+    nothing on the other does. One that met a transient error counts as asking until it can be read."""
+    seen, link = standing.seen.snapshot, standing.link
+    accounts = {link.source.account, link.target.account}
+    hidden = accounts & seen.refused_accounts.keys() and not accounts & seen.failed_accounts.keys()
+    return bool(hidden) and claim.is_tag and link.mutual and claim.request not in standing.denied
 
 
 def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     """Nothing asks for the link any more, or one of its parties is not shown."""
-    link, context = standing.link, standing.seen.context
+    link, context, snapshot = standing.link, standing.seen.context, standing.seen.snapshot
     released = bool({link.source, link.target} & context.deleted)
     if may is not May.TAKE and not (denial and released):
         return _KEPT
-    accounts = unseen_accounts(standing.seen.snapshot, context, link, denial)
-    if doubted := accounts - standing.seen.snapshot.live_accounts:
+    accounts = unseen_accounts(snapshot, context, link, denial)
+    if doubted := accounts - snapshot.live_accounts - snapshot.refused_accounts.keys():
         return _Cause(missing=Missing(doubted_accounts=frozenset(doubted)))
     holders = {link.source.account, link.target.account} if link.mutual else {standing.key.group.account}
     holder = "+".join(sorted(holders))

@@ -31,7 +31,8 @@ def peer() -> FakeEcs:
 
 
 def opened(*accounts: FakeEcs, tolerant: bool = False) -> Fetch:
-    return Fetch(FakeCloud(*accounts), POLICY, FakeClock(), Reading(tolerant=tolerant))
+    how = Reading(tolerant=tolerant, compares=not tolerant)
+    return Fetch(FakeCloud(*accounts), POLICY, FakeClock(), how)
 
 
 def frugal(*accounts: FakeEcs) -> Fetch:

@@ -27,15 +27,16 @@ Page = tuple[list[Instance], str]
 
 class Reading(msgspec.Struct, frozen=True):
     """How to read. A transient error is raised; a `tolerant` reading notes the account as failed instead, and goes on with
-    the others. With a `pace`, reads of rules and of many instances keep to it, and one that is throttled is made again.
+    the others. `compares`: an account that no longer shows a member of a group which it just showed, failed. With a `pace`, reads of rules and of many instances keep to it, and one that is throttled is made again.
     `keep` says which instances of a whole account are kept; the others are set aside until they are asked for by id."""
 
     tolerant: bool = False
+    compares: bool = False
     pace: Pace | None = None
     keep: Callable[[Instance], bool] = lambda _instance: True
 
 
-STRICT, TOLERANT = Reading(), Reading(tolerant=True)
+STRICT, TOLERANT, BY_SIDE = Reading(compares=True), Reading(tolerant=True), Reading(tolerant=True, compares=True)
 
 
 class Access:

@@ -84,7 +84,7 @@ class Fetch:
     def members(self, groups: Iterable[Party]) -> None:
         """Reads every instance of these groups, with all the groups that those instances are in."""
         # one after the other where a group is compared with what earlier reads showed
-        threads = None if self._how.tolerant else 1
+        threads = 1 if self._how.compares else None
         self._access.each(sorted(set(groups) - self.store.complete_groups), self._read_members, threads=threads)
         self.groups_of_instances()
 
@@ -231,7 +231,7 @@ class Fetch:
 
     def _read_members(self, ecs: Ecs, group: Party) -> None:
         members = self._in_pace(group.account, functools.partial(ecs.members, group.id))
-        if not self._how.tolerant:
+        if self._how.compares:
             known = set(self.store.members_shown(group))
             if missing := known - {instance.party for instance in members}:
                 # either it was released a moment ago, or the account has stopped showing what it holds

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial
+from link_peer.domain.denial import Denial, Waits
 from link_peer.domain.denials import UNLINKED
 from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
@@ -19,6 +19,7 @@ from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
 from link_peer.engine.converge import Scope, converge, plan_only, report_held
+from link_peer.engine.read.access import BY_SIDE, STRICT
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
@@ -43,6 +44,8 @@ def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: Audi
     report_held(scope, report, guard)
     if report.pending:
         raise RedeliveryNeeded(str(report.pending[0]))
+    for trouble in scope.store.snapshot().failed_accounts.values():
+        raise Transient(trouble)  # what could be closed on the other side is
 
 
 def removals_due(delivery: Delivery, request: Request) -> Mapping[Unseen, frozenset[RuleKey]]:
@@ -65,7 +68,10 @@ class PairScope(Scope):
 
     def __init__(self, delivery: Delivery, request: Request, audit: AuditWriter) -> None:
         closes = request.action == "unlink"
-        super().__init__(open_work(delivery, request.request_id, audit, expires_at=request.expires_at, closes=closes))
+        how = STRICT if request.action == "link" else BY_SIDE
+        super().__init__(
+            open_work(delivery, request.request_id, audit, how, expires_at=request.expires_at, closes=closes)
+        )
         self.request = request
         self.link = request.link
         self.ends = {self.link.source, self.link.target}
@@ -85,13 +91,16 @@ class PairScope(Scope):
         )
 
     def read(self) -> Denial | None:
-        """Reads both sides. Returns why nothing can be decided about the pair, if so."""
+        """Reads both sides. Returns why nothing can be decided about the pair, if so. A link opens on both or on neither; what
+        closes is decided for each side by itself, so that a peer which cannot be read keeps nothing standing on the other."""
         if self.link.source == self.link.target:
             return denials.same_party()
-        if denial := self._barred():
+        if denial := unknown_account(self.policy, self.link):
             return denial
         self._read_sides()
-        return self._barred() or self._id_in_use()
+        if self.request.action != "link":
+            return None
+        return no_access(self.store.snapshot(), self.link) or self._id_in_use()
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """The request's own link, or for a sync what the tags of both sides' instances ask for."""
@@ -125,7 +134,10 @@ class PairScope(Scope):
         limit = self.policy.limits.removals_per_run
         more = [("failed", denials.removals_held(unseen.account, n, limit)) for unseen, n in plan.held.items()]
         if not more and all(decision.action == "repair" for decision in plan.decisions):
-            more = [("unchanged", self._nothing_to_do(plan, self.store.snapshot()))]
+            snapshot = self.store.snapshot()
+            hidden = no_access(snapshot, self.link)
+            more = [("denied", hidden)] if hidden else [("unchanged", self._nothing_to_do(plan, snapshot))]
+            more = [one for one in more if one[1].waits is Waits.NO]  # what was not read is looked at again
         own = [Decision(self.link, self.request.action, outcome, why) for outcome, why in more]
         return [*(() if answered else own), *plan.decisions]
 
@@ -135,13 +147,8 @@ class PairScope(Scope):
         record = decision_record(decision, self.delivery.region, "outcome")
         self.audit.write([{**record, **Circumstances(self.fetch).effect(decision)}])
 
-    def _barred(self) -> Denial | None:
-        return unknown_account(self.policy, self.link) or no_access(self.store.snapshot(), self.link)
-
     def _id_in_use(self) -> Denial | None:
         """Whether another link of the same pair carries this request's id: other ports, another direction or end."""
-        if self.request.action != "link":
-            return None
         for rule, marker in owned_rules(self.store.snapshot(), self.policy, self.delivery.region):
             link = link_of(rule.key, marker) if rule.key else None
             if link is None or {link.source, link.target} != self.ends:
@@ -167,7 +174,7 @@ class PairScope(Scope):
             fetch.rules(tagged)
             self._read_untagged(set(accounts) - {group.account for group in tagged})
         fetch.parties(self.ends)
-        if not all(self.store.readable(account) for account in accounts):
+        if self.request.action == "link" and not all(map(self.store.readable, accounts)):
             return
         snapshot = self.store.snapshot()
         groups = [party for party in self.ends if party in snapshot.groups]

@@ -13,7 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from link_peer.domain.denial import LinkDenied
-from link_peer.domain.denials import EXPIRED_MEANWHILE, PAUSED, removals_held, request_expired
+from link_peer.domain.denials import (
+    EXPIRED_MEANWHILE,
+    PAUSED,
+    removals_held,
+    request_expired,
+    side_left,
+    still_standing,
+)
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
@@ -110,7 +117,7 @@ class Applier:
         if decision.outcome == "removed" and not decision.edits and rules.keys() & self._failed_keys:
             return [], Report()  # the shared edit failed, so do not report this removal
         try:
-            decision = self._write(decision, requests, rules)
+            decision, left = self._write_sides(decision, requests, rules)
         except LinkDenied as refused:
             keys = frozenset(edit.key for edit in decision.edits)
             self._failed_keys |= keys
@@ -127,12 +134,45 @@ class Applier:
             return [self._record(decision, "attempt", requests, rules.values())], Report()
         self._guard.made(decision)
         done = Report(changed=len(decision.edits), removed=decision.removals)
-        return [self._outcome(decision, requests, rules.values())], done
+        return [self._outcome(decision, requests, rules.values())], done + left
 
-    def _write(self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]) -> Decision:
+    def _write_sides(
+        self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]
+    ) -> tuple[Decision, Report]:
+        """Makes the changes. An opening is one piece. A closing is made group by group, so that one which refuses, or meets a
+        transient error, keeps nothing standing on the others: returned is what was made, and what is left. Raises only where
+        nothing was made."""
+        groups = _by_group(decision)
+        only_closes = decision.outcome != "applied" and not any(edit.gain for edit in decision.edits)
+        if not only_closes or decision.missing_managed_tag or len(groups) < 2:
+            return self._write(decision, requests, rules), Report()
+        made: list[Edit] = []
+        left = Report()
+        standing: dict[Party, LinkDenied | Transient] = {}
+        for group, edits in groups:
+            side = msgspec.structs.replace(decision, edits=tuple(edits))
+            try:
+                self._write(side, requests, rules, begun=bool(made))
+                made += edits
+            except LinkDenied as refused:
+                standing[group] = refused
+                left += Report(refused_keys=frozenset(edit.key for edit in edits))
+            except Transient as trouble:
+                standing[group] = trouble
+                left += Report(pending=(trouble,))
+        if standing and not made:
+            raise min(standing.values(), key=lambda problem: not isinstance(problem, Transient))
+        for key in {edit.key for edit in decision.edits} - {edit.key for edit in made}:
+            self._failed_keys.add(key)
+            rules.pop(key, None)
+        why = still_standing(decision.why, [_left(group, problem) for group, problem in standing.items()])
+        return msgspec.structs.replace(decision, edits=tuple(made), why=why), left
+
+    def _write(
+        self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule], *, begun: bool = False
+    ) -> Decision:
         """Makes the changes. Returns the decision with the consent as it was judged right before the last write."""
         judged = decision
-        begun = False
         tags = self.work.tags
         refused: list[str] = []  # what the record says of tags
 
@@ -253,6 +293,12 @@ def _without_gain(edit: Edit) -> Edit | None:
         return None
     claims = tuple(claim for claim in edit.claims if claim not in edit.gain)
     return msgspec.structs.replace(edit, gain=frozenset(), claims=claims) if edit.lose or not edit.gain else None
+
+
+def _left(group: Party, problem: LinkDenied | Transient) -> str:
+    if isinstance(problem, LinkDenied):
+        return side_left(group, problem.denial.detail, known=True)
+    return side_left(group, str(problem), known=False)
 
 
 def _only_repairs_tags(decision: Decision) -> bool:
