@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from link_peer_deploy.documents import RoleFiles, home_roles, peer_roles, render, split
+from link_peer_deploy.documents import RoleFiles, home_roles, operators, peer_roles, render, split
 from link_peer_deploy.names import Names
 from link_peer_deploy.project import ROOT
 
@@ -110,11 +110,20 @@ def logstores(names: Names) -> list[Logstore]:
 
 
 def describe_peer(
-    names: Names, deployment: str, tag_prefix: str, *, account: str, role: str, external_id: str
+    names: Names,
+    deployment: str,
+    tag_prefix: str,
+    *,
+    account: str,
+    role: str,
+    external_id: str,
+    closers: Sequence[str] | None = None,
 ) -> list[Role]:
-    """The roles in another account. `role` is the name that the policy file gives the first of them."""
+    """The roles in another account. `role` is the name that the policy file gives the first of them. `closers` are the ARNs
+    that may assume the last, by which people close there: None for home's operators, and without any there is no such role."""
     values = {**_values(names, deployment, tag_prefix), "PEER_ACCOUNT": account, "EXTERNAL_ID": external_id}
-    return [_role(files, values) for files in peer_roles(role)]
+    named = operators(names) if closers is None else closers
+    return [_role(files, values, closers=named) for files in peer_roles(role, closer=bool(named))]
 
 
 def _values(names: Names, deployment: str, tag_prefix: str) -> dict[str, str]:
@@ -126,9 +135,9 @@ def _values(names: Names, deployment: str, tag_prefix: str) -> dict[str, str]:
     }
 
 
-def _role(files: RoleFiles, values: Mapping[str, str], peers: Sequence[str] = ()) -> Role:
+def _role(files: RoleFiles, values: Mapping[str, str], peers: Sequence[str] = (), closers: Sequence[str] = ()) -> Role:
     policies = {name: split(render(file, values, peers)) for name, file in files.policies.items()}
-    return Role(files.name, render(files.trust, values), policies)
+    return Role(files.name, render(files.trust, values, closers=closers), policies)
 
 
 @functools.cache

@@ -15,12 +15,17 @@ from typing import Any
 
 from msgspec import Struct
 
+from link_peer_deploy.names import Names
 from link_peer_deploy.project import ROOT
 
 PEER_ROLES = "${PEER_ROLE_ARNS}"
 PEER_READERS = "${PEER_READER_ARNS}"
+PEER_CLOSERS = "${PEER_CLOSER_ARNS}"
+CLOSERS = "${CLOSER_ARNS}"
 READER = "-reader"
 """What follows a peer role's name in the name of the role that can only read there."""
+CLOSER = "-closer"
+"""What follows it in the name of the role by which people lock groups there, and remove rules."""
 
 MAX_POLICY = 6144
 """Characters of a policy document [doc RAM limits]."""
@@ -48,29 +53,45 @@ def home_roles(prefix: str) -> tuple[RoleFiles, RoleFiles, RoleFiles]:
     )
 
 
-def peer_roles(name: str) -> tuple[RoleFiles, RoleFiles]:
-    """The roles in any other account: that of the policy file, for functions and operators, and the reader's."""
-    reader = f"{name}{READER}"
-    return (
+def peer_roles(name: str, *, closer: bool = True) -> tuple[RoleFiles, ...]:
+    """The roles in any other account: that of the policy file, for functions and operators, the reader's, and the closer's,
+    which the account's owner may leave out."""
+    reader, last = f"{name}{READER}", f"{name}{CLOSER}"
+    found = (
         RoleFiles(name, "ram-peer-role-trust.json", {name: "ram-peer-role.json"}),
         RoleFiles(reader, "ram-peer-reader-trust.json", {reader: "ram-peer-reader.json"}),
+        RoleFiles(last, "ram-peer-closer-trust.json", {last: "ram-peer-closer.json"}),
     )
+    return found if closer else found[:2]
 
 
-def render(name: str, values: Mapping[str, str], peers: Sequence[str] = ()) -> dict[str, Any]:
-    """A file of deploy/ with its placeholders filled in. `peers` are the ARNs of the peer accounts' roles.
+def operators(names: Names) -> list[str]:
+    """Whom a closer role trusts unless its owner names others: the operators of home."""
+    return [f"acs:ram::{names.home}:role/{names.operator_role}"]
+
+
+def render(
+    name: str, values: Mapping[str, str], peers: Sequence[str] = (), closers: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A file of deploy/ with its placeholders filled in. `peers` are the ARNs of the peer accounts' roles, `closers` those of
+    whom a closer role trusts; without any, home's operators.
 
     A list item that is `${PEER_ROLE_ARNS}` becomes one pattern for each of their names, in whatever account: a role of that
     name lets in whom its own trust policy names, and the functions ask for those of the policy file only. One that is
-    `${PEER_READER_ARNS}` becomes those of the reader roles beside them; a statement that is left without resources is
-    dropped. Raises KeyError for a placeholder without a value, and ValueError for a value that has more than the characters
+    `${PEER_READER_ARNS}` or `${PEER_CLOSER_ARNS}` becomes those of the reader or closer roles beside them; a statement that
+    is left without resources is dropped. Raises KeyError for a placeholder without a value, and ValueError for a value that has more than the characters
     of names and ARNs.
     """
-    for value in (*values.values(), *peers):
+    for value in (*values.values(), *peers, *closers):
         if not _PLAIN.fullmatch(value):
             raise ValueError(f"{value!a} has characters that no name or ARN has")
     roles = sorted({f"acs:ram::*:role/{arn.partition(':role/')[2]}" for arn in peers})
-    lists = {PEER_ROLES: roles, PEER_READERS: [f"{role}{READER}" for role in roles]}
+    lists = {
+        PEER_ROLES: roles,
+        PEER_READERS: [f"{role}{READER}" for role in roles],
+        PEER_CLOSERS: [f"{role}{CLOSER}" for role in roles],
+        CLOSERS: list(closers) or operators(Names(values["HOME_ACCOUNT"], values["LINK_PEER_PREFIX"])),
+    }
     document: dict[str, Any] = _filled(json.loads((ROOT / "deploy" / name).read_text(encoding="utf-8")), values, lists)
     document["Statement"] = [statement for statement in document["Statement"] if statement.get("Resource") != []]
     return document

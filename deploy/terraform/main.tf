@@ -28,6 +28,7 @@ locals {
     DEPLOYMENT           = local.policy.deployment
     PEER_ROLE_ARNS       = join("\",\"", local.peer_roles)
     PEER_READER_ARNS     = join("\",\"", [for role in local.peer_roles : "${role}-reader"])
+    PEER_CLOSER_ARNS     = join("\",\"", [for role in local.peer_roles : "${role}-closer"])
   }
 
   policies = !var.roles ? {} : {

@@ -79,7 +79,7 @@ class Shared:
         self.identity = Identity()
         self.faults = Faults(self.clock, coverage.OFFERED)
         self.admin = AdminBackend(self.clock, self.faults, self.identity, region, self.knobs)
-        self.sts = StsBackend(self.clock, self.identity)
+        self.sts = StsBackend(self.clock, self.identity, self.knobs)
         self.ram = RamBackend(self.clock, self.identity, self.knobs)
         self.inactive: set[str] = set()  # services that the accounts have not activated
         self.account_names: dict[str, str] = {}

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 from link_peer_deploy import description
-from link_peer_deploy.documents import READER
+from link_peer_deploy.documents import CLOSER, READER
 from link_peer_deploy.names import Names
 from msgspec.structs import replace
 
@@ -104,7 +104,8 @@ def queues_and_log(cloud: LocalCloud, world: World) -> None:
 def describe(cloud: LocalCloud) -> dict[str, Any]:
     """The first line of `link-peer local --json`: the endpoint and the names of what the cloud holds."""
     world, identity = cloud.world, cloud.identity
-    peers = [role for role in identity.roles.values() if role.account != world.home and not role.name.endswith(READER)]
+    beside = (READER, CLOSER)
+    peers = [role for role in identity.roles.values() if role.account != world.home and not role.name.endswith(beside)]
     return {
         "endpoint": cloud.endpoint,
         "region": cloud.region,

@@ -45,8 +45,8 @@ class Watch:
                 self.identities.append(identity)
             return add_account(identity, *given)
 
-        def watched_issue(identity: Identity, role: Role, *given: Any) -> Key:
-            self.sessions.append(issue(identity, role, *given))
+        def watched_issue(identity: Identity, role: Role, *given: Any, **named: Any) -> Key:
+            self.sessions.append(issue(identity, role, *given, **named))
             return self.sessions[-1]
 
         monkeypatch.setattr(SlsBackend, "put", watched_put)

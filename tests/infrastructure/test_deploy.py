@@ -57,6 +57,7 @@ ROS_PARAMETERS = {
         key.removeprefix("link-"): {f"acs:RequestTag/{key}": ["*"]} for key in tag_keys("link", "prod", HOME).consenting
     },
     "LockTag": {"acs:RequestTag/link-lock": ["*"]},
+    "Closers": f"acs:ram::{HOME}:role/link-peer-operator",
     "ALIYUN::Region": REGION,
     "ALIYUN::TenantId": PEER,
 }
@@ -160,7 +161,9 @@ def test_the_names_of_the_roles_are_those_of_the_commands() -> None:
         names.reader_role,
         names.operator_role,
     ]
-    assert [files.name for files in peer_roles(names.peer_role)] == [names.peer_role, f"{names.peer_role}-reader"]
+    ends = ["", "-reader", "-closer"]
+    assert [files.name for files in peer_roles(names.peer_role)] == [f"{names.peer_role}{end}" for end in ends]
+    assert len(peer_roles(names.peer_role, closer=False)) == 2
 
 
 @pytest.mark.parametrize("name", [*WRITERS, *READERS])
@@ -209,7 +212,7 @@ def test_outside_ecs_an_operator_writes_records_and_requests_and_invokes_the_fun
     invoked = [f"{function}{name}{rest}" for name in ("auto-link", "cross-account", "sweep") for rest in ("", "/*")]
     service = f"acs:fc:*:{HOME}:services/link-peer"
     assert outside_ecs("ram-operator.json") == [
-        (["sts:AssumeRole"], [PEER_ROLES]),
+        (["sts:AssumeRole"], [PEER_ROLES, f"{PEER_ROLES}-closer"]),
         (["log:PostLogStoreLogs"], [f"acs:log:*:{HOME}:project/link-peer-{HOME}/logstore/decisions"]),
         (["mns:SendMessage"], [f"{queue}requests/messages", f"{queue}requests-*/messages"]),
         (["fc:InvokeFunction"], [*invoked, f"{service}/*", f"{service}.*/*"]),
@@ -226,7 +229,12 @@ def outside_ecs(name: str) -> list[tuple[list[str], list[str]]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("ram-peer-role.json", set()), ("ram-peer-reader.json", {"actiontrail:LookupEvents"})]
+    ("name", "more"),
+    [
+        ("ram-peer-role.json", set()),
+        ("ram-peer-reader.json", {"actiontrail:LookupEvents"}),
+        ("ram-peer-closer.json", set()),
+    ],
 )
 def test_a_peer_role_allows_only_ecs(name: str, more: set[str]) -> None:
     """The second account grants access to its security groups and instances only, and to readers the record of who changed
@@ -311,6 +319,21 @@ def test_a_role_may_write_and_remove_only_its_own_tags(name: str) -> None:
     assert all(resource.endswith(":securitygroup/*") for s in tagging for resource in s["Resource"])
 
 
+def test_a_closer_locks_and_revokes_and_nothing_else() -> None:
+    """What it may do besides reading, and under which condition. Beside the lock it may write no consent in one call."""
+    policy = document("ram-peer-closer.json")
+    read = re.compile(r"ecs:(Describe|List)\w+")
+    changes = [(s, [a for a in s["Action"] if not read.fullmatch(a)]) for s in statements(policy, "Allow")]
+    lock = {"StringLike": {"acs:RequestTag/link-lock": ["*"]}}
+    assert [(made, s.get("Condition")) for s, made in changes if made] == [
+        (["ecs:RevokeSecurityGroup"], None),
+        (TAGGING, lock),
+    ]
+    assert {key for _, key in denials(policy)} == {
+        key for _, key in denials(document("ram-operator.json")) if key.startswith("acs:RequestTag/")
+    }
+
+
 def test_the_deny_policy_covers_all_tagging_of_groups_and_none_of_instances() -> None:
     """It protects the lock too, in all its spellings, and the keys of policies' sets. Everyone may still ask for links."""
     policy = document("ram-deny-accept-tags.json")["Statement"]
@@ -341,23 +364,34 @@ def test_a_requester_may_only_send_to_the_request_queue() -> None:
         ("operator", {"RAM": [f"acs:ram::{HOME}:root"]}),
         ("peer-role", {"RAM": [f"acs:ram::{HOME}:role/link-peer-{role}" for role in ("fc", "operator")]}),
         ("peer-reader", {"RAM": [f"acs:ram::{HOME}:role/link-peer-reader"]}),
+        ("peer-closer", {"RAM": [f"acs:ram::{HOME}:role/link-peer-operator"]}),
     ],
 )
 def test_who_may_assume_a_role(role: str, trusted: dict[str, list[str]]) -> None:
     """Function Compute alone that of the functions; people of home, as their own policies decide, those of its readers and
-    operators; and a peer's only roles of home, not the whole account, with this account's external id."""
+    operators; and a peer's only roles of home, not the whole account, with this account's external id; who closes there has
+    signed in with a second factor."""
     [statement] = document(f"ram-{role}-trust.json")["Statement"]
     assert statement["Principal"] == trusted
-    needed = {"StringEquals": {"sts:ExternalId": "link-peer-local-example"}} if role.startswith("peer") else None
-    assert statement.get("Condition") == needed
+    needed: dict[str, Any] = {}
+    if role.startswith("peer"):
+        needed["StringEquals"] = {"sts:ExternalId": "link-peer-local-example"}
+    if role == "peer-closer":
+        needed["Bool"] = {"acs:MFAPresent": "true"}
+    assert statement.get("Condition", {}) == needed
 
 
 def test_the_ros_template_creates_the_same_roles_as_the_json_files() -> None:
     """peer-account.yaml has the same trust policies and policies, for people who use ROS."""
     template = yaml.safe_load((DEPLOY / "peer-account.yaml").read_text(encoding="utf-8"))
     defaults = {name: one["Default"] for name, one in template["Parameters"].items() if "Default" in one}
-    assert {name: value for name, value in ROS_PARAMETERS.items() if name in defaults} == defaults
-    for resource, files in zip(("Role", "Reader"), peer_roles("link-peer"), strict=True):
+    assert {name: value for name, value in ROS_PARAMETERS.items() if name in defaults} == {
+        **defaults,
+        "Closers": ROS_PARAMETERS["Closers"],  # its owner names them, else there is no such role
+    }
+    assert (defaults["Closers"], template["Resources"]["Closer"]["Condition"]) == ("", "HasCloser")
+    assert template["Conditions"] == {"HasCloser": {"Fn::Not": {"Fn::Equals": ["", {"Ref": "Closers"}]}}}
+    for resource, files in zip(("Role", "Reader", "Closer"), peer_roles("link-peer"), strict=True):
         role = rendered(template["Resources"][resource]["Properties"], ROS_PARAMETERS)
         assert role["RoleName"] == files.name
         assert role["AssumeRolePolicyDocument"] == document(files.trust)
@@ -367,7 +401,7 @@ def test_the_ros_template_creates_the_same_roles_as_the_json_files() -> None:
 
 
 def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
-    """Evaluates ROS's `Ref`, `Fn::Select` (of a map [doc ROS Fn::Select]) and `Fn::Sub`."""
+    """Evaluates ROS's `Ref`, `Fn::Select` (of a map [doc ROS Fn::Select]), `Fn::Split` and `Fn::Sub`."""
     if isinstance(value, list):
         return [rendered(item, parameters) for item in value]
     if not isinstance(value, dict):
@@ -377,6 +411,9 @@ def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
     if set(value) == {"Fn::Select"}:
         key, among = rendered(value["Fn::Select"], parameters)
         return among[key]
+    if set(value) == {"Fn::Split"}:
+        separator, text = rendered(value["Fn::Split"], parameters)
+        return text.split(separator)
     if set(value) == {"Fn::Sub"}:
         return re.sub(r"\$\{([^}]+)\}", lambda match: parameters[match[1]], value["Fn::Sub"])
     return {key: rendered(item, parameters) for key, item in value.items()}

@@ -19,6 +19,9 @@ from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Json, PeerProfile, Uid
 
+_PRINCIPAL = r"acs:ram::[0-9]{15,20}:(role|user)/[A-Za-z0-9._@-]{1,128}"
+"""A principal of a trust policy other than a whole account."""
+
 
 def add(
     uid: Uid = "",
@@ -30,6 +33,15 @@ def add(
         typer.Option("--range", help="A network of its instances, such as 10.20.0.0/16; repeat for more."),
     ] = None,
     external_id: Annotated[str, typer.Option(help="Default: the one in use, else a random one.")] = "",
+    closers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--closer", help="Who may close there, with MFA: ARN of a role or user. Default: home's operators."
+        ),
+    ] = None,
+    no_closer: Annotated[
+        bool, typer.Option("--no-closer", help="Make no role by which home's people may close there.")
+    ] = False,
     profile: PeerProfile = "",
     write: Annotated[bool, typer.Option("--write", help="Add the lines to the policy file.")] = False,
     listed: Annotated[
@@ -47,11 +59,12 @@ def add(
     """
     if external_id and not re.fullmatch(r"[A-Za-z0-9+=,.@:/_-]{2,128}", external_id):
         raise BadInput("--external-id", "2 to 128 of A-Z, a-z, 0-9 and +=,.@:/_-")
+    named = _closers(closers, no_closer=no_closer)
     if listed:
         if uid or name or ranges or profile:
             raise BadInput("--from", "an account's uid, --name, --range and --profile are of one account")
         folder = matching(stack_group, "--stack-group", r"(fd|r)-[0-9A-Za-z]{1,32}")
-        add_many(listed, role, external_id, queue=queue, write=write, folder=folder, as_json=as_json)
+        add_many(listed, role, external_id, named, queue=queue, write=write, folder=folder, as_json=as_json)
         return
     if stack_group:
         raise BadInput("--stack-group", "goes with --from")
@@ -60,7 +73,7 @@ def add(
     if uid == env.policy.home:
         raise BadInput("uid", f"{uid} is the home account, which takes part already")
     known = env.policy.accounts.get(uid)
-    peer = peer_of(env, uid, role, external_id, known, profile)
+    peer = peer_of(env, uid, role, external_id, known, profile, named)
     lines = entry(
         uid,
         name or (known.name if known else uid),
@@ -88,6 +101,13 @@ def add(
         return
     _explain(env, peer, lines, made=bool(profile), written=write and known is None, listed=known is not None)
     tell_of_home(problem)
+
+
+def _closers(given: list[str] | None, *, no_closer: bool) -> list[str] | None:
+    """Whom the closer role trusts, None for the default. Raises BadInput for what is no single role or user."""
+    if given and no_closer:
+        raise BadInput("--no-closer", "--closer names who may close")
+    return [] if no_closer else [matching(one or " ", "--closer", _PRINCIPAL) for one in given] if given else None
 
 
 def _explain(env: Environment, peer: PeerAccount, lines: str, *, made: bool, written: bool, listed: bool) -> None:

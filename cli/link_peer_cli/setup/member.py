@@ -26,9 +26,16 @@ from link_peer_cli.ui.files import replacing
 
 
 def peer_of(
-    env: Environment, uid: str, role: str, external_id: str, known: AccountPolicy | None, profile: str
+    env: Environment,
+    uid: str,
+    role: str,
+    external_id: str,
+    known: AccountPolicy | None,
+    profile: str,
+    closers: Sequence[str] | None = None,
 ) -> PeerAccount:
-    """The account as it is to be: what the policy file says of it, else what is given, else what its role says already."""
+    """The account as it is to be: what the policy file says of it, else what is given, else what its role says already.
+    `closers` are as in `describe_peer`."""
     keys = own_keys(os.environ, profile)() if profile else NO_KEYS
     settings = msgspec.structs.replace(env.settings, credentials=keys)
     deployment = Deployment(settings, env.policy, env.names, env.clock)
@@ -42,7 +49,7 @@ def peer_of(
     if external_id and in_use and external_id != in_use:
         raise BadInput("--external-id", "the policy file has another: change it there and run this again without it")
     standing = external_id_of(deployment, role) if profile and not (external_id or in_use) else ""
-    return PeerAccount(deployment, uid, role, external_id or in_use or standing or secrets.token_hex(16))
+    return PeerAccount(deployment, uid, role, external_id or in_use or standing or secrets.token_hex(16), closers)
 
 
 def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[ResourceChange], str]:

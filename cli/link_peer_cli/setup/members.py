@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from link_peer.domain.errors import BadInput
 from link_peer.domain.policy import Policy
@@ -21,13 +21,24 @@ from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
 
 
-def add_many(file: str, role: str, external_id: str, *, queue: bool, write: bool, folder: str, as_json: bool) -> None:
-    """Print or write the policy file's lines of every account of a list that is new, and print what makes their roles."""
+def add_many(
+    file: str,
+    role: str,
+    external_id: str,
+    closers: Sequence[str] | None,
+    *,
+    queue: bool,
+    write: bool,
+    folder: str,
+    as_json: bool,
+) -> None:
+    """Print or write the policy file's lines of every account of a list that is new, and print what makes their roles.
+    `closers` are as in `describe_peer`."""
     env = load_own(without_keys=True)
     listed = members(document(file).decode(errors="replace"))
     new = {uid: name for uid, name in listed.items() if uid not in env.policy.accounts}
     shared = external_id or shared_external_id(env.policy, () if new else listed) or secrets.token_hex(16)
-    peers = [peer_of(env, uid, role, shared, None, "") for uid in new or listed]
+    peers = [peer_of(env, uid, role, shared, None, "", closers) for uid in new or listed]
     queues = {uid: env.names.queue_of(uid) if queue else "" for uid in new}
     lines = "".join(entry(p.uid, new[p.uid], p.arn, p.external_id, queues[p.uid], ()) for p in peers if p.uid in new)
     write = write and bool(lines)

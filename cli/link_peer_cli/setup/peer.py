@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from link_peer_deploy.description import Role, describe_peer
-from link_peer_deploy.documents import compact, peer_roles
+from link_peer_deploy.documents import compact, operators, peer_roles
 from link_peer_deploy.project import ROOT
 
 from link_peer_cli.setup.resource import Deployment, Resource
@@ -21,12 +21,16 @@ TEMPLATE = "peer-account.yaml"
 class PeerAccount:
     """An account that joins: its uid, the name of the role there, and the external id that the role asks for."""
 
-    def __init__(self, deployment: Deployment, uid: str, role: str, external_id: str) -> None:
-        """`deployment` has the policy and names of home; its credentials are those of the other account, if any."""
+    def __init__(
+        self, deployment: Deployment, uid: str, role: str, external_id: str, closers: Sequence[str] | None = None
+    ) -> None:
+        """`deployment` has the policy and names of home; its credentials are those of the other account, if any. `closers` are
+        as in `describe_peer`."""
         self.deployment = deployment
         self.uid = uid
         self.role = role
         self.external_id = external_id
+        self.closers = operators(deployment.names) if closers is None else closers
 
     @property
     def arn(self) -> str:
@@ -34,7 +38,7 @@ class PeerAccount:
         return f"acs:ram::{self.uid}:role/{self.role}"
 
     def resources(self) -> Sequence[Resource]:
-        """The policies and the two roles, in the order of creation."""
+        """The policies and the roles, in the order of creation."""
         return of_roles(Ram(self.deployment), self._roles)
 
     def commands(self) -> list[str]:
@@ -83,6 +87,7 @@ class PeerAccount:
             "Prefix": deployment.names.prefix,
             "RoleName": self.role,
             **{name: json.dumps(condition) for name, condition in conditions.items()},
+            "Closers": ",".join(self.closers),
         }
         words: list[str] = []
         for number, (key, value) in enumerate(given.items(), 1):
@@ -98,7 +103,8 @@ class PeerAccount:
     def _roles(self) -> list[Role]:
         deployment = self.deployment
         its = {"account": self.uid, "role": self.role, "external_id": self.external_id}
-        return describe_peer(deployment.names, deployment.policy.deployment, deployment.settings.tag_prefix, **its)
+        prefix = deployment.settings.tag_prefix
+        return describe_peer(deployment.names, deployment.policy.deployment, prefix, **its, closers=self.closers)
 
 
 def _condition(key: str) -> dict[str, list[str]]:
@@ -118,7 +124,7 @@ def _commands(role: Role) -> list[str]:
 
 
 def removal_commands(role: str) -> list[str]:
-    """The `aliyun` commands that delete the roles and their policies."""
+    """The `aliyun` commands that delete the roles and their policies; of a role that its owner left out, they say so."""
     found = []
     for one in peer_roles(role):
         for name in one.policies:

@@ -10,13 +10,19 @@ locals {
     PEER_ACCOUNT         = var.account
     DEPLOYMENT           = var.deployment
     EXTERNAL_ID          = var.external_id
+    CLOSER_ARNS          = join("\",\"", var.closers)
   }
 
   # Each role has one policy of its own name.
-  roles = {
-    (var.role_name)           = { trust = "ram-peer-role-trust.json", policy = "ram-peer-role.json" }
-    "${var.role_name}-reader" = { trust = "ram-peer-reader-trust.json", policy = "ram-peer-reader.json" }
-  }
+  roles = merge(
+    {
+      (var.role_name)           = { trust = "ram-peer-role-trust.json", policy = "ram-peer-role.json" }
+      "${var.role_name}-reader" = { trust = "ram-peer-reader-trust.json", policy = "ram-peer-reader.json" }
+    },
+    length(var.closers) == 0 ? {} : {
+      "${var.role_name}-closer" = { trust = "ram-peer-closer-trust.json", policy = "ram-peer-closer.json" }
+    },
+  )
 }
 
 resource "alicloud_ram_policy" "this" {

@@ -43,7 +43,18 @@ variable "tag_prefix" {
 variable "role_name" {
   type        = string
   default     = "link-peer"
-  description = "Name of the role, as in the policy file. The reader's role has -reader after it."
+  description = "Name of the role, as in the policy file. The reader's role has -reader after it, the closer's -closer."
+}
+
+variable "closers" {
+  type        = list(string)
+  default     = []
+  description = "ARNs in the home account that may close links in this one, with MFA, such as the role <prefix>-operator. Without any, there is no closer role."
+
+  validation {
+    condition     = alltrue([for arn in var.closers : can(regex("^acs:ram::[0-9]{15,20}:(role|user)/[A-Za-z0-9._@-]+$", arn))])
+    error_message = "Each is acs:ram::<uid>:role/<name> or acs:ram::<uid>:user/<name>: one principal, not a whole account."
+  }
 }
 
 variable "external_id" {

@@ -8,8 +8,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from link_peer_local.core.policy import Access, Policy, allowed
+from link_peer_local.core.policy import MFA, Access, Policy, allowed
 from link_peer_local.core.principals import SYSTEM, ManagedPolicy, Role, User, Version, policy_text
 
 
@@ -21,6 +22,7 @@ class Caller(Struct, frozen=True):
     role: str | None = None  # the role's name, when assumed
     policy: Policy | None = None  # the session's own policy, when it has one
     user: str | None = None  # the user's name, when one
+    mfa: bool = False  # whether the caller signed in with a second factor: a user's access key alone never has
 
     @property
     def principals(self) -> frozenset[str]:
@@ -90,7 +92,7 @@ class Identity:
         """Create an account with a new access key."""
         account = Account(uid, name, *_new_key())
         self.accounts[uid] = account
-        caller = Caller(uid, f"acs:ram::{uid}:root")
+        caller = Caller(uid, f"acs:ram::{uid}:root", mfa=True)  # it stands for an administrator who signed in
         self.keys[account.access_key_id] = Key(account.access_key_id, account.access_key_secret, caller)
         return account
 
@@ -109,10 +111,12 @@ class Identity:
         statements = [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}] if actions else []
         self.add_role(role, {f"{role.name}-only": policy_text(statements)} if statements else {})
 
-    def issue(self, role: Role, session: str, expires: float, policy: Policy | None = None) -> Key:
+    def issue(
+        self, role: Role, session: str, expires: float, policy: Policy | None = None, *, mfa: bool = False
+    ) -> Key:
         """Issue temporary keys of an assumed role, as STS does."""
         arn = f"acs:ram::{role.account}:assumed-role/{role.name}/{session}"
-        caller = Caller(role.account, arn, role.name, policy)
+        caller = Caller(role.account, arn, role.name, policy, mfa=mfa)
         key = Key(
             f"STS.{secrets.token_hex(12)}", secrets.token_hex(16), caller, "CAIS" + secrets.token_hex(48), expires
         )
@@ -134,6 +138,7 @@ class Identity:
         """Whether a caller may do this. An account's administrator may do everything in it."""
         if caller.role is None and caller.user is None:
             return True
+        access = replace(access, context={**access.context, MFA: [str(caller.mfa).lower()]})
         if caller.policy is not None and not caller.policy.allows(access):
             return False
         holder = (

@@ -86,6 +86,10 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whether the keys in a function's environment are those of its instance's start, or current at each call: no page says
     how long they live in an instance that is kept warm."""
 
+    mfa_in_sessions: bool = True
+    """Whether a role's session counts as one with MFA where the keys that assumed it did: the page of `acs:MFAPresent` speaks
+    of a user who logs on, and not of roles."""
+
     retry_seconds: float = 1.0
     """Seconds before the first retry of an asynchronous invocation [undocumented, page of 2026-04-01]."""
 

@@ -17,7 +17,8 @@ from msgspec import Struct, field
 
 from link_peer_local.core.http import loads
 
-KNOWN_KEYS = ("ecs:SecurityGroupSourceCidrIps", "ram:ServiceName", "sts:ExternalId")
+MFA = "acs:MFAPresent"
+KNOWN_KEYS = (MFA, "ecs:SecurityGroupSourceCidrIps", "ram:ServiceName", "sts:ExternalId")
 KNOWN_PREFIXES = ("acs:RequestTag/",)
 """Condition keys that the local services fill in for the calls that have them."""
 
@@ -139,6 +140,7 @@ def _same_resource(pattern: str, resource: str) -> bool:
 
 
 _OPERATORS: dict[str, _Test] = {
+    "Bool": lambda wanted, value: wanted.lower() == value,
     "StringEquals": lambda wanted, value: wanted == value,
     "StringNotEquals": lambda wanted, value: wanted == value,
     "StringEqualsIgnoreCase": lambda wanted, value: wanted.lower() == value.lower(),

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.core.policy import Access, Policy, parse, parse_trust
+from link_peer_local.core.policy import MFA, Access, Policy, parse, parse_trust
 
 Attached = dict[tuple[str, str], float]
 """The (type, name) of each attached policy, with the time of attachment in epoch seconds."""
@@ -82,9 +82,9 @@ class Role(Struct):
                     return condition.values[0]
         return None
 
-    def trusts(self, principals: frozenset[str], external_id: str | None = None) -> bool:
-        """Whether one of these principals may assume the role."""
-        context = {} if external_id is None else {"sts:ExternalId": [external_id]}
+    def trusts(self, principals: frozenset[str], external_id: str | None = None, *, mfa: bool = False) -> bool:
+        """Whether one of these principals, who signed in with `mfa` or without, may assume the role."""
+        context = {MFA: [str(mfa).lower()], **({} if external_id is None else {"sts:ExternalId": [external_id]})}
         asked = Access("sts:AssumeRole", context=context, principals=principals)
         return bool(self.trust) and parse_trust(self.trust).allows(asked)
 

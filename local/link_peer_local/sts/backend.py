@@ -9,6 +9,7 @@ from typing import Any
 from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller, Identity
+from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.policy import Access, Policy, parse
 from link_peer_local.core.principals import Role, User
 
@@ -24,9 +25,10 @@ class StsBackend:
     account itself, whose keys should not be in use anyway.
     """
 
-    def __init__(self, clock: Clock, identity: Identity) -> None:
+    def __init__(self, clock: Clock, identity: Identity, knobs: Knobs) -> None:
         self._clock = clock
         self._identity = identity
+        self._knobs = knobs
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Run one action: the answer without RequestId, or ApiError."""
@@ -44,13 +46,14 @@ class StsBackend:
             raise ApiError("EntityNotExist.Role", 404, "The specified Role not exists.")
         if not (
             self._identity.permitted(caller, Access("sts:AssumeRole", [role.arn]))
-            and role.trusts(caller.principals, external_id)
+            and role.trusts(caller.principals, external_id, mfa=caller.mfa)
         ):
             message = "You are not authorized to do this action. You should be authorized by RAM."
             raise ApiError("NoPermission", 403, message)
         if seconds > role.max_session_seconds:
             raise _invalid("DurationSeconds", "The Min/Max value of DurationSeconds is 15min/the role's maximum.")
-        key = self._identity.issue(role, session, self._clock.now() + seconds, policy)
+        mfa = caller.mfa and self._knobs.mfa_in_sessions
+        key = self._identity.issue(role, session, self._clock.now() + seconds, policy, mfa=mfa)
         return {
             "AssumedRoleUser": {"Arn": key.caller.arn, "AssumedRoleId": f"{role.id}:{session}"},
             "Credentials": {

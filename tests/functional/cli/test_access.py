@@ -34,9 +34,9 @@ def _assumed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     issue = lab.cloud.identity.issue
 
-    def watched(role: Role, *given: Any) -> Key:
+    def watched(role: Role, *given: Any, **named: Any) -> Key:
         found.append(f"{role.account}/{role.name}")
-        return issue(role, *given)
+        return issue(role, *given, **named)
 
     monkeypatch.setattr(lab.cloud.identity, "issue", watched)
     return found

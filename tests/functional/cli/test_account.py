@@ -19,6 +19,7 @@ from tests.functional.command import Cli, Linked, write_profiles
 from tests.functional.lab import HOME, PEER, Lab
 
 NEW = "1000000000000003"
+ALL_ROLES = {"link-peer", "link-peer-reader", "link-peer-closer"}
 KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
 
 
@@ -60,11 +61,12 @@ def test_an_account_joins_with_one_command(lab: Lab, cli: Cli) -> None:
     """With keys of both: roles there, home's policies, the lines in the policy file. Then commands reach it."""
     assert cli("account", "add", NEW, "--name", "c@aliyun.com", "--role", "third", "--profile", "new", "--write") == 0
     made = roles(lab, NEW)
-    assert set(made) == {"third", "third-reader"}
+    assert set(made) == {"third", "third-reader", "third-closer"}
     entry = policy_file.load(lab.policy_path).accounts[NEW]
     assert (entry.name, entry.role) == ("c@aliyun.com", f"acs:ram::{NEW}:role/third")
     assert entry.external_id == made["third"].external_id == made["third-reader"].external_id
-    assert may_enter(lab, "link-peer-fc") == may_enter(lab, "link-peer-operator") == {"link-peer", "third"}
+    assert may_enter(lab, "link-peer-fc") == {"link-peer", "third"}
+    assert may_enter(lab, "link-peer-operator") == {"link-peer", "third", "link-peer-closer", "third-closer"}
     assert reached(cli) == {HOME: True, PEER: True, NEW: True}
     assert lab.sweep() == {}
 
@@ -73,9 +75,44 @@ def test_an_account_whose_role_has_a_known_name_needs_nothing_at_home(lab: Lab, 
     """Home's policies name roles, not accounts."""
     before = dict(lab.cloud.identity.policies)
     _, [shown] = cli.json("account", "add", NEW, "--profile", "new", "--write")
-    assert [change.partition(" ")[0] for change in shown["changes"]] == ["policy", "policy", "role", "role"]
+    assert [change.partition(" ")[0] for change in shown["changes"]] == ["policy"] * 3 + ["role"] * 3
     assert {key: lab.cloud.identity.policies[key] for key in before} == before
     assert reached(cli) == {HOME: True, PEER: True, NEW: True}
+
+
+@pytest.mark.parametrize(
+    ("options", "trusted"),
+    [
+        ((), [f"acs:ram::{HOME}:role/link-peer-operator"]),
+        (
+            ("--closer", f"acs:ram::{HOME}:user/ann", "--closer", f"acs:ram::{HOME}:role/on-call"),
+            ["user/ann", "role/on-call"],
+        ),
+        (("--no-closer",), None),
+    ],
+)
+def test_the_owner_says_who_closes_there(
+    lab: Lab, cli: Cli, options: tuple[str, ...], trusted: list[str] | None
+) -> None:
+    """Home's operators, those who are named, or nobody; with MFA. The printed commands say the same."""
+    _, [shown] = cli.json("account", "add", NEW, *options)
+    assert ("link-peer-closer" in " ".join(shown["commands"])) is (trusted is not None)
+    arns = [one if one.startswith("acs:") else f"acs:ram::{HOME}:{one}" for one in trusted or ()]
+    assert f"Closers --Parameters.9.ParameterValue {','.join(arns) or chr(39) * 2} " in shown["ros"]
+    assert cli("account", "add", NEW, "--profile", "new", "--write", *options) == 0, cli.err
+    made = roles(lab, NEW).get("link-peer-closer")
+    assert (made is None) is (trusted is None)
+    if made is not None:
+        [statement] = json.loads(made.trust)["Statement"]
+        assert (statement["Principal"]["RAM"], statement["Condition"]["Bool"]) == (arns, {"acs:MFAPresent": "true"})
+
+
+@pytest.mark.parametrize("closer", [f"acs:ram::{HOME}:root", "ann", "", f"acs:ram::{HOME}:role/*"])
+def test_only_single_people_and_roles_may_close(lab: Lab, cli: Cli, closer: str) -> None:
+    """A whole account is none; nor does it go with leaving the role out."""
+    for options in (("--closer", closer), ("--closer", f"acs:ram::{HOME}:user/ann", "--no-closer")):
+        assert cli("account", "add", NEW, *options, "--profile", "new") == 2
+    assert roles(lab, NEW) == {}
 
 
 def test_each_account_has_an_external_id_of_its_own(cli: Cli) -> None:
@@ -256,7 +293,7 @@ def test_a_bad_list_is_a_usage_error(
 
 def test_an_account_that_cannot_be_entered_fails_the_list(lab: Lab, cli: Cli) -> None:
     """With the reason, in the table."""
-    for name in ("link-peer", "link-peer-reader"):
+    for name in roles(lab, PEER):
         del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/{name}"]
     assert cli("account", "list") == 1
     assert "EntityNotExist.Role" in cli.out
@@ -293,7 +330,7 @@ def test_no_role_goes_before_the_rules(lab: Lab, cli: Cli) -> None:
     lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, code="Forbidden.RAM", status=403, times=None)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 1
     assert "still open" in cli.err
-    assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == ({"link-peer", "link-peer-reader"}, {"link-peer"})
+    assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == (ALL_ROLES, {"link-peer"})
     lab.cloud.faults.clear()
     lab.fault(service="ecs", action="DescribeSecurityGroups", account=PEER, kind="error", times=None)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 1
@@ -306,7 +343,7 @@ def test_no_role_goes_before_the_rules(lab: Lab, cli: Cli) -> None:
 def test_with_its_own_keys_a_removal_can_be_repeated_without_the_roles(lab: Lab, cli: Cli) -> None:
     """A command that died after it deleted them, or an owner who did so too early."""
     links = Linked(lab)
-    for name in ("link-peer", "link-peer-reader"):
+    for name in roles(lab, PEER):
         del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/{name}"]
     assert cli("account", "remove", PEER, "--yes") == 1
     assert f"could not read {PEER}" in cli.err
@@ -339,5 +376,5 @@ def test_without_keys_of_the_account_its_owner_is_told_what_to_delete(lab: Lab, 
         "DetachPolicyFromRole",
         "DeletePolicy",
         "DeleteRole",
-    ] * 2
-    assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == ({"link-peer", "link-peer-reader"}, set())
+    ] * 3
+    assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == (ALL_ROLES, set())

@@ -23,7 +23,7 @@ from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
 from link_peer_deploy import packaging as build
 from link_peer_deploy import runtime_python
-from link_peer_deploy.documents import READER
+from link_peer_deploy.documents import CLOSER, READER
 from link_peer_deploy.instance import HandlerError, Instance
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
@@ -77,7 +77,7 @@ def local_policy(cloud: LocalCloud) -> dict[str, Any]:
     entered = {
         role.account: {"role": role.arn, "external_id": role.external_id}
         for role in cloud.identity.roles.values()
-        if role.account != cloud.world.home and not role.name.endswith(READER)
+        if role.account != cloud.world.home and not role.name.endswith((READER, CLOSER))
     }
     return {"deployment": "prod", "accounts": {cloud.world.home: {}, **entered}}
 

@@ -64,8 +64,9 @@ def test_events_equal_the_triggers(tmp_path: Path) -> None:
     assert {(p["function_name"], p["qualifier"]) for p in streams.values()} == {(f"{PREFIX}-cross-account", "live")}
 
 
-def test_peer_account(tmp_path: Path) -> None:
-    """The roles of another account equal the files that `account add` uses."""
+@pytest.mark.parametrize("closer", [True, False])
+def test_peer_account(tmp_path: Path, closer: bool) -> None:
+    """The roles of another account equal the files that `account add` uses; that of closers only where some are named."""
     values = {
         "LINK_PEER_PREFIX": PREFIX,
         "HOME_ACCOUNT": HOME,
@@ -81,10 +82,11 @@ def test_peer_account(tmp_path: Path) -> None:
         "prefix": PREFIX,
         "role_name": "other",
         "external_id": "a-random-value-of-1",
+        **({"closers": [f"acs:ram::{HOME}:role/{PREFIX}-operator"]} if closer else {}),
     }
     found = terraform_states(plan(MODULE / "peer-account", tmp_path, **variables))
     expected: States = {}
-    for role in peer_roles("other"):
+    for role in peer_roles("other", closer=closer):
         expected["role", role.name] = {"trust": render(role.trust, values), "policies": sorted(role.policies)}
         expected |= {("policy", name): {"document": [render(file, values)]} for name, file in role.policies.items()}
     assert found == expected

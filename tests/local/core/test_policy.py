@@ -155,7 +155,7 @@ def test_a_condition_on_text(operator: str, value: Any, met: bool) -> None:
         {"Bool": {"acs:SecureTransport": "true"}},
         {"NotIpAddress": {"acs:SourceIp": "10.0.0.1"}},
         {"StringLike": {"acs:RequestTag/x": "*", "acs:SourceIp": "*"}},
-        {"StringLike": {"acs:RequestTag/x": "*"}, "Bool": {"acs:MFAPresent": "false"}},
+        {"StringLike": {"acs:RequestTag/x": "*"}, "Bool": {"acs:SecureTransport": "false"}},
     ],
     ids=str,
 )

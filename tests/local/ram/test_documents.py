@@ -23,10 +23,10 @@ def entered(name: str, peers: list[str]) -> list[list[str]]:
 
 
 def test_each_name_of_a_role_has_a_line() -> None:
-    """The functions and operators enter through the role, readers through the one beside it."""
+    """The functions and operators enter through the role, readers and people who close through those beside it."""
     names = ["acs:ram::*:role/link-peer", "acs:ram::*:role/lp"]
     assert entered("ram-function-role.json", PEERS) == [names]
-    assert entered("ram-operator.json", PEERS) == [names]
+    assert entered("ram-operator.json", PEERS) == [[*names, *(f"{name}-closer" for name in names)]]
     assert entered("ram-operator-read.json", PEERS) == [[f"{name}-reader" for name in names]]
 
 

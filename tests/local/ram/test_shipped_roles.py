@@ -26,8 +26,8 @@ from tests.local.clients import HOME, PEER, ask, config, key_of, logs_of, queues
 from tests.local.ecs.helpers import permission
 
 FUNCTION, READER, OPERATOR = (f"acs:ram::{HOME}:role/link-peer-{name}" for name in ("fc", "reader", "operator"))
-PEER_ROLE, PEER_READER = (f"acs:ram::{PEER}:role/link-peer{name}" for name in ("", "-reader"))
-ROLES = (FUNCTION, READER, OPERATOR, PEER_ROLE, PEER_READER)
+PEER_ROLE, PEER_READER, PEER_CLOSER = (f"acs:ram::{PEER}:role/link-peer{name}" for name in ("", "-reader", "-closer"))
+ROLES = (FUNCTION, READER, OPERATOR, PEER_ROLE, PEER_READER, PEER_CLOSER)
 MANAGED = f"link-managed.prod.{HOME}"
 EXTERNAL_ID = "link-peer-local-example"
 
@@ -35,10 +35,10 @@ EXTERNAL_ID = "link-peer-local-example"
 class As:
     """The services, with a session of a role; its account has a group with a rule."""
 
-    def __init__(self, cloud: LocalCloud, role: str, policy: str | None = None) -> None:
+    def __init__(self, cloud: LocalCloud, role: str, policy: str | None = None, *, mfa: bool = True) -> None:
         self.cloud = cloud
         self.account = role.split(":")[3]
-        self.key: Key = cloud.identity.issue(cloud.identity.roles[role], "test", cloud.clock.now() + 3600)
+        self.key: Key = cloud.identity.issue(cloud.identity.roles[role], "test", cloud.clock.now() + 3600, mfa=mfa)
         if policy is not None:
             self.key = self._narrowed(role, policy)
         self.group: Group = cloud.ecs.create_group(
@@ -140,6 +140,8 @@ CHANGES: dict[str, Callable[[As], None]] = {
     "open to the world": lambda who: who.authorize("0.0.0.0/0"),
     "open to the world beside another": lambda who: who.authorize("10.0.0.1", "0.0.0.0/0"),
     "lock": lambda who: who.tag("link-lock"),
+    "lock and consent": lambda who: who.tag("link-lock", "link-accept"),
+    "unlock": lambda who: who.untag("link-lock"),
     "tag an instance": lambda who: who.tag(MANAGED, kind="instance"),
     "untag all": lambda who: who.untag(all=True),
     "delete": As.delete_group,
@@ -161,10 +163,11 @@ CHANGES |= {f"untag {' '.join(keys)}": lambda who, keys=keys: who.untag(*keys) f
 WRITES = {"revoke", "authorize", *(f"{verb} {' '.join(keys)}" for verb in ("tag", "untag") for keys in OWN_TAGS)}
 MAY = {
     FUNCTION: WRITES,
-    OPERATOR: {*WRITES, "lock"},
+    OPERATOR: {*WRITES, "lock", "unlock"},
     PEER_ROLE: WRITES,
     READER: set(),
     PEER_READER: set(),
+    PEER_CLOSER: {"revoke", "lock", "unlock"},
 }
 
 
@@ -184,7 +187,7 @@ def test_who_may_change_groups(local_cloud: LocalCloud, role: str, change: str) 
         assert before == (who.group.tags.at(local_cloud.clock.now()), who.group.rules.at(local_cloud.clock.now()))
 
 
-ENTERS = {(FUNCTION, PEER_ROLE), (OPERATOR, PEER_ROLE), (READER, PEER_READER)}
+ENTERS = {(FUNCTION, PEER_ROLE), (OPERATOR, PEER_ROLE), (READER, PEER_READER), (OPERATOR, PEER_CLOSER)}
 
 
 @pytest.mark.parametrize("target", ROLES, ids=lambda arn: arn.split("::")[1])
@@ -197,6 +200,17 @@ def test_who_may_take_on_which_role(local_cloud: LocalCloud, role: str, target: 
     else:
         with refused("NoPermission", 403):
             who.assume(target)
+
+
+def test_closing_needs_a_second_factor(local_cloud: LocalCloud) -> None:
+    """Which a session has if the keys that assumed it had, where RAM passes that on; a user's access key never has."""
+    As(local_cloud, OPERATOR).assume(PEER_CLOSER)
+    with refused("NoPermission", 403):
+        As(local_cloud, OPERATOR, mfa=False).assume(PEER_CLOSER)
+    for passed_on in (True, False):
+        local_cloud.knobs.mfa_in_sessions = passed_on
+        made = ask(Sts(config(key_of(local_cloud))), "AssumeRole", role_arn=OPERATOR, role_session_name="test")
+        assert local_cloud.identity.keys[made.credentials.access_key_id].caller.mfa is passed_on
 
 
 def test_a_session_policy_cannot_widen_a_role(local_cloud: LocalCloud) -> None:
