@@ -163,6 +163,7 @@ class ConsentOfGroup(msgspec.Struct, frozen=True):
     account: Annotated[str, means("its account")]
     added: Annotated[list[str], means("the entries that come")]
     removed: Annotated[list[str], means("the entries that go")]
+    closes: Annotated[list[str], means("of `withdraw`: the links that end, each with its rule")]
     commands: Annotated[list[str], means("the commands that do it")]
     written: Annotated[bool, means("whether it is written")]
 

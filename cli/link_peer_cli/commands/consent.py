@@ -19,12 +19,13 @@ from link_peer_cli.access.inputs import ending, matching, party, with_uid
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers.changes import ConsentChange, ConsentOfGroup
 from link_peer_cli.audit.log import AuditReader, condition
+from link_peer_cli.consent.closes import closes
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import DryRun, Json
+from link_peer_cli.ui.options import DryRun, Json, Yes
 from link_peer_cli.ui.progress import waiting
 
 Profile = Annotated[str, typer.Option(help="A profile of the `aliyun` CLI with keys of the group's account.")]
@@ -45,7 +46,7 @@ def accept(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With an id: ask nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Let others reach a group: write the tag, with your own keys. An equal entry stays as it is.
+    """Let others reach a group: write a tag of its own for each entry, with your own keys. An equal entry stays as it is.
 
     With the id of a request or a link: what its last denial for want of consent advised, after showing it.
     """
@@ -69,19 +70,13 @@ def accept(
         require_known(env, [one.who.account for one in entries], "who")
     wanted = [(group, [_with_end(one, end, env) for one in entries]) for group, entries in wanted]
 
-    def edits() -> list[tuple[Party, TagEdit]]:
-        return [(group, adding(tags.read(group), group.account, entries, env.policy.keys)) for group, entries in wanted]
-
-    planned = edits()
-    if denial and not (yes or dry_run) and any(edit for _, edit in planned):
-        if as_json or not sys.stdin.isatty():
-            raise BadInput("--yes", "it would ask before it writes: give --yes, or --dry-run to see what")
+    planned = [(group, adding(tags.read(group), group.account, entries, env.policy.keys)) for group, entries in wanted]
+    asked = bool(denial) and not (yes or dry_run) and any(edit for _, edit in planned)
+    if asked:
+        _may_ask(as_json)
         _show(planned, denial)
         typer.confirm("Write this?", abort=True)
-        if edits() != planned:
-            raise BadInput(what, "the tags were changed meanwhile: run it again")
-        _carry_out(planned, tags, env, denial, asked=True)
-    _carry_out(planned, tags, env, denial, dry_run=dry_run, as_json=as_json)
+    _carry_out(planned, tags, env, denial, dry_run=dry_run, as_json=as_json, asked=asked)
 
 
 def withdraw(
@@ -90,9 +85,13 @@ def withdraw(
     every: Annotated[bool, typer.Option("--all", help="Every entry that names this party, with any ports.")] = False,
     profile: Profile = "",
     dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Take an entry off a group's accept tags, with your own keys. What it alone allowed is then closed."""
+    """Take an entry off a group's accept tags, with your own keys. What it alone allowed is then closed.
+
+    Shows which links that are, and asks.
+    """
     env = load_own()
     tags = GroupTags(env, [profile] if profile else [])
     party = _group(group, tags)
@@ -104,10 +103,33 @@ def withdraw(
         exact = one.ports == given.ports and given.until in (None, one.until)
         return one.who == given.who and (every or exact)
 
-    edit = removing(tags.read(party), party.account, chosen, env.policy.keys)
+    now = tags.read(party)
+    edit = removing(now, party.account, chosen, env.policy.keys)
     if not edit:
-        raise BadInput("who", f"{party.id} has no entry {who}{_others(env, tags.read(party), party, given)}")
-    _carry_out([(party, edit)], tags, env, None, dry_run=dry_run, as_json=as_json, given=given)
+        raise BadInput("who", f"{party.id} has no entry {who}{_others(env, now, party, given)}")
+    asked = not (yes or dry_run)
+    if asked:
+        _may_ask(as_json)
+    ended = _ended_by(edit, party, now, tags, env)
+    if not as_json:
+        _show([(party, edit)], None, ended)
+    if asked:
+        typer.confirm("Withdraw this?", abort=True)
+    _carry_out([(party, edit)], tags, env, None, dry_run=dry_run, as_json=as_json, asked=True, given=given, ended=ended)
+
+
+def _may_ask(as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
+        raise BadInput("--yes", "it would ask before it writes: give --yes, or --dry-run to see what")
+
+
+def _ended_by(edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags, env: Environment) -> list[str]:
+    """The links that a change of a group's tags ends. What cannot be read keeps nobody from withdrawing consent."""
+    then = {key: value for key, value in {**now, **edit.put}.items() if key not in edit.drop}
+    try:
+        return closes(tags.ecs(group.account), group, then, env.policy, env.settings.region, env.clock.now())
+    except LinkPeerError as error:
+        return [f"what it alone allowed, which cannot be told now: {error}"]
 
 
 def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:
@@ -164,8 +186,8 @@ def _others(env: Environment, tags: dict[str, str], group: Party, given: Accept)
     return f"; it has {', '.join(one.text for one in found)}" if found else ""
 
 
-def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None) -> None:
-    """Print the denial, and each tag that changes."""
+def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None, ended: Sequence[str] | None = None) -> None:
+    """Print the denial, each tag that changes, and the links that end."""
     out = console()
     if denial:
         source, target = (f"{denial.get(side, '')}@{denial.get(f'{side}_account', '')}" for side in ("from", "to"))
@@ -181,6 +203,10 @@ def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None) -> No
         for sign, entries in (("-", edit.removed), ("+", edit.added)):
             for text in entries:
                 out.print(escape(f"{sign} {group} accepts {text}"), soft_wrap=True)
+    for text in ended or ():
+        out.print(f"[red]closes {escape(text)}[/red]", soft_wrap=True)
+    if ended == []:
+        out.print("closes no link: nothing stands by it alone")
 
 
 def _carry_out(
@@ -193,9 +219,10 @@ def _carry_out(
     as_json: bool = False,
     asked: bool = False,
     given: Accept | None = None,
+    ended: Sequence[str] = (),
 ) -> NoReturn:
     """Write the changes of accounts of which there are keys, print the commands for the owners of others, and exit.
-    `asked`: the changes were shown already."""
+    `asked`: the changes were shown already. A group whose tags differ meanwhile is left as it is."""
     due = [(group, edit) for group, edit in planned if edit]
     foreign = {group for group, _ in due if group.account not in tags.accounts}
     mine = [] if dry_run else [one for one in due if one[0] not in foreign]
@@ -204,6 +231,10 @@ def _carry_out(
             of_tags(verb, keys, group) for verb, keys in (("put", edit.put), ("take off", edit.drop)) if keys
         )
     for group, edit in mine:
+        if not edit.still_fits(tags.read(group)):
+            raise LinkPeerError(
+                f"the tags of {group} were changed meanwhile, and nothing was written there: run it again"
+            )
         if edit.put:
             tags.put([group], edit.put)
         if edit.drop:
@@ -219,6 +250,7 @@ def _carry_out(
                 group.account,
                 added=edit.added,
                 removed=edit.removed,
+                closes=list(ended),
                 commands=commands.get(group, []),
                 written=bool(edit) and not dry_run and group not in foreign,
             )

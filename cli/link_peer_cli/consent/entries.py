@@ -9,23 +9,30 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from link_peer.domain.denial import parts
-from link_peer.domain.errors import BadInput
+from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
-from link_peer.domain.tags import Accept, TagKeys, compact, parse_accept, parse_party, split
-from link_peer.planning.consent import TAG_VALUE
+from link_peer.domain.tags import CONSENT_KEYS, Accept, TagKeys, compact, parse_accept, parse_party, split
+from link_peer.planning.consent import MAX_TAGS, TAG_VALUE, free_keys
 
 
 class TagEdit(msgspec.Struct, frozen=True):
-    """What changes on a group's tags: those to set (key to value), those to delete, and the entries that come and go."""
+    """What changes on a group's tags: those to set (key to value), those to delete, and the entries that come and go.
+    `before` has the values that these tags have until then, by key."""
 
     put: dict[str, str]
     drop: list[str]
     added: list[str]
     removed: list[str]
+    before: dict[str, str]
 
     def __bool__(self) -> bool:
         """Whether anything changes."""
         return bool(self.put or self.drop)
+
+    def still_fits(self, tags: Mapping[str, str]) -> bool:
+        """Whether the tags that it sets and deletes are as they were. It writes whole values: where somebody changed one
+        meanwhile, it would undo that, and bring back consent that was withdrawn."""
+        return self.before == {key: tags[key] for key in [*self.put, *self.drop] if key in tags}
 
 
 def entry(text: str, account: str, field: str) -> Accept:
@@ -42,9 +49,12 @@ def entry(text: str, account: str, field: str) -> Accept:
 def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys: TagKeys) -> TagEdit:
     """The change that adds entries. One for the same party and ports gets the new end; an equal one stays as it is.
 
-    It is put into the first tag with room, else into a new one; an entry longer than a tag is divided by its ports.
+    Each is put into a tag of its own, so that no other consent is written again: one that is withdrawn at that moment stays
+    withdrawn. Where no consenting key is free, it joins the first value with room. An entry longer than a tag is divided by
+    its ports. Raises LinkPeerError where there is no room.
     """
-    values = _values(tags, keys.accept)
+    values = _values(tags, keys.consenting)
+    free = free_keys(tags, keys)
     added: list[str] = []
     removed: list[str] = []
     for text in [text for one in wanted for text in _texts(one, account)]:
@@ -55,25 +65,36 @@ def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys
         for key, piece in same:
             values[key].remove(piece)
             removed.append(piece)
-        _place(values, text, keys.accept)
+        emptied = [key for key, _ in same if not values[key]]
+        key = next(iter([*emptied, *free, *(key for key in values if _fits(values[key], text))]), "")
+        if not key:
+            raise LinkPeerError(
+                f"there is no room for the entry {text}: the group has no consenting key left ({keys.accept} and "
+                f"{keys.accept}.2 to {keys.accept}.{CONSENT_KEYS}, and {MAX_TAGS} tags in all), and no value with room. Take "
+                "entries off that are not needed (link-peer withdraw); link-peer stale lists those that match nothing"
+            )
+        values.setdefault(key, []).append(text)
+        free = [one for one in free if one != key]
         added.append(text)
-    return _edit(tags, values, added, removed, keys.accept)
+    return _edit(tags, values, added, removed)
 
 
 def asking(tags: Mapping[str, str], text: str, keys: TagKeys) -> dict[str, str]:
     """The tags (key to value) to set on an instance so that it asks for one peer more, `<party>[:<ports>]`."""
-    values = _values(tags, keys.peer)
-    _place(values, text, keys.peer)
-    return _edit(tags, values, [text], [], keys.peer).put
+    values = _values(tags, sorted(key for key in tags if key == keys.peer or key.startswith(f"{keys.peer}.")))
+    numbered = itertools.chain([keys.peer], (f"{keys.peer}.{number}" for number in itertools.count(2)))
+    places = itertools.chain((key for key in values if _fits(values[key], text)), numbered)
+    key = next(key for key in places if key not in values or _fits(values[key], text))
+    return {key: ",".join([*values.get(key, []), text])}
 
 
 def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool], keys: TagKeys) -> TagEdit:
     """The change that takes off every entry that is `chosen`. A tag without entries is deleted."""
-    values = _values(tags, keys.accept)
+    values = _values(tags, keys.consenting)
     removed = [(key, piece) for key, piece, read in _read(values, account) if read and chosen(read)]
     for key, piece in removed:
         values[key].remove(piece)
-    return _edit(tags, values, [], [piece for _, piece in removed], keys.accept)
+    return _edit(tags, values, [], [piece for _, piece in removed])
 
 
 def advised(advice: str, home: str) -> list[tuple[Party, str]]:
@@ -99,9 +120,12 @@ def _read(values: Mapping[str, list[str]], account: str) -> list[tuple[str, str,
     return found
 
 
-def _values(tags: Mapping[str, str], tag: str) -> dict[str, list[str]]:
-    keys = (key for key in tags if key == tag or key.startswith(f"{tag}."))
-    return {key: split(tags[key]) for key in keys}
+def _values(tags: Mapping[str, str], keys: Sequence[str]) -> dict[str, list[str]]:
+    return {key: split(tags[key]) for key in keys if key in tags}
+
+
+def _fits(pieces: Sequence[str], text: str) -> bool:
+    return len(",".join([*pieces, text])) <= TAG_VALUE
 
 
 def _texts(accept: Accept, account: str) -> list[str]:
@@ -120,24 +144,8 @@ def _texts(accept: Accept, account: str) -> list[str]:
     return [part + end for part in parts]
 
 
-def _place(values: dict[str, list[str]], text: str, tag: str) -> None:
-    """Put an entry into the first tag with room, else into the first free one."""
-    for key in sorted(values):
-        if len(",".join([*values[key], text])) <= TAG_VALUE:
-            values[key].append(text)
-            return
-    keys = itertools.chain([tag], (f"{tag}.{number}" for number in itertools.count(2)))
-    values[next(key for key in keys if key not in values)] = [text]
-
-
-def _edit(
-    tags: Mapping[str, str],
-    values: Mapping[str, list[str]],
-    added: list[str],
-    removed: list[str],
-    tag: str,
-) -> TagEdit:
-    before = _values(tags, tag)
-    changed = {key: pieces for key, pieces in values.items() if pieces != before.get(key)}
+def _edit(tags: Mapping[str, str], values: Mapping[str, list[str]], added: list[str], removed: list[str]) -> TagEdit:
+    changed = {key: pieces for key, pieces in values.items() if key not in tags or pieces != split(tags[key])}
     put = {key: ",".join(pieces) for key, pieces in changed.items() if pieces}
-    return TagEdit(put, [key for key, pieces in changed.items() if not pieces], added, removed)
+    before = {key: tags[key] for key in changed if key in tags}
+    return TagEdit(put, [key for key, pieces in changed.items() if not pieces], added, removed, before)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.domain.model import Party
+from link_peer.runtime.ports import Ecs
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
@@ -46,24 +47,20 @@ class GroupTags:
     def read(self, group: Party) -> dict[str, str]:
         """The tags of a group: with keys of its account, else through the reader role. Raises LinkPeerError if there is no
         such group, or it cannot be read."""
-        if group.account in self.accounts:
-            body = self._ecs(group.account).ask("describe_security_groups", security_group_ids=f'["{group.id}"]')
-            found = body.security_groups.security_group or []
-            if found:
-                tags = found[0].tags
-                return {str(tag.tag_key): str(tag.tag_value or "") for tag in (tags.tag if tags else None) or []}
-        elif group.account in self._env.policy.accounts:
-            env = load_environment(reading=True)
-            retry = Retry(env.clock, env.clock.now() + 60)
-            for one in env.accounts("tags", retry).ecs(group.account).groups([group.id]):
-                return dict(one.tags)
-        else:
-            raise LinkPeerError(f"there are no keys of account {group.account}: give a profile with some")
+        for one in self.ecs(group.account).groups([group.id]):
+            return dict(one.tags)
         raise LinkPeerError(f"{group.id} does not exist in account {group.account}")
+
+    def ecs(self, account: str) -> Ecs:
+        """An account to read: with keys of it, else through the reader role. Raises LinkPeerError if there is neither."""
+        if account not in self.accounts and account not in self._env.policy.accounts:
+            raise LinkPeerError(f"there are no keys of account {account}: give a profile with some")
+        env = self._env if account in self.accounts else load_environment(reading=True)
+        return env.accounts("tags", Retry(env.clock, env.clock.now() + 60), self.accounts).ecs(account)
 
     def put(self, groups: Sequence[Party], tags: Mapping[str, str]) -> None:
         """Set tags on groups, or on instances, of one account, of which there are keys."""
-        models = self._ecs(groups[0].account).models
+        models = self._personal(groups[0].account).models
         given = [models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
         for start in range(0, len(groups), PAGE):
             ids = [group.id for group in groups[start : start + PAGE]]
@@ -89,15 +86,15 @@ class GroupTags:
 
     def _change(self, account: str, action: str, **given: object) -> None:
         try:
-            self._ecs(account).ask(action, **given)
+            self._personal(account).ask(action, **given)
         except NoAccess:
             if account not in self._second:
                 raise
             self.accounts[account] = self._second.pop(account)
             del self._made[account]
-            self._ecs(account).ask(action, **given)
+            self._personal(account).ask(action, **given)
 
-    def _ecs(self, account: str) -> PersonalEcs:
+    def _personal(self, account: str) -> PersonalEcs:
         if account not in self._made:
             self._made[account] = PersonalEcs(self._env.settings, self.accounts[account], self._env.clock)
         return self._made[account]

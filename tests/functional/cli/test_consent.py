@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import pytest
+from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_local.ecs.state import Group
 
 from tests.functional.command import Asked, Cli, Typed
 from tests.functional.lab import HOME, PEER, REGION, Lab
@@ -12,6 +15,8 @@ from tests.functional.lab import HOME, PEER, REGION, Lab
 pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
 
 ACCEPT = "link-accept"
+FULL = f"sg-{'a' * 60},sg-{'b' * 59}"
+"""A value with no room for another entry."""
 
 
 def test_consent_opens_what_was_denied(lab: Lab, cli: Cli) -> None:
@@ -28,19 +33,75 @@ def test_consent_opens_what_was_denied(lab: Lab, cli: Cli) -> None:
     assert lab.changes() == changes
 
 
-def test_an_entry_joins_the_others_and_makes_room(lab: Lab, cli: Cli) -> None:
-    """In the first tag with room for it; else in a new one. Entries that nobody can read stay."""
+def test_an_entry_is_a_tag_of_its_own_as_long_as_a_key_is_free(lab: Lab, cli: Cli) -> None:
+    """Then it joins the first value with room; entries that nobody can read stay. One longer than a tag is divided. Where there
+    is no room, the denial says what to do."""
     db = lab.group(tags={ACCEPT: "sg-one what?", f"{ACCEPT}.x": "sg-" + "a" * 60})
     assert cli("accept", db.id, "sg-two:udp/53+tcp/53") == 0
-    assert lab.tags(db)[ACCEPT] == "sg-one,what?,sg-two:tcp/53+udp/53"
     ports = "+".join(f"tcp/{port}" for port in range(40001, 40017))
     assert cli("accept", db.id, f"sg-two:{ports}") == 0
     tags = lab.tags(db)
-    assert set(tags) == {ACCEPT, f"{ACCEPT}.x", f"{ACCEPT}.2"}
-    assert all(len(value) <= 128 for value in tags.values())
-    entries = [entry for value in tags.values() for entry in value.split(",") if "tcp/4" in entry]
+    assert (tags[ACCEPT], tags[f"{ACCEPT}.2"]) == ("sg-one what?", "sg-two:tcp/53+udp/53")
+    entries = [tags.pop(f"{ACCEPT}.3"), tags.pop(f"{ACCEPT}.4")]
+    assert set(tags) == {ACCEPT, f"{ACCEPT}.2", f"{ACCEPT}.x"}
+    assert all(len(value) <= 128 for value in entries)
     told = [port for entry in entries for port in entry.removeprefix("sg-two:").split("+")]
-    assert (len(entries), sorted(told)) == (2, sorted(ports.split("+")))
+    assert sorted(told) == sorted(ports.split("+"))
+    lab.tag(db, **{f"{ACCEPT}.{number}": FULL for number in range(3, 10)})
+    assert cli("accept", db.id, "sg-two:icmp") == 0
+    assert lab.tags(db)[ACCEPT] == "sg-one,what?,sg-two:icmp"
+    lab.tag(db, **dict.fromkeys((ACCEPT, f"{ACCEPT}.2"), FULL))
+    before = lab.tags(db)
+    assert cli("accept", db.id, "sg-two:icmp") == 1
+    assert "no room for the entry sg-two:icmp" in cli.err
+    assert "link-peer withdraw" in cli.err
+    assert lab.tags(db) == before
+
+
+def test_a_group_takes_twenty_tags(lab: Lab, cli: Cli) -> None:
+    """Then no key is free, and the entry joins a value."""
+    db = lab.group("sg-one", tags={f"team-{number}": "x" for number in range(19)})
+    assert cli("accept", db.id, "sg-two") == 0
+    assert lab.tags(db)[ACCEPT] == "sg-one,sg-two"
+
+
+@pytest.mark.parametrize("moment", ["read", "put"])
+def test_consent_that_is_withdrawn_meanwhile_stays_withdrawn(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """By another person, after `accept` read the tags or right before it writes them: nothing but its own entry is written."""
+    db = lab.group("sg-one", "sg-old", tags={f"{ACCEPT}.2": "sg-late"})
+    withdraw_before(lab, db, monkeypatch, moment, {ACCEPT: "sg-one", f"{ACCEPT}.2": None})
+    assert cli("accept", db.id, "sg-two") == 0, cli.err
+    assert lab.tags(db) == {ACCEPT: "sg-one", f"{ACCEPT}.3": "sg-two"}
+
+
+@pytest.mark.parametrize("command", [("accept", "sg-two"), ("withdraw", "sg-one", "--yes")])
+def test_a_value_that_was_changed_meanwhile_is_not_written_again(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Where no key is free, or an entry is taken from among others: it is read again right before, and refused."""
+    full = dict.fromkeys((f"{ACCEPT}.{number}" for number in range(2, 10)), FULL)
+    db = lab.group("sg-one", "sg-old", tags=full)
+    withdraw_before(lab, db, monkeypatch, "read", {ACCEPT: "sg-one"})
+    assert cli(command[0], db.id, *command[1:]) == 1
+    assert "changed meanwhile" in cli.err
+    assert lab.tags(db) == {**full, ACCEPT: "sg-one"}
+
+
+def withdraw_before(
+    lab: Lab, db: Group, monkeypatch: pytest.MonkeyPatch, moment: str, tags: dict[str, str | None]
+) -> None:
+    """Somebody changes the tags of a group after the command read them first, or right before it writes them."""
+    plain = getattr(GroupTags, moment)
+
+    def hooked(*args: Any) -> Any:
+        monkeypatch.setattr(GroupTags, moment, plain)
+        read = plain(*args) if moment == "read" else None
+        lab.tag(db, **tags)
+        return read or plain(*args)
+
+    monkeypatch.setattr(GroupTags, moment, hooked)
 
 
 def test_consent_gets_an_end_and_another(lab: Lab, cli: Cli) -> None:
@@ -77,9 +138,10 @@ def test_it_writes_with_the_persons_own_keys(asked: Asked, lab: Lab, cli: Cli) -
     db = lab.group()
     asked.clear()
     assert cli("accept", db.id, "sg-app") == 0
-    assert cli("withdraw", db.id, "sg-app") == 0
+    assert cli("withdraw", db.id, "sg-app", "--yes") == 0
     assert {(caller.role, action) for caller, action in asked} == {
         (None, "ecs:DescribeSecurityGroups"),
+        (None, "ecs:DescribeSecurityGroupAttribute"),
         (None, "ecs:TagResources"),
         (None, "ecs:UntagResources"),
     }
@@ -143,7 +205,7 @@ def test_tags_that_changed_meanwhile_are_shown_again(
     lab.cross_account(lab.request(app, db, "icmp"))
     typed("y\n")
     monkeypatch.setattr("typer.confirm", lambda *_args, **_more: lab.tag(db, link_accept="sg-other"))
-    assert cli("accept", "chg-1") == 2
+    assert cli("accept", "chg-1") == 1
     assert "changed meanwhile" in cli.err
     assert lab.tags(db) == {ACCEPT: "sg-other"}
 
@@ -175,17 +237,54 @@ def test_a_denied_tag_is_accepted_by_the_id_of_its_link(lab: Lab, cli: Cli) -> N
 def test_withdrawing_takes_the_exact_entry(lab: Lab, cli: Cli) -> None:
     """The others stay, unless all that name the party are meant; an empty tag is deleted."""
     db = lab.group("sg-one:tcp/1", "sg-one:tcp/1+tcp/2", "sg-two", "*", "what?")
-    assert cli("withdraw", db.id, "sg-one:tcp/2") == 2
+    assert cli("withdraw", db.id, "sg-one:tcp/2", "--yes") == 2
     assert "it has link-accept=sg-one:tcp/1, link-accept=sg-one:tcp/1+tcp/2, link-accept=*" in cli.err
-    assert cli("withdraw", db.id, "sg-one:tcp/2+tcp/1") == 0, cli.err
+    assert cli("withdraw", db.id, "sg-one:tcp/2+tcp/1", "--yes") == 0, cli.err
     assert lab.tags(db) == {ACCEPT: "sg-one:tcp/1,sg-two,*,what?"}
     assert "still accepts it: link-accept=sg-one:tcp/1, link-accept=*" in cli.out
-    assert cli("withdraw", db.id, "sg-one", "--all") == 0
+    assert cli("withdraw", db.id, "sg-one", "--all", "--yes") == 0
     assert lab.tags(db) == {ACCEPT: "sg-two,*,what?"}
     alone = lab.group("sg-two~20990101T000000Z")
     assert cli("withdraw", alone.id, "sg-two~20990101T000001Z") == 2
-    assert cli("withdraw", alone.id, "sg-two") == 0
+    assert cli("withdraw", alone.id, "sg-two", "--yes") == 0
     assert lab.tags(alone) == {}
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_withdrawing_says_what_it_closes_and_asks(lab: Lab, cli: Cli, typed: Typed, answer: str) -> None:
+    """The links that stand by that entry alone, each with its rule and who wants it. Without a terminal it is refused."""
+    app, other, db = lab.group(), lab.group(), lab.group()
+    lab.tag(db, link_accept=f"{app.id},{app.id}:tcp/1,{other.id}")
+    one = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/2"})
+    lab.auto_link(lab.event(one))
+    target = lab.instance(db)
+    lab.cross_account(lab.request(one, target, "tcp/3"))
+    lab.cross_account(lab.request(other, db, "tcp/4", request_id="chg-2"))
+    rules = {rule["PortRange"].split("/")[0]: rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db)}
+    assert cli("withdraw", db.id, app.id) == 2
+    assert "--yes" in cli.err
+    code, [shown] = cli.json("withdraw", db.id, app.id, "--dry-run")
+    assert (code, lab.tags(db)[ACCEPT]) == (0, f"{app.id},{app.id}:tcp/1,{other.id}")
+    assert shown["groups"][0]["closes"] == [
+        f"tcp/2 from {app.id}@{HOME} to {db.id}@{HOME}: rule {rules['2']} (tag)",
+        f"tcp/3 from {one.id}@{HOME} to {target.id}@{HOME}: rule {rules['3']} (req:chg-1)",
+    ]
+    typed(f"{answer}\n")
+    assert cli("withdraw", db.id, app.id) == (0 if answer == "y" else 1)
+    assert cli.out.count("closes tcp/") == 2
+    kept = "" if answer == "y" else f"{app.id},"
+    assert lab.tags(db)[ACCEPT] == f"{kept}{app.id}:tcp/1,{other.id}"
+    lab.sweep()
+    assert len(lab.rules(db)) == (2 if answer == "y" else 4)
+
+
+def test_consent_is_withdrawn_though_its_rules_cannot_be_read(lab: Lab, cli: Cli) -> None:
+    """Closing needs nobody's leave."""
+    db = lab.group("sg-app")
+    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", code="Forbidden.RAM", status=403, times=None)
+    assert cli("withdraw", db.id, "sg-app", "--yes") == 0, cli.err
+    assert "cannot be told now" in cli.out
+    assert lab.tags(db) == {}
 
 
 def test_a_group_that_is_not_there_is_named(cli: Cli) -> None:

@@ -154,7 +154,7 @@ def test_consent_that_is_certain_to_match_nothing_is_a_warning(lab: Lab, cli: Cl
     for entry in (entries[1], gone):
         words = dead[f"link-accept={entry}"]["advice"].replace("'", "").split()
         assert words[:3] == ["link-peer", "withdraw", f"{db.id}@{HOME}"]
-        assert cli(*words[1:]) == 0, cli.err
+        assert cli(*words[1:], "--yes") == 0, cli.err
     assert "sg-gone " not in lab.tags(db)["link-accept"]
 
 

@@ -32,11 +32,11 @@ def test_consent_is_written_read_and_withdrawn_by_the_deployments_own_key(lab: L
     db = lab.group()
     others = {"link-accept": "sg-other:tcp/1"}
     lab.call(HOME, "TagResources", {**of(db), "Tag.1.Key": "link-accept", "Tag.1.Value": others["link-accept"]})
-    assert cli("accept", f"{db.id}@{HOME}", "sg-app:tcp/3306") == 0
+    assert cli("accept", f"{db.id}@{HOME}", "sg-app:tcp/3306", "--yes") == 0
     assert lab.tags(db) == {**others, "acme-accept": "sg-app:tcp/3306"}
-    assert cli("withdraw", f"{db.id}@{HOME}", "sg-other:tcp/1") == 2
+    assert cli("withdraw", f"{db.id}@{HOME}", "sg-other:tcp/1", "--yes") == 2
     assert "link-accept" not in cli.err
-    assert cli("withdraw", f"{db.id}@{HOME}", "sg-app:tcp/3306") == 0
+    assert cli("withdraw", f"{db.id}@{HOME}", "sg-app:tcp/3306", "--yes") == 0
     assert lab.tags(db) == others
 
 
