@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import msgspec
 
@@ -31,7 +31,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard, SharedGuard
 from link_peer.inbound import events
 from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode
 from link_peer.runtime.audit import AuditWriter
-from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.delivery import Delivery, Outbox, subject
 from link_peer.runtime.ports import Record
 from link_peer.runtime.side_by_side import Job, run_jobs
 
@@ -82,6 +82,7 @@ def handle_event_elements(elements: Iterable[object], delivery: Delivery) -> Out
 def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
     """Looks at the parties that hints name: instances together, then each group. What must be looked at again is posted
     as a `look`. Raises RedeliveryNeeded where it cannot be posted."""
+    delivery = msgspec.structs.replace(delivery, outbox=Outbox())
     guard = RemovalGuard(delivery.policy.limits.removals_per_run)
     outcomes: Outcomes = Counter()
     later: list[Later] = []
@@ -164,14 +165,15 @@ def handle_messages(event: bytes, delivery: Delivery) -> Outcomes:
 
 def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     """Queue messages, each as an element of the stream or as a bare body. Those that touch none of the same groups are
-    carried out side by side, the others in the order in which they came."""
+    carried out side by side, the others in the order in which they came; equal looks and syncs are carried out once."""
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
-    arrived = [_arrived(element, delivery) for element in elements]
-    messages = [one.message for one in arrived]
+    delivery = msgspec.structs.replace(delivery, outbox=Outbox())
+    arrived = _equal_together([_arrived(element, delivery) for element in elements])
+    messages = [first.message for first, *_ in arrived]
     batch = Batch(delivery, messages)
     guard = guard_of(messages, batch.delivery)
-    for done in run_jobs([_job(one, delivery, batch, guard) for one in arrived], delivery.throughput.lanes):
+    for done in run_jobs([_job(equal, delivery, batch, guard) for equal in arrived], delivery.throughput.lanes):
         if isinstance(done, Exception):  # also a bug of ours must not cost the other messages
             troubles.append(done)
         else:
@@ -180,10 +182,27 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     return outcomes
 
 
-def _job(one: _Arrived, delivery: Delivery, batch: Batch, guard: SharedGuard) -> Job[Outcomes]:
-    touches = batch.touches(one.message) if one.message else frozenset()
+def _equal_together(arrived: Iterable[_Arrived]) -> list[list[_Arrived]]:
+    """Looks at one party, and syncs of one pair in one direction, that came through one queue: they ask for the same. The one
+    that expires last comes first, and is carried out for the others. Every other message is alone, a `link` or an `unlink`
+    above all."""
+    found: dict[Hashable, list[_Arrived]] = {}
+    for number, one in enumerate(arrived):
+        message = one.message
+        same = message is not None and _action(message) in ("look", "sync")
+        found.setdefault((one.queue, subject(message)) if message and same else number, []).append(one)
+    return [sorted(equal, key=_patience, reverse=True) if len(equal) > 1 else equal for equal in found.values()]
+
+
+def _patience(one: _Arrived) -> tuple[float, int]:
+    return (one.message.expires_at, -one.message.attempt) if one.message else (0.0, 0)
+
+
+def _job(equal: Sequence[_Arrived], delivery: Delivery, batch: Batch, guard: SharedGuard) -> Job[Outcomes]:
+    message = equal[0].message
+    touches = batch.touches(message) if message else frozenset()
     # what runs alone need not share its reads, and may read several things at a time
-    return Job(functools.partial(_carry_out, one, delivery if touches is None else batch.delivery, guard), touches)
+    return Job(functools.partial(_carry_out, equal, delivery if touches is None else batch.delivery, guard), touches)
 
 
 def _raise_first(troubles: Sequence[Exception]) -> None:
@@ -241,38 +260,71 @@ def _claimed(said: Request | Known) -> Record:
     return {"claimed_by": said.requested_by, "claimed_reason": said.justification}
 
 
-def _carry_out(one: _Arrived, delivery: Delivery, guard: SharedGuard) -> Outcomes:
+def _carry_out(equal: Sequence[_Arrived], delivery: Delivery, guard: SharedGuard) -> Outcomes:
+    """Carries out the first of equal messages, and records for each of the others what came of it."""
+    first, *others = equal
     try:
-        return _carry_out_message(one, delivery, guard)
+        audit = _carry_out_message(first, delivery, guard)
     finally:
         guard.done()
+    outcomes = Counter(audit.outcomes)
+    for one in others:
+        outcomes += _record_as(one, first, audit, delivery)
+    return outcomes
 
 
-def _carry_out_message(one: _Arrived, delivery: Delivery, guard: RemovalGuard) -> Outcomes:
-    common = {"event_id": one.event_id, "queue": one.queue}
+def _record_as(one: _Arrived, first: _Arrived, done: AuditWriter, delivery: Delivery) -> Outcomes:
+    """The outcome of a message that another one was carried out for: denied as that was, or nothing is left to do. Where it
+    cannot be recorded the message is put back."""
     message = one.message
-    if message is None:
-        audit = delivery.audit(common)
-        audit.write([one.denied])
-        return audit.outcomes
-    if isinstance(message, Look):
-        return _carry_out_look(
-            message, one, delivery.audit({**common, "request_id": message.request_id}), delivery, guard
-        )
-    audit = delivery.audit({**common, "request_id": message.request_id, **_claimed(message)})
-    fields = {"action": message.action, **link_fields(message.link, delivery.region)}
+    assert message is not None  # noqa: S101  # only what could be read is equal to anything
+    audit = _audit_of_message(one, delivery)
+    fields = _message_fields(message, delivery)
+    with_it = denials.equal_to(first.event_id)
+    record = {**denied_record(with_it, **fields), "outcome": "unchanged"}
+    if done.last and done.outcomes.keys() <= {"denied", "failed"}:
+        record = {**done.last, "detail": f"{done.last['detail']} ({with_it.detail})"}
     try:
-        reconcile_pair(delivery, message, one.queue, audit, guard)
+        audit.write([record])
     except Transient as trouble:
         _put_back(message, one.queue, trouble, delivery, audit, fields)
     return audit.outcomes
 
 
-def _carry_out_look(look: Look, one: _Arrived, audit: AuditWriter, delivery: Delivery, guard: RemovalGuard) -> Outcomes:
+def _audit_of_message(one: _Arrived, delivery: Delivery) -> AuditWriter:
+    common = {"event_id": one.event_id, "queue": one.queue}
+    if one.message is None:
+        return delivery.audit(common)
+    claimed = {} if isinstance(one.message, Look) else _claimed(one.message)
+    return delivery.audit({**common, "request_id": one.message.request_id, **claimed})
+
+
+def _message_fields(message: Message, delivery: Delivery) -> Record:
+    """The fields that say what a message asks for."""
+    if isinstance(message, Look):
+        return {"action": "look", **_party_fields(message.party)}
+    return {"action": message.action, **link_fields(message.link, delivery.region)}
+
+
+def _carry_out_message(one: _Arrived, delivery: Delivery, guard: RemovalGuard) -> AuditWriter:
+    audit, message = _audit_of_message(one, delivery), one.message
+    if message is None:
+        audit.write([one.denied])
+    elif isinstance(message, Look):
+        _carry_out_look(message, one, audit, delivery, guard)
+    else:
+        try:
+            reconcile_pair(delivery, message, one.queue, audit, guard)
+        except Transient as trouble:
+            _put_back(message, one.queue, trouble, delivery, audit, _message_fields(message, delivery))
+    return audit
+
+
+def _carry_out_look(look: Look, one: _Arrived, audit: AuditWriter, delivery: Delivery, guard: RemovalGuard) -> None:
     """An expired look is carried out once more, and is then final."""
     if look.party.account != delivery.policy.home:
         audit.write([denied_record(denials.not_home(look.party.account), "look", **_party_fields(look.party))])
-        return audit.outcomes
+        return
     hint = Hint(one.event_id or look.request_id, look.party, "look", expires=look.expires_at)
     later = _look_at([hint], delivery, audit, guard)
     expired = delivery.clock.now() >= look.expires_at
@@ -281,7 +333,6 @@ def _carry_out_look(look: Look, one: _Arrived, audit: AuditWriter, delivery: Del
         audit.write([denied_record(why, "look", **_party_fields(look.party))])
     elif later:
         _put_back(look, one.queue, RedeliveryNeeded(later[0].why), delivery, audit, {"action": "look"})
-    return audit.outcomes
 
 
 def _put_back(

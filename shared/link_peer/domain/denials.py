@@ -469,6 +469,11 @@ def nothing_to_do(silent_accounts: Sequence[str], other_side: Sequence[str]) -> 
     return remark(detail)
 
 
+def equal_to(event_id: str) -> Denial:
+    """Why a message has no changes of its own: an equal one of its batch was carried out, or put back, for both."""
+    return remark(f"it asks for the same as message {event_id} of its batch, whose outcome counts for both")
+
+
 def in_detail(why: Denial, requests: Sequence[str], *, kept: bool) -> Denial:
     """Why a rule loses claims, naming the requests among them, and whether other claims keep the rule."""
     detail = why.detail

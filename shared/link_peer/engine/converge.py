@@ -82,6 +82,10 @@ class Scope(ABC):
     def select(self, plan: Plan) -> Sequence[Decision]:
         """The decisions of a plan that are carried out and recorded now."""
 
+    def affordable(self, missing: Missing) -> Missing:
+        """What is read of all that a plan misses. What is left out stays undecided."""
+        return missing
+
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
         """The links that the tags of these instances ask for."""
         policy = self.policy
@@ -138,7 +142,7 @@ class Planner:
         while True:
             snapshot = self._scope.store.snapshot()
             plan = self._planned(snapshot, refused, focus)
-            if not self._read_more(plan.missing, snapshot):
+            if not self._read_more(self._scope.affordable(plan.missing), snapshot):
                 return plan
 
     def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:

@@ -40,13 +40,17 @@ class AuditWriter:
         self._retry = retry
         self._events = events or {}
         self.outcomes: Counter[str] = Counter()
+        self.last: Record | None = None  # the last outcome
 
     def write(self, records: Sequence[Record]) -> None:
         """Writes the records, if there are any, with retries: what was done cannot be recorded later. Raises Transient."""
         if records:
             complete = [self._complete(record) for record in records]
             self._retry(lambda: self._log.write(complete))
-            self.outcomes.update(record["outcome"] for record in records if record["record"] == "outcome")
+            for record in records:
+                if record["record"] == "outcome":
+                    self.outcomes[record["outcome"]] += 1
+                    self.last = record
 
     def attempt(self, trouble: str, fields: Record) -> bool:
         """Writes an `attempt` record of trouble for which the work must be done again. Returns whether the log took it."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
-from link_peer.domain.model import Instance, Party
+from link_peer.domain.model import Instance, Link, Party
 from link_peer.domain.policy import Policy
-from link_peer.domain.request import Message
+from link_peer.domain.request import Look, Message
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import AuditLog, Cloud, Queue
@@ -66,9 +68,34 @@ class Memory:
         return {Party(instance.account, group) for group in self._groups.get(instance, ())}
 
 
+M = TypeVar("M", bound=Message)
+
+
+class Outbox:
+    """The messages that one delivery makes out of those that it was given: at most `limits.max_peers` of the policy, and none
+    twice, so that nobody multiplies messages. A message that is put back is not counted."""
+
+    def __init__(self) -> None:
+        self._taken: set[Party | Link] = set()
+        self._lock = threading.Lock()
+
+    def take(self, messages: Sequence[M], limit: int) -> tuple[list[M], int]:
+        """Of these, in their order, those that may be posted; and how many more would have been."""
+        with self._lock:
+            fresh = {what: one for one in messages if (what := subject(one)) not in self._taken}
+            fitting = list(fresh)[: max(0, limit - len(self._taken))]
+            self._taken.update(fitting)
+        return [fresh[what] for what in fitting], len(fresh) - len(fitting)
+
+
+def subject(message: Message) -> Party | Link:
+    """What a look or a sync is about: two that are about the same ask for the same."""
+    return message.party if isinstance(message, Look) else Link(message.link.source, message.link.target)
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """The world of one delivery. `retry` ends with its time; `memory` outlives it. `caller` is the person who runs a command
-    (an ARN): records name it. `supposed`: a dry run, whose cloud keeps what would be changed."""
+    (an ARN): records name it. `supposed`: a dry run, whose cloud keeps what would be changed. `outbox`: what it has posted."""
 
     function: str
     region: str
@@ -79,6 +106,7 @@ class Delivery(msgspec.Struct, frozen=True):
     memory: Memory = msgspec.field(default_factory=Memory)
     caller: str = ""
     supposed: bool = False
+    outbox: Outbox = msgspec.field(default_factory=Outbox)
 
     @property
     def clock(self) -> Clock:

@@ -157,8 +157,8 @@ def test_a_transient_error_of_the_queue_is_retried(lab: Lab, kind: str) -> None:
 
 
 def test_no_sync_is_posted_while_the_audit_log_is_down(lab: Lab) -> None:
-    """The instance is looked at again, and the look posts the sync."""
-    app, ledger = lab.group(), lab.group("*", account=PEER)
+    """The instance is looked at again, and the look, which reads the other side, posts the sync."""
+    app, ledger = lab.group(), lab.group(f"*@{HOME}", account=PEER)
     instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
     lab.fault(service="sls", kind="error", times=None)
     assert lab.auto_link(lab.event(instance)) == {}

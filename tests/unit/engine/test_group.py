@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
@@ -62,8 +62,8 @@ class Looking:
         self.delivery = delivery(*accounts, log=self.log, policy=with_policy, clock=self.clock, queue=self.queue)
         self.guard = RemovalGuard(limit)
 
-    def __call__(self) -> list[Later]:
-        hint = Hint("event-1", DB, "tags", NOW)
+    def __call__(self, kind: Literal["tags", "look"] = "tags") -> list[Later]:
+        hint = Hint("event-1", DB, kind, NOW)
         return reconcile_group(self.delivery, hint, self.delivery.audit({}), self.guard)
 
 
@@ -169,31 +169,74 @@ def look_at(party: Party) -> Message:
     return look_request(party, REGION, NOW + LOOK_AGAIN_SECONDS)
 
 
+C = Party(HOME, "i-c")
+ASKING = (
+    instance(A, APP, ip="10.0.0.1", link_peer="sg-db:tcp/1 i-b:tcp/2"),
+    instance(B, DB, ip="10.0.0.2", link_peer="sg-app"),
+    instance(C, CACHE, ip="10.0.0.3", link_peer="sg-db:tcp/1 i-b:tcp/2"),
+)
+CALLS = {"groups", "instances", "members", "rules"}
+
+
 @pytest.mark.parametrize(
     ("accept", "posted"),
     [
         (f"sg-app:tcp/1 sg-x@{PEER}:tcp/1 sg-y@1000000000000003", [sync(APP, DB), sync(FOREIGN, DB)]),
         ("sg-app:tcp/1 sg-app", [sync(APP, DB), sync(DB, APP)]),
-        (f"i-a i-x@{PEER} i-b:tcp/1", [look_at(A), look_at(B)]),
+        (f"i-a i-x@{PEER} i-c:tcp/1", [look_at(A)]),
         (f"* *@{PEER} sg-db sg-DB", []),
         ("sg-app:tcp/1 sg-app:tcp/2 i-a i-a:tcp/1", [sync(APP, DB), look_at(A)]),
-        ("sg-app:tcp/1 i-a sg-cache:tcp/1 i-b", [sync(APP, DB), sync(CACHE, DB), look_at(A)]),
+        ("sg-app:tcp/1 i-a sg-cache:tcp/1 i-c", [sync(APP, DB), sync(CACHE, DB), look_at(A)]),
+        ("sg-app:tcp/9 sg-cache:tcp/9 i-a:tcp/9", []),
+        (" ".join(f"sg-{n}@{PEER}:tcp/1" for n in range(4)), [look_at(DB)]),
     ],
-    ids=["groups of known accounts", "both ways on everything", "instances of home", "others", "once", "at most 3"],
+    ids=[
+        "groups of known accounts",
+        "both ways on everything",
+        "an instance of home",
+        "others",
+        "once",
+        "at most 3",
+        "nothing that is asked for",
+        "many of other accounts",
+    ],
 )
-def test_what_the_group_accepts_is_synced_or_looked_at(accept: str, posted: list[Message]) -> None:
+def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted: list[Message]) -> None:
     """Each with an intent. The rest is left to the sweep: `*`, the group itself, what cannot be parsed, and an instance of
     another account."""
-    look = Looking(accepting(accept), with_policy=policy(limits=Limits(max_peers=3)))
+    look = Looking(accepting(accept), instances=ASKING, with_policy=policy(limits=Limits(max_peers=3)))
     look()
     assert look.queue.posted == posted
     intents = [("look", one.party.id) if isinstance(one, Look) else ("sync", one.link.source.id) for one in posted]
-    assert [(r["action"], r["from"]) for r in look.log.records if r["record"] == "intent"] == intents
+    said = [record for record in look.log.records if record["record"] == "intent"]
+    assert [(r["action"], r["from"]) for r in said if r["from"]] == intents
+    left = [(r["action"], r["detail"].partition(" ")[0]) for r in said if not r["from"]]
+    assert left == ([("look", "1")] if len(posted) == 3 else [])
+    assert {call.split()[0] for call in look.ecs.calls} <= CALLS
+
+
+def test_what_stands_already_is_not_posted() -> None:
+    """A rule for each wish that the group allows."""
+    rules = [ours(K1), ours(key(DB, CACHE, "tcp/1"))]
+    look = Looking(accepting("sg-app:tcp/1 sg-cache:tcp/1"), *rules, instances=ASKING)
+    look()
+    assert (look.queue.posted, look.log.records) == ([], [])
+
+
+@pytest.mark.parametrize(("standing", "posted"), [([], [sync(FOREIGN, DB)]), ([ours(key(DB, FOREIGN, "tcp/1"))], [])])
+def test_a_look_reads_the_other_account(standing: list[Rule], posted: list[Message]) -> None:
+    """What an event must take for different."""
+    look = Looking(accepting(f"sg-x@{PEER}:tcp/1"), *standing)
+    asking = Party(PEER, "i-x")
+    look.peer.running[asking.id] = instance(asking, FOREIGN, link_peer=f"sg-db@{HOME}:tcp/1")
+    look("look")
+    assert look.queue.posted == posted
 
 
 def test_closing_comes_before_the_posts() -> None:
     """A queue that is down does not keep a rule open."""
-    look = Looking(accepting("sg-app:tcp/2"), ours(K1))
+    wishing = instance(A, APP, link_peer="sg-db:tcp/2")
+    look = Looking(accepting("sg-app:tcp/2"), ours(K1), instances=[wishing])
     look.queue.errors = [Transient("queue down")] * 4
     with pytest.raises(Transient, match="queue down"):
         look()
@@ -241,4 +284,4 @@ def test_the_calls_of_a_look_do_not_grow_with_the_groups_of_the_account() -> Non
         name = Party(HOME, f"sg-{number}")
         look.ecs.known[name.id] = group(name, managed_tag=True)
     look()
-    assert sorted(look.ecs.calls) == ["groups sg-app", "groups sg-db", "rules sg-app", "rules sg-db"]
+    assert sorted(look.ecs.calls) == ["groups sg-app", "groups sg-db", "rules sg-db"]

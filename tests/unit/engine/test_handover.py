@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import Link, Party
-from link_peer.domain.policy import Pause, Policy
+from link_peer.domain.policy import Limits, Pause, Policy
 from link_peer.domain.request import look_request, sync_request
 from link_peer.engine.scopes.handover import post_looks, post_syncs
 
@@ -16,6 +16,7 @@ from tests.unit.views import APP, DB, NOW, PEER, POLICY, REGION, A, B, policy
 
 LEDGER = Party(PEER, "sg-ledger")
 PAIRS: dict[Link, Party | None] = {Link(DB, LEDGER): None, Link(APP, LEDGER): A}
+"""In an order that is not that of links."""
 
 
 class Handing:
@@ -31,14 +32,14 @@ class Handing:
 
 
 def test_each_pair_is_posted_once_with_its_record_before_it() -> None:
-    """The record names the request, the pair, and the instance whose tag names it."""
+    """In the order in which they are given. The record names the request, the pair, and the instance whose tag names it."""
     handing = Handing()
     post_syncs(handing.scope, PAIRS, "why")
-    requests = [sync_request(pair, REGION, NOW) for pair in (Link(APP, LEDGER), Link(DB, LEDGER))]
+    requests = [sync_request(pair, REGION, NOW) for pair in PAIRS]
     assert handing.queue.posted == requests
     assert handing.said("record", "action", "request_id", "from", "to", "instance", "detail") == [
-        ("intent", "sync", requests[0].request_id, APP.id, LEDGER.id, str(A), "why"),
-        ("intent", "sync", requests[1].request_id, DB.id, LEDGER.id, "", "why"),
+        ("intent", "sync", requests[0].request_id, DB.id, LEDGER.id, "", "why"),
+        ("intent", "sync", requests[1].request_id, APP.id, LEDGER.id, str(A), "why"),
     ]
 
 
@@ -62,7 +63,7 @@ def test_pairs_that_time_is_not_left_for_are_posted_by_a_later_look() -> None:
         handing.clock.time = handing.delivery.retry.deadline
 
     handing.queue.post = slow  # type: ignore[method-assign]
-    with pytest.raises(Transient, match="not every pair is on the queue yet"):
+    with pytest.raises(Transient, match="not everything is on the queue yet"):
         post_syncs(handing.scope, PAIRS, "why")
     assert len(handing.queue.posted) == 1
     assert handing.log.kinds() == ["intent", "intent"]
@@ -75,3 +76,20 @@ def test_each_party_is_posted_with_its_record_before_it() -> None:
     assert handing.said("record", "action", "from_account", "from", "detail") == [
         ("intent", "look", party.account, party.id, "why") for party in (B, A)
     ]
+
+
+def test_a_delivery_posts_so_many_messages_and_none_twice() -> None:
+    """Looks and syncs together. A record says how many are left to the sweep, also of pairs that were not read."""
+    handing = Handing(policy(limits=Limits(max_peers=3)))
+    post_syncs(handing.scope, PAIRS, "why")
+    post_syncs(handing.scope, PAIRS, "again", left=5)
+    post_looks(handing.scope, [A, B, APP], NOW + 60, "why")
+    post_looks(handing.scope, [A], NOW + 90, "again")
+    assert handing.queue.posted == [
+        *(sync_request(pair, REGION, NOW) for pair in PAIRS),
+        look_request(A, REGION, NOW + 60),
+    ]
+    left = [
+        (one["action"], one["detail"].partition(" left")[0]) for one in handing.log.records if "left" in one["detail"]
+    ]
+    assert left == [("sync", "5 more are"), ("look", "2 more are")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections import Counter
@@ -12,7 +13,7 @@ from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Group, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address
-from link_peer.engine.read.access import STRICT, Access, Page, Reading, read_listing
+from link_peer.engine.read.access import STRICT, TOLERANT, Access, Page, Reading, read_listing
 from link_peer.engine.read.store import Store, groups_of
 from link_peer.planning.decision import Question, RulesOf
 from link_peer.runtime.clock import Clock
@@ -41,10 +42,18 @@ class Fetch:
         """`threads` is how many calls may run side by side where a method reads many things."""
         self.store = Store()
         self._access = Access(cloud, policy, self.store, how, threads)
+        self._policy = policy
         self._clock = clock
         self._how = how
         self._listed_accounts: set[str] = set()  # all of whose groups were read
         self._read_at: dict[Party, float] = {}
+
+    def tolerant(self) -> Fetch:
+        """The same reads and the same store, from now on with trouble noted instead of raised."""
+        other = copy.copy(self)
+        other._how = TOLERANT
+        other._access = Access(self._access.cloud, self._policy, self.store, TOLERANT, self._access.threads)
+        return other
 
     @property
     def calls(self) -> Counter[str]:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from link_peer.domain import denials
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import Claim, Link, Marker, Party, Rule
+from link_peer.domain.model import Claim, Group, Link, Marker, Party, Rule
+from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import TOLERANT
+from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import denied_record
-from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
+from link_peer.engine.scopes.differing import affordable, differences, peers_at_home
+from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.decision import Context, Decision, Missing, Plan, Verdict
+from link_peer.planning.permitted import permitted
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
@@ -51,6 +55,7 @@ class GroupScope(Scope):
     def __init__(self, delivery: Delivery, hint: Hint, audit: AuditWriter) -> None:
         super().__init__(open_work(delivery, hint.event_id, audit, TOLERANT))
         self.party = hint.party
+        self.looks = hint.kind == "look"
         self.others: frozenset[Party] = frozenset()
         """The groups that hold the other halves of this group's mutual links."""
 
@@ -60,8 +65,8 @@ class GroupScope(Scope):
         return Context(self.policy, self.delivery.region, self.started, ("repair", "unlink"))
 
     def read(self) -> None:
-        """The group, its rules, the parties of their links, and the rules of the other side of mutual ones. Raises Transient
-        if the group itself cannot be read now."""
+        """The group, its rules, the parties of their links, and the rules of the other side of mutual ones that end. Raises
+        Transient if the group itself cannot be read now."""
         fetch = self.fetch
         fetch.parties([self.party])
         self._require_read()
@@ -72,9 +77,23 @@ class GroupScope(Scope):
         links = [link for link, _ in self._standing(self.store.snapshot())]
         fetch.parties({party for link in links for party in (link.source, link.target)})
         snapshot = self.store.snapshot()
-        halves = self.needed_groups(snapshot, (link for link in links if link.mutual))
+        halves = self.needed_groups(snapshot, self._ending(snapshot))
         self.others = frozenset(halves - {self.party})
         fetch.rules(group for group in halves if group in snapshot.groups)
+
+    def _ending(self, snapshot: Snapshot) -> list[Link]:
+        """The mutual links of the group that may no longer exist as they are: their other halves close with them."""
+        context = self.context
+        return [
+            link
+            for link, (_, marker) in self._standing(snapshot)
+            if link.mutual
+            if any(map(context.expired, marker.claims)) or _denied(permitted(snapshot, self.policy, link, self.started))
+        ]
+
+    def affordable(self, missing: Missing) -> Missing:
+        """What is missed, as far as calls are left for it."""
+        return affordable(self.fetch, missing)
 
     def unread(self) -> str:
         """Why an account could not be read for the moment; empty if all could."""
@@ -104,27 +123,58 @@ class GroupScope(Scope):
         return [d for d in plan.decisions if d.outcome == "removed" or d.edits or d.missing_managed_tag]
 
     def announce_consent(self) -> None:
-        """New consent opens soon: posts a sync with each group that the group's tags accept, and a look at each instance of
-        home. What other entries allow, the sweep finds.
+        """New consent opens soon: of each group that the group's tags accept, a sync is posted, and of each instance of home a
+        look, where a link of theirs with this group is missing. What other entries allow, the sweep finds.
 
-        A mutual link needs the consent of both groups, and may be wished by this group's own instances: an entry without
-        ports is a sync the other way, too."""
+        An event does not read other accounts, so that every pair with one may differ: of many, a look finds out which do."""
         group = self.store.groups.get(self.party)
         if group is None:
             return
-        limit = self.policy.limits.max_peers
-        entries = [entry for entry in accepts(group.tags, self.party.account, self.policy.keys) if entry.who.id != "*"]
-        named = [(Party(entry.who.account, entry.who.id), entry.ports) for entry in entries]
-        known = [(party, ports) for party, ports in named if party.account in self.policy.accounts]
-        parties = [party for party in dict.fromkeys(party for party, _ in known) if party != self.party]
-        parties = [party for party in parties if party.is_group or party.account == self.policy.home][:limit]
-        instances = [party for party in parties if not party.is_group]
-        links = [Link(party, self.party) for party in parties if party.is_group]
-        links += [Link(self.party, party) for party in parties if party.is_group and (party, ()) in known]
-        pairs: dict[Link, Party | None] = dict.fromkeys(links[: limit - len(instances)])
-        post_syncs(self, pairs, f"{self.party} may have new consent: the pair is looked at")
+        pairs = self._accepted(group)
+        abroad = (
+            {}
+            if self.looks
+            else {pair: None for pair in pairs if {pair.source.account, pair.target.account} != {self.party.account}}
+        )
+        found = differences(self, {pair: asker for pair, asker in pairs.items() if pair not in abroad})
+        if len(abroad) > AT_ONCE and self.policy.paused is not Pause.ALL:
+            post_looks(
+                self,
+                [self.party],
+                self.started + LOOK_AGAIN_SECONDS,
+                f"{len(abroad)} pairs with other accounts may have new consent: which of them is looked at",
+            )
+            abroad = {}
+        syncs = {pair: pairs[pair] for pair in found.pairs if pair.source.is_group}
+        post_syncs(self, {**syncs, **abroad}, f"{self.party} may have new consent: the pair is looked at", found.left)
+        instances = dict.fromkeys(pair.source for pair in found.pairs if not pair.source.is_group)
         expires = self.started + LOOK_AGAIN_SECONDS
-        post_looks(self, instances, expires, f"{self.party} may have new consent: the instance is looked at")
+        post_looks(self, list(instances), expires, f"{self.party} may have new consent: the instance is looked at")
+
+    def _accepted(self, group: Group) -> dict[Link, Party | None]:
+        """The pairs that the group's tags may allow, those first of which no rule stands.
+
+        A mutual link needs the consent of both groups, and may be wished by this group's own instances: an entry without
+        ports is a pair the other way, too. An entry for an instance is one pair with each of its peers in this group."""
+        entries = [entry for entry in accepts(group.tags, self.party.account, self.policy.keys) if entry.who.id != "*"]
+        known = [(Party(entry.who.account, entry.who.id), entry.ports) for entry in entries]
+        known = [
+            (party, ports) for party, ports in known if party.account in self.policy.accounts and party != self.party
+        ]
+        instances = {party for party, _ in known if not party.is_group and party.account == self.policy.home}
+        pairs: dict[Link, Party | None] = {}
+        for party, ports in known:
+            if party.is_group:
+                pairs[Link(party, self.party)] = None
+                pairs |= {} if ports else {Link(self.party, party): None}
+        self.fetch.instances(instances)
+        shown = [self.store.instances[party] for party in sorted(instances) if party in self.store.instances]
+        named = {one.party: [peer for peer in peers_at_home([one], self.policy) if not peer.is_group] for one in shown}
+        self.fetch.instances({peer for peers in named.values() for peer in peers})
+        here = {one.party for one in self.store.instances.values() if self.party in groups_of([one])}
+        pairs |= {Link(asker, peer): asker for asker, peers in named.items() for peer in peers if peer in here}
+        standing = {Link(link.source, link.target) for link, _ in self._standing(self.store.snapshot())}
+        return {pair: pairs[pair] for pair in sorted(pairs, key=lambda pair: (pair in standing, pair))}
 
     def _standing(self, snapshot: Snapshot) -> list[tuple[Link, OwnedRule]]:
         """The links of the rules of ours on this group."""
@@ -134,3 +184,7 @@ class GroupScope(Scope):
             for rule, marker in owned
             if rule.key is not None and rule.group == self.party
         ]
+
+
+def _denied(verdict: Verdict) -> bool:
+    return verdict.denial is not None and not verdict.open_questions

@@ -3,17 +3,18 @@ that must be looked at again: something is not shown yet, or met a transient err
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from link_peer.domain.denials import PAUSED
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import Link, Party
+from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
-from link_peer.domain.request import look_request, sync_request
+from link_peer.domain.request import Message, look_request, sync_request
 from link_peer.engine.converge import Scope
 from link_peer.engine.records import link_fields, why_fields
+from link_peer.engine.scopes.differing import Pairs
 from link_peer.runtime.ports import Record
 
 LOOK_AGAIN_SECONDS = 3600  # until when a look after a transient error is repeated
@@ -27,44 +28,61 @@ class Later(msgspec.Struct, frozen=True):
     expires_at: float
 
 
-def post_syncs(scope: Scope, pairs: Mapping[Link, Party | None], detail: str) -> None:
-    """Posts a sync of each pair, given with the instance whose tag names it. `detail` says why. Stops with Transient when
-    the function's time is nearly over, so that the rest is posted by a later look."""
+AT_ONCE = 3
+"""Pairs whose syncs an event posts itself: with the event, they cost fewer calls than one message may. Of more pairs, a look
+finds out first which of them differ."""
+
+
+def post_syncs(scope: Scope, pairs: Pairs, detail: str, left: int = 0) -> None:
+    """Posts a sync of each pair, given with the instance whose tag names it, in their order, as many as the delivery may post.
+    `detail` says why; `left` pairs are the sweep's already. Stops with Transient when the function's time is nearly over, so
+    that the rest is posted by a later look."""
     paused = scope.policy.paused is Pause.ALL
+    region = scope.delivery.region
     fields = {"record": "intent", "detail": detail}
     if paused:
         fields = {"record": "outcome", "outcome": PAUSED.outcome, **why_fields(PAUSED)}
-    requests = [sync_request(pair, scope.delivery.region, scope.started) for pair in sorted(pairs)]
-    scope.audit.write(
-        [
-            {
-                **fields,
-                "action": "sync",
-                "request_id": request.request_id,
-                **link_fields(request.link, scope.delivery.region),
-                "instance": str(pairs[request.link] or ""),
-            }
-            for request in requests
-        ]
-    )
-    for request in () if paused else requests:
-        if scope.delivery.out_of_time():
-            raise Transient("the function's time is nearly over, and not every pair is on the queue yet")
-        scope.delivery.post(request)
+    requests = [sync_request(pair, region, scope.started) for pair in pairs]
+    if not paused:
+        requests, more = scope.delivery.outbox.take(requests, scope.policy.limits.max_peers)
+        left += more
+    records: list[Record] = [
+        {
+            **fields,
+            "action": "sync",
+            "request_id": request.request_id,
+            **link_fields(request.link, region),
+            "instance": str(pairs[request.link] or ""),
+        }
+        for request in requests
+    ]
+    _post(scope, "sync", [] if paused else requests, records, left)
 
 
 def post_looks(scope: Scope, parties: Sequence[Party], expires_at: float, detail: str) -> None:
-    """Posts a look at each party."""
+    """Posts a look at each party, as many as the delivery may post. Stops as `post_syncs` does."""
+    asked = [look_request(party, scope.delivery.region, expires_at) for party in parties]
+    looks, left = scope.delivery.outbox.take(asked, scope.policy.limits.max_peers)
     records: list[Record] = [
         {
             "record": "intent",
             "action": "look",
-            "from_account": party.account,
-            "from": party.id,
+            "from_account": look.party.account,
+            "from": look.party.id,
             "detail": detail,
         }
-        for party in parties
+        for look in looks
     ]
+    _post(scope, "look", looks, records, left)
+
+
+def _post(scope: Scope, action: str, messages: Sequence[Message], records: list[Record], left: int) -> None:
+    if left:
+        limit = scope.policy.limits.max_peers
+        why = f"one delivery posts at most {limit} messages, and reads no more than one message may cost"
+        records.append({"record": "intent", "action": action, "detail": f"{left} more are left to the sweep: {why}"})
     scope.audit.write(records)
-    for party in parties:
-        scope.delivery.post(look_request(party, scope.delivery.region, expires_at))
+    for message in messages:
+        if scope.delivery.out_of_time():
+            raise Transient("the function's time is nearly over, and not everything is on the queue yet")
+        scope.delivery.post(message)

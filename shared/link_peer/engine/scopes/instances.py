@@ -14,12 +14,14 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denial import Waits
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
+from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Peer, peers
 from link_peer.engine.converge import Scope, converge, report_held
+from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import denied_record
-from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later, post_syncs
+from link_peer.engine.scopes.differing import differences, peers_at_home
+from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
@@ -32,6 +34,7 @@ from link_peer.runtime.ports import Record
 
 YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for that long
 AHEAD = 8  # groups named in tags whose rules are read before it is known whether they exist
+FOREIGN = "the peer is in another account: the pair is put on the queue"
 FEW_OTHERS = 20  # groups whose rules name an instance's group: more are read only when tags have changed
 
 
@@ -47,7 +50,7 @@ def reconcile_instances(
         return []
     report = converge(scope, guard)
     report_held(scope, report, guard)
-    post_syncs(scope, scope.foreign_pairs(), "the peer is in another account: the pair is put on the queue")
+    scope.hand_over()
     audit.attempts([(later.why, {"action": "link", "instance": str(later.party)}) for later in scope.waiting.values()])
     if report.pending:
         return [Later(party, str(report.pending[0]), scope.started + LOOK_AGAIN_SECONDS) for party in scope.hints]
@@ -62,6 +65,7 @@ class InstanceScope(Scope):
         super().__init__(open_work(delivery, hints[0].event_id, audit))
         self.hints = one_per_party(hints)
         self.shrinks = any(hint.kind != "state" or hint.state == "Deleted" for hint in hints)
+        self.looks = all(hint.kind == "look" for hint in hints)
         self.waiting: dict[Party, Later] = {}
         self.former: set[Party] = set()
         self.gone: set[Party] = set()
@@ -88,7 +92,7 @@ class InstanceScope(Scope):
         snapshot = self.store.snapshot()
         unseen = [self._classify(party, hint, snapshot) for party, hint in self.hints.items()]
         self.audit.write([record for record in unseen if record])
-        at_home = self._peers_at_home()
+        at_home = peers_at_home(self.shown, self.policy)
         own = self._own_groups()
         if former := self._former_groups() - own:
             fetch.parties(former)
@@ -151,14 +155,42 @@ class InstanceScope(Scope):
             self._wait(decision.instance, why)
         return [d for d in plan.decisions if {d.link.source, d.link.target} not in pairs]
 
+    def hand_over(self) -> None:
+        """Posts syncs of pairs with other accounts. An event does not read the other side, so that all of them may differ: of
+        many, a look finds out which do."""
+        pairs = self.foreign_pairs()
+        if self.looks:
+            found = differences(self, pairs)
+            self.audit.write(found.denied)
+            post_syncs(self, {pair: pairs[pair] for pair in found.pairs}, FOREIGN, found.left)
+            for why in self.store.snapshot().failed_accounts.values():
+                for party, hint in self.hints.items():
+                    expires = hint.expires if hint.expires is not None else self.started + LOOK_AGAIN_SECONDS
+                    self.waiting.setdefault(party, Later(party, why, expires))
+        elif len(pairs) <= AT_ONCE or self.policy.paused is Pause.ALL:
+            post_syncs(self, pairs, FOREIGN)
+        else:
+            ends = {end for pair in pairs for end in (pair.source, pair.target)} | set(pairs.values())
+            asking = [one for one in self.shown if ends & {one.party, *groups_of([one])}]
+            again = [
+                one.party for one in asking if one.party not in self.waiting
+            ]  # the others are looked at in any case
+            expires = max((self.hints[one].time or self.started for one in again), default=0.0) + YOUNG_SECONDS
+            post_looks(
+                self, again, expires, f"{len(pairs)} pairs with other accounts: which of them differ is looked at"
+            )
+
     def foreign_pairs(self) -> dict[Link, Party | None]:
         """Pairs with other accounts to look at, mutual and in the asker's direction, each with the instance whose tag names
-        it: those named in tags, and those that rules on the instances' own groups stand for."""
+        it: those that rules on the instances' own groups stand for, and those named in tags. The first ones may have to be
+        closed, the next may be new, and of the last a rule stands already."""
         snapshot = self.store.snapshot()
         pairs: dict[Link, Party | None] = {}
         for wanted in self.wishes(snapshot, self.shown):
             if self._foreign(wanted.link) and wanted.has_pair:
                 pairs.setdefault(Link(wanted.link.source, wanted.link.target), wanted.instance)
+        named = set(pairs)
+        standing: set[Link] = set()
         own = self._own_groups()
         for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
             if rule.key is None or rule.group not in own or not any(claim.is_tag for claim in marker.claims):
@@ -169,7 +201,9 @@ class InstanceScope(Scope):
                 if link.mutual and link.source.account != self.home:
                     ends = (link.target, link.source)
                 pairs.setdefault(Link(*ends), None)
-        return pairs
+                standing.add(Link(*ends))
+        ranked = sorted(pairs, key=lambda pair: (pair in named, pair in standing, pair))
+        return {pair: pairs[pair] for pair in ranked}
 
     def _classify(self, party: Party, hint: Hint, snapshot: Snapshot) -> Record | None:
         """Notes whether an instance is shown. Returns the record of one that an old event names and the cloud does not show.
@@ -206,15 +240,6 @@ class InstanceScope(Scope):
         for instance in self.shown:
             self.delivery.memory.note(instance)
         return former
-
-    def _peers_at_home(self) -> list[Party]:
-        """The peers that the shown instances name, as far as they are wished for and in this account."""
-        limit = self.policy.limits.max_peers
-        named = [
-            peer for instance in self.shown for _, peer in peers(instance.tags, self.home, self.policy.keys)[:limit]
-        ]
-        parties = [peer.party for peer in named if isinstance(peer, Peer)]
-        return [party for party in dict.fromkeys(parties) if party.account == self.home]
 
     def _groups_with_instance_rules(self, peers: Iterable[Party]) -> list[Party]:
         """Where an instance may be gone, may have moved or may ask no more, its rules are on any of these: an address leads

@@ -1,0 +1,168 @@
+"""Which pairs differ from what tags and consent ask for: read and planned as a sync would, and not carried out.
+
+A look posts messages for these alone. So one message does not become many while nothing is to be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Address, Snapshot
+from link_peer.domain.tags import Peer, peers
+from link_peer.engine.converge import Scope, plan_only
+from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.read.store import groups_of
+from link_peer.engine.records import Circumstances, decision_record
+from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.planning.actual import link_of
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Context, Decision, Missing, Plan
+from link_peer.planning.removals import May
+from link_peer.runtime.ports import Record
+
+CALLS = 50
+"""Calls that one message costs at most while nothing is to be changed."""
+
+_KEPT = 8  # of them for records, for sessions, and for what a plan asks to be read again
+
+Pairs = Mapping[Link, Party | None]
+"""Pairs to look at, mutual and in the asker's direction, the ones first that differ most likely; each with the instance whose
+tag names it, where that is known."""
+
+
+class Differences(msgspec.Struct, frozen=True):
+    """The pairs that differ, those first that something is closed for; how many pairs were `left` unread; and outcomes for
+    those that are denied as they stand."""
+
+    pairs: tuple[Link, ...]
+    left: int
+    denied: tuple[Record, ...]
+
+
+def differences(scope: Scope, pairs: Pairs) -> Differences:
+    """Judges pairs with what a scope has read, and what more the calls of one message allow. Trouble with an account is noted
+    in the scope's store, and decides nothing."""
+    judged = PairsScope(scope, pairs)
+    judged.read()
+    plan = plan_only(judged, RemovalGuard(scope.policy.limits.removals_per_run))
+    closing = [pair for d in plan.decisions if d.removals and (pair := judged.pair_of(d.link))]
+    changed = [pair for d in plan.decisions if d.edits and (pair := judged.pair_of(d.link))]
+    denied = [d for d in plan.decisions if d.outcome in ("denied", "failed") and not d.edits]
+    return Differences(
+        tuple(dict.fromkeys([*closing, *changed])),
+        len(pairs) - len(judged.whole),
+        tuple(judged.record(decision) for decision in denied),
+    )
+
+
+class PairsScope(Scope):
+    """Pairs of parties, as syncs of them would see them. `whole` are those of which all was read."""
+
+    def __init__(self, scope: Scope, pairs: Pairs) -> None:
+        super().__init__(msgspec.structs.replace(scope.work, fetch=scope.fetch.tolerant()))
+        self.pairs = pairs
+        self.whole: set[Link] = set()
+
+    @property
+    def context(self) -> Context:
+        """As that of a sync."""
+        return Context(self.policy, self.delivery.region, self.started, ("sync", "sync"))
+
+    def read(self) -> None:
+        """The parties of all pairs; then, pair by pair, the instances that may ask and the rules of the links, as long as the
+        calls allow it."""
+        fetch, store = self.fetch, self.store
+        ends = {end for pair in self.pairs for end in (pair.source, pair.target)}
+        fetch.parties(ends)
+        fetch.parties(groups_of(store.instances[end] for end in ends if end in store.instances))
+        todo = list(self.pairs)
+        while todo and (part := self._affordable_part(todo)):
+            todo = todo[len(part) :]
+            fetch.members(self._askers(part))
+            snapshot = store.snapshot()
+            links = [w.link for w in self.wishes(snapshot, snapshot.instances.values()) if _pair(w.link) in part]
+            fetch.rules(self.needed_groups(snapshot, links) & snapshot.groups.keys())
+            self.whole.update(part)
+
+    def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
+        """What the tags of all instances that were read ask for between the parties of pairs that were read."""
+        wishes = [w for w in self.wishes(snapshot, snapshot.instances.values()) if not w.raw and self.pair_of(w.link)]
+        return [w if _pair(w.link) in self.whole else msgspec.structs.replace(w, here=False) for w in wishes]
+
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+        """Tags' claims on rules of these pairs."""
+        link = link_of(rule.key, marker) if rule.key else None
+        if link is None or not claim.is_tag or not (_pair(link) in self.whole or (link.mutual and self.pair_of(link))):
+            return May.KEEP
+        return May.TAKE if snapshot.covers(link) else May.READ
+
+    def select(self, plan: Plan) -> tuple[Decision, ...]:
+        """All of them: nothing is carried out."""
+        return plan.decisions
+
+    def affordable(self, missing: Missing) -> Missing:
+        """What is missed, as far as calls are left for it. A pair that is left out counts as unread."""
+        kept = affordable(self.fetch, missing)
+        self.whole -= {pair for link in missing.unread - kept.unread if (pair := self.pair_of(link))}
+        return kept
+
+    def pair_of(self, link: Link) -> Link | None:
+        """The pair that a link is of, if it was read."""
+        either = (Link(link.source, link.target), Link(link.target, link.source))
+        return next((pair for pair in either if pair in self.whole), None)
+
+    def record(self, decision: Decision) -> Record:
+        """The outcome of a pair that stays as it is."""
+        record = decision_record(decision, self.delivery.region, "outcome")
+        return {**record, **Circumstances(self.fetch).effect(decision)}
+
+    def _affordable_part(self, todo: list[Link]) -> list[Link]:
+        """The next pairs, as many as may be read side by side with the calls that are left."""
+        for size in range(min(self.delivery.throughput.readers, len(todo)), 0, -1):
+            part = todo[:size]
+            rules = {group for pair in part for group in self._groups(pair)} - self.store.rules.keys()
+            if len(rules) + len(self._askers(part) - self.store.complete_groups) <= calls_left(self.fetch):
+                return part
+        return []
+
+    def _groups(self, pair: Link) -> list[Party]:
+        """The groups whose rules must be read for a pair, as far as that can be told before."""
+        if pair.source.is_group:
+            return [pair.source, pair.target]
+        target = self.store.instances.get(pair.target)
+        return [Party(pair.target.account, group) for group in target.groups[:1]] if target else []
+
+    def _askers(self, part: Iterable[Link]) -> set[Party]:
+        return {pair.source for pair in part if pair.source.is_group and self.pairs[pair] is None}
+
+
+def calls_left(fetch: Fetch) -> int:
+    """How many more reads one message may make while nothing is to be changed."""
+    return CALLS - _KEPT - fetch.calls.total()
+
+
+def affordable(fetch: Fetch, missing: Missing) -> Missing:
+    """What a plan misses, as far as calls are left for it: what is not read stays undecided, and is the sweep's."""
+    left = max(0, calls_left(fetch))
+    addresses = [one for one in missing.questions if isinstance(one, Address)]  # two calls each
+    return msgspec.structs.replace(
+        missing,
+        unread=frozenset(sorted(missing.unread)[:left]),
+        questions=missing.questions.difference(addresses[left // 2 :]),
+    )
+
+
+def peers_at_home(instances: Iterable[Instance], policy: Policy) -> list[Party]:
+    """The peers that instances of home name, as far as they are wished for and in this account."""
+    limit = policy.limits.max_peers
+    named = [peer for instance in instances for _, peer in peers(instance.tags, policy.home, policy.keys)[:limit]]
+    parties = [peer.party for peer in named if isinstance(peer, Peer)]
+    return [party for party in dict.fromkeys(parties) if party.account == policy.home]
+
+
+def _pair(link: Link) -> Link:
+    return Link(link.source, link.target)
