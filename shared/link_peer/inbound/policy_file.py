@@ -40,6 +40,14 @@ if TYPE_CHECKING:
     from yaml.nodes import Node
 
 MAX_BYTES = 256 * 1024
+BOUNDS = {
+    "removals_per_run": (0, 100_000),
+    "max_ports": (1, 100),  # each is a rule, and a call adds 100 [doc AuthorizeSecurityGroup]
+    "max_port_span": (1, 65_535),
+    "max_peers": (1, 1_000),
+    "max_days": (1, 3_650),  # beyond, consent is without an end in all but name, and an instant need not exist
+}
+"""The lowest and the highest number of each limit."""
 
 _DEPLOYMENT = re.compile(r"[a-z0-9-]{1,32}")
 _ROLE = re.compile(r"acs:ram::([0-9]{15,20}):role/[A-Za-z0-9._-]{1,64}")
@@ -249,11 +257,10 @@ def _ports(read: YamlReader, node: Node, at: str) -> Ports:
 
 
 def _limits(read: YamlReader, node: Node) -> Limits:
-    lowest = {"removals_per_run": 0, "max_ports": 1, "max_port_span": 1, "max_peers": 1, "max_days": 1}
-    parts = read.mapping(node, "limits", optional=tuple(lowest))
+    parts = read.mapping(node, "limits", optional=tuple(BOUNDS))
     if "max_days" in parts and read.is_null(parts["max_days"]):
         del parts["max_days"]
-    return Limits(**{key: read.integer(value, f"limits.{key}", lowest[key]) for key, value in parts.items()})
+    return Limits(**{key: read.integer(value, f"limits.{key}", *BOUNDS[key]) for key, value in parts.items()})
 
 
 def _tests(read: YamlReader, node: Node, accounts: dict[str, AccountPolicy]) -> tuple[PolicyTest, ...]:

@@ -119,11 +119,11 @@ class YamlReader:
             self.fail(node, at, f"must be {', '.join(words[:-1])} or {words[-1]}")
         return found[0]
 
-    def integer(self, node: Node, at: str, lowest: int) -> int:
-        """A decimal whole number of at least `lowest`; YAML 1.1 would read 010 as 8 and 1:30 as 90."""
+    def integer(self, node: Node, at: str, lowest: int, highest: int) -> int:
+        """A decimal whole number from `lowest` to `highest`; YAML 1.1 would read 010 as 8 and 1:30 as 90."""
         value = _scalar(node, "int")
-        if value is None or not _INTEGER.fullmatch(value) or int(value) < lowest:
-            self.fail(node, at, f"must be a whole number, {lowest} or more, of at most nine digits")
+        if value is None or not _INTEGER.fullmatch(value) or not lowest <= int(value) <= highest:
+            self.fail(node, at, f"must be a whole number from {lowest} to {highest}")
         return int(value)
 
     def is_null(self, node: Node) -> bool:

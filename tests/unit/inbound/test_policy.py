@@ -87,15 +87,23 @@ def test_a_name_has_up_to_128_characters(length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "lowest"),
-    [("removals_per_run", 0), ("max_ports", 1), ("max_port_span", 1), ("max_peers", 1), ("max_days", 1)],
+    ("limit", "lowest", "highest"),
+    [
+        ("removals_per_run", 0, 100_000),
+        ("max_ports", 1, 100),
+        ("max_port_span", 1, 65_535),
+        ("max_peers", 1, 1_000),
+        ("max_days", 1, 3_650),
+    ],
 )
-def test_each_limit_has_a_lowest_value(limit: str, lowest: int) -> None:
-    """That of removals is none at all."""
+def test_each_limit_has_bounds(limit: str, lowest: int, highest: int) -> None:
+    """The lowest of removals is none at all. What is beyond is refused with its line: it would fail later, for every request."""
     line = "limits: {removals_per_run: 0, max_ports: 2, max_peers: 3, max_days: 90}"
-    assert getattr(parse(changed(line, f"limits: {{{limit}: {lowest}}}")).limits, limit) == lowest
-    with pytest.raises(PolicyError, match=rf"limits\.{limit}: must be a whole number, {lowest} or more"):
-        parse(changed(line, f"limits: {{{limit}: {lowest - 1}}}"))
+    for good, bad in ((lowest, lowest - 1), (highest, highest + 1), (highest, 9_999_999)):
+        assert getattr(parse(changed(line, f"limits: {{{limit}: {good}}}")).limits, limit) == good
+        fault = rf":15: limits\.{limit}: must be a whole number from {lowest} to {highest}"
+        with pytest.raises(PolicyError, match=fault):
+            parse(changed(line, f"limits: {{{limit}: {bad}}}"))
 
 
 def test_home_may_have_ranges_and_a_queue_too() -> None:
@@ -237,8 +245,8 @@ REFUSED = {
     "deny port a number": (changed("tcp/22", "22"), 14, "deny.ports[0]: must be a string, in quotes"),
     "name empty": (changed("name: a@aliyun.com", 'name: ""'), 3, "1 to 128 printable"),
     "name too long": (changed("name: a@aliyun.com", f"name: {'x' * 129}"), 3, "1 to 128 printable"),
-    "limit zero": (changed("max_ports: 2", "max_ports: 0"), 15, "limits.max_ports: must be a whole number, 1 or more"),
-    "limit negative": (changed("removals_per_run: 0", "removals_per_run: -1"), 15, "must be a whole number, 0 or more"),
+    "limit zero": (changed("max_ports: 2", "max_ports: 0"), 15, "limits.max_ports: must be a whole number from 1 to"),
+    "limit negative": (changed("removals_per_run: 0", "removals_per_run: -1"), 15, "must be a whole number from 0 to"),
     "limit octal": (changed("max_ports: 2", "max_ports: 010"), 15, "must be a whole number"),
     "limit text": (changed("max_ports: 2", 'max_ports: "2"'), 15, "must be a whole number"),
     "limit a fraction": (changed("max_ports: 2", "max_ports: 2.5"), 15, "must be a whole number"),
@@ -246,9 +254,13 @@ REFUSED = {
     "limit of peers zero": (
         changed("max_peers: 3", "max_peers: 0"),
         15,
-        "max_peers: must be a whole number, 1 or more",
+        "max_peers: must be a whole number from 1 to",
     ),
-    "limit of days zero": (changed("max_days: 90", "max_days: 0"), 15, "limits.max_days: must be a whole number, 1 or"),
+    "limit of days zero": (
+        changed("max_days: 90", "max_days: 0"),
+        15,
+        "limits.max_days: must be a whole number from 1",
+    ),
     "limit of days a tilde": (changed("max_days: 90", "max_days: ~"), 15, "limits.max_days: must be a whole number"),
     "limit of days a quoted null": (changed("max_days: 90", 'max_days: "null"'), 15, "must be a whole number"),
     "another limit null": (changed("max_peers: 3", "max_peers: null"), 15, "max_peers: must be a whole number"),
