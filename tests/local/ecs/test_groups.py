@@ -202,11 +202,17 @@ def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: 
 
 
 def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
-    """The owner of the source group sees them; one call may ask for at most 10 groups."""
+    """The owner of the source group sees them; one call may ask for at most 10 groups. A rule that is changed names its new
+    source."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
     app, lonely, db = new_group(ecs, shared), new_group(ecs, shared), new_group(peer, shared)
     authorize(peer, db, permission(source_group_id=app, source_group_owner_id=int(HOME)))
     assert references(ecs, app, lonely) == {app: [(PEER, db)]}
+    (rule,) = ask(peer, "DescribeSecurityGroupAttribute", security_group_id=db).permissions.permission
+    new = {"source_group_id": lonely, "source_group_owner_id": int(HOME)}
+    rule_id = rule.security_group_rule_id
+    ask(peer, "ModifySecurityGroupRule", security_group_id=db, security_group_rule_id=rule_id, **new)
+    assert references(ecs, app, lonely) == {lonely: [(PEER, db)]}
     with refused("InvalidParameter", 400):
         references(ecs, *[app] * 11)
 

@@ -117,11 +117,12 @@ def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(to
 
 def test_a_party_that_does_not_exist_counts_as_requested() -> None:
     """So that it is known to be missing, and not merely unread."""
-    found = opened(home())
     gone = Party(HOME, "i-gone")
-    found.parties([gone])
-    snapshot = found.store.snapshot()
-    assert (gone in snapshot.requested, gone in snapshot.instances) == (True, False)
+    for with_groups in (True, False):
+        found = opened(home())
+        (found.parties if with_groups else found.instances)([gone])
+        snapshot = found.store.snapshot()
+        assert (gone in snapshot.requested, gone in snapshot.instances) == (True, False)
 
 
 def test_a_snapshot_does_not_change_with_later_reads() -> None:
