@@ -40,6 +40,9 @@ class LinkAnswer(Ends, frozen=True):
     since: Annotated[str, means("when its oldest rule was made")]
     until: Annotated[str, means("when it ends")]
     why: Annotated[list[str], means("its claims: `tag`, or the ids of requests")]
+    deployment: Annotated[
+        str, means("the other deployment of this home whose name its rules have; empty if they are ours")
+    ]
     asked_by: Annotated[list[str], means("who asked")]
     reasons: Annotated[list[str], means("the reasons that requests gave")]
     consent: Annotated[list[str], means("the entries that allow it")]
@@ -66,6 +69,9 @@ class LinkArrow(CommandAnswer, frozen=True):
     target: Annotated[str, means("`sg-…@<uid>`")] = msgspec.field(name="to")
     ports: Annotated[str, means("on which ports")]
     reasons: Annotated[list[str], means("its claims")]
+    deployment: Annotated[
+        str, means("the other deployment of this home whose name its rules have; empty if they are ours")
+    ]
 
 
 class MapFile(msgspec.Struct, frozen=True):
@@ -175,7 +181,7 @@ class JudgedTest(CommandAnswer, frozen=True):
 class Stale(CommandAnswer, frozen=True):
     """What has lost its claim or consent."""
 
-    kind: Annotated[str, means("`rule`, `half-open`, `marker` or `consent`")]
+    kind: Annotated[str, means("`rule`, `half-open`, `marker`, `deployment` or `consent`")]
     account: Annotated[str, means("where it is")]
     group: Annotated[str, means("on which group")]
     what: Annotated[str, means("what it is about")]

@@ -59,12 +59,17 @@ def _dead_letters(env: Environment) -> CheckFinding:
 
 
 def _last_summary(env: Environment) -> Record | None:
-    """The summary of the last sweep that the function made; that of a person's `link-peer sweep` has another policy."""
-    log = AuditReader(env.settings, env.clock)
-    query = condition({"record": "summary", "function": "sweep", "deployment": env.policy.deployment})
-    found = log.read(query, env.clock.now() - DAY)
-    own = [record for record in found if not record.get("event_id", "").startswith("sweep-cli-")]
-    return max(own, key=lambda record: record["time"], default=None)
+    """The summary of the last sweep that the function made."""
+    found = sweeps_of_a_day(env, env.policy.deployment)
+    return max(found, key=lambda record: record["time"], default=None)
+
+
+def sweeps_of_a_day(env: Environment, deployment: str = "") -> list[Record]:
+    """The summaries of a day's sweeps of the function, of one deployment or of all that write into this log; a person's
+    `link-peer sweep` has another policy. Raises LinkPeerError if the log cannot be read."""
+    query = condition({"record": "summary", "function": "sweep", "deployment": deployment})
+    found = AuditReader(env.settings, env.clock).read(query, env.clock.now() - DAY)
+    return [record for record in found if not record.get("event_id", "").startswith("sweep-cli-")]
 
 
 def _age(env: Environment, what: str, summary: Record) -> CheckFinding:

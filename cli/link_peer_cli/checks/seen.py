@@ -8,11 +8,15 @@ from collections.abc import Iterable, Iterator, Set
 import msgspec
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.policy import Policy
+from link_peer.planning.actual import renamed_rules
 from link_peer.planning.reach import Scene, groups_of
 from link_peer.planning.standing import Standing, standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.checks.finding import MISSING, WARNING, CheckFinding
+
+FEW = 3
+"""Groups that a finding names."""
 
 
 class CloudSeen(msgspec.Struct, frozen=True, dict=True):
@@ -56,6 +60,17 @@ def denied(seen: CloudSeen, records: Iterable[Record]) -> Iterator[CheckFinding]
 
 def _titled(seen: CloudSeen, record: Record, end: str) -> str:
     return seen.title(Party(record.get(f"{end}_account", ""), record.get(end, "")))
+
+
+def renamed_deployments(seen: CloudSeen) -> Iterator[CheckFinding]:
+    """One finding for each other deployment that the rules of this home name, in each account."""
+    groups: dict[tuple[str, str], list[Party]] = {}
+    for rule, marker in renamed_rules(seen.scene.snapshot, seen.policy, seen.region)[0]:
+        groups.setdefault((rule.group.account, marker.deployment), []).append(rule.group)
+    for (account, deployment), found in sorted(groups.items()):
+        detail = f"{len(found)} on {', '.join(sorted(set(map(seen.title, found)))[:FEW])}: nothing of this deployment closes them"
+        advice = f"if it is a former name of this one: link-peer close --deployment {deployment} --dry-run"
+        yield CheckFinding(WARNING, account, f"rules of deployment {deployment}", detail, advice)
 
 
 def damaged_markers(seen: CloudSeen, damaged: Iterable[Rule]) -> Iterator[CheckFinding]:

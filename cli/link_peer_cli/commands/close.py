@@ -15,15 +15,17 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers.changes import Closing
+from link_peer_cli.checks.former import require_former
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.closing.locks import Chosen, choose, each_account, tags_of
+from link_peer_cli.closing.renamed import close_deployment
 from link_peer_cli.closing.run import Closed, close_locked, untagged
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles, Yes
+from link_peer_cli.ui.options import Account, All, Deployment, DryRun, EvenIfAlive, Groups, Json, Profiles, Yes
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import PLANNED, print_foreign, print_records
 
@@ -34,6 +36,8 @@ def close(
     groups: Groups = None,
     account: Account = "",
     everything: All = False,
+    deployment: Deployment = "",
+    even_if_alive: EvenIfAlive = False,
     profile: Profiles = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -43,7 +47,14 @@ def close(
 
     The tag in another account is written with keys of that account (`--profile`); without, its owner gets the command.
     """
+    if deployment and (groups or account or everything):
+        raise BadInput(
+            "--deployment", "it closes what that name has in all accounts: give no groups, --account or --all"
+        )
     env = load_environment(reading=dry_run)
+    if deployment:
+        require_former(env, deployment, insists=even_if_alive)
+        close_deployment(env, deployment, profile, dry_run=dry_run, yes=yes, as_json=as_json)
     tags = tags_of(env, profile)
     at_home = tags.own == env.policy.home
     managed = env.policy.keys.managed

@@ -30,7 +30,8 @@ from link_peer_cli.checks import (
 )
 from link_peer_cli.checks.finding import FAILING, OK, WARNING, CheckFinding, counts, report, unreadable
 from link_peer_cli.checks.interfaces import read_interfaces
-from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied
+from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
+from link_peer_cli.inventory.reading import View
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import denied_records
@@ -85,6 +86,7 @@ def _findings(
         keep=lambda _instance: True,  # whose packets pass depends on the addresses of all
     )
     run_sweep(sweep)
+    View(sweep.fetch, env.policy).all_rules()
     if not account:
         task = bar.add_task("deployment", total=None)
         for part in deployed.check(env):
@@ -108,6 +110,7 @@ def _contents(
     yield from consents.check(seen)
     yield from consents.check_keys(seen)
     yield from damaged_markers(seen, sweep.damaged)
+    yield from renamed_deployments(seen)
     yield from blocked.isolated(seen, refused)
     yield from blocked.check(seen)
     yield from denied(seen, refused)

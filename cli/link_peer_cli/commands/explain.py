@@ -11,7 +11,7 @@ from link_peer.domain.model import ALL, Party, Port, Rule, ports_text
 from link_peer.domain.tags import parse_instant, parse_ports
 from link_peer.planning.effect import applying, end_in, end_of
 from link_peer.planning.reach import Reach, Scene, reach
-from link_peer.planning.standing import Standing, standing
+from link_peer.planning.standing import Standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
@@ -19,7 +19,17 @@ from link_peer_cli.answers.links import Explanation, LinkAnswer
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.advice import Adviser
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import Wording, age, link_answers, named, rule_answer, until, wording
+from link_peer_cli.inventory.shown import (
+    Wording,
+    age,
+    claims_text,
+    link_answers,
+    links_of,
+    named,
+    rule_answer,
+    until,
+    wording,
+)
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -102,14 +112,11 @@ def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Stan
     """The links between the two, their groups and their instances, in either direction."""
     view.around(ends)
     view.deciding([ends])
-    region, now = env.settings.region, env.clock.now()
 
     def between() -> list[Standing]:
         scene = view.scene
         sides = [frozenset({end, *scene.groups(end), *(one.party for one in scene.members(end))}) for end in ends]
-        return [
-            link for link in standing(scene.snapshot, env.policy, region, now) if link.between((sides[0], sides[1]))
-        ]
+        return [link for link in links_of(env, scene) if link.between((sides[0], sides[1]))]
 
     found = between()
     view.around(party for link in found for party in (link.source, link.target))  # for who asks, and who is admitted
@@ -193,7 +200,7 @@ def _link_row(link: LinkAnswer, words: Wording, now: float) -> list[str]:
         link.ports,
         age(now, since),
         until(now, end),
-        " ".join(link.why),
+        claims_text(link.why, link.deployment),
         "; ".join(link.asked_by),
         f"{consent}, until {until(now, consent_end)}" if consent_end is not None else consent,
         link.effect + (" (half-open)" if link.half_open else ""),

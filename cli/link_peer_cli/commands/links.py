@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from link_peer.planning.standing import Standing, standing
+from link_peer.planning.standing import Standing
 from rich.markup import escape
 
-from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.environment import load_environment
 from link_peer_cli.access.inputs import account_named, duration
 from link_peer_cli.answers.links import LinkAnswer, OwnRule
-from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import Wording, answers_of, wording
+from link_peer_cli.inventory.reading import view_of
+from link_peer_cli.inventory.shown import Wording, answers_of, claims_text, links_of, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -47,7 +47,7 @@ def links(
     view = view_of(delivery)
     with waiting("reading the groups"):
         view.everything()
-    found = _standing(env, view)
+    found = links_of(env, view.scene)
     if party:
         wanted = view.find(party, "--party")
         near = {wanted, *view.scene.groups(wanted)} if not wanted.is_group else {wanted}
@@ -66,10 +66,6 @@ def links(
         console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
     if problems:
         raise typer.Exit(Exit.REFUSED)
-
-
-def _standing(env: Environment, view: View) -> list[Standing]:
-    return standing(view.scene.snapshot, env.policy, env.settings.region, env.clock.now())
 
 
 def _ends_by(link: Standing, moment: float) -> bool:
@@ -103,7 +99,7 @@ def _row(link: LinkAnswer, words: Wording) -> list[str]:
         link.ports,
         words.ago(link.since),
         words.until(link.until),
-        " ".join(link.why),
+        claims_text(link.why, link.deployment),
         "; ".join(link.asked_by),
         f"{consent}, until {words.until(link.consent_until)}" if link.consent_until else consent,
         "" if link.instances is None else str(link.instances),

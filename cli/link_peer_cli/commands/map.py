@@ -11,14 +11,13 @@ import typer
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, Port
 from link_peer.domain.tags import iso
-from link_peer.planning.actual import link_of, owned_rules
-from link_peer.planning.standing import standing
+from link_peer.planning.actual import link_of, owned_rules, renamed_rules
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import LinkArrow, MapFile
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import answers_of
+from link_peer_cli.inventory.shown import answers_of, links_of, other_name
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer, print_document
 from link_peer_cli.ui.drawing.figures import Arrow, mermaid, svg
@@ -59,7 +58,9 @@ def draw_map(
     unknown = ""
     if as_json:
         for arrow in _arrows(env, view):
-            print_answer(LinkArrow(str(arrow.source), str(arrow.target), arrow.label, list(arrow.reasons)))
+            print_answer(
+                LinkArrow(str(arrow.source), str(arrow.target), arrow.ports_text, list(arrow.reasons), arrow.deployment)
+            )
     else:
         with waiting("drawing"):
             text, unknown = _text(env, view, form)
@@ -97,8 +98,7 @@ def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
 def _file(env: Environment, view: View, names: dict[str, str]) -> tuple[MapFile, str]:
     """What the file says, and why the audit log could not be read, if so."""
     now = env.clock.now()
-    found = standing(view.scene.snapshot, env.policy, env.settings.region, now)
-    links, unknown = answers_of(env, view, found)
+    links, unknown = answers_of(env, view, links_of(env, view.scene))
     problems = [*view.problems, *filter(None, [unknown])]
     return MapFile(iso(int(now)), env.settings.region, names, links, problems), unknown
 
@@ -112,13 +112,15 @@ def _write(text: str, output: str) -> None:
 
 def _arrows(env: Environment, view: View) -> list[Arrow]:
     """The links as arrows. Rules between the same parties with the same claims are one arrow."""
-    ports: dict[tuple[Party, Party, tuple[str, ...]], set[Port]] = {}
-    for rule, marker in owned_rules(view.scene.snapshot, env.policy, env.settings.region):
+    ports: dict[tuple[Party, Party, tuple[str, ...], str], set[Port]] = {}
+    read = (view.scene.snapshot, env.policy, env.settings.region)
+    for rule, marker in [*owned_rules(*read), *renamed_rules(*read)[0]]:
         if rule.key is not None:
             link = link_of(rule.key, marker)
             claims = tuple(claim.request or "tag" for claim in sorted(marker.claims))
-            ports.setdefault((link.source, link.target, claims), set()).add(rule.key.port)
+            other = other_name(env.policy, marker.deployment)
+            ports.setdefault((link.source, link.target, claims, other), set()).add(rule.key.port)
     return [
-        Arrow(source, target, tuple(sorted(found, key=str)), claims)
-        for (source, target, claims), found in sorted(ports.items())
+        Arrow(source, target, tuple(sorted(found, key=str)), claims, other)
+        for (source, target, claims, other), found in sorted(ports.items())
     ]

@@ -9,13 +9,15 @@ from link_peer.app.dispatch import run_sweep
 from link_peer.domain.model import Rule
 from link_peer.domain.tags import parse_instant
 from link_peer.engine.scopes.everything import Sweep
+from link_peer.planning.actual import renamed_rules
 from link_peer.planning.decision import Decision
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import Stale
 from link_peer_cli.checks.consents import dead
-from link_peer_cli.inventory.shown import wording
+from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.shown import claims_text, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.edits import gaps_of
 from link_peer_cli.ui.console import console, print_answer
@@ -27,14 +29,20 @@ from link_peer_cli.ui.tables import print_table
 
 
 def stale(as_json: JsonLines = False) -> None:
-    """List rules that the sweep would remove, half-open links, damaged markers, and consents that have ended or that name
-    parties which no longer exist."""
+    """List rules that the sweep would remove, half-open links, damaged markers, rules under a former name of the deployment,
+    and consents that have ended or that name parties which no longer exist."""
     env = load_environment(reading=True)
     delivery, _, _ = suppose(env, "stale")
     sweep = Sweep(delivery, "stale")
     with waiting("reading the groups"):
         run_sweep(sweep)
-        found = [*_rules(env, sweep.decisions), *_markers(env, sweep.damaged), *_consents(env, sweep)]
+        View(sweep.fetch, env.policy).all_rules()
+        found = [
+            *_rules(env, sweep.decisions),
+            *_markers(env, sweep.damaged),
+            *_renamed(env, sweep),
+            *_consents(env, sweep),
+        ]
     gaps = gaps_of(sweep)
     if as_json:
         for item in found:
@@ -78,6 +86,18 @@ def _markers(env: Environment, damaged: Iterable[Rule]) -> Iterator[Stale]:
     """Rules that no function touches, because someone changed their description, or copied it from another rule."""
     for rule in damaged:
         yield _of(env, "marker", rule, rule.description, "not the marker of this rule: it is left alone")
+
+
+def _renamed(env: Environment, sweep: Sweep) -> Iterator[Stale]:
+    """Rules of this home under another deployment's name, which no function of ours touches."""
+    genuine, others = renamed_rules(sweep.store.snapshot(), env.policy, env.settings.region)
+    for rule, marker in genuine:
+        what = claims_text([claim.request or "tag" for claim in marker.claims], marker.deployment)
+        why = f"link-peer close --deployment {marker.deployment} removes it, if that is a former name of this one"
+        yield _of(env, "deployment", rule, f"claimed by {what}", why)
+    for rule, marker in others:
+        why = f"of deployment {marker.deployment}, but not the marker of this rule: it is left alone"
+        yield _of(env, "marker", rule, rule.description, why)
 
 
 def _of(env: Environment, kind: str, rule: Rule, what: str, why: str) -> Stale:

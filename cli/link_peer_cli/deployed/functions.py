@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from link_peer.alicloud.sdk import call
 from link_peer.domain.errors import CloudError
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX
 from link_peer.runtime.settings import Settings
 from link_peer_deploy.names import ALIAS, Names
 
@@ -107,3 +108,33 @@ class DeployedFunctions:
             )
             for item in found
         }
+
+
+_FUNCTION = "-auto-link"
+"""What follows the prefix of a deployment in the name of its first function."""
+
+
+class OtherDeployment(msgspec.Struct, frozen=True):
+    """A deployment: what its names and its tag keys begin with."""
+
+    prefix: str
+    tag_prefix: str
+
+
+def deployments(settings: Settings, home: str) -> list[OtherDeployment]:
+    """Those that have an auto_link function in the region, with the tag prefix that the newest version has. Raises the
+    errors of link_peer.domain.errors."""
+    client, models = fc3(settings, home)
+
+    def page(token: str | None) -> Any:
+        return call(lambda: client.list_functions(models.ListFunctionsRequest(limit=PAGE, next_token=token))).body
+
+    found = [one for body in pages(page) for one in body.functions or [] if one.handler == "auto_link.handler"]
+    return [
+        OtherDeployment(
+            one.function_name.removesuffix(_FUNCTION),
+            (one.environment_variables or {}).get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX,
+        )
+        for one in found
+        if one.function_name.endswith(_FUNCTION)
+    ]

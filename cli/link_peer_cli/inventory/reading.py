@@ -65,6 +65,10 @@ class View:
         wanted = [group.party for group in self._fetch.all_groups(accounts) if group.rule_count]
         self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(wanted))
 
+    def all_rules(self) -> None:
+        """Reads the rules of every group that was listed: a sweep leaves those without our managed tag to its next runs."""
+        self._rules(group.party for group in self._fetch.store.groups.values() if group.rule_count)
+
     def around(self, parties: Iterable[Party]) -> None:
         """Reads these parties, the members of groups, and all the groups that members are in."""
         ends = set(parties)

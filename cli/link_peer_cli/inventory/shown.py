@@ -11,8 +11,9 @@ import msgspec
 from link_peer.domain.model import Party, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
+from link_peer.planning.actual import renamed_rules
 from link_peer.planning.reach import Reach, Scene
-from link_peer.planning.standing import Standing, admitted, judge
+from link_peer.planning.standing import Standing, admitted, judge, standing
 from link_peer.planning.state import State, states
 
 from link_peer_cli.access.environment import Environment
@@ -23,7 +24,16 @@ from link_peer_cli.inventory.reading import View
 DAY = 86400
 
 
-def link_answer(scene: Scene, link: Standing, found: Reach, state: State, asked: Asked) -> LinkAnswer:
+def links_of(env: Environment, scene: Scene) -> list[Standing]:
+    """The links that stand: ours, then those of this home under another deployment's name."""
+    read = (scene.snapshot, env.policy, env.settings.region)
+    now = env.clock.now()
+    return standing(*read, now) + standing(*read, now, renamed_rules(*read)[0])
+
+
+def link_answer(
+    scene: Scene, link: Standing, found: Reach, state: State, asked: Asked, deployment: str = ""
+) -> LinkAnswer:
     """A link that stands. Instants are RFC 3339; a link without an end has an empty `until`."""
     return LinkAnswer(
         *named(scene, link.source),
@@ -32,6 +42,7 @@ def link_answer(scene: Scene, link: Standing, found: Reach, state: State, asked:
         since=iso(link.since) if link.since is not None else "",
         until=iso(link.until) if link.until is not None else "",
         why=[claim.request or "tag" for claim in link.claims],
+        deployment=deployment,
         asked_by=asked_by(scene, link, asked),
         reasons=[reason for request in link.requests if (reason := asked.why(request))],
         consent=list(link.consent),
@@ -109,7 +120,20 @@ def answers_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple
 def link_answers(env: Environment, scene: Scene, found: Sequence[Standing], asked: Asked) -> list[LinkAnswer]:
     """Each link, from what was read."""
     now = states(scene, env.policy, env.settings.region, env.clock.now(), found)
-    return [link_answer(scene, link, judge(scene, link), state, asked) for link, state in zip(found, now, strict=True)]
+    return [
+        link_answer(scene, link, judge(scene, link), state, asked, other_name(env.policy, link.deployment))
+        for link, state in zip(found, now, strict=True)
+    ]
+
+
+def other_name(policy: Policy, deployment: str) -> str:
+    """The name of a deployment, if it is not ours."""
+    return "" if deployment == policy.deployment else deployment
+
+
+def claims_text(claims: Sequence[str], deployment: str) -> str:
+    """Claims in one cell, with whose they are where they are not ours."""
+    return " ".join([*claims, *([f"(of deployment {deployment})"] if deployment else [])])
 
 
 _SHORT = re.compile(r"[\w.@-]{1,32}")

@@ -25,6 +25,15 @@ Groups = Annotated[list[str] | None, typer.Argument(help="sg-…, optionally wit
 Account = Annotated[
     str, typer.Option(help="All groups of this account (uid or name) that hold rules of link-peer, or are locked.")
 ]
+Deployment = Annotated[
+    str,
+    typer.Option(
+        help="Instead: remove the rules of this home under that former name of the deployment.", metavar="NAME"
+    ),
+]
+EvenIfAlive = Annotated[
+    bool, typer.Option("--even-if-alive", help="With --deployment: although its functions may still be there.")
+]
 All = Annotated[bool, typer.Option("--all", help="The same for all accounts.")]
 Profiles = Annotated[
     list[str] | None,

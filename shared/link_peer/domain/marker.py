@@ -79,6 +79,13 @@ def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
     return marker if bool(rule.key.dest) == (marker.ends is not None) else None
 
 
+def renamed(rule: Rule, deployment: str, home: str) -> Marker | None:
+    """The marker of a rule of this home under another deployment's name, as it is written: `owned` with that name says whether
+    it is this rule's. A deployment that was renamed left it, or one that is still there has it."""
+    marker = parse(rule.description)
+    return marker if marker and marker.home == home and marker.deployment != deployment else None
+
+
 def damaged(rule: Rule, deployment: str, region: str, home: str) -> bool:
     """Whether a rule's description names this deployment and home, but is not the marker of this rule: someone added a note
     to it, or copied it. Such a rule is left alone and reported."""

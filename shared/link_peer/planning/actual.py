@@ -25,6 +25,18 @@ def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRu
     return found
 
 
+def renamed_rules(snapshot: Snapshot, policy: Policy, region: str) -> tuple[list[OwnedRule], list[OwnedRule]]:
+    """Every rule of this home under another deployment's name, with its marker: those whose marker is that rule's, and those
+    whose marker someone copied or made up."""
+    genuine: list[OwnedRule] = []
+    others: list[OwnedRule] = []
+    for rule in (rule for rules in snapshot.rules.values() for rule in rules):
+        if marker := markers.renamed(rule, policy.deployment, policy.home):
+            own = markers.owned(rule, marker.deployment, region, policy.home)
+            (genuine if own else others).append((rule, marker))
+    return genuine, others
+
+
 def damaged_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[Rule]:
     """Every rule whose description names this deployment and home, but is not the marker of that rule."""
     ours = (policy.deployment, region, policy.home)

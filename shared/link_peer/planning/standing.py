@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from link_peer.domain import marker as markers
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Claim, Instance, Link, Marker, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts, link_until, parse_instant
-from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.consent import consents
 from link_peer.planning.reach import Reach, Scene, reach
@@ -51,21 +52,30 @@ class Standing(msgspec.Struct, frozen=True):
         """The ids of the requests that claim it."""
         return tuple(claim.request for claim in self.claims if claim.request)
 
+    @property
+    def deployment(self) -> str:
+        """The deployment that its rules name."""
+        marker = markers.parse(self.rules[0].description)
+        return marker.deployment if marker else ""
+
     def between(self, ends: tuple[frozenset[Party], frozenset[Party]]) -> bool:
         """Whether it links a party of one set with one of the other, in either direction."""
         one, other = ends
         return (self.source in one and self.target in other) or (self.source in other and self.target in one)
 
 
-_Key = tuple[Party, Party, tuple[Claim, ...], bool]
+_Key = tuple[Party, Party, tuple[Claim, ...], bool, str]
 
 
-def standing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> list[Standing]:
+def standing(
+    snapshot: Snapshot, policy: Policy, region: str, now: float, rules: Iterable[OwnedRule] | None = None
+) -> list[Standing]:
     """The links whose rules were read, sorted. Rules between the same parties with the same claims are one link, and so are
-    the two rules of a mutual one."""
+    the two rules of a mutual one. `rules` are those of other deployments, in place of ours."""
     grouped: dict[_Key, list[tuple[Rule, Marker]]] = {}
     # Accounts are read side by side: without an order, which rule of a mutual link comes first would be chance.
-    for rule, marker in sorted(owned_rules(snapshot, policy, region), key=lambda one: (one[0].group, one[0].id)):
+    found = owned_rules(snapshot, policy, region) if rules is None else rules
+    for rule, marker in sorted(found, key=lambda one: (one[0].group, one[0].id)):
         if rule.key is None:
             continue
         link = link_of(rule.key, marker)
@@ -75,11 +85,9 @@ def standing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> lis
             else (link.source, link.target)
         )
         claims = () if link.mutual else tuple(sorted(marker.claims))
-        grouped.setdefault((*ends, claims, link.mutual), []).append((rule, marker))
+        grouped.setdefault((*ends, claims, link.mutual, marker.deployment), []).append((rule, marker))
     wishes = Wishes(snapshot, policy, now)
-    return [
-        _one(snapshot, policy, now, key, rules, wishes) for key, rules in sorted(grouped.items(), key=lambda i: i[0])
-    ]
+    return [_one(snapshot, policy, now, key, some, wishes) for key, some in sorted(grouped.items(), key=lambda i: i[0])]
 
 
 def judge(scene: Scene, link: Standing) -> Reach:
@@ -124,7 +132,7 @@ class Wishes:
 def _one(
     snapshot: Snapshot, policy: Policy, now: float, key: _Key, found: Sequence[tuple[Rule, Marker]], wishes: Wishes
 ) -> Standing:
-    source, target, _, mutual = key
+    source, target, _, mutual, _ = key
     rules = tuple(rule for rule, _ in found)
     ports = tuple(sorted({rule.key.port for rule in rules if rule.key}, key=str))
     claims = tuple(sorted({claim for _, marker in found for claim in marker.claims}))

@@ -13,17 +13,24 @@ Names = Mapping[str, str]
 
 
 class Arrow(msgspec.Struct, frozen=True):
-    """`source` may reach `target` on `ports`. `reasons` are the claims: `tag`, or request ids."""
+    """`source` may reach `target` on `ports`. `reasons` are the claims: `tag`, or request ids. `deployment` is the other one of
+    this home whose name the rules have, empty if they are ours."""
 
     source: Party
     target: Party
     ports: tuple[Port, ...]
     reasons: tuple[str, ...]
+    deployment: str = ""
+
+    @property
+    def ports_text(self) -> str:
+        """The ports, as text."""
+        return "everything" if ALL in self.ports else "+".join(map(str, self.ports))
 
     @property
     def label(self) -> str:
-        """The ports, as text."""
-        return "everything" if ALL in self.ports else "+".join(map(str, self.ports))
+        """The ports, and whose rules they are where they are not ours."""
+        return self.ports_text + (f" of deployment {self.deployment}" if self.deployment else "")
 
 
 def by_account(arrows: Sequence[Arrow]) -> list[tuple[str, list[Party]]]:
@@ -121,7 +128,7 @@ def _curves(
 
 def _label(arrow: Arrow) -> str:
     """The ports, or only their number if they do not fit: the tooltip lists all of them."""
-    return arrow.label if len(arrow.label) <= LABEL_CHARACTERS else f"{len(arrow.ports)} ports"
+    return arrow.ports_text if len(arrow.ports_text) <= LABEL_CHARACTERS else f"{len(arrow.ports)} ports"
 
 
 def _place(placed: Labels, x: int, y: int, length: int) -> int:

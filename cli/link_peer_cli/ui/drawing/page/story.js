@@ -93,6 +93,7 @@ function linkStory(link) {
     ["Effect", [effect, link.effect_detail]],
     ["Half-open", [link.half_open && `${link.half_open} lacks its rule`]],
     ["Claims", link.why.map((claim) => (claim === "tag" ? "tag of an instance" : `request ${claim}`))],
+    ["Deployment", [link.deployment && `${link.deployment}, which is not this one`]],
     ["Asked by", link.asked_by],
     ["Reason", link.reasons],
     ["Since", [instant(link.since), link.since && `${span(made - Date.parse(link.since))} old`]],

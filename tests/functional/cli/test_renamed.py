@@ -1,0 +1,147 @@
+"""A deployment was renamed: what it left under its former name is shown, and can be closed; nothing else is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from link_peer_local.fc.triggers import deploy
+
+from tests.functional.cli.test_neighbours import another
+from tests.functional.command import Cli, Linked, Typed
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
+
+pytestmark = pytest.mark.usefixtures("peer_profile")
+
+LATER = 1801
+"""Seconds after which the last sweep under the former name is no sign of life."""
+
+
+@pytest.fixture(name="links")
+def _links(lab: Lab) -> Linked:
+    """What the deployment `prod` opened before its policy called it `new`."""
+    links = Linked(lab)
+    lab.policy(deployment="new")
+    lab.cloud.clock.advance(LATER)
+    lab.sweep()
+    assert links.counts() == [1, 1, 1, 1]
+    return links
+
+
+def others(lab: Lab, links: Linked) -> list[str]:
+    """Adds rules that only look like those of the former name, to a group with one: under another home, and with the marker of
+    another rule. Returns all rules of that group."""
+    own = f"link-peer/2 dep=prod home={HOME} id={'0' * 16} by=req:chg-1"
+    for port, marker in (("1/1", own), ("2/2", own.replace(HOME, PEER))):
+        rule = {"IpProtocol": "TCP", "PortRange": port, "SourceGroupId": links.app.id, "Priority": "100"}
+        lab.authorize(links.cache, **rule, Policy="accept", NicType="intranet", Description=marker)
+    return lab.rules(links.cache)
+
+
+def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli: Cli) -> None:
+    """With that name, also on groups that lost its managed tag. A rule with a marker that is not its own is no link."""
+    others(lab, links)
+    cache, caller = links.cache, lab.raw_rules(links.cache)
+    lab.call(HOME, "UntagResources", {"ResourceType": "securitygroup", "ResourceId.1": cache.id, "TagKey.1": MANAGED})
+    code, listed = cli.json("links")
+    assert (code, [one["deployment"] for one in listed]) == (0, ["prod"] * 3)
+    assert cli("links") == 0
+    assert cli.out.count("(of deployment prod)") == 3
+    source = next(rule["SourceGroupId"] for rule in caller if rule["PortRange"] == "6379/6379")
+    code, [shown] = cli.json("explain", source, cache.id)
+    assert [one["deployment"] for one in shown["links"]] == ["prod"]
+    code, arrows = cli.json("map")
+    assert {one["deployment"] for one in arrows} == {"prod"}
+    assert cli("map") == 0
+    assert '"tcp/6379 of deployment prod"' in cli.out
+    code, found = cli.json("stale")
+    kinds = [one["kind"] for one in found if "prod" in one["why"]]
+    assert sorted(kinds) == ["deployment"] * 4 + ["marker"]
+    code, findings = cli.json("doctor")
+    advice = "if it is a former name of this one: link-peer close --deployment prod --dry-run"
+    assert [one["where"] for one in findings if one["advice"] == advice] == [HOME, PEER]
+
+
+@pytest.mark.knobs(request_tags=True)  # else the peer has no managed tag
+def test_its_rules_are_closed_and_its_tags_taken_off(lab: Lab, links: Linked, cli: Cli) -> None:
+    """By id, in every account, with an intent and an outcome; what only looks like them stays, and so do its own groups."""
+    standing = [rule for rule in others(lab, links) if not rule.endswith("6379")]
+    before = lab.changes()
+    code, [planned] = cli.json("close", "--deployment", "prod", "--dry-run")
+    assert (code, len(planned["decisions"]), lab.changes()) == (0, 3, before)
+    assert sum("RevokeSecurityGroup" in one["command"] for one in planned["commands"]) == 4
+    assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer") == 0, cli.err
+    assert "rules removed: 4; rules left: 0" in cli.out
+    assert links.counts() == [0, 0, 0, 2]
+    assert lab.rules(links.cache) == standing
+    assert not any(MANAGED in lab.tags(group) for group in links.groups)
+    records = lab.records("intent", "outcome", function="close", deployment="prod")
+    assert {one["outcome"] for one in records if one["record"] == "outcome"} == {"removed"}
+    assert all(one["claimed_by"].startswith(f"acs:ram::{HOME}:") for one in records)
+    lab.sweep()
+    lab.drain()
+    assert links.counts() == [1, 1, 0, 3]  # the tags' links are those of the new name now
+    assert cli("close", "--deployment", "prod", "--yes") == 0
+    assert "found: 0 rules" in cli.out
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_without_keys_the_owner_gets_the_command_for_the_tag(lab: Lab, links: Linked, cli: Cli) -> None:
+    """The rules are removed all the same, through the roles."""
+    assert cli("close", "--deployment", "prod", "--yes") == 1
+    assert links.counts() == [0, 0, 0, 0]
+    assert (
+        f"aliyun ecs UntagResources --RegionId cn-qingdao --ResourceType securitygroup --ResourceId.1 {links.db.id}"
+        in (cli.out)
+    )
+
+
+def test_it_asks_first(lab: Lab, links: Linked, cli: Cli, typed: Typed) -> None:
+    """And changes nothing if the answer is no, or there is nobody to ask."""
+    typed("n\n")
+    assert cli("close", "--deployment", "prod") == 1
+    assert "Remove 4 rules of deployment prod on 4 groups?" in cli.out
+    assert cli("close", "--deployment", "prod", "--json") == 2
+    assert links.counts() == [1, 1, 1, 1]
+
+
+def _swept(lab: Lab) -> None:
+    lab.policy(deployment="prod")
+    lab.sweep()
+    lab.policy(deployment="new")
+
+
+def _functions(lab: Lab) -> None:
+    deploy(lab.cloud, in_process=True)
+    another(lab, "acme", LINK_PEER_TAG_PREFIX="acme")
+
+
+ALIVE: dict[str, tuple[Callable[[Lab], object], str]] = {
+    "its sweep ran": (_swept, "its sweep ran at"),
+    "functions of another prefix may be its": (_functions, "the functions acme-… are in account"),
+}
+
+
+@pytest.mark.parametrize("case", ALIVE)
+def test_a_deployment_that_may_be_alive_is_closed_only_if_a_person_insists(
+    lab: Lab, links: Linked, cli: Cli, case: str
+) -> None:
+    """Else its functions would open again what was closed."""
+    happens, said = ALIVE[case]
+    happens(lab)
+    assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer") == 1
+    assert said in cli.err
+    assert "--even-if-alive" in cli.err
+    assert links.counts() == [1, 1, 1, 1]
+    assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer", "--even-if-alive") == 0, cli.err
+    assert links.counts() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"), [(("new",), "close --all"), (("No!",), "is not a name"), (("prod", "--all"), "give no groups")]
+)
+def test_what_is_no_former_name_is_a_usage_error(lab: Lab, cli: Cli, args: tuple[str, ...], said: str) -> None:
+    """The present name is closed with --all."""
+    lab.policy(deployment="new")
+    assert cli("close", "--deployment", *args, "--yes") == 2
+    assert said in cli.err
