@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from link_peer.domain.denial import parts
+from link_peer.domain.tags import TAGS
 
 from tests.functional.command import Cli, Owners
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
-OTHERS = re.compile(r"\blink-(accept|until|lock|managed)\b|\blink-peer[.=]")
+OTHERS = re.compile(rf"\blink-({'|'.join(tag.name for tag in TAGS if tag.name != 'peer')})\b|\blink-peer[.=]")
 """A tag key of the default prefix."""
 STRANGER = "1000000000000009"
 Again = Callable[[], object]

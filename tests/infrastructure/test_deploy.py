@@ -46,6 +46,8 @@ NO_RESOURCE_LEVEL = {
 }
 """[doc RAM authorization of ECS and of ActionTrail]"""
 MANAGED_TAG = f"link-managed.prod.{HOME}"
+DENIED_ALONE = [tag.name for tag in TAGS if tag.denied and tag.name != "accept"]
+"""The tags with one key that RAM denies."""
 ROS_PARAMETERS = {
     "HomeAccount": HOME,
     "Prefix": "link-peer",
@@ -56,7 +58,7 @@ ROS_PARAMETERS = {
     "AcceptTags": {
         key.removeprefix("link-"): {f"acs:RequestTag/{key}": ["*"]} for key in tag_keys("link", "prod", HOME).consenting
     },
-    "LockTag": {"acs:RequestTag/link-lock": ["*"]},
+    **{f"{name.capitalize()}Tag": {f"acs:RequestTag/link-{name}": ["*"]} for name in DENIED_ALONE},
     "Closers": f"acs:ram::{HOME}:role/link-peer-operator",
     "ALIYUN::Region": REGION,
     "ALIYUN::TenantId": PEER,
@@ -273,9 +275,7 @@ def test_no_role_may_open_to_the_world_or_consent_for_itself(name: str) -> None:
     denied = denials(document(name))
     for action in ("ecs:AuthorizeSecurityGroup", "ecs:ModifySecurityGroupRule"):
         assert denied[action, "ecs:SecurityGroupSourceCidrIps"] == ["0.0.0.0/0", "::/0"]
-    consenting = tag_keys("link", "prod", HOME).consenting
-    assert [tag.name for tag in TAGS if tag.denied] == ["accept", "lock"]
-    for action, key in itertools.product(TAGGING, (*consenting, "link-lock")):
+    for action, key in itertools.product(TAGGING, denied_keys("link")):
         written = name == "ram-operator.json" and key == "link-lock"
         assert denied.get((action, f"acs:RequestTag/{key}")) == (None if written else ["*"])
 
@@ -285,13 +285,18 @@ def test_what_a_role_may_tag_follows_the_tag_prefix(name: str) -> None:
     """What it may write and what it is denied; the lock that binds every deployment is denied to all functions."""
     policy = render(name, {**VALUES, "LINK_PEER_TAG_PREFIX": "acme"}, [PEER_ROLE])
     keys = {key for _, key in denials(policy) if key.startswith("acs:RequestTag/")}
-    locks = [] if name == "ram-operator.json" else ["acme-lock", "link-lock"]
-    assert keys == {f"acs:RequestTag/{key}" for key in (*tag_keys("acme", "prod", HOME).consenting, *locks)}
+    locks = {"acme-lock", "link-lock"} if name != "ram-operator.json" else set()
+    assert keys == {f"acs:RequestTag/{key}" for key in {*denied_keys("acme")} - {"acme-lock"} | locks}
     allowed = {key for s in statements(policy, "Allow") for key in s.get("Condition", {}).get("StringLike", {})}
     own = [] if locks else ["acme-lock"]
     assert allowed == {
         f"acs:RequestTag/{key}" for key in (*tag_keys("acme", "prod", HOME).of_group(instances=True), *own)
     }
+
+
+def denied_keys(prefix: str) -> list[str]:
+    """The keys of the tags that consent or lock, or are denied for another reason."""
+    return [*tag_keys(prefix, "prod", HOME).consenting, *(f"{prefix}-{name}" for name in DENIED_ALONE)]
 
 
 def denials(policy: dict[str, Any]) -> dict[tuple[str, str], list[str]]:

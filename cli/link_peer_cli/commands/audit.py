@@ -12,6 +12,7 @@ import typer
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, Transient
 from link_peer.domain.reasons import REASONS
+from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
@@ -30,7 +31,7 @@ from link_peer_cli.ui.records import CELLS, RecordLine, cells, folded, print_adv
 from link_peer_cli.ui.tables import print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
-FIELDS = (
+_FIRST = (
     *("time", "record", "function", "action", "outcome", "reason", "detail", "advice"),
     *("from_account", "from", "to_account", "to", "ports", "link", "instance", "request_id", "event_id"),
     *(
@@ -45,7 +46,8 @@ FIELDS = (
         "api_requests",
     ),
 )
-"""The columns of CSV."""
+FIELDS = (*_FIRST, *(name for name in DECISION_FIELDS if name not in _FIRST))
+"""The columns of CSV: those of every decision, and what is known of its trigger."""
 
 
 class Form(Enum):

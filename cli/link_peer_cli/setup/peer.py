@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from link_peer.domain.tags import TAGS
 from link_peer_deploy.description import Role, describe_peer
 from link_peer_deploy.documents import compact, operators, peer_roles
 from link_peer_deploy.project import ROOT
@@ -75,11 +76,12 @@ class PeerAccount:
         deployment = self.deployment
         keys = deployment.policy.keys
         prefix = keys.accept.removesuffix("accept")
+        others = [tag for tag in TAGS if tag.denied and tag.name != "accept"]
         conditions = {
             "ManagedTag": _condition(keys.managed),
             "InstancesTag": _condition(keys.instances),
             "AcceptTags": {key.removeprefix(prefix): _condition(key) for key in keys.consenting},
-            "LockTag": _condition(keys.lock),
+            **{f"{tag.name.capitalize()}Tag": _condition(getattr(keys, tag.name)) for tag in others},
         }
         given = {
             "HomeAccount": deployment.policy.home,

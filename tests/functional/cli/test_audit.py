@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from link_peer.runtime.audit import DECISION_FIELDS
 
 from tests.functional.command import Cli, take_turns
 from tests.functional.lab import HOME, PEER, Lab
@@ -90,6 +91,7 @@ def test_csv_has_a_line_of_names_and_no_formula(lab: Lab, cli: Cli) -> None:
     lab.cross_account(lab.request(app, db, "tcp/2", reason='=HYPERLINK("x")'))
     assert cli("audit", "--csv") == 0
     [row] = csv.DictReader(cli.out.splitlines())
+    assert DECISION_FIELDS.keys() <= row.keys()
     assert (row["outcome"], row["to"], row["claimed_reason"]) == ("applied", db.id, '\'=HYPERLINK("x")')
 
 
