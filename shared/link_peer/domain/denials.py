@@ -494,9 +494,9 @@ def side_left(group: object, problem: str, *, known: bool) -> str:
     return f"the rule on {group} {'still stands' if known else 'may still stand'}: {problem}"
 
 
-def side_unread(account: str, problem: str) -> str:
-    """An account that may hold the other side of what goes, and was not read."""
-    return f"what still stands in account {account} is not known: {problem}"
+def side_unread(where: str, problem: str) -> str:
+    """An account or group that may hold the other side of what goes, and was not read."""
+    return f"what still stands on {where} is not known: {problem}"
 
 
 def repaired(priority: int, ours: int) -> Denial:

@@ -102,6 +102,12 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         parties = (Party(instance.party.account, group) for group in instance.groups)
         return [self.groups[party] for party in parties if party in self.groups]
 
+    def groups_with(self, party: Party) -> list[Party]:
+        """The group itself, or the groups of the instance, as far as they were read."""
+        if party.is_group:
+            return [party] if party in self.groups else []
+        return [group.party for group in self.groups_of(self.instances[party])] if party in self.instances else []
+
     def _was_read(self, party: Party) -> bool:
         if party.account in self.whole_accounts:
             return True

@@ -206,15 +206,23 @@ def _removed(
 
 
 def _not_reached(seen: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
-    """The accounts that may hold the other side of what goes, and could not be read, each with why."""
+    """The accounts and groups that may hold the other side of what goes, and could not be read, each with why."""
     if not link.mutual and seen.context.withdrawn is None:
         return []
-    other = {link.source.account, link.target.account} - {key.group.account for key in keys}
+    snapshot, groups = seen.snapshot, {key.group for key in keys}
+    other = {link.source.account, link.target.account} - {group.account for group in groups}
     unread = {
-        **seen.snapshot.failed_accounts,
-        **{uid: f"access is refused ({error.code})" for uid, error in seen.snapshot.refused_accounts.items()},
+        **snapshot.failed_accounts,
+        **{uid: f"access is refused ({error.code})" for uid, error in snapshot.refused_accounts.items()},
     }
-    return [denials.side_unread(uid, unread[uid]) for uid in sorted(other & unread.keys())]
+    found = [denials.side_unread(f"account {uid}", unread[uid]) for uid in sorted(other & unread.keys())]
+    sides = [snapshot.groups_with(end) for end in (link.source, link.target)]
+    halves = [group for side in sides if not groups.intersection(side) for group in side if link.mutual]
+    return found + [
+        denials.side_unread(str(group), "its rules were not read")
+        for group in sorted(halves)
+        if group.account not in unread and group not in snapshot.rules and snapshot.groups[group].rule_count
+    ]
 
 
 def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:

@@ -128,13 +128,14 @@ class Applier:
             return [self._outcome(answer, requests, rules.values())], Report(refused_keys=keys)
         except Transient as trouble:
             self._failed_keys |= {edit.key for edit in decision.edits}
-            attempt = msgspec.structs.replace(decision, why=msgspec.structs.replace(decision.why, detail=str(trouble)))
-            return [self._record(attempt, "attempt", requests, rules.values())], Report(pending=(trouble,))
+            attempt = self._record(_met(decision, trouble), "attempt", requests, rules.values())
+            return [attempt], Report(pending=(trouble,))
         if _only_repairs_tags(decision) and all(map(self.work.tags.were_refused, decision.missing_managed_tag)):
             return [self._record(decision, "attempt", requests, rules.values())], Report()
         self._guard.made(decision)
         done = Report(changed=len(decision.edits), removed=decision.removals)
-        return [self._outcome(decision, requests, rules.values())], done + left
+        records = [self._outcome(decision, requests, rules.values())]
+        return [*records, *(self._record(_met(decision, one), "attempt") for one in left.pending)], done + left
 
     def _write_sides(
         self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]
@@ -293,6 +294,11 @@ def _without_gain(edit: Edit) -> Edit | None:
         return None
     claims = tuple(claim for claim in edit.claims if claim not in edit.gain)
     return msgspec.structs.replace(edit, gain=frozenset(), claims=claims) if edit.lose or not edit.gain else None
+
+
+def _met(decision: Decision, trouble: Transient) -> Decision:
+    """The decision as the record of an attempt words it."""
+    return msgspec.structs.replace(decision, why=msgspec.structs.replace(decision.why, detail=str(trouble)))
 
 
 def _left(group: Party, problem: LinkDenied | Transient) -> str:

@@ -1,0 +1,130 @@
+"""What a peer hides, refuses or throttles keeps no rule of ours standing on home's groups, and the records say what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+
+import pytest
+from link_peer.alicloud.sts import CACHE
+from link_peer.domain.errors import RedeliveryNeeded
+from link_peer_local.ecs.state import Group, Instance
+from msgspec import Struct
+
+from tests.functional.lab import PEER, Lab
+
+CALLS = (
+    "AssumeRole",
+    "DescribeInstances",
+    "DescribeSecurityGroups",
+    "DescribeSecurityGroupAttribute",
+    "ListTagResources",
+    "RevokeSecurityGroup",
+)
+HIDINGS = ["no role", *(f"{call} {how}" for how in ("denied", "throttled") for call in CALLS)]
+
+
+def hide(lab: Lab, hiding: str) -> None:
+    """The peer hides, until the faults are cleared."""
+    CACHE.sessions.clear()
+    action, how = hiding.split(" ")
+    refused = {"code": "NoPermission", "status": 403} if how == "denied" else {"kind": "throttle"}
+    if how == "role":
+        del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer"]
+    elif action == "AssumeRole":
+        lab.fault(action=action, times=None, **refused)
+    else:
+        lab.fault(service="ecs", action=action, account=PEER, times=None, **refused)
+
+
+class World(Struct):
+    """A mutual link between home and the peer: its parties, the groups of its two rules, and an instance of home that may
+    ask for it."""
+
+    lab: Lab
+    asks: Instance
+    ends: tuple[Group | Instance, Group | Instance]
+    home: Group
+    far: Group
+
+    def request(self, action: str = "link", **fields: str) -> None:
+        self.lab.cross_account(self.lab.request(*self.ends, action=action, request_id=f"chg-{action}", **fields))
+
+    def ask(self, **tags: str) -> None:
+        self.lab.tag(self.asks, link_peer=f"{self.ends[1].id}@{PEER}", **tags)
+        self.lab.sweep()
+
+    def take_tag_off(self) -> None:
+        """The event, its sync, and one sweep."""
+        self.lab.retag(self.asks, link_peer=None)
+        self.lab.cross_account(*self.lab.queued())
+        self.sweep()
+
+    def end(self) -> None:
+        self.lab.cloud.clock.advance(600)
+        self.sweep()
+
+    def sweep(self) -> None:
+        with contextlib.suppress(RedeliveryNeeded):  # a change was throttled: the next sweep makes it
+            self.lab.sweep()
+
+    def tag_group(self, **tags: str | None) -> None:
+        self.lab.tag(self.home, **tags)
+        self.lab.auto_link(self.lab.group_event(self.home))
+
+
+Step = Callable[[World], None]
+CAUSES: dict[str, tuple[Step, Step]] = {
+    "unlink": (World.request, lambda world: world.request("unlink")),
+    "tag off": (World.ask, World.take_tag_off),
+    "end": (lambda world: world.request(until=world.lab.iso(600)), World.end),
+    "end of a tag": (lambda world: world.ask(link_until=world.lab.iso(600)), World.end),
+    "lock": (World.request, lambda world: world.tag_group(link_lock="now")),
+    "consent": (World.request, lambda world: world.tag_group(link_accept=None)),
+}
+"""What closes a link: how it is made, and what happens then."""
+
+
+def world_of(lab: Lab, kind: str) -> World:
+    home, far = lab.pair()
+    asks, other = lab.instance(home, tags={"team": "x"}), lab.instance(far, tags={"team": "x"})
+    ends = (home, far) if kind == "groups" else (asks, other)
+    return World(lab, asks, ends, home, far)
+
+
+def groups_of(record: dict[str, str]) -> set[str]:
+    """The groups whose rules a record names."""
+    return {rule["group"] for rule in json.loads(record["rules"])}
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [(cause, kind) for cause in CAUSES for kind in ("groups", "instances") if "tag" not in cause or kind == "groups"],
+)
+@pytest.mark.parametrize("hiding", HIDINGS)
+def test_a_peer_that_hides_keeps_nothing_standing_at_home(lab: Lab, hiding: str, cause: str, kind: str) -> None:
+    """Whatever closes the link. What is recorded as removed went; where the peer's half stands, or may, the record says so,
+    and a later run closes it. Of a tag's mutual link, a peer that could not be read counts as asking until it can be."""
+    world = world_of(lab, kind)
+    before, happens = CAUSES[cause]
+    before(world)
+    assert (len(lab.rules(world.home)), len(lab.rules(world.far))) == (1, 1)
+    hide(lab, hiding)
+    happens(world)
+    counts_as_asking = cause == "tag off" and hiding.endswith("throttled") and lab.rules(world.home) != []
+    if not counts_as_asking:
+        assert lab.rules(world.home) == []
+        removed = [(one["detail"], groups_of(one)) for one in lab.records(outcome="removed")]
+        (detail,) = (detail for detail, groups in removed if world.home.id in groups)
+        gone = any(world.far.id in groups for _, groups in removed)
+        assert gone == (lab.rules(world.far) == [])
+        assert gone or world.far.id in detail or f"account {PEER}" in detail
+    lab.cloud.faults.clear()
+    if hiding == "no role":
+        return  # nothing can be said of the peer's own group
+    lab.drain(60)  # what met a transient error is tried again
+    if hiding.endswith("denied"):
+        lab.cloud.clock.advance(1800)  # a request's half is left to the sweep, once it cannot be that of a delivery
+    lab.sweep()
+    assert (lab.rules(world.home), lab.rules(world.far)) == ([], [])
