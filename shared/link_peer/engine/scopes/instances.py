@@ -17,9 +17,10 @@ from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Address, Snapshot
-from link_peer.engine.converge import Scope, converge, report_held
+from link_peer.engine.converge import Scope, report_held
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import denied_record
+from link_peer.engine.scopes.closing import converge_and_look
 from link_peer.engine.scopes.differing import affordable, calls_left, differences, peers_at_home
 from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.removal_guard import RemovalGuard
@@ -48,7 +49,7 @@ def reconcile_instances(
     if error := scope.store.refusal(delivery.policy.home):
         audit.write([denied_record(denials.no_access(delivery.policy.home, error.code), "link")])
         return []
-    report = converge(scope, guard)
+    report = converge_and_look(scope, guard)
     report_held(scope, report, guard)
     scope.hand_over()
     audit.attempts([(later.why, {"action": "link", "instance": str(later.party)}) for later in scope.waiting.values()])

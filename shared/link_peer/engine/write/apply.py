@@ -33,6 +33,7 @@ from link_peer.engine.write.tags import Requests
 from link_peer.engine.write.work import Report, Work
 from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
+from link_peer.planning.permitted import permitted
 from link_peer.runtime.ports import Record
 
 CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written
@@ -121,11 +122,11 @@ class Applier:
         except LinkDenied as refused:
             keys = frozenset(edit.key for edit in decision.edits)
             self._failed_keys |= keys
-            answer = decision.refused(refused.denial)
+            answer, done = decision.refused(refused.denial), Report(refused_keys=keys, written=_groups_of(keys))
             if decision.outcome == "applied":
                 self._roll_back_later(decision, answer, requests)
-                return [], Report(refused_keys=keys)
-            return [self._outcome(answer, requests, rules.values())], Report(refused_keys=keys)
+                return [], done
+            return [self._outcome(answer, requests, rules.values())], done
         except Transient as trouble:
             self._failed_keys |= {edit.key for edit in decision.edits}
             attempt = self._record(_met(decision, trouble), "attempt", requests, rules.values())
@@ -133,7 +134,8 @@ class Applier:
         if _only_repairs_tags(decision) and all(map(self.work.tags.were_refused, decision.missing_managed_tag)):
             return [self._record(decision, "attempt", requests, rules.values())], Report()
         self._guard.made(decision)
-        done = Report(changed=len(decision.edits), removed=decision.removals)
+        written = _groups_of(edit.key for edit in decision.edits)
+        done = Report(changed=len(decision.edits), removed=decision.removals, written=written)
         records = [self._outcome(decision, requests, rules.values())]
         return [*records, *(self._record(_met(decision, one), "attempt") for one in left.pending)], done + left
 
@@ -181,7 +183,7 @@ class Applier:
             nonlocal judged, begun
             self._in_time(batch, begun=begun)
             begun = True
-            if any(edit.gain for edit in batch):
+            if any(edit.opens for edit in batch):
                 judged = self._still_allowed(judged)
 
         for group, edits in _by_group(decision):
@@ -197,6 +199,7 @@ class Applier:
             if any(rule.id not in known for rule in settled.values()):
                 # a sweep that found the group empty a moment ago may have removed the tags since
                 refused.append(tags.write(group, requests))
+        self._look(judged)
         detail = "; ".join(filter(None, [judged.why.detail, *refused]))
         return msgspec.structs.replace(judged, why=msgspec.structs.replace(judged.why, detail=detail))
 
@@ -226,8 +229,6 @@ class Applier:
         if decision.verdict is None or decision.outcome != "applied":
             return decision
         policy = self.work.delivery.current_policy()
-        if (policy.home, policy.deployment) != (self.work.delivery.policy.home, self.work.delivery.policy.deployment):
-            raise Transient("the policy file now names another deployment or home account")
         if policy.paused is not Pause.NONE:
             raise LinkDenied(PAUSED)
         now = self.work.delivery.clock.now()
@@ -245,6 +246,16 @@ class Applier:
         if verdict.denial:
             raise LinkDenied(verdict.denial)
         return msgspec.structs.replace(decision, verdict=verdict)
+
+    def _look(self, decision: Decision) -> None:
+        """Judges a link once more after its last write: by the policy as it is now, and by the tags that were read back with
+        its rules. Raises LinkDenied where it may not exist any more, so that it is taken back."""
+        if decision.verdict is None or not any(edit.opens for edit in decision.edits):
+            return
+        policy, now = self.work.delivery.current_policy(), self.work.delivery.clock.now()
+        denial = permitted(self.work.fetch.store.now_known(), policy, decision.link, now).denial
+        if denial and not (denial.unseen or denial.undecided):
+            raise LinkDenied(denial)
 
     def _outcome(self, decision: Decision, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
         rules = list(rules)
@@ -309,6 +320,10 @@ def _left(group: Party, problem: LinkDenied | Transient) -> str:
 
 def _only_repairs_tags(decision: Decision) -> bool:
     return decision.action == "repair" and decision.outcome == "unchanged"
+
+
+def _groups_of(keys: Iterable[RuleKey]) -> frozenset[Party]:
+    return frozenset(key.group for key in keys)
 
 
 def _keys(decision: Decision) -> list[RuleKey]:
