@@ -30,9 +30,6 @@ _SAME = (
     "to_account",
     "ports",
     "instance",
-    "request_id",
-    "queue",
-    "claimed_by",
 )
 _COUNTS = ("changed", "removed", "held", "denied", "dead_letters")
 

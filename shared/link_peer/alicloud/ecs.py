@@ -12,7 +12,7 @@ from link_peer.alicloud import ecs_shapes as shapes
 from link_peer.alicloud import lazy_models
 from link_peer.alicloud.ecs_shapes import models
 from link_peer.alicloud.sdk import call, client_config
-from link_peer.domain.errors import CloudError, NoAccess
+from link_peer.domain.errors import CloudError, NoAccess, Throttled
 from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
@@ -22,7 +22,7 @@ RULES_PER_PAGE = 1000  # [doc DescribeSecurityGroupAttribute: 10..1000]
 GROUPS_PER_CALL = 10  # [doc DescribeSecurityGroupReferences]
 FEW = 10  # where one item answers the question: the smallest page
 
-_GROUP_NOT_FOUND = "InvalidSecurityGroupId.NotFound"
+_ABOUT_GROUPS = "InvalidSecurityGroupId"  # .NotFound and .Malformed [doc]
 
 
 class SdkEcs:
@@ -54,11 +54,11 @@ class SdkEcs:
         return read_by_id(ids, lambda part: self._instances(instance_ids=json.dumps(part)), self.all_instances)
 
     def members(self, group: str) -> list[Instance]:
-        """Every instance of a group; none if the group does not exist."""
+        """Every instance of a group; none if the group does not exist, or its id is malformed."""
         try:
             return self._instances(security_group_id=group)
         except CloudError as error:
-            if error.code == _GROUP_NOT_FOUND:
+            if error.code.startswith(_ABOUT_GROUPS):
                 return []
             raise
 
@@ -209,6 +209,9 @@ class SdkEcs:
         self._calls[operation.title().replace("_", "")] += 1
         try:
             return call(lambda: getattr(self._client, operation)(request)).body
+        except Throttled as error:
+            error.account = self.account
+            raise
         except NoAccess as error:
             if self._renewed or not error.code.startswith("InvalidSecurityToken"):
                 raise
@@ -269,7 +272,7 @@ IDS_PER_CALL = 100  # [doc DescribeInstances, DescribeSecurityGroups: at most 10
 MAX_SPLITS = 12
 """Refused calls that are split, before everything is read instead. Enough to find one wrong id in a call of 100, or two."""
 
-_ABOUT_IDS = ("InvalidSecurityGroupId", "InvalidInstanceId")  # .NotFound and .Malformed, one id or a list [doc]
+_ABOUT_IDS = (_ABOUT_GROUPS, "InvalidInstanceId")  # .NotFound and .Malformed, one id or a list [doc]
 
 
 def read_by_id(

@@ -68,7 +68,10 @@ class Transient(LinkPeerError):
 
 
 class Throttled(Transient):
-    """The API refuses calls until the next minute [doc ECS API throttling, help page 437902]."""
+    """The API refuses calls until the next minute [doc ECS API throttling, help page 437902]. `account` is the one whose calls
+    it refuses, where that is noted."""
+
+    account = ""
 
 
 class OutOfTime(Transient):

@@ -7,6 +7,7 @@ which claims they may take.
 from __future__ import annotations
 
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence, Set
 
@@ -86,6 +87,10 @@ class Scope(ABC):
         """What is read of all that a plan misses. What is left out stays undecided."""
         return missing
 
+    def closing_until(self) -> float:
+        """When it is too late to close more (epoch seconds), because other work is due: never, but in a sweep."""
+        return math.inf
+
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
         """The links that the tags of these instances ask for."""
         policy = self.policy
@@ -106,7 +111,8 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
     focus: set[Link] | None = None
     for _ in range(PASSES):
         plan = planner.plan(total.refused, focus)
-        report = msgspec.structs.replace(applier.apply(scope.select(plan)), held=dict(plan.held))
+        report = applier.apply(scope.select(plan), scope.closing_until())
+        report = msgspec.structs.replace(report, held=dict(plan.held))
         total += report
         freed = _waiting_for_an_address(plan) if report.removed else set()
         if not report.refused and not freed:

@@ -49,8 +49,8 @@ def compensate_by_tuple(patch: Patch) -> None:
     """A saga takes back what it sent, by its parameters, no matter who owns that rule."""
 
     class Saga(Applier):
-        def apply(self, decisions: Sequence[Decision]) -> Report:
-            report = super().apply(decisions)
+        def apply(self, decisions: Sequence[Decision], *more: Any) -> Report:
+            report = super().apply(decisions, *more)
             for decision in decisions:
                 needs = decision.verdict.needs if decision.verdict and decision.link in report.refused else ()
                 for need in needs:
@@ -135,11 +135,11 @@ def outcome_before_the_change(patch: Patch) -> None:
             super().__init__(msgspec.structs.replace(work, audit=Silent()), guard)
             self.early, self.region = work.audit, work.delivery.region
 
-        def apply(self, decisions: Sequence[Decision]) -> Report:
+        def apply(self, decisions: Sequence[Decision], *more: Any) -> Report:
             changing = [d for d in decisions if d.edits or d.missing_managed_tag]
             self.early.write([decision_record(d, self.region, "intent") for d in changing])
             self.early.write([decision_record(d, self.region, "outcome") for d in decisions])
-            return super().apply(decisions)
+            return super().apply(decisions, *more)
 
     patch.setattr(converge, "Applier", Early)
 
@@ -215,8 +215,8 @@ def one_side_is_enough(patch: Patch) -> None:
             super().__init__(work, guard)
             self.audit, self.region = work.audit, work.delivery.region
 
-        def apply(self, decisions: Sequence[Decision]) -> Report:
-            report = super().apply(decisions)
+        def apply(self, decisions: Sequence[Decision], *more: Any) -> Report:
+            report = super().apply(decisions, *more)
             refused = [decision for decision in decisions if decision.link in report.refused]
             self.audit.write([decision_record(decision, self.region, "outcome") for decision in refused])
             return msgspec.structs.replace(report, refused={})

@@ -9,24 +9,26 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
-import msgspec
-
 from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Group, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address
-from link_peer.engine.read.access import STRICT, Access, Page, Reading, read_listing
+from link_peer.engine.read.access import STRICT, TOLERANT, Access, Page, Reading, read_listing
 from link_peer.engine.read.store import Store, groups_of
 from link_peer.planning.decision import Question, RulesOf
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.pace import Pace
 from link_peer.runtime.ports import Cloud, Ecs
+from link_peer.runtime.turns import in_turns
 
 T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """(how many are done, of how many)."""
 
+SPARE = 200  # reads of an account in one run that may be left out
+ACCOUNTS = 64  # that are listed at the same time
 CHUNK = 32  # groups whose rules are read between two reports of progress
 
 _READ_RULES = "DescribeSecurityGroupAttribute"
@@ -38,7 +40,8 @@ def open_fetch(delivery: Delivery, name: str, how: Reading = STRICT) -> Fetch:
 
 
 class Fetch:
-    """Makes the calls whose answers are in `store`."""
+    """Makes the calls whose answers are in `store`. `postponed` are instances that are not read by their id: what only a read
+    of their whole account does not decide stays undecided."""
 
     def __init__(self, cloud: Cloud, policy: Policy, clock: Clock, how: Reading = STRICT, *, threads: int = 1) -> None:
         """`threads` is how many calls may run side by side where a method reads many things."""
@@ -49,18 +52,25 @@ class Fetch:
         self._how = how
         self._listed_accounts: set[str] = set()  # all of whose groups were read
         self._read_at: dict[Party, float] = {}
+        self._aside: Counter[str] = Counter()  # reads that this reading may leave out, by account
+        self.postponed: set[Party] = set()
 
     def tolerant(self) -> Fetch:
         """The same reads and the same store, from now on with trouble noted instead of raised."""
         other = copy.copy(self)
-        other._how = msgspec.structs.replace(self._how, tolerant=True)
-        other._access = Access(self._access.cloud, self._policy, self.store, other._how, self._access.threads)
+        other._how = TOLERANT
+        other._access = Access(self._access.cloud, self._policy, self.store, TOLERANT, self._access.threads)
         return other
 
     @property
     def calls(self) -> Counter[str]:
         """API calls made so far, by action."""
         return self._access.cloud.calls
+
+    @property
+    def pace(self) -> Pace | None:
+        """How many calls this reading leaves to others, where it leaves any."""
+        return self._how.pace
 
     def ecs(self, account: str) -> Ecs | None:
         """The account's ECS; None where the policy does not list it, or it refuses access."""
@@ -74,6 +84,8 @@ class Fetch:
         store = self.store
         asked = {party for party in parties if party not in store.requested}
         unknown = [p for p in asked if not p.is_group and (p in by_id or not self._known_from_listing(p))]
+        asked -= self.postponed.intersection(unknown).difference(by_id)
+        unknown = [party for party in unknown if party in asked]
         self._access.by_account(unknown, lambda ecs, ids: store.keep_instances(ecs.instances(ids)))
         groups = {party for party in asked if party.is_group}
         groups |= groups_of(store.instances[party] for party in asked if party in store.instances)
@@ -157,7 +169,9 @@ class Fetch:
             self._access.read(account, lambda ecs: self._read_everything(ecs, account))
             progress(len(self.store.listings))
 
-        self.side_by_side(*(functools.partial(read, account) for account in accounts))
+        # all at once: an account in which each call waits for the next minute holds up no other
+        threads = min(len(accounts), ACCOUNTS) if self._access.threads > 1 else 1
+        self._access.side_by_side([functools.partial(read, account) for account in accounts], threads)
 
     def probe_liveness(self, accounts: Iterable[str]) -> None:
         """Finds out whether an unfiltered read of these accounts shows any instance. If not, nothing there is treated as
@@ -178,10 +192,10 @@ class Fetch:
         self.rules(question.group for question in questions if isinstance(question, RulesOf))
         self.parties(q for q in questions if isinstance(q, Party) and not q.is_group)
         for question in questions:
-            if isinstance(question, Address):
-                self._access.read(question.account, functools.partial(self._read_address, question))
+            if isinstance(question, Address) and self._spared(question.account):
+                self._ask(question.account, functools.partial(self._read_address, question))
             elif isinstance(question, Party) and question.is_group:
-                self._access.read(question.account, functools.partial(self._read_inner_access, question))
+                self._ask(question.account, functools.partial(self._read_inner_access, question))
 
     def rules(self, groups: Iterable[Party], until: float = math.inf) -> None:
         """Reads the rules of these groups. A group that does not exist has none. What the pace does not let through
@@ -192,9 +206,10 @@ class Fetch:
     def rules_in_time(
         self, groups: Collection[Party], until: float = math.inf, progress: Progress = lambda _done, _all: None
     ) -> list[Party]:
-        """Reads the rules of these groups in their order, over as many minutes as the pace makes of it. Returns those that
-        are left at `until`, or after a minute that let none through. `progress` gets how many were read, and of how many."""
-        todo, pace, before = list(groups), self._how.pace, math.inf
+        """Reads the rules of these groups, one of each account in turn and those of one account in their order, over as many
+        minutes as the pace makes of it. Returns those that are left at `until`, or after a minute that let none through.
+        `progress` gets how many were read, and of how many."""
+        todo, pace, before = in_turns(groups, lambda group: group.account), self._how.pace, math.inf
         while True:
             done = len(groups) - len(todo)
             for start in range(0, len(todo), CHUNK):
@@ -217,7 +232,7 @@ class Fetch:
         pace = self._how.pace
 
         def read(ecs: Ecs) -> tuple[Rule, ...] | None:
-            may = pace is None or pace.may(group.account, _READ_RULES)
+            may = pace is None or (self._spared(group.account) and pace.may(group.account, _READ_RULES))
             return tuple(ecs.rules(group.id)) if may else None
 
         return self._access.aside(group.account, read)
@@ -232,7 +247,26 @@ class Fetch:
         """Makes these reads at the same time, where threads are allowed."""
         self._access.side_by_side(reads)
 
+    def _spared(self, account: str) -> bool:
+        """Whether an account may be asked once more what a paced reading may leave out: for records, and of addresses. What
+        others write costs it no more than SPARE such reads."""
+        self._aside[account] += 1
+        return self._how.pace is None or self._aside[account] <= SPARE
+
     # one read
+
+    def _ask(self, account: str, read: Callable[[Ecs], object]) -> None:
+        """One question. In a tolerant reading, a party that the cloud does not know or finds malformed costs its account
+        nothing else: the question stays open."""
+
+        def ask(ecs: Ecs) -> None:
+            try:
+                read(ecs)
+            except CloudError as error:
+                if isinstance(error, NoAccess) or not (self._how.tolerant and error.code.startswith("Invalid")):
+                    raise
+
+        self._access.read(account, ask)
 
     def _read_address(self, address: Address, ecs: Ecs) -> None:
         self.store.taken_addresses[address] = ecs.address_taken(address.vpc, address.ip)

@@ -12,6 +12,7 @@ left as it is, safely: each run starts reading at another place, and finds the r
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 from collections import Counter
@@ -24,7 +25,6 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import Reading
-from link_peer.engine.scopes.closing import look
 from link_peer.engine.scopes.summary import count_letters, record_unreadable, skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import RemovalGuard
@@ -32,19 +32,24 @@ from link_peer.engine.write.work import Report, open_work
 from link_peer.planning.actual import damaged_rules, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink, wanted_by_all
 from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.permitted import permitted
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 from link_peer.runtime.ports import Record
 
-RULES_SHARE = 0.6  # of the time left may have passed when the last rules are read that closing needs
+RULES_SHARE = 0.5  # of the time left may have passed when the last rules are read that closing needs
+CLOSING_SHARE = 0.65  # and when the last rule is removed that needs no look at wishes
 READING_SHARE = 0.85  # and when anything is read that need not be read right before a change
+LAST_CLOSING_SHARE = 0.5  # of the time that is left then; the rest is for opening
 GOLDEN = (
     0.6180339887498949  # one step of this part of a circle per minute spreads evenly: every group has its turn soon
 )
 RUN_SECONDS = 600  # between two runs, as deployed
 RUNS_A_DAY = 144
 MAX_EXTRA_READS = 200  # of groups without the managed tag, in one run
+NAMED = 2_000  # instances of one account that the rules, or the tags, of one account make a run read by id: 20 calls
+ASKING = 100  # groups whose rules one account loses in a run since nobody asks: each is read once more, in a call
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, how many are done, of how many)."""
@@ -91,7 +96,7 @@ class Sweep(Scope):
         self.doubted_accounts: frozenset[str] = frozenset()
         self.unread: Counter[str] = Counter()
         self.report = Report()
-        self._closing = True
+        self._later: set[tuple[str, Party]] | None = None  # None while closing; see `_unasked`
 
     def run(self) -> None:
         """Closes, then reads wishes and converges. Raises Transient if the audit log could not be written; trouble with
@@ -99,15 +104,14 @@ class Sweep(Scope):
         guard = RemovalGuard(self.policy.limits.removals_per_run)
         self._read_standing()
         closed = converge(self, guard)
-        # what met a transient error while closing is due again now
-        self.report = msgspec.structs.replace(closed, pending=())
-        self._closing = False
+        # what met a transient error while closing, or had no time, is due again now
+        self.report = msgspec.structs.replace(closed, pending=(), undone=0)
         self._read_wishes()
         self.report += converge(self, guard)
-        self.report += look(self, guard, self.report.written, closed.refused_keys)
         recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
         if self.delivery.out_of_time():
-            self.report = msgspec.structs.replace(self.report, undone=len(self.report.pending), pending=())
+            undone = self.report.undone + len(self.report.pending)
+            self.report = msgspec.structs.replace(self.report, undone=undone, pending=())
         self.denied = {key: decision for key, decision in self.denied.items() if decision.link not in recorded}
         untagged = untag_empty_groups(self)
         record_unreadable(self.audit, self.store.snapshot())
@@ -122,8 +126,9 @@ class Sweep(Scope):
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What all tags ask for, and the claims of requests that keep their rules; answered where both accounts could be read.
         While closing: nothing is read yet."""
-        if self._closing:
-            return []
+        return [] if self._closing else self._wanted(snapshot)
+
+    def _wanted(self, snapshot: Snapshot) -> list[DesiredLink]:
         found = wanted_by_all(snapshot, self.policy, self.delivery.region, self.started)
         unread = {*snapshot.refused_accounts, *snapshot.failed_accounts}
         return [
@@ -134,7 +139,24 @@ class Sweep(Scope):
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
         look at instances. What the other end's account did not show decides nothing: see `permitted.no_access`."""
-        return May.TAKE if not self._closing and rule.group.account in snapshot.whole_accounts else May.CLOSE
+        if self._later is None or rule.group.account not in snapshot.whole_accounts:
+            return May.CLOSE
+        if (not self._later and not self.fetch.postponed) or rule.key is None:
+            return May.TAKE
+        ends = set(_ends(link_of(rule.key, marker)))
+        later = ends & self.fetch.postponed or {(rule.group.account, end) for end in ends} & self._later
+        return May.CLOSE if later else May.TAKE
+
+    @property
+    def _closing(self) -> bool:
+        """Whether wishes are not read yet."""
+        return self._later is None
+
+    def closing_until(self) -> float:
+        """When other work is due: before wishes are read; then half of the time that is left is kept for opening."""
+        if self._closing:
+            return self._end(CLOSING_SHARE)
+        return _after(self.delivery, self.delivery.clock.now(), LAST_CLOSING_SHARE)
 
     def select(self, plan: Plan) -> list[Decision]:
         """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""
@@ -184,10 +206,11 @@ class Sweep(Scope):
         owned = owned_rules(snapshot, self.policy, self.delivery.region)
         stripped = {rule.group for rule, _ in owned} & set(extra)
         self.managed = sorted({*tagged, *stripped})
-        links = [link_of(rule.key, marker) for rule, marker in owned if rule.key]
-        fetch.parties({party for link in links for party in _ends(link)})
+        links = [(rule.group.account, link_of(rule.key, marker)) for rule, marker in owned if rule.key]
+        named, fetch.postponed = self._named(links)
+        fetch.parties(named)
         snapshot = self.store.snapshot()
-        halves = [DesiredLink(link, TAG) for link in links if link.mutual]  # is the other half there?
+        halves = [DesiredLink(link, TAG) for _, link in links if link.mutual]  # is the other half there?
         self._rules(self._groups_needed(snapshot, halves), self._end(RULES_SHARE))
 
     def _share(self, untagged: Sequence[Group], seen: set[str]) -> list[Party]:
@@ -198,10 +221,9 @@ class Sweep(Scope):
         know the condition key of tag calls. There as many are looked at as a run may.
         """
         groups = sorted(group.party for group in untagged if group.rule_count)
-        run = int(self.started // RUN_SECONDS)
-        share = _part(groups, min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / RUNS_A_DAY) + 1)), run)
+        share = _part(groups, min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / RUNS_A_DAY) + 1)), self._run)
         unseen = [group for group in groups if group.account not in seen and group not in share]
-        return share + _part(unseen, MAX_EXTRA_READS - len(share), run)
+        return share + _part(unseen, MAX_EXTRA_READS - len(share), self._run)
 
     def _read_wishes(self) -> None:
         fetch, accounts = self.fetch, sorted(self.policy.accounts)
@@ -212,17 +234,59 @@ class Sweep(Scope):
         self.store.live_accounts.update(self._asked.believe_empty)
         snapshot = self.store.snapshot()
         wishes = self.wishes(snapshot, snapshot.instances.values())
-        fetch.parties({party for wanted in wishes for party in _ends(wanted.link) if party.id})
+        asked = [(wanted.instance.account, wanted.link) for wanted in wishes if wanted.instance]
+        named, postponed = self._named(asked)
+        fetch.postponed = (fetch.postponed | postponed) - named
+        fetch.parties(named)
         snapshot = self.store.snapshot()
-        self._rules(self._groups_needed(snapshot, self.desired(snapshot)), self._end(READING_SHARE))
+        desired = self._wanted(snapshot)
+        self._rules(self._groups_needed(snapshot, desired), self._end(READING_SHARE))
+        self._later = self._unasked(desired)
+
+    def _named(self, links: Iterable[tuple[str, Link]]) -> tuple[set[Party], set[Party]]:
+        """The parties of links that rules or tags of an account name, and those that this run does not read: what one account
+        writes costs another a bounded number of calls. The others have their turn in the next runs."""
+        found: dict[tuple[str, str], set[Party]] = {}
+        named: set[Party] = set()
+        for account, link in links:
+            for end in _ends(link):
+                if end.is_group:
+                    named.add(end)  # every group is listed
+                elif end.id:
+                    found.setdefault((account, end.account), set()).add(end)
+        for ends in found.values():
+            named |= set(_part(sorted(ends), NAMED, self._run))
+        return named, set().union(*found.values()) - named
+
+    def _unasked(self, desired: Iterable[DesiredLink]) -> set[tuple[str, Party]]:
+        """The groups, each with the account of rules for it, that nobody asks for and this run does not read once more."""
+        pairs = {_ends(wanted.link) for wanted in desired if not wanted.denial}
+        found: dict[str, set[Party]] = {}
+        for rule, marker in owned_rules(self.store.snapshot(), self.policy, self.delivery.region):
+            ends = _ends(link_of(rule.key, marker)) if rule.key else ()
+            if ends and ends not in pairs:
+                found.setdefault(rule.group.account, set()).update(end for end in ends if end.is_group)
+        return {
+            (account, group)
+            for account, groups in found.items()
+            for group in groups.difference(_part(sorted(groups), ASKING, self._run))
+        }
+
+    @property
+    def _run(self) -> int:
+        """The number of this run: parts of what is too much for one run go round by it."""
+        return int(self.started // RUN_SECONDS)
 
     def _rules(self, groups: Iterable[Party], until: float) -> None:
-        """Reads rules for as long as there is time; from another place each minute, since nothing remembers where the last
-        run stopped."""
-        todo = sorted(group for group in set(groups) if self.store.readable(group.account))
-        first = int(self.started // 60 * GOLDEN % 1 * len(todo))
-        progress = functools.partial(self._asked.progress, "groups read")
-        left = self.fetch.rules_in_time(todo[first:] + todo[:first], until, progress)
+        """Reads rules for as long as there is time, for all accounts in turn; each from another place each minute, since
+        nothing remembers where the last run stopped."""
+        readable = sorted(group for group in set(groups) if self.store.readable(group.account))
+        todo: list[Party] = []
+        for _, of_account in itertools.groupby(readable, key=lambda group: group.account):
+            part = list(of_account)
+            first = int(self.started // 60 * GOLDEN % 1 * len(part))
+            todo += part[first:] + part[:first]
+        left = self.fetch.rules_in_time(todo, until, functools.partial(self._asked.progress, "groups read"))
         self.unread += Counter(group.account for group in left)
 
     def _end(self, share: float) -> float:
@@ -230,8 +294,15 @@ class Sweep(Scope):
         return _after(self.delivery, self.started, share)
 
     def _groups_needed(self, snapshot: Snapshot, links: Sequence[DesiredLink]) -> set[Party]:
+        """The groups whose rules a verdict on these links needs. What is denied costs no account but the one that asks."""
         wanted = {one.link for one in links if not one.denial}
-        needed = self.needed_groups(snapshot, wanted)
+        verdicts = [permitted(snapshot, self.policy, link, self.started) for link in wanted]
+        needed = {
+            need.key.group
+            for one in verdicts
+            for need in one.needs
+            if one.denial is None or one.denial.undecided or need.key.group.account == one.link.source.account
+        }
         return {group for group in needed if group in snapshot.groups and group not in snapshot.rules}
 
     def _refused_before(self, decision: Decision) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from link_peer.domain import marker as markers
-from link_peer.domain.errors import CloudError, Transient
+from link_peer.domain.errors import CloudError, Throttled, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.planning.actual import damaged_rules, owned_rules
 from link_peer.planning.permitted import permitted
+from link_peer.runtime.turns import in_turns
+
+UNTAGGED = 20  # groups of an account in one run: three calls each, for which nothing waits
 
 
 def untag_empty_groups(scope: Scope) -> list[str]:
@@ -27,9 +32,13 @@ def untag_empty_groups(scope: Scope) -> list[str]:
     tag = policy.keys.managed
     requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
-    for group in sorted(party for party, shown in snapshot.groups.items() if shown.tags.get(tag) == "true"):
-        empty = group in snapshot.rules and group not in holding and not scope.work.tags.were_refused(group)
-        if empty and policy.paused is not Pause.ALL and not scope.delivery.out_of_time():
+    tagged = sorted(party for party, shown in snapshot.groups.items() if shown.tags.get(tag) == "true")
+    empty = [group for group in tagged if group in snapshot.rules and group not in holding]
+    done: Counter[str] = Counter()
+    for group in in_turns(empty, lambda group: group.account):
+        late = scope.delivery.out_of_time() or done[group.account] >= UNTAGGED
+        if policy.paused is not Pause.ALL and not late and not scope.work.tags.were_refused(group):
+            done[group.account] += 1
             requests += _untag(scope, group)
     return requests
 
@@ -52,6 +61,8 @@ def _untag(scope: Scope, group: Party) -> list[str]:
     """Removes the tags of one group, unless it holds a rule now; the RequestIds of what was changed."""
     try:
         return [] if _holds_rules(scope, group) else _remove(scope, group)
+    except Throttled:
+        return []  # the next run does
     except (Transient, CloudError) as error:
         scope.store.note_trouble(group.account, error)
         return []

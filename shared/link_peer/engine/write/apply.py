@@ -7,8 +7,9 @@ intents durable ─▶ per link: managed tag ─▶ rules of the target's group 
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -21,24 +22,24 @@ from link_peer.domain.denials import (
     side_left,
     still_standing,
 )
-from link_peer.domain.errors import Transient
+from link_peer.domain.errors import Throttled, Transient
 from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import iso
 from link_peer.engine.records import Circumstances, decision_record, why_fields
+from link_peer.engine.write.close import Closer, Closing, Job, jobs, only_closes
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import Requests
 from link_peer.engine.write.work import Report, Work
 from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
-from link_peer.planning.permitted import permitted
 from link_peer.runtime.ports import Record
 
 CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written
 
-OUTCOMES_PER_WRITE = 200  # written as they come, so that a run which dies has recorded most of them
+RECORDS_PER_WRITE = 1_000  # intents, or outcomes: as they come, so that a run which dies has recorded most of them
 
 
 class _Partial(msgspec.Struct, frozen=True):
@@ -49,6 +50,29 @@ class _Partial(msgspec.Struct, frozen=True):
     requests: Requests
 
 
+class _Intents:
+    """Writes the intent of each decision before its first change, those of many decisions in one call."""
+
+    def __init__(self, expected: Iterable[Decision], write: Callable[[Sequence[Decision]], None]) -> None:
+        """`expected` are the decisions in the order in which they are likely to be carried out."""
+        self._coming = deque(expected)
+        self._write = write
+        self._written: set[int] = set()
+
+    def before(self, decisions: Iterable[Decision]) -> None:
+        """Returns once the intents of these are durable. Raises Transient."""
+        now = [one for one in decisions if id(one) not in self._written]
+        if not now:
+            return
+        self._written |= {id(one) for one in now}
+        while self._coming and len(now) < RECORDS_PER_WRITE:
+            one = self._coming.popleft()
+            if id(one) not in self._written:
+                self._written.add(id(one))
+                now.append(one)
+        self._write(now)
+
+
 class Applier:
     """Carries out decisions, and counts the removals that were made with the guard."""
 
@@ -56,43 +80,108 @@ class Applier:
         self.work = work
         self._guard = guard
         self._settler = Settler(work.fetch, work.delivery)
+        self._closer = Closer(self._settler, work.fetch.pace, work.delivery.clock)
         self._circumstances = Circumstances(work.fetch)
         self._partial: dict[Link, _Partial] = {}
         # rules whose change was refused, or met a transient error, in this pass
         self._failed_keys: set[RuleKey] = set()
 
-    def apply(self, decisions: Sequence[Decision]) -> Report:
-        """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
+    def apply(self, decisions: Sequence[Decision], until: float = math.inf) -> Report:
+        """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported. Nothing
+        more is closed from `until` on (epoch seconds)."""
         work, policy = self.work, self.work.delivery.policy
         decisions = sorted((paused(decision, policy.paused) for decision in decisions), key=_order)
         work.tags.between_instances = {key.group for d in decisions for key in _keys(d) if key.dest}
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
         report, outcomes = Report(), list[Record]()
-        for part in self._parts(decisions):
-            changing = [d for d in part if d.edits or d.missing_managed_tag]
-            work.audit.write([self._record(d, "intent") for d in changing])
-            work.tags.write_ahead(group for d in changing for group in d.missing_managed_tag)
-            for decision in part:
-                partial = earlier.pop(decision.link, None)
-                records, done = self._carry_out(decision, list(partial.requests) if partial else [])
-                report += done
-                outcomes += records
-                if len(outcomes) >= OUTCOMES_PER_WRITE:
-                    report += self._written(outcomes)
-                    outcomes = []
+        for records, done in self._carried_out(decisions, earlier, until):
+            report += done
+            outcomes += records
+            if len(outcomes) >= RECORDS_PER_WRITE:
+                report += self._written(outcomes)
+                outcomes = []
         outcomes += [self._outcome(partial.decision, partial.requests) for partial in earlier.values()]
         refused = {link: partial.refusal for link, partial in self._partial.items()}
         return report + self._written(outcomes) + Report(refused=refused)
 
-    def _parts(self, decisions: Sequence[Decision]) -> Iterator[list[Decision]]:
-        """The decisions, those last that only write a tag: first one for each account. Where that one is refused, the
-        others would be too, at every run: a repair that is left with nothing to do is not recorded."""
-        tagging = [d for d in decisions if d.missing_managed_tag and not d.edits]
-        yield [d for d in decisions if d.edits or not d.missing_managed_tag]
-        first = {d.missing_managed_tag[0].account: d for d in reversed(tagging)}
-        yield self._taggable(first.values())
-        yield self._taggable(d for d in tagging if first[d.missing_managed_tag[0].account] is not d)
+    def _carried_out(
+        self, decisions: Sequence[Decision], earlier: dict[Link, _Partial], until: float
+    ) -> Iterator[tuple[list[Record], Report]]:
+        """What is recorded of each decision, and what came of it: closing before opening, accounts in turn."""
+
+        def requests(decision: Decision) -> Requests:
+            partial = earlier.pop(decision.link, None)
+            return list(partial.requests) if partial else []
+
+        main, *tagging = _parts(decisions)
+        closings = [Closing(one, _groups(one), requests(one), _existing(one)) for one in main if only_closes(one)]
+        todo, opening = jobs(closings), [one for one in main if not only_closes(one)]
+        intents = _Intents([*(one.decision for job in todo for one in job.closings), *opening], self._intend)
+        yield from self._close(todo, until, intents)
+        left = [one for one in closings if one.waiting]
+        yield from map(self._unmade, left)
+        unclosed = {group for one in left for group in one.waiting}
+        for order in sorted({_order(one) for one in opening}):
+            yield from self._open([one for one in opening if _order(one) == order], unclosed, requests, intents)
+        for part in tagging:
+            taggable = self._taggable(part)
+            self._intend(taggable)
+            yield from (self._carry_out(decision, requests(decision)) for decision in taggable)
+
+    def _close(self, todo: Sequence[Job], until: float, intents: _Intents) -> Iterator[tuple[list[Record], Report]]:
+        begun = False
+
+        def before(job: Job) -> None:
+            intents.before([one.decision for one in job.closings])
+
+        def in_time(edits: Sequence[Edit], written: bool) -> None:
+            nonlocal begun
+            self._in_time(edits, begun=begun)
+            begun = begun or written
+
+        yield from map(self._closed, self._closer.close(todo, until, before, in_time))
+
+    def _open(
+        self,
+        todo: Sequence[Decision],
+        unclosed: Set[Party],
+        requests: Callable[[Decision], Requests],
+        intents: _Intents,
+    ) -> Iterator[tuple[list[Record], Report]]:
+        """In a sweep, what has no time, meets an account that is throttled, or a group that was not closed, is left to the next
+        one, unless it was begun."""
+        delivery, paced = self.work.delivery, self.work.fetch.pace is not None
+        begun: dict[Link, tuple[Requests, Throttled]] = {}
+        while todo:
+            left: list[Decision] = []
+            for decision in self._closer.turns.each(todo, _asker):
+                groups = _groups(decision)
+                parked = not self._closer.parked.isdisjoint(group.account for group in groups)
+                if paced and (parked or groups & unclosed or delivery.out_of_time()):
+                    left.append(decision)
+                    continue
+                intents.before([decision])
+                ids = begun[decision.link][0] if decision.link in begun else requests(decision)
+                records, done = self._carry_out(decision, ids)
+                if paced and done.pending and isinstance(done.pending[0], Throttled):
+                    begun[decision.link] = ids, done.pending[0]
+                    self._closer.parked.add(done.pending[0].account)
+                    left.append(decision)
+                    done = Report()
+                yield records, done
+            if not left or not self._closer.next_minute(delivery.retry.deadline):
+                break
+            todo = left
+        else:
+            left = []
+        troubles = tuple(begun[one.link][1] for one in left if one.link in begun)
+        yield [], Report(pending=troubles, undone=len(left) - len(troubles))
+
+    def _intend(self, decisions: Sequence[Decision]) -> None:
+        changing = [d for d in decisions if d.edits or d.missing_managed_tag]
+        self.work.audit.write([self._record(d, "intent") for d in changing])
+        self.work.tags.write_ahead(group for d in changing for group in d.missing_managed_tag)
 
     def _taggable(self, tagging: Iterable[Decision]) -> list[Decision]:
         """The same without the groups whose tags were refused in this delivery."""
@@ -114,76 +203,90 @@ class Applier:
 
     def _carry_out(self, decision: Decision, requests: Requests) -> tuple[list[Record], Report]:
         """What is recorded of one decision, and what came of it; of one to roll back, nothing is recorded yet."""
-        rules: dict[RuleKey, Rule] = {rule.key: rule for rule in decision.rules if rule.key}
+        rules = _existing(decision)
         if decision.outcome == "removed" and not decision.edits and rules.keys() & self._failed_keys:
             return [], Report()  # the shared edit failed, so do not report this removal
         try:
-            decision, left = self._write_sides(decision, requests, rules)
+            decision = self._write(decision, requests, rules)
         except LinkDenied as refused:
-            keys = frozenset(edit.key for edit in decision.edits)
-            self._failed_keys |= keys
-            answer, done = decision.refused(refused.denial), Report(refused_keys=keys, written=_groups_of(keys))
-            if decision.outcome == "applied":
-                self._roll_back_later(decision, answer, requests)
-                return [], done
-            return [self._outcome(answer, requests, rules.values())], done
+            return self._refused(decision, refused, requests, rules)
         except Transient as trouble:
-            self._failed_keys |= {edit.key for edit in decision.edits}
-            attempt = self._record(_met(decision, trouble), "attempt", requests, rules.values())
-            return [attempt], Report(pending=(trouble,))
+            return self._troubled(decision, trouble, requests, rules)
         if _only_repairs_tags(decision) and all(map(self.work.tags.were_refused, decision.missing_managed_tag)):
             return [self._record(decision, "attempt", requests, rules.values())], Report()
+        return self._done(decision, requests, rules)
+
+    def _closed(self, closing: Closing) -> tuple[list[Record], Report]:
+        """What is recorded of a closing whose groups were settled, each by itself, or could not be."""
+        decision, requests, rules = closing.decision, closing.requests, closing.rules
+        refused = [problem for problem in closing.standing.values() if isinstance(problem, LinkDenied)]
+        troubles = [problem for problem in closing.standing.values() if isinstance(problem, Transient)]
+        if not closing.made and troubles:
+            return self._troubled(decision, troubles[0], requests, rules)
+        if not closing.made and refused:
+            return self._refused(decision, refused[0], requests, rules)
+        standing = {edit.key for edit in decision.edits} - {edit.key for edit in closing.made}
+        self._failed_keys |= standing
+        rules = {key: rule for key, rule in rules.items() if key not in standing}
+        why = still_standing(decision.why, [_left(*one) for one in closing.standing.items()])
+        made = msgspec.structs.replace(decision, edits=tuple(closing.made), why=why)
+        denied = frozenset(key for key in standing if isinstance(closing.standing[key.group], LinkDenied))
+        records, done = self._done(made, requests, rules)
+        records += [self._record(_met(decision, trouble), "attempt") for trouble in troubles]
+        return records, done + Report(pending=tuple(troubles), refused_keys=denied)
+
+    def _unmade(self, closing: Closing) -> tuple[list[Record], Report]:
+        """What is recorded of a closing for which there was no time, or for a part of it."""
+        self._failed_keys |= {edit.key for edit in closing.decision.edits if edit.key.group in closing.waiting}
+        late = Transient("no time was left for it in this run")
+        if closing.made:
+            closing.standing |= dict.fromkeys(closing.waiting, late)
+            records, done = self._closed(closing)
+            return records, msgspec.structs.replace(done, pending=(), undone=1)
+        tried = bool(closing.requests or closing.standing)
+        records = self._troubled(closing.decision, late, closing.requests, closing.rules)[0] if tried else []
+        return records, Report(undone=1)
+
+    def _done(
+        self, decision: Decision, requests: Requests, rules: Mapping[RuleKey, Rule]
+    ) -> tuple[list[Record], Report]:
         self._guard.made(decision)
-        written = _groups_of(edit.key for edit in decision.edits)
-        done = Report(changed=len(decision.edits), removed=decision.removals, written=written)
-        records = [self._outcome(decision, requests, rules.values())]
-        return [*records, *(self._record(_met(decision, one), "attempt") for one in left.pending)], done + left
+        done = Report(changed=len(decision.edits), removed=decision.removals)
+        return [self._outcome(decision, requests, rules.values())], done
 
-    def _write_sides(
-        self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]
-    ) -> tuple[Decision, Report]:
-        """Makes the changes. An opening is one piece. A closing is made group by group, so that one which refuses, or meets a
-        transient error, keeps nothing standing on the others: returned is what was made, and what is left. Raises only where
-        nothing was made."""
-        groups = _by_group(decision)
-        only_closes = decision.outcome != "applied" and not any(edit.gain for edit in decision.edits)
-        if not only_closes or decision.missing_managed_tag or len(groups) < 2:
-            return self._write(decision, requests, rules), Report()
-        made: list[Edit] = []
-        left = Report()
-        standing: dict[Party, LinkDenied | Transient] = {}
-        for group, edits in groups:
-            side = msgspec.structs.replace(decision, edits=tuple(edits))
-            try:
-                self._write(side, requests, rules, begun=bool(made))
-                made += edits
-            except LinkDenied as refused:
-                standing[group] = refused
-                left += Report(refused_keys=frozenset(edit.key for edit in edits))
-            except Transient as trouble:
-                standing[group] = trouble
-                left += Report(pending=(trouble,))
-        if standing and not made:
-            raise min(standing.values(), key=lambda problem: not isinstance(problem, Transient))
-        for key in {edit.key for edit in decision.edits} - {edit.key for edit in made}:
-            self._failed_keys.add(key)
-            rules.pop(key, None)
-        why = still_standing(decision.why, [_left(group, problem) for group, problem in standing.items()])
-        return msgspec.structs.replace(decision, edits=tuple(made), why=why), left
+    def _refused(
+        self, decision: Decision, refused: LinkDenied, requests: Requests, rules: Mapping[RuleKey, Rule]
+    ) -> tuple[list[Record], Report]:
+        keys = frozenset(edit.key for edit in decision.edits)
+        self._failed_keys |= keys
+        answer = decision.refused(refused.denial)
+        if decision.outcome == "applied":
+            self._roll_back_later(decision, answer, requests)
+            return [], Report(refused_keys=keys)
+        return [self._outcome(answer, requests, rules.values())], Report(refused_keys=keys)
 
-    def _write(
-        self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule], *, begun: bool = False
-    ) -> Decision:
+    def _troubled(
+        self, decision: Decision, trouble: Transient, requests: Requests, rules: Mapping[RuleKey, Rule]
+    ) -> tuple[list[Record], Report]:
+        self._failed_keys |= {edit.key for edit in decision.edits}
+        attempt = self._record(_met(decision, trouble), "attempt", requests, rules.values())
+        return [attempt], Report(pending=(trouble,))
+
+    def _write(self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]) -> Decision:
         """Makes the changes. Returns the decision with the consent as it was judged right before the last write."""
         judged = decision
+        begun = False
         tags = self.work.tags
         refused: list[str] = []  # what the record says of tags
+
+        def note(_batch: Iterable[Edit], request: str) -> None:
+            requests.append(request)
 
         def before_write(batch: Sequence[Edit]) -> None:
             nonlocal judged, begun
             self._in_time(batch, begun=begun)
             begun = True
-            if any(edit.opens for edit in batch):
+            if any(edit.gain for edit in batch):
                 judged = self._still_allowed(judged)
 
         for group, edits in _by_group(decision):
@@ -193,13 +296,12 @@ class Applier:
             admitted = functools.partial(
                 self._circumstances.read_members, [edit.key for edit in edits if edit.kind == "add"]
             )
-            settled = self._settler.settle(group, edits, before_write, requests, beside=admitted)
+            settled = self._settler.settle(group, edits, before_write, note, beside=admitted)
             rules.update(settled)
             known = {edit.rule.id for edit in edits if edit.rule}
             if any(rule.id not in known for rule in settled.values()):
                 # a sweep that found the group empty a moment ago may have removed the tags since
                 refused.append(tags.write(group, requests))
-        self._look(judged)
         detail = "; ".join(filter(None, [judged.why.detail, *refused]))
         return msgspec.structs.replace(judged, why=msgspec.structs.replace(judged.why, detail=detail))
 
@@ -229,6 +331,8 @@ class Applier:
         if decision.verdict is None or decision.outcome != "applied":
             return decision
         policy = self.work.delivery.current_policy()
+        if (policy.home, policy.deployment) != (self.work.delivery.policy.home, self.work.delivery.policy.deployment):
+            raise Transient("the policy file now names another deployment or home account")
         if policy.paused is not Pause.NONE:
             raise LinkDenied(PAUSED)
         now = self.work.delivery.clock.now()
@@ -246,16 +350,6 @@ class Applier:
         if verdict.denial:
             raise LinkDenied(verdict.denial)
         return msgspec.structs.replace(decision, verdict=verdict)
-
-    def _look(self, decision: Decision) -> None:
-        """Judges a link once more after its last write: by the policy as it is now, and by the tags that were read back with
-        its rules. Raises LinkDenied where it may not exist any more, so that it is taken back."""
-        if decision.verdict is None or not any(edit.opens for edit in decision.edits):
-            return
-        policy, now = self.work.delivery.current_policy(), self.work.delivery.clock.now()
-        denial = permitted(self.work.fetch.store.now_known(), policy, decision.link, now).denial
-        if denial and not (denial.unseen or denial.undecided):
-            raise LinkDenied(denial)
 
     def _outcome(self, decision: Decision, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
         rules = list(rules)
@@ -322,8 +416,27 @@ def _only_repairs_tags(decision: Decision) -> bool:
     return decision.action == "repair" and decision.outcome == "unchanged"
 
 
-def _groups_of(keys: Iterable[RuleKey]) -> frozenset[Party]:
-    return frozenset(key.group for key in keys)
+def _parts(decisions: Sequence[Decision]) -> tuple[list[Decision], list[Decision], list[Decision]]:
+    """The decisions, those last that only write a tag: first one for each account. Where that one is refused, the others
+    would be too, at every run: a repair that is left with nothing to do is not recorded."""
+    tagging = [d for d in decisions if d.missing_managed_tag and not d.edits]
+    first = {d.missing_managed_tag[0].account: d for d in reversed(tagging)}
+    others = [d for d in tagging if first[d.missing_managed_tag[0].account] is not d]
+    return [d for d in decisions if d.edits or not d.missing_managed_tag], list(first.values()), others
+
+
+def _asker(decision: Decision) -> str:
+    """Whose turn it is to have a link opened: the account that asks."""
+    return decision.instance.account if decision.instance else decision.link.source.account
+
+
+def _groups(decision: Decision) -> set[Party]:
+    """The groups on which the decision changes rules."""
+    return {edit.key.group for edit in decision.edits}
+
+
+def _existing(decision: Decision) -> dict[RuleKey, Rule]:
+    return {rule.key: rule for rule in decision.rules if rule.key}
 
 
 def _keys(decision: Decision) -> list[RuleKey]:

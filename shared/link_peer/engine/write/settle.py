@@ -17,12 +17,15 @@ from link_peer.domain.denials import ALREADY_GONE
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.engine.read.fetch import Fetch
-from link_peer.engine.write.tags import Requests, ecs_of
+from link_peer.engine.write.tags import ecs_of
 from link_peer.planning.decision import Edit
 from link_peer.runtime.delivery import Delivery
 
 RULES_PER_CALL = 100
 """Permissions, or rule ids, of one call [doc AuthorizeSecurityGroup, RevokeSecurityGroup]."""
+
+Note = Callable[[Iterable[Edit], str], object]
+"""Gets the RequestId of a call, and the edits that it was made for."""
 
 
 class Settler:
@@ -37,13 +40,13 @@ class Settler:
         group: Party,
         edits: Sequence[Edit],
         before_write: Callable[[Sequence[Edit]], None],
-        requests: Requests,
+        note: Note,
         *,
         beside: Callable[[], object] = lambda: None,
     ) -> dict[RuleKey, Rule]:
-        """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write. Where something
-        was opened, the group's tags are read back beside its rules: they may forbid it by now, and a sweep may have removed
-        the managed tag. So is what `beside` reads, which costs no time of its own.
+        """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write; `note` gets the
+        RequestId of each call, and what it was made for. Where a rule was added, the group's tags are read again beside its
+        rules: a sweep may have removed them meanwhile. So is what `beside` reads, which costs no time of its own.
 
         Additions start from what was read for the plan. Each change of a marker, and removals, start from a read right
         before, since another delivery may have added a claim meanwhile, and the API has no compare-and-set.
@@ -67,13 +70,13 @@ class Settler:
                         raise Ambiguous(f"{group} does not show the change")
                     break
                 with attempt:
-                    self.send(group, batch, rules, before_write, requests)
+                    self.send(group, batch, rules, before_write, note)
                 if attempt.failure:
-                    requests.append(attempt.failure.request_id)
+                    note(batch, attempt.failure.request_id)
                     break
                 sent |= {edit.key for edit in batch}
-                opened = any(edit.opens for edit in batch)
-                rules = self.read_with_tags(group, beside) if opened else self.read(group)
+                adds = {edit.key for edit in batch} - self.existing(rules, batch).keys()
+                rules = self.read_with_tags(group, beside) if adds else self.read(group)
             else:
                 break
         gaining = {edit.key for edit in edits if edit.gain}  # where someone else's equal rule counts as present
@@ -110,28 +113,28 @@ class Settler:
         batch: Sequence[Edit],
         rules: Iterable[Rule],
         before_write: Callable[[Sequence[Edit]], None],
-        requests: Requests,
+        note: Note,
     ) -> None:
-        """Makes the edits of one call, given the group's rules as they were just read. Raises LinkDenied or Transient."""
+        """Makes these edits, given the group's rules as they were just read. Raises LinkDenied or Transient."""
         try:
             before_write(batch)
-            self._call(group, batch, self.existing(rules, batch), requests)
+            self._call(group, batch, self.existing(rules, batch), note)
         except CloudError as error:
-            requests.append(error.request_id)
+            note(batch, error.request_id)
             if error.code not in ALREADY_GONE:
                 self.read_after_refusal(group)
                 raise self._denied(group, error) from error
+            if len(batch) > 1:
+                raise Ambiguous(f"{group}: one of its rules was removed meanwhile, and the others were not") from error
         except LinkDenied:
             self.read_after_refusal(group)
             raise
 
-    def _call(
-        self, group: Party, batch: Sequence[Edit], existing: Mapping[RuleKey, Existing], requests: Requests
-    ) -> None:
+    def _call(self, group: Party, batch: Sequence[Edit], existing: Mapping[RuleKey, Existing], note: Note) -> None:
         """Sends new rules, one changed marker, or rules to remove."""
         ecs, delivery = ecs_of(self.fetch, group), self._delivery
         writes: list[tuple[RuleKey, str]] = []
-        gone: list[str] = []
+        gone: list[tuple[str, Edit]] = []
         for edit in batch:
             found = existing.get(edit.key)
             if found is None:
@@ -140,18 +143,19 @@ class Settler:
                 marker = msgspec.structs.replace(marker, claims=tuple(sorted(edit.gain)))
                 writes.append((edit.key, markers.render(marker)))
                 continue
-            gone += found.copies
+            gone += [(rule_id, edit) for rule_id in found.copies]
             if found.marker is None:  # someone else's, made meanwhile
                 continue
             _same_instances(edit, found.marker)
             if claims := claims_after(edit, found.marker):
-                requests.append(ecs.modify(group.id, found.rule.id, _marked(edit, found.marker, claims)))
+                note(batch, ecs.modify(group.id, found.rule.id, _marked(edit, found.marker, claims)))
             else:
-                gone.append(found.rule.id)
+                gone.append((found.rule.id, edit))
         if writes:
-            requests.append(ecs.authorize(group.id, writes))
+            note(batch, ecs.authorize(group.id, writes))
         for start in range(0, len(gone), RULES_PER_CALL):
-            requests.append(ecs.revoke(group.id, gone[start : start + RULES_PER_CALL]))
+            part = gone[start : start + RULES_PER_CALL]
+            note([edit for _, edit in part], ecs.revoke(group.id, [rule_id for rule_id, _ in part]))
 
     def read_after_refusal(self, group: Party) -> None:
         """A refused call may have been made in part. What it wrote must be seen, so that it is rolled back too."""
@@ -215,14 +219,14 @@ def _same_instances(edit: Edit, marker: Marker) -> None:
 
 
 def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list[Edit]:
-    """What is sent next: the change of one marker, else new rules, else removals. The read that follows decides what is
+    """What is sent next: the change of one marker, else new rules, else all removals. The read that follows decides what is
     sent after it."""
     for edit in edits:
         found = existing.get(edit.key)
         if found and found.marker and claims_after(edit, found.marker):
             return [edit]
     new = [edit for edit in edits if edit.key not in existing]
-    return (new or list(edits))[:RULES_PER_CALL]
+    return new[:RULES_PER_CALL] or list(edits)
 
 
 def _is_done(edit: Edit, existing: Existing | None) -> bool:

@@ -1,0 +1,143 @@
+"""Closes group by group: the removals of all decisions on one group are one read, calls of up to a hundred rule ids, and one
+read back. Accounts take turns, so that one with thousands of rules, or slow answers, holds up no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
+
+from link_peer.domain.denial import LinkDenied
+from link_peer.domain.errors import Throttled, Transient
+from link_peer.domain.model import Party, Rule, RuleKey
+from link_peer.engine.write.settle import Settler
+from link_peer.engine.write.tags import Requests
+from link_peer.planning.decision import Decision, Edit
+from link_peer.runtime.clock import Clock
+from link_peer.runtime.pace import Pace
+from link_peer.runtime.turns import Turns, in_turns
+
+InTime = Callable[[Sequence[Edit], bool], None]
+"""Raises where it is too late for edits; it is told whether they are written now."""
+
+
+class Closing(msgspec.Struct):
+    """A decision that only takes rules or claims away. `waiting` are its groups that were not settled yet, `made` the edits that
+    were made; `standing` says of each other group why its edits were not."""
+
+    decision: Decision
+    waiting: set[Party]
+    requests: Requests = []
+    rules: dict[RuleKey, Rule] = {}
+    made: list[Edit] = []
+    standing: dict[Party, LinkDenied | Transient] = {}
+
+    def edits(self, group: Party) -> list[Edit]:
+        """Its edits on a group."""
+        return [edit for edit in self.decision.edits if edit.key.group == group]
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What is settled at a time: a group, with the decisions that remove rules from it; or one that changes markers, each of
+    which is a call of its own."""
+
+    group: Party
+    closings: tuple[Closing, ...]
+
+    @property
+    def account(self) -> str:
+        """Whose turn it is."""
+        return self.group.account
+
+
+def only_closes(decision: Decision) -> bool:
+    """Whether a decision takes rules or claims away, and does nothing else."""
+    takes = bool(decision.edits) and all(edit.lose and not edit.gain for edit in decision.edits)
+    return takes and decision.outcome != "applied" and not decision.missing_managed_tag
+
+
+def jobs(closings: Iterable[Closing]) -> list[Job]:
+    """The jobs of these decisions, one of each account in turn."""
+    together: dict[Party, list[Closing]] = {}
+    alone: list[Job] = []
+    for closing in closings:
+        for group in sorted(closing.waiting):
+            if all(edit.kind == "remove" for edit in closing.edits(group)):
+                together.setdefault(group, []).append(closing)
+            else:
+                alone.append(Job(group, (closing,)))
+    found = [*(Job(group, tuple(several)) for group, several in together.items()), *alone]
+    return in_turns(found, lambda job: job.account)
+
+
+class Closer:
+    """Carries out jobs in `turns`. With a `pace` (a sweep), an account that is throttled has its next turn in the next minute:
+    such accounts are `parked`."""
+
+    def __init__(self, settler: Settler, pace: Pace | None, clock: Clock) -> None:
+        self.parked: set[str] = set()
+        self.turns = Turns(clock)
+        self._settler = settler
+        self._pace = pace
+        self._clock = clock
+
+    def close(
+        self,
+        todo: Sequence[Job],
+        until: float,
+        before: Callable[[Job], None],
+        in_time: InTime,
+    ) -> Iterator[Closing]:
+        """Yields each decision once all of its groups are settled, or could not be. `before` is called before the first change
+        of a job, `in_time` before it and before each call: it may raise to stop it. What is not begun before `until` (epoch seconds) keeps
+        `waiting`."""
+        while todo:
+            parked: list[Job] = []
+            for job in self.turns.each(todo, lambda one: one.account):
+                if self._clock.now() >= until or job.account in self.parked:
+                    parked.append(job)
+                    continue
+                before(job)
+                if self._settled(job, in_time):
+                    yield from (one for one in job.closings if not one.waiting)
+                else:
+                    parked.append(job)
+            if self._pace is None or not parked or not self.next_minute(until):
+                return
+            todo = parked
+
+    def next_minute(self, until: float) -> bool:
+        """Waits until throttled accounts may have their turns. Returns False at once if that is not before `until`."""
+        if self._pace is None or not self._pace.next_minute(until):
+            return False
+        self.parked.clear()
+        return True
+
+    def _settled(self, job: Job, in_time: InTime) -> bool:
+        """Settles a group. Returns False where its account is throttled, so that it has another turn."""
+        group = job.group
+        closings = {edit.key: one for one in job.closings for edit in one.edits(group)}
+        edits = [edit for one in job.closings for edit in one.edits(group)]
+
+        def note(batch: Iterable[Edit], request: str) -> None:
+            for one in {id(closings[edit.key]): closings[edit.key] for edit in batch}.values():
+                one.requests.append(request)
+
+        try:
+            in_time(edits, False)
+            found = self._settler.settle(group, edits, lambda batch: in_time(batch, True), note)
+        except (LinkDenied, Transient) as problem:
+            if isinstance(problem, Throttled) and self._pace is not None:
+                self.parked.add(group.account)
+                return False
+            for one in job.closings:
+                one.standing[group] = problem
+        else:
+            for key, rule in found.items():
+                closings[key].rules[key] = rule
+            for one in job.closings:
+                one.made += one.edits(group)
+        for one in job.closings:
+            one.waiting.discard(group)
+        return True
