@@ -1,10 +1,18 @@
-"""What the audit log tells of one link: its whole life, and who asked for it."""
+"""What the audit log tells of one link: its whole life, and who asked for it.
+
+The id of a request is its sender's choice, and another sender may have the same. So a request is known by its queue, its id and
+its link.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
+import msgspec
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import Party
+from link_peer.planning.standing import Standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
@@ -13,15 +21,44 @@ from link_peer_cli.audit.log import AuditReader, condition
 BATCH = 20  # links in one query; it would grow too long otherwise
 
 
-def story(log: AuditReader, name: str, since: float) -> list[Record]:
-    """Return every record of a request or link id, oldest first: its own, and all others about the links that these name,
-    such as later removals. `since` is in epoch seconds. Raises LinkPeerError if the log cannot be read."""
+class Story(msgspec.Struct, frozen=True):
+    """The records of one request, or of a link, oldest first. `title` names it."""
+
+    title: str
+    records: list[Record]
+
+
+def stories(log: AuditReader, name: str, since: float) -> list[Story]:
+    """The story of a link, by its id; or of each request with an id: its own records, and all others about the link that it
+    names, such as later removals, but those of its namesakes through other queues. `since` is in epoch seconds. Raises
+    LinkPeerError if the log cannot be read."""
     found = log.read(_any([("request_id", name), ("link", name)]), since)
+    # the id of a link is a hash of it; a request may have been given the same
+    found = [record for record in found if record.get("link") == name] or found
     links = sorted({record["link"] for record in found if record.get("link")})
     for start in range(0, len(links), BATCH):
         found += log.read(_any(("link", link) for link in links[start : start + BATCH]), since)
     whole = {(record.get("key") or str(record)): record for record in found}
-    return sorted(whole.values(), key=lambda record: record.get("time", ""))
+    records = sorted(whole.values(), key=lambda record: record.get("time", ""))
+    named = [record for record in records if record.get("request_id") == name]
+    keys = dict.fromkeys((record.get("link", ""), record.get("queue", "")) for record in named)
+    # a command's own records, such as those of an adoption, have no queue, and belong to the request that it posts
+    proven = {link for link, queue in keys if queue}
+    keys = {key: None for key in keys if key[1] or key[0] not in proven}
+    if name in links or len(keys) < 2:
+        return [Story(name, records)]
+    by_link: dict[str, list[Record]] = {}
+    for record in records:
+        by_link.setdefault(record.get("link", ""), []).append(record)
+    return [_told(by_link[link], name, queue) for link, queue in keys]
+
+
+def _told(records: Iterable[Record], name: str, queue: str) -> Story:
+    """The story of one of several requests with the same id, from all records about its link."""
+    found = [one for one in records if one.get("request_id") != name or one.get("queue", "") in ("", queue)]
+    ends = " → ".join(map(str, ends_of(found[0])))
+    through = f" through {queue}" if queue else ""
+    return Story(f"{name}{through}: {ends}, {found[0].get('ports', '')}", found)
 
 
 def _any(terms: Iterable[tuple[str, str]]) -> str:
@@ -32,33 +69,56 @@ IDS_PER_QUERY = 20
 
 
 class Asked:
-    """What the requests said of themselves, by request id. `problem` says why the log could not be read."""
+    """What the requests said of themselves. `problem` says why the log could not be read."""
 
     def __init__(self) -> None:
-        self.records: dict[str, Record] = {}
+        self._applied: dict[str, list[tuple[Record, set[str]]]] = {}  # with the ids of the rules
         self.problem = ""
 
     def read(self, env: Environment, requests: Iterable[str], since: float) -> None:
-        """Reads the first applied outcome of each request, from `since` (epoch seconds) on."""
+        """Reads the applied outcomes of these ids, from `since` (epoch seconds) on."""
         ids = sorted(set(requests))
         try:
             log = AuditReader(env.settings, env.clock, env.keys)
             for start in range(0, len(ids), IDS_PER_QUERY):
-                named = " or ".join(condition({"request_id": one}) for one in ids[start : start + IDS_PER_QUERY])
+                named = _any(("request_id", one) for one in ids[start : start + IDS_PER_QUERY])
                 query = condition({"record": "outcome", "outcome": "applied"})
-                for record in log.read(f"{query} and ({named})", since):
-                    self.records.setdefault(record["request_id"], record)
+                for record in sorted(log.read(f"{query} and ({named})", since), key=lambda one: one.get("time", "")):
+                    self._applied.setdefault(record["request_id"], []).append((record, _rules(record)))
         except LinkPeerError as error:
             self.problem = f"who asked is not known: {error}"
 
-    def who(self, request: str) -> str:
+    def who(self, link: Standing, request: str) -> str:
         """Who asked, as far as the log tells: the name that the request gives, which nobody verified, and the queue that it
-        came through, which the platform vouches for."""
-        record = self.records.get(request, {})
-        said, queue = record.get("claimed_by", ""), record.get("queue", "")
-        through = f"through {queue}" if queue else ""
-        return " ".join(filter(None, [said, through]))
+        came through, which the platform vouches for; each of them where it cannot be told which request it was."""
+        return ", or ".join(filter(None, map(_sender, self._of(link, request))))
 
-    def why(self, request: str) -> str:
+    def why(self, link: Standing, request: str) -> list[str]:
         """The reason that the request gives."""
-        return self.records.get(request, {}).get("claimed_reason", "")
+        return list(filter(None, (record.get("claimed_reason", "") for record in self._of(link, request))))
+
+    def _of(self, link: Standing, request: str) -> list[Record]:
+        """The first record of each queue whose request may be the one that put its claim on the link's rules: those that
+        changed one of these very rules, else those that found them, else those about the same parties."""
+        found, rules = self._applied.get(request, []), {rule.id for rule in link.rules}
+        named = [record for record, ids in found if ids & rules]
+        made = [record for record in named if record.get("api_requests")]
+        ends = [(link.source, link.target), (link.target, link.source)][: 2 if link.mutual else 1]
+        about = [record for record, _ in found if ends_of(record) in ends]
+        return list({record.get("queue", ""): record for record in reversed(made or named or about)}.values())[::-1]
+
+
+def _rules(record: Record) -> set[str]:
+    return {rule.get("rule_id", "") for rule in json.loads(record.get("rules") or "[]")} - {""}
+
+
+def ends_of(record: Record) -> tuple[Party, Party]:
+    """The two parties that a record names."""
+    source, target = (Party(record.get(f"{side}_account", ""), record.get(side, "")) for side in ("from", "to"))
+    return source, target
+
+
+def _sender(record: Record) -> str:
+    said, queue = record.get("claimed_by", ""), record.get("queue", "")
+    through = f"through {queue}" if queue else ""
+    return " ".join(filter(None, [said, through]))

@@ -20,7 +20,7 @@ from link_peer_cli.access.environment import load_environment
 from link_peer_cli.access.inputs import matching, moment, with_uid
 from link_peer_cli.audit.log import AuditReader, condition, party_condition
 from link_peer_cli.audit.log import follow as follow_log
-from link_peer_cli.audit.story import story as whole_story
+from link_peer_cli.audit.story import Story, stories
 from link_peer_cli.audit.verify import verify as verify_log
 from link_peer_cli.inventory.shown import wording
 from link_peer_cli.ui.console import console, print_answer
@@ -122,15 +122,22 @@ def audit(
     names = wording(env.policy, 0).names
     if not follow:
         with waiting("reading the audit log"):
-            records = whole_story(log, story, start) if story else log.read(query, start)
+            told = stories(log, story, start) if story else [Story("", log.read(query, start))]
         _print_header(form)
         with paged(unless=form is not Form.LINES):
-            _print(records, form, limit, names, f"the story of {story}" if story else "audit log")
+            for one in told if form is Form.LINES else [_together(told)]:
+                _print(one.records, form, limit, names, f"the story of {one.title}" if story else "audit log")
         return
     with contextlib.suppress(KeyboardInterrupt):
         _print_header(form)
         for records in follow_log(log, clock, query, start, _print_trouble):
             _print(records, form, limit or 0, names)
+
+
+def _together(told: Sequence[Story]) -> Story:
+    """All of them for programs, to which each record names its queue and its link."""
+    records = {id(record): record for one in told for record in one.records}
+    return Story(told[0].title, sorted(records.values(), key=lambda record: record.get("time", "")))
 
 
 def _print_header(form: Form) -> None:

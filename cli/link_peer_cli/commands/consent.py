@@ -163,11 +163,10 @@ def _denial(name: str) -> Record:
         raise LinkPeerError(
             f"the audit log has no denial of {name} for want of consent: link-peer audit shows what it has"
         )
-    if len(links := {one.get("link", ""): f"{one.get('from')} -> {one.get('to')}" for one in found}) > 1:
-        which = ", ".join(f"{link} ({ends})" for link, ends in links.items())
-        raise LinkPeerError(
-            f"requests for different links had the id {name}: give the id of the link you mean: {which}"
-        )
+    senders = {(one.get("link", ""), one.get("queue", "")): f"{one.get('from')} -> {one.get('to')}" for one in found}
+    if len(senders) > 1 and name not in {link for link, _ in senders}:
+        which = ", ".join(f"{link} ({ends}, through {queue or 'no queue'})" for (link, queue), ends in senders.items())
+        raise LinkPeerError(f"several requests had the id {name}: give the id of the link you mean: {which}")
     return max(found, key=lambda record: record["time"])
 
 
@@ -193,7 +192,7 @@ def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None, ended
         source, target = (f"{denial.get(side, '')}@{denial.get(f'{side}_account', '')}" for side in ("from", "to"))
         ports = denial.get("ports") or "everything, both ways"
         out.print(escape(f"denied {denial['time']}: {source} -> {target}, {ports}"), soft_wrap=True)
-        for name in ("claimed_by", "claimed_reason", "detail"):
+        for name in ("claimed_by", "queue", "claimed_reason", "detail"):
             if denial.get(name):
                 out.print(escape(f"  {name}: {denial[name]}"), soft_wrap=True)
     for group, edit in planned:

@@ -11,7 +11,7 @@ import typer
 from link_peer.app import compose
 from link_peer.domain.denial import Denial, LinkDenied, about
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
-from link_peer.domain.model import Link
+from link_peer.domain.model import Link, Party
 from link_peer.domain.request import Request
 from link_peer.domain.tags import parse_instant, parse_port, unique_ports
 from link_peer.inbound.requests import decode, encode
@@ -23,6 +23,7 @@ from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import duration, party
 from link_peer_cli.answers.changes import NotPosted, Posted
 from link_peer_cli.audit.log import AuditReader, condition
+from link_peer_cli.audit.story import ends_of
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.deployed.queue import post
 from link_peer_cli.inventory.advice import verify_command
@@ -123,7 +124,7 @@ def request(
         _refuse(asked, denial, env, as_json=as_json)
     log = AuditReader(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
-    known = len(log.read(_outcomes(request_id))) if log else 0
+    known = len(_own(asked, queue, log.read(_outcomes(asked)))) if log else 0
     CHANGES.then = (
         f"A request that was posted needs no other: link-peer audit --request {request_id} shows its outcome."
     )
@@ -134,7 +135,7 @@ def request(
     else:
         console(stderr=wait).print(escape(f"posted to {queue} as {request_id}"), soft_wrap=True)
     if log is not None:
-        records = _wait_for_outcome(log, request_id, known, timeout)
+        records = _wait_for_outcome(log, asked, queue, known, timeout)
         _finish(request_id, records, "" if as_json else _next(asked, records), as_json=as_json)
 
 
@@ -184,16 +185,29 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
     raise typer.Exit(Exit.REFUSED)
 
 
-def _outcomes(request_id: str) -> str:
-    return condition({"record": "outcome", "request_id": request_id})
+def _outcomes(asked: Request) -> str:
+    link = asked.link.id(asked.region) if asked.action == "link" else ""
+    return condition({"record": "outcome", "request_id": asked.request_id, "action": asked.action, "link": link})
 
 
-def _wait_for_outcome(log: AuditReader, request_id: str, known: int, seconds: int) -> list[Record]:
+def _own(asked: Request, queue: str, records: list[Record]) -> list[Record]:
+    """The outcomes of this very request, not of a namesake's: through its queue, where one is proven, between its accounts; and
+    between its parties, but for a sync, which asks for the link that tags name."""
+
+    def ends(source: Party, target: Party) -> set[Party | str]:
+        return {source.account, target.account} if asked.action == "sync" else {source, target}
+
+    wanted = ends(asked.link.source, asked.link.target)
+    return [one for one in records if one.get("queue", "") in ("", queue) and ends(*ends_of(one)) == wanted]
+
+
+def _wait_for_outcome(log: AuditReader, asked: Request, queue: str, known: int, seconds: int) -> list[Record]:
     """The outcomes after the `known` first ones."""
-    query = _outcomes(request_id)
+    query, request_id = _outcomes(asked), asked.request_id
     try:
         with waiting(f"waiting for the outcome of {request_id}"):
-            return log.wait(query, lambda records: len(records) > known, since=0, seconds=seconds)[known:]
+            found = log.wait(query, lambda records: len(_own(asked, queue, records)) > known, since=0, seconds=seconds)
+            return _own(asked, queue, found)[known:]
     except Transient as error:
         hint = f"it may arrive later: link-peer audit --request {request_id}"
         CHANGES.clear()  # that it was posted is said

@@ -44,7 +44,7 @@ def link_answer(
         why=[claim.request or "tag" for claim in link.claims],
         deployment=deployment,
         asked_by=asked_by(scene, link, asked),
-        reasons=[reason for request in link.requests if (reason := asked.why(request))],
+        reasons=[reason for request in link.requests for reason in asked.why(link, request)],
         consent=list(link.consent),
         consent_until=iso(link.consent_until) if link.consent_until is not None else "",
         instances=admitted(scene, link),
@@ -65,7 +65,7 @@ def named(scene: Scene, party: Party) -> tuple[str, str, str]:
 def asked_by(scene: Scene, link: Standing, asked: Asked) -> list[str]:
     """Who asked for a link: instances by their tags, and what the log knows of its requests."""
     instances = [scene.titled(party) for party in link.askers]
-    return instances + [f"{request}: {who}" for request in link.requests if (who := asked.who(request))]
+    return instances + [f"{request}: {who}" for request in link.requests if (who := asked.who(link, request))]
 
 
 def age(now: float, since: float | None) -> str:

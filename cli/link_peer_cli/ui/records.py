@@ -30,6 +30,9 @@ _SAME = (
     "to_account",
     "ports",
     "instance",
+    "request_id",
+    "queue",
+    "claimed_by",
 )
 _COUNTS = ("changed", "removed", "held", "denied", "dead_letters")
 

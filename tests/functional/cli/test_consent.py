@@ -174,7 +174,7 @@ def test_another_tenants_request_with_the_same_id_is_not_accepted(lab: Lab, cli:
     meant = lab.outcome()["link"]
     lab.cross_account(lab.request(other, db, "icmp"))
     assert cli("accept", "chg-1", "--yes") == 1
-    assert f"{meant} ({app.id} -> {db.id})" in cli.err
+    assert f"{meant} ({app.id} -> {db.id}, through link-peer-requests)" in cli.err
     assert lab.tags(db) == {}
     lab.cross_account(lab.request(other, db, "icmp", request_id=meant))
     assert cli("accept", meant, "--yes") == 0, cli.err

@@ -44,7 +44,7 @@ def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli
     cache, caller = links.cache, lab.raw_rules(links.cache)
     lab.call(HOME, "UntagResources", {"ResourceType": "securitygroup", "ResourceId.1": cache.id, "TagKey.1": MANAGED})
     code, listed = cli.json("links")
-    assert (code, [one["deployment"] for one in listed]) == (0, ["prod"] * 3)
+    assert (code, [(one["deployment"], one["state"]) for one in listed]) == (0, [("prod", "open")] * 3)
     assert cli("links") == 0
     assert cli.out.count("(of deployment prod)") == 3
     source = next(rule["SourceGroupId"] for rule in caller if rule["PortRange"] == "6379/6379")
@@ -94,6 +94,15 @@ def test_without_keys_the_owner_gets_the_command_for_the_tag(lab: Lab, links: Li
         f"aliyun ecs UntagResources --RegionId cn-qingdao --ResourceType securitygroup --ResourceId.1 {links.db.id}"
         in (cli.out)
     )
+
+
+def test_an_account_that_refuses_access_keeps_nothing_elsewhere_open(lab: Lab, links: Linked, cli: Cli) -> None:
+    """Home's half of a mutual link goes, too; the account is named, and its groups keep their tags."""
+    del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer"]
+    assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer") == 1
+    assert links.counts() == [0, 1, 0, 0]
+    assert f"{PEER}: " in cli.err
+    assert "rules removed: 3; rules left: 0" in cli.out
 
 
 def test_it_asks_first(lab: Lab, links: Linked, cli: Cli, typed: Typed) -> None:
