@@ -50,7 +50,8 @@ class Context(msgspec.Struct, frozen=True):
     `actions` name the record of a link and of a removal: (`link`, `unlink`), (`repair`, `repair`)… `is_request`: a request
     that finds its link complete is `applied` again, not `unchanged`. `deleted` are instances that the platform says were
     released. `completes_tags_only`: half of a request's mutual link is removed once it is old enough (a sweep). `withdrawn` is
-    why claims are taken whatever the verdict (an unlink).
+    why claims are taken whatever the verdict (an unlink). `hidden_asks`: a side whose account refuses access counts as asking,
+    since a person's keys are refused where those of the functions may not be.
     """
 
     policy: Policy
@@ -61,6 +62,7 @@ class Context(msgspec.Struct, frozen=True):
     deleted: frozenset[Party] = frozenset()
     completes_tags_only: bool = False
     withdrawn: Denial | None = None
+    hidden_asks: bool = False
 
     def expired(self, claim: Claim) -> bool:
         """Whether the claim has ended."""

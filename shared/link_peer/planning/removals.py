@@ -191,7 +191,8 @@ def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
     seen, link = standing.seen.snapshot, standing.link
     accounts = {link.source.account, link.target.account}
     hidden = accounts & seen.refused_accounts.keys() and not accounts & seen.failed_accounts.keys()
-    return bool(hidden) and claim.is_tag and link.mutual and claim.request not in standing.denied
+    alone = claim.is_tag and link.mutual and claim.request not in standing.denied
+    return bool(hidden) and alone and not standing.seen.context.hidden_asks
 
 
 def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:

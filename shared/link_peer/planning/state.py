@@ -49,7 +49,7 @@ def states(scene: Scene, policy: Policy, region: str, now: float, links: Iterabl
 def _going(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Mapping[RuleKey, Denial]:
     """The rules that a sweep removes now, and why. What its guard would hold back stays."""
     # a half of a request's mutual link is called half-open, although the sweep removes it once it is old enough
-    context = Context(policy, region, now, ("repair", "repair"))
+    context = Context(policy, region, now, ("repair", "repair"), hidden_asks=True)
     seen = Seen(snapshot, context, actual_state(snapshot, policy, region))
     judged = judge(seen, wanted_by_all(snapshot, policy, region, now))
     desired = desired_state(judged.answers, seen.actual)

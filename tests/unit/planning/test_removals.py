@@ -223,6 +223,35 @@ def test_a_group_is_asked_although_its_peer_is_not_shown() -> None:
         assert causes(found) == {foreign: (reason, reason == "peer-not-found")}
 
 
+MUTUAL = Link(APP, FOREIGN)
+PAST = DesiredLink(MUTUAL, TAG, A, denial=Denial(reasons.EXPIRED, "link-until is past"))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "wanted", "fields", "reason"),
+    [
+        ({"refused_accounts": REFUSED}, [], {}, ""),
+        ({"refused_accounts": REFUSED}, [DesiredLink(MUTUAL, TAG, A)], {}, None),
+        ({"refused_accounts": REFUSED}, [DesiredLink(MUTUAL, TAG, FAR)], {}, ""),
+        ({"refused_accounts": REFUSED}, [PAST], {}, "expired"),
+        ({"refused_accounts": REFUSED}, [PAST, DesiredLink(MUTUAL, TAG, B)], {}, None),
+        ({"refused_accounts": REFUSED}, [], {"may_lose": May.CLOSE}, None),
+        ({"refused_accounts": REFUSED}, [], {"hidden_asks": True}, None),
+        ({"refused_accounts": REFUSED}, [], {"limit": 0}, None),
+        ({"failed_accounts": {PEER: "timeout"}}, [], {}, None),
+    ],
+    ids=["nobody", "home", "the peer", "an end", "another", "an event", "a person", "over the limit", "throttled"],
+)
+def test_a_side_that_refuses_access_does_not_count_as_asking(
+    hidden: dict[str, Any], wanted: list[DesiredLink], fields: dict[str, Any], reason: str | None
+) -> None:
+    """Of a mutual link by tag. The removal is counted, unless home's own tag has ended; a person's keys may be refused where
+    the functions' are not, and a side that met a transient error counts as asking."""
+    rule = key(APP, FOREIGN)
+    seen = view([group(APP, "*@" + PEER)], [TAGGED], [ours(rule)], **hidden)
+    assert causes(removals(seen, *wanted, **fields)) == ({} if reason is None else {rule: (reason, not reason)})
+
+
 def test_an_account_that_could_not_be_read_keeps_its_claims() -> None:
     """Trouble of the moment says nothing about the link."""
     found = removals(world(ours(K1, TAG, REQ), failed_accounts={HOME: "timeout"}))

@@ -121,7 +121,10 @@ class Sweep(Scope):
     def context(self) -> Context:
         """Everything that a sweep does is recorded as `repair`."""
         actions = ("repair", "repair")
-        return Context(self.policy, self.delivery.region, self.started, actions, completes_tags_only=True)
+        hidden = bool(self.delivery.caller)
+        return Context(
+            self.policy, self.delivery.region, self.started, actions, completes_tags_only=True, hidden_asks=hidden
+        )
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What all tags ask for, and the claims of requests that keep their rules; answered where both accounts could be read.

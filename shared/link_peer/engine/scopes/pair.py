@@ -88,6 +88,7 @@ class PairScope(Scope):
             (action, action),
             is_request=action == "link",
             withdrawn=UNLINKED if action == "unlink" else None,
+            hidden_asks=bool(self.delivery.caller),
         )
 
     def read(self) -> Denial | None:
