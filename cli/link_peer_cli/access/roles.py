@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from link_peer.alicloud.sts import CACHE, MARGIN_SECONDS, Accounts, Session, SessionCache
@@ -23,6 +23,29 @@ PATIENCE_SECONDS = 15.0  # how long STS may be in trouble before the keys act th
 def reader_of(role: str) -> str:
     """The ARN of the role that may only read, beside the role (an ARN) of the policy file."""
     return f"{role}-reader"
+
+
+def closer_of(role: str) -> str:
+    """The ARN of the role by which people close there, beside the role (an ARN) of the policy file."""
+    return f"{role}-closer"
+
+
+def as_closer(
+    settings: Settings, policy: Policy, clock: Clock, account: str, identities: Sequence[Callable[[], Credentials]]
+) -> Credentials:
+    """Keys of an account's closer role, for an hour, with the first of these identities that may assume it. Raises NoAccess
+    where none may, or Transient."""
+    entry = policy.accounts[account]
+    for last, keys in enumerate(identities, 1 - len(identities)):
+        retry = Retry(clock, clock.now() + PATIENCE_SECONDS)
+        accounts = Accounts(msgspec.structs.replace(settings, credentials=keys()), policy, clock, retry, "close")
+        try:
+            role, external_id = closer_of(entry.role or ""), entry.external_id or ""
+            return accounts.assume(role, external_id, waits=(), seconds=HOME_SECONDS).credentials
+        except NoAccess:
+            if not last:
+                raise
+    raise AssertionError("unreachable: there are identities")
 
 
 class HomeKeys:

@@ -217,15 +217,29 @@ class AdoptedBefore(CommandAnswer, frozen=True):
     unchanged: Annotated[str, means("by what it is held")]
 
 
+class ClosedAccount(msgspec.Struct, frozen=True):
+    """What stands in one account after a closing."""
+
+    account: Annotated[str, means("its uid")]
+    entered: Annotated[str, means("with which keys: `keys` of it, its `closer` role, or none")]
+    locked: Annotated[int, means("how many of its groups have the lock")]
+    left: Annotated[int | None, means("how many rules of link-peer are left there; null: unknown")]
+    problem: Annotated[str, means("why it was not entered, or not read whole; else empty")]
+    advice: Annotated[list[str], means("the commands for what is left there, for its owner if it was not entered")]
+
+
 class Closing(CommandAnswer, frozen=True):
     """What was or would be locked and closed."""
 
     locked: Annotated[list[str], means("the groups that have the lock now")]
     decisions: Annotated[list[Record], means("the records of what was closed")]
     commands: Annotated[list[CloudCall], means("with `--dry-run`, the calls that would be made")]
-    foreign: Annotated[dict[str, str], means("by group, the command that the owner of another account runs")]
-    left: Annotated[list[str] | None, means("rules that are left on locked groups, null if the keys cannot read that")]
-    problems: Annotated[dict[str, str], means("by account or group, what went wrong")]
+    accounts: Annotated[list[ClosedAccount], means("what stands in each account")]
+    unlocked: Annotated[dict[str, str], means("by group, why it could not be locked: a sweep may open it again")]
+    left: Annotated[
+        list[str] | None, means("the rules that are left, as far as known; null if the keys cannot read that")
+    ]
+    problems: Annotated[dict[str, str], means("by group, what went wrong")]
     warning: Annotated[str, means("how the policy of the functions differs from the local one")]
 
 
@@ -234,6 +248,6 @@ class Reopening(CommandAnswer, frozen=True):
 
     reopened: Annotated[list[str], means("the groups whose lock was taken off")]
     commands: Annotated[list[CloudCall], means("the calls for that")]
-    foreign: Annotated[dict[str, str], means("by group, the command for the owner of another account")]
+    foreign: Annotated[list[CloudCall], means("the calls for the owners of accounts that were not entered")]
     kept: Annotated[dict[str, str], means("by group, the locks that `close` did not set")]
-    problems: Annotated[dict[str, str], means("by account, what went wrong")]
+    problems: Annotated[dict[str, str], means("by account or group, what went wrong")]

@@ -12,7 +12,7 @@ from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.access.roles import reader_of
+from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
@@ -88,11 +88,11 @@ def _older(log: AuditReader, ours: str, names: Sequence[str], since: float) -> l
 
 
 def _roles(env: Environment) -> Roles:
-    """The roles that change security groups for link-peer: those of the functions and of operators at home, and the role of
-    the policy file in every other account."""
+    """The roles that change security groups for link-peer: those of the functions and of operators at home, and in every
+    other account the role of the policy file, and that of people who close there."""
     names, home = env.names, env.policy.home
     changing = {
-        uid: frozenset({account.role.rpartition("/")[2].lower()})
+        uid: frozenset(role.rpartition("/")[2].lower() for role in (account.role, closer_of(account.role)))
         for uid, account in env.policy.accounts.items()
         if account.role is not None
     }

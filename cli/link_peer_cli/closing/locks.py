@@ -1,26 +1,26 @@
-"""The groups that `close` and `reopen` are about, and the locks on them."""
+"""The groups that `close` and `reopen` are about, the keys of their accounts, and the locks on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-import msgspec
-from link_peer.domain.errors import BadInput, LinkPeerError
-from link_peer.domain.model import Group, Party
-from link_peer.runtime.ports import Ecs
-from link_peer.runtime.retry import Retry
+from link_peer.domain.errors import BadInput, LinkPeerError, NoAccess, Transient
+from link_peer.domain.model import Party
+from link_peer.runtime.delivery import LANES
+from link_peer.runtime.settings import Credentials
 
-from link_peer_cli.access.environment import SECONDS, Environment, require_known
+from link_peer_cli.access.environment import Environment, require_known
 from link_peer_cli.access.inputs import account_uid, party
+from link_peer_cli.access.roles import HomeKeys, as_closer
 from link_peer_cli.consent.group_tags import PAGE, GroupTags
-from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.changes import STOPPED
 
+T = TypeVar("T")
 
-class Chosen(msgspec.Struct):
-    """The groups that a command is about, with their tags; and why an account could not be read."""
-
-    tags: dict[Party, dict[str, str]]
-    problems: dict[str, str]
+Wanted = Mapping[str, frozenset[Party] | None]
+"""The accounts that a command is about, each with the groups that are named in it; None for all that it finds there."""
 
 
 def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
@@ -31,75 +31,95 @@ def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
     return made
 
 
-def choose(
-    env: Environment,
-    tags: GroupTags,
-    groups: list[str] | None,
-    account: str,
-    of_account: Callable[[Ecs], list[Group]],
-    *,
-    everything: bool,
-) -> Chosen:
-    """The groups that are named; or those of one account, or of all, that `of_account` gives.
-
-    Only for accounts of which there are keys it waits until a throttled API takes calls again: nothing is written in others.
-    """
-    if bool(groups) + bool(account) + everything != 1:
-        raise BadInput("groups", "give groups, or --account, or --all")
-    if groups:
-        parties = [party(text, "group", tags.own) for text in groups]
-        for one in parties:
-            if not one.is_group:
-                raise BadInput("group", f"{one.id} is an instance: a lock is a tag of a group")
-        require_known(env, [one.account for one in parties], "group")
-        return Chosen({one: tags.read(one) for one in dict.fromkeys(parties)}, {})
-    if account:
-        account = account_uid(account, "--account")
-        require_known(env, [account], "--account")
-    clouds = [
-        env.accounts("close", retry) for retry in (Retry(env.clock, env.clock.now() + SECONDS), env.patient_retry())
-    ]
-    chosen = Chosen({}, {})
-    with waiting("reading the groups"):
-        for uid in [account] if account else env.policy.accounts:
-            try:
-                chosen.tags |= {
-                    group.party: dict(group.tags) for group in of_account(clouds[uid in tags.accounts].ecs(uid))
-                }
-            except LinkPeerError as error:
-                chosen.problems[uid] = str(error)
-    return chosen
+def wanted(env: Environment, own: str, names: list[str] | None, account: str, *, everything: bool) -> Wanted:
+    """What is named: groups (in `own` unless they say another account) and accounts; or one account, or all. Raises BadInput."""
+    if bool(names) + bool(account) + everything != 1:
+        raise BadInput("groups", "give groups or accounts, or --account, or --all")
+    if everything:
+        return dict.fromkeys(env.policy.accounts)
+    found: dict[str, frozenset[Party] | None] = {account_uid(account, "--account"): None} if account else {}
+    for text in names or ():
+        if not text.startswith(("sg-", "i-")):
+            found[account_uid(text, "group")] = None
+            continue
+        one = party(text, "group", own)
+        if not one.is_group:
+            raise BadInput("group", f"{one.id} is an instance: a lock is a tag of a group")
+        groups = found.get(one.account, frozenset())
+        found[one.account] = None if groups is None else groups | {one}
+    require_known(env, found, "--account" if account else "group")
+    return found
 
 
-def each_account(
-    groups: Iterable[Party], change: Callable[[list[Party]], None]
-) -> tuple[frozenset[Party], dict[str, str]]:
-    """Make a change to the groups of each account. Returns those that it failed for, and why, by account or by group.
+def enter(env: Environment, tags: GroupTags, accounts: Iterable[str]) -> dict[str, str]:
+    """Take on the closer role of each of these accounts of which there are no keys: then `tags` has keys of it, too. Returns
+    why not, by account."""
+    lacking = [uid for uid in accounts if uid not in tags.accounts]
+    if tags.own != env.policy.home:
+        return dict.fromkeys(lacking, "there are no keys of it")
+    # a closer role asks for MFA, which a person's own session may have, and one of the operator's role may not
+    operator = HomeKeys(env.own, env.settings, env.policy, env.clock, env.names.operator_role)
+    identities = (env.own, operator if env.reading else env.keys)
+
+    def entered(uid: str) -> Credentials | str:
+        try:
+            return as_closer(env.settings, env.policy, env.clock, uid, identities)
+        except LinkPeerError as error:
+            return str(error)
+
+    found = in_each(lacking, entered)
+    tags.accounts |= {uid: keys for uid, keys in found.items() if isinstance(keys, Credentials)}
+    return {uid: why for uid, why in found.items() if isinstance(why, str)}
+
+
+def in_each(accounts: Iterable[str], work: Callable[[str], T]) -> dict[str, T]:
+    """What `work` returns for each account, side by side. A signal, or what one raises, stops the others at their next
+    change."""
+    accounts = list(accounts)
+    if len(accounts) < 2:
+        return {uid: work(uid) for uid in accounts}
+    with ThreadPoolExecutor(min(len(accounts), LANES)) as pool:
+        try:
+            return dict(zip(accounts, pool.map(work, accounts), strict=True))
+        except BaseException:
+            STOPPED.set()
+            raise
+
+
+def change_tags(groups: Sequence[Party], change: Callable[[list[Party]], None]) -> dict[Party, str]:
+    """Make a change to groups of one account. Returns those that it failed for, and why.
 
     One group for which it fails, such as one that was deleted a moment ago or whose tags are full, fails for no other.
     """
-    problems: dict[str, str] = {}
     failed: dict[Party, str] = {}
-    by_account: dict[str, list[Party]] = {}
-    for group in groups:
-        by_account.setdefault(group.account, []).append(group)
-    for account, some in by_account.items():
-        found: dict[Party, str] = {}
-        for start in range(0, len(some), PAGE):
-            found |= _in_halves(some[start : start + PAGE], change)
-        whole = len(found) == len(some)
-        problems |= {account: next(iter(found.values()))} if whole else {str(one): why for one, why in found.items()}
-        failed |= found
-    return frozenset(failed), problems
+    for start in range(0, len(groups), PAGE):
+        failed |= _in_halves(list(groups[start : start + PAGE]), change)
+    return failed
 
 
 def _in_halves(groups: list[Party], change: Callable[[list[Party]], None]) -> dict[Party, str]:
-    """Make a change to groups together and, where that fails, to each half. Returns what went wrong, by group."""
+    """Make a change to groups together and, where that fails for good, to each half. Returns what went wrong, by group."""
     try:
         change(groups)
+    except (Transient, NoAccess) as error:
+        return dict.fromkeys(groups, str(error))
     except LinkPeerError as error:
         if len(groups) == 1:
             return {groups[0]: str(error)}
         half = len(groups) // 2
         return _in_halves(groups[:half], change) | _in_halves(groups[half:], change)
     return {}
+
+
+def by_account(groups: Iterable[Party]) -> dict[str, list[Party]]:
+    """The groups of each account, sorted."""
+    found: dict[str, list[Party]] = {}
+    for group in sorted(groups):
+        found.setdefault(group.account, []).append(group)
+    return found
+
+
+def pages(groups: Iterable[Party], command: Callable[[list[str]], str]) -> list[str]:
+    """A command for each as many groups of one account as a call may name."""
+    ids = sorted(group.id for group in groups)
+    return [command(ids[start : start + PAGE]) for start in range(0, len(ids), PAGE)]

@@ -32,8 +32,8 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers import CloudCall
-from link_peer_cli.answers.changes import Closing
-from link_peer_cli.closing.locks import each_account, tags_of
+from link_peer_cli.answers.changes import ClosedAccount, Closing
+from link_peer_cli.closing.locks import by_account, change_tags, tags_of
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.review.delivery import closing
 from link_peer_cli.review.plans import print_changes
@@ -66,8 +66,7 @@ class _Leftovers(Scope):
 
     def __init__(self, env: Environment, name: str, caller: str, *, dry_run: bool) -> None:
         former = msgspec.structs.replace(env, policy=msgspec.structs.replace(env.policy, deployment=name))
-        made, self.kept, self.supposed = closing(former, [], {}, dry_run=dry_run, caller=caller)
-        delivery = msgspec.structs.replace(made, function="close")
+        delivery, self.kept, self.supposed = closing(former, "close", {}, dry_run=dry_run, caller=caller)
         event = f"close-cli-{int(env.clock.now())}"
         super().__init__(open_work(delivery, event, delivery.audit({"event_id": event}), TOLERANT))
         self.rules: list[Rule] = []
@@ -151,8 +150,9 @@ def _untag(env: Environment, run: _Leftovers, tags: GroupTags, *, dry_run: bool)
         where = {"from_account": group.account, "from": group.id}
         run.audit.write([{"record": "intent", "action": "repair", **where, "detail": detail}])
     keys = tag_keys(env.settings.tag_prefix, run.policy.deployment, env.policy.home).of_group(instances=True)
-    _, problems = each_account(mine, lambda some: tags.drop(some, keys))
-    run.problems |= problems
+    for some in by_account(mine).values():
+        failed = change_tags(some, lambda these: tags.drop(these, keys))
+        run.problems |= {str(group): why for group, why in failed.items()}
     return _Untagged([CloudCall(group.account, command) for group, command in commands.items()], foreign)
 
 
@@ -162,8 +162,11 @@ def _report(run: _Leftovers, tags: _Untagged, found: str, *, dry_run: bool, as_j
     changes = [*run.supposed.changes, *tags.commands] if dry_run else []
     foreign = {} if dry_run else tags.foreign
     if as_json:
-        owners = {str(group): command for group, command in foreign.items()}
-        print_answer(Closing([], records, changes, owners, None if dry_run else left, run.problems, ""))
+        owners: dict[str, list[str]] = {}
+        for group, command in foreign.items():
+            owners.setdefault(group.account, []).append(command)
+        accounts = [ClosedAccount(uid, "", 0, None, "", advice) for uid, advice in owners.items()]
+        print_answer(Closing([], records, changes, accounts, {}, None if dry_run else left, run.problems, ""))
     else:
         out, err = console(), console(stderr=True)
         out.print(escape(f"found: {found}"), soft_wrap=True)

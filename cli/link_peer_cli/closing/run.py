@@ -1,13 +1,15 @@
-"""Closes everything between one account and the others, or what locked groups hold, and says what is left."""
+"""Closes in all accounts side by side what locked groups hold, or everything of an account that leaves, and says what stands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import LinkPeerError
-from link_peer.domain.model import Group, Party, Rule
+from link_peer.domain.model import Group, Marker, Party, Rule
 from link_peer.domain.request import Hint
 from link_peer.engine.converge import converge
 from link_peer.engine.read.access import TOLERANT
@@ -15,17 +17,31 @@ from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import GroupScope
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning.actual import link_of, owned_rules
-from link_peer.runtime.delivery import Delivery
+from link_peer.planning.actual import OwnedRule, link_of, owned_rules
+from link_peer.runtime.delivery import LANES, Delivery
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
+from link_peer.runtime.side_by_side import Job, run_jobs
 
 from link_peer_cli.access.environment import Environment
+from link_peer_cli.access.keys import caller
+from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.answers import CloudCall
-from link_peer_cli.review.cloud import WhatIf
+from link_peer_cli.closing.locks import Wanted, by_account, change_tags, in_each
+from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.review.delivery import closing
+from link_peer_cli.ui.changes import CHANGES, STOPPED
 from link_peer_cli.ui.progress import Count
+
+
+class AccountStanding(msgspec.Struct, frozen=True):
+    """What stands in one account: the groups that were named, or that have the managed tag or a rule of ours; the rules of
+    ours; and why not all could be read."""
+
+    groups: Mapping[Party, Group]
+    rules: Sequence[OwnedRule]
+    problem: str = ""
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -37,119 +53,208 @@ class Closed(msgspec.Struct, frozen=True):
     left: list[Rule]
     problems: dict[str, str]
 
-    def __add__(self, other: Closed) -> Closed:
-        """Both, as if one run had done it."""
-        return Closed(
-            self.records + other.records,
-            self.changes + other.changes,
-            self.left + other.left,
-            self.problems | other.problems,
-        )
-
 
 def close(env: Environment, account: str, own: Mapping[str, Credentials], progress: Count, *, dry_run: bool) -> Closed:
     """Run a sweep in which the account has no links and nothing is opened, with records of every change; then read what
     stands. `own` are the person's keys of other accounts, by uid."""
-    delivery, kept, supposed = closing(env, [account], own, dry_run=dry_run)
+    who = caller(env.settings, env.own())[1]
+    delivery, kept, supposed = closing(env, "account-remove", own, caller=who, dry_run=dry_run, leaving=[account])
     sweep = Sweep(delivery, f"sweep-cli-{int(env.clock.now())}", progress=progress)
     run_sweep(sweep)
-    left, problems = ([], {}) if dry_run else _left(env, delivery, account)
+    standing = {} if dry_run else look(delivery, dict.fromkeys(env.policy.accounts))
+    left = [rule for one in standing.values() for rule, marker in one.rules if account in _accounts(rule, marker)]
+    problems = {uid: one.problem for uid, one in standing.items() if one.problem}
     return Closed(kept.outcomes, supposed.changes, left, {**sweep.unreadable, **problems})
 
 
-def close_locked(
-    env: Environment, locks: Mapping[Party, str], caller: str, progress: Callable[[], None], *, dry_run: bool
-) -> Closed:
-    """Remove the rules of ours from groups that are locked, and the other halves of mutual links, with records that
-    name the `caller`; then read what stands. `locks` has the groups and, where a dry run supposes it, the lock's command;
-    `progress` is called after each group."""
-    delivery, kept, supposed = closing(env, [], {}, dry_run=dry_run, caller=caller)
-    run = _Closing(supposed, f"close-cli-{int(env.clock.now())}", delivery.policy.limits.removals_per_run)
-    # no group waits for an account that throttles every call, which its owner can cause
-    hasty = msgspec.structs.replace(delivery, retry=Retry(delivery.clock, delivery.retry.deadline))
-    later = [group for group, command in locks.items() if run.close(group, command, hasty)]
-    for group in locks:
-        if group not in later:
-            progress()
-    problems = {}
-    for group in [*later, *sorted(run.halves - locks.keys())]:
-        if problem := run.close(group, locks.get(group, ""), delivery):
-            problems[str(group)] = problem
-        if group in locks:
-            progress()
-    return Closed(kept.outcomes, supposed.changes, list(run.left.values()), problems)
+def look(
+    delivery: Delivery, accounts: Wanted, progress: Callable[[str, int, int], None] = lambda _uid, _done, _all: None
+) -> dict[str, AccountStanding]:
+    """What stands in each account now. The rules of every group are read that has any: one may have lost its managed tag.
+    `progress` gets an account, how many of its groups were read, and of how many."""
+
+    def read(uid: str) -> AccountStanding:
+        fetch, named = open_fetch(delivery, "close", TOLERANT), accounts[uid]
+        if named is None:
+            asked = sorted(group.party for group in fetch.all_groups([uid]) if group.rule_count)
+        else:
+            asked = sorted(named)
+            fetch.parties(asked)
+        fetch.rules_in_time(asked, progress=functools.partial(progress, uid))
+        snapshot = fetch.store.snapshot()
+        rules = owned_rules(snapshot, delivery.policy, delivery.region)
+        tag, holders = delivery.policy.keys.managed, {rule.group for rule, _ in rules}
+        groups = {
+            party: group
+            for party, group in snapshot.groups.items()
+            if named or party in holders or group.tags.get(tag) == "true"
+        }
+        error = snapshot.refused_accounts.get(uid) or snapshot.failed_accounts.get(uid, "")
+        return AccountStanding(groups, rules, str(error))
+
+    return in_each(accounts, read)
 
 
-class _Closing:
-    """Closes locked groups one by one. `left` has the rules of ours that still stand, by group and id; `halves` are groups
-    that may hold halves of mutual links which met a transient error: a group that is closed does not lead to them any more."""
+class ClosingRun:
+    """One run of `close`. `standing` is what was seen last of each account. `locked` are the groups that have the lock now,
+    `unlocked` those whose lock was refused, and why: their rules were removed all the same, and may come back. `problems`
+    are what else went wrong, by group."""
 
-    def __init__(self, supposed: WhatIf, event_id: str, limit: int) -> None:
-        self._supposed = supposed
-        self._event_id = event_id
-        self._guard = RemovalGuard(limit)
-        self._locked: set[Party] = set()  # as a dry run supposes
+    def __init__(
+        self, env: Environment, tags: GroupTags, accounts: Wanted, value: str, count: Count, *, dry_run: bool
+    ) -> None:
+        """`value` is what the tags of the locks say."""
+        self._keys = env.policy.keys
+        self._tags = tags
+        self._accounts = accounts
+        self._value = value
+        self._removal = _Removal(env, tags, value, count, dry_run=dry_run)
+        self._read: dict[str, tuple[int, int]] = {}
+        self.standing: dict[str, AccountStanding] = {}
+        self.locked: set[Party] = set()
+        self.unlocked: dict[Party, str] = {}
+
+    @property
+    def removal(self) -> _Removal:
+        """What was removed."""
+        return self._removal
+
+    @property
+    def mine(self) -> list[str]:
+        """The accounts of which there are keys."""
+        return [uid for uid in self._accounts if uid in self._tags.accounts]
+
+    def due(self, uid: str) -> list[Party]:
+        """The groups of an account that are not locked."""
+        own_locks = self._keys.own_locks
+        return sorted(party for party, group in self.standing[uid].groups.items() if not own_locks(group.tags))
+
+    def look(self, accounts: Collection[str], *, patient: bool = False) -> None:
+        """See what stands in these accounts; `patient`: wait until a throttled API takes calls again."""
+        self._read = {}
+        asked = {uid: self._accounts[uid] for uid in accounts}
+        self.standing |= look(self._removal.delivery(patient=patient), asked, self._progress)
+
+    def run(self) -> None:
+        """Lock and remove, where there are keys; look again; and once more, patiently, where something stands
+        or could not be read."""
+        again = self.mine
+        for patient in (False, True):
+            if patient:
+                self.look(again, patient=True)
+            rules = [one for uid in again for one in self.standing[uid].rules]
+            CHANGES.expect(of_rule("remove", rule.key) for rule, _ in rules if rule.key)
+            self.lock(again)
+            self._removal.remove(rules, patient=patient)
+            self.look(again, patient=patient)
+            again = [uid for uid in again if self.standing[uid].problem or self.standing[uid].rules]
+            if not (again or self._removal.halves):
+                break
+        self.look([uid for uid in self._accounts if uid not in self.mine])
+
+    def suppose(self) -> None:
+        """Find out what `run` would remove."""
+        self._removal.remove([one for uid in self.mine for one in self.standing[uid].rules], patient=True)
+
+    def lock(self, accounts: Collection[str]) -> None:
+        """Lock the groups of these accounts, and remove nothing."""
+        key, retry = self._keys.lock, self._removal.delivery(patient=False).retry
+
+        def put(some: list[Party]) -> None:
+            retry(lambda: self._tags.put(some, {key: self._value}))
+
+        due = {uid: self.due(uid) for uid in accounts}
+        CHANGES.expect(of_tags("put", [key], group) for groups in due.values() for group in groups)
+        for uid, failed in in_each(due, lambda uid: change_tags(due[uid], put)).items():
+            groups = self.standing[uid].groups.keys()
+            self.unlocked = {group: why for group, why in self.unlocked.items() if group not in groups} | failed
+            self.locked |= groups - failed.keys()
+
+    def _progress(self, uid: str, done: int, all_: int) -> None:
+        self._read[uid] = (done, all_)
+        known = list(self._read.values())
+        self._removal.counted("groups read", sum(done for done, _ in known), sum(all_ for _, all_ in known))
+
+
+class _Removal:
+    """Removes the rules of ours from groups as if these were locked, and the other halves of mutual links, with records that
+    name who does it. `troubles` are those of groups, for which they may be tried again. `halves` are groups that may hold
+    halves which met a transient error: a group that is closed does not lead to them any more."""
+
+    def __init__(self, env: Environment, tags: GroupTags, value: str, count: Count, *, dry_run: bool) -> None:
+        self._clock = env.clock
+        self._count = count
+        self._value = value
+        self._shown: dict[Party, str] = {}  # with the lock
+        own = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
+        made = closing(env, "close", own, caller=tags.caller, dry_run=dry_run, locked=self._shown)
+        self._delivery, self.kept, self.supposed = made
+        self._guard = RemovalGuard(env.policy.limits.removals_per_run)
+        self.troubles: dict[Party, str] = {}
         self.halves: set[Party] = set()
-        self.left: dict[tuple[Party, str], Rule] = {}
 
-    def close(self, group: Party, command: str, delivery: Delivery) -> str:
-        """Remove the rules of ours from a group. Returns the trouble, for which it may be tried again; empty if there is
-        none."""
+    def delivery(self, *, patient: bool) -> Delivery:
+        """No account waits for one that throttles every call, which its owner can cause, unless `patient`."""
+        retry = Retry(self._clock, self._delivery.retry.deadline)
+        return self._delivery if patient else msgspec.structs.replace(self._delivery, retry=retry)
+
+    def counted(self, what: str, done: int, all_: int) -> None:
+        """Show the progress. Raises KeyboardInterrupt once a signal has stopped the command."""
+        if STOPPED.is_set():
+            raise KeyboardInterrupt
+        self._count(what, done, all_)
+
+    def remove(self, rules: Sequence[OwnedRule], *, patient: bool) -> None:
+        """Remove these rules, those of several groups side by side unless one is the other's half."""
+        self._shown |= {rule.group: self._value for rule, _ in rules}
+        touched: dict[Party, set[Party]] = {group: {group} for group in self.halves}
+        for rule, marker in rules:
+            touched.setdefault(rule.group, {rule.group})
+            if rule.key and (link := link_of(rule.key, marker)).mutual:
+                touched[rule.group] |= {link.source, link.target}
+        self.halves = set()
+        delivery = self.delivery(patient=patient)
+        delivery = delivery if delivery.supposed else delivery.merged("close")
+        event_id, finished = f"close-cli-{int(self._clock.now())}", itertools.count(1)
+
+        def closed(group: Party) -> str:
+            try:
+                trouble = self._close(group, delivery, event_id)
+                self.counted("groups closed", next(finished), len(touched))
+            except KeyboardInterrupt:
+                STOPPED.set()
+                raise
+            return trouble
+
+        groups = _in_turn(touched)
+        jobs = [Job(functools.partial(closed, group), frozenset(touched[group])) for group in groups]
+        troubles = run_jobs(jobs, 1 if delivery.supposed else LANES)
+        for group, trouble in zip(groups, troubles, strict=True):
+            if isinstance(trouble, Exception):
+                raise trouble
+            self.troubles[group] = trouble
+
+    def _close(self, group: Party, delivery: Delivery, event_id: str) -> str:
+        """Returns the trouble; empty if there is none."""
         try:
-            if command and group not in self._locked:
-                self._supposed.suppose_tags(group, [delivery.policy.keys.lock], command)
-                self._locked.add(group)
-            audit = delivery.audit({"event_id": self._event_id})
-            scope = GroupScope(delivery, Hint(self._event_id, group, "look"), audit)
+            scope = GroupScope(delivery, Hint(event_id, group, "look"), delivery.audit({"event_id": event_id}))
             scope.read()
             report = converge(scope, self._guard)
             trouble = str(report.pending[0]) if report.pending else scope.unread()
             self.halves |= scope.others if trouble else set()
-            if not delivery.supposed:
-                self.left = {place: rule for place, rule in self.left.items() if place[0] != group}
-                self.left |= {(group, rule.id): rule for rule in _standing(delivery, group)}
             return trouble
         except LinkPeerError as error:
             return str(error)
 
 
-def untagged(
-    env: Environment, accounts: Sequence[str], known: Container[Party], progress: Callable[[int, int], None]
-) -> tuple[list[Group], dict[str, str]]:
-    """The groups of these accounts that hold rules of ours and are not `known`, having lost their managed tag: the rules of
-    every group are read. Also why an account could not be read. `progress` gets how many groups were read, and of how many."""
-    delivery, _, _ = closing(env, [], {}, dry_run=env.reading)
-    fetch = open_fetch(delivery, "close", TOLERANT)
-    groups = {group.party: group for group in fetch.all_groups(accounts) if group.party not in known}
-    asked = sorted(party for party, group in groups.items() if group.rule_count)
-    fetch.rules_in_time(asked, progress=progress)
-    snapshot = fetch.store.snapshot()
-    holders = {rule.group for rule, _ in owned_rules(snapshot, env.policy, env.settings.region)}
-    failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
-    return [groups[party] for party in sorted(holders)], {uid: str(error) for uid, error in failed.items()}
+def _in_turn(groups: Mapping[Party, Collection[Party]]) -> list[Party]:
+    """One group of each account after the other, so that all accounts are closed side by side; first those of the most
+    links."""
+    ordered = [sorted(some, key=lambda one: -len(groups[one])) for some in by_account(groups).values()]
+    return [group for turn in itertools.zip_longest(*ordered) for group in turn if group]
 
 
-def _standing(delivery: Delivery, group: Party) -> list[Rule]:
-    """The rules of ours on a group, read again. Raises LinkPeerError if it cannot be read."""
-    fetch = open_fetch(delivery, "close")
-    fetch.rules([group])
-    if error := fetch.store.refusal(group.account):
-        raise error
-    return [rule for rule, _ in owned_rules(fetch.store.snapshot(), delivery.policy, delivery.region)]
-
-
-def _left(env: Environment, delivery: Delivery, account: str) -> tuple[list[Rule], dict[str, str]]:
-    """The rules of ours that the account has a part in: on all of its own groups, and on groups of others that carry the
-    managed tag; and why an account could not be read."""
-    policy = env.policy
-    fetch = open_fetch(delivery, "account", TOLERANT)
-    tagged = fetch.tagged_groups(sorted(policy.accounts), policy.keys.managed)
-    fetch.rules({*tagged, *(group.party for group in fetch.all_groups([account]))})
-    snapshot = fetch.store.snapshot()
-    found = []
-    for rule, marker in owned_rules(snapshot, policy, env.settings.region):
-        ends = link_of(rule.key, marker) if rule.key else None
-        if account in {rule.group.account, *((ends.source.account, ends.target.account) if ends else ())}:
-            found.append(rule)
-    failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
-    return found, {uid: str(error) for uid, error in failed.items()}
+def _accounts(rule: Rule, marker: Marker) -> set[str]:
+    """The accounts that have a part in a rule of ours."""
+    ends = link_of(rule.key, marker) if rule.key else None
+    return {rule.group.account, *((ends.source.account, ends.target.account) if ends else ())}

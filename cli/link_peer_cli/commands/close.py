@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
-import msgspec
 import typer
 from link_peer.domain.denials import CLOSED_BY
-from link_peer.domain.errors import BadInput
-from link_peer.domain.model import Party
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.model import Party, Rule
 from link_peer.domain.tags import iso
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.noted import of_tags
-from link_peer_cli.answers.changes import Closing
+from link_peer_cli.answers import CloudCall
+from link_peer_cli.answers.changes import ClosedAccount, Closing
 from link_peer_cli.checks.former import require_former
 from link_peer_cli.checks.running import other_policy
-from link_peer_cli.closing.locks import Chosen, choose, each_account, tags_of
+from link_peer_cli.closing.locks import Wanted, enter, pages, tags_of, wanted
 from link_peer_cli.closing.renamed import close_deployment
-from link_peer_cli.closing.run import Closed, close_locked, untagged
-from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.closing.run import ClosingRun
 from link_peer_cli.review.plans import print_changes
-from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, Deployment, DryRun, EvenIfAlive, Groups, Json, Profiles, Yes
-from link_peer_cli.ui.progress import progress_bar
-from link_peer_cli.ui.records import PLANNED, print_foreign, print_records
+from link_peer_cli.ui.progress import counter, progress_bar
+from link_peer_cli.ui.records import PLANNED, print_records
+from link_peer_cli.ui.tables import draw_table
 
 TAG_VALUE = 128  # characters
+SHOWN = 20  # rules that are left, as text names them
 
 
 def close(
@@ -43,9 +44,10 @@ def close(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Lock groups with a tag and remove link-peer's rules from them now. Nothing is opened there until `reopen`.
+    """Lock groups with a tag and remove link-peer's rules from them now, in all accounts at once; then say what still stands.
 
-    The tag in another account is written with keys of that account (`--profile`); without, its owner gets the command.
+    Another account is entered with keys of it (`--profile`), else by its closer role; if it has none, its owner gets the
+    commands. Nothing is opened there until `reopen`.
     """
     if deployment and (groups or account or everything):
         raise BadInput(
@@ -56,137 +58,164 @@ def close(
         require_former(env, deployment, insists=even_if_alive)
         close_deployment(env, deployment, profile, dry_run=dry_run, yes=yes, as_json=as_json)
     tags = tags_of(env, profile)
-    at_home = tags.own == env.policy.home
-    managed = env.policy.keys.managed
-    chosen = choose(env, tags, groups, account, lambda ecs: ecs.tagged_groups(managed), everything=everything)
-    if not (groups or dry_run or yes):
-        if as_json or not sys.stdin.isatty():
-            raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
-        typer.confirm(
-            f"Lock {len(chosen.tags)} groups, and any other that holds rules of link-peer, and remove their rules?",
-            abort=True,
-        )
+    accounts = wanted(env, tags.own, groups, account, everything=everything)
+    asks = not (dry_run or yes) and None in accounts.values()
+    if asks and (as_json or not sys.stdin.isatty()):
+        raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
+    own, at_home = set(tags.accounts), tags.own == env.policy.home
+    refused = enter(env, tags, accounts)
     value = f"{CLOSED_BY}{tags.caller[: TAG_VALUE - len(CLOSED_BY) - 21]} {iso(env.clock.now())}"
-    done = _lock(env, tags, chosen.tags, value, dry_run=dry_run, quiet=as_json)
-    if at_home and not groups:
-        lost, problems = _untagged(env, [account] if account else sorted(env.policy.accounts), chosen.tags, as_json)
-        done = done.plus(_lock(env, tags, lost, value, dry_run=dry_run, quiet=as_json))
-        chosen.problems |= problems
-    _report(env, chosen, done, other_policy(env) if at_home else "", dry_run, as_json)
+    with progress_bar(unless=as_json) as bar:
+        count = counter(bar, "groups read", "groups closed")
+        run = ClosingRun(env, tags, accounts, value, count, dry_run=dry_run)
+        run.look(accounts if at_home else run.mine)
+        _all_there(run, accounts)
+        if asks:
+            bar.stop()
+            typer.confirm(_question(run), abort=True)
+            bar.start()
+        if dry_run:
+            run.suppose()
+        elif at_home:
+            run.run()
+        else:
+            run.lock(run.mine)
+    report = _Report(env, run, value, at_home, dry_run)
+    answers = [report.account(uid, named or (), own, refused.get(uid, "")) for uid, named in accounts.items()]
+    _print(report, answers, other_policy(env) if at_home else "", as_json=as_json)
 
 
-class Locked(msgspec.Struct, frozen=True):
-    """What was or would be done: the groups that are locked; the command for the owner, for groups of which there are no
-    keys; why an account refused; and what was closed, None where the keys cannot enter home."""
-
-    groups: list[Party]
-    foreign: dict[Party, str]
-    problems: dict[str, str]
-    closed: Closed | None
-
-    def plus(self, other: Locked) -> Locked:
-        """Both, one after the other."""
-        closed = self.closed + other.closed if self.closed and other.closed else self.closed
-        return Locked(self.groups + other.groups, self.foreign | other.foreign, self.problems | other.problems, closed)
+def _all_there(run: ClosingRun, accounts: Wanted) -> None:
+    """Raise LinkPeerError for a group that was named and does not exist."""
+    for uid, standing in run.standing.items():
+        for group in sorted(accounts[uid] or ()):
+            if group not in standing.groups and not standing.problem:
+                raise LinkPeerError(f"{group.id} does not exist in account {uid}")
 
 
-def _lock(
-    env: Environment, tags: GroupTags, groups: dict[Party, dict[str, str]], value: str, *, dry_run: bool, quiet: bool
-) -> Locked:
-    """Lock groups, given with their tags, and remove the rules of link-peer from them."""
-    key = env.policy.keys.lock
-
-    due = [group for group, found in groups.items() if not env.policy.keys.own_locks(found)]
-    commands = {group: tags.commands(group, {key: value}, [])[0] for group in due}
-    foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
-    failed: frozenset[Party] = frozenset()
-    problems: dict[str, str] = {}
-    if not dry_run:
-        mine = [group for group in due if group not in foreign]
-        CHANGES.expect(of_tags("put", [key], group) for group in mine)
-        failed, problems = each_account(mine, lambda some: tags.put(some, {key: value}))
-    locks = {group: commands.get(group, "") if dry_run else "" for group in groups if group not in foreign}
-    locks = {group: command for group, command in locks.items() if group not in failed}
-    at_home = tags.own == env.policy.home
-    closed = _remove(env, locks, tags.caller, dry_run=dry_run, quiet=quiet) if at_home else None
-    return Locked(list(locks), foreign, problems, closed)
+def _question(run: ClosingRun) -> str:
+    due, known = sum(len(run.due(uid)) for uid in run.mine), [run.standing[uid] for uid in run.mine]
+    unknown = [uid for uid, standing in run.standing.items() if standing.problem]
+    text = f"Lock {due} groups in {len(known)} accounts, and remove their {sum(len(one.rules) for one in known)} rules?"
+    return f"{text} Not read yet: {', '.join(unknown)}." if unknown else text
 
 
-def _untagged(
-    env: Environment, accounts: list[str], known: dict[Party, dict[str, str]], quiet: bool
-) -> tuple[dict[Party, dict[str, str]], dict[str, str]]:
-    """The groups with rules of link-peer that lost their managed tag, with their tags; and why an account could not be
-    read. Shows the progress: the rules of every group are read."""
+class _Report:
+    """What is said of a run."""
 
-    with progress_bar(unless=quiet) as bar:
-        task = bar.add_task("groups without the managed tag read", total=None)
-        found, problems = untagged(
-            env, accounts, known, lambda done, all_: bar.update(task, completed=done, total=all_)
+    def __init__(self, env: Environment, run: ClosingRun, value: str, at_home: bool, dry_run: bool) -> None:
+        self._env = env
+        self.run = run
+        self._value = value
+        self.at_home = at_home
+        self.dry_run = dry_run
+
+    @property
+    def left(self) -> list[Rule]:
+        """The rules that still stand, as far as they could be read."""
+        return (
+            []
+            if self.dry_run or not self.at_home
+            else [rule for one in self.run.standing.values() for rule, _ in one.rules]
         )
-    return {group.party: dict(group.tags) for group in found}, problems
+
+    @property
+    def commands(self) -> list[CloudCall]:
+        """In a dry run, the calls that would be made."""
+        if not self.dry_run:
+            return []
+        locks = [CloudCall(uid, text) for uid in self.run.mine for text in self._lock(self.run.due(uid))]
+        return [*locks, *self.run.removal.supposed.changes]
+
+    def account(self, uid: str, named: Iterable[Party], own: Iterable[str], refused: str) -> ClosedAccount:
+        """What stands in one account, and the commands for it. `named` are groups, `own` the accounts of the person's keys;
+        `refused` is why it was not entered."""
+        run, standing = self.run, self.run.standing.get(uid)
+        entered = "" if uid not in run.mine else "keys" if uid in own else "closer"
+        problem = standing.problem if standing else ""
+        settled = standing and self.at_home and not (self.dry_run and entered)
+        rules = [rule for rule, _ in standing.rules] if standing and settled else []
+        due = {group for group in run.unlocked if group.account == uid} if entered else set()
+        due |= set() if entered else set(run.due(uid) if standing else named)
+        advice = [*self._lock(due), *self._revoke(rule for rule in rules if rule.group not in due)]
+        if problem:
+            advice.append(f"link-peer close {uid} --yes")
+        known = standing is not None and not problem and self.at_home and not self.dry_run
+        locked = sum(group.account == uid for group in run.locked)
+        why = problem or (refused if rules or due or not standing else "")
+        return ClosedAccount(uid, entered, locked, len(rules) if known else None, why, advice)
+
+    def _lock(self, groups: Iterable[Party]) -> list[str]:
+        put = {self._env.policy.keys.lock: self._value}
+        return pages(groups, lambda ids: aliyun.set_tags(self._env.settings.region, ids, put))
+
+    def _revoke(self, rules: Iterable[Rule]) -> list[str]:
+        found: dict[Party, list[str]] = {}
+        for rule in rules:
+            found.setdefault(rule.group, []).append(rule.id)
+        return [aliyun.revoke(self._env.settings.region, group.id, ids) for group, ids in found.items()]
 
 
-def _remove(env: Environment, locks: dict[Party, str], caller: str, *, dry_run: bool, quiet: bool) -> Closed:
-    """Remove the rules of locked groups, and show the progress."""
-
-    with progress_bar(unless=quiet) as bar:
-        task = bar.add_task("groups closed", total=len(locks))
-        return close_locked(env, locks, caller, lambda: bar.advance(task), dry_run=dry_run)
-
-
-def _report(
-    env: Environment,
-    chosen: Chosen,
-    done: Locked,
-    warning: str,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    """Print what was or would be closed, and what is left."""
-    closed, locked, foreign = done.closed, done.groups, done.foreign
-    problems = {**chosen.problems, **done.problems, **(closed.problems if closed else {})}
-    records, changes = (closed.records, closed.changes) if closed else ([], [])
-    left = [f"{rule.id} on {rule.group}" for rule in closed.left] if closed else []
+def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_json: bool) -> None:
+    """Print what was or would be closed, and what stands."""
+    run, left = report.run, [f"{rule.id} on {rule.group}" for rule in report.left]
+    records, dry_run = run.removal.kept.outcomes, report.dry_run
+    problems = {str(group): why for group, why in run.removal.troubles.items() if why}
+    unlocked = {str(group): why for group, why in run.unlocked.items()}
     if as_json:
-        print_answer(
-            Closing(
-                locked=[] if dry_run else [str(group) for group in locked],
-                decisions=records,
-                commands=changes,
-                foreign={str(group): command for group, command in foreign.items()},
-                left=left if closed else None,
-                problems=problems,
-                warning=warning,
-            )
-        )
+        locked = sorted(str(group) for group in run.locked)
+        known = left if report.at_home else None
+        print_answer(Closing(locked, records, report.commands, accounts, unlocked, known, problems, warning))
     else:
         out, err = console(), console(stderr=True)
         if records:
             print_records(out, "planned decisions" if dry_run else "decisions", records, PLANNED if dry_run else None)
         if dry_run:
-            print_changes(out, changes)
-        for text in left:
+            print_changes(out, report.commands)
+        for text in left[:SHOWN]:
             err.print(f"[red]still open: rule {escape(text)}[/red]", soft_wrap=True)
-        for where, why in problems.items():
+        for where, why in {**problems, **unlocked}.items():
             err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
-        print_foreign(foreign)
         if warning:
             err.print(f"[yellow]the functions have another policy: {escape(warning)}[/yellow]", soft_wrap=True)
+        _say_accounts(accounts, unlocked)
         if not dry_run:
-            _say_closed(env, done, sum(record["outcome"] == "removed" for record in records))
-    raise typer.Exit(Exit.REFUSED if left or problems or foreign else Exit.DONE)
+            _say_closed(report, accounts, sum(record["outcome"] == "removed" for record in records))
+    bad = left or problems or unlocked or any(one.problem or one.advice for one in accounts)
+    raise typer.Exit(Exit.REFUSED if bad else Exit.DONE)
 
 
-def _say_closed(env: Environment, done: Locked, removed: int) -> None:
-    """Say how many groups were locked, and what is known of their rules."""
+def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str]) -> None:
+    """Say what stands in each account, if there is more than one; and what is to be done there, each command on a line of
+    its own."""
     out = console()
-    locked = f"groups locked: {len(done.groups)}"
-    if done.closed is None:
-        text = f"{locked}. The keys are not of account {env.policy.home}: the next sweep removes the rules."
-        out.print(text, soft_wrap=True)
-    else:
-        out.print(f"{locked}; links closed: {removed}; rules left: {len(done.closed.left)}", soft_wrap=True)
-    if done.foreign:
-        out.print(f"groups not locked: {len(done.foreign)}. Their rules may stay until their owners lock them.")
-    if done.closed and done.groups:  # a person who sees 0 alone would look for what went wrong
+    if len(accounts) > 1:
+        rows = [(a.account, a.entered, a.locked, "unknown" if a.left is None else a.left) for a in accounts]
+        draw_table(out, "accounts", ("account", "entered by", "groups locked", "rules left"), rows)
+    reopening = {group.partition("@")[2] for group in unlocked}
+    for one in accounts:
+        if not (one.advice or one.problem):
+            continue
+        what = f"account {one.account}: "
+        if one.left is None and one.problem and one.entered:
+            what += f"it could not be read ({one.problem}), so that what stands there is unknown. Run again:"
+        elif not one.entered:
+            what += f"not closed, since it was not entered ({one.problem}). Its owner runs this, or give --profile:"
+        elif one.account in reopening:
+            what += "some groups could not be locked: the next sweep may open them again, until their owner runs this:"
+        else:
+            what += "rules are left. Its owner runs this:"
+        out.print("\n".join(escape(text) for text in (what, *one.advice)), soft_wrap=True)
+
+
+def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) -> None:
+    """Say how many groups were locked, and what is known of their rules."""
+    out, locked = console(), f"groups locked: {len(report.run.locked)}"
+    if not report.at_home:
+        out.print(f"{locked}. The keys are not of home: the next sweep removes the rules.", soft_wrap=True)
+        return
+    unknown = [one.account for one in accounts if one.left is None]
+    left = f"at least {len(report.left)}, unknown in {', '.join(unknown)}" if unknown else str(len(report.left))
+    out.print(f"{locked}; links closed: {removed}; rules left: {left}", soft_wrap=True)
+    if report.run.locked:  # a person who sees 0 alone would look for what went wrong
         out.print("The functions close locked groups, too, and may be first: link-peer audit --reason locked")

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
 from typing import Annotated
 
+import msgspec
 import typer
 from link_peer.domain.denials import CLOSED_BY
-from link_peer.domain.model import Group, Party
-from link_peer.runtime.ports import Ecs
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import Party
 from rich.markup import escape
 
-from link_peer_cli.access.environment import load_environment
+from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import Reopening
-from link_peer_cli.closing.locks import Chosen, choose, each_account, tags_of
+from link_peer_cli.closing.locks import Wanted, by_account, change_tags, enter, in_each, pages, tags_of, wanted
+from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles
-from link_peer_cli.ui.records import print_foreign
+from link_peer_cli.ui.progress import waiting
+
+
+class Found(msgspec.Struct):
+    """The groups with locks: the keys of the locks that are taken off, and those that stay, with their values; and why an
+    account or group is not as it should be."""
+
+    due: dict[Party, tuple[str, ...]]
+    kept: dict[Party, str]
+    common: dict[Party, tuple[str, str]]
+    problems: dict[str, str]
 
 
 def reopen(
@@ -32,73 +45,114 @@ def reopen(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Take off the locks that `close` set. What tags still ask for is opened again; requests must be posted again."""
+    """Take off the locks that `close` set. What tags still ask for is opened again; requests must be posted again.
+
+    Another account is entered as by `close`.
+    """
     env = load_environment(reading=dry_run)
-    tags, keys = tags_of(env, profile), env.policy.keys
-
-    def locked(ecs: Ecs) -> list[Group]:
-        return [group for group in ecs.all_groups() if keys.lock_on(group.tags)]
-
-    chosen = choose(env, tags, groups, account, locked, everything=everything)
-    locks = {group: {key: found[key] for key in keys.own_locks(found)} for group, found in chosen.tags.items()}
-    kept = {group: value for group, by in locks.items() if not force for value in by.values() if not _by_close(value)}
-    due = {group: tuple(by) for group, by in locks.items() if by and group not in kept}
-    commands = {group: tags.commands(group, {}, by)[0] for group, by in due.items()}
-    # under another tag prefix, this one is not this deployment's: it locks the group for the others too
-    common = {g: key for g, found in chosen.tags.items() if (key := keys.lock_on(found)) and key not in locks[g]}
-    foreign = {group: commands[group] for group in due if group.account not in tags.accounts}
-    mine = [group for group in due if group not in foreign]
-    failed: frozenset[Party] = frozenset()
-    if not dry_run:
-        CHANGES.expect(of_tags("take off", due[group], group) for group in mine)
-        for by in dict.fromkeys(due.values()):
-            some = [group for group in mine if due[group] == by]
-            not_done, problems = each_account(some, partial(tags.drop, keys=by))
-            failed |= not_done
-            chosen.problems |= problems
-    done = [group for group in mine if group not in failed]
+    tags = tags_of(env, profile)
+    accounts = wanted(env, tags.own, groups, account, everything=everything)
+    refused = enter(env, tags, accounts)
+    found = _find(env, tags, accounts, force=force)
+    mine = {uid: some for uid, some in by_account(found.due).items() if uid in tags.accounts}
+    done = [] if dry_run else _take_off(tags, mine, found)
+    calls = [
+        CloudCall(uid, text) for uid, some in by_account(found.due).items() for text in _calls(env, some, found.due)
+    ]
+    foreign = [call for call in calls if call.account not in tags.accounts]
     if as_json:
+        kept = {**found.kept, **{group: value for group, (_, value) in found.common.items()}}
         print_answer(
             Reopening(
-                reopened=[] if dry_run else [str(group) for group in done],
-                commands=[CloudCall(group.account, commands[group]) for group in due],
-                foreign={str(group): command for group, command in foreign.items()},
-                kept={str(g): value for g, value in {**kept, **{g: chosen.tags[g][common[g]] for g in common}}.items()},
-                problems=chosen.problems,
+                [str(group) for group in done],
+                calls,
+                foreign,
+                {str(group): value for group, value in kept.items()},
+                found.problems,
             )
         )
     else:
-        for group, key in common.items():
-            command = tags.commands(group, {}, [key])[0]
-            text = f"{group} stays locked: {key} locks it for every deployment. Its owner takes it off: {command}"
-            console().print(escape(text), soft_wrap=True)
-        _say_reopened(chosen, done, commands, foreign, kept, dry_run=dry_run)
-    refused = chosen.problems or (foreign and not dry_run) or ((kept or common) and groups)
-    raise typer.Exit(Exit.REFUSED if refused else Exit.DONE)
+        _say(env, found, done, [call for call in calls if call not in foreign] if dry_run else [])
+        for uid, some in [] if dry_run else by_account(found.due).items():
+            if uid in refused:
+                out = f"account {uid}: not reopened, since it was not entered ({refused[uid]}). Its owner runs this, or give --profile:"
+                console().print("\n".join(map(escape, (out, *_calls(env, some, found.due)))), soft_wrap=True)
+    failed = found.problems or (foreign and not dry_run) or ((found.kept or found.common) and groups)
+    raise typer.Exit(Exit.REFUSED if failed else Exit.DONE)
 
 
-def _by_close(value: str) -> bool:
-    return value.startswith(CLOSED_BY)
+def _find(env: Environment, tags: GroupTags, accounts: Wanted, *, force: bool) -> Found:
+    """The groups with locks in each account, side by side. None waits for one that throttles every call, unless there are
+    keys of it."""
+    keys, own = env.policy.keys, {uid: given for uid, given in tags.accounts.items() if uid != env.policy.home}
+
+    def read(uid: str) -> dict[Party, Mapping[str, str]] | str:
+        if tags.own != env.policy.home and uid not in own:
+            return "there are no keys of it"
+        try:
+            ecs, named = env.accounts("reopen", env.patient_retry(), own).ecs(uid), accounts[uid]
+            shown = ecs.all_groups() if named is None else ecs.groups([group.id for group in sorted(named)])
+            found = {group.party: group.tags for group in shown if keys.lock_on(group.tags)}
+            if missing := (named or frozenset()) - {group.party for group in shown}:
+                return f"{min(missing).id} does not exist"
+            return found
+        except LinkPeerError as error:
+            return str(error)
+
+    with waiting("reading the groups"):
+        read_ = in_each(accounts, read)
+    found = Found({}, {}, {}, {uid: why for uid, why in read_.items() if isinstance(why, str)})
+    for group, shown in ((g, t) for some in read_.values() if not isinstance(some, str) for g, t in some.items()):
+        locks = {key: shown[key] for key in keys.own_locks(shown)}
+        others = [value for value in locks.values() if not (force or value.startswith(CLOSED_BY))]
+        if others:
+            found.kept[group] = others[-1]
+        elif locks:
+            found.due[group] = tuple(locks)
+        # under another tag prefix, this one is not this deployment's: it locks the group for the others too
+        if (key := keys.lock_on(shown)) not in locks:
+            found.common[group] = (key, shown[key])
+    return found
 
 
-def _say_reopened(
-    chosen: Chosen,
-    done: list[Party],
-    commands: dict[Party, str],
-    foreign: dict[Party, str],
-    kept: dict[Party, str],
-    *,
-    dry_run: bool,
-) -> None:
+def _take_off(tags: GroupTags, mine: Mapping[str, list[Party]], found: Found) -> list[Party]:
+    """Take locks off in all accounts side by side, and note what failed. Returns the groups without a lock."""
+    CHANGES.expect(of_tags("take off", found.due[group], group) for some in mine.values() for group in some)
+
+    def change(uid: str) -> dict[Party, str]:
+        failed: dict[Party, str] = {}
+        for by in dict.fromkeys(found.due[group] for group in mine[uid]):
+            same = [group for group in mine[uid] if found.due[group] == by]
+            failed |= change_tags(same, lambda some, by=by: tags.drop(some, by))  # type: ignore[misc]
+        return failed
+
+    failed = {group: why for some in in_each(mine, change).values() for group, why in some.items()}
+    found.problems |= {str(group): why for group, why in failed.items()}
+    return [group for some in mine.values() for group in some if group not in failed]
+
+
+def _calls(env: Environment, groups: list[Party], due: Mapping[Party, tuple[str, ...]]) -> list[str]:
+    """The commands that take these locks off, for groups of one account."""
+    region, found = env.settings.region, []
+    for by in dict.fromkeys(due[group] for group in groups):
+        same = [group for group in groups if due[group] == by]
+        found += pages(same, lambda ids, by=by: aliyun.untag(region, ids, by))  # type: ignore[misc]
+    return found
+
+
+def _say(env: Environment, found: Found, done: list[Party], planned: list[CloudCall]) -> None:
     out, err = console(), console(stderr=True)
-    for group in done if dry_run else ():
-        out.print(escape(f"# account {group.account}\n{commands[group]}"), soft_wrap=True)
-    for group, value in kept.items():
+    for group, (key, _) in found.common.items():
+        command = aliyun.untag(env.settings.region, [group.id], [key])
+        text = f"{group} stays locked: {key} locks it for every deployment. Its owner takes it off: {command}"
+        out.print(escape(text), soft_wrap=True)
+    for call in planned:
+        out.print(escape(f"# account {call.account}\n{call.command}"), soft_wrap=True)
+    for group, value in found.kept.items():
         out.print(escape(f"{group} stays locked ({value}): --force takes this lock off, too"), soft_wrap=True)
-    for where, why in chosen.problems.items():
+    for where, why in found.problems.items():
         err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
-    print_foreign(foreign)
-    if not dry_run:
+    if not planned:
         out.print(f"locks taken off: {len(done)}")
         if done:
             out.print("What tags ask for is opened again: at home within seconds, elsewhere by the next sweep.")

@@ -90,7 +90,7 @@ def _changing(env: Environment) -> tuple[Delivery, Kept]:
     """A delivery that changes and records, with its records."""
     kept = Kept()
     made = open_delivery(
-        "sweep",
+        "sweep-cli",
         None,
         retry=env.patient_retry(),
         wrap_log=kept.over,

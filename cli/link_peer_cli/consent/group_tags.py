@@ -82,7 +82,7 @@ class GroupTags:
         """The `aliyun` commands that make a change, for the owner of the account."""
         region = self._env.settings.region
         found = [aliyun.set_tags(region, [group.id], put)] if put else []
-        return [*found, aliyun.untag(region, group.id, drop)] if drop else found
+        return [*found, aliyun.untag(region, [group.id], drop)] if drop else found
 
     def _change(self, account: str, action: str, **given: object) -> None:
         try:

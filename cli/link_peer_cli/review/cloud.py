@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
-from link_peer.runtime.ports import Ecs
+from link_peer.runtime.ports import Cloud, Ecs
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.roles import PersonsAccounts
@@ -102,10 +103,6 @@ class WhatIf:
     def ecs(self, account: str) -> Ecs:
         """Return the ECS of an account, with the changes made so far."""
         return self._account(account)
-
-    def suppose_tags(self, group: Party, keys: Sequence[str], command: str) -> None:
-        """Show tags on a group that a command would write: it is the change, instead of the call that it makes."""
-        self._account(group.account).tag([group.id], keys, command)
 
     def changed_groups(self) -> list[GroupChange]:
         """What is different in each group from what was read of it, by group. A rule that was added and removed again is
@@ -207,16 +204,16 @@ class _Ecs(Reads):
                 self._write(Write("revoke", self.account, group, *_of(rule), rule.description))
         return self._note(aliyun.revoke(self._region, group, rule_ids))
 
-    def tag(self, groups: Sequence[str], keys: Sequence[str], command: str = "") -> str:
+    def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         for group in groups:
             self._tags.setdefault(group, {}).update(dict.fromkeys(keys, True))
             self._write(Write("tag", self.account, group, tags=tuple(keys)))
-        return self._note(command or aliyun.tag(self._region, groups, keys))
+        return self._note(aliyun.tag(self._region, groups, keys))
 
     def untag(self, group: str, keys: Sequence[str]) -> str:
         self._tags.setdefault(group, {}).update(dict.fromkeys(keys, False))
         self._write(Write("untag", self.account, group, tags=tuple(keys)))
-        return self._note(aliyun.untag(self._region, group, keys))
+        return self._note(aliyun.untag(self._region, [group], keys))
 
     def _to_change(self, group: str) -> list[Rule]:
         """The rules of a group that is about to change. The first time, they are kept to compare with."""
@@ -235,6 +232,40 @@ class _Ecs(Reads):
         changed = self._tags.get(group.party.id, {})
         kept = {name: value for name, value in group.tags.items() if changed.get(name, True)}
         return msgspec.structs.replace(group, tags=kept | {name: "true" for name, there in changed.items() if there})
+
+
+class LockedCloud:
+    """A `Cloud` that shows a lock on some groups, so that their rules are due for removal however soon a lock is seen."""
+
+    def __init__(self, cloud: Cloud, locked: Mapping[Party, str], key: str) -> None:
+        self._cloud = cloud
+        self._locked = locked
+        self._key = key
+        self.calls: Counter[str] = cloud.calls
+
+    def ecs(self, account: str) -> Ecs:
+        """As `Cloud.ecs`."""
+        return cast(Ecs, _LockedEcs(self._cloud.ecs(account), self._locked, self._key))
+
+
+class _LockedEcs:
+    """An account whose groups show the lock. Everything else is a call of its own."""
+
+    def __init__(self, ecs: Ecs, locked: Mapping[Party, str], key: str) -> None:
+        self._ecs = ecs
+        self._locked = locked
+        self._key = key
+
+    def groups(self, ids: Sequence[str]) -> list[Group]:
+        return [self._shown(group) for group in self._ecs.groups(ids)]
+
+    def _shown(self, group: Group) -> Group:
+        if group.party not in self._locked:
+            return group
+        return msgspec.structs.replace(group, tags={self._key: self._locked[group.party], **group.tags})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ecs, name)
 
 
 def _of(rule: Rule) -> tuple[str, Place | None]:

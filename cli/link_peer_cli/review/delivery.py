@@ -9,6 +9,7 @@ import msgspec
 from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.app.compose import load_policy
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Message
 from link_peer.runtime.delivery import Connections, Delivery, Throughput
@@ -18,7 +19,7 @@ from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import PersonsAccounts
-from link_peer_cli.review.cloud import ShownRules, WhatIf
+from link_peer_cli.review.cloud import LockedCloud, ShownRules, WhatIf
 from link_peer_cli.review.reviewed import Reviewed
 from link_peer_cli.review.writes import Write, undone
 
@@ -61,6 +62,7 @@ class Kept:
         return [record for record in self.records if record["record"] == "outcome"]
 
 
+CLOSING_READERS = 4  # in each account; the accounts are read side by side
 READERS = 16  # reads side by side: a person waits, and a call takes tens of milliseconds; the SDK pools 40 connections
 
 
@@ -83,12 +85,20 @@ def suppose(
 
 
 def closing(
-    env: Environment, leaving: Iterable[str], own: Mapping[str, Credentials], *, dry_run: bool, caller: str = ""
+    env: Environment,
+    command: str,
+    own: Mapping[str, Credentials],
+    *,
+    caller: str,
+    dry_run: bool,
+    leaving: Iterable[str] = (),
+    locked: Mapping[Party, str] | None = None,
 ) -> tuple[Delivery, Kept, WhatIf]:
-    """Return a delivery in which the accounts that are `leaving` have no links and nothing is opened, with its records, which
-    name the `caller`, and the cloud that it changes if `dry_run`. `own` are the person's keys of other accounts, by uid."""
+    """Return the delivery of a `command`, in which the accounts that are `leaving` have no links and nothing is opened, with
+    its records, which name the `caller`, and the cloud that it changes if `dry_run`. Groups in `locked`, now or later, show
+    the lock with that value, whether it could be written or not. `own` are the person's keys of other accounts, by uid."""
     policy = msgspec.structs.replace(env.policy, leaving=frozenset(leaving), paused=Pause.OPENING)
-    kept = Kept()
+    kept, shown = Kept(), {} if locked is None else locked
 
     def enter(name: str, retry: Retry) -> PersonsAccounts:
         return PersonsAccounts(env.settings, policy, env.clock, retry, name, reading=dry_run, own=own)
@@ -96,11 +106,14 @@ def closing(
     supposed = WhatIf(enter("account", env.patient_retry()), env.settings.region)
 
     def open_cloud(name: str, retry: Retry) -> Cloud:
-        return supposed if dry_run else enter(name, retry)
+        return LockedCloud(supposed if dry_run else enter(name, retry), shown, policy.keys.lock)
 
     log = kept if dry_run else kept.over(SlsAuditLog(env.settings, env.clock))
     connections, retry = Connections(open_cloud, log, kept), env.patient_retry()
-    made = Delivery("sweep", env.settings.region, policy, retry, connections, caller=caller, supposed=dry_run)
+    throughput = Throughput(CLOSING_READERS)
+    made = Delivery(
+        command, env.settings.region, policy, retry, connections, throughput, caller=caller, supposed=dry_run
+    )
     return made, kept, supposed
 
 

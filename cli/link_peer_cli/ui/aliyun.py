@@ -56,10 +56,10 @@ def set_tags(region: str, groups: Sequence[str], tags: Mapping[str, str]) -> str
     return _command("TagResources", region, [*_groups(groups), *given])
 
 
-def untag(region: str, group: str, names: Sequence[str]) -> str:
-    """Return the command that removes tags of a security group."""
+def untag(region: str, groups: Sequence[str], names: Sequence[str]) -> str:
+    """Return the command that removes tags of security groups."""
     keys = [(f"TagKey.{number}", name) for number, name in enumerate(names, start=1)]
-    return _command("UntagResources", region, [*_groups([group]), *keys])
+    return _command("UntagResources", region, [*_groups(groups), *keys])
 
 
 def resource_type(ids: Sequence[str]) -> str:

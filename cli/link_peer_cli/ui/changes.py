@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from link_peer.domain.errors import CloudError
 
 SHOWN = 20  # changes of each kind that a text names
 WORDS = {"done": "done", "perhaps_done": "perhaps done", "not_done": "not done"}
+_ACCOUNT = re.compile(r"@([0-9]{15,20})\b")  # of the group, which a text names last
 AGAIN = "Run the same command again: it makes what is missing."
 
 
@@ -31,7 +34,10 @@ class Changes:
 
     @contextlib.contextmanager
     def making(self, *whats: str) -> Iterator[None]:
-        """Note changes as made when the block ends. If it raises, they may have been made, unless the cloud refused them."""
+        """Note changes as made when the block ends. If it raises, they may have been made, unless the cloud refused them. None
+        begins once a signal has stopped the command: raises KeyboardInterrupt."""
+        if STOPPED.is_set():
+            raise KeyboardInterrupt
         self._states |= dict.fromkeys(whats, "perhaps_done")
         try:
             yield
@@ -42,7 +48,8 @@ class Changes:
 
     def begun(self) -> dict[str, list[str]]:
         """The changes by their state, a key of WORDS; empty if none was made or tried."""
-        found = {state: [what for what, now in self._states.items() if now == state] for state in WORDS}
+        states = dict(self._states)  # threads may still be at their last change
+        found = {state: [what for what, now in states.items() if now == state] for state in WORDS}
         return found if found["done"] or found["perhaps_done"] else {}
 
 
@@ -58,4 +65,6 @@ def lines(begun: Mapping[str, list[str]]) -> Iterator[str]:
     for state, whats in begun.items():
         yield from (f"{WORDS[state]}: {what}" for what in whats[:SHOWN])
         if len(whats) > SHOWN:
-            yield f"{WORDS[state]}: {len(whats) - SHOWN} more"
+            accounts = Counter(_ACCOUNT.findall(what)[-1] for what in whats[SHOWN:] if _ACCOUNT.search(what))
+            by = "".join(f", {number} in account {account}" for account, number in sorted(accounts.items()))
+            yield f"{WORDS[state]}: {len(whats) - SHOWN} more{by}"

@@ -21,7 +21,10 @@ Detailed = Annotated[
     bool,
     typer.Option("--detailed-exitcode", help="Exit with 0 if nothing would change, with 2 if something would."),
 ]
-Groups = Annotated[list[str] | None, typer.Argument(help="sg-…, optionally with @<account>.", metavar="[GROUP]...")]
+Groups = Annotated[
+    list[str] | None,
+    typer.Argument(help="sg-…, optionally with @<account>; or an account.", metavar="[GROUP|ACCOUNT]..."),
+]
 Account = Annotated[
     str, typer.Option(help="All groups of this account (uid or name) that hold rules of link-peer, or are locked.")
 ]

@@ -160,22 +160,24 @@ def test_what_is_left_is_named(began: Any) -> None:
     """The changes that were made, the one under way, and those that had not begun; with --json as lists."""
     lab, cli, args = began(close)
     app, db = (f"{name}@{HOME}" for name in args[1:3])
+    locks = [f"put tag link-lock on {group}" for group in sorted((app, db))]
+    rules = [f"remove tcp/{port} from {app} on {db}" for port in (3306, 3307)]
     number = 1
     while not cli.err.startswith("stopped by Ctrl-C\n"):
         ended = on_call(lab, number, False, KeyboardInterrupt)
         cli(*args)
         ended()
         number += 1
-    begun = f"perhaps done: put tag link-lock on {app}\nperhaps done: put tag link-lock on {db}\n"
-    assert cli.err == f"stopped by Ctrl-C\n{begun}{AGAIN}\n"
+    lines = [*(f"perhaps done: {what}" for what in locks), *(f"not done: {what}" for what in rules)]
+    assert cli.err.splitlines() == ["stopped by Ctrl-C", *lines, AGAIN]
     ended = on_call(lab, number - 1, False, KeyboardInterrupt)
     assert cli(*args, "--json") == 130
     ended()
     assert json.loads(cli.err) == {
         "error": "stopped by Ctrl-C",
         "done": [],
-        "perhaps_done": [f"put tag link-lock on {app}", f"put tag link-lock on {db}"],
-        "not_done": [],
+        "perhaps_done": locks,
+        "not_done": rules,
         "then": AGAIN,
     }
 
