@@ -12,7 +12,7 @@ from link_peer.domain.errors import RedeliveryNeeded
 from link_peer_local.ecs.state import Group, Instance
 from msgspec import Struct
 
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import OTHER, PEER, Lab
 
 CALLS = (
     "AssumeRole",
@@ -128,3 +128,15 @@ def test_a_peer_that_hides_keeps_nothing_standing_at_home(lab: Lab, hiding: str,
         lab.cloud.clock.advance(1800)  # a request's half is left to the sweep, once it cannot be that of a delivery
     lab.sweep()
     assert (lab.rules(world.home), lab.rules(world.far)) == ([], [])
+
+
+@pytest.mark.parametrize("hiding", [one for one in HIDINGS if not one.startswith("AssumeRole")])
+def test_of_two_peers_one_that_hides_keeps_nothing_standing_at_the_other(three_accounts: Lab, hiding: str) -> None:
+    """The one whose side comes first: what cannot be changed there does not keep the other from being closed."""
+    lab = three_accounts
+    b, c = lab.group(f"*@{OTHER}", account=PEER), lab.group(f"*@{PEER}", account=OTHER)
+    lab.cross_account(lab.request(b, c))
+    hide(lab, hiding)
+    assert lab.cross_account(lab.request(c, b, action="unlink", request_id="chg-2"))["removed"] == 1
+    assert lab.rules(c) == []
+    assert lab.rules(b) == [] or PEER in lab.records(outcome="removed")[-1]["detail"]

@@ -183,7 +183,8 @@ def fingerprint(world: World) -> object:
     tags = frozenset((party, key, value) for party, group in world.groups.items() for key, value in group.tags.items())
     instances = frozenset((i.party, i.ip, i.groups, tuple(sorted(i.tags.items()))) for i in world.instances.values())
     queue = tuple(sorted((one.body, one.queue, (one.due - START) // PERIOD) for one in world.queue))
-    hidden = (frozenset(world.hidden), frozenset(world.revoked), frozenset(world.interfaces))
+    barred = frozenset(world.barred.items())
+    hidden = (frozenset(world.hidden), frozenset(world.revoked), barred, frozenset(world.interfaces))
     return rules, previous, tags, instances, queue, *hidden
 
 

@@ -117,9 +117,9 @@ class Run:
             self._pass_time(fault)
         if fault == "throttle":
             world.throttled[account, name] = world.now - world.now % 60 + 60
-        if world.throttled.get((account, name), 0.0) > world.now:
+        if world.throttled.get((account, name), 0.0) > world.now or world.barred.get(account) == "throttled":
             raise Throttled("Throttling.User: Request was denied due to user flow control.")
-        if fault == "forbidden":
+        if fault == "forbidden" or (name in CHANGES and world.barred.get(account) == "read only"):
             self.watch.refused = True
             raise NoAccess("Forbidden.RAM", "User not authorized to operate on the specified resource.")
         if fault in ("outage", "account-down", "log-down"):

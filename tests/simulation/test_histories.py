@@ -36,6 +36,7 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "sg-db refuses": 400_000,
     "a second home": 500_000,
     "a hidden account": 50_000,
+    "a throttled peer": 200_000,
     "removals of two accounts": 1_700,
     "a change during a delivery": 5_000,
     "expiry during a delivery": 10,

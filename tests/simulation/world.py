@@ -47,6 +47,7 @@ class World:
         self.records: list[dict[str, str]] = []
         self.throttled: dict[tuple[str, str], float] = {}
         self.revoked: set[str] = set()  # accounts whose role may not be assumed any more
+        self.barred: dict[str, str] = {}  # accounts that throttle every call, or refuse every change
         self.isolated: set[Party] = set()  # groups with InnerAccessPolicy Drop
         self.interfaces: set[tuple[str, str, str]] = set()  # (account, vpc, ip) of interfaces beside those of instances
         self.group_rules = 20  # [doc limits] rules of a group that name a group

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from link_peer.domain import marker as markers
 from link_peer.domain.denial import NOTHING, Denial
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
@@ -86,6 +87,12 @@ class Edit(msgspec.Struct, frozen=True):
         if self.rule is None:
             return "add"
         return "mark" if self.claims else "remove"
+
+    @property
+    def opens(self) -> bool:
+        """Whether more is wanted of the rule than before: claims that it gains, or other instances that it is for."""
+        before = markers.parse(self.rule.description) if self.rule else None
+        return bool(self.gain) or (before is not None and bool(self.claims) and before.ends != self.ends)
 
     def marker(self, policy: Policy, region: str) -> Marker:
         """The marker that the rule will carry."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from link_peer.domain.errors import Transient
 from link_peer.domain.model import Instance, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Look, Message
@@ -132,8 +133,12 @@ class Delivery(msgspec.Struct, frozen=True):
         self.retry(lambda: self.connections.queue.post(message, queue=queue, delay=delay))
 
     def current_policy(self) -> Policy:
-        """The policy as it is now: it is looked at again right before each write."""
-        return self.connections.policy_now() if self.connections.policy_now else self.policy
+        """The policy as it is now: it is looked at again right before each write, and after it. Raises Transient where the
+        file now names another deployment or home account."""
+        policy = self.connections.policy_now() if self.connections.policy_now else self.policy
+        if (policy.home, policy.deployment) != (self.policy.home, self.policy.deployment):
+            raise Transient("the policy file now names another deployment or home account")
+        return policy
 
     def out_of_time(self) -> bool:
         """Whether the function's time is nearly over: no change may begin."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
-from link_peer_local.ecs.state import Group
+from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import MANAGED, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 INSTANCES = f"{MANAGED}.instances"
 
@@ -92,3 +94,91 @@ def test_the_rules_of_a_group_whose_instance_is_gone_are_found_where_it_was_seen
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
     lab.sweep()
     assert lab.rules(db) == []
+
+
+# what one message costs while nothing is to be changed: at most fifty calls, with all that it posts
+
+LIMIT = 50
+
+
+def tags(key: str, entries: Sequence[str], per_value: int) -> dict[str, str]:
+    """Entries in as many tags as they need."""
+    parts = [entries[start : start + per_value] for start in range(0, len(entries), per_value)]
+    return {key if n == 1 else f"{key}.{n}": " ".join(part) for n, part in enumerate(parts, 1)}
+
+
+def cost(lab: Lab, deliver: Callable[..., object], *what: Any) -> tuple[int, int]:
+    """(messages, calls) of one delivery, and of the deliveries of all that it posts, in batches."""
+    start, messages = lab.calls(), len(what)
+    deliver(*what)
+    while bodies := lab.queued(after=600):
+        messages += len(bodies)
+        for first in range(0, len(bodies), 16):
+            lab.cross_account(*bodies[first : first + 16])
+    return messages, lab.calls() - start
+
+
+@pytest.fixture(name="twelve")
+def _twelve(lab: Lab) -> list[Instance]:
+    """Twelve instances of home, each with 36 peers in the other account, which accept them."""
+    peers = [lab.group(f"*@{HOME}", account=PEER) for _ in range(36)]
+    lab.instance(peers[0])
+    asked = tags("link-peer", [f"{peer.id}@{PEER}:tcp/1" for peer in peers], 2)
+    return [lab.instance(lab.group(), tags=asked) for _ in range(12)]
+
+
+def test_looks_at_twelve_instances_post_fifty_messages_and_none_once_nothing_differs(
+    lab: Lab, twelve: list[Instance]
+) -> None:
+    """A record of each look says how many are left to the sweep, which opens them."""
+    looks = [lab.look(one, lab.iso(3600)) for one in twelve]
+    messages, _ = cost(lab, lab.cross_account, *looks)
+    assert messages == len(looks) + LIMIT
+    said = [one["detail"] for one in lab.records("intent", action="sync") if "are left to the sweep" in one["detail"]]
+    assert sum(int(text.partition(" ")[0]) for text in said) == 12 * 36 - LIMIT
+    assert len(lab.records(outcome="applied")) == LIMIT
+    lab.sweep()
+    assert len(lab.records(outcome="applied")) == 12 * 36
+    recorded = len(lab.records("intent", "outcome", "attempt"))
+
+    hub = lab.group(tags=tags("link-accept", [one.id for one in twelve], 4))
+    for deliver, what in (
+        (lab.cross_account, looks[0]),
+        (lab.auto_link, lab.tag_event(twelve[0])),
+        (lab.auto_link, lab.group_event(hub)),
+        (lab.cross_account, lab.look(hub, lab.iso(3600))),
+    ):
+        messages, calls = cost(lab, deliver, what)
+        assert (messages <= 2, calls <= LIMIT) == (True, True), (what, messages, calls)
+    assert len(lab.records("outcome", "attempt")) + len(lab.records("intent")) == recorded + 1  # the event's look
+    messages, calls = cost(lab, lab.cross_account, *looks)
+    assert (messages, calls <= len(looks) * LIMIT) == (len(looks), True)
+
+
+@pytest.mark.parametrize("account", [HOME, PEER])
+@pytest.mark.parametrize("ports", ["", ":tcp/1"], ids=["mutual", "tcp/1"])
+def test_a_group_with_many_rules_and_entries_costs_few_calls(lab: Lab, account: str, ports: str) -> None:
+    """Its event and its look. A rule stands for each entry."""
+    apps = [lab.group("*" if account == HOME else f"*@{HOME}", account=account) for _ in range(18)]
+    db = lab.group(tags=tags("link-accept", [f"{app.id}@{account}{ports}" for app in apps], 2))
+    lab.instance(db)
+    for app in apps:
+        lab.instance(app, tags={"link-peer": f"{db.id}@{HOME}{ports}"})
+    lab.sweep()
+    assert len(lab.rules(db)) == len(apps)
+    for deliver, what in ((lab.auto_link, lab.group_event(db)), (lab.cross_account, lab.look(db, lab.iso(3600)))):
+        messages, calls = cost(lab, deliver, what)
+        assert (messages <= 2, calls <= LIMIT + 8 * (messages - 1)) == (True, True), (messages, calls)
+
+
+def test_an_instance_whose_group_many_others_reach_costs_few_calls(lab: Lab) -> None:
+    """Of groups whose rules name its own, few are read: those first that no neighbour's tag names. There the rule of a tag that
+    was removed is closed at once."""
+    app, peers = lab.group(), [lab.group("*") for _ in range(60)]
+    names = [f"{peer.id}:tcp/1" for peer in peers]
+    _, one = (lab.instance(app, tags=tags("link-peer", part, 4)) for part in (names[:30], names[30:]))
+    lab.sweep()
+    messages, calls = cost(lab, lab.auto_link, lab.tag_event(one))
+    assert (messages, calls <= LIMIT) == (1, True), calls
+    assert lab.retag(one, link_peer=None)["removed"] == 4
+    assert [lab.rules(peer) for peer in peers[30:34]] == [[]] * 4

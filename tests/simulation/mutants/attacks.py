@@ -10,15 +10,18 @@ import msgspec
 import pytest
 from link_peer.app import dispatch
 from link_peer.domain import marker
+from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Message
 from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.read.store import Store
 from link_peer.engine.scopes import pair
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.work import Report
 from link_peer.planning import claims, consent, desired, evaluate, permitted, removals
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Decision, Unseen
@@ -70,6 +73,40 @@ def any_group_of_a_hidden_account(patch: Patch) -> None:
         return closed(msgspec.structs.replace(snapshot, refused_accounts={}), *more)
 
     patch.setattr(removals, "closed_by_group", lenient)
+
+
+def hidden_peer_bars_both(patch: Patch) -> None:
+    """Nothing is decided about a pair while one of its accounts cannot be read."""
+    read = PairScope.read
+
+    def barred(self: PairScope) -> Any:
+        return read(self) or permitted.no_access(self.store.snapshot(), self.link)
+
+    patch.setattr(PairScope, "read", barred)
+
+
+def hidden_side_asks(patch: Patch) -> None:
+    """A side whose account refuses access counts as asking."""
+    patch.setattr(removals, "_nobody_asks", lambda *_args: False)
+
+
+def throttled_is_refused(patch: Patch) -> None:
+    """A transient error is taken for a refusal."""
+    note = Store.note_trouble
+
+    def refused(self: Store, account: str, error: Transient | CloudError) -> None:
+        note(self, account, NoAccess("Throttling.User", str(error)))
+
+    patch.setattr(Store, "note_trouble", refused)
+
+
+def sides_in_one_piece(patch: Patch) -> None:
+    """A closing that is refused on one side is not made on the other."""
+
+    def whole(self: Applier, decision: Decision, *more: Any) -> tuple[Decision, Report]:
+        return self._write(decision, *more), Report()
+
+    patch.setattr(Applier, "_write_sides", whole)
 
 
 def openings_first(patch: Patch) -> None:

@@ -20,6 +20,7 @@ from tests.simulation.scenarios.common import (
     DB,
     POLICY,
     SECOND_HOME,
+    SYNC,
     TCP,
     had_fault,
     half_an_hour_later,
@@ -129,6 +130,52 @@ def hidden_account(**options: Any) -> Scenario:
     return Scenario("a hidden account", start, POLICY, ((link, link), acts, (sweep_message(),)), end, **options)
 
 
+def hidden_peer(**options: Any) -> Scenario:
+    """The peer deletes its role: an unlink, and home's own tag taken off, close home's half of a mutual link at once."""
+    act = Act("revoke the role", lambda world: world.revoked.add(PEER))
+    return _one_sided("a hidden peer", act, APP, "", frozenset({"tag", "req:r-1"}), **options)
+
+
+def throttled_peer(**options: Any) -> Scenario:
+    """The peer throttles every call: an unlink closes home's half. The peer's tag, which nobody can read, counts as asking."""
+    act = Act("throttle", lambda world: world.barred.update({PEER: "throttled"}))
+    return _one_sided("a throttled peer", act, APP, f"sg-app@{HOME}", frozenset({"req:r-1"}), **options)
+
+
+def read_only_side(**options: Any) -> Scenario:
+    """One account, the first to be changed, refuses changes: the other's half goes, and the record says what stands."""
+    act = Act("refuse changes", lambda world: world.barred.update({HOME: "read only"}))
+    return _one_sided("a read-only side", act, DB, "", frozenset({"tag", "req:r-1"}), **options)
+
+
+def _one_sided(name: str, act: Act, reached: Party, peer: str, gone: frozenset[str], **options: Any) -> Scenario:
+    """What `act` does to one account keeps no claim of `gone` on the group that can be `reached`, once the deliveries that
+    take them are acknowledged. `peer` is what the peer's own instance asks for."""
+    unlink = request("u-1", "u-1", action="unlink")
+
+    def start() -> World:
+        world = two_accounts(**{"link-peer": f"sg-db@{PEER}"})
+        world.set_tag(Party(PEER, "i-db"), "link-peer", peer or None)
+        for message in (request("r-1", "r-1"), SYNC):
+            deliver_without_faults(world, message, POLICY)
+        reset(world)
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        takers = {"req:r-1": "u-1", "tag": "s-1"}
+        due = {claim for claim in gone if ("acked", takers[claim]) in facts}
+        left = due & {c for key, claims in oracle.owned(world, POLICY).items() if key.group == reached for c in claims}
+        hold("I9", not left, f"{left} stands on {reached}, since the other side cannot be reached")
+        world.revoked.clear()
+        world.barred.clear()
+        redeliver_and_check(world, facts, (unlink, SYNC))
+        ours = oracle.owned(half_an_hour_later(world), POLICY)
+        hold("I9", not gone & {claim for claims in ours.values() for claim in claims}, f"in the end stands {ours}")
+
+    untag = Act("untag", lambda world: world.set_tag(Party(HOME, "i-app"), "link-peer", None))
+    return Scenario(name, start, POLICY, ((act,), (untag, SYNC), (unlink,), (sweep_message(),)), end, **options)
+
+
 def borrowed_address(**options: Any) -> Scenario:
     """An instance to which sg-db has consented has a public address, takes one of an instance in sg-db's VPC, and then the
     same as another linked instance, until it asks no more."""
@@ -206,6 +253,9 @@ NEIGHBOURS: list[Callable[..., Scenario]] = [
     second_home,
     stripped_tags,
     hidden_account,
+    hidden_peer,
+    throttled_peer,
+    read_only_side,
     borrowed_address,
     removals_of_two_accounts,
 ]

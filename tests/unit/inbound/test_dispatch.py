@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from link_peer.app import dispatch
 from link_peer.domain.errors import RedeliveryNeeded, Transient
-from link_peer.domain.model import Link, Party
+from link_peer.domain.model import Link, Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Limits
 from link_peer.domain.request import Look, Message, Request
 from link_peer.domain.tags import parse_ports
@@ -187,6 +189,95 @@ def test_a_sync_over_the_limit_has_an_outcome_of_its_own() -> None:
     _, log, delivered = world(ecs, policy=policy(limits=Limits(removals_per_run=0)))
     assert dispatch.handle_elements([message(DB, "tag-1", "sync")], delivered) == {"failed": 1}
     assert (len(ecs.existing), log.outcomes()) == (1, [("failed", "removals-held")])
+
+
+# equal messages of one batch
+
+ASKED = [
+    *(Request("tag-", "sync", REGION, Link(*ends), NOW + 600) for ends in ((APP, DB), (DB, APP), (APP, CACHE))),
+    Request("chg-", "link", REGION, Link(APP, DB, P1), NOW + 600),
+    Request("chg-", "unlink", REGION, Link(APP, DB, P1), NOW + 600),
+    *(Look("look-", REGION, party, NOW + 600) for party in (A, DB)),
+]
+STANDING = [key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB), key(CACHE, APP, "tcp/9")]
+
+
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(
+    st.lists(st.tuples(st.sampled_from(ASKED), st.integers(0, 3)), min_size=2, max_size=10),
+    st.sets(st.sampled_from(["sg-db", "sg-db:tcp/1", "sg-cache"])),
+    st.sets(st.sampled_from(STANDING)),
+    st.booleans(),
+)
+def test_a_batch_leads_to_the_same_rules_as_its_messages_one_by_one(
+    sent: list[tuple[Message, int]], asked: set[str], standing: set[RuleKey], lock: bool
+) -> None:
+    """Whatever their ids and attempts. Each has an outcome of its own, but for a look that finds nothing to decide."""
+    elements = [
+        {
+            **arrived(encode(msgspec.structs.replace(one, request_id=f"{one.request_id}{n}", attempt=n)).decode(), ""),
+            "id": f"m-{at}",
+        }
+        for at, (one, n) in enumerate(sent)
+    ]
+
+    def carried_out(*batches: list[dict[str, Any]]) -> tuple[set[tuple[RuleKey | None, str]], FakeLog]:
+        groups = [managed(APP, "*"), managed(DB, "*", lock=lock), managed(CACHE, "*")]
+        asking = instance(A, APP, link_peer=" ".join(sorted(asked)))
+        ecs, log, delivered = world(FakeEcs(groups, [asking], [ours(key) for key in standing]))
+        for batch in batches:
+            dispatch.handle_elements(batch, delivered)
+        return {(rule.key, rule.description) for rule in ecs.existing}, log
+
+    together, log = carried_out(elements)
+    assert together == carried_out(*([one] for one in elements))[0]
+    recorded = {record["event_id"] for record in log.records if record["record"] == "outcome"}
+    assert recorded >= {f"m-{at}" for at, (one, _) in enumerate(sent) if isinstance(one, Request)}
+
+
+def test_equal_looks_and_syncs_are_carried_out_once_and_recorded_each() -> None:
+    """The others say which one stands for them, and that they are denied where it is. Messages of other queues, directions
+    and actions are not equal."""
+    ecs, log, delivered = world(
+        FakeEcs([managed(APP, "*"), managed(DB, "")], [instance(A, APP, link_peer="sg-db:tcp/1")])
+    )
+    turned = encode(Request("tag-3", "sync", REGION, Link(DB, APP), NOW + 600)).decode()
+    bodies = [
+        (message(DB, "tag-1", "sync"), "q"),
+        (message(DB, "tag-2", "sync"), "q"),
+        (message(DB, "tag-4", "sync"), "p"),
+    ]
+    elements = [{**arrived(body, queue), "id": f"m-{at}"} for at, (body, queue) in enumerate([*bodies, (turned, "q")])]
+    assert dispatch.handle_elements(elements, delivered) == {"denied": 3, "unchanged": 1}
+    said = {
+        one["event_id"]: (one["request_id"], one["reason"], "same as message m-0" in one["detail"])
+        for one in log.records
+    }
+    assert said == {
+        "m-0": ("tag-1", "no-consent", False),
+        "m-1": ("tag-2", "no-consent", True),
+        "m-2": ("tag-4", "no-consent", False),
+        "m-3": ("tag-3", "", False),
+    }
+    reads = len(ecs.calls)
+    assert handle_look(delivered, look(), look(expires=NOW + 900, attempt=3)) == {"denied": 2}
+    assert len([call for call in ecs.calls[reads:] if call == "instances i-a"]) == 1
+
+
+def test_a_message_whose_equal_is_put_back_is_done() -> None:
+    """It goes on as that one, which expires last."""
+    ecs, log, delivered = world()
+    ecs.errors["instances"] = [Transient("timeout")]
+    handle_look(delivered, look(), look(expires=NOW + 900))
+    assert posted(delivered) == [(look(expires=NOW + 900, attempt=1), "", 10)]
+    assert sorted(log.kinds()) == ["attempt", "outcome"]
+
+
+def test_a_message_that_cannot_be_recorded_with_its_equal_is_put_back() -> None:
+    _, log, delivered = world(FakeEcs(GROUPS, [instance(A, APP)]))
+    log.errors = [Transient("503")] * 4
+    handle_look(delivered, look(), look())
+    assert posted(delivered) == [(look(attempt=1), "", 10)]
 
 
 # looks

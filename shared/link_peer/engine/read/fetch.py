@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
+import msgspec
+
 from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Group, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address
-from link_peer.engine.read.access import STRICT, TOLERANT, Access, Page, Reading, read_listing
+from link_peer.engine.read.access import STRICT, Access, Page, Reading, read_listing
 from link_peer.engine.read.store import Store, groups_of
 from link_peer.planning.decision import Question, RulesOf
 from link_peer.runtime.clock import Clock
@@ -58,8 +60,8 @@ class Fetch:
     def tolerant(self) -> Fetch:
         """The same reads and the same store, from now on with trouble noted instead of raised."""
         other = copy.copy(self)
-        other._how = TOLERANT
-        other._access = Access(self._access.cloud, self._policy, self.store, TOLERANT, self._access.threads)
+        other._how = msgspec.structs.replace(self._how, tolerant=True)
+        other._access = Access(self._access.cloud, self._policy, self.store, other._how, self._access.threads)
         return other
 
     @property

@@ -27,7 +27,7 @@ from link_peer.runtime.ports import Record
 CALLS = 50
 """Calls that one message costs at most while nothing is to be changed."""
 
-_KEPT = 8  # of them for records, for sessions, and for what a plan asks to be read again
+_KEPT = 6  # of them for records, for sessions, and for what a plan asks to be read again
 
 Pairs = Mapping[Link, Party | None]
 """Pairs to look at, mutual and in the asker's direction, the ones first that differ most likely; each with the instance whose

@@ -25,6 +25,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import Reading
+from link_peer.engine.scopes.closing import look
 from link_peer.engine.scopes.summary import count_letters, record_unreadable, skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import RemovalGuard
@@ -108,6 +109,7 @@ class Sweep(Scope):
         self.report = msgspec.structs.replace(closed, pending=(), undone=0)
         self._read_wishes()
         self.report += converge(self, guard)
+        self.report += look(self, guard, self.report.written, closed.refused_keys)
         recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
         if self.delivery.out_of_time():
             undone = self.report.undone + len(self.report.pending)

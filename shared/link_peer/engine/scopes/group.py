@@ -9,24 +9,20 @@ from __future__ import annotations
 
 from link_peer.domain import denials
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import Claim, Group, Link, Marker, Party, Rule
+from link_peer.domain.model import Group, Link, Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
-from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts
-from link_peer.engine.converge import Scope, converge
+from link_peer.engine.converge import converge
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import denied_record
+from link_peer.engine.scopes.closing import Closing, look
 from link_peer.engine.scopes.differing import affordable, differences, peers_at_home
 from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
-from link_peer.planning.actual import OwnedRule, link_of, owned_rules
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Missing, Plan, Verdict
-from link_peer.planning.permitted import permitted
-from link_peer.planning.removals import May
+from link_peer.planning.decision import Context, Missing
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 
@@ -40,6 +36,7 @@ def reconcile_group(delivery: Delivery, hint: Hint, audit: AuditWriter, guard: R
         audit.write([denied_record(denials.no_access(hint.party.account, error.code), "look")])
         return []
     report = converge(scope, guard)
+    report += look(scope, guard, report.written, report.refused_keys)
     scope.announce_consent()
     troubles = [str(trouble) for trouble in report.pending]
     if unread := scope.unread():
@@ -48,16 +45,13 @@ def reconcile_group(delivery: Delivery, hint: Hint, audit: AuditWriter, guard: R
     return [Later(hint.party, troubles[0], scope.started + LOOK_AGAIN_SECONDS)] if troubles else []
 
 
-class GroupScope(Scope):
-    """One security group. What it no longer allows is closed although the other account has transient errors, which
-    that account's owner can cause, by calls that use up its rate limit."""
+class GroupScope(Closing):
+    """The one group that an event names."""
 
     def __init__(self, delivery: Delivery, hint: Hint, audit: AuditWriter) -> None:
-        super().__init__(open_work(delivery, hint.event_id, audit, TOLERANT))
+        super().__init__(open_work(delivery, hint.event_id, audit, TOLERANT), frozenset({hint.party}))
         self.party = hint.party
         self.looks = hint.kind == "look"
-        self.others: frozenset[Party] = frozenset()
-        """The groups that hold the other halves of this group's mutual links."""
 
     @property
     def context(self) -> Context:
@@ -65,31 +59,14 @@ class GroupScope(Scope):
         return Context(self.policy, self.delivery.region, self.started, ("repair", "unlink"))
 
     def read(self) -> None:
-        """The group, its rules, the parties of their links, and the rules of the other side of mutual ones that end. Raises
-        Transient if the group itself cannot be read now."""
-        fetch = self.fetch
-        fetch.parties([self.party])
+        """The group, and what Closing reads of its links. Raises Transient if the group itself cannot be read now."""
+        self.fetch.parties([self.party])
         self._require_read()
         if not self.store.readable(self.party.account) or self.store.groups.get(self.party) is None:
             return
-        fetch.rules([self.party])
+        self.fetch.rules([self.party])
         self._require_read()
-        links = [link for link, _ in self._standing(self.store.snapshot())]
-        fetch.parties({party for link in links for party in (link.source, link.target)})
-        snapshot = self.store.snapshot()
-        halves = self.needed_groups(snapshot, self._ending(snapshot))
-        self.others = frozenset(halves - {self.party})
-        fetch.rules(group for group in halves if group in snapshot.groups)
-
-    def _ending(self, snapshot: Snapshot) -> list[Link]:
-        """The mutual links of the group that may no longer exist as they are: their other halves close with them."""
-        context = self.context
-        return [
-            link
-            for link, (_, marker) in self._standing(snapshot)
-            if link.mutual
-            if any(map(context.expired, marker.claims)) or _denied(permitted(snapshot, self.policy, link, self.started))
-        ]
+        super().read()
 
     def affordable(self, missing: Missing) -> Missing:
         """What is missed, as far as calls are left for it."""
@@ -102,25 +79,6 @@ class GroupScope(Scope):
     def _require_read(self) -> None:
         if trouble := self.store.snapshot().failed_accounts.get(self.party.account):
             raise Transient(trouble)
-
-    def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """What the claims on the group's rules ask for, all answered. They keep rules, and open none."""
-        return [
-            DesiredLink(link, claim, opens=False)
-            for link, (_, marker) in self._standing(snapshot)
-            for claim in marker.claims
-        ]
-
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
-        """Links of this group lose what it, its peer or the policy no longer allows; nothing else is decided here."""
-        link = link_of(rule.key, marker) if rule.key else None
-        links = {one for one, _ in self._standing(snapshot)}
-        turned = Link(link.target, link.source, link.ports) if link else None
-        return May.CLOSE if link in links or turned in links else May.KEEP
-
-    def select(self, plan: Plan) -> list[Decision]:
-        """Changes only: a group's links that are as they should be are not recorded again."""
-        return [d for d in plan.decisions if d.outcome == "removed" or d.edits or d.missing_managed_tag]
 
     def announce_consent(self) -> None:
         """New consent opens soon: of each group that the group's tags accept, a sync is posted, and of each instance of home a
@@ -173,18 +131,5 @@ class GroupScope(Scope):
         self.fetch.instances({peer for peers in named.values() for peer in peers})
         here = {one.party for one in self.store.instances.values() if self.party in groups_of([one])}
         pairs |= {Link(asker, peer): asker for asker, peers in named.items() for peer in peers if peer in here}
-        standing = {Link(link.source, link.target) for link, _ in self._standing(self.store.snapshot())}
+        standing = {Link(link.source, link.target) for link, _ in self.standing(self.store.snapshot())}
         return {pair: pairs[pair] for pair in sorted(pairs, key=lambda pair: (pair in standing, pair))}
-
-    def _standing(self, snapshot: Snapshot) -> list[tuple[Link, OwnedRule]]:
-        """The links of the rules of ours on this group."""
-        owned = owned_rules(snapshot, self.policy, self.delivery.region)
-        return [
-            (link_of(rule.key, marker), (rule, marker))
-            for rule, marker in owned
-            if rule.key is not None and rule.group == self.party
-        ]
-
-
-def _denied(verdict: Verdict) -> bool:
-    return verdict.denial is not None and not verdict.open_questions

@@ -7,7 +7,7 @@ another account is handed to the queue, where cross_account looks at the pair.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
@@ -16,17 +16,18 @@ from link_peer.domain.denial import Waits
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
-from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.converge import Scope, converge, report_held
+from link_peer.domain.snapshot import Address, Snapshot
+from link_peer.engine.converge import Scope, report_held
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import denied_record
-from link_peer.engine.scopes.differing import differences, peers_at_home
+from link_peer.engine.scopes.closing import converge_and_look
+from link_peer.engine.scopes.differing import affordable, calls_left, differences, peers_at_home
 from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.decision import Context, Decision, Missing, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
@@ -35,7 +36,7 @@ from link_peer.runtime.ports import Record
 YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for that long
 AHEAD = 8  # groups named in tags whose rules are read before it is known whether they exist
 FOREIGN = "the peer is in another account: the pair is put on the queue"
-FEW_OTHERS = 20  # groups whose rules name an instance's group: more are read only when tags have changed
+FEW_OTHERS = 20  # groups whose rules name an instance's group: of more, few are read, and none unless tags have changed
 
 
 def reconcile_instances(
@@ -48,7 +49,7 @@ def reconcile_instances(
     if error := scope.store.refusal(delivery.policy.home):
         audit.write([denied_record(denials.no_access(delivery.policy.home, error.code), "link")])
         return []
-    report = converge(scope, guard)
+    report = converge_and_look(scope, guard)
     report_held(scope, report, guard)
     scope.hand_over()
     audit.attempts([(later.why, {"action": "link", "instance": str(later.party)}) for later in scope.waiting.values()])
@@ -116,9 +117,11 @@ class InstanceScope(Scope):
             or (self.shrinks and snapshot.groups[group].rule_count)  # the tag may have been refused
         }
         others = {group for group in rules_of - needed if group.account == self.home}
-        if not self.shrinks and len(others) > FEW_OTHERS:
-            others = set()  # what these hold concerns this instance only if an event was lost: the sweep looks at it
-        fetch.rules((needed & snapshot.groups.keys()) | marked | others)
+        fetch.rules((needed & snapshot.groups.keys()) | marked)
+        if len(others) > FEW_OTHERS:
+            # without a change of tags, what these hold concerns this instance only if an event was lost
+            others = self._most_likely(others) if self.shrinks else set()
+        fetch.rules(others)
         fetch.parties(others)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
@@ -205,6 +208,15 @@ class InstanceScope(Scope):
         ranked = sorted(pairs, key=lambda pair: (pair in named, pair in standing, pair))
         return {pair: pairs[pair] for pair in ranked}
 
+    def affordable(self, missing: Missing) -> Missing:
+        """Whatever the instances' own links depend on; of the addresses that others' rules depend on, as many as calls are left
+        for."""
+        wishing = [*self.hints, *peers_at_home(self.shown, self.policy)]
+        own = {self.store.instances[party].ip for party in wishing if party in self.store.instances}
+        kept = affordable(self.fetch, missing).questions
+        own_questions = {one for one in missing.questions if not isinstance(one, Address) or one.ip in own}
+        return msgspec.structs.replace(missing, questions=kept | own_questions)
+
     def _classify(self, party: Party, hint: Hint, snapshot: Snapshot) -> Record | None:
         """Notes whether an instance is shown. Returns the record of one that an old event names and the cloud does not show.
         A look ends without a record: the instance was released before it was ever seen."""
@@ -247,6 +259,15 @@ class InstanceScope(Scope):
         if not (self.shrinks or self.gone or any(not peer.is_group for peer in peers)):
             return []
         return self.fetch.tagged_groups([self.home], self.policy.keys.instances)
+
+    def _most_likely(self, others: Set[Party]) -> set[Party]:
+        """Of many groups whose rules name the instances' groups, as many as one message's calls allow, those first that no tag
+        of a neighbour names: what they hold may be unwanted. The sweep looks at the rest."""
+        self.fetch.members(self._own_groups())
+        named = set(peers_at_home(self.store.instances.values(), self.policy))
+        return set(
+            sorted(others, key=lambda group: (group in named, group))[: max(FEW_OTHERS // 2, calls_left(self.fetch))]
+        )
 
     def _own_groups(self) -> set[Party]:
         return {Party(self.home, group) for instance in self.shown for group in instance.groups}

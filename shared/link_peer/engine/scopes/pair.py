@@ -18,9 +18,10 @@ from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
-from link_peer.engine.converge import Scope, converge, plan_only, report_held
+from link_peer.engine.converge import Scope, plan_only, report_held
 from link_peer.engine.read.access import BY_SIDE, STRICT
 from link_peer.engine.records import Circumstances, decision_record
+from link_peer.engine.scopes.closing import converge_and_look, groups_wanted, look
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
@@ -39,8 +40,9 @@ def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: Audi
     scope = PairScope(delivery, request, audit)
     if why := request_denial(delivery.policy, request, queue, scope.started) or scope.read():
         scope.record(why.outcome, why)
-        return
-    report = converge(scope, guard)
+        report = look(scope, guard, groups_wanted(scope))
+    else:
+        report = converge_and_look(scope, guard)
     report_held(scope, report, guard)
     if report.pending:
         raise RedeliveryNeeded(str(report.pending[0]))

@@ -35,6 +35,7 @@ from link_peer.engine.write.tags import Requests
 from link_peer.engine.write.work import Report, Work
 from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
+from link_peer.planning.permitted import permitted
 from link_peer.runtime.ports import Record
 
 CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written
@@ -251,7 +252,7 @@ class Applier:
         self, decision: Decision, requests: Requests, rules: Mapping[RuleKey, Rule]
     ) -> tuple[list[Record], Report]:
         self._guard.made(decision)
-        done = Report(changed=len(decision.edits), removed=decision.removals)
+        done = Report(changed=len(decision.edits), removed=decision.removals, written=frozenset(_groups(decision)))
         return [self._outcome(decision, requests, rules.values())], done
 
     def _refused(
@@ -260,10 +261,11 @@ class Applier:
         keys = frozenset(edit.key for edit in decision.edits)
         self._failed_keys |= keys
         answer = decision.refused(refused.denial)
+        done = Report(refused_keys=keys, written=frozenset(_groups(decision)))
         if decision.outcome == "applied":
             self._roll_back_later(decision, answer, requests)
-            return [], Report(refused_keys=keys)
-        return [self._outcome(answer, requests, rules.values())], Report(refused_keys=keys)
+            return [], done
+        return [self._outcome(answer, requests, rules.values())], done
 
     def _troubled(
         self, decision: Decision, trouble: Transient, requests: Requests, rules: Mapping[RuleKey, Rule]
@@ -286,7 +288,7 @@ class Applier:
             nonlocal judged, begun
             self._in_time(batch, begun=begun)
             begun = True
-            if any(edit.gain for edit in batch):
+            if any(edit.opens for edit in batch):
                 judged = self._still_allowed(judged)
 
         for group, edits in _by_group(decision):
@@ -302,6 +304,7 @@ class Applier:
             if any(rule.id not in known for rule in settled.values()):
                 # a sweep that found the group empty a moment ago may have removed the tags since
                 refused.append(tags.write(group, requests))
+        self._look(judged)
         detail = "; ".join(filter(None, [judged.why.detail, *refused]))
         return msgspec.structs.replace(judged, why=msgspec.structs.replace(judged.why, detail=detail))
 
@@ -331,8 +334,6 @@ class Applier:
         if decision.verdict is None or decision.outcome != "applied":
             return decision
         policy = self.work.delivery.current_policy()
-        if (policy.home, policy.deployment) != (self.work.delivery.policy.home, self.work.delivery.policy.deployment):
-            raise Transient("the policy file now names another deployment or home account")
         if policy.paused is not Pause.NONE:
             raise LinkDenied(PAUSED)
         now = self.work.delivery.clock.now()
@@ -350,6 +351,16 @@ class Applier:
         if verdict.denial:
             raise LinkDenied(verdict.denial)
         return msgspec.structs.replace(decision, verdict=verdict)
+
+    def _look(self, decision: Decision) -> None:
+        """Judges a link once more after its last write: by the policy as it is now, and by the tags that were read back with
+        its rules. Raises LinkDenied where it may not exist any more, so that it is taken back."""
+        if decision.verdict is None or not any(edit.opens for edit in decision.edits):
+            return
+        policy, now = self.work.delivery.current_policy(), self.work.delivery.clock.now()
+        denial = permitted(self.work.fetch.store.now_known(), policy, decision.link, now).denial
+        if denial and not (denial.unseen or denial.undecided):
+            raise LinkDenied(denial)
 
     def _outcome(self, decision: Decision, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
         rules = list(rules)

@@ -45,8 +45,9 @@ class Settler:
         beside: Callable[[], object] = lambda: None,
     ) -> dict[RuleKey, Rule]:
         """Makes the edits, and returns the rules as they then are. `before_write` may raise to stop a write; `note` gets the
-        RequestId of each call, and what it was made for. Where a rule was added, the group's tags are read again beside its
-        rules: a sweep may have removed them meanwhile. So is what `beside` reads, which costs no time of its own.
+        RequestId of each call, and what it was made for. Where something was opened, the group's tags are read back beside
+        its rules: they may forbid it by now, and a sweep may have removed the managed tag. So is what `beside` reads, which
+        costs no time of its own.
 
         Additions start from what was read for the plan. Each change of a marker, and removals, start from a read right
         before, since another delivery may have added a claim meanwhile, and the API has no compare-and-set.
@@ -75,8 +76,8 @@ class Settler:
                     note(batch, attempt.failure.request_id)
                     break
                 sent |= {edit.key for edit in batch}
-                adds = {edit.key for edit in batch} - self.existing(rules, batch).keys()
-                rules = self.read_with_tags(group, beside) if adds else self.read(group)
+                opened = any(edit.opens for edit in batch)
+                rules = self.read_with_tags(group, beside) if opened else self.read(group)
             else:
                 break
         gaining = {edit.key for edit in edits if edit.gain}  # where someone else's equal rule counts as present

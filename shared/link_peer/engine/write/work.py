@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import Link, RuleKey
+from link_peer.domain.model import Link, Party, RuleKey
 from link_peer.engine.read.access import STRICT, Reading
 from link_peer.engine.read.fetch import Fetch, open_fetch
 from link_peer.engine.write.tags import ManagedTags
@@ -47,7 +47,8 @@ class Report(msgspec.Struct, frozen=True):
     """What came of a plan. `refused` links must be rolled back; `pending` are transient errors for which the work must be
     done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules whose
     change was refused for good. `reasons` counts recorded outcomes by (outcome, reason). A sweep that had no time for
-    `undone` decisions has not failed: the next one carries them out."""
+    `undone` decisions has not failed: the next one carries them out. `written` are the groups that were changed, or for whose
+    rules a change was refused."""
 
     changed: int = 0
     removed: int = 0
@@ -57,6 +58,7 @@ class Report(msgspec.Struct, frozen=True):
     refused_keys: frozenset[RuleKey] = frozenset()
     reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     undone: int = 0
+    written: frozenset[Party] = frozenset()
 
     def __add__(self, later: Report) -> Report:
         """Both. What is held is planned again in every pass, so it counts once."""
@@ -69,4 +71,5 @@ class Report(msgspec.Struct, frozen=True):
             self.refused_keys | later.refused_keys,
             self.reasons + later.reasons,
             self.undone + later.undone,
+            self.written | later.written,
         )

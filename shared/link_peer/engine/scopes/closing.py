@@ -1,0 +1,150 @@
+"""What a delivery does beside its own work: groups that it has read, and that no longer allow what stands on them, are closed.
+
+    close what the groups of the wanted links forbid ─▶ converge ─▶ look at what was read back ─▶ close again
+
+A lock or withdrawn consent takes the rules of ours on a group, whatever claims they carry, and with half of a mutual link the
+other half. Nothing is read to find such a group: what a delivery reads anyway is judged, by the policy as it is now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import msgspec
+
+from link_peer.domain.errors import Transient
+from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.policy import Pause
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.converge import Scope, converge
+from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.work import Report, Work
+from link_peer.planning.actual import OwnedRule, link_of, owned_rules
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import Context, Decision, Plan, Verdict
+from link_peer.planning.permitted import closed_by_group, permitted
+from link_peer.planning.removals import May
+from link_peer.runtime.delivery import Delivery
+
+
+def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
+    """Brings the rules in scope to what is desired. What else stands on the groups of its links, against their word, is closed
+    before, and again where a lock or a withdrawal has been read since. Raises as `converge` does."""
+    before = look(scope, guard, groups_wanted(scope))
+    report = before + converge(scope, guard)
+    if before.pending:
+        return report  # all of it is done again
+    return report + look(scope, guard, groups_wanted(scope) | report.written, before.refused_keys)
+
+
+def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> Report:
+    """Closes what stands on these groups though their tags, as they were last read, or the policy forbid it. `stuck` are
+    rules whose removal was refused before. What could not be done for the moment is in `Report.pending`."""
+    policy = scope.delivery.current_policy()
+    if Pause.ALL in (policy.paused, scope.policy.paused) or scope.delivery.out_of_time():
+        return Report()
+    delivery = msgspec.structs.replace(scope.delivery, policy=policy)
+    snapshot = scope.store.snapshot()
+    forbidden = _forbidden(snapshot, groups, delivery, stuck)
+    if not forbidden:
+        return Report()
+    work = msgspec.structs.replace(
+        scope.work, delivery=delivery, fetch=scope.fetch.tolerant(), expires_at=None, closes=False
+    )
+    closing = Closing(work, forbidden)
+    closing.read()
+    report = converge(closing, guard)
+    failed = closing.store.snapshot().failed_accounts
+    new = tuple(Transient(why) for account, why in failed.items() if account not in snapshot.failed_accounts)
+    more = look(scope, guard, report.written - groups, {*stuck, *report.refused_keys})
+    return report + Report(pending=new) + more
+
+
+class Closing(Scope):
+    """Security groups. What they no longer allow is closed although another account has transient errors, which that
+    account's owner can cause, by calls that use up its rate limit."""
+
+    def __init__(self, work: Work, groups: Set[Party]) -> None:
+        super().__init__(work)
+        self.groups = groups
+        self.others: frozenset[Party] = frozenset()
+        """The groups that hold the other halves of these groups' mutual links."""
+
+    @property
+    def context(self) -> Context:
+        """All of it is recorded as `repair`."""
+        return Context(self.policy, self.delivery.region, self.started, ("repair", "repair"))
+
+    def read(self) -> None:
+        """The rules of the groups, the parties of their links, and the rules of the other side of mutual ones that end."""
+        fetch = self.fetch
+        fetch.rules(self.groups)
+        links = [link for link, _ in self.standing(self.store.snapshot())]
+        fetch.parties({party for link in links for party in (link.source, link.target)})
+        snapshot = self.store.snapshot()
+        halves = self.needed_groups(snapshot, self._ending(snapshot))
+        self.others = frozenset(halves - self.groups)
+        fetch.rules(group for group in halves if group in snapshot.groups)
+
+    def _ending(self, snapshot: Snapshot) -> list[Link]:
+        """The mutual links of the groups that may no longer exist as they are: their other halves close with them."""
+        context = self.context
+        return [
+            link
+            for link, (_, marker) in self.standing(snapshot)
+            if link.mutual
+            if any(map(context.expired, marker.claims)) or _denied(permitted(snapshot, self.policy, link, self.started))
+        ]
+
+    def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
+        """What the claims on the groups' rules ask for, all answered. They keep rules, and open none."""
+        return [
+            DesiredLink(link, claim, opens=False)
+            for link, (_, marker) in self.standing(snapshot)
+            for claim in marker.claims
+        ]
+
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+        """Links of these groups lose what they, their peers or the policy no longer allow; nothing else is decided here."""
+        link = link_of(rule.key, marker) if rule.key else None
+        links = {one for one, _ in self.standing(snapshot)}
+        turned = Link(link.target, link.source, link.ports) if link else None
+        return May.CLOSE if link in links or turned in links else May.KEEP
+
+    def select(self, plan: Plan) -> list[Decision]:
+        """Changes only: links that are as they should be are not recorded again."""
+        return [d for d in plan.decisions if d.outcome == "removed" or d.edits or d.missing_managed_tag]
+
+    def standing(self, snapshot: Snapshot) -> list[tuple[Link, OwnedRule]]:
+        """The links of the rules of ours on these groups."""
+        owned = owned_rules(snapshot, self.policy, self.delivery.region)
+        return [
+            (link_of(rule.key, marker), (rule, marker))
+            for rule, marker in owned
+            if rule.key is not None and rule.group in self.groups
+        ]
+
+
+def groups_wanted(scope: Scope) -> set[Party]:
+    """The groups that hold the rules of the links that are asked for, or would."""
+    snapshot = scope.store.snapshot()
+    asked = [wanted for wanted in scope.desired(snapshot) if not wanted.denial and not wanted.same_group]
+    return scope.needed_groups(snapshot, {wanted.link for wanted in asked})
+
+
+def _forbidden(snapshot: Snapshot, groups: Set[Party], delivery: Delivery, stuck: Set[RuleKey]) -> frozenset[Party]:
+    """The groups of which a rule of ours stands against their word."""
+    rules = {group: snapshot.rules[group] for group in groups if group in snapshot.rules}
+    owned = owned_rules(msgspec.structs.replace(snapshot, rules=rules), delivery.policy, delivery.region)
+    now = delivery.clock.now()
+    return frozenset(
+        rule.group
+        for rule, marker in owned
+        if rule.key
+        if rule.key not in stuck
+        if closed_by_group(snapshot, delivery.policy, rule.key, link_of(rule.key, marker), now)
+    )
+
+
+def _denied(verdict: Verdict) -> bool:
+    return verdict.denial is not None and not verdict.open_questions

@@ -1,0 +1,185 @@
+"""A lock, withdrawn consent or another policy comes before each single call of each kind of delivery: at its end, nothing stands
+that a group forbids whose tags it has read since. What comes later is closed at the tag's own event, or by a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
+
+
+class World(msgspec.Struct):
+    """A link from `app` to `db` is to come; a mutual link of `db` and `other`, and claims of others, stand. `db` and `other`
+    are of one account."""
+
+    lab: Lab
+    app: Group
+    db: Group
+    other: Group
+    instance: Instance
+    mutual: bool = False
+
+    def left(self, victim: Group) -> list[str]:
+        """The rules of ours that stand on a group, and the other halves of its mutual links."""
+        halves = [rule for one in (self.app, self.db, self.other) for rule in self.lab.rules(one)]
+        return self.lab.rules(victim) + [rule for rule in halves if rule.startswith(victim.id) and rule.endswith("all")]
+
+    def clear(self) -> None:
+        """Takes everything away that a later sweep would read."""
+        self.lab.policy()
+        self.lab.tag(self.instance, link_peer=None)
+        for group in (self.app, self.db, self.other):
+            for rule in self.lab.raw_rules(group):
+                params = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+                self.lab.call(group.account, "RevokeSecurityGroup", params)
+            tags = {"ResourceType": "securitygroup", "ResourceId.1": group.id, "All": "true"}
+            self.lab.call(group.account, "UntagResources", tags)
+
+
+def _world(lab: Lab, account: str, *ports: str, tag: bool = False, standing: bool = True) -> World:
+    managed = {MANAGED: "true"}
+    app = lab.group("*", f"*@{PEER}", tags=managed)
+    db, other = (lab.group("*", f"*@{HOME}", account=account, tags=managed) for _ in range(2))
+    peer = f"{db.id}@{account}" + (f":{'+'.join(ports)}" if ports else "")
+    instance = lab.instance(app, tags={"link-peer": peer} if tag else {})
+    mutual = [(db, other, "all"), (other, db, "all")]
+    earlier = [(db, app, port) for port in ports] if ports else [(db, app, "all"), (app, db, "all")]
+    for group, source, port in mutual + (earlier if standing else []):
+        lab.forge(group, source, "req:earlier", port)
+    return World(lab, app, db, other, instance, mutual=not ports)
+
+
+Kind = Callable[[Lab], tuple[World, Callable[[], object]]]
+"""Makes a world, and what is to be delivered in it."""
+
+
+def _request(*ports: str, standing: bool = True) -> Kind:
+    def make(lab: Lab) -> tuple[World, Callable[[], object]]:
+        world = _world(lab, PEER, *ports, standing=standing)
+        return world, lambda: lab.cross_account(lab.request(world.app, world.db, *ports))
+
+    return make
+
+
+def _instances(lab: Lab) -> tuple[World, Callable[[], object]]:
+    world = _world(lab, PEER, "tcp/1")
+    store = lab.instance(world.db)
+    return world, lambda: lab.cross_account(lab.request(world.instance, store))
+
+
+def _event(lab: Lab, *, standing: bool = True) -> tuple[World, Callable[[], object]]:
+    world = _world(lab, HOME, "tcp/3306", "udp/53", tag=True, standing=standing)
+    return world, lambda: lab.auto_link(lab.event(world.instance))
+
+
+def _sync(lab: Lab) -> tuple[World, Callable[[], object]]:
+    world = _world(lab, PEER, tag=True)
+    return world, lambda: lab.cross_account(lab.request(world.app, world.db, action="sync"))
+
+
+def _sweep(lab: Lab) -> tuple[World, Callable[[], object]]:
+    world = _world(lab, PEER, "tcp/3306", tag=True, standing=False)
+    return world, lab.sweep
+
+
+def _group(lab: Lab) -> tuple[World, Callable[[], object]]:
+    """Of what stands, a claim ends now, and its half goes on both groups."""
+    world = _world(lab, HOME)
+    lab.tag(world.app, link_accept=None)
+    return world, lambda: lab.auto_link(lab.group_event(world.app))
+
+
+KINDS: dict[str, Kind] = {
+    "event": _event,
+    "event, new rules": lambda lab: _event(lab, standing=False),
+    "request, mutual": _request(),
+    "request, mutual, new rules": _request(standing=False),
+    "request, ports": _request("tcp/3306", "udp/53"),
+    "request, instances": _instances,
+    "sync": _sync,
+    "sweep": _sweep,
+    "look at a group": _group,
+}
+
+MUTUAL = ("request, mutual", "request, mutual, new rules", "sync", "look at a group")
+CHANGES = {"lock": {"link_lock": "INC-7"}, "withdrawal": {"link_accept": None}}
+
+
+def _reads_of(lab: Lab, group: Group, happened: list[bool]) -> list[bool]:
+    """Whether the tags of a group were read since, once for each read of them."""
+    carry_out, reads = lab.cloud.ecs.call, list[bool]()
+
+    def call(caller: Any, action: str, *args: Any, **more: Any) -> dict[str, Any]:
+        since = bool(happened)
+        answer = carry_out(caller, action, *args, **more)
+        if action == "DescribeSecurityGroups":
+            reads.extend(
+                since for one in answer["SecurityGroups"]["SecurityGroup"] if one["SecurityGroupId"] == group.id
+            )
+        return answer
+
+    lab.cloud.ecs.call = call  # type: ignore[method-assign]
+    return reads
+
+
+def _at_each_call(lab: Lab, kind: str, change: Callable[[World], None], victim: str, check: Callable[..., None]) -> int:
+    """Delivers as often as the delivery has calls, each time with the change before another of them. Returns how many."""
+    call = 0
+    carry_out, handle = lab.cloud.ecs.call, lab.cloud.handle
+    while True:
+        world, deliver = KINDS[kind](lab)
+        happened: list[bool] = []
+        reads = _reads_of(lab, getattr(world, victim), happened)
+        lab.interrupt(call, lambda world=world, happened=happened: happened.append(change(world) is None))
+        records = len(lab.records())
+        deliver()
+        lab.cloud.ecs.call, lab.cloud.handle = carry_out, handle  # type: ignore[method-assign]
+        if not happened:
+            return call
+        check(world, lab.records()[records:], seen=any(reads))
+        if not any(reads):
+            lab.sweep()
+            check(world, [], seen=True)
+        world.clear()
+        call += 1
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("kind", "victim"), [*((kind, "db") for kind in KINDS), *((kind, "app") for kind in KINDS if kind in MUTUAL)]
+)
+def test_what_a_group_forbids_by_its_last_read_is_gone_at_the_end(
+    lab: Lab, kind: str, change: str, victim: str
+) -> None:
+    """Whatever claims it carries, and with half of a mutual link the other half. No outcome says that it was applied."""
+
+    def check(world: World, records: list[dict[str, str]], *, seen: bool) -> None:
+        group = getattr(world, victim)
+        applied = [record for record in records if record["outcome"] == "applied" and group.id in record["rules"]]
+        assert not seen or (world.left(group), applied) == ([], [])
+
+    def happens(world: World) -> None:
+        lab.tag(getattr(world, victim), **CHANGES[change])
+
+    assert _at_each_call(lab, kind, happens, victim, check) >= 6
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "look at a group"])
+def test_a_link_that_the_policy_forbids_by_its_last_read_is_taken_back(lab: Lab, kind: str) -> None:
+    """What stood before is left to the sweep, which reads the policy at its start."""
+
+    def check(world: World, records: list[dict[str, str]], *, seen: bool) -> None:
+        own = {"tag", "req:chg-1"} & {claim for text in lab.reasons(world.db) for claim in text.split(",")}
+        applied = [record for record in records if record["outcome"] == "applied" and world.db.id in record["rules"]]
+        assert bool(own) == bool(applied)
+        assert not (seen and own)
+
+    everything = [f"{protocol}/1-65535" for protocol in ("tcp", "udp")]
+    assert _at_each_call(lab, kind, lambda _world: lab.policy(deny={"ports": everything}), "db", check) >= 6
