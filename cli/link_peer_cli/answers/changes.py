@@ -49,6 +49,7 @@ class PlanAnswer(CommandAnswer, frozen=True):
     commands: PlannedCalls
     groups: GroupPlans
     counts: Counts
+    notes: Annotated[list[str], means("tags that only look like those of link-peer, on what was read")]
     warning: Annotated[
         str | UnsetType, means("of a request: how the policy of the functions differs from the local one, if it does")
     ] = UNSET

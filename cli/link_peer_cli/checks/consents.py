@@ -3,19 +3,18 @@ keys that only look like those of link-peer. Pure."""
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterator, Set
 
 import msgspec
-from link_peer.domain.model import Party
+from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import TAGS, TagKeys, Who, accepts, bad_accepts, iso, similar_keys
-from link_peer.planning.consent import free_keys
+from link_peer.domain.tags import Who, accepts, bad_accepts, iso
 
 from link_peer_cli.checks.finding import WARNING, CheckFinding
 from link_peer_cli.checks.seen import CloudSeen
+from link_peer_cli.consent.look_alikes import look_alikes
 
 ALLOW = "policy allow "
 """How the text of an entry of the policy begins."""
@@ -68,28 +67,10 @@ def check_keys(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each party with a key that means nothing there, such as `Link-Peer` or `link-untill`, with the nearest one
     that does."""
     snapshot = seen.scene.snapshot
-    for party in [*sorted(snapshot.groups), *sorted(snapshot.instances)]:
-        for detail, advice in look_alikes(snapshot, seen.policy.keys, party):
-            yield CheckFinding(WARNING, party.account, f"tag of {seen.title(party)}", detail, advice)
-
-
-def look_alikes(snapshot: Snapshot, keys: TagKeys, party: Party) -> Iterator[tuple[str, str]]:
-    """(the fact, what to do) for each key of a group or an instance that means nothing there and looks like one that does."""
-    shown = snapshot.groups.get(party) or snapshot.instances.get(party)
-    if shown is None:
-        return
-    on = "security group" if party.is_group else "instance"
-    rows = {getattr(keys, tag.name): tag for tag in TAGS if tag.writer == "person"}
-    for key in similar_keys(shown.tags, on, keys):
-        [nearest] = difflib.get_close_matches(key.lower().partition(".")[0], rows, n=1, cutoff=0)
-        meant, where = nearest, rows[nearest].on
-        if nearest == keys.accept and where == on:
-            meant = next(iter(free_keys(shown.tags, keys)), nearest)
-        detail = f"the key {key!a} means nothing to link-peer on this {on}"
-        yield (
-            detail,
-            f"if you meant {meant}, set that on {'an' if where == 'instance' else 'a'} {where}, and remove this tag",
-        )
+    parties: list[Group | Instance] = [*snapshot.groups.values()]
+    for shown in sorted([*parties, *snapshot.instances.values()], key=lambda one: (not one.party.is_group, one.party)):
+        for detail, advice in look_alikes(shown, seen.policy.keys):
+            yield CheckFinding(WARNING, shown.party.account, f"tag of {seen.title(shown.party)}", detail, advice)
 
 
 def _advice(one: Dead) -> str:

@@ -15,8 +15,9 @@ from link_peer.planning.standing import Standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.answers.links import Explanation, LinkAnswer
+from link_peer_cli.answers.links import Advice, Explanation, LinkAnswer
 from link_peer_cli.audit.story import Asked
+from link_peer_cli.consent.look_alikes import notes
 from link_peer_cli.inventory.advice import Adviser
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import (
@@ -102,10 +103,18 @@ def _answer(
         reachability=_reachability(scene, ends),
         links=link_answers(env, scene, links, history),
         rules=[rule_answer(rule, decides=rule in found.effect.rules) for rule in people],
-        do=adviser.advise(source, target, ports, found),
+        do=[*adviser.advise(source, target, ports, found), *(Advice(note, "") for note in _look_alikes(view, ends))],
         not_read=[*view.problems, *filter(None, [history.problem])],
     )
     return answer, Exit.DONE if found.effect.passes else Exit.REFUSED
+
+
+def _look_alikes(view: View, ends: tuple[Party, Party]) -> list[str]:
+    """The tags of the two, their groups and their instances that only look like those of link-peer."""
+    scene = view.scene
+    around = [{end, *scene.groups(end), *(one.party for one in scene.members(end))} for end in ends]
+    shown = [scene.snapshot.groups.get(one) or scene.snapshot.instances.get(one) for one in set().union(*around)]
+    return notes([one for one in shown if one], view.policy.keys)
 
 
 def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Standing]:

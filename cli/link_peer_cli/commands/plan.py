@@ -16,7 +16,7 @@ from link_peer_cli.answers.changes import PolicyPlan
 from link_peer_cli.review.comparing import compare
 from link_peer_cli.review.input import Input, look_at, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
-from link_peer_cli.review.plans import ShownPlan, markdown, print_plan, print_saved
+from link_peer_cli.review.plans import ShownPlan, markdown, print_plan, print_saved, quoted
 from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -106,7 +106,7 @@ def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool)
         print_answer(PolicyPlan(shown.group_plans, shown.counts, notes, failed))
     elif as_markdown:
         text = markdown(shown, f"What {path} would open and close", VERBS)
-        print("\n".join([text, *(f"\n> `{note.replace('`', chr(39))}`" for note in [*failed, *notes])]))
+        print("\n".join([text, *quoted([*failed, *notes])]))
     else:
         for colour, texts in (("red", failed), ("yellow", notes)):
             for text in texts:

@@ -76,10 +76,12 @@ NEW = "new-"
 
 
 class ShownRules:
-    """What the groups of one account showed when they were first read: their tags, by group, and their rules."""
+    """What the groups of one account showed when they were first read: their tags, by group, and their rules; and the
+    instances that were read by their ids."""
 
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
+        self.instances: dict[str, Instance] = {}
         self.rules: dict[str, list[Rule]] = {}
 
 
@@ -144,6 +146,11 @@ class _Ecs(Reads):
             tags = tuple(("+" if there else "-", name) for name, there in self._tags.get(group, {}).items())
             if edits or tags:
                 found.append(GroupChange(Party(self.account, group), tuple(edits), tags))
+        return found
+
+    def instances(self, ids: Sequence[str]) -> list[Instance]:
+        found = self._real.instances(ids)
+        self._shown.instances.update((one.party.id, one) for one in found)
         return found
 
     def groups(self, ids: Sequence[str]) -> list[Group]:

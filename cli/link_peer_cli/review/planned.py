@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import msgspec
 from link_peer.app import dispatch
+from link_peer.domain.model import Group, Instance
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
+from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import PlanAnswer
+from link_peer_cli.consent.look_alikes import notes
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import with_instances
 from link_peer_cli.review.input import Input, elements_of, run, run_messages, unless_recorded
-from link_peer_cli.review.plans import ShownPlan, markdown, notable, print_plan
+from link_peer_cli.review.plans import ShownPlan, markdown, notable, print_plan, quoted
 from link_peer_cli.review.writes import Write
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -23,12 +26,14 @@ from link_peer_cli.ui.records import exit_code
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """The records and calls that the functions would make, and the same for people. `writes` are the calls one by one."""
+    """The records and calls that the functions would make, and the same for people. `writes` are the calls one by one; `notes`
+    name the tags that only look like those of link-peer, on what was read."""
 
     records: list[Record]
     changes: list[CloudCall]
     writes: list[Write]
     shown: ShownPlan
+    notes: list[str]
 
 
 def planned(env: Environment, what: Input, progress: Count = lambda *_: None) -> Planned:
@@ -58,7 +63,12 @@ def planned_file(env: Environment, raw: bytes) -> Planned:
 def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
     shown = [r for r in kept.records if r["record"] in ("outcome", "attempt") or r.get("outcome") == "failed"]
     groups = with_instances(delivery, cloud.changed_groups())
-    return Planned(shown, cloud.changes, cloud.writes, ShownPlan(groups, kept.records, notable(shown)))
+    read: list[Group | Instance] = []
+    for seen in cloud.shown.values():
+        read += [*seen.groups.values()]
+        read += [*seen.instances.values()]
+    said = notes(read, delivery.policy.keys)
+    return Planned(shown, cloud.changes, cloud.writes, ShownPlan(groups, kept.records, notable(shown)), said)
 
 
 def print_planned(
@@ -73,9 +83,12 @@ def print_planned(
     """Print what the functions would do, and return the exit code. A `warning` is part of the JSON document only."""
     shown, code = made.shown, exit_code(made.records)
     if as_json:
-        print_answer(PlanAnswer(made.records, made.changes, shown.group_plans, shown.counts, warning or msgspec.UNSET))
+        answer = (made.records, made.changes, shown.group_plans, shown.counts, made.notes, warning or msgspec.UNSET)
+        print_answer(PlanAnswer(*answer))
     elif as_markdown:
-        print(markdown(shown, "What would change", ("add", "change", "remove")))
+        print("\n".join([markdown(shown, "What would change", ("add", "change", "remove")), *quoted(made.notes)]))
     else:
+        for note in made.notes:
+            console().print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
         print_plan(console(), shown, made.changes if commands else None)
     return Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code

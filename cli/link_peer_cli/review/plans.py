@@ -159,6 +159,11 @@ def markdown(plan: ShownPlan, title: str, verbs: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def quoted(notes: Sequence[str]) -> list[str]:
+    """Notes below a plan in Markdown, literally."""
+    return [f"\n> `{note.replace('`', chr(39))}`" for note in notes]
+
+
 def _group_answer(change: GroupChange) -> GroupPlan:
     rules = {sign: [rule_text(edit.key) for edit in change.edits if edit.sign == sign] for sign in COLOURS}
     return GroupPlan(

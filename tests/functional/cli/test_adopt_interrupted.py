@@ -55,7 +55,7 @@ def test_consent_that_was_given_for_nothing_is_said(lab: Lab, cli: Cli) -> None:
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
     _, command = parts(lab.records("attempt")[0]["advice"])
     assert command in cli.out
-    assert cli(*command.split()[1:]) == 0, cli.err
+    assert cli(*command.split()[1:], "--yes") == 0, cli.err
     assert "link-accept" not in lab.tags(db)
 
 

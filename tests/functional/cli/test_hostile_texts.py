@@ -17,7 +17,7 @@ COMMANDS = {
     "explain": ("explain", "APP", "DB", "tcp/3306"),
     "stale": ("stale",),
     "doctor": ("doctor",),
-    "accept": ("accept", "DB", "sg-other", "--dry-run"),
+    "withdraw": ("withdraw", "DB", "sg-other", "--dry-run"),
 }
 
 
@@ -30,7 +30,7 @@ class World:
         lab.instance(db)
         fields = {"IpProtocol": "tcp", "PortRange": "3306/3306", "Policy": "drop", "Description": HOSTILE}
         lab.authorize(db, SourceGroupId=app.id, **fields)
-        lab.tag(db, link_accept=f"sg-q{HOSTILE}")
+        lab.tag(db, link_accept=f"sg-other,sg-q{HOSTILE}")
         self.ids = {"APP": app.id, "DB": db.id}
 
     def __call__(self, command: str) -> list[str]:

@@ -376,3 +376,23 @@ def test_members_that_cannot_be_read_are_not_counted_as_none(lab: Lab, cli: Cli)
         if not as_json:
             total = "Rules: 1 to add, 0 to remove. Affected: 0 instances in 1 group, and more: those of 1 group could not be read."
             assert cli.out.splitlines()[-1] == total
+
+
+def test_keys_that_only_look_like_ours_are_named_with_those_that_were_meant(lab: Lab, cli: Cli) -> None:
+    """On what was read: by `plan` in each of its forms, and by `explain`."""
+    app, db = lab.group(), lab.group("sg-one", tags={"link-accept.x": "*"})
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1", "Link-Untill": "2099-01-01T00:00:00Z"})
+    nothing = "means nothing to link-peer on this"
+    notes = [
+        f"{instance.id}@{HOME}: the key 'Link-Untill' {nothing} instance: if you meant link-until, set that on an instance, "
+        "and remove this tag",
+        f"{db.id}@{HOME}: the key 'link-accept.x' {nothing} security group: if you meant link-accept.2, set that on a "
+        "security group, and remove this tag",
+    ]
+    code, [document] = cli.json("plan", instance.id)
+    assert (code, document["notes"]) == (1, notes)
+    for form in ((), ("--markdown",)):
+        assert cli("plan", instance.id, *form) == 1
+        assert [cli.out.count(note) for note in notes] == [1, 1]
+    _, [document] = cli.json("explain", instance.id, db.id, "tcp/1")
+    assert [one["why"] for one in document["do"] if not one["command"]] == notes
