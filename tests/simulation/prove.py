@@ -48,6 +48,7 @@ HEAVY = (  # with every fault these take an hour, so they are tried only with th
     "a request id used twice",
     "a bound queue",
     "stripped tags",
+    "equal messages",
 )
 OWN_FAULTS = (  # those whose end is exact, or that say what happens while a call takes long
     "consent withdrawn during a delivery",

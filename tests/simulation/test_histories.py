@@ -28,6 +28,7 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "partial authorize": 25_000,
     "a late duplicate": 7_000,
     "a batch": 50_000,
+    "equal messages": 1_500,
     "paused": 9_000,
     "omitted once, sg-db:tcp/3306": 500_000,
     "omitted once, i-store": 500_000,

@@ -29,8 +29,8 @@ ACTIONS: dict[str, dict[str, set[str]]] = {
         "unlink": {"removed", *REFUSED},
         "repair": REPAIRED,
         "expire": {"removed", *REFUSED},
-        "sync": {"denied"},
-        "look": {"denied"},
+        "sync": REFUSED,
+        "look": {"unchanged", *REFUSED},
     },
     "sweep": {"repair": REPAIRED, "expire": {"removed", *REFUSED}},
     "link": {

@@ -165,6 +165,35 @@ def batch(**options: Any) -> Scenario:
     return Scenario("a batch", start, POLICY, ((both, both), (sweep_message(),)), end, **options)
 
 
+def equal_messages(**options: Any) -> Scenario:
+    """One delivery with a sync of a pair and a look at its group, each twice, and a link and an unlink between them: the equal ones
+    are carried out once, and each is answered."""
+    link, unlink = request("r-1", "r-1", "tcp/3306"), request("u-1", "u-1", "tcp/3306", action="unlink")
+    (sync,), (asked,), (taken,) = requests_in(SYNC), requests_in(link), requests_in(unlink)
+    look = {name: sync[name] for name in ("version", "region", "expires_at")} | {
+        "action": "look",
+        "party": sync["from"],
+    }
+    bodies = [
+        {**sync, "request_id": "s-2"},
+        {**look, "request_id": "look-1"},
+        asked,
+        {**sync, "attempt": 2},
+        taken,
+        {**look, "request_id": "look-2"},
+    ]
+    together = Message("together", "cross_account", stream(*(json.dumps(body).encode() for body in bodies)))
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (together,))
+        found = oracle.owned(world, POLICY)
+        if not had_fault(facts, "forbidden", "stale"):
+            hold("I9", found == {TCP_RULE: frozenset({"tag"})}, f"only the tag's claim should exist: {found}")
+
+    lanes = ((together,), (sweep_message(),))
+    return Scenario("equal messages", two_accounts_and_a_tag, POLICY, lanes, end, **options)
+
+
 def late_duplicate(**options: Any) -> Scenario:
     """A request is redelivered after an unlink, and after its `expires_at`: it is denied."""
     link, unlink = request("r-1", "r-1"), request("u-1", "u-1", action="unlink")
@@ -224,6 +253,7 @@ CLAIMS: list[Callable[..., Scenario]] = [
     tag_and_request,
     tag_and_unlink,
     batch,
+    equal_messages,
     late_duplicate,
     request_expires,
     request_expires_beside_a_tag,
