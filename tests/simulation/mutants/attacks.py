@@ -21,7 +21,6 @@ from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.engine.write.work import Report
 from link_peer.planning import claims, consent, desired, evaluate, permitted, removals
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Decision, Unseen
@@ -102,11 +101,7 @@ def throttled_is_refused(patch: Patch) -> None:
 
 def sides_in_one_piece(patch: Patch) -> None:
     """A closing that is refused on one side is not made on the other."""
-
-    def whole(self: Applier, decision: Decision, *more: Any) -> tuple[Decision, Report]:
-        return self._write(decision, *more), Report()
-
-    patch.setattr(Applier, "_write_sides", whole)
+    patch.setattr(apply, "only_closes", lambda _decision: False)
 
 
 def openings_first(patch: Patch) -> None:
