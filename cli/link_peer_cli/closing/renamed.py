@@ -9,7 +9,7 @@ Our roles may write the managed tags of the present name only, so those of the f
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -18,13 +18,10 @@ from link_peer.domain.denials import remark
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Claim, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import tag_keys
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import TOLERANT
-from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
-from link_peer.planning.actual import owned_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan
 from link_peer.planning.removals import May
@@ -34,12 +31,13 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import ClosedAccount, Closing
 from link_peer_cli.closing.locks import by_account, change_tags, tags_of
+from link_peer_cli.closing.run import look
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.review.delivery import closing
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.progress import Count, counter, progress_bar
+from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import PLANNED, print_foreign, print_records
 
 
@@ -48,60 +46,64 @@ def close_deployment(
 ) -> NoReturn:
     """Remove the rules of this home under another deployment's name, say what is left, and exit."""
     tags = tags_of(env, profiles)
-    run = _Leftovers(env, name, tags.caller, dry_run=dry_run)
+    run = _Leftovers(env, name, tags, dry_run=dry_run)
     with progress_bar(unless=as_json) as bar:
-        run.read(counter(bar, "groups read"))
-    found = f"{len(run.rules)} rules of deployment {name} on {len({rule.group for rule in run.rules})} groups"
-    if run.rules and not (dry_run or yes):
+        count = counter(bar, "groups read")
+        found = run.look(lambda _uid, done, all_: count("groups read", done, all_))
+    said = f"{len(found)} rules of deployment {name} on {len({rule.group for rule in found})} groups"
+    if found and not (dry_run or yes):
         if as_json or not sys.stdin.isatty():
             raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
-        typer.confirm(f"Remove {found}?", abort=True)
-    run.close()
-    _report(run, _untag(env, run, tags, dry_run=dry_run), found, dry_run=dry_run, as_json=as_json)
+        typer.confirm(f"Remove {said}?", abort=True)
+    left = run.close(found)
+    commands = run.untag(tags, {rule.group for rule in left})
+    foreign = {} if dry_run else {group: text for group, text in commands.items() if group.account not in tags.accounts}
+    changes = [*run.supposed.changes, *(CloudCall(group.account, text) for group, text in commands.items())]
+    _report(
+        run, f"found: {said}; left: {len(left)}", changes if dry_run else [], [] if dry_run else left, foreign, as_json
+    )
 
 
 class _Leftovers(Scope):
-    """The rules of one former name, in all accounts. `rules` are those that were found, `left` those that stand afterwards;
-    `problems` says by account what could not be read or closed."""
+    """The rules of one former name, in all accounts. `problems` says by account, or group, what could not be read or closed."""
 
-    def __init__(self, env: Environment, name: str, caller: str, *, dry_run: bool) -> None:
+    def __init__(self, env: Environment, name: str, tags: GroupTags, *, dry_run: bool) -> None:
         former = msgspec.structs.replace(env, policy=msgspec.structs.replace(env.policy, deployment=name))
-        delivery, self.kept, self.supposed = closing(former, "close", {}, dry_run=dry_run, caller=caller)
+        own = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
+        delivery, self.kept, self.supposed = closing(former, "close", own, dry_run=dry_run, caller=tags.caller)
         event = f"close-cli-{int(env.clock.now())}"
         super().__init__(open_work(delivery, event, delivery.audit({"event_id": event}), TOLERANT))
-        self.rules: list[Rule] = []
-        self.left: list[Rule] = []
         self.problems: dict[str, str] = {}
+        self._tagged: dict[Party, list[str]] = {}
 
-    def read(self, progress: Count) -> None:
-        """The rules of every group: the managed tag is no guide."""
-        groups = self.fetch.all_groups(sorted(self.policy.accounts))
-        asked = [group.party for group in groups if group.rule_count or self._tags(group.tags)]
-        self.fetch.rules_in_time(sorted(asked), progress=lambda done, all_: progress("groups read", done, all_))
-        self.rules = self._owned(self.store.snapshot())
-        self._note(self.store.snapshot())
+    def look(self, progress: Callable[[str, int, int], None] = lambda _uid, _done, _all: None) -> list[Rule]:
+        """What stands in all accounts now: the managed tag is no guide."""
+        seen = look(self.delivery, dict.fromkeys(self.policy.accounts), progress)
+        self.problems |= {uid: one.problem for uid, one in seen.items() if one.problem}
+        keys = self.policy.keys.of_group(instances=True)
+        groups = [group for one in seen.values() if not one.problem for group in one.groups.values()]
+        self._tagged = {group.party: due for group in groups if (due := [key for key in keys if key in group.tags])}
+        return [rule for one in seen.values() for rule, _ in one.rules]
 
-    def close(self) -> None:
-        """Remove the rules that were read, then read again what stands."""
-        if self.rules:
-            report = converge(self, RemovalGuard(self.policy.limits.removals_per_run))
-            self.problems |= {"rules": "; ".join(map(str, report.pending))} if report.pending else {}
-        if not self.delivery.supposed:
-            fetch = open_fetch(self.delivery, "close", TOLERANT)
-            fetch.rules({rule.group for rule in self.rules})
-            self.left = self._owned(fetch.store.snapshot())
-            self._note(fetch.store.snapshot())
+    def close(self, rules: Sequence[Rule]) -> list[Rule]:
+        """Remove these rules. Returns those that stand afterwards."""
+        self.fetch.parties(rule.group for rule in rules)
+        self.fetch.rules(rule.group for rule in rules)
+        report = converge(self, RemovalGuard(self.policy.limits.removals_per_run))
+        self.problems |= {"rules": "; ".join(map(str, report.pending))} if report.pending else {}
+        return [] if self.delivery.supposed or not rules else self.look()
 
-    def empty(self) -> dict[Party, list[str]]:
-        """The managed tags of the former name on groups that were read and hold, or will hold, nothing of it."""
-        groups = self.store.groups.items()
-        full = {rule.group for rule in self.left}
-        unread = {*self.problems} | {party.account for party, _ in groups if str(party) in self.problems}
-        return {
-            party: keys
-            for party, group in sorted(groups)
-            if (keys := self._tags(group.tags)) and party not in full and not unread & {party.account, "rules"}
-        }
+    def untag(self, tags: GroupTags, full: Container[Party]) -> dict[Party, str]:
+        """Take the managed tags off groups with nothing left, where there are keys. Returns the command for each group."""
+        due = {group: keys for group, keys in sorted(self._tagged.items()) if group not in full}
+        mine = [] if self.delivery.supposed else [group for group in due if group.account in tags.accounts]
+        detail = f"no rule of the former name {self.policy.deployment} is left, so its managed tag is taken off"
+        intents = ({"from_account": group.account, "from": group.id, "detail": detail} for group in mine)
+        self.audit.write([{"record": "intent", "action": "repair", **one} for one in intents])
+        for some in by_account(mine).values():
+            failed = change_tags(some, lambda these: tags.drop(these, self.policy.keys.of_group(instances=True)))
+            self.problems |= {str(group): why for group, why in failed.items()}
+        return {group: tags.commands(group, {}, keys)[0] for group, keys in due.items()}
 
     @property
     def context(self) -> Context:
@@ -121,64 +123,25 @@ class _Leftovers(Scope):
         """The removals."""
         return [decision for decision in plan.decisions if decision.outcome == "removed"]
 
-    def _owned(self, snapshot: Snapshot) -> list[Rule]:
-        return [rule for rule, _ in owned_rules(snapshot, self.policy, self.delivery.region)]
 
-    def _tags(self, tags: Iterable[str]) -> list[str]:
-        return [key for key in self.policy.keys.of_group(instances=True) if key in set(tags)]
-
-    def _note(self, snapshot: Snapshot) -> None:
-        failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
-        self.problems |= {uid: str(error) for uid, error in failed.items()}
-
-
-class _Untagged(msgspec.Struct, frozen=True):
-    """The commands that take the tags off, and by group those that an owner must run."""
-
-    commands: list[CloudCall]
-    foreign: dict[Party, str]
-
-
-def _untag(env: Environment, run: _Leftovers, tags: GroupTags, *, dry_run: bool) -> _Untagged:
-    """Take the managed tags of the former name off groups with nothing left, with the keys that there are."""
-    due = run.empty()
-    commands = {group: tags.commands(group, {}, keys)[0] for group, keys in due.items()}
-    foreign = {group: command for group, command in commands.items() if group.account not in tags.accounts}
-    mine = [group for group in due if group not in foreign and not dry_run]
-    for group in mine:
-        detail = f"no rule of the former name {run.policy.deployment} is left, so its managed tag is taken off"
-        where = {"from_account": group.account, "from": group.id}
-        run.audit.write([{"record": "intent", "action": "repair", **where, "detail": detail}])
-    keys = tag_keys(env.settings.tag_prefix, run.policy.deployment, env.policy.home).of_group(instances=True)
-    for some in by_account(mine).values():
-        failed = change_tags(some, lambda these: tags.drop(these, keys))
-        run.problems |= {str(group): why for group, why in failed.items()}
-    return _Untagged([CloudCall(group.account, command) for group, command in commands.items()], foreign)
-
-
-def _report(run: _Leftovers, tags: _Untagged, found: str, *, dry_run: bool, as_json: bool) -> NoReturn:
+def _report(
+    run: _Leftovers, said: str, changes: list[CloudCall], left: list[Rule], foreign: dict[Party, str], as_json: bool
+) -> NoReturn:
     """Print what was or would be removed, and what is left, and exit."""
-    records, left = run.kept.outcomes, [f"{rule.id} on {rule.group}" for rule in run.left]
-    changes = [*run.supposed.changes, *tags.commands] if dry_run else []
-    foreign = {} if dry_run else tags.foreign
+    records, dry_run = run.kept.outcomes, run.delivery.supposed
+    standing = [f"{rule.id} on {rule.group}" for rule in left]
     if as_json:
-        owners: dict[str, list[str]] = {}
-        for group, command in foreign.items():
-            owners.setdefault(group.account, []).append(command)
+        owners = {uid: [foreign[group] for group in groups] for uid, groups in by_account(foreign).items()}
         accounts = [ClosedAccount(uid, "", 0, None, "", advice) for uid, advice in owners.items()]
-        print_answer(Closing([], records, changes, accounts, {}, None if dry_run else left, run.problems, ""))
+        print_answer(Closing([], records, changes, accounts, {}, None if dry_run else standing, run.problems, ""))
     else:
         out, err = console(), console(stderr=True)
-        out.print(escape(f"found: {found}"), soft_wrap=True)
+        out.print(escape(said), soft_wrap=True)
         if records:
             print_records(out, "planned decisions" if dry_run else "decisions", records, PLANNED if dry_run else None)
         if dry_run:
             print_changes(out, changes)
-        else:
-            out.print(f"rules removed: {len(run.rules) - len(left)}; rules left: {len(left)}")
-        for text in left:
-            err.print(f"[red]still open: rule {escape(text)}[/red]", soft_wrap=True)
-        for where, why in run.problems.items():
+        for where, why in {**dict.fromkeys(standing, "still open"), **run.problems}.items():
             err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
         print_foreign(foreign)
     raise typer.Exit(Exit.REFUSED if left or run.problems or foreign else Exit.DONE)
