@@ -11,7 +11,7 @@ from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
 
 from tests.simulation.invariants import Broken, hold
 from tests.simulation.messages import Message, from_queue, messages_in
-from tests.simulation.run import TIMEOUT, Killed, Run
+from tests.simulation.run import AT_ONCE, TIMEOUT, Killed, Run
 from tests.simulation.sim_cloud import SimClock, SimCloud
 from tests.simulation.world import REGION, START, World
 
@@ -52,6 +52,8 @@ def deliver(
         raise Broken("errors", f"{message.function} raised {type(error).__name__}: {error}") from error
     disturbed = bool(faults) or before_call is not None
     run.watch.ended(run.end, disturbed=disturbed, log_failed=run.log_failed)
+    if before_call is None and AT_ONCE.issuperset((faults or {}).values()):
+        run.watch.looked(run.end)
     return run
 
 

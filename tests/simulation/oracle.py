@@ -125,8 +125,24 @@ def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> bo
             names |= set(world.instances[source].groups)
     elif not key.source.startswith("sg-"):
         return False
+    return _consented_to(world, policy, key, pair, source, names)
+
+
+def accepted(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> bool:
+    """Whether a rule's group, by its tags and the allow list alone, lets it stand: no lock forbids it, and its source has
+    consent. Of an instance that is not shown, or in an account that refuses access, nothing is said."""
+    source = Party(*reversed(key.source.split("@"))) if pair is None else pair[0]
+    names = {source.id}
+    if pair is not None:
+        if source not in world.instances or source.account in world.revoked:
+            return True
+        names |= set(world.instances[source].groups)
+    return "link-lock" not in world.groups[key.group].tags and _consented_to(world, policy, key, pair, source, names)
+
+
+def _consented_to(world: World, policy: Policy, key: RuleKey, pair: Pair, source: Party, names: set[str]) -> bool:
     targets = {key.group.id, "*"} | ({pair[1].id} if pair else set())
-    return _consented(world, policy, group, key.port, source.account, names, targets)
+    return _consented(world, policy, world.groups[key.group], key.port, source.account, names, targets)
 
 
 def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> dict[RuleKey, set[Pair]]:

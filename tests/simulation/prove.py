@@ -54,6 +54,9 @@ OWN_FAULTS = (  # those whose end is exact, or that say what happens while a cal
     "consent withdrawn during a delivery",
     "a change during a delivery",
     "expiry during a delivery",
+    "closed at any call",
+    "closed during an event",
+    "closed and killed",
 )
 LONGEST = [
     ("histories", name)

@@ -13,7 +13,7 @@ from link_peer.domain.tags import iso, parse_port, parse_who
 
 from tests.simulation import oracle
 from tests.simulation.messages import Message, stream
-from tests.simulation.run import SLOW
+from tests.simulation.run import AT_ONCE, SLOW
 from tests.simulation.scenarios.common import HOSTILE, POLICY, SECOND_HOME
 from tests.simulation.world import HOME, PEER, REGION, World
 
@@ -57,7 +57,7 @@ groups = st.sampled_from((A, B, X) * 4 + GROUPS)  # mostly three, so that links 
 instances = st.sampled_from(INSTANCES)
 ports = st.lists(st.sampled_from(PORTS), max_size=2, unique=True)
 faults = st.one_of(
-    st.dictionaries(st.integers(0, 16), st.sampled_from((*FAULTS, *sorted(SLOW))), max_size=2),
+    st.dictionaries(st.integers(0, 16), st.sampled_from((*FAULTS, *sorted(SLOW | AT_ONCE))), max_size=2),
     st.just({-1: "empty"}),  # no read of this delivery shows an instance
 )
 

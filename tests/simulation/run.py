@@ -15,6 +15,8 @@
 | locked       | the same, and every group is locked in the meantime                                         |
 | policy       | the same, and the policy file denies every port in the meantime                             |
 | paused       | the same, and the policy file pauses link-peer in the meantime                              |
+| locked-now   | no time passes, and right before the call all groups of its account are locked              |
+| withdrawn-now| the same, and they withdraw their consent                                                   |
 | forbidden    | the role may not make this one call                                                         |
 | stale        | a read of rules returns the group's rules as they were before their last change             |
 | omit-one     | a read of instances omits one                                                               |
@@ -47,6 +49,7 @@ CHANGES = frozenset({"authorize", "modify", "revoke", "tag", "untag"})
 TIMEOUT = 60.0  # of the function, in seconds
 SLOW_SECONDS = 20.0
 SLOW = frozenset({"slow", "withdrawn", "locked", "policy", "paused"})
+AT_ONCE = frozenset({"locked-now", "withdrawn-now"})
 EVERY_PORT = tuple(Port(protocol, 1, 65535) for protocol in ("tcp", "udp"))
 
 
@@ -56,7 +59,7 @@ class Killed(BaseException):
 
 def kinds_for(call: str) -> tuple[str, ...]:
     """The faults that make a difference at a call."""
-    always = ("kill", "kill-after", "lost", "outage", *sorted(SLOW))
+    always = ("kill", "kill-after", "lost", "outage", *sorted(SLOW | AT_ONCE))
     if call in CHANGES:
         return (*always, "lost-after", "account-down", "throttle", "forbidden")
     if call not in READS:
@@ -111,6 +114,8 @@ class Run:
         if fault not in kinds_for(name):
             fault = ""
         world = self.world
+        if fault in AT_ONCE:
+            self._close_groups(fault, account)
         if fault == "kill":
             raise Killed(name)
         if fault in SLOW and name not in CHANGES:
@@ -172,11 +177,7 @@ class Run:
 
     def _pass_time(self, fault: str) -> None:
         """A call that takes long, and what happens meanwhile."""
-        for party in self.world.groups:
-            if fault == "withdrawn":
-                self.world.set_tag(party, "link-accept", None)
-            if fault == "locked":
-                self.world.set_tag(party, "link-lock", "incident")
+        self._close_groups(fault)
         if fault == "policy":
             self.policy = msgspec.structs.replace(self.policy, deny=EVERY_PORT)
         if fault == "paused":
@@ -184,3 +185,14 @@ class Run:
         self.watch.policy = self.policy
         self.watch.observe()
         self.world.now += SLOW_SECONDS
+
+    def _close_groups(self, fault: str, account: str = "") -> None:
+        """Locks groups, or withdraws their consent: all of them, or those of one account."""
+        for party in self.world.groups:
+            if account not in ("", party.account):
+                continue
+            if fault.startswith("withdrawn"):
+                self.world.set_tag(party, "link-accept", None)
+            if fault.startswith("locked"):
+                self.world.set_tag(party, "link-lock", "incident")
+        self.watch.observe()

@@ -71,13 +71,18 @@ class SimEcs:
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
         wanted = set(ids)
-        return self._read("groups", lambda: [g for g in self._groups() if g.party.id in wanted]) if wanted else []
+        return self._read_groups("groups", lambda group: group.party.id in wanted) if wanted else []
 
     def all_groups(self) -> list[Group]:
-        return self._read("all_groups", self._groups)
+        return self._read_groups("all_groups", lambda _group: True)
 
     def tagged_groups(self, tag: str) -> list[Group]:
-        return self._read("tagged_groups", lambda: [g for g in self._groups() if g.tags.get(tag) == "true"])
+        return self._read_groups("tagged_groups", lambda group: group.tags.get(tag) == "true")
+
+    def _read_groups(self, name: str, shown: Callable[[Group], bool]) -> list[Group]:
+        found = self._read(name, lambda: [group for group in self._groups() if shown(group)])
+        self._run.watch.groups_read(found)
+        return found
 
     def references(self, groups: Sequence[str]) -> list[Party]:
         named = {str(Party(self.account, group)) for group in groups}
@@ -105,7 +110,7 @@ class SimEcs:
             stale = self._run.current_fault_is("stale")
             self._run.watch.stale_read |= stale
             found = self._world.rule_list(party, stale=stale)
-            self._run.watch.rules_read(found)
+            self._run.watch.rules_read(party, found)
             self._run.last_read = party
             return found
 

@@ -43,6 +43,7 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "expiry during a delivery": 10,
     "events of a group": 2_000,
     "a tag changes": 50_000,
+    "closed and killed": 100,
     "put back": 50_000,
     "a late instance": 2_000,
 }

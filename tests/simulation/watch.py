@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from link_peer.domain.model import ALL, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, Group, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
@@ -83,7 +83,9 @@ class Watch:
         self._changes: Counter[str] = Counter()
         self._changed_rules: set[RuleName] = set()
         self._opened: list[RuleKey] = []
+        self._just_opened: set[Party] = set()  # groups that were not read since
         self._closed_late: list[str] = []
+        self._groups: dict[Party, Group] = {}  # with their tags as they were last read
         self._first_rules = {rule.id: rule.description for by_id in world.rules.values() for rule in by_id.values()}
         self._foreign_rules = {
             rule.id
@@ -182,6 +184,7 @@ class Watch:
         self.observe()
         key = written.key
         self._opened.append(key)
+        self._just_opened.add(key.group)
         hold(
             "I1",
             self.states.recently_allowed(written),
@@ -214,9 +217,17 @@ class Watch:
 
     # after a read or a change
 
-    def rules_read(self, rules: Sequence[Rule]) -> None:
-        """A stale read counts as seen as well: production code cannot tell it from the present."""
+    def rules_read(self, group: Party, rules: Sequence[Rule]) -> None:
+        """A stale read counts as seen as well: production code cannot tell it from the present. What was opened on a group is
+        read back with the group's tags."""
         self._note_rules(rules)
+        if group in self._just_opened:
+            self._just_opened.discard(group)
+            self.groups_read([self.world.groups[group]])
+
+    def groups_read(self, groups: Sequence[Group]) -> None:
+        """Notes the tags of groups as production code has just read them."""
+        self._groups |= {group.party: group for group in groups}
 
     def authorized(self, added: Sequence[Rule]) -> None:
         """Notes which rules an Authorize call added."""
@@ -390,6 +401,39 @@ class Watch:
         # a batch carries out one message after the other
         in_order = self.refused or len(self.messages) > 1 or not self._closed_late
         hold("I14", in_order, f"closed after opening: {self._closed_late}")
+
+    def looked(self, end: str) -> None:
+        """I15: at the end of a delivery, on no group that it has written on, or answered a link for, stands a rule of ours
+        against the group's word as it was last read, nor the other half of a mutual link."""
+        if end != "acked" or self.put_back or self.policy.paused is Pause.ALL:
+            return
+        groups = {key.group for key in self._opened} | {Party(*name[:2]) for name in self._changed_rules}
+        for record in self.outcomes:
+            answered = record["outcome"] in ("applied", "unchanged") or record.get("reason") in ("no-consent", "locked")
+            if record["action"] in ("link", "sync") and answered:
+                groups.add(Party(record["to_account"], record["to"]))
+                if record["ports"] == "mutual":
+                    groups.add(Party(record["from_account"], record["from"]))
+        then = self.world.copy()
+        then.groups = {**then.groups, **self._groups}
+        for one in oracle.owned_rules(self.world, self.policy):
+            for key, pair in _sides(one):
+                if key.group in groups & self._groups.keys() and not oracle.accepted(
+                    self.world, self.policy, key, pair
+                ):
+                    stands = oracle.accepted(then, self.policy, key, pair)
+                    hold(
+                        "I15", stands, f"{one.rule} stands, though {key.group} was read: {then.groups[key.group].tags}"
+                    )
+
+
+def _sides(one: Owned) -> list[tuple[RuleKey, Pair]]:
+    """A rule, and of a mutual link between groups the other half."""
+    sides = [(one.key, one.pair)]
+    if one.key.port == ALL and one.pair is None:
+        name, _, account = one.key.source.partition("@")
+        sides.append((RuleKey(Party(account, name), str(one.key.group), "", ALL), None))
+    return sides
 
 
 def compact(instant: str) -> str:

@@ -87,6 +87,23 @@ def test_each_delivery_of_a_message_has_records_with_a_key_of_their_own(lab: Lab
     assert len({record["key"] for record in records}) == len(records)
 
 
+def test_two_deliveries_of_one_message_may_both_record_the_rules_they_found(lab: Lab) -> None:
+    """Each has read them back with its claim. A lock that the second finds is recorded by it, and leaves nothing."""
+    a, b = lab.pair()
+    request = lab.request(a, b)
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.cross_account(request))
+    assert lab.cross_account(request) == {"applied": 1}
+    first, second = lab.records()
+    assert first["outcome"] == second["outcome"] == "applied"
+    assert first["rules"] == second["rules"]
+    assert first["key"] != second["key"]
+    assert len(lab.raw_rules(a)) == len(lab.raw_rules(b)) == 1
+    port = lab.request(a, b, "tcp/1", request_id="chg-2")
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: (lab.cross_account(port), lab.tag(b, link_lock="INC-7")))
+    assert lab.cross_account(port)["denied"] == 1
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
 def test_a_second_request_adds_its_claim_to_the_marker(lab: Lab) -> None:
     """The rules keep their ids: authorizing again would not change a description."""
     a, b = lab.pair()

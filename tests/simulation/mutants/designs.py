@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from link_peer.app import dispatch
 from link_peer.domain import marker
+from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import TAG, Claim, Marker, Rule
@@ -17,6 +18,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine import converge
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.records import decision_record
+from link_peer.engine.scopes import closing
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
@@ -30,6 +32,7 @@ from link_peer.planning import consent, plan, removals
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision
 from link_peer.planning.desired import Seen
+from link_peer.planning.permitted import closed_by_group
 from link_peer.planning.removals import Losses, May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
@@ -274,6 +277,33 @@ def old_claims_written_back(patch: Patch) -> None:
         send(self, group, batch, rules, *more)
 
     patch.setattr(Settler, "send", with_all)
+
+
+def no_look(patch: Patch) -> None:
+    """What was read back after a write is not judged."""
+    patch.setattr(Applier, "_look", lambda *_args: None)
+    patch.setattr(closing, "look", lambda *_args: Report())
+
+
+def look_by_old_tags(patch: Patch) -> None:
+    """It is judged by the tags that the plan was made from."""
+    patch.setattr(Settler, "read_with_tags", lambda self, group, *_beside: self.read(group))
+
+
+def look_at_the_target(patch: Patch) -> None:
+    """Of a mutual link, the group that was asked for is looked at, and not the one that asks."""
+    forbidden = closing._forbidden
+
+    def of_target(self: Applier, decision: Decision) -> None:
+        store, policy, now = self.work.fetch.store, self.work.delivery.policy, self.work.delivery.clock.now()
+        for need in decision.verdict.needs if decision.verdict else ():
+            if need.key.group == decision.link.target:
+                denial = closed_by_group(store.now_known(), policy, need.key, decision.link, now)
+                if denial:
+                    raise LinkDenied(denial)
+
+    patch.setattr(Applier, "_look", of_target)
+    patch.setattr(closing, "_forbidden", lambda *args: {group for group in forbidden(*args) if group.id == "sg-db"})
 
 
 def paused_all_the_same(patch: Patch) -> None:

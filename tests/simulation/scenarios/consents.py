@@ -15,7 +15,7 @@ from tests.simulation.driver import deliver, deliver_queue, deliver_without_faul
 from tests.simulation.explore import Act, Facts, Scenario
 from tests.simulation.invariants import hold
 from tests.simulation.messages import sweep_message
-from tests.simulation.run import SLOW
+from tests.simulation.run import AT_ONCE, SLOW
 from tests.simulation.scenarios.common import (
     DB,
     POLICY,
@@ -164,6 +164,51 @@ def tag_changes(**options: Any) -> Scenario:
     return Scenario("a tag changes", two_accounts_and_a_tag, POLICY, lanes, end, **options)
 
 
+def closed_at_any_call(**options: Any) -> Scenario:
+    """A group is locked, or withdraws its consent, right before any call of a delivery: what the delivery reads of that
+    afterwards is closed when it ends (I15), on both sides, whatever asked for it; the rest by the sweep."""
+    message = request("r-1", "r-1")
+
+    def start() -> World:
+        world = two_accounts_and_a_tag()
+        deliver(world, request("r-0", "r-0", "udp/53"), POLICY)
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (message, SYNC))
+
+    options = {"kinds": tuple(AT_ONCE), **options}
+    lanes = ((message,), (SYNC, sweep_message()))
+    return Scenario("closed at any call", start, POLICY, lanes, end, **options)
+
+
+def closed_during_an_event(**options: Any) -> Scenario:
+    """The same of the groups of home, during the events of an instance and of a group."""
+    started, looked = event("started", "Running"), event("looked", "tags", HOME_DB)
+
+    def start() -> World:
+        world = home_world("*", "*")
+        start_one(world, "sg-db i-store:udp/53")
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (started, looked))
+
+    options = {"kinds": tuple(AT_ONCE), **options}
+    return Scenario("closed during an event", start, POLICY, ((started, looked), (sweep_message(),)), end, **options)
+
+
+def closed_and_killed(**options: Any) -> Scenario:
+    """The same before a delivery that dies later, after its write or before its look: the redelivery closes (I15)."""
+    message = request("r-1", "r-1")
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (message,))
+
+    options = {"kinds": ("locked-now", "kill-after"), "faults": 2, **options}
+    return Scenario("closed and killed", two_accounts_and_a_tag, POLICY, ((message,),), end, **options)
+
+
 CONSENTS: list[Callable[..., Scenario]] = [
     locked_group,
     consent_ends,
@@ -171,4 +216,7 @@ CONSENTS: list[Callable[..., Scenario]] = [
     expiry_during_a_delivery,
     group_events,
     tag_changes,
+    closed_at_any_call,
+    closed_during_an_event,
+    closed_and_killed,
 ]

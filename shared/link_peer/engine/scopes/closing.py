@@ -41,13 +41,15 @@ def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleK
     """Closes what stands on these groups though their tags, as they were last read, or the policy forbid it. `stuck` are
     rules whose removal was refused before. What could not be done for the moment is in `Report.pending`."""
     policy = scope.delivery.current_policy()
-    if Pause.ALL in (policy.paused, scope.policy.paused) or scope.delivery.out_of_time():
+    if Pause.ALL in (policy.paused, scope.policy.paused):
         return Report()
     delivery = msgspec.structs.replace(scope.delivery, policy=policy)
     snapshot = scope.store.snapshot()
     forbidden = _forbidden(snapshot, groups, delivery, stuck)
     if not forbidden:
         return Report()
+    if delivery.out_of_time():
+        return Report(pending=(Transient("the function's time is nearly over"),))
     work = msgspec.structs.replace(
         scope.work, delivery=delivery, fetch=scope.fetch.tolerant(), expires_at=None, closes=False
     )
