@@ -168,3 +168,36 @@ def test_no_sync_is_posted_while_the_audit_log_is_down(lab: Lab) -> None:
     lab.cloud.faults.clear()
     assert lab.cross_account(*looks) == {}
     assert without_claims(lab.queued()) == [sync_of(lab, app, ledger)]
+
+
+def test_a_look_posts_first_what_must_be_closed(lab: Lab) -> None:
+    """Then what must be opened, and nothing of the pairs that are as they should be. What consent denies is recorded."""
+    app, mute = lab.group(f"*@{PEER}"), lab.group(account=PEER)
+    old, kept, *new = (lab.group(f"*@{HOME}", account=PEER) for _ in range(6))
+    for ledger in (old, kept):
+        lab.instance(ledger)
+    instance = lab.instance(app, tags={"link-peer": f"{old.id}@{PEER} {kept.id}@{PEER}"})
+    lab.sweep()
+    assert lab.rules(app) == sorted(f"{ledger.id} all" for ledger in (old, kept))
+    named = [f"{kept.id}@{PEER}", *(f"{ledger.id}@{PEER}:tcp/1" for ledger in (*new, mute))]
+    for number in range(3):
+        key = f"link_peer.{number}" if number else "link_peer"
+        lab.tag(instance, **{key: " ".join(named[2 * number : 2 * number + 2])})
+    assert lab.cross_account(lab.look(instance, lab.iso(60))) == {"denied": 1}
+    assert (lab.outcome()["reason"], lab.outcome()["to"]) == ("no-consent", mute.id)
+    first, *rest = [message["to"]["party"] for message in lab.queued()]
+    assert (first, sorted(rest)) == (old.id, sorted(ledger.id for ledger in new))
+
+
+def test_a_look_whose_peers_cannot_be_read_now_is_put_back(lab: Lab) -> None:
+    """It does not become a message for each of them."""
+    ledgers = [lab.group(f"*@{HOME}", account=PEER) for _ in range(3)]
+    asked = " ".join(f"{ledger.id}@{PEER}:tcp/1" for ledger in ledgers[:2])
+    instance = lab.instance(lab.group(), tags={"link-peer": asked, "link-peer.2": f"{ledgers[2].id}@{PEER}:tcp/1"})
+    lab.fault(service="ecs", account=PEER, kind="throttle", times=None)
+    assert lab.cross_account(lab.look(instance, lab.iso(3600))) == {}
+    (again,) = lab.queued(after=10)
+    assert (again["action"], again["attempt"]) == ("look", 1)
+    lab.cloud.faults.clear()
+    lab.cross_account(again)
+    assert len(lab.queued()) == 3
