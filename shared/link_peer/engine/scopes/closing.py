@@ -53,7 +53,7 @@ def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleK
     work = msgspec.structs.replace(
         scope.work, delivery=delivery, fetch=scope.fetch.tolerant(), expires_at=None, closes=False
     )
-    closing = Closing(work, forbidden)
+    closing = ClosingScope(work, forbidden)
     closing.read()
     report = converge(closing, guard)
     failed = closing.store.snapshot().failed_accounts
@@ -62,7 +62,7 @@ def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleK
     return report + Report(pending=new) + more
 
 
-class Closing(Scope):
+class ClosingScope(Scope):
     """Security groups. What they no longer allow is closed although another account has transient errors, which that
     account's owner can cause, by calls that use up its rate limit."""
 

@@ -17,7 +17,7 @@ from link_peer.engine.converge import converge
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import denied_record
-from link_peer.engine.scopes.closing import Closing, look
+from link_peer.engine.scopes.closing import ClosingScope, look
 from link_peer.engine.scopes.differing import affordable, differences, peers_at_home
 from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.removal_guard import RemovalGuard
@@ -45,7 +45,7 @@ def reconcile_group(delivery: Delivery, hint: Hint, audit: AuditWriter, guard: R
     return [Later(hint.party, troubles[0], scope.started + LOOK_AGAIN_SECONDS)] if troubles else []
 
 
-class GroupScope(Closing):
+class GroupScope(ClosingScope):
     """The one group that an event names."""
 
     def __init__(self, delivery: Delivery, hint: Hint, audit: AuditWriter) -> None:
@@ -59,7 +59,7 @@ class GroupScope(Closing):
         return Context(self.policy, self.delivery.region, self.started, ("repair", "unlink"))
 
     def read(self) -> None:
-        """The group, and what Closing reads of its links. Raises Transient if the group itself cannot be read now."""
+        """The group, and what ClosingScope reads of its links. Raises Transient if the group itself cannot be read now."""
         self.fetch.parties([self.party])
         self._require_read()
         if not self.store.readable(self.party.account) or self.store.groups.get(self.party) is None:
