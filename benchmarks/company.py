@@ -37,6 +37,7 @@ DEPLOYMENT = "prod"
 TIERS = ("web", "app", "db", "cache", "queue", "batch")
 DATABASE, CACHES, ACROSS, ASKED = "tcp/3306", "tcp/443+tcp/6379", "tcp/8080", Port("tcp", 5432, 5432)
 DAY = 86_400
+CONSENT_KEYS = ("link-accept", *(f"link-accept.{n}" for n in range(2, 10)))
 DROP = {"IpProtocol": "TCP", "PortRange": "6379/6379", "SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
 SSH = {"IpProtocol": "TCP", "PortRange": "22/22", "SourceCidrIp": "10.0.0.0/8"}
 
@@ -110,7 +111,7 @@ class Company:
         for source, target in self.asked():
             consents[target].append(f"{source}:{ASKED}")
         for number, group in enumerate(self.groups):
-            accepts = {f"link-accept.{n}": text for n, text in enumerate(consents[group])}
+            accepts = dict(zip(CONSENT_KEYS, consents[group], strict=False))
             name = f"team-{number // len(TIERS)}-{TIERS[number % len(TIERS)]}"
             rules = [SSH, DROP] if number % 25 == 9 else [SSH]
             yield {**_named(group), "name": name, "vpc": "shared", "tags": accepts, "rules": rules}
