@@ -149,7 +149,7 @@ class Sweep(Scope):
             return May.CLOSE
         if (not self._later and not self.fetch.postponed) or rule.key is None:
             return May.TAKE
-        ends = set(_ends(link_of(rule.key, marker)))
+        ends = {*_ends(link_of(rule.key, marker))} - {rule.group}
         later = ends & self.fetch.postponed or {(rule.group.account, end) for end in ends} & self._later
         return May.CLOSE if later else May.TAKE
 
@@ -271,7 +271,8 @@ class Sweep(Scope):
         for rule, marker in owned_rules(self.store.snapshot(), self.policy, self.delivery.region):
             ends = _ends(link_of(rule.key, marker)) if rule.key else ()
             if ends and ends not in pairs:
-                found.setdefault(rule.group.account, set()).update(end for end in ends if end.is_group)
+                others = (end for end in ends if end.is_group and end != rule.group)
+                found.setdefault(rule.group.account, set()).update(others)
         return {
             (account, group)
             for account, groups in found.items()

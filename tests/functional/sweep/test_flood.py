@@ -1,0 +1,207 @@
+"""What one account forges, however much of it, delays nothing in another account, and costs it little."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from link_peer.domain import marker as markers
+from link_peer.domain.model import TAG, Claim, Marker, Party, Port, RuleKey
+from link_peer.engine.scopes import everything
+from link_peer.engine.write import apply, settle
+from link_peer.engine.write.close import Closing, Job
+from link_peer.runtime.turns import Turns
+from link_peer_local.ecs.state import Group, Rule
+
+from tests.functional.lab import HOME, MANAGED, OTHER, PEER, REGION, Lab, party
+
+pytestmark = [
+    pytest.mark.knobs(request_tags=True),
+    pytest.mark.parametrize("three_accounts", ["one external id"], indirect=True),
+]
+SLOW = 0.3  # seconds of a call: ten times what it takes, for a tenth of 20,000 rules
+PER_MINUTE = 200
+LATEST = 0.85 * 300  # of the function's 300 s, the rest is kept for its records
+ENDED = Claim("chg-0", 1)
+
+
+@pytest.fixture(name="lab")
+def _lab(three_accounts: Lab) -> Lab:
+    """Three accounts that show instances with tags. The second one floods."""
+    three_accounts.context.function.timeout = 300
+    for account in (HOME, PEER, OTHER):
+        three_accounts.instance(three_accounts.group(account=account), tags={"name": "alive"})
+    return three_accounts
+
+
+def forge(lab: Lab, group: Group, sources: list[str], *claims: Claim) -> None:
+    """Rules of a group with valid markers, one for each source: `sg-…@<uid>` or the address of an instance. They are put there
+    directly: a call for each hundred would take the test long."""
+    found = []
+    for n, source in enumerate(sources):
+        cidr, port = "/" in source, Port("tcp", n + 1, n + 1)
+        key = RuleKey(party(group), source, "10.2.9.9/32" if cidr else "", port)
+        ends = (Party(HOME, f"i-{group.id[3:]}x{n}"), Party(PEER, f"i-{group.id[3:]}y{n}")) if cidr else None
+        text = markers.render(Marker(HOME, "prod", key.id(HOME, "prod", REGION), claims or (TAG,), ends))
+        name, _, owner = source.partition("@")
+        peer = {"peer_cidr": source, "own_cidr": key.dest} if cidr else {"peer_group": name, "peer_owner": owner}
+        rule_id, now = f"sgr-{group.id[3:]}{n}", lab.cloud.clock.now()
+        fields = ("ingress", "TCP", port.range, "Accept", 100, "intranet")
+        found.append(Rule(*fields, description=text, id=rule_id, sequence=n, created=now, **peer))  # type: ignore[arg-type]
+    group.rules.change(0, lambda old: (*old, *found))
+
+
+def rules(lab: Lab, groups: int = 10, each: int = 200) -> None:
+    """Nobody consents to them."""
+    for group in managed(lab, groups):
+        forge(lab, group, [f"sg-{group.id[3:]}{n}@{PEER}" for n in range(each)])
+
+
+def claims(lab: Lab) -> None:
+    """One claim of each has ended, and the other keeps it while nobody looks at wishes: each costs a call."""
+    source = lab.group(account=PEER)
+    for group in managed(lab, 5, accepts=("*",)):
+        forge(lab, group, [f"{source.id}@{PEER}"] * 100, TAG, ENDED)
+
+
+def empty(lab: Lab) -> None:
+    """Groups that hold no rule of ours any more."""
+    managed(lab, 150)
+
+
+def wishes(lab: Lab) -> None:
+    """Links within the account, each of which takes some calls to open."""
+    targets = managed(lab, 40, accepts=("*",))
+    source = lab.group(account=PEER)
+    for n in range(0, 40, 5):
+        lab.instance(source, tags={f"link-peer.{m}": f"{targets[n + m].id}:tcp/{m + 1}" for m in range(5)})
+
+
+def managed(lab: Lab, count: int, accepts: tuple[str, ...] = ()) -> list[Group]:
+    return [lab.group(*accepts, account=PEER, tags={MANAGED: "true"}) for _ in range(count)]
+
+
+class Bystanders:
+    """In both other accounts, a link whose consent was withdrawn, and a wish that nobody has opened yet."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        links = {account: self._link(account) for account in (HOME, OTHER)}
+        lab.sweep()
+        for db in links.values():
+            assert lab.rules(db) != []
+            lab.tag(db, link_accept=None)
+        self.closing = links
+        self.opening = {account: self._link(account) for account in (HOME, OTHER)}
+
+    def _link(self, account: str) -> Group:
+        app, db = self.lab.group("*", account=account), self.lab.group("*", account=account)
+        self.lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+        return db
+
+    def late(self) -> set[str]:
+        """The accounts that still wait for a closing or an opening."""
+        stand = {account for account, db in self.closing.items() if self.lab.rules(db)}
+        return stand | {account for account, db in self.opening.items() if not self.lab.rules(db)}
+
+
+def swept(lab: Lab) -> tuple[Counter[tuple[str, str]], float]:
+    """One sweep at the platform's rates: its calls by account and action, and its seconds."""
+    lab.fault(kind="slow", times=None, seconds=SLOW)
+    lab.fault(service="ecs", kind="throttle", times=None, per_minute=PER_MINUTE)
+    before, start = len(lab.cloud.faults.calls), lab.cloud.clock.now()
+    lab.sweep()
+    lab.cloud.faults.clear()
+    return Counter((call.account, call.action) for call in list(lab.cloud.faults.calls)[before:]), (
+        lab.cloud.clock.now() - start
+    )
+
+
+@pytest.mark.parametrize(("flood", "most"), [(rules, 600), (claims, LATEST / SLOW), (empty, 600), (wishes, 600)])
+def test_a_flood_delays_no_other_account_by_a_sweep(lab: Lab, flood: Callable[[Lab], None], most: float) -> None:
+    """Both others' consent and wishes are acted on in the same sweep, in time and with few calls."""
+    others = Bystanders(lab)
+    flood(lab)
+    calls, seconds = swept(lab)
+    assert others.late() == set()
+    assert seconds <= LATEST + 10
+    assert sum(calls.values()) <= most
+
+
+def test_each_forged_rule_is_a_record_of_its_own(lab: Lab) -> None:
+    """With an intent, and the RequestId of the call that removed it with up to a hundred others."""
+    rules(lab, groups=2, each=150)
+    calls, _ = swept(lab)
+    removed = lab.records("outcome", outcome="removed")
+    assert (
+        len(removed) == len({record["rules"] for record in removed}) == len(lab.records("intent", reason="no-consent"))
+    )
+    assert Counter(Counter(record["api_requests"] for record in removed).values()) == {100: 2, 50: 2}
+    assert len(removed) == 300
+    assert calls[PEER, "RevokeSecurityGroup"] == 4
+    assert calls[PEER, "DescribeSecurityGroupAttribute"] <= 2 * (1 + 2 + 2)  # at first, around the calls, for the tag
+
+
+def _first_come(_turns: Turns, todo: list[Job], account: Callable[[Job], str]) -> Iterator[Job]:
+    yield from sorted(todo, key=lambda one: account(one) != PEER)
+
+
+def _one_by_one(closings: list[Closing]) -> list[Job]:
+    return [Job(group, (one,)) for one in closings for group in sorted(one.waiting)]
+
+
+@pytest.mark.parametrize("wrong", ["no turns", "one rule a call"])
+def test_a_wrong_design_is_late_or_makes_too_many_calls(lab: Lab, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    """The test above can fail."""
+    others = Bystanders(lab)
+    rules(lab)
+    monkeypatch.setattr(apply, "jobs", _one_by_one)
+    monkeypatch.setattr(settle, "RULES_PER_CALL", 1)
+    if wrong == "no turns":
+        monkeypatch.setattr(Turns, "each", _first_come)
+    calls, _ = swept(lab)
+    assert others.late() == {HOME, OTHER} if wrong == "no turns" else sum(calls.values()) > 600
+
+
+def test_instances_that_markers_invent_cost_another_account_few_reads(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty calls in a run as shipped, here two: the others have their turn in the next runs."""
+    monkeypatch.setattr(everything, "NAMED", 200)
+    others = Bystanders(lab)
+    for group in managed(lab, 10, accepts=(f"*@{HOME}",)):
+        forge(lab, group, [f"10.2.{n}.1/32" for n in range(200)])
+    calls, _ = swept(lab)
+    assert others.late() == set()
+    assert calls[HOME, "DescribeInstances"] <= 5
+
+
+def test_groups_that_markers_name_are_looked_at_in_turns(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks for the links. That is read once more, for some groups a run; after some runs no rule is left."""
+    monkeypatch.setattr(everything, "ASKING", 4)
+    sources = [lab.group() for _ in range(10)]
+    for source in sources:
+        lab.instance(source)
+    (target,) = managed(lab, 1, accepts=(f"*@{HOME}",))
+    forge(lab, target, [f"{source.id}@{HOME}" for source in sources])
+    left = [10]
+    while left[-1] and len(left) < 8:
+        calls, _ = swept(lab)
+        assert calls[HOME, "DescribeInstances"] <= 1 + 4 + 1
+        left.append(len(lab.rules(target)))
+        lab.cloud.clock.advance(600)
+    assert left[1] > left[-1] == 0
+
+
+def test_a_closing_that_is_throttled_is_made_in_the_next_minute(lab: Lab) -> None:
+    """Within the run: the others do not wait for it."""
+    others = Bystanders(lab)
+    rules(lab, groups=2, each=3)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, kind="throttle")
+    start = len(lab.cloud.faults.calls)
+    assert lab.sweep()["removed"] == 8
+    revoked = [call for call in list(lab.cloud.faults.calls)[start:] if call.action == "RevokeSecurityGroup"]
+    assert [call.account for call in revoked].count(PEER) == 3
+    assert {call.account for call in revoked[-2:]} == {PEER}
+    assert others.late() == set()
