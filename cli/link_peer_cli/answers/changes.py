@@ -229,7 +229,7 @@ class ClosedAccount(msgspec.Struct, frozen=True):
     advice: Annotated[list[str], means("the commands for what is left there, for its owner if it was not entered")]
 
 
-class Closing(CommandAnswer, frozen=True):
+class CloseAnswer(CommandAnswer, frozen=True):
     """What was or would be locked and closed."""
 
     locked: Annotated[list[str], means("the groups that have the lock now")]

@@ -27,7 +27,7 @@ ANSWERS = {
     "apply": Printed((changes.Applied, changes.NotApplied)),
     "audit": Printed((operation.Mismatch, Record), lines=True, note="A record of the audit log."),
     "check": Printed((deployment.CheckedFile,), lines=True),
-    "close": Printed((changes.Closing,)),
+    "close": Printed((changes.CloseAnswer,)),
     "demo": Printed((operation.DemoAnswer,)),
     "doctor": Printed((deployment.DoctorFinding,), lines=True),
     "explain": Printed((links.Explanation,)),

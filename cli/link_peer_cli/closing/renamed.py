@@ -29,7 +29,7 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers import CloudCall
-from link_peer_cli.answers.changes import ClosedAccount, Closing
+from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
 from link_peer_cli.closing.locks import by_account, change_tags, tags_of
 from link_peer_cli.closing.run import look
 from link_peer_cli.consent.group_tags import GroupTags
@@ -133,7 +133,7 @@ def _report(
     if as_json:
         owners = {uid: [foreign[group] for group in groups] for uid, groups in by_account(foreign).items()}
         accounts = [ClosedAccount(uid, "", 0, None, "", advice) for uid, advice in owners.items()]
-        print_answer(Closing([], records, changes, accounts, {}, None if dry_run else standing, run.problems, ""))
+        print_answer(CloseAnswer([], records, changes, accounts, {}, None if dry_run else standing, run.problems, ""))
     else:
         out, err = console(), console(stderr=True)
         out.print(escape(said), soft_wrap=True)

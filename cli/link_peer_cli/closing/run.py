@@ -36,8 +36,8 @@ from link_peer_cli.ui.progress import Count
 
 
 class AccountStanding(msgspec.Struct, frozen=True):
-    """What stands in one account: the groups that were named, or that have the managed tag or a rule of ours; the rules of
-    ours; and why not all could be read."""
+    """What stands in one account: the groups that were named, or that have a lock, the managed tag or a rule of ours; the
+    rules of ours; and why not all could be read."""
 
     groups: Mapping[Party, Group]
     rules: Sequence[OwnedRule]
@@ -83,11 +83,11 @@ def look(
         fetch.rules_in_time(asked, progress=functools.partial(progress, uid))
         snapshot = fetch.store.snapshot()
         rules = owned_rules(snapshot, delivery.policy, delivery.region)
-        tag, holders = delivery.policy.keys.managed, {rule.group for rule, _ in rules}
+        keys, holders = delivery.policy.keys, {rule.group for rule, _ in rules}
         groups = {
             party: group
             for party, group in snapshot.groups.items()
-            if named or party in holders or group.tags.get(tag) == "true"
+            if named or party in holders or group.tags.get(keys.managed) == "true" or keys.own_locks(group.tags)
         }
         error = snapshot.refused_accounts.get(uid) or snapshot.failed_accounts.get(uid, "")
         return AccountStanding(groups, rules, str(error))

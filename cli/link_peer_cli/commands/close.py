@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
-from link_peer_cli.answers.changes import ClosedAccount, Closing
+from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
 from link_peer_cli.checks.former import require_former
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.closing.locks import Wanted, enter, pages, tags_of, wanted
@@ -165,7 +165,7 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
     if as_json:
         locked = sorted(str(group) for group in run.locked)
         known = left if report.at_home else None
-        print_answer(Closing(locked, records, report.commands, accounts, unlocked, known, problems, warning))
+        print_answer(CloseAnswer(locked, records, report.commands, accounts, unlocked, known, problems, warning))
     else:
         out, err = console(), console(stderr=True)
         if records:
@@ -178,18 +178,18 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
             err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
         if warning:
             err.print(f"[yellow]the functions have another policy: {escape(warning)}[/yellow]", soft_wrap=True)
-        _say_accounts(accounts, unlocked)
+        _say_accounts(accounts, unlocked, dry_run=dry_run)
         if not dry_run:
             _say_closed(report, accounts, sum(record["outcome"] == "removed" for record in records))
     bad = left or problems or unlocked or any(one.problem or one.advice for one in accounts)
     raise typer.Exit(Exit.REFUSED if bad else Exit.DONE)
 
 
-def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str]) -> None:
+def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry_run: bool) -> None:
     """Say what stands in each account, if there is more than one; and what is to be done there, each command on a line of
     its own."""
     out = console()
-    if len(accounts) > 1:
+    if len(accounts) > 1 and not dry_run:
         rows = [(a.account, a.entered, a.locked, "unknown" if a.left is None else a.left) for a in accounts]
         draw_table(out, "accounts", ("account", "entered by", "groups locked", "rules left"), rows)
     reopening = {group.partition("@")[2] for group in unlocked}

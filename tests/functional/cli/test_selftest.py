@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import signal
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,12 +90,12 @@ def on_call(lab: Lab, number: int, after: bool, what: type[BaseException], dead:
 
     Returns a function that ends it, and tells whether the call was reached.
     """
-    handle, count = lab.cloud.handle, 0
+    handle, numbers, reached = lab.cloud.handle, itertools.count(1), threading.Event()
 
     def interrupted(request: Request) -> Response:
-        nonlocal count
-        count += 1
+        count = next(numbers)  # threads may call at the same time
         if count == number or (dead and count > number):
+            reached.set()
             if after and count == number:
                 handle(request)
             raise what
@@ -103,7 +105,7 @@ def on_call(lab: Lab, number: int, after: bool, what: type[BaseException], dead:
 
     def ended() -> bool:
         lab.cloud.handle = handle  # type: ignore[method-assign]
-        return count >= number
+        return reached.is_set()
 
     return ended
 

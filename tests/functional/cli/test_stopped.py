@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -180,6 +181,29 @@ def test_what_is_left_is_named(began: Any) -> None:
         "not_done": rules,
         "then": AGAIN,
     }
+
+
+@pytest.mark.knobs(request_tags=True, mfa_in_sessions=True)
+def test_a_closing_that_is_stopped_counts_by_account(began: Any) -> None:
+    """What was and was not done in each of the accounts that it closes side by side. Run again, it does the rest."""
+    lab, cli, _ = began(accept)
+    app = lab.group(f"*@{HOME}", f"*@{PEER}")
+    groups = [lab.group(f"*@{HOME}", account=uid) for uid in (HOME, PEER) for _ in range(24)]
+    lab.instance(app, tags={f"link-peer.{g.id}": f"{g.id}@{g.account}:tcp/1" for g in groups[:20] + groups[24:44]})
+    lab.sweep()
+    lab.drain()
+    number = 1
+    while "done: remove" not in cli.err:
+        ended = on_call(lab, number, False, KeyboardInterrupt)
+        code = cli("close", "--all", "--yes")
+        assert code == (130 if ended() else 0), (number, cli.out[-300:], cli.err[-300:])
+        number += 20
+    said = [line for line in cli.err.splitlines() if " more, " in line]
+    assert said
+    assert all(re.search(rf"more(, [0-9]+ in account ({HOME}|{PEER})){{1,2}}$", line) for line in said), said
+    assert cli.err.splitlines()[-1] == AGAIN
+    assert cli("close", "--all", "--yes") == 0, cli.err
+    assert not any(lab.rules(group) for group in groups)
 
 
 def test_an_account_that_joins_half_is_told_apart(began: Any) -> None:
