@@ -91,6 +91,9 @@ class Adopting:
     def _change(self, plan: AdoptionPlan) -> list[Rule]:
         """Make the changes, and return the rules as they are then."""
         CHANGES.expect(_texts(plan))
+        for group, edit in plan.adoption.consent:
+            if not edit.still_fits(self._tags.read(group)):
+                raise NotAdoptable(CHANGED)
         for party, put, drop in plan.tagging:
             self._delivery.retry(functools.partial(self._tags.put, [party], put))
             self._written.add(party)

@@ -59,6 +59,19 @@ def test_consent_that_was_given_for_nothing_is_said(lab: Lab, cli: Cli) -> None:
     assert "link-accept" not in lab.tags(db)
 
 
+def test_consent_that_is_withdrawn_meanwhile_stays_withdrawn(lab: Lab, cli: Cli) -> None:
+    """Where no key is free, a value is written again; not one that changed since it was read."""
+    _, db, rule = by_hand(lab)
+    keys = [f"link-accept.{number}" for number in range(2, 10)]
+    lab.tag(db, link_accept="sg-one,sg-old", **dict.fromkeys(keys, f"sg-{'a' * 60},sg-{'b' * 59}"))
+    calls = lab.cloud.faults.count("ecs", "DescribeSecurityGroups")
+    assert cli("adopt", "--anyone-may-close", rule, "--dry-run") == 0
+    reads = lab.cloud.faults.count("ecs", "DescribeSecurityGroups") - calls
+    lab.meanwhile("DescribeSecurityGroups", lambda: lab.tag(db, link_accept="sg-one"), skip=reads)
+    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
+    assert (lab.tags(db)["link-accept"], lab.reasons(db)) == ("sg-one", [])
+
+
 def test_a_lock_that_comes_meanwhile_wins(lab: Lab, cli: Cli) -> None:
     """It is judged again right before the rule is changed."""
     _, db, rule = by_hand(lab)

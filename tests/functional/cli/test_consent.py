@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 import pytest
-from link_peer_cli.consent.group_tags import GroupTags
-from link_peer_local.ecs.state import Group
 
 from tests.functional.command import Asked, Cli, Typed
 from tests.functional.lab import HOME, PEER, REGION, Lab
@@ -65,43 +62,25 @@ def test_a_group_takes_twenty_tags(lab: Lab, cli: Cli) -> None:
     assert lab.tags(db)[ACCEPT] == "sg-one,sg-two"
 
 
-@pytest.mark.parametrize("moment", ["read", "put"])
-def test_consent_that_is_withdrawn_meanwhile_stays_withdrawn(
-    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
+@pytest.mark.parametrize("moment", ["DescribeSecurityGroups", "TagResources"])
+def test_consent_that_is_withdrawn_meanwhile_stays_withdrawn(lab: Lab, cli: Cli, moment: str) -> None:
     """By another person, after `accept` read the tags or right before it writes them: nothing but its own entry is written."""
     db = lab.group("sg-one", "sg-old", tags={f"{ACCEPT}.2": "sg-late"})
-    withdraw_before(lab, db, monkeypatch, moment, {ACCEPT: "sg-one", f"{ACCEPT}.2": None})
+    withdrawn = {ACCEPT: "sg-one", f"{ACCEPT}.2": None}
+    lab.meanwhile(moment, lambda: lab.tag(db, **withdrawn), after=moment == "DescribeSecurityGroups")
     assert cli("accept", db.id, "sg-two") == 0, cli.err
     assert lab.tags(db) == {ACCEPT: "sg-one", f"{ACCEPT}.3": "sg-two"}
 
 
 @pytest.mark.parametrize("command", [("accept", "sg-two"), ("withdraw", "sg-one", "--yes")])
-def test_a_value_that_was_changed_meanwhile_is_not_written_again(
-    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
-) -> None:
+def test_a_value_that_was_changed_meanwhile_is_not_written_again(lab: Lab, cli: Cli, command: tuple[str, ...]) -> None:
     """Where no key is free, or an entry is taken from among others: it is read again right before, and refused."""
     full = dict.fromkeys((f"{ACCEPT}.{number}" for number in range(2, 10)), FULL)
     db = lab.group("sg-one", "sg-old", tags=full)
-    withdraw_before(lab, db, monkeypatch, "read", {ACCEPT: "sg-one"})
+    lab.meanwhile("DescribeSecurityGroups", lambda: lab.tag(db, **{ACCEPT: "sg-one"}), after=True)
     assert cli(command[0], db.id, *command[1:]) == 1
     assert "changed meanwhile" in cli.err
     assert lab.tags(db) == {**full, ACCEPT: "sg-one"}
-
-
-def withdraw_before(
-    lab: Lab, db: Group, monkeypatch: pytest.MonkeyPatch, moment: str, tags: dict[str, str | None]
-) -> None:
-    """Somebody changes the tags of a group after the command read them first, or right before it writes them."""
-    plain = getattr(GroupTags, moment)
-
-    def hooked(*args: Any) -> Any:
-        monkeypatch.setattr(GroupTags, moment, plain)
-        read = plain(*args) if moment == "read" else None
-        lab.tag(db, **tags)
-        return read or plain(*args)
-
-    monkeypatch.setattr(GroupTags, moment, hooked)
 
 
 def test_consent_gets_an_end_and_another(lab: Lab, cli: Cli) -> None:

@@ -46,7 +46,7 @@ BY_POLICY = msgspec.structs.replace(
 def locked_group(**options: Any) -> Scenario:
     """A security engineer locks one group of a mutual link that the policy itself allows: neither side stays."""
     mutual, port = request("r-1", "r-1"), request("r-2", "r-2", "tcp/3306")
-    lock = Act("lock", lambda world: world.set_tag(DB, "link-lock", "INC-7"))
+    lock = Act("lock", lambda world: world.set_tag(DB, "Link-Lock.INC 7", ""))
 
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy(), BY_POLICY)
