@@ -88,26 +88,17 @@ class GroupScope(ClosingScope):
         group = self.store.groups.get(self.party)
         if group is None:
             return
-        pairs = self._accepted(group)
-        abroad = (
-            {}
-            if self.looks
-            else {pair: None for pair in pairs if {pair.source.account, pair.target.account} != {self.party.account}}
-        )
+        pairs, expires, abroad = self._accepted(group), self.started + LOOK_AGAIN_SECONDS, dict[Link, Party | None]()
+        why = f"{self.party} may have new consent: the "
+        if not self.looks:
+            abroad = {pair: None for pair in pairs if pair.source.account != pair.target.account}
         found = differences(self, {pair: asker for pair, asker in pairs.items() if pair not in abroad})
+        looks = [pair.source for pair in found.pairs if not pair.source.is_group]
         if len(abroad) > AT_ONCE and self.policy.paused is not Pause.ALL:
-            post_looks(
-                self,
-                [self.party],
-                self.started + LOOK_AGAIN_SECONDS,
-                f"{len(abroad)} pairs with other accounts may have new consent: which of them is looked at",
-            )
-            abroad = {}
+            looks, abroad = [self.party, *looks], {}
         syncs = {pair: pairs[pair] for pair in found.pairs if pair.source.is_group}
-        post_syncs(self, {**syncs, **abroad}, f"{self.party} may have new consent: the pair is looked at", found.left)
-        instances = dict.fromkeys(pair.source for pair in found.pairs if not pair.source.is_group)
-        expires = self.started + LOOK_AGAIN_SECONDS
-        post_looks(self, list(instances), expires, f"{self.party} may have new consent: the instance is looked at")
+        post_syncs(self, {**syncs, **abroad}, f"{why}pair is looked at", found.left)
+        post_looks(self, list(dict.fromkeys(looks)), expires, f"{why}party is looked at")
 
     def _accepted(self, group: Group) -> dict[Link, Party | None]:
         """The pairs that the group's tags may allow, those first of which no rule stands.
@@ -116,15 +107,11 @@ class GroupScope(ClosingScope):
         ports is a pair the other way, too. An entry for an instance is one pair with each of its peers in this group."""
         entries = [entry for entry in accepts(group.tags, self.party.account, self.policy.keys) if entry.who.id != "*"]
         known = [(Party(entry.who.account, entry.who.id), entry.ports) for entry in entries]
-        known = [
-            (party, ports) for party, ports in known if party.account in self.policy.accounts and party != self.party
-        ]
+        groups = [(party, ports) for party, ports in known if party.is_group and party != self.party]
+        groups = [(party, ports) for party, ports in groups if party.account in self.policy.accounts]
+        pairs: dict[Link, Party | None] = {Link(party, self.party): None for party, _ in groups}
+        pairs |= {Link(self.party, party): None for party, ports in groups if not ports}
         instances = {party for party, _ in known if not party.is_group and party.account == self.policy.home}
-        pairs: dict[Link, Party | None] = {}
-        for party, ports in known:
-            if party.is_group:
-                pairs[Link(party, self.party)] = None
-                pairs |= {} if ports else {Link(self.party, party): None}
         self.fetch.instances(instances)
         shown = [self.store.instances[party] for party in sorted(instances) if party in self.store.instances]
         named = {one.party: [peer for peer in peers_at_home([one], self.policy) if not peer.is_group] for one in shown}
