@@ -512,6 +512,30 @@ def test_a_question_that_cannot_be_answered_stays_open() -> None:
     assert (found.store.snapshot().inner_access, set(found.store.snapshot().refused_accounts)) == ({}, {HOME})
 
 
+def test_a_party_that_the_cloud_does_not_know_costs_its_account_nothing_else() -> None:
+    """In a sweep, the question about it stays open, and the others are answered."""
+    ecs = home()
+    ecs.errors["inner_access"] = [CloudError("InvalidSecurityGroupId.Malformed", "no")]
+    found = opened(ecs, tolerant=True)
+    found.questions([APP, DB])
+    snapshot = found.store.snapshot()
+    assert (set(snapshot.inner_access), snapshot.failed_accounts) == ({DB}, {})
+
+
+def test_postponed_instances_are_not_read_by_their_id() -> None:
+    """Unless their absence is to be confirmed. What a read of their whole account says of them counts."""
+    ecs = home()
+    found = opened(ecs, tolerant=True)
+    found.postponed = {A, Party(HOME, "i-gone")}
+    found.parties([A, B, Party(HOME, "i-gone")])
+    assert [call for call in ecs.calls if call.startswith("instances")] == ["instances i-b"]
+    found.confirm_absent([A])
+    assert A in found.store.instances
+    found.everything([HOME])
+    found.parties([Party(HOME, "i-gone")])
+    assert Party(HOME, "i-gone") in found.store.requested
+
+
 def test_what_is_known_now_is_what_the_snapshot_shows() -> None:
     """For one decision, without the copy."""
     found = opened(home())
