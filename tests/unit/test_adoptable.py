@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, Rule, RuleKey, Traffic
+from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer_cli.adoption.expressible import NotAdoptable, link_of_rule
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 DB = Party(HOME, "sg-db")
 TCP = Port("tcp", 1, 1)
+POLICY = Policy("prod", {uid: AccountPolicy(uid, ranges=("10.0.0.0/24",)) for uid in (HOME, PEER)})
 
 
 def rule(key: RuleKey | None = None, other: Traffic | None = None) -> Rule:
@@ -24,6 +26,10 @@ def snapshot(*instances: Instance) -> Snapshot:
     return Snapshot(instances={one.party: one for one in instances}, groups={DB: Group(DB, "vpc-a")})
 
 
+def linked(seen: Snapshot, one: Rule) -> Link:
+    return link_of_rule(seen, POLICY, one)
+
+
 @pytest.mark.parametrize(
     ("traffic", "said"),
     [
@@ -35,7 +41,7 @@ def snapshot(*instances: Instance) -> Snapshot:
 )
 def test_what_names_no_party_or_no_ports_is_no_link(traffic: Traffic | None, said: str) -> None:
     with pytest.raises(NotAdoptable, match=said):
-        link_of_rule(snapshot(), rule(other=traffic))
+        linked(snapshot(), rule(other=traffic))
 
 
 def test_an_address_means_the_instance_in_the_groups_own_vpc() -> None:
@@ -43,25 +49,25 @@ def test_an_address_means_the_instance_in_the_groups_own_vpc() -> None:
     near, far = instance("i-a", "vpc-a", "10.0.0.1"), instance("i-b", "vpc-b", "10.0.0.1", account=PEER)
     db = instance("i-db", "vpc-a", "10.0.0.9", "sg-db")
     key = RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)
-    assert link_of_rule(snapshot(near, far, db), rule(key)) == Link(near.party, db.party, (TCP,))
-    assert link_of_rule(snapshot(far, db), rule(key)) == Link(far.party, db.party, (TCP,))
+    assert linked(snapshot(near, far, db), rule(key)) == Link(near.party, db.party, (TCP,))
+    assert linked(snapshot(far, db), rule(key)) == Link(far.party, db.party, (TCP,))
 
 
 def test_an_address_of_several_instances_elsewhere_means_none() -> None:
     """Nothing tells which is meant."""
     two = [instance(name, f"vpc-{name}", "10.0.0.1") for name in ("i-a", "i-b")]
     with pytest.raises(NotAdoptable, match="several instances have: i-a@1000000000000001, i-b@1000000000000001"):
-        link_of_rule(snapshot(*two), rule(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)))
+        linked(snapshot(*two), rule(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)))
 
 
 def test_the_destination_is_a_member_of_the_group() -> None:
     """An instance that has the address and is not in the group does not receive by its rules."""
     source, other = instance("i-a", "vpc-a", "10.0.0.1"), instance("i-x", "vpc-a", "10.0.0.9", "sg-x")
     with pytest.raises(NotAdoptable, match=r"10\.0\.0\.9/32"):
-        link_of_rule(snapshot(source, other), rule(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)))
+        linked(snapshot(source, other), rule(RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", TCP)))
 
 
 def test_everything_between_two_instances_is_a_mutual_link() -> None:
     source, target = instance("i-a", "vpc-a", "10.0.0.1"), instance("i-b", "vpc-a", "10.0.0.9", "sg-db")
     key = RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", ALL)
-    assert link_of_rule(snapshot(source, target), rule(key)) == Link(source.party, target.party)
+    assert linked(snapshot(source, target), rule(key)) == Link(source.party, target.party)
