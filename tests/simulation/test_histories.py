@@ -39,6 +39,7 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "a hidden account": 50_000,
     "a throttled peer": 200_000,
     "removals of two accounts": 1_700,
+    "a flood": 6_000,
     "a change during a delivery": 5_000,
     "expiry during a delivery": 10,
     "events of a group": 2_000,

@@ -69,6 +69,7 @@ MUTANTS = [
     Mutant("a sweep completes requests", attacks.sweep_completes_requests, "one side deleted", ()),
     Mutant("half a link stays for ever", attacks.half_open_for_ever, "one side deleted", ()),
     Mutant("all accounts share one cap", attacks.shared_cap, "removals of two accounts", ()),
+    Mutant("one account has all turns", attacks.one_account_has_all_turns, "a flood", ()),
     Mutant("an id without home", attacks.id_without_home, "a second home", ()),
     Mutant("any group of a hidden account", attacks.any_group_of_a_hidden_account, "a hidden account", ()),
     Mutant("a hidden peer bars both sides", attacks.hidden_peer_bars_both, "a hidden peer", ()),

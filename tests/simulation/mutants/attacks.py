@@ -18,8 +18,9 @@ from link_peer.engine.read.store import Store
 from link_peer.engine.scopes import pair
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.pair import PairScope
-from link_peer.engine.write import apply, settle
+from link_peer.engine.write import apply, close, settle
 from link_peer.engine.write.apply import Applier
+from link_peer.engine.write.close import Closing, Job
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning import claims, consent, desired, evaluate, permitted, removals
 from link_peer.planning.claims import DesiredLink
@@ -51,6 +52,19 @@ def shared_cap(patch: Patch) -> None:
         return set(due) if sum(due.values()) > self.limit else set()
 
     patch.setattr(RemovalGuard, "held", held)
+
+
+def one_account_has_all_turns(patch: Patch) -> None:
+    """The account with the most to close at first is served, and no other."""
+    served: list[str] = []
+
+    def only(closings: list[Closing]) -> list[Job]:
+        jobs = close.jobs(closings)
+        most = Counter(job.account for job in jobs).most_common(1)
+        served.extend(account for account, _ in most if not served)
+        return [job for job in jobs if job.account in served]
+
+    patch.setattr(apply, "jobs", only)
 
 
 def id_without_home(patch: Patch) -> None:

@@ -248,6 +248,40 @@ def removals_of_two_accounts(**options: Any) -> Scenario:
     return Scenario("removals of two accounts", start, limited, lanes, end, **options)
 
 
+def flood(**options: Any) -> Scenario:
+    """A tenant forges rules on two groups, again after each sweep, while home withdraws its consent to one of two links. A sweep
+    that no fault disturbs removes what nobody consents to in one run, in both accounts, however often others died halfway."""
+    evil = [Party(PEER, f"sg-evil{n}") for n in range(2)]
+
+    def start() -> World:
+        world = two_accounts(**{"link-peer": "sg-wanted:tcp/3306 sg-left:tcp/3306"})
+        for name in ("wanted", "left"):
+            world.add_group(HOME, name, "sg-app")
+        for group in evil:
+            world.add_group(PEER, group.id[3:])
+            world.set_tag(group, oracle.managed_tag(POLICY), "true")
+        deliver(world, sweep_message(), POLICY)
+        forge(world)
+        return world
+
+    def forge(world: World) -> None:
+        for group in evil:
+            for number in range(3):
+                key = RuleKey(group, f"sg-x{number}@{PEER}", "", TCP)
+                world.forge(key, oracle.marker(key, POLICY, "tag"))
+
+    def end(world: World, facts: Facts) -> None:
+        reset(world)
+        deliver_without_faults(world, sweep_message(), POLICY)
+        groups = {key.group.id for key in oracle.owned(world, POLICY)}
+        hold("I9", groups == {"sg-wanted"}, f"rules stand on {groups}, not on sg-wanted alone")
+        sweep_and_check(world)
+
+    withdraw = Act("withdraw", lambda world: world.set_tag(Party(HOME, "sg-left"), "link-accept", None))
+    lanes = ((sweep_message(), Act("forge", forge), LATER_SWEEP), (withdraw,))
+    return Scenario("a flood", start, POLICY, lanes, end, **options)
+
+
 NEIGHBOURS: list[Callable[..., Scenario]] = [
     forged_half,
     second_home,
@@ -258,4 +292,5 @@ NEIGHBOURS: list[Callable[..., Scenario]] = [
     read_only_side,
     borrowed_address,
     removals_of_two_accounts,
+    flood,
 ]
