@@ -72,9 +72,17 @@ class SdkEcs:
         return [shapes.instance(self.account, row) for row in rows], following
 
     def shows_instances(self) -> bool:
-        """Whether an unfiltered read returns any instance."""
-        first = next(self._pages("describe_instances", "instances.instance", max_results=FEW))
-        return bool(first)
+        """Whether an unfiltered read returns any instance. Raises NoAccess where the role may not read instances: such a read is
+        answered with an empty list, and a dry run with the refusal [doc DescribeInstances]."""
+        if next(self._pages("describe_instances", "instances.instance", max_results=FEW)):
+            return True
+        request = models().DescribeInstancesRequest(region_id=self._region, dry_run=True)
+        try:
+            self._retry(lambda: self._send("describe_instances", request))
+        except CloudError as error:
+            if error.code != "DryRunOperation":
+                raise
+        return False
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
         """Security groups by id; unknown and malformed ids are left out."""

@@ -176,7 +176,7 @@ class Planner:
             self._asked |= questions
             fetch.questions(questions)
             return True
-        if unprobed := missing.doubted_accounts - snapshot.whole_accounts - self._probed:
+        if unprobed := missing.doubted_accounts - self._probed:
             self._probed |= unprobed
             fetch.probe_liveness(unprobed)
             return True

@@ -211,12 +211,14 @@ def _not_reached(seen: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
         return []
     snapshot, groups = seen.snapshot, {key.group for key in keys}
     other = {link.source.account, link.target.account} - {group.account for group in groups}
+    ends = (link.source, link.target)
     unread = {
+        **{end.account: f"{end.id} is not shown" for end in ends if not snapshot.groups_with(end)},
         **snapshot.failed_accounts,
         **{uid: f"access is refused ({error.code})" for uid, error in snapshot.refused_accounts.items()},
     }
     found = [denials.side_unread(f"account {uid}", unread[uid]) for uid in sorted(other & unread.keys())]
-    sides = [snapshot.groups_with(end) for end in (link.source, link.target)]
+    sides = [snapshot.groups_with(end) for end in ends]
     halves = [group for side in sides if not groups.intersection(side) for group in side if link.mutual]
     return found + [
         denials.side_unread(str(group), "its rules were not read")

@@ -35,7 +35,7 @@ class Ecs(Protocol):
         ...
 
     def shows_instances(self) -> bool:
-        """Whether an unfiltered read shows any instance."""
+        """Whether an unfiltered read shows any instance. Raises NoAccess where an empty answer means that none may be read."""
         ...
 
     def groups(self, ids: Sequence[str]) -> list[Group]:

@@ -177,10 +177,10 @@ class Fetch:
 
     def probe_liveness(self, accounts: Iterable[str]) -> None:
         """Finds out whether an unfiltered read of these accounts shows any instance. If not, nothing there is treated as
-        gone."""
+        gone, unless the account refuses to show them."""
 
         def probe(ecs: Ecs, account: str) -> None:
-            if ecs.shows_instances():
+            if ecs.shows_instances() and account not in self.store.listings:
                 self.store.live_accounts.add(account)
 
         self._access.each(sorted(set(accounts) - self.store.live_accounts), probe, threads=1)
