@@ -31,7 +31,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard, SharedGuard
 from link_peer.inbound import events
 from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode
 from link_peer.runtime.audit import AuditWriter
-from link_peer.runtime.delivery import Delivery, Outbox, subject
+from link_peer.runtime.delivery import Delivery, Said, subject
 from link_peer.runtime.ports import Record
 from link_peer.runtime.side_by_side import Job, run_jobs
 
@@ -82,7 +82,7 @@ def handle_event_elements(elements: Iterable[object], delivery: Delivery) -> Out
 def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
     """Looks at the parties that hints name: instances together, then each group. What must be looked at again is posted
     as a `look`. Raises RedeliveryNeeded where it cannot be posted."""
-    delivery = msgspec.structs.replace(delivery, outbox=Outbox())
+    delivery = msgspec.structs.replace(delivery, said=Said())
     guard = RemovalGuard(delivery.policy.limits.removals_per_run)
     outcomes: Outcomes = Counter()
     later: list[Later] = []
@@ -168,7 +168,7 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     carried out side by side, the others in the order in which they came; equal looks and syncs are carried out once."""
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
-    delivery = msgspec.structs.replace(delivery, outbox=Outbox())
+    delivery = msgspec.structs.replace(delivery, said=Said())
     arrived = _equal_together([_arrived(element, delivery) for element in elements])
     messages = [first.message for first, *_ in arrived]
     batch = Batch(delivery, messages)

@@ -72,11 +72,16 @@ class Memory:
 M = TypeVar("M", bound=Message)
 
 
-class Outbox:
-    """The messages that one delivery makes out of those that it was given: at most `limits.max_peers` of the policy, and none
-    twice, so that nobody multiplies messages. A message that is put back is not counted."""
+class Said:
+    """What one delivery has posted and recorded, so that it says nothing twice.
+
+    Of the messages that it makes out of those that it was given, it posts at most `limits.max_peers` of the policy, so that
+    nobody multiplies messages. One that is put back is not counted. `refused_tags` is what a record says of managed tags that
+    were refused, by account or group.
+    """
 
     def __init__(self) -> None:
+        self.refused_tags: dict[str, str] = {}
         self._taken: set[Party | Link] = set()
         self._lock = threading.Lock()
 
@@ -96,7 +101,8 @@ def subject(message: Message) -> Party | Link:
 
 class Delivery(msgspec.Struct, frozen=True):
     """The world of one delivery. `retry` ends with its time; `memory` outlives it. `caller` is the person who runs a command
-    (an ARN): records name it. `supposed`: a dry run, whose cloud keeps what would be changed. `outbox`: what it has posted."""
+    (an ARN): records name it. `supposed`: a dry run, whose cloud keeps what would be changed. `said`: what it has
+    posted and recorded."""
 
     function: str
     region: str
@@ -107,7 +113,7 @@ class Delivery(msgspec.Struct, frozen=True):
     memory: Memory = msgspec.field(default_factory=Memory)
     caller: str = ""
     supposed: bool = False
-    outbox: Outbox = msgspec.field(default_factory=Outbox)
+    said: Said = msgspec.field(default_factory=Said)
 
     @property
     def clock(self) -> Clock:

@@ -44,7 +44,7 @@ def post_syncs(scope: Scope, pairs: Pairs, detail: str, left: int = 0) -> None:
         fields = {"record": "outcome", "outcome": PAUSED.outcome, **why_fields(PAUSED)}
     requests = [sync_request(pair, region, scope.started) for pair in pairs]
     if not paused:
-        requests, more = scope.delivery.outbox.take(requests, scope.policy.limits.max_peers)
+        requests, more = scope.delivery.said.take(requests, scope.policy.limits.max_peers)
         left += more
     records: list[Record] = [
         {
@@ -62,7 +62,7 @@ def post_syncs(scope: Scope, pairs: Pairs, detail: str, left: int = 0) -> None:
 def post_looks(scope: Scope, parties: Sequence[Party], expires_at: float, detail: str) -> None:
     """Posts a look at each party, as many as the delivery may post. Stops as `post_syncs` does."""
     asked = [look_request(party, scope.delivery.region, expires_at) for party in parties]
-    looks, left = scope.delivery.outbox.take(asked, scope.policy.limits.max_peers)
+    looks, left = scope.delivery.said.take(asked, scope.policy.limits.max_peers)
     records: list[Record] = [
         {
             "record": "intent",

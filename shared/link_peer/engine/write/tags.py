@@ -24,7 +24,7 @@ class ManagedTags:
     group; `between_instances` are the groups that get a tag more, since they hold rules between instances."""
 
     def __init__(self, fetch: Fetch, delivery: Delivery) -> None:
-        self.refused: dict[str, str] = {}
+        self.refused = delivery.said.refused_tags
         self.between_instances: set[Party] = set()
         self._fetch = fetch
         self._delivery = delivery
@@ -35,10 +35,11 @@ class ManagedTags:
         return not self.refused.keys().isdisjoint((group.account, str(group)))
 
     def note_refused(self, group: Party, error: CloudError) -> str:
-        """Notes that managed tags are refused, of this group or (NoAccess) of its whole account, and says what follows."""
+        """Notes that managed tags are refused, of this group or (NoAccess) of its whole account, and says what follows: empty
+        where the delivery has said so."""
         where = group.account if isinstance(error, NoAccess) else str(group)
-        self.refused[where] = managed_tag_refused(where, error.code)
-        return self.refused[where]
+        why = managed_tag_refused(where, error.code)
+        return why if self.refused.setdefault(where, why) is why else ""
 
     def write(self, group: Party, requests: Requests) -> str:
         """Puts the group's managed tags on it, unless they were read there. Where that is refused for good, the marker still
