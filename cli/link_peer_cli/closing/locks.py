@@ -86,26 +86,26 @@ def in_each(accounts: Iterable[str], work: Callable[[str], T]) -> dict[str, T]:
             raise
 
 
-def change_tags(groups: Sequence[Party], change: Callable[[list[Party]], None]) -> dict[Party, str]:
+def change_tags(groups: Sequence[Party], change: Callable[[list[Party]], None]) -> dict[Party, LinkPeerError]:
     """Make a change to groups of one account. Returns those that it failed for, and why.
 
     One group for which it fails, such as one that was deleted a moment ago or whose tags are full, fails for no other.
     """
-    failed: dict[Party, str] = {}
+    failed: dict[Party, LinkPeerError] = {}
     for start in range(0, len(groups), PAGE):
         failed |= _in_halves(list(groups[start : start + PAGE]), change)
     return failed
 
 
-def _in_halves(groups: list[Party], change: Callable[[list[Party]], None]) -> dict[Party, str]:
+def _in_halves(groups: list[Party], change: Callable[[list[Party]], None]) -> dict[Party, LinkPeerError]:
     """Make a change to groups together and, where that fails for good, to each half. Returns what went wrong, by group."""
     try:
         change(groups)
     except (Transient, NoAccess) as error:
-        return dict.fromkeys(groups, str(error))
+        return dict.fromkeys(groups, error)
     except LinkPeerError as error:
         if len(groups) == 1:
-            return {groups[0]: str(error)}
+            return {groups[0]: error}
         half = len(groups) // 2
         return _in_halves(groups[:half], change) | _in_halves(groups[half:], change)
     return {}

@@ -102,7 +102,7 @@ class _Leftovers(Scope):
         self.audit.write([{"record": "intent", "action": "repair", **one} for one in intents])
         for some in by_account(mine).values():
             failed = change_tags(some, lambda these: tags.drop(these, self.policy.keys.of_group(instances=True)))
-            self.problems |= {str(group): why for group, why in failed.items()}
+            self.problems |= {str(group): str(why) for group, why in failed.items()}
         return {group: tags.commands(group, {}, keys)[0] for group, keys in due.items()}
 
     @property

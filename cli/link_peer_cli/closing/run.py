@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 from link_peer.app.dispatch import run_sweep
-from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.domain.model import Group, Marker, Party, Rule
 from link_peer.domain.request import Hint
 from link_peer.engine.converge import converge
@@ -30,7 +30,7 @@ from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, in_each
 from link_peer_cli.consent.group_tags import GroupTags
-from link_peer_cli.review.delivery import closing
+from link_peer_cli.review.delivery import as_locked, closing
 from link_peer_cli.ui.changes import CHANGES, STOPPED
 from link_peer_cli.ui.progress import Count
 
@@ -97,8 +97,7 @@ def look(
 
 class ClosingRun:
     """One run of `close`. `standing` is what was seen last of each account. `locked` are the groups that have the lock now,
-    `unlocked` those whose lock was refused, and why: their rules were removed all the same, and may come back. `problems`
-    are what else went wrong, by group."""
+    `unlocked` those that could not be locked, and why: their rules were removed all the same, and may come back."""
 
     def __init__(
         self, env: Environment, tags: GroupTags, accounts: Wanted, value: str, count: Count, *, dry_run: bool
@@ -112,7 +111,7 @@ class ClosingRun:
         self._read: dict[str, tuple[int, int]] = {}
         self.standing: dict[str, AccountStanding] = {}
         self.locked: set[Party] = set()
-        self.unlocked: dict[Party, str] = {}
+        self.unlocked: dict[Party, LinkPeerError] = {}
 
     @property
     def removal(self) -> _Removal:
@@ -144,10 +143,11 @@ class ClosingRun:
                 self.look(again, patient=True)
             rules = [one for uid in again for one in self.standing[uid].rules]
             CHANGES.expect(of_rule("remove", rule.key) for rule, _ in rules if rule.key)
-            self.lock(again)
+            self.lock(again, patient=patient)
             self._removal.remove(rules, patient=patient)
             self.look(again, patient=patient)
-            again = [uid for uid in again if self.standing[uid].problem or self.standing[uid].rules]
+            hampered = {group.account for group, why in self.unlocked.items() if isinstance(why, Transient)}
+            again = [uid for uid in again if uid in hampered or self.standing[uid].problem or self.standing[uid].rules]
             if not (again or self._removal.halves):
                 break
         self.look([uid for uid in self._accounts if uid not in self.mine])
@@ -156,9 +156,9 @@ class ClosingRun:
         """Find out what `run` would remove."""
         self._removal.remove([one for uid in self.mine for one in self.standing[uid].rules], patient=True)
 
-    def lock(self, accounts: Collection[str]) -> None:
+    def lock(self, accounts: Collection[str], *, patient: bool = True) -> None:
         """Lock the groups of these accounts, and remove nothing."""
-        key, retry = self._keys.lock, self._removal.delivery(patient=False).retry
+        key, retry = self._keys.lock, self._removal.delivery(patient=patient).retry
 
         def put(some: list[Party]) -> None:
             retry(lambda: self._tags.put(some, {key: self._value}))
@@ -187,7 +187,7 @@ class _Removal:
         self._value = value
         self._shown: dict[Party, str] = {}  # with the lock
         own = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
-        made = closing(env, "close", own, caller=tags.caller, dry_run=dry_run, locked=self._shown)
+        made = closing(env, "close", own, caller=tags.caller, dry_run=dry_run)
         self._delivery, self.kept, self.supposed = made
         self._guard = RemovalGuard(env.policy.limits.removals_per_run)
         self.troubles: dict[Party, str] = {}
@@ -212,8 +212,8 @@ class _Removal:
             touched.setdefault(rule.group, {rule.group})
             if rule.key and (link := link_of(rule.key, marker)).mutual:
                 touched[rule.group] |= {link.source, link.target}
-        self.halves = set()
-        delivery = self.delivery(patient=patient)
+        self.halves, self.troubles = set(), {}  # what is tried again may go well
+        delivery = as_locked(self.delivery(patient=patient), self._shown)
         delivery = delivery if delivery.supposed else delivery.merged("close")
         event_id, finished = f"close-cli-{int(self._clock.now())}", itertools.count(1)
 

@@ -161,7 +161,7 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
     run, left = report.run, [f"{rule.id} on {rule.group}" for rule in report.left]
     records, dry_run = run.removal.kept.outcomes, report.dry_run
     problems = {str(group): why for group, why in run.removal.troubles.items() if why}
-    unlocked = {str(group): why for group, why in run.unlocked.items()}
+    unlocked = {str(group): str(why) for group, why in run.unlocked.items()}
     if as_json:
         locked = sorted(str(group) for group in run.locked)
         known = left if report.at_home else None

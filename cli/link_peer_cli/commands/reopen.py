@@ -119,15 +119,15 @@ def _take_off(tags: GroupTags, mine: Mapping[str, list[Party]], found: Found) ->
     """Take locks off in all accounts side by side, and note what failed. Returns the groups without a lock."""
     CHANGES.expect(of_tags("take off", found.due[group], group) for some in mine.values() for group in some)
 
-    def change(uid: str) -> dict[Party, str]:
-        failed: dict[Party, str] = {}
+    def change(uid: str) -> dict[Party, LinkPeerError]:
+        failed: dict[Party, LinkPeerError] = {}
         for by in dict.fromkeys(found.due[group] for group in mine[uid]):
             same = [group for group in mine[uid] if found.due[group] == by]
             failed |= change_tags(same, lambda some, by=by: tags.drop(some, by))  # type: ignore[misc]
         return failed
 
     failed = {group: why for some in in_each(mine, change).values() for group, why in some.items()}
-    found.problems |= {str(group): why for group, why in failed.items()}
+    found.problems |= {str(group): str(why) for group, why in failed.items()}
     return [group for some in mine.values() for group in some if group not in failed]
 
 

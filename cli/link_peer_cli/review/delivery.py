@@ -92,13 +92,12 @@ def closing(
     caller: str,
     dry_run: bool,
     leaving: Iterable[str] = (),
-    locked: Mapping[Party, str] | None = None,
 ) -> tuple[Delivery, Kept, WhatIf]:
     """Return the delivery of a `command`, in which the accounts that are `leaving` have no links and nothing is opened, with
-    its records, which name the `caller`, and the cloud that it changes if `dry_run`. Groups in `locked`, now or later, show
-    the lock with that value, whether it could be written or not. `own` are the person's keys of other accounts, by uid."""
+    its records, which name the `caller`, and the cloud that it changes if `dry_run`. `own` are the person's keys of other
+    accounts, by uid."""
     policy = msgspec.structs.replace(env.policy, leaving=frozenset(leaving), paused=Pause.OPENING)
-    kept, shown = Kept(), {} if locked is None else locked
+    kept = Kept()
 
     def enter(name: str, retry: Retry) -> PersonsAccounts:
         return PersonsAccounts(env.settings, policy, env.clock, retry, name, reading=dry_run, own=own)
@@ -106,7 +105,7 @@ def closing(
     supposed = WhatIf(enter("account", env.patient_retry()), env.settings.region)
 
     def open_cloud(name: str, retry: Retry) -> Cloud:
-        return LockedCloud(supposed if dry_run else enter(name, retry), shown, policy.keys.lock)
+        return supposed if dry_run else enter(name, retry)
 
     log = kept if dry_run else kept.over(SlsAuditLog(env.settings, env.clock))
     connections, retry = Connections(open_cloud, log, kept), env.patient_retry()
@@ -115,6 +114,16 @@ def closing(
         command, env.settings.region, policy, retry, connections, throughput, caller=caller, supposed=dry_run
     )
     return made, kept, supposed
+
+
+def as_locked(delivery: Delivery, locked: Mapping[Party, str]) -> Delivery:
+    """The same delivery, to which groups show the lock with these values, whether it could be written or not."""
+    real, key = delivery.connections, delivery.policy.keys.lock
+
+    def open_cloud(name: str, retry: Retry) -> Cloud:
+        return LockedCloud(real.open_cloud(name, retry), locked, key)
+
+    return msgspec.structs.replace(delivery, connections=msgspec.structs.replace(real, open_cloud=open_cloud))
 
 
 def still_undone(env: Environment, writes: Sequence[Write]) -> list[Write]:

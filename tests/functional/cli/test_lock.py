@@ -265,6 +265,15 @@ def test_a_transient_error_is_said(lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.knobs(request_tags=True)
+def test_a_lock_that_meets_a_transient_error_is_tried_again(lab: Lab, cli: Cli) -> None:
+    """Once everything else is closed: a rule that is gone without a lock may come back."""
+    links = Linked(lab)
+    lab.fault(service="ecs", action="TagResources", kind="throttle")
+    assert cli("close", links.cache.id) == 0, cli.err
+    assert (LOCK in lab.tags(links.cache), links.counts()) == (True, [1, 1, 1, 0])
+
+
+@pytest.mark.knobs(request_tags=True)
 def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, cli: Cli) -> None:
     """Its tags are full, which its owner can do, or it is deleted meanwhile: TagResources then refuses all of its call."""
     links = Linked(lab)
@@ -293,6 +302,16 @@ def test_an_account_that_throttles_every_call_delays_no_closing(lab: Lab, cli: C
     lab.cloud.faults.clear()
     lab.sweep()
     assert links.counts() == [0, 0, 0, 0]
+
+
+@pytest.mark.knobs(request_tags=True, mfa_in_sessions=True)
+def test_what_goes_well_the_second_time_is_done(lab: Lab, cli: Cli) -> None:
+    """A peer whose account throttles for a minute: its half is closed when that is over, and nothing is left to say."""
+    links = Linked(lab)
+    lab.fault(service="ecs", account=PEER, action="DescribeSecurityGroupAttribute", kind="throttle", times=8)
+    assert cli("close", "--all", "--yes") == 0, cli.err
+    assert links.counts() == [0, 0, 0, 0]
+    assert "rules left: 0" in cli.out
 
 
 def test_the_lock_of_another_stays(lab: Lab, cli: Cli) -> None:
