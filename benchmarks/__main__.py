@@ -28,6 +28,7 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "queue": launches.batches,
     "sweep": sweep.measure,
     "beside": sweep.beside,
+    "flood": sweep.flood,
     "cost": cold_start.cost,
 }
 PEOPLE = "people"

@@ -16,7 +16,7 @@ from link_peer.domain.tags import DEFAULT_TAG_PREFIX, tag_keys
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.state import Group
+from link_peer_local.ecs.state import Group, Rule
 from msgspec import Struct
 
 HOME, PEER = "1000000000000001", "1000000000000002"
@@ -86,6 +86,30 @@ def ring(cloud: LocalCloud, groups: int, instances: int, asking: int) -> None:
         group = made[number % groups]
         wish = {"link-peer": f"{asks_for[group.id].id}:{PORT}"} if number < asking else {}
         cloud.ecs.create_instance(HOME, [group.id], tags=wish)
+
+
+def flood(cloud: LocalCloud, groups: int, each: int) -> None:
+    """Groups of the other account with rules that carry valid markers, to which nobody consents. They are put there directly."""
+    tag = tag_keys(DEFAULT_TAG_PREFIX, "prod", HOME).managed
+    vpc = cloud.ecs.create_vpc(PEER, "10.64.0.0/16")
+    cloud.ecs.create_instance(PEER, [cloud.ecs.create_group(PEER, vpc.id).id], tags={"name": "alive"})
+    fields = ("ingress", PORT.protocol.upper(), PORT.range, "Accept", 100, "intranet")
+    for _ in range(groups):
+        group = cloud.ecs.create_group(PEER, vpc.id, tags={tag: "true"})
+        rules = []
+        for n in range(each):
+            key = RuleKey(Party(PEER, group.id), f"{group.id}x{n}@{PEER}", "", PORT)
+            mark = marker.render(Marker(HOME, "prod", key.id(HOME, "prod", cloud.region), (TAG,)))
+            source, rule_id = f"{group.id}x{n}", f"sgr-{group.id[3:]}{n}"
+            rules.append(Rule(*fields, peer_group=source, peer_owner=PEER, description=mark, id=rule_id, sequence=n))
+        group.rules.change(0, lambda old, new=rules: (*old, *new))  # type: ignore[misc]
+
+
+def withdraw(cloud: LocalCloud) -> list[str]:
+    """Takes back the consent of one group of home that holds a rule, and returns its id."""
+    group = next(one for one in cloud.ecs.account(HOME).groups.values() if one.rules.at(cloud.clock.now()))
+    group.tags.change(0, lambda old: {key: text for key, text in old.items() if key != "link-accept"})
+    return [group.id]
 
 
 def authorize(cloud: LocalCloud, group: Party, source: Party, port: Port, description: str) -> None:

@@ -18,6 +18,7 @@ PER_MINUTE = 200
 EVENTS, APART = 6, 10.0  # events beside the sweep, and seconds between them
 LIMIT = 120.0  # seconds after which an event counts as never done
 SIZES = (2_000, 10_000)
+FORGED, FLOODED = 20_000, 100  # rules of one account, in so many groups
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -96,6 +97,26 @@ def _stream(bench: Bench, cloud: CloudProcess, ended: threading.Event) -> None:
             bodies = cloud(worlds.received)
             if bodies:
                 worker.call("cross_account", events.messages(bodies, cloud.env["LINK_PEER_QUEUE"]))
+
+
+def flood(bench: Bench) -> list[Row]:
+    """One sweep over rules that the other account has forged: are home's consent and wish acted on, and at which cost?"""
+    with CloudProcess() as cloud:
+        cloud(worlds.ring, 2, 2, 2)
+        cloud(worlds.flood, FLOODED, FORGED // FLOODED)
+        withdrawn, (asker,) = cloud(worlds.withdraw), cloud(worlds.askers, 1, 1)
+        cloud(worlds.slow, LATENCY)
+        cloud(worlds.calls)
+        with Worker(bench.ours, {**cloud.env, **bench.env}, SHARE) as worker:
+            answer = worker.call("sweep", events.TIMER, TIMEOUT)
+        assert answer.error is None, answer.error
+        calls = [float(len(cloud(worlds.calls)))]
+        done = (cloud(worlds.standing, withdrawn), cloud(worlds.standing, [asker.group])) == (0, 1)
+    return [
+        Row(f"sweep beside {FORGED:,} forged rules", "calls", calls, before="20,338", **at_most(calls, 600)),  # type: ignore[arg-type]
+        Row("…", "s", [answer.wall], **at_most([answer.wall], TIMEOUT * 0.85)),  # type: ignore[arg-type]
+        Row("… the other account", "", "closed and opened" if done else "late", "closed and opened", done),
+    ]
 
 
 def many_groups(bench: Bench) -> list[Row]:

@@ -14,7 +14,7 @@ from link_peer.planning.actual import damaged_rules, owned_rules
 from link_peer.planning.permitted import permitted
 from link_peer.runtime.turns import in_turns
 
-UNTAGGED = 20  # groups of an account in one run: three calls each, for which nothing waits
+UNTAGGED = 10  # groups of an account in one run: three calls each, for which nothing waits
 
 
 def untag_empty_groups(scope: Scope) -> list[str]:

@@ -40,7 +40,7 @@ from link_peer.runtime.ports import Record
 
 CONSENT_SECONDS = 5  # tags that were read longer ago are read again right before a rule is written
 
-RECORDS_PER_WRITE = 1_000  # intents, or outcomes: as they come, so that a run which dies has recorded most of them
+RECORDS_PER_WRITE = 2_000  # intents, or outcomes: as they come, so that a run which dies has recorded most of them
 
 
 class _Partial(msgspec.Struct, frozen=True):
