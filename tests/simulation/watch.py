@@ -404,7 +404,7 @@ class Watch:
 
     def looked(self, end: str) -> None:
         """I15: at the end of a delivery, on no group that it has written on, or answered a link for, stands a rule of ours
-        against the group's word as it was last read, nor the other half of a mutual link; unless its account refuses access."""
+        against the group's word as it was last read, nor the other half of a mutual link that stood there; unless its account refuses access."""
         if end != "acked" or self.put_back or self.policy.paused is Pause.ALL:
             return
         groups = {key.group for key in self._opened} | {Party(*name[:2]) for name in self._changed_rules}
@@ -418,13 +418,9 @@ class Watch:
         then.groups = {**then.groups, **self._groups}
         for one in oracle.owned_rules(self.world, self.policy):
             for key, pair in _sides(one) if one.key.group.account not in self.world.revoked else ():
-                if key.group in groups & self._groups.keys() and not oracle.accepted(
-                    self.world, self.policy, key, pair
-                ):
-                    stands = oracle.accepted(then, self.policy, key, pair)
-                    hold(
-                        "I15", stands, f"{one.rule} stands, though {key.group} was read: {then.groups[key.group].tags}"
-                    )
+                if key.group in groups & self._groups.keys() and key in self._seen:
+                    may = any(oracle.accepted(world, self.policy, key, pair) for world in (self.world, then))
+                    hold("I15", may, f"{one.rule} stands, though {key.group} was read: {then.groups[key.group].tags}")
 
 
 def _sides(one: Owned) -> list[tuple[RuleKey, Pair]]:
