@@ -53,7 +53,7 @@ class Job(msgspec.Struct, frozen=True):
 
 def only_closes(decision: Decision) -> bool:
     """Whether a decision takes rules or claims away, and does nothing else."""
-    takes = bool(decision.edits) and all(edit.lose and not edit.gain for edit in decision.edits)
+    takes = bool(decision.edits) and all(edit.lose and not edit.opens for edit in decision.edits)
     return takes and decision.outcome != "applied" and not decision.missing_managed_tag
 
 
