@@ -403,14 +403,16 @@ class Watch:
         hold("I14", in_order, f"closed after opening: {self._closed_late}")
 
     def looked(self, end: str) -> None:
-        """I15: at the end of a delivery, on no group that it has written on, or answered a link for, stands a rule of ours
+        """I15: at the end of a delivery, on no group that it has opened, or answered a link for, stands a rule of ours
         against the group's word as it was last read, nor the other half of a mutual link that stood there; unless its account refuses access."""
         if end != "acked" or self.put_back or self.policy.paused is Pause.ALL:
             return
-        groups = {key.group for key in self._opened} | {Party(*name[:2]) for name in self._changed_rules}
+        groups = {key.group for key in self._opened}
         for record in self.outcomes:
-            answered = record["outcome"] in ("applied", "unchanged") or record.get("reason") in ("no-consent", "locked")
-            if record["action"] in ("link", "sync") and answered:
+            stands = record["outcome"] in ("applied", "unchanged") and record.get("rules", "[]") != "[]"
+            answered = stands or record.get("reason") in ("no-consent", "locked")
+            decided = record["action"] == "link" or (record["action"] == "sync" and self.requests)  # else handed over
+            if decided and answered:
                 groups.add(Party(record["to_account"], record["to"]))
                 if record["ports"] == "mutual":
                     groups.add(Party(record["from_account"], record["from"]))

@@ -34,7 +34,7 @@ def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
     report = before + converge(scope, guard)
     if before.pending:
         return report  # all of it is done again
-    return report + look(scope, guard, groups_wanted(scope) | report.written, before.refused_keys)
+    return report + look(scope, guard, groups_wanted(scope), before.refused_keys)
 
 
 def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> Report:
