@@ -469,4 +469,5 @@ def _order(decision: Decision) -> int:
     """Closing before opening; last what another decision's change makes."""
     if decision.outcome == "removed" and not decision.edits:
         return 2
-    return 0 if decision.outcome == "removed" or decision.removals else 1
+    closes = bool(decision.edits) and not any(edit.opens for edit in decision.edits)  # a repair may take a claim, too
+    return 0 if decision.outcome == "removed" or decision.removals or closes else 1
