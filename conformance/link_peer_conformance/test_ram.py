@@ -63,6 +63,18 @@ def test_tags_of_groups(bench: Bench) -> None:
     assert outcomes == expected
 
 
+@pytest.mark.real_cloud(172, Need.ROLE, expected="read: no instances; dry run: denied")
+def test_instances_that_may_not_be_read(bench: Bench) -> None:
+    """To a role that may not read instances, DescribeInstances answers an empty list, and with DryRun that it is refused."""
+    session = bench.session(EVERYTHING, {"Effect": "Deny", "Action": ["ecs:DescribeInstances"], "Resource": ["*"]})
+    read = code_of(lambda: session.ask("describe_instances")) or "no instances"
+    if read == "no instances" and session.ask("describe_instances").instances.instance:
+        read = "instances"
+    outcomes = {"read": read, "dry run": _outcome(lambda: session.ask("describe_instances", dry_run=True))}
+    _saw(bench, outcomes)
+    assert outcomes == {"read": "no instances", "dry run": "denied"}
+
+
 @pytest.mark.real_cloud(29, Need.ROLE, expected="denied, each (ROS and the console are left to a person)")
 def test_ways_around_the_deny(bench: Bench) -> None:
     """There is no way to tag a group in spite of `deploy/ram-deny-accept-tags.json`: the console, `aliyun tag TagResources`, ROS, CreateSecurityGroup with tags, resource groups' tag policies."""
