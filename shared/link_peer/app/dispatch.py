@@ -184,18 +184,28 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
 
 def _equal_together(arrived: Iterable[_Arrived]) -> list[list[_Arrived]]:
     """Looks at one party, and syncs of one pair in one direction, that came through one queue: they ask for the same. The one
-    that expires last comes first, and is carried out for the others. Every other message is alone, a `link` or an `unlink`
-    above all."""
+    that expires last comes first, and is carried out for the others, as early as any of them. Every other message is alone, a
+    `link` or an `unlink` above all."""
     found: dict[Hashable, list[_Arrived]] = {}
     for number, one in enumerate(arrived):
         message = one.message
         same = message is not None and _action(message) in ("look", "sync")
         found.setdefault((one.queue, subject(message)) if message and same else number, []).append(one)
-    return [sorted(equal, key=_patience, reverse=True) if len(equal) > 1 else equal for equal in found.values()]
+    return [_patient_first(equal) if len(equal) > 1 else equal for equal in found.values()]
 
 
-def _patience(one: _Arrived) -> tuple[float, int]:
-    return (one.message.expires_at, -one.message.attempt) if one.message else (0.0, 0)
+def _patient_first(equal: Sequence[_Arrived]) -> list[_Arrived]:
+    """The one that expires last comes first, with the fewest attempts of any: nobody makes others wait longer when it is put
+    back."""
+    first, *others = sorted(equal, key=_patience, reverse=True)
+    assert first.message is not None  # noqa: S101  # only what could be read is equal to anything
+    attempt = min(one.message.attempt for one in equal if one.message)
+    message: Message = msgspec.structs.replace(first.message, attempt=attempt)
+    return [msgspec.structs.replace(first, message=message), *others]
+
+
+def _patience(one: _Arrived) -> float:
+    return one.message.expires_at if one.message else 0.0
 
 
 def _job(equal: Sequence[_Arrived], delivery: Delivery, batch: Batch, guard: SharedGuard) -> Job[Outcomes]:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from link_peer.domain.errors import Transient
+from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer_local.core.faults import Call, Killed
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
@@ -189,3 +190,24 @@ def test_an_expiry_is_not_recorded_if_its_change_is_refused(lab: Lab) -> None:
     lab.cloud.faults.clear()
     assert lab.sweep() == {"applied": 1, "removed": 1}
     assert lab.reasons(db) == ["tag"]
+
+
+@pytest.mark.parametrize("fault", [{"code": "Forbidden.RAM", "status": 403}, {"kind": "error"}, {"kind": "throttle"}])
+def test_what_went_is_recorded_though_a_later_call_for_the_same_group_fails(lab: Lab, fault: dict[str, Any]) -> None:
+    """One call takes a hundred rules. Those of the others stay, and are recorded when they go."""
+    lab.cloud.ecs.quotas.group_source_rules = 150
+    db, source = lab.group(), lab.group()
+    for port in range(1, 151):
+        lab.forge(db, source, "tag", f"tcp/{port}")
+    lab.fault(service="ecs", action="RevokeSecurityGroup", skip=1, times=None, **fault)
+    with contextlib.suppress(RedeliveryNeeded):
+        lab.sweep()
+
+    def gone() -> set[str]:
+        return {rule["rule_id"] for record in lab.records(outcome="removed") for rule in json.loads(record["rules"])}
+
+    assert (len(lab.rules(db)), len(gone())) == (50, 100)
+    assert gone().isdisjoint(rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db))
+    lab.cloud.faults.clear()
+    lab.sweep()
+    assert (lab.rules(db), len(gone())) == ([], 150)

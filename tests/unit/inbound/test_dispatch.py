@@ -265,10 +265,10 @@ def test_equal_looks_and_syncs_are_carried_out_once_and_recorded_each() -> None:
 
 
 def test_a_message_whose_equal_is_put_back_is_done() -> None:
-    """It goes on as that one, which expires last."""
+    """It goes on as that one, which expires last, and after the shorter wait: anybody may post one with many attempts."""
     ecs, log, delivered = world()
     ecs.errors["instances"] = [Transient("timeout")]
-    handle_look(delivered, look(), look(expires=NOW + 900))
+    handle_look(delivered, look(), look(expires=NOW + 900, attempt=9_000))
     assert posted(delivered) == [(look(expires=NOW + 900, attempt=1), "", 10)]
     assert sorted(log.kinds()) == ["attempt", "outcome"]
 

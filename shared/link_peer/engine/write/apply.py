@@ -226,11 +226,12 @@ class Applier:
             return self._troubled(decision, troubles[0], requests, rules)
         if not closing.made and refused:
             return self._refused(decision, refused[0], requests, rules)
-        standing = {edit.key for edit in decision.edits} - {edit.key for edit in closing.made}
+        standing = {edit.key for edit in decision.edits} - closing.made
         self._failed_keys |= standing
         rules = {key: rule for key, rule in rules.items() if key not in standing}
         why = still_standing(decision.why, [_left(*one) for one in closing.standing.items()])
-        made = msgspec.structs.replace(decision, edits=tuple(closing.made), why=why)
+        edits = tuple(edit for edit in decision.edits if edit.key not in standing)
+        made = msgspec.structs.replace(decision, edits=edits, why=why)
         denied = frozenset(key for key in standing if isinstance(closing.standing[key.group], LinkDenied))
         records, done = self._done(made, requests, rules)
         records += [self._record(_met(decision, trouble), "attempt") for trouble in troubles]
@@ -241,9 +242,9 @@ class Applier:
         self._failed_keys |= {edit.key for edit in closing.decision.edits if edit.key.group in closing.waiting}
         late = Transient("no time was left for it in this run")
         if closing.made:
-            closing.standing |= dict.fromkeys(closing.waiting, late)
+            closing.standing |= dict.fromkeys(closing.left & closing.waiting, late)
             records, done = self._closed(closing)
-            return records, msgspec.structs.replace(done, pending=(), undone=1)
+            return records, msgspec.structs.replace(done, pending=(), undone=int(bool(closing.left)))
         tried = bool(closing.requests or closing.standing)
         records = self._troubled(closing.decision, late, closing.requests, closing.rules)[0] if tried else []
         return records, Report(undone=1)

@@ -23,19 +23,30 @@ InTime = Callable[[Sequence[Edit], bool], None]
 
 
 class Closing(msgspec.Struct):
-    """A decision that only takes rules or claims away. `waiting` are its groups that were not settled yet, `made` the edits that
-    were made; `standing` says of each other group why its edits were not."""
+    """A decision that only takes rules or claims away. `waiting` are its groups that were not settled yet, `made` the rules whose
+    edits were made; `standing` says of each group with others why those were not."""
 
     decision: Decision
     waiting: set[Party]
     requests: Requests = []
     rules: dict[RuleKey, Rule] = {}
-    made: list[Edit] = []
+    made: set[RuleKey] = set()
     standing: dict[Party, LinkDenied | Transient] = {}
 
     def edits(self, group: Party) -> list[Edit]:
         """Its edits on a group."""
         return [edit for edit in self.decision.edits if edit.key.group == group]
+
+    @property
+    def left(self) -> set[Party]:
+        """The groups on which not all of its edits were made."""
+        return {edit.key.group for edit in self.decision.edits if edit.key not in self.made}
+
+    def settled(self, group: Party, problem: LinkDenied | Transient | None) -> None:
+        """Notes that nothing more is tried on a group, and why not all is made."""
+        self.waiting.discard(group)
+        if problem and group in self.left:
+            self.standing[group] = problem
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -124,20 +135,21 @@ class Closer:
             for one in {id(closings[edit.key]): closings[edit.key] for edit in batch}.values():
                 one.requests.append(request)
 
+        found: dict[RuleKey, Rule] = {}
+        met: LinkDenied | Transient | None = None
+        left: set[RuleKey] = set()
         try:
             in_time(edits, False)
             found = self._settler.settle(group, edits, lambda batch: in_time(batch, True), note)
         except (LinkDenied, Transient) as problem:
-            if isinstance(problem, Throttled) and self._pace is not None:
-                self.parked.add(group.account)
-                return False
-            for one in job.closings:
-                one.standing[group] = problem
-        else:
-            for key, rule in found.items():
-                closings[key].rules[key] = rule
-            for one in job.closings:
-                one.made += one.edits(group)
+            met, left = problem, {edit.key for edit in self._settler.unfinished(group, edits)}
+        for key, rule in found.items():
+            closings[key].rules[key] = rule
+        parked = isinstance(met, Throttled) and self._pace is not None
         for one in job.closings:
-            one.waiting.discard(group)
-        return True
+            one.made |= {edit.key for edit in one.edits(group)} - left
+            if not parked:
+                one.settled(group, met)
+        if parked:
+            self.parked.add(group.account)
+        return not parked

@@ -14,7 +14,7 @@ from link_peer.domain import denials
 from link_peer.domain import marker as markers
 from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import ALREADY_GONE
-from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Transient
 from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.write.tags import ecs_of
@@ -156,7 +156,12 @@ class Settler:
             note(batch, ecs.authorize(group.id, writes))
         for start in range(0, len(gone), RULES_PER_CALL):
             part = gone[start : start + RULES_PER_CALL]
-            note([edit for _, edit in part], ecs.revoke(group.id, [rule_id for rule_id, _ in part]))
+            try:
+                note([edit for _, edit in part], ecs.revoke(group.id, [rule_id for rule_id, _ in part]))
+            except Transient:
+                if start:  # what went by the calls before must be seen
+                    self.read(group)
+                raise
 
     def read_after_refusal(self, group: Party) -> None:
         """A refused call may have been made in part. What it wrote must be seen, so that it is rolled back too."""
@@ -178,6 +183,10 @@ class Settler:
             elif marker is not None:
                 found[rule.key] = msgspec.structs.replace(other, copies=(*other.copies, rule.id))
         return found
+
+    def unfinished(self, group: Party, edits: Sequence[Edit]) -> list[Edit]:
+        """The edits that the group does not show as it was last read: all, where it could not be read."""
+        return self._unfinished(edits, self._rules(group)) if group in self.fetch.store.rules else list(edits)
 
     def _unfinished(self, edits: Sequence[Edit], rules: Iterable[Rule]) -> list[Edit]:
         existing = self.existing(rules, edits)
