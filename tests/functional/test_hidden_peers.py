@@ -23,9 +23,9 @@ CALLS = (
     "ListTagResources",
     "RevokeSecurityGroup",
 )
-UNREAD = [f"{call} throttled" for call in CALLS[:3]]
+UNREAD = [f"{call} throttled" for call in (*CALLS[:3], "everything")]
 """What leaves unknown for the moment what the peer's instances ask for."""
-HIDINGS = ["no role", *(f"{call} {how}" for how in ("denied", "throttled") for call in CALLS)]
+HIDINGS = ["no role", *(f"{call} {how}" for how in ("denied", "throttled") for call in CALLS), "everything throttled"]
 
 
 def hide(lab: Lab, hiding: str) -> None:
@@ -40,7 +40,7 @@ def hide(lab: Lab, hiding: str) -> None:
     elif action == "AssumeRole":
         lab.fault(action=action, times=None, **refused)
     else:
-        lab.fault(service="ecs", action=action, account=PEER, times=None, **refused)
+        lab.fault(service="ecs", action=action.replace("everything", "*"), account=PEER, times=None, **refused)
 
 
 class World(Struct):
@@ -78,6 +78,11 @@ class World(Struct):
         self.lab.tag(self.home, **tags)
         self.lab.auto_link(self.lab.group_event(self.home))
 
+    def deny(self) -> None:
+        """No port, and so no mutual link."""
+        self.lab.policy(deny={"ports": ["tcp/22"]})
+        self.sweep()
+
     def tag_unseen(self, **tags: str | None) -> None:
         """Its event is lost."""
         self.lab.tag(self.home, **tags)
@@ -92,6 +97,7 @@ CAUSES: dict[str, tuple[Step, Step]] = {
     "end of a tag": (lambda world: world.ask(link_until=world.lab.iso(600)), World.end),
     "lock": (World.request, lambda world: world.tag_group(link_lock="now")),
     "consent": (World.request, lambda world: world.tag_group(link_accept=None)),
+    "policy": (World.request, World.deny),
     "lock, by a sweep": (World.request, lambda world: world.tag_unseen(link_lock="now")),
     "consent, by a sweep": (World.request, lambda world: world.tag_unseen(link_accept=None)),
 }

@@ -196,6 +196,7 @@ def test_a_port_that_the_policy_denies_later_is_closed(stand: Stand) -> None:
     standing.lab.policy(deny={"ports": ["tcp/1"]}, limits={"removals_per_run": 0})
     assert standing.again()["removed"] == 1
     assert standing.rules() == ["tcp/2"]
+    assert standing.lab.records(outcome="removed")[0]["reason"] == "not-allowed"
 
 
 def test_while_paused_nothing_is_changed(stand: Stand) -> None:

@@ -33,24 +33,6 @@ def test_an_allow_entry_may_name_instances(lab: Lab) -> None:
     assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 
-def test_a_locked_group_is_closed_although_its_peers_account_throttles_every_call(lab: Lab) -> None:
-    """Its owner can use up its rate limit. The half that is there is removed when it can be, by a later look."""
-    app, db = lab.pair()
-    lab.instance(app, tags={"link-peer": f"{db.id}@{PEER}"})
-    lab.instance(db)
-    lab.sweep()
-    lab.drain()
-    assert (len(lab.rules(app)), len(lab.rules(db))) == (1, 1)
-    lab.tag(app, link_lock="x")
-    lab.fault(service="ecs", account=PEER, kind="throttle", times=None)
-    assert lab.auto_link(lab.group_event(app)) == {"removed": 1}
-    assert (lab.rules(app), len(lab.rules(db))) == ([], 1)
-    assert lab.records("attempt")[-1]["from"] == app.id
-    lab.cloud.faults.clear()
-    lab.sweep()
-    assert lab.rules(db) == []
-
-
 def test_a_group_that_cannot_be_read_now_is_looked_at_again(lab: Lab) -> None:
     """Nothing is decided about it meanwhile."""
     app, db = lab.pair()

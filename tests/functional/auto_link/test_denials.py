@@ -96,13 +96,6 @@ def test_an_account_that_the_policy_does_not_list_is_unknown(lab: Lab) -> None:
     assert lab.queued() == []
 
 
-def test_a_denied_link_does_not_affect_the_others(lab: Lab) -> None:
-    app, db, cache = lab.group(), lab.group(), lab.group("*")
-    tags = {"link-peer": f"{db.id}:tcp/1 {cache.id}:tcp/2"}
-    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"denied": 1, "applied": 1}
-    assert lab.rules(cache) == [f"{app.id} tcp/2"]
-
-
 def test_while_paused_nothing_is_posted_to_the_queue(lab: Lab) -> None:
     """A sync would start a change in another account."""
     peer = lab.group("*", account="1000000000000002")

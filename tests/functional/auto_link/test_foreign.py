@@ -54,14 +54,6 @@ def test_all_links_of_a_pair_share_one_sync(lab: Lab) -> None:
     assert without_claims(lab.queued()) == [sync_of(lab, app, ledger)]
 
 
-def test_a_peer_with_homes_own_uid_is_in_the_home_account(lab: Lab) -> None:
-    """`sg-db@<own uid>` is the same as `sg-db`."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}@{HOME}:tcp/1"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert lab.queued() == []
-
-
 def test_the_sync_adds_the_link_and_later_removes_it(lab: Lab) -> None:
     """From the tag, through the queue, into both accounts. To remove it, the rule on the instance's own group
     triggers a sync."""

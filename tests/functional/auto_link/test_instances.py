@@ -7,22 +7,6 @@ import pytest
 from tests.functional.lab import HOME, Lab
 
 
-def test_an_instance_peer_becomes_a_five_part_rule_on_its_group(lab: Lab) -> None:
-    """Source and destination are the two instances' /32; the marker names both instances."""
-    app, db = lab.group(), lab.group("*")
-    target = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": f"{target.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-
-    assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/3306"]
-    assert lab.rules(app) == []
-    (rule,) = lab.raw_rules(db)
-    assert (rule["SourceGroupId"], rule["Policy"], int(rule["Priority"])) == ("", "Accept", 100)
-    assert rule["Description"].endswith(f" by=tag from={instance.id} to={target.id}")
-    record = lab.outcome()
-    assert (record["from"], record["to"]) == (instance.id, target.id)
-
-
 def test_instances_of_one_group_can_be_linked(lab: Lab) -> None:
     """The group then holds two rules with different /32."""
     group = lab.group("*")

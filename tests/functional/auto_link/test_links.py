@@ -7,19 +7,6 @@ import pytest
 from tests.functional.lab import MANAGED, Lab
 
 
-def test_a_tag_with_consent_becomes_one_rule_on_the_peers_group(lab: Lab) -> None:
-    """`link-peer=sg-db:tcp/3306` and `link-accept=sg-app:tcp/3306`: sg-db admits sg-app on TCP 3306, and nothing
-    else."""
-    app, db = lab.group(), lab.group()
-    lab.tag(db, link_accept=f"{app.id}:tcp/3306")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-    assert lab.rules(app) == []
-
-
 def test_an_instance_without_our_tags_is_ignored(lab: Lab) -> None:
     """No change and no record."""
     instance = lab.instance(lab.group(), tags={"owner": "team-orders"})
@@ -41,15 +28,6 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
         rule["Description"]
         == f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(db, app, 'tcp/8000-8010')} by=tag"
     )
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_a_group_that_holds_our_rules_carries_the_managed_tag(lab: Lab) -> None:
-    """A sweep finds the group by `link-managed.<deployment>.<home uid>=true`. A group without rules of ours does not have it."""
-    app, db = lab.group(), lab.group("*")
-    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})))
-    assert lab.tags(db)[MANAGED] == "true"
-    assert MANAGED not in lab.tags(app)
 
 
 @pytest.mark.knobs(request_tags=True)

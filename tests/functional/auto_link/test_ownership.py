@@ -81,17 +81,6 @@ def test_a_rule_with_an_invalid_or_foreign_marker_is_not_ours(lab: Lab, forgery:
     assert lab.raw_rules(db) == [before]
 
 
-def test_two_deployments_leave_each_others_rules_alone(lab: Lab) -> None:
-    """Two deployments in one account: each removes only what it wrote."""
-    app, db = lab.group(), lab.group("*")
-    one = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.policy(deployment="test")
-    assert lab.retag(one, link_peer=None) == {}
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-    lab.policy()
-    assert lab.auto_link(lab.tag_event(one)) == {"removed": 1}
-
-
 @pytest.mark.parametrize(
     "wide", [{"SourceCidrIp": "0.0.0.0/0"}, {"SourceCidrIp": "10.0.0.0/8"}, {"Ipv6SourceCidrIp": "::/0"}]
 )

@@ -8,19 +8,7 @@ from collections.abc import Callable
 import pytest
 from link_peer.engine.scopes.instances import FEW_OTHERS
 
-from tests.functional.lab import HOME, MANAGED, Lab
-
-
-def test_a_changed_tag_replaces_the_rules(lab: Lab) -> None:
-    """Another port, then another peer."""
-    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-
-    assert lab.retag(instance, link_peer=f"{db.id}:tcp/5432") == {"applied": 1, "removed": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/5432"]
-
-    assert lab.retag(instance, link_peer=f"{cache.id}:tcp/6379") == {"applied": 1, "removed": 1}
-    assert (lab.rules(db), lab.rules(cache)) == ([], [f"{app.id} tcp/6379"])
+from tests.functional.lab import HOME, Lab
 
 
 def test_changing_a_mutual_link_to_a_port_closes_the_rest(lab: Lab) -> None:
@@ -28,16 +16,6 @@ def test_changing_a_mutual_link_to_a_port_closes_the_rest(lab: Lab) -> None:
     instance = lab.started(app, tags={"link-peer": db.id})
     assert lab.retag(instance, link_peer=f"{db.id}:tcp/3306") == {"applied": 1, "removed": 1}
     assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} tcp/3306"], [])
-
-
-def test_ports_that_only_one_instance_asked_for_are_removed_with_its_tag(lab: Lab) -> None:
-    """Two instances of a group ask for overlapping ports of one peer."""
-    app, db = lab.group(), lab.group("*")
-    one = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    two = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/2+tcp/3"})
-    lab.auto_link(lab.event(one), lab.event(two))
-    lab.retag(one, link_peer=None)
-    assert lab.rules(db) == [f"{app.id} tcp/2", f"{app.id} tcp/3"]
 
 
 def test_an_instance_past_the_first_page_still_counts(lab: Lab) -> None:
@@ -50,18 +28,6 @@ def test_an_instance_past_the_first_page_still_counts(lab: Lab) -> None:
     assert lab.retag(newest, link_peer=None) == {}
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
     lab.retag(oldest, link_peer=None)
-    assert lab.rules(db) == []
-
-
-@pytest.mark.knobs(request_tags=True)
-@pytest.mark.parametrize("peer", ["group", "instance"])
-def test_the_links_of_a_deleted_instance_are_removed(lab: Lab, peer: str) -> None:
-    """The event names it, the cloud no longer shows it, and no other instance asks for the rule."""
-    app, db = lab.group(), lab.group("*")
-    target = lab.instance(db)
-    instance = lab.started(app, tags={"link-peer": f"{db.id if peer == 'group' else target.id}:tcp/3306"})
-    lab.release(instance)
-    assert lab.auto_link(lab.event(instance, "Deleted")) == {"removed": 1}
     assert lab.rules(db) == []
 
 
@@ -137,23 +103,6 @@ def test_auto_link_does_not_remove_a_requests_rule(lab: Lab) -> None:
     assert lab.reasons(db) == ["req:chg-1"]
 
 
-@pytest.mark.knobs(request_tags=True)
-def test_more_than_a_hundred_rules_are_removed_in_several_calls(lab: Lab) -> None:
-    """One call accepts at most a hundred ids."""
-    db = lab.group("*")
-    target = lab.instance(db)
-    ports = {n: "+".join(f"tcp/{n}{p:02d}" for p in range(10)) for n in range(11, 22)}
-    tags = {f"link-peer.{n}": f"{target.id}:{some}" for n, some in ports.items()}
-    instance = lab.instance(lab.group(), tags=tags)
-    lab.policy(limits={"removals_per_run": 500})
-    lab.auto_link(lab.event(instance))
-    assert len(lab.rules(db)) == 110
-    for name in tags:
-        lab.tag(instance, **{name: None})
-    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
-    assert lab.rules(db) == []
-
-
 def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
     """No instance of the source group is shown, so two rules are due and one removal is allowed: none is made, and a summary
     names the account. Additions are made."""
@@ -215,30 +164,6 @@ def test_no_rule_is_removed_in_an_account_that_shows_no_instances(lab: Lab, rele
         before = lab.cloud.ecs.permitted
         lab.cloud.ecs.permitted = lambda caller, action: action != "DescribeInstances" and before(caller, action)
     lab.auto_link(lab.event(instance, "Deleted"))
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-
-
-def test_a_tag_change_checks_all_managed_groups(lab: Lab) -> None:
-    """A state change reads only the groups concerned; a tag change, which may have removed a peer, reads all of
-    them."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    for _ in range(25):
-        lab.group(tags={MANAGED: "true"})
-    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    assert lab.retag(instance, link_peer=None) == {"removed": 1}
-    assert lab.rules(db) == []
-
-
-def test_an_instance_omitted_from_one_read_keeps_the_link(lab: Lab) -> None:
-    """A Describe call may omit members; they are read again before they count as gone."""
-    app, db = lab.group(), lab.group("*")
-    tags = {"link-peer": f"{db.id}:tcp/1"}
-    instance, second = lab.instance(app, tags=tags), lab.instance(app, tags=tags)
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=None)
-    lab.leave_out(second)
-    lab.auto_link(lab.tag_event(instance))
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 

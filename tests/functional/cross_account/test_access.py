@@ -54,22 +54,6 @@ def test_keys_in_a_damaged_sts_response_stay_out_of_records_and_tracebacks(lab: 
     assert "no readable answer" in lab.records("attempt")[-1]["detail"]
 
 
-def test_home_is_accessed_with_the_functions_own_keys(lab: Lab) -> None:
-    a, b = lab.group(), lab.group("*")
-    assert lab.cross_account(lab.request(a, b, "tcp/1")) == {"applied": 1}
-    assert assumed(lab) == []
-
-
-def test_each_account_is_called_only_with_its_own_keys(lab: Lab) -> None:
-    """No call with one account's keys names a group of the other account as the one to read or change."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    for call in lab.cloud.faults.calls:
-        group = call.params.get("SecurityGroupId") or call.params.get("ResourceId.1")
-        if call.service == "ecs" and group:
-            assert (call.account, group) in ((HOME, a.id), (PEER, b.id))
-
-
 def test_a_session_is_reused_until_five_minutes_before_it_expires(lab: Lab) -> None:
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b), lab.request(a, b, "tcp/1", request_id="chg-2"))

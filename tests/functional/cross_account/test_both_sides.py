@@ -69,17 +69,6 @@ def test_a_group_that_fills_up_between_deliveries_rolls_back_the_first_side(lab:
     assert lab.records(outcome="failed")[0]["reason"] == "quota"
 
 
-def test_consent_withdrawn_between_deliveries_rolls_back_the_first_side(lab: Lab) -> None:
-    a, b = lab.pair()
-    event = posted(lab, a, b)
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill", skip=1)
-    with pytest.raises(Killed):
-        run(lab, event)
-    lab.tag(a, link_accept=None)
-    assert run(lab, event)["denied"] == 1
-    assert lab.rules(b) == []
-
-
 def test_a_rollback_that_fails_is_made_later(lab: Lab) -> None:
     """The rule still exists, so the request is put back without an outcome; its next delivery ends with neither side."""
     a, b = lab.pair()
@@ -104,15 +93,6 @@ def test_a_rollback_that_fails_and_cannot_be_put_back_is_redelivered(lab: Lab) -
     assert len(lab.rules(b)) == 1
     assert run(lab, event)["failed"] == 1
     assert lab.rules(b) == []
-
-
-def test_a_group_deleted_before_the_write_rolls_back_the_other_side(lab: Lab) -> None:
-    """The reads still showed it, the write no longer finds it."""
-    a, b = lab.pair()
-    block(lab, a, "InvalidSecurityGroupId.NotFound", 404)
-    assert lab.cross_account(lab.request(a, b))["denied"] == 1
-    assert lab.rules(b) == []
-    assert lab.records(outcome="denied")[0]["reason"] == "peer-not-found"
 
 
 @pytest.mark.parametrize("consents", [True, False])

@@ -31,9 +31,6 @@ def test_following_the_advice_makes_the_link(lab: Lab) -> None:
     assert lab.cross_account(request) == {"applied": 1}
 
 
-# the allow list
-
-
 # what the policy forbids
 
 

@@ -12,15 +12,6 @@ from link_peer_local.ecs.state import Group
 from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab, party
 
 
-def test_a_request_with_ports_becomes_one_rule_in_the_other_account(lab: Lab) -> None:
-    """b admits a on TCP 3306; a gets no rule."""
-    a, b = lab.group(), lab.group(account=PEER)
-    lab.tag(b, link_accept=f"{a.id}@{HOME}:tcp/3306")
-    assert lab.cross_account(lab.request(a, b, "tcp/3306")) == {"applied": 1}
-    assert lab.rules(b) == [f"{a.id} tcp/3306"]
-    assert lab.rules(a) == []
-
-
 @pytest.mark.knobs(request_tags=True)
 def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
     """Priority 100, the owner's uid, and a marker with the request and its end."""
@@ -46,13 +37,6 @@ def test_both_parties_may_be_in_one_account(lab: Lab, account: str) -> None:
     assert lab.rules(b) == [f"{a.id} udp/53"]
     (rule,) = lab.raw_rules(b)
     assert rule["SourceGroupOwnerAccount"] in ("", account)
-
-
-def test_home_may_be_the_accepting_side(lab: Lab) -> None:
-    a, b = lab.group(), lab.group(account=PEER)
-    lab.tag(a, link_accept=f"{b.id}@{PEER}:tcp/443")
-    assert lab.cross_account(lab.request(b, a, "tcp/443")) == {"applied": 1}
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} tcp/443"], [])
 
 
 # duplicates and further claims
@@ -149,13 +133,6 @@ def _until(instant: str | None) -> dict[str, str]:
     return {"until": instant} if instant else {}
 
 
-def test_each_claim_has_its_own_end(lab: Lab) -> None:
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1", until="2027-01-01T00:00:00Z"))
-    lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-2"))
-    assert lab.reasons(b) == ["req:chg-1~20270101T000000Z,req:chg-2"]
-
-
 def test_links_in_both_directions_are_two_links(lab: Lab) -> None:
     """A→B and B→A with ports: one rule on each side, each with its own claim."""
     a, b = lab.pair()
@@ -230,16 +207,6 @@ def test_a_persons_half_of_a_mutual_link_stays_when_ours_is_removed(lab: Lab, on
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
     assert lab.raw_rules(group) == before
     assert lab.raw_rules(other) == []
-
-
-def test_a_rule_with_a_copied_marker_is_not_ours(lab: Lab) -> None:
-    """The marker's id belongs to another rule."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    (ours,) = lab.raw_rules(b)
-    copied = person(lab, b, a, IpProtocol="TCP", PortRange="2/2", Description=ours["Description"])
-    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
-    assert [rule["SecurityGroupRuleId"] for rule in lab.raw_rules(b)] == [copied]
 
 
 # records

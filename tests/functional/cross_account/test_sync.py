@@ -75,7 +75,7 @@ def test_a_link_request_keeps_the_tags_claim(lab: Lab) -> None:
 
 
 def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
-    """Counted over all messages of a delivery: none is made, and one summary says so."""
+    """Counted over all messages of a delivery: none is made, and one summary says so, and a record of each message."""
     a, b = lab.pair()
     c = lab.group(f"*@{PEER}")
     first, second = wanting(lab, a, b), wanting(lab, c, b)
@@ -89,6 +89,8 @@ def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
     (summary,) = lab.records("summary")
     assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
     assert summary["function"] == "cross_account"
+    held = lab.records("outcome", reason="removals-held")
+    assert sorted(record["request_id"] for record in held) == ["tag-1", "tag-2"]
     lab.policy(limits={"removals_per_run": 2})
     lab.cross_account(lab.request(a, b, action="sync"), lab.request(c, b, action="sync", request_id="tag-2"))
     assert lab.rules(b) == []

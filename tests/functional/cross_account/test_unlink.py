@@ -167,18 +167,6 @@ def test_an_unlink_of_deleted_instances_removes_their_rules(lab: Lab) -> None:
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_an_unlink_finds_the_rule_after_the_instance_changed_its_group(lab: Lab) -> None:
-    """The rule is still on the group it was written to."""
-    a, b = lab.pair()
-    other = lab.group(f"*@{HOME}", account=PEER)
-    one, two = lab.instance(a), lab.instance(b)
-    lab.cross_account(lab.request(one, two, "tcp/1"))
-    lab.call(PEER, "JoinSecurityGroup", {"InstanceId": two.id, "SecurityGroupId": other.id})
-    lab.call(PEER, "LeaveSecurityGroup", {"InstanceId": two.id, "SecurityGroupId": b.id})
-    assert lab.cross_account(lab.request(one, two, action="unlink")) == {"removed": 1}
-    assert lab.rules(b) == []
-
-
 def test_an_unlink_of_two_instances_keeps_other_instance_links(lab: Lab) -> None:
     a, b = lab.pair()
     one, two, three = lab.instance(a), lab.instance(b), lab.instance(b)

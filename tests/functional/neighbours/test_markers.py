@@ -38,27 +38,6 @@ def test_a_forged_half_opens_nothing(lab: Lab) -> None:
     assert lab.records(outcome="removed")[-1]["reason"] == "half-open"
 
 
-def test_half_of_a_tags_link_is_completed(lab: Lab) -> None:
-    a, b = lab.pair()
-    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
-    lab.sweep()
-    lab.revoke(b)
-    lab.sweep()
-    assert lab.reasons(a) == lab.reasons(b) == ["tag"]
-
-
-def test_every_opening_has_a_key_of_its_own(lab: Lab) -> None:
-    """Attack 7: the second opening by a replayed message is another record."""
-    a, b = lab.pair()
-    message = lab.request(a, b, "tcp/1")
-    lab.cross_account(message)
-    lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2"))
-    lab.cross_account(message)
-    applied = lab.records(outcome="applied")
-    assert len({record["key"] for record in applied}) == 2
-    assert all(record["time"].count(".") == 1 and record["time"].endswith("Z") for record in applied)
-
-
 def test_a_stripped_managed_tag_hides_no_rule_for_long(lab: Lab) -> None:
     """Attack 15: Terraform removes tags it does not know. Within a day the sweep finds the group again, and what ended is
     removed."""

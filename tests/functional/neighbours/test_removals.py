@@ -98,19 +98,3 @@ def test_an_expiry_is_not_held_where_the_rule_also_lost_a_tag(lab: Lab) -> None:
     lab.sweep()
     assert lab.reasons(b) == ["tag"]
     assert lab.summary()["reason"] == "removals-held"
-
-
-def test_each_message_of_a_batch_over_the_limit_has_its_own_record(lab: Lab) -> None:
-    """Attack 11: the messages are acknowledged, and each one's record says that its removals are held."""
-    lab.policy(limits={"removals_per_run": 1})
-    pairs = [lab.pair() for _ in range(2)]
-    wanting = [lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"}) for a, b in pairs]
-    lab.instance(lab.group(), tags={"name": "alive"})
-    lab.sweep()
-    for instance in wanting:
-        lab.release(instance)
-    syncs = [lab.request(a, b, action="sync", request_id=f"tag-{n}") for n, (a, b) in enumerate(pairs)]
-    assert lab.cross_account(*syncs) == {"failed": 2}
-    held = lab.records("outcome", reason="removals-held")
-    assert sorted(record["request_id"] for record in held) == ["tag-0", "tag-1"]
-    assert all(HOME in record["detail"] for record in held)

@@ -4,7 +4,6 @@ clean run."""
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -163,16 +162,6 @@ def test_a_killed_run_leaves_its_intents(lab: Lab) -> None:
     # what is closed first has its outcome already
     assert {record["outcome"] for record in lab.records(function="sweep")} == {"removed"}
     assert lab.records("summary", function="sweep") == []
-
-
-def test_the_other_account_is_swept_while_home_is_throttled(lab: Lab) -> None:
-    """If an API is throttled for longer than the run lasts, only that account counts as unread."""
-    app, db = lab.group(account=PEER), lab.group("*", account=PEER)
-    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.fault(service="ecs", account=HOME, kind="throttle", times=None)
-    lab.sweep()
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-    assert HOME in json.dumps(lab.records("summary")[-1])
 
 
 def test_an_expiry_is_not_recorded_if_its_change_is_refused(lab: Lab) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from link_peer.domain import marker as markers
 from link_peer.domain.model import TAG, Claim, Marker, Party, Port, RuleKey
 from link_peer.engine.scopes import everything
-from link_peer.engine.write import apply, settle
-from link_peer.engine.write.close import Closing, Job
-from link_peer.runtime.turns import Turns
 from link_peer_local.ecs.state import Group, Rule
 
 from tests.functional.lab import HOME, MANAGED, OTHER, PEER, REGION, Lab, party
@@ -141,27 +138,6 @@ def test_each_forged_rule_is_a_record_of_its_own(lab: Lab) -> None:
     assert len(removed) == 300
     assert calls[PEER, "RevokeSecurityGroup"] == 4
     assert calls[PEER, "DescribeSecurityGroupAttribute"] <= 2 * (1 + 2 + 2)  # at first, around the calls, for the tag
-
-
-def _first_come(_turns: Turns, todo: list[Job], account: Callable[[Job], str]) -> Iterator[Job]:
-    yield from sorted(todo, key=lambda one: account(one) != PEER)
-
-
-def _one_by_one(closings: list[Closing]) -> list[Job]:
-    return [Job(group, (one,)) for one in closings for group in sorted(one.waiting)]
-
-
-@pytest.mark.parametrize("wrong", ["no turns", "one rule a call"])
-def test_a_wrong_design_is_late_or_makes_too_many_calls(lab: Lab, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
-    """The test above can fail."""
-    others = Bystanders(lab)
-    rules(lab)
-    monkeypatch.setattr(apply, "jobs", _one_by_one)
-    monkeypatch.setattr(settle, "RULES_PER_CALL", 1)
-    if wrong == "no turns":
-        monkeypatch.setattr(Turns, "each", _first_come)
-    calls, _ = swept(lab)
-    assert others.late() == {HOME, OTHER} if wrong == "no turns" else sum(calls.values()) > 600
 
 
 def test_instances_that_markers_invent_cost_another_account_few_reads(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from link_peer.domain.denial import parts
 from link_peer_local.ecs.state import Group, Instance
@@ -50,15 +48,6 @@ def test_tags_that_came_late_are_found(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-def test_an_instance_link_whose_event_was_lost_is_made(lab: Lab) -> None:
-    app, db = lab.group("*"), lab.group("*")
-    two = lab.instance(db)
-    one = lab.instance(app, tags={"link-peer": two.id})
-    assert lab.sweep()["applied"] == 1
-    assert lab.rules(db) == [f"{one.private_ip}/32>{two.private_ip}/32 all"]
-    assert lab.rules(app) == [f"{two.private_ip}/32>{one.private_ip}/32 all"]
-
-
 # claims that ended
 
 
@@ -90,30 +79,6 @@ def test_a_requests_link_expires_at_its_end(lab: Lab) -> None:
     assert {record["from"], record["to"]} == {a.id, b.id}
 
 
-def test_an_end_removes_only_its_own_claim(lab: Lab) -> None:
-    a, b = lab.pair()
-    lab.cross_account(
-        lab.request(a, b, "tcp/1", until=lab.iso(60)),
-        lab.request(a, b, "tcp/1", request_id="chg-2"),
-    )
-    lab.cloud.clock.advance(60)
-    lab.sweep()
-    assert lab.reasons(b) == ["req:chg-2"]
-
-
-def test_an_invalid_link_until_ends_them_too(lab: Lab) -> None:
-    """It is unknown when they should end: `bad-tag`, and the rules are removed. The denial stays in the summary."""
-    instance, _, db = lab.linked()
-    lab.tag(instance, link_until="next week")
-    lab.sweep()
-    assert lab.rules(db) == []
-    assert [record["reason"] for record in lab.records(outcome="removed")] == ["bad-tag"]
-    assert json.loads(lab.summary()["counts"]) == {"denied bad-tag": 1, "removed bad-tag": 1}
-    lab.sweep()
-    assert json.loads(lab.summary()["counts"]) == {"denied bad-tag": 1}
-    assert lab.records(outcome="denied") == []
-
-
 @pytest.mark.parametrize("accept", [None, "*@1000000000000003", "{a}@{home}:tcp/2", "{a}@{home}:tcp/2+tcp/1x"])
 def test_consent_that_is_withdrawn_or_narrowed_closes_a_requests_link(lab: Lab, accept: str | None) -> None:
     a, b = lab.pair()
@@ -126,15 +91,6 @@ def test_consent_that_is_withdrawn_or_narrowed_closes_a_requests_link(lab: Lab, 
     assert record["reason"] == "no-consent"
     key = "link-accept.2" if accept else "link-accept"  # the key in use would overwrite the existing consent
     assert parts(record["advice"])[0] == f"tag {b.id}@{PEER} {key}={a.id}@{HOME}:tcp/1"
-
-
-@pytest.mark.parametrize("side", ["a", "b"])
-def test_consent_withdrawn_on_one_side_closes_both_sides_of_a_mutual_link(lab: Lab, side: str) -> None:
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    lab.tag(a if side == "a" else b, link_accept=None)
-    lab.sweep()
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
 # half-open

@@ -265,16 +265,6 @@ def test_nothing_is_written_in_an_account_that_has_refused_access() -> None:
     assert (settle.ecs.calls, settle.requests) == ([], [])
 
 
-class Whole(FakeEcs):
-    """Removes all rules of a call, or none where one of them is gone, as the platform does."""
-
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
-        if missing := set(rule_ids) - {rule.id for rule in self.existing}:
-            self._called("revoke", group)
-            raise CloudError("InvalidParam.SecurityGroupRuleId", f"{min(missing)} does not exist", "request-gone")
-        return super().revoke(group, rule_ids)
-
-
 @pytest.mark.parametrize(("count", "calls"), [(1, 1), (100, 1), (101, 2)])
 def test_all_removals_are_one_read_and_one_read_back(count: int, calls: int) -> None:
     """With a hundred rules a call."""
@@ -284,17 +274,3 @@ def test_all_removals_are_one_read_and_one_read_back(count: int, calls: int) -> 
     settle(*(mark(rule, lose=[TAG]) for rule in rules))
     assert settle.ecs.calls[before:] == ["rules sg-db", *["revoke sg-db"] * calls, "rules sg-db"]
     assert settle.ecs.existing == []
-
-
-def test_a_rule_that_is_gone_keeps_no_other_of_the_same_call() -> None:
-    """The call is refused, and made again for those that are left."""
-    rules = [ours(key(DB, APP, f"tcp/{n + 1}")) for n in range(3)]
-    settle = settling(*rules, kind=Whole)
-
-    def deleted(_batch: Sequence[Edit]) -> None:
-        settle.ecs.existing = [rule for rule in settle.ecs.existing if rule != rules[0]]
-
-    settle(*(mark(rule, lose=[TAG]) for rule in rules), before_write=deleted)
-    assert settle.ecs.existing == []
-    assert settle.ecs.calls.count("revoke sg-db") == 2
-    assert "request-gone" in settle.requests
