@@ -12,7 +12,7 @@ from _pytest.capture import CaptureIO
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.policy import Access
 
-from tests.functional.command import Asked, Cli, Typed, Written, write_profiles
+from tests.functional.command import Asked, Cli, Linked, Typed, Written, write_profiles
 from tests.functional.lab import PEER, Lab
 
 
@@ -20,6 +20,12 @@ from tests.functional.lab import PEER, Lab
 def _cli(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Cli:
     """`cli("links", "--json")` runs a command on the lab's cloud and returns its exit code."""
     return Cli(capsys)
+
+
+@pytest.fixture(name="links")
+def _links(lab: Lab) -> Linked:
+    """Links of both accounts, which are open."""
+    return Linked(lab)
 
 
 @pytest.fixture(name="peer_profile")

@@ -304,9 +304,8 @@ def test_an_account_that_cannot_be_entered_fails_the_list(lab: Lab, cli: Cli) ->
 # remove
 
 
-def test_an_account_leaves_with_one_command(lab: Lab, cli: Cli) -> None:
+def test_an_account_leaves_with_one_command(lab: Lab, links: Linked, cli: Cli) -> None:
     """Every link with it is closed on both sides and recorded; its roles and home's statement are gone; others stay."""
-    links = Linked(lab)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0
     assert links.counts() == [0, 0, 0, 1]
     assert roles(lab, PEER) == {}
@@ -316,18 +315,16 @@ def test_an_account_leaves_with_one_command(lab: Lab, cli: Cli) -> None:
     assert f'Now delete "{PEER}"' in cli.out
 
 
-def test_a_dry_run_closes_nothing(lab: Lab, cli: Cli) -> None:
+def test_a_dry_run_closes_nothing(lab: Lab, links: Linked, cli: Cli) -> None:
     """It prints the commands that the closing is worth."""
-    links = Linked(lab)
     before = lab.records()
     code, [shown] = cli.json("account", "remove", PEER, "--dry-run")
     assert (code, len(lab.rules(links.db)), lab.records()) == (0, 1, before)
     assert sum("RevokeSecurityGroup" in change["command"] for change in shown["commands"]) == 3
 
 
-def test_no_role_goes_before_the_rules(lab: Lab, cli: Cli) -> None:
+def test_no_role_goes_before_the_rules(lab: Lab, links: Linked, cli: Cli) -> None:
     """What cannot be closed, or an account that cannot be read, keeps the roles: run it again later."""
-    links = Linked(lab)
     lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, code="Forbidden.RAM", status=403, times=None)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 1
     assert "still open" in cli.err
@@ -341,9 +338,8 @@ def test_no_role_goes_before_the_rules(lab: Lab, cli: Cli) -> None:
     assert lab.rules(links.db) == []
 
 
-def test_with_its_own_keys_a_removal_can_be_repeated_without_the_roles(lab: Lab, cli: Cli) -> None:
+def test_with_its_own_keys_a_removal_can_be_repeated_without_the_roles(lab: Lab, links: Linked, cli: Cli) -> None:
     """A command that died after it deleted them, or an owner who did so too early."""
-    links = Linked(lab)
     for name in roles(lab, PEER):
         del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/{name}"]
     assert cli("account", "remove", PEER, "--yes") == 1
@@ -352,11 +348,12 @@ def test_with_its_own_keys_a_removal_can_be_repeated_without_the_roles(lab: Lab,
     assert lab.rules(links.db) == []
 
 
-def test_what_a_function_opens_meanwhile_is_closed_too(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_function_opens_meanwhile_is_closed_too(
+    lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between the closing and the end of the roles, a function with the old policy may reconcile once more."""
     from link_peer_cli.commands import account_remove
 
-    links = Linked(lab)
     remove_roles = account_remove._remove_roles
 
     def later(*given: Any, **named: Any) -> Any:
@@ -369,9 +366,9 @@ def test_what_a_function_opens_meanwhile_is_closed_too(lab: Lab, cli: Cli, monke
     assert (lab.rules(links.app), lab.rules(links.db)) == ([], [])
 
 
+@pytest.mark.usefixtures("links")
 def test_without_keys_of_the_account_its_owner_is_told_what_to_delete(lab: Lab, cli: Cli) -> None:
     """The roles stay until then; home may not enter the account any more."""
-    Linked(lab)
     _, [shown] = cli.json("account", "remove", PEER, "--yes")
     assert [shlex.split(command)[2] for command in shown["commands"]] == [
         "DetachPolicyFromRole",

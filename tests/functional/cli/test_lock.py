@@ -20,9 +20,8 @@ pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
 LOCK = "link-lock"
 
 
-def test_a_group_is_closed_at_once(lab: Lab, cli: Cli) -> None:
+def test_a_group_is_closed_at_once(lab: Lab, links: Linked, cli: Cli) -> None:
     """With the other half of its mutual link, a record of each, and who did it; no sweep opens it again."""
-    links = Linked(lab)
     assert cli("close", links.app.id) == 0, cli.err
     assert links.counts() == [0, 0, 1, 1]
     assert lab.tags(links.app)[LOCK].startswith(f"link-peer close by acs:ram::{HOME}:")
@@ -38,9 +37,8 @@ def test_a_group_is_closed_at_once(lab: Lab, cli: Cli) -> None:
     assert "groups locked: 1; links closed: 1; rules left: 0" in cli.out
 
 
-def test_reopening_lets_tags_open_again(lab: Lab, cli: Cli) -> None:
+def test_reopening_lets_tags_open_again(lab: Lab, links: Linked, cli: Cli) -> None:
     """The next sweep does it."""
-    links = Linked(lab)
     assert cli("close", links.app.id, links.cache.id) == 0
     assert links.counts() == [0, 0, 1, 0]
     assert cli("reopen", "--all") == 0, cli.err
@@ -52,9 +50,8 @@ def test_reopening_lets_tags_open_again(lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_home_is_locked_as_the_operator(asked: Asked, lab: Lab, cli: Cli) -> None:
+def test_home_is_locked_as_the_operator(asked: Asked, lab: Lab, links: Linked, cli: Cli) -> None:
     """Whose role may write link-lock there: a person needs no more rights of their own."""
-    links = Linked(lab)
     asked.clear()
     assert cli("close", links.cache.id) == 0
     assert cli("reopen", links.cache.id) == 0
@@ -63,9 +60,8 @@ def test_home_is_locked_as_the_operator(asked: Asked, lab: Lab, cli: Cli) -> Non
 
 
 @pytest.mark.knobs(request_tags=False)
-def test_home_is_locked_with_the_persons_keys_where_the_role_is_refused(lab: Lab, cli: Cli) -> None:
+def test_home_is_locked_with_the_persons_keys_where_the_role_is_refused(lab: Lab, links: Linked, cli: Cli) -> None:
     """RAM may not tell a policy which tag a call is about; the condition of the operator's role then never holds."""
-    links = Linked(lab)
     assert cli("close", links.app.id, links.cache.id) == 0, cli.err
     assert links.counts() == [0, 0, 1, 0]
     assert cli("reopen", "--all") == 0, cli.err
@@ -81,9 +77,8 @@ def test_more_groups_are_locked_than_one_call_takes(lab: Lab, cli: Cli) -> None:
     assert not any(LOCK in lab.tags(group) for group in groups)
 
 
-def test_everything_is_closed(lab: Lab, cli: Cli) -> None:
+def test_everything_is_closed(lab: Lab, links: Linked, cli: Cli) -> None:
     """In the other account with keys of it; asked first."""
-    links = Linked(lab)
     assert cli("close", "--all") == 2
     assert links.counts() == [1, 1, 1, 1]
     assert cli("close", "--all", "--yes", "--profile", "peer") == 0, cli.err
@@ -95,9 +90,10 @@ def test_everything_is_closed(lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("scope", [("--all",), ("--account", HOME)])
-def test_a_group_that_lost_its_managed_tag_is_closed_too(lab: Lab, cli: Cli, scope: tuple[str, ...]) -> None:
+def test_a_group_that_lost_its_managed_tag_is_closed_too(
+    lab: Lab, links: Linked, cli: Cli, scope: tuple[str, ...]
+) -> None:
     """Terraform removes tags that it does not know. A group without rules of link-peer is not locked."""
-    links = Linked(lab)
     other = lab.group()
     lab.tag(links.cache, **{MANAGED: None})
     code, [shown] = cli.json("close", *scope, "--dry-run", "--profile", "peer")
@@ -191,11 +187,12 @@ def test_an_account_without_a_closer_is_its_owners_and_its_rules_are_counted(
 
 
 @pytest.mark.knobs(mfa_in_sessions=False)
-def test_a_person_who_is_named_enters_without_the_operators_role(lab: Lab, cli: Cli, asked: Asked) -> None:
+def test_a_person_who_is_named_enters_without_the_operators_role(
+    lab: Lab, links: Linked, cli: Cli, asked: Asked
+) -> None:
     """Their own session has MFA where one that they assumed may have none."""
     role = lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer-closer"]
     role.trust = role.trust.replace("role/link-peer-operator", "root")
-    links = Linked(lab)
     asked.clear()
     cli("close", PEER, "--yes")
     assert lab.rules(links.db) == []
@@ -203,9 +200,8 @@ def test_a_person_who_is_named_enters_without_the_operators_role(lab: Lab, cli: 
 
 
 @pytest.mark.knobs(mfa_in_sessions=True)
-def test_what_cannot_be_read_is_unknown_and_never_none(lab: Lab, cli: Cli) -> None:
+def test_what_cannot_be_read_is_unknown_and_never_none(lab: Lab, links: Linked, cli: Cli) -> None:
     """Its rules stand, or do not: nobody can tell. What could be closed is closed; the command to run again is given."""
-    links = Linked(lab)
     lab.fault(service="ecs", account=PEER, action="DescribeSecurityGroups", kind="error", times=None)
     code, [shown] = cli.json("close", "--all", "--yes")
     assert (code, links.counts()[0], links.counts()[2:]) == (1, 0, [0, 0])
@@ -216,9 +212,8 @@ def test_what_cannot_be_read_is_unknown_and_never_none(lab: Lab, cli: Cli) -> No
 
 
 @pytest.mark.knobs(request_tags=True, mfa_in_sessions=True)
-def test_a_rule_that_lands_after_the_lock_goes_too(lab: Lab, cli: Cli) -> None:
+def test_a_rule_that_lands_after_the_lock_goes_too(lab: Lab, links: Linked, cli: Cli) -> None:
     """A delivery may have judged the group before it was locked. What is seen after the closing is closed once more."""
-    links = Linked(lab)
     key = RuleKey(party(links.cache), str(party(links.app)), "", parse_port("tcp/1"))
 
     def lands() -> None:
@@ -231,9 +226,8 @@ def test_a_rule_that_lands_after_the_lock_goes_too(lab: Lab, cli: Cli) -> None:
     assert links.counts()[3] == 0
 
 
-def test_a_dry_run_closes_nothing(lab: Lab, cli: Cli) -> None:
+def test_a_dry_run_closes_nothing(lab: Lab, links: Linked, cli: Cli) -> None:
     """It prints the lock, and what that removes."""
-    links = Linked(lab)
     before = (links.counts(), len(lab.records()), lab.tags(links.cache))
     code, [shown] = cli.json("close", links.cache.id, "--dry-run")
     assert (code, shown["locked"]) == (0, [])
@@ -242,9 +236,8 @@ def test_a_dry_run_closes_nothing(lab: Lab, cli: Cli) -> None:
     assert (links.counts(), len(lab.records()), lab.tags(links.cache)) == before
 
 
-def test_what_could_not_be_removed_is_said(lab: Lab, cli: Cli) -> None:
+def test_what_could_not_be_removed_is_said(lab: Lab, links: Linked, cli: Cli) -> None:
     """The lock stands, so that the next sweep removes it; the exit code says that it is not done."""
-    links = Linked(lab)
     lab.fault(service="ecs", action="RevokeSecurityGroup", code="Forbidden.RAM", status=403, times=None)
     assert cli("close", links.cache.id) == 1
     assert "still open: rule" in cli.err
@@ -253,9 +246,8 @@ def test_what_could_not_be_removed_is_said(lab: Lab, cli: Cli) -> None:
     assert links.counts() == [1, 1, 1, 0]
 
 
-def test_a_transient_error_is_said(lab: Lab, cli: Cli) -> None:
+def test_a_transient_error_is_said(lab: Lab, links: Linked, cli: Cli) -> None:
     """When it outlasts the command's patience. The command that removes what is left is given."""
-    links = Linked(lab)
     lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=None)
     assert cli("close", links.cache.id) == 1
     assert f"{links.cache.id}@{HOME}: " in cli.err
@@ -265,18 +257,16 @@ def test_a_transient_error_is_said(lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_a_lock_that_meets_a_transient_error_is_tried_again(lab: Lab, cli: Cli) -> None:
+def test_a_lock_that_meets_a_transient_error_is_tried_again(lab: Lab, links: Linked, cli: Cli) -> None:
     """Once everything else is closed: a rule that is gone without a lock may come back."""
-    links = Linked(lab)
     lab.fault(service="ecs", action="TagResources", kind="throttle")
     assert cli("close", links.cache.id) == 0, cli.err
     assert (LOCK in lab.tags(links.cache), links.counts()) == (True, [1, 1, 1, 0])
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, cli: Cli) -> None:
+def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, links: Linked, cli: Cli) -> None:
     """Its tags are full, which its owner can do, or it is deleted meanwhile: TagResources then refuses all of its call."""
-    links = Linked(lab)
     full = lab.group(tags={MANAGED: "true"} | {f"team-{number}": "x" for number in range(19)})
     gone = lab.group(tags={MANAGED: "true"})
     lab.meanwhile("TagResources", lambda: lab.call(HOME, "DeleteSecurityGroup", {"SecurityGroupId": gone.id}))
@@ -288,10 +278,9 @@ def test_one_group_that_cannot_be_locked_keeps_no_other_open(lab: Lab, cli: Cli)
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_an_account_that_throttles_every_call_delays_no_closing(lab: Lab, cli: Cli) -> None:
+def test_an_account_that_throttles_every_call_delays_no_closing(lab: Lab, links: Linked, cli: Cli) -> None:
     """Its owner can use up its rate limit. All groups of home are closed before the command waits for it, also the half of a
     mutual link with it; what is open there is said."""
-    links = Linked(lab)
     lab.fault(service="ecs", account=PEER, kind="throttle", times=None)
     began, closed = lab.cloud.clock.now(), []
     lab.meanwhile("RevokeSecurityGroup", lambda: closed.append(lab.cloud.clock.now()), skip=1, after=True)
@@ -305,18 +294,16 @@ def test_an_account_that_throttles_every_call_delays_no_closing(lab: Lab, cli: C
 
 
 @pytest.mark.knobs(request_tags=True, mfa_in_sessions=True)
-def test_what_goes_well_the_second_time_is_done(lab: Lab, cli: Cli) -> None:
+def test_what_goes_well_the_second_time_is_done(lab: Lab, links: Linked, cli: Cli) -> None:
     """A peer whose account throttles for a minute: its half is closed when that is over, and nothing is left to say."""
-    links = Linked(lab)
     lab.fault(service="ecs", account=PEER, action="DescribeSecurityGroupAttribute", kind="throttle", times=8)
     assert cli("close", "--all", "--yes") == 0, cli.err
     assert links.counts() == [0, 0, 0, 0]
     assert "rules left: 0" in cli.out
 
 
-def test_the_lock_of_another_stays(lab: Lab, cli: Cli) -> None:
+def test_the_lock_of_another_stays(lab: Lab, links: Linked, cli: Cli) -> None:
     """Unless it is forced; closing keeps its value."""
-    links = Linked(lab)
     lab.tag(links.cache, link_lock="audit 2026")
     assert cli("close", links.cache.id) == 0
     assert (lab.tags(links.cache)[LOCK], links.counts()) == ("audit 2026", [1, 1, 1, 0])
@@ -331,18 +318,18 @@ def test_the_lock_of_another_stays(lab: Lab, cli: Cli) -> None:
     assert LOCK not in lab.tags(links.cache)
 
 
-def test_a_pause_does_not_stop_a_closing(lab: Lab, cli: Cli) -> None:
+def test_a_pause_does_not_stop_a_closing(lab: Lab, links: Linked, cli: Cli) -> None:
     """A close is carried out all the same. That the functions have another policy is said."""
-    links = Linked(lab)
     lab.policy(paused=True)
     assert cli("close", links.cache.id) == 0
     assert links.counts() == [1, 1, 1, 0]
     assert "the functions have another policy" in cli.err
 
 
-def test_an_owner_locks_with_keys_of_another_account(lab: Lab, cli: Cli, request: pytest.FixtureRequest) -> None:
+def test_an_owner_locks_with_keys_of_another_account(
+    lab: Lab, links: Linked, cli: Cli, request: pytest.FixtureRequest
+) -> None:
     """The rules are removed by the next sweep, since these keys cannot enter home."""
-    links = Linked(lab)
     request.getfixturevalue("peer_keys")
     assert cli("close", links.db.id) == 0, cli.err
     assert "groups locked: 1. The keys are not of home: the next sweep removes the rules." in cli.out

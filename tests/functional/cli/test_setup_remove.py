@@ -36,9 +36,8 @@ def home_roles(lab: Lab) -> set[str]:
 
 
 @pytest.mark.knobs(request_tags=True)  # else nobody may lock with the operator's role
-def test_after_close_all_the_tags_that_are_left_are_taken_off(lab: Lab, cli: Cli) -> None:
+def test_after_close_all_the_tags_that_are_left_are_taken_off(lab: Lab, links: Linked, cli: Cli) -> None:
     """They are no rules; --dry-run leaves them."""
-    links = Linked(lab)
     assert cli("close", "--all", "--yes", "--profile", "peer") == 0, cli.err
     tagged = [group for group in links.groups if MANAGED in lab.tags(group)]
     assert tagged
@@ -63,9 +62,8 @@ def test_a_rule_without_the_tag_is_found(lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_the_advice_can_be_pasted(lab: Lab, cli: Cli) -> None:
+def test_the_advice_can_be_pasted(lab: Lab, links: Linked, cli: Cli) -> None:
     """Each command in it, as it stands, and each deletion from the policy file; then nothing is in the way."""
-    links = Linked(lab)
     assert cli("setup", "--remove", "--yes") == 1
     advice = cli.err
     commands = [shlex.split(command) for command in re.findall(r"`link-peer ([^`]+)`", advice)]
@@ -80,9 +78,10 @@ def test_the_advice_can_be_pasted(lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_an_account_that_was_removed_is_in_the_way_until_the_policy_file_forgets_it(lab: Lab, cli: Cli) -> None:
+def test_an_account_that_was_removed_is_in_the_way_until_the_policy_file_forgets_it(
+    lab: Lab, links: Linked, cli: Cli
+) -> None:
     """It cannot be entered any more, so nobody knows what is left there but the person who removed it."""
-    links = Linked(lab)
     assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0
     assert cli("close", links.cache.id, "--yes") == 0, cli.err
     assert cli("setup", "--remove", "--yes") == 1

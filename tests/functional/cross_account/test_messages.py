@@ -191,18 +191,6 @@ def _three(lab: Lab) -> tuple[Group, Group, list[dict[str, Any]]]:
     return a, b, [lab.request(a, b, f"tcp/{n}", request_id=f"chg-{n}") for n in (1, 2, 3)]
 
 
-def test_every_message_of_a_batch_has_its_own_outcome(lab: Lab) -> None:
-    """Applied, denied and applied."""
-    _, _, requests = _three(lab)
-    lab.policy(deny={"ports": ["tcp/2"]})
-    assert lab.cross_account(*requests) == {"applied": 2, "denied": 1}
-    assert [(r["request_id"], r["outcome"]) for r in lab.records()] == [
-        ("chg-1", "applied"),
-        ("chg-2", "denied"),
-        ("chg-3", "applied"),
-    ]
-
-
 def test_only_the_message_that_meets_trouble_is_put_back(lab: Lab) -> None:
     """The batch is acknowledged; the other messages are done, and nothing is done twice."""
     a, b, requests = _three(lab)
@@ -235,18 +223,6 @@ def test_a_message_that_cannot_be_put_back_raises_after_the_others_are_done(lab:
     before = lab.changes()
     assert run(lab, batch) == {"applied": 3}
     assert lab.changes() == before + 1
-
-
-def test_a_message_waits_longer_after_each_attempt(lab: Lab) -> None:
-    """10 s, doubled each time up to 10 min. Nothing in it changes but `attempt`."""
-    a, b = lab.pair()
-    message = request = lab.request(a, b, reason="orders", requested_by="team", until=lab.iso(9000))
-    lab.fault(service="ecs", kind="error", account=PEER, times=None)
-    for attempt, delay in enumerate((10, 20, 40, 80, 160, 320, 600, 600), 1):
-        assert lab.cross_account(message) == {}
-        assert lab.queued(after=delay - 2) == []
-        (message,) = lab.queued(after=2)
-        assert message == {**request, "attempt": attempt}
 
 
 def test_an_attempt_says_what_the_trouble_was(lab: Lab) -> None:

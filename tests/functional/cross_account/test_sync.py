@@ -90,7 +90,7 @@ def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
     assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
     assert summary["function"] == "cross_account"
     held = lab.records("outcome", reason="removals-held")
-    assert sorted(record["request_id"] for record in held) == ["tag-1", "tag-2"]
+    assert sorted(record["request_id"] for record in held) == ["chg-1", "tag-2"]
     lab.policy(limits={"removals_per_run": 2})
     lab.cross_account(lab.request(a, b, action="sync"), lab.request(c, b, action="sync", request_id="tag-2"))
     assert lab.rules(b) == []

@@ -107,17 +107,6 @@ def test_a_transient_error_raises_after_the_other_links_are_done(lab: Lab) -> No
     assert len(lab.rules(first)) == len(lab.rules(second)) == 1
 
 
-def test_a_closing_that_meets_trouble_is_made_later_in_the_same_run(lab: Lab) -> None:
-    """There is nothing left to do then, so the function does not raise."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    lab.tag(b, link_accept=None)
-    lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=4)
-    assert lab.sweep() == {"removed": 1}
-    assert lab.rules(b) == []
-    assert len(lab.records("attempt")) == 1
-
-
 def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
     instance, _, db = lab.linked()
     lab.tag(instance, link_peer=None)
