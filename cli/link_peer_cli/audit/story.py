@@ -7,7 +7,7 @@ its link.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError
@@ -18,7 +18,7 @@ from link_peer.runtime.ports import Record
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import AuditReader, condition
 
-BATCH = 20  # links in one query; it would grow too long otherwise
+BATCH = 20  # ids in one query; it would grow too long otherwise
 
 
 class Story(msgspec.Struct, frozen=True):
@@ -36,8 +36,8 @@ def stories(log: AuditReader, name: str, since: float) -> list[Story]:
     # the id of a link is a hash of it; a request may have been given the same
     found = [record for record in found if record.get("link") == name] or found
     links = sorted({record["link"] for record in found if record.get("link")})
-    for start in range(0, len(links), BATCH):
-        found += log.read(_any(("link", link) for link in links[start : start + BATCH]), since)
+    for some in _batches("link", links):
+        found += log.read(some, since)
     whole = {(record.get("key") or str(record)): record for record in found}
     records = sorted(whole.values(), key=lambda record: record.get("time", ""))
     named = [record for record in records if record.get("request_id") == name]
@@ -65,7 +65,10 @@ def _any(terms: Iterable[tuple[str, str]]) -> str:
     return " or ".join(condition({field: value}) for field, value in terms)
 
 
-IDS_PER_QUERY = 20
+def _batches(field: str, ids: Sequence[str]) -> Iterator[str]:
+    """Conditions that a field has one of these ids, for some of them each."""
+    for start in range(0, len(ids), BATCH):
+        yield _any((field, one) for one in ids[start : start + BATCH])
 
 
 class Asked:
@@ -77,12 +80,10 @@ class Asked:
 
     def read(self, env: Environment, requests: Iterable[str], since: float) -> None:
         """Reads the applied outcomes of these ids, from `since` (epoch seconds) on."""
-        ids = sorted(set(requests))
+        query = condition({"record": "outcome", "outcome": "applied"})
         try:
             log = AuditReader(env.settings, env.clock, env.keys)
-            for start in range(0, len(ids), IDS_PER_QUERY):
-                named = _any(("request_id", one) for one in ids[start : start + IDS_PER_QUERY])
-                query = condition({"record": "outcome", "outcome": "applied"})
+            for named in _batches("request_id", sorted(set(requests))):
                 for record in sorted(log.read(f"{query} and ({named})", since), key=lambda one: one.get("time", "")):
                     self._applied.setdefault(record["request_id"], []).append((record, _rules(record)))
         except LinkPeerError as error:

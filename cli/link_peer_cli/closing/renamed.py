@@ -8,14 +8,12 @@ Our roles may write the managed tags of the present name only, so those of the f
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Container, Sequence
 from typing import NoReturn
 
 import msgspec
 import typer
 from link_peer.domain.denials import remark
-from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Claim, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope, converge
@@ -34,11 +32,11 @@ from link_peer_cli.closing.locks import by_account, change_tags, tags_of
 from link_peer_cli.closing.run import look
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.review.delivery import closing
-from link_peer_cli.review.plans import print_changes
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.review.plans import print_closed
+from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import counter, progress_bar
-from link_peer_cli.ui.records import PLANNED, print_foreign, print_records
+from link_peer_cli.ui.records import print_foreign
 
 
 def close_deployment(
@@ -52,8 +50,7 @@ def close_deployment(
         found = run.look(lambda _uid, done, all_: count("groups read", done, all_))
     said = f"{len(found)} rules of deployment {name} on {len({rule.group for rule in found})} groups"
     if found and not (dry_run or yes):
-        if as_json or not sys.stdin.isatty():
-            raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
+        may_ask("closes", as_json=as_json)
         typer.confirm(f"Remove {said}?", abort=True)
     left = run.close(found)
     commands = run.untag(tags, {rule.group for rule in left})
@@ -135,13 +132,7 @@ def _report(
         accounts = [ClosedAccount(uid, "", 0, None, "", advice) for uid, advice in owners.items()]
         print_answer(CloseAnswer([], records, changes, accounts, {}, None if dry_run else standing, run.problems, ""))
     else:
-        out, err = console(), console(stderr=True)
-        out.print(escape(said), soft_wrap=True)
-        if records:
-            print_records(out, "planned decisions" if dry_run else "decisions", records, PLANNED if dry_run else None)
-        if dry_run:
-            print_changes(out, changes)
-        for where, why in {**dict.fromkeys(standing, "still open"), **run.problems}.items():
-            err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
+        console().print(escape(said), soft_wrap=True)
+        print_closed(records, changes, standing, run.problems, dry_run=dry_run)
         print_foreign(foreign)
     raise typer.Exit(Exit.REFUSED if left or run.problems or foreign else Exit.DONE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import msgspec
@@ -16,16 +15,16 @@ from link_peer_cli.access.environment import Environment, load_environment, load
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import AccountClosed, AccountRemoved
 from link_peer_cli.closing.run import Closed, close
-from link_peer_cli.review.plans import print_changes
+from link_peer_cli.review.plans import print_closed
 from link_peer_cli.setup import ResourceChange
 from link_peer_cli.setup.engine import carry_out, plan_removal
 from link_peer_cli.setup.member import peer_of, print_change, update_home
 from link_peer_cli.setup.peer import PeerAccount, removal_commands
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json, PeerProfile, Uid, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
-from link_peer_cli.ui.records import PLANNED, print_records
+from link_peer_cli.ui.records import print_records
 
 
 def remove(
@@ -49,8 +48,7 @@ def remove(
     peer = peer_of(mine, uid, "", "", account, profile)
     own = {uid: peer.deployment.settings.credentials} if profile else {}
     if not (dry_run or yes):
-        if as_json or not sys.stdin.isatty():
-            raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
+        may_ask("closes", as_json=as_json)
         typer.confirm(f"Close every link of account {uid} and take it out of the deployment?", abort=True)
     closed = _close(env, uid, own, dry_run=dry_run, quiet=as_json)
     if dry_run or closed.left or closed.problems:
@@ -91,16 +89,10 @@ def _report(closed: Closed, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_answer(AccountClosed(closed.records, closed.changes, left, closed.problems))
         return
-    out, err = console(), console(stderr=True)
-    print_records(out, "planned" if dry_run else "decisions", closed.records, PLANNED if dry_run else None)
-    if dry_run:
-        print_changes(out, closed.changes)
-    for text in left:
-        err.print(f"[red]still open: rule {escape(text)}[/red]", soft_wrap=True)
-    for account, why in closed.problems.items():
-        err.print(f"[red]could not read {account}: {escape(why)}[/red]", soft_wrap=True)
-    if left or closed.problems:
-        err.print("Nothing was removed but rules. Run the same command again when this is settled.")
+    unread = {f"could not read {account}": why for account, why in closed.problems.items()}
+    print_closed(closed.records, closed.changes, left, unread, dry_run=dry_run)
+    if left or unread:
+        console(stderr=True).print("Nothing was removed but rules. Run the same command again when this is settled.")
 
 
 def _finish(

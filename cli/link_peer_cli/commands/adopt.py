@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -32,7 +31,7 @@ from link_peer_cli.answers.changes import AddedConsent, AdoptedBefore, AdoptedRu
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.shown import until as until_text
 from link_peer_cli.review.plans import print_changes
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json, Profiles, Yes
 from link_peer_cli.ui.progress import progress_bar
@@ -96,8 +95,7 @@ def adopt(
             f"nothing was changed: there are no keys of account {', '.join(foreign)}: give --profile with some"
         )
     if not yes:
-        if as_json or not sys.stdin.isatty():
-            raise BadInput("--yes", "it would ask before it changes anything: give --yes, or --dry-run to see what")
+        may_ask("changes anything", as_json=as_json)
         typer.confirm("Adopt it?", abort=True)
         shown = planner.plan(found, wish)
         if (shown.adoption, shown.tags) != (plan.adoption, plan.tags):

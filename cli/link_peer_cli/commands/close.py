@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 import typer
@@ -20,17 +19,15 @@ from link_peer_cli.checks.running import other_policy
 from link_peer_cli.closing.locks import Wanted, enter, pages, tags_of, wanted
 from link_peer_cli.closing.renamed import close_deployment
 from link_peer_cli.closing.run import ClosingRun
-from link_peer_cli.review.plans import print_changes
+from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui import aliyun
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, Deployment, DryRun, EvenIfAlive, Groups, Json, Profiles, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
-from link_peer_cli.ui.records import PLANNED, print_records
 from link_peer_cli.ui.tables import draw_table
 
 TAG_VALUE = 128  # characters
-SHOWN = 20  # rules that are left, as text names them
 
 
 def close(
@@ -60,8 +57,8 @@ def close(
     tags = tags_of(env, profile)
     accounts = wanted(env, tags.own, groups, account, everything=everything)
     asks = not (dry_run or yes) and None in accounts.values()
-    if asks and (as_json or not sys.stdin.isatty()):
-        raise BadInput("--yes", "it would ask before it closes: give --yes, or --dry-run to see what")
+    if asks:
+        may_ask("closes", as_json=as_json)
     own, at_home = set(tags.accounts), tags.own == env.policy.home
     refused = enter(env, tags, accounts)
     value = f"{CLOSED_BY}{tags.caller[: TAG_VALUE - len(CLOSED_BY) - 21]} {iso(env.clock.now())}"
@@ -167,17 +164,10 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
         known = left if report.at_home else None
         print_answer(CloseAnswer(locked, records, report.commands, accounts, unlocked, known, problems, warning))
     else:
-        out, err = console(), console(stderr=True)
-        if records:
-            print_records(out, "planned decisions" if dry_run else "decisions", records, PLANNED if dry_run else None)
-        if dry_run:
-            print_changes(out, report.commands)
-        for text in left[:SHOWN]:
-            err.print(f"[red]still open: rule {escape(text)}[/red]", soft_wrap=True)
-        for where, why in {**problems, **unlocked}.items():
-            err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
+        print_closed(records, report.commands, left, {**problems, **unlocked}, dry_run=dry_run)
         if warning:
-            err.print(f"[yellow]the functions have another policy: {escape(warning)}[/yellow]", soft_wrap=True)
+            text = f"[yellow]the functions have another policy: {escape(warning)}[/yellow]"
+            console(stderr=True).print(text, soft_wrap=True)
         _say_accounts(accounts, unlocked, dry_run=dry_run)
         if not dry_run:
             _say_closed(report, accounts, sum(record["outcome"] == "removed" for record in records))

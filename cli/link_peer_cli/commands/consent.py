@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
@@ -23,7 +22,7 @@ from link_peer_cli.consent.closes import closes
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import DryRun, Json, Yes
 from link_peer_cli.ui.progress import waiting
@@ -73,7 +72,7 @@ def accept(
     planned = [(group, adding(tags.read(group), group.account, entries, env.policy.keys)) for group, entries in wanted]
     asked = bool(denial) and not (yes or dry_run) and any(edit for _, edit in planned)
     if asked:
-        _may_ask(as_json)
+        may_ask("writes", as_json=as_json)
         _show(planned, denial)
         typer.confirm("Write this?", abort=True)
     _carry_out(planned, tags, env, denial, dry_run=dry_run, as_json=as_json, asked=asked)
@@ -109,18 +108,13 @@ def withdraw(
         raise BadInput("who", f"{party.id} has no entry {who}{_others(env, now, party, given)}")
     asked = not (yes or dry_run)
     if asked:
-        _may_ask(as_json)
+        may_ask("writes", as_json=as_json)
     ended = _ended_by(edit, party, now, tags, env)
     if not as_json:
         _show([(party, edit)], None, ended)
     if asked:
         typer.confirm("Withdraw this?", abort=True)
     _carry_out([(party, edit)], tags, env, None, dry_run=dry_run, as_json=as_json, asked=True, given=given, ended=ended)
-
-
-def _may_ask(as_json: bool) -> None:
-    if as_json or not sys.stdin.isatty():
-        raise BadInput("--yes", "it would ask before it writes: give --yes, or --dry-run to see what")
 
 
 def _ended_by(edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags, env: Environment) -> list[str]:

@@ -18,9 +18,10 @@ from link_peer_cli.review.edits import GroupChange, RuleEdit, fields_of, reasons
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console, visible
 from link_peer_cli.ui.pager import paged
-from link_peer_cli.ui.records import asker, folded, print_advice_of, texts, why
+from link_peer_cli.ui.records import PLANNED, asker, folded, print_advice_of, print_records, texts, why
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
+LEFT = 20  # rules that are left, as text names them
 NAMED = 10  # instances of a group; of more, only their number
 VERBS = {"authorize": "add", "modify": "change", "revoke": "remove", "tag": "put", "untag": "take off"}
 _DIFFERS = {"+": "was not reviewed", "~": "otherwise than reviewed", "-": "was reviewed, and would not happen now"}
@@ -227,3 +228,24 @@ def print_changes(out: Console, changes: Sequence[CloudCall]) -> None:
         out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
     if not changes:
         out.print("Nothing would change.")
+
+
+def print_closed(
+    records: Sequence[Record],
+    changes: Sequence[CloudCall],
+    left: Sequence[str],
+    problems: Mapping[str, str],
+    *,
+    dry_run: bool,
+) -> None:
+    """Print what a command closed, or would close in a dry run; some of the rules that are left; and, by where, what went
+    wrong."""
+    out, err = console(), console(stderr=True)
+    if records:
+        print_records(out, "planned decisions" if dry_run else "decisions", records, PLANNED if dry_run else None)
+    if dry_run:
+        print_changes(out, changes)
+    for text in left[:LEFT]:
+        err.print(f"[red]still open: rule {escape(text)}[/red]", soft_wrap=True)
+    for where, problem in problems.items():
+        err.print(f"[red]{escape(where)}: {escape(problem)}[/red]", soft_wrap=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 import msgspec
+from link_peer.domain.errors import BadInput
 from link_peer.domain.tags import clean
 from link_peer.runtime.ports import Record
 from rich.console import Console
@@ -49,6 +50,12 @@ def console(*, stderr: bool = False) -> Console:
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = PLAIN_WIDTH
     return made
+
+
+def may_ask(what: str, *, as_json: bool) -> None:
+    """Raise BadInput where nobody can answer a question, for a command that asks before it does `what`."""
+    if as_json or not sys.stdin.isatty():
+        raise BadInput("--yes", f"it would ask before it {what}: give --yes, or --dry-run to see what")
 
 
 def print_answer(answer: CommandAnswer | Record, *, stderr: bool = False) -> None:
