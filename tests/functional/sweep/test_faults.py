@@ -4,6 +4,7 @@ clean run."""
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from typing import Any
 
