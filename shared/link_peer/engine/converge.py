@@ -87,9 +87,10 @@ class Scope(ABC):
         """What is read of all that a plan misses. What is left out stays undecided."""
         return missing
 
-    def closing_until(self) -> float:
-        """When it is too late to close more (epoch seconds), because other work is due: never, but in a sweep."""
-        return math.inf
+    def closing_until(self) -> tuple[float, float]:
+        """When it is too late to close more, because other work is due, and to wait for an account that is throttled (epoch
+        seconds): never, but in a sweep."""
+        return math.inf, math.inf
 
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
         """The links that the tags of these instances ask for."""
@@ -111,7 +112,7 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
     focus: set[Link] | None = None
     for _ in range(PASSES):
         plan = planner.plan(total.refused, focus)
-        report = applier.apply(scope.select(plan), scope.closing_until())
+        report = applier.apply(scope.select(plan), *scope.closing_until())
         report = msgspec.structs.replace(report, held=dict(plan.held))
         total += report
         freed = _waiting_for_an_address(plan) if report.removed else set()

@@ -181,3 +181,16 @@ def test_a_closing_that_is_throttled_is_made_in_the_next_minute(lab: Lab) -> Non
     assert [call.account for call in revoked].count(PEER) == 3
     assert {call.account for call in revoked[-2:]} == {PEER}
     assert others.late() == set()
+
+
+def test_a_closing_that_is_throttled_in_every_minute_takes_no_time_from_wishes(lab: Lab) -> None:
+    """Its owner can see to that. Reading the instances of another account takes most of the time of a run."""
+    others = Bystanders(lab)
+    rules(lab, groups=2, each=3)
+    many = lab.group()
+    for _ in range(1_000):
+        lab.instance(many)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, kind="throttle", times=None)
+    lab.fault(service="ecs", action="DescribeInstances", account=HOME, kind="slow", seconds=9, times=None)
+    lab.sweep()
+    assert others.late() == set()

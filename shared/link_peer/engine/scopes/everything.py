@@ -158,11 +158,13 @@ class Sweep(Scope):
         """Whether wishes are not read yet."""
         return self._later is None
 
-    def closing_until(self) -> float:
-        """When other work is due: before wishes are read; then half of the time that is left is kept for opening."""
+    def closing_until(self) -> tuple[float, float]:
+        """When other work is due: before wishes are read; then half of the time that is left is kept for opening. What is
+        throttled is closed then: nobody's wishes wait for it."""
         if self._closing:
-            return self._end(CLOSING_SHARE)
-        return _after(self.delivery, self.delivery.clock.now(), LAST_CLOSING_SHARE)
+            return self._end(CLOSING_SHARE), 0.0
+        end = _after(self.delivery, self.delivery.clock.now(), LAST_CLOSING_SHARE)
+        return end, end
 
     def select(self, plan: Plan) -> list[Decision]:
         """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""

@@ -97,12 +97,13 @@ class Closer:
         self,
         todo: Sequence[Job],
         until: float,
+        patience: float,
         before: Callable[[Job], None],
         in_time: InTime,
     ) -> Iterator[Closing]:
         """Yields each decision once all of its groups are settled, or could not be. `before` is called before the first change
-        of a job, `in_time` before it and before each call: it may raise to stop it. What is not begun before `until` (epoch seconds) keeps
-        `waiting`."""
+        of a job, `in_time` before it and before each call: it may raise to stop it. What is not begun before `until` (epoch
+        seconds) keeps `waiting`, and so does what would have to wait for a minute that begins after `patience`."""
         while todo:
             parked: list[Job] = []
             for job in self.turns.each(todo, lambda one: one.account):
@@ -114,7 +115,7 @@ class Closer:
                     yield from (one for one in job.closings if not one.waiting)
                 else:
                     parked.append(job)
-            if self._pace is None or not parked or not self.next_minute(until):
+            if self._pace is None or not parked or not self.next_minute(min(until, patience)):
                 return
             todo = parked
 
