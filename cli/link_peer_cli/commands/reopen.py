@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated
 
 import msgspec
@@ -47,13 +47,14 @@ def reopen(
 ) -> None:
     """Take off the locks that `close` set. What tags still ask for is opened again; requests must be posted again.
 
-    Another account is entered as by `close`.
+    Another account is entered as by `close`; by its closer role, only locks that home set are taken off.
     """
     env = load_environment(reading=dry_run)
     tags = tags_of(env, profile)
     accounts = wanted(env, tags.own, groups, account, everything=everything)
+    own = set(tags.accounts)
     refused = enter(env, tags, accounts)
-    found = _find(env, tags, accounts, force=force)
+    found = _find(env, tags, accounts, own, force=force)
     mine = {uid: some for uid, some in by_account(found.due).items() if uid in tags.accounts}
     done = [] if dry_run else _take_off(tags, mine, found)
     calls = [
@@ -81,9 +82,9 @@ def reopen(
     raise typer.Exit(Exit.REFUSED if failed else Exit.DONE)
 
 
-def _find(env: Environment, tags: GroupTags, accounts: Wanted, *, force: bool) -> Found:
+def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[str], *, force: bool) -> Found:
     """The groups with locks in each account, side by side. None waits for one that throttles every call, unless there are
-    keys of it."""
+    keys of it. `mine` are the accounts of the person's keys: a closer role is given to close, and takes off what home locked."""
     keys, own = env.policy.keys, {uid: given for uid, given in tags.accounts.items() if uid != env.policy.home}
 
     def read(uid: str) -> dict[Party, Mapping[str, str]] | str:
@@ -104,7 +105,10 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, *, force: bool) -
     found = Found({}, {}, {}, {uid: why for uid, why in read_.items() if isinstance(why, str)})
     for group, shown in ((g, t) for some in read_.values() if not isinstance(some, str) for g, t in some.items()):
         locks = {key: shown[key] for key in keys.own_locks(shown)}
-        others = [value for value in locks.values() if not (force or value.startswith(CLOSED_BY))]
+        closer = group.account in tags.accounts and group.account not in mine
+        account = f"::{env.policy.home}:" if closer else ""  # in the ARN of who closed
+        closed = {value for value in locks.values() if value.startswith(CLOSED_BY) and account in value}
+        others = [] if force and not closer else [value for value in locks.values() if value not in closed]
         if others:
             found.kept[group] = others[-1]
         elif locks:
@@ -149,7 +153,8 @@ def _say(env: Environment, found: Found, done: list[Party], planned: list[CloudC
     for call in planned:
         out.print(escape(f"# account {call.account}\n{call.command}"), soft_wrap=True)
     for group, value in found.kept.items():
-        out.print(escape(f"{group} stays locked ({value}): --force takes this lock off, too"), soft_wrap=True)
+        text = f"{group} stays locked ({value}): with keys of its account, --force takes this lock off, too"
+        out.print(escape(text), soft_wrap=True)
     for where, why in found.problems.items():
         err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
     if not planned:

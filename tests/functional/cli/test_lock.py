@@ -318,6 +318,21 @@ def test_the_lock_of_another_stays(lab: Lab, links: Linked, cli: Cli) -> None:
     assert LOCK not in lab.tags(links.cache)
 
 
+@pytest.mark.knobs(request_tags=True, mfa_in_sessions=True)
+@pytest.mark.parametrize("by", ["link-peer close by acs:ram::{account}:root", "audit 2026"])
+def test_a_closer_role_takes_off_no_lock_of_the_accounts_owner(lab: Lab, cli: Cli, by: str) -> None:
+    """It is given to close. The owner's own keys take it off."""
+    links = Linked(lab)
+    value = by.format(account=PEER)
+    lab.tag(links.db, link_lock=value)
+    assert cli("close", "--all", "--yes") == 0, cli.err
+    assert cli("reopen", "--all", "--force") == 0, cli.err
+    assert (lab.tags(links.db)[LOCK], [LOCK in lab.tags(group) for group in links.groups].count(True)) == (value, 1)
+    assert f"{links.db.id}@{PEER} stays locked ({value})" in cli.out
+    assert cli("reopen", links.db.id + f"@{PEER}", "--force", "--profile", "peer") == 0, cli.err
+    assert LOCK not in lab.tags(links.db)
+
+
 def test_a_pause_does_not_stop_a_closing(lab: Lab, links: Linked, cli: Cli) -> None:
     """A close is carried out all the same. That the functions have another policy is said."""
     lab.policy(paused=True)
