@@ -120,17 +120,6 @@ def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
     assert HOME in summary["detail"]
 
 
-def test_removals_that_reach_the_cap_exactly_are_made(lab: Lab) -> None:
-    lab.policy(limits={"removals_per_run": 2})
-    app, db = lab.group(), lab.group("*")
-    lab.instance(lab.group())
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.release(instance)
-    assert lab.auto_link(lab.event(instance, "Deleted")) == {"removed": 1}
-    assert lab.rules(db) == []
-    assert lab.records("summary") == []
-
-
 @pytest.mark.parametrize("cap", [0, 1])
 def test_the_links_that_a_shown_instance_no_longer_asks_for_are_never_held(lab: Lab, cap: int) -> None:
     """The account's read shows tags, and this instance without the one that asked: nothing is in doubt."""

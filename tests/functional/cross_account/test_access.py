@@ -185,13 +185,6 @@ def test_a_throttled_assume_role_is_not_awaited(lab: Lab) -> None:
     assert lab.drain(60) == {"applied": 1}
 
 
-@pytest.mark.parametrize("kind", ["error", "html", "reset", "no-answer", "truncated"])
-def test_a_transient_sts_error_is_retried(lab: Lab, kind: str) -> None:
-    a, b = lab.pair()
-    lab.fault(service="sts", action="AssumeRole", kind=kind)
-    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
-
-
 @pytest.mark.parametrize(
     "allowed",
     [(), ("ecs:DescribeSecurityGroups",), ("ecs:DescribeInstances",)],

@@ -98,17 +98,6 @@ def test_trouble_with_one_account_holds_up_no_other(lab: Lab) -> None:
     assert lab.drain(900) == {"applied": SIZE}
 
 
-def test_an_unavailable_log_stops_every_message_before_its_first_change(lab: Lab) -> None:
-    """All are put back, and applied later."""
-    _, requests = disjoint(lab)
-    lab.fault(service="sls", kind="error", times=None)
-    before = lab.changes()
-    assert lab.cross_account(*requests) == {}
-    assert lab.changes() == before
-    lab.cloud.faults.clear()
-    assert lab.drain(900) == {"applied": SIZE}
-
-
 def test_groups_that_do_not_exist_cost_neither_the_others_nor_a_read_of_the_whole_account(lab: Lab) -> None:
     """Anyone who may post requests could name them."""
     pairs, requests = disjoint(lab)
@@ -119,17 +108,6 @@ def test_groups_that_do_not_exist_cost_neither_the_others_nor_a_read_of_the_whol
     assert lab.rules(pairs[-1][1]) == [f"{pairs[-1][0].id} tcp/1"]
     asked = [call.params for call in lab.cloud.faults.calls if call.action == "DescribeSecurityGroups"]
     assert all("SecurityGroupIds" in params for params in asked)
-
-
-def test_a_refused_account_costs_the_others_nothing(lab: Lab) -> None:
-    """Its requests are denied, each with a record."""
-    _, requests = disjoint(lab)
-    a, b = lab.group("*"), lab.group("*")
-    lab.policy_account(PEER, external_id="wrong")
-    outcomes = lab.cross_account(*requests, lab.request(a, b, "tcp/1", request_id="chg-home"))
-    assert outcomes == {"applied": 1, "denied": SIZE}
-    assert lab.rules(b) == [f"{a.id} tcp/1"]
-    assert {r["reason"] for r in lab.records() if r["outcome"] == "denied"} == {"no-access"}
 
 
 def apart(lab: Lab, a: Group, b: Group, number: int) -> dict[str, Any]:
@@ -159,20 +137,3 @@ def test_instances_of_one_group_are_linked_one_after_the_other(lab: Lab, monkeyp
     requests = [apart(lab, shared, lab.pair()[1], number) for number in range(4)]
     assert lab.cross_account(*requests) == {"applied": 4}
     assert order == [f"chg-{number}" for number in range(4) for _ in range(2)]
-
-
-def test_syncs_side_by_side_remove_no_more_than_the_policy_allows(living_lab: Lab) -> None:
-    """Each by itself is due to remove one rule."""
-    lab = living_lab
-    pairs = [lab.pair() for _ in range(4)]
-    askers = [lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"}) for a, b in pairs]
-    syncs = [lab.request(a, b, action="sync", request_id=f"tag-{n}") for n, (a, b) in enumerate(pairs)]
-    assert lab.cross_account(*syncs) == {"applied": 4}
-    for asker in askers:
-        lab.release(asker)
-    lab.policy(limits={"removals_per_run": 3})
-    assert lab.cross_account(*syncs) == {"failed": 4}
-    assert [len(lab.rules(b)) for _, b in pairs] == [1] * 4
-    assert [r["reason"] for r in lab.records("summary")] == ["removals-held"]
-    lab.policy(limits={"removals_per_run": 4})
-    assert lab.cross_account(*syncs) == {"removed": 4}

@@ -145,60 +145,6 @@ def test_a_request_that_meets_a_lasting_fault_is_put_back_without_an_outcome(lab
     case.ended_well()
 
 
-def at_second(lab: Lab, second: float) -> None:
-    """Moves the clock to this second of a minute."""
-    lab.cloud.clock.sleep((second - lab.cloud.clock.now()) % 60)
-
-
-def test_a_throttled_call_waits_for_a_minute_that_starts_soon(lab: Lab) -> None:
-    """Within five seconds, the longest wait there is."""
-    case = Case(lab, "link")
-    at_second(lab, 58)
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
-    before = lab.cloud.clock.now()
-    assert run(lab, case.event) == {"applied": 1}
-    assert lab.cloud.clock.now() // 60 == before // 60 + 1
-    assert lab.cloud.clock.now() - before < 10
-
-
-def test_a_call_is_not_made_again_shortly_before_the_timeout(lab: Lab) -> None:
-    """It could be cut off in the middle: the request is put back instead."""
-    case = Case(lab, "link")
-    at_second(lab, 57)
-    lab.context.function.timeout = 3
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="throttle")
-    assert run(lab, case.event) == {}
-    assert "Throttling.User" in lab.records("attempt")[-1]["detail"]
-    assert lab.drain(60) == {"applied": 1}
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_no_wait_is_longer_than_five_seconds(lab: Lab, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
-    """Whatever every call of the other account answers."""
-    case = Case(lab, "link")
-    waits: list[float] = []
-    sleep = lab.cloud.clock.sleep
-
-    def measured(seconds: float) -> None:
-        waits.append(seconds)
-        sleep(seconds)
-
-    monkeypatch.setattr(lab.cloud.clock, "sleep", measured)
-    kind = "error-after" if after else "throttle"
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", account=PEER, kind=kind, times=None)
-    run(lab, case.event)
-    assert max(waits, default=0) <= 5
-
-
-def test_every_attempt_has_a_new_client_token(lab: Lab) -> None:
-    """A reused token may return success for a rule that has been revoked since."""
-    case = Case(lab, "link")
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="reset", times=3)
-    run(lab, case.event)
-    tokens = [c.params["ClientToken"] for c in lab.cloud.faults.calls if c.action == "AuthorizeSecurityGroup"]
-    assert len(tokens) == len(set(tokens)) == 5
-
-
 # the audit log
 
 
@@ -240,16 +186,6 @@ def test_an_outcome_that_could_not_be_written_is_recorded_by_the_next_delivery(l
     assert lab.changes() == before
     case.ended_well()
     assert len({record["key"] for record in lab.records()}) == 1 + bool(stored)
-
-
-@pytest.mark.parametrize("kind", [*TROUBLE, *AFTER])
-def test_a_transient_error_of_the_audit_log_is_retried(lab: Lab, kind: str) -> None:
-    """A record that was stored twice has one key."""
-    case = Case(lab, "link")
-    lab.fault(service="sls", kind=kind, skip=1)
-    assert run(lab, case.event) == {"applied": 1}
-    case.ended_well()
-    assert len({record["key"] for record in lab.records()}) == 1
 
 
 # concurrent deliveries

@@ -128,19 +128,12 @@ def test_other_rules_between_the_two_stay(lab: Lab) -> None:
     """A person's rule, another deployment's, and one with a forged marker."""
     a, b = lab.pair()
     base = {"IpProtocol": "TCP", "SourceGroupId": a.id, "SourceGroupOwnerId": HOME, "Priority": "100"}
-    lab.authorize(b, **base, PortRange="1/1", Description="by hand")
-    lab.authorize(
-        b,
-        **base,
-        PortRange="2/2",
-        Description=f"link-peer/2 dep=test home=1000000000000001 id={lab.rule_id(b, a, 'tcp/2')} by=tag",
-    )
-    lab.authorize(
-        b,
-        **base,
-        PortRange="3/3",
-        Description="link-peer/2 dep=prod home=1000000000000001 id=0123456789abcdef by=req:chg-1",
-    )
+    for ports, text in {
+        "1/1": "by hand",
+        "2/2": f"link-peer/2 dep=test home={HOME} id={lab.rule_id(b, a, 'tcp/2')} by=tag",
+        "3/3": f"link-peer/2 dep=prod home={HOME} id=0123456789abcdef by=req:chg-1",
+    }.items():
+        lab.authorize(b, **base, PortRange=ports, Description=text)
     before = lab.raw_rules(b)
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
     assert lab.raw_rules(b) == before

@@ -252,26 +252,14 @@ def test_no_rule_that_a_person_made_is_touched(lab: Lab) -> None:
     instance, app, db = lab.linked()
     (ours,) = lab.raw_rules(db)
     base = {"IpProtocol": "TCP", "SourceGroupId": app.id, "Priority": "100"}
-    lab.authorize(db, **base, PortRange="2/2", Description="by hand")
-    lab.authorize(db, **base, PortRange="3/3", Description=ours["Description"])
-    lab.authorize(
-        db,
-        **base,
-        PortRange="4/4",
-        Description="link-peer/2 dep=prod home=1000000000000001 id=0123456789abcdef by=req:x",
-    )
-    lab.authorize(
-        db,
-        **base,
-        PortRange="5/5",
-        Description=f"link-peer/2 dep=test home=1000000000000001 id={lab.rule_id(db, app, 'tcp/5')} by=tag",
-    )
-    lab.authorize(
-        db,
-        **base,
-        PortRange="6/6",
-        Description=f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(db, app, 'tcp/6')} by=",
-    )
+    for ports, text in {
+        "2/2": "by hand",
+        "3/3": ours["Description"],
+        "4/4": f"link-peer/2 dep=prod home={HOME} id=0123456789abcdef by=req:x",
+        "5/5": f"link-peer/2 dep=test home={HOME} id={lab.rule_id(db, app, 'tcp/5')} by=tag",
+        "6/6": f"link-peer/2 dep=prod home={HOME} id={lab.rule_id(db, app, 'tcp/6')} by=",
+    }.items():
+        lab.authorize(db, **base, PortRange=ports, Description=text)
     lab.authorize(db, IpProtocol="TCP", PortRange="1/1", SourceGroupId=app.id, Policy="drop", Priority="1")
     lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="0.0.0.0/0")
     before = _sorted(lab.raw_rules(db))

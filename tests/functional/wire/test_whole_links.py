@@ -51,22 +51,6 @@ def test_a_copy_of_our_rule_with_a_higher_priority_is_removed(lab: Lab) -> None:
     assert lab.changes() == before
 
 
-def test_the_expiry_of_one_of_two_claims_is_recorded_as_expired(lab: Lab) -> None:
-    """The tag keeps the rule; the record says that the request's claim was removed, not that something was applied."""
-    app, db = lab.group(), lab.group("*")
-    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(600)))
-    lab.sweep()
-    assert lab.reasons(db)[0].startswith("tag,req:chg-1~")
-    lab.cloud.clock.advance(601)
-
-    assert lab.sweep() == {"removed": 1}
-
-    record = lab.outcome() if lab.outcome()["outcome"] else lab.records()[-1]
-    assert (record["action"], record["reason"]) == ("expire", "expired")
-    assert lab.reasons(db) == ["tag"]
-
-
 def test_withdrawn_consent_of_a_requests_rule_is_recorded_once(lab: Lab) -> None:
     """No one asks for it now, so the sweep records the removal and no denial."""
     app, db = lab.group(), lab.group("*")
@@ -79,15 +63,3 @@ def test_withdrawn_consent_of_a_requests_rule_is_recorded_once(lab: Lab) -> None
     assert not lab.rules(db)
     assert [r["outcome"] for r in lab.records(function="sweep", reason="no-consent")] == ["removed"]
     assert lab.records(function="sweep", reason="no-consent")[0]["to_account"] == HOME
-
-
-def test_a_link_that_expires_before_its_change_is_not_opened(lab: Lab) -> None:
-    """Writing the intent takes so long that the link's end passes."""
-    app, db = lab.group(), lab.group("*")
-    lab.fault(service="sls", action="PutLogs", kind="slow", seconds=5)
-
-    answer = lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(3)))
-
-    assert answer == {"denied": 1}
-    assert not lab.rules(db)
-    assert lab.records(reason="expired")
