@@ -94,15 +94,6 @@ def test_a_drop_in_another_group_of_the_instance_that_asks_blocks(lab: Lab) -> N
     assert (word, other.id in detail) == ("blocked", True)
 
 
-def test_a_mutual_link_is_judged_both_ways(lab: Lab) -> None:
-    app, db = lab.group("*"), lab.group("*")
-    drop = lab.authorize(app, IpProtocol="TCP", PortRange="22/22", SourceGroupId=db.id, Policy="drop", Priority="1")
-    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id})))
-    word, detail = effect(lab)
-    assert word == "blocked"
-    assert detail.startswith(f"{drop} of {app.id}@{HOME} drops tcp/22 (ingress, priority 1)")
-
-
 def test_what_a_persons_rule_admits_passes_without_ours(pair: Pair) -> None:
     """A person's equal rule counts as present; one that is wider lets a denied link's packets through."""
     standing = pair.lab.authorize(

@@ -60,15 +60,6 @@ def test_two_invalid_peers_have_two_records(lab: Lab) -> None:
     assert len({r["key"] for r in records}) == 2
 
 
-@pytest.mark.parametrize("end", ["", "tomorrow", "2027-01-01", "2027-01-01T00:00:00", "2027-13-01T00:00:00Z", " "])
-def test_an_invalid_link_until_denies_every_link_of_the_instance(lab: Lab, end: str) -> None:
-    """`bad-tag`: it is unknown whether the links should have ended."""
-    db, cache = lab.group("*"), lab.group("*")
-    tags = {"link-peer": f"{db.id}:tcp/1 {cache.id}:tcp/2", "link-until": end}
-    assert lab.auto_link(lab.event(lab.instance(lab.group(), tags=tags))) == {"denied": 2}
-    assert "link-until" in denied(lab, "bad-tag")["detail"]
-
-
 @pytest.mark.parametrize(("end", "reason"), [("tomorrow", "bad-tag"), ("2020-01-01T00:00:00Z", "expired")])
 def test_what_a_link_until_removes_names_the_instance_in_its_advice(lab: Lab, end: str, reason: str) -> None:
     """So that the command in the record of the removal can be pasted."""

@@ -22,13 +22,6 @@ def test_the_record_says_if_instances_are_in_one_vpc(lab: Lab) -> None:
     assert lab.outcome()["reachability"] == "same-vpc"
 
 
-def test_a_rule_for_an_instance_is_written_to_its_first_group_that_is_not_managed(lab: Lab) -> None:
-    managed, first, second = lab.group("*", managed=True), lab.group("*"), lab.group("*")
-    target = lab.instance(managed, first, second)
-    lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
-    assert [len(lab.rules(group)) for group in (managed, first, second)] == [0, 1, 0]
-
-
 def test_the_group_that_holds_the_rule_must_consent(lab: Lab) -> None:
     """The consent of another group of the target instance does not count."""
     first, second = lab.group(), lab.group("*")
@@ -38,14 +31,6 @@ def test_the_group_that_holds_the_rule_must_consent(lab: Lab) -> None:
     record = lab.outcome()
     assert record["reason"] == "no-consent"
     assert f"tag {first.id}@{HOME} link-accept={instance.id}:tcp/3306" in record["advice"]
-
-
-def test_an_instance_that_names_itself_needs_no_rule(lab: Lab) -> None:
-    instance = lab.instance(lab.group("*"))
-    lab.tag(instance, link_peer=instance.id)
-    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    assert lab.outcome()["reason"] == "same-group"
-    assert lab.changes() == 0
 
 
 def test_a_new_address_replaces_the_old_rule(lab: Lab) -> None:

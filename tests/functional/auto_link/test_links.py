@@ -75,14 +75,6 @@ def test_the_same_peer_twice_is_one_link(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} udp/2"]
 
 
-def test_two_links_to_one_peer_that_share_a_port_share_its_rule(lab: Lab) -> None:
-    """3306 is requested twice and written once; the API call is not rejected for a duplicate."""
-    app, db = lab.group(), lab.group("*")
-    tags = {"link-peer": f"{db.id}:tcp/3306 {db.id}:tcp/3306+tcp/3307"}
-    assert set(lab.auto_link(lab.event(lab.instance(app, tags=tags)))) <= {"applied", "unchanged"}
-    assert lab.rules(db) == [f"{app.id} tcp/3306", f"{app.id} tcp/3307"]
-
-
 def test_a_mutual_link_and_a_port_link_of_one_pair_are_independent(lab: Lab) -> None:
     """They have different rules: removing one link leaves the other."""
     app, db = lab.group("*"), lab.group("*")
@@ -106,24 +98,6 @@ def test_links_from_both_sides_share_the_rules_of_a_mutual_link(lab: Lab) -> Non
 
     assert lab.retag(a, link_peer=None) == {}
     assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} all"], [f"{db.id} all"])
-
-
-def test_the_first_suitable_group_represents_an_instance(lab: Lab) -> None:
-    """In the API's order. A managed group is skipped, and no other group is admitted."""
-    managed, first, second = lab.group(managed=True), lab.group(), lab.group()
-    db = lab.group("*")
-    lab.started(managed, first, second, tags={"link-peer": f"{db.id}:tcp/3306"})
-    assert lab.rules(db) == [f"{first.id} tcp/3306"]
-    assert lab.outcome()["from"] == first.id
-
-
-def test_a_peer_group_that_the_instance_is_in_needs_no_rule(lab: Lab) -> None:
-    """Its members reach each other already: `unchanged`, `same-group`, no call."""
-    app, db = lab.group(), lab.group()
-    instance = lab.instance(app, db, tags={"link-peer": f"{db.id}:tcp/3306 {app.id}"})
-    assert lab.auto_link(lab.event(instance)) == {"unchanged": 2}
-    assert {r["reason"] for r in lab.records()} == {"same-group"}
-    assert lab.changes() == 0
 
 
 @pytest.mark.parametrize(

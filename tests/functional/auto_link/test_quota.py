@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.functional.lab import HOME, MANAGED, Lab
+from tests.functional.lab import HOME, Lab
 
 
 @pytest.mark.knobs(group_sources="rules")
@@ -16,26 +16,6 @@ def test_a_link_that_does_not_fit_is_not_opened_in_part(lab: Lab) -> None:
     assert lab.auto_link(lab.event(instance)) == {"failed": 1}
     assert len(lab.rules(db)) == 18
     assert lab.retag(instance, link_peer=f"{db.id}:tcp/1+tcp/2") == {"applied": 1}
-    assert len(lab.rules(db)) == 20
-
-
-@pytest.mark.knobs(group_sources="rules")
-def test_two_links_compete_for_the_last_free_rule(lab: Lab) -> None:
-    """The first gets it, the second fails."""
-    app, db = lab.group(), lab.group("*")
-    lab.fill(db, 19)
-    tags = {"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/2"}
-    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1, "failed": 1}
-    assert len(lab.rules(db)) == 20
-
-
-def test_a_removal_makes_room_for_an_addition(lab: Lab) -> None:
-    """In a full group, changing a tag still works: the old rule is removed first."""
-    app, db = lab.group(), lab.group("*")
-    lab.fill(db, 19)
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    assert lab.retag(instance, link_peer=f"{db.id}:tcp/2") == {"applied": 1, "removed": 1}
-    assert f"{app.id} tcp/2" in lab.rules(db)
     assert len(lab.rules(db)) == 20
 
 
@@ -57,18 +37,6 @@ def test_a_quota_hit_on_the_second_side_rolls_back_the_first(lab: Lab, instances
     assert record["reason"] == "quota"
 
 
-def test_a_rollback_keeps_a_rule_that_another_claim_holds(lab: Lab) -> None:
-    """A request holds a rule on db; the mutual tag link fails on app's side: the request's rule stays."""
-    app, db = lab.group("*"), lab.group("*")
-    lab.cross_account(lab.request(app, db, "tcp/1"))
-    for port in (1, 2, 3):
-        lab.authorize(app, IpProtocol="TCP", PortRange=f"{port}/{port}", SourceCidrIp="10.9.0.0/16")
-    lab.cloud.ecs.quotas.rules_per_group = 3
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": db.id})))["failed"] == 1
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-    assert lab.reasons(db) == ["req:chg-1"]
-
-
 def test_a_failed_link_is_retried_by_the_next_event(lab: Lab) -> None:
     """Now there is room: the failure is not remembered."""
     app, db = lab.group(), lab.group("*")
@@ -77,38 +45,6 @@ def test_a_failed_link_is_retried_by_the_next_event(lab: Lab) -> None:
     assert lab.auto_link(event) == {"failed": 1}
     lab.cloud.ecs.quotas.rules_per_group = 200
     assert lab.auto_link(event) == {"applied": 1}
-
-
-def test_a_link_keeps_a_rule_that_it_shares_with_a_failed_link(lab: Lab) -> None:
-    """Two links share a port and the longer does not fit: the shorter one's rule stays."""
-    app, db = lab.group(), lab.group("*")
-    lab.cloud.ecs.quotas.rules_per_group = 1
-    tags = {"link-peer": f"{db.id}:tcp/1 {db.id}:tcp/1+tcp/2"}
-    outcomes = lab.auto_link(lab.event(lab.instance(app, tags=tags)))
-    assert outcomes["failed"] == 1
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-
-
-def test_a_claim_that_does_not_fit_the_description_fails(lab: Lab) -> None:
-    """512 characters at most: the rule and its existing claims stay. (Only a marker that was written by hand is so long:
-    ours keep room for a tag.)"""
-    app, db = lab.group(), lab.group("*")
-    lab.tag(db, **{MANAGED: "true"})
-    marker = f"link-peer/2 dep=prod home={HOME} id={lab.rule_id(db, app, 'tcp/1')} by="
-    marker += ",".join(f"req:change-request-number-{n:06d}" for n in range(13))
-    lab.authorize(
-        db,
-        IpProtocol="TCP",
-        PortRange="1/1",
-        Priority="100",
-        SourceGroupId=app.id,
-        Description=marker.ljust(512, "x"),
-    )
-    before = lab.raw_rules(db)
-    assert len(before[0]["Description"]) == 512
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"failed": 1}
-    assert lab.outcome()["reason"] == "quota"
-    assert lab.raw_rules(db) == before
 
 
 def test_requests_leave_room_for_the_tags_claim(lab: Lab) -> None:

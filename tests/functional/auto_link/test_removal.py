@@ -59,14 +59,6 @@ def test_an_old_event_of_an_instance_that_is_no_longer_shown_removes_the_rules_t
     assert lab.rules(db) == []
 
 
-def test_a_deleted_event_does_not_remove_the_links_of_an_existing_instance(lab: Lab) -> None:
-    """An event is only a hint: an instance that the cloud still shows keeps its links."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance, "Deleted")) == {"unchanged": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-
-
 def test_a_deleted_event_does_not_remove_a_requests_link_of_an_existing_instance(lab: Lab) -> None:
     """A rule of its own address, for which no tag asks."""
     app, db = lab.group(), lab.group("*")
@@ -130,15 +122,6 @@ def test_the_links_that_a_shown_instance_no_longer_asks_for_are_never_held(lab: 
     assert lab.rules(db) == []
     assert lab.rules(cache) == [f"{app.id} tcp/3"]
     assert lab.records("summary") == []
-
-
-def test_with_a_cap_of_zero_no_rule_is_removed_for_a_missing_tag(lab: Lab) -> None:
-    """The account's read shows no tag at all, as to a caller who may not read them."""
-    lab.policy(limits={"removals_per_run": 0})
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.retag(instance, link_peer=None)
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
 @pytest.mark.parametrize("released", [False, True])

@@ -158,20 +158,6 @@ def test_a_rolled_back_link_has_one_record(lab: Lab) -> None:
     assert len(record["api_requests"].split(",")) == 5  # tag, authorize; tag, refused; revoke
 
 
-def test_a_rollback_includes_what_an_earlier_delivery_of_the_request_wrote(lab: Lab) -> None:
-    """It died between two ports, one of which had a rule already; at the redelivery the other is refused."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-0"))
-    event = json.dumps([lab.message(lab.request(a, b, "tcp/1", "tcp/2"))]).encode()
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill")
-    with pytest.raises(Killed):
-        run(lab, event)
-    assert lab.reasons(b) == ["req:chg-0,req:chg-1"]
-    block(lab, b, "AuthorizationLimitExceed", 400)
-    assert run(lab, event) == {"failed": 1}
-    assert lab.reasons(b) == ["req:chg-0"]
-
-
 def test_each_marker_is_read_right_before_it_is_changed(lab: Lab) -> None:
     """A third request joins between two changes of the second: no claim is lost."""
     a, b = lab.pair()

@@ -27,13 +27,6 @@ def test_a_public_address_is_denied(lab: Lab) -> None:
     assert lab.changes() == 0
 
 
-def test_an_address_outside_the_accounts_ranges_is_denied(lab: Lab) -> None:
-    lab.policy_account(PEER, ranges=["10.20.0.0/16"])
-    source, target = requested(lab, "10.99.0.9")
-    assert lab.cross_account(lab.request(source, target, "tcp/1")) == {"denied": 1}
-    assert (lab.outcome()["reason"], "10.20.0.0/16" in lab.outcome()["detail"]) == ("address-conflict", True)
-
-
 def test_an_address_of_the_targets_vpc_is_denied_across_vpcs(lab: Lab) -> None:
     """Attack 2: the rule would admit the machine of the target's own VPC that has the address."""
     source = addressed(lab, PEER, "10.77.0.7")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.functional.lab import HOME, PEER, REGION, Lab, party
+from tests.functional.lab import HOME, PEER, Lab, party
 
 MANAGED = f"link-managed.prod.{HOME}"
 
@@ -110,22 +110,3 @@ def test_a_tag_flood_settles_home_links_first_and_stays_bounded(lab: Lab) -> Non
     assert actions.index("SendMessage") > max(
         i for i, action in enumerate(actions) if action == "AuthorizeSecurityGroup"
     )
-
-
-def test_peers_beyond_the_limit_are_denied(lab: Lab) -> None:
-    lab.policy(limits={"max_peers": 2})
-    peers = [lab.group("*") for _ in range(3)]
-    instance = lab.instance(lab.group(), tags={"link-peer": " ".join(f"{peer.id}:tcp/1" for peer in peers)})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 2, "denied": 1}
-    assert lab.rules(peers[2]) == []
-    assert lab.records(outcome="denied")[-1]["reason"] == "not-allowed"
-
-
-def test_members_of_an_isolated_group_are_told_to_name_instances(lab: Lab) -> None:
-    app = lab.group()
-    instance = lab.instance(app, tags={"link-peer": app.id})
-    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    params = {"SecurityGroupId": app.id, "InnerAccessPolicy": "Drop"}
-    lab.call(HOME, "ModifySecurityGroupPolicy", params)
-    assert lab.auto_link(lab.event(instance)) == {"denied": 1}
-    assert (lab.outcome()["reason"], "i-" in lab.outcome()["advice"], REGION != "") == ("isolated-group", True, True)

@@ -65,19 +65,6 @@ def test_an_empty_read_removes_nothing(lab: Lab) -> None:
     assert f"{PEER}: no access" in lab.summary()["detail"]
 
 
-def test_an_empty_read_does_not_hold_explicit_removals(lab: Lab) -> None:
-    """Expiry and withdrawn consent do not depend on which instances are shown."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1", until=lab.iso(60)), lab.request(b, a, "tcp/2", request_id="chg-2"))
-    for account in (HOME, PEER):
-        for instance in list(lab.cloud.ecs.account(account).instances.values()):
-            lab.call(account, "DeleteInstance", {"InstanceId": instance.id, "Force": "true"})
-    lab.cloud.clock.advance(60)
-    lab.tag(a, link_accept=None)
-    lab.sweep()
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("cause", ["no role", "sts down"])
 def test_an_account_that_cannot_be_entered_is_recorded_and_the_others_are_swept(lab: Lab, cause: str) -> None:
@@ -145,17 +132,6 @@ def test_a_link_with_consent_stays_while_the_other_account_is_unreadable(lab: La
     assert [record["reason"] for record in lab.records(outcome="removed")] == (["no-consent"] if refused else [])
 
 
-@pytest.mark.parametrize("way", ["no role", "no instances", "sts down"])
-def test_a_group_link_with_consent_stays_while_the_other_account_is_unreadable(lab: Lab, way: str) -> None:
-    """The consent names that very group."""
-    a, b = lab.pair()
-    lab.tag(a, link_accept=f"{b.id}@{PEER}:tcp/1")
-    lab.cross_account(lab.request(b, a, "tcp/1"))
-    hide(lab, way)
-    lab.sweep()
-    assert lab.rules(a) == [f"{b.id} tcp/1"]
-
-
 def hide(lab: Lab, way: str) -> None:
     """Makes the other account unreadable: reads are refused, return nothing, or meet a transient error."""
     CACHE.sessions.clear()
@@ -207,15 +183,6 @@ def test_removals_over_the_cap_are_held_and_reported(lab: Lab) -> None:
     text = " ".join(r.get("detail", "") + r.get("advice", "") for r in lab.records("summary"))
     assert "2 rules" in text
     assert "removals_per_run" in text
-
-
-def test_the_cap_counts_rules_not_links(lab: Lab) -> None:
-    """A mutual link counts as two."""
-    instance, app, db = lab.linked(HOME, "")
-    lab.release(instance)
-    lab.policy(limits={"removals_per_run": 1})
-    lab.sweep()
-    assert len(lab.rules(app)) == len(lab.rules(db)) == 1
 
 
 def test_the_cap_never_holds_one_side_of_a_mutual_link_alone(lab: Lab) -> None:

@@ -119,27 +119,6 @@ def test_a_requests_mutual_link_with_one_side_missing_is_removed(lab: Lab, gone:
     assert lab.records(outcome="applied", function="sweep") == []
 
 
-def test_a_tag_completes_the_half_that_a_request_left(lab: Lab) -> None:
-    """For the tag alone: the missing side is written with its claim, and the request's stays where it is."""
-    a, b = lab.pair()
-    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
-    lab.cross_account(lab.request(a, b), lab.request(a, b, action="sync", request_id="tag-1"))
-    lab.revoke(b)
-    lab.sweep()
-    assert (lab.reasons(a), lab.reasons(b)) == (["tag,req:chg-1"], ["tag"])
-
-
-@pytest.mark.parametrize("gone", ["a", "b"])
-def test_a_half_open_link_without_consent_is_removed(lab: Lab, gone: str) -> None:
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    group, other = (a, b) if gone == "a" else (b, a)
-    lab.revoke(group)
-    lab.tag(group, link_accept=None)
-    lab.sweep()
-    assert (lab.rules(group), lab.rules(other)) == ([], [])
-
-
 @pytest.mark.knobs(group_sources="rules")
 @pytest.mark.parametrize("sources", [1, 20])
 def test_a_half_open_link_that_cannot_be_completed_is_removed(lab: Lab, sources: int) -> None:
