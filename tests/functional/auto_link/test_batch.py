@@ -34,13 +34,6 @@ def test_an_empty_array_has_no_outcome(lab: Lab) -> None:
     assert handle(lab, b"[]") == {}
 
 
-def test_an_invalid_event_cannot_inject_text_into_the_log(lab: Lab) -> None:
-    """Line breaks, escape codes and text direction marks are escaped."""
-    event = {**lab.event("i-bp1x"), "id": 'x\n{"outcome":"applied"}\x1b[2J\u202e', "source": "evil\r\n"}
-    assert lab.auto_link(event) == {"denied": 1}
-    assert all(char.isprintable() for value in lab.outcome().values() for char in value)
-
-
 def test_an_invalid_element_that_cannot_be_recorded_is_redelivered(lab: Lab) -> None:
     """If it were acknowledged, it would be lost without a record."""
     lab.fault(service="sls", kind="error", times=None)

@@ -17,28 +17,7 @@ def denied(lab: Lab, reason: str) -> dict[str, str]:
     return record
 
 
-@pytest.mark.parametrize(
-    "peer",
-    [
-        "sg-UPPER:tcp/1",
-        "i-x@1000000000000002",
-        "sg-x@1000000000000002@1",
-        "sg-x:tcp/65536",
-        "sg-x;sg-y",
-        "10.0.0.1/32",
-        "*",
-        ":::",
-        "sg-x\tsg-y",
-        "sg-x\nsg-y",
-        "sg-ä",
-        "sg-ｄｂ",
-        "sg-\u202edb",
-        "sg-db\x00",
-        "@" * 99,
-        "i-" + "a" * 61,
-    ],
-    ids=ascii,
-)
+@pytest.mark.parametrize("peer", ["sg-UPPER:tcp/1", "*", "sg-x\nsg-y", "sg-\u202edb", "sg-db\x00", "@" * 99], ids=ascii)
 def test_an_invalid_peer_is_denied_alone(lab: Lab, peer: str) -> None:
     """`bad-tag` for that peer, quoted as written; the valid one beside it still links."""
     app, db = lab.group(), lab.group("*")

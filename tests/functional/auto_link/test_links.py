@@ -41,40 +41,6 @@ def test_a_removed_managed_tag_is_restored_at_the_next_delivery(lab: Lab) -> Non
     assert lab.tags(db)[MANAGED] == "true"
 
 
-@pytest.mark.parametrize("separator", [",", " ", ", ", ",,", " , "])
-def test_peers_are_separated_by_commas_or_spaces(lab: Lab, separator: str) -> None:
-    """One tag value may name several peers."""
-    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
-    tags = {"link-peer": f"{db.id}:tcp/3306{separator}{cache.id}:tcp/6379"}
-    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 2}
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-    assert lab.rules(cache) == [f"{app.id} tcp/6379"]
-
-
-def test_tags_with_a_suffix_hold_more_peers(lab: Lab) -> None:
-    """`link-peer`, `link-peer.2` and `link-peer.cache` count; `link-peers` and `Link-Peer` do not."""
-    app = lab.group()
-    one, two, three, four = (lab.group("*") for _ in range(4))
-    tags = {
-        "link-peer": f"{one.id}:tcp/1",
-        "link-peer.2": f"{two.id}:tcp/2",
-        "link-peer.cache": f"{three.id}:tcp/3",
-        "link-peers": f"{four.id}:tcp/4",
-        "Link-Peer": f"{four.id}:tcp/5",
-    }
-    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 3}
-    assert [lab.rules(g) for g in (one, two, three)] == [[f"{app.id} tcp/{n}"] for n in (1, 2, 3)]
-    assert lab.rules(four) == []
-
-
-def test_the_same_peer_twice_is_one_link(lab: Lab) -> None:
-    """In two tags, with the ports in another order."""
-    app, db = lab.group(), lab.group("*")
-    tags = {"link-peer": f"{db.id}:tcp/1+udp/2", "link-peer.2": f"{db.id}:udp/2+tcp/1"}
-    assert lab.auto_link(lab.event(lab.instance(app, tags=tags))) == {"applied": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} udp/2"]
-
-
 def test_a_mutual_link_and_a_port_link_of_one_pair_are_independent(lab: Lab) -> None:
     """They have different rules: removing one link leaves the other."""
     app, db = lab.group("*"), lab.group("*")

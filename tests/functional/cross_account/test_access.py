@@ -11,7 +11,7 @@ from link_peer.domain.errors import Transient
 from link_peer_local.core.faults import Call
 from link_peer_local.core.principals import trust_text
 
-from tests.functional.lab import HOME, PEER, POLICY, Lab
+from tests.functional.lab import HOME, PEER, Lab
 
 ROLE = f"acs:ram::{PEER}:role/link-peer"
 
@@ -63,16 +63,6 @@ def test_a_session_is_reused_until_five_minutes_before_it_expires(lab: Lab) -> N
     lab.cloud.clock.advance(11)
     assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
     assert len(assumed(lab)) == 2
-
-
-def test_sessions_are_cached_by_account_role_and_external_id(lab: Lab) -> None:
-    """After a change of the policy file, the old role's keys are not used."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    changed = {**POLICY["accounts"][PEER], "external_id": "another"}
-    lab.policy(accounts={HOME: POLICY["accounts"][HOME], PEER: changed})
-    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
-    assert lab.outcome()["reason"] == "no-access"
 
 
 def test_keys_that_expire_during_a_delivery_are_replaced_once(lab: Lab) -> None:

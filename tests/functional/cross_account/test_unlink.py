@@ -168,16 +168,6 @@ def test_an_unlink_of_two_instances_keeps_other_instance_links(lab: Lab) -> None
     assert lab.rules(b) == [f"{one.private_ip}/32>{three.private_ip}/32 tcp/1"]
 
 
-def test_an_expired_unlink_is_denied(lab: Lab) -> None:
-    """`expires_at` applies to it too."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    unlink = lab.request(a, b, action="unlink", expires_at=lab.iso(-301))
-    assert lab.cross_account(unlink) == {"denied": 1}
-    assert lab.outcome()["reason"] == "expired"
-    assert len(lab.rules(b)) == 1
-
-
 def test_an_unlink_that_expires_while_it_is_carried_out_closes_nothing(lab: Lab) -> None:
     """Between its last read and its first change, its five minutes are over."""
     a, b = lab.pair()
@@ -216,15 +206,6 @@ def test_an_end_removes_only_its_own_claim(lab: Lab) -> None:
     lab.cloud.clock.advance(600)
     lab.sweep()
     assert lab.rules(b) == []
-
-
-def test_the_same_message_after_its_until_is_denied(lab: Lab) -> None:
-    a, b = lab.pair()
-    request = lab.request(a, b, until=lab.iso(600))
-    lab.cross_account(request)
-    lab.cloud.clock.advance(600)
-    assert lab.cross_account(request) == {"denied": 1}
-    assert lab.outcome()["reason"] == "expired"
 
 
 def test_two_halves_of_one_request_with_different_ends_do_not_outlive_the_earlier_one(lab: Lab) -> None:

@@ -176,18 +176,6 @@ def test_both_tags_of_a_group_with_rules_between_instances_are_removed(lab: Lab)
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_the_managed_tag_is_set_again_if_a_rule_is_written_meanwhile(lab: Lab) -> None:
-    """The summary has the RequestIds of both calls."""
-    instance, app, db = lab.linked()
-    lab.tag(instance, link_peer=None)
-    request = lab.request(app, db, "tcp/2")
-    lab.meanwhile("UntagResources", lambda: lab.cross_account(request))
-    lab.sweep()
-    assert (lab.rules(db), lab.tags(db)[MANAGED]) == ([f"{app.id} tcp/2"], "true")
-    assert len(set(lab.summary()["api_requests"].split(","))) == 2
-
-
-@pytest.mark.knobs(request_tags=True)
 def test_a_refusal_to_remove_managed_tags_is_asked_for_once_and_told(lab: Lab) -> None:
     """The account's other groups keep their tags without a call."""
     linked = [lab.linked() for _ in range(2)]
@@ -249,31 +237,6 @@ def test_a_refused_repair_is_recorded(lab: Lab) -> None:
     record = lab.outcome()
     assert (record["action"], record["reason"]) == ("repair", "no-access")
     assert record["advice"]
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_the_managed_tag_stays_if_the_second_read_is_refused(lab: Lab) -> None:
-    """A group that may not be read shows no rules, but may hold some."""
-    instance, _, db = lab.linked(PEER)
-    lab.tag(instance, link_peer=None)
-    before = lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute")
-    lab.meanwhile(
-        "RevokeSecurityGroup",
-        lambda: lab.fault(
-            service="ecs",
-            action="DescribeSecurityGroupAttribute",
-            account=PEER,
-            code="Forbidden.RAM",
-            status=403,
-            skip=1,
-            times=None,
-        ),
-    )
-    lab.sweep()
-    assert lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute") > before
-    lab.cloud.faults.clear()
-    assert lab.rules(db) == []
-    assert lab.tags(db)[MANAGED] == "true"
 
 
 # after an upgrade
