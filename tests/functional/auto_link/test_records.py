@@ -63,29 +63,6 @@ def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
     assert {shown["group"] for shown in json.loads(intent["rules"])} == {app.id, db.id}
 
 
-def test_a_removal_has_an_intent_too(lab: Lab) -> None:
-    """It names the ids of the rules to remove."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    (rule,) = lab.raw_rules(db)
-    lab.tag(instance, link_peer=None)
-    lab.fault(service="ecs", action="RevokeSecurityGroup", kind="kill")
-    with pytest.raises(Killed):
-        lab.auto_link(lab.tag_event(instance))
-    intent = lab.records("intent")[-1]
-    assert intent["action"] == "unlink"
-    assert json.loads(intent["rules"])[0]["rule_id"] == rule["SecurityGroupRuleId"]
-
-
-def test_intents_come_before_outcomes(lab: Lab) -> None:
-    """All intents of a delivery, then its outcomes; each outcome has an intent."""
-    app, one, two = lab.group(), lab.group("*"), lab.group("*")
-    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{one.id}:tcp/1 {two.id}:tcp/2"})))
-    records = lab.records("intent", "outcome")
-    assert [r["record"] for r in records] == ["intent", "intent", "outcome", "outcome"]
-    assert {r["link"] for r in records[:2]} == {r["link"] for r in records[2:]}
-
-
 @pytest.mark.knobs(request_tags=True)
 def test_an_unchanged_link_has_no_intent(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
@@ -106,15 +83,6 @@ def test_copies_of_one_write_have_the_same_key(lab: Lab) -> None:
         first, again = lab.records(kind)
         assert first == again
     assert len({record["key"] for record in lab.records("intent", "outcome")}) == 2
-
-
-def test_two_removals_of_one_pair_have_different_keys(lab: Lab) -> None:
-    """A port link and a mutual link between the same two groups, in one delivery."""
-    app, db = lab.group("*"), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1 {db.id}"})
-    lab.retag(instance, link_peer=None)
-    keys = [record["key"] for record in lab.records()]
-    assert len(keys) == len(set(keys)) == 4
 
 
 def test_the_record_names_the_instance_that_asked(lab: Lab) -> None:

@@ -6,7 +6,6 @@ import json
 
 import cross_account
 import pytest
-from link_peer.domain.errors import Transient
 from link_peer_local.core.faults import Killed
 from link_peer_local.ecs.state import Group
 
@@ -81,20 +80,6 @@ def test_a_rollback_that_fails_is_made_later(lab: Lab) -> None:
     assert lab.rules(b) == []
 
 
-def test_a_rollback_that_fails_and_cannot_be_put_back_is_redelivered(lab: Lab) -> None:
-    """The function raises, so that the platform delivers the message again."""
-    a, b = lab.pair()
-    event = posted(lab, a, b)
-    block(lab, a, "AuthorizationLimitExceed", 400)
-    lab.fault(service="ecs", action="RevokeSecurityGroup", kind="error", times=4)
-    lab.fault(service="mns", kind="error", times=4)
-    with pytest.raises(Transient):
-        run(lab, event)
-    assert len(lab.rules(b)) == 1
-    assert run(lab, event)["failed"] == 1
-    assert lab.rules(b) == []
-
-
 @pytest.mark.parametrize("consents", [True, False])
 def test_the_sweep_removes_a_link_that_an_expired_request_left_half_open(lab: Lab, consents: bool) -> None:
     """The other account fails until the request expires. The sweep opens nothing for a request: the half is removed once
@@ -156,14 +141,3 @@ def test_a_rolled_back_link_has_one_record(lab: Lab) -> None:
     record = lab.outcome()
     assert [rule["group"] for rule in json.loads(record["rules"])] == [b.id]
     assert len(record["api_requests"].split(",")) == 5  # tag, authorize; tag, refused; revoke
-
-
-def test_each_marker_is_read_right_before_it_is_changed(lab: Lab) -> None:
-    """A third request joins between two changes of the second: no claim is lost."""
-    a, b = lab.pair()
-    ports = ("tcp/1", "tcp/2", "tcp/3")
-    lab.cross_account(lab.request(a, b, *ports, request_id="chg-0"))
-    third = json.dumps([lab.message(lab.request(a, b, *ports, request_id="chg-3"))]).encode()
-    lab.meanwhile("ModifySecurityGroupRule", lambda: run(lab, third), after=True)
-    assert lab.cross_account(lab.request(a, b, *ports, request_id="chg-2")) == {"applied": 1}
-    assert lab.reasons(b) == ["req:chg-0,req:chg-2,req:chg-3"] * 3

@@ -244,18 +244,6 @@ def test_an_outcome_has_every_field_of_a_request(lab: Lab) -> None:
     assert record["key"]
 
 
-def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
-    """Order of the calls: the log, the managed tag, the rules, the log."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    order = [c.action for c in lab.cloud.faults.calls if not c.action.startswith(("Describe", "Assume"))]
-    assert order[0] == order[-1]
-    assert set(order[1:-1]) == {"TagResources", "AuthorizeSecurityGroup"}
-    (intent,) = lab.records("intent")
-    assert (intent["request_id"], intent["link"]) == ("chg-1", lab.outcome()["link"])
-    assert intent["rules"].count("sg-") == 4
-
-
 @pytest.mark.parametrize("ports", [("tcp/3",), ("tcp/1",), ("tcp/1", "tcp/3"), ()])
 def test_a_request_id_that_a_rule_carries_for_other_ports_is_in_use(lab: Lab, ports: tuple[str, ...]) -> None:
     """Other ports, fewer, some others, or all traffic: nothing changes."""

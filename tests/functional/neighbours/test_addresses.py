@@ -52,18 +52,6 @@ def test_one_address_cannot_be_two_instances(lab: Lab) -> None:
     assert lab.rules(group) == []
 
 
-def test_one_address_is_one_instance_in_a_sweep_too(lab: Lab) -> None:
-    """Neither rule exists yet: one of the two wishes gets it, the other is denied."""
-    group = lab.group("*")
-    target = lab.instance(group)
-    first, second = addressed(lab, HOME, "10.77.0.7"), addressed(lab, HOME, "10.77.0.7")
-    for instance in (first, second):
-        lab.tag(instance, link_peer=f"{target.id}:tcp/1")
-    lab.sweep()
-    assert len(lab.rules(group)) == 1
-    assert "denied address-conflict" in lab.summary()["counts"]
-
-
 def test_a_standing_link_whose_address_is_not_allowed_any_more_is_removed(lab: Lab) -> None:
     """The sweep judges addresses again."""
     source, target = requested(lab, "10.20.0.5")

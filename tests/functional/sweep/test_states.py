@@ -13,7 +13,6 @@ from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 DROP = {"SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
-SOON = "~20261201T000000Z"
 
 
 def drop(lab: Lab, group: Group, protocol: str = "ALL", ports: str = "-1/-1") -> None:
