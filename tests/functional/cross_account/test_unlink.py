@@ -61,13 +61,6 @@ def test_a_tags_claim_keeps_the_rule(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
 
 
-def test_an_unlink_without_a_link_changes_nothing(lab: Lab) -> None:
-    a, b = lab.pair()
-    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
-    assert lab.cross_account(lab.request(a, b, "tcp/1", action="unlink")) == {"unchanged": 1}
-    assert lab.changes() == 0
-
-
 def test_a_duplicate_unlink_changes_nothing(lab: Lab) -> None:
     a, b = lab.pair()
     lab.cross_account(lab.request(a, b))
@@ -189,23 +182,6 @@ def test_an_unlink_that_has_begun_in_time_is_finished(lab: Lab) -> None:
 
 
 # ends
-
-
-def test_an_end_removes_only_its_own_claim(lab: Lab) -> None:
-    a, b = lab.pair()
-    lab.instance(a)
-    lab.instance(b)
-    lab.cross_account(
-        lab.request(a, b, "tcp/1", until=lab.iso(600)),
-        lab.request(a, b, "tcp/1", request_id="chg-2", until=lab.iso(1200)),
-    )
-    lab.cloud.clock.advance(600)
-    lab.sweep()
-    assert [r.partition("~")[0] for r in lab.reasons(b)] == ["req:chg-2"]
-    assert lab.records(action="expire")[-1]["outcome"] == "removed"
-    lab.cloud.clock.advance(600)
-    lab.sweep()
-    assert lab.rules(b) == []
 
 
 def test_two_halves_of_one_request_with_different_ends_do_not_outlive_the_earlier_one(lab: Lab) -> None:

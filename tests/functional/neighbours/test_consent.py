@@ -50,16 +50,6 @@ def test_a_mutual_link_opens_at_the_second_consent(lab: Lab, last: int) -> None:
     assert (len(lab.rules(app)), len(lab.rules(db))) == (1, 1)
 
 
-def test_consent_ends(lab: Lab) -> None:
-    app = lab.group()
-    db = lab.group(f"{app.id}:tcp/1~20261125T001000Z")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    lab.cloud.clock.advance(601)
-    lab.sweep()
-    assert (lab.rules(db), lab.records(outcome="removed")[-1]["reason"]) == ([], "no-consent")
-
-
 def test_a_withdrawn_consent_is_closed_before_any_wish_is_read(lab: Lab) -> None:
     """Attack 14: with hundreds of links to make, closing is done first."""
     _, _, db = lab.linked()

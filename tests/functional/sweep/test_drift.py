@@ -12,9 +12,6 @@ from tests.functional.lab import HOME, MANAGED, PEER, POLICY, Lab
 pytestmark = pytest.mark.usefixtures("living_lab")
 
 
-# edits by people
-
-
 # addresses
 
 
