@@ -105,23 +105,6 @@ def test_link_until_ends_a_link_in_the_other_account(lab: Lab, until: int | None
     assert lab.records(outcome="denied")[-1]["reason"] == ("bad-tag" if until is None else "expired")
 
 
-def test_an_instance_that_no_group_can_represent_is_denied_without_a_sync(lab: Lab) -> None:
-    """There is no pair to post."""
-    ledger = lab.group("*", account=PEER)
-    instance = lab.instance(lab.group(type="enterprise"), tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
-    assert lab.auto_link(lab.event(instance)) == {"denied": 1}
-    assert lab.outcome()["reason"] == "advanced-group"
-    assert lab.queued() == []
-
-
-def test_links_in_one_account_and_across_accounts_are_both_handled(lab: Lab) -> None:
-    app, db, ledger = lab.group(), lab.group("*"), lab.group("*", account=PEER)
-    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1 {db.id}:tcp/2"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/2"]
-    assert len(lab.queued()) == 1
-
-
 @pytest.mark.parametrize("kind", ["error", "throttle", "reset", "no-answer"])
 def test_an_event_is_redelivered_if_the_queue_is_unavailable(lab: Lab, kind: str) -> None:
     """The function raises, with an attempt on record; the redelivery posts the sync."""

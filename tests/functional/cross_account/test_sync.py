@@ -3,19 +3,9 @@ message."""
 
 from __future__ import annotations
 
-import json
-
-import pytest
-from link_peer.app.compose import open_delivery
-from link_peer.domain.model import ALL, Rule, RuleKey
-from link_peer.domain.request import Request
-from link_peer.engine.scopes.pair import reconcile_pair
-from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.inbound.requests import decode
-from link_peer.planning.decision import Decision, Edit, Unseen
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import HOME, PEER, REGION, Lab, party
+from tests.functional.lab import HOME, PEER, Lab
 
 
 def sync(lab: Lab, a: Group, b: Group) -> dict[str, int]:
@@ -150,29 +140,3 @@ def test_an_instance_omitted_from_one_read_keeps_its_link(lab: Lab) -> None:
     lab.leave_out(instance)
     assert sync(lab, a, b) == {"unchanged": 1}
     assert lab.rules(b) == [f"{a.id} tcp/1"]
-
-
-def test_removals_of_earlier_messages_count_toward_the_cap(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if they could not be counted beforehand."""
-    a, b = lab.pair()
-    instance = wanting(lab, a, b)
-    lab.instance(a)
-    lab.instance(b)
-    sync(lab, a, b)
-    lab.tag(instance, link_peer=None)
-    lab.policy(limits={"removals_per_run": 1})
-    for name, value in lab.function_keys().items():
-        monkeypatch.setenv(name, value)
-    delivery = open_delivery("cross_account", lab.context)
-    request = decode(json.dumps(lab.request(a, b, action="sync")), region=REGION, now=delivery.clock.now())
-    assert isinstance(request, Request)
-    guard = RemovalGuard(1)
-    removal = Edit(RuleKey(party(b), "sg-x", "", ALL), rule=Rule(party(b), "sgr-1", None, "accept", 100))
-    guard.made(Decision(request.link, "sync", "removed", edits=(removal,), unseen=frozenset({Unseen(HOME, PEER)})))
-    reconcile_pair(delivery, request, "", delivery.audit({}), guard)
-    assert len(lab.rules(b)) == 1
-    (held,) = lab.records("summary")
-    assert (held["reason"], held["from_account"]) == ("removals-held", HOME)
-    assert [record["reason"] for record in lab.records(outcome="failed")] == ["removals-held"]
-    reconcile_pair(delivery, request, "", delivery.audit({}), RemovalGuard(1))
-    assert lab.rules(b) == []
