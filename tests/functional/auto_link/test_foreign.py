@@ -145,6 +145,16 @@ def test_no_sync_is_posted_while_the_audit_log_is_down(lab: Lab) -> None:
     assert without_claims(lab.queued()) == [sync_of(lab, app, ledger)]
 
 
+def test_a_rule_that_admits_another_account_is_synced_the_way_it_opens(lab: Lab) -> None:
+    app, ledger = lab.group(f"*@{PEER}"), lab.group(account=PEER)
+    lab.instance(ledger, tags={"link-peer": f"{app.id}@{HOME}:tcp/1"})
+    lab.sweep()
+    assert lab.rules(app) == [f"{ledger.id} tcp/1"]
+    lab.auto_link(lab.tag_event(lab.instance(app)))
+    (message,) = lab.queued()
+    assert (message["from"]["party"], message["to"]["party"]) == (ledger.id, app.id)
+
+
 def test_a_look_posts_first_what_must_be_closed(lab: Lab) -> None:
     """Then what must be opened, and nothing of the pairs that are as they should be. What consent denies is recorded."""
     app, mute = lab.group(f"*@{PEER}"), lab.group(account=PEER)

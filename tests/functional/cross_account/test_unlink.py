@@ -106,6 +106,7 @@ def test_an_unlink_that_changes_nothing_names_what_stands_between_the_two(living
     instance, app, db = lab.linked()
     other = lab.group("*")
     lab.tag(instance, **{"link-peer.2": f"{other.id}:tcp/2"})
+    lab.cross_account(lab.request(other, db, ports=["tcp/7"], request_id="chg-7"))
     lab.auto_link(lab.event(instance))
     assert lab.cross_account(lab.request(db, app, action="unlink")) == {"unchanged": 1}
     detail = lab.outcome()["detail"]

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from link_peer.domain.errors import CloudError, NoAccess, Transient
-from link_peer.domain.model import Link, Party
+from link_peer.domain.model import Link, Party, RuleKey
 from link_peer.domain.request import Look, Message, Request
-from link_peer.engine.batch import Batch
+from link_peer.engine import batch
+from link_peer.engine.batch import Batch, guard_of
+from link_peer.planning.decision import Unseen
 
 from tests.unit.fakes import FakeEcs, delivery
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B, group, instance
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B, group, instance, key
 
 FAR = Party(PEER, "i-far")
 FAR_GROUP = Party(PEER, "sg-far")
@@ -67,9 +69,9 @@ def test_instances_that_cannot_be_read_may_touch_anything(error: Exception) -> N
     """The request itself finds out why. Other requests are not affected."""
     home, far = accounts()
     far.errors["instances"] = [error]
-    batch = Batch(delivery(home, far, lanes=4), [request(A, FAR), request(APP, DB)])
-    assert batch.touches(request(A, FAR)) is None
-    assert batch.touches(request(APP, DB)) == {APP, DB}
+    both = Batch(delivery(home, far, lanes=4), [request(A, FAR), request(APP, DB)])
+    assert both.touches(request(A, FAR)) is None
+    assert both.touches(request(APP, DB)) == {APP, DB}
 
 
 def test_an_account_that_the_policy_does_not_list_is_not_entered() -> None:
@@ -84,9 +86,21 @@ def test_nothing_is_read_where_nothing_runs_side_by_side(lanes: int, others: tup
     """With one lane, or one message."""
     home, far = accounts()
     delivered = delivery(home, far, lanes=lanes)
-    batch = Batch(delivered, [request(A, FAR), *others])
-    assert batch.delivery is delivered
+    assert Batch(delivered, [request(A, FAR), *others]).delivery is delivered
     assert (home.calls, far.calls) == ([], [])
+
+
+def test_a_bug_of_one_message_costs_the_guard_of_a_batch_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    unseen, keys = Unseen(HOME, HOME), frozenset(key(DB, APP, f"tcp/{n}") for n in range(1, 60))
+
+    def due(_delivery: object, one: Request) -> dict[Unseen, frozenset[RuleKey]]:
+        if one.link.source == CACHE:
+            raise ZeroDivisionError("bug")
+        return {unseen: keys}
+
+    monkeypatch.setattr(batch, "removals_due", due)
+    guard = guard_of([request(CACHE, DB), request(APP, DB)], delivery(*accounts()))
+    assert guard.held({unseen: 1}) == {unseen}
 
 
 def test_no_message_is_no_batch() -> None:

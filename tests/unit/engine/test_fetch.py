@@ -12,7 +12,7 @@ from link_peer.domain.model import Party
 from link_peer.domain.snapshot import Address
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.read.access import Reading
-from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.read.fetch import SPARE, Fetch
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
@@ -499,6 +499,25 @@ def test_questions_are_answered_by_the_account_that_they_are_about() -> None:
     assert snapshot.inner_access == {APP: False, DB: True}
     assert other.calls == ["address_taken vpc-2 10.0.0.1", "address_taken vpc-2 10.0.0.2"]
     assert ecs.calls == ["inner_access sg-app", "inner_access sg-db"]
+
+
+def test_a_sweep_asks_an_account_about_so_many_addresses() -> None:
+    """Others' rules make it ask. A delivery of its own asks about all that it needs."""
+    many = [Address(PEER, "vpc-2", f"10.0.{n // 250}.{n % 250}") for n in range(SPARE + 1)]
+    for found, asked in ((paced(peer())[0], SPARE), (opened(peer()), SPARE + 1)):
+        found.questions(many)
+        assert len(found.store.taken_addresses) == asked
+
+
+@pytest.mark.parametrize(("code", "readable"), [("InvalidSecurityGroupId.Malformed", True), ("Odd", False)])
+def test_a_party_that_the_cloud_calls_malformed_costs_its_account_nothing_else(code: str, readable: bool) -> None:
+    """Where trouble is noted. Any other error is the account's."""
+    ecs = home()
+    ecs.errors["inner_access"] = [CloudError(code, "no")]
+    found, _ = paced(ecs)
+    found.questions([APP])
+    assert found.store.readable(HOME) is readable
+    assert APP not in found.store.snapshot().inner_access
 
 
 def test_a_question_that_cannot_be_answered_stays_open() -> None:

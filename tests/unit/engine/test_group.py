@@ -213,6 +213,7 @@ def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted:
     left = [(r["action"], r["detail"].partition(" ")[0]) for r in said if not r["from"]]
     assert left == ([("look", "1")] if len(posted) == 3 else [])
     assert {call.split()[0] for call in look.ecs.calls} <= CALLS
+    assert not any(call.startswith("instances") for call in look.peer.calls)
 
 
 def test_what_stands_already_is_not_posted() -> None:

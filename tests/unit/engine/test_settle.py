@@ -175,6 +175,7 @@ def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> 
     with pytest.raises(LinkDenied) as denied:
         settle(edit)
     assert denied.value.denial.reason is reasons.ADDRESS_CONFLICT
+    assert f"exists already for {TWIN}" in denied.value.denial.detail
     assert settle.ecs.existing == [TWINS_RULE]
 
 

@@ -136,6 +136,7 @@ def test_the_queue_is_judged_before_the_length() -> None:
         ("unlink", PEER, {"paused": Pause.OPENING}, None),
         ("unlink", PEER, {"paused": Pause.ALL}, "paused"),
         ("link", PEER, {"deny": (Port("tcp", 22, 22),)}, "not-allowed"),
+        ("link", PEER, {"limits": Limits(max_days=1)}, "not-allowed"),
         ("unlink", PEER, {"deny": (Port("tcp", 22, 22),)}, None),
         ("link", PEER, {"accept_tags": False}, "no-consent"),
         ("unlink", PEER, {"accept_tags": False}, None),

@@ -377,6 +377,13 @@ def test_a_drop_of_one_port_blocks_a_link_of_everything_and_is_all_that_is_named
     )
 
 
+def test_ports_in_a_row_are_one_range_of_their_protocol() -> None:
+    ports = parse_ports("tcp/22+tcp/23+udp/24")
+    assert effect_text.detail(of_link(world(), Link(APP, DB, ports))) == (
+        f"no ingress rule of {DB} admits tcp/22-23+udp/24"
+    )
+
+
 def test_a_drop_inside_a_range_of_ports_blocks_that_part() -> None:
     rules = ours(key(DB, APP, "tcp/80-90")), rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 85, 100))
     effect = of_link(world(*rules), Link(APP, DB, parse_ports("tcp/80-90")))

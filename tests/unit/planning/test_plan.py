@@ -469,6 +469,8 @@ def test_an_address_that_moved_takes_its_rule_along() -> None:
     seen = view(OPEN, shown, [ours(ADDRESSES, REQ, ends=(A, B))])
     (taken,) = plan(seen, desired(Link(c, B, P1)), may_lose=May.KEEP).decisions
     assert [(edit.kind, edit.ends, edit.claims) for edit in taken.edits] == [("mark", (c, B), (TAG,))]
+    assert taken.edits[0].opens
+    assert msgspec.structs.replace(taken.edits[0], gain=frozenset()).opens
 
 
 def test_an_instance_whose_rule_another_holds_is_read_first() -> None:

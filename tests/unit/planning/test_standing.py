@@ -46,6 +46,11 @@ def stand(snapshot: Snapshot, **changes: Any) -> list[Standing]:
     return standing(snapshot, policy(**changes), REGION, NOW)
 
 
+def test_a_link_tells_the_deployment_that_its_rules_name() -> None:
+    (link,) = stand(view(OPEN, rules=[ours(SQL)]))
+    assert link.deployment == POLICY.deployment
+
+
 def state(snapshot: Snapshot, **changes: Any) -> State:
     """The state of the one link that stands."""
     [found] = states(Scene(snapshot), policy(**changes), REGION, NOW, stand(snapshot, **changes))

@@ -175,9 +175,8 @@ class InstanceScope(Scope):
         else:
             ends = {end for pair in pairs for end in (pair.source, pair.target)} | set(pairs.values())
             asking = [one for one in self.shown if ends & {one.party, *groups_of([one])}]
-            again = [
-                one.party for one in asking if one.party not in self.waiting
-            ]  # the others are looked at in any case
+            # those that wait are looked at in any case
+            again = [one.party for one in asking if one.party not in self.waiting]
             expires = max((self.hints[one].time or self.started for one in again), default=0.0) + YOUNG_SECONDS
             post_looks(
                 self, again, expires, f"{len(pairs)} pairs with other accounts: which of them differ is looked at"
