@@ -360,6 +360,22 @@ def test_what_cannot_be_read_right_before_a_write_is_a_transient_error(monkeypat
     assert (report.refused, applying.ecs.existing) == ({}, [])
 
 
+def test_what_came_up_since_the_plan_is_read_and_judged_before_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    unread = Verdict(LINK, (Need(K1),), denials.unreadable(HOME, "throttled"), open_questions=(RulesOf(CACHE),))
+    verdicts = iter([unread])
+    monkeypatch.setattr(apply, "evaluate", lambda *_, **_more: next(verdicts, Verdict(LINK, (Need(K1),))))
+    applying = Applying()
+    report = applying(link())
+    assert (report.pending, [rule.key for rule in applying.ecs.existing]) == ((), [K1])
+
+
+def test_nothing_is_read_for_a_closing_when_the_time_is_over() -> None:
+    applying = Applying(ours(K1))
+    applying.clock.time = applying.delivery.retry.deadline
+    assert len(applying(removal()).pending) == 1
+    assert not any(call.startswith("rules") for call in applying.calls)
+
+
 # a request's end
 
 

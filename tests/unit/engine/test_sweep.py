@@ -68,6 +68,13 @@ class Sweeping:
         sweep.run()
         return sweep
 
+    def closing_until(self) -> list[tuple[float, float]]:
+        """Until when the sweep would close, and wait for throttled accounts: before wishes are read, and then."""
+        sweep = Sweep(self.delivery, "sweep-1")
+        before = sweep.closing_until()
+        sweep.run()
+        return [before, sweep.closing_until()]
+
     @property
     def summary(self) -> dict[str, str]:
         (found,) = [record for record in self.log.records if record["record"] == "summary"]
@@ -326,3 +333,12 @@ def test_another_account_is_listed_first_in_each_minute() -> None:
         Sweep(world, "sweep-1").run()
         firsts.add(calls[0])
     assert firsts == {HOME, PEER}
+
+
+def test_closing_waits_for_no_throttled_account_until_wishes_are_read() -> None:
+    """Then it waits, and keeps half of the time for opening."""
+    sweeping = Sweeping()
+    left = sweeping.delivery.retry.deadline - NOW
+    before, after = sweeping.closing_until()
+    assert before == (pytest.approx(NOW + 0.65 * left), 0.0)
+    assert after == (pytest.approx(NOW + 0.5 * left),) * 2
