@@ -7,7 +7,6 @@ which claims they may take.
 from __future__ import annotations
 
 import functools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence, Set
 
@@ -21,7 +20,7 @@ from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.engine.write.work import Report, Work
+from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
 from link_peer.planning.claims import DesiredLink, links_from_tags
 from link_peer.planning.decision import Context, Decision, Missing, Plan, Question, Refusal, Unseen
 from link_peer.planning.permitted import permitted
@@ -87,10 +86,9 @@ class Scope(ABC):
         """What is read of all that a plan misses. What is left out stays undecided."""
         return missing
 
-    def closing_until(self) -> tuple[float, float]:
-        """When it is too late to close more, because other work is due, and to wait for an account that is throttled (epoch
-        seconds): never, but in a sweep."""
-        return math.inf, math.inf
+    def closing_until(self) -> Until:
+        """How long it closes: without a limit, but in a sweep."""
+        return UNLIMITED
 
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
         """The links that the tags of these instances ask for."""
@@ -112,7 +110,7 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
     focus: set[Link] | None = None
     for _ in range(PASSES):
         plan = planner.plan(total.refused, focus)
-        report = applier.apply(scope.select(plan), *scope.closing_until())
+        report = applier.apply(scope.select(plan), scope.closing_until())
         report = msgspec.structs.replace(report, held=dict(plan.held))
         total += report
         freed = _waiting_for_an_address(plan) if report.removed else set()

@@ -23,11 +23,12 @@ def in_turns(items: Iterable[T], account: Callable[[T], str]) -> list[T]:
 
 class Turns:
     """The order of jobs of several accounts. The next one is of the account that has used the least time so far (in seconds,
-    for as long as this lives), or has had the fewest turns: one with many jobs, or slow ones, delays another by one job."""
+    for as long as this lives), or has had the fewest turns: one with many jobs, or slow ones, delays another by one job. `used`
+    are the seconds of each."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._used: defaultdict[str, float] = defaultdict(float)
+        self.used: defaultdict[str, float] = defaultdict(float)
         self._had: Counter[str] = Counter()
 
     def each(self, jobs: Iterable[T], account: Callable[[T], str]) -> Iterator[T]:
@@ -36,11 +37,11 @@ class Turns:
         for job in jobs:
             lanes.setdefault(account(job), deque()).append(job)
         while lanes:
-            chosen = min(lanes, key=lambda one: (self._used[one], self._had[one]))
+            chosen = min(lanes, key=lambda one: (self.used[one], self._had[one]))
             job = lanes[chosen].popleft()
             if not lanes[chosen]:
                 del lanes[chosen]
             start = self._clock.now()
             yield job
-            self._used[chosen] += self._clock.now() - start
+            self.used[chosen] += self._clock.now() - start
             self._had[chosen] += 1

@@ -183,14 +183,26 @@ def test_a_closing_that_is_throttled_is_made_in_the_next_minute(lab: Lab) -> Non
     assert others.late() == set()
 
 
-def test_a_closing_that_is_throttled_in_every_minute_takes_no_time_from_wishes(lab: Lab) -> None:
-    """Its owner can see to that. Reading the instances of another account takes most of the time of a run."""
-    others = Bystanders(lab)
+def throttled(lab: Lab) -> None:
+    """The flood's owner can see to that."""
     rules(lab, groups=2, each=3)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, kind="throttle", times=None)
+
+
+def spread(lab: Lab) -> None:
+    """A rule on each of many groups: some calls for each."""
+    rules(lab, groups=200, each=1)
+    lab.fault(service="ecs", account=PEER, kind="slow", seconds=SLOW, times=None)
+
+
+@pytest.mark.parametrize("flood", [throttled, spread])
+def test_a_long_closing_takes_no_time_from_wishes(lab: Lab, flood: Callable[[Lab], None]) -> None:
+    """Reading the instances of another account takes most of the time of a run."""
+    others = Bystanders(lab)
     many = lab.group()
     for _ in range(1_000):
         lab.instance(many)
-    lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, kind="throttle", times=None)
+    flood(lab)
     lab.fault(service="ecs", action="DescribeInstances", account=HOME, kind="slow", seconds=9, times=None)
     lab.sweep()
     assert others.late() == set()

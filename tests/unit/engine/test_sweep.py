@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.engine.scopes.everything import MAX_EXTRA_READS, RUN_SECONDS, RUNS_A_DAY, Sweep
+from link_peer.engine.write.work import Until
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.views import (
@@ -68,8 +70,8 @@ class Sweeping:
         sweep.run()
         return sweep
 
-    def closing_until(self) -> list[tuple[float, float]]:
-        """Until when the sweep would close, and wait for throttled accounts: before wishes are read, and then."""
+    def closing_until(self) -> list[Until]:
+        """How long the sweep would close: before wishes are read, and then."""
         sweep = Sweep(self.delivery, "sweep-1")
         before = sweep.closing_until()
         sweep.run()
@@ -336,9 +338,13 @@ def test_another_account_is_listed_first_in_each_minute() -> None:
 
 
 def test_closing_waits_for_no_throttled_account_until_wishes_are_read() -> None:
-    """Then it waits, and keeps half of the time for opening."""
+    """Nor for one that has much to close. Then it waits, and keeps half of the time for opening."""
     sweeping = Sweeping()
     left = sweeping.delivery.retry.deadline - NOW
     before, after = sweeping.closing_until()
-    assert before == (pytest.approx(NOW + 0.65 * left), 0.0)
-    assert after == (pytest.approx(NOW + 0.5 * left),) * 2
+    assert (before.end, before.patience, before.each) == (
+        pytest.approx(NOW + 0.65 * left),
+        0.0,
+        pytest.approx(0.15 * left),
+    )
+    assert (after.end, after.patience, after.each) == (*(pytest.approx(NOW + 0.5 * left),) * 2, math.inf)

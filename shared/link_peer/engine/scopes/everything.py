@@ -29,7 +29,7 @@ from link_peer.engine.scopes.closing import look
 from link_peer.engine.scopes.summary import count_letters, record_unreadable, skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.engine.write.work import Report, open_work
+from link_peer.engine.write.work import Report, Until, open_work
 from link_peer.planning.actual import damaged_rules, link_of, owned_rules
 from link_peer.planning.claims import DesiredLink, wanted_by_all
 from link_peer.planning.decision import Context, Decision, Plan
@@ -41,6 +41,7 @@ from link_peer.runtime.ports import Record
 
 RULES_SHARE = 0.5  # of the time left may have passed when the last rules are read that closing needs
 CLOSING_SHARE = 0.65  # and when the last rule is removed that needs no look at wishes
+CLOSING_EACH = 0.15  # and what one account's closing may take of it before then
 READING_SHARE = 0.85  # and when anything is read that need not be read right before a change
 LAST_CLOSING_SHARE = 0.5  # of the time that is left then; the rest is for opening
 GOLDEN = (
@@ -158,13 +159,13 @@ class Sweep(Scope):
         """Whether wishes are not read yet."""
         return self._later is None
 
-    def closing_until(self) -> tuple[float, float]:
+    def closing_until(self) -> Until:
         """When other work is due: before wishes are read; then half of the time that is left is kept for opening. What is
-        throttled is closed then: nobody's wishes wait for it."""
+        throttled, or more than one account's share, is closed then: nobody's wishes wait for it."""
         if self._closing:
-            return self._end(CLOSING_SHARE), 0.0
+            return Until(self._end(CLOSING_SHARE), 0.0, self._end(CLOSING_EACH) - self.started)
         end = _after(self.delivery, self.delivery.clock.now(), LAST_CLOSING_SHARE)
-        return end, end
+        return Until(end, end)
 
     def select(self, plan: Plan) -> list[Decision]:
         """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""

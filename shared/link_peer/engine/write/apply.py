@@ -7,7 +7,6 @@ intents durable ─▶ per link: managed tag ─▶ rules of the target's group 
 from __future__ import annotations
 
 import functools
-import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
@@ -32,7 +31,7 @@ from link_peer.engine.write.close import Closer, Closing, Job, jobs, only_closes
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import Requests
-from link_peer.engine.write.work import Report, Work
+from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
 from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.permitted import permitted
@@ -87,16 +86,15 @@ class Applier:
         # rules whose change was refused, or met a transient error, in this pass
         self._failed_keys: set[RuleKey] = set()
 
-    def apply(self, decisions: Sequence[Decision], until: float = math.inf, patience: float = math.inf) -> Report:
-        """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported. Nothing
-        more is closed from `until` on (epoch seconds), and no throttled account is waited for from `patience` on."""
+    def apply(self, decisions: Sequence[Decision], until: Until = UNLIMITED) -> Report:
+        """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
         work, policy = self.work, self.work.delivery.policy
         decisions = sorted((paused(decision, policy.paused) for decision in decisions), key=_order)
         work.tags.between_instances = {key.group for d in decisions for key in _keys(d) if key.dest}
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
         report, outcomes = Report(), list[Record]()
-        for records, done in self._carried_out(decisions, earlier, until, patience):
+        for records, done in self._carried_out(decisions, earlier, until):
             report += done
             outcomes += records
             if len(outcomes) >= RECORDS_PER_WRITE:
@@ -107,7 +105,7 @@ class Applier:
         return report + self._written(outcomes) + Report(refused=refused)
 
     def _carried_out(
-        self, decisions: Sequence[Decision], earlier: dict[Link, _Partial], until: float, patience: float
+        self, decisions: Sequence[Decision], earlier: dict[Link, _Partial], until: Until
     ) -> Iterator[tuple[list[Record], Report]]:
         """What is recorded of each decision, and what came of it: closing before opening, accounts in turn."""
 
@@ -119,7 +117,7 @@ class Applier:
         closings = [Closing(one, _groups(one), requests(one), _existing(one)) for one in main if only_closes(one)]
         todo, opening = jobs(closings), [one for one in main if not only_closes(one)]
         intents = _Intents([*(one.decision for job in todo for one in job.closings), *opening], self._intend)
-        yield from self._close(todo, until, patience, intents)
+        yield from self._close(todo, until, intents)
         left = [one for one in closings if one.waiting]
         yield from map(self._unmade, left)
         unclosed = {group for one in left for group in one.waiting}
@@ -130,9 +128,7 @@ class Applier:
             self._intend(taggable)
             yield from (self._carry_out(decision, requests(decision)) for decision in taggable)
 
-    def _close(
-        self, todo: Sequence[Job], until: float, patience: float, intents: _Intents
-    ) -> Iterator[tuple[list[Record], Report]]:
+    def _close(self, todo: Sequence[Job], until: Until, intents: _Intents) -> Iterator[tuple[list[Record], Report]]:
         begun = False
 
         def before(job: Job) -> None:
@@ -143,7 +139,7 @@ class Applier:
             self._in_time(edits, begun=begun)
             begun = begun or written
 
-        yield from map(self._closed, self._closer.close(todo, until, patience, before, in_time))
+        yield from map(self._closed, self._closer.close(todo, until, before, in_time))
 
     def _open(
         self,

@@ -13,6 +13,7 @@ from link_peer.domain.errors import Throttled, Transient
 from link_peer.domain.model import Party, Rule, RuleKey
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import Requests
+from link_peer.engine.write.work import Until
 from link_peer.planning.decision import Decision, Edit
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.pace import Pace
@@ -96,18 +97,17 @@ class Closer:
     def close(
         self,
         todo: Sequence[Job],
-        until: float,
-        patience: float,
+        until: Until,
         before: Callable[[Job], None],
         in_time: InTime,
     ) -> Iterator[Closing]:
         """Yields each decision once all of its groups are settled, or could not be. `before` is called before the first change
-        of a job, `in_time` before it and before each call: it may raise to stop it. What is not begun before `until` (epoch
-        seconds) keeps `waiting`, and so does what would have to wait for a minute that begins after `patience`."""
+        of a job, `in_time` before it and before each call: it may raise to stop it. What has no time keeps `waiting`."""
         while todo:
             parked: list[Job] = []
             for job in self.turns.each(todo, lambda one: one.account):
-                if self._clock.now() >= until or job.account in self.parked:
+                late = self._clock.now() >= until.end or self.turns.used[job.account] >= until.each
+                if late or job.account in self.parked:
                     parked.append(job)
                     continue
                 before(job)
@@ -115,7 +115,7 @@ class Closer:
                     yield from (one for one in job.closings if not one.waiting)
                 else:
                     parked.append(job)
-            if self._pace is None or not parked or not self.next_minute(min(until, patience)):
+            if self._pace is None or not parked or not self.next_minute(min(until.end, until.patience)):
                 return
             todo = parked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 
@@ -41,6 +42,18 @@ def open_work(
     """Work of a delivery that has read nothing yet; `name` is as in `Delivery.cloud`."""
     fetch = open_fetch(delivery, name, how)
     return Work(delivery, fetch, ManagedTags(fetch, delivery), audit, expires_at, closes)
+
+
+class Until(msgspec.Struct, frozen=True):
+    """How long decisions are closed, since other work is due: nothing more from `end` on, no account that is throttled is
+    waited for from `patience` on (epoch seconds), and each account's take `each` seconds at most."""
+
+    end: float = math.inf
+    patience: float = math.inf
+    each: float = math.inf
+
+
+UNLIMITED = Until()
 
 
 class Report(msgspec.Struct, frozen=True):
