@@ -501,6 +501,11 @@ def test_questions_are_answered_by_the_account_that_they_are_about() -> None:
     assert ecs.calls == ["inner_access sg-app", "inner_access sg-db"]
 
 
+def test_a_sweep_reads_no_members_for_a_record() -> None:
+    """It lists all instances. A delivery of its own reads them beside its writes."""
+    assert [found.members_aside(APP) for found in (paced(home())[0], opened(home()))] == [None, [A, B]]
+
+
 def test_a_sweep_asks_an_account_about_so_many_addresses() -> None:
     """Others' rules make it ask. A delivery of its own asks about all that it needs."""
     many = [Address(PEER, "vpc-2", f"10.0.{n // 250}.{n % 250}") for n in range(SPARE + 1)]

@@ -15,6 +15,7 @@ import pytest
 from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
+from link_peer.engine.scopes import everything
 from link_peer.engine.scopes.everything import MAX_EXTRA_READS, RUN_SECONDS, RUNS_A_DAY, Sweep
 from link_peer.engine.write.work import Until
 
@@ -158,6 +159,13 @@ def test_where_no_group_has_the_tag_every_group_is_looked_at_soon(count: int, ru
         assert len(share) == len(set(share)) <= MAX_EXTRA_READS
         seen |= set(share)
     assert seen == {shown.party for shown in groups}
+
+
+def test_a_run_reads_no_more_groups_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the daily share alone is as many."""
+    monkeypatch.setattr(everything, "MAX_EXTRA_READS", 1)
+    groups = [group(Party(HOME, f"sg-{n}"), rule_count=1) for n in range(3)]
+    assert len(Sweep(delivery(FakeEcs()), "sweep-1")._share(groups, seen=set())) == 1
 
 
 # instances that are set aside
@@ -306,6 +314,18 @@ def test_rules_that_are_throttled_minute_after_minute_cost_one_minute() -> None:
     assert done.unread == {HOME: 30}
     assert [rule.key.source for rule in sweep.peer.existing if rule.key] == [f"sg-y@{PEER}"]
     assert 60 <= sum(sweep.clock.waits) < 125
+
+
+def test_what_a_throttled_account_asks_for_is_opened_in_the_next_minute() -> None:
+    """All of it waits, and the run has not failed."""
+    sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1 sg-cache:tcp/1"), BYSTANDER])
+    throttled = Throttled("no")
+    throttled.account = HOME
+    sweep.ecs.errors["authorize"] = [throttled]
+    done = sweep()
+    assert {rule.group for rule in sweep.ecs.existing} == {DB, CACHE}
+    assert (done.report.pending, done.report.undone) == ((), 0)
+    assert sum(sweep.clock.waits) >= 60 - NOW % 60
 
 
 def test_a_sweep_that_could_not_list_all_instances_removes_nothing_for_their_absence() -> None:

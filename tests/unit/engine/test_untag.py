@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from link_peer.domain.denials import UNWANTED
-from link_peer.domain.errors import NoAccess, Transient
+from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import TAG, Claim, Link, Rule
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.tags import parse_ports
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.planning.claims import DesiredLink
+from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeScope, delivery
 from tests.unit.views import APP, DB, HOME, MANAGED, POLICY, group, key, ours, policy, theirs
@@ -128,6 +129,13 @@ def test_a_link_that_another_persons_rule_makes_does_not_keep_the_tag() -> None:
 def test_nothing_is_changed_while_the_policy_pauses_link_peer() -> None:
     untag = Untagging(with_policy=policy(paused=Pause.ALL))
     assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
+
+
+def test_a_throttled_account_keeps_the_tag_until_the_next_run() -> None:
+    """That is no failure."""
+    untag = Untagging()
+    untag.ecs.errors["untag"] = [Throttled("no")] * ATTEMPTS
+    assert (untag.run(), untag.has_tag, untag.log.kinds()) == ([], True, ["intent"])
 
 
 def test_nothing_is_changed_after_the_deadline() -> None:

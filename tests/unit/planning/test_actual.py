@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from link_peer.domain.model import ALL, TAG, Claim, Link, Marker, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy
-from link_peer.planning.actual import Actual, actual_state, damaged_rules, link_of, owned_rules
+from link_peer.planning.actual import Actual, actual_state, damaged_rules, link_of, owned_rules, renamed_rules
 
 from tests.unit.views import APP, DB, HOME, PEER, POLICY, REGION, A, B, group, key, ours, policy, theirs, view
 
@@ -112,3 +112,13 @@ def test_the_claims_of_a_rule_are_those_of_its_marker() -> None:
 def test_a_rule_tells_its_link(rule_key: RuleKey, ends: tuple[Party, Party] | None, link: Link) -> None:
     """Of a group rule the source and its one port; of an instance rule the ends in its marker."""
     assert link_of(rule_key, Marker(HOME, "prod", "0" * 16, (TAG,), ends)) == link
+
+
+def test_rules_of_a_former_name_are_told_from_copies_of_their_markers() -> None:
+    """And from those of another home."""
+    other = ours(K2).description.replace(f"home={HOME}", f"home={PEER}")
+    seen = view([group(APP), group(DB)], rules=[ours(K1), theirs(K2, ours(K1).description), theirs(K2, other)])
+    genuine, copies = renamed_rules(seen, policy(deployment="new"), REGION)
+    assert [[rule.description for rule, _ in found] for found in (genuine, copies)] == [[ours(K1).description]] * 2
+    assert [rule.key for rule, _ in (*genuine, *copies)] == [K1, K2]
+    assert renamed_rules(seen, POLICY, REGION) == ([], [])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from link_peer.runtime import delivery
 from link_peer.runtime.delivery import Memory
 
+from tests.unit import fakes
 from tests.unit.views import APP, DB, A, B, instance
 
 
@@ -23,3 +25,11 @@ def test_the_instance_noted_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) 
     remembered.note(instance(A, APP))
     remembered.note(instance(B, DB))
     assert (remembered.groups(A), remembered.groups(B)) == (set(), {DB})
+
+
+@pytest.mark.parametrize(("said", "recorded"), [("", "alice"), ("team-a", "team-a, applied by alice")])
+def test_the_records_of_a_persons_command_name_the_person(said: str, recorded: str) -> None:
+    log = fakes.FakeLog()
+    run = msgspec.structs.replace(fakes.delivery(fakes.FakeEcs(), log=log), caller="alice")
+    run.audit({"claimed_by": said}).write([{"record": "intent"}])
+    assert log.records[0]["claimed_by"] == recorded
