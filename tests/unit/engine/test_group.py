@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
-from link_peer.domain.policy import Limits, Policy
+from link_peer.domain.policy import Limits, Pause, Policy
 from link_peer.domain.request import Hint, Look, Message, look_request, sync_request
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
@@ -232,6 +232,14 @@ def test_a_look_reads_the_other_account(standing: list[Rule], posted: list[Messa
     look.peer.running[asking.id] = instance(asking, FOREIGN, link_peer=f"sg-db@{HOME}:tcp/1")
     look("look")
     assert look.queue.posted == posted
+
+
+def test_while_everything_is_paused_many_pairs_are_no_look() -> None:
+    """Each is denied."""
+    many = " ".join(f"sg-{n}@{PEER}:tcp/1" for n in range(4))
+    look = Looking(accepting(many), instances=ASKING, with_policy=policy(paused=Pause.ALL))
+    look()
+    assert (look.queue.posted, look.log.outcomes()) == ([], [("denied", "paused")] * 4)
 
 
 def test_closing_comes_before_the_posts() -> None:

@@ -452,6 +452,7 @@ def test_the_askers_of_what_is_not_shown_are_confirmed() -> None:
     found = plan(view(OPEN, rules=[ours(K1)]))
     assert found.missing.unconfirmed == {APP}
     assert plan(view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])).missing.unconfirmed == {APP, DB}
+    assert plan(view(OPEN, rules=[ours(key(DB, APP))])).missing.unconfirmed == {APP, DB}
     assert plan(view(OPEN, rules=[ours(ADDRESSES, ends=(A, B))])).missing.unconfirmed == {A, B}
     assert plan(view([managed(APP), managed(DB)], rules=[ours(K1)])).missing.unconfirmed == set()
     assert plan(view(OPEN, [instance(A, APP, link_peer="x")], [ours(K1)])).missing.unconfirmed == {APP}
