@@ -175,8 +175,15 @@ def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> 
     with pytest.raises(LinkDenied) as denied:
         settle(edit)
     assert denied.value.denial.reason is reasons.ADDRESS_CONFLICT
-    assert f"exists already for {TWIN}" in denied.value.denial.detail
+    assert f"that {EVIL_ONE} needs exists already for {TWIN}" in denied.value.denial.detail
     assert settle.ecs.existing == [TWINS_RULE]
+
+
+def test_a_persons_equal_rule_is_returned_where_a_link_gains_it() -> None:
+    """It counts as present. Where claims are taken, it is none of ours."""
+    settle = settling(theirs(K1))
+    assert settle(add(K1)) == {K1: theirs(K1)}
+    assert settle(mark(ours(K1), lose=[TAG])) == {}
 
 
 def test_a_call_skips_a_rule_that_is_another_persons() -> None:

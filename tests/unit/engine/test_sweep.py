@@ -316,6 +316,16 @@ def test_rules_that_are_throttled_minute_after_minute_cost_one_minute() -> None:
     assert 60 <= sum(sweep.clock.waits) < 125
 
 
+def test_what_a_throttled_account_holds_is_closed_in_the_next_minute() -> None:
+    """Every group of it, although the first one was throttled alone."""
+    sweep = Sweeping(ours(K1), ours(key(CACHE, APP, "tcp/1")), instances=[instance(A, APP, link_peer="sg-nowhere")])
+    throttled = Throttled("no")
+    throttled.account = HOME
+    sweep.ecs.errors["revoke"] = [throttled]
+    sweep()
+    assert sweep.ecs.existing == []
+
+
 def test_what_a_throttled_account_asks_for_is_opened_in_the_next_minute() -> None:
     """All of it waits, and the run has not failed."""
     sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1 sg-cache:tcp/1"), BYSTANDER])

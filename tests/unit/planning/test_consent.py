@@ -153,6 +153,14 @@ def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:
     assert consent.consents(POLICY, accepting, APP, DB, asked, NOW)[1] == []
     full = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.consenting[2:], "sg-other"))
     assert consent.tags_for(full, APP, asked, POLICY.keys) == []  # of four tags, there is room for two
+    room = msgspec.structs.replace(there, tags=dict.fromkeys(POLICY.keys.consenting[len(tags) :], "sg-other"))
+    assert len(consent.tags_for(room, APP, asked, POLICY.keys)) == len(tags)
+
+
+@pytest.mark.parametrize(("others", "free"), [(10, 9), (12, 8), (19, 1), (20, 0), (21, 0)])
+def test_a_group_holds_twenty_tags(others: int, free: int) -> None:
+    tags = {f"team-{number}": "" for number in range(others)}
+    assert len(consent.free_keys(tags, POLICY.keys)) == free
 
 
 def end(seconds: int) -> str:

@@ -166,6 +166,9 @@ def test_the_instances_that_a_link_admits_are_counted_where_all_were_read() -> N
     scene = Scene(view(OPEN, [*BOTH, instance(Party(HOME, "i-c"), APP)], [ours(SQL)]))
     assert admitted(scene, Standing(APP, DB, (SQL.port,), (), ())) == 2
     assert admitted(scene, Standing(APP, DB, (THERE.port,), (), ())) == 3
+    half = Scene(view(OPEN, BOTH, whole_accounts=frozenset(), complete_groups=frozenset({APP})))
+    assert admitted(half, Standing(APP, DB, (SQL.port,), (), ())) == 1
+    assert admitted(half, Standing(APP, DB, (THERE.port,), (), ())) is None
     unread = Scene(view(OPEN, BOTH, whole_accounts=frozenset()))
     assert admitted(unread, Standing(APP, DB, (SQL.port,), (), ())) is None
 
