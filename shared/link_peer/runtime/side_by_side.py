@@ -97,7 +97,8 @@ class Merged(Generic[Item, Answer]):
         try:
             answer = self._call([item for items, _ in asked for item in items])
         except BaseException as error:
-            if len(asked) > 1 and not isinstance(error, (Transient, NoAccess)):
+            general = isinstance(error, (Transient, NoAccess)) or not isinstance(error, Exception)  # a signal stops all
+            if len(asked) > 1 and not general:
                 for one in asked:  # the error may be about what one of them asks for
                     self._answer([one])
                 return

@@ -67,9 +67,9 @@ def test_a_call_is_not_joined_beyond_its_limit() -> None:
     assert held.made == [["a"], ["b", "c"], ["d"], ["e", "f", "g"]]
 
 
-@pytest.mark.parametrize("error", [Transient("timeout"), NoAccess("NoPermission", "no")])
-def test_trouble_of_a_joined_call_is_that_of_all(error: Exception) -> None:
-    """Each alone would meet it too: it is of the moment, or of the account."""
+@pytest.mark.parametrize("error", [Transient("timeout"), NoAccess("NoPermission", "no"), KeyboardInterrupt()])
+def test_trouble_of_a_joined_call_is_that_of_all(error: BaseException) -> None:
+    """Each alone would meet it too: it is of the moment, or of the account, or stops the command."""
     held = Held(2, lambda items: error if "b" in items else None)
     first, *others = ask(held, ["a"], ["b"], ["c"])
     assert first.result() == "answer 1"
