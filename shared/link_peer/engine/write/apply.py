@@ -152,8 +152,9 @@ class Applier:
         one, unless it was begun."""
         delivery, paced = self.work.delivery, self.work.fetch.pace is not None
         begun: dict[Link, tuple[Requests, Throttled]] = {}
+        left: list[Decision] = []
         while todo:
-            left: list[Decision] = []
+            left = []
             for decision in self._closer.turns.each(todo, _asker):
                 groups = _groups(decision)
                 parked = not self._closer.parked.isdisjoint(group.account for group in groups)
@@ -172,8 +173,6 @@ class Applier:
             if not left or not self._closer.next_minute(delivery.retry.deadline):
                 break
             todo = left
-        else:
-            left = []
         troubles = tuple(begun[one.link][1] for one in left if one.link in begun)
         yield [], Report(pending=troubles, undone=len(left) - len(troubles))
 
