@@ -32,7 +32,7 @@ VALID_SECONDS = 3600  # of a request
 class Wish(msgspec.Struct, frozen=True):
     """How the link is asked for: by the tag of the instance `asker`, else by a request. `name` is that of the adoption in the
     audit log, and the request's id. `lost` is what the rule lost, where an earlier run recorded that. `anyone_may_close`: the
-    person puts up with an unlink by whoever may send to the shared queue."""
+    person accepts an unlink by any sender on the shared queue."""
 
     name: str
     claim: Claim
