@@ -51,7 +51,14 @@ POLICY: dict[str, Any] = {
         {"from": "*@1000000000000001", "to": "i-m@1000000000000002", "until": "2027-01-01T00:00:00Z"},
     ],
     "deny": {"ports": ["tcp/22"]},
-    "limits": {"removals_per_run": 0, "max_ports": 1, "max_port_span": 1, "max_peers": 1, "max_days": None},
+    "limits": {
+        "removals_per_run": 0,
+        "max_ports": 1,
+        "max_port_span": 1,
+        "max_peers": 1,
+        "max_members": 1,
+        "max_days": None,
+    },
     "paused": "opening",
     "tests": [{"from": "i-app@1000000000000001", "accept": ["sg-db@1000000000000002:tcp/1+icmp"], "deny": []}],
 }

@@ -40,12 +40,14 @@ class Allow(msgspec.Struct, frozen=True):
 
 class Limits(msgspec.Struct, frozen=True):
     """Limits of the policy: rules removed in one run because an account no longer shows their parties, ports of a link,
-    ports in one range, peers of an instance, and days until a request's link must end (None: it need not end)."""
+    ports in one range, peers of an instance, instances of a link by address, and days until a request's link must end
+    (None: it need not end)."""
 
     removals_per_run: int = 50
     max_ports: int = 16
     max_port_span: int = 1024
     max_peers: int = 50
+    max_members: int = 50
     max_days: int | None = None
 
 

@@ -42,8 +42,9 @@ NO_CONSENT = Reason(
 NOT_ALLOWED = Reason(
     "not-allowed",
     Kind.FINAL,
-    "forbidden by the policy's `deny` list or limits (`max_ports`, `max_port_span`, `max_peers`, `max_days`); the request "
-    "came through the wrong queue; or ECS refused the change with an error code that link-peer does not know (see `detail`)",
+    "forbidden by the policy's `deny` list or limits (`max_ports`, `max_port_span`, `max_peers`, `max_members`, "
+    "`max_days`); the request came through the wrong queue; or ECS refused the change with an error "
+    "code that link-peer does not know (see `detail`)",
     "follow `advice`: ask for less, use the right queue, or have the policy file changed; look up the error code",
 )
 BAD_TAG = Reason(

@@ -45,6 +45,7 @@ BOUNDS = {
     "max_ports": (1, 100),  # each is a rule, and a call adds 100 [doc AuthorizeSecurityGroup]
     "max_port_span": (1, 65_535),
     "max_peers": (1, 1_000),
+    "max_members": (1, 100),  # each is a rule at least, and a call adds 100 [doc AuthorizeSecurityGroup]
     "max_days": (1, 3_650),  # beyond, consent is without an end in all but name, and an instant need not exist
 }
 """The lowest and the highest number of each limit."""

@@ -59,7 +59,7 @@ def test_every_part_of_the_file_is_read() -> None:
     assert policy.accounts[B].external_id == "link-peer-local-example"
     assert policy.accept_tags is True
     assert policy.deny == (Port("icmp"), Port("tcp", 22, 22))
-    assert policy.limits == Limits(0, 2, 1024, 3, 90)
+    assert policy.limits == Limits(removals_per_run=0, max_ports=2, max_peers=3, max_days=90)
     assert policy.paused is Pause.NONE
     assert policy.accounts[B].ranges == ("10.20.0.0/16", "192.168.0.1/32")
     assert (policy.accounts[A].ranges, policy.accounts[A].queue) == ((), "")
@@ -93,6 +93,7 @@ def test_a_name_has_up_to_128_characters(length: int) -> None:
         ("max_ports", 1, 100),
         ("max_port_span", 1, 65_535),
         ("max_peers", 1, 1_000),
+        ("max_members", 1, 100),
         ("max_days", 1, 3_650),
     ],
 )
@@ -150,7 +151,7 @@ def test_what_is_left_out_has_a_safe_default() -> None:
     assert (policy.accept_tags, policy.allow, policy.deny, policy.tests) == (True, (), (), ())
     assert policy.paused is Pause.NONE
     assert policy.bound_queues == {}
-    assert policy.limits == Limits(removals_per_run=50, max_ports=16, max_port_span=1024, max_peers=50, max_days=None)
+    assert msgspec.structs.astuple(policy.limits) == (50, 16, 1024, 50, 50, None)
 
 
 def test_the_policy_that_init_writes_validates() -> None:
