@@ -32,7 +32,7 @@ _ALLOW_LISTS = {
 def bad_tag(problem: object, written: str, address: str = "") -> Denial:
     """A peer in a tag that cannot be parsed. `written` is what the tag says of it, `address` the private one
     of the instance."""
-    advice = "write peers as sg-…, i-… or sg-…@<account uid>, with ports as :tcp/3306+udp/53"
+    advice = "write peers as sg-… or i-…, in another account with @<account uid>, with ports as :tcp/3306+udp/53"
     if other := _OTHER_PRODUCT.match(written):
         advice = "no security group decides about it: " + _ALLOW_LISTS[other[1]].format(
             id=other[0], address=address or "ADDRESS"
@@ -412,13 +412,10 @@ EXPIRED_MEANWHILE = Denial(reasons.EXPIRED, "the link ended while it was being w
 HUMAN_RULE = Denial(reasons.HUMAN_RULE, "a person's rule already admits the same traffic")
 
 
-def different_vpc(source: object, source_vpc: str, target: object, target_vpc: str, *, one_account: bool) -> Denial:
+def different_vpc(source: object, source_vpc: str, target: object, target_vpc: str) -> Denial:
     """Two groups in different VPCs: a group rule is not possible."""
-    instead = "name instances (i-…) instead of groups"
-    if not one_account:
-        instead = "post a request between instances (i-…), since a tag names only groups of other accounts"
     detail = f"{source} is in {source_vpc}, {target} in {target_vpc}"
-    return Denial(reasons.DIFFERENT_VPC, detail, f"{instead}; {NO_ROUTE}")
+    return Denial(reasons.DIFFERENT_VPC, detail, f"name instances (i-…) instead of groups; {NO_ROUTE}")
 
 
 def address_in_target_vpc(party: object, address: str, vpc: str) -> Denial:

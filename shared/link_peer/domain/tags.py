@@ -1,6 +1,6 @@
 """The syntax of tags: parses parties, ports, peers, consents and instants into values.
 
-    party = sg-…  |  i-…  |  sg-…@<account uid>
+    party = sg-…  |  i-…  |  sg-…@<account uid>  |  i-…@<account uid>
     who   = *  |  sg-…  |  i-…  |  *@<uid>  |  sg-…@<uid>  |  i-…@<uid>
     ports = port ("+" port)*        port = tcp/3306 | tcp/8000-8010 | udp/53 | icmp
     peer  = party[:ports]           accept = who[:ports][~<end>]       end = 20270101T000000Z
@@ -261,14 +261,11 @@ def is_account_uid(text: str) -> bool:
 
 
 def parse_party(text: str, home: str) -> Party:
-    """Parses `sg-…` or `i-…`, which are in the account `home`, or `sg-…@<uid>`. Raises BadInput."""
+    """Parses `sg-…` or `i-…`, each with `@<uid>` or in the account `home`. Raises BadInput."""
     name, at, account = text.partition("@")
-    if not at:
-        if is_group_id(name) or is_instance_id(name):
-            return Party(home, name)
-    elif is_group_id(name) and is_account_uid(account):
-        return Party(account, name)
-    raise BadInput("party", f"{quoted(text)} is not sg-…, i-… or sg-…@<account uid>")
+    if (is_group_id(name) or is_instance_id(name)) and (not at or is_account_uid(account)):
+        return Party(account or home, name)
+    raise BadInput("party", f"{quoted(text)} is not sg-… or i-…, alone or with @<account uid>")
 
 
 def parse_who(text: str, home: str | None) -> Who:

@@ -79,8 +79,7 @@ def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tupl
             return Verdict(link, needs, denial)
     source, target = snapshot.groups[link.source], snapshot.groups[link.target]
     if source.vpc != target.vpc:
-        one_account = source.party.account == target.party.account
-        denial = denials.different_vpc(source.party, source.vpc, target.party, target.vpc, one_account=one_account)
+        denial = denials.different_vpc(source.party, source.vpc, target.party, target.vpc)
         return Verdict(link, needs, denial, "different-vpc")
     verdict = Verdict(link, needs, None, "same-vpc")
     sides = [(target, link.source), (source, link.target)][: 2 if link.mutual else 1]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from link_peer.domain.errors import Transient
-from link_peer_local.ecs.state import Group
+from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
 
-def sync_of(lab: Lab, source: Group, target: Group) -> dict[str, Any]:
+def sync_of(lab: Lab, source: Group | Instance, target: Group | Instance) -> dict[str, Any]:
     """The request as specified: its id is the pair's link id, as mutual and not swapped; it expires in an hour."""
     text = f"{REGION}|{source.account}/{source.id}|{target.account}/{target.id}|mutual"
     return {
@@ -70,6 +70,49 @@ def test_the_sync_adds_the_link_and_later_removes_it(lab: Lab) -> None:
     assert without_claims(requests) == [sync_of(lab, app, ledger)]
     assert lab.cross_account(*requests) == {"removed": 1}
     assert lab.rules(ledger) == lab.rules(app) == []
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("ends", ["untagged", "released"])
+def test_instances_of_two_accounts_and_vpcs_are_linked_until_the_tag_goes(lab: Lab, ends: str) -> None:
+    """The sync is of the two instances. To remove the link, the rule for the instance at home triggers a sync, also
+    once it is released; not that of its neighbour."""
+    app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER, vpc=lab.b)
+    far, other = lab.instance(ledger), lab.instance(ledger)
+    lab.started(app, tags={"link-peer": f"{other.id}@{PEER}"})
+    lab.cross_account(*lab.queued())
+    near = lab.started(app, tags={"link-peer": f"{far.id}@{PEER}"})
+    requests = lab.queued()
+    assert without_claims(requests) == [sync_of(lab, near, far)]
+    assert lab.cross_account(*requests) == {"applied": 1}
+    there = f"{near.private_ip}/32>{far.private_ip}/32 all"
+    assert there in lab.rules(ledger)
+    assert (len(lab.rules(ledger)), len(lab.rules(app)), lab.outcome()["reachability"]) == (2, 2, "different-vpc")
+
+    if ends == "untagged":
+        lab.retag(near, link_peer=None)
+    else:
+        lab.release(near)
+        lab.auto_link(lab.event(near, "Deleted"))
+    requests = lab.queued()
+    assert without_claims(requests) == [sync_of(lab, near, far)]
+    assert lab.cross_account(*requests) == {"removed": 1}
+    assert there not in lab.rules(ledger)
+    assert (len(lab.rules(ledger)), len(lab.rules(app))) == (1, 1)
+
+
+def test_a_one_way_link_to_another_accounts_instance_closes_with_the_sweep(lab: Lab) -> None:
+    """Nothing at home shows a one-way rule of the other account."""
+    app, ledger = lab.group(), lab.group(account=PEER)
+    far = lab.instance(ledger)
+    near = lab.started(app, tags={"link-peer": f"{far.id}@{PEER}:tcp/1"})
+    lab.tag(ledger, link_accept=f"{near.id}@{HOME}:tcp/1")
+    assert lab.cross_account(*lab.queued()) == {"applied": 1}
+    assert lab.rules(ledger) == [f"{near.private_ip}/32>{far.private_ip}/32 tcp/1"]
+    assert lab.sweep() == {}
+    lab.retag(near, link_peer=None)
+    assert lab.sweep() == {"removed": 1}
+    assert lab.rules(ledger) == []
 
 
 def test_a_peer_account_without_instances_does_not_keep_a_link_open(lab: Lab) -> None:

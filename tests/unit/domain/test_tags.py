@@ -61,12 +61,14 @@ hostile = st.text(st.characters() | st.sampled_from("sgi-@:+,/*tcpudp019 \n\u200
         ("i-db", Party(A, "i-db")),
         (f"sg-db@{B}", Party(B, "sg-db")),
         (f"sg-db@{A}", Party(A, "sg-db")),
+        (f"i-db@{B}", Party(B, "i-db")),
+        (f"i-db@{A}", Party(A, "i-db")),
         ("sg-" + "z" * 60, Party(A, "sg-" + "z" * 60)),
         ("sg-db@123456789012345", Party("123456789012345", "sg-db")),
         ("sg-db@12345678901234567890", Party("12345678901234567890", "sg-db")),
     ],
 )
-def test_a_party_is_a_group_of_any_account_or_an_instance_of_home(text: str, party: Party) -> None:
+def test_a_party_is_a_group_or_an_instance_of_any_account(text: str, party: Party) -> None:
     """A name without an account means the own account."""
     assert parse_party(text, A) == party
 
@@ -78,11 +80,10 @@ def test_a_party_is_a_group_of_any_account_or_an_instance_of_home(text: str, par
         *("sg-DB", "SG-db", "sg_db", "sg-d-b", "sg-" + "z" * 61),
         *("sg-db\n", "sg-db ", "\tsg-db", "sg-dｂ", "ѕg-db", "sg-db\u200b"),
         *("sg-db@", "sg-db@12345678901234", "sg-db@123456789012345678901", "sg-db@１000000000000001"),
-        *(f"sg-db@{B}@{B}", f"i-db@{B}"),
+        *(f"sg-db@{B}@{B}", f"i-db@{B}@{B}", "i-db@", "i-db@12345678901234", f"eni-db@{B}"),
     ],
 )
 def test_any_other_text_is_not_a_party(text: str) -> None:
-    """Nor is an instance of another account, which a tag cannot name."""
     with pytest.raises(BadInput, match=r"^party: "):
         parse_party(text, A)
 

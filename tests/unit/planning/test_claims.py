@@ -89,6 +89,8 @@ def test_without_a_suitable_group_the_link_is_denied_with_the_reason(groups: lis
         (f"sg-db@{HOME}", Link(APP, DB)),
         (f"sg-ledger@{PEER}:icmp", Link(APP, LEDGER, parse_ports("icmp"))),
         ("i-b", Link(A, B)),
+        (f"i-b@{HOME}", Link(A, B)),
+        (f"i-b@{PEER}:tcp/1", Link(A, Party(PEER, "i-b"), parse_ports("tcp/1"))),
         ("i-b:tcp/1", Link(A, B, parse_ports("tcp/1"))),
     ],
 )
@@ -99,7 +101,7 @@ def test_a_peer_becomes_a_link_of_groups_or_of_instances(peer: str, link: Link) 
     assert claim.tag == f"link-peer={peer}"
 
 
-@pytest.mark.parametrize("peer", ["sg-app", "sg-app:tcp/1", "i-a", f"sg-app@{HOME}"])
+@pytest.mark.parametrize("peer", ["sg-app", "sg-app:tcp/1", "i-a", f"sg-app@{HOME}", f"i-a@{HOME}"])
 def test_a_peer_that_is_the_instance_or_its_own_group_needs_no_link(peer: str) -> None:
     (claim,) = claims(view(GROUPS), APP, link_peer=peer)
     assert claim.same_group

@@ -184,8 +184,8 @@ class InstanceScope(Scope):
 
     def foreign_pairs(self) -> dict[Link, Party | None]:
         """Pairs with other accounts to look at, mutual and in the asker's direction, each with the instance whose tag names
-        it: those that rules on the instances' own groups stand for, and those named in tags. The first ones may have to be
-        closed, the next may be new, and of the last a rule stands already."""
+        it: those that rules on the instances' own groups, or for the instances, stand for, and those named in tags. The first
+        ones may have to be closed, the next may be new, and of the last a rule stands already."""
         snapshot = self.store.snapshot()
         pairs: dict[Link, Party | None] = {}
         for wanted in self.wishes(snapshot, self.shown):
@@ -193,12 +193,10 @@ class InstanceScope(Scope):
                 pairs.setdefault(Link(wanted.link.source, wanted.link.target), wanted.instance)
         named = set(pairs)
         standing: set[Link] = set()
-        own = self._own_groups()
+        own = self._own_groups() | self.hints.keys()
         for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
-            if rule.key is None or rule.group not in own or not any(claim.is_tag for claim in marker.claims):
-                continue
-            link = link_of(rule.key, marker)
-            if self._foreign(link):
+            link = link_of(rule.key, marker) if rule.key else None
+            if link and link.target in own and self._foreign(link) and any(claim.is_tag for claim in marker.claims):
                 ends = (link.source, link.target)
                 if link.mutual and link.source.account != self.home:
                     ends = (link.target, link.source)
