@@ -120,6 +120,12 @@ def request_without_an_end(lab: Lab) -> Again:
     return posted(lab)
 
 
+def tag_without_an_end(lab: Lab) -> Again:
+    lab.policy(limits={"max_days_tags": 7})
+    instance = lab.started(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
+    return lambda: lab.auto_link(lab.tag_event(instance))
+
+
 def link_through_the_shared_queue(lab: Lab) -> Again:
     own_queue(lab)
     lab.cross_account(lab.request(lab.group(account=PEER), lab.group(f"*@{PEER}"), "tcp/1"))
@@ -154,6 +160,7 @@ CASES: tuple[tuple[str, Callable[[Lab], Again]], ...] = (
     ("id-in-use", id_of_another_link),
     ("half-open", half_of_a_mutual_link),
     ("not-allowed", request_without_an_end),
+    ("not-allowed", tag_without_an_end),
     ("not-allowed", link_through_the_shared_queue),
     ("not-allowed", link_through_the_queue_of_another),
 )

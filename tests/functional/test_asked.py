@@ -289,6 +289,33 @@ def test_ports_that_the_policy_forbids_are_never_opened(ask: Ask, policy: dict[s
     ask.refused("not-allowed", app, db, *ports)
 
 
+@pytest.mark.parametrize("ends", ["{app}@{here} {db}@{there}", "*@{here} set:prod", "set:not-read *@{there}"])
+@pytest.mark.parametrize("ports", [["tcp/20-30"], []])
+def test_what_never_forbids_is_not_opened_whoever_consents(ask: Ask, ends: str, ports: list[str]) -> None:
+    """A pair by its groups, its accounts or the tags of groups. Another port, and a group that is not in the set, may be
+    opened."""
+    app, db, dev = *ask.pair(), ask.target(f"*@{ask.here}", tags={"env": "dev"})
+    source, target = ends.format(app=app.id, db=db.id, here=ask.here, there=ask.there).split()
+    sets = {"prod": {"account": ask.there, "tags": {"env": "prod"}}}
+    sets["not-read"] = {"account": ask.here, "tags": {"team": "x"}}
+    ask.lab.policy(sets=sets, never=[{"from": source, "to": target, "ports": ["tcp/22"]}])
+    ask.refused("not-allowed", app, db, *ports)
+    ask.deliver(app, db, "tcp/31")
+    ask.deliver(app, dev, "tcp/22")
+    assert (ask.lab.rules(db), bool(ask.lab.rules(dev))) == ([f"{app.id} tcp/31"], "not-read" not in ends)
+
+
+def test_a_set_consents_in_the_list(ask: Ask) -> None:
+    """For the groups that carry its tags, and for no others. The record names the entry."""
+    app, db, dev = ask.source(), ask.target(tags={"env": "prod"}), ask.target(tags={"env": "dev"})
+    sets = {"prod": {"account": ask.there, "tags": {"env": "prod"}}}
+    ask.lab.policy(sets=sets, allow=[{"from": f"*@{ask.here}", "to": "set:prod"}], accept_tags=False)
+    ask.refused("no-consent", app, dev, "tcp/1")
+    ask.deliver(app, db, "tcp/1")
+    assert (ask.lab.rules(db), ask.lab.rules(dev)) == ([f"{app.id} tcp/1"], [])
+    assert "->set:prod" in ask.lab.records(outcome="applied")[0]["consent"]
+
+
 @pytest.mark.parametrize(
     ("policy", "ports"),
     [

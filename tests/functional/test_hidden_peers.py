@@ -12,7 +12,7 @@ from link_peer.domain.errors import RedeliveryNeeded
 from link_peer_local.ecs.state import Group, Instance
 from msgspec import Struct
 
-from tests.functional.lab import OTHER, PEER, Lab
+from tests.functional.lab import HOME, OTHER, PEER, Lab
 
 ROLE = f"acs:ram::{PEER}:role/link-peer"
 CALLS = (
@@ -83,6 +83,11 @@ class World(Struct):
         self.lab.policy(deny={"ports": ["tcp/22"]})
         self.sweep()
 
+    def forbid(self) -> None:
+        """One direction, and so the mutual link."""
+        self.lab.policy(never=[{"from": f"*@{PEER}", "to": f"*@{HOME}"}])
+        self.sweep()
+
     def tag_unseen(self, **tags: str | None) -> None:
         """Its event is lost."""
         self.lab.tag(self.home, **tags)
@@ -98,6 +103,7 @@ CAUSES: dict[str, tuple[Step, Step]] = {
     "lock": (World.request, lambda world: world.tag_group(link_lock="now")),
     "consent": (World.request, lambda world: world.tag_group(link_accept=None)),
     "policy": (World.request, World.deny),
+    "never": (World.request, World.forbid),
     "lock, by a sweep": (World.request, lambda world: world.tag_unseen(link_lock="now")),
     "consent, by a sweep": (World.request, lambda world: world.tag_unseen(link_accept=None)),
 }

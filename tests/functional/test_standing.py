@@ -199,6 +199,20 @@ def test_a_port_that_the_policy_denies_later_is_closed(stand: Stand) -> None:
     assert standing.lab.records(outcome="removed")[0]["reason"] == "not-allowed"
 
 
+@pytest.mark.parametrize("by", ["never", "a set", "max_days_tags"])
+def test_what_the_policy_forbids_later_is_closed(stand: Stand, by: str) -> None:
+    """Whatever consents, and whatever the limit of removals. A tag without an end is against `max_days_tags`."""
+    standing, sets = stand(), {}
+    if by == "a set":
+        standing.lab.tag(standing.db, env="prod")
+        sets = {"prod": {"account": standing.db.account, "tags": {"env": "prod"}}}
+    forbidden = {"from": "set:prod" if sets else f"{standing.db.id}@{standing.db.account}", "to": f"*@{HOME}"}
+    limits = {"removals_per_run": 0, "max_days_tags": 7 if by == "max_days_tags" else None}
+    standing.lab.policy(never=[] if by == "max_days_tags" else [forbidden], sets=sets, limits=limits)
+    standing.again()
+    standing.closed("not-allowed")
+
+
 def test_while_paused_nothing_is_changed(stand: Stand) -> None:
     """Neither removed nor added: `denied`, `paused`."""
     standing = stand("tcp/1")

@@ -51,6 +51,9 @@ POLICY: dict[str, Any] = {
         {"from": "*@1000000000000001", "to": "i-m@1000000000000002", "until": "2027-01-01T00:00:00Z"},
     ],
     "deny": {"ports": ["tcp/22"]},
+    "never": [{"from": "set:dev", "to": "*@1000000000000001", "ports": ["tcp/22"]}],
+    "sets": {"dev": {"account": "1000000000000002", "tags": {"env": "dev"}}},
+    "names": {"ledger": "sg-db@1000000000000002"},
     "limits": {
         "removals_per_run": 0,
         "max_ports": 1,
@@ -58,6 +61,7 @@ POLICY: dict[str, Any] = {
         "max_peers": 1,
         "max_members": 1,
         "max_days": None,
+        "max_days_tags": 1,
     },
     "paused": "opening",
     "tests": [{"from": "i-app@1000000000000001", "accept": ["sg-db@1000000000000002:tcp/1+icmp"], "deny": []}],
@@ -133,7 +137,7 @@ WRONG: tuple[Any, ...] = (
     "sg-x@100000000000009",
 )
 BEYOND_A_SCHEMA = re.compile(
-    "no role|is not listed|is already the queue|host bits|low to high|is not acs:ram::|more than 24 hours|reserved for"
+    "no role|is not listed|is not one of the policy's sets|is already the queue|host bits|low to high|is not acs:ram::|more than 24 hours|reserved for"
     "|both parties must be|must be 1 to 128 printable"
 )
 """What relates two values, or calculates: a schema cannot say it."""

@@ -59,6 +59,14 @@ def tag_expired(instance: Party, key: str) -> Denial:
     )
 
 
+def _tag_on(party: Party, key: str, value: str) -> str:
+    kind = "securitygroup" if party.is_group else "instance"
+    return (
+        f"aliyun ecs TagResources --RegionId {{region}} --ResourceType {kind} --ResourceId.1 {party.id} "
+        f"--Tag.1.Key {key} --Tag.1.Value {value}"
+    )
+
+
 def _tag_off(party: Party, key: str) -> str:
     # The id is filled in here: when the claim of the tag is removed, nobody knows any more whose tag it was.
     kind = "securitygroup" if party.is_group else "instance"
@@ -184,6 +192,22 @@ def port_span_too_wide(port: object, span: int, limit: int) -> Denial:
 def port_denied(port: object, denied: object) -> Denial:
     """A port that overlaps one which the policy never opens."""
     return _not_allowed(f"{port} overlaps {denied}, which the policy never opens")
+
+
+def never_allowed(entry: str) -> Denial:
+    """A pair that the policy forbids, by an entry of its `never`."""
+    return _not_allowed(
+        f"the policy forbids it, whoever consents: {entry}",
+        "leave it, or have that entry of never in the policy file changed",
+    )
+
+
+def tag_end_not_allowed(instance: Party, key: str, limit: int, latest: str) -> Denial:
+    """An instance that asks by tag, whose tag `key` is missing or later than limits.max_days_tags allows: `latest`, now."""
+    return _not_allowed(
+        f"the policy allows links by tag for at most {limit} days, and {key} of {instance} must say so",
+        f"set {key} within {limit} days: {_tag_on(instance, key, latest)}",
+    )
 
 
 def too_many_peers(limit: int) -> Denial:

@@ -40,6 +40,10 @@ class Port(msgspec.Struct, frozen=True, order=True):
         """The port range as the API writes it: `3306/3306`, `-1/-1`."""
         return f"{self.low}/{self.high}"
 
+    def overlaps(self, other: Port) -> bool:
+        """Whether some packets are of both."""
+        return self.protocol == other.protocol and self.low <= other.high and other.low <= self.high
+
     def __str__(self) -> str:
         if self.protocol in ("icmp", "all"):
             return self.protocol

@@ -8,7 +8,7 @@ from enum import Enum
 
 import msgspec
 
-from link_peer.domain.model import Ports
+from link_peer.domain.model import Party, Ports
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TagKeys, Who, tag_keys
 
 
@@ -38,10 +38,27 @@ class Allow(msgspec.Struct, frozen=True):
     until: int | None = None
 
 
+class Never(msgspec.Struct, frozen=True):
+    """An entry of `never`: no rule from `source` to `target`, whoever consents. Without ports, on none. `text` names it in
+    records."""
+
+    source: Who
+    target: Who
+    ports: Ports
+    text: str
+
+
+class GroupSet(msgspec.Struct, frozen=True):
+    """The security groups of an account that carry all of these tags: `set:<name>` in `allow` and `never`."""
+
+    account: str
+    tags: dict[str, str]
+
+
 class Limits(msgspec.Struct, frozen=True):
     """Limits of the policy: rules removed in one run because an account no longer shows their parties, ports of a link,
-    ports in one range, peers of an instance, instances of a link by address, and days until a request's link must end
-    (None: it need not end)."""
+    ports in one range, peers of an instance, instances of a link by address, and days until the link of a request, or of a
+    tag, must end (None: it need not end)."""
 
     removals_per_run: int = 50
     max_ports: int = 16
@@ -49,6 +66,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_peers: int = 50
     max_members: int = 50
     max_days: int | None = None
+    max_days_tags: int | None = None
 
 
 class Pause(str, Enum):
@@ -71,7 +89,8 @@ class PolicyTest(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a property may be worked out once
-    """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened. `digest` is
+    """A valid policy. `accounts` are by uid, and exactly one has no role; `deny` are ports that are never opened, `never` are
+    pairs. `sets` are by name, and so are `names`, which tags, requests and commands may give in place of an id. `digest` is
     the first 16 hex digits of the file's SHA-256; empty if it was read from no file. `leaving` are accounts that are read, but
     have no links, as if the file did not list them: `link-peer account remove` closes with it. No file can say it.
     `tag_prefix` is what the file says, empty if nothing; `app.compose` puts the setting in its place."""
@@ -84,6 +103,9 @@ class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a prope
     limits: Limits = Limits()
     paused: Pause = Pause.NONE
     tests: tuple[PolicyTest, ...] = ()
+    never: tuple[Never, ...] = ()
+    sets: dict[str, GroupSet] = {}
+    names: dict[str, Party] = {}
     digest: str = ""
     leaving: frozenset[str] = frozenset()
     tag_prefix: str = ""
@@ -96,7 +118,9 @@ class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a prope
     @functools.cached_property
     def keys(self) -> TagKeys:
         """The keys of the tags that the deployment reads and writes."""
-        return tag_keys(self.tag_prefix or DEFAULT_TAG_PREFIX, self.deployment, self.home)
+        keys = tag_keys(self.tag_prefix or DEFAULT_TAG_PREFIX, self.deployment, self.home)
+        sets = tuple(sorted({key for one in self.sets.values() for key in one.tags}))
+        return msgspec.structs.replace(keys, sets=sets, names=self.names)
 
     @property
     def bound_queues(self) -> Mapping[str, str]:

@@ -42,8 +42,8 @@ NO_CONSENT = Reason(
 NOT_ALLOWED = Reason(
     "not-allowed",
     Kind.FINAL,
-    "forbidden by the policy's `deny` list or limits (`max_ports`, `max_port_span`, `max_peers`, `max_members`, "
-    "`max_days`); the request came through the wrong queue; or ECS refused the change with an error "
+    "forbidden by the policy's `never` or `deny` list or limits (`max_ports`, `max_port_span`, `max_peers`, "
+    "`max_members`, `max_days`, `max_days_tags`); the request came through the wrong queue; or ECS refused the change with an error "
     "code that link-peer does not know (see `detail`)",
     "follow `advice`: ask for less, use the right queue, or have the policy file changed; look up the error code",
 )

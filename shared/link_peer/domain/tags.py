@@ -17,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import msgspec
 
@@ -29,12 +30,19 @@ LOCK_TAG = "link-lock"
 CONSENT_KEYS = 9
 """How many keys consent: no more than RAM's documents can deny one by one, since a condition names one key, without wildcards."""
 
+SET = "set:"
+"""How the policy writes a set of groups, before its name."""
+SET_KEYS = 5
+"""How many different keys the sets of a policy have at most: RAM's documents deny each of them, too."""
+
 FIELD_LIMIT = 8_000
 """Characters. SLS indexes only 2 KB of a value by default, and caps a line at 32 KB [doc SLS limits]."""
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
 _GROUP = re.compile(r"sg-[0-9a-z]{1,60}")
 _INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
 _ACCOUNT = re.compile(r"[0-9]{15,20}")
+_NAME = re.compile(r"(?!sg-|i-)[a-z][a-z0-9-]{0,31}")
+_PROTOCOLS = frozenset({"tcp", "udp", "icmp", "icmpv6", "gre", "all"})  # [doc AuthorizeSecurityGroup]
 _PORT = re.compile(r"(tcp|udp)/([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?")
 _INSTANT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,18}))?"
@@ -52,10 +60,14 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Who(msgspec.Struct, frozen=True):
-    """Who is consented to: one group, one instance or, as `*`, every group and instance of the account."""
+    """Who is consented to: one group, one instance or, as `*`, every group and instance of the account. In the policy, also a
+    set of the account's groups, as `set:<name>`."""
 
     account: str
     id: str
+
+    def __str__(self) -> str:
+        return self.id if self.id.startswith(SET) else f"{self.id}@{self.account}"
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -142,7 +154,8 @@ the RAM documents and what `doctor` says of similar keys follow from it."""
 
 class TagKeys(msgspec.Struct, frozen=True):
     """The keys of the tags of one deployment, by the name of their row in TAGS. All begin with its tag prefix: `link-peer`, or
-    `acme-peer`.
+    `acme-peer`. `sets` are the keys of the policy's sets, which consent and forbid; `names` are the parties that the policy
+    names.
 
     `managed`, with value `true`, is the tag by which a sweep finds the groups that have rules of the deployment. Groups with
     rules between instances have `instances` too: nothing else leads from the address of an instance that is gone to them.
@@ -154,6 +167,8 @@ class TagKeys(msgspec.Struct, frozen=True):
     lock: str
     managed: str
     instances: str
+    sets: tuple[str, ...] = ()
+    names: Mapping[str, Party] = {}
 
     def of_group(self, *, instances: bool) -> tuple[str, ...]:
         """The keys of the tags of a group that has rules of the deployment, between instances or not."""
@@ -188,13 +203,14 @@ class TagKeys(msgspec.Struct, frozen=True):
     def links_depend_on(self, key: str, *, removed: bool) -> bool:
         """Whether links may differ after a tag with this key was set, or `removed`. Those that link-peer writes itself
         matter only where someone removed them."""
-        return any((removed or tag.writer == "person") and self.is_key(tag, key) for tag in TAGS)
+        return key in self.sets or any((removed or tag.writer == "person") and self.is_key(tag, key) for tag in TAGS)
 
 
 def tag_keys(prefix: str, deployment: str, home: str) -> TagKeys:
     """The keys of a deployment. `home` is the uid of the account of its functions: two homes may use one deployment name in
     a shared account."""
-    return TagKeys(**{tag.name: tag.key.format(prefix=prefix, deployment=deployment, home=home) for tag in TAGS})
+    found: dict[str, Any] = {tag.name: tag.key.format(prefix=prefix, deployment=deployment, home=home) for tag in TAGS}
+    return TagKeys(**found)
 
 
 def similar_keys(tags: Mapping[str, str], on: str, keys: TagKeys) -> list[str]:
@@ -258,6 +274,11 @@ def is_instance_id(text: str) -> bool:
 def is_account_uid(text: str) -> bool:
     """Whether the text is the uid of an Alibaba Cloud account: 15 to 20 digits."""
     return _ACCOUNT.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether the policy may give a party this name: nothing else in a tag looks like it."""
+    return _NAME.fullmatch(text) is not None and text not in _PROTOCOLS
 
 
 def parse_party(text: str, home: str) -> Party:

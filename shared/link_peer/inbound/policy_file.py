@@ -20,12 +20,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from link_peer.domain.errors import BadInput, PolicyError
-from link_peer.domain.model import Ports, ports_text
-from link_peer.domain.policy import AccountPolicy, Allow, Limits, Pause, Policy, PolicyTest
+from link_peer.domain.model import Party, Ports, ports_text
+from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits, Never, Pause, Policy, PolicyTest
 from link_peer.domain.tags import (
+    DEFAULT_TAG_PREFIX,
+    SET,
+    SET_KEYS,
     Who,
     compact,
     is_account_uid,
+    is_name,
     is_tag_prefix,
     parse_instant,
     parse_port,
@@ -47,6 +51,7 @@ BOUNDS = {
     "max_peers": (1, 1_000),
     "max_members": (1, 100),  # each is a rule at least, and a call adds 100 [doc AuthorizeSecurityGroup]
     "max_days": (1, 3_650),  # beyond, consent is without an end in all but name, and an instant need not exist
+    "max_days_tags": (1, 3_650),
 }
 """The lowest and the highest number of each limit."""
 
@@ -54,6 +59,7 @@ _DEPLOYMENT = re.compile(r"[a-z0-9-]{1,32}")
 _ROLE = re.compile(r"acs:ram::([0-9]{15,20}):role/[A-Za-z0-9._-]{1,64}")
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)  # [doc AssumeRole]
 _QUEUE = re.compile(r"[A-Za-z0-9-]{1,120}")  # [doc SMQ limits]
+_SET_KEY = re.compile(r"[A-Za-z0-9._:/=+,@-]{1,128}")  # RAM takes it as it is, without wildcards
 _ONE_HOME = "exactly one account, the home account, must have no role"
 
 
@@ -110,7 +116,7 @@ def parse(text: str, name: str = "policy.yaml") -> Policy:
         document,
         "",
         required=("deployment", "accounts"),
-        optional=("tag_prefix", "accept_tags", "allow", "deny", "limits", "paused", "tests"),
+        optional=("tag_prefix", "accept_tags", "allow", "deny", "limits", "paused", "tests", "never", "sets", "names"),
     )
     deployment = read.text(top["deployment"], "deployment")
     if not _DEPLOYMENT.fullmatch(deployment):
@@ -119,17 +125,29 @@ def parse(text: str, name: str = "policy.yaml") -> Policy:
     if "tag_prefix" in top and not is_tag_prefix(prefix):
         read.fail(top["tag_prefix"], "tag_prefix", "must be 1 to 16 characters of a-z and 0-9, beginning with a letter")
     accounts = _accounts(read, top["accounts"])
+    sets = _sets(read, top["sets"], accounts, f"{prefix or DEFAULT_TAG_PREFIX}-") if "sets" in top else {}
+    guarded = _Guarded(accounts, sets)
     return Policy(
         deployment,
         accounts,
         read.boolean(top["accept_tags"], "accept_tags") if "accept_tags" in top else True,
-        _allow(read, top["allow"], accounts) if "allow" in top else (),
+        _allow(read, top["allow"], guarded) if "allow" in top else (),
         _deny(read, top["deny"]) if "deny" in top else (),
         _limits(read, top["limits"]) if "limits" in top else Limits(),
         Pause(read.word(top["paused"], "paused", "true", "false", "opening")) if "paused" in top else Pause.NONE,
         _tests(read, top["tests"], accounts) if "tests" in top else (),
+        _never(read, top["never"], guarded) if "never" in top else (),
+        sets,
+        _names(read, top["names"], accounts) if "names" in top else {},
         tag_prefix=prefix,
     )
+
+
+class _Guarded(msgspec.Struct, frozen=True):
+    """What an end of a pair may be of: an account that is listed, or a set."""
+
+    accounts: dict[str, AccountPolicy]
+    sets: dict[str, GroupSet]
 
 
 def _accounts(read: YamlReader, node: Node) -> dict[str, AccountPolicy]:
@@ -151,7 +169,21 @@ def _accounts(read: YamlReader, node: Node) -> dict[str, AccountPolicy]:
             read.fail(value, f"{at}.queue", f"{queue} is already the queue of {owners[queue]}: give each its own")
     if not home:
         read.fail(node, "accounts", f"{_ONE_HOME}: add the function's own account")
+    _refuse_overlap(read, node, accounts)
     return accounts
+
+
+def _refuse_overlap(read: YamlReader, node: Node, accounts: dict[str, AccountPolicy]) -> None:
+    """An address must tell whose it is. Networks are apart or one within the other, so that it is enough to compare each with
+    the widest that reaches so far."""
+    ranges = [(ipaddress.IPv4Network(one), uid) for uid, account in accounts.items() for one in account.ranges]
+    widest: tuple[ipaddress.IPv4Network, str] | None = None
+    for network, uid in sorted(ranges):
+        if widest is None or not network.overlaps(widest[0]):
+            widest = network, uid
+        elif uid != widest[1]:
+            both = f"{network} of {uid} and {widest[0]} of {widest[1]} overlap"
+            read.fail(node, "accounts", f"{both}: an address must tell its account")
 
 
 def _account(read: YamlReader, node: Node, at: str, uid: str) -> AccountPolicy:
@@ -204,21 +236,91 @@ def _queue(read: YamlReader, node: Node, at: str) -> str:
     return name
 
 
-def _allow(read: YamlReader, node: Node, accounts: dict[str, AccountPolicy]) -> tuple[Allow, ...]:
+def _allow(read: YamlReader, node: Node, guarded: _Guarded) -> tuple[Allow, ...]:
     allow: list[Allow] = []
     for number, item in enumerate(read.sequence(node, "allow")):
         at = f"allow[{number}]"
         parts = read.mapping(item, at, required=("from", "to"), optional=("ports", "until"))
-        source, target = (_who(read, parts[end], f"{at}.{end}", accounts) for end in ("from", "to"))
-        ports = _ports(read, parts["ports"], f"{at}.ports") if "ports" in parts else ()
-        if "ports" in parts and not ports:
-            read.fail(parts["ports"], f"{at}.ports", "empty: list the ports, or leave `ports` out to allow everything")
+        source, target, ports, text = _pair(read, parts, at, guarded, "allow everything")
         until = _until(read, parts["until"], f"{at}.until") if "until" in parts else None
-        text = f"allow={source.id}@{source.account}->{target.id}@{target.account}"
-        text += f":{ports_text(ports)}" if ports else ""
         text += f"~{compact(until)}" if until is not None else ""
-        allow.append(Allow(source, target, ports, text, until))
+        allow.append(Allow(source, target, ports, f"allow={text}", until))
     return tuple(allow)
+
+
+def _never(read: YamlReader, node: Node, guarded: _Guarded) -> tuple[Never, ...]:
+    never: list[Never] = []
+    for number, item in enumerate(read.sequence(node, "never")):
+        at = f"never[{number}]"
+        parts = read.mapping(item, at, required=("from", "to"), optional=("ports",))
+        source, target, ports, text = _pair(read, parts, at, guarded, "forbid everything")
+        never.append(Never(source, target, ports, f"never={text}"))
+    return tuple(never)
+
+
+def _pair(
+    read: YamlReader, parts: dict[str, Node], at: str, guarded: _Guarded, everything: str
+) -> tuple[Who, Who, Ports, str]:
+    """The two ends and the ports of an entry, and how records write them. `everything` is what no ports mean."""
+    source, target = (_end(read, parts[end], f"{at}.{end}", guarded) for end in ("from", "to"))
+    ports = _ports(read, parts["ports"], f"{at}.ports") if "ports" in parts else ()
+    if "ports" in parts and not ports:
+        read.fail(parts["ports"], f"{at}.ports", f"empty: list the ports, or leave `ports` out to {everything}")
+    return source, target, ports, f"{source}->{target}" + (f":{ports_text(ports)}" if ports else "")
+
+
+def _end(read: YamlReader, node: Node, at: str, guarded: _Guarded) -> Who:
+    """`who` with its account, or `set:<name>`."""
+    text = read.text(node, at)
+    if not text.startswith(SET):
+        return _listed(read, node, at, text, guarded.accounts)
+    if (found := guarded.sets.get(text.removeprefix(SET))) is None:
+        read.fail(node, at, f"{quoted(text)} is not one of the policy's sets: add it under sets")
+    return Who(found.account, text)
+
+
+def _sets(read: YamlReader, node: Node, accounts: dict[str, AccountPolicy], ours: str) -> dict[str, GroupSet]:
+    """Sets by name. `ours` is how the keys of the deployment's own tags begin."""
+    sets: dict[str, GroupSet] = {}
+    keys: set[str] = set()
+    for key, value in read.pairs(node, "sets"):
+        name, at = _name(read, key, "sets"), f"sets.{key.value}"
+        parts = read.mapping(value, at, required=("account", "tags"))
+        account, tags = read.text(parts["account"], f"{at}.account"), dict[str, str]()
+        if account not in accounts:
+            read.fail(
+                parts["account"], f"{at}.account", f"account {quoted(account)} is not listed: add it under accounts"
+            )
+        for tag, text in read.pairs(parts["tags"], f"{at}.tags"):
+            if not _SET_KEY.fullmatch(tag.value) or tag.value.startswith(ours):
+                problem = f"is not 1 to 128 characters of A-Z a-z 0-9 . _ : / = + , @ -, beginning other than {ours}"
+                read.fail(tag, f"{at}.tags", f"{quoted(tag.value)} {problem}: choose another key")
+            tags[tag.value] = read.text(text, f"{at}.tags.{tag.value}")
+        if not tags:
+            read.fail(value, f"{at}.tags", "empty: name the tags that its groups carry")
+        keys.update(tags)
+        if len(keys) > SET_KEYS:
+            read.fail(value, f"{at}.tags", f"more than {SET_KEYS} different keys in all sets: RAM denies each by name")
+        sets[name] = GroupSet(account, tags)
+    return sets
+
+
+def _names(read: YamlReader, node: Node, accounts: dict[str, AccountPolicy]) -> dict[str, Party]:
+    names: dict[str, Party] = {}
+    for key, value in read.pairs(node, "names"):
+        name, at = _name(read, key, "names"), f"names.{key.value}"
+        who = _who(read, value, at, accounts)
+        _one_party(read, value, at, who)
+        names[name] = Party(who.account, who.id)
+    return names
+
+
+def _name(read: YamlReader, node: Node, at: str) -> str:
+    name = read.text(node, at)
+    if not is_name(name):
+        problem = "must be 1 to 32 characters of a-z, 0-9 and hyphen, begin with a letter and not with sg- or i-"
+        read.fail(node, at, f"{quoted(name)} {problem}, and be no protocol")
+    return name
 
 
 def _until(read: YamlReader, node: Node, at: str) -> int:
@@ -259,8 +361,9 @@ def _ports(read: YamlReader, node: Node, at: str) -> Ports:
 
 def _limits(read: YamlReader, node: Node) -> Limits:
     parts = read.mapping(node, "limits", optional=tuple(BOUNDS))
-    if "max_days" in parts and read.is_null(parts["max_days"]):
-        del parts["max_days"]
+    for days in {"max_days", "max_days_tags"} & parts.keys():
+        if read.is_null(parts[days]):
+            del parts[days]
     return Limits(**{key: read.integer(value, f"limits.{key}", *BOUNDS[key]) for key, value in parts.items()})
 
 
@@ -297,4 +400,4 @@ def _links(read: YamlReader, node: Node, at: str, accounts: dict[str, AccountPol
 
 def _one_party(read: YamlReader, node: Node, at: str, who: Who) -> None:
     if who.id == "*":
-        read.fail(node, at, "a test names one group or instance: write sg-…@<uid> or i-…@<uid>")
+        read.fail(node, at, "name one group or instance: write sg-…@<uid> or i-…@<uid>")

@@ -10,8 +10,10 @@ from link_peer.domain.denial import Denial
 from link_peer.domain.model import Group, Link
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import Request
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
 from link_peer.planning.consent import consent_to, denied_by_policy
+from link_peer.planning.guardrails import never_denial
 
 DAY = 86400
 
@@ -41,12 +43,16 @@ def hopeless(policy: Policy, request: Request, queue: str, now: float) -> Denial
         return denials.PAUSED
     if not opens:
         return None
-    return denied_by_policy(policy, request.link.ports) or _allow_list_denial(policy, request.link, now)
+    link = request.link
+    barred = denied_by_policy(policy, link.ports) or never_denial(
+        Snapshot(), policy, link.source, link.target, link.ports
+    )
+    return barred or _allow_list_denial(policy, link, now)
 
 
 def _allow_list_denial(policy: Policy, link: Link, now: float) -> Denial | None:
     """Why a link between groups lacks consent, where only the policy's allow list can give it."""
-    if policy.accept_tags or not link.source.is_group:
+    if policy.accept_tags or not link.source.is_group or policy.sets:
         return None
     source, target = Group(link.source, ""), Group(link.target, "")
     return consent_to(policy, link, [(target, link.source), (source, link.target)], now)[1]

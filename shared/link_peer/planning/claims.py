@@ -10,8 +10,10 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Port
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Peer, link_until, peers
+from link_peer.domain.tags import Peer, iso, link_until, peers
 from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.authority import DAY
+from link_peer.planning.guardrails import never_denial
 
 
 class DesiredLink(msgspec.Struct, frozen=True):
@@ -47,6 +49,8 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: 
         ended = denials.bad_until(until, instance.party, keys.until)
     elif until is not None and until <= now:
         ended = denials.tag_expired(instance.party, keys.until)
+    elif (days := policy.limits.max_days_tags) and (until is None or until > now + days * DAY):
+        ended = denials.tag_end_not_allowed(instance.party, keys.until, days, iso(now + days * DAY))
     found = []
     for number, (tag, peer) in enumerate(peers(instance.tags, instance.party.account, keys), start=1):
         if isinstance(peer, BadInput):
@@ -57,6 +61,9 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: 
             wanted = msgspec.structs.replace(wanted, denial=denials.too_many_peers(max_peers), has_pair=False)
         elif ended and not wanted.same_group:
             wanted = msgspec.structs.replace(wanted, denial=ended, has_pair=True)
+        elif not wanted.same_group:
+            barred = never_denial(snapshot, policy, instance, peer.party, peer.ports)
+            wanted = msgspec.structs.replace(wanted, denial=barred or wanted.denial)
         found.append(wanted)
     return found
 

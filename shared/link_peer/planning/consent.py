@@ -79,7 +79,7 @@ def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
         if span > limits.max_port_span:
             return denials.port_span_too_wide(port, span, limits.max_port_span)
         for denied in policy.deny:
-            if denied.protocol == port.protocol and denied.low <= port.high and port.low <= denied.high:
+            if denied.overlaps(port):
                 return denials.port_denied(port, denied)
     return None
 

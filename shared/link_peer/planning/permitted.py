@@ -17,6 +17,7 @@ from link_peer.domain.tags import TagKeys, accepts
 from link_peer.planning.authority import unknown_account
 from link_peer.planning.consent import consent_to, denied_by_policy
 from link_peer.planning.decision import Need, Verdict
+from link_peer.planning.guardrails import never_denial, with_sets
 
 # [RFC 1918, RFC 6598] A VPC may have other ranges too, by custom range (help page 65398).
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
@@ -33,9 +34,11 @@ class _Side(msgspec.Struct, frozen=True):
 def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
     """Whether a link may exist as things are now. Where several checks fail, the first one is reported."""
     needs = _group_needs(link) if link.source.is_group else ()
-    denial = unknown_account(policy, link) or denied_by_policy(policy, link.ports) or no_access(snapshot, link)
+    denial = unknown_account(policy, link) or denied_by_policy(policy, link.ports)
+    denial = denial or never_denial(snapshot, policy, link.source, link.target, link.ports) or no_access(snapshot, link)
     if denial:
         return Verdict(link, needs, denial)
+    policy = with_sets(snapshot, policy, link)
     if link.source.is_group:
         return _evaluate_groups(snapshot, policy, link, needs, now)
     if aside := tuple(party for party in (link.source, link.target) if snapshot.set_aside(party)):
@@ -55,7 +58,7 @@ def no_access(snapshot: Snapshot, link: Link) -> Denial | None:
 
 
 def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link, now: float) -> Denial | None:
-    """Whether the group that holds a rule is locked, or no longer accepts the rule's source. Needs no look at the other
+    """Whether the group that holds a rule is locked, or no longer accepts the rule's source, or the policy forbids the link. Needs no look at the other
     side, so that a peer which cannot be read keeps nothing open (fail closed).
 
     An instance that is not shown may be in any group, so consent to any group of its account counts; but where the
@@ -64,6 +67,9 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     group = snapshot.groups.get(key.group)
     if group is None:
         return None
+    if (barred := never_denial(snapshot, policy, link.source, link.target, link.ports)) and not barred.undecided:
+        return barred
+    policy = with_sets(snapshot, policy, link, standing=True)
     source: Party | Instance = link.source
     if not link.source.is_group and link.source.account not in snapshot.refused_accounts:
         named = [entry.who.id for entry in accepts(group.tags, group.party.account, policy.keys)]

@@ -2,9 +2,9 @@
 
 | the policy                                                                                       | says     |
 |--------------------------------------------------------------------------------------------------|----------|
-| denies the ports, or a limit forbids them                                                        | DENIED   |
+| denies the ports, a limit forbids them, or `never` the pair                                      | DENIED   |
 | has entries of `allow` that cover every port (for a mutual link: in both directions)             | ALLOWED  |
-| counts tags as consent; or an entry names a group, and only the instance's groups could tell     | OPEN     |
+| counts tags as consent; or an entry names a group or a set, and only what is read could tell     | OPEN     |
 | counts the list alone, which does not cover it                                                   | DENIED   |
 
 ALLOWED is consent: a lock or a missing route may still prevent the link.
@@ -17,10 +17,13 @@ from enum import Enum
 
 import msgspec
 
+from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, Party, Ports, ports_text
 from link_peer.domain.policy import Policy
-from link_peer.domain.tags import Who, covers
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import SET, Who, covers
 from link_peer.planning import consent
+from link_peer.planning.guardrails import never_denial
 
 Names = Callable[[Who, Party], bool]
 
@@ -71,15 +74,23 @@ def judge(policy: Policy, now: float) -> list[Finding]:
 def _judge(policy: Policy, source: Party, target: Party, ports: Ports, now: float) -> tuple[Verdict, str]:
     if source.is_group != target.is_group:
         return Verdict.DENIED, "a link joins two groups or two instances"
-    if denial := consent.denied_by_policy(policy, ports):
-        return Verdict.DENIED, denial.detail
+    barred = consent.denied_by_policy(policy, ports) or never_denial(Snapshot(), policy, source, target, ports)
+    if barred:
+        return Verdict.DENIED, barred.detail
     if _covered(policy, source, target, ports, now, _names):
-        return Verdict.ALLOWED, "entries of `allow` consent to it"
+        maybe = never_denial(_nothing_read(source, target), policy, source, target, ports)
+        but = f", unless this forbids it: {maybe.detail}" if maybe else ""
+        return Verdict.OPEN if maybe else Verdict.ALLOWED, f"entries of `allow` consent to it{but}"
     if policy.accept_tags:
         return Verdict.OPEN, "it depends on the tags of groups"
     if _covered(policy, source, target, ports, now, _may_name):
         return Verdict.OPEN, "it depends on the groups of the instances"
     return Verdict.DENIED, "`accept_tags` is false, and no entry of `allow` covers it"
+
+
+def _nothing_read(*parties: Party) -> Snapshot:
+    """Whatever `never` may match, it matches."""
+    return Snapshot(refused_accounts={party.account: NoAccess("not read", "") for party in parties})
 
 
 def _covered(policy: Policy, source: Party, target: Party, ports: Ports, now: float, names: Names) -> bool:
@@ -98,4 +109,5 @@ def _names(who: Who, party: Party) -> bool:
 
 def _may_name(who: Who, party: Party) -> bool:
     """Consent that names a group covers the instances in it."""
-    return _names(who, party) or (who.account == party.account and not party.is_group and who.id.startswith("sg-"))
+    of_it = who.id.startswith(SET) or (who.id.startswith("sg-") and not party.is_group)
+    return _names(who, party) or (who.account == party.account and of_it)

@@ -15,6 +15,7 @@ from link_peer.domain.tags import accepts, link_until, parse_instant
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.consent import consents
+from link_peer.planning.guardrails import with_sets
 from link_peer.planning.reach import Reach, Scene, reach
 
 
@@ -185,7 +186,7 @@ def _consent(
             continue
         link = link_of(rule.key, marker)
         source: Party | Instance = snapshot.instances.get(link.source, link.source)
-        labels, _ = consents(policy, group, source, link.target, (rule.key.port,), now)
+        labels, _ = consents(with_sets(snapshot, policy, link), group, source, link.target, (rule.key.port,), now)
         ends = _ends(policy, group.tags, rule.group)
         entries |= {label: ends.get(label) for label in labels}
     return entries

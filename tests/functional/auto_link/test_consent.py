@@ -33,6 +33,27 @@ def test_an_allow_entry_may_name_instances(lab: Lab) -> None:
     assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 
+def test_a_change_of_a_sets_tag_closes_at_the_groups_event(lab: Lab) -> None:
+    """What the set then forbids, and what it no longer consents to. Other keys are no event of a group."""
+    instance, app, db = lab.linked()
+    other = lab.group(tags={"env": "dev"})
+    sets = {name: {"account": HOME, "tags": {"env": name}} for name in ("prod", "dev")}
+    allow = [{"from": f"*@{HOME}", "to": "set:dev"}]
+    lab.policy(sets=sets, never=[{"from": f"*@{HOME}", "to": "set:prod"}], allow=allow)
+    lab.tag(db, env="dev")
+    lab.retag(instance, link_peer=f"{db.id}:tcp/1 {other.id}:tcp/1")
+    for group in (db, other):
+        assert lab.rules(group) == [f"{app.id} tcp/1"]
+        event = lab.group_event(group)
+        event["data"]["requestParameters"] |= {"Tag.1.Key": "env", "Tag.1.Value": "x"}
+        lab.tag(group, env="prod" if group is db else "test")
+        assert lab.auto_link(event) == {"removed": 1}
+        assert lab.rules(group) == []
+        event["data"]["requestParameters"]["Tag.1.Key"] = "team"
+        lab.tag(group, link_lock="x")
+        assert lab.auto_link(event) == {}
+
+
 def test_a_group_that_cannot_be_read_now_is_looked_at_again(lab: Lab) -> None:
     """Nothing is decided about it meanwhile."""
     app, db = lab.pair()

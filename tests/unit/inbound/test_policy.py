@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.domain.errors import PolicyError
-from link_peer.domain.model import Port
-from link_peer.domain.policy import Limits, Pause, PolicyTest
+from link_peer.domain.model import Party, Port
+from link_peer.domain.policy import GroupSet, Limits, Pause, PolicyTest
 from link_peer.domain.tags import Who
 from link_peer.inbound import policy_file
 from link_peer.inbound.policy_file import MAX_BYTES, load, parse
@@ -45,9 +45,36 @@ tests:
 """
 
 
-def changed(old: str, new: str) -> str:
-    assert old in GOOD
-    return GOOD.replace(old, new, 1)
+GUARDED = (
+    f"""\
+sets: {{prod: {{account: "{A}", tags: {{env: prod, tier: db}}}}, b: {{account: "{B}", tags: {{env: prod}}}}}}
+never: [{{from: "*@{B}", to: "set:prod", ports: [tcp/22]}}, {{from: "set:b", to: "i-db@{A}"}}]
+names: {{ledger: "sg-db@{B}", app-1: "i-app@{A}"}}
+"""
+    + GOOD
+)
+
+
+def changed(old: str, new: str, text: str = GOOD) -> str:
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+def guarded(old: str, new: str) -> str:
+    return changed(old, new, GUARDED)
+
+
+def test_guardrails_sets_and_names_are_read() -> None:
+    """A set is of one account, and stands for a group of it; the keys of sets are tags that count."""
+    policy = parse(guarded(f'to: "sg-db@{B}"', 'to: "set:b"'))
+    ssh, rest = policy.never
+    assert (ssh.source, ssh.target, ssh.ports) == (Who(B, "*"), Who(A, "set:prod"), (Port("tcp", 22, 22),))
+    assert (rest.source, rest.target, rest.ports) == (Who(B, "set:b"), Who(A, "i-db"), ())
+    assert (ssh.text, rest.text) == (f"never=*@{B}->set:prod:tcp/22", f"never=set:b->i-db@{A}")
+    assert policy.allow[0].target == Who(B, "set:b")
+    assert policy.sets == {"prod": GroupSet(A, {"env": "prod", "tier": "db"}), "b": GroupSet(B, {"env": "prod"})}
+    assert policy.names == {"ledger": Party(B, "sg-db"), "app-1": Party(A, "i-app")}
+    assert (policy.keys.sets, policy.keys.names) == (("env", "tier"), policy.names)
 
 
 def test_every_part_of_the_file_is_read() -> None:
@@ -95,6 +122,7 @@ def test_a_name_has_up_to_128_characters(length: int) -> None:
         ("max_peers", 1, 1_000),
         ("max_members", 1, 100),
         ("max_days", 1, 3_650),
+        ("max_days_tags", 1, 3_650),
     ],
 )
 def test_each_limit_has_bounds(limit: str, lowest: int, highest: int) -> None:
@@ -109,8 +137,8 @@ def test_each_limit_has_bounds(limit: str, lowest: int, highest: int) -> None:
 
 def test_home_may_have_ranges_and_a_queue_too() -> None:
     """They need no role."""
-    account = parse(changed("{name: a@aliyun.com}", "{ranges: [10.0.0.0/8], queue: Q-1}")).accounts[A]
-    assert (account.ranges, account.queue, account.role) == (("10.0.0.0/8",), "Q-1", None)
+    account = parse(changed("{name: a@aliyun.com}", "{ranges: [10.0.0.0/12], queue: Q-1}")).accounts[A]
+    assert (account.ranges, account.queue, account.role) == (("10.0.0.0/12",), "Q-1", None)
 
 
 @pytest.mark.parametrize(
@@ -122,11 +150,12 @@ def test_everything_or_only_opening_can_be_paused(text: str, pause: Pause) -> No
     assert parse(changed("paused: false", f"paused: {text}")).paused is pause
 
 
-def test_max_days_may_be_null() -> None:
-    """As it is if it is left out: requests need no end."""
-    assert parse(changed("max_days: 90", "max_days: null")).limits.max_days is None
-    assert parse(changed(", max_days: 90", "")).limits.max_days is None
-    assert parse(changed("max_days: 90", "max_days: 1")).limits.max_days == 1
+@pytest.mark.parametrize("limit", ["max_days", "max_days_tags"])
+def test_a_limit_of_days_may_be_null(limit: str) -> None:
+    """As it is if it is left out: links need no end."""
+    assert getattr(parse(changed("max_days: 90", f"{limit}: null")).limits, limit) is None
+    assert getattr(parse(changed(", max_days: 90", "")).limits, limit) is None
+    assert getattr(parse(changed("max_days: 90", f"{limit}: 1")).limits, limit) == 1
 
 
 def test_a_test_needs_links_of_one_kind_only() -> None:
@@ -149,9 +178,10 @@ def test_what_is_left_out_has_a_safe_default() -> None:
     """Tags consent, nothing is allowed beside them, and the limits are those of the contract."""
     policy = parse(f'deployment: prod\naccounts: {{"{A}": {{name: a}}}}\n')
     assert (policy.accept_tags, policy.allow, policy.deny, policy.tests) == (True, (), (), ())
+    assert (policy.never, policy.sets, policy.names) == ((), {}, {})
     assert policy.paused is Pause.NONE
     assert policy.bound_queues == {}
-    assert msgspec.structs.astuple(policy.limits) == (50, 16, 1024, 50, 50, None)
+    assert msgspec.structs.astuple(policy.limits) == (50, 16, 1024, 50, 50, None, None)
 
 
 def test_the_policy_that_init_writes_validates() -> None:
@@ -321,12 +351,12 @@ REFUSED = {
     "test from everyone": (
         GOOD + f'  - {{from: "*@{A}", deny: ["sg-a@{B}"]}}\n',
         19,
-        "tests[1].from: a test names one",
+        "tests[1].from: name one",
     ),
     "test to everyone": (
         changed(f"sg-log@{B}", f"*@{B}"),
         18,
-        "tests[0].accept[1]: a test names one group or instance",
+        "tests[0].accept[1]: name one group or instance",
     ),
     "test without account": (changed(f"sg-log@{B}", "sg-log"), 18, "tests[0].accept[1]: 'sg-log' is not *@<uid>"),
     "test of an account not listed": (
@@ -337,6 +367,49 @@ REFUSED = {
     "test of a bad port": (changed(f"sg-db@{B}:tcp/22", f"sg-db@{B}:tcp/0"), 18, "tests[0].deny[0]: 'tcp/0' is not"),
     "test of no port": (changed(f"sg-db@{B}:tcp/22", f"sg-db@{B}:"), 18, "tests[0].deny[0]: '' is not"),
     "test with another key": (changed('deny: ["sg-db', 'denied: ["sg-db'), 18, "unknown key 'denied'"),
+    "ranges of two accounts overlap": (
+        changed("{name: a@aliyun.com}", "{ranges: [10.16.0.0/24, 10.20.1.0/24]}"),
+        3,
+        f"10.20.1.0/24 of {A} and 10.20.0.0/16 of {B} overlap: an address must tell its account",
+    ),
+    "ranges overlap within another": (
+        changed("{name: a@aliyun.com}", "{ranges: [10.20.0.0/30]}").replace(
+            "10.20.0.0/16,", "10.0.0.0/8, 10.19.0.0/16,"
+        ),
+        3,
+        f"10.20.0.0/30 of {A} and 10.0.0.0/8 of {B} overlap",
+    ),
+    "never of no ports": (guarded("[tcp/22]", "[]"), 2, "never[0].ports: empty: list the ports, or leave `ports` out"),
+    "never with an end": (guarded("ports: [tcp/22]", "until: x"), 2, "unknown key 'until'"),
+    "never without from": (guarded(f'from: "*@{B}", ', ""), 2, "never[0]: `from` is missing"),
+    "never of a set that is none": (
+        guarded('to: "set:prod"', 'to: "set:dev"'),
+        2,
+        "never[0].to: 'set:dev' is not one of",
+    ),
+    "never of a name": (guarded('to: "set:prod"', 'to: "ledger"'), 2, "never[0].to: 'ledger' is not *@<uid>"),
+    "a test of a set": (changed(f'"sg-log@{B}"', '"set:prod"', GUARDED), 21, "tests[0].accept[1]: 'set' is not"),
+    "a set of another account": (
+        guarded(f'b: {{account: "{B}"', 'b: {account: "x"'),
+        1,
+        "sets.b.account: account 'x' is not",
+    ),
+    "a set without tags": (guarded("{env: prod, tier: db}", "{}"), 1, "sets.prod.tags: empty: name the tags"),
+    "a set by a key of ours": (guarded("tier:", "link-accept:"), 1, "sets.prod.tags: 'link-accept' is not 1 to 128"),
+    "a set by a pattern": (guarded("tier:", '"t*":'), 1, "sets.prod.tags: 't*' is not 1 to 128 characters"),
+    "a set by a number": (guarded("tier: db", "tier: 1"), 1, "sets.prod.tags.tier: must be a string"),
+    "sets of many keys": (
+        guarded("tier: db", "a: a, b: b, c: c, d: d, e: e"),
+        1,
+        "more than 5 different keys in all sets",
+    ),
+    "a set in capitals": (guarded("{prod: {", "{Prod: {"), 1, "sets: 'Prod' must be 1 to 32 characters of a-z"),
+    "a name like an id": (guarded("ledger:", "sg-db:"), 3, "names: 'sg-db' must be 1 to 32 characters"),
+    "a name like an instance": (guarded("ledger:", "i-db:"), 3, "names: 'i-db' must be 1 to 32 characters"),
+    "a name that is a protocol": (guarded("ledger:", "tcp:"), 3, "be no protocol"),
+    "a name too long": (guarded("ledger:", f"{'x' * 33}:"), 3, "must be 1 to 32 characters"),
+    "a name of everyone": (guarded('ledger: "sg-db', 'ledger: "*'), 3, "names.ledger: name one group"),
+    "a name of a group without account": (guarded(f"i-app@{A}", "i-app"), 3, "names.app-1: 'i-app' is not *@<uid>"),
     "anchor": (changed("{name: a@", "&a {name: a@"), 3, "anchors and aliases are not allowed"),
     "alias": (changed("{name: a@aliyun.com}", "*a"), 3, "anchors and aliases are not allowed"),
     "merge key": (changed("paused: false", "<<: {paused: false}"), 16, "unknown key '<<'"),

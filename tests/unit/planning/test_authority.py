@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from link_peer.domain import reasons
 from link_peer.domain.model import Link, Party, Port
-from link_peer.domain.policy import AccountPolicy, Limits, Pause, Policy
+from link_peer.domain.policy import AccountPolicy, GroupSet, Limits, Never, Pause, Policy
 from link_peer.domain.request import Request
+from link_peer.domain.tags import Who
 from link_peer.planning.authority import DAY, hopeless, request_denial
 
 from tests.unit.views import HOME, NOW, PEER, POLICY, REGION, policy
 
 THIRD = "1000000000000003"
 QUEUES = {HOME: "", PEER: "requests-b", THIRD: "requests-c"}
+SETS = {"prod": GroupSet(HOME, {"env": "prod"})}
 PARTIES = {uid: Party(uid, f"sg-{uid[-1]}") for uid in QUEUES}
 
 
@@ -138,6 +140,10 @@ def test_the_queue_is_judged_before_the_length() -> None:
         ("link", PEER, {"deny": (Port("tcp", 22, 22),)}, "not-allowed"),
         ("link", PEER, {"limits": Limits(max_days=1)}, "not-allowed"),
         ("unlink", PEER, {"deny": (Port("tcp", 22, 22),)}, None),
+        ("link", PEER, {"never": (Never(Who(HOME, "*"), Who(PEER, "*"), (), "never=one"),)}, "not-allowed"),
+        ("unlink", PEER, {"never": (Never(Who(HOME, "*"), Who(PEER, "*"), (), "never=one"),)}, None),
+        ("link", PEER, {"never": (Never(Who(HOME, "set:prod"), Who(PEER, "*"), (), "never=one"),), "sets": SETS}, None),
+        ("link", PEER, {"accept_tags": False, "sets": SETS}, None),  # tags that only the cloud shows may consent
         ("link", PEER, {"accept_tags": False}, "no-consent"),
         ("unlink", PEER, {"accept_tags": False}, None),
     ],

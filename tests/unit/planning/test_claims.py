@@ -149,6 +149,27 @@ def test_a_peer_beyond_the_limit_is_denied_for_that_although_link_until_is_past(
     assert [code(claim) for claim in found] == ["expired", "not-allowed"]
 
 
+@pytest.mark.parametrize(
+    ("until", "denied"),
+    [
+        ("", "not-allowed"),
+        ("2026-11-25T00:00:00Z", "expired"),
+        ("whenever", "bad-tag"),
+        ("2026-12-25T00:00:00Z", None),
+        ("2026-12-25T00:00:01Z", "not-allowed"),
+    ],
+)
+def test_a_tag_may_ask_for_as_many_days_as_the_policy_allows(until: str, denied: str | None) -> None:
+    """Thirty, from 2026-11-25. The advice sets the latest end."""
+    limited = policy(limits=Limits(max_days_tags=30))
+    asking = instance(A, APP, link_peer="sg-db", **({"link_until": until} if until else {}))
+    (claim,) = links_from_tags(view(GROUPS), asking, NOW, limited)
+    assert code(claim) == denied
+    if denied == "not-allowed":
+        assert claim.denial is not None
+        assert "--ResourceId.1 i-a --Tag.1.Key link-until --Tag.1.Value 2026-12-25T00:00:00Z" in claim.denial.advice
+
+
 @pytest.mark.parametrize("tags", [{"link_until": "whenever"}, {"link_until": "2026-11-24T00:00:00Z"}, {"max_peers": 0}])
 def test_the_own_group_is_not_denied_for_an_end_or_a_limit(tags: Any) -> None:
     """No rule is needed, so none can have ended."""

@@ -71,6 +71,27 @@ def test_a_test_fails_only_where_the_policy_contradicts_it(target: str, accept_f
         assert not opened.failed
 
 
+@pytest.mark.parametrize(
+    ("never", "verdict"),
+    [
+        (f"sg-app@{A}", "denied"),
+        (f"*@{A}", "denied"),
+        (f"sg-other@{A}", "allowed"),
+        ("set:dev", "open"),  # the tags of sg-app tell
+    ],
+)
+def test_never_wins_over_the_list(never: str, verdict: str) -> None:
+    """By a set, only tags can tell."""
+    text = policy(f"sg-app@{A}", "accept", f"sg-db@{B}:tcp/3306")
+    text += f'sets: {{dev: {{account: "{A}", tags: {{env: dev}}}}}}\n'
+    [finding] = judge(parse(f'{text}never: [{{from: "{never}", to: "*@{B}"}}]\n'), NOW)
+    assert finding.verdict is Verdict(verdict)
+    [allowed] = judge(
+        parse(text.replace(f'from: "sg-app@{A}", to: "sg-db@{B}"', f'from: "set:dev", to: "sg-db@{B}"')), NOW
+    )
+    assert allowed.verdict is Verdict.OPEN
+
+
 def test_denied_ports_win_over_the_list() -> None:
     """And a mutual link is denied as long as any port is."""
     for target, tags in ((f"sg-db@{B}:tcp/3306", "false"), (f"sg-log@{B}", "true")):

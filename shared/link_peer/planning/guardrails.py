@@ -1,0 +1,113 @@
+"""What the policy says of pairs by sets and by `never`, as things are now: `never` beats all consent. Pure.
+
+| a set's tags                             | `never`                                           | `allow`                              |
+|------------------------------------------|---------------------------------------------------|--------------------------------------|
+| a group has them all                     | in the set                                        | in the set                           |
+| it has another value for one of the keys | not in the set                                    | not in the set                       |
+| it lacks a key, and no value differs     | in the set                                        | not in the set                       |
+| its account refuses access               | in the set                                        | not in the set                       |
+| it was not read otherwise                | undecided: nothing is opened, what stands stays   | not in the set; what stands may stay |
+
+An instance is judged with all its groups: one that matches is enough. A group is judged by itself, whatever its members are.
+Where an account refuses access, an instance may be in any group of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from link_peer.domain import denials
+from link_peer.domain.denial import Denial
+from link_peer.domain.model import Instance, Link, Party, Ports
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import SET, Who
+
+End = Party | Instance
+
+
+def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, ports: Ports) -> Denial | None:
+    """Why no rule of ours may admit `source` to `target`, whoever consents. Any overlap of ports counts; without ports the link
+    is mutual, so that any entry counts, in either direction. The denial is undecided where only tags could tell which were
+    not read."""
+    unread: Denial | None = None
+    for start, end in [(source, target)] if ports else [(source, target), (target, source)]:
+        for entry in policy.never:
+            if ports and entry.ports and not any(one.overlaps(other) for one in ports for other in entry.ports):
+                continue
+            found = [_barred(snapshot, policy, who, one) for who, one in ((entry.source, start), (entry.target, end))]
+            if all(found):
+                return denials.never_allowed(entry.text)
+            if False not in found:
+                account = (entry.source if found[0] is None else entry.target).account
+                unread = denials.unreadable(account, f"the tags of groups, which decide about {entry.text}")
+    return unread
+
+
+def with_sets(snapshot: Snapshot, policy: Policy, link: Link, *, standing: bool = False) -> Policy:
+    """The policy in which every entry of `allow` names the parties of a link in place of a set that they are in. `standing`:
+    what was not read, in an account that refuses nothing, counts as in every set."""
+    if not any(who.id.startswith(SET) for allow in policy.allow for who in (allow.source, allow.target)):
+        return policy
+
+    def parties(who: Who) -> list[Who]:
+        if not who.id.startswith(SET):
+            return [who]
+        ends = (link.source, link.target)
+        return [Who(e.account, e.id) for e in ends if _allowed(snapshot, policy, who, e, standing=standing)]
+
+    named = [(entry, parties(entry.source), parties(entry.target)) for entry in policy.allow]
+    allow = [
+        msgspec.structs.replace(entry, source=source, target=target)
+        for entry, sources, targets in named
+        for source in sources
+        for target in targets
+    ]
+    return msgspec.structs.replace(policy, allow=tuple(allow))
+
+
+def _barred(snapshot: Snapshot, policy: Policy, who: Who, end: End) -> bool | None:
+    """Whether an end of an entry of `never` is this party, or may be; None where only unread tags tell."""
+    party = end.party if isinstance(end, Instance) else end
+    if who.account != party.account or who.id in ("*", party.id):
+        return who.account == party.account
+    hidden = party.account in snapshot.refused_accounts
+    groups = _groups(snapshot, end)
+    if groups is None:
+        return hidden and not who.id.startswith("i-")
+    if not who.id.startswith(SET):
+        return who.id in {group.id for group in groups}
+    tags = [snapshot.groups[group].tags if group in snapshot.groups else None for group in groups]
+    wanted = policy.sets[who.id.removeprefix(SET)].tags
+    if any(hidden if one is None else _none_differs(one, wanted) for one in tags):
+        return True
+    return None if None in tags and not party.is_group else False  # a group that is not shown is denied for that
+
+
+def _allowed(snapshot: Snapshot, policy: Policy, who: Who, end: Party, *, standing: bool) -> bool:
+    """Whether an end of an entry of `allow`, which is a set, is this party."""
+    if who.account != end.account:
+        return False
+    may_be = standing and end.account not in snapshot.refused_accounts
+    groups = _groups(snapshot, end)
+    if groups is None:
+        return may_be
+    wanted = policy.sets[who.id.removeprefix(SET)].tags
+    return any(
+        wanted.items() <= snapshot.groups[group].tags.items() if group in snapshot.groups else may_be
+        for group in groups
+    )
+
+
+def _groups(snapshot: Snapshot, end: End) -> list[Party] | None:
+    """The group itself, or all groups of the instance; None where it is not shown."""
+    if isinstance(end, Party) and end.is_group:
+        return [end]
+    instance = end if isinstance(end, Instance) else snapshot.instances.get(end)
+    return None if instance is None else [Party(instance.party.account, group) for group in instance.groups]
+
+
+def _none_differs(tags: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(tags.get(key, value) == value for key, value in wanted.items())

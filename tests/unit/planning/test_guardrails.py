@@ -1,0 +1,160 @@
+"""What `never` forbids and sets contain: tables over snapshots, without a cloud."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from link_peer.domain.errors import NoAccess
+from link_peer.domain.model import Link, Party
+from link_peer.domain.policy import Allow, GroupSet, Never, Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import SET, Who, parse_ports, parse_who
+from link_peer.planning.claims import links_from_tags
+from link_peer.planning.guardrails import never_denial
+from link_peer.planning.permitted import closed_by_group, permitted
+
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, A, B, group, instance, key, policy, view
+
+FAR, FAR_I = Party(PEER, "sg-x"), Party(PEER, "i-x")
+SETS = {"prod": GroupSet(HOME, {"env": "prod", "tier": "db"}), "far": GroupSet(PEER, {"env": "dev"})}
+REFUSED: dict[str, Any] = {"refused_accounts": {PEER: NoAccess("NoPermission", "no")}}
+FAILED: dict[str, Any] = {"failed_accounts": {PEER: "timeout"}}
+PORTS = parse_ports("tcp/22")
+
+
+def end(text: str) -> Who:
+    """`sg-x`, `*` and `set:prod` are of home, unless they name the other account."""
+    if text.startswith(SET):
+        return Who(SETS[text.removeprefix(SET)].account, text)
+    return parse_who(text, HOME)
+
+
+def guarded(source: str, target: str, ports: str = "") -> Policy:
+    never = Never(end(source), end(target), parse_ports(ports) if ports else (), "never=one")
+    return policy(never=(never,), sets=SETS)
+
+
+def seen(**fields: Any) -> Snapshot:
+    """i-a in sg-app and sg-cache, i-b in sg-db. All consent to everything."""
+    groups = [group(one, f"* *@{PEER}") for one in (APP, DB, CACHE)]
+    instances = [instance(A, APP, CACHE, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    return view(groups, instances, **fields)
+
+
+@pytest.mark.parametrize(
+    ("entry", "link", "denied"),
+    [
+        (("sg-app", "sg-db"), Link(APP, DB, PORTS), True),
+        (("sg-app", "sg-db"), Link(DB, APP, PORTS), False),  # an entry is one direction
+        (("sg-app", "sg-db"), Link(APP, DB), True),
+        (("sg-app", "sg-db"), Link(DB, APP), True),  # a mutual link goes both ways
+        (("sg-app", "sg-db", "tcp/20-30"), Link(APP, DB, parse_ports("tcp/30-99+udp/1")), True),  # any overlap
+        (("sg-app", "sg-db", "tcp/20-30"), Link(APP, DB, parse_ports("tcp/31+udp/22")), False),
+        (("sg-app", "sg-db", "tcp/20-30"), Link(DB, APP), True),  # a mutual link opens every port
+        (("*", "*"), Link(APP, DB, PORTS), True),
+        ((f"*@{PEER}", "*"), Link(APP, DB, PORTS), False),
+        (("sg-app", f"*@{PEER}"), Link(APP, DB, PORTS), False),
+        (("i-a", "sg-db"), Link(A, B, PORTS), True),
+        (("sg-cache", "*"), Link(A, B, PORTS), True),  # any group of the instance
+        (("*", "sg-db"), Link(A, B, PORTS), True),
+        (("sg-db", "sg-cache"), Link(A, B, PORTS), False),
+        (("sg-db", "sg-cache"), Link(A, B), True),
+        (("i-a", "*"), Link(APP, DB, PORTS), False),  # of a group, the group is judged
+        (("sg-cache", "*"), Link(APP, DB, PORTS), False),
+    ],
+)
+def test_never_beats_consent_in_its_direction_and_on_its_ports(entry: Any, link: Link, denied: bool) -> None:
+    """A mutual link is denied by an entry of either direction, an instance for any of its groups."""
+    verdict = permitted(seen(), guarded(*entry), link, NOW)
+    if denied:
+        assert verdict.denial is not None
+        assert (verdict.denial.reason.code, verdict.denial.owners) == ("not-allowed", False)
+        assert "never=one" in verdict.denial.detail
+    else:
+        assert verdict.denial is None
+
+
+@pytest.mark.parametrize(
+    ("tags", "in_never", "in_allow"),
+    [
+        ({"env": "prod", "tier": "db"}, True, True),
+        ({"env": "prod", "tier": "db", "more": "x"}, True, True),
+        ({"env": "prod"}, True, False),  # a group without a key counts as in the set for never alone
+        ({}, True, False),
+        ({"env": "dev"}, False, False),
+        ({"env": "prod", "tier": "web"}, False, False),
+        ({"tier": "web"}, False, False),
+        ({"env": ""}, False, False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("link", "of_b"), [(Link(APP, DB, PORTS), DB), (Link(A, B, PORTS), DB)], ids=["groups", "instances"]
+)
+def test_what_is_in_a_set(tags: dict[str, str], in_never: bool, in_allow: bool, link: Link, of_b: Party) -> None:
+    """For an instance its groups are looked at."""
+    tagged = group(of_b, tags=tags)
+    found = view([group(APP), group(CACHE), tagged], seen().instances.values())
+    denial = permitted(found, guarded("*", "set:prod"), link, NOW).denial
+    assert (denial is not None and "never=one" in denial.detail) is in_never
+    allow = Allow(end("*"), end("set:prod"), (), "allow=two")
+    verdict = permitted(found, policy(allow=(allow,), sets=SETS), link, NOW)
+    assert (verdict.denial is None) is in_allow
+    assert verdict.consent == (("policy allow allow=two",) if in_allow else ())
+
+
+@pytest.mark.parametrize("link", [Link(FAR, DB, PORTS), Link(FAR, DB), Link(FAR_I, B, PORTS)])
+def test_tags_that_a_refused_account_hides_are_in_the_set_for_never_and_not_for_allow(link: Link) -> None:
+    """What stands goes at once. After a transient error it stays, and nothing opens, until the tags are read."""
+    rule = key(DB, FAR, "tcp/22")
+    never, allow = guarded("set:far", "*"), Allow(end("set:far"), end("*"), (), "allow=two")
+    bare, allowed = view([group(DB)], seen().instances.values()), policy(allow=(allow,), sets=SETS)
+
+    def closes(with_policy: Policy, hidden: dict[str, Any]) -> str:
+        groups = [group(DB, f"*@{PEER}")] if with_policy is never else bare.groups.values()
+        closing = closed_by_group(view(groups, bare.instances.values(), **hidden), with_policy, rule, link, NOW)
+        return closing.reason.code if closing else ""
+
+    assert (closes(never, REFUSED), closes(never, FAILED), closes(never, {})) == ("not-allowed", "", "")
+    assert (closes(allowed, REFUSED), closes(allowed, FAILED), closes(allowed, {})) == ("no-consent", "", "")
+    for hidden, reason in ((REFUSED, "not-allowed"), (FAILED, "")):
+        denial = permitted(seen(**hidden), never, link, NOW).denial
+        assert denial is not None
+        assert (denial.reason.code, denial.undecided) == (reason, not reason)
+
+
+@pytest.mark.parametrize(("source", "denied"), [(f"i-x@{PEER}", True), (f"*@{PEER}", True), (f"sg-y@{PEER}", False)])
+def test_what_needs_no_tags_is_denied_whatever_cannot_be_read(source: str, denied: bool) -> None:
+    """An instance of an account that refuses access may be in any group of it."""
+    link, rules = Link(FAR_I, B, PORTS), guarded(source, "*")
+    for hidden, expected in ((FAILED, denied), (REFUSED, True)):
+        denial = permitted(seen(**hidden), rules, link, NOW).denial
+        assert (denial is not None and "never=one" in denial.detail) is expected
+
+
+def test_an_instance_whose_groups_were_not_all_read_is_undecided_where_tags_decide() -> None:
+    """Its tags may be those of the set."""
+    found = view([group(APP, tags={"env": "dev"}), group(DB, "*")], seen().instances.values())
+    denial = permitted(found, guarded("set:prod", "*"), Link(A, B, PORTS), NOW).denial
+    assert denial is not None
+    assert denial.undecided
+    assert "never=one" in denial.detail
+    assert never_denial(found, guarded("set:prod", "sg-cache"), A, B, PORTS) is None  # the other end decides
+
+
+@pytest.mark.parametrize(
+    ("entry", "peers", "denied"),
+    [
+        (("sg-cache", "sg-db"), "sg-db:tcp/22", True),  # the group that links is sg-app: never looks at all of them
+        (("i-a", "*"), "sg-db:tcp/22", True),
+        (("sg-cache", "sg-db", "tcp/23"), "sg-db:tcp/22", False),
+        (("sg-db", "sg-cache"), "sg-db:tcp/22", False),
+        (("sg-db", "sg-cache"), "sg-db", True),
+        (("*", "*"), "sg-app", False),  # its own group: no rule is needed
+    ],
+)
+def test_the_wish_of_an_instance_is_judged_with_all_its_groups(entry: Any, peers: str, denied: bool) -> None:
+    """Of another instance of the group, the same link may be opened."""
+    [wanted] = links_from_tags(seen(), instance(A, APP, CACHE, link_peer=peers), NOW, guarded(*entry))
+    assert (wanted.denial is not None) is denied
+    assert not wanted.denial or wanted.denial.reason.code == "not-allowed"
