@@ -26,17 +26,37 @@ LINKED_ROLES = tuple(
         "SendToFC",  # to invoke the functions
         "SendToMNS",  # to take messages from the queues, and for dead letters
         "SourceCMS",  # events of ECS come by way of CloudMonitor
-        "SourceActionTrail",  # changes of tags
+        "SourceActionTrail",  # changes of tags, and of an instance's groups
     )
 )
 """The service-linked roles that EventBridge needs [doc EventBridge "service-linked roles", 2026-03; src fc3 0.1.22]."""
 
 EVENT_RULES: Mapping[str, Document] = {
-    "instance-state": {"source": ["acs.ecs"], "type": ["ecs:Instance:StateChange"]},
+    "instance-state": {
+        "source": ["acs.ecs"],
+        "type": [
+            "ecs:Instance:StateChange",
+            "ecs:Instance:VSwitchChanged",
+            "ecs:NetworkInterface:PrivateIPAssigned",
+            "ecs:NetworkInterface:PrivateIPUnassigned",
+        ],
+    },
     "instance-tags": {
         "source": ["acs.ecs"],
         "type": ["ecs:ActionTrail:ApiCall", "ecs:ActionTrail:ConsoleOperation"],
-        "data": {"eventName": ["TagResources", "UntagResources", "AddTags", "RemoveTags"]},
+        "data": {
+            "eventName": [
+                "TagResources",
+                "UntagResources",
+                "AddTags",
+                "RemoveTags",
+                "JoinSecurityGroup",
+                "LeaveSecurityGroup",
+                "ModifyInstanceAttribute",
+                "ModifyInstanceVpcAttribute",
+                "ModifyNetworkInterfaceAttribute",
+            ]
+        },
     },
 }
 """The rules of the default event bus that invoke auto_link, by the name of the trigger in s.yaml, with their patterns."""

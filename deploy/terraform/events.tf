@@ -8,12 +8,18 @@ locals {
   patterns = {
     instance-state = {
       source = ["acs.ecs"]
-      type   = ["ecs:Instance:StateChange"]
+      type = [
+        "ecs:Instance:StateChange", "ecs:Instance:VSwitchChanged",
+        "ecs:NetworkInterface:PrivateIPAssigned", "ecs:NetworkInterface:PrivateIPUnassigned",
+      ]
     }
     instance-tags = {
       source = ["acs.ecs"]
       type   = ["ecs:ActionTrail:ApiCall", "ecs:ActionTrail:ConsoleOperation"]
-      data   = { eventName = ["TagResources", "UntagResources", "AddTags", "RemoveTags"] }
+      data = { eventName = [
+        "TagResources", "UntagResources", "AddTags", "RemoveTags", "JoinSecurityGroup", "LeaveSecurityGroup",
+        "ModifyInstanceAttribute", "ModifyInstanceVpcAttribute", "ModifyNetworkInterfaceAttribute",
+      ] }
     }
   }
 

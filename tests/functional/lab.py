@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -22,6 +23,7 @@ from link_peer.app import compose
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_party, parse_port
 from link_peer.runtime.delivery import Memory
+from link_peer_deploy.description import EVENT_RULES
 from link_peer_local import world as worlds
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
@@ -29,6 +31,7 @@ from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Key
 from link_peer_local.ecs.events import on_bus
 from link_peer_local.ecs.state import Group, Instance, block
+from link_peer_local.eventbridge.pattern import Pattern
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"
@@ -233,6 +236,22 @@ class Lab:
         """Makes an ECS call as the account's administrator."""
         caller = Caller(account, f"acs:ram::{account}:root")
         return self.cloud.ecs.call(caller, action, {"RegionId": REGION, **params})
+
+    def done(self, instance: Instance, action: str, **params: str) -> dict[str, int]:
+        """Makes a call about an instance, or the interface that `params` name, as a person, and delivers the events of it that
+        the shipped rules of EventBridge match: the outcomes of all."""
+        seen: list[dict[str, Any]] = []
+        published, self.cloud.ecs.on_event = self.cloud.ecs.on_event, lambda _account, event: seen.append(event)
+        about = {} if "NetworkInterfaceId" in params else {"InstanceId": instance.id}
+        self.call(instance.account, action, {**about, **params})
+        self.cloud.ecs.on_event = published
+        patterns = [Pattern(json.dumps(pattern)) for pattern in EVENT_RULES.values()]
+        events = [on_bus(event, self.cloud.knobs.trail_resources) for event in seen]
+        outcomes: Counter[str] = Counter()
+        for event in events:
+            if any(pattern.matches(event) for pattern in patterns):
+                outcomes.update(self.auto_link(event))
+        return dict(outcomes)
 
     def authorize(self, group: Group, **permission: str) -> str:
         """Adds a rule as a person; returns its id."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from link_peer.domain.errors import NoAccess
@@ -102,6 +102,9 @@ class SimEcs:
 
     def address_taken(self, vpc: str, address: str) -> bool:
         return self._read("address_taken", lambda: self._world.address_taken(self.account, vpc, address))
+
+    def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
+        raise NotImplementedError("events of the simulation name instances")
 
     def rules(self, group: str) -> list[Rule]:
         party = Party(self.account, group)

@@ -109,6 +109,10 @@ class FakeEcs:
         self._called("address_taken", vpc, ip)
         return (vpc, ip) in self.addresses
 
+    def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
+        self._called("instances_of", *interfaces)
+        return {}
+
     def rules(self, group: str) -> list[Rule]:
         self._called("rules", group)
         return self.rules_now(group)

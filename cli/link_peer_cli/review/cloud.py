@@ -70,6 +70,10 @@ class Reads:
         """As `Ecs.address_taken`."""
         return self._real.address_taken(vpc, ip)
 
+    def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
+        """As `Ecs.instances_of`."""
+        return self._real.instances_of(interfaces)
+
 
 NEW = "new-"
 """How the id of a rule begins that only the dry run has."""

@@ -28,8 +28,8 @@ Instant = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 class PlannedLook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A party of the home account to look at, as an event named it: see `Hint`. `event_id` is empty without an event."""
 
-    party: Annotated[str, msgspec.Meta(pattern="^(sg|i)-[0-9a-z]{1,60}$")]
-    kind: Literal["state", "tags"]
+    party: Annotated[str, msgspec.Meta(pattern="^(sg|i|eni)-[0-9a-z]{1,60}$")]
+    kind: Literal["state", "tags", "moved"]
     event_id: Annotated[str, msgspec.Meta(max_length=128)] = ""
     time: Instant | None = None
     state: Literal["", "Created", "Pending", "Running", "Deleted"] = ""

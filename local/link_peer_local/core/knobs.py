@@ -90,6 +90,10 @@ class Knobs(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whether a role's session counts as one with MFA where the keys that assumed it did: the page of `acs:MFAPresent` speaks
     of a user who logs on, and not of roles."""
 
+    rules_per_group: Literal[200, 1000] = 200
+    """How many rules, of both directions, one group may have: 200 [doc AuthorizeSecurityGroup, 2024-11; prefix lists of VPC], or
+    as many as all groups of an interface together [doc AuthorizeSecurityGroup, 2026-01]."""
+
     retry_seconds: float = 1.0
     """Seconds before the first retry of an asynchronous invocation [undocumented, page of 2026-04-01]."""
 

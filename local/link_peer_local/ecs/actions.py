@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from link_peer_local.core.http import loads
 from link_peer_local.core.policy import Access
-from link_peer_local.ecs import assistant, authorize, groups, instances, interface_changes, interfaces, tags
+from link_peer_local.ecs import addresses, assistant, authorize, groups, instances, interface_changes, interfaces, tags
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.describe_instances import describe_instance_status, describe_instances
 from link_peer_local.ecs.params import Params
@@ -76,6 +76,7 @@ ACTIONS = {
     "LeaveSecurityGroup": Action(instances.leave_security_group, writes=True, needs_region=False),
     "ListTagResources": Action(tags.list_tag_resources),
     "ModifyInstanceAttribute": Action(instances.modify_instance_attribute, writes=True, needs_region=False),
+    "ModifyInstanceVpcAttribute": Action(addresses.modify_instance_vpc_attribute, writes=True, needs_region=False),
     "ModifySecurityGroupAttribute": Action(groups.modify_security_group_attribute, writes=True),
     "ModifySecurityGroupPolicy": Action(groups.modify_security_group_policy, writes=True),
     "ModifySecurityGroupRule": Action(authorize.modify_security_group_rule, writes=True),

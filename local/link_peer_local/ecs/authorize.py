@@ -113,7 +113,8 @@ def _check_quotas(call: Call, group: Group, planned: list[Rule]) -> None:
     more = len(planned) - len(group.rules.at(call.now))
     states = [instance.states.at(call.now) for instance in call.account.ever_in(group.id).values()]
     fullest = max((call.rules_of(state.groups) for state in states if state and group.id in state.groups), default=0)
-    if len(planned) > quotas.rules_per_group or fullest + more > quotas.rules_per_instance:
+    most = call.store.knobs.rules_per_group if quotas.rules_per_group is None else quotas.rules_per_group
+    if len(planned) > most or fullest + more > quotas.rules_per_instance:
         message = "The limit of authorization records in the security group reaches."
         raise ApiError("AuthorizationLimitExceed", 403, message)
 

@@ -1,4 +1,4 @@
-"""The events of ECS: state changes, and through ActionTrail every write call, refused ones included."""
+"""The events of ECS: changes of states and addresses, and through ActionTrail every write call, refused ones included."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from link_peer_local.core.clock import utc
 from link_peer_local.core.identity import Caller
+from link_peer_local.ecs.state import Instance, Interface
 
 CHINA = timezone(timedelta(hours=8))
 
@@ -42,6 +43,34 @@ def state_change(
     content = {"resourceId": instance, "resourceType": "ALIYUN::ECS::Instance", "state": state}
     data: dict[str, Any] = {"content": content} if nested else content
     return _envelope("ecs:Instance:StateChange", account, region, instance, when, data)
+
+
+def vswitch_changed(instance: Instance, region: str, when: float) -> dict[str, Any]:
+    """`ecs:Instance:VSwitchChanged`: the primary address, the vSwitch or the VPC of an instance is another one [doc "vSwitch
+    event notifications", 2025-11-18]."""
+    content = {
+        "instanceId": instance.id,
+        "vswitchId": instance.vswitch_id,
+        "privateIpAddress": instance.private_ip,
+        "vpcId": instance.vpc_id,
+        "secondaryPrivateIps": list(instance.secondary_ips),
+    }
+    return _envelope("ecs:Instance:VSwitchChanged", instance.account, region, instance.id, when, content)
+
+
+def addresses_changed(
+    account: str, region: str, interface: str, holder: Instance | Interface, when: float, *, assigned: bool
+) -> dict[str, Any]:
+    """`ecs:NetworkInterface:PrivateIPAssigned` and `…Unassigned`: an interface, which is all that is named, has other
+    secondary addresses [doc "IP address event notifications", 2025-05-07]. That the lists say what is there then is
+    [inferred]."""
+    content = {
+        "eniId": interface,
+        "primaryPrivateIp": holder.private_ip,
+        "secondaryPrivateIps": list(holder.secondary_ips),
+    }
+    kind = f"ecs:NetworkInterface:PrivateIP{'Assigned' if assigned else 'Unassigned'}"
+    return _envelope(kind, account, region, interface, when, content)
 
 
 def api_call(

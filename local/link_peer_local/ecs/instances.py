@@ -31,6 +31,7 @@ def create_instance(call: Call) -> dict[str, Any]:
     """Create one instance, which is Stopped until StartInstance."""
     (instance,) = _create(call, 1)
     instance.states.change(call.now, lambda state: state and replace(state, status="Stopped"))
+    instance.must_start = True
     call.store.announce(call.account.uid, instance.id, "Stopped", call.now)
     return {"InstanceId": instance.id}
 
@@ -287,7 +288,9 @@ def leave_security_group(call: Call) -> dict[str, Any]:
     """Remove an instance from a group; it cannot leave its last one [doc]."""
     group, instance, state = _membership(call)
     if group.id not in state.groups:
-        raise ApiError("InstanceNotInSecurityGroup", 403, "The instance not in the group.")
+        # a success before 2024-07-08 [doc LeaveSecurityGroup, 2025-03-12]
+        message = "The specified instance is not associated with the specified security group."
+        raise ApiError("InvalidSecurityGroupAssociation.NotFound", 400, message)
     if len(state.groups) == 1:
         message = "The specified security group is the last security group for the instance."
         raise ApiError("InstanceLastSecurityGroup", 403, message)

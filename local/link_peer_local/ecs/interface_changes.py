@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs import interfaces, tags
+from link_peer_local.ecs import events, interfaces, tags
 from link_peer_local.ecs.call import Call, incorrect_status
 from link_peer_local.ecs.history import History
 from link_peer_local.ecs.instances import check_address, requested_groups, requested_vpc
@@ -98,6 +98,7 @@ def assign_private_ip_addresses(call: Call) -> dict[str, Any]:
     target.secondary_ips += assigned
     chosen = {"PrivateIpAddress": assigned}
     interface_id = call.params.get("NetworkInterfaceId")
+    _announce(call, target, assigned=True)
     return {"AssignedPrivateIpAddressesSet": {"NetworkInterfaceId": interface_id, "PrivateIpSet": chosen}}
 
 
@@ -113,7 +114,14 @@ def unassign_private_ip_addresses(call: Call) -> dict[str, Any]:
     for address in addresses:
         target.secondary_ips.remove(address)
         call.store.vpcs[target.vpc_id].release(address)
+    _announce(call, target, assigned=False)
     return {}
+
+
+def _announce(call: Call, target: Interface | Instance, *, assigned: bool) -> None:
+    interface, account = call.params.get("NetworkInterfaceId"), call.account.uid
+    event = events.addresses_changed(account, call.store.region, interface, target, call.now, assigned=assigned)
+    call.store.plan(account, event, call.now)
 
 
 def _target(call: Call) -> Interface | Instance:

@@ -29,9 +29,9 @@ def block(address: str) -> str:
 class Quotas(Struct):
     """Limits of the platform; settable, so that tests can reach them with few resources."""
 
-    rules_per_group: int = 200  # [doc AuthorizeSecurityGroup 2021; newer pages give no number per group]
+    rules_per_group: int | None = None  # None: what the knob `rules_per_group` says
     group_source_rules: int = 20  # of rules or groups, by the knob `group_sources`
-    groups_per_instance: int = 10
+    groups_per_instance: int = 5  # [doc JoinSecurityGroup, 2026-06]; a page on limits says 10
     rules_per_instance: int = 1000  # both directions, all groups of one network interface [doc "security group limits"]
     groups: int = 100
     tags_per_resource: int = 20
@@ -204,6 +204,8 @@ class Instance(Struct):
     tags: History[dict[str, str]]
     secondary_ips: list[str] = field(default_factory=list)  # of its primary interface
     ipv6: list[str] = field(default_factory=list)  # of its primary interface
+    must_start: bool = False
+    """Whether its address may change only after a start: it was never started, or has had a new address since."""
     closed_ports: set[int] = field(default_factory=set)
     """The TCP ports on which nothing listens; on every other one, something does."""
     assistant: tuple[str, str] = ("", "")

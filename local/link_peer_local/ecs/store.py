@@ -185,6 +185,7 @@ class Store:
 
     def boot(self, account: AccountState, instance_id: str, now: float) -> None:
         """Plan the boot of an instance: Starting after half of `boot_delay`, Running after all of it."""
+        account.instances[instance_id].must_start = False
         for status, delay in (("Starting", self.boot_delay / 2), ("Running", self.boot_delay)):
             self._enter(account.instances[instance_id], status, now + delay)
             self.announce(account.uid, instance_id, status, now + delay)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from link_peer.alicloud import ecs_shapes as shapes
@@ -148,6 +148,17 @@ class SdkEcs:
         either: tuple[dict[str, Any], ...] = ({"primary_ip_address": ip}, {"private_ip_address": [ip]})
         return any(page for wanted in either for page in self._interfaces(vpc_id=vpc, max_results=FEW, **wanted))
 
+    def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
+        """The instances whose primary network interfaces these are, by the interface. Without the secondary ones, whose
+        addresses no rule of ours has: they come and go with the containers of a cluster."""
+        wanted = sorted(set(interfaces))
+        found: dict[str, str] = {}
+        for start in range(0, len(wanted), IDS_PER_CALL):
+            part = wanted[start : start + IDS_PER_CALL]
+            for page in self._interfaces(network_interface_id=part, type="Primary", max_results=IDS_PER_CALL):
+                found.update((row.network_interface_id, row.instance_id) for row in page if row.instance_id)
+        return found
+
     # changes
 
     def authorize(self, group: str, rules: Sequence[tuple[RuleKey, str]]) -> str:
@@ -276,7 +287,7 @@ class SdkEcs:
 
 T = TypeVar("T", Group, Instance)
 
-IDS_PER_CALL = 100  # [doc DescribeInstances, DescribeSecurityGroups: at most 100 ids]
+IDS_PER_CALL = 100  # [doc DescribeInstances, DescribeSecurityGroups, DescribeNetworkInterfaces: at most 100 ids]
 MAX_SPLITS = 12
 """Refused calls that are split, before everything is read instead. Enough to find one wrong id in a call of 100, or two."""
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denial import about
-from link_peer.domain.errors import BadInput, RedeliveryNeeded, Transient
+from link_peer.domain.errors import BadInput, CloudError, NoAccess, RedeliveryNeeded, Transient
 from link_peer.domain.model import Party, short_hash
 from link_peer.domain.request import Hint, Look, Message, Request, look_request
-from link_peer.domain.tags import iso
+from link_peer.domain.tags import is_interface_id, iso
 from link_peer.engine.batch import Batch, guard_of
 from link_peer.engine.records import denied_record, link_fields, party_fields
 from link_peer.engine.scopes.everything import Sweep
@@ -84,9 +84,8 @@ def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
     as a `look`. Raises RedeliveryNeeded where it cannot be posted."""
     delivery = msgspec.structs.replace(delivery, said=Said())
     guard = RemovalGuard(delivery.policy.limits.removals_per_run)
-    outcomes: Outcomes = Counter()
     later: list[Later] = []
-    instances = [hint for hint in hints if not hint.party.is_group]
+    instances, outcomes = _with_instances([hint for hint in hints if not hint.party.is_group], delivery)
     groups = one_per_party(hint for hint in hints if hint.party.is_group).values()
     for part in [instances, *([hint] for hint in groups)]:
         if part:
@@ -95,6 +94,28 @@ def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
             outcomes += audit.outcomes
     _post_looks(later, delivery)
     return outcomes
+
+
+def _with_instances(hints: Sequence[Hint], delivery: Delivery) -> tuple[list[Hint], Outcomes]:
+    """The hints, with the instance in place of its primary network interface, and without those of other interfaces; and what
+    came of reading these. An interface is no party to look at again: where it cannot be read for the moment, the platform
+    delivers its event again."""
+    interfaces = [hint for hint in hints if is_interface_id(hint.party.id)]
+    if not interfaces:
+        return list(hints), Counter()
+    home, audit = delivery.policy.home, _audit_of(interfaces, delivery)
+    found: Mapping[str, str] = {}
+    try:
+        ecs = delivery.cloud(interfaces[0].event_id).ecs(home)
+        found = ecs.instances_of([hint.party.id for hint in interfaces])
+    except NoAccess as refused:
+        audit.write([denied_record(denials.no_access(home, refused.code), "link")])
+    except CloudError as error:
+        if not error.code.startswith("Invalid"):  # else there is none with such an id
+            raise
+    ids = {hint.party.id: found.get(hint.party.id, "") for hint in interfaces}
+    named = [(hint, ids.get(hint.party.id, hint.party.id)) for hint in hints]
+    return [msgspec.structs.replace(hint, party=Party(home, name)) for hint, name in named if name], audit.outcomes
 
 
 def _audit_of(hints: Sequence[Hint], delivery: Delivery) -> AuditWriter:

@@ -75,7 +75,7 @@ def _tag_off(party: Party, key: str) -> str:
 
 def bad_event(problem: object) -> Denial:
     """An event that auto_link does not handle."""
-    advice = "auto_link takes ECS state changes and tag changes of its own account and region"
+    advice = "auto_link takes changes of state, groups, addresses and tags of ECS in its own account and region"
     return Denial(reasons.BAD_EVENT, str(problem), advice)
 
 

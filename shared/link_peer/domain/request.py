@@ -19,13 +19,14 @@ _ID_LENGTH = 48
 class Hint(msgspec.Struct, frozen=True):
     """A party of the home account to look at, and why: a hint, never a fact.
 
-    `kind` is `state` (an instance's new `state`), `tags`, or `look` (asked for again). `time` is the event's, `expires` the
-    end of a look (epoch seconds); None where the event does not give it.
+    `kind` is `state` (an instance's new `state`), `tags`, `moved` (its groups or addresses changed), or `look` (asked for
+    again). `time` is the event's, `expires` the end of a look (epoch seconds); None where the event does not give it. Of an
+    event that names only a network interface, `party` is that, `eni-…`.
     """
 
     event_id: str
     party: Party
-    kind: Literal["state", "tags", "look"]
+    kind: Literal["state", "tags", "moved", "look"]
     time: float | None = None
     state: str = ""
     expires: float | None = None

@@ -40,6 +40,7 @@ FIELD_LIMIT = 8_000
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
 _GROUP = re.compile(r"sg-[0-9a-z]{1,60}")
 _INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
+_INTERFACE = re.compile("eni-[0-9a-z]{1,60}")
 _ACCOUNT = re.compile(r"[0-9]{15,20}")
 _NAME = re.compile(r"(?!sg-|i-)[a-z][a-z0-9-]{0,31}")
 _PROTOCOLS = frozenset({"tcp", "udp", "icmp", "icmpv6", "gre", "all"})  # [doc AuthorizeSecurityGroup]
@@ -269,6 +270,11 @@ def is_group_id(text: str) -> bool:
 def is_instance_id(text: str) -> bool:
     """Whether the text is an instance id, `i-…`."""
     return _INSTANCE.fullmatch(text) is not None
+
+
+def is_interface_id(text: str) -> bool:
+    """Whether the text is a network interface id, `eni-…`."""
+    return _INTERFACE.fullmatch(text) is not None
 
 
 def is_account_uid(text: str) -> bool:

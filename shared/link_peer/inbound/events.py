@@ -2,8 +2,9 @@
 
 An event is a hint, never a fact: anyone who may put events on the bus can forge one, and it may arrive twice, late or
 never. So only ids are taken from it, after a check of their syntax; everything else is read from the cloud.
-There are three kinds of event: EventBridge's `ecs:Instance:StateChange` [doc ecs-events], CloudMonitor's older one
-[doc Instance event notification], and ActionTrail's record of a call that changed tags [doc actiontrail-events].
+There are three forms of event: EventBridge's `ecs:Instance:StateChange` and its like [doc ecs-events], CloudMonitor's older
+one of the same [doc Instance event notification], and ActionTrail's record of a call that changed tags, or the groups or
+addresses of an instance [doc actiontrail-events].
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from link_peer.domain.tags import (
     is_account_uid,
     is_group_id,
     is_instance_id,
+    is_interface_id,
     parse_instant,
     quoted,
 )
@@ -35,19 +37,36 @@ STATES = frozenset({"Created", "Pending", "Running", "Deleted"})
 TAG_CALLS = frozenset({"TagResources", "UntagResources", "AddTags", "RemoveTags"})
 """The API calls, as ActionTrail names them, that change tags."""
 
+MOVE_CALLS = frozenset(
+    {
+        "JoinSecurityGroup",
+        "LeaveSecurityGroup",
+        "ModifyInstanceAttribute",
+        "ModifyInstanceVpcAttribute",
+        "ModifyNetworkInterfaceAttribute",
+    }
+)
+"""The API calls, as ActionTrail names them, that change the groups or the addresses of an instance."""
+
 _REMOVALS = frozenset({"UntagResources", "RemoveTags"})
 _TAG_KEY = re.compile(r"tag\.[0-9]{1,4}\.key|tagkey\.[0-9]{1,4}")
 _TRAIL = re.compile(r"ecs:ActionTrail:(ApiCall|ConsoleOperation|AliyunServiceEvent)")
 _RESOURCE_ID = re.compile(r"resourceids?(\.[0-9]{1,4})?")
-_INSTANCE, _GROUP = "an instance id (i-…)", "a security group id (sg-…)"
-_KINDS = {
-    "instance": _INSTANCE,
-    "acs::ecs::instance": _INSTANCE,
-    "securitygroup": _GROUP,
-    "acs::ecs::securitygroup": _GROUP,
+_INSTANCE, _GROUP, _INTERFACE = "an instance id (i-…)", "a security group id (sg-…)", "a network interface id (eni-…)"
+_IS_ID = {_INSTANCE: is_instance_id, _GROUP: is_group_id, _INTERFACE: is_interface_id}
+_TAGGED = {"instance": _INSTANCE, "securitygroup": _GROUP}
+_MOVED = {"instance": _INSTANCE, "networkinterface": _INTERFACE}
+"""What the id of a resource must be, by the resource's type in lower case, of calls that change tags and of others. Of other
+resources, neither changes a link."""
+_TYPE_PREFIX = "acs::ecs::"
+_CHANGES = {
+    "Instance:StateChange": ("resourceId", _INSTANCE),
+    "Instance:VSwitchChanged": ("instanceId", _INSTANCE),
+    "NetworkInterface:PrivateIPAssigned": ("eniId", _INTERFACE),
+    "NetworkInterface:PrivateIPUnassigned": ("eniId", _INTERFACE),
 }
-"""What the id of a resource must be, by the resource's type in lower case. Tags of other resources change no link."""
-_IS_ID = {_INSTANCE: is_instance_id, _GROUP: is_group_id}
+"""By the name of an event of ECS, the field of its content that says what changed [doc "vSwitch event notifications",
+2025-11-18; "IP address event notifications", 2025-05-07]."""
 _QUEUE_SUBJECT = re.compile(r"acs:mns:([a-z0-9-]{1,64}):([0-9]{15,20}):/?queues/([A-Za-z0-9-]{1,120})")
 # "20190409T121826.922+0800"
 _OLD_TIME = re.compile(
@@ -87,10 +106,10 @@ def elements(event: bytes, limit: int = MAX_BYTES) -> list[object]:
 
 
 def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hint | BadInput]:
-    """The hints of an event, one for each instance or group, and an error for each invalid id that it names.
+    """The hints of an event, one for each instance, group or network interface, and an error for each invalid id that it names.
 
-    The list is empty if the event cannot change links, as one that changes other tags than those with these `keys`. Raises BadInput if the event is invalid, or is not for the account
-    `home` and this region.
+    The list is empty if the event cannot change links, as one that changes other tags than those with these `keys`. Raises
+    BadInput if the event is invalid, or is not for the account `home` and this region.
     """
     event = _mapping(element, "event")
     if "specversion" not in event and "product" in event:
@@ -100,7 +119,8 @@ def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hi
         raise BadInput("source", f"{quoted(source)} is not acs.ecs")
     kind = _text(event, "type")
     trail = _TRAIL.fullmatch(kind) is not None
-    if not trail and kind != "ecs:Instance:StateChange":
+    name = kind.removeprefix("ecs:")
+    if not trail and name not in _CHANGES:
         return []
     data = _mapping(event.get("data"), "data")
     event_id = _text(event, "id")
@@ -110,14 +130,14 @@ def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hi
     if trail:
         when = when if when is not None else _time(data.get("eventTime"))
         return [
-            Hint(event_id, Party(home, name), "tags", when)
+            Hint(event_id, Party(home, name), "moved" if data["eventName"] in MOVE_CALLS else "tags", when)
             if isinstance(name, str) and _IS_ID[kind](name)
             else BadInput("data", f"{_shown(name)} is not {kind}")
-            for kind, name in _tagged(data, region, keys)
+            for kind, name in _changed(data, region, keys)
         ]
     # In the documentation, data is the content itself; existing receivers also read data.content.
     content = _mapping(data["content"], "data.content") if "content" in data else data
-    return _state_change(content, event_id, home, when)
+    return _content(name, content, event_id, home, when)
 
 
 def queue_message(element: object, *, home: str, region: str) -> Envelope:
@@ -162,31 +182,38 @@ def queue_id(element: object) -> str:
 
 
 def _old_state_change(event: dict[str, Any], home: str, region: str) -> list[Hint | BadInput]:
-    if event.get("product") != "ECS" or event.get("name") != "Instance:StateChange":
+    name = event.get("name")
+    if event.get("product") != "ECS" or not isinstance(name, str) or name not in _CHANGES:
         return []
     when = _OLD_TIME.fullmatch(event["eventTime"]) if isinstance(event.get("eventTime"), str) else None
     event_id = _text(event, "id")
     _check_account(event.get("userId"), "userId", home)
     _check_region(event.get("regionId"), "regionId", region)
     time = _time("{}-{}-{}T{}:{}:{}{}{}:{}".format(*when.groups(""))) if when else None
-    return _state_change(_mapping(event.get("content"), "content"), event_id, home, time)
+    return _content(name, _mapping(event.get("content"), "content"), event_id, home, time)
 
 
-def _state_change(content: dict[str, Any], event_id: str, home: str, time: float | None) -> list[Hint | BadInput]:
-    state = _text(content, "state")
-    instance = _text(content, "resourceId")
-    if not is_instance_id(instance):
-        raise BadInput("resourceId", f"{quoted(instance)} is not {_INSTANCE}")
-    return [Hint(event_id, Party(home, instance), "state", time, state)] if state in STATES else []
+def _content(name: str, content: dict[str, Any], event_id: str, home: str, time: float | None) -> list[Hint | BadInput]:
+    """What the content of an event of ECS says, by the event's name."""
+    state = _text(content, "state") if name == "Instance:StateChange" else ""
+    field, kind = _CHANGES[name]
+    party = _text(content, field)
+    if not _IS_ID[kind](party):
+        raise BadInput(field, f"{quoted(party)} is not {kind}")
+    if not state:
+        return [Hint(event_id, Party(home, party), "moved", time)]
+    return [Hint(event_id, Party(home, party), "state", time, state)] if state in STATES else []
 
 
-def _tagged(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str, object]]:
-    """What a call tagged, as (what the id must be, id): unchecked and without duplicates. Instances and groups only.
+def _changed(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str, object]]:
+    """What a call tagged, as (what the id must be, id): unchecked and without duplicates; or the instances and interfaces whose
+    groups or addresses it changed.
 
     ActionTrail also records a refused call, with its errorCode: that one changed nothing. The documentation disagrees on
     which fields hold the ids and the resource type, so all of them are read.
     """
-    if _text(data, "eventName") not in TAG_CALLS or data.get("errorCode"):
+    call = _text(data, "eventName")
+    if call not in TAG_CALLS | MOVE_CALLS or data.get("errorCode"):
         return []
     _check_region(data.get("acsRegion"), "data.acsRegion", region)
     named: list[tuple[str, list[object]]] = []  # resource types and ids
@@ -197,21 +224,32 @@ def _tagged(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str,
         names = data.get("resourceName")
         named.append((data["resourceType"], [*names.split(";")] if isinstance(names, str) else []))
     parameters = {str(key).lower(): value for key, value in _parsed(data.get("requestParameters")).items()}
-    if isinstance(parameters.get("resourcetype"), str):
+    if call in MOVE_CALLS:
+        named += [(type_, _list(parameters[f"{type_}id"])) for type_ in _MOVED if f"{type_}id" in parameters]
+    elif isinstance(parameters.get("resourcetype"), str):
         ids = [_list(value) for key, value in parameters.items() if _RESOURCE_ID.fullmatch(key)]
         named.append((parameters["resourcetype"], [name for some in ids for name in some]))
-    ours = [(_KINDS[type_.lower()], ids) for type_, ids in named if type_.lower() in _KINDS]
+    kinds = _MOVED if call in MOVE_CALLS else _TAGGED
+    typed = [(type_.lower().removeprefix(_TYPE_PREFIX), ids) for type_, ids in named]
+    ours = [(kinds[type_], ids) for type_, ids in typed if type_ in kinds]
     found = {(kind, repr(name)): (kind, name) for kind, ids in ours for name in ids}
     if not found and (ours or not named):
-        raise BadInput("data", "the tag change names no resource")
-    removed = data["eventName"] in _REMOVALS
-    return list(found.values()) if _changes_links(parameters, keys, removed=removed) else []
+        raise BadInput("data", "the call names no resource")
+    relevant = _moves(call, parameters) if call in MOVE_CALLS else _changes_links(call, parameters, keys)
+    return list(found.values()) if relevant else []
 
 
-def _changes_links(parameters: dict[str, Any], keys: TagKeys, *, removed: bool) -> bool:
+def _changes_links(call: str, parameters: dict[str, Any], keys: TagKeys) -> bool:
     """Whether a call that names its tag keys names any that links depend on."""
     named = [value for name, value in parameters.items() if _TAG_KEY.fullmatch(name) and isinstance(value, str)]
-    return not named or any(keys.links_depend_on(key, removed=removed) for key in named)
+    return not named or any(keys.links_depend_on(key, removed=call in _REMOVALS) for key in named)
+
+
+def _moves(call: str, parameters: dict[str, Any]) -> bool:
+    """Whether a call changes groups or addresses. Two of them may change other attributes alone, such as a name; one whose
+    parameters are not shown may change any."""
+    either = call in ("ModifyInstanceAttribute", "ModifyNetworkInterfaceAttribute")
+    return not (either and parameters) or any(name.startswith("securitygroupid") for name in parameters)
 
 
 def _parsed(value: object) -> dict[str, Any]:

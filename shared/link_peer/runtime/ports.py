@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
@@ -60,6 +60,10 @@ class Ecs(Protocol):
 
     def address_taken(self, vpc: str, ip: str) -> bool:
         """Whether an instance or network interface in a VPC, as this account sees it, has a private IPv4 address."""
+        ...
+
+    def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
+        """The instances whose primary network interfaces these are, by the interface; without the secondary ones."""
         ...
 
     def rules(self, group: str) -> list[Rule]:

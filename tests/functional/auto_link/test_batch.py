@@ -78,6 +78,11 @@ def test_a_tag_change_of_several_instances_reconciles_each(lab: Lab) -> None:
         ("tags-added", {"applied": 1}),
         ("tags-console", {"applied": 1}),
         ("tags-removed", {"applied": 1}),
+        *((sample, {"applied": 1}) for sample in ("moved-modify", "moved-join", "moved-leave", "moved-vpc")),
+        ("moved-interface", {}),
+        ("address-vswitch", {"applied": 1}),
+        ("address-assigned", {}),
+        ("address-unassigned", {}),
         ("tags-failed", {}),
         ("ignored-stopping", {}),
         ("other-account", {"denied": 1}),
@@ -86,7 +91,7 @@ def test_a_tag_change_of_several_instances_reconciles_each(lab: Lab) -> None:
     ],
 )
 def test_every_sample_event_has_the_expected_outcome(lab: Lab, sample: str, outcomes: dict[str, int]) -> None:
-    """The instances that a sample names exist and are tagged."""
+    """The instances that a sample names exist and are tagged; its network interfaces do not exist."""
     body = (SAMPLES / f"{sample}.json").read_bytes()
     app, db = lab.group(), lab.group("*")
     for name in {word for word in body.decode().replace('"', " ").split() if word.startswith("i-")}:

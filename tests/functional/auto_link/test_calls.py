@@ -32,19 +32,21 @@ def _crowd(lab: Lab, request: pytest.FixtureRequest) -> list[Group]:
 
 
 @pytest.mark.usefixtures("crowd")
-def test_an_instance_that_asks_for_nothing_costs_three_calls(lab: Lab) -> None:
-    """The instance, its groups, and the groups whose rules name these. Nothing is recorded."""
+def test_an_instance_that_asks_for_nothing_costs_four_calls(lab: Lab) -> None:
+    """The instance, its groups, the groups whose rules name these, and those with rules between addresses. Nothing is
+    recorded."""
     assert calls(lab, lab.event(lab.instance(lab.group()))) == {
         "DescribeInstances": 1,
         "DescribeSecurityGroups": 1,
         "DescribeSecurityGroupReferences": 1,
+        "ListTagResources": 1,
     }
 
 
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.usefixtures("crowd")
 def test_a_link_costs_few_calls_and_less_the_second_time(lab: Lab) -> None:
-    """Eleven for the first, of which two write records, and one counts whom it admits; then four, and one record."""
+    """Twelve for the first, of which two write records, and one counts whom it admits; then five, and one record."""
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     reads = {
@@ -52,6 +54,7 @@ def test_a_link_costs_few_calls_and_less_the_second_time(lab: Lab) -> None:
         "DescribeSecurityGroups": 1,
         "DescribeSecurityGroupReferences": 1,
         "DescribeSecurityGroupAttribute": 1,
+        "ListTagResources": 1,
     }
     first = calls(lab, lab.event(instance))
     writes = {"TagResources": 1, "AuthorizeSecurityGroup": 1, "PutLogs": 2}

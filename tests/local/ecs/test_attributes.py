@@ -88,6 +88,67 @@ def test_an_instance_is_moved_into_other_groups_at_once(w: World) -> None:
     assert w.groups() == [advanced]
 
 
+def test_a_stopped_instance_gets_another_address_and_a_start_before_the_next(w: World) -> None:
+    """An event says so, with the addresses that it has then."""
+    seen: list[dict[str, Any]] = []
+    w.cloud.ecs.on_event = lambda _account, event: seen.append(event)
+    switch, old = w.web.vswitch_id, w.web.private_ip
+
+    def change(code: str = "", status: int = 400, **fields: Any) -> None:
+        given = {"instance_id": w.web.id, "v_switch_id": switch, **fields}
+        if not code:
+            ask(w.ecs, "ModifyInstanceVpcAttribute", **given)
+            return
+        with refused(code, status):
+            ask(w.ecs, "ModifyInstanceVpcAttribute", **given)
+
+    def restart() -> None:
+        ask(w.ecs, "StartInstance", instance_id=w.web.id)
+        ask(w.ecs, "StopInstance", instance_id=w.web.id)
+
+    change("IncorrectInstanceStatus")
+    ask(w.ecs, "StopInstance", instance_id=w.web.id)
+    foreign = next(vpc for vpc in w.cloud.ecs.vpcs.values() if vpc.owner == PEER)
+    shared = next(vpc for vpc in w.cloud.ecs.vpcs.values() if vpc.shared_with)
+    there, other = (new_group(w.ecs, shared.id, security_group_type=kind) for kind in ("normal", "enterprise"))
+    for code, status, fields in (
+        ("InvalidPrivateIpAddress.Malformed", 400, {"private_ip_address": "10.0.0"}),
+        ("InvalidPrivateIpAddress.Mismatch", 400, {"private_ip_address": "10.9.0.1"}),
+        ("InvalidPrivateIpAddress.Duplicated", 400, {"private_ip_address": old}),
+        ("InvalidVSwitchId.NotFound", 404, {"v_switch_id": foreign.vswitch_id}),
+        ("InvalidVSwitchId.NotFound", 404, {"v_switch_id": shared.vswitch_id}),
+        ("InvalidParameter.MustBeEmpty", 404, {"security_group_id": [w.first]}),
+        ("InvalidParameter.AlreadyInTargetVpc", 404, {"vpc_id": w.web.vpc_id}),
+        ("InvalidVSwitch.NotBelongToVpc", 404, {"vpc_id": shared.id}),
+        ("MissingParameter", 400, {"vpc_id": shared.id, "v_switch_id": shared.vswitch_id}),
+        (
+            "InvalidSecurityGroupVpc.NotBelongToOneVpc",
+            404,
+            {"vpc_id": shared.id, "v_switch_id": shared.vswitch_id, "security_group_id": [there, w.first]},
+        ),
+        (
+            "EnterpriseGroupLimited.MutliGroupType",
+            404,
+            {"vpc_id": shared.id, "v_switch_id": shared.vswitch_id, "security_group_id": [there, other]},
+        ),
+    ):
+        change(code, status, **fields)
+    assert w.web.private_ip == old
+    change(private_ip_address="10.0.0.77")
+    change("InvalidPrivateIp.Changing", private_ip_address="10.0.0.78")
+    restart()
+    change(vpc_id=shared.id, v_switch_id=shared.vswitch_id, security_group_id=[there])
+    (found,) = instances(w.ecs)
+    assert (found.vpc_attributes.vpc_id, w.groups()) == (shared.id, [there])
+    said = [event["data"] for event in seen if event["type"] == "ecs:Instance:VSwitchChanged"]
+    assert [(one["instanceId"], one["privateIpAddress"]) for one in said] == [
+        (w.web.id, "10.0.0.77"),
+        (w.web.id, w.web.private_ip),
+    ]
+    assert w.cloud.ecs.vpcs[foreign.id].used == 0
+    assert w.cloud.ecs.create_instance(HOME, [w.first]).private_ip == old
+
+
 def test_status_is_read_separately(w: World) -> None:
     """Newest first, by id or zone; unknown ids and other accounts' instances are left out."""
     job = w.cloud.ecs.create_instance(HOME, [w.first], status="Stopped")

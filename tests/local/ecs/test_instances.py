@@ -315,7 +315,7 @@ def test_join_and_leave_change_the_groups_in_order(w: World) -> None:
         join(new_group(w.ecs))
     leave(w.group)
     assert w.one(made).security_group_ids.security_group_id == [second]
-    with refused("InstanceNotInSecurityGroup", 403):
+    with refused("InvalidSecurityGroupAssociation.NotFound", 400):
         leave(w.group)
     with refused("InstanceLastSecurityGroup", 403):
         leave(second)

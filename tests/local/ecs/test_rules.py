@@ -135,6 +135,16 @@ def test_group_sources_have_a_quota_of_their_own(w: RuleWorld) -> None:
         w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/9"))
 
 
+@pytest.mark.parametrize("most", [200, 1000])
+def test_a_group_may_have_as_many_rules_as_the_knob_says(w: RuleWorld, most: int) -> None:
+    w.cloud.ecs.knobs.change({"rules_per_group": most})
+    ports = [permission(source_cidr_ip="10.0.0.1", port_range=f"{n}/{n}") for n in range(1, most + 2)]
+    for start in range(0, most, 100):
+        w.authorize(w.db, *ports[start : start + 100])
+    with refused("AuthorizationLimitExceed", 403):
+        w.authorize(w.db, ports[most])
+
+
 def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
     """Counted over all its groups and both directions, whether the rule or the membership is new."""
     w.cloud.ecs.quotas.rules_per_instance = 3

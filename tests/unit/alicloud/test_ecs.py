@@ -96,6 +96,16 @@ def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Ad
     assert not taken(adapter.cloud.world.vpcs[2]["id"], machine.private_ip)
 
 
+def test_the_instance_of_a_primary_interface_is_found(adapter: Adapter) -> None:
+    """A hundred a call. Secondary and unknown interfaces have none that matters."""
+    [group] = adapter.groups(1)
+    machines = [adapter.cloud.ecs.create_instance(HOME, [group.id]) for _ in range(99)]
+    primary = {one.interface_id: one.id for one in machines}
+    secondary = str(_interface(adapter, group)["NetworkInterfaceId"])
+    assert adapter.ecs.instances_of([*primary, secondary, "eni-none"]) == primary
+    assert adapter.calls == {"DescribeNetworkInterfaces": 2}
+
+
 def _interface(adapter: Adapter, group: Group) -> dict[str, object]:
     vswitch = adapter.cloud.world.vpcs[0]["vswitch_id"]
     params = {"VSwitchId": vswitch, "SecurityGroupId": group.id, "SecondaryPrivateIpAddressCount": "1"}
@@ -149,6 +159,7 @@ READS: dict[str, Callable[[Adapter], object]] = {
     "ListTagResources": lambda a: a.ecs.tagged_groups(TAG),
     "DescribeSecurityGroupReferences": lambda a: a.ecs.references([UNKNOWN]),
     "DescribeNetworkInterfaces": lambda a: a.ecs.address_taken(a.vpc, "10.0.0.1"),
+    "DescribeNetworkInterfaces by id": lambda a: a.ecs.instances_of(["eni-1"]),
 }
 CHANGES: dict[str, Callable[[Adapter], object]] = {
     "AuthorizeSecurityGroup": lambda a: a.ecs.authorize("sg-a", [(_key("sg-a"), "d")]),

@@ -112,6 +112,55 @@ def test_a_tag_change_gives_a_hint_for_each_instance_and_group(name: str, partie
     assert sample(name) == [Hint(load(name)["id"], Party(A, party), "tags", when) for party in parties]
 
 
+MOVED, INTERFACE = "i-bp1moved000000000000a", "eni-bp1moved0000000000a"
+
+
+@pytest.mark.parametrize(
+    ("name", "party"),
+    [
+        ("moved-modify", MOVED),
+        ("moved-join", MOVED),
+        ("moved-leave", MOVED),
+        ("moved-vpc", MOVED),
+        ("moved-interface", INTERFACE),
+        ("address-vswitch", MOVED),
+        ("address-assigned", INTERFACE),
+        ("address-unassigned", INTERFACE),
+    ],
+)
+def test_a_move_and_a_change_of_addresses_give_a_hint_for_the_instance_or_its_interface(name: str, party: str) -> None:
+    """Not for the groups that a call names. In CloudMonitor's form, too, an event of addresses gives the same hint."""
+    when = parse_instant("2026-11-25T07:02:00Z")
+    event = load(name)
+    assert read(event) == [Hint(event["id"], Party(A, party), "moved", when)]
+    if name.startswith("address"):
+        older = {"name": event["type"].removeprefix("ecs:"), "content": event["data"], "id": event["id"]}
+        older |= {"eventTime": "20261125T150200.000+0800"}
+        assert read(changed("ecs-legacy-running", **older)) == read(event)
+
+
+@pytest.mark.parametrize(
+    ("call", "more", "parties"),
+    [
+        ("ModifyInstanceAttribute", {"InstanceName": "web"}, []),
+        ("ModifyInstanceAttribute", {"SecurityGroupIds": '["sg-a"]'}, [MOVED]),
+        ("ModifyInstanceAttribute", None, [MOVED]),
+        ("ModifyNetworkInterfaceAttribute", {"NetworkInterfaceName": "web"}, []),
+        ("JoinSecurityGroup", {"NetworkInterfaceId": INTERFACE}, [MOVED, INTERFACE]),
+        ("JoinSecurityGroup", None, [MOVED]),
+        ("StopInstance", {}, []),
+    ],
+)
+def test_a_call_that_changes_neither_groups_nor_addresses_gives_no_hint(
+    call: str, more: dict[str, str] | None, parties: list[str]
+) -> None:
+    """Such as a new name. One whose parameters are not shown may change any."""
+    parameters = None if more is None else {"InstanceId": MOVED, **more}
+    event = changed("moved-modify", data_eventName=call, data_requestParameters=parameters)
+    assert ids(read(event)) == parties
+    assert read(changed("moved-modify", data_eventName=call, data_errorCode="Forbidden.RAM")) == []
+
+
 @pytest.mark.parametrize(
     ("parameters", "parties"),
     [
@@ -202,7 +251,7 @@ def test_irrelevant_events_give_no_hint() -> None:
     assert sample("tags-failed") == []
     assert read(changed("tags-added", data_eventName="DeleteDisk")) == []
     assert read(changed("tags-added", data_eventName="RunInstances")) == []
-    assert read(changed("ecs-created", type="ecs:Instance:VSwitchChanged")) == []
+    assert read(changed("ecs-created", type="ecs:Disk:DiskOperationCompleted")) == []
     assert read(changed("ecs-created", data_state="Panding")) == []
     assert read(changed("ecs-legacy-running", name="Instance:PreemptibleInstanceInterruption")) == []
     assert read(changed("ecs-legacy-running", product="RDS")) == []
@@ -276,6 +325,9 @@ BAD: dict[str, tuple[object, str]] = {
         changed("tags-added", data_referencedResources=None, data_requestParameters=None),
         "data",
     ),
+    "a move of none": (changed("moved-join", data_referencedResources=None, data_requestParameters={}), "data"),
+    "an interface an instance": (changed("address-assigned", data_eniId="i-a"), "eniId"),
+    "no instance whose switch changed": (changed("address-vswitch", data_instanceId=None), "instanceId"),
     "call's name a list": (changed("tags-added", data_eventName=["TagResources"]), "eventName"),
     "a timer's": (load("timer"), "source"),
     "a queue's": (load("queue-plain"), "source"),

@@ -37,6 +37,7 @@ YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for t
 AHEAD = 8  # groups named in tags whose rules are read before it is known whether they exist
 FOREIGN = "the peer is in another account: the pair is put on the queue"
 FEW_OTHERS = 20  # groups whose rules name an instance's group: of more, few are read, and none unless tags have changed
+FEW_HOLDERS = 30  # groups with rules between addresses that one delivery looks at
 
 
 def reconcile_instances(
@@ -100,10 +101,11 @@ class InstanceScope(Scope):
             self.former = former & self.store.snapshot().groups.keys()
         named = [peer for peer in at_home if peer.is_group]
         rules_of: set[Party] = set()
+        holders: list[Party] = []
         fetch.side_by_side(
             lambda: fetch.parties([*self.hints, *own, *at_home]),
             lambda: rules_of.update(fetch.references(own | self.former)),
-            lambda: rules_of.update(self._groups_with_instance_rules(at_home)),
+            lambda: holders.extend(self._groups_with_instance_rules(at_home)),
             *([functools.partial(fetch.rules, [peer]) for peer in named] if len(named) <= AHEAD else []),
         )
         snapshot = self.store.snapshot()
@@ -116,20 +118,50 @@ class InstanceScope(Scope):
             if snapshot.groups[group].tags.get(managed) == "true"
             or (self.shrinks and snapshot.groups[group].rule_count)  # the tag may have been refused
         }
-        others = {group for group in rules_of - needed if group.account == self.home}
         fetch.rules((needed & snapshot.groups.keys()) | marked)
+        self._find_left_groups(needed)
+        self._read_others([group for group in holders if group not in needed], rules_of - needed)
+
+    def _read_others(self, holders: Sequence[Party], naming: Set[Party]) -> None:
+        """Reads some of the groups that hold rules between addresses, and those whose rules name the instances' groups."""
+        fetch = self.fetch
+        others = {group for group in naming if group.account == self.home}
+        few = set(holders[: max(0, min(FEW_HOLDERS, calls_left(fetch)))])
+        fetch.rules(few)
         if len(others) > FEW_OTHERS:
             # without a change of tags, what these hold concerns this instance only if an event was lost
             others = self._most_likely(others) if self.shrinks else set()
         fetch.rules(others)
-        fetch.parties(others)
+        fetch.parties(few | others)
+
+    def _find_left_groups(self, peers: Set[Party]) -> None:
+        """Notes the groups that instances which have moved may have been in: the event does not tell, but tags' rules on the
+        groups of their peers name them. Nothing but such a rule is in question."""
+        if not any(hint.kind in ("moved", "look") for hint in self.hints.values()):
+            return
+        standing = owned_rules(self.store.snapshot(), self.policy, self.delivery.region)
+        tagged = [
+            link_of(rule.key, marker)
+            for rule, marker in standing
+            if rule.key and rule.group in peers and any(claim.is_tag for claim in marker.claims)
+        ]
+        known = self._own_groups() | self.former
+        left = {
+            link.source: link
+            for link in tagged
+            if link.source.is_group and link.source.account == self.home and link.source not in known
+        }
+        few = sorted(left)[: max(0, calls_left(self.fetch) // 2)]
+        self.fetch.parties(few)
+        self.former |= self.store.snapshot().groups.keys() & few
+        self.fetch.rules(group for group in self.former & left.keys() if left[group].mutual)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
-        answered."""
+        answered, and those that ask for one of these by its id: their rules have its address, and are on its group."""
         shown = {instance.party for instance in self.shown}
         return [
-            wanted if wanted.instance in shown else msgspec.structs.replace(wanted, here=False)
+            wanted if shown & {wanted.instance, wanted.link.target} else msgspec.structs.replace(wanted, here=False)
             for wanted in self.wishes(snapshot, snapshot.instances.values())
             if not self._foreign(wanted.link) or not wanted.has_pair
         ]
@@ -149,14 +181,17 @@ class InstanceScope(Scope):
         return May.TAKE if snapshot.covers(link) else May.READ
 
     def select(self, plan: Plan) -> list[Decision]:
-        """A peer, or an address, that the cloud may show later: not denied yet, nothing removed, but looked at again."""
-        later = [decision for decision in plan.decisions if self._may_still_come(decision)]
+        """A peer, or an address, that the cloud may show later: not denied yet, nothing removed, but looked at again. Of what
+        others ask for, changes only."""
+        asked = {None, *(instance.party for instance in self.shown)}
+        decisions = [decision for decision in plan.decisions if decision.edits or decision.instance in asked]
+        later = [decision for decision in decisions if self._may_still_come(decision)]
         pairs = [{decision.link.source, decision.link.target} for decision in later]
         for decision in later:
             assert decision.instance is not None  # noqa: S101  # _may_still_come checks it
             why = f"{decision.link.source} to {decision.link.target}: {decision.why.detail}, yet"
             self._wait(decision.instance, why)
-        return [d for d in plan.decisions if {d.link.source, d.link.target} not in pairs]
+        return [d for d in decisions if {d.link.source, d.link.target} not in pairs]
 
     def hand_over(self) -> None:
         """Posts syncs of pairs with other accounts. An event does not read the other side, so that all of them may differ: of
@@ -252,8 +287,9 @@ class InstanceScope(Scope):
 
     def _groups_with_instance_rules(self, peers: Iterable[Party]) -> list[Party]:
         """Where an instance may be gone, may have moved or may ask no more, its rules are on any of these: an address leads
-        to no rule."""
-        if not (self.shrinks or self.gone or any(not peer.is_group for peer in peers)):
+        to no rule. One that starts may have another address, or be another member of the source of a link."""
+        starts = any(hint.state == "Running" for hint in self.hints.values())
+        if not (self.shrinks or starts or self.gone or any(not peer.is_group for peer in peers)):
             return []
         return self.fetch.tagged_groups([self.home], self.policy.keys.instances)
 

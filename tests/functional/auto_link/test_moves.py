@@ -1,0 +1,120 @@
+"""auto_link at the events of an instance that moves between groups, or gets another address."""
+
+from __future__ import annotations
+
+import pytest
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.lab import HOME, PEER, Lab
+
+
+def move(lab: Lab, instance: Instance, *groups: Group) -> dict[str, int]:
+    """All its groups are replaced; another process, which remembers nothing, handles the event."""
+    lab.forget()
+    ids = {f"SecurityGroupIds.{n}": group.id for n, group in enumerate(groups, 1)}
+    return lab.done(instance, "ModifyInstanceAttribute", **ids)
+
+
+def readdress(lab: Lab, instance: Instance, address: str) -> dict[str, int]:
+    """Stops the instance and gives it another address: the outcomes of the last event."""
+    lab.done(instance, "StopInstance")
+    return lab.done(instance, "ModifyInstanceVpcAttribute", VSwitchId=instance.vswitch_id, PrivateIpAddress=address)
+
+
+@pytest.mark.parametrize("ports", [":tcp/3306", ""], ids=["ports", "mutual"])
+def test_a_move_opens_for_the_new_group_and_closes_what_nobody_of_the_old_one_asks_for(lab: Lab, ports: str) -> None:
+    app, web, db = lab.group("*"), lab.group("*"), lab.group("*")
+    instance = lab.started(app, tags={"link-peer": f"{db.id}{ports}"})
+    assert move(lab, instance, web) == {"applied": 1, "removed": 1}
+    assert lab.rules(db) == [f"{web.id} {ports[1:] or 'all'}"]
+    assert (lab.rules(app), lab.rules(web)) == ([], [] if ports else [f"{db.id} all"])
+
+
+def test_a_move_keeps_what_another_member_of_the_old_group_asks_for(lab: Lab) -> None:
+    app, web, db = lab.group(), lab.group(), lab.group("*")
+    tags = {"link-peer": f"{db.id}:tcp/1"}
+    lab.instance(app, tags=tags)
+    instance = lab.started(app, tags=tags)
+    assert move(lab, instance, web) == {"applied": 1}
+    assert lab.rules(db) == sorted([f"{app.id} tcp/1", f"{web.id} tcp/1"])
+
+
+def test_joining_and_leaving_are_moves(lab: Lab) -> None:
+    """As the older calls do it. The first of the groups stands for the instance."""
+    app, web, db = lab.group(), lab.group(), lab.group("*")
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.done(instance, "JoinSecurityGroup", SecurityGroupId=web.id)
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    lab.forget()
+    assert lab.done(instance, "LeaveSecurityGroup", SecurityGroupId=app.id) == {"applied": 1, "removed": 1}
+    assert lab.rules(db) == [f"{web.id} tcp/1"]
+
+
+def test_a_move_posts_the_pair_with_another_account(lab: Lab) -> None:
+    app, web, ledger = lab.group(), lab.group(), lab.group(f"*@{HOME}", account=PEER)
+    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
+    move(lab, instance, web)
+    [message] = lab.queued()
+    assert (message["action"], message["from"]["party"], message["to"]["party"]) == ("sync", web.id, ledger.id)
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("moves", ["source", "target"])
+def test_the_rule_of_an_old_address_goes_at_the_event(lab: Lab, moves: str) -> None:
+    """Whichever instance has a new one. Another instance may get the old one at once."""
+    app, db = lab.group("*"), lab.group("*")
+    target = lab.instance(db)
+    source = lab.started(app, tags={"link-peer": f"{target.id}:tcp/3306"})
+    changed = source if moves == "source" else target
+    lab.forget()
+    assert readdress(lab, changed, "10.2.0.99").items() >= {"applied": 1, "removed": 1}.items()
+    assert lab.rules(db) == [f"{source.private_ip}/32>{target.private_ip}/32 tcp/3306"]
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_the_rule_between_instances_follows_its_target_into_another_group(lab: Lab) -> None:
+    """At the event of the target, which asks for nothing."""
+    old, new = lab.group("*"), lab.group("*")
+    target = lab.instance(old)
+    source = lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
+    assert move(lab, target, new) == {"applied": 1, "removed": 1}
+    assert lab.rules(old) == []
+    assert lab.rules(new) == [f"{source.private_ip}/32>{target.private_ip}/32 tcp/3306"]
+
+
+@pytest.mark.parametrize("moved", ["ModifyInstanceAttribute", "JoinSecurityGroup", "StartInstance"])
+def test_a_change_of_nothing_that_links_depend_on_changes_nothing(lab: Lab, moved: str) -> None:
+    app, web, db = lab.group(), lab.group(), lab.group("*")
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    before = lab.raw_rules(db)
+    more = {"ModifyInstanceAttribute": {"InstanceName": "x"}, "JoinSecurityGroup": {"SecurityGroupId": web.id}}
+    if moved == "StartInstance":
+        lab.done(instance, "StopInstance")
+    assert lab.done(instance, moved, **more.get(moved, {})).keys() <= {"unchanged"}
+    assert lab.raw_rules(db) == before
+
+
+def test_the_addresses_of_secondary_interfaces_cost_one_call(lab: Lab) -> None:
+    """They come and go with containers, and no rule of ours has one. The event names only the interface."""
+    instance = lab.instance(lab.group("*"), tags={"link-peer": "sg-none:tcp/1"})
+    switch = {"VSwitchId": instance.vswitch_id, "SecurityGroupId": instance.states.at(lab.cloud.clock.now()).groups[0]}
+    made = lab.call(HOME, "CreateNetworkInterface", switch)["NetworkInterfaceId"]
+    before = lab.calls()
+    assert (
+        lab.done(instance, "AssignPrivateIpAddresses", NetworkInterfaceId=made, SecondaryPrivateIpAddressCount="1")
+        == {}
+    )
+    assert lab.calls() == before + 1
+    for action in ("AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"):
+        given = {"NetworkInterfaceId": instance.interface_id, "PrivateIpAddress.1": "10.2.0.77"}
+        assert lab.done(instance, action, **given) == {"denied": 1}  # the instance was looked at
+
+
+def test_an_interface_that_may_not_be_read_is_recorded_and_one_that_is_not_there_ends_quietly(lab: Lab) -> None:
+    """Trouble of the moment is the platform's to deliver again: an interface is no party to look at."""
+    event = lab.event("x", type="ecs:NetworkInterface:PrivateIPAssigned")
+    event["data"] = {"eniId": "eni-gone"}
+    assert lab.auto_link(event) == {}
+    lab.cloud.ecs.permitted = lambda _caller, asked: asked.action != "ecs:DescribeNetworkInterfaces"
+    assert lab.auto_link(event) == {"denied": 1}
+    assert lab.outcome()["reason"] == "no-access"
