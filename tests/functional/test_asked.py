@@ -305,6 +305,33 @@ def test_what_never_forbids_is_not_opened_whoever_consents(ask: Ask, ends: str, 
     assert (ask.lab.rules(db), bool(ask.lab.rules(dev))) == ([f"{app.id} tcp/31"], "not-read" not in ends)
 
 
+@pytest.mark.parametrize("ask", ["event", "sweep"], indirect=True)
+def test_a_name_of_the_policy_asks_and_consents(ask: Ask) -> None:
+    """Markers and records have ids. An unknown name denies its peer alone, and is named."""
+    app, db = ask.source(), ask.target("app:tcp/1")
+    ask.lab.policy(names={"app": f"{app.id}@{app.account}", "ledger": f"{db.id}@{db.account}"})
+    asking = ask.lab.instance(app, tags={"link-peer": "ledger:tcp/1 ledgers:tcp/1"})
+    if ask.way == "sweep":
+        ask.lab.sweep()
+    else:
+        ask.lab.auto_link(ask.lab.event(asking))
+        assert "'ledgers' is not" in ask.lab.records(reason="bad-tag")[0]["detail"]
+    assert ask.lab.rules(db) == [f"{app.id} tcp/1"]
+    record = ask.lab.records(outcome="applied")[0]
+    assert (record["from"], record["to"], "=app:tcp/1" in record["consent"]) == (app.id, db.id, True)
+
+
+def test_a_request_may_give_a_name_of_the_policy(lab: Lab) -> None:
+    """Its queue proves the account that the name stands for."""
+    app, db = lab.pair()
+    lab.policy(names={"ledger": f"{db.id}@{PEER}"})
+    assert lab.cross_account({**lab.request(app, db, "tcp/1"), "to": {"party": "ledger"}}) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    assert lab.cross_account({**lab.request(app, db, "tcp/2"), "to": {"party": "ledgers"}}) == {"denied": 1}
+    record = lab.outcome()
+    assert (record["reason"], "'ledgers' is no name of the policy" in record["detail"]) == ("bad-request", True)
+
+
 def test_a_set_consents_in_the_list(ask: Ask) -> None:
     """For the groups that carry its tags, and for no others. The record names the entry."""
     app, db, dev = ask.source(), ask.target(tags={"env": "prod"}), ask.target(tags={"env": "dev"})

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from link_peer.domain.errors import PolicyError
+from link_peer.domain.model import Party
 from link_peer.inbound import policy_file, requests
 from link_peer_cli.review import saved
 from link_peer_local import world
@@ -108,10 +109,11 @@ PLAN: dict[str, Any] = {
         }
     ],
 }
+NAMES = {"ledger": Party("1000000000000002", "sg-ledger")}
 PLAIN = {name: value for name, value in REQUEST.items() if name not in {"ports", "until", "reason", "requested_by"}}
 REQUESTS = (
     REQUEST,
-    {**PLAIN, "action": "sync"},
+    {**PLAIN, "action": "sync", "to": {"party": "ledger"}},
     {**PLAIN, "action": "unlink", "ports": ["udp/53"]},
     {
         **{name: value for name, value in PLAIN.items() if name not in {"from", "to"}},
@@ -187,7 +189,7 @@ def policy_problem(document: Any) -> str:
 def request_problem(document: Any) -> str:
     """Why the parser refuses a request; empty if it does not, or only because of its age or region."""
     try:
-        requests.decode(json.dumps(document), region="cn-qingdao", now=NOW)
+        requests.decode(json.dumps(document), region="cn-qingdao", now=NOW, names=NAMES)
     except requests.BadRequest as error:
         return str(error)
     except requests.DeniedRequest:

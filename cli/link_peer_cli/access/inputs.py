@@ -6,10 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+from link_peer.domain import tags
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Policy
-from link_peer.domain.tags import is_account_uid, is_group_id, is_instance_id, parse_instant, quoted
+from link_peer.domain.tags import is_account_uid, is_group_id, is_instance_id, is_name, parse_instant, quoted
 
 from link_peer_cli.access.environment import load_own, policy_in_use
 
@@ -47,14 +48,23 @@ def ending(text: str, field: str, now: float) -> int:
     return int(end)
 
 
+def by_id(text: str) -> str:
+    """Return `ledger` or `ledger:tcp/3306` with the id and account that the policy file in use gives the name; other text as it
+    is. Raises PolicyError."""
+    policy = policy_in_use() if is_name(re.split("[:~]", text, maxsplit=1)[0]) else None
+    return tags.by_id(text, policy.names) if policy else text
+
+
 def party(text: str, field: str, home: str, alternative: str = "") -> Party:
-    """Parse `sg-…` or `i-…`, in the home account unless it ends with `@<account>`, its uid or its name in the policy.
+    """Parse `sg-…` or `i-…`, in the home account unless it ends with `@<account>`, its uid or its name in the policy; or a name
+    that the policy gives a party.
 
     `alternative` is appended to the error message: what else the caller would have accepted.
     """
-    name, at, account = text.partition("@")
+    name, at, account = by_id(text).partition("@")
     if not (is_group_id(name) or is_instance_id(name)):
-        raise BadInput(field, f"{quoted(text)} is not sg-… or i-…, optionally with @<account uid or name>{alternative}")
+        forms = "sg-… or i-…, optionally with @<account uid or name>, nor a name of the policy"
+        raise BadInput(field, f"{quoted(text)} is not {forms}{alternative}")
     return Party(account_uid(account, field) if at else home, name)
 
 
@@ -97,10 +107,12 @@ def account_named(policy: Policy, text: str, field: str) -> str:
 
 
 def with_uid(text: str, field: str) -> str:
-    """Return `sg-…@<account>:tcp/3306~…` with the account's uid, where it has its name in the policy file that is in use.
+    """Return `sg-…@<account>:tcp/3306~…` with the account's uid, where it has its name in the policy file that is in use; a
+    party's own name there becomes its id, too.
 
-    Names may have `:` and `~` in them: the longest name that fits is meant. Text without an account is returned as it is.
+    Names of accounts may have `:` and `~` in them: the longest name that fits is meant. Text without an account is returned as it is.
     """
+    text = by_id(text)
     who, at, rest = text.partition("@")
     if not at or is_account_uid(re.split("[:~]", rest, maxsplit=1)[0]):
         return text

@@ -12,7 +12,7 @@ from link_peer.runtime.delivery import LANES
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.environment import Environment, require_known
-from link_peer_cli.access.inputs import account_uid, party
+from link_peer_cli.access.inputs import account_uid, by_id, party
 from link_peer_cli.access.roles import HomeKeys, as_closer
 from link_peer_cli.consent.group_tags import PAGE, GroupTags
 from link_peer_cli.ui.changes import STOPPED
@@ -39,7 +39,7 @@ def wanted(env: Environment, own: str, names: list[str] | None, account: str, *,
         return dict.fromkeys(env.policy.accounts)
     found: dict[str, frozenset[Party] | None] = {account_uid(account, "--account"): None} if account else {}
     for text in names or ():
-        if not text.startswith(("sg-", "i-")):
+        if not by_id(text).startswith(("sg-", "i-")):
             found[account_uid(text, "group")] = None
             continue
         one = party(text, "group", own)

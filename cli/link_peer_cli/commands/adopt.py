@@ -22,7 +22,7 @@ from link_peer.runtime.settings import Settings, tag_prefix
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.inputs import account_named, ending, party
+from link_peer_cli.access.inputs import account_named, by_id, ending, party
 from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.adoption.carry_out import Adopting
 from link_peer_cli.adoption.judge import CHANGED, is_ours
@@ -112,7 +112,7 @@ def _check(rule_id: str, group: str, form: str, instance: str, until: str) -> No
     """Report invalid options before a missing environment."""
     if not RULE.fullmatch(rule_id):
         raise BadInput("rule", f"{quoted(rule_id)} is not sgr-…")
-    if group and not is_group_id(group.partition("@")[0]):
+    if group and not is_group_id(by_id(group).partition("@")[0]):
         raise BadInput("--group", f"{quoted(group)} is not sg-…, optionally with @<account uid or name>")
     if form not in ("request", "tag"):
         raise BadInput("--as", f"{quoted(form)} is not request or tag")

@@ -14,7 +14,7 @@ from link_peer.runtime.ports import Record
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
-from link_peer_cli.access.inputs import ending, matching, party, with_uid
+from link_peer_cli.access.inputs import by_id, ending, matching, party, with_uid
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers.changes import ConsentChange, ConsentOfGroup
 from link_peer_cli.audit.log import AuditReader, condition
@@ -53,7 +53,7 @@ def accept(
     end = ending(until, "--until", env.clock.now()) if until else None
     tags = GroupTags(env, [profile] if profile else [])
     denial: Record | None = None
-    if is_group_id(what.partition("@")[0]):
+    if is_group_id(by_id(what).partition("@")[0]):
         if not who:
             raise BadInput(
                 "who", "give whom the group is to accept: sg-…, i-… or *, optionally with @<account> and ports"

@@ -11,7 +11,7 @@ from link_peer.inbound import events
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, policy_file
-from link_peer_cli.access.inputs import document, party
+from link_peer_cli.access.inputs import by_id, document, party
 from link_peer_cli.answers.changes import PolicyPlan
 from link_peer_cli.review.comparing import compare
 from link_peer_cli.review.input import Input, look_at, understood
@@ -61,7 +61,7 @@ def plan(
 
 def _plan_what(what: str, out: str) -> Planned:
     """Plan an instance or a file, and save the plan if `out` names a file."""
-    raw = None if is_instance_id(what.partition("@")[0]) else document(what)
+    raw = None if is_instance_id(by_id(what).partition("@")[0]) else document(what)
     if raw is not None:
         try:  # report an invalid file before a missing environment
             events.elements(raw, events.MAX_BATCH_BYTES)

@@ -11,7 +11,7 @@ import msgspec
 from link_peer.domain.denial import parts
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
-from link_peer.domain.tags import CONSENT_KEYS, Accept, TagKeys, compact, parse_accept, parse_party, split
+from link_peer.domain.tags import CONSENT_KEYS, Accept, TagKeys, by_id, compact, parse_accept, parse_party, split
 from link_peer.planning.consent import MAX_TAGS, TAG_VALUE, free_keys
 
 
@@ -59,13 +59,13 @@ def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys
     removed: list[str] = []
     for text in [text for one in wanted for text in _texts(one, account)]:
         one = entry(text, account, "entry")
-        same = [(key, piece) for key, piece, read in _read(values, account) if read and _about(read) == _about(one)]
-        if any(entry(piece, account, "entry").until == one.until for _, piece in same):
+        same = [(key, piece, read) for key, piece, read in _read(values, account, keys) if _about(read) == _about(one)]
+        if any(read and read.until == one.until for _, _, read in same):
             continue
-        for key, piece in same:
+        for key, piece, _ in same:
             values[key].remove(piece)
             removed.append(piece)
-        emptied = [key for key, _ in same if not values[key]]
+        emptied = [key for key, _, _ in same if not values[key]]
         key = next(iter([*emptied, *free, *(key for key in values if _fits(values[key], text))]), "")
         if not key:
             raise LinkPeerError(
@@ -91,7 +91,7 @@ def asking(tags: Mapping[str, str], text: str, keys: TagKeys) -> dict[str, str]:
 def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool], keys: TagKeys) -> TagEdit:
     """The change that takes off every entry that is `chosen`. A tag without entries is deleted."""
     values = _values(tags, keys.consenting)
-    removed = [(key, piece) for key, piece, read in _read(values, account) if read and chosen(read)]
+    removed = [(key, piece) for key, piece, read in _read(values, account, keys) if read and chosen(read)]
     for key, piece in removed:
         values[key].remove(piece)
     return _edit(tags, values, [], [piece for _, piece in removed])
@@ -104,17 +104,17 @@ def advised(advice: str, home: str) -> list[tuple[Party, str]]:
     return [(parse_party(one[2], home), one[3]) for one in commands if one[:2] == ["link-peer", "accept"]]
 
 
-def _about(accept: Accept) -> tuple[object, ...]:
-    return accept.who, accept.ports
+def _about(accept: Accept | None) -> tuple[object, ...]:
+    return (accept.who, accept.ports) if accept else ()
 
 
-def _read(values: Mapping[str, list[str]], account: str) -> list[tuple[str, str, Accept | None]]:
+def _read(values: Mapping[str, list[str]], account: str, keys: TagKeys) -> list[tuple[str, str, Accept | None]]:
     """(key, entry, what it says; None where it has invalid syntax)."""
     found: list[tuple[str, str, Accept | None]] = []
     for key in sorted(values):
         for piece in values[key]:
             try:
-                found.append((key, piece, parse_accept(piece, account, piece)))
+                found.append((key, piece, parse_accept(by_id(piece, keys.names), account, piece)))
             except BadInput:
                 found.append((key, piece, None))
     return found

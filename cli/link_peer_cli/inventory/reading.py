@@ -109,9 +109,9 @@ class View:
         self._fetch.questions(questions)
 
     def find(self, text: str, field: str) -> Party:
-        """The party that a person means: an id, or the name of a group or an instance, in the account given with `@`, else in
-        any. Raises BadInput for `field` if there is none, or more than one."""
-        name, at, where = text.partition("@")
+        """The party that a person means: a name of the policy, an id, or the name of a group or an instance, in the account
+        given with `@`, else in any. Raises BadInput for `field` if there is none, or more than one."""
+        name, at, where = str(self.policy.names.get(text, text)).partition("@")
         accounts = [account_named(self.policy, where, field)] if at else sorted(self.policy.accounts)
         if is_group_id(name) or is_instance_id(name):
             parties = [Party(account, name) for account in accounts]

@@ -260,7 +260,7 @@ def _arrived(element: object, delivery: Delivery) -> _Arrived:
     try:
         envelope = events.queue_message(element, home=delivery.policy.home, region=delivery.region)
         event_id, body, queue = envelope.event_id, envelope.body, envelope.queue
-        message = decode(body, region=delivery.region, now=delivery.clock.now())
+        message = decode(body, region=delivery.region, now=delivery.clock.now(), names=delivery.policy.names)
         return _Arrived(event_id, queue, message)
     except DeniedRequest as denied:
         said, why = denied.request, denied.denial

@@ -1,7 +1,7 @@
 """The syntax of tags: parses parties, ports, peers, consents and instants into values.
 
-    party = sg-…  |  i-…  |  sg-…@<account uid>  |  i-…@<account uid>
-    who   = *  |  sg-…  |  i-…  |  *@<uid>  |  sg-…@<uid>  |  i-…@<uid>
+    party = sg-…  |  i-…  |  sg-…@<account uid>  |  i-…@<account uid>  |  <name>
+    who   = *  |  *@<uid>  |  <party>
     ports = port ("+" port)*        port = tcp/3306 | tcp/8000-8010 | udp/53 | icmp
     peer  = party[:ports]           accept = who[:ports][~<end>]       end = 20270101T000000Z
 
@@ -43,6 +43,7 @@ _INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
 _INTERFACE = re.compile("eni-[0-9a-z]{1,60}")
 _ACCOUNT = re.compile(r"[0-9]{15,20}")
 _NAME = re.compile(r"(?!sg-|i-)[a-z][a-z0-9-]{0,31}")
+_HEAD = re.compile(r"[^:~]*")
 _PROTOCOLS = frozenset({"tcp", "udp", "icmp", "icmpv6", "gre", "all"})  # [doc AuthorizeSecurityGroup]
 _PORT = re.compile(r"(tcp|udp)/([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?")
 _INSTANT = re.compile(
@@ -287,12 +288,21 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and text not in _PROTOCOLS
 
 
+def by_id(text: str, names: Mapping[str, Party]) -> str:
+    """A party, a peer or a consent (`ledger:tcp/3306`) with the id and account that the policy gives its name; other text as it
+    is."""
+    name = _HEAD.match(text)
+    return f"{names[name[0]]}{text[name.end() :]}" if name and name[0] in names else text
+
+
 def parse_party(text: str, home: str) -> Party:
     """Parses `sg-…` or `i-…`, each with `@<uid>` or in the account `home`. Raises BadInput."""
     name, at, account = text.partition("@")
     if (is_group_id(name) or is_instance_id(name)) and (not at or is_account_uid(account)):
         return Party(account or home, name)
-    raise BadInput("party", f"{quoted(text)} is not sg-… or i-…, alone or with @<account uid>")
+    raise BadInput(
+        "party", f"{quoted(text)} is not sg-… or i-…, alone or with @<account uid>, nor a name of the policy"
+    )
 
 
 def parse_who(text: str, home: str | None) -> Who:
@@ -306,7 +316,11 @@ def parse_who(text: str, home: str | None) -> Who:
             return Who(account, name)
         if not at and home is not None:
             return Who(home, name)
-    forms = "*@<uid>, sg-…@<uid> or i-…@<uid>" if home is None else "*, sg-… or i-…, alone or with @<account uid>"
+    forms = (
+        "*@<uid>, sg-…@<uid> or i-…@<uid>"
+        if home is None
+        else "*, sg-… or i-…, alone or with @<account uid>, nor a name of the policy"
+    )
     raise BadInput("who", f"{quoted(text)} is not {forms}")
 
 
@@ -353,7 +367,7 @@ def peers(tags: Mapping[str, str], home: str, keys: TagKeys) -> list[tuple[str, 
     for key, piece in _entries(tags, sorted(key for key in tags if _is(key, keys.peer))):
         text = f"{key}={piece}"
         try:
-            peer = parse_peer(piece, home)
+            peer = parse_peer(by_id(piece, keys.names), home)
         except BadInput as error:
             found.setdefault(text, (text, BadInput(key, error.problem)))
         else:
@@ -457,7 +471,7 @@ def _read_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> l
     for key, piece in _entries(tags, [key for key in keys.consenting if key in tags]):
         text = f"{key}={piece}"
         try:
-            read.append((text, parse_accept(piece, own_account, text)))
+            read.append((text, parse_accept(by_id(piece, keys.names), own_account, text)))
         except BadInput as error:
             read.append((text, BadInput(key, error.problem)))
     return read

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -38,6 +39,7 @@ LATE = LATE_SECONDS
 AHEAD = 24 * 3600 + 300  # seconds that `expires_at` may be ahead of now
 ACTIONS = ("link", "unlink", "sync", "look")
 MAX_ATTEMPT = 10_000
+NO_NAMES: Mapping[str, Party] = {}
 _MAX_TEXT = 256  # characters of `reason` and of `requested_by`
 _RESERVED = {"tag-": "sync", "look-": "look"}  # request ids that start so are those of one action
 
@@ -78,8 +80,8 @@ _Attempt = Annotated[int, msgspec.Meta(ge=0, le=MAX_ATTEMPT)]
 
 
 class _End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    account: str
     party: str
+    account: str | msgspec.UnsetType = msgspec.UNSET  # of a name, the policy says it
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}):
@@ -107,8 +109,8 @@ class _Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attempt: _Attempt = 0
 
 
-def decode(body: bytes | str, *, region: str, now: float) -> Message:
-    """The request or the look in a message. `now` is in epoch seconds.
+def decode(body: bytes | str, *, region: str, now: float, names: Mapping[str, Party] = NO_NAMES) -> Message:
+    """The request or the look in a message. `now` is in epoch seconds, `names` are those of the policy.
 
     Raises BadRequest if the message does not match the schema, and DeniedRequest if it is for another region or is a
     request that has expired. A look that has expired is carried out once more, so it is not denied.
@@ -118,9 +120,9 @@ def decode(body: bytes | str, *, region: str, now: float) -> Message:
         document, problem = parse_json(body_of(body))
         if problem:
             raise problem
-        request = _message(document, now)
+        request = _message(document, now, names)
     except BadInput as error:
-        raise BadRequest(error, _known(document)) from None
+        raise BadRequest(error, _known(document, names)) from None
     if request.region != region:
         raise DeniedRequest(
             request, denials.different_region(request.region, region, is_look=isinstance(request, Look))
@@ -168,16 +170,16 @@ def _written(epoch: float) -> str:
     return iso(epoch) if epoch == math.floor(epoch) else iso_millis(epoch)
 
 
-def _message(document: object, now: float) -> Message:
+def _message(document: object, now: float, names: Mapping[str, Party]) -> Message:
     if isinstance(document, dict) and document.get("action") == "look":
         return _look(document, now)
-    return _request(document, now)
+    return _request(document, now, names)
 
 
 def _look(document: dict[str, Any], now: float) -> Look:
     message = _convert(document, _Look)
     _check_head(message)
-    party, expires_at = _party(message.party, "party"), _expires_at(message.expires_at, now)
+    party, expires_at = _party(message.party, "party", NO_NAMES), _expires_at(message.expires_at, now)
     return Look(message.request_id, message.region, party, expires_at, message.attempt)
 
 
@@ -198,10 +200,10 @@ def _expires_at(text: str, now: float) -> float:
     return expires_at
 
 
-def _request(document: object, now: float) -> Request:
+def _request(document: object, now: float, names: Mapping[str, Party]) -> Request:
     message = _convert(document, _Request)
     _check_head(message)
-    source, target = _party(message.source, "from"), _party(message.target, "to")
+    source, target = _party(message.source, "from", names), _party(message.target, "to", names)
     if source.is_group != target.is_group:
         raise BadInput("to", "both parties must be groups, or both must be instances")
     if message.action == "sync" and message.ports is not msgspec.UNSET:
@@ -234,7 +236,13 @@ def _convert(value: object, into: type[T]) -> T:
         raise BadInput("body", SURROGATE) from None
 
 
-def _party(end: _End, field: str) -> Party:
+def _party(end: _End, field: str, names: Mapping[str, Party]) -> Party:
+    if end.account is msgspec.UNSET:
+        if (named := names.get(end.party)) is None:
+            raise BadInput(
+                f"{field}.party", f"{quoted(end.party)} is no name of the policy: give an id, and its account"
+            )
+        return named
     if not is_account_uid(end.account):
         raise BadInput(f"{field}.account", f"{quoted(end.account)} is not an account uid: 15 to 20 digits")
     if not is_group_id(end.party) and not is_instance_id(end.party):
@@ -268,14 +276,14 @@ def _short_text(text: str, field: str) -> str:
     return text
 
 
-def _known(document: object) -> Known:
+def _known(document: object, names: Mapping[str, Party]) -> Known:
     """The fields of an invalid message that are valid by themselves."""
     if not isinstance(document, dict):
         return Known()
     ends: list[Party | None] = []
     for field in ("from", "to"):
         try:
-            ends.append(_party(_convert(document.get(field), _End), field))
+            ends.append(_party(_convert(document.get(field), _End), field, names))
         except BadInput:
             ends.append(None)
     texts = {name: value for name, value in document.items() if isinstance(value, str)}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -256,6 +257,38 @@ def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> 
     assert [(text, error.field) for text, error in bad_accepts(tags, A, KEYS)] == [
         ("link-accept=sg-bad:", "link-accept"),
         ("link-accept=0.0.0.0/0", "link-accept"),
+    ]
+
+
+def test_a_name_of_the_policy_stands_for_its_party() -> None:
+    """In a peer and in a consent, alone or with ports and an end, and never with an account. The text stays as it is written; an
+    unknown name is named."""
+    keys = msgspec.structs.replace(KEYS, names={"ledger": Party(B, "sg-ledger"), "app": Party(A, "i-app")})
+    tags = dict.fromkeys(("link-peer", "link-accept"), f"ledger:tcp/1 ledgers app@{A}") | {
+        "link-accept.2": "app~20270101T000000Z"
+    }
+    (text, peer), *unknown = peers(tags, A, keys)
+    assert (text, peer) == ("link-peer=ledger:tcp/1", Peer(Party(B, "sg-ledger"), (Port("tcp", 1, 1),)))
+    assert [str(error).partition(" is not")[0] for _, error in unknown] == [
+        "link-peer: 'ledgers'",
+        f"link-peer: 'app@{A}'",
+    ]
+    found = accepts(tags, A, keys)
+    assert [(one.who, one.text) for one in found] == [
+        (Who(B, "sg-ledger"), "link-accept=ledger:tcp/1"),
+        (Who(A, "i-app"), "link-accept.2=app~20270101T000000Z"),
+    ]
+    assert accepts(tags, A, KEYS) == []
+
+
+def test_a_key_of_a_set_is_one_that_links_depend_on() -> None:
+    """Whether it is set or removed."""
+    keys = msgspec.structs.replace(KEYS, sets=("env",))
+    assert [one.links_depend_on("env", removed=removed) for one in (keys, KEYS) for removed in (True, False)] == [
+        True,
+        True,
+        False,
+        False,
     ]
 
 

@@ -118,6 +118,23 @@ def test_an_unlink_and_a_sync_are_read() -> None:
     assert sync == sync_request(LINK.link, REGION, NOW)
 
 
+def test_a_name_of_the_policy_needs_no_account() -> None:
+    """With one, or where the policy has no such name, the request is bad, and the name is named. A look has none."""
+    names = {"ledger": LEDGER}
+
+    def known(message: Any) -> Message:
+        return decode(json.dumps(message), region=REGION, now=NOW, names=names)
+
+    assert known(less(to={"party": "ledger"})) == LINK
+    assert json.loads(encode(LINK))["to"] == GOOD["to"]
+    for party in ({"party": "ledgers"}, {"party": "ledger", "account": B}, {"party": APP.id}):
+        with pytest.raises(BadRequest, match=f"to.party: '{party['party']}' is") as caught:
+            known(less(to=party))
+        assert (caught.value.known.source, caught.value.known.target) == (APP, None)
+    with pytest.raises(BadRequest, match="party"):
+        known(look(party={"party": "ledger"}))
+
+
 def test_a_look_is_read() -> None:
     """At an instance or a group. One that has expired is read too: it is carried out once more."""
     first, expired = map(read_any, sample("queue-look"))
