@@ -156,10 +156,11 @@ def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> d
         for party, ports in list(_peers(instance))[: policy.limits.max_peers]:
             if {party.account, instance.party.account} & world.revoked or len(ports) > policy.limits.max_ports:
                 continue
-            rules = _rules_of(world, instance, party, ports)
-            if rules and all(_may_be(world, policy, key, pair, holders) for key, pair in rules):
-                for key, pair in rules:
-                    found.setdefault(key, set()).add(pair)
+            for rules in _rules_of(world, instance, party, ports):
+                if all(_may_be(world, policy, key, pair, holders) for key, pair in rules):
+                    for key, pair in rules:
+                        found.setdefault(key, set()).add(pair)
+                    break
     return found
 
 
@@ -244,10 +245,10 @@ def _rule_group(world: World, instance: Instance) -> Party | None:
     return next((group.party for group in own if group and not group.managed), None)
 
 
-def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[tuple[RuleKey, Pair]]:
-    """The rules of one link of an instance; none if the link is impossible."""
+def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[list[tuple[RuleKey, Pair]]]:
+    """The rules of one link of an instance, by each group that could stand for it; none if the link is impossible."""
     if peer.id.startswith("sg-"):
-        return [(key, None) for key in _group_rules(world, instance, peer, ports)]
+        return [[(key, None) for key in keys] for keys in _group_rules(world, instance, peer, ports)]
     other = world.instances.get(peer)
     if other is None or other.party == instance.party or not other.ip or not instance.ip:
         return []
@@ -258,20 +259,18 @@ def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) 
             return []
         keys = [RuleKey(group, f"{source.ip}/32", f"{dest.ip}/32", port) for port in ports or [ALL]]
         found += [(key, (source.party, dest.party)) for key in keys]
-    return found
+    return [found]
 
 
-def _group_rules(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[RuleKey]:
+def _group_rules(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[list[RuleKey]]:
     target = world.groups.get(peer)
     if target is None or not _basic(target) or (peer.account == instance.party.account and peer.id in instance.groups):
         return []
     own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
-    source = next((group for group in own if group and _basic(group) and group.vpc == target.vpc), None)
-    if source is None:
-        return []
+    able = [group.party for group in own if group and _basic(group) and group.vpc == target.vpc]
     if ports:
-        return [RuleKey(peer, str(source.party), "", port) for port in ports]
-    return [RuleKey(peer, str(source.party), "", ALL), RuleKey(source.party, str(peer), "", ALL)]
+        return [[RuleKey(peer, str(source), "", port) for port in ports] for source in able]
+    return [[RuleKey(peer, str(source), "", ALL), RuleKey(source, str(peer), "", ALL)] for source in able]
 
 
 def _basic(group: Group) -> bool:

@@ -63,8 +63,8 @@ class SimEcs:
     def members(self, group: str) -> list[Instance]:
         return self._read("members", lambda: [i for i in self._visible() if group in i.groups])
 
-    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
-        return self._read("instance_page", self._visible), ""
+    def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
+        return self._read("instance_page", lambda: [i for i in self._visible() if not group or group in i.groups]), ""
 
     def shows_instances(self) -> bool:
         return self._read("shows_instances", lambda: bool(self._visible()))

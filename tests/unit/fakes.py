@@ -74,11 +74,12 @@ class FakeEcs:
         self._called("members", group)
         return [instance for instance in self.running.values() if group in instance.groups]
 
-    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
-        self._called("instance_page", *filter(None, [token]))
+    def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
+        self._called("instance_page", *filter(None, [token, group]))
+        shown = [one for one in self.running.values() if not group or group in one.groups]
         start = int(token or 0)
         end = start + self.page
-        return list(self.running.values())[start:end], str(end) if end < len(self.running) else ""
+        return shown[start:end], str(end) if end < len(shown) else ""
 
     def shows_instances(self) -> bool:
         self._called("shows_instances")

@@ -126,10 +126,6 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
     if instance is None or link.source not in ends:
         raise NotAdoptable(f"{asker} is not an instance of {link.source}, from which the rule opens: name one that is")
     elsewhere = link.target.account != asker.account
-    if elsewhere and not link.target.is_group:
-        raise NotAdoptable(
-            f"a tag cannot name {link.target}, an instance of another account: adopt the rule as a request"
-        )
     ports = f":{link.ports[0]}" if link.ports else ""
     put: dict[str, str] = {}
     if not _asked(snapshot, policy, link, instance, now):

@@ -12,7 +12,8 @@ from link_peer.domain.denial import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule
 from link_peer.domain.policy import Allow
 from link_peer.domain.tags import Who
-from link_peer.planning.claims import representative
+from link_peer.planning.choice import choose, judge_of
+from link_peer.planning.claims import candidates
 from link_peer.planning.decision import Context
 from link_peer.planning.effect import Cause
 from link_peer.planning.reach import Reach
@@ -60,7 +61,7 @@ class Adviser:
         if Cause.ISOLATED in causes:
             found += self._isolated(source, target)
         if Cause.NO_INGRESS in causes:
-            found += self._link(*self._linkable(source, target, reach), ports)
+            found += self._link(*self._linkable(source, target, reach, ports), ports)
         return list(dict.fromkeys(found))
 
     def _test(self, ports: Sequence[Port], reach: Reach) -> Iterator[Advice]:
@@ -111,20 +112,22 @@ class Adviser:
 
     # a link
 
-    def _linkable(self, source: Party, target: Party, reach: Reach) -> tuple[Party, Party]:
-        """The two parties as a link could name them: both groups, or both instances."""
+    def _linkable(self, source: Party, target: Party, reach: Reach, ports: Sequence[Port]) -> tuple[Party, Party]:
+        """The two parties as a link could name them: both groups, or both instances. Consent chooses the group of A."""
         common = self._scene.groups(source) & self._scene.groups(target)
         if reach.ends and (common or not (source.is_group or target.is_group)):
             return reach.ends
-        return self._group_of(source, target), self._group_of(target, source)
+        end = self._groups_of(target, source)[0]
+        links = [Link(start, end, () if ALL in ports else tuple(ports)) for start in self._groups_of(source, end)]
+        return choose(links, judge_of(self._scene.snapshot, self._policy, self._now)).link.source, end
 
-    def _group_of(self, party: Party, other: Party) -> Party:
+    def _groups_of(self, party: Party, other: Party) -> list[Party]:
         if party.is_group:
-            return party
+            return [party]
         shown = self._scene.snapshot.groups
         peer = next((shown[group] for group in sorted(self._scene.groups(other)) if group in shown), None)
         instance = self._scene.snapshot.instances.get(party)
-        return (instance and representative(self._scene.snapshot, instance, peer)) or party
+        return (candidates(self._scene.snapshot, instance, peer) if instance else []) or [party]
 
     def _link(self, source: Party, target: Party, ports: Sequence[Port]) -> Iterator[Advice]:
         """What a link between the two still needs, and the request for it."""

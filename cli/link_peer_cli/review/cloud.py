@@ -34,9 +34,9 @@ class Reads:
         """As `Ecs.members`."""
         return self._real.members(group)
 
-    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
+    def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
         """As `Ecs.instance_page`."""
-        return self._real.instance_page(token)
+        return self._real.instance_page(token, group)
 
     def shows_instances(self) -> bool:
         """As `Ecs.shows_instances`."""

@@ -66,9 +66,10 @@ class SdkEcs:
         """Every instance of the account."""
         return self._instances()
 
-    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
-        """One page of the account's instances, and the token of the next one; empty after the last."""
-        rows, following = self._page("describe_instances", "instances.instance", token, max_results=PAGE)
+    def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
+        """One page of the account's instances, or of a group's, and the token of the next one; empty after the last."""
+        only = {"security_group_id": group} if group else {}
+        rows, following = self._page("describe_instances", "instances.instance", token, max_results=PAGE, **only)
         return [shapes.instance(self.account, row) for row in rows], following
 
     def shows_instances(self) -> bool:

@@ -35,7 +35,8 @@ class Denial(msgspec.Struct, frozen=True):
     """A reason, the fact that decided (`detail`), and what to do about it (`advice`, may be empty).
 
     `outcome` is that of a link which is denied for this. `ended`: because its time is over. `half_open`: because half of a
-    mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for again. The
+    mutual link is missing. `owners`: the owners of the groups can resolve it, and then the link may be asked for again; `lacks_consent`: by
+    consenting. The
     reason is for people and programs that read records; what is done follows from its kind and
     from these fields.
     """
@@ -48,6 +49,7 @@ class Denial(msgspec.Struct, frozen=True):
     ended: bool = False
     half_open: bool = False
     owners: bool = False
+    lacks_consent: bool = False
 
     @property
     def unseen(self) -> bool:

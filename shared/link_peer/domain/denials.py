@@ -269,7 +269,36 @@ def no_consent(missing: Sequence[Unaccepted], *, by_tag: bool) -> Denial:
             for one in missing
         )
         advice = f"{tags}: {'; '.join(f'link-peer accept {one.group} {one.entry}' for one in missing)}"
-    return Denial(reasons.NO_CONSENT, "; ".join(said), advice, owners=True)
+    return Denial(reasons.NO_CONSENT, "; ".join(said), advice, owners=True, lacks_consent=True)
+
+
+COUNTED = 100
+"""How far the instances of a group are counted for a denial: as many as one call shows [doc DescribeInstances]."""
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A group that might stand for an instance, `why` it does not, and how many `members` it has: COUNTED or more where it has
+    that many; None where they were not counted."""
+
+    group: Party
+    why: Denial
+    members: int | None
+
+    def __str__(self) -> str:
+        if self.members is None:
+            number = "instances not counted"
+        else:
+            number = f"{self.members} instance{'s'[: self.members != 1]}" + " or more" * (self.members == COUNTED)
+        return f"{self.group} ({number}{'' if self.why.lacks_consent else f'; {self.why.detail}'})"
+
+
+def no_group_accepted(instance: Party, candidates: Sequence[Candidate]) -> Denial:
+    """An instance of whose groups none may stand for it, some for lack of consent. The advice opens the smallest of these."""
+    ordered = sorted(candidates, key=lambda one: (one.members is None, one.members))
+    smallest = next(one.why for one in ordered if one.why.lacks_consent)
+    named = ", ".join(map(str, ordered))
+    detail = f"{smallest.detail}; the groups of {instance} that could stand for it, smallest first: {named}"
+    return msgspec.structs.replace(smallest, detail=detail)
 
 
 def _what(ports: Sequence[Port]) -> str:

@@ -33,7 +33,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     `rules` holds the rules, ingress and egress, of each group that was read; a group that does not exist has none.
     `complete_groups` are groups all of whose members were read, `whole_accounts` accounts whose every instance was; their
-    `listings` say what that read showed. Not all of it need be in `instances`: see `set_aside`.
+    `listings` say what that read showed. Not all of it need be in `instances`: see `set_aside`. `counted` are numbers of
+    members that were read alone, as far as one call shows them.
     `live_accounts` showed at least one instance in an unfiltered read.
     `inner_access` says whether a group's members reach each other, `taken_addresses` whether something in a VPC has an
     address; both only where that was read.
@@ -47,6 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     complete_groups: Set[Party] = frozenset()
     whole_accounts: Set[str] = frozenset()
     listings: Mapping[str, Listing] = {}
+    counted: Mapping[Party, int] = {}
     live_accounts: Set[str] = frozenset()
     inner_access: Mapping[Party, bool] = {}
     taken_addresses: Mapping[Address, bool] = {}
@@ -79,6 +81,13 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             return party in self.instances or self.set_aside(party)
         listing = self.listings.get(party.account)
         return party in self.member_groups or (listing is not None and party.id in listing.members)
+
+    def member_count(self, group: Party) -> int | None:
+        """How many instances a group has; None where they were not counted."""
+        if group in self.complete_groups:
+            return sum(group.id in one.groups and one.party.account == group.account for one in self.instances.values())
+        listing = self.listings.get(group.account)
+        return self.counted.get(group) if listing is None else listing.members.get(group.id, 0)
 
     def shows_tags(self, account: str) -> bool:
         """Whether any instance of the account was shown with a tag: if none was, missing tags prove nothing."""

@@ -21,6 +21,7 @@ from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
+from link_peer.planning.choice import judge_of
 from link_peer.planning.claims import DesiredLink, links_from_tags
 from link_peer.planning.decision import Context, Decision, Missing, Plan, Question, Refusal, Unseen
 from link_peer.planning.permitted import permitted
@@ -92,8 +93,9 @@ class Scope(ABC):
 
     def wishes(self, snapshot: Snapshot, instances: Iterable[Instance]) -> list[DesiredLink]:
         """The links that the tags of these instances ask for."""
-        policy = self.policy
-        return [wanted for i in instances if i.tags for wanted in links_from_tags(snapshot, i, self.started, policy)]
+        policy, now = self.policy, self.started
+        judge = judge_of(snapshot, policy, now)
+        return [wanted for i in instances if i.tags for wanted in links_from_tags(snapshot, i, now, policy, judge)]
 
     def needed_groups(self, snapshot: Snapshot, links: Iterable[Link]) -> set[Party]:
         """The groups that hold the rules of these links, or would."""

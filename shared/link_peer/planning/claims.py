@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from link_peer.domain import denials
@@ -13,6 +15,8 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, iso, link_until, peers
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import DAY
+from link_peer.planning.choice import Judge, choose, judge_of
+from link_peer.planning.decision import Verdict
 from link_peer.planning.guardrails import never_denial
 
 
@@ -24,7 +28,8 @@ class DesiredLink(msgspec.Struct, frozen=True):
     groups. `raw` is the peer as written, where it cannot be parsed. `has_pair` is false where there is no pair to look at:
     no group represents the instance, or the peer is one too many. `opens` is false for a claim that is only read from a
     rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker. `here`: this
-    delivery answers for it; the others only keep rules from being removed.
+    delivery answers for it; the others only keep rules from being removed. `passed` and `denied` are verdicts on the links by
+    the instance's other groups: see `planning.choice`.
     """
 
     link: Link
@@ -37,11 +42,16 @@ class DesiredLink(msgspec.Struct, frozen=True):
     has_pair: bool = True
     opens: bool = True
     here: bool = True
+    passed: tuple[Verdict, ...] = ()
+    denied: tuple[Verdict, ...] = ()
 
 
-def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: Policy) -> list[DesiredLink]:
+def links_from_tags(
+    snapshot: Snapshot, instance: Instance, now: float, policy: Policy, judge: Judge | None = None
+) -> list[DesiredLink]:
     """The links that an instance's tags ask for, in the order of tag keys and positions. Those after the first
-    `limits.max_peers` of the policy are denied."""
+    `limits.max_peers` of the policy are denied. `judge` is that of the snapshot."""
+    judge = judge or judge_of(snapshot, policy, now)
     keys, max_peers = policy.keys, policy.limits.max_peers
     until = link_until(instance.tags, keys)
     ended: Denial | None = None
@@ -56,7 +66,7 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: 
         if isinstance(peer, BadInput):
             found.append(_unreadable(snapshot, instance, tag, peer))
             continue
-        wanted = _desired(snapshot, instance, tag, peer)
+        wanted, *kept = _desired(snapshot, instance, tag, peer, judge)
         if number > max_peers and not wanted.same_group:
             wanted = msgspec.structs.replace(wanted, denial=denials.too_many_peers(max_peers), has_pair=False)
         elif ended and not wanted.same_group:
@@ -64,14 +74,14 @@ def links_from_tags(snapshot: Snapshot, instance: Instance, now: float, policy: 
         elif not wanted.same_group:
             barred = never_denial(snapshot, policy, instance, peer.party, peer.ports)
             wanted = msgspec.structs.replace(wanted, denial=barred or wanted.denial)
-        found.append(wanted)
+        found += [wanted, *(kept if wanted.denial is None else ())]
     return found
 
 
 def wanted_by_all(snapshot: Snapshot, policy: Policy, region: str, now: float) -> list[DesiredLink]:
     """What the tags of all instances that were read ask for, and the claims of requests, which keep rules."""
-    tagged = (one for one in snapshot.instances.values() if one.tags)
-    from_tags = [wanted for one in tagged for wanted in links_from_tags(snapshot, one, now, policy)]
+    tagged, judge = (one for one in snapshot.instances.values() if one.tags), judge_of(snapshot, policy, now)
+    from_tags = [wanted for one in tagged for wanted in links_from_tags(snapshot, one, now, policy, judge)]
     return [*from_tags, *_from_requests(snapshot, policy, region)]
 
 
@@ -93,34 +103,50 @@ def _from_requests(snapshot: Snapshot, policy: Policy, region: str) -> list[Desi
     return found
 
 
-def representative(snapshot: Snapshot, instance: Instance, peer: Group | None) -> Party | None:
-    """The group that represents an instance as a group source: the first in the API's order that is basic, not managed,
-    and in the peer's VPC where that is known. Where none is in that VPC, the first that could otherwise represent it, so
-    that the denial names it."""
+def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) -> frozenset[Party]:
+    """The groups that a look at a pair is about: its own source, and all groups of that group's instances which ask for the
+    target, since any of them may stand for them. Of two instances, the one that asks."""
+    own = {pair.source}
+    for wanted in wishes:
+        asker = snapshot.instances.get(wanted.instance) if wanted.instance else None
+        if asker and wanted.link.target == pair.target and pair.source.is_group and not wanted.raw:
+            groups = {Party(asker.party.account, group) for group in asker.groups}
+            own |= groups if pair.source in groups else set()
+    return frozenset(own)
+
+
+def candidates(snapshot: Snapshot, instance: Instance, peer: Group | None) -> list[Party]:
+    """The groups that may stand for an instance as a group source, in the API's order: those that are basic, not managed, and
+    in the peer's VPC where that is known. Where none is in that VPC, those that otherwise could, so that the denial names
+    one."""
     able = [g for g in snapshot.groups_of(instance) if g.vpc and not g.advanced and not g.managed]
     nearest = [group for group in able if peer is None or group.vpc == peer.vpc]
-    return next((group.party for group in [*nearest, *able]), None)
+    return [group.party for group in nearest or able]
 
 
 def _unreadable(snapshot: Snapshot, instance: Instance, tag: str, problem: BadInput) -> DesiredLink:
-    source = representative(snapshot, instance, None) or instance.party
+    source = next(iter(candidates(snapshot, instance, None)), instance.party)
     link = Link(source, Party(instance.party.account, ""))
     written = tag.partition("=")[2]
     return DesiredLink(link, TAG, instance.party, tag, denials.bad_tag(problem, written, instance.ip), raw=written)
 
 
-def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer) -> DesiredLink:
+def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer, judge: Judge) -> list[DesiredLink]:
+    """What one peer asks for; with it, where it cannot be known yet which group stands for the instance, what to keep."""
     if not peer.party.is_group:
         link = Link(instance.party, peer.party, peer.ports)
-        return DesiredLink(link, TAG, instance.party, tag, same_group=peer.party == instance.party)
-    own = peer.party.account == instance.party.account and peer.party.id in instance.groups
-    source = peer.party if own else representative(snapshot, instance, snapshot.groups.get(peer.party))
-    if source is not None:
-        return DesiredLink(Link(source, peer.party, peer.ports), TAG, instance.party, tag, same_group=own)
+        return [DesiredLink(link, TAG, instance.party, tag, same_group=peer.party == instance.party)]
+    if peer.party.account == instance.party.account and peer.party.id in instance.groups:
+        return [DesiredLink(Link(peer.party, peer.party, peer.ports), TAG, instance.party, tag, same_group=True)]
+    if sources := candidates(snapshot, instance, snapshot.groups.get(peer.party)):
+        chosen = choose([Link(source, peer.party, peer.ports) for source in sources], judge)
+        wanted = DesiredLink(chosen.link, TAG, instance.party, tag, passed=chosen.passed, denied=chosen.denied)
+        kept = msgspec.structs.replace(wanted, has_pair=False, opens=False, here=False)
+        return [wanted, *(msgspec.structs.replace(kept, link=link) for link in chosen.kept)]
     groups = snapshot.groups_of(instance)
     first = groups[0].party if groups else instance.party
     denial = _no_representative(instance, groups)
-    return DesiredLink(Link(first, peer.party, peer.ports), TAG, instance.party, tag, denial, has_pair=False)
+    return [DesiredLink(Link(first, peer.party, peer.ports), TAG, instance.party, tag, denial, has_pair=False)]
 
 
 def _no_representative(instance: Instance, groups: list[Group]) -> Denial:

@@ -19,9 +19,15 @@ class RulesOf(msgspec.Struct, frozen=True):
     group: Party
 
 
-Question = Address | Party | RulesOf
+class MembersOf(msgspec.Struct, frozen=True):
+    """How many instances a group has. No verdict waits for it."""
+
+    group: Party
+
+
+Question = Address | Party | RulesOf | MembersOf
 """Something to read before a verdict counts: whether an address is used in a VPC, a group's inner access, an instance that
-was set aside, or the rules of a group."""
+was set aside, or the rules of a group; or, for the words of a denial, a number of instances."""
 
 
 class Need(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.model import Claim, Link, Party, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual
+from link_peer.planning.choice import uncounted
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Refusal, Verdict, all_missing
 from link_peer.planning.evaluate import Ends, Judgment, first_difference, with_holders
@@ -97,6 +98,7 @@ def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
         for wanted, why in first
     )
     missing = [*(one.missing for one in judgments.values()), *(missing for _, missing in own.values())]
+    missing += [Missing(questions=uncounted(seen.snapshot, w.denied)) for w in ordered if w.here and not w.denial]
     return Judged(tuple(answers), judgments, all_missing(missing))
 
 

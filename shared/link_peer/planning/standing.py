@@ -13,6 +13,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts, link_until, parse_instant
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
+from link_peer.planning.choice import judge_of
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.consent import consents
 from link_peer.planning.guardrails import with_sets
@@ -115,9 +116,10 @@ class Wishes:
 
     def __init__(self, snapshot: Snapshot, policy: Policy, now: float) -> None:
         self._asked: dict[tuple[Party, Party], list[tuple[Link, Instance]]] = {}
+        judge = judge_of(snapshot, policy, now)
         for instance in snapshot.instances.values():
             if instance.tags:
-                for wanted in links_from_tags(snapshot, instance, now, policy):
+                for wanted in links_from_tags(snapshot, instance, now, policy, judge):
                     if not wanted.raw and not wanted.denial:
                         ends = (wanted.link.source, wanted.link.target)
                         self._asked.setdefault(ends, []).append((wanted.link, instance))

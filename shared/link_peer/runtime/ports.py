@@ -30,8 +30,8 @@ class Ecs(Protocol):
         """Every instance of a group."""
         ...
 
-    def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
-        """One page of the account's instances, and the token of the next one; empty after the last."""
+    def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
+        """One page of the account's instances, or of a group's, and the token of the next one; empty after the last."""
         ...
 
     def shows_instances(self) -> bool:

@@ -511,7 +511,7 @@ def test_a_sweep_asks_an_account_about_so_many_addresses() -> None:
     many = [Address(PEER, "vpc-2", f"10.0.{n // 250}.{n % 250}") for n in range(SPARE + 1)]
     for found, asked in ((paced(peer())[0], SPARE), (opened(peer()), SPARE + 1)):
         found.questions(many)
-        assert len(found.store.taken_addresses) == asked
+        assert len(found.store.answers) == asked
 
 
 @pytest.mark.parametrize(("code", "readable"), [("InvalidSecurityGroupId.Malformed", True), ("Odd", False)])

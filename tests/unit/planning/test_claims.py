@@ -9,7 +9,7 @@ from link_peer.domain.model import TAG, Link, Party
 from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
-from link_peer.planning.claims import DesiredLink, links_from_tags, representative
+from link_peer.planning.claims import DesiredLink, candidates, links_from_tags
 
 from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, A, B, group, instance, policy, view
 
@@ -61,7 +61,7 @@ GROUPS = [
 )
 def test_the_first_suitable_group_represents_the_instance(groups: list[Party], chosen: Party | None) -> None:
     """In the API's order: basic, not managed, and in the VPC of the peer (cache, in vpc-1)."""
-    assert representative(view(GROUPS), instance(A, *groups), group(CACHE)) == chosen
+    assert next(iter(candidates(view(GROUPS), instance(A, *groups), group(CACHE))), None) == chosen
 
 
 @pytest.mark.parametrize(

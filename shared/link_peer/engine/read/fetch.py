@@ -17,7 +17,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address
 from link_peer.engine.read.access import STRICT, Access, Page, Reading, read_listing
 from link_peer.engine.read.store import Store, groups_of
-from link_peer.planning.decision import Question, RulesOf
+from link_peer.planning.decision import MembersOf, Question, RulesOf
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
@@ -188,8 +188,8 @@ class Fetch:
     # rules, and what a verdict depends on
 
     def questions(self, questions: Iterable[Question]) -> None:
-        """Reads what evaluating a link needs besides its parties: used addresses, groups' inner access and rules, and
-        instances that were set aside."""
+        """Reads what evaluating a link needs besides its parties: used addresses, groups' inner access and rules, instances
+        that were set aside, and numbers of members."""
         questions = list(questions)
         self.rules(question.group for question in questions if isinstance(question, RulesOf))
         self.parties(q for q in questions if isinstance(q, Party) and not q.is_group)
@@ -198,6 +198,8 @@ class Fetch:
                 self._ask(question.account, functools.partial(self._read_address, question))
             elif isinstance(question, Party) and question.is_group:
                 self._ask(question.account, functools.partial(self._read_inner_access, question))
+            elif isinstance(question, MembersOf):
+                self._count_members(question)
 
     def rules(self, groups: Iterable[Party], until: float = math.inf) -> None:
         """Reads the rules of these groups. A group that does not exist has none. What the pace does not let through
@@ -271,10 +273,17 @@ class Fetch:
         self._access.read(account, ask)
 
     def _read_address(self, address: Address, ecs: Ecs) -> None:
-        self.store.taken_addresses[address] = ecs.address_taken(address.vpc, address.ip)
+        self.store.answers[address] = ecs.address_taken(address.vpc, address.ip)
 
     def _read_inner_access(self, group: Party, ecs: Ecs) -> None:
-        self.store.inner_access[group] = ecs.inner_access(group.id)
+        self.store.answers[group] = ecs.inner_access(group.id)
+
+    def _count_members(self, question: MembersOf) -> None:
+        """As far as one page shows them. No decision waits for the number, so that trouble with it is not noted."""
+        group = question.group
+        found = self._access.aside(group.account, lambda ecs: len(ecs.instance_page(group=group.id)[0]))
+        if found is not None:
+            self.store.answers[question] = found
 
     def _read_members(self, ecs: Ecs, group: Party) -> None:
         members = self._in_pace(group.account, functools.partial(ecs.members, group.id))

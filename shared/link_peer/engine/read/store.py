@@ -9,11 +9,12 @@ import msgspec
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.snapshot import Address, Listing, Snapshot
+from link_peer.planning.decision import MembersOf, Question
 
 
 class Store:
-    """The newest answer about each thing that was read, by the names that `Snapshot` has for it. `engine.read.fetch` fills it;
-    decisions are made from snapshots of it. `unreadable` has each account that refuses access, with the error, or that
+    """The newest answer about each thing that was read, by the names that `Snapshot` has for it; `answers` has those to
+    questions. `engine.read.fetch` fills it; decisions are made from snapshots of it. `unreadable` has each account that refuses access, with the error, or that
     failed for the moment, in words."""
 
     def __init__(self) -> None:
@@ -24,8 +25,7 @@ class Store:
         self.complete_groups: set[Party] = set()
         self.listings: dict[str, Listing] = {}
         self.live_accounts: set[str] = set()
-        self.inner_access: dict[Party, bool] = {}
-        self.taken_addresses: dict[Address, bool] = {}
+        self.answers: dict[Question, int] = {}
         self.unreadable: dict[str, NoAccess | str] = {}
 
     def snapshot(self) -> Snapshot:
@@ -40,8 +40,6 @@ class Store:
             whole_accounts=frozenset(self.listings),
             listings=dict(self.listings),
             live_accounts=frozenset(self.live_accounts),
-            inner_access=dict(self.inner_access),
-            taken_addresses=dict(self.taken_addresses),
         )
 
     def now_known(self) -> Snapshot:
@@ -51,9 +49,11 @@ class Store:
             groups=self.groups,
             rules=self.rules,
             requested=self.requested,
+            complete_groups=self.complete_groups,
             listings=self.listings,
-            inner_access=self.inner_access,
-            taken_addresses=self.taken_addresses,
+            inner_access={one: bool(answer) for one, answer in self.answers.items() if isinstance(one, Party)},
+            taken_addresses={one: bool(answer) for one, answer in self.answers.items() if isinstance(one, Address)},
+            counted={one.group: answer for one, answer in self.answers.items() if isinstance(one, MembersOf)},
             refused_accounts={uid: why for uid, why in self.unreadable.items() if isinstance(why, NoAccess)},
             failed_accounts={uid: why for uid, why in self.unreadable.items() if isinstance(why, str)},
         )
@@ -87,10 +87,8 @@ class Store:
 
     def member_count(self, group: Party) -> int | None:
         """How many instances a group has; None where not all of them were read."""
-        if group in self.complete_groups:
-            return len(self.members_shown(group))
-        listing = self.listings.get(group.account)
-        return None if listing is None else listing.members.get(group.id, 0)
+        whole = group in self.complete_groups or group.account in self.listings
+        return self.now_known().member_count(group) if whole else None
 
     def members_shown(self, group: Party) -> list[Party]:
         """The instances of a group that were read."""

@@ -5,7 +5,7 @@ A look posts messages for these alone. So one message does not become many while
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
@@ -19,8 +19,8 @@ from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.actual import link_of
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Missing, Plan
+from link_peer.planning.claims import DesiredLink, sources_of
+from link_peer.planning.decision import Context, Decision, MembersOf, Missing, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.ports import Record
 
@@ -60,12 +60,13 @@ def differences(scope: Scope, pairs: Pairs) -> Differences:
 
 
 class PairsScope(Scope):
-    """Pairs of parties, as syncs of them would see them. `whole` are those of which all was read."""
+    """Pairs of parties, as syncs of them would see them. `whole` are those of which all was read, each with the groups that may
+    stand for those who ask."""
 
     def __init__(self, scope: Scope, pairs: Pairs) -> None:
         super().__init__(msgspec.structs.replace(scope.work, fetch=scope.fetch.tolerant()))
         self.pairs = pairs
-        self.whole: set[Link] = set()
+        self.whole: dict[Link, frozenset[Party]] = {}
 
     @property
     def context(self) -> Context:
@@ -84,19 +85,22 @@ class PairsScope(Scope):
             todo = todo[len(part) :]
             fetch.members(self._askers(part))
             snapshot = store.snapshot()
-            links = [w.link for w in self.wishes(snapshot, snapshot.instances.values()) if _pair(w.link) in part]
+            wishes = self.wishes(snapshot, snapshot.instances.values())
+            sources = {pair: sources_of(snapshot, wishes, pair) for pair in part}
+            links = [w.link for w in wishes if _pair_of(sources, w.link)]
             fetch.rules(self.needed_groups(snapshot, links) & snapshot.groups.keys())
-            self.whole.update(part)
+            self.whole |= sources
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the tags of all instances that were read ask for between the parties of pairs that were read."""
         wishes = [w for w in self.wishes(snapshot, snapshot.instances.values()) if not w.raw and self.pair_of(w.link)]
-        return [w if _pair(w.link) in self.whole else msgspec.structs.replace(w, here=False) for w in wishes]
+        return [w if _pair_of(self.whole, w.link) else msgspec.structs.replace(w, here=False) for w in wishes]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """Tags' claims on rules of these pairs."""
         link = link_of(rule.key, marker) if rule.key else None
-        if link is None or not claim.is_tag or not (_pair(link) in self.whole or (link.mutual and self.pair_of(link))):
+        known = link and (_pair_of(self.whole, link) or (link.mutual and self.pair_of(link)))
+        if link is None or not claim.is_tag or not known:
             return May.KEEP
         return May.TAKE if snapshot.covers(link) else May.READ
 
@@ -107,13 +111,14 @@ class PairsScope(Scope):
     def affordable(self, missing: Missing) -> Missing:
         """What is missed, as far as calls are left for it. A pair that is left out counts as unread."""
         kept = affordable(self.fetch, missing)
-        self.whole -= {pair for link in missing.unread - kept.unread if (pair := self.pair_of(link))}
+        for link in missing.unread - kept.unread:
+            if pair := self.pair_of(link):
+                del self.whole[pair]
         return kept
 
     def pair_of(self, link: Link) -> Link | None:
         """The pair that a link is of, if it was read."""
-        either = (Link(link.source, link.target), Link(link.target, link.source))
-        return next((pair for pair in either if pair in self.whole), None)
+        return _pair_of(self.whole, link) or _pair_of(self.whole, Link(link.target, link.source))
 
     def record(self, decision: Decision) -> Record:
         """The outcome of a pair that stays as it is."""
@@ -149,11 +154,9 @@ def affordable(fetch: Fetch, missing: Missing) -> Missing:
     """What a plan misses, as far as calls are left for it: what is not read stays undecided, and is the sweep's."""
     left = max(0, calls_left(fetch))
     addresses = [one for one in missing.questions if isinstance(one, Address)]  # two calls each
-    return msgspec.structs.replace(
-        missing,
-        unread=frozenset(sorted(missing.unread)[:left]),
-        questions=missing.questions.difference(addresses[left // 2 :]),
-    )
+    numbers = [one for one in missing.questions if isinstance(one, MembersOf)]  # for the words of denials alone
+    kept = missing.questions.difference(addresses[left // 2 :], numbers[max(0, left - 2 * len(addresses)) :])
+    return msgspec.structs.replace(missing, unread=frozenset(sorted(missing.unread)[:left]), questions=kept)
 
 
 def peers_at_home(instances: Iterable[Instance], policy: Policy) -> list[Party]:
@@ -164,5 +167,8 @@ def peers_at_home(instances: Iterable[Instance], policy: Policy) -> list[Party]:
     return [party for party in dict.fromkeys(parties) if party.account == policy.home]
 
 
-def _pair(link: Link) -> Link:
-    return Link(link.source, link.target)
+def _pair_of(sources: Mapping[Link, Set[Party]], link: Link) -> Link | None:
+    """The pair that a link is of, in its direction: each is given with the groups that may stand for those who ask."""
+    own = Link(link.source, link.target)
+    others = (pair for pair, groups in sources.items() if pair.target == link.target and link.source in groups)
+    return own if own in sources else next(others, None)

@@ -26,7 +26,7 @@ from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later,
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
-from link_peer.planning.claims import DesiredLink
+from link_peer.planning.claims import DesiredLink, sources_of
 from link_peer.planning.decision import Context, Decision, Missing, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
@@ -223,10 +223,12 @@ class InstanceScope(Scope):
         ones may have to be closed, the next may be new, and of the last a rule stands already."""
         snapshot = self.store.snapshot()
         pairs: dict[Link, Party | None] = {}
-        for wanted in self.wishes(snapshot, self.shown):
+        wishes = self.wishes(snapshot, self.shown)
+        for wanted in wishes:
             if self._foreign(wanted.link) and wanted.has_pair:
                 pairs.setdefault(Link(wanted.link.source, wanted.link.target), wanted.instance)
         named = set(pairs)
+        also = {Link(group, pair.target): pair for pair in pairs for group in sources_of(snapshot, wishes, pair)}
         standing: set[Link] = set()
         own = self._own_groups() | self.hints.keys()
         for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
@@ -235,8 +237,9 @@ class InstanceScope(Scope):
                 ends = (link.source, link.target)
                 if link.mutual and link.source.account != self.home:
                     ends = (link.target, link.source)
-                pairs.setdefault(Link(*ends), None)
-                standing.add(Link(*ends))
+                pair = also.get(Link(*ends), Link(*ends))  # one sync looks at all groups of those who ask
+                pairs.setdefault(pair, None)
+                standing.add(pair)
         ranked = sorted(pairs, key=lambda pair: (pair in named, pair in standing, pair))
         return {pair: pairs[pair] for pair in ranked}
 

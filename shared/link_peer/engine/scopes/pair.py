@@ -20,13 +20,14 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
 from link_peer.engine.converge import Scope, plan_only, report_held
 from link_peer.engine.read.access import BY_SIDE, STRICT
+from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.scopes.closing import converge_and_look, groups_wanted, look
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import request_denial, unknown_account
-from link_peer.planning.claims import DesiredLink
+from link_peer.planning.claims import DesiredLink, sources_of
 from link_peer.planning.decision import Context, Decision, Plan, Unseen
 from link_peer.planning.permitted import no_access
 from link_peer.planning.removals import May
@@ -62,6 +63,7 @@ def removals_due(delivery: Delivery, request: Request) -> Mapping[Unseen, frozen
         return {}
 
 
+OTHER_SOURCES = 20  # groups that may stand for the instances of a sync's `from`, beside that group
 UNTAGGED = 40  # groups that an unlink of instances looks at where none has the managed tag
 
 
@@ -77,6 +79,8 @@ class PairScope(Scope):
         self.request = request
         self.link = request.link
         self.ends = {self.link.source, self.link.target}
+        self.sources = frozenset({self.link.source})
+        """The groups among which consent chooses, for the instances whose tags a sync reads; `read` finds them."""
         self._answered = False
 
     @property
@@ -112,21 +116,27 @@ class PairScope(Scope):
         if self.request.action != "sync":
             return []
         # a sync answers for its `from` side; the other side's wishes are another sync's
+        asking = {one.party for one in snapshot.instances.values() if self.link.source in groups_of([one])} | self.ends
         wishes = self._from_tags(snapshot)
-        return [w if w.link.source == self.link.source else msgspec.structs.replace(w, here=False) for w in wishes]
+        return [
+            w if self._forward(w.link) and w.instance in asking else msgspec.structs.replace(w, here=False)
+            for w in wishes
+        ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
-        """A link may only lose its own request's claim, a sync takes tags' claims, an unlink takes requests' claims."""
+        """A link may only lose its own request's claim, a sync takes tags' claims, an unlink takes requests' claims. Where an
+        instance asks as another group now, a sync takes the former one's, once all of its instances are read."""
         link = link_of(rule.key, marker) if rule.key else None
-        if link is None or {link.source, link.target} != self.ends:
+        if link is None or not self._between(link):
             return May.KEEP
-        forward = link.source == self.link.source
+        forward = self._forward(link)
         if self.request.action == "link":
             return May.CLOSE if claim.request == self.request.request_id else May.KEEP
         if self.request.action == "sync":
             if not claim.is_tag or not (link.mutual or forward):
                 return May.KEEP
-            return May.TAKE if snapshot.covers(link) else May.CLOSE
+            own = {link.source, link.target} == self.ends
+            return May.TAKE if snapshot.covers(link) else May.CLOSE if own else May.READ
         if claim.is_tag or (self.link.ports and not (forward and set(link.ports) & set(self.link.ports))):
             return May.KEEP
         return May.TAKE
@@ -185,6 +195,7 @@ class PairScope(Scope):
             fetch.rules(groups)
             if self.request.action == "sync":
                 fetch.members(groups)
+                self._read_sources()
         elif self.request.action == "link":
             fetch.rules(self.needed_groups(snapshot, [self.link]))
         else:
@@ -200,13 +211,32 @@ class PairScope(Scope):
             groups = self.fetch.all_groups(sorted(filter(self.store.readable, accounts)))
             self.fetch.rules([group.party for group in groups if group.rule_count][:UNTAGGED])
 
+    def _read_sources(self) -> None:
+        """Which groups may stand for the instances that ask, and the rules of those that hold half of a mutual link, or
+        will. So many other groups are looked at; what stands for more, the sweep finds."""
+        snapshot = self.store.snapshot()
+        found = sources_of(snapshot, self.wishes(snapshot, snapshot.instances.values()), self.link)
+        self.sources = frozenset([self.link.source, *sorted(found - {self.link.source})[:OTHER_SOURCES]])
+        needed = self.needed_groups(snapshot, [w.link for w in self._from_tags(snapshot) if self._forward(w.link)])
+        owned = owned_rules(snapshot, self.policy, self.delivery.region)
+        standing = [link_of(rule.key, marker) for rule, marker in owned if rule.key]
+        needed |= {link.source for link in standing if link.mutual and self._forward(link)}
+        self.fetch.rules(needed & snapshot.groups.keys())
+
+    def _forward(self, link: Link) -> bool:
+        return link.target == self.link.target and link.source in self.sources
+
+    def _between(self, link: Link) -> bool:
+        """Whether a link is one of this pair, in either direction."""
+        return self._forward(link) or self._forward(Link(link.target, link.source))
+
     def _from_tags(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the tags of both sides' instances say of this pair."""
         wishes = self.wishes(snapshot, snapshot.instances.values())
-        return [w for w in wishes if {w.link.source, w.link.target} == self.ends and not w.raw]
+        return [w for w in wishes if self._between(w.link) and not w.raw]
 
     def _nothing_to_do(self, plan: Plan, snapshot: Snapshot) -> Denial:
-        others = {str(w.instance) for w in self._from_tags(snapshot) if w.link.source != self.link.source}
+        others = {str(w.instance) for w in self._from_tags(snapshot) if not self._forward(w.link)}
         if self.request.action == "unlink":
             return denials.nothing_to_unlink(self._claims_between(snapshot))
         return denials.nothing_to_do(sorted(plan.missing.doubted_accounts), sorted(others))
