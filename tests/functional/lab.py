@@ -267,6 +267,15 @@ class Lab:
             source = groups[port % len(groups)]
             self.authorize(group, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
 
+    def crowded(self, group: Group, rules: int) -> None:
+        """Adds so many rules as a person, each for an address of its own."""
+        for start in range(0, rules, 100):
+            params = {"SecurityGroupId": group.id}
+            for n in range(start, min(start + 100, rules)):
+                one = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceCidrIp": f"10.9.{n // 250}.{n % 250}"}
+                params |= {f"Permissions.{n - start + 1}.{name}": value for name, value in one.items()}
+            self.call(group.account, "AuthorizeSecurityGroup", params)
+
     def modify(self, group: Group, rule: dict[str, Any], **changes: str) -> None:
         """Changes a rule, as a person."""
         params = {"SecurityGroupId": group.id, "SecurityGroupRuleId": rule["SecurityGroupRuleId"]}

@@ -101,6 +101,13 @@ CASES: list[tuple[str, Reason, Link, Snapshot, Policy]] = [
     ),
     ("group_full", reasons.QUOTA, GROUPS, view(OPEN, rules=FULL), POLICY),
     (
+        "rules_full",
+        reasons.QUOTA,
+        GROUPS,
+        view(OPEN, rules=[Rule(DB, f"sgr-{n}", None, "drop", 1) for n in range(1000)]),
+        POLICY,
+    ),
+    (
         "description_full",
         reasons.QUOTA,
         Link(APP, DB, parse_ports("tcp/1+tcp/2")),
@@ -201,9 +208,13 @@ def test_every_denial_of_a_link_is_tried() -> None:
     assert names - {"NO_ROUTE", "Unaccepted"} == {name for name, *_ in CASES} | ASKED_OF_WHO_ASKS
 
 
+def _port(rule: Rule) -> str:
+    return str(rule.key.port) if rule.key else ""
+
+
 def test_a_new_limit_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """All readers of the verdict know it."""
-    limits = (*room.LIMITS, room.Limit(lambda rule: str(rule.port), 1, room.LIMITS[0].denial))
+    limits = (*room.LIMITS, room.Limit(_port, lambda key: str(key.port), 1, room.LIMITS[0].denial))
     seen, link = view(OPEN, rules=[theirs(key(DB, CACHE, "tcp/7"))]), GROUPS
     assert [d.outcome for d in plan(context("", POLICY), link, seen)] == ["applied"]
     monkeypatch.setattr(room, "LIMITS", limits)

@@ -49,7 +49,12 @@ class PlanAnswer(CommandAnswer, frozen=True):
     commands: PlannedCalls
     groups: GroupPlans
     counts: Counts
-    notes: Annotated[list[str], means("tags that only look like those of link-peer, on what was read")]
+    notes: Annotated[
+        list[str],
+        means(
+            "tags that only look like those of link-peer, on what was read, and rules that one of the documents refuses"
+        ),
+    ]
     warning: Annotated[
         str | UnsetType, means("of a request: how the policy of the functions differs from the local one, if it does")
     ] = UNSET

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from link_peer.domain.denials import group_full
 from link_peer.domain.model import Group, Instance
-from link_peer.planning.room import GROUP_SOURCES
+from link_peer.planning.room import GROUP_SOURCES, RULES, in_doubt
 
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
 from link_peer_cli.checks.seen import CloudSeen
 
 NEARLY_FULL = 4  # warn if a group has room for this many or fewer rules with a group as source
-RULES = 1000  # over all groups of one network interface, both directions [doc security group limits, 2026-01]
+NEARLY_ALL = 10  # rules that a group may still have by the lower of two documents
 NEARLY_ALL_RULES = 900
 FULLEST = 3  # groups that are named where nothing is wrong
 
@@ -30,13 +30,20 @@ def check(seen: CloudSeen, account: str = "") -> Iterator[CheckFinding]:
 
 
 def _sources(seen: CloudSeen, groups: Iterable[Group]) -> Iterator[CheckFinding]:
+    """Groups with many rules, and with many rules that name a group. What only one document refuses is a warning."""
     for group in groups:
-        left = GROUP_SOURCES - group.group_rules
-        if left <= NEARLY_FULL:
-            full = group_full(group.party, group.group_rules, GROUP_SOURCES)
-            state, advice = (WARNING, "") if left > 0 else (MISSING, full.advice)
-            detail = f"{group.group_rules} of {GROUP_SOURCES} rules with a group as source"
-            yield CheckFinding(state, group.party.account, f"quota of {seen.title(group.party)}", detail, advice)
+        rules = seen.scene.snapshot.rules.get(group.party, ())
+        sources = {rule.key.source for rule in rules if rule.key and rule.key.source.startswith("sg-")}
+        doubts = in_doubt(group.rule_count, group.group_rules, (NEARLY_ALL, NEARLY_FULL + 1))
+        full = group_full(group.party, len(sources), GROUP_SOURCES) if len(sources) >= GROUP_SOURCES else None
+        if full or doubts:
+            yield CheckFinding(
+                MISSING if full else WARNING,
+                group.party.account,
+                f"quota of {seen.title(group.party)}",
+                full.detail if full else "; ".join(doubts),
+                full.advice if full else "",
+            )
 
 
 def _rules(seen: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFinding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from link_peer.app import dispatch
 from link_peer.domain.model import Group, Instance
+from link_peer.planning.room import in_doubt
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 from rich.markup import escape
@@ -27,7 +28,7 @@ from link_peer_cli.ui.records import exit_code
 
 class Planned(msgspec.Struct, frozen=True):
     """The records and calls that the functions would make, and the same for people. `writes` are the calls one by one; `notes`
-    name the tags that only look like those of link-peer, on what was read."""
+    name the tags that only look like those of link-peer, on what was read, and the groups that may be too full."""
 
     records: list[Record]
     changes: list[CloudCall]
@@ -67,8 +68,19 @@ def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
     for seen in cloud.shown.values():
         read += [*seen.groups.values()]
         read += [*seen.instances.values()]
-    said = notes(read, delivery.policy.keys)
+    said = [*notes(read, delivery.policy.keys), *_doubts(cloud)]
     return Planned(shown, cloud.changes, cloud.writes, ShownPlan(groups, kept.records, notable(shown)), said)
+
+
+def _doubts(cloud: WhatIf) -> list[str]:
+    """The groups that gain rules, and would have more than one of the documents allows."""
+    found = []
+    for change in cloud.changed_groups():
+        if any(edit.sign == "+" for edit in change.edits):
+            rules = cloud.ecs(change.group.account).rules(change.group.id)
+            naming = sum(rule.key is not None and rule.key.source.startswith("sg-") for rule in rules)
+            found += [f"{change.group} would have {doubt}" for doubt in in_doubt(len(rules), naming)]
+    return found
 
 
 def print_planned(

@@ -21,12 +21,13 @@ from link_peer.domain.model import ALL, Party, Port
 FORM_ADVICE = "see docs/requests.md for the schema, or let the command write the message: link-peer request --help"
 _TAG_OFF = "aliyun ecs UntagResources --RegionId {region} --ResourceType {kind} --ResourceId.1 {id} --TagKey.1 {key}"
 _OTHER_PRODUCT = re.compile(r"(rm|r|lb)-[0-9a-z]{1,60}(?![^:@])")
-_ALLOW_LISTS = {
-    "rm": "aliyun rds ModifySecurityIps --DBInstanceId {id} --DBInstanceIPArrayName link_peer --ModifyMode Append --SecurityIps {address}",
-    "r": "aliyun r-kvstore ModifySecurityIps --InstanceId {id} --SecurityIpGroupName link_peer --ModifyMode Append --SecurityIps {address}",
-    "lb": 'aliyun slb AddAccessControlListEntry --AclId "<access control list of {id}>" --AclEntrys \'[{{"entry":"{address}/32"}}]\'',
+_OWN_MEANS = {
+    "rm": "the IP whitelist of the RDS instance",
+    "r": "the IP whitelist of the Redis instance",
+    "lb": "the access control lists of the load balancer's listeners",
 }
-"""The commands that open RDS, Redis and SLB, which have allow lists of their own [doc APIs of the three products]."""
+"""By what the owners of RDS, Redis and SLB instances admit addresses [doc ModifySecurityIps of both, AddAccessControlListEntry].
+No command that does it: nothing here would record what it opens, or ever close it."""
 
 
 def bad_tag(problem: object, written: str, address: str = "") -> Denial:
@@ -34,8 +35,9 @@ def bad_tag(problem: object, written: str, address: str = "") -> Denial:
     of the instance."""
     advice = "write peers as sg-… or i-…, in another account with @<account uid>, with ports as :tcp/3306+udp/53"
     if other := _OTHER_PRODUCT.match(written):
-        advice = "no security group decides about it: " + _ALLOW_LISTS[other[1]].format(
-            id=other[0], address=address or "ADDRESS"
+        advice = (
+            f"no security group decides about {other[0]}, so link-peer neither opens nor closes access to it; its owner "
+            f"admits {address or 'the instance'} by {_OWN_MEANS[other[1]]}, and removes it there; take the peer out of the tag"
         )
     return Denial(reasons.BAD_TAG, str(problem), advice)
 
@@ -569,6 +571,9 @@ def tag_was_missing(group: object) -> Denial:
     return remark(f"{group} had lost the tag by which the sweep finds it")
 
 
+_ROOM = "have the quota raised, or remove rules that are not needed; of links, this lists them: link-peer links --party {group}"
+
+
 def _full(detail: str, advice: str) -> Denial:
     return Denial(reasons.QUOTA, detail, advice, outcome="failed")
 
@@ -590,6 +595,11 @@ def group_full(group: object, named: int, limit: int) -> Denial:
     return _full(detail, advice)
 
 
+def rules_full(group: object, count: int, limit: int) -> Denial:
+    """A group with as many rules as any document allows."""
+    return _full(f"{group} has {count} rules already (the limit is {limit})", _ROOM.replace("{group}", str(group)))
+
+
 def removals_held(account: str, count: int, limit: int) -> Denial:
     """More removals at once than the policy allows, only because an account does not show something."""
     detail = (
@@ -603,13 +613,11 @@ def removals_held(account: str, count: int, limit: int) -> Denial:
 # what ECS refuses for good, by its error code
 
 
-_ROOM = (
-    "name instances (i-…) instead of groups, have the quota raised, or remove rules that are not needed; of links, this "
-    "lists them: link-peer links --party {group}"
-)
 _CHECK_ID = "check the ids, the accounts and the region"
 _CODES: dict[str, Denial] = {
-    "AuthorizedGroupRule.LimitExceed": _full("the group holds as many rules that name groups as allowed", _ROOM),
+    "AuthorizedGroupRule.LimitExceed": _full(
+        "the group holds as many rules that name groups as allowed", f"name instances (i-…) instead of groups, {_ROOM}"
+    ),
     "AuthorizationLimitExceed": _full("the group holds as many rules as allowed", _ROOM),
     "OperationDenied.QuotaExceed": _full("the group holds as many tags as allowed", "remove a tag from the group"),
     **dict.fromkeys(

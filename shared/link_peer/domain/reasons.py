@@ -164,7 +164,7 @@ HALF_OPEN = Reason(
 QUOTA = Reason(
     "quota",
     Kind.FINAL,
-    "one of these is full: the groups that a group's rules may name (20), the rules of a group, the tags of a group, or "
+    "one of these is full: the groups that a group's rules may name (20), the rules of a group (1,000, or 200), the tags of a group, or "
     "the 512 characters of a description",
     "remove what is not needed; unlink requests that are done",
 )

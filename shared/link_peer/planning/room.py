@@ -14,7 +14,7 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain import marker as markers
 from link_peer.domain.denial import Denial
-from link_peer.domain.model import Claim, Party, RuleKey
+from link_peer.domain.model import Claim, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual
 from link_peer.planning.decision import Context, Edit, Need
@@ -25,20 +25,47 @@ GROUP_SOURCES = 20
 limit [doc AuthorizeSecurityGroup, security group limits]: only what both refuse is refused without a write."""
 
 
-class Limit(msgspec.Struct, frozen=True):
-    """How many distinct values the rules of one group may have at `most`. `value` is what counts of a rule, empty where the
-    rule does not count; `denial` is made of the group, how many it has, and the limit."""
+GROUP_RULES = 200
+"""Rules that one group may have, of both directions [doc AuthorizeSecurityGroup, 2024-11; prefix lists of VPC]. Newer documents
+give RULES alone: a group with more is in doubt, and is not refused."""
 
-    value: Callable[[RuleKey], str]
+RULES = 1000
+"""Rules that all groups of one network interface may have together, and so one group [doc AuthorizeSecurityGroup, 2026-01]."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """How many distinct values the rules of one group may have at `most`. `value` is what counts of a rule that stands, `new` of
+    one to be written; empty where the rule does not count. `denial` is made of the group, how many it has, and the limit."""
+
+    value: Callable[[Rule], str]
+    new: Callable[[RuleKey], str]
     most: int
     denial: Callable[[Party, int, int], Denial]
 
 
-def _source_group(key: RuleKey) -> str:
-    return key.source if key.source.startswith("sg-") else ""
+def _source_group(key: RuleKey | None) -> str:
+    return key.source if key and key.source.startswith("sg-") else ""
 
 
-LIMITS = (Limit(_source_group, GROUP_SOURCES, denials.group_full),)
+LIMITS = (
+    Limit(lambda rule: _source_group(rule.key), _source_group, GROUP_SOURCES, denials.group_full),
+    Limit(lambda rule: rule.id, repr, RULES, denials.rules_full),
+)
+
+
+def in_doubt(rules: int, naming: int, room: tuple[int, int] = (0, 0)) -> list[str]:
+    """What only one reading of the documents refuses of a group with so many rules, of which `naming` name a group; also where
+    there is no more `room` for so many of either."""
+    found = []
+    if rules + room[0] > GROUP_RULES:
+        found.append(
+            f"{rules} rules: one document allows {GROUP_RULES} a group, another {RULES} in all groups of an instance"
+        )
+    if naming + room[1] > GROUP_SOURCES:
+        what = "rules with a group as source"
+        found.append(f"{naming} {what}: one document allows {GROUP_SOURCES}, another those of {GROUP_SOURCES} groups")
+    return found
+
 
 Room = Mapping[Party, tuple[frozenset[str], ...]]
 """What is taken in each group: the values that count for each limit."""
@@ -49,8 +76,8 @@ def room_in(snapshot: Snapshot, groups: Iterable[Party], freed: Set[RuleKey] = f
     empty: the cloud decides when the rule is written."""
     found = {}
     for group in groups:
-        keys = [rule.key for rule in snapshot.rules.get(group, ()) if rule.key and rule.key not in freed]
-        found[group] = tuple(frozenset(filter(None, map(limit.value, keys))) for limit in LIMITS)
+        rules = [rule for rule in snapshot.rules.get(group, ()) if rule.key is None or rule.key not in freed]
+        found[group] = tuple(frozenset(filter(None, map(limit.value, rules))) for limit in LIMITS)
     return found
 
 
@@ -72,7 +99,7 @@ def after_edits(room: Room, edits: Iterable[Edit]) -> Room:
     for edit in edits:
         if edit.kind == "add":
             taken = found.get(edit.key.group, room[edit.key.group])
-            values = (limit.value(edit.key) for limit in LIMITS)
+            values = (limit.new(edit.key) for limit in LIMITS)
             found[edit.key.group] = tuple(one | {v} if v else one for one, v in zip(taken, values, strict=True))
     return found
 

@@ -37,6 +37,28 @@ def test_a_quota_hit_on_the_second_side_rolls_back_the_first(lab: Lab, instances
     assert record["reason"] == "quota"
 
 
+@pytest.mark.parametrize("instances", [False, True])
+@pytest.mark.parametrize(("rules", "outcome"), [(998, "applied"), (999, "failed")])
+def test_a_rule_beyond_the_highest_documented_number_is_not_tried(
+    lab: Lab, rules: int, outcome: str, instances: bool
+) -> None:
+    """1,000, for a link of two ports. The advice does not name instances, whose rules count as well."""
+    lab.cloud.ecs.quotas.rules_per_group = lab.cloud.ecs.quotas.rules_per_instance = 2_000
+    app, db = lab.group(), lab.group("*")
+    lab.crowded(db, rules)
+    target = lab.instance(db)
+    instance = lab.instance(app, tags={"link-peer": f"{(target if instances else db).id}:tcp/1+tcp/2"})
+    assert lab.auto_link(lab.event(instance)) == {outcome: 1}
+    assert len(db.rules.at(lab.cloud.clock.now())) == (1000 if outcome == "applied" else rules)
+    if outcome == "failed":
+        record = lab.outcome()
+        assert (record["reason"], record["detail"]) == (
+            "quota",
+            f"{db.id}@{HOME} has 999 rules already (the limit is 1000)",
+        )
+        assert "name instances" not in record["advice"]
+
+
 def test_a_failed_link_is_retried_by_the_next_event(lab: Lab) -> None:
     """Now there is room: the failure is not remembered."""
     app, db = lab.group(), lab.group("*")

@@ -79,16 +79,32 @@ def test_an_account_that_shows_no_instances_is_a_warning(lab: Lab, cli: Cli) -> 
     assert f"no removals are made in account {PEER} because it shows no instances" in warning["advice"]
 
 
-def test_a_group_that_is_full_or_nearly_full_is_reported(lab: Lab, cli: Cli) -> None:
-    """The quota of rules with a group as source: missing when it is used up, a warning shortly before."""
-    app, full, nearly = lab.group(), lab.group("*"), lab.group("*")
-    for group, count in ((full, 20), (nearly, 17)):
-        for number in range(count):
-            lab.authorize(group, IpProtocol="TCP", PortRange=f"{number + 1}/{number + 1}", SourceGroupId=app.id)
-        lab.instance(group)
-    assert missing(cli) == [(HOME, f"quota of {full.id}", "20 of 20 rules with a group as source")]
+@pytest.mark.knobs(rules_per_group=1000, group_sources="groups")
+@pytest.mark.parametrize(
+    ("named", "rules", "state", "detail"),
+    [
+        (20, 20, "missing", "name 20 groups already (the limit is 20)"),
+        (1, 20, "warning", "20 rules with a group as source: one document allows 20, another those of 20 groups"),
+        (1, 16, "warning", "16 rules with a group as source"),
+        (1, 15, None, ""),
+        (0, 191, "warning", "191 rules: one document allows 200 a group, another 1000 in all groups of an instance"),
+        (0, 190, None, ""),
+    ],
+)
+def test_a_group_that_is_full_or_nearly_full_is_reported(
+    lab: Lab, cli: Cli, named: int, rules: int, state: str | None, detail: str
+) -> None:
+    """What every document refuses is missing. What one of two refuses, and shortly before it, is a warning with both numbers."""
+    db = lab.group("*")
+    lab.instance(db)
+    if named:
+        lab.fill(db, rules, named)
+    else:
+        lab.crowded(db, rules)
     _, found = cli.json("doctor")
-    assert [f["what"] for f in found if f["state"] == "warning"] == [f"quota of {nearly.id}"]
+    quota = [(one["state"], one["detail"]) for one in found if one["what"] == f"quota of {db.id}"]
+    assert [said for said, _ in quota] == ([state] if state else [])
+    assert all(detail in text for _, text in quota)
 
 
 @pytest.mark.parametrize(

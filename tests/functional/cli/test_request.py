@@ -181,6 +181,22 @@ def test_a_dry_run_shows_the_rules_and_posts_nothing(lab: Lab, cli: Cli, pair: l
     assert (lab.queued(), lab.changes(), lab.records()) == ([], 0, [])
 
 
+@pytest.mark.knobs(rules_per_group=200)
+@pytest.mark.parametrize(("rules", "warned"), [(198, False), (199, True)])
+def test_a_dry_run_warns_of_what_one_of_two_documents_refuses(
+    lab: Lab, cli: Cli, pair: list[str], rules: int, warned: bool
+) -> None:
+    """With both numbers; so does the plan of an instance. The cloud decides when the rules are written, and here it refuses."""
+    db = lab.cloud.ecs.account(HOME).groups[pair[-1].partition("@")[0]]
+    lab.crowded(db, rules)
+    ask = ["request", "link", *pair, "--port", "tcp/1", "--port", "tcp/2"]
+    _, [said] = cli.json(*ask, "--dry-run")
+    doubt = "201 rules: one document allows 200 a group, another 1000 in all groups of an instance"
+    assert said["notes"] == ([f"{db.id}@{HOME} would have {doubt}"] if warned else [])
+    assert cli(*ask, "--dry-run") == 0
+    assert (doubt in cli.out) is warned
+
+
 def test_a_dry_run_shows_missing_consent(lab: Lab, cli: Cli) -> None:
     """Exit code 1, with what to do."""
     app, db = lab.group(), lab.group()

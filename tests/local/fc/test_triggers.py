@@ -139,8 +139,10 @@ def test_an_instance_event_reaches_auto_link(setup: Setup) -> None:
 
 
 def test_an_event_that_no_pattern_matches_is_not_delivered(setup: Setup) -> None:
-    """For example a change of addresses."""
-    setup.cloud.events.publish(HOME, {"source": "acs.ecs", "type": "ecs:Instance:VSwitchChanged", "data": {}})
+    """For example an interface that was made."""
+    setup.cloud.events.publish(
+        HOME, {"source": "acs.ecs", "type": "ecs:NetworkInterface:NetworkInterfaceOperateCompleted"}
+    )
     assert setup.seen() == []
 
 

@@ -13,7 +13,7 @@ from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.decision import Context, Edit, RulesOf
 from link_peer.planning.evaluate import evaluate
-from link_peer.planning.room import GROUP_SOURCES, after_edits, no_room, room_in
+from link_peer.planning.room import GROUP_SOURCES, after_edits, in_doubt, no_room, room_in
 
 from tests.unit.views import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B, group, key, ours, theirs, view
 
@@ -84,6 +84,27 @@ def test_the_rules_of_a_group_name_20_groups(
     if found:
         assert found.reason is reasons.QUOTA
         assert "name 20 groups already" in found.detail
+
+
+@pytest.mark.parametrize(("rules", "ports", "has_room"), [(999, 1, True), (999, 2, False), (1000, 1, False)])
+def test_a_group_has_1000_rules(rules: int, ports: int, has_room: bool) -> None:
+    """Of any kind and both directions. What is removed first makes room."""
+    standing = [Rule(DB, f"sgr-{n}", None, "drop", 1) for n in range(rules - 1)] + [theirs(key(DB, CACHE, "tcp/1"))]
+    edits = adds(DB, APP, *(f"tcp/{n}" for n in range(1, ports + 1)))
+    found = lacking(standing, edits)
+    assert (found is None) is has_room
+    assert found is None or f"has {rules} rules already (the limit is 1000)" in found.detail
+    assert lacking(standing, edits, freed=[key(DB, CACHE, "tcp/1")]) is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "naming", "room", "doubts"),
+    [(200, 20, (0, 0), 0), (201, 20, (0, 0), 1), (0, 21, (0, 0), 1), (201, 21, (0, 0), 2), (190, 15, (11, 6), 2)],
+)
+def test_what_one_of_two_documents_refuses_is_in_doubt(
+    rules: int, naming: int, room: tuple[int, int], doubts: int
+) -> None:
+    assert len(in_doubt(rules, naming, room)) == doubts
 
 
 def test_room_is_given_once() -> None:
