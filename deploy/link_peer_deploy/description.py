@@ -96,20 +96,30 @@ class Description(Struct, frozen=True):
 
 
 def describe(
-    names: Names, deployment: str, tag_prefix: str, peers: Sequence[str] = (), bound_queues: Iterable[str] = ()
+    names: Names,
+    deployment: str,
+    tag_prefix: str,
+    peers: Sequence[str] = (),
+    bound_queues: Iterable[str] = (),
+    sets: tuple[str, ...] = (),
 ) -> Description:
     """The description of a deployment. `peers` are the ARNs of the other accounts' roles, `bound_queues` the queues of single
-    accounts."""
-    return _describe(names, deployment, tag_prefix, tuple(peers), tuple(sorted(bound_queues)))
+    accounts, `sets` the keys of the policy's sets."""
+    return _describe(names, deployment, tag_prefix, tuple(peers), tuple(sorted(bound_queues)), sets)
 
 
 @functools.lru_cache
 def _describe(
-    names: Names, deployment: str, tag_prefix: str, peers: tuple[str, ...], bound_queues: tuple[str, ...]
+    names: Names,
+    deployment: str,
+    tag_prefix: str,
+    peers: tuple[str, ...],
+    bound_queues: tuple[str, ...],
+    sets: tuple[str, ...],
 ) -> Description:
     values = _values(names, deployment, tag_prefix)
     return Description(
-        roles=[_role(files, values, peers) for files in home_roles(names.prefix)],
+        roles=[_role(files, values, peers, sets=sets) for files in home_roles(names.prefix)],
         linked_roles=LINKED_ROLES,
         queues=[names.dead_letters, names.queue, *bound_queues],
         log_project=names.audit_project,
@@ -138,12 +148,14 @@ def describe_peer(
     role: str,
     external_id: str,
     closers: Sequence[str] | None = None,
+    sets: Sequence[str] = (),
 ) -> list[Role]:
     """The roles in another account. `role` is the name that the policy file gives the first of them. `closers` are the ARNs
-    that may assume the last, by which people close there: None for home's operators, and without any there is no such role."""
+    that may assume the last, by which people close there: None for home's operators, and without any there is no such role.
+    `sets` are the keys of the policy's sets."""
     values = {**_values(names, deployment, tag_prefix), "PEER_ACCOUNT": account, "EXTERNAL_ID": external_id}
     named = operators(names) if closers is None else closers
-    return [_role(files, values, closers=named) for files in peer_roles(role, closer=bool(named))]
+    return [_role(files, values, closers=named, sets=sets) for files in peer_roles(role, closer=bool(named))]
 
 
 def _values(names: Names, deployment: str, tag_prefix: str) -> dict[str, str]:
@@ -155,8 +167,14 @@ def _values(names: Names, deployment: str, tag_prefix: str) -> dict[str, str]:
     }
 
 
-def _role(files: RoleFiles, values: Mapping[str, str], peers: Sequence[str] = (), closers: Sequence[str] = ()) -> Role:
-    policies = {name: split(render(file, values, peers)) for name, file in files.policies.items()}
+def _role(
+    files: RoleFiles,
+    values: Mapping[str, str],
+    peers: Sequence[str] = (),
+    closers: Sequence[str] = (),
+    sets: Sequence[str] = (),
+) -> Role:
+    policies = {name: split(render(file, values, peers, sets=sets)) for name, file in files.policies.items()}
     return Role(files.name, render(files.trust, values, closers=closers), policies)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
@@ -26,6 +26,9 @@ READER = "-reader"
 """What follows a peer role's name in the name of the role that can only read there."""
 CLOSER = "-closer"
 """What follows it in the name of the role by which people lock groups there, and remove rules."""
+
+TAGGING = ["ecs:TagResources", "ecs:UntagResources"]
+"""The calls that change tags, as the documents name them."""
 
 MAX_POLICY = 6144
 """Characters of a policy document [doc RAM limits]."""
@@ -70,11 +73,22 @@ def operators(names: Names) -> list[str]:
     return [f"acs:ram::{names.home}:role/{names.operator_role}"]
 
 
+def set_denials(keys: Iterable[str]) -> list[dict[str, Any]]:
+    """The statements that deny a role the tags with these keys, which decide what is in the policy's sets."""
+    tagging = {"Effect": "Deny", "Action": TAGGING, "Resource": ["*"]}
+    return [{**tagging, "Condition": {"StringLike": {f"acs:RequestTag/{key}": ["*"]}}} for key in keys]
+
+
 def render(
-    name: str, values: Mapping[str, str], peers: Sequence[str] = (), closers: Sequence[str] = ()
+    name: str,
+    values: Mapping[str, str],
+    peers: Sequence[str] = (),
+    closers: Sequence[str] = (),
+    sets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A file of deploy/ with its placeholders filled in. `peers` are the ARNs of the peer accounts' roles, `closers` those of
-    whom a closer role trusts; without any, home's operators.
+    whom a closer role trusts; without any, home's operators. What denies a role the tags that consent denies those of `sets`
+    (keys), too.
 
     A list item that is `${PEER_ROLE_ARNS}` becomes one pattern for each of their names, in whatever account: a role of that
     name lets in whom its own trust policy names, and the functions ask for those of the policy file only. One that is
@@ -82,7 +96,7 @@ def render(
     is left without resources is dropped. Raises KeyError for a placeholder without a value, and ValueError for a value that has more than the characters
     of names and ARNs.
     """
-    for value in (*values.values(), *peers, *closers):
+    for value in (*values.values(), *peers, *closers, *sets):
         if not _PLAIN.fullmatch(value):
             raise ValueError(f"{value!a} has characters that no name or ARN has")
     roles = sorted({f"acs:ram::*:role/{arn.partition(':role/')[2]}" for arn in peers})
@@ -94,6 +108,10 @@ def render(
     }
     document: dict[str, Any] = _filled(json.loads((ROOT / "deploy" / name).read_text(encoding="utf-8")), values, lists)
     document["Statement"] = [statement for statement in document["Statement"] if statement.get("Resource") != []]
+    if any(
+        one["Effect"] == "Deny" and one["Action"] == TAGGING and "Condition" in one for one in document["Statement"]
+    ):
+        document["Statement"] += set_denials(sets)
     return document
 
 

@@ -48,6 +48,17 @@ locals {
   ]...)
 
   documents = { for name, file in local.policies : name => jsondecode(templatefile("${local.files}/${file}", local.placeholders)) }
+
+  # What decides which groups are in the policy's sets is denied to the roles that are denied consent.
+  set_keys = sort(distinct(flatten([for set in values(try(local.policy.sets, {})) : keys(set.tags)])))
+  set_denials = [
+    for key in local.set_keys : {
+      Effect    = "Deny"
+      Action    = ["ecs:TagResources", "ecs:UntagResources"]
+      Resource  = ["*"]
+      Condition = { StringLike = { "acs:RequestTag/${key}" = ["*"] } }
+    }
+  ]
 }
 
 resource "alicloud_ram_policy" "this" {
@@ -58,8 +69,11 @@ resource "alicloud_ram_policy" "this" {
 
   # Without other accounts, the statements about their roles are left out: a statement must name a resource.
   policy_document = jsonencode({
-    Version   = local.documents[each.key].Version
-    Statement = [for statement in local.documents[each.key].Statement : statement if !contains(statement.Resource, "")]
+    Version = local.documents[each.key].Version
+    Statement = concat(
+      [for statement in local.documents[each.key].Statement : statement if !contains(statement.Resource, "")],
+      [for denial in local.set_denials : denial if each.key != "${var.prefix}-reader"],
+    )
   })
 
   rotate_strategy = "DeleteOldestNonDefaultVersionWhenLimitExceeded"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from link_peer.domain.tags import TAGS, tag_keys
-from link_peer_deploy.documents import compact, home_roles, peer_roles, render
+from link_peer_deploy.documents import compact, home_roles, peer_roles, render, set_denials
 from link_peer_deploy.names import Names
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
@@ -59,6 +59,7 @@ ROS_PARAMETERS = {
         key.removeprefix("link-"): {f"acs:RequestTag/{key}": ["*"]} for key in tag_keys("link", "prod", HOME).consenting
     },
     **{f"{name.capitalize()}Tag": {f"acs:RequestTag/link-{name}": ["*"]} for name in DENIED_ALONE},
+    "SetDenials": [],
     "Closers": f"acs:ram::{HOME}:role/link-peer-operator",
     "ALIYUN::Region": REGION,
     "ALIYUN::TenantId": PEER,
@@ -294,6 +295,22 @@ def test_what_a_role_may_tag_follows_the_tag_prefix(name: str) -> None:
     }
 
 
+def test_the_tags_of_sets_are_denied_where_consent_is() -> None:
+    """To every role that may tag at all, in the documents and in the template: they decide what `never` forbids."""
+    sets = ["env", "tier"]
+    for name in POLICIES:
+        tags = {key for _, key in denials(document(name)) if key.startswith("acs:RequestTag/")}
+        more = {key for _, key in denials(render(name, VALUES, [PEER_ROLE], sets=sets))} - tags
+        found = {key for key in more if key.startswith("acs:RequestTag/")}
+        assert found == ({"acs:RequestTag/env", "acs:RequestTag/tier"} if tags else set()), name
+    template = yaml.safe_load((DEPLOY / "peer-account.yaml").read_text(encoding="utf-8"))
+    parameters = {**ROS_PARAMETERS, "SetDenials": set_denials(sets)}
+    for resource, files in zip(("Role", "Reader", "Closer"), peer_roles("link-peer"), strict=True):
+        [policy] = rendered(template["Resources"][resource]["Properties"], parameters)["Policies"]
+        [file] = files.policies.values()
+        assert policy["PolicyDocument"] == render(file, VALUES, [PEER_ROLE], sets=sets)
+
+
 def denied_keys(prefix: str) -> list[str]:
     """The keys of the tags that consent or lock, or are denied for another reason."""
     return [*tag_keys(prefix, "prod", HOME).consenting, *(f"{prefix}-{name}" for name in DENIED_ALONE)]
@@ -406,7 +423,7 @@ def test_the_ros_template_creates_the_same_roles_as_the_json_files() -> None:
 
 
 def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
-    """Evaluates ROS's `Ref`, `Fn::Select` (of a map [doc ROS Fn::Select]), `Fn::Split` and `Fn::Sub`."""
+    """Evaluates ROS's `Ref`, `Fn::ListMerge`, `Fn::Select` (of a map [doc ROS Fn::Select]), `Fn::Split` and `Fn::Sub`."""
     if isinstance(value, list):
         return [rendered(item, parameters) for item in value]
     if not isinstance(value, dict):
@@ -416,6 +433,8 @@ def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
     if set(value) == {"Fn::Select"}:
         key, among = rendered(value["Fn::Select"], parameters)
         return among[key]
+    if set(value) == {"Fn::ListMerge"}:
+        return [item for part in rendered(value["Fn::ListMerge"], parameters) for item in part]
     if set(value) == {"Fn::Split"}:
         separator, text = rendered(value["Fn::Split"], parameters)
         return text.split(separator)

@@ -42,6 +42,9 @@ TOGETHER = f"""{ALONE}
     name: c@aliyun.com
     role: "acs:ram::1000000000000003:role/other"
     external_id: "a-random-value-of-2"
+sets:
+  prod: {{account: "{HOME}", tags: {{tier: db, env: prod}}}}
+  dev: {{account: "{PEER}", tags: {{env: dev}}}}
 """
 """Policies of a deployment without other accounts, and with two, one of which has a queue of its own."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from link_peer.domain.tags import TAGS
 from link_peer_deploy.description import Role, describe_peer
-from link_peer_deploy.documents import compact, operators, peer_roles
+from link_peer_deploy.documents import compact, operators, peer_roles, set_denials
 from link_peer_deploy.project import ROOT
 
 from link_peer_cli.setup.resource import Deployment, Resource
@@ -90,6 +90,7 @@ class PeerAccount:
             "RoleName": self.role,
             **{name: json.dumps(condition) for name, condition in conditions.items()},
             "Closers": ",".join(self.closers),
+            "SetDenials": json.dumps(set_denials(keys.sets)),
         }
         words: list[str] = []
         for number, (key, value) in enumerate(given.items(), 1):
@@ -106,7 +107,14 @@ class PeerAccount:
         deployment = self.deployment
         its = {"account": self.uid, "role": self.role, "external_id": self.external_id}
         prefix = deployment.settings.tag_prefix
-        return describe_peer(deployment.names, deployment.policy.deployment, prefix, **its, closers=self.closers)
+        return describe_peer(
+            deployment.names,
+            deployment.policy.deployment,
+            prefix,
+            **its,
+            closers=self.closers,
+            sets=deployment.policy.keys.sets,
+        )
 
 
 def _condition(key: str) -> dict[str, list[str]]:

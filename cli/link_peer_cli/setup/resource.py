@@ -44,7 +44,8 @@ class Deployment(msgspec.Struct, frozen=True, dict=True):
         """What it has besides its functions."""
         policy = self.policy
         peers = [account.role for _, account in sorted(policy.accounts.items()) if account.role]
-        return describe(self.names, policy.deployment, self.settings.tag_prefix, peers, policy.bound_queues)
+        prefix, keys = self.settings.tag_prefix, policy.keys
+        return describe(self.names, policy.deployment, prefix, peers, policy.bound_queues, keys.sets)
 
 
 class Resource(ABC):

@@ -13,6 +13,16 @@ locals {
     CLOSER_ARNS          = join("\",\"", var.closers)
   }
 
+  # What decides which groups are in the policy's sets is denied to the roles that are denied consent.
+  set_denials = [
+    for key in var.set_keys : {
+      Effect    = "Deny"
+      Action    = ["ecs:TagResources", "ecs:UntagResources"]
+      Resource  = ["*"]
+      Condition = { StringLike = { "acs:RequestTag/${key}" = ["*"] } }
+    }
+  ]
+
   # Each role has one policy of its own name.
   roles = merge(
     {
@@ -28,9 +38,17 @@ locals {
 resource "alicloud_ram_policy" "this" {
   for_each = local.roles
 
-  policy_name     = each.key
-  description     = "link-peer"
-  policy_document = templatefile("${local.files}/${each.value.policy}", local.placeholders)
+  policy_name = each.key
+  description = "link-peer"
+
+  policy_document = jsonencode({
+    Version = "1"
+    Statement = concat(
+      jsondecode(templatefile("${local.files}/${each.value.policy}", local.placeholders)).Statement,
+      [for denial in local.set_denials : denial if each.value.policy != "ram-peer-reader.json"],
+    )
+  })
+
   rotate_strategy = "DeleteOldestNonDefaultVersionWhenLimitExceeded"
 }
 

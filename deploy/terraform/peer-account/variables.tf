@@ -46,6 +46,12 @@ variable "role_name" {
   description = "Name of the role, as in the policy file. The reader's role has -reader after it, the closer's -closer."
 }
 
+variable "set_keys" {
+  type        = list(string)
+  default     = []
+  description = "The keys of the policy's sets, sorted: the roles are denied these tags, too."
+}
+
 variable "closers" {
   type        = list(string)
   default     = []

@@ -45,7 +45,7 @@ NOT_ALLOWED = Reason(
     "forbidden by the policy's `never` or `deny` list or limits (`max_ports`, `max_port_span`, `max_peers`, "
     "`max_members`, `max_days`, `max_days_tags`); the request came through the wrong queue; or ECS refused the change with an error "
     "code that link-peer does not know (see `detail`)",
-    "follow `advice`: ask for less, use the right queue, or have the policy file changed; look up the error code",
+    "follow `advice`: ask for less, set the end that it names, use the right queue, or have the policy file changed; look up the error code",
 )
 BAD_TAG = Reason(
     "bad-tag", Kind.FINAL, "invalid syntax in a peer or in `link-until`", "correct the tag: see [tags.md](tags.md)"

@@ -82,13 +82,17 @@ def test_peer_account(tmp_path: Path, closer: bool) -> None:
         "prefix": PREFIX,
         "role_name": "other",
         "external_id": "a-random-value-of-1",
+        "set_keys": ["env", "tier"],
         **({"closers": [f"acs:ram::{HOME}:role/{PREFIX}-operator"]} if closer else {}),
     }
     found = terraform_states(plan(MODULE / "peer-account", tmp_path, **variables))
     expected: States = {}
     for role in peer_roles("other", closer=closer):
         expected["role", role.name] = {"trust": render(role.trust, values), "policies": sorted(role.policies)}
-        expected |= {("policy", name): {"document": [render(file, values)]} for name, file in role.policies.items()}
+        expected |= {
+            ("policy", name): {"document": [render(file, values, sets=["env", "tier"])]}
+            for name, file in role.policies.items()
+        }
     assert found == expected
 
 
