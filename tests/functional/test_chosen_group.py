@@ -3,7 +3,11 @@ the sync of a pair with another account, or the sweep."""
 
 from __future__ import annotations
 
+import contextlib
+import random
+
 import pytest
+from link_peer.domain.errors import Transient
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, Lab
@@ -31,7 +35,13 @@ class Chooser:
 
     def accept(self, *groups: Group, ports: str = ":tcp/1") -> None:
         """The peer group's consent, in place of what was there."""
-        self.lab.tag(self.db, link_accept=" ".join(self.named(one, ports) for one in groups) or None)
+        self.accept_entries([self.named(one, ports) for one in groups])
+
+    def accept_entries(self, entries: list[str]) -> None:
+        """The same, each entry in a key of its own."""
+        for number in range(1, 5):
+            key = f"link_accept.{number}" if number > 1 else "link_accept"
+            self.lab.tag(self.db, **{key: entries[number - 1] if number <= len(entries) else None})
 
     def asks(self, *groups: Group, ports: str = ":tcp/1") -> Instance:
         """The instance in these groups, in the API's order; its link is looked at."""
@@ -75,9 +85,240 @@ def test_every_port_must_be_covered_for_one_group(chooser: Chooser) -> None:
     common, app, both = (chooser.group() for _ in range(3))
     ports = ":tcp/1+tcp/2"
     entries = [chooser.named(common), chooser.named(app, ":tcp/2"), chooser.named(both, ":tcp/1-2")]
-    chooser.lab.tag(chooser.db, link_accept=" ".join(entries[:2]), link_accept_2=None)
+    chooser.accept_entries(entries[:2])
     instance = chooser.asks(common, app, both, ports=ports)
     assert chooser.stands() == []
-    chooser.lab.tag(chooser.db, **{"link_accept.2": entries[2]})
+    chooser.accept_entries(entries)
     chooser.look(instance)
     assert chooser.stands() == [both.id, both.id]
+
+
+def test_when_an_earlier_group_is_accepted_the_link_moves_to_it(chooser: Chooser) -> None:
+    """And back, when that consent goes. Never does the link stand for both, or for none after a look."""
+    common, app = chooser.group(members=1), chooser.group(members=1)
+    chooser.accept(app)
+    instance = chooser.asks(common, app)
+    for accepted in ([common, app], [app], [common], [app, common]):
+        chooser.accept(*accepted)
+        chooser.look(instance)
+        chosen = min(accepted, key=[common, app].index)
+        assert chooser.stands() == [chosen.id]
+
+
+def test_a_mutual_link_moves_with_both_of_its_rules(chooser: Chooser) -> None:
+    """Each group must be accepted by the peer, and accept it."""
+    everything = f"{chooser.db.id}@{chooser.there}"
+    mute, app, late = chooser.group(), chooser.group(everything), chooser.group()
+    chooser.accept(mute, app, ports="")
+    instance = chooser.asks(late, mute, app, ports="")
+    assert (chooser.stands(), chooser.lab.rules(app)) == ([app.id], [f"{chooser.db.id} all"])
+    chooser.lab.tag(late, link_accept=everything)
+    chooser.accept(mute, app, late, ports="")
+    chooser.look(instance)
+    assert (chooser.stands(), chooser.lab.rules(late)) == ([late.id], [f"{chooser.db.id} all"])
+    assert chooser.lab.rules(app) == chooser.lab.rules(mute) == []
+
+
+def test_a_locked_group_is_passed_over_where_it_would_hold_a_rule(chooser: Chooser) -> None:
+    """That is, for a mutual link."""
+    everything = f"{chooser.db.id}@{chooser.there}"
+    locked, app = chooser.group(everything, tags={"link-lock": "inc-7"}), chooser.group(everything)
+    chooser.accept(locked, app, ports="")
+    chooser.asks(locked, app, ports="")
+    assert (chooser.stands(), chooser.lab.rules(locked)) == ([app.id], [])
+    chooser.asks(locked, app)
+    assert sorted(chooser.stands()) == sorted([locked.id, app.id])
+
+
+def test_a_rule_that_a_neighbour_asks_for_stays_when_the_link_moves(chooser: Chooser) -> None:
+    """It asks as the former group still, since it is in no other. With its tag, that rule goes."""
+    common, app = chooser.group(), chooser.group()
+    chooser.accept(app)
+    neighbour = chooser.asks(app)
+    instance = chooser.asks(common, app)
+    assert chooser.stands() == [app.id]
+    chooser.accept(app, common)
+    chooser.look(instance)
+    assert sorted(chooser.stands()) == sorted([app.id, common.id])
+    chooser.lab.tag(neighbour, link_peer=None)
+    chooser.look(instance)
+    assert chooser.stands() == [common.id]
+
+
+def test_the_claim_of_a_request_stays_when_the_link_moves(chooser: Chooser) -> None:
+    """Only a tag follows consent to another group."""
+    common, app = chooser.group(), chooser.group()
+    chooser.accept(app)
+    instance = chooser.asks(common, app)
+    chooser.lab.cross_account(chooser.lab.request(app, chooser.db, "tcp/1"))
+    chooser.accept(app, common)
+    chooser.look(instance)
+    assert sorted(chooser.lab.reasons(chooser.db)) == ["req:chg-1", "tag"]
+
+
+def test_what_the_policy_allows_chooses_too(chooser: Chooser) -> None:
+    """Where tags do not consent."""
+    common, app = chooser.group(), chooser.group()
+    ends = {"from": f"{app.id}@{HOME}", "to": f"{chooser.db.id}@{chooser.there}", "ports": ["tcp/1"]}
+    chooser.lab.policy(accept_tags=False, allow=[ends])
+    chooser.accept(common, app)
+    chooser.asks(common, app)
+    assert chooser.stands() == [app.id]
+
+
+NAMED = ["event", "sync"]
+
+
+@pytest.mark.parametrize("chooser", NAMED, indirect=True)
+def test_the_record_says_which_group_stands_and_why(chooser: Chooser) -> None:
+    common, app = chooser.group(), chooser.group()
+    chooser.accept(app)
+    instance = chooser.asks(common, app)
+    record = chooser.lab.outcome()
+    peer = f"{chooser.db.id}@{chooser.there}"
+    assert (record["outcome"], record["from"], record["instance"]) == ("applied", app.id, f"{instance.id}@{HOME}")
+    assert record["consent"] == f"{peer} link-accept={chooser.named(app)}"
+    assert record["detail"].startswith(
+        f"{app.id}@{HOME} stands for {instance.id}@{HOME}, since {peer} has not accepted {common.id}@{HOME} on tcp/1"
+    )
+
+
+@pytest.mark.parametrize("chooser", NAMED, indirect=True)
+def test_one_denial_names_each_group_with_its_instances_and_advises_the_smallest(chooser: Chooser) -> None:
+    """A call more for each group, and nothing is written. What the advice says opens the link."""
+    big, small, middle = (chooser.group(members=count) for count in (41, 0, 5))
+    instance = chooser.asks(big, small, middle)
+    record = chooser.lab.outcome()
+    assert chooser.lab.records() == [record]
+    assert (record["outcome"], record["reason"], record["from"]) == ("denied", "no-consent", big.id)
+    numbers = ((small, "1 instance"), (middle, "6 instances"), (big, "42 instances"))
+    assert record["detail"].endswith(", ".join(f"{group.id}@{HOME} ({number})" for group, number in numbers))
+    tags, _, command = record["advice"].partition(": ")
+    assert (
+        command
+        == f"link-peer accept {chooser.db.id}@{chooser.there} {small.id}{'' if chooser.there == HOME else '@' + HOME}:tcp/1"
+    )
+    assert chooser.lab.changes() == 0
+    key, _, value = tags.split(" ")[-1].partition("=")
+    chooser.lab.tag(chooser.db, **{key: value})
+    chooser.look(instance)
+    assert chooser.stands() == [small.id]
+
+
+@pytest.mark.parametrize("chooser", NAMED, indirect=True)
+def test_a_group_whose_instances_cannot_be_counted_is_named_last(chooser: Chooser) -> None:
+    """Only the words of the denial depend on the number."""
+    big, small = chooser.group(members=1), chooser.group()
+    instance = chooser.lab.instance(big, small, tags={"link-peer": chooser.named(chooser.db)})
+    before = chooser.lab.cloud.faults.count("ecs", "DescribeInstances")
+    chooser.look(instance)
+    made = chooser.lab.cloud.faults.count("ecs", "DescribeInstances") - before
+    chooser.lab.fault(service="ecs", action="DescribeInstances", kind="throttle", times=None, skip=made - 1)
+    chooser.look(instance)
+    assert "instances not counted" in chooser.lab.outcome()["detail"]
+
+
+@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
+def test_a_group_of_more_than_one_page_of_instances_costs_one_call(chooser: Chooser) -> None:
+    big, small = chooser.group(members=120), chooser.group(members=1)
+    chooser.asks(small, big)
+    before = chooser.lab.cloud.faults.count("ecs", "DescribeInstances")
+    chooser.lab.cross_account(chooser.lab.request(small, chooser.db, action="sync"))
+    assert chooser.lab.cloud.faults.count("ecs", "DescribeInstances") - before == 3
+    assert f"{big.id}@{HOME} (100 instances or more)" in chooser.lab.outcome()["detail"]
+
+
+def test_all_groups_are_denied_for_what_concerns_the_peer_alone(chooser: Chooser) -> None:
+    """As one group would be."""
+    chooser.lab.tag(chooser.db, link_lock="inc-7")
+    common, app = chooser.group(), chooser.group()
+    chooser.accept(common, app)
+    chooser.asks(common, app)
+    assert chooser.stands() == []
+    if chooser.way == "sweep":
+        assert '"denied locked": 1' in chooser.lab.summary()["counts"]
+    else:
+        assert (chooser.lab.outcome()["reason"], chooser.lab.outcome()["from"]) == ("locked", common.id)
+
+
+@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_link_stays_while_the_peers_account_cannot_be_read(chooser: Chooser, refuses: bool) -> None:
+    """What stands for the later group is kept: it may be the chosen one still."""
+    everything = f"{chooser.db.id}@{PEER}"
+    common, app = chooser.group(everything), chooser.group(everything)
+    chooser.accept(app, ports="")
+    instance = chooser.asks(common, app, ports="")
+    assert chooser.lab.rules(app) == [f"{chooser.db.id} all"]
+    kind = {"kind": "error", "code": "Forbidden.RAM", "status": 403} if refuses else {"kind": "throttle"}
+    chooser.lab.fault(service="ecs", account=PEER, times=None, **kind)
+    chooser.lab.auto_link(chooser.lab.event(instance))
+    with contextlib.suppress(Transient):
+        chooser.lab.cross_account(*chooser.lab.queued())
+    with contextlib.suppress(Transient):
+        chooser.lab.sweep()
+    assert chooser.lab.rules(app) == [f"{chooser.db.id} all"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(chooser: Chooser, seed: int) -> None:
+    """Four instances in some of four groups ask for one or two ports, or for everything, while consent changes."""
+    rng, lab = random.Random(seed), chooser.lab
+    groups = [chooser.group(f"{chooser.db.id}@{chooser.there}") for _ in range(4)]
+    asked = {}
+    for ports in rng.choices(["tcp/1", "tcp/1+tcp/2", ""], k=4):
+        own = rng.sample(groups, rng.randint(1, 4))
+        tags = {"link-peer": chooser.named(chooser.db, f":{ports}" if ports else "")}
+        asked[lab.instance(*own, tags=tags).id] = (own, ports)
+    for _ in range(3):
+        consent = {group.id: rng.choice(["tcp/1", "tcp/1-2", "tcp/2", "", None]) for group in groups}
+        accepted = {key: ports for key, ports in consent.items() if ports is not None}
+        chooser.accept_entries([f"{name}@{HOME}" + (f":{ports}" if ports else "") for name, ports in accepted.items()])
+        for name in asked:
+            chooser.look(lab.cloud.ecs.account(HOME).instances[name])
+        expected = set()
+        for own, ports in asked.values():
+            covering = {"tcp/1": ("tcp/1", "tcp/1-2", ""), "tcp/1+tcp/2": ("tcp/1-2", ""), "": ("",)}[ports]
+            if chosen := next((group for group in own if accepted.get(group.id) in covering), None):
+                expected |= {f"{chosen.id} {port}" for port in (ports or "all").split("+")}
+        assert set(lab.rules(chooser.db)) == expected
+        halves = {f"{group.id} all" for group in groups if lab.rules(group)}
+        assert halves == {rule for rule in expected if rule.endswith(" all")}
+
+
+@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
+def test_a_sync_of_any_group_of_those_who_ask_looks_at_all_of_their_groups(chooser: Chooser) -> None:
+    """It opens the link of the chosen one, and closes that of another. Instances whose group the sync does not name keep what
+    they ask for."""
+    lab, (common, app, other) = chooser.lab, [chooser.group() for _ in range(3)]
+    for groups in ([common, app], [app, other]):
+        lab.instance(*groups, tags={"link-peer": chooser.named(chooser.db)})
+    chooser.accept(app)
+    for source in (common, other):
+        lab.cross_account(lab.request(source, chooser.db, action="sync"))
+    assert chooser.stands() == [app.id]
+    chooser.accept(app, common, other)
+    assert lab.cross_account(lab.request(app, chooser.db, action="sync")) == {"applied": 1, "unchanged": 1}
+    assert sorted(chooser.stands()) == sorted([app.id, common.id])
+    chooser.accept(common, other)
+    lab.cross_account(lab.request(other, chooser.db, action="sync"))
+    assert sorted(chooser.stands()) == sorted([common.id, other.id])
+
+
+def test_consent_of_the_peer_moves_the_link_by_its_own_event(lab: Lab) -> None:
+    """At home, within seconds: a withdrawn entry closes at once, and the other group stands for the instance; a new entry for
+    an earlier group moves the link to it."""
+    common, app, db = lab.group(), lab.group(), lab.group()
+    lab.tag(db, link_accept=f"{common.id}:tcp/1")
+    lab.tag(db, **{"link_accept.2": f"{app.id}:tcp/1"})
+    lab.started(common, app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert lab.rules(db) == [f"{common.id} tcp/1"]
+    lab.tag(db, link_accept=None)
+    lab.auto_link(lab.group_event(db))
+    assert lab.rules(db) == []
+    lab.cross_account(*lab.queued())
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+    lab.tag(db, link_accept=f"{common.id}:tcp/1")
+    lab.auto_link(lab.group_event(db))
+    lab.cross_account(*lab.queued())
+    assert lab.rules(db) == [f"{common.id} tcp/1"]

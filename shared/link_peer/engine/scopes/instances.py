@@ -121,6 +121,7 @@ class InstanceScope(Scope):
         fetch.rules((needed & snapshot.groups.keys()) | marked)
         self._find_left_groups(needed)
         self._read_others([group for group in holders if group not in needed], rules_of - needed)
+        self._read_halves()
 
     def _read_others(self, holders: Sequence[Party], naming: Set[Party]) -> None:
         """Reads some of the groups that hold rules between addresses, and those whose rules name the instances' groups."""
@@ -134,6 +135,14 @@ class InstanceScope(Scope):
         fetch.rules(others)
         fetch.parties(few | others)
 
+    def _read_halves(self) -> None:
+        """The rules of the instances' groups that hold the other halves of mutual links: a group has no managed tag where that
+        was refused."""
+        standing = owned_rules(self.store.snapshot(), self.policy, self.delivery.region)
+        links = [link_of(rule.key, marker) for rule, marker in standing if rule.key]
+        ends = {end for link in links if link.mutual for end in (link.source, link.target)}
+        self.fetch.rules(ends & (self._own_groups() | self.former) & self.store.groups.keys())
+
     def _find_left_groups(self, peers: Set[Party]) -> None:
         """Notes the groups that instances which have moved may have been in: the event does not tell, but tags' rules on the
         groups of their peers name them. Nothing but such a rule is in question."""
@@ -146,15 +155,10 @@ class InstanceScope(Scope):
             if rule.key and rule.group in peers and any(claim.is_tag for claim in marker.claims)
         ]
         known = self._own_groups() | self.former
-        left = {
-            link.source: link
-            for link in tagged
-            if link.source.is_group and link.source.account == self.home and link.source not in known
-        }
+        left = {link.source for link in tagged if link.source.is_group and link.source.account == self.home} - known
         few = sorted(left)[: max(0, calls_left(self.fetch) // 2)]
         self.fetch.parties(few)
         self.former |= self.store.snapshot().groups.keys() & few
-        self.fetch.rules(group for group in self.former & left.keys() if left[group].mutual)
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
