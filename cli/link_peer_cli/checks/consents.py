@@ -10,7 +10,7 @@ import msgspec
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Who, accepts, bad_accepts, iso
+from link_peer.domain.tags import SET, Who, accepts, bad_accepts, iso
 
 from link_peer_cli.checks.finding import WARNING, CheckFinding
 from link_peer_cli.checks.seen import CloudSeen
@@ -91,6 +91,11 @@ def _gone(policy: Policy, snapshot: Snapshot, who: Who, accounts: Set[str]) -> s
     """Why a consent matches nothing; empty if it matches something, or if that cannot be known."""
     if who.account not in policy.accounts:
         return f"account {who.account} is not in the policy"
+    if who.id.startswith(SET):
+        wanted = policy.sets[who.id.removeprefix(SET)].tags.items()
+        groups = [one for party, one in snapshot.groups.items() if party.account == who.account]
+        some = who.account not in accounts or any(wanted <= group.tags.items() for group in groups)
+        return "" if some else f"no group is in {who.id}"
     party = Party(who.account, who.id)
     if who.id == "*" or who.account not in accounts or party in snapshot.groups or party in snapshot.instances:
         return ""

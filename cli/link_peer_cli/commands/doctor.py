@@ -21,6 +21,7 @@ from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import DoctorFinding
 from link_peer_cli.checks import (
     accounts,
+    barred,
     blocked,
     consents,
     deployed,
@@ -109,6 +110,7 @@ def _contents(
     yield from _uncovered(env, account, sweep, cloud, seen)
     yield from consents.check(seen)
     yield from consents.check_keys(seen)
+    yield from barred.check(seen)
     yield from damaged_markers(seen, sweep.damaged)
     yield from renamed_deployments(seen)
     yield from blocked.isolated(seen, refused)

@@ -85,5 +85,7 @@ def _cautions(old: Policy, new: Policy) -> Iterator[str]:
             f"the deployment is renamed from {old.deployment} to {new.deployment}: the rules of {old.deployment} stay, and "
             "no function looks after them"
         )
+    for name in sorted(name for name, party in old.names.items() if new.names.get(name, party) != party):
+        yield f"the name {name} is {new.names[name]} in it, and was {old.names[name]}: tags that give it mean another party"
     for uid in sorted(old.accounts.keys() - new.accounts.keys()):
         yield f"account {uid} is not in it: rules on its own groups stay; run `link-peer account remove {uid}` first"

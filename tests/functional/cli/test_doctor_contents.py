@@ -56,6 +56,28 @@ def test_a_drop_that_stops_links_is_named_with_who_can_remove_it(lab: Lab, cli: 
     assert rule in cli.out
 
 
+def test_members_that_never_bars_are_named(lab: Lab, cli: Cli) -> None:
+    """By themselves, or by another group of theirs; the link stands, since its groups are not barred. A set of `allow` that no
+    group is in consents to nothing."""
+    app, db, _, _ = linked(lab)
+    dev = lab.group(tags={"env": "dev"})
+    one, other = lab.instance(app, dev), lab.instance(db)
+    sets = {"dev": {"account": HOME, "tags": {"env": "dev"}}, "qa": {"account": HOME, "tags": {"env": "qa"}}}
+    assert found(cli, "members") == []
+    never = [{"from": "set:dev", "to": f"{db.id}@{HOME}"}, {"from": f"*@{HOME}", "to": f"{other.id}@{HOME}"}]
+    lab.tag(app, env="prod")
+    lab.policy(sets=sets, never=never, allow=[{"from": "set:qa", "to": "set:dev"}])
+    (barred,) = found(cli, "members")
+    assert (barred["state"], barred["where"]) == ("warning", HOME)
+    assert f"members of {app.id}" in barred["what"]
+    assert f"{one.id}, {other.id} are in a linked group" in barred["detail"]
+    assert "never=set:dev->" in barred["detail"]
+    (dead,) = found(cli, "consent of set:")
+    assert dead["detail"].endswith("no group is in set:qa")
+    lab.sweep()
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+
+
 def test_a_link_that_is_stopped_in_part_says_so(lab: Lab, cli: Cli) -> None:
     """One of two ports."""
     _, db, _, _ = linked(lab, "tcp/3306", "tcp/3307")
