@@ -160,6 +160,45 @@ def test_tag_event_of_an_instance(bench: Bench) -> None:
     assert where
 
 
+@pytest.mark.real_cloud(
+    173,
+    Need.INSTANCES,
+    expected="an event with `data.eventName` ModifyInstanceAttribute that names the instance; the report has its JSON and its delay",
+    cleanup="release the instance, delete the groups",
+)
+def test_event_of_a_move(bench: Bench) -> None:
+    """A move of an instance between groups is published through ActionTrail as `ModifyInstanceAttribute`, with the instance's id in `referencedResources`, `requestParameters` or `resourceName` of `data`."""
+    instance, group = bench.instance(bench.group()), bench.group()
+    bench.running(instance)
+    began = bench.clock.now()
+    bench.sdks.raw("ecs", "ModifyInstanceAttribute", InstanceId=instance, SecurityGroupIds_1=group)
+    event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "ModifyInstanceAttribute"))
+    where = _named_in(_data(event), instance)
+    bench.saw(
+        f"{event.get('type')}, the instance in {', '.join(where) or 'no field'}, after {seconds} s", {"event": event}
+    )
+    assert where
+
+
+@pytest.mark.real_cloud(
+    174,
+    Need.INTERFACES,
+    expected="an event of type `ecs:NetworkInterface:PrivateIPAssigned` whose `data.eniId` is the interface; the report has its JSON",
+    cleanup="delete the interface and the group",
+)
+def test_event_of_an_address(bench: Bench) -> None:
+    """A secondary address is published as `ecs:NetworkInterface:PrivateIPAssigned`, with `eniId` in `data` and no instance."""
+    interface = bench.interface(bench.group()).network_interface_id
+    began = bench.clock.now()
+    given = {"network_interface_id": interface, "secondary_private_ip_address_count": 1}
+    bench.sdks.ask("assign_private_ip_addresses", **given)
+    event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, interface, "PrivateIPAssigned"))
+    data = _data(event)
+    bench.saw(f"{event.get('type')} with {', '.join(sorted(data))}, after {seconds} s", {"event": event})
+    assert event.get("type") == "ecs:NetworkInterface:PrivateIPAssigned"
+    assert data.get("eniId") == interface
+
+
 @pytest.mark.real_cloud(39, expected="an event of `acs.tag`; the report has its JSON")
 def test_tag_service_event(bench: Bench) -> None:
     """Changes in the Tag console are published by the Tag service, under a source that no trigger matches."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from link_peer_conformance.bench import Bench
+from link_peer_conformance.question import Need
 from link_peer_conformance.sdks import refusal_of
 
 UNKNOWN = "sg-bp1selftestgone00000"
@@ -152,3 +153,35 @@ def test_rule_count_of_egress(bench: Bench) -> None:
     b = bench.group()
     bench.authorize_egress(b, dest_cidr_ip="10.0.0.1/32")
     assert bench.until(lambda: bench.described(b)[0].rule_count, lambda seen: seen == 1) == 1
+
+
+@pytest.mark.real_cloud(
+    175,
+    Need.INSTANCES,
+    expected="`InvalidOperation.MultiGroupType`, `InstanceLastSecurityGroup`, `InvalidSecurityGroupAssociation.NotFound`; then the advanced group alone",
+    cleanup="release the instance, delete the groups",
+)
+def test_groups_of_an_instance(bench: Bench) -> None:
+    """An instance is in at least one group and in groups of one type; ModifyInstanceAttribute may change the type of all at once."""
+    basic, advanced, other = bench.group(), bench.group("enterprise"), bench.group()
+    instance = bench.instance(basic)
+    bench.running(instance)
+
+    def refused(call: str, group: str) -> str:
+        return refusal_of(lambda: bench.sdks.ask(call, instance_id=instance, security_group_id=group))[0]
+
+    codes = [
+        refused("join_security_group", advanced),
+        refused("leave_security_group", basic),
+        refused("leave_security_group", other),
+    ]
+    bench.sdks.raw("ecs", "ModifyInstanceAttribute", InstanceId=instance, SecurityGroupIds_1=advanced)
+
+    def groups() -> list[str]:
+        return list(bench.instance_of(instance).security_group_ids.security_group_id)
+
+    shown = bench.until(groups, lambda found: found == [advanced])
+    bench.saw(f"{', '.join(code or 'success' for code in codes)}; then {len(shown)} group(s)")
+    assert codes[:2] == ["InvalidOperation.MultiGroupType", "InstanceLastSecurityGroup"]
+    assert codes[2] in ("InvalidSecurityGroupAssociation.NotFound", "InstanceNotInSecurityGroup")
+    assert shown == [advanced]

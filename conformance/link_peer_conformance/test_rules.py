@@ -302,3 +302,14 @@ def test_bare_address_is_its_mask(bench: Bench) -> None:
     found = [str(rule.source_cidr_ip) for rule in bench.rules(b, 1)]
     bench.saw(f"{len(found)} rule(s): {', '.join(found)}")
     assert len(found) == 1
+
+
+@pytest.mark.real_cloud(176, expected="success, or `AuthorizationLimitExceed` at the 201st rule")
+def test_rules_of_a_group(bench: Bench) -> None:
+    """A group may have 200 rules; a 201st is made, or refused with `AuthorizationLimitExceed`."""
+    b = bench.group()
+    for start in (0, 100):
+        bench.authorize(b, *({"source_cidr_ip": f"10.0.{start // 100}.{n}/32"} for n in range(100)))
+    code = code_of(lambda: bench.authorize(b, {"source_cidr_ip": "10.0.2.0/32"}))
+    bench.saw(f"{code or 'success'} at the 201st rule")
+    assert code in ("", "AuthorizationLimitExceed")
