@@ -82,9 +82,10 @@ def random_world() -> World:
         )
     for party, group in zip(INSTANCES, (A, A, B, X, Y), strict=True):
         world.add_instance(party.account, party.id[2:], group)
-    # the first instance also has a group that cannot be used for its links
-    one = world.instances[INSTANCES[0]]
-    world.instances[INSTANCES[0]] = msgspec.structs.replace(one, groups=(ADVANCED.id, A.id))
+    # one also has a group that cannot be used for its links; of others' groups, consent chooses
+    for party, in_groups in zip(INSTANCES, ((ADVANCED, A), (B, A), (B,), (X,), (X, Y)), strict=True):
+        ids = tuple(group.id for group in in_groups)
+        world.instances[party] = msgspec.structs.replace(world.instances[party], groups=ids)
     other = RuleKey(B, str(A), "", Port("tcp", 3306, 3306))
     for policy in (msgspec.structs.replace(POLICY, deployment="other"), SECOND_HOME):
         world.add_manual_rule(other, oracle.marker(other, policy, "tag"), priority=50 + len(world.manual_rules))

@@ -43,6 +43,7 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "a change during a delivery": 5_000,
     "expiry during a delivery": 10,
     "events of a group": 2_000,
+    "consent moves": 50_000,
     "a tag changes": 50_000,
     "closed and killed": 100,
     "put back": 50_000,

@@ -64,6 +64,8 @@ MUTANTS = [
     Mutant("removals are counted once", designs.removals_counted_once, "too many removals", ()),
     Mutant("no end", designs.no_end, "a request expires", ()),
     Mutant("the message is the wish", designs.the_message_is_the_wish, "tag and unlink", ()),
+    Mutant("the first group stands", designs.first_group_stands, "consent moves", ()),
+    Mutant("a sync looks at one group", designs.one_group_of_a_sync, "consent moves", ()),
     Mutant("attempts are not recorded", designs.attempts_not_recorded, "a batch"),
     # tenants and tools
     Mutant("a sweep completes requests", attacks.sweep_completes_requests, "one side deleted", ()),

@@ -18,7 +18,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine import converge
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.records import decision_record
-from link_peer.engine.scopes import closing
+from link_peer.engine.scopes import closing, pair
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
@@ -28,7 +28,8 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
-from link_peer.planning import consent, plan, removals
+from link_peer.planning import claims, consent, plan, removals
+from link_peer.planning.choice import Choice
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision
 from link_peer.planning.desired import Seen
@@ -370,6 +371,16 @@ def no_end(patch: Patch) -> None:
 def the_message_is_the_wish(patch: Patch) -> None:
     """A sync is trusted, and no tag is read."""
     patch.setattr(PairScope, "desired", lambda self, _snapshot: [DesiredLink(self.link, TAG)])
+
+
+def first_group_stands(patch: Patch) -> None:
+    """Whatever the peer accepts."""
+    patch.setattr(claims, "choose", lambda links, _judge: Choice(links[0]))
+
+
+def one_group_of_a_sync(patch: Patch) -> None:
+    """A sync looks at the group that it names alone."""
+    patch.setattr(pair, "sources_of", lambda _snapshot, _wishes, pair: frozenset({pair.source}))
 
 
 def attempts_not_recorded(patch: Patch) -> None:

@@ -150,6 +150,34 @@ def group_events(**options: Any) -> Scenario:
     return Scenario("events of a group", start, POLICY, (acts,), end, **options)
 
 
+def consent_moves(**options: Any) -> Scenario:
+    """i-app is in two groups and asks for everything; sg-db accepts the second, then the first too. After a sync, the link is
+    that of the first that it accepts, on both sides, and no rule of the other is left."""
+    app = Party(HOME, "i-app")
+    accepted = f"sg-app@{HOME} sg-common@{HOME}"
+    accept = Act("accept the first", lambda world: world.set_tag(DB, "link-accept", accepted))
+
+    def start() -> World:
+        world = two_accounts(**{"link-peer": f"sg-db@{PEER}"})
+        world.add_group(HOME, "common", f"sg-db@{PEER}")
+        world.instances[app] = msgspec.structs.replace(world.instances[app], groups=("sg-common", "sg-app"))
+        return world
+
+    def right(world: World) -> None:
+        reset(world)
+        deliver_without_faults(world, msgspec.structs.replace(SYNC, name="another sync"), POLICY)
+        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
+        hold("I9", found.keys() == wanted.keys(), f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
+
+    def end(world: World, facts: Facts) -> None:
+        right(world.copy())
+        redeliver_and_check(world, facts, (SYNC,))
+
+    check = Act("check", lambda world: right(world.copy()))
+    lanes = ((SYNC, check, accept, SYNC), (sweep_message(),))
+    return Scenario("consent moves", start, POLICY, lanes, end, **options)
+
+
 def tag_changes(**options: Any) -> Scenario:
     """An instance's tag names another port: the old rule is closed before the new one is opened (I14)."""
     app = Party(HOME, "i-app")
@@ -215,6 +243,7 @@ CONSENTS: list[Callable[..., Scenario]] = [
     change_during_a_delivery,
     expiry_during_a_delivery,
     group_events,
+    consent_moves,
     tag_changes,
     closed_at_any_call,
     closed_during_an_event,

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import TAG, Link, Party
 from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
+from link_peer.planning.choice import no_group_accepted, uncounted
 from link_peer.planning.claims import DesiredLink, candidates, links_from_tags
+from link_peer.planning.decision import MembersOf
 
 from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, A, B, group, instance, policy, view
 
-LEDGER = Party(PEER, "sg-ledger")
+LEDGER, OTHER = Party(PEER, "sg-ledger"), Party(HOME, "sg-other")
 
 
 def claims(seen: Snapshot, *groups: Party, max_peers: int = 50, **tags: str) -> list[DesiredLink]:
@@ -76,6 +79,81 @@ def test_the_first_suitable_group_represents_the_instance(groups: list[Party], c
 def test_without_a_suitable_group_the_link_is_denied_with_the_reason(groups: list[Party], reason: str) -> None:
     (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
     assert code(claim) == reason
+
+
+# consent chooses
+
+WISHED = parse_ports("tcp/1")
+
+
+@pytest.mark.parametrize(
+    ("accepts", "more", "chosen", "passed", "denied", "kept"),
+    [
+        ("*", {}, APP, [], [], []),
+        ("sg-app", {}, APP, [], [], []),
+        ("sg-db", {}, DB, [APP], [], []),
+        ("sg-other", {}, OTHER, [APP, DB], [], []),
+        ("sg-other sg-db", {}, DB, [APP], [], []),
+        ("sg-db:tcp/2 sg-other:tcp/1", {}, OTHER, [APP, DB], [], []),
+        ("", {}, APP, [], [APP, DB, OTHER], []),
+        ("*", {"refused_accounts": {HOME: NoAccess("No", "no")}}, APP, [], [], [DB, OTHER]),
+        ("sg-db", {"failed_accounts": {HOME: "timeout"}}, APP, [], [], [DB, OTHER]),
+    ],
+)
+def test_the_first_group_whose_consent_covers_the_link_stands_for_the_instance(
+    accepts: str, more: dict[str, Any], chosen: Party, passed: list[Party], denied: list[Party], kept: list[Party]
+) -> None:
+    """Of app, db and other. Where no account says what is accepted, what stands for a later group is kept, and not opened."""
+    seen = view([group(APP), group(DB), group(OTHER), group(CACHE, accepts)], **more)
+    first, *rest = claims(seen, APP, DB, OTHER, link_peer="sg-cache:tcp/1")
+    assert first.link == Link(chosen, CACHE, WISHED)
+    assert [[one.link.source for one in found] for found in (first.passed, first.denied)] == [passed, denied]
+    assert [one.link.source for one in rest] == kept
+    assert not any(one.opens or one.here or one.has_pair for one in rest)
+
+
+@pytest.mark.parametrize(
+    ("locked", "chosen", "reasons_of"),
+    [(APP, DB, ["locked"]), (CACHE, APP, []), (None, APP, [])],
+)
+def test_a_group_that_is_locked_is_passed_over_where_it_would_hold_a_rule(
+    locked: Party | None, chosen: Party, reasons_of: list[str]
+) -> None:
+    """A mutual link. Where the peer is locked, none is better than another, and the first one's denial says so."""
+    seen = view([group(one, "*", lock=one == locked) for one in (APP, DB, CACHE)])
+    (wanted,) = claims(seen, APP, DB, link_peer="sg-cache")
+    assert (wanted.link.source, wanted.denied) == (chosen, ())
+    assert [one.denial.reason.code for one in wanted.passed if one.denial] == reasons_of
+
+
+@pytest.mark.parametrize(
+    ("members", "order"),
+    [
+        ({APP: 41, DB: 3, OTHER: 1}, ["other@1 (1 instance)", "db@1 (3 instances)", "app@1 (41 instances)"]),
+        ({APP: 2, DB: 2}, ["app@1 (2 instances)", "db@1 (2 instances)", "other@1 (instances not counted)"]),
+        ({APP: 100, DB: 0}, ["db@1 (0 instances)", "app@1 (100 instances or more)", "other@1 (instances not counted)"]),
+        ({}, [f"{name}@1 (instances not counted)" for name in ("app", "db", "other")]),
+    ],
+)
+def test_the_smallest_of_groups_without_consent_is_named_first_and_advised(
+    members: dict[Party, int], order: list[str]
+) -> None:
+    """Those that were not counted come last."""
+    seen = view([group(APP), group(DB), group(OTHER), group(CACHE)], counted=members)
+    (wanted,) = claims(seen, APP, DB, OTHER, link_peer="sg-cache:tcp/1")
+    denial = no_group_accepted(seen, A, wanted.denied)
+    listed = ", ".join(f"sg-{one}".replace("@1", f"@{HOME}") for one in order)
+    assert denial.detail.endswith(f"the groups of {A} that could stand for it, smallest first: {listed}")
+    assert denial.advice.endswith(f"link-peer accept {CACHE} sg-{order[0].partition('@')[0]}:tcp/1")
+    assert uncounted(seen, wanted.denied) == {MembersOf(one) for one in (APP, DB, OTHER) if one not in members}
+
+
+def test_a_locked_group_among_those_without_consent_is_named_and_not_advised() -> None:
+    seen = view([group(APP, "*", lock=True), group(DB, "*"), group(CACHE)], counted={APP: 1, DB: 9})
+    (wanted,) = claims(seen, APP, DB, link_peer="sg-cache")
+    denial = no_group_accepted(seen, A, wanted.denied)
+    assert f"{APP} (1 instance; {APP} carries the tag link-lock), {DB} (9 instances)" in denial.detail
+    assert denial.advice.endswith(f"link-peer accept {CACHE} sg-db")
 
 
 # what tags ask for
