@@ -103,7 +103,11 @@ def _answer(
         reachability=_reachability(scene, ends),
         links=link_answers(env, scene, links, history),
         rules=[rule_answer(rule, decides=rule in found.effect.rules) for rule in people],
-        do=[*adviser.advise(source, target, ports, found), *(Advice(note, "") for note in _look_alikes(view, ends))],
+        do=[
+            *adviser.advise(source, target, ports, found),
+            *adviser.notes(source, target),
+            *(Advice(note, "") for note in _look_alikes(view, ends)),
+        ],
         not_read=[*view.problems, *filter(None, [history.problem])],
     )
     return answer, Exit.DONE if found.effect.passes else Exit.REFUSED

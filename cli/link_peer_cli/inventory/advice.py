@@ -12,8 +12,8 @@ from link_peer.domain.denial import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule
 from link_peer.domain.policy import Allow
 from link_peer.domain.tags import Who
-from link_peer.planning.choice import choose, judge_of
-from link_peer.planning.claims import candidates
+from link_peer.planning.choice import by_size, choose, judge_of, uncounted
+from link_peer.planning.claims import candidates, choice_note, links_from_tags
 from link_peer.planning.decision import Context
 from link_peer.planning.effect import Cause
 from link_peer.planning.reach import Reach
@@ -119,7 +119,20 @@ class Adviser:
             return reach.ends
         end = self._groups_of(target, source)[0]
         links = [Link(start, end, () if ALL in ports else tuple(ports)) for start in self._groups_of(source, end)]
-        return choose(links, judge_of(self._scene.snapshot, self._policy, self._now)).link.source, end
+        chosen = choose(links, judge_of(self._scene.snapshot, self._policy, self._now))
+        self._view.answer(uncounted(self._scene.snapshot, chosen.denied))
+        denied = by_size(self._view.scene.snapshot, chosen.denied)
+        return next((one.group for one in denied if one.why.lacks_consent), chosen.link.source), end
+
+    def notes(self, source: Party, target: Party) -> list[Advice]:
+        """Which groups stand for A, or for the first of its instances whose tags ask for B, and why, where it is not the first."""
+        snapshot, ends = self._view.scene.snapshot, {target, *self._scene.groups(target)}
+        asking = (one for one in self._scene.members(source) if one.tags)
+        found = (one for asker in asking for one in links_from_tags(snapshot, asker, self._now, self._policy))
+        wishes = [one for one in found if one.link.target in ends and (one.passed or one.denied)]
+        self._view.answer(question for one in wishes[:_FEW] for question in uncounted(snapshot, one.denied))
+        snapshot = self._view.scene.snapshot
+        return [Advice(note, "") for one in wishes[:_FEW] if (note := choice_note(snapshot, one))]
 
     def _groups_of(self, party: Party, other: Party) -> list[Party]:
         if party.is_group:

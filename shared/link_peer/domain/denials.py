@@ -295,10 +295,10 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def no_group_accepted(instance: Party, candidates: Sequence[Candidate]) -> Denial:
-    """An instance of whose groups none may stand for it, some for lack of consent. The advice opens the smallest of these."""
-    ordered = sorted(candidates, key=lambda one: (one.members is None, one.members))
-    smallest = next(one.why for one in ordered if one.why.lacks_consent)
-    named = ", ".join(map(str, ordered))
+    """An instance of whose groups, smallest first, none may stand for it, some for lack of consent. The advice opens the first of
+    these."""
+    smallest = next(one.why for one in candidates if one.why.lacks_consent)
+    named = ", ".join(map(str, candidates))
     detail = f"{smallest.detail}; the groups of {instance} that could stand for it, smallest first: {named}"
     return msgspec.structs.replace(smallest, detail=detail)
 

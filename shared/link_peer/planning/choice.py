@@ -63,23 +63,30 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
     return Choice(links[0], denied=tuple(passed) if lacking else ())
 
 
-def no_group_accepted(snapshot: Snapshot, instance: Party, denied: Sequence[Verdict]) -> Denial:
-    """The one denial of an instance none of whose groups stands for it."""
-    candidates = [
+def by_size(snapshot: Snapshot, denied: Sequence[Verdict]) -> list[denials.Candidate]:
+    """The groups of denied links, those with fewest instances first, and last those that were not counted."""
+    found = [
         denials.Candidate(one.link.source, one.denial, snapshot.member_count(one.link.source))
         for one in denied
         if one.denial
     ]
-    return denials.no_group_accepted(instance, candidates)
+    return sorted(found, key=lambda one: (one.members is None, one.members))
+
+
+def no_group_accepted(snapshot: Snapshot, instance: Party, denied: Sequence[Verdict]) -> Denial:
+    """The one denial of an instance none of whose groups stands for it."""
+    return denials.no_group_accepted(instance, by_size(snapshot, denied))
+
+
+def notes(snapshot: Snapshot, instance: Party, link: Link, passed: Sequence[Verdict], denied: Sequence[Verdict]) -> str:
+    """Which group stands for an instance and why the ones before it do not, or that none does; empty where it is the first."""
+    if denied:
+        return no_group_accepted(snapshot, instance, denied).detail
+    why = [one.denial.detail for one in passed if one.denial]
+    return f"{link.source} stands for {instance}, since {'; '.join(why)}" if why else ""
 
 
 def uncounted(snapshot: Snapshot, denied: Sequence[Verdict]) -> frozenset[MembersOf]:
     """What to read so that such a denial has the numbers of instances."""
     groups = {one.link.source for one in denied}
     return frozenset(MembersOf(g) for g in groups if snapshot.member_count(g) is None and snapshot.readable(g.account))
-
-
-def stands_for(instance: Party, link: Link, passed: Sequence[Verdict]) -> str:
-    """Which group stands for an instance and why the ones before it do not; empty where it is the first."""
-    why = [one.denial.detail for one in passed if one.denial]
-    return f"{link.source} stands for {instance}, since {'; '.join(why)}" if why else ""

@@ -15,7 +15,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, iso, link_until, peers
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import DAY
-from link_peer.planning.choice import Judge, choose, judge_of
+from link_peer.planning.choice import Judge, choose, judge_of, notes
 from link_peer.planning.decision import Verdict
 from link_peer.planning.guardrails import never_denial
 
@@ -101,6 +101,12 @@ def _from_requests(snapshot: Snapshot, policy: Policy, region: str) -> list[Desi
         single = [(port,) for port in sorted(ports) if port != ALL]
         found += [DesiredLink(Link(source, target, p), claim, opens=False) for p in ([()] if mutual else single)]
     return found
+
+
+def choice_note(snapshot: Snapshot, wanted: DesiredLink) -> str:
+    """Which group stands for the instance that asks, and why, where that is not simply its first."""
+    asker = wanted.instance
+    return notes(snapshot, asker, wanted.link, wanted.passed, wanted.denied) if asker and not wanted.denial else ""
 
 
 def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) -> frozenset[Party]:

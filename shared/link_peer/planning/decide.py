@@ -16,8 +16,8 @@ from link_peer.domain.denials import HUMAN_RULE
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.planning.actual import Actual, link_of
-from link_peer.planning.choice import no_group_accepted, stands_for
-from link_peer.planning.claims import DesiredLink
+from link_peer.planning.choice import no_group_accepted
+from link_peer.planning.claims import DesiredLink, choice_note
 from link_peer.planning.decision import Decision, Edit, Need, Verdict
 from link_peer.planning.desired import Answer, Judged, Seen
 from link_peer.planning.diff import opens
@@ -89,11 +89,12 @@ def _answer(settled: Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision
     if granted is None:
         return _denied(settled, asked)
     wanted, verdict = granted
+    why = choice_note(settled.seen.snapshot, wanted)
     answer = Decision(
         link,
         context.actions[0],
         "unchanged",
-        msgspec.structs.replace(NOTHING, detail=_why_it_stands(wanted), advice=verdict.advice),
+        msgspec.structs.replace(NOTHING, detail=why, advice=verdict.advice),
         verdict=verdict,
         instance=wanted.instance,
         rules=_existing(settled.seen.actual, verdict.needs),
@@ -120,10 +121,6 @@ def _denied(settled: Settled, asked: Asked) -> Decision:
     if wanted.instance and wanted.denied and not wanted.denial:
         why = no_group_accepted(settled.seen.snapshot, wanted.instance, wanted.denied)
     return msgspec.structs.replace(answer, verdict=first.verdict).refused(why)
-
-
-def _why_it_stands(wanted: DesiredLink) -> str:
-    return stands_for(wanted.instance, wanted.link, wanted.passed) if wanted.instance else ""
 
 
 def _existing(actual: Actual, needs: Iterable[Need]) -> tuple[Rule, ...]:

@@ -63,6 +63,14 @@ def test_a_link_costs_few_calls_and_less_the_second_time(lab: Lab) -> None:
     assert calls(lab, lab.event(instance)) == {**reads, "PutLogs": 1}
 
 
+@pytest.mark.parametrize(("accepts", "read"), [("", 4), ("*", 2)])
+def test_a_denial_counts_the_instances_of_each_group_that_could_stand(lab: Lab, accepts: str, read: int) -> None:
+    """A call for each of three. Otherwise one counts whom the link admits."""
+    groups, db = [lab.group() for _ in range(3)], lab.group(*filter(None, [accepts]))
+    instance = lab.instance(*groups, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert calls(lab, lab.event(instance))["DescribeInstances"] == read
+
+
 @pytest.mark.usefixtures("crowd")
 def test_a_removal_costs_at_most_fourteen_calls(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")

@@ -320,6 +320,22 @@ def test_groups_without_instances_are_judged_by_themselves(lab: Lab, ask: Asking
     assert (ask(app.id, db.id)["verdict"], ask(app.id, db.id)["pairs"]) == ("passes", 0)
 
 
+def test_it_says_which_group_stands_for_an_instance_and_why(lab: Lab, ask: Asking) -> None:
+    """Where none does, the groups by size, and the advice opens the smallest."""
+    common, app, db = lab.group(), lab.group(), lab.group()
+    for _ in range(2):
+        lab.instance(common)
+    a, _ = lab.instance(common, app, tags={"link-peer": f"{db.id}:tcp/3306"}), lab.instance(db)
+    document = ask(a.id, db.id, "tcp/3306")
+    sizes = f"smallest first: {app.id}@{HOME} (1 instance), {common.id}@{HOME} (3 instances)"
+    assert sizes in document["do"][-1]["why"]
+    assert document["do"][0]["command"] == f"link-peer accept {db.id}@{HOME} {app.id}:tcp/3306"
+    ask.follow(document)
+    document = ask(a.id, db.id, "tcp/3306")
+    assert (document["verdict"], [link["from"] for link in document["links"]]) == ("passes", [app.id])
+    assert document["do"][-1]["why"].startswith(f"{app.id}@{HOME} stands for {a.id}@{HOME}, since ")
+
+
 # trouble
 
 

@@ -236,6 +236,14 @@ def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
     }
 
 
+def test_a_plan_says_which_group_stands_for_the_instance(lab: Lab, cli: Cli) -> None:
+    common, app = lab.group(), lab.group()
+    db = lab.group(f"{app.id}:tcp/1")
+    instance = lab.instance(common, app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert cli("plan", instance.id) == 0
+    assert f"{app.id}@{HOME} stands for {instance.id}@{HOME}, since {db.id}@{HOME} has not accepted" in cli.out
+
+
 @pytest.mark.knobs(request_tags=True)
 def test_changed_and_removed_rules_have_their_own_signs(lab: Lab, cli: Cli) -> None:
     """A rule that another claim keeps is changed; one without a claim is removed; one that stays as it is is not shown."""
