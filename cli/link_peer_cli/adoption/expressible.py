@@ -18,6 +18,7 @@ from link_peer.planning.claims import links_from_tags
 from link_peer.planning.permitted import address_denial
 
 from link_peer_cli.consent.entries import asking
+from link_peer_cli.inventory.advice import with_consent
 
 PROTOCOLS = ("tcp", "udp", "icmp", "all")
 """Those of links; a rule may also have gre, or a number."""
@@ -143,6 +144,7 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
 
 
 def _asked(snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, now: float) -> list[Denial | None]:
-    """Whether an instance's tags ask for a link: why that is denied, or None, for each entry that does."""
-    found = links_from_tags(snapshot, instance, now, policy)
+    """Whether an instance's tags ask for a link: why that is denied, or None, for each entry that does. Consent, which may
+    choose another of its groups, is written with the tag."""
+    found = links_from_tags(snapshot, instance, now, with_consent(policy, link))
     return [one.denial for one in found if one.link == link and not one.raw and not one.same_group]

@@ -10,7 +10,7 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule
-from link_peer.domain.policy import Allow
+from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.tags import Who
 from link_peer.planning.choice import by_size, choose, judge_of, uncounted
 from link_peer.planning.claims import candidates, choice_note, links_from_tags
@@ -32,10 +32,11 @@ def verify_command(source: Party, target: Party, ports: Iterable[Port]) -> str:
     return shlex.join(["link-peer", "verify", "--from", str(source), "--to", str(target), *words])
 
 
-def _consents(link: Link) -> list[Allow]:
-    """Entries that consent to a link, as its owners may."""
+def with_consent(policy: Policy, link: Link) -> Policy:
+    """The policy as if the owners of a link had consented to it."""
     source, target = (Who(party.account, party.id) for party in (link.source, link.target))
-    return [Allow(source, target, link.ports, ""), *([Allow(target, source, (), "")] if link.mutual else [])]
+    consents = [Allow(source, target, link.ports, ""), *([Allow(target, source, (), "")] if link.mutual else [])]
+    return msgspec.structs.replace(policy, allow=(*policy.allow, *consents))
 
 
 class Adviser:
@@ -147,8 +148,8 @@ class Adviser:
         link = Link(source, target, () if ALL in ports else tuple(ports))
         verdict = verdict_if_asked(self._view, Context(self._policy, self._region, self._now), link)
         if verdict.denial:
-            consented = msgspec.structs.replace(self._policy, allow=(*self._policy.allow, *_consents(link)))
-            then = verdict_if_asked(self._view, Context(consented, self._region, self._now), link).denial
+            consented = Context(with_consent(self._policy, link), self._region, self._now)
+            then = verdict_if_asked(self._view, consented, link).denial
             if final := next((one for one in (verdict.denial, then) if one and not one.owners), None):
                 remedy = self._remedy(final, link)
                 yield msgspec.structs.replace(remedy, why=f"no link can open it: {remedy.why}")

@@ -56,6 +56,24 @@ def test_a_rule_becomes_a_link_by_tag(lab: Lab, cli: Cli) -> None:
     assert lab.rules(db) == []
 
 
+@pytest.mark.parametrize("peer", ["instance of another account", "group that accepts no other of the instance's"])
+def test_the_rule_of_an_adopted_tag_stands_after_a_sweep(lab: Lab, cli: Cli, peer: str) -> None:
+    """A tag names the instance with its account; consent, which is written, chooses the rule's group."""
+    common, app = lab.group(), lab.group()
+    asking, ends = lab.instance(common, app), {}
+    db = lab.group(account=HOME if "accepts" in peer else PEER)
+    if "accepts" not in peer:
+        far = lab.instance(db)
+        ends = {"SourceCidrIp": f"{asking.private_ip}/32", "DestCidrIp": f"{far.private_ip}/32"}
+    rule = person(lab, db, None if ends else app, **ends)
+    options = ["--anyone-may-close", "--as", "tag", "--instance", asking.id, "--yes"]
+    assert cli("adopt", rule, *options, *(["--profile", "peer"] if ends else [])) == 0, cli.err
+    named = f"{far.id}@{PEER}" if ends else db.id
+    assert lab.tags(asking) == {"link-peer": f"{named}:tcp/3306"}
+    lab.sweep()
+    assert (ids(lab, db), lab.reasons(db)) == ([rule], ["tag"])
+
+
 def test_a_tag_and_a_consent_that_are_there_are_not_written_again(lab: Lab, cli: Cli) -> None:
     """Only what is missing is."""
     app = lab.group()

@@ -169,7 +169,6 @@ def test_without_keys_of_the_account_nothing_is_changed(lab: Lab, cli: Cli) -> N
     [
         ("stranger", "is not an instance of"),
         ("gone", "is not an instance of"),
-        ("both", "would ask for another link"),
         ("ended", "expired"),
     ],
 )
@@ -180,7 +179,6 @@ def test_an_instance_whose_tag_would_not_ask_is_refused(lab: Lab, cli: Cli, case
     made = {
         "stranger": lambda: lab.instance(db).id,
         "gone": lambda: "i-none",
-        "both": lambda: lab.instance(lab.group(), app).id,
         "ended": lambda: lab.instance(app, tags=ended).id,
     }[case]()
     rule = person(lab, db, app)
@@ -189,11 +187,10 @@ def test_an_instance_whose_tag_would_not_ask_is_refused(lab: Lab, cli: Cli, case
     assert (lab.tags(db), lab.changes()) == ({}, 0)
 
 
-def test_a_tag_cannot_name_an_instance_of_another_account(lab: Lab, cli: Cli) -> None:
-    """A request can."""
-    a, b = lab.instance(lab.group()), lab.instance(db := lab.group(account=PEER))
-    rule = person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
-    assert (
-        cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", a.id, "--yes", "--profile", "peer") == 1
-    )
-    assert "adopt the rule as a request" in cli.err
+def test_a_group_that_does_not_stand_for_the_instance_asks_for_no_link(lab: Lab, cli: Cli) -> None:
+    """The peer accepts an earlier group of it, so that the sweep would take the rule."""
+    common, app = lab.group(), lab.group()
+    asking, db = lab.instance(common, app), lab.group(f"{common.id}:tcp/3306")
+    rule = person(lab, db, app)
+    assert cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", asking.id, "--yes") == 1
+    assert f"{app.id}@{HOME} does not stand for it" in cli.err
