@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import msgspec
 from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Policy
+from link_peer.domain.tags import Who
 
 from tests.simulation.world import REGION, World
 
@@ -117,6 +118,8 @@ def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> bo
     source = Party(*reversed(key.source.split("@"))) if pair is None else pair[0]
     if not {source.account, key.group.account} <= policy.accounts.keys():
         return False
+    if _barred(world, policy, source, pair[1] if pair else key.group, [] if key.port == ALL else [key.port]):
+        return False
     names = {source.id}
     if pair is not None:
         if source.account not in world.revoked:
@@ -156,6 +159,8 @@ def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> d
         for party, ports in list(_peers(instance))[: policy.limits.max_peers]:
             if {party.account, instance.party.account} & world.revoked or len(ports) > policy.limits.max_ports:
                 continue
+            if _barred(world, policy, instance.party, party, ports):
+                continue
             for rules in _rules_of(world, instance, party, ports):
                 if all(_may_be(world, policy, key, pair, holders) for key, pair in rules):
                     for key, pair in rules:
@@ -170,6 +175,34 @@ def _may_be(world: World, policy: Policy, key: RuleKey, pair: Pair, holders: dic
         return False
     holder = holders.get(key, pair)
     return holder == pair or not _is_rule_of(world, policy, key, holder)
+
+
+def _barred(world: World, policy: Policy, source: Party, target: Party, ports: list[Port]) -> bool:
+    """Whether `never` has an entry for the pair, or without ports for either direction of it."""
+    ways = [(source, target)] if ports else [(source, target), (target, source)]
+    return any(
+        _is_end(world, policy, entry.source, one) and _is_end(world, policy, entry.target, other)
+        for entry in policy.never
+        if not (ports and entry.ports) or any(_overlap(a, b) for a in ports for b in entry.ports)
+        for one, other in ways
+    )
+
+
+def _is_end(world: World, policy: Policy, who: Who, party: Party) -> bool:
+    """Whether an end of `never` is the party or a group of it, or may be one that its account hides."""
+    if who.account != party.account or who.id in ("*", party.id):
+        return who.account == party.account
+    hidden = party.account in world.revoked
+    if hidden and not party.id.startswith("sg-"):
+        return not who.id.startswith("i-")
+    shown = world.instances.get(party)
+    groups = [party.id] if party.id.startswith("sg-") else shown.groups if shown else ()
+    tags = [
+        world.groups[Party(party.account, name)].tags for name in groups if Party(party.account, name) in world.groups
+    ]
+    wanted = policy.sets[who.id[4:]].tags if who.id.startswith("set:") else {}
+    in_set = hidden or any(all(one.get(key, value) == value for key, value in wanted.items()) for one in tags)
+    return who.id in groups or (bool(wanted) and in_set)
 
 
 def _permitted(policy: Policy, port: Port) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 from link_peer.domain.model import Party, Port, RuleKey
-from link_peer.domain.policy import Allow, Limits, Pause
-from link_peer.domain.tags import iso, parse_port, parse_who
+from link_peer.domain.policy import Allow, GroupSet, Limits, Never, Pause
+from link_peer.domain.tags import Who, iso, parse_port, parse_who
 
 from tests.simulation import oracle
 from tests.simulation.messages import Message, stream
@@ -34,6 +34,15 @@ POLICIES = (
             Allow(parse_who(f"*@{HOME}", None), parse_who(f"sg-x@{PEER}", None), (parse_port("tcp/3306"),), "one"),
             Allow(parse_who(f"sg-a@{HOME}", None), parse_who(f"sg-b@{HOME}", None), (), "two"),
         ),
+    ),
+    msgspec.structs.replace(
+        POLICY,
+        never=(
+            Never(parse_who(str(A), None), parse_who(str(B), None), (parse_port("tcp/20-30"),), "one"),
+            Never(Who(HOME, "set:prod"), Who(PEER, "set:dev"), (), "two"),
+            Never(parse_who(f"i-4@{PEER}", None), parse_who(f"*@{HOME}", None), (), "three"),
+        ),
+        sets={"prod": GroupSet(HOME, {"env": "prod"}), "dev": GroupSet(PEER, {"env": "dev"})},
     ),
     msgspec.structs.replace(POLICY, paused=Pause.ALL),
     msgspec.structs.replace(POLICY, paused=Pause.OPENING),
@@ -79,6 +88,10 @@ def random_world() -> World:
             vpc="vpc-2" if party == FAR else "vpc-1",
             advanced=party == ADVANCED,
             managed=party == MANAGED,
+        )
+    for party, env in ((A, "dev"), (Y, "prod")):
+        world.groups[party] = msgspec.structs.replace(
+            world.groups[party], tags={**world.groups[party].tags, "env": env}
         )
     for party, group in zip(INSTANCES, (A, A, B, X, Y), strict=True):
         world.add_instance(party.account, party.id[2:], group)

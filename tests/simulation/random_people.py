@@ -114,6 +114,12 @@ class People(RuleBasedStateMachine):
         )
         self.world.set_tag(group, "link-accept", None if kind == "nobody" else name)
 
+    @rule(group=groups, env=st.sampled_from(["prod", "dev", None]))
+    def set_env(self, group: Party, env: str | None) -> None:
+        """Moves a group into a set of the policy, or out of it."""
+        self._changed("env")
+        self.world.set_tag(group, "env", env)
+
     @rule(party=instances, group=groups, ip=st.sampled_from(IPS), away=st.booleans())
     def change_instance(self, party: Party, group: Party, ip: str, away: bool) -> None:
         """Starts an instance, perhaps with an address that was used before or none yet; or releases or moves it.
