@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 INSTANCE_READS = frozenset({"instances", "members", "instance_page"})
 GROUP_READS = frozenset({"groups", "all_groups", "tagged_groups"})
-READS = INSTANCE_READS | GROUP_READS | {"shows_instances", "rules", "inner_access", "address_taken"}
+READS = INSTANCE_READS | GROUP_READS | {"shows_instances", "rules", "inner_access", "addresses_taken"}
 CHANGES = frozenset({"authorize", "modify", "revoke", "tag", "untag"})
 TIMEOUT = 60.0  # of the function, in seconds
 SLOW_SECONDS = 20.0

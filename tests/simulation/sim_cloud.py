@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from link_peer.domain.errors import NoAccess
@@ -100,8 +100,11 @@ class SimEcs:
     def inner_access(self, group: str) -> bool:
         return self._read("inner_access", lambda: Party(self.account, group) not in self._world.isolated)
 
-    def address_taken(self, vpc: str, address: str) -> bool:
-        return self._read("address_taken", lambda: self._world.address_taken(self.account, vpc, address))
+    def addresses_taken(self, vpc: str, ips: Collection[str]) -> set[str]:
+        def taken() -> set[str]:
+            return {ip for ip in ips if self._world.address_taken(self.account, vpc, ip)}
+
+        return self._read("addresses_taken", taken)
 
     def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
         raise NotImplementedError("events of the simulation name instances")

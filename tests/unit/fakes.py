@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -106,9 +106,9 @@ class FakeEcs:
         self._called("inner_access", group)
         return group not in self.isolated
 
-    def address_taken(self, vpc: str, ip: str) -> bool:
-        self._called("address_taken", vpc, ip)
-        return (vpc, ip) in self.addresses
+    def addresses_taken(self, vpc: str, ips: Collection[str]) -> set[str]:
+        self._called("addresses_taken", vpc, *ips)
+        return {ip for ip in ips if (vpc, ip) in self.addresses}
 
     def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
         self._called("instances_of", *interfaces)

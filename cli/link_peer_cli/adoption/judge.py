@@ -209,7 +209,8 @@ def _overlap(one: Port | None, other: Port) -> bool:
 def managed_tags(policy: Policy, marks: Iterable[Mark]) -> dict[Party, tuple[str, ...]]:
     """The keys of the tags by which a sweep finds these rules, by group."""
     return {
-        mark.rule.group: policy.keys.of_group(instances=bool(mark.rule.key and mark.rule.key.dest)) for mark in marks
+        mark.rule.group: policy.keys.of_group(instances=bool(mark.rule.key and mark.rule.key.by_address))
+        for mark in marks
     }
 
 

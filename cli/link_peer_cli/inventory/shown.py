@@ -48,6 +48,7 @@ def link_answer(
         consent=list(link.consent),
         consent_until=iso(link.consent_until) if link.consent_until is not None else "",
         instances=admitted(scene, link),
+        by_address=[scene.titled(party) for party in link.members],
         state=state.word,
         state_detail=state.why,
         effect=found.effect.word,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -66,9 +66,9 @@ class Reads:
         """As `Ecs.inner_access`."""
         return self._real.inner_access(group)
 
-    def address_taken(self, vpc: str, ip: str) -> bool:
-        """As `Ecs.address_taken`."""
-        return self._real.address_taken(vpc, ip)
+    def addresses_taken(self, vpc: str, ips: Collection[str]) -> set[str]:
+        """As `Ecs.addresses_taken`."""
+        return self._real.addresses_taken(vpc, ips)
 
     def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
         """As `Ecs.instances_of`."""

@@ -73,8 +73,8 @@ def _groups(groups: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _source(key: RuleKey, account: str) -> list[tuple[str, str]]:
-    if key.dest:
-        return [("SourceCidrIp", key.source), ("DestCidrIp", key.dest)]
+    if key.by_address:
+        return [("SourceCidrIp", key.source), *([("DestCidrIp", key.dest)] if key.dest else [])]
     source, _, owner = key.source.partition("@")
     return [("SourceGroupId", source), *([("SourceGroupOwnerId", owner)] if owner != account else [])]
 

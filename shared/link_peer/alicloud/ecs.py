@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from link_peer.alicloud import ecs_shapes as shapes
@@ -20,6 +20,7 @@ from link_peer.runtime.settings import Credentials, Settings
 PAGE = 100  # [doc DescribeInstances, DescribeSecurityGroups: MaxResults <= 100]
 RULES_PER_PAGE = 1000  # [doc DescribeSecurityGroupAttribute: 10..1000]
 GROUPS_PER_CALL = 10  # [doc DescribeSecurityGroupReferences]
+INTERFACES = 500  # of one page [doc DescribeNetworkInterfaces]
 FEW = 10  # where one item answers the question: the smallest page
 
 _ABOUT_GROUPS = "InvalidSecurityGroupId"  # .NotFound and .Malformed [doc]
@@ -139,15 +140,22 @@ class SdkEcs:
         body = self._read("describe_security_group_attribute", request, "inner_access_policy")
         return str(body.inner_access_policy).lower() == "accept"
 
-    def address_taken(self, vpc: str, ip: str) -> bool:
-        """Whether a network interface of this account in a VPC has a private IPv4 address, as its first or another one. An
-        instance has its address on one.
+    def addresses_taken(self, vpc: str, ips: Collection[str]) -> set[str]:
+        """Those of these private IPv4 addresses that a network interface of this account in a VPC has, as its first or another
+        one. An instance has its address on one.
 
-        Asked in two calls: the SDK says that PrivateIpAddress.N finds secondary addresses, other clients rely on it for
-        all of them [doc DescribeNetworkInterfaces; src terway].
+        One address is asked for in two calls: the SDK says that PrivateIpAddress.N finds secondary addresses, other clients
+        rely on it for all of them [doc DescribeNetworkInterfaces; src terway]. For several, the interfaces of the VPC are
+        listed, unless that takes more calls.
         """
-        either: tuple[dict[str, Any], ...] = ({"primary_ip_address": ip}, {"private_ip_address": [ip]})
-        return any(page for wanted in either for page in self._interfaces(vpc_id=vpc, max_results=FEW, **wanted))
+        if len(ips) == 1:
+            return {ip for ip in ips if self._taken(vpc, ip)}
+        found: set[str] = set()
+        for number, page in enumerate(self._interfaces(vpc_id=vpc, max_results=INTERFACES), start=1):
+            found |= set(ips) & {address for item in page for address in shapes.addresses(item)}
+            if number == 2 * len(ips):
+                return found | {ip for ip in ips if ip not in found and self._taken(vpc, ip)}
+        return found
 
     def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
         """The instances whose primary network interfaces these are, by the interface. Without the secondary ones, whose
@@ -277,6 +285,10 @@ class SdkEcs:
         return [
             shapes.instance(self.account, item) for page in pages for item in page
         ]  # the SDK's rows take far more room
+
+    def _taken(self, vpc: str, ip: str) -> bool:
+        either: tuple[dict[str, Any], ...] = ({"primary_ip_address": ip}, {"private_ip_address": [ip]})
+        return any(page for wanted in either for page in self._interfaces(vpc_id=vpc, max_results=FEW, **wanted))
 
     def _interfaces(self, **filters: Any) -> Iterator[list[Any]]:
         return self._pages("describe_network_interfaces", "network_interface_sets.network_interface_set", **filters)

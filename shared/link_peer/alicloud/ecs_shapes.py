@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from link_peer.domain.errors import Ambiguous
-from link_peer.domain.model import PRIORITY, Group, Instance, Party, Port, Rule, RuleKey, Traffic
+from link_peer.domain.model import ALL, PRIORITY, Group, Instance, Party, Port, Rule, RuleKey, Traffic
 
 _HOST_CIDR = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}/32", re.ASCII)
 
@@ -94,6 +94,8 @@ def permission(party: Party, key: RuleKey, description: str) -> Any:
         raise ValueError(f"refusing to write a rule of {key.group} on {party}")
     if _HOST_CIDR.fullmatch(key.source) and _HOST_CIDR.fullmatch(key.dest):
         fields |= {"source_cidr_ip": key.source, "dest_cidr_ip": key.dest}
+    elif _HOST_CIDR.fullmatch(key.source) and not key.dest and key.port != ALL:
+        fields["source_cidr_ip"] = key.source
     elif key.source.startswith("sg-") and not key.dest:
         source, _, owner = key.source.partition("@")
         fields["source_group_id"] = source
@@ -102,6 +104,12 @@ def permission(party: Party, key: RuleKey, description: str) -> Any:
     else:
         raise ValueError(f"refusing to write a rule from {key.source!r} to {key.dest!r}: not one group or one /32")
     return models().AuthorizeSecurityGroupRequestPermissions(**fields)
+
+
+def addresses(interface: Any) -> list[str]:
+    """The private IPv4 addresses of a network interface: the first, and the others."""
+    others = interface.private_ip_sets.private_ip_set if interface.private_ip_sets else None
+    return [interface.private_ip_address or "", *(one.private_ip_address or "" for one in others or ())]
 
 
 def _key(party: Party, item: Any) -> RuleKey | None:

@@ -7,7 +7,7 @@ it, that command.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -19,6 +19,7 @@ from link_peer.domain.model import ALL, Party, Port
 
 
 FORM_ADVICE = "see docs/requests.md for the schema, or let the command write the message: link-peer request --help"
+_NAMED = 5  # instances, in a detail
 _TAG_OFF = "aliyun ecs UntagResources --RegionId {region} --ResourceType {kind} --ResourceId.1 {id} --TagKey.1 {key}"
 _OTHER_PRODUCT = re.compile(r"(rm|r|lb)-[0-9a-z]{1,60}(?![^:@])")
 _OWN_MEANS = {
@@ -28,6 +29,13 @@ _OWN_MEANS = {
 }
 """By what the owners of RDS, Redis and SLB instances admit addresses [doc ModifySecurityIps of both, AddAccessControlListEntry].
 No command that does it: nothing here would record what it opens, or ever close it."""
+
+
+def left_out(parts: Mapping[str, str]) -> str:
+    """The instances that a link by address does not admit, each with why."""
+    shown = [f"{party}: {why}" for party, why in sorted(parts.items())[:_NAMED]]
+    more = f"; and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+    return f"not admitted: {'; '.join(shown)}{more}" if shown else ""
 
 
 def bad_tag(problem: object, written: str, address: str = "") -> Denial:
@@ -310,7 +318,7 @@ def _what(ports: Sequence[Port]) -> str:
 # what is denied because of what a group or an instance is
 
 
-BASIC_GROUP = "use a basic group, or name instances (i-…) instead of groups"
+NAME_PORTS = "name ports (sg-…:tcp/443), or instances (i-…) instead of groups"
 OWN_GROUP = "use a group that no cloud product manages"
 USE_VPC = (
     "move it into a VPC: the classic network is retired, and so is ClassicLink, which connected its instances with VPCs"
@@ -421,15 +429,35 @@ def no_group_takes_rules(party: object) -> Denial:
 
 
 def advanced_group(party: object) -> Denial:
-    """An advanced group in a link between groups."""
+    """An advanced group, so that no rule names a group: a link needs ports, to be written by address."""
     detail = f"{party} is an advanced group, which takes no group as a source and cannot be one"
-    return Denial(reasons.ADVANCED_GROUP, detail, BASIC_GROUP)
+    return Denial(reasons.ADVANCED_GROUP, detail, NAME_PORTS)
 
 
-def no_basic_group(groups: str) -> Denial:
-    """An instance without a basic group, where a group must represent it."""
-    advice = "put the instance into a basic group too, or name instances (i-…) instead of groups"
-    return Denial(reasons.ADVANCED_GROUP, f"no basic group among the instance's groups ({groups})", advice)
+def left_group(instance: object, group: object) -> Denial:
+    """An instance that is no longer in the group by which a link by address admits it."""
+    return Denial(reasons.NO_MEMBERS, f"{instance} is not in {group} any more")
+
+
+def no_members(group: object) -> Denial:
+    """A request for a link by address whose source group has no instances."""
+    detail = f"{group} has no instances, and the link is written with their addresses"
+    return Denial(reasons.NO_MEMBERS, detail, f"post it again once the group has instances: {POST_AGAIN}")
+
+
+def too_many_members(count: int, limit: int) -> Denial:
+    """More instances of a link by address than it may have."""
+    detail = f"a link by address has at most {limit} instances here, and this one would have {count}"
+    return _not_allowed(
+        detail, "have limits.max_members of the policy raised, ask for fewer ports, or for fewer instances"
+    )
+
+
+def ranges_missing(party: object, account: str) -> Denial:
+    """A link by address across accounts and VPCs where the policy does not say which addresses are the account's."""
+    detail = f"{party} is in another VPC, and the policy has no ranges for its account {account}"
+    advice = f"have the account's networks put into the policy: accounts.{account}.ranges"
+    return Denial(reasons.ADDRESS_CONFLICT, detail, advice)
 
 
 def public_address(party: object, address: str) -> Denial:
@@ -468,9 +496,9 @@ HUMAN_RULE = Denial(reasons.HUMAN_RULE, "a person's rule already admits the same
 
 
 def different_vpc(source: object, source_vpc: str, target: object, target_vpc: str) -> Denial:
-    """Two groups in different VPCs: a group rule is not possible."""
-    detail = f"{source} is in {source_vpc}, {target} in {target_vpc}"
-    return Denial(reasons.DIFFERENT_VPC, detail, f"name instances (i-…) instead of groups; {NO_ROUTE}")
+    """Two groups in different VPCs, so that no rule of the one names the other: a link needs ports, to be written by address."""
+    detail = f"{source} is in {source_vpc}, {target} in {target_vpc}: no rule of the one can name the other"
+    return Denial(reasons.DIFFERENT_VPC, detail, f"{NAME_PORTS}; {NO_ROUTE}")
 
 
 def address_in_target_vpc(party: object, address: str, vpc: str) -> Denial:
@@ -634,10 +662,10 @@ _CODES: dict[str, Denial] = {
         f"name instances (i-…) instead of groups; {NO_ROUTE}",
     ),
     "InvalidGroupAuthParameter.OperationDenied": Denial(
-        reasons.ADVANCED_GROUP, "the source is an advanced group", BASIC_GROUP
+        reasons.ADVANCED_GROUP, "the source is an advanced group", NAME_PORTS
     ),
     "InvalidGroupParameter.OperationDenied": Denial(
-        reasons.ADVANCED_GROUP, "the group is an advanced group", BASIC_GROUP
+        reasons.ADVANCED_GROUP, "the group is an advanced group", NAME_PORTS
     ),
     "InvalidOperation.ResourceManagedByCloudProduct": Denial(
         reasons.MANAGED_GROUP, "the group is managed by a cloud product", OWN_GROUP

@@ -1,7 +1,8 @@
 """The marker: the Description that makes a rule ours, and lists its claims.
 
     link-peer/2 dep=prod home=1000000000000001 id=0f4701091c58a844 by=tag,req:chg-1042~20270101T000000Z
-    link-peer/2 dep=prod home=… id=… by=tag from=i-… to=i-…@<uid>                   (instance rules)
+    link-peer/2 dep=prod home=… id=… by=tag from=i-… to=i-…@<uid>                   (between instances)
+    link-peer/2 dep=prod home=… id=… by=tag from=i-… of=sg-…                        (by address, for a group)
 
 Anyone who may write rules may write such a text. So it counts only where it has exactly this form and its id is the hash
 of this very rule: a marker copied to another rule means nothing.
@@ -11,12 +12,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 
 import msgspec
 
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import TAG, Claim, Marker, Party, Rule
-from link_peer.domain.tags import compact, is_account_uid, is_instance_id, parse_compact
+from link_peer.domain.tags import compact, is_account_uid, is_group_id, is_instance_id, parse_compact
 
 MAX_LENGTH = 512
 """Longest Description of a rule [doc AuthorizeSecurityGroup]."""
@@ -24,8 +26,9 @@ MAX_LENGTH = 512
 # Pieces are cut at spaces and commas first, then matched: no pattern repeats a group.
 _MARKER = re.compile(
     r"link-peer/2 dep=([a-z0-9-]{1,32}) home=([0-9]{15,20}) id=([0-9a-f]{16}) by=([!-~]{1,512})"
-    r"(?: from=([a-z0-9@-]{1,100}) to=([a-z0-9@-]{1,100}))?"
+    r"(?: from=([a-z0-9@-]{1,100}) (to|of)=([a-z0-9@-]{1,100}))?"
 )
+_KINDS = {"to": is_instance_id, "of": is_group_id}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,48}")
 
 
@@ -39,7 +42,7 @@ def render(marker: Marker) -> str:
     text += f" by={','.join(map(_claim, _sorted(marker.claims)))}"
     if marker.ends:
         source, target = (end.id if end.account == marker.home else str(end) for end in marker.ends)
-        text += f" from={source} to={target}"
+        text += f" from={source} {'of' if marker.ends[1].is_group else 'to'}={target}"
     return text
 
 
@@ -58,7 +61,7 @@ def parse(description: str) -> Marker | None:
     home = match[2]
     try:
         claims = [_parse_claim(piece) for piece in match[4].split(",")]
-        ends = (_parse_end(match[5], home), _parse_end(match[6], home)) if match[5] else None
+        ends = _parse_ends(match[5], match[6], match[7], home) if match[5] else None
     except BadInput:
         return None
     if len({claim.request for claim in claims}) < len(claims):
@@ -75,8 +78,7 @@ def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
         return None
     if marker.id != rule.key.id(home, deployment, region):
         return None
-    # Only instance rules have a destination, and only they have ends.
-    return marker if bool(rule.key.dest) == (marker.ends is not None) else None
+    return marker if _form_of(marker) == (rule.key.by_address, bool(rule.key.dest)) else None
 
 
 def renamed(rule: Rule, deployment: str, home: str) -> Marker | None:
@@ -114,9 +116,21 @@ def _parse_claim(text: str) -> Claim:
     return Claim(request, parse_compact(until) if tilde else None)
 
 
-def _parse_end(text: str, home: str) -> Party:
+def _form_of(marker: Marker) -> tuple[bool, bool]:
+    """Of the rule that may carry the marker: whether its source is an address, and whether it has a destination."""
+    return marker.ends is not None, marker.ends is not None and not marker.ends[1].is_group
+
+
+def _parse_ends(source: str, word: str, other: str, home: str) -> tuple[Party, Party]:
+    ends = _parse_end(source, home, is_instance_id), _parse_end(other, home, _KINDS[word])
+    if word == "of" and ends[0].account != ends[1].account:
+        raise BadInput("ends", "an instance is in groups of its own account")
+    return ends
+
+
+def _parse_end(text: str, home: str, is_id: Callable[[str], bool]) -> Party:
     name, at, account = text.partition("@")
     # An account is written only where it is not home: one spelling for each marker.
-    if not is_instance_id(name) or (at and (not is_account_uid(account) or account == home)):
-        raise BadInput("ends", "not i-… or i-…@<uid>")
+    if not is_id(name) or (at and (not is_account_uid(account) or account == home)):
+        raise BadInput("ends", "not an id, or an id with @<uid>")
     return Party(account if at else home, name)

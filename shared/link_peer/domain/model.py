@@ -68,17 +68,34 @@ def ports_text(ports: Iterable[Port]) -> str:
 class Link(msgspec.Struct, frozen=True, order=True):
     """`source` may reach `target` on `ports`; without ports, each may reach the other on everything.
 
-    Both parties are groups, or both are instances.
+    Both parties are groups, or both are instances. A link between groups that is written by address is one link for each
+    instance of the source group: `member` is its id, in the source's account.
     """
 
     source: Party
     target: Party
     ports: Ports = ()
+    member: str = ""
 
     @property
     def mutual(self) -> bool:
         """Whether each party may reach the other on everything."""
         return not self.ports
+
+    @property
+    def whole(self) -> Link:
+        """The link of the source group, of which this may be the part for one instance."""
+        return Link(self.source, self.target, self.ports) if self.member else self
+
+    @property
+    def asker(self) -> Party:
+        """Who is admitted: the source, or its one instance for which this is."""
+        return Party(self.source.account, self.member) if self.member else self.source
+
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """All that must be known to decide: source and target, and the one instance."""
+        return (self.source, self.target, *((self.asker,) if self.member else ()))
 
     def id(self, region: str, *, ordered: bool = False) -> str:
         """The id that audit records call `link`: 16 hex digits.
@@ -94,13 +111,18 @@ class Link(msgspec.Struct, frozen=True, order=True):
 class RuleKey(msgspec.Struct, frozen=True, order=True):
     """The identity of a rule. Priority, policy and description are not part of it.
 
-    `source` is `sg-…@<uid>` or `10.0.0.1/32`; `dest` is empty or a /32 (instance rules).
+    `source` is `sg-…@<uid>` or `10.0.0.1/32`; `dest` is empty or a /32 (links between instances).
     """
 
     group: Party
     source: str
     dest: str
     port: Port
+
+    @property
+    def by_address(self) -> bool:
+        """Whether the rule's source is an address rather than a group."""
+        return not self.source.startswith("sg-")
 
     def id(self, home: str, deployment: str, region: str) -> str:
         """The marker's `id`: 16 hex digits that only this rule of this deployment, run from this home account, has."""
@@ -131,8 +153,8 @@ TAG = Claim()
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """The Description of a rule of ours. `home` is the account of the functions that wrote it. `ends` are the source's and
-    the destination's instance, on instance rules only."""
+    """The Description of a rule of ours. `home` is the account of the functions that wrote it. `ends` are on rules whose
+    source is an address: the source's and the destination's instance, or the source's instance and the group it stands for."""
 
     home: str
     deployment: str

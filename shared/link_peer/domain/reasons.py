@@ -47,6 +47,12 @@ NOT_ALLOWED = Reason(
     "code that link-peer does not know (see `detail`)",
     "follow `advice`: ask for less, set the end that it names, use the right queue, or have the policy file changed; look up the error code",
 )
+NO_MEMBERS = Reason(
+    "no-members",
+    Kind.FINAL,
+    "a link that is written with addresses has no instance: the source group has none, or the instance left it",
+    "nothing, where the instance left; otherwise post the request again once the group has instances",
+)
 BAD_TAG = Reason(
     "bad-tag", Kind.FINAL, "invalid syntax in a peer or in `link-until`", "correct the tag: see [tags.md](tags.md)"
 )

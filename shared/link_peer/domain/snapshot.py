@@ -62,7 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def covers(self, link: Link) -> bool:
         """Whether every instance was read whose tags could ask for this link: for a mutual link, those of both sides. There a
         side whose account refuses access does not count as asking, so that it keeps nothing standing on the other."""
-        askers: Collection[Party] = (link.source, link.target) if link.mutual else (link.source,)
+        askers: Collection[Party] = (link.source, link.target) if link.mutual else (link.asker,)
         if link.mutual:
             askers = [party for party in askers if party.account not in self.refused_accounts]
         read = bool(askers) and all(self._was_read(party) for party in askers)
@@ -80,7 +80,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         if not party.is_group:
             return party in self.instances or self.set_aside(party)
         listing = self.listings.get(party.account)
-        return party in self.member_groups or (listing is not None and party.id in listing.members)
+        return party in self.members or (listing is not None and party.id in listing.members)
 
     def member_count(self, group: Party) -> int | None:
         """How many instances a group has; None where they were not counted."""
@@ -97,9 +97,13 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return any(party.account == account and instance.tags for party, instance in self.instances.items())
 
     @functools.cached_property
-    def member_groups(self) -> frozenset[Party]:
-        """The groups of the instances."""
-        return frozenset(Party(i.party.account, group) for i in self.instances.values() for group in i.groups)
+    def members(self) -> Mapping[Party, tuple[Party, ...]]:
+        """The instances that were read of each group, sorted."""
+        found: dict[Party, list[Party]] = {}
+        for party in sorted(self.instances):
+            for group in self.instances[party].groups:
+                found.setdefault(Party(party.account, group), []).append(party)
+        return {group: tuple(members) for group, members in found.items()}
 
     def instances_in(self, account: str) -> int:
         """How many instances of the account were shown."""

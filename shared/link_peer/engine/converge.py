@@ -168,8 +168,8 @@ class Planner:
         """Reads what a plan misses; False when it misses nothing that was not read already."""
         fetch = self._scope.fetch
         if missing.unread:
-            fetch.parties({party for link in missing.unread for party in (link.source, link.target)})
-            askers = {link.source for link in missing.unread} | {link.target for link in missing.unread if link.mutual}
+            fetch.parties({party for link in missing.unread for party in link.parties})
+            askers = {link.asker for link in missing.unread} | {link.target for link in missing.unread if link.mutual}
             fetch.members(party for party in askers if party.is_group)
             if self._scope.store.snapshot() != snapshot:
                 return True

@@ -121,11 +121,11 @@ class Circumstances:
             if group not in self._members and self._store.member_count(group) is None:
                 self._members[group] = self._fetch.members_aside(group)
 
-    def admitted(self, keys: Iterable[RuleKey], link: Link) -> Record:
+    def admitted(self, keys: Iterable[RuleKey], decision: Decision) -> Record:
         """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, and the first of them by
         id. Empty as far as it is not known."""
-        keys = list(keys)
-        groups, named = _admitted_groups(keys), set[Party]()
+        keys, link = list(keys), decision.link
+        groups, named = _admitted_groups(keys), _members(decision)
         if not link.source.is_group:
             named = {link.source, link.target} if link.mutual else {link.source}
         counts = [self._count(group) for group in groups]
@@ -166,7 +166,13 @@ class Circumstances:
         if self._rules:
             rules = ChainMap(cast("dict[Party, tuple[Rule, ...]]", known.rules), self._rules)
             known = msgspec.structs.replace(known, rules=rules)
-        return of_link(known, decision.link, decision.instance)
+        return of_link(known, decision.link, decision.instance or min(_members(decision), default=None))
+
+
+def _members(decision: Decision) -> set[Party]:
+    """The instances that a link by address admits."""
+    ends = [need.ends for need in decision.verdict.needs] if decision.verdict else []
+    return {one[0] for one in ends if one and one[1].is_group}
 
 
 def _admitted_groups(keys: Iterable[RuleKey]) -> list[Party]:

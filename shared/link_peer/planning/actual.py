@@ -47,7 +47,8 @@ def link_of(key: RuleKey, marker: Marker) -> Link:
     """The link that a rule of ours belongs to, as far as the rule alone tells: its one port, or mutual."""
     ports = () if key.port == ALL else (key.port,)
     if marker.ends:
-        return Link(marker.ends[0], marker.ends[1], ports)
+        first, second = marker.ends
+        return Link(second, key.group, ports, first.id) if second.is_group else Link(first, second, ports)
     source, _, account = key.source.partition("@")
     return Link(Party(account, source), key.group, ports)
 

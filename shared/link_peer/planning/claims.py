@@ -18,6 +18,7 @@ from link_peer.planning.authority import DAY
 from link_peer.planning.choice import Judge, choose, judge_of, notes
 from link_peer.planning.decision import Verdict
 from link_peer.planning.guardrails import never_denial
+from link_peer.planning.writing import by_reference, is_by_address, part
 
 
 class DesiredLink(msgspec.Struct, frozen=True):
@@ -89,14 +90,13 @@ def _from_requests(snapshot: Snapshot, policy: Policy, region: str) -> list[Desi
     """What requests asked for, as their claims on rules show: one link for a request's rules of a pair. A marker is no
     request, so these keep rules and open none."""
     asked: dict[tuple[Party, Party, bool, Claim], set[Port]] = {}
+    found = followed(snapshot, policy, region)
     for rule, marker in owned_rules(snapshot, policy, region):
-        if rule.key is None:
+        if rule.key is None or (link := link_of(rule.key, marker)).member:
             continue
-        link = link_of(rule.key, marker)
         for claim in marker.claims:
             if not claim.is_tag:
                 asked.setdefault((link.source, link.target, link.mutual, claim), set()).add(rule.key.port)
-    found = []
     for (source, target, mutual, claim), ports in asked.items():
         single = [(port,) for port in sorted(ports) if port != ALL]
         found += [DesiredLink(Link(source, target, p), claim, opens=False) for p in ([()] if mutual else single)]
@@ -107,6 +107,21 @@ def choice_note(snapshot: Snapshot, wanted: DesiredLink) -> str:
     """Which group stands for the instance that asks, and why, where that is not simply its first."""
     asker = wanted.instance
     return notes(snapshot, asker, wanted.link, wanted.passed, wanted.denied) if asker and not wanted.denial else ""
+
+
+def followed(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
+    """What requests for links by address asked for, as the claims on their rules show. Such a link follows its group: beside a
+    rule of it that stands, it is opened for every instance of the source group that was read."""
+    found: dict[tuple[Link, Claim], None] = {}
+    joins: dict[tuple[Link, Claim], None] = {}
+    for rule, marker in owned_rules(snapshot, policy, region):
+        if rule.key and (link := link_of(rule.key, marker)).member:
+            for claim in marker.claims:
+                if not claim.is_tag:
+                    found[link, claim] = None
+                    joins |= {(part(link, one), claim): None for one in snapshot.members.get(link.source, ())}
+    kept = [DesiredLink(link, claim, opens=False) for link, claim in found if (link, claim) not in joins]
+    return [*kept, *(DesiredLink(link, claim) for link, claim in joins)]
 
 
 def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) -> frozenset[Party]:
@@ -122,11 +137,10 @@ def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) ->
 
 
 def candidates(snapshot: Snapshot, instance: Instance, peer: Group | None) -> list[Party]:
-    """The groups that may stand for an instance as a group source, in the API's order: those that are basic, not managed, and
-    in the peer's VPC where that is known. Where none is in that VPC, those that otherwise could, so that the denial names
-    one."""
-    able = [g for g in snapshot.groups_of(instance) if g.vpc and not g.advanced and not g.managed]
-    nearest = [group for group in able if peer is None or group.vpc == peer.vpc]
+    """The groups that may stand for an instance as a group source, in the API's order: those that no product manages. Where
+    a rule can name some of them, those; else the link is written by address."""
+    able = [g for g in snapshot.groups_of(instance) if g.vpc and not g.managed]
+    nearest = [group for group in able if peer is None or by_reference(group, peer)]
     return [group.party for group in nearest or able]
 
 
@@ -145,7 +159,8 @@ def _desired(snapshot: Snapshot, instance: Instance, tag: str, peer: Peer, judge
     if peer.party.account == instance.party.account and peer.party.id in instance.groups:
         return [DesiredLink(Link(peer.party, peer.party, peer.ports), TAG, instance.party, tag, same_group=True)]
     if sources := candidates(snapshot, instance, snapshot.groups.get(peer.party)):
-        chosen = choose([Link(source, peer.party, peer.ports) for source in sources], judge)
+        links = [Link(source, peer.party, peer.ports) for source in sources]
+        chosen = choose([part(one, instance.party) if is_by_address(snapshot, one) else one for one in links], judge)
         wanted = DesiredLink(chosen.link, TAG, instance.party, tag, passed=chosen.passed, denied=chosen.denied)
         kept = msgspec.structs.replace(wanted, has_pair=False, opens=False, here=False)
         return [wanted, *(msgspec.structs.replace(kept, link=link) for link in chosen.kept)]
@@ -159,8 +174,6 @@ def _no_representative(instance: Instance, groups: list[Group]) -> Denial:
     ids = ", ".join(instance.groups) or "none"
     if instance.classic or any(not group.vpc for group in groups):
         return denials.classic_instance(instance.party.id)
-    if any(group.advanced for group in groups):
-        return denials.no_basic_group(ids)
     if groups:
         return denials.only_managed_groups(ids)
     return denials.own_groups_not_found(instance.party.id, ids)

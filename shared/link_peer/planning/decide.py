@@ -21,6 +21,7 @@ from link_peer.planning.claims import DesiredLink, choice_note
 from link_peer.planning.decision import Decision, Edit, Need, Verdict
 from link_peer.planning.desired import Answer, Judged, Seen
 from link_peer.planning.diff import opens
+from link_peer.planning.permitted import merged
 from link_peer.planning.removals import Loss, Losses
 
 Asked = tuple[Link, str]
@@ -65,8 +66,19 @@ def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
 
 
 def _granted(answers: Iterable[Answer]) -> tuple[DesiredLink, Verdict] | None:
-    """The first of these that is granted a link which needs rules, with the verdict."""
-    return next(((one.wanted, one.verdict) for one in answers if one.verdict and one.denial is None), None)
+    """The first of these that is granted a link which needs rules, with the verdict: on all of its parts that are granted."""
+    found = [(one.wanted, one.verdict) for one in answers if one.verdict and one.denial is None]
+    if not found:
+        return None
+    wanted, verdict = found[0]
+    return wanted, merged(wanted.link.whole, [one for _, one in found]) if wanted.link.member else verdict
+
+
+def _left_out(answers: Iterable[Answer]) -> str:
+    """The instances that a link by address does not admit, in words."""
+    return denials.left_out(
+        {a.wanted.link.member: a.denial.detail for a in answers if a.wanted.link.member and a.denial}
+    )
 
 
 def needs_of(answers: Iterable[Answer]) -> tuple[Need, ...]:
@@ -89,12 +101,12 @@ def _answer(settled: Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision
     if granted is None:
         return _denied(settled, asked)
     wanted, verdict = granted
-    why = choice_note(settled.seen.snapshot, wanted)
+    notes = [choice_note(settled.seen.snapshot, wanted), _left_out(answers)]
     answer = Decision(
         link,
         context.actions[0],
         "unchanged",
-        msgspec.structs.replace(NOTHING, detail=why, advice=verdict.advice),
+        msgspec.structs.replace(NOTHING, detail="; ".join(filter(None, notes)), advice=verdict.advice),
         verdict=verdict,
         instance=wanted.instance,
         rules=_existing(settled.seen.actual, verdict.needs),
@@ -149,10 +161,10 @@ def _untagged(settled: Settled, decided: Iterable[Decision]) -> list[Decision]:
     done = {group for decision in written for group in decision.missing_managed_tag}
     kept = owned.keys() - settled.lost.freed
     lacking = (key for key in kept if key.group not in done and _lacks_tag(settled.seen, key))
-    first = {key.group: key for key in sorted(lacking, key=lambda key: (bool(key.dest), key))}
+    first = {key.group: key for key in sorted(lacking, key=lambda key: (key.by_address, key))}
     return [
         Decision(
-            link_of(key, owned[key][1]),
+            link_of(key, owned[key][1]).whole,
             "repair",
             "unchanged",
             denials.tag_was_missing(group),
@@ -166,7 +178,7 @@ def _untagged(settled: Settled, decided: Iterable[Decision]) -> list[Decision]:
 def _lacks_tag(seen: Seen, key: RuleKey) -> bool:
     """Whether a rule's group lacks a tag by which the rule is found."""
     shown = seen.snapshot.groups.get(key.group)
-    tags = seen.context.policy.keys.of_group(instances=bool(key.dest))
+    tags = seen.context.policy.keys.of_group(instances=key.by_address)
     return shown is not None and any(shown.tags.get(tag) != "true" for tag in tags)
 
 
@@ -256,8 +268,8 @@ def _refused_link(
 ) -> Asked | None:
     """The link in focus whose refusal takes these rules back."""
     for link, refusal in sorted(settled.seen.refused.items(), key=lambda one: one[0]):
-        needs = settled.judged.judgments[link].needs
-        if refusal.denial == why and (link, "") in answers and needs.issuperset(keys):
+        needs = settled.judged.needs(link)
+        if refusal.denial == why and (link, "") in answers and needs >= set(keys):
             return link, ""
     return None
 
@@ -269,7 +281,7 @@ def _displaced(settled: Settled) -> list[Decision]:
     """Rules of ours with another priority, beside a person's equal rule that has ours. The person's counts from now on."""
     return [
         Decision(
-            link_of(key, marker),
+            link_of(key, marker).whole,
             "repair",
             "removed",
             denials.displaced(rule.priority),
@@ -283,10 +295,10 @@ def _displaced(settled: Settled) -> list[Decision]:
 def _repairs(settled: Settled, made: Set[RuleKey]) -> list[Decision]:
     """Rules of ours to which someone gave another priority, and whose edit is not `made` yet."""
     seen = settled.seen
-    refused = {key for link in seen.refused for key in settled.judged.judgments[link].needs}
+    refused = {key for link in seen.refused for key in settled.judged.needs(link)}
     return [
         Decision(
-            link_of(key, marker),
+            link_of(key, marker).whole,
             "repair",
             "applied",
             denials.repaired(rule.priority, PRIORITY),
@@ -295,7 +307,7 @@ def _repairs(settled: Settled, made: Set[RuleKey]) -> list[Decision]:
         )
         for key, (rule, marker) in sorted(seen.actual.owned.items())
         if seen.actual.tampered(key) and key not in made
-        if key not in refused and link_of(key, marker) not in seen.refused  # not tried twice in one delivery
+        if key not in refused and link_of(key, marker).whole not in seen.refused  # not tried twice in one delivery
     ]
 
 

@@ -25,13 +25,19 @@ class MembersOf(msgspec.Struct, frozen=True):
     group: Party
 
 
-Question = Address | Party | RulesOf | MembersOf
+class InstancesOf(msgspec.Struct, frozen=True):
+    """The instances of a group, which were not read."""
+
+    group: Party
+
+
+Question = Address | Party | RulesOf | InstancesOf | MembersOf
 """Something to read before a verdict counts: whether an address is used in a VPC, a group's inner access, an instance that
-was set aside, or the rules of a group; or, for the words of a denial, a number of instances."""
+was set aside, or the rules or instances of a group; or, for the words of a denial, a number of instances."""
 
 
 class Need(msgspec.Struct, frozen=True):
-    """One rule that a link needs; `ends` are the source's and destination's instance on instance rules."""
+    """One rule that a link needs; `ends` are as in a marker, where its source is an address."""
 
     key: RuleKey
     ends: tuple[Party, Party] | None = None

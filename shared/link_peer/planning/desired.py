@@ -7,21 +7,24 @@ Nothing here depends on the order in which links, groups or instances are given:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.denials import CLAIM_EXPIRED
-from link_peer.domain.model import Claim, Link, Party, RuleKey
+from link_peer.domain.model import Claim, Link, Party, Port, RuleKey
+from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import Actual
+from link_peer.planning.actual import Actual, link_of
 from link_peer.planning.choice import uncounted
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Refusal, Verdict, all_missing
 from link_peer.planning.evaluate import Ends, Judgment, first_difference, with_holders
 from link_peer.planning.permitted import permitted
+from link_peer.planning.writing import MAX_RULES
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -47,12 +50,23 @@ class Answer(msgspec.Struct, frozen=True):
     denial: Denial | None
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(msgspec.Struct, frozen=True, dict=True):
     """The answers to all desired links, in canonical order, and the judgments that they and the refused links rest on."""
 
     answers: tuple[Answer, ...]
     judgments: Mapping[Link, Judgment]
     missing: Missing = NOTHING_MISSING
+
+    def needs(self, link: Link) -> Set[RuleKey]:
+        """The rules that a link needs, with all of its parts."""
+        return self._needs.get(link, frozenset())
+
+    @functools.cached_property
+    def _needs(self) -> Mapping[Link, Set[RuleKey]]:
+        found: dict[Link, set[RuleKey]] = {}
+        for link, judgment in self.judgments.items():
+            found.setdefault(link.whole, set()).update(judgment.needs)
+        return found
 
 
 class Desired(msgspec.Struct, frozen=True):
@@ -78,7 +92,8 @@ def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
     asking = (w for w in links if not (w.link.mutual and w.instance and w.instance.account in refused))
     ordered = sorted(asking, key=_order)
     asked = dict.fromkeys(wanted.link for wanted in ordered if not wanted.same_group)
-    judgments = {link: judge_link(seen, link) for link in [*asked, *(seen.refused.keys() - asked.keys())]}
+    unasked = seen.refused.keys() - {link.whole for link in asked}
+    judgments = {link: judge_link(seen, link) for link in [*asked, *unasked]}
     own = {w.link.target: _own_group(seen.snapshot, w.link.target) for w in ordered if w.same_group and w.here}
 
     def denial(wanted: DesiredLink) -> Denial | None:
@@ -90,7 +105,8 @@ def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
 
     first = [(wanted, denial(wanted)) for wanted in ordered]
     granted = dict.fromkeys(wanted.link for wanted, why in first if why is None and not wanted.same_group)
-    taken = _taken_by_others(seen.actual, [judgments[link].verdict for link in granted])
+    verdicts = [judgments[link].verdict for link in granted]
+    taken = {**_too_many(seen, verdicts), **_taken_by_others(seen.actual, verdicts)}
     answers = (
         Answer(wanted, None, why)
         if wanted.same_group
@@ -105,8 +121,8 @@ def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
 def judge_link(seen: Seen, link: Link) -> Judgment:
     """The verdict on a link by the snapshot, but for room. One that was refused is denied."""
     verdict = permitted(seen.snapshot, seen.context.policy, link, seen.context.now)
-    if verdict.denial is None and link in seen.refused:
-        verdict = msgspec.structs.replace(verdict, denial=seen.refused[link].denial)
+    if verdict.denial is None and link.whole in seen.refused:
+        verdict = msgspec.structs.replace(verdict, denial=seen.refused[link.whole].denial)
     return with_holders(seen.snapshot, seen.context, seen.actual, verdict)
 
 
@@ -132,7 +148,7 @@ def _single(link: Link) -> list[Link]:
     """The link of each of its rules."""
     if link.mutual:
         return [link, Link(link.target, link.source)]
-    return [Link(link.source, link.target, (port,)) for port in link.ports]
+    return [Link(link.source, link.target, (port,), link.member) for port in link.ports]
 
 
 def _order(wanted: DesiredLink) -> tuple[object, ...]:
@@ -153,13 +169,46 @@ def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, D
     denied: dict[Link, Denial] = {}
     for verdict in sorted(granted, key=lambda one: (not stands(one), one.link)):
         asked = {need.key: need.ends for need in verdict.needs if need.ends}
-        other = next((key for key, ends in asked.items() if holders.get(key, ends) != ends), None)
-        if other is None:
-            holders.update(asked)
+        others = (first_difference(holders[key], ends) for key, ends in asked.items() if key in holders)
+        if holder := next(filter(None, others), None):
+            denied[verdict.link] = denials.address_of_another(verdict.link.asker, holder)
         else:
-            holder = first_difference(holders[other], asked[other])
-            denied[verdict.link] = denials.address_of_another(verdict.link.source, holder)
+            holders = {**asked, **holders}
     return denied
+
+
+def _too_many(seen: Seen, granted: Iterable[Verdict]) -> dict[Link, Denial]:
+    """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join them
+    in order of their instances as long as there is room; of a link of which none stands, all are denied or none."""
+    by_link: dict[Link, list[Link]] = {}
+    for verdict in granted:
+        if verdict.link.member:
+            by_link.setdefault(verdict.link.whole, []).append(verdict.link)
+    standing = _standing_members(seen.actual) if by_link else {}
+    denied: dict[Link, Denial] = {}
+    for whole, asked in by_link.items():
+        there = {member for port in whole.ports for member in standing.get((whole.source, whole.target, port), ())}
+        new = [one for one in sorted(asked) if one.member not in there]
+        limit = most_members(seen.context.policy, whole)
+        room = limit - len(there)
+        if len(new) > room:
+            late = new[max(room, 0) :] if there else new
+            denied |= dict.fromkeys(late, denials.too_many_members(len(there) + len(new), limit))
+    return denied
+
+
+def most_members(policy: Policy, link: Link) -> int:
+    """How many instances a link by address may have: as the policy says, and as one call can write."""
+    return min(policy.limits.max_members, MAX_RULES // max(1, len(link.ports)))
+
+
+def _standing_members(actual: Actual) -> dict[tuple[Party, Party, Port], set[str]]:
+    """The instances for which rules by address stand, by the group that they stand for, the group that admits them, and port."""
+    found: dict[tuple[Party, Party, Port], set[str]] = {}
+    for key, (_, marker) in actual.owned.items():
+        if (link := link_of(key, marker)).member:
+            found.setdefault((link.source, link.target, key.port), set()).add(link.member)
+    return found
 
 
 def _own_group(snapshot: Snapshot, party: Party) -> tuple[Denial | None, Missing]:

@@ -34,7 +34,7 @@ from link_peer.planning.permitted import permitted
 from link_peer.planning.room import no_room_for_link
 
 Ends = tuple[Party, Party]
-"""The instances of an instance rule: its source's and its destination's."""
+"""For whom a rule by address stands, as in its marker."""
 
 
 class Judgment(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def evaluate(
     standing = {key.group: tuple(r for r in snapshot.rules.get(key.group, ()) if r.key in keys) for key in keys}
     actual = actual_state(msgspec.structs.replace(snapshot, rules=standing), context.policy, context.region)
     judgment = with_holders(snapshot, context, actual, verdict, taken_over)
-    if unseen := sorted({end for one in judgment.missing.unread for end in (one.source, one.target)}):
+    if unseen := sorted({end for one in judgment.missing.unread for end in one.parties if not end.is_group}):
         return _undecided(verdict, f"instance {unseen[0].id}, whose rule stands", unseen[0].account, unseen)
     if judgment.verdict.denial is not None:
         return judgment.verdict
@@ -105,12 +105,13 @@ def _other_holder(actual: Actual, need: Need) -> Party | None:
     """The other instance for which a rule of ours stands. Two instances with one address cannot be told apart by a /32: the
     one that the rule was written for keeps it."""
     ends = actual.owned[need.key][1].ends if need.key in actual.owned else None
-    return first_difference(ends, need.ends) if ends and need.ends and ends != need.ends else None
+    return first_difference(ends, need.ends) if ends and need.ends else None
 
 
-def first_difference(holder: Ends, ends: Ends) -> Party:
-    """The instance in which two pairs differ, of the first."""
-    return next(one for one, ours in zip(holder, ends, strict=True) if one != ours)
+def first_difference(holder: Ends, ends: Ends) -> Party | None:
+    """The instance in which two pairs differ, of the first. Which group an instance stands for is no difference: the rule of
+    an address serves all of them."""
+    return next((one for one, ours in zip(holder, ends, strict=True) if one != ours and not one.is_group), None)
 
 
 def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Marker) -> tuple[bool, Missing]:
@@ -118,7 +119,7 @@ def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Mark
     missing to say so. False where they were not read. An account that shows instances is taken at its word that one does not
     exist."""
     old = link_of(key, marker)
-    ends = {old.source, old.target}
+    ends = {end for end in old.parties if not end.is_group}
     if not ends <= snapshot.requested:
         return False, Missing(unread=frozenset({old}))
     if needs := permitted(snapshot, context.policy, old, context.now).needs:

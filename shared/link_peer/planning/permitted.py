@@ -10,41 +10,63 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
-from link_peer.domain.model import ALL, Group, Instance, Link, Party, RuleKey
+from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import TagKeys, accepts
 from link_peer.planning.authority import unknown_account
 from link_peer.planning.consent import consent_to, denied_by_policy
-from link_peer.planning.decision import Need, Verdict
+from link_peer.planning.decision import InstancesOf, Need, Verdict
 from link_peer.planning.guardrails import never_denial, with_sets
+from link_peer.planning.writing import by_reference, not_written, parts
 
 # [RFC 1918, RFC 6598] A VPC may have other ranges too, by custom range (help page 65398).
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 
 
 class _Side(msgspec.Struct, frozen=True):
-    """One side of an instance link: `group` is given the rule that lets `source` reach `dest`."""
+    """One side of a link by address: `group` is given the rule that lets `source` reach `dest`, or where there is none, the
+    whole group. `of` is then the group that the source stands for."""
 
     group: Group
     source: Instance
-    dest: Instance
+    dest: Instance | None
+    of: Party | None = None
+
+    @property
+    def vpc(self) -> str:
+        """The VPC in which the source is admitted."""
+        return self.dest.vpc if self.dest else self.group.vpc
+
+    def needs(self, ports: Sequence[Port]) -> tuple[Need, ...]:
+        """A rule for each port; none while an address is missing."""
+        if not self.source.ip or not (self.dest is None or self.dest.ip):
+            return ()
+        dest, other = (f"{self.dest.ip}/32", self.dest.party) if self.dest else ("", self.of or self.group.party)
+        key = RuleKey(self.group.party, f"{self.source.ip}/32", dest, ALL)
+        return tuple(Need(msgspec.structs.replace(key, port=port), (self.source.party, other)) for port in ports)
 
 
 def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
     """Whether a link may exist as things are now. Where several checks fail, the first one is reported."""
-    needs = _group_needs(link) if link.source.is_group else ()
+    needs = _group_needs(link) if link.source.is_group and not link.member else ()
     denial = unknown_account(policy, link) or denied_by_policy(policy, link.ports)
-    denial = denial or never_denial(snapshot, policy, link.source, link.target, link.ports) or no_access(snapshot, link)
+    denial = denial or barred(snapshot, policy, link) or no_access(snapshot, link)
     if denial:
         return Verdict(link, needs, denial)
     policy = with_sets(snapshot, policy, link)
     if link.source.is_group:
         return _evaluate_groups(snapshot, policy, link, needs, now)
-    if aside := tuple(party for party in (link.source, link.target) if snapshot.set_aside(party)):
-        unread = denials.unreadable(aside[0].account, f"instance {aside[0].id} was not read yet")
-        return Verdict(link, (), unread, open_questions=aside)
-    return _evaluate_instances(snapshot, policy, link, now)
+    return _not_read_yet(snapshot, link) or _evaluate_instances(snapshot, policy, link, now)
+
+
+def _not_read_yet(snapshot: Snapshot, link: Link) -> Verdict | None:
+    """The verdict where an instance of the link was set aside."""
+    aside = tuple(party for party in link.parties if not party.is_group and snapshot.set_aside(party))
+    if not aside:
+        return None
+    unread = denials.unreadable(aside[0].account, f"instance {aside[0].id} was not read yet")
+    return Verdict(link, (), unread, open_questions=aside)
 
 
 def no_access(snapshot: Snapshot, link: Link) -> Denial | None:
@@ -67,11 +89,13 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     group = snapshot.groups.get(key.group)
     if group is None:
         return None
-    if (barred := never_denial(snapshot, policy, link.source, link.target, link.ports)) and not barred.undecided:
-        return barred
+    if (never := barred(snapshot, policy, link)) and not never.undecided:
+        return never
     policy = with_sets(snapshot, policy, link, standing=True)
-    source: Party | Instance = link.source
-    if not link.source.is_group and link.source.account not in snapshot.refused_accounts:
+    source: Party | Instance = link.asker
+    if link.member and link.source.account not in snapshot.refused_accounts:
+        source = as_member(link)
+    elif not link.source.is_group and link.source.account not in snapshot.refused_accounts:
         named = [entry.who.id for entry in accepts(group.tags, group.party.account, policy.keys)]
         named += [allow.source.id for allow in policy.allow]
         groups = tuple(name for name in named if name.startswith("sg-"))
@@ -79,29 +103,74 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     return _accepted(policy, link, [(group, source)], now)[1]
 
 
+def barred(snapshot: Snapshot, policy: Policy, link: Link) -> Denial | None:
+    """Why `never` bars a link; of a part of a link by address, its group or its instance."""
+    found = [
+        never_denial(snapshot, policy, one, link.target, link.ports) for one in dict.fromkeys((link.source, link.asker))
+    ]
+    return next((one for one in found if one and not one.undecided), next(filter(None, found), None))
+
+
+def as_member(link: Link) -> Instance:
+    """The instance of a part of a link by address as its consent sees it: in the link's group alone."""
+    return Instance(link.asker, "", (link.source.id,))
+
+
 def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
     for party in (link.source, link.target):
-        if denial := _group_denial(snapshot.groups.get(party), party):
-            return Verdict(link, needs, denial)
+        if party not in snapshot.groups:
+            return Verdict(link, needs, denials.peer_not_found(party))
     source, target = snapshot.groups[link.source], snapshot.groups[link.target]
-    if source.vpc != target.vpc:
-        denial = denials.different_vpc(source.party, source.vpc, target.party, target.vpc)
-        return Verdict(link, needs, denial, "different-vpc")
+    reachability = "same-vpc" if source.vpc == target.vpc else "different-vpc"
+    if denial := not_written(source, target, link):
+        return Verdict(link, needs, denial, reachability)
+    if link.member:
+        return _not_read_yet(snapshot, link) or _evaluate_part(snapshot, policy, link, now)
+    if not by_reference(source, target):
+        return _evaluate_parts(snapshot, policy, link, now)
     verdict = Verdict(link, needs, None, "same-vpc")
     sides = [(target, link.source), (source, link.target)][: 2 if link.mutual else 1]
     used, denial = _accepted(policy, link, sides, now)
     return msgspec.structs.replace(verdict, consent=used, denial=denial)
 
 
-def _group_denial(group: Group | None, party: Party) -> Denial | None:
-    """Why a group cannot be one side of a link between groups."""
-    if group is None:
-        return denials.peer_not_found(party)
-    if not group.vpc:
-        return denials.classic_group(party)
-    if group.managed:
-        return denials.managed_group(party)
-    return denials.advanced_group(party) if group.advanced else None
+def _evaluate_parts(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """A link by address as a whole: granted where it is for some instance of its source."""
+    whole = link.source in snapshot.complete_groups or link.source.account in snapshot.whole_accounts
+    verdicts = [permitted(snapshot, policy, one, now) for one in parts(snapshot, link) if one.member]
+    if not verdicts and not whole:
+        unread = denials.unreadable(link.source.account, f"the instances of {link.source.id}")
+        return Verdict(link, (), unread, open_questions=(InstancesOf(link.source),))
+    if not verdicts:
+        return Verdict(link, (), denials.no_members(link.source))
+    return merged(link, verdicts)
+
+
+def merged(link: Link, verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict for the parts of a link by address: the rules and the consent of those that are granted, or the denial of the
+    first."""
+    granted = [one for one in verdicts if one.denial is None]
+    questions = tuple(dict.fromkeys(question for one in verdicts for question in one.open_questions))
+    if not granted:
+        return msgspec.structs.replace(verdicts[0], link=link, open_questions=questions)
+    return msgspec.structs.replace(
+        granted[0],
+        link=link,
+        needs=tuple(dict.fromkeys(need for one in granted for need in one.needs)),
+        consent=tuple(dict.fromkeys(entry for one in granted for entry in one.consent)),
+        open_questions=questions,
+    )
+
+
+def _evaluate_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """The part of a link by address that is for one instance. Consent is asked as for its group, and for that very instance."""
+    target, instance = snapshot.groups[link.target], snapshot.instances.get(link.asker)
+    reachability = "same-vpc" if snapshot.groups[link.source].vpc == target.vpc else "different-vpc"
+    if instance is None or link.source.id not in instance.groups:
+        left = denials.left_group(link.asker, link.source) if instance else denials.instance_gone(link.asker)
+        return Verdict(link, (), left, reachability)
+    side = _Side(target, msgspec.structs.replace(instance, groups=(link.source.id,)), None, link.source)
+    return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], now)
 
 
 def _accepted(
@@ -134,16 +203,24 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
         if isinstance(group, Denial):
             return Verdict(link, (), group, reachability)
         sides.append(_Side(group, other, to))
-    advice = denials.NO_ROUTE if reachability == "different-vpc" else ""
-    verdict = Verdict(link, _instance_needs(link, sides), None, reachability, advice=advice)
+    return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), sides, now)
+
+
+def _with_addresses(
+    snapshot: Snapshot, policy: Policy, verdict: Verdict, sides: Sequence[_Side], now: float
+) -> Verdict:
+    """The verdict once consent and addresses are judged, with the rules of these sides."""
+    link = verdict.link
+    needs = tuple(need for side in sides for need in side.needs(link.ports or (ALL,)))
+    advice = denials.NO_ROUTE if verdict.reachability == "different-vpc" else ""
+    lacking = [end.party for end in (sides[0].source, sides[0].dest) if end and not end.ip]
     used, denial = _accepted(policy, link, [(side.group, side.source) for side in sides], now)
-    verdict = msgspec.structs.replace(verdict, consent=used, denial=denial)
-    if denial is not None:
-        return verdict
-    if not verdict.needs:
-        lacking = source if not source.ip else target
-        return msgspec.structs.replace(verdict, denial=denials.no_private_ip(lacking.party))
-    return _with_safe_addresses(snapshot, policy, verdict, sides)
+    if denial is None and lacking:
+        denial = denials.no_private_ip(lacking[0])
+    verdict = msgspec.structs.replace(
+        verdict, needs=() if lacking else needs, consent=used, denial=denial, advice=advice
+    )
+    return verdict if denial else _with_safe_addresses(snapshot, policy, verdict, sides)
 
 
 def _group_for_rules(snapshot: Snapshot, instance: Instance) -> Group | Denial:
@@ -162,34 +239,23 @@ def _instance_denial(instance: Instance | None, party: Party) -> Denial | None:
     return denials.classic_instance(party) if instance.classic or not instance.vpc else None
 
 
-def _instance_needs(link: Link, sides: Sequence[_Side]) -> tuple[Need, ...]:
-    """A five-part rule for each side and port; none while an address is missing."""
-    if not all(side.source.ip and side.dest.ip for side in sides):
-        return ()
-    return tuple(
-        Need(
-            RuleKey(side.group.party, f"{side.source.ip}/32", f"{side.dest.ip}/32", port),
-            (side.source.party, side.dest.party),
-        )
-        for side in sides
-        for port in link.ports or (ALL,)
-    )
-
-
 def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, sides: Sequence[_Side]) -> Verdict:
     """A /32 must mean the instance that was consented to. Its owner picks the address, so it must be private, in the
     account's ranges, and belong to nothing in the target's VPC."""
     questions: list[Address] = []
     for side in sides:
         source = side.source
-        if denial := address_denial(source.party, source.ip, policy.accounts[source.party.account].ranges):
+        ranges, account = policy.accounts[source.party.account].ranges, source.party.account
+        if denial := address_denial(source.party, source.ip, ranges):
             return msgspec.structs.replace(verdict, denial=denial)
-        if source.vpc == side.dest.vpc:
+        if source.vpc == side.vpc:
             continue
-        question = Address(side.dest.party.account, side.dest.vpc, source.ip)
+        if side.dest is None and account != side.group.party.account and not ranges:
+            return msgspec.structs.replace(verdict, denial=denials.ranges_missing(source.party, account))
+        question = Address(side.group.party.account, side.vpc, source.ip)
         taken = snapshot.taken_addresses.get(question)
         if taken:
-            denial = denials.address_in_target_vpc(source.party, source.ip, side.dest.vpc)
+            denial = denials.address_in_target_vpc(source.party, source.ip, side.vpc)
             return msgspec.structs.replace(verdict, denial=denial)
         if taken is None:
             questions.append(question)

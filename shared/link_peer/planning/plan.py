@@ -54,7 +54,7 @@ def make_plan(
         more = {**refused, **stuck}
         return make_plan(snapshot, context, links, may_lose=may_lose, focus=focus, held=held, refused=more)
     if without_room:
-        roomy = [answer for answer in judged.answers if answer.wanted.link not in without_room]
+        roomy = [answer for answer in judged.answers if answer.wanted.link.whole not in without_room]
         edits = _edits(seen, judged, asked, desired_state(roomy, seen.actual), lost)
     settled = Settled(seen, judged, asked, lost, edits, without_room)
     missing = all_missing([judged.missing, lost.missing])
@@ -62,13 +62,13 @@ def make_plan(
 
 
 def _in_focus(answer: Answer, focus: Set[Link] | None) -> bool:
-    return answer.wanted.here and (focus is None or answer.wanted.link in focus)
+    return answer.wanted.here and (focus is None or answer.wanted.link.whole in focus)
 
 
 def _by_link(answers: Iterable[Answer]) -> dict[Asked, tuple[Answer, ...]]:
     grouped: dict[Asked, list[Answer]] = {}
     for answer in answers:
-        grouped.setdefault((answer.wanted.link, answer.wanted.raw), []).append(answer)
+        grouped.setdefault((answer.wanted.link.whole, answer.wanted.raw), []).append(answer)
     return {asked: tuple(found) for asked, found in grouped.items()}
 
 
@@ -118,4 +118,4 @@ def _without_room(
 
 def _stands(actual: Actual, judged: Judged, link: Link) -> bool:
     """Whether some rule of the link is ours already."""
-    return any(key in actual.owned for key in judged.judgments[link].needs)
+    return any(key in actual.owned for key in judged.needs(link))

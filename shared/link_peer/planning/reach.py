@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -87,10 +87,12 @@ class Reach(msgspec.Struct, frozen=True):
         return f"from {source.id} to {dest.id}: {detail}; {rest}"
 
 
-def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> Reach:
-    """Whether packets get from every instance of one party to every instance of the other."""
+def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], only: Collection[Party] = ()) -> Reach:
+    """Whether packets get from every instance of one party to every instance of the other. `only` are the instances of the
+    source that count, where not all do."""
     judged = _Judged(scene.snapshot, ports)
-    for a, sources in _alike(scene.members(source)).items():
+    members = [one for one in scene.members(source) if not only or one.party in only]
+    for a, sources in _alike(members).items():
         for b, targets in _alike(scene.members(target)).items():
             judged.add(a, b, sources, targets)
     if judged.counted:

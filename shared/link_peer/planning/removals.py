@@ -24,6 +24,7 @@ from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unsee
 from link_peer.planning.desired import Desired, Judged, Seen, judge_link
 from link_peer.planning.evaluate import Judgment
 from link_peer.planning.permitted import closed_by_group
+from link_peer.planning.writing import misplaced
 
 HALF_OPEN_SECONDS = 1800
 """How old a half-open rule of a request must be before a sweep removes it: a delivery may still be writing the other
@@ -144,8 +145,8 @@ def _unconfirmed(seen: Seen, lost: Mapping[RuleKey, Loss]) -> frozenset[Party]:
         if loss.by_absence:
             link = link_of(key, seen.actual.owned[key][1])
             ends = (link.source, link.target)
-            found |= set(ends if link.mutual or not link.source.is_group else ends[:1])
-            found |= {party for party in ends if not _exists(seen.snapshot, party)}
+            found |= set(ends if link.mutual or not link.source.is_group else [link.asker])
+            found |= {party for party in link.parties if not _exists(seen.snapshot, party)}
     return frozenset(found)
 
 
@@ -157,6 +158,8 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
         return _Cause(context.withdrawn, missing=unread)
     if context.expired(claim):
         return _Cause(CLAIM_EXPIRED, missing=unread)
+    if wrong := misplaced(standing.seen.snapshot, standing.key, standing.link):
+        return _Cause(wrong, missing=unread)
     if denial := standing.denied.get(claim.request):
         cause, missing = _by_denial(standing, claim, denial, may), NOTHING_MISSING
     else:
@@ -198,7 +201,7 @@ def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
 def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     """Nothing asks for the link any more, or one of its parties is not shown."""
     link, context, snapshot = standing.link, standing.seen.context, standing.seen.snapshot
-    released = bool({link.source, link.target} & context.deleted)
+    released = bool({*link.parties} & context.deleted)
     if may is not May.TAKE and not (denial and released):
         return _KEPT
     accounts = unseen_accounts(snapshot, context, link, denial)
@@ -228,10 +231,11 @@ def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
     complete, of which only a repair was refused."""
     seen, key = standing.seen, standing.key
     for link, refusal in seen.refused.items():
-        needs = standing.judged.judgments[link].needs
+        needs = standing.judged.needs(link)
         half = link.mutual and not all(need in seen.actual for need in needs)
         complete = all(need in seen.actual.equal or claim in seen.actual.claims(need) for need in needs)
-        in_part = seen.context.is_request and not complete
+        # one call writes a link by address, or nothing: what stands of one stood before an instance joined
+        in_part = seen.context.is_request and not complete and not standing.link.member
         if key in needs and (half or in_part or (key, claim) in refusal.partial):
             return True
     return False
@@ -253,10 +257,10 @@ def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: De
     that are not shown; for a link that nothing asks for, those of the askers that are not shown, or whose instances are
     shown without any tags. An instance that the platform says was released counts as shown."""
     if denial is not None and denial.unseen:
-        missing = [party for party in (link.source, link.target) if not _exists(snapshot, party)]
-        missing = missing or [party for party in (link.source, link.target) if not _has_address(snapshot, party)]
+        missing = [party for party in link.parties if not _exists(snapshot, party)]
+        missing = missing or [party for party in link.parties if not _has_address(snapshot, party)]
     else:
-        askers = (link.source, link.target) if link.mutual else (link.source,)
+        askers = (link.source, link.target) if link.mutual else (link.asker,)
         missing = [party for party in askers if not _shown_with_tags(snapshot, party)]
     return {party.account for party in missing if party not in context.deleted} & context.policy.accounts.keys()
 

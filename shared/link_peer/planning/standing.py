@@ -17,6 +17,7 @@ from link_peer.planning.choice import judge_of
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.consent import consents
 from link_peer.planning.guardrails import with_sets
+from link_peer.planning.permitted import as_member
 from link_peer.planning.reach import Reach, Scene, reach
 
 
@@ -60,6 +61,12 @@ class Standing(msgspec.Struct, frozen=True):
         marker = markers.parse(self.rules[0].description)
         return marker.deployment if marker else ""
 
+    @property
+    def members(self) -> tuple[Party, ...]:
+        """The instances that a link by address admits; none of another link."""
+        ends = (marker.ends for rule in self.rules if (marker := markers.parse(rule.description)))
+        return tuple(sorted({one[0] for one in ends if one and one[1].is_group}))
+
     def between(self, ends: tuple[frozenset[Party], frozenset[Party]]) -> bool:
         """Whether it links a party of one set with one of the other, in either direction."""
         one, other = ends
@@ -95,7 +102,7 @@ def standing(
 def judge(scene: Scene, link: Standing) -> Reach:
     """What becomes of the link's packets; of a mutual link, the worse of the two directions."""
     ports = (ALL,) if link.mutual else link.ports
-    there = reach(scene, link.source, link.target, ports)
+    there = reach(scene, link.source, link.target, ports, link.members)
     if not link.mutual:
         return there
     back = reach(scene, link.target, link.source, ports)
@@ -105,6 +112,8 @@ def judge(scene: Scene, link: Standing) -> Reach:
 
 def admitted(scene: Scene, link: Standing) -> int | None:
     """How many instances the link's rules admit as sources; None where they were not read."""
+    if members := link.members:
+        return len(members)
     sources = [link.source, link.target] if link.mutual else [link.source]
     if not all(scene.complete(party) for party in sources):
         return None
@@ -161,7 +170,7 @@ def _one(
 
 def rule_target(rule: Rule, marker: Marker) -> Party:
     """The party that a rule of ours opens."""
-    return marker.ends[1] if marker.ends else rule.group
+    return marker.ends[1] if marker.ends and not marker.ends[1].is_group else rule.group
 
 
 def _until(policy: Policy, claims: Iterable[Claim], askers: Sequence[Instance]) -> int | None:
@@ -188,6 +197,7 @@ def _consent(
             continue
         link = link_of(rule.key, marker)
         source: Party | Instance = snapshot.instances.get(link.source, link.source)
+        source = as_member(link) if link.member else source
         labels, _ = consents(with_sets(snapshot, policy, link), group, source, link.target, (rule.key.port,), now)
         ends = _ends(policy, group.tags, rule.group)
         entries |= {label: ends.get(label) for label in labels}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
@@ -58,8 +58,8 @@ class Ecs(Protocol):
         """Whether the members of a basic group reach each other: InnerAccessPolicy Accept."""
         ...
 
-    def address_taken(self, vpc: str, ip: str) -> bool:
-        """Whether an instance or network interface in a VPC, as this account sees it, has a private IPv4 address."""
+    def addresses_taken(self, vpc: str, ips: Collection[str]) -> set[str]:
+        """Those of these private IPv4 addresses that an instance or network interface in a VPC, as this account sees it, has."""
         ...
 
     def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:

@@ -83,7 +83,10 @@ def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Ad
     [group] = adapter.groups(1)
     machine = adapter.cloud.ecs.create_instance(HOME, [group.id])
     interface = _interface(adapter, group)
-    taken = adapter.ecs.address_taken
+
+    def taken(vpc: str, *ips: str) -> bool:
+        return adapter.ecs.addresses_taken(vpc, ips) == set(ips)
+
     assert taken(adapter.vpc, machine.private_ip)
     assert taken(adapter.vpc, interface["PrivateIpAddress"])
     other = {s["PrivateIpAddress"] for s in interface["PrivateIpSets"]["PrivateIpSet"]} - {
@@ -94,6 +97,10 @@ def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Ad
     assert not taken(adapter.vpc, "10.0.99.99")
     assert adapter.calls["DescribeNetworkInterfaces"] == before + 2
     assert not taken(adapter.cloud.world.vpcs[2]["id"], machine.private_ip)
+    some = [machine.private_ip, interface["PrivateIpAddress"], "10.0.99.99"]
+    before = adapter.calls["DescribeNetworkInterfaces"]
+    assert adapter.ecs.addresses_taken(adapter.vpc, some) == set(some[:2])
+    assert adapter.calls["DescribeNetworkInterfaces"] == before + 1
 
 
 def test_the_instance_of_a_primary_interface_is_found(adapter: Adapter) -> None:
@@ -158,7 +165,7 @@ READS: dict[str, Callable[[Adapter], object]] = {
     "DescribeSecurityGroupAttribute for access": lambda a: a.ecs.inner_access(UNKNOWN),
     "ListTagResources": lambda a: a.ecs.tagged_groups(TAG),
     "DescribeSecurityGroupReferences": lambda a: a.ecs.references([UNKNOWN]),
-    "DescribeNetworkInterfaces": lambda a: a.ecs.address_taken(a.vpc, "10.0.0.1"),
+    "DescribeNetworkInterfaces": lambda a: a.ecs.addresses_taken(a.vpc, ["10.0.0.1"]),
     "DescribeNetworkInterfaces by id": lambda a: a.ecs.instances_of(["eni-1"]),
 }
 CHANGES: dict[str, Callable[[Adapter], object]] = {

@@ -154,6 +154,7 @@ def test_what_a_rule_applies_to_is_read_for_both_directions(changes: dict[str, A
             RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", KEY.port),
             {"SourceCidrIp": "10.0.0.1/32", "DestCidrIp": "10.0.0.2/32"},
         ),
+        (RuleKey(DB, "10.0.0.1/32", "", KEY.port), {"SourceCidrIp": "10.0.0.1/32"}),
     ],
 )
 def test_a_rule_of_ours_is_narrow_and_weak(key: RuleKey, source: dict[str, object]) -> None:

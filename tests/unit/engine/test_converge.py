@@ -127,7 +127,9 @@ def test_questions_are_asked_once() -> None:
     found = Converging(desired=[Link(A, B, LINK.ports)], instances=[far, near])
     found.scope.fetch.parties([A, B])
     assert found.run().changed == 1
-    assert [call for call in found.ecs.calls if call.startswith("address_taken")] == ["address_taken vpc-1 10.0.0.1"]
+    assert [call for call in found.ecs.calls if call.startswith("addresses_taken")] == [
+        "addresses_taken vpc-1 10.0.0.1"
+    ]
 
 
 def test_a_question_that_cannot_be_answered_ends() -> None:
@@ -135,7 +137,7 @@ def test_a_question_that_cannot_be_answered_ends() -> None:
     far, near = instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")
     found = Converging(desired=[Link(A, B, LINK.ports)], instances=[far, near])
     found.scope.fetch.parties([A, B])
-    found.ecs.errors["address_taken"] = [NoAccess("Forbidden.RAM", "no")]
+    found.ecs.errors["addresses_taken"] = [NoAccess("Forbidden.RAM", "no")]
     assert found.run().changed == 0
     assert found.log.outcomes() == [("denied", "no-access")]
 

@@ -55,7 +55,7 @@ GROUPS = [
         ([ADVANCED, APP], APP),
         ([ELSEWHERE, APP], APP),  # of two that could, the one in the peer's VPC
         ([ELSEWHERE], ELSEWHERE),  # none in the peer's VPC: named in the denial
-        ([ADVANCED], None),
+        ([ADVANCED], ADVANCED),  # by address
         ([MANAGED], None),
         ([CLASSIC], None),
         ([Party(HOME, "sg-unseen")], None),
@@ -63,14 +63,13 @@ GROUPS = [
     ],
 )
 def test_the_first_suitable_group_represents_the_instance(groups: list[Party], chosen: Party | None) -> None:
-    """In the API's order: basic, not managed, and in the VPC of the peer (cache, in vpc-1)."""
+    """In the API's order: not managed, and where a rule can name some, these: basic, in the VPC of the peer (cache, in vpc-1)."""
     assert next(iter(candidates(view(GROUPS), instance(A, *groups), group(CACHE))), None) == chosen
 
 
 @pytest.mark.parametrize(
     ("groups", "reason"),
     [
-        ([ADVANCED], "advanced-group"),
         ([MANAGED], "managed-group"),
         ([CLASSIC], "classic-network"),
         ([Party(HOME, "sg-unseen")], "peer-not-found"),

@@ -60,19 +60,23 @@ PORTS = parse_ports("tcp/1")
         ([group(APP), group(DB, "*", vpc="")], Link(APP, DB, PORTS), {}, "classic-network"),
         ([group(APP, managed=True), group(DB, "*")], Link(APP, DB, PORTS), {}, "managed-group"),
         ([group(APP), group(DB, "*", managed=True)], Link(APP, DB, PORTS), {}, "managed-group"),
-        ([group(APP, advanced=True), group(DB, "*")], Link(APP, DB, PORTS), {}, "advanced-group"),
-        ([group(APP), group(DB, "*", advanced=True)], Link(APP, DB, PORTS), {}, "advanced-group"),
-        ([group(APP), group(DB, "*", vpc="vpc-2")], Link(APP, DB, PORTS), {}, "different-vpc"),
+        ([group(APP, "*", advanced=True), group(DB, "*")], Link(APP, DB), {}, "advanced-group"),
+        ([group(APP, "*"), group(DB, "*", advanced=True)], Link(APP, DB), {}, "advanced-group"),
+        ([group(APP, "*"), group(DB, "*", vpc="vpc-2")], Link(APP, DB), {}, "different-vpc"),
+        # with ports it is written by address, and here it has none
+        ([group(APP, advanced=True), group(DB, "*")], Link(APP, DB, PORTS), {}, "no-members"),
+        ([group(APP), group(DB, "*", advanced=True)], Link(APP, DB, PORTS), {}, "no-members"),
+        ([group(APP), group(DB, "*", vpc="vpc-2")], Link(APP, DB, PORTS), {}, "no-members"),
         ([group(APP), group(DB, "*", lock=True)], Link(APP, DB, PORTS), {}, "locked"),
         ([group(APP, lock=True), group(DB, "*")], Link(APP, DB, PORTS), {}, None),  # no rule is on sg-app
         ([group(APP, "*", lock=True), group(DB, "*")], Link(APP, DB), {}, "locked"),
         ([group(APP, "*"), group(DB, "*", lock=True)], Link(APP, DB), {}, "locked"),
         ([group(APP, "*"), group(DB, f"*~{compact(NOW)}")], Link(APP, DB, PORTS), {}, "no-consent"),
         # several hold: the one that no tag can resolve is reported
-        ([group(APP), group(DB, vpc="vpc-2")], Link(APP, DB, PORTS), {}, "different-vpc"),
+        ([group(APP), group(DB, vpc="vpc-2")], Link(APP, DB), {}, "different-vpc"),
         (OPEN, Link(APP, STRANGER), {"deny": PORTS}, "unknown-account"),
         ([group(APP), group(DB, lock=True)], Link(APP, DB, PORTS), {}, "locked"),
-        ([group(APP), group(DB, vpc="vpc-2", lock=True)], Link(APP, DB, PORTS), {}, "different-vpc"),
+        ([group(APP), group(DB, vpc="vpc-2", lock=True)], Link(APP, DB), {}, "different-vpc"),
     ],
 )
 def test_links_of_groups(groups: list[Group], link: Link, changes: dict[str, Any], reason: str | None) -> None:

@@ -17,7 +17,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address
 from link_peer.engine.read.access import STRICT, Access, Page, Reading, read_listing
 from link_peer.engine.read.store import Store, groups_of
-from link_peer.planning.decision import MembersOf, Question, RulesOf
+from link_peer.planning.decision import InstancesOf, MembersOf, Question, RulesOf
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
@@ -188,18 +188,23 @@ class Fetch:
     # rules, and what a verdict depends on
 
     def questions(self, questions: Iterable[Question]) -> None:
-        """Reads what evaluating a link needs besides its parties: used addresses, groups' inner access and rules, instances
-        that were set aside, and numbers of members."""
+        """Reads what evaluating a link needs besides its parties: used addresses, groups' inner access, rules and instances,
+        instances that were set aside, and numbers of members."""
         questions = list(questions)
         self.rules(question.group for question in questions if isinstance(question, RulesOf))
+        self.members(question.group for question in questions if isinstance(question, InstancesOf))
         self.parties(q for q in questions if isinstance(q, Party) and not q.is_group)
+        asked: dict[tuple[str, str], list[str]] = {}
         for question in questions:
-            if isinstance(question, Address) and self._spared(question.account):
-                self._ask(question.account, functools.partial(self._read_address, question))
+            if isinstance(question, Address):
+                asked.setdefault((question.account, question.vpc), []).append(question.ip)
             elif isinstance(question, Party) and question.is_group:
                 self._ask(question.account, functools.partial(self._read_inner_access, question))
             elif isinstance(question, MembersOf):
                 self._count_members(question)
+        for (account, vpc), ips in asked.items():
+            if self._spared(account):
+                self._ask(account, functools.partial(self._read_addresses, vpc, sorted(set(ips))))
 
     def rules(self, groups: Iterable[Party], until: float = math.inf) -> None:
         """Reads the rules of these groups. A group that does not exist has none. What the pace does not let through
@@ -272,8 +277,9 @@ class Fetch:
 
         self._access.read(account, ask)
 
-    def _read_address(self, address: Address, ecs: Ecs) -> None:
-        self.store.answers[address] = ecs.address_taken(address.vpc, address.ip)
+    def _read_addresses(self, vpc: str, ips: Sequence[str], ecs: Ecs) -> None:
+        taken = ecs.addresses_taken(vpc, ips)
+        self.store.answers.update({Address(ecs.account, vpc, ip): ip in taken for ip in ips})
 
     def _read_inner_access(self, group: Party, ecs: Ecs) -> None:
         self.store.answers[group] = ecs.inner_access(group.id)

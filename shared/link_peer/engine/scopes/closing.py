@@ -82,7 +82,7 @@ class ClosingScope(Scope):
         fetch = self.fetch
         fetch.rules(self.groups)
         links = [link for link, _ in self.standing(self.store.snapshot())]
-        fetch.parties({party for link in links for party in (link.source, link.target)})
+        fetch.parties({party for link in links for party in link.parties})
         snapshot = self.store.snapshot()
         halves = self.needed_groups(snapshot, self._ending(snapshot))
         self.others = frozenset(halves - self.groups)

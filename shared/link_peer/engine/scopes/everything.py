@@ -25,6 +25,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import Reading
+from link_peer.engine.read.store import groups_of
 from link_peer.engine.scopes.closing import look
 from link_peer.engine.scopes.summary import count_letters, record_unreadable, skipped, summary_record
 from link_peer.engine.scopes.untag import untag_empty_groups
@@ -63,6 +64,7 @@ class _Asked(msgspec.Struct, frozen=True):
     believe_empty: frozenset[str]
     progress: Progress
     dead_letters: Callable[[], int] | None
+    sources: set[Party]  # of links by address that requests asked for: these follow the instances of their groups
 
 
 class Sweep(Scope):
@@ -88,10 +90,13 @@ class Sweep(Scope):
         memory: those that ask for links, and for a person's question perhaps all. `dead_letters` is as in Delivery."""
         end = _after(delivery, delivery.clock.now(), READING_SHARE)
         pace = Pace(delivery.clock, end, delivery.throughput.calls_per_minute)
-        keep = keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys))
+        sources = set[Party]()
+        keep = keep or (
+            lambda one: asks_for_links(one.tags, delivery.policy.keys) or not sources.isdisjoint(groups_of([one]))
+        )
         how = Reading(tolerant=True, pace=pace, keep=keep)
         super().__init__(open_work(delivery, event_id, delivery.audit({"event_id": event_id}), how))
-        self._asked = _Asked(frozenset(believe_empty), progress, dead_letters)
+        self._asked = _Asked(frozenset(believe_empty), progress, dead_letters, sources)
         self.managed: list[Party] = []
         self.decisions: list[Decision] = []
         self.denied: dict[tuple[Link, str], Decision] = {}
@@ -150,7 +155,7 @@ class Sweep(Scope):
             return May.CLOSE
         if (not self._later and not self.fetch.postponed) or rule.key is None:
             return May.TAKE
-        ends = {*_ends(link_of(rule.key, marker))} - {rule.group}
+        ends = {*link_of(rule.key, marker).parties} - {rule.group}
         later = ends & self.fetch.postponed or {(rule.group.account, end) for end in ends} & self._later
         return May.CLOSE if later else May.TAKE
 
@@ -216,6 +221,7 @@ class Sweep(Scope):
         stripped = {rule.group for rule, _ in owned} & set(extra)
         self.managed = sorted({*tagged, *stripped})
         links = [(rule.group.account, link_of(rule.key, marker)) for rule, marker in owned if rule.key]
+        self._asked.sources.update(link.source for _, link in links if link.member)
         named, fetch.postponed = self._named(links)
         fetch.parties(named)
         snapshot = self.store.snapshot()
@@ -258,7 +264,7 @@ class Sweep(Scope):
         found: dict[tuple[str, str], set[Party]] = {}
         named: set[Party] = set()
         for account, link in links:
-            for end in _ends(link):
+            for end in link.parties:
                 if end.is_group:
                     named.add(end)  # every group is listed
                 elif end.id:

@@ -26,7 +26,7 @@ from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later,
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
-from link_peer.planning.claims import DesiredLink, sources_of
+from link_peer.planning.claims import DesiredLink, followed, sources_of
 from link_peer.planning.decision import Context, Decision, Missing, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
@@ -164,19 +164,27 @@ class InstanceScope(Scope):
         """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
         answered, and those that ask for one of these by its id: their rules have its address, and are on its group."""
         shown = {instance.party for instance in self.shown}
+        requested = followed(snapshot, self.policy, self.delivery.region)
         return [
-            wanted if shown & {wanted.instance, wanted.link.target} else msgspec.structs.replace(wanted, here=False)
-            for wanted in self.wishes(snapshot, snapshot.instances.values())
+            wanted
+            if shown & {wanted.instance, wanted.link.asker, wanted.link.target}
+            else msgspec.structs.replace(wanted, here=False)
+            for wanted in [*self.wishes(snapshot, snapshot.instances.values()), *requested]
             if not self._foreign(wanted.link) or not wanted.has_pair
         ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
-        """Tag links at home that these instances may have asked for, as long as home can be read."""
+        """Tag links at home that these instances may have asked for, and what admits them by address, as long as home can be
+        read."""
         link = link_of(rule.key, marker) if rule.key else None
-        if link is None or not claim.is_tag or {link.source.account, link.target.account} != {self.home}:
+        if link is None or {link.source.account, link.target.account} != {self.home}:
+            return May.KEEP
+        if not claim.is_tag and not link.member:
             return May.KEEP
         asking = {link.source, link.target} if link.mutual else {link.source}
-        if link.source.is_group:
+        if link.member:
+            concerned = link.asker in self.hints
+        elif link.source.is_group:
             concerned = bool(asking & (self._own_groups() | self.former))
         else:
             concerned = bool({link.source, link.target} & self.hints.keys())

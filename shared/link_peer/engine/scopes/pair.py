@@ -31,6 +31,7 @@ from link_peer.planning.claims import DesiredLink, sources_of
 from link_peer.planning.decision import Context, Decision, Plan, Unseen
 from link_peer.planning.permitted import no_access
 from link_peer.planning.removals import May
+from link_peer.planning.writing import is_by_address, parts
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 
@@ -112,7 +113,8 @@ class PairScope(Scope):
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """The request's own link, or for a sync what the tags of both sides' instances ask for."""
         if self.request.action == "link":
-            return [DesiredLink(self.link, Claim(self.request.request_id, self.request.until))]
+            claim = Claim(self.request.request_id, self.request.until)
+            return [DesiredLink(link, claim) for link in parts(snapshot, self.link)]
         if self.request.action != "sync":
             return []
         # a sync answers for its `from` side; the other side's wishes are another sync's
@@ -135,7 +137,7 @@ class PairScope(Scope):
         if self.request.action == "sync":
             if not claim.is_tag or not (link.mutual or forward):
                 return May.KEEP
-            own = {link.source, link.target} == self.ends
+            own = {link.source, link.target} == self.ends and not link.member
             return May.TAKE if snapshot.covers(link) else May.CLOSE if own else May.READ
         if claim.is_tag or (self.link.ports and not (forward and set(link.ports) & set(self.link.ports))):
             return May.KEEP
@@ -196,6 +198,8 @@ class PairScope(Scope):
             if self.request.action == "sync":
                 fetch.members(groups)
                 self._read_sources()
+            elif self.request.action == "link" and is_by_address(snapshot, self.link):
+                fetch.members([self.link.source])
         elif self.request.action == "link":
             fetch.rules(self.needed_groups(snapshot, [self.link]))
         else:

@@ -90,7 +90,7 @@ class Applier:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
         work, policy = self.work, self.work.delivery.policy
         decisions = sorted((paused(decision, policy.paused) for decision in decisions), key=_order)
-        work.tags.between_instances = {key.group for d in decisions for key in _keys(d) if key.dest}
+        work.tags.between_instances = {key.group for d in decisions for key in _keys(d) if key.by_address}
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
         report, outcomes = Report(), list[Record]()
@@ -366,7 +366,7 @@ class Applier:
         changed = bool(decision.edits) and not self.work.delivery.out_of_time()
         return {
             **self._record(decision, "outcome", requests, rules),
-            **self._circumstances.admitted(keys, decision.link),
+            **self._circumstances.admitted(keys, decision),
             **self._circumstances.effect(decision, changed=changed),
         }
 

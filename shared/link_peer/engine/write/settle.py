@@ -19,6 +19,7 @@ from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.write.tags import ecs_of
 from link_peer.planning.decision import Edit
+from link_peer.planning.evaluate import Ends, first_difference
 from link_peer.runtime.delivery import Delivery
 
 RULES_PER_CALL = 100
@@ -213,7 +214,8 @@ class Existing(msgspec.Struct, frozen=True):
 
 def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:
     """The description of a rule with these claims. Raises LinkDenied where it has no room for them."""
-    marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims)), ends=edit.ends)
+    ends = marker.ends if _same_ends(marker.ends, edit.ends) else edit.ends
+    marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims)), ends=ends)
     if edit.gain and not markers.fits(marker):
         raise LinkDenied(denials.description_full(edit.key.group))
     return markers.render(marker)
@@ -224,8 +226,13 @@ def _same_instances(edit: Edit, marker: Marker) -> None:
     planned = markers.parse(edit.rule.description) if edit.rule else None
     if edit.ends is None or marker.ends is None or marker.ends in (edit.ends, planned and planned.ends):
         return
-    other = next(holder for holder, own in zip(marker.ends, edit.ends, strict=True) if holder != own)
-    raise LinkDenied(denials.address_of_another(edit.ends[0], other))
+    if other := first_difference(marker.ends, edit.ends):
+        raise LinkDenied(denials.address_of_another(edit.ends[0], other))
+
+
+def _same_ends(one: Ends | None, other: Ends | None) -> bool:
+    """Whether a rule stands for the same instances. Which of its groups an instance stands for may differ."""
+    return one == other or bool(one and other and not first_difference(one, other))
 
 
 def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list[Edit]:
@@ -245,7 +252,7 @@ def _is_done(edit: Edit, existing: Existing | None) -> bool:
     if existing.marker is None:
         return True  # someone else's rule counts as present, and is never touched
     claims = claims_after(edit, existing.marker)
-    same = claims == frozenset(existing.marker.claims) and edit.ends == existing.marker.ends
+    same = claims == frozenset(existing.marker.claims) and _same_ends(existing.marker.ends, edit.ends)
     return same and existing.rule.priority == PRIORITY and not existing.copies
 
 

@@ -1,0 +1,228 @@
+"""Links between groups that no rule can name: one rule for the address of each instance of the source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
+
+Make = Callable[..., tuple[Group, Group]]
+
+
+def two_vpcs(lab: Lab, account: str = PEER, *accepts: str) -> tuple[Group, Group]:
+    """A group of home, and one of the account in another VPC, which accepts it."""
+    lab.policy_account(HOME, ranges=["10.0.0.0/16"])
+    lab.policy_account(PEER, ranges=["10.1.0.0/16"])
+    app = lab.group(vpc=lab.a)
+    return app, lab.group(*(accepts or [f"{app.id}@{HOME}"]), account=account, vpc=lab.b if account == PEER else "")
+
+
+def advanced(lab: Lab) -> tuple[Group, Group]:
+    """Two advanced groups of one VPC of home."""
+    app = lab.group(type="enterprise")
+    return app, lab.group(app.id, type="enterprise")
+
+
+def admitted(*instances: Instance, port: str = "tcp/1") -> list[str]:
+    return sorted(f"{one.private_ip}/32> {port}" for one in instances)
+
+
+def tagged(lab: Lab, app: Group, db: Group, ports: str = ":tcp/1", **fields: str) -> Instance:
+    suffix = "" if db.account == HOME else f"@{db.account}"
+    return lab.instance(app, tags={"link-peer": f"{db.id}{suffix}{ports}"}, **fields)
+
+
+@pytest.mark.parametrize(
+    "make", [two_vpcs, advanced, lambda lab: two_vpcs(lab, HOME)], ids=["accounts", "advanced", "home"]
+)
+@pytest.mark.parametrize("by", ["events", "sweep"])
+@pytest.mark.knobs(request_tags=True)
+def test_a_tag_admits_the_instances_that_carry_it(lab: Lab, make: Make, by: str) -> None:
+    """Each by its own address; another instance of the group is not admitted. When a tag goes, its rule goes."""
+    app, db = make(lab)
+    one, two, _other = tagged(lab, app, db), tagged(lab, app, db), lab.instance(app)
+
+    def settle(*instances: Instance) -> None:
+        if by == "sweep":
+            lab.sweep()
+        else:
+            for instance in instances:
+                lab.auto_link(lab.tag_event(instance))
+            lab.drain()
+
+    settle(one, two)
+    assert sorted(lab.rules(db)) == admitted(one, two)
+    assert lab.reasons(db) == ["tag", "tag"]
+    assert {MANAGED, f"{MANAGED}.instances"} <= lab.tags(db).keys()
+    assert all(
+        f"from={one.id}" in rule["Description"] or f"from={two.id}" in rule["Description"] for rule in lab.raw_rules(db)
+    )
+    assert f" of={app.id}" in lab.raw_rules(db)[0]["Description"]
+    lab.tag(one, link_peer=None)
+    settle(one)
+    if db.account == PEER and by == "events":
+        lab.sweep()  # nothing at home shows where the rule is
+    assert sorted(lab.rules(db)) == admitted(two)
+
+
+def test_a_request_admits_the_instances_of_its_source_and_follows_them(lab: Lab) -> None:
+    """One that joins gets its rule with the sweep, one that leaves loses it, and one whose address changed gets the new one."""
+    app, db = two_vpcs(lab)
+    one, two = lab.instance(app), lab.instance(app)
+    assert lab.cross_account(lab.request(app, db, "tcp/1", until="2026-12-20T00:00:00Z")) == {"applied": 1}
+    assert sorted(lab.rules(db)) == admitted(one, two)
+    assert lab.outcome()["instances"] == "2"
+    three = lab.instance(app)
+    lab.sweep()
+    assert sorted(lab.rules(db)) == admitted(one, two, three)
+    assert set(lab.reasons(db)) == {"req:chg-1~20261220T000000Z"}
+    lab.release(one)
+    lab.sweep()
+    assert sorted(lab.rules(db)) == admitted(two, three)
+    assert lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-2")) == {"removed": 1}
+    assert lab.rules(db) == []
+    lab.sweep()
+    assert lab.rules(db) == []
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_an_instance_that_starts_joins_a_link_that_stands_at_home(lab: Lab) -> None:
+    app, db = advanced(lab)
+    one = lab.instance(app)
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
+    two = lab.started(app)
+    assert sorted(lab.rules(db)) == admitted(one, two)
+    lab.release(two)
+    lab.auto_link(lab.event(two, "Deleted"))
+    assert sorted(lab.rules(db)) == admitted(one)
+
+
+def test_nothing_is_opened_for_an_ended_request(lab: Lab) -> None:
+    """The last instance takes the link with it: one that comes later opens nothing."""
+    app, db = two_vpcs(lab)
+    last = lab.instance(app)
+    lab.instance(lab.group(vpc=lab.a))  # home shows instances
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    lab.release(last)
+    lab.sweep()
+    assert lab.rules(db) == []
+    lab.instance(app)
+    lab.sweep()
+    assert lab.rules(db) == []
+
+
+def test_a_request_for_a_group_without_instances_is_denied(lab: Lab) -> None:
+    app, db = two_vpcs(lab)
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"denied": 1}
+    assert lab.outcome()["reason"] == "no-members"
+
+
+@pytest.mark.parametrize(("accept", "admits"), [("{app}", 2), ("*", 2), ("{one}", 1), ("i-none", 0)])
+def test_consent_is_that_of_the_group_or_of_the_very_instance(lab: Lab, accept: str, admits: int) -> None:
+    """An instance without consent is left out alone, and the record names it."""
+    app, db = two_vpcs(lab)
+    one, two = lab.instance(app), lab.instance(app)
+    lab.tag(db, link_accept=f"{accept.format(app=app.id, one=one.id)}@{HOME}")
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == ({"applied": 1} if admits else {"denied": 1})
+    assert sorted(lab.rules(db)) == admitted(*(one, two)[:admits])
+    assert (two.id in lab.outcome()["detail"]) == (admits == 1)
+    if not admits:
+        assert lab.outcome()["reason"] == "no-consent"
+        assert f"{app.id}@{HOME}" in lab.outcome()["advice"]
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_a_link_has_at_most_so_many_instances(lab: Lab, limit: int) -> None:
+    """More is not-allowed, which tells the number; who joins beyond it gets no rule, and what stands stays."""
+    lab.policy(limits={"max_members": limit})
+    app, db = two_vpcs(lab)
+    members = [lab.instance(app) for _ in range(3)]
+    request = lab.request(app, db, "tcp/1")
+    assert lab.cross_account(request) == ({"applied": 1} if limit == 3 else {"denied": 1})
+    if limit == 2:
+        assert (lab.outcome()["reason"], "3" in lab.outcome()["detail"]) == ("not-allowed", True)
+        assert lab.rules(db) == []
+        return
+    lab.instance(app)
+    lab.sweep()
+    assert sorted(lab.rules(db)) == admitted(*members)
+    assert lab.cross_account(request) == {"applied": 1}
+    assert sorted(lab.rules(db)) == admitted(*members)
+
+
+def test_accounts_in_different_vpcs_need_ranges(lab: Lab) -> None:
+    """Else anyone who picks an address could be admitted: the advice names the setting."""
+    app, db = two_vpcs(lab)
+    lab.instance(app)
+    lab.policy()
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"denied": 1}
+    assert (lab.outcome()["reason"], f"accounts.{HOME}.ranges" in lab.outcome()["advice"]) == ("address-conflict", True)
+
+
+def test_fifty_instances_are_written_in_one_call_and_one_more_adds_one_rule(lab: Lab) -> None:
+    app, db = two_vpcs(lab)
+    one, *_ = [tagged(lab, app, db) for _ in range(50)]
+    lab.policy(limits={"max_members": 60})
+    two_vpcs(lab)
+
+    def calls(step: Callable[[], object]) -> Counter[str]:
+        start = len(lab.cloud.faults.calls)
+        step()
+        return Counter(call.action for call in list(lab.cloud.faults.calls)[start:])
+
+    lab.auto_link(lab.tag_event(one))
+    assert calls(lab.drain)["AuthorizeSecurityGroup"] == 1
+    assert len(lab.rules(db)) == 50
+    new = tagged(lab, app, db)
+    lab.auto_link(lab.event(new))
+    found = calls(lab.drain)
+    assert (found["AuthorizeSecurityGroup"], len(lab.rules(db))) == (1, 51)
+    assert sum(found.values()) <= 20, found
+
+
+def test_a_request_and_a_tag_share_the_rule_of_an_address(lab: Lab) -> None:
+    app, db = two_vpcs(lab)
+    one = tagged(lab, app, db)
+    two = lab.instance(app)
+    lab.sweep()
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
+    assert sorted(lab.reasons(db)) == ["req:chg-1", "tag,req:chg-1"]
+    lab.tag(one, link_peer=None)
+    lab.sweep()
+    assert sorted(lab.rules(db)) == admitted(one, two)
+    assert lab.reasons(db) == ["req:chg-1", "req:chg-1"]
+
+
+def test_a_lock_and_a_withdrawal_close_at_the_event(lab: Lab) -> None:
+    app, db = advanced(lab)
+    lab.instance(app)
+    for taken in ({"link_lock": "x"}, {"link_accept": None}):
+        lab.tag(db, link_lock=None, link_accept=app.id)
+        lab.cross_account(lab.request(app, db, "tcp/1"))
+        assert len(lab.rules(db)) == 1
+        lab.tag(db, **taken)
+        lab.auto_link(lab.group_event(db))
+        assert lab.rules(db) == []
+
+
+@pytest.mark.parametrize("make", [two_vpcs, advanced])
+def test_without_ports_the_link_is_denied_and_the_advice_names_ports(lab: Lab, make: Make) -> None:
+    app, db = make(lab)
+    lab.instance(app)
+    assert lab.cross_account(lab.request(app, db)) == {"denied": 1}
+    assert lab.outcome()["reason"] == ("different-vpc" if make is two_vpcs else "advanced-group")
+    assert "name ports" in lab.outcome()["advice"]
+
+
+def test_the_address_of_one_instance_that_conflicts_leaves_the_others(lab: Lab) -> None:
+    app, db = two_vpcs(lab)
+    one = lab.instance(app)
+    two = lab.instance(app, private_ip="10.0.0.77")
+    lab.policy_account(HOME, ranges=[f"{one.private_ip}/32"])
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
+    assert lab.rules(db) == admitted(one)
+    assert two.id in lab.outcome()["detail"]
