@@ -33,6 +33,8 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "omitted once, sg-db:tcp/3306": 500_000,
     "omitted once, i-store": 500_000,
     "too many removals": 19_000,
+    "moved, group port": 10_000_000,
+    "moved, address": 10_000_000,
     "sg-app refuses": 4_000_000,
     "sg-db refuses": 400_000,
     "a second home": 500_000,

@@ -108,6 +108,22 @@ def test_the_rules_of_a_group_whose_instance_is_gone_are_found_where_it_was_seen
     assert lab.rules(db) == []
 
 
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("mutual", [False, True])
+def test_a_move_costs_at_most_fifty_calls_while_nothing_changes(lab: Lab, mutual: bool) -> None:
+    """Though nineteen other groups reach the peer, and forty hold rules between addresses."""
+    db = lab.group("*")
+    peer = {"link-peer": db.id if mutual else f"{db.id}:tcp/1"}
+    moving, *_ = [lab.started(lab.group("*"), tags=peer) for _ in range(20)]
+    source = lab.group()
+    for target in [lab.instance(lab.group("*")) for _ in range(40)]:
+        lab.started(source, tags={"link-peer": f"{target.id}:tcp/1"})
+    lab.call(HOME, "JoinSecurityGroup", {"InstanceId": moving.id, "SecurityGroupId": lab.group().id})
+    before = lab.rules(db)
+    made = calls(lab, lab.move_event(moving))
+    assert (made.total() <= LIMIT, lab.rules(db)) == (True, before), made
+
+
 # what one message costs while nothing is to be changed: at most fifty calls, with all that it posts
 
 LIMIT = 50

@@ -87,6 +87,8 @@ MUTANTS = [
     Mutant("a lock is ignored where the policy consents", attacks.lock_ignored, "a lock", ()),
     Mutant("consent never ends", attacks.consent_without_end, "consent ends", ()),
     Mutant("events of groups are ignored", attacks.events_of_groups_ignored, "events of a group", ()),
+    Mutant("the groups before a move are not looked for", attacks.left_groups_ignored, "moved, group port", ()),
+    Mutant("rules of an old address are the sweep's", attacks.old_addresses_ignored, "moved, target", ()),
     Mutant("an outcome names other rules", attacks.other_rules_in_the_record, "two requests, one link", ()),
     Mutant("an outcome names the whole group", attacks.whole_group_in_the_record, "a copied marker", ()),
     Mutant("an outcome mixes up ids", attacks.ids_mixed_up_in_the_record, "two requests, one link", ()),

@@ -17,6 +17,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.store import Store
 from link_peer.engine.scopes import pair
 from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, close, settle
 from link_peer.engine.write.apply import Applier
@@ -225,6 +226,16 @@ def consent_without_end(patch: Patch) -> None:
 def queue_ignored(patch: Patch) -> None:
     """Whatever queue a message came through, it may speak for everyone."""
     patch.setattr(pair, "request_denial", lambda *_args: None)
+
+
+def left_groups_ignored(patch: Patch) -> None:
+    """What an instance asked for in the group that it left waits for the sweep."""
+    patch.setattr(InstanceScope, "_find_left_groups", lambda *_: None)
+
+
+def old_addresses_ignored(patch: Patch) -> None:
+    """A rule of an old address waits for the sweep."""
+    patch.setattr(InstanceScope, "_groups_with_instance_rules", lambda *_: [])
 
 
 def events_of_groups_ignored(patch: Patch) -> None:

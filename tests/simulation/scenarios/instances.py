@@ -24,7 +24,8 @@ ONE, STORE, OTHER = Party(HOME, "i-one"), Party(HOME, "i-store"), Party(HOME, "i
 
 
 def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> Message:
-    """A state change of an instance; with `tags` as state, a tag change of it or of a group as ActionTrail reports it."""
+    """A state change of an instance; with `tags` as state, a tag change of it or of a group as ActionTrail reports it, and with
+    `moved` a change of its groups."""
     body: dict[str, Any] = {
         "id": f"e-{name}",
         "source": "acs.ecs",
@@ -35,10 +36,10 @@ def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> M
         "aliyunregionid": REGION,
         "data": {"resourceId": instance.id, "resourceType": "ALIYUN::ECS::Instance", "state": state},
     }
-    if state == "tags":
+    if state in ("tags", "moved"):
         body["type"] = "ecs:ActionTrail:ApiCall"
         body["data"] = {
-            "eventName": "TagResources",
+            "eventName": "TagResources" if state == "tags" else "ModifyInstanceAttribute",
             "acsRegion": REGION,
             "referencedResources": {f"ACS::ECS::{'SecurityGroup' if instance.is_group else 'Instance'}": [instance.id]},
         }
@@ -126,6 +127,39 @@ def two_instances(name: str, world: Callable[[], World], peer: str, **options: A
         sweep_and_check(world)
 
     return Scenario(name, world, POLICY, lanes, end, **options)
+
+
+def moved(name: str, peer: str, who: Party, changes: dict[str, Any], **options: Any) -> Scenario:
+    """An instance of a standing link gets other groups or another address, which one event tells: it closes what is of the old
+    ones, and of the instance that asks also opens what is of the new ones. Of its target, a delivery that is killed between
+    the two leaves no rule that would tell who asks: the next event of that instance opens it."""
+    running, told = event("running", "Running", who), event("moved", "moved", who)
+
+    def start() -> World:
+        world = home_world("*", "*")
+        start_one(world, peer)
+        deliver(world, event("started", "Running"), POLICY)
+        return world
+
+    def change(world: World) -> None:
+        world.instances[who] = msgspec.structs.replace(world.instances[who], **changes)
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy())
+        reset(world, 400)
+        deliver_without_faults(world, told, POLICY)
+        wanted = oracle.wanted_by_tags(world, POLICY).keys()
+        stale = oracle.owned(world, POLICY).keys() - wanted
+        hold("I9", not stale, f"{stale} are left of the old groups or address")
+        if who != ONE:
+            deliver_without_faults(world, event("asks", "Running"), POLICY)
+        found = oracle.owned(world, POLICY).keys()
+        if not had_fault(facts, "forbidden"):
+            hold("I13", found == wanted, f"tags ask for {wanted}, but the rules are {found}")
+        sweep_and_check(world)
+
+    lanes = ((Act("change", change),), (told, told), (running,), (sweep_message(),))
+    return Scenario(f"moved, {name}", start, POLICY, lanes, end, **options)
 
 
 def reused_address(**options: Any) -> Scenario:
@@ -236,6 +270,10 @@ INSTANCES: list[Callable[..., Scenario]] = [
     lambda **o: two_instances("two instances, whole group", lambda: home_world("*", "*"), "sg-db", **o),
     lambda **o: two_instances("two instances, instance", lambda: home_world("*", "*"), "i-store", **o),
     lambda **o: two_instances("two instances, other account", lambda: home_world("sg-db"), FAR_PORT, **o),
+    lambda **o: moved("group port", "sg-db:tcp/3306", ONE, {"groups": (EXTRA.id,)}, **o),
+    lambda **o: moved("whole group", "sg-db", ONE, {"groups": (EXTRA.id,)}, **o),
+    lambda **o: moved("address", "i-store:tcp/3306", ONE, {"ip": "10.0.0.99"}, **o),
+    lambda **o: moved("target", "i-store", STORE, {"ip": "10.0.0.99", "groups": (WEB.id,)}, **o),
     reused_address,
     lambda **o: empty_reads("sg-db:tcp/3306", **o),
     lambda **o: empty_reads("i-store", **o),

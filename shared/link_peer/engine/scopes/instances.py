@@ -119,7 +119,7 @@ class InstanceScope(Scope):
             or (self.shrinks and snapshot.groups[group].rule_count)  # the tag may have been refused
         }
         fetch.rules((needed & snapshot.groups.keys()) | marked)
-        self._find_left_groups(needed)
+        self._find_left_groups(links, needed)
         self._read_others([group for group in holders if group not in needed], rules_of - needed)
         self._read_halves()
 
@@ -127,7 +127,8 @@ class InstanceScope(Scope):
         """Reads some of the groups that hold rules between addresses, and those whose rules name the instances' groups."""
         fetch = self.fetch
         others = {group for group in naming if group.account == self.home}
-        few = set(holders[: max(0, min(FEW_HOLDERS, calls_left(fetch)))])
+        # the members of groups that an instance may have left are read later
+        few = set(holders[: max(0, min(FEW_HOLDERS, calls_left(fetch) - len(self.former)))])
         fetch.rules(few)
         if len(others) > FEW_OTHERS:
             # without a change of tags, what these hold concerns this instance only if an event was lost
@@ -143,21 +144,25 @@ class InstanceScope(Scope):
         ends = {end for link in links if link.mutual for end in (link.source, link.target)}
         self.fetch.rules(ends & (self._own_groups() | self.former) & self.store.groups.keys())
 
-    def _find_left_groups(self, peers: Set[Party]) -> None:
-        """Notes the groups that instances which have moved may have been in: the event does not tell, but tags' rules on the
-        groups of their peers name them. Nothing but such a rule is in question."""
+    def _find_left_groups(self, links: Set[Link], peers: Set[Party]) -> None:
+        """Notes the groups that instances which have moved may have been in. The event does not tell: tags' rules on the groups
+        of their peers name them; and where such a rule is gone already, the other half of a mutual link names the peer."""
         if not any(hint.kind in ("moved", "look") for hint in self.hints.values()):
             return
+        fetch, known = self.fetch, self._own_groups() | self.former
+        mutual = {link.target for link in links if link.mutual and link.target.is_group}
+        halves = {half for half in fetch.references(mutual) if half.account == self.home} - peers - known
+        fetch.rules(sorted(halves)[: max(0, calls_left(fetch) // 2)])
         standing = owned_rules(self.store.snapshot(), self.policy, self.delivery.region)
         tagged = [
             link_of(rule.key, marker)
             for rule, marker in standing
-            if rule.key and rule.group in peers and any(claim.is_tag for claim in marker.claims)
+            if rule.key and rule.group in peers | halves and any(claim.is_tag for claim in marker.claims)
         ]
-        known = self._own_groups() | self.former
-        left = {link.source for link in tagged if link.source.is_group and link.source.account == self.home} - known
-        few = sorted(left)[: max(0, calls_left(self.fetch) // 2)]
-        self.fetch.parties(few)
+        ends = {link.source for link in tagged} | {link.target for link in tagged if link.mutual}
+        left = {end for end in ends - mutual - known if end.is_group and end.account == self.home}
+        few = sorted(left)[: max(0, calls_left(fetch) // 2)]
+        fetch.parties(few)
         self.former |= self.store.snapshot().groups.keys() & few
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
