@@ -30,6 +30,9 @@ class Mutant(msgspec.Struct, frozen=True):
 
 MUTANTS = [
     Mutant("no consent check", designs.no_consent_check, "consent withdrawn during a delivery", ("withdrawn",)),
+    Mutant("no guardrail", designs.no_guardrail, "a guardrail", ()),
+    Mutant("a guardrail of one direction", designs.guardrail_one_way, "a guardrail", ()),
+    Mutant("only a tag puts into a set", designs.a_tag_proves_the_set, "a guardrail", ()),
     Mutant("consent is read once", designs.consent_read_once, "consent withdrawn during a delivery", ("withdrawn",)),
     Mutant("no look after a write", designs.no_look, "closed at any call", tuple(AT_ONCE)),
     Mutant("a look by old tags", designs.look_by_old_tags, "closed at any call", tuple(AT_ONCE)),

@@ -13,7 +13,7 @@ from link_peer.domain import marker
 from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import TAG, Claim, Marker, Rule
+from link_peer.domain.model import ALL, TAG, Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine import converge
 from link_peer.engine.read.fetch import Fetch
@@ -28,7 +28,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
-from link_peer.planning import claims, consent, plan, removals
+from link_peer.planning import claims, consent, guardrails, permitted, plan, removals
 from link_peer.planning.choice import Choice
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision
@@ -47,6 +47,23 @@ Patch = pytest.MonkeyPatch
 
 def no_consent_check(patch: Patch) -> None:
     patch.setattr(consent, "consents", lambda *_args: (["nobody was asked"], []))
+
+
+def no_guardrail(patch: Patch) -> None:
+    for module in (permitted, claims):
+        patch.setattr(module, "never_denial", lambda *_args: None)
+
+
+def guardrail_one_way(patch: Patch) -> None:
+    """A mutual link is judged as a link with ports."""
+    never = guardrails.never_denial
+    for module in (permitted, claims):
+        patch.setattr(module, "never_denial", lambda *args: never(*args[:4], args[4] or (ALL,)))
+
+
+def a_tag_proves_the_set(patch: Patch) -> None:
+    """A group without the key is not in the set."""
+    patch.setattr(guardrails, "_none_differs", lambda tags, wanted: wanted.items() <= tags.items())
 
 
 def compensate_by_tuple(patch: Patch) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from link_peer.domain.model import Party
-from link_peer.domain.policy import Allow
-from link_peer.domain.tags import iso, parse_who
+from link_peer.domain.model import ALL, Party
+from link_peer.domain.policy import Allow, GroupSet, Never
+from link_peer.domain.tags import Who, iso, parse_who
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver, deliver_queue, deliver_without_faults, reset
@@ -56,6 +56,32 @@ def locked_group(**options: Any) -> Scenario:
 
     lanes = ((mutual, mutual), (lock,), (port,), (sweep_message(),))
     return Scenario("a lock", two_accounts, BY_POLICY, lanes, end, **options)
+
+
+def guardrail(**options: Any) -> Scenario:
+    """A tag that keeps a group out of a set is taken off: the set is then forbidden to reach the other account, so that the
+    mutual link goes on both sides, and a link to the group may stay."""
+    policy = msgspec.structs.replace(
+        BY_POLICY,
+        sets={"prod": GroupSet(PEER, {"env": "prod"})},
+        never=(Never(Who(PEER, "set:prod"), Who(HOME, "*"), (), "never"),),
+    )
+    mutual, port = request("r-1", "r-1"), request("r-2", "r-2", "tcp/3306")
+    untag = Act("env", lambda world: world.set_tag(DB, "env", None))
+
+    def start() -> World:
+        world = two_accounts()
+        world.set_tag(DB, "env", "dev")
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (mutual, port), policy)
+        ours = [key for key in oracle.owned(world, policy) if key.port == ALL]
+        hold("I1", not ours, f"rules exist though never forbids them: {ours}")
+
+    return Scenario(
+        "a guardrail", start, policy, ((mutual, mutual), (untag,), (port,), (sweep_message(),)), end, **options
+    )
 
 
 def consent_ends(**options: Any) -> Scenario:
@@ -239,6 +265,7 @@ def closed_and_killed(**options: Any) -> Scenario:
 
 CONSENTS: list[Callable[..., Scenario]] = [
     locked_group,
+    guardrail,
     consent_ends,
     change_during_a_delivery,
     expiry_during_a_delivery,
