@@ -226,3 +226,22 @@ def test_the_address_of_one_instance_that_conflicts_leaves_the_others(lab: Lab) 
     assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
     assert lab.rules(db) == admitted(one)
     assert two.id in lab.outcome()["detail"]
+
+
+@pytest.mark.parametrize("how", ["left", "withdrawn"])
+def test_the_rule_of_an_instance_that_stands_for_another_group_now_is_kept(lab: Lab, how: str) -> None:
+    """It left the first group, or that is not accepted any more: the rule says so, and is never taken away meanwhile."""
+    app, db = advanced(lab)
+    other = lab.group(type="enterprise")
+    lab.tag(db, link_accept=f"{app.id} {other.id}")
+    one = lab.instance(app, other, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.sweep()
+    (before,) = lab.raw_rules(db)
+    if how == "left":
+        lab.call(HOME, "ModifyInstanceAttribute", {"InstanceId": one.id, "SecurityGroupIds.1": other.id})
+    else:
+        lab.tag(db, link_accept=other.id)
+    lab.sweep()
+    (after,) = lab.raw_rules(db)
+    assert after["SecurityGroupRuleId"] == before["SecurityGroupRuleId"]
+    assert f" of={other.id}" in after["Description"]

@@ -29,11 +29,12 @@ def edit_of(
     ends: tuple[Party, Party] | None = None,
     lost: Set[Claim] = frozenset(),
     moved: bool = False,
+    restated: bool = False,
 ) -> Edit | None:
     """The edit of one rule: all that it gains and loses, or a priority that someone changed; None where it stays as it is.
 
     `ends` are the instances that want it. Where the addresses of an instance rule have `moved`, belonged to others before,
-    those others' claims are dropped.
+    those others' claims are dropped. `restated`: the rule is now for the same instance as a member of another group.
     """
     if key in actual.equal:
         return None
@@ -43,11 +44,12 @@ def edit_of(
     rule, marker = actual.owned[key]
     inherited = moved and ends is not None and ends != marker.ends
     claims = set(wanted) if inherited else _claims_after(marker, wanted, lost)
-    if claims == set(marker.claims) and not inherited and not actual.tampered(key):
+    changed = inherited or (restated and ends is not None)
+    if claims == set(marker.claims) and not changed and not actual.tampered(key):
         return None
     kept = tuple(sorted(claim for claim in claims if not context.expired(claim)))
     gain, lose = frozenset(kept) - frozenset(marker.claims), frozenset(marker.claims) - frozenset(kept)
-    return Edit(key, gain, lose, ends if inherited else marker.ends, rule, kept)
+    return Edit(key, gain, lose, ends if changed else marker.ends, rule, kept)
 
 
 def opens(edit: Edit, actual: Actual) -> bool:

@@ -39,10 +39,12 @@ Ends = tuple[Party, Party]
 
 class Judgment(msgspec.Struct, frozen=True):
     """The verdict on a link except for room: it does not depend on who asks. `moved` are those of its rules that stand for other instances,
-    which have other addresses now."""
+    which have other addresses now; `restated` those that stand for the same instance as a member of a group for which it may
+    not be admitted any more."""
 
     verdict: Verdict
     moved: frozenset[RuleKey] = frozenset()
+    restated: frozenset[RuleKey] = frozenset()
     missing: Missing = NOTHING_MISSING
 
     @property
@@ -87,9 +89,14 @@ def with_holders(
     """The verdict where a rule that stands belongs to other instances with the same addresses, if one does."""
     missing = [Missing(questions=frozenset(verdict.open_questions))]
     moved: set[RuleKey] = set()
+    restated: set[RuleKey] = set()
     for need in verdict.needs if verdict.denial is None else ():
         holder = _other_holder(actual, need)
-        if holder is None or need.key in taken_over:
+        if need.key in taken_over:
+            continue
+        if holder is None:
+            if _is_former_member(snapshot, context, actual, need):
+                restated.add(need.key)
             continue
         gone, more = _have_moved(snapshot, context, need.key, actual.owned[need.key][1])
         missing.append(more)
@@ -98,7 +105,17 @@ def with_holders(
             verdict = msgspec.structs.replace(verdict, denial=denial)
             break
         moved.add(need.key)
-    return Judgment(verdict, frozenset(moved), all_missing(missing))
+    return Judgment(verdict, frozenset(moved), frozenset(restated), all_missing(missing))
+
+
+def _is_former_member(snapshot: Snapshot, context: Context, actual: Actual, need: Need) -> bool:
+    """Whether the rule of an instance's address stands for another group of it, which the instance left, or which is not
+    accepted any more."""
+    marker = actual.owned[need.key][1] if need.key in actual.owned else None
+    if marker is None or marker.ends == need.ends:
+        return False
+    denial = permitted(snapshot, context.policy, link_of(need.key, marker), context.now).denial
+    return denial is not None and not denial.undecided
 
 
 def _other_holder(actual: Actual, need: Need) -> Party | None:

@@ -94,7 +94,7 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
     policy = with_sets(snapshot, policy, link, standing=True)
     source: Party | Instance = link.asker
     if link.member and link.source.account not in snapshot.refused_accounts:
-        source = as_member(link)
+        source = snapshot.instances.get(link.asker, as_member(link))
     elif not link.source.is_group and link.source.account not in snapshot.refused_accounts:
         named = [entry.who.id for entry in accepts(group.tags, group.party.account, policy.keys)]
         named += [allow.source.id for allow in policy.allow]

@@ -81,6 +81,7 @@ def _edits(
     """The one edit of each rule that someone in focus needs, that loses claims, or that someone changed."""
     ends: dict[RuleKey, Ends | None] = {need.key: need.ends for found in asked.values() for need in needs_of(found)}
     moved = {key for judgment in judged.judgments.values() for key in judgment.moved}
+    restated = {key for judgment in judged.judgments.values() for key in judgment.restated}
     changed = {key for key in seen.actual.owned if key in lost.lost or seen.actual.tampered(key)}
     found = {}
     for key in sorted(ends.keys() | changed):
@@ -92,6 +93,7 @@ def _edits(
             ends=ends.get(key),
             lost=lost.claims(key),
             moved=key in moved,
+            restated=key in restated,
         )
         if edit:
             found[key] = edit

@@ -23,7 +23,7 @@ from link_peer.planning.actual import link_of
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
 from link_peer.planning.desired import Desired, Judged, Seen, judge_link
 from link_peer.planning.evaluate import Judgment
-from link_peer.planning.permitted import closed_by_group
+from link_peer.planning.permitted import closed_by_group, permitted
 from link_peer.planning.writing import misplaced
 
 HALF_OPEN_SECONDS = 1800
@@ -165,11 +165,25 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
     else:
         judgment = standing.judgment()
         denial, missing = judgment.verdict.denial, judgment.missing
-        if denial is None:
+        if denial is None or _stands_otherwise(standing):
             cause = _half_open(standing, claim, judgment.needs) or _by_absence(standing, None, may)
         else:
             cause = _by_denial(standing, claim, denial, may)
     return msgspec.structs.replace(cause, missing=all_missing([cause.missing, missing, unread]))
+
+
+def _stands_otherwise(standing: _Standing) -> bool:
+    """Whether the instance of a rule by address may be admitted as a member of another of its groups: then nothing but the wish
+    for it decides, and the rule is not closed before wishes are read."""
+    link, snapshot = standing.link, standing.seen.snapshot
+    if not link.member or link.asker not in snapshot.instances:
+        return False
+    context = standing.seen.context
+    others = (
+        msgspec.structs.replace(link, source=one.party) for one in snapshot.groups_of(snapshot.instances[link.asker])
+    )
+    verdicts = (permitted(snapshot, context.policy, other, context.now) for other in others if other != link)
+    return any(one.denial is None and standing.key in {need.key for need in one.needs} for one in verdicts)
 
 
 def _by_denial(standing: _Standing, claim: Claim, denial: Denial, may: May) -> _Cause:

@@ -19,7 +19,7 @@ from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.write.tags import ecs_of
 from link_peer.planning.decision import Edit
-from link_peer.planning.evaluate import Ends, first_difference
+from link_peer.planning.evaluate import first_difference
 from link_peer.runtime.delivery import Delivery
 
 RULES_PER_CALL = 100
@@ -214,7 +214,7 @@ class Existing(msgspec.Struct, frozen=True):
 
 def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:
     """The description of a rule with these claims. Raises LinkDenied where it has no room for them."""
-    ends = marker.ends if _same_ends(marker.ends, edit.ends) else edit.ends
+    ends = marker.ends if _stands_for(edit, marker) else edit.ends
     marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims)), ends=ends)
     if edit.gain and not markers.fits(marker):
         raise LinkDenied(denials.description_full(edit.key.group))
@@ -230,9 +230,13 @@ def _same_instances(edit: Edit, marker: Marker) -> None:
         raise LinkDenied(denials.address_of_another(edit.ends[0], other))
 
 
-def _same_ends(one: Ends | None, other: Ends | None) -> bool:
-    """Whether a rule stands for the same instances. Which of its groups an instance stands for may differ."""
-    return one == other or bool(one and other and not first_difference(one, other))
+def _stands_for(edit: Edit, marker: Marker) -> bool:
+    """Whether a rule stands for whom the edit says. Which of its groups an instance stands for may differ, unless the edit
+    changes that."""
+    planned = markers.parse(edit.rule.description) if edit.rule else None
+    if marker.ends == edit.ends or (planned and planned.ends != edit.ends):
+        return marker.ends == edit.ends
+    return bool(marker.ends and edit.ends and not first_difference(marker.ends, edit.ends))
 
 
 def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list[Edit]:
@@ -252,7 +256,7 @@ def _is_done(edit: Edit, existing: Existing | None) -> bool:
     if existing.marker is None:
         return True  # someone else's rule counts as present, and is never touched
     claims = claims_after(edit, existing.marker)
-    same = claims == frozenset(existing.marker.claims) and _same_ends(existing.marker.ends, edit.ends)
+    same = claims == frozenset(existing.marker.claims) and _stands_for(edit, existing.marker)
     return same and existing.rule.priority == PRIORITY and not existing.copies
 
 
