@@ -150,7 +150,8 @@ class InstanceScope(Scope):
         if not any(hint.kind in ("moved", "look") for hint in self.hints.values()):
             return
         fetch, known = self.fetch, self._own_groups() | self.former
-        mutual = {link.target for link in links if link.mutual and link.target.is_group}
+        at_home = {link.target for link in links if link.mutual and link.target.account == self.home}
+        mutual = {target for target in at_home if target.is_group}
         halves = {half for half in fetch.references(mutual) if half.account == self.home} - peers - known
         fetch.rules(sorted(halves)[: max(0, calls_left(fetch) // 2)])
         standing = owned_rules(self.store.snapshot(), self.policy, self.delivery.region)
