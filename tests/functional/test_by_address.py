@@ -245,3 +245,21 @@ def test_the_rule_of_an_instance_that_stands_for_another_group_now_is_kept(lab: 
     (after,) = lab.raw_rules(db)
     assert after["SecurityGroupRuleId"] == before["SecurityGroupRuleId"]
     assert f" of={other.id}" in after["Description"]
+
+
+def test_an_instance_that_never_bars_is_left_out_alone(lab: Lab) -> None:
+    """By another group of it; a rule that stands for it goes at the sweep, and the others stay."""
+    app, db = advanced(lab)
+    dev = lab.group(type="enterprise", tags={"env": "dev"})
+    lab.tag(app, env="prod")
+    one, two = lab.instance(app), lab.instance(app, dev)
+    link = lab.request(app, db, "tcp/1")
+    assert lab.cross_account(link) == {"applied": 1}
+    assert sorted(lab.rules(db)) == admitted(one, two)
+    sets = {"dev": {"account": HOME, "tags": {"env": "dev"}}}
+    lab.policy(sets=sets, never=[{"from": "set:dev", "to": f"{db.id}@{HOME}"}], limits={"removals_per_run": 0})
+    lab.sweep()
+    assert lab.rules(db) == admitted(one)
+    assert lab.records(outcome="removed")[0]["reason"] == "not-allowed"
+    lab.cross_account(link)
+    assert (lab.rules(db), two.id in lab.outcome()["detail"]) == (admitted(one), True)

@@ -29,12 +29,14 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
 
 
 def _barred(seen: CloudSeen, link: Standing) -> Iterator[tuple[Party, str]]:
-    """The members of either group, each with the entry that bars it, if the groups themselves are not barred."""
+    """The members of either group, each with the entry that bars it, if the groups themselves are not barred. Of a link by
+    address, no such member of its source is admitted."""
     snapshot, ports = seen.scene.snapshot, () if link.mutual else link.ports
     if never_denial(snapshot, seen.policy, link.source, link.target, ports):
         return
+    by_reference = any(rule.key and rule.key.source.startswith("sg-") for rule in link.rules)
     ends: list[tuple[Instance, Party | Instance, Party | Instance]] = [
-        *((one, one, link.target) for one in seen.scene.members(link.source)),
+        *((one, one, link.target) for one in (seen.scene.members(link.source) if by_reference else ())),
         *((one, link.source, one) for one in seen.scene.members(link.target)),
     ]
     for member, source, target in ends:

@@ -80,8 +80,8 @@ def no_access(snapshot: Snapshot, link: Link) -> Denial | None:
 
 
 def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link, now: float) -> Denial | None:
-    """Whether the group that holds a rule is locked, or no longer accepts the rule's source, or the policy forbids the link. Needs no look at the other
-    side, so that a peer which cannot be read keeps nothing open (fail closed).
+    """Whether the group that holds a rule is locked, or no longer accepts the rule's source, or `never` forbids the link. Needs
+    no look at the other side, so that a peer which cannot be read keeps nothing open (fail closed).
 
     An instance that is not shown may be in any group, so consent to any group of its account counts; but where the
     source's account refuses access, only consent that names that very party, or `*` of its account, does.
