@@ -205,7 +205,7 @@ class TagKeys(msgspec.Struct, frozen=True):
     def links_depend_on(self, key: str, *, removed: bool) -> bool:
         """Whether links may differ after a tag with this key was set, or `removed`. Those that link-peer writes itself
         matter only where someone removed them."""
-        return key in self.sets or any((removed or tag.writer == "person") and self.is_key(tag, key) for tag in TAGS)
+        return any((removed or tag.writer == "person") and self.is_key(tag, key) for tag in TAGS)
 
 
 def tag_keys(prefix: str, deployment: str, home: str) -> TagKeys:

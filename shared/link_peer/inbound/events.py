@@ -235,14 +235,17 @@ def _changed(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str
     found = {(kind, repr(name)): (kind, name) for kind, ids in ours for name in ids}
     if not found and (ours or not named):
         raise BadInput("data", "the call names no resource")
-    relevant = _moves(call, parameters) if call in MOVE_CALLS else _changes_links(call, parameters, keys)
-    return list(found.values()) if relevant else []
+    if call in MOVE_CALLS:
+        return list(found.values()) if _moves(call, parameters) else []
+    return [one for one in found.values() if _changes_links(call, parameters, keys, of_group=one[0] == _GROUP)]
 
 
-def _changes_links(call: str, parameters: dict[str, Any], keys: TagKeys) -> bool:
-    """Whether a call that names its tag keys names any that links depend on."""
+def _changes_links(call: str, parameters: dict[str, Any], keys: TagKeys, *, of_group: bool) -> bool:
+    """Whether a call that names its tag keys names any that links of a group, or of an instance, depend on."""
     named = [value for name, value in parameters.items() if _TAG_KEY.fullmatch(name) and isinstance(value, str)]
-    return not named or any(keys.links_depend_on(key, removed=call in _REMOVALS) for key in named)
+    return not named or any(
+        (of_group and key in keys.sets) or keys.links_depend_on(key, removed=call in _REMOVALS) for key in named
+    )
 
 
 def _moves(call: str, parameters: dict[str, Any]) -> bool:

@@ -281,17 +281,6 @@ def test_a_name_of_the_policy_stands_for_its_party() -> None:
     assert accepts(tags, A, KEYS) == []
 
 
-def test_a_key_of_a_set_is_one_that_links_depend_on() -> None:
-    """Whether it is set or removed."""
-    keys = msgspec.structs.replace(KEYS, sets=("env",))
-    assert [one.links_depend_on("env", removed=removed) for one in (keys, KEYS) for removed in (True, False)] == [
-        True,
-        True,
-        False,
-        False,
-    ]
-
-
 def test_a_consent_may_have_an_end() -> None:
     """After the ports or, without ports, after the name. Its text keeps the end; without one, it never ends."""
     tags = {"link-accept": f"sg-app:tcp/1+icmp~20270101T000000Z *@{B}~20270101T000001Z sg-app"}

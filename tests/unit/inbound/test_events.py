@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -613,3 +614,15 @@ def test_a_region_that_is_no_text_is_not_repeated() -> None:
     """The message says what it should have been."""
     with pytest.raises(BadInput, match=r"^regionId: the value is not this function's region$"):
         read(changed("ecs-legacy-running", regionId=["cn-qingdao"]))
+
+
+@pytest.mark.parametrize(("resource", "party"), [("securitygroup", "sg-db"), ("instance", "i-app")])
+def test_a_key_of_a_set_counts_on_groups(resource: str, party: str) -> None:
+    """On instances it is of no set, and a launch template may set it on each."""
+    parameters = {"ResourceType": resource, "ResourceId.1": party, "Tag.1.Key": "env"}
+    event = changed("tags-group-lock", data_eventName="TagResources", data_requestParameters=parameters)
+    event["data"]["referencedResources"] = {f"ACS::ECS::{'SecurityGroup' if party[0] == 's' else 'Instance'}": [party]}
+    sets = msgspec.structs.replace(KEYS, sets=("env",))
+    looked_at = [one.party.id for one in decode(event, home=A, region=REGION, keys=sets) if isinstance(one, Hint)]
+    assert looked_at == ([party] if party == "sg-db" else [])
+    assert decode(event, home=A, region=REGION, keys=KEYS) == []

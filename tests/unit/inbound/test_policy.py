@@ -473,7 +473,7 @@ def test_an_account_needs_no_name() -> None:
 def _packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A policy file that is packaged with its compiled form"""
     path = tmp_path / "policy.yaml"
-    path.write_text(GOOD, encoding="utf-8")
+    path.write_text(GUARDED, encoding="utf-8")
     monkeypatch.setattr(policy_file, "COMPILED", tmp_path / policy_file.COMPILED.name)
     policy_file.COMPILED.write_bytes(policy_file.compile_for_package(path))
     return path
@@ -482,7 +482,7 @@ def _packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_compiled_policy_is_the_policy(packaged: Path, mocker: MockerFixture) -> None:
     """Every value, without a look at the YAML."""
     digest = hashlib.sha256(packaged.read_bytes()).hexdigest()[:16]
-    expected = msgspec.structs.replace(parse(GOOD), digest=digest)
+    expected = msgspec.structs.replace(parse(GUARDED), digest=digest)
     mocker.patch.object(policy_file, "parse", side_effect=AssertionError("the file was parsed"))
     assert load(packaged) == expected
 
