@@ -102,15 +102,15 @@ def test_first_state(bench: Bench) -> None:
     assert state in ("Created", "Pending")
 
 
-def _tag_event(bench: Bench, action: str, tag: Callable[[str], object]) -> None:
-    """Tag a new group, and see which event of ActionTrail names it."""
-    group, began = bench.group(), bench.clock.now()
-    tag(group)
-    event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, group, action))
+def _trail_event(bench: Bench, action: str, resource: str, act: Callable[[], object]) -> None:
+    """Make a call about a resource, and see which event of ActionTrail names it."""
+    began = bench.clock.now()
+    act()
+    event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, resource, action))
     data = _data(event)
     name = str(data.get("eventName", ""))
-    where = _named_in(data, group)
-    text = f"{event.get('type')}, eventName {name or 'absent'}, the group in {', '.join(where) or 'no field'}, after {seconds} s"
+    where = _named_in(data, resource)
+    text = f"{event.get('type')}, eventName {name or 'absent'}, the id in {', '.join(where) or 'no field'}, after {seconds} s"
     bench.saw(text, {"event": event})
     assert name == action
     assert where
@@ -128,16 +128,17 @@ def _named_in(data: Event, resource: str) -> list[str]:
 )
 def test_tag_event_of_a_group(bench: Bench) -> None:
     """Tag changes of security groups are published through ActionTrail as `TagResources`, with `eventName` in `data`, and the group in `referencedResources`, `requestParameters` or `resourceName`."""
-    tags = {"link-peer-selftest.event": "x"}
-    _tag_event(bench, "TagResources", lambda group: bench.sdks.ecs.tag("securitygroup", group, **tags))
+    group, tags = bench.group(), {"link-peer-selftest.event": "x"}
+    _trail_event(bench, "TagResources", group, lambda: bench.sdks.ecs.tag("securitygroup", group, **tags))
 
 
 @pytest.mark.real_cloud(87, expected="an event with `data.eventName` AddTags that names the group")
 def test_older_tag_event(bench: Bench) -> None:
     """AddTags and RemoveTags are published under their own names."""
     tag = bench.models.AddTagsRequestTag(key="link-peer-selftest.event", value="x")
-    fields = {"resource_type": "securitygroup", "tag": [tag]}
-    _tag_event(bench, "AddTags", lambda group: bench.sdks.ask("add_tags", resource_id=group, **fields))
+    group = bench.group()
+    fields = {"resource_type": "securitygroup", "resource_id": group, "tag": [tag]}
+    _trail_event(bench, "AddTags", group, lambda: bench.sdks.ask("add_tags", **fields))
 
 
 @pytest.mark.real_cloud(
@@ -150,14 +151,8 @@ def test_tag_event_of_an_instance(bench: Bench) -> None:
     """A tag change of an instance is published through ActionTrail within 10 minutes, with the instance's id in `referencedResources`, `requestParameters` or `resourceName` of `data`."""
     instance = bench.instance(bench.group())
     bench.until(lambda: bench.instance_of(instance), bool)
-    began = bench.clock.now()
-    bench.sdks.ecs.tag("instance", instance, **{"link-peer-selftest.event": "x"})
-    event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "TagResources"))
-    data = _data(event)
-    where = _named_in(data, instance)
-    text = f"{event.get('type')}, the instance in {', '.join(where) or 'no field'}, after {seconds} s"
-    bench.saw(text, {"event": event})
-    assert where
+    tags = {"link-peer-selftest.event": "x"}
+    _trail_event(bench, "TagResources", instance, lambda: bench.sdks.ecs.tag("instance", instance, **tags))
 
 
 @pytest.mark.real_cloud(
@@ -170,14 +165,13 @@ def test_event_of_a_move(bench: Bench) -> None:
     """A move of an instance between groups is published through ActionTrail as `ModifyInstanceAttribute`, with the instance's id in `referencedResources`, `requestParameters` or `resourceName` of `data`."""
     instance, group = bench.instance(bench.group()), bench.group()
     bench.running(instance)
-    began = bench.clock.now()
-    bench.sdks.raw("ecs", "ModifyInstanceAttribute", InstanceId=instance, SecurityGroupIds_1=group)
-    event, seconds = _wait_for(bench, "acs.ecs", began, lambda e: _names(e, instance, "ModifyInstanceAttribute"))
-    where = _named_in(_data(event), instance)
-    bench.saw(
-        f"{event.get('type')}, the instance in {', '.join(where) or 'no field'}, after {seconds} s", {"event": event}
+    moved = {"InstanceId": instance, "SecurityGroupIds_1": group}
+    _trail_event(
+        bench,
+        "ModifyInstanceAttribute",
+        instance,
+        lambda: bench.sdks.raw("ecs", "ModifyInstanceAttribute", **moved),
     )
-    assert where
 
 
 @pytest.mark.real_cloud(

@@ -388,10 +388,6 @@ class Lab:
         """A change of a group's tags as ActionTrail reports it."""
         return self._trail_event(name, "securitygroup", "ACS::ECS::SecurityGroup", group.id)
 
-    def move_event(self, instance: Instance) -> dict[str, Any]:
-        """A change of an instance's groups as ActionTrail reports it."""
-        return self._trail_event("JoinSecurityGroup", "instance", "ACS::ECS::Instance", instance.id)
-
     def _trail_event(self, name: str, kind: str, type_: str, resource: str) -> dict[str, Any]:
         event = self.event(resource, type="ecs:ActionTrail:ApiCall")
         event["data"] = {
@@ -400,7 +396,7 @@ class Lab:
             "serviceName": "Ecs",
             "acsRegion": REGION,
             "referencedResources": {type_: [resource]},
-            "requestParameters": {"ResourceType": kind, "ResourceId.1": resource, "InstanceId": resource},
+            "requestParameters": {"ResourceType": kind, "ResourceId.1": resource},
         }
         return on_bus(event, self.cloud.knobs.trail_resources)
 

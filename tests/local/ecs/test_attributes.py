@@ -110,6 +110,7 @@ def test_a_stopped_instance_gets_another_address_and_a_start_before_the_next(w: 
     ask(w.ecs, "StopInstance", instance_id=w.web.id)
     foreign = next(vpc for vpc in w.cloud.ecs.vpcs.values() if vpc.owner == PEER)
     shared = next(vpc for vpc in w.cloud.ecs.vpcs.values() if vpc.shared_with)
+    into = {"vpc_id": shared.id, "v_switch_id": shared.vswitch_id}
     there, other = (new_group(w.ecs, shared.id, security_group_type=kind) for kind in ("normal", "enterprise"))
     for code, status, fields in (
         ("InvalidPrivateIpAddress.Malformed", 400, {"private_ip_address": "10.0.0"}),
@@ -120,24 +121,16 @@ def test_a_stopped_instance_gets_another_address_and_a_start_before_the_next(w: 
         ("InvalidParameter.MustBeEmpty", 404, {"security_group_id": [w.first]}),
         ("InvalidParameter.AlreadyInTargetVpc", 404, {"vpc_id": w.web.vpc_id}),
         ("InvalidVSwitch.NotBelongToVpc", 404, {"vpc_id": shared.id}),
-        ("MissingParameter", 400, {"vpc_id": shared.id, "v_switch_id": shared.vswitch_id}),
-        (
-            "InvalidSecurityGroupVpc.NotBelongToOneVpc",
-            404,
-            {"vpc_id": shared.id, "v_switch_id": shared.vswitch_id, "security_group_id": [there, w.first]},
-        ),
-        (
-            "EnterpriseGroupLimited.MutliGroupType",
-            404,
-            {"vpc_id": shared.id, "v_switch_id": shared.vswitch_id, "security_group_id": [there, other]},
-        ),
+        ("MissingParameter", 400, into),
+        ("InvalidSecurityGroupVpc.NotBelongToOneVpc", 404, {**into, "security_group_id": [there, w.first]}),
+        ("EnterpriseGroupLimited.MutliGroupType", 404, {**into, "security_group_id": [there, other]}),
     ):
         change(code, status, **fields)
     assert w.web.private_ip == old
     change(private_ip_address="10.0.0.77")
     change("InvalidPrivateIp.Changing", private_ip_address="10.0.0.78")
     restart()
-    change(vpc_id=shared.id, v_switch_id=shared.vswitch_id, security_group_id=[there])
+    change(**into, security_group_id=[there])
     (found,) = instances(w.ecs)
     assert (found.vpc_attributes.vpc_id, w.groups()) == (shared.id, [there])
     said = [event["data"] for event in seen if event["type"] == "ecs:Instance:VSwitchChanged"]
