@@ -74,6 +74,7 @@ def test_guardrails_sets_and_names_are_read() -> None:
     assert policy.allow[0].target == Who(B, "set:b")
     assert policy.sets == {"prod": GroupSet(A, {"env": "prod", "tier": "db"}), "b": GroupSet(B, {"env": "prod"})}
     assert policy.names == {"ledger": Party(B, "sg-db"), "app-1": Party(A, "i-app")}
+    assert len(parse(guarded("tier: db", "a: a, b: b, c: c, d: d")).keys.sets) == 5
     assert (policy.keys.sets, policy.keys.names) == (("env", "tier"), policy.names)
 
 

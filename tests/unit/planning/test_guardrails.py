@@ -123,23 +123,56 @@ def test_tags_that_a_refused_account_hides_are_in_the_set_for_never_and_not_for_
         assert (denial.reason.code, denial.undecided) == (reason, not reason)
 
 
-@pytest.mark.parametrize(("source", "denied"), [(f"i-x@{PEER}", True), (f"*@{PEER}", True), (f"sg-y@{PEER}", False)])
-def test_what_needs_no_tags_is_denied_whatever_cannot_be_read(source: str, denied: bool) -> None:
+@pytest.mark.parametrize(
+    ("source", "failed", "refused"),
+    [
+        (f"i-x@{PEER}", True, True),
+        (f"*@{PEER}", True, True),
+        (f"sg-y@{PEER}", False, True),
+        (f"i-y@{PEER}", False, False),
+    ],
+)
+def test_what_needs_no_tags_is_denied_whatever_cannot_be_read(source: str, failed: bool, refused: bool) -> None:
     """An instance of an account that refuses access may be in any group of it."""
-    link, rules = Link(FAR_I, B, PORTS), guarded(source, "*")
-    for hidden, expected in ((FAILED, denied), (REFUSED, True)):
-        denial = permitted(seen(**hidden), rules, link, NOW).denial
+    for hidden, expected in ((FAILED, failed), (REFUSED, refused)):
+        denial = permitted(seen(**hidden), guarded(source, "*"), Link(FAR_I, B, PORTS), NOW).denial
         assert (denial is not None and "never=one" in denial.detail) is expected
 
 
 def test_an_instance_whose_groups_were_not_all_read_is_undecided_where_tags_decide() -> None:
-    """Its tags may be those of the set."""
+    """Its tags may be those of the set; the denial names its account. A group that is not shown is denied for that."""
     found = view([group(APP, tags={"env": "dev"}), group(DB, "*")], seen().instances.values())
-    denial = permitted(found, guarded("set:prod", "*"), Link(A, B, PORTS), NOW).denial
+    denial = never_denial(found, guarded("set:prod", f"*@{PEER}"), A, FAR, PORTS)
+    back = never_denial(found, guarded(f"*@{PEER}", "set:prod"), FAR, A, PORTS)
     assert denial is not None
-    assert denial.undecided
-    assert "never=one" in denial.detail
+    assert (denial.undecided, denial == back) == (True, True)
+    assert f"account {HOME} could not be read: " in denial.detail
     assert never_denial(found, guarded("set:prod", "sg-cache"), A, B, PORTS) is None  # the other end decides
+    assert never_denial(found, guarded("set:prod", "*"), CACHE, B, PORTS) is None
+    allow = (Allow(end("set:prod"), end("*"), (), "allow=two"),)
+    bare = view([group(APP, tags={"env": "dev"}), group(DB)], seen().instances.values())
+    opening = permitted(bare, policy(allow=allow, sets=SETS), Link(A, B, PORTS), NOW).denial
+    assert opening is not None
+    assert opening.reason.code == "no-consent"
+
+
+def test_one_group_of_an_instance_is_enough_and_of_its_own_account_alone() -> None:
+    """In a set, for never and for allow."""
+    prod = {"env": "prod", "tier": "db"}
+    tagged = [group(APP, tags={"env": "dev"}), group(CACHE, tags=prod), group(DB), group(FAR, tags=prod)]
+    found = view(tagged, [*seen().instances.values(), instance(FAR_I, FAR, ip="10.0.0.3")])
+    allow = policy(allow=(Allow(end("set:prod"), end("*"), (), "allow=two"),), sets=SETS)
+    for source, inside in ((A, True), (FAR_I, False)):
+        barred = never_denial(found, guarded("set:prod", "*"), source, B, PORTS)
+        assert ((barred is not None), permitted(found, allow, Link(source, B, PORTS), NOW).denial is None) == (
+            inside,
+            inside,
+        )
+
+
+def test_each_entry_counts_also_after_one_of_other_ports() -> None:
+    first, second = guarded("*", "*", "tcp/1").never, guarded("*", "*", "tcp/22").never
+    assert never_denial(seen(), policy(never=(*first, *second)), APP, DB, PORTS) is not None
 
 
 @pytest.mark.parametrize(
