@@ -263,3 +263,48 @@ def test_an_instance_that_never_bars_is_left_out_alone(lab: Lab) -> None:
     assert lab.records(outcome="removed")[0]["reason"] == "not-allowed"
     lab.cross_account(link)
     assert (lab.rules(db), two.id in lab.outcome()["detail"]) == (admitted(one), True)
+
+
+@pytest.mark.parametrize("by", ["event", "sweep"])
+@pytest.mark.parametrize("change", ["joins", "leaves", "address"])
+@pytest.mark.knobs(request_tags=True)
+def test_a_request_follows_moves_and_addresses(lab: Lab, change: str, by: str) -> None:
+    """What joins gets its rule, what leaves loses it, and a new address takes the place of the old one."""
+    app, db = advanced(lab)
+    other = lab.group(type="enterprise")
+    stays, moves = lab.instance(app), lab.instance(app if change != "joins" else other)
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
+    if change == "address":
+        lab.call(HOME, "StopInstance", {"InstanceId": moves.id})
+        params = {"VSwitchId": moves.vswitch_id, "PrivateIpAddress": "10.2.0.200"}
+        action = "ModifyInstanceVpcAttribute"
+    else:
+        action, params = "ModifyInstanceAttribute", {"SecurityGroupIds.1": (app if change == "joins" else other).id}
+    if by == "event":
+        lab.done(moves, action, **params)
+    else:
+        lab.call(HOME, action, {"InstanceId": moves.id, **params})
+        lab.sweep()
+    assert sorted(lab.rules(db)) == admitted(stays, *([moves] if change != "leaves" else []))
+    assert set(lab.reasons(db)) == {"req:chg-1"}
+
+
+def test_a_link_by_address_is_one_call_of_a_hundred_rules_at_most(lab: Lab) -> None:
+    app, db = advanced(lab)
+    lab.policy(limits={"max_members": 100})
+    for _ in range(34):
+        lab.instance(app)
+    assert lab.cross_account(lab.request(app, db, "tcp/1", "tcp/2", "tcp/3")) == {"denied": 1}
+    assert (lab.outcome()["reason"], "at most 33" in lab.outcome()["detail"]) == ("not-allowed", True)
+    assert lab.cross_account(lab.request(app, db, "tcp/1", "tcp/2", request_id="chg-2")) == {"applied": 1}
+    assert len(lab.rules(db)) == 68
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_reference_across_vpcs_is_never_relied_upon(lab: Lab, accepted: bool) -> None:
+    """Whether or not ECS would take it [unknown]."""
+    lab.cloud.knobs.change({"cross_vpc_sources": accepted})
+    app, db = two_vpcs(lab)
+    one = lab.instance(app)
+    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
+    assert lab.rules(db) == admitted(one)
