@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from link_peer.domain.errors import BadInput
 from link_peer_cli.access.inputs import with_uid
@@ -40,6 +43,44 @@ def test_every_command_takes_names(lab: Lab, cli: Cli) -> None:
         ]
         assert answers[0] == answers[1], shape
         assert "no account" not in answers[0][2], shape
+
+
+def test_every_command_takes_the_policys_names_of_parties(lab: Lab, cli: Cli) -> None:
+    """The answers are the same as for the id, and a name of the policy comes before a group of that name."""
+    app, db = lab.group(f"*@{PEER}"), lab.group(account=PEER)
+    one, _ = lab.instance(app), lab.group(name="ledger")
+    named = {"app": f"{app.id}@{HOME}", "ledger": f"{db.id}@{PEER}", "node": f"{one.id}@{HOME}"}
+    lab.policy(names=named)
+    ids = dict(zip(("app", "ledger", "node"), named.values(), strict=True))
+    for shape in (
+        "links --party {ledger}",
+        "explain {app} {ledger} tcp/1",
+        "explain {node} {ledger}",
+        "close {app} --dry-run",
+        "reopen {app} --dry-run",
+        "accept {app} {ledger}:tcp/1~20990101T000000Z --dry-run",
+        "audit --party {ledger}",
+        "plan {node}",
+        "verify --from {node} --to {ledger}",
+        "request link --from {app} --to {ledger} --port tcp/1 --request-id r-1 --dry-run",
+        "adopt sgr-1 --group {ledger} --dry-run",
+        "adopt sgr-1 --as tag --instance {node} --dry-run",
+    ):
+        answers = [(cli(*shape.format(**given).split()), cli.out, cli.err) for given in (ids, {n: n for n in named})]
+        assert answers[0] == answers[1], shape
+        assert "name of the policy" not in answers[0][2], shape
+
+
+def test_a_plan_of_a_policy_says_which_names_it_changes(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """Tags that give the name then mean another party. A new name changes nothing that stands."""
+    lab.policy(names={"app": f"sg-new@{HOME}", "db": f"sg-db@{HOME}", "x": f"sg-x@{HOME}"})
+    changed = shutil.copyfile(lab.policy_path, tmp_path / "changed.yaml")
+    lab.policy(names={"app": f"sg-old@{HOME}", "db": f"sg-db@{HOME}", "gone": f"sg-gone@{HOME}"})
+    assert cli("plan", "--policy", str(changed)) == 0, cli.err
+    said = f"{cli.out}{cli.err}"
+    assert f"the name app is sg-new@{HOME} in it, and was sg-old@{HOME}" in said
+    assert "the name db" not in said
+    assert "the name x" not in said
 
 
 def test_a_request_names_accounts_by_name(lab: Lab, cli: Cli) -> None:
