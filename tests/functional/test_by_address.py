@@ -308,3 +308,15 @@ def test_a_reference_across_vpcs_is_never_relied_upon(lab: Lab, accepted: bool) 
     one = lab.instance(app)
     assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
     assert lab.rules(db) == admitted(one)
+
+
+def test_the_room_of_an_instance_that_went_is_given_to_another(lab: Lab) -> None:
+    """In the same sweep: what goes is closed first."""
+    app, db = advanced(lab)
+    lab.policy(limits={"max_members": 2})
+    stays, goes = tagged(lab, app, db), tagged(lab, app, db)
+    lab.sweep()
+    lab.release(goes)
+    comes = tagged(lab, app, db)
+    lab.sweep()
+    assert sorted(lab.rules(db)) == admitted(stays, comes)

@@ -448,9 +448,11 @@ def no_members(group: object) -> Denial:
 def too_many_members(count: int, limit: int) -> Denial:
     """More instances of a link by address than it may have."""
     detail = f"a link by address has at most {limit} instances here, and this one would have {count}"
-    return _not_allowed(
+    denied = _not_allowed(
         detail, "have limits.max_members of the policy raised, ask for fewer ports, or for fewer instances"
     )
+    # the room of an instance that is removed in the same delivery is given to another
+    return msgspec.structs.replace(denied, waits=Waits.FOR_A_RULE)
 
 
 def ranges_missing(party: object, account: str) -> Denial:

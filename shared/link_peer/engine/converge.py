@@ -123,8 +123,9 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
 
 
 def _waiting_for_an_address(plan: Plan) -> set[Link]:
-    """The links that were denied because another instance held their rule, which may have been removed by now."""
-    return {d.link for d in plan.decisions if d.why.waits is Waits.FOR_A_RULE and d.outcome == "denied"}
+    """The links that were denied, in whole or in part, because another instance held their rule, or its room, which may have
+    been freed by now."""
+    return {d.link for d in plan.decisions if d.why.waits is Waits.FOR_A_RULE}
 
 
 def report_held(scope: Scope, report: Report, guard: RemovalGuard) -> None:

@@ -113,13 +113,14 @@ def followed(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLin
     """What requests for links by address asked for, as the claims on their rules show. Such a link follows its group: beside a
     rule of it that stands, it is opened for every instance of the source group that was read."""
     found: dict[tuple[Link, Claim], None] = {}
-    joins: dict[tuple[Link, Claim], None] = {}
     for rule, marker in owned_rules(snapshot, policy, region):
         if rule.key and (link := link_of(rule.key, marker)).member:
-            for claim in marker.claims:
-                if not claim.is_tag:
-                    found[link, claim] = None
-                    joins |= {(part(link, one), claim): None for one in snapshot.members.get(link.source, ())}
+            found |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
+    joins = {
+        (part(whole, one), claim): None
+        for whole, claim in dict.fromkeys((link.whole, claim) for link, claim in found)
+        for one in snapshot.members.get(whole.source, ())
+    }
     kept = [DesiredLink(link, claim, opens=False) for link, claim in found if (link, claim) not in joins]
     return [*kept, *(DesiredLink(link, claim) for link, claim in joins)]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import NOTHING, Denial, Waits
-from link_peer.domain.denials import HUMAN_RULE
+from link_peer.domain.denial import Denial, Waits
+from link_peer.domain.denials import HUMAN_RULE, remark
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.planning.actual import Actual, link_of
@@ -102,11 +102,13 @@ def _answer(settled: Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision
         return _denied(settled, asked)
     wanted, verdict = granted
     notes = [choice_note(settled.seen.snapshot, wanted), _left_out(answers)]
+    waiting = any(one.denial and one.denial.waits is Waits.FOR_A_RULE for one in answers)
+    why = remark("; ".join(filter(None, notes)), verdict.advice)
     answer = Decision(
         link,
         context.actions[0],
         "unchanged",
-        msgspec.structs.replace(NOTHING, detail="; ".join(filter(None, notes)), advice=verdict.advice),
+        msgspec.structs.replace(why, waits=Waits.FOR_A_RULE if waiting else Waits.NO),
         verdict=verdict,
         instance=wanted.instance,
         rules=_existing(settled.seen.actual, verdict.needs),
