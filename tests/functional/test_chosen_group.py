@@ -287,6 +287,22 @@ def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(choo
 
 
 @pytest.mark.parametrize("chooser", ["sync"], indirect=True)
+def test_an_event_names_the_first_group_once_whichever_stands(chooser: Chooser) -> None:
+    """One sync looks at all groups, also where a mutual rule on another of them shows that it stands."""
+    everything = f"{chooser.db.id}@{PEER}"
+    common, app = chooser.group(everything), chooser.group(everything)
+    chooser.accept(app, ports="")
+    instance = chooser.asks(common, app, ports="")
+    assert chooser.lab.rules(app) == [f"{chooser.db.id} all"]
+    chooser.lab.auto_link(chooser.lab.event(instance))
+    (message,) = chooser.lab.queued()
+    assert message["from"]["party"] == common.id
+    chooser.lab.retag(instance, link_peer=None)
+    assert chooser.lab.cross_account(*chooser.lab.queued()) == {"removed": 1}
+    assert chooser.lab.rules(app) == chooser.stands() == []
+
+
+@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
 def test_a_sync_of_any_group_of_those_who_ask_looks_at_all_of_their_groups(chooser: Chooser) -> None:
     """It opens the link of the chosen one, and closes that of another. Instances whose group the sync does not name keep what
     they ask for."""

@@ -88,7 +88,10 @@ class PairsScope(Scope):
             wishes = self.wishes(snapshot, snapshot.instances.values())
             sources = {pair: sources_of(snapshot, wishes, pair) for pair in part}
             links = [w.link for w in wishes if _pair_of(sources, w.link)]
-            fetch.rules(self.needed_groups(snapshot, links) & snapshot.groups.keys())
+            needed = (self.needed_groups(snapshot, links) & snapshot.groups.keys()) - store.rules.keys()
+            if len(needed) > calls_left(fetch):
+                break  # others of the askers' groups hold halves of mutual links
+            fetch.rules(needed)
             self.whole |= sources
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
