@@ -303,6 +303,21 @@ def test_an_event_names_the_first_group_once_whichever_stands(chooser: Chooser) 
 
 
 @pytest.mark.parametrize("chooser", ["sync"], indirect=True)
+def test_a_look_posts_a_sync_while_the_chosen_group_lacks_its_rule(chooser: Chooser) -> None:
+    """As often as it is needed. Where none is accepted, its record has the numbers of instances."""
+    lab, (common, app) = chooser.lab, (chooser.group(members=1), chooser.group())
+    instance = lab.instance(common, app, tags={"link-peer": chooser.named(chooser.db)})
+    assert lab.cross_account(lab.look(instance, lab.iso(60))) == {"denied": 1}
+    assert f"{app.id}@{HOME} (1 instance), {common.id}@{HOME} (2 instances)" in lab.outcome()["detail"]
+    chooser.accept(app)
+    assert lab.cross_account(lab.look(instance, lab.iso(60))) == {}
+    assert lab.cross_account(*lab.queued()) == {"applied": 1}
+    assert chooser.stands() == [app.id]
+    assert lab.cross_account(lab.look(instance, lab.iso(60))) == {}
+    assert lab.queued() == []
+
+
+@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
 def test_a_sync_of_any_group_of_those_who_ask_looks_at_all_of_their_groups(chooser: Chooser) -> None:
     """It opens the link of the chosen one, and closes that of another. Instances whose group the sync does not name keep what
     they ask for."""

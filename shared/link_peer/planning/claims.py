@@ -131,7 +131,7 @@ def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) ->
     own = {pair.source}
     for wanted in wishes:
         asker = snapshot.instances.get(wanted.instance) if wanted.instance else None
-        if asker and wanted.link.target == pair.target and pair.source.is_group and not wanted.raw:
+        if asker and wanted.link.target == pair.target:
             groups = {Party(asker.party.account, group) for group in asker.groups}
             own |= groups if pair.source in groups else set()
     return frozenset(own)

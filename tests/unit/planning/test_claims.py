@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import TAG, Link, Party
@@ -11,9 +12,10 @@ from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.choice import no_group_accepted, uncounted
-from link_peer.planning.claims import DesiredLink, candidates, links_from_tags
+from link_peer.planning.claims import DesiredLink, candidates, links_from_tags, sources_of
 from link_peer.planning.decision import MembersOf
 
+from tests.unit.planning.test_plan import plan
 from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, A, B, group, instance, policy, view
 
 LEDGER, OTHER = Party(PEER, "sg-ledger"), Party(HOME, "sg-other")
@@ -153,6 +155,38 @@ def test_a_locked_group_among_those_without_consent_is_named_and_not_advised() -
     denial = no_group_accepted(seen, A, wanted.denied)
     assert f"{APP} (1 instance; {APP} carries the tag link-lock), {DB} (9 instances)" in denial.detail
     assert denial.advice.endswith(f"link-peer accept {CACHE} sg-db")
+
+
+def test_an_end_that_is_past_keeps_nothing_for_a_later_group() -> None:
+    """Nor does one denial of several take the place of that of the end."""
+    seen = view([group(APP), group(DB), group(CACHE)], refused_accounts={HOME: NoAccess("No", "no")})
+    ended = {"link_peer": "sg-cache:tcp/1", "link_until": "2001-01-01T00:00:00Z"}
+    assert [code(one) for one in claims(seen, APP, DB, **ended)] == ["expired"]
+    asker = instance(A, APP, DB, **ended)
+    seen = view([group(APP), group(DB), group(CACHE)], [asker])
+    found = plan(seen, *links_from_tags(seen, asker, NOW, policy()))
+    assert [decision.why.reason.code for decision in found.decisions] == ["expired"]
+    assert found.missing.questions == frozenset()
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_the_instances_of_groups_are_counted_for_what_is_answered(here: bool) -> None:
+    asker = instance(A, APP, DB, link_peer="sg-cache:tcp/1")
+    seen = view([group(APP), group(DB), group(CACHE)], [asker])
+    wanted = [msgspec.structs.replace(one, here=here) for one in links_from_tags(seen, asker, NOW, policy())]
+    assert plan(seen, *wanted).missing.questions == ({MembersOf(APP), MembersOf(DB)} if here else set())
+
+
+def test_a_look_at_a_pair_is_about_all_groups_of_those_who_ask() -> None:
+    """Not about those of other groups' instances, or of members that ask for something else."""
+    tags = {"link_peer": "sg-cache:tcp/1"}
+    seen = view(
+        [group(one, "*") for one in (APP, DB, OTHER, CACHE)],
+        [instance(A, APP, DB, **tags), instance(B, OTHER, **tags), instance(Party(HOME, "i-c"), APP, OTHER)],
+    )
+    wishes = [one for shown in seen.instances.values() for one in links_from_tags(seen, shown, NOW, policy())]
+    assert sources_of(seen, wishes, Link(APP, CACHE)) == {APP, DB}
+    assert sources_of(seen, wishes, Link(CACHE, APP)) == {CACHE}
 
 
 # what tags ask for

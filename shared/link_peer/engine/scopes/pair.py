@@ -20,7 +20,6 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
 from link_peer.engine.converge import Scope, plan_only, report_held
 from link_peer.engine.read.access import BY_SIDE, STRICT
-from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.scopes.closing import converge_and_look, groups_wanted, look
 from link_peer.engine.write.removal_guard import RemovalGuard
@@ -118,12 +117,8 @@ class PairScope(Scope):
         if self.request.action != "sync":
             return []
         # a sync answers for its `from` side; the other side's wishes are another sync's
-        asking = {one.party for one in snapshot.instances.values() if self.link.source in groups_of([one])} | self.ends
         wishes = self._from_tags(snapshot)
-        return [
-            w if self._forward(w.link) and w.instance in asking else msgspec.structs.replace(w, here=False)
-            for w in wishes
-        ]
+        return [w if self._forward(w.link) else msgspec.structs.replace(w, here=False) for w in wishes]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """A link may only lose its own request's claim, a sync takes tags' claims, an unlink takes requests' claims. Where an
