@@ -80,6 +80,19 @@ def test_an_event_is_read_from_a_file(lab: Lab, cli: Cli, written: Written) -> N
     assert (code, decision["outcome"], decision["event_id"]) == (0, "applied", "event-1")
 
 
+def test_an_event_that_names_a_network_interface_is_planned_and_applied(
+    lab: Lab, cli: Cli, written: Written, tmp_path: Any
+) -> None:
+    """The saved plan has the interface; the instance is read again."""
+    app, db, saved = lab.group(), lab.group("*"), str(tmp_path / "plan.json")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
+    event = lab.event("x", type="ecs:NetworkInterface:PrivateIPAssigned")
+    event["data"] = {"eniId": instance.interface_id}
+    assert cli("plan", written(event), "--out", saved) == 0
+    assert cli("apply", saved, "--yes") == 0
+    assert lab.rules(db) == [f"{app.id} tcp/3306"]
+
+
 def test_a_request_is_read_from_standard_input(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands name the account to run them in. A cross-account rule names the owner of its source group."""
     ours = lab.group(f"*@{PEER}")

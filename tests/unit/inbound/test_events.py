@@ -256,6 +256,7 @@ def test_irrelevant_events_give_no_hint() -> None:
     assert read(changed("ecs-created", data_state="Panding")) == []
     assert read(changed("ecs-legacy-running", name="Instance:PreemptibleInstanceInterruption")) == []
     assert read(changed("ecs-legacy-running", product="RDS")) == []
+    assert read(changed("ecs-legacy-running", name=["Instance:StateChange"])) == []
 
 
 def test_a_batch_is_decoded_element_by_element() -> None:
