@@ -48,6 +48,8 @@ class LinkAnswer(Ends, frozen=True):
     consent: Annotated[list[str], means("the entries that allow it")]
     consent_until: Annotated[str, means("when the first of them ends")]
     instances: Annotated[int | None, means("how many instances it admits; null if that could not be read")]
+    written: Annotated[str, means("how: `by reference` (its rules name a group), `by address` or `between instances`")]
+    written_detail: Annotated[str, means("why its rules name addresses, where a rule for groups does")]
     by_address: Annotated[
         list[str],
         means("the instances that it admits by address; empty where its rules name the group, or one instance"),

@@ -24,6 +24,7 @@ from link_peer_cli.inventory.shown import (
     Wording,
     age,
     claims_text,
+    instances_text,
     link_answers,
     links_of,
     named,
@@ -199,7 +200,20 @@ def _show(answer: Explanation, words: Wording, now: float) -> None:
             out.print(escape(one.command), soft_wrap=True)
 
 
-LINK_COLUMNS = ("from", "to", "ports", "age", "until", "why", "asked by", "consent", "effect", "rules")
+LINK_COLUMNS = (
+    "from",
+    "to",
+    "ports",
+    "age",
+    "until",
+    "why",
+    "asked by",
+    "consent",
+    "written",
+    "instances",
+    "effect",
+    "rules",
+)
 RULE_FIELDS = ("rule_id", "group", "direction", "policy", "priority", "peer", "ports", "description")
 
 
@@ -216,6 +230,8 @@ def _link_row(link: LinkAnswer, words: Wording, now: float) -> list[str]:
         claims_text(link.why, link.deployment),
         "; ".join(link.asked_by),
         f"{consent}, until {until(now, consent_end)}" if consent_end is not None else consent,
+        link.written_detail or link.written,
+        instances_text(link),
         link.effect + (" (half-open)" if link.half_open else ""),
         " ".join(rule.rule_id for rule in link.rules),
     ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import msgspec
 import typer
+from link_peer.domain.model import Party
 from link_peer.planning.standing import Standing
 from rich.markup import escape
 
@@ -14,7 +15,7 @@ from link_peer_cli.access.environment import load_environment
 from link_peer_cli.access.inputs import account_named, duration
 from link_peer_cli.answers.links import LinkAnswer, OwnRule
 from link_peer_cli.inventory.reading import view_of
-from link_peer_cli.inventory.shown import Wording, answers_of, claims_text, links_of, wording
+from link_peer_cli.inventory.shown import Wording, answers_of, claims_text, instances_text, links_of, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -23,7 +24,7 @@ from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import print_csv, print_table
 
-COLUMNS = ("from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect")
+COLUMNS = ("from", "to", "ports", "since", "until", "why", "asked by", "consent", "written", "instances", "effect")
 
 
 def links(
@@ -50,8 +51,8 @@ def links(
     found = links_of(env, view.scene)
     if party:
         wanted = view.find(party, "--party")
-        near = {wanted, *view.scene.groups(wanted)} if not wanted.is_group else {wanted}
-        found = [link for link in found if near & {link.source, link.target}]
+        near = view.scene.groups(wanted)
+        found = [link for link in found if _is_of(link, wanted, near)]
     if uid:
         found = [link for link in found if uid in (link.source.account, link.target.account)]
     if seconds is not None:
@@ -66,6 +67,12 @@ def links(
         console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
     if problems:
         raise typer.Exit(Exit.REFUSED)
+
+
+def _is_of(link: Standing, wanted: Party, groups: Collection[Party]) -> bool:
+    """Whether the link has this end, or admits this instance, or leads to it. `groups` are those of an instance."""
+    by_group = {link.target} if link.members else {link.source, link.target}
+    return wanted in {link.source, link.target, *link.members} or not by_group.isdisjoint(groups)
 
 
 def _ends_by(link: Standing, moment: float) -> bool:
@@ -102,6 +109,7 @@ def _row(link: LinkAnswer, words: Wording) -> list[str]:
         claims_text(link.why, link.deployment),
         "; ".join(link.asked_by),
         f"{consent}, until {words.until(link.consent_until)}" if link.consent_until else consent,
-        "" if link.instances is None else str(link.instances),
+        link.written,
+        instances_text(link),
         link.effect + (" (half-open)" if link.half_open else ""),
     ]

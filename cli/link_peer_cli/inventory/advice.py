@@ -9,18 +9,21 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial, about, options, parts
-from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule
+from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.tags import Who
 from link_peer.planning.choice import by_size, choose, judge_of, uncounted
 from link_peer.planning.claims import candidates, choice_note, links_from_tags
 from link_peer.planning.decision import Context
 from link_peer.planning.effect import Cause
-from link_peer.planning.reach import Reach
-from link_peer.planning.standing import Wishes
+from link_peer.planning.reach import Reach, reach
+from link_peer.planning.standing import Wishes, standing
+from link_peer.planning.writing import note, part
 
 from link_peer_cli.answers.links import Advice
+from link_peer_cli.consent.entries import asking as asking_tags
 from link_peer_cli.inventory.reading import View, verdict_if_asked
+from link_peer_cli.ui.aliyun import set_tags
 
 _FEW = 3  # addresses that are named in one command
 
@@ -49,25 +52,26 @@ class Adviser:
         self._region = region
         self._now = now
 
-    def advise(self, source: Party, target: Party, ports: Sequence[Port], reach: Reach) -> list[Advice]:
+    def advise(self, source: Party, target: Party, ports: Sequence[Port], passed: Reach) -> list[Advice]:
         """What would let the packets through; for those that pass, how to test it."""
-        if reach.effect.passes:
-            return list(self._test(ports, reach))
-        causes = reach.effect.causes
+        if passed.effect.passes:
+            return list(self._test(ports, passed))
+        causes = passed.effect.causes
         found: list[Advice] = []
         if Cause.RULE in causes:
-            found += [self._take_away(rule) for rule in reach.effect.rules]
+            found += [self._take_away(rule) for rule in passed.effect.rules]
         if Cause.NO_EGRESS in causes:
-            found += self._let_out(source, target, ports, reach)
+            found += self._let_out(source, target, ports, passed)
         if Cause.ISOLATED in causes:
             found += self._isolated(source, target)
         if Cause.NO_INGRESS in causes:
-            found += self._link(*self._linkable(source, target, reach, ports), ports)
+            ends = self._linkable(source, target, passed, ports)
+            found += self._link(Link(*ends, () if ALL in ports else tuple(ports)), passed, source)
         return list(dict.fromkeys(found))
 
-    def _test(self, ports: Sequence[Port], reach: Reach) -> Iterator[Advice]:
-        if reach.ends:
-            command = verify_command(*reach.ends, ports)
+    def _test(self, ports: Sequence[Port], passed: Reach) -> Iterator[Advice]:
+        if passed.ends:
+            command = verify_command(*passed.ends, ports)
             yield Advice("security groups let it through; test it with a packet", command)
 
     def _take_away(self, rule: Rule) -> Advice:
@@ -81,9 +85,9 @@ class Adviser:
             ),
         )
 
-    def _let_out(self, source: Party, target: Party, ports: Sequence[Port], reach: Reach) -> Iterator[Advice]:
+    def _let_out(self, source: Party, target: Party, ports: Sequence[Port], passed: Reach) -> Iterator[Advice]:
         """An egress rule on the sender's first advanced group."""
-        sender = reach.ends[0] if reach.ends else source
+        sender = passed.ends[0] if passed.ends else source
         shown = self._scene.snapshot.groups
         groups = [group for group in sorted(self._scene.groups(sender)) if group in shown and shown[group].advanced]
         addresses = [one.ip for one in self._scene.members(target) if one.ip][:_FEW]
@@ -113,11 +117,11 @@ class Adviser:
 
     # a link
 
-    def _linkable(self, source: Party, target: Party, reach: Reach, ports: Sequence[Port]) -> tuple[Party, Party]:
+    def _linkable(self, source: Party, target: Party, passed: Reach, ports: Sequence[Port]) -> tuple[Party, Party]:
         """The two parties as a link could name them: both groups, or both instances. Consent chooses the group of A."""
         common = self._scene.groups(source) & self._scene.groups(target)
-        if reach.ends and (common or not (source.is_group or target.is_group)):
-            return reach.ends
+        if passed.ends and (common or not (source.is_group or target.is_group)):
+            return passed.ends
         end = self._groups_of(target, source)[0]
         links = [Link(start, end, () if ALL in ports else tuple(ports)) for start in self._groups_of(source, end)]
         chosen = choose(links, judge_of(self._scene.snapshot, self._policy, self._now))
@@ -143,26 +147,57 @@ class Adviser:
         instance = self._scene.snapshot.instances.get(party)
         return (candidates(self._scene.snapshot, instance, peer) if instance else []) or [party]
 
-    def _link(self, source: Party, target: Party, ports: Sequence[Port]) -> Iterator[Advice]:
-        """What a link between the two still needs, and the request for it."""
-        link = Link(source, target, () if ALL in ports else tuple(ports))
-        verdict = verdict_if_asked(self._view, Context(self._policy, self._region, self._now), link)
+    def _link(self, link: Link, found: Reach, source: Party) -> Iterator[Advice]:
+        """What a link between the two still needs, and the request for it. Of a link by address, its part is judged that is
+        for the instance of A which is stopped."""
+        written = note(self._scene.snapshot, link)
+        stopped = self._stopped(link, found, source) if written else None
+        judged = part(link, stopped) if stopped else link
+        verdict = verdict_if_asked(self._view, Context(self._policy, self._region, self._now), judged)
         if verdict.denial:
             consented = Context(with_consent(self._policy, link), self._region, self._now)
-            then = verdict_if_asked(self._view, consented, link).denial
+            then = verdict_if_asked(self._view, consented, judged).denial
             if final := next((one for one in (verdict.denial, then) if one and not one.owners), None):
                 remedy = self._remedy(final, link)
                 yield msgspec.structs.replace(remedy, why=f"no link can open it: {remedy.why}")
                 return
             yield self._remedy(verdict.denial, link)
         self._scene = self._view.scene
-        if asking := self._asking(source, target, ports):
-            why = f"the tags of {', '.join(str(one.party) for one in asking[:_FEW])} ask for it; this opens it now"
-            yield Advice(why, "link-peer sweep")
-        else:
-            yield Advice("ask for the link", f"link-peer request link {options(link)}")
+        yield from self._ask(link, judged, written)
         if verdict.reachability == "different-vpc":
             yield Advice(denials.NO_ROUTE, "")
+
+    def _stopped(self, link: Link, found: Reach, source: Party) -> Party | None:
+        """The instance of A that is stopped, as a member of the link's group: of a group, one whose tag asks for the link, if
+        there is such a one."""
+        asking = self._asking(link.source, link.target, link.ports) if source.is_group else ()
+        unheard = (
+            one.party for one in asking if not reach(self._scene, one.party, link.target, link.ports).effect.passes
+        )
+        one = next(unheard, found.ends[0] if found.ends else None)
+        return one if one and link.source in self._scene.groups(one) else None
+
+    def _ask(self, link: Link, judged: Link, written: str) -> Iterator[Advice]:
+        """How the link comes to be asked for, or is; of a link by address, for its one instance."""
+        asking = self._asking(link.source, link.target, link.ports or (ALL,))
+        asks = [one for one in asking if not judged.member or one.party == judged.asker]
+        stands = standing(self._scene.snapshot, self._policy, self._region, self._now) if judged.member else []
+        follows = [one for one in stands if (one.source, one.target) == (link.source, link.target) and one.requests]
+        if follows and set(link.ports) <= {port for one in follows for port in one.ports}:
+            requests = ", ".join(request for one in follows for request in one.requests)
+            yield Advice(f"{requests} is for all of {link.source.id}: this admits it now", "link-peer sweep")
+        elif asks:
+            why = f"the tags of {', '.join(str(one.party) for one in asks[:_FEW])} ask for it; this opens it now"
+            yield Advice(why, "link-peer sweep")
+        elif asking and (instance := self._scene.snapshot.instances.get(judged.asker)):
+            elsewhere = link.target.account != judged.asker.account
+            wanted = f"{link.target if elsewhere else link.target.id}:{ports_text(link.ports)}"
+            tags = asking_tags(instance.tags, wanted, self._policy.keys)
+            why = f"the link is written {written}, and {judged.asker} does not ask for it: tag it as the others are, if it is to"
+            yield Advice(why, set_tags(self._region, [judged.asker.id], tags))
+        else:
+            why = "ask for the link" + (f", which is written {written}" if written else "")
+            yield Advice(why, f"link-peer request link {options(link)}")
 
     def _remedy(self, denial: Denial, link: Link) -> Advice:
         """What the record of the denial advises."""

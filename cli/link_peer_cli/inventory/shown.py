@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from link_peer.domain.model import Party, Rule, ports_text
+from link_peer.domain.model import Link, Party, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
 from link_peer.planning.reach import Reach, Scene
 from link_peer.planning.standing import Standing, admitted, judge, standing
 from link_peer.planning.state import State, states
+from link_peer.planning.writing import note
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.links import Ends, Explanation, LinkAnswer, OwnRule, RuleAnswer
@@ -48,6 +49,8 @@ def link_answer(
         consent=list(link.consent),
         consent_until=iso(link.consent_until) if link.consent_until is not None else "",
         instances=admitted(scene, link),
+        written=link.written,
+        written_detail=note(scene.snapshot, Link(link.source, link.target, link.ports)) if link.members else "",
         by_address=[scene.titled(party) for party in link.members],
         state=state.word,
         state_detail=state.why,
@@ -136,6 +139,17 @@ def claims_text(claims: Sequence[str], deployment: str) -> str:
     """Claims in one cell, with whose they are where they are not ours."""
     return " ".join([*claims, *([f"(of deployment {deployment})"] if deployment else [])])
 
+
+def instances_text(link: LinkAnswer) -> str:
+    """How many instances a link admits; of one by address, which."""
+    if link.by_address:
+        ids = [one.partition("@")[0] for one in link.by_address[:NAMED]]
+        return f"{link.instances}: {' '.join(ids)}" + (" …" if len(link.by_address) > NAMED else "")
+    return "" if link.instances is None else str(link.instances)
+
+
+NAMED = 5
+"""Instances of a link by address that a cell names; JSON and CSV name all."""
 
 _SHORT = re.compile(r"[\w.@-]{1,32}")
 

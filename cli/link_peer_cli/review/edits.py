@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
+from link_peer.domain import marker as markers
 from link_peer.domain.model import Instance, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Listing
 from link_peer.engine.read.access import TOLERANT
@@ -25,10 +26,12 @@ EMPTY: Mapping[str, Listing] = MappingProxyType({})
 
 
 class RuleEdit(msgspec.Struct, frozen=True):
-    """A rule that would be added `+`, changed `~` (its claims or priority) or removed `-`."""
+    """A rule that would be added `+`, changed `~` (its claims or priority) or removed `-`. `of` is the instance for whose
+    address it is, as part of a link between groups."""
 
     sign: str
     key: RuleKey
+    of: Party | None = None
 
 
 class GroupChange(msgspec.Struct, frozen=True):
@@ -44,10 +47,15 @@ class GroupChange(msgspec.Struct, frozen=True):
 def net(before: Iterable[Rule], after: Iterable[Rule]) -> list[RuleEdit]:
     """Compare a group's rules by their ids: what was removed first, then changed, then added."""
     old, new = {rule.id: rule for rule in before}, {rule.id: rule for rule in after}
-    removed = [RuleEdit("-", rule.key) for id_, rule in old.items() if id_ not in new and rule.key]
-    changed = [RuleEdit("~", rule.key) for id_, rule in old.items() if id_ in new and new[id_] != rule and rule.key]
-    added = [RuleEdit("+", rule.key) for id_, rule in new.items() if id_ not in old and rule.key]
-    return [*removed, *changed, *added]
+    removed = [("-", rule) for id_, rule in old.items() if id_ not in new]
+    changed = [("~", new[id_]) for id_, rule in old.items() if id_ in new and new[id_] != rule]
+    added = [("+", rule) for id_, rule in new.items() if id_ not in old]
+    return [RuleEdit(sign, rule.key, _member(rule)) for sign, rule in (*removed, *changed, *added) if rule.key]
+
+
+def _member(rule: Rule) -> Party | None:
+    marker = markers.parse(rule.description)
+    return marker.ends[0] if marker and marker.ends and marker.ends[1].is_group else None
 
 
 def with_instances(

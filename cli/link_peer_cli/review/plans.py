@@ -90,7 +90,7 @@ def _group_lines(change: GroupChange, because: Mapping[tuple[str, ...], Record])
     yield f"[bold]{escape(str(change.group))}[/bold]  [dim]{escape(_members(change))}[/dim]"
     for edit in change.edits:
         colour, reason = COLOURS[edit.sign], _reason(edit, because)
-        yield f"  [{colour}]{edit.sign} {escape(rule_text(edit.key))}[/{colour}]  {escape(reason)}".rstrip()
+        yield f"  [{colour}]{edit.sign} {escape(_edit_text(edit))}[/{colour}]  {escape(reason)}".rstrip()
     for sign, tag in change.tags:
         yield f"  [dim]{sign} tag {escape(tag)}[/dim]"
 
@@ -149,7 +149,7 @@ def markdown(plan: ShownPlan, title: str, verbs: Sequence[str]) -> str:
         lines += ["", "| | rule | on group | affects | why |", "|---|---|---|---|---|"]
     for change in plan.groups:
         for edit in change.edits:
-            cells = (rule_text(edit.key), str(change.group), _members(change), _reason(edit, because))
+            cells = (_edit_text(edit), str(change.group), _members(change), _reason(edit, because))
             lines.append(f"| `{edit.sign}` | {' | '.join(map(_cell, cells))} |")
         for sign, tag in () if change.edits else change.tags:
             lines.append(f"| `{sign}` | {_cell(f'tag {tag}')} | {_cell(str(change.group))} | | |")
@@ -183,11 +183,17 @@ def rule_text(key: RuleKey) -> str:
     return f"{key.port} from {key.source}" + (f" to {key.dest}" if key.dest else "")
 
 
+def _edit_text(edit: RuleEdit) -> str:
+    return rule_text(edit.key) + (f" ({edit.of.id})" if edit.of else "")
+
+
 def _reason(edit: RuleEdit, because: Mapping[tuple[str, ...], Record]) -> str:
     record = because.get(fields_of(edit.key))
     if record is None:
         return ""
     asked = "" if asker(record) == record.get("function") else asker(record)
+    if edit.of and record.get("instance"):  # the record names the first of those that ask
+        asked = "its tag"
     return "  ".join(filter(None, [asked, why(record)]))
 
 

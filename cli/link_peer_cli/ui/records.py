@@ -124,13 +124,13 @@ def asker(record: Record) -> str:
 
 
 def why(record: Record) -> str:
-    """What decided: the reason and its detail, else what the request says, else the consent."""
+    """What decided: the reason and its detail; of what is applied, or has no detail, also what the request says, or the consent."""
     said = [": ".join(filter(None, [record.get("reason"), record.get("detail")]))]
     if record.get("record") == "summary":
         said.insert(0, ", ".join(f"{name} {record[name]}" for name in _COUNTS if record.get(name)))
-    elif not said[0]:
+    elif not said[0] or record.get("outcome") == "applied":
         consent = record.get("consent")
-        said = [record.get("claimed_reason") or (f"consent: {consent}" if consent else "")]
+        said.append(record.get("claimed_reason") or (f"consent: {consent}" if consent else ""))
     if record.get("effect") == "blocked":
         said.append(f"packets are blocked: {record.get('effect_detail', '')}")
     return "  ".join(filter(None, said))

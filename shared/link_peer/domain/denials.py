@@ -7,7 +7,7 @@ it, that command.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -556,9 +556,13 @@ def equal_to(event_id: str) -> Denial:
     return remark(f"it asks for the same as message {event_id} of its batch, whose outcome counts for both")
 
 
-def in_detail(why: Denial, requests: Sequence[str], *, kept: bool) -> Denial:
-    """Why a rule loses claims, naming the requests among them, and whether other claims keep the rule."""
+def in_detail(why: Denial, requests: Sequence[str], *, kept: bool, members: Collection[str] = ()) -> Denial:
+    """Why a rule loses claims, naming the requests among them, the instances of a link by address that it is about, and whether
+    other claims keep the rule."""
     detail = why.detail
+    if members:
+        more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
+        detail += f", for {', '.join(sorted(members)[:_NAMED])}{more}"
     if requests:
         detail += f" (of {', '.join(sorted(requests))})"
     if kept:

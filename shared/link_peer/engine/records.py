@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import cast
 
 import msgspec
@@ -13,7 +13,7 @@ from link_peer.domain.denial import Denial, about
 from link_peer.domain.model import Link, Party, Rule, RuleKey, ports_text, short_hash
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning import effect_text
-from link_peer.planning.decision import Decision
+from link_peer.planning.decision import Decision, Edit, Need
 from link_peer.planning.effect import Effect, of_link
 from link_peer.runtime.ports import Record
 
@@ -125,7 +125,7 @@ class Circumstances:
         """The fields `instances` and `instance_ids`: how many instances the rules of a link admit, and the first of them by
         id. Empty as far as it is not known."""
         keys, link = list(keys), decision.link
-        groups, named = _admitted_groups(keys), _members(decision)
+        groups, named = _admitted_groups(keys), _members(decision, keys)
         if not link.source.is_group:
             named = {link.source, link.target} if link.mutual else {link.source}
         counts = [self._count(group) for group in groups]
@@ -166,13 +166,14 @@ class Circumstances:
         if self._rules:
             rules = ChainMap(cast("dict[Party, tuple[Rule, ...]]", known.rules), self._rules)
             known = msgspec.structs.replace(known, rules=rules)
-        return of_link(known, decision.link, decision.instance or min(_members(decision), default=None))
+        keys = {rule.key for rule in decision.rules if rule.key} | {edit.key for edit in decision.edits}
+        return of_link(known, decision.link, decision.instance or min(_members(decision, keys), default=None))
 
 
-def _members(decision: Decision) -> set[Party]:
-    """The instances that a link by address admits."""
-    ends = [need.ends for need in decision.verdict.needs] if decision.verdict else []
-    return {one[0] for one in ends if one and one[1].is_group}
+def _members(decision: Decision, keys: Collection[RuleKey]) -> set[Party]:
+    """The instances that these rules of a link by address admit, or did."""
+    asked: list[Need | Edit] = [*(decision.verdict.needs if decision.verdict else ()), *decision.edits]
+    return {one.ends[0] for one in asked if one.key in keys and one.ends and one.ends[1].is_group}
 
 
 def _admitted_groups(keys: Iterable[RuleKey]) -> list[Party]:

@@ -23,6 +23,7 @@ from link_peer.planning.desired import Answer, Judged, Seen
 from link_peer.planning.diff import opens
 from link_peer.planning.permitted import merged
 from link_peer.planning.removals import Loss, Losses
+from link_peer.planning.writing import note
 
 Asked = tuple[Link, str]
 """A link as someone asked for it: with the peer as written, where that cannot be parsed."""
@@ -101,7 +102,8 @@ def _answer(settled: Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision
     if granted is None:
         return _denied(settled, asked)
     wanted, verdict = granted
-    notes = [choice_note(settled.seen.snapshot, wanted), _left_out(answers)]
+    snapshot = settled.seen.snapshot
+    notes = [choice_note(snapshot, wanted), note(snapshot, link), _left_out(answers)]
     waiting = any(one.denial and one.denial.waits is Waits.FOR_A_RULE for one in answers)
     why = remark("; ".join(filter(None, notes)), verdict.advice)
     answer = Decision(
@@ -213,6 +215,7 @@ def _removed(
                         loss.why,
                         [claim.request for claim in loss.claims if claim.request],
                         kept=not any(edit.kind == "remove" for edit in edits),
+                        members=_members(settled, keys),
                     ),
                     _not_reached(settled.seen, link, keys),
                 ),
@@ -222,6 +225,12 @@ def _removed(
             )
         )
     return rolled_back, removed
+
+
+def _members(settled: Settled, keys: Iterable[RuleKey]) -> set[str]:
+    """The instances that these rules of a link by address are for."""
+    links = (link_of(key, settled.seen.actual.owned[key][1]) for key in keys)
+    return {link.member for link in links if link.member}
 
 
 def _not_reached(seen: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:

@@ -67,6 +67,13 @@ class Standing(msgspec.Struct, frozen=True):
         ends = (marker.ends for rule in self.rules if (marker := markers.parse(rule.description)))
         return tuple(sorted({one[0] for one in ends if one and one[1].is_group}))
 
+    @property
+    def written(self) -> str:
+        """How its rules name who is admitted: `by reference` to a group, `by address`, or `between instances`."""
+        if not self.source.is_group:
+            return "between instances"
+        return "by address" if self.members else "by reference"
+
     def between(self, ends: tuple[frozenset[Party], frozenset[Party]]) -> bool:
         """Whether it links a party of one set with one of the other, in either direction."""
         one, other = ends

@@ -80,7 +80,8 @@ def _state(scene: Scene, link: Standing, going: Mapping[RuleKey, Denial]) -> Sta
 def _passing(scene: Scene, link: Standing) -> tuple[str, str]:
     """The state by what becomes of packets, and what decides."""
     ways = [(link.source, link.target), (link.target, link.source)][: 2 if link.mutual else 1]
-    found: Sequence[Reach] = [reach(scene, *ends, (ALL,) if link.mutual else link.ports) for ends in ways]
+    ports = (ALL,) if link.mutual else link.ports
+    found: Sequence[Reach] = [reach(scene, *ends, ports, link.members) for ends in ways]
     passes = [one.effect.passes for one in found]
     if all(passes):
         return "open", found[0].detail

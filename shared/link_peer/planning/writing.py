@@ -54,6 +54,16 @@ def is_by_address(snapshot: Snapshot, link: Link) -> bool:
     return bool(source and target and link.ports and not by_reference(source, target))
 
 
+def note(snapshot: Snapshot, link: Link) -> str:
+    """That a link between groups is written by address, and why; empty for every other."""
+    if not is_by_address(snapshot, link):
+        return ""
+    source, target = snapshot.groups[link.source], snapshot.groups[link.target]
+    why = ["their VPCs differ"] if source.vpc != target.vpc else []
+    why += [f"{group.party.id} is an advanced group" for group in (source, target) if group.advanced]
+    return f"by address, since {' and '.join(why)}"
+
+
 def misplaced(snapshot: Snapshot, key: RuleKey, link: Link) -> Denial | None:
     """Why a rule that names a group should not be there, though the link may be: it is written by address."""
     if key.by_address or not is_by_address(snapshot, link):

@@ -37,8 +37,8 @@ DENIED: dict[str, tuple[dict[str, Any], Callable[[Lab], Group], str]] = {
     "closed": ({}, lambda lab: lab.group("*", tags={"link-lock": CLOSED}), ""),
     "locked by hand": ({}, lambda lab: lab.group("*", tags={"link-lock": "keep out"}), "ask the person who locked it"),
     "on a denied port": ({"deny": {"ports": ["tcp/1"]}}, lambda lab: lab.group("*"), ""),
-    "in two VPCs": ({}, lambda lab: lab.group("*", vpc=lab.a), ""),
-    "to an advanced group": ({}, lambda lab: lab.group("*", type="enterprise"), ""),
+    "in two VPCs": ({}, lambda lab: lab.group(vpc=lab.a), "link-accept="),
+    "to an advanced group": ({}, lambda lab: lab.group(type="enterprise"), "link-accept="),
 }
 """The policy, the group for which a tag asks in vain, and what is advised."""
 
