@@ -197,6 +197,47 @@ def test_a_request_and_a_tag_share_the_rule_of_an_address(lab: Lab) -> None:
     assert lab.reasons(db) == ["req:chg-1", "req:chg-1"]
 
 
+@pytest.mark.parametrize("first", ["tag", "request"])
+@pytest.mark.parametrize("ends", [False, True])
+def test_no_group_follows_a_request_for_another_group_of_an_instance(lab: Lab, first: str, ends: bool) -> None:
+    """A tag and a request share the rule, which names the group of the request; also once the tag asks as the other."""
+    app, db = advanced(lab)
+    other = lab.group(type="enterprise")
+    lab.tag(db, link_accept=f"{app.id} {other.id}")
+    one = lab.instance(app, other)
+    lab.instance(app)
+    link = lab.request(other, db, "tcp/1")
+    steps = [lambda: lab.retag(one, link_peer=f"{db.id}:tcp/1"), lambda: lab.cross_account(link)]
+    for step in steps if first == "tag" else reversed(steps):
+        step()
+    if ends:
+        lab.tag(db, link_accept=app.id)
+        lab.auto_link(lab.tag_event(one))
+    for _ in range(2):
+        lab.sweep()
+        assert lab.rules(db) == admitted(one)
+    assert lab.reasons(db) == ["tag" if ends else "tag,req:chg-1"]
+
+
+def test_requests_of_two_groups_of_an_instance_do_not_share_its_rule(lab: Lab) -> None:
+    """The second is left out for it, and the record says so, until the first has ended; nobody follows the wrong one."""
+    app, db = advanced(lab)
+    other = lab.group(type="enterprise")
+    lab.tag(db, link_accept=f"{app.id} {other.id}")
+    both, alone = lab.instance(app, other), lab.instance(other)
+    lab.cross_account(lab.request(app, db, "tcp/1"))
+    second = lab.request(other, db, "tcp/1", request_id="chg-2")
+    assert lab.cross_account(second) == {"applied": 1}
+    assert both.id in lab.outcome()["detail"]
+    lab.instance(app)
+    lab.sweep()
+    assert sorted(lab.reasons(db)) == ["req:chg-1", "req:chg-1", "req:chg-2"]
+    lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-3"))
+    lab.sweep()
+    assert sorted(lab.rules(db)) == admitted(both, alone)
+    assert lab.reasons(db) == ["req:chg-2", "req:chg-2"]
+
+
 def test_a_lock_and_a_withdrawal_close_at_the_event(lab: Lab) -> None:
     app, db = advanced(lab)
     lab.instance(app)

@@ -516,6 +516,13 @@ def address_of_another(party: object, other: object) -> Denial:
     return Denial(reasons.ADDRESS_CONFLICT, detail, advice, waits=Waits.FOR_A_RULE)
 
 
+def rule_of_another_group(party: object, group: object) -> Denial:
+    """A part of a requested link by address whose rule is that of a request of another group of the instance."""
+    detail = f"the rule that {party} needs exists already for a request of {group}, which the instance is in too"
+    advice = f"{party} is admitted as long as that request is; unlink it first to have the rule for this one"
+    return Denial(reasons.ADDRESS_CONFLICT, detail, advice, waits=Waits.FOR_A_RULE)
+
+
 def id_in_use(request_id: str, until: str = "") -> Denial:
     """A request id that another link of the same pair carries. `until` is the end of the link that was asked for."""
     detail = f"{request_id} is the id of another link between the two: other ports, direction or until"

@@ -162,6 +162,11 @@ class Marker(msgspec.Struct, frozen=True):
     claims: tuple[Claim, ...]
     ends: tuple[Party, Party] | None = None
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether a request claims it, so that the members of the group it stands for follow."""
+        return any(not claim.is_tag for claim in self.claims)
+
 
 class Traffic(msgspec.Struct, frozen=True):
     """The IPv4 packets that a rule applies to.

@@ -107,10 +107,15 @@ def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
     granted = dict.fromkeys(wanted.link for wanted, why in first if why is None and not wanted.same_group)
     verdicts = [judgments[link].verdict for link in granted]
     taken = {**_too_many(seen, verdicts), **_taken_by_others(seen.actual, verdicts)}
+    unfollowed = _unfollowed(seen.actual, judgments, [wanted for wanted, why in first if why is None])
     answers = (
         Answer(wanted, None, why)
         if wanted.same_group
-        else Answer(wanted, judgments[wanted.link].verdict, why or taken.get(wanted.link))
+        else Answer(
+            wanted,
+            judgments[wanted.link].verdict,
+            why or taken.get(wanted.link) or unfollowed.get((wanted.link, wanted.claim)),
+        )
         for wanted, why in first
     )
     missing = [*(one.missing for one in judgments.values()), *(missing for _, missing in own.values())]
@@ -174,6 +179,29 @@ def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, D
             denied[verdict.link] = denials.address_of_another(verdict.link.asker, holder)
         else:
             holders = {**asked, **holders}
+    return denied
+
+
+def _unfollowed(
+    actual: Actual, judgments: Mapping[Link, Judgment], granted: Iterable[DesiredLink]
+) -> dict[tuple[Link, Claim], Denial]:
+    """The parts of requested links by address whose rule stands for a request of another group of the instance, or is given to
+    one. A request's claim is followed by the members of the group in the marker, so that a rule is for the requests of one."""
+    holders: dict[RuleKey, Party] = {}
+    denied: dict[tuple[Link, Claim], Denial] = {}
+    for wanted in granted:
+        link, judgment = wanted.link, judgments.get(wanted.link)
+        if not link.member or wanted.claim.is_tag or judgment is None:
+            continue
+        keys = judgment.needs
+        for key in sorted(keys - judgment.restated - judgment.moved):
+            marker = actual.owned[key][1] if key in actual.owned else None
+            if marker and marker.ends and marker.is_followed:
+                holders.setdefault(key, marker.ends[1])
+        if other := next((holders[key] for key in sorted(keys) if holders.get(key, link.source) != link.source), None):
+            denied[link, wanted.claim] = denials.rule_of_another_group(link.asker, other)
+        else:
+            holders |= dict.fromkeys(keys, link.source)
     return denied
 
 

@@ -34,7 +34,8 @@ def edit_of(
     """The edit of one rule: all that it gains and loses, or a priority that someone changed; None where it stays as it is.
 
     `ends` are the instances that want it. Where the addresses of an instance rule have `moved`, belonged to others before,
-    those others' claims are dropped. `restated`: the rule is now for the same instance as a member of another group.
+    those others' claims are dropped. `restated`: the rule is now for the same instance as a member of another group;
+    requests for the former group go, since the members of the new one would follow them.
     """
     if key in actual.equal:
         return None
@@ -44,7 +45,10 @@ def edit_of(
     rule, marker = actual.owned[key]
     inherited = moved and ends is not None and ends != marker.ends
     claims = set(wanted) if inherited else _claims_after(marker, wanted, lost)
-    changed = inherited or (restated and ends is not None)
+    restated = restated and ends is not None and ends != marker.ends
+    if restated:
+        claims -= {claim for claim in marker.claims if not claim.is_tag and claim not in wanted}
+    changed = inherited or restated
     if claims == set(marker.claims) and not changed and not actual.tampered(key):
         return None
     kept = tuple(sorted(claim for claim in claims if not context.expired(claim)))

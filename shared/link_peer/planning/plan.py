@@ -80,8 +80,11 @@ def _edits(
 ) -> Edits:
     """The one edit of each rule that someone in focus needs, that loses claims, or that someone changed."""
     ends: dict[RuleKey, Ends | None] = {need.key: need.ends for found in asked.values() for need in needs_of(found)}
+    requested = _requested(answer for found in asked.values() for answer in found)
+    ends |= requested
     moved = {key for judgment in judged.judgments.values() for key in judgment.moved}
     restated = {key for judgment in judged.judgments.values() for key in judgment.restated}
+    restated |= {k for k in requested.keys() & seen.actual.owned.keys() if not seen.actual.owned[k][1].is_followed}
     changed = {key for key in seen.actual.owned if key in lost.lost or seen.actual.tampered(key)}
     found = {}
     for key in sorted(ends.keys() | changed):
@@ -98,6 +101,12 @@ def _edits(
         if edit:
             found[key] = edit
     return found
+
+
+def _requested(answers: Iterable[Answer]) -> dict[RuleKey, Ends | None]:
+    """For whom requests want the rules of links by address: these rules stand for their groups, since members follow."""
+    granted = (one for one in answers if one.wanted.link.member and not one.wanted.claim.is_tag and not one.denial)
+    return {need.key: need.ends for one in granted if one.verdict for need in one.verdict.needs}
 
 
 def _without_room(

@@ -213,8 +213,11 @@ class Existing(msgspec.Struct, frozen=True):
 
 
 def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:
-    """The description of a rule with these claims. Raises LinkDenied where it has no room for them."""
+    """The description of a rule with these claims. Raises LinkDenied where it has no room for them, and Ambiguous where it has
+    another group's request by now."""
     ends = marker.ends if _stands_for(edit, marker) else edit.ends
+    if ends != marker.ends and any(not claim.is_tag for claim in claims - {*edit.claims}):
+        raise Ambiguous(f"{edit.key.group}: a rule has become that of a request of another group")
     marker = msgspec.structs.replace(marker, claims=tuple(sorted(claims)), ends=ends)
     if edit.gain and not markers.fits(marker):
         raise LinkDenied(denials.description_full(edit.key.group))
@@ -232,9 +235,10 @@ def _same_instances(edit: Edit, marker: Marker) -> None:
 
 def _stands_for(edit: Edit, marker: Marker) -> bool:
     """Whether a rule stands for whom the edit says. Which of its groups an instance stands for may differ, unless the edit
-    changes that."""
+    changes that, or is for a request: the members of that group follow it."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
-    if marker.ends == edit.ends or (planned and planned.ends != edit.ends):
+    followed = any(not claim.is_tag for claim in edit.gain)
+    if marker.ends == edit.ends or followed or (planned and planned.ends != edit.ends):
         return marker.ends == edit.ends
     return bool(marker.ends and edit.ends and not first_difference(marker.ends, edit.ends))
 
