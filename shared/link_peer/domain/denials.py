@@ -486,6 +486,7 @@ def remark(detail: str, advice: str = "") -> Denial:
 
 
 UNWANTED = remark("no tag or request asks for it any more")
+JOINED_NOTHING = remark("an instance joined the link as it ended: no other rule of it stands with the claim")
 UNLINKED = remark("removed by an unlink request")
 CLAIM_EXPIRED = Denial(
     reasons.EXPIRED,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denial import Denial
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Port
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, iso, link_until, peers
@@ -123,6 +123,27 @@ def followed(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLin
     }
     kept = [DesiredLink(link, claim, opens=False) for link, claim in found if (link, claim) not in joins]
     return [*kept, *(DesiredLink(link, claim) for link, claim in joins)]
+
+
+def ended_meanwhile(
+    snapshot: Snapshot,
+    policy: Policy,
+    region: str,
+    put: Set[tuple[RuleKey, Claim]],
+    taken: Iterable[tuple[Link, Claim]],
+) -> frozenset[tuple[RuleKey, Claim]]:
+    """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the target
+    stands, nor stood one that it has `taken`: an instance joined a link that ended meanwhile."""
+    stands = {(link.target, link.ports, claim) for link, claim in taken}
+    joined: list[tuple[RuleKey, Link, Claim]] = []
+    for rule, marker in owned_rules(snapshot, policy, region):
+        if rule.key and (link := link_of(rule.key, marker)).member:
+            for claim in marker.claims:
+                if (rule.key, claim) not in put:
+                    stands.add((link.target, link.ports, claim))
+                elif not claim.is_tag:
+                    joined.append((rule.key, link, claim))
+    return frozenset((key, claim) for key, link, claim in joined if (link.target, link.ports, claim) not in stands)
 
 
 def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) -> frozenset[Party]:

@@ -14,6 +14,7 @@ from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.write.settle import RULES_PER_CALL, Settler
 from link_peer.engine.write.tags import ManagedTags
+from link_peer.engine.write.work import Writes
 from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS
 
@@ -41,7 +42,7 @@ class Settling:
         self.fetch = open_fetch(world, "test")
         self.fetch.parties([DB])
         self.fetch.rules([DB])
-        self.settler = Settler(self.fetch, world)
+        self.settler = Settler(self.fetch, world, Writes())
         self.tags = ManagedTags(self.fetch, world)
         self.requests: list[str] = []
         self.batches: list[list[Edit]] = []

@@ -12,6 +12,7 @@ from collections.abc import Set
 
 import msgspec
 
+from link_peer.domain.denials import JOINED_NOTHING
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
@@ -20,7 +21,7 @@ from link_peer.engine.converge import Scope, converge
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, Work
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
-from link_peer.planning.claims import DesiredLink
+from link_peer.planning.claims import DesiredLink, ended_meanwhile
 from link_peer.planning.decision import Context, Decision, Plan, Verdict
 from link_peer.planning.permitted import closed_by_group, permitted
 from link_peer.planning.removals import May
@@ -45,7 +46,8 @@ def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleK
         return Report()
     delivery = msgspec.structs.replace(scope.delivery, policy=policy)
     snapshot = scope.store.snapshot()
-    forbidden = _forbidden(snapshot, groups, delivery, stuck)
+    joined = _joined(scope, snapshot)
+    forbidden = _forbidden(snapshot, groups, delivery, stuck) | {key.group for key, _ in joined if key not in stuck}
     if not forbidden:
         return Report()
     if delivery.out_of_time():
@@ -53,12 +55,12 @@ def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleK
     work = msgspec.structs.replace(
         scope.work, delivery=delivery, fetch=scope.fetch.tolerant(), expires_at=None, closes=False
     )
-    closing = ClosingScope(work, forbidden)
+    closing = ClosingScope(work, forbidden, joined)
     closing.read()
     report = converge(closing, guard)
     failed = closing.store.snapshot().failed_accounts
     new = tuple(Transient(why) for account, why in failed.items() if account not in snapshot.failed_accounts)
-    more = look(scope, guard, report.written - groups, {*stuck, *report.refused_keys})
+    more = look(scope, guard, report.written - groups, {*stuck, *report.refused_keys, *(key for key, _ in joined)})
     return report + Report(pending=new) + more
 
 
@@ -66,9 +68,11 @@ class ClosingScope(Scope):
     """Security groups. What they no longer allow is closed although another account has transient errors, which that
     account's owner can cause, by calls that use up its rate limit."""
 
-    def __init__(self, work: Work, groups: Set[Party]) -> None:
+    def __init__(self, work: Work, groups: Set[Party], joined: frozenset[tuple[RuleKey, Claim]] = frozenset()) -> None:
+        """`joined` are claims of links by address that ended while an instance joined them."""
         super().__init__(work)
         self.groups = groups
+        self.joined = joined
         self.others: frozenset[Party] = frozenset()
         """The groups that hold the other halves of these groups' mutual links."""
 
@@ -101,8 +105,8 @@ class ClosingScope(Scope):
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the claims on the groups' rules ask for, all answered. They keep rules, and open none."""
         return [
-            DesiredLink(link, claim, opens=False)
-            for link, (_, marker) in self.standing(snapshot)
+            DesiredLink(link, claim, denial=JOINED_NOTHING if (rule.key, claim) in self.joined else None, opens=False)
+            for link, (rule, marker) in self.standing(snapshot)
             for claim in marker.claims
         ]
 
@@ -146,6 +150,14 @@ def _forbidden(snapshot: Snapshot, groups: Set[Party], delivery: Delivery, stuck
         if rule.key not in stuck
         if closed_by_group(snapshot, delivery.policy, rule.key, link_of(rule.key, marker), now)
     )
+
+
+def _joined(scope: Scope, snapshot: Snapshot) -> frozenset[tuple[RuleKey, Claim]]:
+    """The claims of links by address that an instance joined here, not by the request itself, and that ended meanwhile."""
+    if scope.context.is_request:
+        return frozenset()
+    writes = scope.work.writes
+    return ended_meanwhile(snapshot, scope.policy, scope.delivery.region, writes.put, writes.taken)
 
 
 def _denied(verdict: Verdict) -> bool:

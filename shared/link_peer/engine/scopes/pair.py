@@ -18,7 +18,7 @@ from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
-from link_peer.engine.converge import Scope, plan_only, report_held
+from link_peer.engine.converge import PASSES, Scope, converge, plan_only, report_held
 from link_peer.engine.read.access import BY_SIDE, STRICT
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.scopes.closing import converge_and_look, groups_wanted, look
@@ -44,6 +44,10 @@ def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: Audi
         report = look(scope, guard, groups_wanted(scope))
     else:
         report = converge_and_look(scope, guard)
+        for _ in range(PASSES):
+            if report.pending or not scope.joined_meanwhile():
+                break
+            report += converge(scope, guard)
     report_held(scope, report, guard)
     if report.pending:
         raise RedeliveryNeeded(str(report.pending[0]))
@@ -150,6 +154,18 @@ class PairScope(Scope):
             more = [one for one in more if one[1].waits is Waits.NO]  # what was not read is looked at again
         own = [Decision(self.link, self.request.action, outcome, why) for outcome, why in more]
         return [*(() if answered else own), *plan.decisions]
+
+    def joined_meanwhile(self) -> bool:
+        """Whether an unlink left a rule of its pair, by what was read back, with a claim that it took of others: an instance has
+        joined the link since it read."""
+        taken = {claim for _, claim in self.work.writes.taken} if self.request.action == "unlink" else set()
+        owned = owned_rules(self.store.snapshot(), self.policy, self.delivery.region) if taken else []
+        return any(
+            link.member and self.may_lose(self.store.snapshot(), rule, marker, claim) is May.TAKE
+            for rule, marker in owned
+            if rule.key and (link := link_of(rule.key, marker))
+            for claim in taken & {*marker.claims}
+        )
 
     def record(self, outcome: str, why: Denial) -> None:
         """Writes the one outcome of a request that is not planned, or finds nothing to do."""

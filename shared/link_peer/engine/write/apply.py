@@ -79,7 +79,7 @@ class Applier:
     def __init__(self, work: Work, guard: RemovalGuard) -> None:
         self.work = work
         self._guard = guard
-        self._settler = Settler(work.fetch, work.delivery)
+        self._settler = Settler(work.fetch, work.delivery, work.writes)
         self._closer = Closer(self._settler, work.fetch.pace, work.delivery.clock)
         self._circumstances = Circumstances(work.fetch)
         self._partial: dict[Link, _Partial] = {}

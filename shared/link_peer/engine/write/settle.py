@@ -18,6 +18,7 @@ from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Transient
 from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.write.tags import ecs_of
+from link_peer.engine.write.work import Writes
 from link_peer.planning.decision import Edit
 from link_peer.planning.evaluate import first_difference
 from link_peer.runtime.delivery import Delivery
@@ -32,9 +33,10 @@ Note = Callable[[Iterable[Edit], str], object]
 class Settler:
     """Settles groups for one delivery."""
 
-    def __init__(self, fetch: Fetch, delivery: Delivery) -> None:
+    def __init__(self, fetch: Fetch, delivery: Delivery, writes: Writes) -> None:
         self.fetch = fetch
         self._delivery = delivery
+        self._writes = writes
 
     def settle(
         self,
@@ -134,7 +136,8 @@ class Settler:
 
     def _call(self, group: Party, batch: Sequence[Edit], existing: Mapping[RuleKey, Existing], note: Note) -> None:
         """Sends new rules, one changed marker, or rules to remove."""
-        ecs, delivery = ecs_of(self.fetch, group), self._delivery
+        ecs, delivery, done = ecs_of(self.fetch, group), self._delivery, self._writes
+        done.put |= {(edit.key, claim) for edit in batch for claim in edit.gain}
         writes: list[tuple[RuleKey, str]] = []
         gone: list[tuple[str, Edit]] = []
         for edit in batch:
@@ -151,10 +154,18 @@ class Settler:
             _same_instances(edit, found.marker)
             if claims := claims_after(edit, found.marker):
                 note(batch, ecs.modify(group.id, found.rule.id, _marked(edit, found.marker, claims)))
+                done.took(edit.key, found.marker, set(found.marker.claims) - claims)
             else:
                 gone.append((found.rule.id, edit))
         if writes:
             note(batch, ecs.authorize(group.id, writes))
+        self._revoke(group, gone, existing, note)
+
+    def _revoke(
+        self, group: Party, gone: Sequence[tuple[str, Edit]], existing: Mapping[RuleKey, Existing], note: Note
+    ) -> None:
+        """Removes rules by their ids, each for an edit."""
+        ecs = ecs_of(self.fetch, group)
         for start in range(0, len(gone), RULES_PER_CALL):
             part = gone[start : start + RULES_PER_CALL]
             try:
@@ -163,6 +174,10 @@ class Settler:
                 if start:  # what went by the calls before must be seen
                     self.read(group)
                 raise
+            for rule_id, edit in part:
+                found = existing[edit.key]
+                if found.marker and rule_id == found.rule.id:
+                    self._writes.took(edit.key, found.marker, found.marker.claims)
 
     def read_after_refusal(self, group: Party) -> None:
         """A refused call may have been made in part. What it wrote must be seen, so that it is rolled back too."""

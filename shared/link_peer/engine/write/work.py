@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import Link, Party, RuleKey
+from link_peer.domain.model import Claim, Link, Marker, Party, RuleKey
 from link_peer.engine.read.access import STRICT, Reading
 from link_peer.engine.read.fetch import Fetch, open_fetch
 from link_peer.engine.write.tags import ManagedTags
+from link_peer.planning.actual import link_of
 from link_peer.planning.decision import Refusal, Unseen
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
+
+
+class Writes:
+    """What the work itself did to claims. `put` are those that it put on rules, or may have, where it got no answer; `taken`
+    those that it is known to have taken, each with the link of the rule."""
+
+    def __init__(self) -> None:
+        self.put: set[tuple[RuleKey, Claim]] = set()
+        self.taken: set[tuple[Link, Claim]] = set()
+
+    def took(self, key: RuleKey, marker: Marker, claims: Iterable[Claim]) -> None:
+        """Notes that these are gone from a rule, which had this marker."""
+        link = link_of(key, marker).whole
+        self.taken |= {(link, claim) for claim in claims if (key, claim) not in self.put}
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -28,6 +43,7 @@ class Work(msgspec.Struct, frozen=True):
     audit: AuditWriter
     expires_at: float | None = None
     closes: bool = False
+    writes: Writes = msgspec.field(default_factory=Writes)
 
 
 def open_work(
