@@ -48,6 +48,8 @@ def at_rest(world: World, policy: Policy) -> None:
         hold("I1", may, f"{one.rule} exists without consent, locked, or against the policy")
         if not _accounts(one) & world.revoked:
             asked = one.pair in tags.get(one.key, ())
+            if one.pair and not one.key.dest:  # the marker names one of the groups that the instance may stand for
+                asked = one.pair[0] in {pair[0] for pair in tags.get(one.key, ()) if pair}
             right = ("tag" in one.claims) == asked or (asked and not opening)
             hold("I9", right, f"{one.rule} is {'' if asked else 'not '}what tags ask for")
         ends = [end for _, _, end in (claim.partition("~") for claim in one.claims) if end]
@@ -58,6 +60,12 @@ def at_rest(world: World, policy: Policy) -> None:
         hold("I9", tagged, f"{one.key.group} has a rule of ours, but no managed tag")
         found = one.pair is None or oracle.instances_tag(policy) in world.groups[one.key.group].tags
         hold("I9", found, f"{one.key.group} has a rule between instances, but no tag that says so")
+    for link, instances in oracle.parts(ours).items():
+        few = len(instances) <= policy.limits.max_members
+        hold("I1", few, f"{link} has more instances than the policy allows: {instances.keys()}")
+    for key, claim in oracle.waiting_to_join(world, policy) if opening and not world.revoked else ():
+        refused = key.group in world.full or key in oracle.present(world) - {one.key for one in ours}
+        hold("I9", refused, f"an instance has joined a link by address, but {key} lacks {claim}")
     for one in half_open(world, policy):
         young = not opening or ("tag" not in one.claims and world.now - created(one.rule) < HALF_OPEN_SECONDS)
         hold("I3", young, f"{one.rule} is half of a mutual link, and its other side does not exist")

@@ -10,7 +10,7 @@ import calendar
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from link_peer.domain.model import ALL, Group, Instance, Party, Port, Rule, RuleKey
@@ -20,14 +20,15 @@ from link_peer.domain.tags import Who
 from tests.simulation.world import REGION, World
 
 MARKER = re.compile(
-    r"link-peer/2 dep=(\S+) home=([0-9]+) id=([0-9a-f]{16}) by=([^\s,]+(?:,[^\s,]+)*)(?: from=(\S+) to=(\S+))?"
+    r"link-peer/2 dep=(\S+) home=([0-9]+) id=([0-9a-f]{16}) by=([^\s,]+(?:,[^\s,]+)*)(?: from=(\S+) (to|of)=(\S+))?"
 )
 PRIVATE = re.compile(r"10\.|172\.(1[6-9]|2[0-9]|3[01])\.|192\.168\.|100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.")
 _CONSENT = re.compile(r"link-accept(?:\.[2-9])?")
 _LOCK = re.compile(r"\s*" + r"\s*".join("link-lock") + r"\s*(?:\.|$)", re.IGNORECASE)
 
 Pair = tuple[Party, Party] | None
-"""The source's and the destination's instance of an instance rule; None for a rule between groups."""
+"""The source's and the destination's instance of an instance rule; of a rule by address, its instance and the group that it
+stands for; None for a rule between groups."""
 
 
 class Owned(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ def marker(key: RuleKey, policy: Policy, claims: str, pair: Pair = None) -> str:
     text = f"link-peer/2 dep={policy.deployment} home={policy.home}"
     text += f" id={rule_id(key, policy.deployment, policy.home)} by={claims}"
     names = [end.id if end.account == policy.home else str(end) for end in pair or ()]
-    return text + (f" from={names[0]} to={names[1]}" if names else "")
+    return text + (f" from={names[0]} {'of' if names[1].startswith('sg-') else 'to'}={names[1]}" if names else "")
 
 
 def ours(rule: Rule, policy: Policy) -> Owned | None:
@@ -72,9 +73,10 @@ def ours(rule: Rule, policy: Policy) -> Owned | None:
         return None
     if (match[1], match[2]) != (policy.deployment, policy.home):
         return None
-    if match[3] != rule_id(rule.key, policy.deployment, policy.home) or bool(match[5]) != bool(rule.key.dest):
+    form = "to" if rule.key.dest else None if rule.key.source.startswith("sg-") else "of"
+    if match[3] != rule_id(rule.key, policy.deployment, policy.home) or match[6] != form:
         return None
-    pair = (_end(match[5], policy), _end(match[6], policy)) if match[5] else None
+    pair = (_end(match[5], policy), _end(match[7], policy)) if match[5] else None
     return Owned(rule, rule.key, frozenset(match[4].split(",")), pair)
 
 
@@ -118,14 +120,15 @@ def allowed(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> bo
     source = Party(*reversed(key.source.split("@"))) if pair is None else pair[0]
     if not {source.account, key.group.account} <= policy.accounts.keys():
         return False
-    if _barred(world, policy, source, pair[1] if pair else key.group, [] if key.port == ALL else [key.port]):
+    target = pair[1] if pair and key.dest else key.group
+    if _barred(world, policy, source, target, [] if key.port == ALL else [key.port]):
         return False
     names = {source.id}
     if pair is not None:
         if source.account not in world.revoked:
             if not _is_rule_of(world, policy, key, pair):
                 return False
-            names |= set(world.instances[source].groups)
+            names |= _named(world, pair)
     elif not key.source.startswith("sg-"):
         return False
     return _consented_to(world, policy, key, pair, source, names)
@@ -139,13 +142,61 @@ def accepted(world: World, policy: Policy, key: RuleKey, pair: Pair = None) -> b
     if pair is not None:
         if source not in world.instances or source.account in world.revoked:
             return True
-        names |= set(world.instances[source].groups)
+        names |= _named(world, pair)
     return "link-lock" not in world.groups[key.group].tags and _consented_to(world, policy, key, pair, source, names)
 
 
 def _consented_to(world: World, policy: Policy, key: RuleKey, pair: Pair, source: Party, names: set[str]) -> bool:
-    targets = {key.group.id, "*"} | ({pair[1].id} if pair else set())
+    targets = {key.group.id, "*"} | ({pair[1].id} if pair and key.dest else set())
     return _consented(world, policy, world.groups[key.group], key.port, source.account, names, targets)
+
+
+def _named(world: World, pair: tuple[Party, Party]) -> set[str]:
+    """The groups by which consent may name the instance: any of its own, or by address the one that it stands for."""
+    return {pair[1].id} if pair[1].id.startswith("sg-") else set(world.instances[pair[0]].groups)
+
+
+def by_address(world: World, source: Party, target: Party) -> bool:
+    """Whether no rule can name the group that is the source of a link."""
+    groups = [world.groups.get(party) for party in (source, target)]
+    return None not in groups and (len({one.vpc for one in groups if one}) > 1 or any(g.advanced for g in groups if g))
+
+
+def members(world: World, group: Party) -> list[Instance]:
+    """The instances of a group, in order."""
+    return [
+        one
+        for party, one in sorted(world.instances.items())
+        if one.party.account == group.account
+        if group.id in one.groups
+    ]
+
+
+Part = tuple[Party, Party, Port]
+"""A link by address on one port: the source's group, the target's, and the port."""
+
+
+def parts(owned: Iterable[Owned]) -> dict[Part, dict[Party, frozenset[str]]]:
+    """The links by address for which rules stand: their instances, each with the claims on its rule."""
+    found: dict[Part, dict[Party, frozenset[str]]] = {}
+    for one in owned:
+        if one.pair and not one.key.dest:
+            found.setdefault((one.pair[1], one.key.group, one.key.port), {})[one.pair[0]] = one.claims
+    return found
+
+
+def waiting_to_join(world: World, policy: Policy) -> list[tuple[RuleKey, str]]:
+    """What requests' links by address lack: the rule of each instance of their source that may have one, with the claim."""
+    lacking = []
+    present = owned(world, policy)
+    for (source, target, port), standing in parts(owned_rules(world, policy)).items():
+        claims = {claim for found in standing.values() for claim in found if claim != "tag"}
+        for one in members(world, source):
+            key = RuleKey(target, f"{one.ip}/32", "", port)
+            room = one.party in standing or len(standing) < policy.limits.max_members
+            if one.ip and room and allowed(world, policy, key, (one.party, source)):
+                lacking += [(key, claim) for claim in claims if claim not in present.get(key, ())]
+    return lacking
 
 
 def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> dict[RuleKey, set[Pair]]:
@@ -166,7 +217,27 @@ def wanted_by_tags(world: World, policy: Policy, only: Party | None = None) -> d
                     for key, pair in rules:
                         found.setdefault(key, set()).add(pair)
                     break
-    return found
+    return _within_limit(world, policy, found) if only is None else found
+
+
+def _within_limit(world: World, policy: Policy, found: dict[RuleKey, set[Pair]]) -> dict[RuleKey, set[Pair]]:
+    """The same without instances that would be too many for a link by address: those that stand stay, others join in order;
+    of a link of which none stands, all may or none."""
+    asked: dict[Part, set[Party]] = {}
+    for key, pairs in found.items():
+        for pair in pairs if not key.dest else ():
+            if pair:
+                asked.setdefault((pair[1], key.group, key.port), set()).add(pair[0])
+    standing, late = parts(owned_rules(world, policy)), set()
+    for part, instances in asked.items():
+        there = standing.get(part, {}).keys()
+        new, room = sorted(instances - there), policy.limits.max_members - len(there)
+        late |= {(one, part) for one in (new[max(room, 0) :] if there or len(new) <= room else new)}
+    kept = {
+        key: {pair for pair in pairs if not pair or (pair[0], (pair[1], key.group, key.port)) not in late}
+        for key, pairs in found.items()
+    }
+    return {key: pairs for key, pairs in kept.items() if pairs}
 
 
 def _may_be(world: World, policy: Policy, key: RuleKey, pair: Pair, holders: dict[RuleKey, Pair]) -> bool:
@@ -251,14 +322,23 @@ def _is_rule_of(world: World, policy: Policy, key: RuleKey, pair: Pair) -> bool:
     if pair is None:
         return False
     source, dest = world.instances.get(pair[0]), world.instances.get(pair[1])
-    if source is None or dest is None or not source.ip or not dest.ip:
+    if source is None or not source.ip or f"{source.ip}/32" != key.source:
         return False
-    if (f"{source.ip}/32", f"{dest.ip}/32") != (key.source, key.dest) or _rule_group(world, dest) != key.group:
+    if not key.dest:
+        where, vpc = key.group, world.groups[key.group].vpc
+        if pair[1].account != source.party.account or pair[1].id not in source.groups:
+            return False
+    elif dest is None or not dest.ip or f"{dest.ip}/32" != key.dest or _rule_group(world, dest) != key.group:
         return False
+    else:
+        where, vpc = dest.party, dest.vpc
     ranges = policy.accounts[source.party.account].ranges
     if not PRIVATE.match(source.ip) or (ranges and not any(_in_range(source.ip, cidr) for cidr in ranges)):
         return False
-    return source.vpc == dest.vpc or not world.address_taken(dest.party.account, dest.vpc, source.ip)
+    if source.vpc == vpc:
+        return True
+    strange = not key.dest and where.account != source.party.account and not ranges
+    return not strange and not world.address_taken(where.account, vpc, source.ip)
 
 
 def _in_range(ip: str, cidr: str) -> bool:
@@ -281,7 +361,8 @@ def _rule_group(world: World, instance: Instance) -> Party | None:
 def _rules_of(world: World, instance: Instance, peer: Party, ports: list[Port]) -> list[list[tuple[RuleKey, Pair]]]:
     """The rules of one link of an instance, by each group that could stand for it; none if the link is impossible."""
     if peer.id.startswith("sg-"):
-        return [[(key, None) for key in keys] for keys in _group_rules(world, instance, peer, ports)]
+        named = [[(key, None) for key in keys] for keys in _group_rules(world, instance, peer, ports)]
+        return named or _address_rules(world, instance, peer, ports)
     other = world.instances.get(peer)
     if other is None or other.party == instance.party or not other.ip or not instance.ip:
         return []
@@ -304,6 +385,23 @@ def _group_rules(world: World, instance: Instance, peer: Party, ports: list[Port
     if ports:
         return [[RuleKey(peer, str(source), "", port) for port in ports] for source in able]
     return [[RuleKey(peer, str(source), "", ALL), RuleKey(source, str(peer), "", ALL)] for source in able]
+
+
+def _address_rules(
+    world: World, instance: Instance, peer: Party, ports: list[Port]
+) -> list[list[tuple[RuleKey, Pair]]]:
+    """The rules by address, where no rule can name a group of the instance."""
+    target = world.groups.get(peer)
+    if target is None or not (ports and instance.ip and target.vpc) or target.managed:
+        return []
+    if peer.account == instance.party.account and peer.id in instance.groups:
+        return []
+    own = (world.groups.get(Party(instance.party.account, name)) for name in instance.groups)
+    able = [group.party for group in own if group and group.vpc and not group.managed]
+    if not all(by_address(world, source, peer) for source in able):
+        return []
+    keys = [RuleKey(peer, f"{instance.ip}/32", "", port) for port in ports]
+    return [[(key, (instance.party, source)) for key in keys] for source in able]
 
 
 def _basic(group: Group) -> bool:

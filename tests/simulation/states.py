@@ -56,6 +56,15 @@ class States:
         """Whether tags asked for a rule throughout this delivery."""
         return all(pair in oracle.wanted_by_tags(then, state.policy).get(key, ()) for then, state in self.pasts())
 
+    def always_allowed(self, owned: Owned) -> bool:
+        """Whether a rule of ours was allowed at every moment of this delivery."""
+        return all(oracle.allowed(then, state.policy, owned.key, owned.pair) for then, state in self.pasts())
+
+    def once_groups(self, instance: Party) -> set[Party]:
+        """The groups that an instance was in at some moment of this delivery."""
+        shown = (then.instances[instance] for then, _ in self.pasts() if instance in then.instances)
+        return {Party(instance.account, name) for one in shown for name in one.groups}
+
     def recently_allowed(self, written: Owned) -> bool:
         """Whether a rule may be opened now, or could be within the last FRESH_SECONDS of this delivery.
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from link_peer.domain.model import ALL, Group, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, Group, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Pause, Policy
 
 from tests.simulation import oracle
@@ -74,7 +74,10 @@ class Watch:
         self.states = States(world)
         self._seen: set[RuleKey] = set()  # rules that existed, or were read, at some moment
         self._named: set[tuple[str, RuleName]] = set()  # the same, with their ids
-        self._pairs: dict[str, set[Pair]] = {}  # by id of an instance rule of ours: the instances that its marker named
+        self._pairs: dict[
+            str, set[Pair]
+        ] = {}  # by id of a rule of ours with an address: the parties that its marker named
+        self._joinable: set[tuple[Party, Port, str]] = set()  # (target, port, claim) of the rules by address that stood
         self._intents: set[RuleName] = set()
         self._intended_tags: set[tuple[str, ...]] = set()  # (account, group)
         self._intended_posts: set[str] = set()
@@ -114,8 +117,11 @@ class Watch:
             if rule.key and rule.policy == "accept":
                 self._seen.add(rule.key)
                 self._named.add((rule.id, _rule_name(rule.key)))
-                if rule.key.dest and (owned := oracle.ours(rule, self.policy)):
+                owned = oracle.ours(rule, self.policy)
+                if owned and owned.pair:
                     self._pairs.setdefault(rule.id, set()).add(owned.pair)
+                    if not rule.key.dest:
+                        self._joinable |= {(rule.group, rule.key.port, claim) for claim in owned.claims}
 
     # before a change
 
@@ -126,11 +132,21 @@ class Watch:
             hold("I3'", written is not None, f"{key} gets a marker that is not ours: {description}")
             assert written is not None
             hold("I5", _rule_name(key) in self._intents, f"{key} is added without an intent")
-            two_sources = key.source.startswith("sg-") == bool(key.dest)
+            two_sources = bool(key.dest) if key.source.startswith("sg-") else not key.source.endswith("/32")
             hold("I3'", key.group == group and not two_sources, f"{key} does not have exactly one source")
             exists = any(rule.key == key for rule in self.world.rules.get(group, {}).values())
             if not (exists and self.stale_read):  # what exists is not added again, and a stale read does not show it
                 self._check_gain(written, written.claims)
+        self._check_room(group, rules)
+
+    def _check_room(self, group: Party, rules: Sequence[tuple[RuleKey, str]]) -> None:
+        """I1: a link by address gets no more instances than the policy allows."""
+        new = [oracle.ours(Rule(group, "", key, "accept", 100, text), self.policy) for key, text in rules]
+        standing = oracle.parts(oracle.owned_rules(self.world, self.policy))
+        for part, added in oracle.parts(filter(None, new)).items():
+            both = added.keys() | standing.get(part, {}).keys()
+            few = len(both) <= self.policy.limits.max_members or added.keys() <= standing.get(part, {}).keys()
+            hold("I1", few or self.stale_read, f"{part} gets too many instances: {both}")
 
     def before_rule_change(self, group: Party, rule_ids: Sequence[str], description: str | None = None) -> None:
         """I1, I2, I3', I5, I9, I14 of rules that are about to get this description, or to be revoked if it is None."""
@@ -152,7 +168,8 @@ class Watch:
                 assert written is not None
                 after = written.claims
                 if written.pair != before.pair:
-                    taken = self.states.once_wanted(rule.key, written.pair)
+                    left = not self.states.always_allowed(before)
+                    taken = self.states.once_wanted(rule.key, written.pair) or (left and not rule.key.dest)
                     hold("I9", taken, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}")
                 if after - before.claims:
                     self._check_gain(written, after - before.claims)
@@ -201,6 +218,9 @@ class Watch:
             asked = [r for r in asked if compact(r.get("until", "")) == until]
             if not asked and self.stale_read:
                 continue  # it was there when the rules were as they were read: docs/guarantees.md, limits
+            joins = not key.dest and written.pair is not None and (key.group, key.port, claim) in self._joinable
+            if not asked and joins:
+                continue
             hold("I9", bool(asked), f"{self.function} adds {claim} to {key}, which no message of the delivery asks for")
             for one in asked:
                 self._check_queue(one)
@@ -308,6 +328,8 @@ class Watch:
             seen = {_rule_name(key) for key in self._seen}
             existed = [rule for rule in rules if _recorded_name(rule) in seen]
             needed = 2 if record["ports"] == "mutual" else len(record["ports"].split("+"))
+            if self._by_address(record):  # so many for each instance
+                needed = max(1, len({rule["source"] for rule in rules})) * needed
             exact = len(existed) == needed == len(rules)
             hold("I4", exact, f"applied, but of {needed} rules {len(existed)} existed: {dict(record)}")
         if outcome == "removed":
@@ -324,6 +346,11 @@ class Watch:
             self._check_rules_of_link(record, rules)
             if record["from"].startswith("sg-"):
                 self._check_group_outcome(record, rules)
+
+    def _by_address(self, record: Mapping[str, str]) -> bool:
+        """Whether a record is about a link between groups that is written by address."""
+        source, target = (Party(record[f"{end}_account"], record[end]) for end in ("from", "to"))
+        return source.is_group and record["ports"] != "mutual" and oracle.by_address(self.world, source, target)
 
     def _check_action(self, record: Mapping[str, str]) -> None:
         """I4: the action agrees with what was delivered and what came of it."""
@@ -347,7 +374,13 @@ class Watch:
         complete = named == of_link or record["outcome"] not in ("applied", "removed") or record["action"] == "repair"
         hold("I4", complete, f"{record['outcome']}, but the record does not name every port: {dict(record)}")
         ends = {(source, target), (target, source)} if mutual else {(source, target)}
-        if source.is_group:
+        if self._by_address(record):  # one rule may stand for several groups of its instance
+            known = {rule["rule_id"]: self._pairs.get(rule["rule_id"], {(source, source)}) for rule in rules}
+            groups = {
+                name: self.states.once_groups(pair[0]) | {pair[1]} for name in known for pair in known[name] if pair
+            }
+            others = [rule for rule in rules if rule["dest"] or source not in groups[rule["rule_id"]]]
+        elif source.is_group:
             sides = {(target.account, target.id, str(source)) for source, target in ends}
             others = [rule for rule in rules if _recorded_name(rule)[:3] not in sides or rule["dest"]]
         else:  # a person's equal rule names no instances
@@ -359,6 +392,9 @@ class Watch:
         source = Party(record["from_account"], record["from"])
         target = Party(record["to_account"], record["to"])
         named = {_recorded_name(rule) for rule in rules}
+        if self._by_address(record):
+            self._check_address_outcome(record, source, target)
+            return
         if record["outcome"] == "applied":
             keys = group_rules(source, target, record["ports"])
             if record["action"] == "repair":  # may name one rule only, of a link whose other side was not read
@@ -376,6 +412,20 @@ class Watch:
             keys = group_rules(source, target, record["ports"])
             lacking = not all(
                 oracle.allowed(then, state.policy, key) for then, state in self.states.pasts() for key in keys
+            )
+            hold("I4", lacking, f"{record['reason']}, but consent existed throughout: {dict(record)}")
+
+    def _check_address_outcome(self, record: Mapping[str, str], source: Party, target: Party) -> None:
+        if record["outcome"] in ("applied", "unchanged") and record["action"] == "link":
+            named = record.get("rules", "[]") != "[]"
+            hold("I4", named, f"{record['outcome']}, but the record names no rule: {dict(record)}")
+        if record["outcome"] == "denied" and record.get("reason", "") in ("no-consent", "locked"):
+            ports = [oracle.parse_port(text) for text in record["ports"].split("+")]
+            lacking = not all(
+                oracle.allowed(then, state.policy, RuleKey(target, f"{one.ip}/32", "", port), (one.party, source))
+                for then, state in self.states.pasts()
+                for one in oracle.members(then, source)
+                for port in ports
             )
             hold("I4", lacking, f"{record['reason']}, but consent existed throughout: {dict(record)}")
 

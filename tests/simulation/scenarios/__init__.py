@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.explore import Scenario
+from tests.simulation.scenarios.addresses import ADDRESSES
 from tests.simulation.scenarios.claims import CLAIMS
 from tests.simulation.scenarios.consents import CONSENTS
 from tests.simulation.scenarios.instances import INSTANCES
@@ -13,6 +14,6 @@ from tests.simulation.scenarios.people import PEOPLE
 from tests.simulation.scenarios.queues import QUEUES
 
 SCENARIOS: dict[str, Callable[..., Scenario]] = {
-    make().name: make for make in [*CLAIMS, *PEOPLE, *CONSENTS, *INSTANCES, *QUEUES, *NEIGHBOURS]
+    make().name: make for make in [*CLAIMS, *PEOPLE, *CONSENTS, *INSTANCES, *QUEUES, *NEIGHBOURS, *ADDRESSES]
 }
 """What makes each scenario, by its name; takes the options of `Scenario` (kinds, faults, calls)."""
