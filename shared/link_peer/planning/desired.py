@@ -106,7 +106,7 @@ def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
     first = [(wanted, denial(wanted)) for wanted in ordered]
     granted = dict.fromkeys(wanted.link for wanted, why in first if why is None and not wanted.same_group)
     verdicts = [judgments[link].verdict for link in granted]
-    taken = {**_too_many(seen, verdicts), **_taken_by_others(seen.actual, verdicts)}
+    taken = {**too_many(seen, verdicts), **_taken_by_others(seen.actual, verdicts)}
     unfollowed = _unfollowed(seen.actual, judgments, [wanted for wanted, why in first if why is None])
     answers = (
         Answer(wanted, None, why)
@@ -205,7 +205,7 @@ def _unfollowed(
     return denied
 
 
-def _too_many(seen: Seen, granted: Iterable[Verdict]) -> dict[Link, Denial]:
+def too_many(seen: Seen, granted: Iterable[Verdict]) -> dict[Link, Denial]:
     """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join them
     in order of their instances as long as there is room; of a link of which none stands, all are denied or none."""
     by_link: dict[Link, list[Link]] = {}

@@ -10,7 +10,8 @@ from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
-from link_peer.planning.actual import damaged_rules, owned_rules
+from link_peer.planning.actual import actual_state, damaged_rules, owned_rules
+from link_peer.planning.desired import Seen, too_many
 from link_peer.planning.permitted import permitted
 from link_peer.runtime.turns import in_turns
 
@@ -52,8 +53,11 @@ def _waiting_for_a_rule(scope: Scope, snapshot: Snapshot) -> set[Party]:
         for wanted in scope.desired(snapshot)
         if wanted.opens and not wanted.denial and not wanted.same_group
     }
-    verdicts = (permitted(snapshot, scope.policy, link, scope.started) for link in links)
-    needs = (need for verdict in verdicts if verdict.denial is None for need in verdict.needs)
+    verdicts = [permitted(snapshot, scope.policy, link, scope.started) for link in links]
+    granted = [verdict for verdict in verdicts if verdict.denial is None]
+    actual = actual_state(snapshot, scope.policy, scope.delivery.region)
+    late = too_many(Seen(snapshot, scope.context, actual), granted)
+    needs = (need for verdict in granted if verdict.link not in late for need in verdict.needs)
     return {need.key.group for need in needs if need.key not in existing}
 
 
