@@ -81,12 +81,13 @@ def test_five_parts_of_all(bench: Bench) -> None:
     assert rule.dest_cidr_ip
 
 
-@pytest.mark.real_cloud(6, expected="one rule")
-def test_five_parts_on_an_advanced_group(bench: Bench) -> None:
-    """Advanced groups accept /32 rules with both addresses."""
+@pytest.mark.real_cloud(6, expected="two rules")
+def test_addresses_on_an_advanced_group(bench: Bench) -> None:
+    """Advanced groups accept /32 rules, with both addresses and with the source's alone."""
     b = bench.group("enterprise")
-    assert code_of(lambda: bench.authorize(b, FIVE_PARTS)) == ""
-    assert len(bench.rules(b, 1)) == 1
+    alone = {name: value for name, value in FIVE_PARTS.items() if not name.startswith("dest")}
+    assert code_of(lambda: bench.authorize(b, FIVE_PARTS, alone)) == ""
+    assert len(bench.rules(b, 2)) == 2
 
 
 @pytest.mark.real_cloud(7, expected="the description is `x`; every other field, and the rule's id, are as before")

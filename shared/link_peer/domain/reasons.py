@@ -118,8 +118,9 @@ DIFFERENT_REGION = Reason(
 DIFFERENT_VPC = Reason(
     "different-vpc",
     Kind.FINAL,
-    "the two groups are in different VPCs; ECS has no such rule",
-    "name instances instead, and connect the VPCs with CEN, VPC peering, VPN Gateway or Express Connect",
+    "the two groups are in different VPCs, and the link has no ports: no rule of the one can name the other",
+    "name ports, so that the link is written by address, or instances; and connect the VPCs with CEN, VPC peering, VPN Gateway "
+    "or Express Connect",
 )
 CLASSIC_NETWORK = Reason(
     "classic-network",
@@ -130,8 +131,8 @@ CLASSIC_NETWORK = Reason(
 ADVANCED_GROUP = Reason(
     "advanced-group",
     Kind.FINAL,
-    "an advanced group cannot have a group as a source, nor be one",
-    "use a basic group, or name instances",
+    "an advanced group cannot have a group as a source, nor be one, and the link has no ports",
+    "name ports, so that the link is written by address, or instances",
 )
 MANAGED_GROUP = Reason(
     "managed-group", Kind.FINAL, "the group is managed by a cloud product", "use a group of your own"
@@ -152,8 +153,9 @@ ADDRESS_CONFLICT = Reason(
     "address-conflict",
     Kind.FINAL,
     "the source's address does not reliably identify that instance: not private, outside the account's `ranges`, used in "
-    "the target's VPC too, or already that of another linked instance",
-    "use another address, or link groups: see [tags.md](tags.md#addresses-of-instance-links)",
+    "the target's VPC too, or already that of another linked instance; or, by address across accounts and VPCs, the policy gives "
+    "the account no `ranges`",
+    "use another address, link groups, or have `ranges` put into the policy: see [tags.md](tags.md#addresses)",
 )
 ID_IN_USE = Reason(
     "id-in-use",
