@@ -12,6 +12,7 @@ from tests.simulation.interleave import Race
 from tests.simulation.invariants import hold
 from tests.simulation.messages import Message, sweep_message
 from tests.simulation.run import Run
+from tests.simulation.scenarios import addresses
 from tests.simulation.scenarios.common import (
     APP,
     DB,
@@ -141,6 +142,24 @@ def request_and_tag_removal(removal: Message, max_lost: int) -> Race:
     return Race(name, tag_removed, POLICY, (ONE_PORT, removal), end, max_lost)
 
 
+def joined_and_unlinked(how: str, start: Callable[[], World], joins: Message, unlink: Message) -> Race:
+    """An instance joins a request's link by address while an unlink ends it: nothing stands."""
+
+    def world() -> World:
+        linked = start()
+        addresses.JOIN(linked)
+        return linked
+
+    def end(world: World, runs: Sequence[Run]) -> bool:
+        messages = (joins, unlink)
+        facts = frozenset(("acked", m.name) for m, run in zip(messages, runs, strict=True) if run.end == "acked")
+        redeliver_and_check(world, facts, messages, addresses.BY_ADDRESS)
+        addresses.admits(world, target=addresses.HOME_DB)
+        return False
+
+    return Race(f"an instance joins {how}, and an unlink", world, addresses.BY_ADDRESS, (joins, unlink), end)
+
+
 def instance_events(first: Message, second: Message) -> Race:
     """Two deliveries for instances with the same tag."""
 
@@ -191,4 +210,13 @@ RACES = [
     instance_events(event("one", "Running"), event("other", "tags", OTHER)),
     instance_events(event("one", "Running"), sweep_message()),
     instance_events(event("one", "Running"), event("one", "Running")),
+    joined_and_unlinked(
+        "by a sweep", lambda: addresses.linked(addresses.two_vpcs(joined=False)), sweep_message(), addresses.UNLINK
+    ),
+    joined_and_unlinked(
+        "at its event",
+        lambda: addresses.linked(addresses.advanced(), addresses.HOME_LINK),
+        event("two", "Running", addresses.TWO),
+        addresses.HOME_UNLINK,
+    ),
 ]

@@ -132,18 +132,18 @@ def ended_meanwhile(
     put: Set[tuple[RuleKey, Claim]],
     taken: Iterable[tuple[Link, Claim]],
 ) -> frozenset[tuple[RuleKey, Claim]]:
-    """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the target
+    """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the link
     stands, nor stood one that it has `taken`: an instance joined a link that ended meanwhile."""
-    stands = {(link.target, link.ports, claim) for link, claim in taken}
+    stands = set(taken)
     joined: list[tuple[RuleKey, Link, Claim]] = []
     for rule, marker in owned_rules(snapshot, policy, region):
         if rule.key and (link := link_of(rule.key, marker)).member:
             for claim in marker.claims:
                 if (rule.key, claim) not in put:
-                    stands.add((link.target, link.ports, claim))
+                    stands.add((link.whole, claim))
                 elif not claim.is_tag:
-                    joined.append((rule.key, link, claim))
-    return frozenset((key, claim) for key, link, claim in joined if (link.target, link.ports, claim) not in stands)
+                    joined.append((rule.key, link.whole, claim))
+    return frozenset((key, claim) for key, link, claim in joined if (link, claim) not in stands)
 
 
 def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) -> frozenset[Party]:

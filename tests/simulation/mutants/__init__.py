@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tests.simulation.mutants import attacks, designs
+from tests.simulation.mutants import addresses, attacks, designs
 from tests.simulation.run import AT_ONCE
 from tests.simulation.scenarios.queues import TROUBLE
 
@@ -96,6 +96,17 @@ MUTANTS = [
     Mutant("an outcome names the whole group", attacks.whole_group_in_the_record, "a copied marker", ()),
     Mutant("an outcome mixes up ids", attacks.ids_mixed_up_in_the_record, "two requests, one link", ()),
     Mutant("an end is recorded as a repair", attacks.an_end_is_a_repair, "a request expires beside a tag", ()),
+    # by address
+    Mutant("an ended link is joined", addresses.ended_links_are_joined, "joining by address", ()),
+    Mutant(
+        "who joins is not looked at again", addresses.joined_for_good, "an instance joins by a sweep, and an unlink"
+    ),
+    Mutant("an unlink does not look again", addresses.unlinked_once, "an instance joins by a sweep, and an unlink"),
+    Mutant("who left is admitted", addresses.once_a_member, "leaving by address", ()),
+    Mutant("any group of an instance is accepted", addresses.any_group_of_the_instance, "consent by address", ()),
+    Mutant("a link by address has no limit", addresses.no_limit, "a limit by address", ()),
+    Mutant("a rule by address is shared", attacks.address_shared, "leaving by address", ()),
+    Mutant("an address from anywhere", attacks.address_trusted, "borrowed by address", ()),
     # transient errors
     Mutant("a message is not put back", attacks.put_back_dropped, "put back", TROUBLE),
     Mutant("a look is not posted", attacks.looks_dropped, "trouble during events", TROUBLE),

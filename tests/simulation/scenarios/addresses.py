@@ -45,14 +45,14 @@ HOME_UNLINK = request("u-1", "u-1", action="unlink", **AT_HOME)
 R1 = frozenset({"req:r-1"})
 
 
-def two_vpcs(**tags: str) -> World:
-    """sg-app with i-one and i-two, and sg-db in another account and VPC, which accepts it. i-one has `tags`."""
+def two_vpcs(*, joined: bool = True, **tags: str) -> World:
+    """sg-app with i-one and, if it has `joined`, i-two, and sg-db in another account and VPC, which accepts it. i-one has `tags`."""
     world = World()
     world.add_group(HOME, "app")
     world.add_group(HOME, "other")
     world.add_group(PEER, "db", f"sg-app@{HOME}:tcp/3306", vpc="vpc-2")
     world.add_instance(HOME, "one", APP, tags=tags)
-    world.add_instance(HOME, "two", APP, OTHER)
+    world.add_instance(HOME, "two", *((APP, OTHER) if joined else (OTHER,)))
     world.add_instance(PEER, "db", DB, vpc="vpc-2", ip="10.1.0.1")
     return world
 
@@ -136,19 +136,18 @@ def joining(**options: Any) -> Scenario:
 
 
 def leaving(**options: Any) -> Scenario:
-    """An instance changes its address, and leaves; another one that joins gets that address."""
-
-    def replaced(world: World) -> None:
-        change(TWO, groups=("sg-other",), ip="10.0.0.88")(world)
-        world.add_instance(HOME, "new", APP, ip="10.0.0.77")
-
-    acts = (Act("i-two's address changes", change(TWO, ip="10.0.0.77")), Act("i-new is in its place", replaced))
+    """An instance changes its address, which another one gets that joins; then a third one leaves."""
+    acts = (
+        Act("i-two's address changes", change(TWO, ip="10.0.0.77")),
+        Act("i-new gets its old one", lambda world: world.add_instance(HOME, "new", APP, ip="10.0.0.2") and None),
+        Act("i-one leaves", change(ONE, groups=("sg-other",))),
+    )
     lanes = (acts, (sweep_message(), sweep_message()), (LINK,))
 
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, (LINK,), BY_ADDRESS)
         if not had_fault(facts, "forbidden"):
-            admits(world, "10.0.0.1", "10.0.0.77")
+            admits(world, "10.0.0.2", "10.0.0.77")
 
     return Scenario("leaving by address", lambda: linked(two_vpcs()), BY_ADDRESS, lanes, end, **options)
 
@@ -168,7 +167,7 @@ def consent(**options: Any) -> Scenario:
 def shared(**options: Any) -> Scenario:
     """A tag and a request want the rule of one address: each keeps it, whatever becomes of the other."""
     untag = Act("untag i-one", lambda world: world.set_tag(ONE, "link-peer", None))
-    lanes = ((SYNC,), (LINK, UNLINK), (untag,), (sweep_message(),))
+    lanes = ((SYNC,), (LINK, UNLINK), (untag,))
 
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy(), BY_ADDRESS)
@@ -185,7 +184,7 @@ def limited(**options: Any) -> Scenario:
     """A link may have one instance: who asks first has it, and stays."""
     policy = msgspec.structs.replace(BY_ADDRESS, limits=Limits(max_members=1))
     tag = Act("tag i-two", lambda world: world.set_tag(TWO, "link-peer", TAG))
-    lanes = ((SYNC, SYNC), (LINK,), (tag,), (sweep_message(),))
+    lanes = ((SYNC,), (LINK,), (tag,), (sweep_message(),))
 
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, (LINK,), policy)
