@@ -2,12 +2,13 @@
 
     its groups that qualify, in the API's order ─▶ the link of each ─▶ the first that is granted
 
-| the links                              | what stands for the instance                                                 |
-|----------------------------------------|------------------------------------------------------------------------------|
-| one is granted                         | the first such; the record says why those before it are passed over          |
-| all are denied, one for lack of consent | none: one denial names them all, and advises the group with fewest instances |
-| all are denied for other reasons       | the first, whose own denial says why                                         |
-| one cannot be judged, none before it is granted | that one; a rule that stands for those after it is kept             |
+| the links                                       | what stands for the instance                                                  |
+|-------------------------------------------------|-------------------------------------------------------------------------------|
+| one is granted                                  | the first such; the record says why those before it are passed over           |
+| one cannot be judged, none before it is granted | that one; a rule that stands for those after it is kept                       |
+| all are denied, one for what no owner resolves  | the first such, whose own denial says why: its address, for example           |
+| all others are denied, one for lack of consent  | none: one denial names them all, and advises the group with fewest instances  |
+| all are locked                                  | the first, whose own denial says why                                          |
 
 Nothing is remembered, so that the choice follows from tags and the policy alone. Where another group is to stand for the
 instance, what was written for the former is no longer asked for.
@@ -59,8 +60,9 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
         if verdict.denial.undecided:
             return Choice(link, tuple(passed), kept=tuple(links[number:]))
         passed.append(verdict)
+    final = next((verdict.link for verdict in passed if verdict.denial and not verdict.denial.owners), None)
     lacking = any(verdict.denial and verdict.denial.lacks_consent for verdict in passed)
-    return Choice(links[0], denied=tuple(passed) if lacking else ())
+    return Choice(final or links[0], denied=tuple(passed) if lacking and final is None else ())
 
 
 def by_size(snapshot: Snapshot, denied: Sequence[Verdict]) -> list[denials.Candidate]:

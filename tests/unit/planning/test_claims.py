@@ -149,6 +149,17 @@ def test_the_smallest_of_groups_without_consent_is_named_first_and_advised(
     assert uncounted(seen, wanted.denied) == {MembersOf(one) for one in (APP, DB, OTHER) if one not in members}
 
 
+@pytest.mark.parametrize(("ip", "reason"), [("", "no-private-ip"), ("8.8.8.8", "address-conflict")])
+def test_what_consent_would_not_resolve_is_the_denial(ip: str, reason: str) -> None:
+    """No advice to accept another group, whose link has the same address."""
+    asker = instance(A, APP, DB, ip=ip, vpc="vpc-2", link_peer="sg-cache:tcp/1")
+    groups = [group(APP, vpc="vpc-2"), group(DB, vpc="vpc-2"), group(CACHE, "sg-db:tcp/1")]
+    (wanted,) = links_from_tags(seen := view(groups, [asker]), asker, NOW, policy())
+    assert (wanted.link.source, wanted.denied) == (DB, ())
+    (found,) = plan(seen, wanted).decisions
+    assert found.why.reason.code == reason
+
+
 def test_a_locked_group_among_those_without_consent_is_named_and_not_advised() -> None:
     seen = view([group(APP, "*", lock=True), group(DB, "*"), group(CACHE)], counted={APP: 1, DB: 9})
     (wanted,) = claims(seen, APP, DB, link_peer="sg-cache")
