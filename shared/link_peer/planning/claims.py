@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Set
 
 import msgspec
@@ -19,6 +20,9 @@ from link_peer.planning.choice import Judge, choose, judge_of, notes
 from link_peer.planning.decision import Verdict
 from link_peer.planning.guardrails import never_denial
 from link_peer.planning.writing import by_reference, is_by_address, part
+
+FOLLOWING = 2_000
+"""Instances that are looked at for the rules of one group, so that whoever may write rules there costs others little."""
 
 
 class DesiredLink(msgspec.Struct, frozen=True):
@@ -111,16 +115,18 @@ def choice_note(snapshot: Snapshot, wanted: DesiredLink) -> str:
 
 def followed(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
     """What requests for links by address asked for, as the claims on their rules show. Such a link follows its group: beside a
-    rule of it that stands, it is opened for every instance of the source group that was read."""
+    rule of it that stands, it is opened for every instance of the source group that was read, up to FOLLOWING in one group."""
     found: dict[tuple[Link, Claim], None] = {}
     for rule, marker in owned_rules(snapshot, policy, region):
         if rule.key and (link := link_of(rule.key, marker)).member:
             found |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
-    joins = {
-        (part(whole, one), claim): None
-        for whole, claim in dict.fromkeys((link.whole, claim) for link, claim in found)
-        for one in snapshot.members.get(whole.source, ())
-    }
+    joins: dict[tuple[Link, Claim], None] = {}
+    for _group, asked in itertools.groupby(
+        sorted({(link.whole, claim) for link, claim in found}, key=lambda one: (one[0].target, one)),
+        key=lambda one: one[0].target,
+    ):
+        every = ((part(whole, one), claim) for whole, claim in asked for one in snapshot.members.get(whole.source, ()))
+        joins |= dict.fromkeys(itertools.islice(every, FOLLOWING))
     kept = [DesiredLink(link, claim, opens=False) for link, claim in found if (link, claim) not in joins]
     return [*kept, *(DesiredLink(link, claim) for link, claim in joins)]
 

@@ -178,7 +178,7 @@ def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, D
         if holder := next(filter(None, others), None):
             denied[verdict.link] = denials.address_of_another(verdict.link.asker, holder)
         else:
-            holders = {**asked, **holders}
+            holders |= {key: ends for key, ends in asked.items() if key not in holders}
     return denied
 
 

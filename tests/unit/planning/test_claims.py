@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import TAG, Link, Party
+from link_peer.domain.model import TAG, Claim, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.choice import no_group_accepted, uncounted
-from link_peer.planning.claims import DesiredLink, candidates, links_from_tags, sources_of
+from link_peer.planning.claims import FOLLOWING, DesiredLink, candidates, followed, links_from_tags, sources_of
 from link_peer.planning.decision import MembersOf
 
 from tests.unit.planning.test_plan import plan
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, A, B, group, instance, policy, view
+from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B, group, instance, ours, policy, view
 
 LEDGER, OTHER = Party(PEER, "sg-ledger"), Party(HOME, "sg-other")
 
@@ -312,3 +312,17 @@ def test_a_denial_names_the_instances_own_groups(groups: list[Party], named: str
     (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
     assert claim.denial is not None
     assert named in claim.denial.detail
+
+
+def test_few_instances_are_looked_at_for_the_rules_of_one_group() -> None:
+    """Whoever may write rules there can name a large group in each, and many requests: every rule is kept all the same."""
+    members = [instance(Party(HOME, f"i-{n}"), APP, ip=f"10.0.{n // 250}.{n % 250 + 1}") for n in range(300)]
+    asked = [Claim(f"r{n}") for n in range(5)]
+    keys = [RuleKey(DB, "10.0.0.1/32", "", Port("tcp", n, n)) for n in range(1, 11)]
+    rules = [ours(key, *asked, ends=(members[0].party, APP)) for key in keys]
+    groups = [group(APP, advanced=True), group(DB, "*", advanced=True)]
+    found = followed(view(groups, members, rules), policy(), REGION)
+    assert len(found) <= FOLLOWING + 50
+    assert {(one.link.ports, one.claim) for one in found if one.link.member == "i-0"} == {
+        ((key.port,), claim) for key in keys for claim in asked
+    }
