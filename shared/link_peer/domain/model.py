@@ -133,7 +133,7 @@ class RuleKey(msgspec.Struct, frozen=True, order=True):
         )
 
 
-class Claim(msgspec.Struct, frozen=True, order=True):
+class Claim(msgspec.Struct, frozen=True):
     """A reason for which a link is wanted: an instance's tag if `request` is empty, else the request with that id.
 
     `until` is when the claim expires, in epoch seconds; None for never. A rule is kept while its marker has any claim.
@@ -146,6 +146,11 @@ class Claim(msgspec.Struct, frozen=True, order=True):
     def is_tag(self) -> bool:
         """Whether the claim is an instance's tag rather than a request."""
         return not self.request
+
+    def __lt__(self, other: Claim) -> bool:
+        """By request; of two ends of one, which someone may have written, the one without an end last."""
+        mine, theirs = ((one.request, one.until is None, one.until or 0) for one in (self, other))
+        return mine < theirs
 
 
 TAG = Claim()

@@ -122,7 +122,7 @@ def followed(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLin
             found |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
     joins: dict[tuple[Link, Claim], None] = {}
     for _group, asked in itertools.groupby(
-        sorted({(link.whole, claim) for link, claim in found}, key=lambda one: (one[0].target, one)),
+        sorted({(link.whole, claim) for link, claim in found}, key=lambda one: (one[0].target, *one)),
         key=lambda one: one[0].target,
     ):
         every = ((part(whole, one), claim) for whole, claim in asked for one in snapshot.members.get(whole.source, ()))

@@ -320,9 +320,10 @@ def test_few_instances_are_looked_at_for_the_rules_of_one_group() -> None:
     asked = [Claim(f"r{n}") for n in range(5)]
     keys = [RuleKey(DB, "10.0.0.1/32", "", Port("tcp", n, n)) for n in range(1, 11)]
     rules = [ours(key, *asked, ends=(members[0].party, APP)) for key in keys]
+    rules += [ours(RuleKey(DB, "10.0.0.2/32", "", keys[0].port), Claim("r0", 1), ends=(members[1].party, APP))]
     groups = [group(APP, advanced=True), group(DB, "*", advanced=True)]
     found = followed(view(groups, members, rules), policy(), REGION)
-    assert len(found) <= FOLLOWING + 50
+    assert len(found) <= FOLLOWING + 51
     assert {(one.link.ports, one.claim) for one in found if one.link.member == "i-0"} == {
         ((key.port,), claim) for key in keys for claim in asked
     }

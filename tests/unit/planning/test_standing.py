@@ -295,3 +295,12 @@ def test_a_party_is_titled_by_its_name_where_it_has_one() -> None:
     named = managed(DB, name="orders\u202e")
     scene = Scene(view([managed(APP), named], BOTH))
     assert [scene.titled(party) for party in (APP, DB)] == [str(APP), f"{DB} (orders\\u202e)"]
+
+
+def test_two_ends_of_one_request_can_be_told_apart() -> None:
+    """Anyone who may write rules may write one id with an end and without: two links, in one order."""
+    ended = Claim(REQ.request, 1)
+    found = standing(view(OPEN, BOTH, [ours(SQL, REQ), ours(WEB, ended)]), POLICY, REGION, NOW)
+    assert [one.claims for one in found] == [(ended,), (REQ,)]
+    (mutual,) = standing(view(OPEN, BOTH, [ours(THERE, REQ), ours(BACK, ended)]), POLICY, REGION, NOW)
+    assert mutual.claims == (ended, REQ)
