@@ -114,6 +114,15 @@ def test_the_groups_of_a_plan_are_tagged_in_one_call() -> None:
     assert len(set(tagged)) == 1
 
 
+def test_a_group_that_was_tagged_since_the_plan_is_not_tagged_with_the_others() -> None:
+    """Two of three are: I12, of a random run."""
+    applying = Applying(tagged=False)
+    tags = applying.applier.work.tags
+    tags.write(DB, [])
+    tags.write_ahead([DB, CACHE, APP])
+    assert applying.ecs.changes() == ["tag sg-db", "tag sg-cache sg-app"]
+
+
 def test_a_group_gets_all_of_its_tags_at_once() -> None:
     """Also where only the second decision brings a rule between instances."""
     applying = Applying(tagged=False)

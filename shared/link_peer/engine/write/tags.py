@@ -46,8 +46,8 @@ class ManagedTags:
         says whose a rule is: nothing is raised but Transient, and what a record says of it is returned, once."""
         if group in self._ahead:
             requests.append(self._ahead.pop(group))
-        shown, keys = self._fetch.store.groups.get(group), self._keys(group)
-        if shown is None or all(shown.tags.get(key) == "true" for key in keys) or self.were_refused(group):
+        keys = self._keys(group)
+        if group not in self._fetch.store.groups or self._shown(group, keys) or self.were_refused(group):
             return ""
         ecs = ecs_of(self._fetch, group)
         for attempt in self._delivery.retry.attempts():  # tagging twice is harmless
@@ -66,6 +66,8 @@ class ManagedTags:
         """Writes the tags of many groups in few calls. Where that fails, `write` does it for each of them."""
         together: dict[tuple[str, tuple[str, ...]], list[Party]] = {}
         for group in dict.fromkeys(missing):
+            if self._shown(group, self._keys(group)):
+                continue  # an earlier step of the plan has tagged it
             together.setdefault((group.account, self._keys(group)), []).append(group)
         for (account, keys), groups in together.items():
             for start in range(0, len(groups), GROUPS_PER_CALL):
@@ -78,6 +80,10 @@ class ManagedTags:
                     for group in part:
                         self._fetch.store.note_tags(group, keys)
                         self._ahead[group] = request
+
+    def _shown(self, group: Party, keys: tuple[str, ...]) -> bool:
+        shown = self._fetch.store.groups.get(group)
+        return shown is not None and all(shown.tags.get(key) == "true" for key in keys)
 
     def _keys(self, group: Party) -> tuple[str, ...]:
         return self._delivery.policy.keys.of_group(instances=group in self.between_instances)
