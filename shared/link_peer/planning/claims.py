@@ -19,7 +19,7 @@ from link_peer.planning.authority import DAY
 from link_peer.planning.choice import Judge, choose, judge_of, notes
 from link_peer.planning.decision import Verdict
 from link_peer.planning.guardrails import never_denial
-from link_peer.planning.writing import by_reference, is_by_address, part
+from link_peer.planning.writing import by_reference, is_by_address, is_otherwise, part
 
 FOLLOWING = 2_000
 """Instances that are looked at for the rules of one group, so that whoever may write rules there costs others little."""
@@ -118,7 +118,7 @@ def followed(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLin
     rule of it that stands, it is opened for every instance of the source group that was read, up to FOLLOWING in one group."""
     found: dict[tuple[Link, Claim], None] = {}
     for rule, marker in owned_rules(snapshot, policy, region):
-        if rule.key and (link := link_of(rule.key, marker)).member:
+        if rule.key and (link := link_of(rule.key, marker)).member and not is_otherwise(snapshot, link):
             found |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
     joins: dict[tuple[Link, Claim], None] = {}
     for _group, asked in itertools.groupby(

@@ -64,6 +64,11 @@ def note(snapshot: Snapshot, link: Link) -> str:
     return f"by address, since {' and '.join(why)}"
 
 
+def is_otherwise(snapshot: Snapshot, link: Link) -> bool:
+    """Whether a link between groups is known to be written otherwise than by address: nobody but a forger writes a part of it."""
+    return {link.source, link.target} <= snapshot.groups.keys() and not is_by_address(snapshot, link)
+
+
 def misplaced(snapshot: Snapshot, key: RuleKey, link: Link) -> Denial | None:
     """Why a rule that names a group should not be there, though the link may be: it is written by address."""
     if key.by_address or not is_by_address(snapshot, link):

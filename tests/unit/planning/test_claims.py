@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import TAG, Claim, Link, Party, Port, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import parse_ports
+from link_peer.domain.tags import parse_port, parse_ports
 from link_peer.planning.choice import no_group_accepted, uncounted
 from link_peer.planning.claims import FOLLOWING, DesiredLink, candidates, followed, links_from_tags, sources_of
 from link_peer.planning.decision import MembersOf
@@ -327,3 +327,14 @@ def test_few_instances_are_looked_at_for_the_rules_of_one_group() -> None:
     assert {(one.link.ports, one.claim) for one in found if one.link.member == "i-0"} >= {
         ((key.port,), claim) for key in keys for claim in asked
     }
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("port", ["tcp/1", "all"])
+def test_no_forged_rule_by_address_is_followed_where_a_rule_can_name_the_group(port: str, known: bool) -> None:
+    """Nor one on all ports. Where a group is not shown, what stands is kept."""
+    rule_key = RuleKey(DB, "10.0.0.1/32", "", ALL if port == "all" else parse_port(port))
+    rules = [ours(rule_key, Claim("r"), ends=(A, APP))]
+    members = [instance(A, APP, ip="10.0.0.1"), instance(B, APP, ip="10.0.0.2")]
+    found = followed(view([group(APP), group(DB)] if known else [group(DB)], members, rules), policy(), REGION)
+    assert {one.link.member for one in found} == (set() if known else {"i-a", "i-b"})
