@@ -568,6 +568,7 @@ def in_detail(why: Denial, requests: Sequence[str], *, kept: bool, members: Coll
     """Why a rule loses claims, naming the requests among them, the instances of a link by address that it is about, and whether
     other claims keep the rule."""
     detail = why.detail
+    members = [one for one in members if one not in detail]
     if members:
         more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
         detail += f", for {', '.join(sorted(members)[:_NAMED])}{more}"

@@ -60,8 +60,10 @@ def note(snapshot: Snapshot, link: Link) -> str:
         return ""
     source, target = snapshot.groups[link.source], snapshot.groups[link.target]
     why = ["their VPCs differ"] if source.vpc != target.vpc else []
-    why += [f"{group.party.id} is an advanced group" for group in (source, target) if group.advanced]
-    return f"by address, since {' and '.join(why)}"
+    advanced = [group.party.id for group in (source, target) if group.advanced]
+    if advanced:
+        why.append(f"{' and '.join(advanced)} {'are advanced groups' if advanced[1:] else 'is an advanced group'}")
+    return f"by address, since {', and '.join(why)}"
 
 
 def is_otherwise(snapshot: Snapshot, link: Link) -> bool:

@@ -141,6 +141,4 @@ def test_advanced_groups_are_named_as_the_cause(lab: Lab, cli: Cli) -> None:
     lab.instance(app)
     lab.cross_account(lab.request(app, db, "tcp/1"))
     _, (found,) = cli.json("links")
-    assert found["written_detail"] == (
-        f"by address, since {app.id} is an advanced group and {db.id} is an advanced group"
-    )
+    assert found["written_detail"] == f"by address, since {app.id} and {db.id} are advanced groups"
