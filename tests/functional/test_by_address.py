@@ -393,7 +393,7 @@ def test_an_instance_does_not_join_a_link_that_is_unlinked_meanwhile(lab: Lab, b
     assert lab.rules(db) == []
 
 
-def test_the_address_of_the_only_instance_may_change(lab: Lab) -> None:
+def test_the_only_instance_of_a_link_may_change(lab: Lab) -> None:
     """Its link goes on: the rule that stood is the one that the delivery itself took away."""
     app, db = two_vpcs(lab)
     one = lab.instance(app)
@@ -401,3 +401,8 @@ def test_the_address_of_the_only_instance_may_change(lab: Lab) -> None:
     one.private_ip = "10.0.0.99"
     lab.sweep()
     assert lab.rules(db) == ["10.0.0.99/32> tcp/1"]
+    other = lab.group(vpc=lab.a)
+    lab.call(HOME, "ModifyInstanceAttribute", {"InstanceId": one.id, "SecurityGroupIds.1": other.id})
+    two = lab.instance(app)
+    lab.sweep()
+    assert lab.rules(db) == admitted(two)

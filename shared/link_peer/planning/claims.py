@@ -83,18 +83,23 @@ def links_from_tags(
     return found
 
 
-def wanted_by_all(snapshot: Snapshot, policy: Policy, region: str, now: float) -> list[DesiredLink]:
-    """What the tags of all instances that were read ask for, and the claims of requests, which keep rules."""
+def wanted_by_all(
+    snapshot: Snapshot, policy: Policy, region: str, now: float, taken: Iterable[tuple[Link, Claim]] = ()
+) -> list[DesiredLink]:
+    """What the tags of all instances that were read ask for, and the claims of requests, which keep rules. `taken` is as in
+    `followed`."""
     tagged, judge = (one for one in snapshot.instances.values() if one.tags), judge_of(snapshot, policy, now)
     from_tags = [wanted for one in tagged for wanted in links_from_tags(snapshot, one, now, policy, judge)]
-    return [*from_tags, *_from_requests(snapshot, policy, region)]
+    return [*from_tags, *_from_requests(snapshot, policy, region, taken)]
 
 
-def _from_requests(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
+def _from_requests(
+    snapshot: Snapshot, policy: Policy, region: str, taken: Iterable[tuple[Link, Claim]]
+) -> list[DesiredLink]:
     """What requests asked for, as their claims on rules show: one link for a request's rules of a pair. A marker is no
     request, so these keep rules and open none."""
     asked: dict[tuple[Party, Party, bool, Claim], set[Port]] = {}
-    found = followed(snapshot, policy, region)
+    found = followed(snapshot, policy, region, taken)
     for rule, marker in owned_rules(snapshot, policy, region):
         if rule.key is None or (link := link_of(rule.key, marker)).member:
             continue
@@ -113,16 +118,20 @@ def choice_note(snapshot: Snapshot, wanted: DesiredLink) -> str:
     return notes(snapshot, asker, wanted.link, wanted.passed, wanted.denied) if asker and not wanted.denial else ""
 
 
-def followed(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
+def followed(
+    snapshot: Snapshot, policy: Policy, region: str, taken: Iterable[tuple[Link, Claim]] = ()
+) -> list[DesiredLink]:
     """What requests for links by address asked for, as the claims on their rules show. Such a link follows its group: beside a
-    rule of it that stands, it is opened for every instance of the source group that was read, up to FOLLOWING in one group."""
+    rule of it that stands, or stood until this delivery had `taken` the claim, it is opened for every instance of the source
+    group that was read, up to FOLLOWING in one group."""
     found: dict[tuple[Link, Claim], None] = {}
     for rule, marker in owned_rules(snapshot, policy, region):
         if rule.key and (link := link_of(rule.key, marker)).member and not is_otherwise(snapshot, link):
             found |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
+    requested = {one for one in taken if not (one[1].is_tag or is_otherwise(snapshot, one[0]))}
     joins: dict[tuple[Link, Claim], None] = {}
     for _group, asked in itertools.groupby(
-        sorted({(link.whole, claim) for link, claim in found}, key=lambda one: (one[0].target, *one)),
+        sorted({*((link.whole, claim) for link, claim in found), *requested}, key=lambda one: (one[0].target, *one)),
         key=lambda one: one[0].target,
     ):
         every = ((part(whole, one), claim) for whole, claim in asked for one in snapshot.members.get(whole.source, ()))

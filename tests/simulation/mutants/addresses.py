@@ -20,7 +20,7 @@ def ended_links_are_joined(patch: Patch) -> None:
     followed = claims.followed
     known: dict[tuple[Link, Claim], None] = {}
 
-    def with_memory(snapshot: Snapshot, policy: Policy, region: str) -> list[DesiredLink]:
+    def with_memory(snapshot: Snapshot, policy: Policy, region: str, *_taken: object) -> list[DesiredLink]:
         found = followed(snapshot, policy, region)
         known.update({(one.link, one.claim): None for one in found})
         return [*found, *(DesiredLink(link, claim) for link, claim in known)]

@@ -35,7 +35,8 @@ BY_ADDRESS = msgspec.structs.replace(
         PEER: msgspec.structs.replace(POLICY.accounts[PEER], ranges=("10.1.0.0/16",)),
     },
 )
-ONE, TWO, OTHER = Party(HOME, "i-one"), Party(HOME, "i-two"), Party(HOME, "sg-other")
+ONE, TWO, THREE = Party(HOME, "i-one"), Party(HOME, "i-two"), Party(HOME, "i-three")
+OTHER = Party(HOME, "sg-other")
 HOME_DB = Party(HOME, "sg-db")
 TAG = f"sg-db@{PEER}:tcp/3306"
 AT_HOME = {"to": {"account": HOME, "party": "sg-db"}}
@@ -140,16 +141,21 @@ def leaving(**options: Any) -> Scenario:
     acts = (
         Act("i-two's address changes", change(TWO, ip="10.0.0.77")),
         Act("i-new gets its old one", lambda world: world.add_instance(HOME, "new", APP, ip="10.0.0.2") and None),
-        Act("i-one leaves", change(ONE, groups=("sg-other",))),
+        Act("i-three leaves", change(THREE, groups=("sg-other",))),
     )
     lanes = (acts, (sweep_message(), sweep_message()), (LINK,))
+
+    def three() -> World:
+        world = two_vpcs()
+        world.add_instance(HOME, "three", APP, ip="10.0.0.3")
+        return linked(world)
 
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, (LINK,), BY_ADDRESS)
         if not had_fault(facts, "forbidden"):
-            admits(world, "10.0.0.2", "10.0.0.77")
+            admits(world, "10.0.0.1", "10.0.0.2", "10.0.0.77")
 
-    return Scenario("leaving by address", lambda: linked(two_vpcs()), BY_ADDRESS, lanes, end, **options)
+    return Scenario("leaving by address", three, BY_ADDRESS, lanes, end, **options)
 
 
 def consent(**options: Any) -> Scenario:

@@ -141,7 +141,8 @@ class Sweep(Scope):
         return [] if self._closing else self._wanted(snapshot)
 
     def _wanted(self, snapshot: Snapshot) -> list[DesiredLink]:
-        found = wanted_by_all(snapshot, self.policy, self.delivery.region, self.started)
+        taken = self.work.writes.taken
+        found = wanted_by_all(snapshot, self.policy, self.delivery.region, self.started, taken)
         unread = {*snapshot.refused_accounts, *snapshot.failed_accounts}
         return [
             msgspec.structs.replace(one, here=False) if {end.account for end in _ends(one.link)} & unread else one

@@ -170,7 +170,7 @@ class InstanceScope(Scope):
         """Every instance that was read counts, so that a rule which a neighbour wants is kept. Those that events name are
         answered, and those that ask for one of these by its id: their rules have its address, and are on its group."""
         shown = {instance.party for instance in self.shown}
-        requested = followed(snapshot, self.policy, self.delivery.region)
+        requested = followed(snapshot, self.policy, self.delivery.region, self.work.writes.taken)
         return [
             wanted
             if shown & {wanted.instance, wanted.link.asker, wanted.link.target}

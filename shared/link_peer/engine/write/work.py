@@ -21,7 +21,7 @@ from link_peer.runtime.delivery import Delivery
 
 class Writes:
     """What the work itself did to claims. `put` are those that it put on rules, or may have, where it got no answer; `taken`
-    those that it is known to have taken, each with the link of the rule."""
+    those that it is known to have taken from rules by address that it found, each with the link of the rule."""
 
     def __init__(self) -> None:
         self.put: set[tuple[RuleKey, Claim]] = set()
@@ -29,8 +29,9 @@ class Writes:
 
     def took(self, key: RuleKey, marker: Marker, claims: Iterable[Claim]) -> None:
         """Notes that these are gone from a rule, which had this marker."""
-        link = link_of(key, marker).whole
-        self.taken |= {(link, claim) for claim in claims if (key, claim) not in self.put}
+        link = link_of(key, marker)
+        if link.member:
+            self.taken |= {(link.whole, claim) for claim in claims if (key, claim) not in self.put}
 
 
 class Work(msgspec.Struct, frozen=True):
