@@ -49,6 +49,11 @@ HEAVY = (  # with every fault these take an hour, so they are tried only with th
     "a bound queue",
     "stripped tags",
     "equal messages",
+    "tags by address",
+    "joining by address",
+    "leaving by address",
+    "claims on one address",
+    "a limit by address",
 )
 OWN_FAULTS = (  # those whose end is exact, or that say what happens while a call takes long
     "consent withdrawn during a delivery",
