@@ -160,7 +160,8 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
         return _Cause(CLAIM_EXPIRED, missing=unread)
     if wrong := misplaced(standing.seen.snapshot, standing.key, standing.link):
         return _Cause(wrong, missing=unread)
-    if denial := standing.denied.get(claim.request):
+    denial = standing.denied.get(claim.request)
+    if denial and not (claim.is_tag and _stands_otherwise(standing)):
         cause, missing = _by_denial(standing, claim, denial, may), NOTHING_MISSING
     else:
         judgment = standing.judgment()
