@@ -15,6 +15,7 @@ from link_peer.domain.tags import Who
 from link_peer.planning.choice import by_size, choose, judge_of, uncounted
 from link_peer.planning.claims import candidates, choice_note, links_from_tags
 from link_peer.planning.decision import Context
+from link_peer.planning.desired import most_members
 from link_peer.planning.effect import Cause
 from link_peer.planning.reach import Reach, reach
 from link_peer.planning.standing import Wishes, standing
@@ -181,9 +182,13 @@ class Adviser:
         """How the link comes to be asked for, or is; of a link by address, for its one instance."""
         asking = self._asking(link.source, link.target, link.ports or (ALL,))
         asks = [one for one in asking if not judged.member or one.party == judged.asker]
-        stands = standing(self._scene.snapshot, self._policy, self._region, self._now) if judged.member else []
-        follows = [one for one in stands if (one.source, one.target) == (link.source, link.target) and one.requests]
-        if follows and set(link.ports) <= {port for one in follows for port in one.ports}:
+        found = standing(self._scene.snapshot, self._policy, self._region, self._now) if judged.member else []
+        stands = [one for one in found if (one.source, one.target) == (link.source, link.target)]
+        follows = [one for one in stands if one.requests]
+        members, limit = {member for one in stands for member in one.members}, most_members(self._policy, link)
+        if judged.member and judged.asker not in members and len(members) >= limit:
+            yield self._remedy(denials.too_many_members(len(members) + 1, limit), link)
+        elif follows and set(link.ports) <= {port for one in follows for port in one.ports}:
             requests = ", ".join(request for one in follows for request in one.requests)
             yield Advice(f"{requests} is for all of {link.source.id}: this admits it now", "link-peer sweep")
         elif asks:

@@ -68,8 +68,19 @@ def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
     for seen in cloud.shown.values():
         read += [*seen.groups.values()]
         read += [*seen.instances.values()]
-    said = [*notes(read, delivery.policy.keys), *_doubts(cloud)]
+    said = [*notes(read, delivery.policy.keys), *_doubts(cloud), *_left_out(shown)]
     return Planned(shown, cloud.changes, cloud.writes, ShownPlan(groups, kept.records, notable(shown)), said)
+
+
+def _left_out(records: list[Record]) -> list[str]:
+    """The links by address that would not change and do not admit every instance that asks for them."""
+    same = (one for one in records if one.get("outcome") == "unchanged")
+    links = {f"{r['from']} → {r['to']} {r['ports']}: {r['detail']}": None for r in same if LEFT_OUT in r["detail"]}
+    return list(links)
+
+
+LEFT_OUT = "not admitted: "
+"""How the detail of a record names the instances that a link by address leaves out."""
 
 
 def _doubts(cloud: WhatIf) -> list[str]:

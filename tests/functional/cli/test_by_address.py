@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -119,6 +120,24 @@ def test_a_dry_run_answers_as_the_request_does(
     same = ("outcome", "reason", "detail", "advice", "reachability")
     assert {name: planned[name] for name in same} == {name: done[name] for name in same}
     assert len(lab.rules(db)) == said["counts"]["add"]
+
+
+@pytest.mark.parametrize("make", [two_vpcs, advanced])
+def test_one_instance_too_many_is_told_so(lab: Lab, cli: Cli, make: Callable[[Lab], tuple[Group, Group]]) -> None:
+    """By a plan of it, and by explain, with the number."""
+    lab.policy(limits={"max_members": 1})
+    app, db = make(lab)
+    lab.instance(db)
+    tagged(lab, app, db)
+    lab.sweep()
+    late = tagged(lab, app, db)
+    why = "a link by address has at most 1 instances here, and this one would have 2"
+    cli("plan", late.id)
+    assert why in cli.out
+    if make is two_vpcs:  # an advanced group needs an egress rule first
+        _, (found,) = cli.json("explain", late.id, db.id, "tcp/1")
+        assert why in found["do"][0]["why"]
+        assert "link-peer sweep" not in [one["command"] for one in found["do"]]
 
 
 @pytest.mark.knobs(request_tags=True)
