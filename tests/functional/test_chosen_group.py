@@ -80,31 +80,6 @@ def test_the_first_group_that_the_peer_accepts_stands_for_the_instance(
     assert chooser.look(instance).keys() <= {"unchanged", "denied"}
 
 
-def test_every_port_must_be_covered_for_one_group(chooser: Chooser) -> None:
-    """Entries for two groups are not added up."""
-    common, app, both = (chooser.group() for _ in range(3))
-    ports = ":tcp/1+tcp/2"
-    entries = [chooser.named(common), chooser.named(app, ":tcp/2"), chooser.named(both, ":tcp/1-2")]
-    chooser.accept_entries(entries[:2])
-    instance = chooser.asks(common, app, both, ports=ports)
-    assert chooser.stands() == []
-    chooser.accept_entries(entries)
-    chooser.look(instance)
-    assert chooser.stands() == [both.id, both.id]
-
-
-def test_when_an_earlier_group_is_accepted_the_link_moves_to_it(chooser: Chooser) -> None:
-    """And back, when that consent goes. Never does the link stand for both, or for none after a look."""
-    common, app = chooser.group(members=1), chooser.group(members=1)
-    chooser.accept(app)
-    instance = chooser.asks(common, app)
-    for accepted in ([common, app], [app], [common], [app, common]):
-        chooser.accept(*accepted)
-        chooser.look(instance)
-        chosen = min(accepted, key=[common, app].index)
-        assert chooser.stands() == [chosen.id]
-
-
 def test_a_mutual_link_moves_with_both_of_its_rules(chooser: Chooser) -> None:
     """Each group must be accepted by the peer, and accept it."""
     everything = f"{chooser.db.id}@{chooser.there}"
@@ -154,16 +129,6 @@ def test_the_claim_of_a_request_stays_when_the_link_moves(chooser: Chooser) -> N
     chooser.accept(app, common)
     chooser.look(instance)
     assert sorted(chooser.lab.reasons(chooser.db)) == ["req:chg-1", "tag"]
-
-
-def test_what_the_policy_allows_chooses_too(chooser: Chooser) -> None:
-    """Where tags do not consent."""
-    common, app = chooser.group(), chooser.group()
-    ends = {"from": f"{app.id}@{HOME}", "to": f"{chooser.db.id}@{chooser.there}", "ports": ["tcp/1"]}
-    chooser.lab.policy(accept_tags=False, allow=[ends])
-    chooser.accept(common, app)
-    chooser.asks(common, app)
-    assert chooser.stands() == [app.id]
 
 
 NAMED = ["event", "sync"]
@@ -219,29 +184,6 @@ def test_a_group_whose_instances_cannot_be_counted_is_named_last(chooser: Choose
 
 
 @pytest.mark.parametrize("chooser", ["sync"], indirect=True)
-def test_a_group_of_more_than_one_page_of_instances_costs_one_call(chooser: Chooser) -> None:
-    big, small = chooser.group(members=120), chooser.group(members=1)
-    chooser.asks(small, big)
-    before = chooser.lab.cloud.faults.count("ecs", "DescribeInstances")
-    chooser.lab.cross_account(chooser.lab.request(small, chooser.db, action="sync"))
-    assert chooser.lab.cloud.faults.count("ecs", "DescribeInstances") - before == 3
-    assert f"{big.id}@{HOME} (100 instances or more)" in chooser.lab.outcome()["detail"]
-
-
-def test_all_groups_are_denied_for_what_concerns_the_peer_alone(chooser: Chooser) -> None:
-    """As one group would be."""
-    chooser.lab.tag(chooser.db, link_lock="inc-7")
-    common, app = chooser.group(), chooser.group()
-    chooser.accept(common, app)
-    chooser.asks(common, app)
-    assert chooser.stands() == []
-    if chooser.way == "sweep":
-        assert '"denied locked": 1' in chooser.lab.summary()["counts"]
-    else:
-        assert (chooser.lab.outcome()["reason"], chooser.lab.outcome()["from"]) == ("locked", common.id)
-
-
-@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
 @pytest.mark.parametrize("refuses", [True, False])
 def test_a_link_stays_while_the_peers_account_cannot_be_read(chooser: Chooser, refuses: bool) -> None:
     """What stands for the later group is kept: it may be the chosen one still."""
@@ -286,6 +228,7 @@ def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(choo
         assert halves == {rule for rule in expected if rule.endswith(" all")}
 
 
+@pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("chooser", ["sync"], indirect=True)
 def test_an_event_names_the_first_group_once_whichever_stands(chooser: Chooser) -> None:
     """One sync looks at all groups, also where a mutual rule on another of them shows that it stands."""
