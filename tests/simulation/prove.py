@@ -52,6 +52,7 @@ HEAVY = (  # with every fault these take an hour, so they are tried only with th
     "tags by address",
     "joining by address",
     "leaving by address",
+    "consent by address",
     "claims on one address",
     "a limit by address",
 )

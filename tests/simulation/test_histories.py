@@ -49,7 +49,7 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "a tag changes": 50_000,
     "closed and killed": 100,
     "put back": 50_000,
-    "borrowed by address": 200_000,
+    "borrowed by address": 3_000,
     "a late instance": 2_000,
 }
 

@@ -204,7 +204,7 @@ def borrowed(**options: Any) -> Scenario:
         Act("an interface has i-one's address", lambda world: world.interfaces.add((PEER, "vpc-2", "10.0.0.1"))),
         Act("i-two has an address of the peer's", change(TWO, ip="10.1.0.7")),
     )
-    lanes = (acts, (LINK, LINK), (sweep_message(),))
+    lanes = (acts, (LINK,), (sweep_message(),))
 
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, (LINK,), BY_ADDRESS)
