@@ -19,7 +19,7 @@ from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 TABLES = {
-    "links": ["from", "to", "ports", "since", "until", "why", "asked by", "consent", "instances", "effect"],
+    "links": ["from", "to", "ports", "since", "until", "why", "asked by", "consent", "written", "instances", "effect"],
     "stale": ["kind", "group", "rule", "created", "what", "why"],
     "doctor": ["state", "account", "what", "detail", "advice"],
     "audit": ["time", "outcome", "from", "to", "ports", "asked by", "why", "advice", "times", "first"],
