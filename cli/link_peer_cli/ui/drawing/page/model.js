@@ -10,7 +10,7 @@ const links = data.links.map((link, number) => {
   const mutual = link.ports === "mutual";
   const ends = [link.until, link.consent_until].filter(Boolean).sort()[0] || "";
   const effect = link.effect || "unknown";
-  const words = [link.from_name, link.from, link.to_name, link.to, ...link.why, ...link.asked_by, ...link.reasons, link.deployment];
+  const words = [link.from_name, link.from, link.to_name, link.to, ...link.why, ...link.asked_by, ...link.reasons, ...link.by_address, link.deployment];
   return {
     ...link, number, mutual, ends, effect,
     soon: ends !== "" && Date.parse(ends) - made < SOON,

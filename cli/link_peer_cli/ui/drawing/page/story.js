@@ -99,7 +99,8 @@ function linkStory(link) {
     ["Since", [instant(link.since), link.since && `${span(made - Date.parse(link.since))} old`]],
     ["Until", link.until ? [instant(link.until), when(link.until)] : ["open-ended"]],
     ["Consent", [...consent, link.consent_until && `${instant(link.consent_until)}, ${when(link.consent_until)}`]],
-    ["Instances", [typeof link.instances === "number" ? counted(link.instances, "instance").concat(" let through") : ""]],
+    ["Written", [link.written_detail]],
+    ["Instances", [typeof link.instances === "number" ? counted(link.instances, "instance").concat(" let through") : "", ...link.by_address]],
     ["Rules", link.rules.map((rule) => element("code", { textContent: rule.rule_id }))],
   ]) {
     const shown = lines.filter(Boolean);
