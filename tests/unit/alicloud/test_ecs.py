@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
+from link_peer.alicloud import ecs
 from link_peer.domain.errors import Ambiguous, CloudError
 from link_peer.domain.model import ALL, Party, Port, RuleKey
 from link_peer_local.cloud import LocalCloud
@@ -101,6 +102,19 @@ def test_an_address_is_taken_by_an_instance_or_a_secondary_interface(adapter: Ad
     before = adapter.calls["DescribeNetworkInterfaces"]
     assert adapter.ecs.addresses_taken(adapter.vpc, some) == set(some[:2])
     assert adapter.calls["DescribeNetworkInterfaces"] == before + 1
+
+
+def test_addresses_are_asked_for_one_by_one_in_a_vpc_that_takes_more_calls_to_list(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listing ends after two pages an address."""
+    monkeypatch.setattr(ecs, "INTERFACES", 10)
+    [group] = adapter.groups(1)
+    machines = [adapter.cloud.ecs.create_instance(HOME, [group.id]) for _ in range(45)]
+    wanted = [machines[0].private_ip, machines[44].private_ip, "10.0.99.99"]
+    assert adapter.ecs.addresses_taken(adapter.vpc, wanted[1:]) == {wanted[1]}
+    assert adapter.calls["DescribeNetworkInterfaces"] > 4
+    assert adapter.ecs.addresses_taken(adapter.vpc, wanted) == set(wanted[:2])
 
 
 def test_the_instance_of_a_primary_interface_is_found(adapter: Adapter) -> None:
