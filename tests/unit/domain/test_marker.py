@@ -50,6 +50,11 @@ markers = st.builds(
         (Marker(A, "prod", ID, (TAG,), (Party(A, "i-a"), Party(A, "i-b"))), f"{HEAD} by=tag from=i-a to=i-b"),
         (Marker(A, "prod", ID, (TAG,), (Party(A, "i-a"), Party(B, "i-b"))), f"{HEAD} by=tag from=i-a to=i-b@{B}"),
         (Marker(A, "prod", ID, (TAG,), (Party(B, "i-b"), Party(A, "i-a"))), f"{HEAD} by=tag from=i-b@{B} to=i-a"),
+        (Marker(A, "prod", ID, (TAG,), (Party(A, "i-a"), Party(A, "sg-a"))), f"{HEAD} by=tag from=i-a of=sg-a"),
+        (
+            Marker(A, "prod", ID, (TAG,), (Party(B, "i-b"), Party(B, "sg-b"))),
+            f"{HEAD} by=tag from=i-b@{B} of=sg-b@{B}",
+        ),
     ],
 )
 def test_a_marker_is_rendered_as_the_contract_says(marker: Marker, text: str) -> None:
@@ -87,6 +92,7 @@ def test_claims_are_read_in_any_order_and_returned_sorted() -> None:
         ),
         f"{HEAD} by=tag~20270101T000000Z",
         *(f"{HEAD} by=tag {ends}" for ends in ("from=i-a", "to=i-b", "to=i-b from=i-a", "from=sg-a to=sg-b")),
+        *(f"{HEAD} by=tag {ends}" for ends in (f"from=i-a of=sg-b@{B}", "from=i-a of=i-b", "from=sg-a of=sg-b")),
         *(f"{HEAD} by=tag from=i-a to=i-b{more}" for more in (f"@{A}", "@", "@12", " more")),
         f"{HEAD} by=tag reviewed by Li",
         *(f"link-peer/{version} dep=prod id={ID} by=tag" for version in (1, 2)),

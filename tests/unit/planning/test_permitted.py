@@ -12,7 +12,7 @@ from link_peer.domain.model import ALL, Group, Link, Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Allow, Policy
 from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import compact, parse_ports, parse_who
-from link_peer.planning.decision import Context, Verdict
+from link_peer.planning.decision import Context, InstancesOf, Verdict
 from link_peer.planning.evaluate import evaluate as evaluate_in
 from link_peer.planning.permitted import address_denial, closed_by_group
 
@@ -82,6 +82,13 @@ PORTS = parse_ports("tcp/1")
 def test_links_of_groups(groups: list[Group], link: Link, changes: dict[str, Any], reason: str | None) -> None:
     verdict = evaluate(view(groups), policy(**changes), link)
     assert code(verdict) == reason
+
+
+def test_a_link_by_address_is_undecided_until_its_instances_are_read() -> None:
+    seen = view([group(APP), group(DB, "*", vpc="vpc-2")], whole_accounts=frozenset())
+    verdict = evaluate(seen, POLICY, Link(APP, DB, PORTS))
+    assert verdict.denial is not None
+    assert (verdict.denial.undecided, verdict.open_questions) == (True, (InstancesOf(APP),))
 
 
 @pytest.mark.parametrize(

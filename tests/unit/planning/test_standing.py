@@ -32,6 +32,7 @@ from tests.unit.views import (
     view,
 )
 
+C = Party(HOME, "i-c")
 REQ = Claim("chg-1")
 SQL = key(DB, APP, "tcp/3306")
 WEB = key(DB, APP, "tcp/80")
@@ -96,7 +97,21 @@ def test_half_of_a_link_between_instances_is_named_by_its_instance() -> None:
     """The rule is on the group of the instance that it opens."""
     rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", THERE.port)
     [link] = stand(view(OPEN, BOTH, [ours(rule, REQ, ends=(A, B))]))
-    assert (link.source, link.target, link.half) == (A, B, A)
+    assert (link.source, link.target, link.half, link.written) == (A, B, A, "between instances")
+
+
+def test_a_link_by_address_names_the_instances_that_it_admits() -> None:
+    """Each rule is for one; the link is that of their group."""
+    rules = [
+        ours(RuleKey(DB, f"{ip}/32", "", SQL.port), REQ, ends=(one, APP))
+        for ip, one in (("10.0.0.1", A), ("10.0.0.3", C))
+    ]
+    members = [*BOTH, instance(C, APP, ip="10.0.0.3")]
+    [link] = stand(view([managed(APP, "*"), managed(DB, A.id)], members, rules))
+    assert (link.source, link.target, link.members, link.written) == (APP, DB, (A, C), "by address")
+    assert admitted(Scene(view(OPEN, members)), link) == 2
+    assert link.consent == (f"{DB} link-accept={A.id}",)
+    assert stand(view(OPEN, BOTH, [ours(SQL, REQ)]))[0].written == "by reference"
 
 
 def test_a_rule_of_a_person_is_no_link() -> None:
