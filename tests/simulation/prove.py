@@ -63,6 +63,10 @@ OWN_FAULTS = (  # those whose end is exact, or that say what happens while a cal
     "closed at any call",
     "closed during an event",
     "closed and killed",
+    # an unlink that the side it can reach refuses is acknowledged, and has to be posted again
+    "a hidden peer",
+    "a throttled peer",
+    "a read-only side",
 )
 LONGEST = [
     ("histories", name)
