@@ -207,7 +207,7 @@ def port_denied(port: object, denied: object) -> Denial:
 def never_allowed(entry: str) -> Denial:
     """A pair that the policy forbids, by an entry of its `never`."""
     return _not_allowed(
-        f"the policy forbids it, whoever consents: {entry}",
+        f"the policy forbids it, even with consent: {entry}",
         "leave it, or have that entry of never in the policy file changed",
     )
 

@@ -39,7 +39,7 @@ class Allow(msgspec.Struct, frozen=True):
 
 
 class Never(msgspec.Struct, frozen=True):
-    """An entry of `never`: no rule from `source` to `target`, whoever consents. Without ports, on none. `text` names it in
+    """An entry of `never`: no rule from `source` to `target`, even with consent. Without ports, on none. `text` names it in
     records."""
 
     source: Who

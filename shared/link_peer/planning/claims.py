@@ -22,7 +22,7 @@ from link_peer.planning.guardrails import never_denial
 from link_peer.planning.writing import by_reference, is_by_address, is_otherwise, part
 
 FOLLOWING = 2_000
-"""Instances that are looked at for the rules of one group, so that whoever may write rules there costs others little."""
+"""Instances that are looked at for the rules of one group, so that forged rules there cost other accounts little."""
 
 
 class DesiredLink(msgspec.Struct, frozen=True):

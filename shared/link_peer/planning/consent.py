@@ -61,7 +61,7 @@ def consent_to(
         used += evidence
         if uncovered:
             party = source.party if isinstance(source, Instance) else source
-            party = link.source if link.member else party  # whoever consents to a group admits its instances
+            party = link.source if link.member else party  # consent to a group covers its instances
             tags, entry = tags_for(group, party, ports, policy.keys), entry_for(group, party, ports)
             missing.append(denials.Unaccepted(group.party, party, tuple(uncovered), tags, entry))
     denial = denials.no_consent(missing, by_tag=policy.accept_tags) if missing else None

@@ -29,7 +29,7 @@ End = Party | Instance
 
 
 def never_denial(snapshot: Snapshot, policy: Policy, source: End, target: End, ports: Ports) -> Denial | None:
-    """Why no rule of ours may admit `source` to `target`, whoever consents. Any overlap of ports counts; without ports the link
+    """Why no rule of ours may admit `source` to `target`, even with consent. Any overlap of ports counts; without ports the link
     is mutual, so that any entry counts, in either direction. The denial is undecided where only tags could tell which were
     not read."""
     unread: Denial | None = None
