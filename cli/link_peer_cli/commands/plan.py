@@ -16,11 +16,12 @@ from link_peer_cli.answers.changes import PolicyPlan
 from link_peer_cli.review.comparing import compare
 from link_peer_cli.review.input import Input, look_at, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
-from link_peer_cli.review.plans import ShownPlan, markdown, print_plan, print_saved, quoted
+from link_peer_cli.review.plans import ShownPlan, print_plan, print_saved, sections, total
 from link_peer_cli.review.saved import require_replaceable, save
+from link_peer_cli.ui import markdown
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out
+from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out, Rest
 from link_peer_cli.ui.progress import counter, progress_bar, waiting
 
 VERBS = ("open", "change", "close")
@@ -36,6 +37,7 @@ def plan(
     ] = "",
     commands: Commands = False,
     as_markdown: Markdown = False,
+    rest: Rest = "",
     detailed: Detailed = False,
     out: Out = "",
     as_json: Json = False,
@@ -46,14 +48,18 @@ def plan(
     """
     if bool(what) == bool(policy):
         raise BadInput("plan", "give an instance, a file of events or requests, or --policy FILE")
+    if rest and (as_json or not as_markdown):
+        raise BadInput("--rest", "only with --markdown")
     if policy:
         if commands:
             raise BadInput("--commands", "a policy is deployed, not carried out by commands")
         if out:
             raise BadInput("--out", f"a policy is deployed, not applied: link-peer package; s deploy -y, with {policy}")
-        _plan_policy(policy, as_markdown=as_markdown, detailed=detailed, as_json=as_json)
+        _plan_policy(policy, as_markdown=as_markdown, rest=rest, detailed=detailed, as_json=as_json)
     made = _plan_what(what, out)
-    code = print_planned(made, commands=commands, as_markdown=as_markdown, detailed=detailed, as_json=as_json)
+    code = print_planned(
+        made, commands=commands, as_markdown=as_markdown, rest=rest, detailed=detailed, as_json=as_json
+    )
     if out and not as_json:
         print_saved(out)
     raise typer.Exit(code)
@@ -89,7 +95,7 @@ def _plan_what(what: str, out: str) -> Planned:
     return made
 
 
-def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool) -> NoReturn:
+def _plan_policy(path: str, *, as_markdown: bool, rest: str, detailed: bool, as_json: bool) -> NoReturn:
     new = policy_file(path, "--policy")
     env = load_environment(reading=True)
     with progress_bar(unless=as_json) as bar:
@@ -105,8 +111,8 @@ def _plan_policy(path: str, *, as_markdown: bool, detailed: bool, as_json: bool)
     if as_json:
         print_answer(PolicyPlan(shown.group_plans, shown.counts, notes, failed))
     elif as_markdown:
-        text = markdown(shown, f"What {path} would open and close", VERBS)
-        print("\n".join([text, *quoted([*failed, *notes])]))
+        said = [*sections(shown), markdown.notes([*failed, *notes])]
+        print(markdown.document(f"What {path} would open and close", total(shown, VERBS), said, rest))
     else:
         for colour, texts in (("red", failed), ("yellow", notes)):
             for text in texts:

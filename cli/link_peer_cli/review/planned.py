@@ -18,8 +18,9 @@ from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import with_instances
 from link_peer_cli.review.input import Input, elements_of, run, run_messages, unless_recorded
-from link_peer_cli.review.plans import ShownPlan, markdown, notable, print_plan, quoted
+from link_peer_cli.review.plans import ShownPlan, notable, print_plan, sections, total
 from link_peer_cli.review.writes import Write
+from link_peer_cli.ui import markdown
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import Count
@@ -99,6 +100,7 @@ def print_planned(
     *,
     commands: bool = False,
     as_markdown: bool = False,
+    rest: str = "",
     detailed: bool = False,
     as_json: bool = False,
     warning: str = "",
@@ -109,7 +111,8 @@ def print_planned(
         answer = (made.records, made.changes, shown.group_plans, shown.counts, made.notes, warning or msgspec.UNSET)
         print_answer(PlanAnswer(*answer))
     elif as_markdown:
-        print("\n".join([markdown(shown, "What would change", ("add", "change", "remove")), *quoted(made.notes)]))
+        said = [*sections(shown), markdown.notes(made.notes)]
+        print(markdown.document("What would change", total(shown), said, rest))
     else:
         for note in made.notes:
             console().print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)

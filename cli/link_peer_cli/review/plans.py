@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
-from link_peer.domain.model import Instance, RuleKey
+from link_peer.domain.model import ALL, Instance, RuleKey
 from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +17,8 @@ from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import GroupPlan, OtherChange, PlanCounts
 from link_peer_cli.review.edits import GroupChange, RuleEdit, fields_of, reasons
 from link_peer_cli.review.writes import Difference, Write
-from link_peer_cli.ui.console import console, visible
+from link_peer_cli.ui.console import console
+from link_peer_cli.ui.markdown import Section, row
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.records import PLANNED, asker, folded, print_advice_of, print_records, texts, why
 
@@ -24,6 +26,7 @@ COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 LEFT = 20  # rules that are left, as text names them
 NAMED = 10  # instances of a group; of more, only their number
 VERBS = {"authorize": "add", "modify": "change", "revoke": "remove", "tag": "put", "untag": "take off"}
+VERBS_OF_RULES = ("add", "change", "remove")
 _DIFFERS = {"+": "was not reviewed", "~": "otherwise than reviewed", "-": "was reviewed, and would not happen now"}
 DONE = ("applied", "unchanged", "removed")
 
@@ -70,7 +73,7 @@ def print_plan(
     out: Console,
     plan: ShownPlan,
     commands: Sequence[CloudCall] | None = None,
-    verbs: Sequence[str] = ("add", "change", "remove"),
+    verbs: Sequence[str] = VERBS_OF_RULES,
 ) -> None:
     """Print the groups with their rules, then what is denied and how to resolve that, and the counts. `commands` are the
     commands that would do the same, if they are to be printed. On a terminal with fewer lines, in a pager."""
@@ -123,7 +126,7 @@ def write_text(write: Write) -> str:
     return f"{VERBS[write.action]} {write}"
 
 
-def total(plan: ShownPlan, verbs: Sequence[str]) -> str:
+def total(plan: ShownPlan, verbs: Sequence[str] = VERBS_OF_RULES) -> str:
     """The counts as a sentence."""
     counts = plan.counts
     parts = ((counts.add, verbs[0]), (counts.change, verbs[1]), (counts.remove, verbs[2]))
@@ -141,28 +144,28 @@ def total(plan: ShownPlan, verbs: Sequence[str]) -> str:
     return " ".join(filter(None, [f"Rules: {rules}. Affected: {affected}.", links]))
 
 
-def markdown(plan: ShownPlan, title: str, verbs: Sequence[str]) -> str:
-    """The plan for a pull request."""
+def sections(plan: ShownPlan) -> list[Section]:
+    """The plan for a pull request: its rules, those that open most first, and what is denied."""
     because = reasons(plan.records)
-    lines = [f"### {title}", "", f"**{total(plan, verbs)}**"]
-    if plan.groups:
-        lines += ["", "| | rule | on group | affects | why |", "|---|---|---|---|---|"]
-    for change in plan.groups:
-        for edit in change.edits:
-            cells = (_edit_text(edit), str(change.group), _members(change), _reason(edit, because))
-            lines.append(f"| `{edit.sign}` | {' | '.join(map(_cell, cells))} |")
-        for sign, tag in () if change.edits else change.tags:
-            lines.append(f"| `{sign}` | {_cell(f'tag {tag}')} | {_cell(str(change.group))} | | |")
-    if plan.notable:
-        lines += ["", "| link | outcome | why |", "|---|---|---|"]
-        for record in dict.fromkeys(map(_denial, plan.notable)):
-            lines.append(f"| {' | '.join(map(_cell, record))} |")
-    return "\n".join(lines)
+    edits = [(edit, change) for change in plan.groups for edit in change.edits]
+    rules = [
+        row(edit.sign, _edit_text(edit), str(change.group), _members(change), _reason(edit, because))
+        for edit, change in sorted(edits, key=lambda one: _narrowness(*one))
+    ]
+    tags = [(change.group, *tag) for change in plan.groups if not change.edits for tag in change.tags]
+    rules += [row(sign, f"tag {tag}", str(group), "", "") for group, sign, tag in tags]
+    links = [row(*record) for record in dict.fromkeys(map(_denial, plan.notable))]
+    return [
+        Section("changes", rules, ("", "| | rule | on group | affects | why |", "|---|---|---|---|---|")),
+        Section("links", links, ("", "| link | outcome | why |", "|---|---|---|")),
+    ]
 
 
-def quoted(notes: Sequence[str]) -> list[str]:
-    """Notes below a plan in Markdown, literally."""
-    return [f"\n> `{note.replace('`', chr(39))}`" for note in notes]
+def _narrowness(edit: RuleEdit, change: GroupChange) -> tuple[bool, float, float]:
+    """Sorts what opens before what closes, and each by how many instances, and then ports, it affects."""
+    port = edit.key.port
+    ports = math.inf if port == ALL else port.high - port.low + 1
+    return edit.sign != "+", -math.inf if change.instances is None else -len(change.instances), -ports
 
 
 def _group_answer(change: GroupChange) -> GroupPlan:
@@ -220,12 +223,6 @@ def _name(instance: Instance) -> str:
 
 def _number(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
-def _cell(text: str) -> str:
-    """Text in a cell of a Markdown table, literally: names and reasons come from people."""
-    shown = visible(text).replace("`", "'").replace("|", "\\|").replace("\n", " ")
-    return f"`{shown}`" if text else ""
 
 
 def print_changes(out: Console, changes: Sequence[CloudCall]) -> None:

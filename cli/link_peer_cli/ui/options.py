@@ -17,6 +17,12 @@ Qualifier = Annotated[
 ]
 Commands = Annotated[bool, typer.Option("--commands", help="Print the equivalent aliyun commands, too.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")]
+Rest = Annotated[
+    str,
+    typer.Option(
+        "--rest", help="With --markdown: write all of it to this file; a comment has no room for a long plan."
+    ),
+]
 Detailed = Annotated[
     bool,
     typer.Option("--detailed-exitcode", help="Exit with 0 if nothing would change, with 2 if something would."),

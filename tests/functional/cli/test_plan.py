@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 from typing import Any
 
@@ -303,10 +304,10 @@ def test_a_tag_alone_is_a_change(lab: Lab, cli: Cli) -> None:
 def test_markdown_is_literal(lab: Lab, cli: Cli, written: Written) -> None:
     """What people wrote cannot break the table or become a link in it."""
     app, db = lab.group(), lab.group("*")
-    assert cli("plan", written(lab.request(app, db, "tcp/1", reason="a|b `[x](y)`")), "--markdown") == 0
+    assert cli("plan", written(lab.request(app, db, "tcp/1", reason="a|b\\|c `[x](y)`")), "--markdown") == 0
     assert cli.out.startswith("### What would change\n\n**Rules: 1 to add, 0 to remove.")
     [row] = [line for line in cli.out.splitlines() if line.startswith("| `+`")]
-    assert row.endswith("| `chg-1  a\\|b '[x](y)'` |")
+    assert row.endswith("| `chg-1  a\\|b\\\\\\|c '[x](y)'` |")  # an odd number of backslashes before each bar
 
 
 def proposed(tmp_path: Any, **changes: Any) -> str:
@@ -344,6 +345,31 @@ def test_another_policy_is_planned_before_it_is_deployed(living_lab: Lab, cli: C
         cache.id: (1, 0),
         db.id: (0, 1),
     }
+
+
+def test_markdown_of_many_changes_fits_into_a_comment(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """The widest changes are in it, none in part; it says how many are left out, and a file has all of them."""
+    names = [f"</td></table>@all](x) |{n:03}\\|" + "界*_~<b>`" * 12 for n in range(300)]
+    groups = [living_lab.group() for _ in names]
+    for name, source, target in zip(names, groups, [*groups[1:], groups[0]], strict=True):
+        living_lab.instance(source, name=name[:128], tags={"link-peer": f"{target.id}:tcp/1+udp/1-9"})
+    for _ in range(3):
+        living_lab.instance(groups[200], name=names[0])
+    path = proposed(tmp_path, allow=[{"from": f"*@{HOME}", "to": f"*@{HOME}"}])
+    assert cli("plan", "--policy", path, "--markdown", "--rest", str(tmp_path / "rest.md")) == 0
+    shown, whole = cli.out, (tmp_path / "rest.md").read_text(encoding="utf-8")
+    rows, all_rows = ([line for line in text.splitlines() if line.startswith("| `+`")] for text in (shown, whole))
+    assert (len(all_rows), rows) == (600, all_rows[: len(rows)])
+    assert 55_000 < len(shown) < 60_000 < len(whole)
+    assert f"{600 - len(rows)} of 600 changes" in shown
+    assert f"all of it is in `{tmp_path / 'rest.md'}`." in shown
+    assert all("affects 4 instances" in one for one in rows[:2])
+    for text in (shown, whole):  # names stay in code, and in their cells
+        assert re.search(r"<b>|</td>|@all", re.sub("`[^`\n]*`", "", text)) is None
+        assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in text.splitlines() if line[:3] == "| `"} == {6}
+    assert cli("plan", "--policy", path, "--markdown") == 0
+    assert "`--rest FILE` writes all of it." in cli.out
+    assert cli("plan", "--policy", path, "--rest", "x") == 2
 
 
 def test_two_policies_are_compared_on_one_state(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:

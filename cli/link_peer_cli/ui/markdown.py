@@ -1,0 +1,80 @@
+"""Markdown for a pull request: literal, and short enough for a comment on GitHub."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from link_peer_cli.ui.console import visible
+from link_peer_cli.ui.files import write
+
+LIMIT = 60_000
+"""Characters. GitHub takes 65,536 in a comment [its API: "Body is too long (maximum is 65536 characters)"]."""
+LONGEST = 500
+"""Characters of one text. Names and reasons are shorter; a list of names may be longer."""
+
+
+class Section(msgspec.Struct, frozen=True):
+    """What stands under `head`: `entries` of a line each, those that matter most first. `what` is their name, in the plural."""
+
+    what: str
+    entries: Sequence[str]
+    head: Sequence[str] = ("",)
+
+
+def document(title: str, total: str, sections: Sequence[Section], rest: str = "") -> str:
+    """A title, the counts, and as much of the sections as there is room for, cut between entries. The file `rest` is given
+    all of it. Raises LinkPeerError if that cannot be written."""
+    head = f"### {title}\n\n**{total}**"
+    shown = [section for section in sections if section.entries]
+    whole = "\n".join([head, *map(_text, shown)])
+    if rest:
+        write(rest, f"{whole}\n".encode())
+    if len(whole) < LIMIT:
+        return whole
+    where = f"all of it is in {literal(rest)}" if rest else "`--rest FILE` writes all of it"
+    counts = dict.fromkeys(range(len(shown)), 0)
+    left = LIMIT - len(head) - sum(len(section.what) + 50 for section in shown) - len(where) - 50
+    # those that need least first: what one leaves of its share, the others have
+    for done, number in enumerate(sorted(counts, key=lambda number: len(_text(shown[number])))):
+        section = shown[number]
+        ends = itertools.accumulate((len(entry) + 1 for entry in section.entries), initial=_length(section.head))
+        counts[number] = max(0, sum(end <= left // (len(shown) - done) for end in ends) - 1)
+        left -= _length([*section.head, *section.entries[: counts[number]]])
+    cut = [msgspec.structs.replace(one, entries=one.entries[: counts[n]]) for n, one in enumerate(shown)]
+    short = [
+        f"{len(one.entries) - counts[n]:,} of {len(one.entries):,} {one.what}"
+        for n, one in enumerate(shown)
+        if counts[n] < len(one.entries)
+    ]
+    note = f"\nLeft out, since a comment has no room for them: {', '.join(short)}; {where}."
+    return "\n".join([head, note, *(_text(one) for one in cut if one.entries)])
+
+
+def row(*cells: str) -> str:
+    """A row of a table. A bar would end a cell, also within code, unless an odd number of backslashes is before it [GFM]."""
+    shown = (re.sub(r"(\\*)\|", r"\1\1\\|", literal(cell)) for cell in cells)
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in shown)
+
+
+def literal(text: str) -> str:
+    """Text as code, so that nothing in it is Markdown, HTML or a mention: names and reasons come from people."""
+    shown = visible(text).replace("`", "'").replace("\n", " ")
+    shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+    return f"`{shown}`" if text else ""
+
+
+def notes(texts: Sequence[str]) -> Section:
+    """Notes, as quotations."""
+    return Section("notes", [f"\n> {literal(text)}" for text in texts], ())
+
+
+def _text(section: Section) -> str:
+    return "\n".join([*section.head, *section.entries])
+
+
+def _length(lines: Sequence[str]) -> int:
+    return sum(len(line) + 1 for line in lines)
