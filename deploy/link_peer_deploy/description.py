@@ -132,9 +132,10 @@ def _describe(
 
 
 def logstores(names: Names) -> list[Logstore]:
-    """Those of the audit records and of the functions' own output."""
+    """Those of the audit records, of people's own, and of the functions' output."""
     return [
         Logstore(names.audit_logstore, 365, _file("sls-index.json")),
+        Logstore(names.operator_logstore, 365, _file("sls-index.json")),
         Logstore(names.function_logstore, 30, _file("sls-index-functions.json")),
     ]
 

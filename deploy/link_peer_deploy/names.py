@@ -79,6 +79,11 @@ class Names(msgspec.Struct, frozen=True):
         return "decisions"
 
     @property
+    def operator_logstore(self) -> str:
+        """The logstore of the records of people's commands, which the functions cannot write."""
+        return f"{self.audit_logstore}-operators"
+
+    @property
     def function_logstore(self) -> str:
         """The logstore of the functions' own output."""
         return "functions"

@@ -115,8 +115,9 @@ resource "alicloud_message_service_queue" "this" {
 
 locals {
   logstores = {
-    (local.audit_logstore) = { days = 365, index = "sls-index.json" }
-    functions              = { days = 30, index = "sls-index-functions.json" }
+    (local.audit_logstore)              = { days = 365, index = "sls-index.json" }
+    "${local.audit_logstore}-operators" = { days = 365, index = "sls-index.json" }
+    functions                           = { days = 30, index = "sls-index-functions.json" }
   }
 
   indexes = { for name, store in local.logstores : name => jsondecode(file("${local.files}/${store.index}")) }

@@ -91,12 +91,13 @@ def _add(cloud: LocalCloud, account: str, roles: Iterable[description.Role]) -> 
 def queues_and_log(cloud: LocalCloud, world: World) -> None:
     """Create what the home account's functions need, as `link-peer setup` does: its queues, and their logs with the indexes
     of deploy/. A world may have names of its own."""
-    audit, functions = description.logstores(Names(world.home, world.prefix))
+    audit, operators, functions = description.logstores(Names(world.home, world.prefix))
     for name in (world.queue, world.dead_letter_queue, *world.queues):
         kept = QueueAttributes(message_retention_period=description.MESSAGE_SECONDS)
         cloud.mns.create_queue(world.home, name, kept)
     cloud.sls.create_project(world.home, world.audit_project)
-    for name, logstore in ((world.audit_logstore, audit), (functions.name, functions)):
+    own = {world.audit_logstore: audit, f"{world.audit_logstore}-operators": operators, functions.name: functions}
+    for name, logstore in own.items():
         cloud.sls.create_logstore(world.home, world.audit_project, name, logstore.days)
         cloud.sls.create_index(world.home, world.audit_project, name, dict(logstore.index))
 

@@ -212,11 +212,12 @@ def test_outside_ecs_the_function_role_only_writes_logs_and_queues_and_assumes_p
 def test_outside_ecs_an_operator_writes_records_and_requests_and_invokes_the_functions() -> None:
     """What `sweep`, `request`, `invoke` and `replay` need; everything else that an operator may do is reading."""
     queue, function = f"acs:mns:*:{HOME}:/queues/link-peer-", f"acs:fc:*:{HOME}:functions/link-peer-"
+    log = f"acs:log:*:{HOME}:project/link-peer-{HOME}/logstore/"
     invoked = [f"{function}{name}{rest}" for name in ("auto-link", "cross-account", "sweep") for rest in ("", "/*")]
     service = f"acs:fc:*:{HOME}:services/link-peer"
     assert outside_ecs("ram-operator.json") == [
         (["sts:AssumeRole"], [PEER_ROLES, f"{PEER_ROLES}-closer"]),
-        (["log:PostLogStoreLogs"], [f"acs:log:*:{HOME}:project/link-peer-{HOME}/logstore/decisions"]),
+        (["log:PostLogStoreLogs"], [f"{log}decisions", f"{log}decisions-operators"]),
         (["mns:SendMessage"], [f"{queue}requests/messages", f"{queue}requests-*/messages"]),
         (["fc:InvokeFunction"], [*invoked, f"{service}/*", f"{service}.*/*"]),
     ]

@@ -149,6 +149,7 @@ def load_own(*, without_keys: bool = False) -> Environment:
         queue=settings.queue or names.queue,
         audit_project=settings.audit_project or names.audit_project,
         audit_logstore=settings.audit_logstore or names.audit_logstore,
+        operator_logstore=settings.operator_logstore or names.operator_logstore,
     )
     clock = NoticeClock(compose.clock_for_functions())
     return Environment(settings, policy, clock, names, own, own, reading=False)

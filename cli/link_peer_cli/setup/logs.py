@@ -22,16 +22,11 @@ ANOTHER_NAME = "set another LINK_PEER_PREFIX"
 
 
 def resources(deployment: Deployment) -> list[Resource]:
-    """The project, its two logstores with an index each, and the saved searches, in the order of creation."""
+    """The project, its logstores with an index each, and the saved searches, in the order of creation."""
     logs, described = Logs(deployment), deployment.description
     return [
         LogProject(logs),
-        *(
-            LogstoreResource(
-                logs, one.name, one.days, deployment.retention if one.name == deployment.names.audit_logstore else 0
-            )
-            for one in described.logstores
-        ),
+        *(LogstoreResource(logs, one.name, one.days) for one in described.logstores),
         *(LogIndex(logs, one.name, one.index) for one in described.logstores),
         *(SavedSearch(logs, search) for search in described.searches),
     ]
@@ -113,12 +108,13 @@ class LogstoreResource(InProject):
     kind = "logstore"
     of_the_logs = True
 
-    def __init__(self, logs: Logs, name: str, days: int, asked: int = 0) -> None:
-        """`days` is for how long a new one keeps a log, `asked` what somebody wants of one that exists."""
+    def __init__(self, logs: Logs, name: str, days: int) -> None:
+        """`days` is for how long a new one keeps a log, unless somebody asked for longer, or shorter, audit records."""
         super().__init__(logs)
         self.name = name
-        self._days = asked or days
-        self._asked = asked
+        self._audit = name != self.deployment.names.function_logstore
+        self._asked = self._audit and self.deployment.retention
+        self._days = self._asked or days
 
     @property
     def wanted(self) -> State:
@@ -141,8 +137,9 @@ class LogstoreResource(InProject):
             return f"kept at {days} days, not shortened to {self._days}"
         if days == self._days or self._asked:
             return ""
-        audit = self.name == self.deployment.names.audit_logstore
-        return f"kept at {days} days" + (f"; longer with `link-peer setup --retention {self._days}`" if audit else "")
+        return f"kept at {days} days" + (
+            f"; longer with `link-peer setup --retention {self._days}`" if self._audit else ""
+        )
 
     def create(self) -> None:
         """Create it; it may grow to 64 shards by itself."""

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
     calls_per_minute: int | None = None  # of each API of ECS in an account; None where that is not known
     account: str = ""  # the function's own account uid; empty if the platform does not give it
     tag_prefix: str = DEFAULT_TAG_PREFIX  # what the keys of the deployment's tags begin with
+    operator_logstore: str = ""  # where people's commands write their records, beside the audit logstore
 
     @property
     def dead_letters(self) -> str:
@@ -69,17 +70,19 @@ def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
     everything = env.get("LINK_PEER_CLOUD", "")
     endpoints = {s: env.get(f"LINK_PEER_{s.upper()}_ENDPOINT") or everything for s in SERVICES}
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    logstore = env.get("LINK_PEER_AUDIT_LOGSTORE", "")
     return Settings(
         policy_path=env.get("LINK_PEER_POLICY") or os.path.join(here, "policy.yaml"),
         region=region,
         audit_project=env.get("LINK_PEER_AUDIT_PROJECT", ""),
-        audit_logstore=env.get("LINK_PEER_AUDIT_LOGSTORE", ""),
+        audit_logstore=logstore,
         queue=env.get("LINK_PEER_QUEUE", ""),
         endpoints={service: url for service, url in endpoints.items() if url},
         credentials=_credentials(context, env),
         calls_per_minute=_number(env, "LINK_PEER_CALLS_PER_MINUTE"),
         account=env.get("FC_ACCOUNT_ID", ""),
         tag_prefix=tag_prefix(env),
+        operator_logstore=env.get("LINK_PEER_OPERATOR_LOGSTORE") or (logstore and f"{logstore}-operators"),
     )
 
 

@@ -101,6 +101,7 @@ def test_one_run_creates_everything(cloud: LocalCloud, cli: Cli) -> None:
         assert cloud.mns.queue(HOME, queue).attributes.message_retention_period == 7 * 86400
     assert {name: store.settings["ttl"] for name, store in project.logstores.items()} == {
         "decisions": 365,
+        "decisions-operators": 365,
         "functions": 30,
     }
     assert all(store.index is not None for store in project.logstores.values())
@@ -120,7 +121,7 @@ def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -
     before = writes(cloud)
     for options in (MAIL, ()):
         assert cli("setup", *options) == 0
-        assert cli.out.startswith("Nothing to change; as wanted: 39, kept as they are: 0, left out: 0.\n")
+        assert cli.out.startswith("Nothing to change; as wanted: 41, kept as they are: 0, left out: 0.\n")
     assert writes(cloud) == before
 
 
@@ -128,7 +129,7 @@ def test_a_dry_run_changes_nothing(cloud: LocalCloud, cli: Cli) -> None:
     """It prints the plan with its counts."""
     assert cli("setup", "--dry-run", *MAIL) == 0
     assert "+ role link-peer-fc\n" in cli.out
-    assert "To create: 39, to update: 0, as wanted: 0, kept as they are: 0, left out: 0." in cli.out
+    assert "To create: 41, to update: 0, as wanted: 0, kept as they are: 0, left out: 0." in cli.out
     assert writes(cloud) == []
 
 
@@ -743,7 +744,7 @@ def test_removing_takes_away_what_setup_created_but_the_logs(cloud: LocalCloud, 
     assert cloud.mns.queues(HOME) == []
     project = cloud.sls.project(HOME, PROJECT)
     assert (dict(project.alerts), dict(project.dashboards), dict(project.searches)) == ({}, {}, {})
-    assert set(project.logstores) == {"decisions", "functions"}
+    assert set(project.logstores) == {"decisions", "decisions-operators", "functions"}
     assert project.logstores["decisions"].index is not None
     before = writes(cloud)
     assert cli("setup", "--remove", "--yes") == 0

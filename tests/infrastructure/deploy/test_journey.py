@@ -273,7 +273,7 @@ def test_from_an_empty_account_and_back(journey: Journey, capsys: pytest.Capture
     made = changed(before, cloud)
     take_away(journey)
     logs = {name for name in changed(before, cloud) if not name.startswith("role ")}
-    assert kinds(logs) == {"logstores": 2, "project": 1}
+    assert kinds(logs) == {"logstores": 3, "project": 1}
     journey.link_peer("setup --remove --with-logs --yes")
     left = changed(before, cloud)
     assert {name.rpartition("EventBridge")[2] for name in left} == {

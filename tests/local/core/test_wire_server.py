@@ -70,7 +70,7 @@ def test_a_proxied_request_is_answered(server: Server, monkeypatch: pytest.Monke
     """With `http_proxy` set, an unmodified client of the real host name reaches the local cloud."""
     monkeypatch.setenv("http_proxy", server.endpoint)
     client = logs_of(key_of(server.cloud), "http://cn-qingdao.log.aliyuncs.com")
-    assert client.list_logstore(f"link-peer-{HOME}").logstores == ["decisions", "functions"]
+    assert client.list_logstore(f"link-peer-{HOME}").logstores == ["decisions", "decisions-operators", "functions"]
 
 
 @pytest.mark.parametrize("kind", ["reset", "kill"])

@@ -112,9 +112,12 @@ def test_settings_come_from_their_variables() -> None:
     more = {"LINK_PEER_QUEUE": "q", "FC_ACCOUNT_ID": "1", "LINK_PEER_POLICY": "/policy"}
     found = load(None, {**ENV, **audit, **more})
     assert (found.audit_project, found.audit_logstore, found.queue) == ("p", "l", "q")
+    assert found.operator_logstore == "l-operators"
+    assert load(None, {**ENV, **audit, "LINK_PEER_OPERATOR_LOGSTORE": "o"}).operator_logstore == "o"
     assert (found.account, found.policy_path) == ("1", "/policy")
     found = load(None, ENV)
     assert (found.audit_project, found.audit_logstore, found.queue, found.account) == ("", "", "", "")
+    assert found.operator_logstore == ""
 
 
 def test_the_policy_is_beside_the_code_unless_it_is_set() -> None:
