@@ -21,7 +21,7 @@ from link_peer.planning.guardrails import never_denial, with_sets
 from link_peer.planning.writing import by_reference, not_written, parts
 
 # [RFC 1918, RFC 6598] A VPC may have other ranges too, by custom range (help page 65398).
-_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 
 
 class _Side(msgspec.Struct, frozen=True):
@@ -268,7 +268,7 @@ def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, s
 def address_denial(party: object, ip: str, ranges: Sequence[str]) -> Denial | None:
     """Why the address cannot be a rule's source: it is not private, or lies outside the `ranges` (IPv4 CIDRs) that the
     policy gives its account, where it gives any."""
-    if not _inside(ip, _PRIVATE):
+    if not _inside(ip, PRIVATE):
         return denials.public_address(party, ip)
     if ranges and not _inside(ip, tuple(ranges)):
         return denials.address_out_of_range(party, ip, ranges)

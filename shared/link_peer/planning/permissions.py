@@ -1,0 +1,433 @@
+"""What could open under one policy and not under another, for the review of a policy file. Pure; no function imports it.
+
+A policy opens a point (source, target, port, instant, whose tags consent, asker, address) where all of these hold:
+
+| part            | the point is open where                                                                            |
+|-----------------|----------------------------------------------------------------------------------------------------|
+| `accounts`      | both accounts are listed                                                                           |
+| `deny`, `never` | neither bars it; a mutual link is barred by any port of `deny`, and by any entry of `never` that   |
+|                 | names its parties, in either direction                                                             |
+| consent         | `allow` covers it, or the target's tags consent and `accept_tags` counts them; a mutual link needs |
+|                 | both sides                                                                                         |
+| `queue`         | the asker may send to the queue of the source's account; where it has none, anybody may ask        |
+| `ranges`        | the address is private, and in the ranges of the source's account where it has any                 |
+
+A part is wider where the new policy opens a point that this part of the old one barred: so there is a wider part exactly
+where the new policy opens what the old one did not. Narrower is the same with the two policies swapped. Limits, the pause,
+names and the keys of tags are compared one by one.
+
+The groups of an account are not known here, so that ends are symbolic: one covers another if it does so whatever exists
+(`*` all of the account, a set of groups every set with at least its tags). Where there is a point at all, there is one
+whose parties match the ends that name it and no other end: instances in those groups. It is enough to look at those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from enum import Enum
+
+import msgspec
+
+from link_peer.domain.policy import AccountPolicy, Allow, Limits, Never, Pause, Policy
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, compact
+from link_peer.planning.permitted import PRIVATE
+from link_peer.planning.spans import (
+    EVERYTHING,
+    MUTUAL,
+    PORTS,
+    Span,
+    Spans,
+    common,
+    minus,
+    of_networks,
+    of_ports,
+    ports_text,
+    size,
+)
+
+
+class Kind(str, Enum):
+    """How a new policy differs from an old one in one part."""
+
+    WIDER = "wider"
+    NARROWER = "narrower"
+    NEITHER = "neither"
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """`path` is its place in the new file or, of what only the old one has, in the old one; `text` is what may open, or may
+    open no longer; `old` and `new` are what the files say there."""
+
+    kind: Kind
+    path: str
+    text: str
+    old: str
+    new: str
+
+
+def difference(old: Policy, new: Policy, now: float) -> list[Difference]:
+    """Every difference between two policies: what is wider, the widest first; what is narrower; what is neither. `now` (epoch
+    seconds) decides which entries have ended."""
+    before, after = _Rules.of(old), _Rules.of(new)
+    wider = [*_unknown(old, new), *_gains(before, after, now)]
+    found = [Difference(Kind.WIDER, one.path, one.said(0), *one.values) for one in sorted(wider, key=_Gain.order)]
+    narrower = sorted(_gains(after, before, now), key=_Gain.order)
+    found += [Difference(Kind.NARROWER, one.path, one.said(1), *one.values[::-1]) for one in narrower]
+    told = {part for one in found for part in (one.path, one.path.partition("[")[0])}
+    return [*found, *_neither(old, new, told)]
+
+
+class _Gain(msgspec.Struct, frozen=True):
+    """What a policy opens and the other one does not. `values` are what that one says and what this one says; `facts` are those
+    of its row of _SAID; `rank` puts the widest first."""
+
+    part: str
+    path: str
+    values: Sequence[str]
+    rank: tuple[int, ...]
+    facts: dict[str, str] = {}
+
+    def said(self, number: int) -> str:
+        """The sentence for a gain, or for a loss."""
+        return _SAID[self.part][number].format(old=self.values[0], new=self.values[1], **self.facts)
+
+    def order(self) -> tuple[tuple[int, ...], str]:
+        """By which it is sorted."""
+        return self.rank, self.path
+
+
+_SAID = {
+    "home": ("the functions run in {new}; the rules of {old} stay, and nothing closes them", ""),
+    "deployment": ("the rules of the deployment {old} stay, and nothing closes them any more", ""),
+    "role": ("{uid} is entered through another role, which may be allowed more", ""),
+    "paused": ("links open again", "nothing opens"),
+    "accept_tags": ("tags of groups consent, without a change of this file", "tags of groups do not consent any more"),
+    "accounts": ("{uid} ({new}) may have links", "{uid} ({new}) may have no links any more"),
+    "allow": ("{who}: {ports} may open{end} without a tag", "{who}: {ports} may no longer open{end} without a tag"),
+    "never": ("{who}: {ports} may open, if consented to", "{who}: {ports} may not open, whoever consents"),
+    "deny": ("{ports} may open{also}", "{ports} may not open{also}"),
+    "queue": (
+        "who may send to {queue} may ask for links from {uid}",
+        "only who may send to {other} may ask for links from {uid}",
+    ),
+    "ranges": (
+        "instances of {uid} may be linked by {more} more addresses",
+        "instances of {uid} may be linked by {more} fewer addresses",
+    ),
+    "tag_prefix": (
+        "tags whose keys begin with {new}- ask and consent",
+        "tags whose keys begin with {new}- mean nothing",
+    ),
+    "names": (
+        "the name {name} in tags and requests means {new}",
+        "the name {name} in tags and requests does not mean {new}",
+    ),
+    "limits": ("{new} {what}", "{old} {what}"),
+}
+"""What is said of a gain, and of the same where it is lost."""
+
+_LIMITS = {
+    "removals_per_run": "removals may be made in one run because an account does not show their parties",
+    "max_ports": "ports may be in a link",
+    "max_port_span": "ports may be in a range",
+    "max_peers": "peers may be asked for by an instance",
+    "max_members": "instances may be admitted by a link by address",
+    "max_days": "days may pass until the link of a request ends",
+    "max_days_tags": "days may pass until the link of a tag ends",
+}
+
+
+class _End(msgspec.Struct, frozen=True):
+    """One end of an entry. A set is its tags, whatever its name."""
+
+    account: str
+    id: str
+    tags: frozenset[tuple[str, str]] = frozenset()
+
+    def covers(self, ends: frozenset[_End]) -> bool:
+        """Whether every party that matches all of these is one of this end's, whatever exists."""
+        return any(
+            self.account == one.account and (self.id == "*" or (self.id == one.id and self.tags <= one.tags))
+            for one in ends
+        )
+
+
+Ends = frozenset[_End]
+"""What is known of a party: the ends that it matches."""
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """An entry of `allow` or `never`, with sets as their tags. `who` and `text` show it."""
+
+    source: _End
+    target: _End
+    ports: Spans
+    until: float
+    path: str
+    who: str
+    text: str
+
+    @classmethod
+    def of(cls, policy: Policy, path: str, one: Allow | Never) -> _Entry:
+        """The same of a policy's entry."""
+        ends, names = [], []
+        for who in (one.source, one.target):
+            tags = policy.sets[who.id.removeprefix(SET)].tags if who.id.startswith(SET) else {}
+            ends.append(_End(who.account, SET if tags else who.id, frozenset(tags.items())))
+            shown = ", ".join(f"{key}={value}" for key, value in sorted(tags.items()))
+            names.append(f"{who} ({shown}) of {who.account}" if tags else str(who))
+        until = one.until if isinstance(one, Allow) and one.until is not None else math.inf
+        pair, ports = " -> ".join(names), of_ports(one.ports)
+        return cls(ends[0], ends[1], ports, until, path, pair, f"{pair}: {ports_text(ports)}{_end(until)}")
+
+    @property
+    def ends(self) -> tuple[Ends, Ends]:
+        """What is known of parties that match this entry and no other."""
+        return frozenset({self.source}), frozenset({self.target})
+
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """What two entries that are the same have in common."""
+        return self.source, self.target, self.ports, self.until
+
+    def names(self, source: Ends, target: Ends) -> bool:
+        """Whether it holds for every pair of such parties."""
+        return self.source.covers(source) and self.target.covers(target)
+
+    def gain(self, part: str, spans: Spans, rank: int, old: str, new: str) -> _Gain:
+        """That these ports are gained. Of `*` there may be any number."""
+        facts = {"who": self.who, "ports": ports_text(spans or PORTS), "end": _end(self.until)}
+        stars = (self.source.id, self.target.id).count("*")
+        return _Gain(part, self.path, (old, new), (rank - stars, -size(spans)), facts)
+
+
+def _end(until: float) -> str:
+    return f" until {compact(int(until))}" if until < math.inf else ""
+
+
+def _merged(one: Ends, other: Ends) -> Ends | None:
+    """What is known of a party that matches both; None if there is none."""
+    both = one | other
+    instances = {end.id for end in both if end.id.startswith("i-")}
+    return both if len({end.account for end in both}) == 1 and len(instances) < 2 else None
+
+
+class _Rules(msgspec.Struct, frozen=True):
+    """A policy, with its entries by what they mean."""
+
+    policy: Policy
+    allow: Sequence[_Entry]
+    never: Sequence[_Entry]
+    deny: Spans
+
+    @classmethod
+    def of(cls, policy: Policy) -> _Rules:
+        """The same of a policy."""
+        allow = [_Entry.of(policy, f"allow[{number}]", one) for number, one in enumerate(policy.allow)]
+        never = [_Entry.of(policy, f"never[{number}]", one) for number, one in enumerate(policy.never)]
+        return cls(policy, allow, never, of_ports(policy.deny) if policy.deny else ())
+
+    def left(self, source: Ends, target: Ends, ports: Spans) -> Spans:
+        """Those of the ports that neither `deny` nor `never` bars for parties that match these ends and no others."""
+        barred = [*self.deny, MUTUAL] if self.deny else []
+        for entry in self.never:
+            if entry.names(source, target):
+                barred += [*entry.ports, MUTUAL]
+            elif entry.names(target, source):
+                barred.append(MUTUAL)
+        return minus(ports, barred)
+
+    def lacks(self, source: Ends, target: Ends, ports: Spans, now: float, until: float) -> list[Span]:
+        """Those of the ports to which `allow` does not consent at each instant from now on until another."""
+        pieces, entries = ports, [one for one in self.allow if one.names(source, target) and one.until > now]
+        for one in entries:
+            pieces = [part for piece in pieces for cut in (common, minus) for part in cut([piece], one.ports)]
+        return [
+            piece
+            for piece in pieces
+            if until > max((one.until for one in entries if not minus([piece], one.ports)), default=now)
+        ]
+
+    def openings(self, now: float, uid: str = "") -> Iterator[tuple[Ends, Ends, Spans]]:
+        """What could open on ports, from or to an account if one is given: where tags may consent, between any parties; else
+        by `allow`."""
+        if self.policy.accept_tags:
+            every = {one: frozenset({_End(one, "*")}) for one in self.policy.accounts}
+            pairs = ((one, other) for one in ([uid] if uid else every) for other in every)
+            both = (pair for one, other in pairs for pair in ((one, other), (other, one)))
+            found = ((every[one], every[other], PORTS) for one, other in both)
+        else:
+            current = (one for one in self.allow if one.until > now)
+            found = ((*one.ends, one.ports) for one in current if uid in ("", one.source.account, one.target.account))
+        for source, target, ports in found:
+            if left := self.left(source, target, minus(ports, [MUTUAL])):
+                yield source, target, left
+
+    def asks(self, now: float, uid: str) -> bool:
+        """Whether anything could open from an account."""
+        return any(end.account == uid for source, _, _ in self.openings(now, uid) for end in source)
+
+
+def _gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
+    """What `new` opens and `old` does not, part by part."""
+    yield from _allow_gains(old, new, now)
+    yield from _never_gains(old, new, now)
+    yield from _account_gains(old, new, now)
+    gone = minus(old.deny, new.deny)
+    if gone and any(common(left, gone) for _, _, left in new.openings(now)):
+        facts = {"ports": ports_text(gone), "also": "" if new.deny else ", and mutual links"}
+        listed = [ports_text(one.deny) if one.deny else "none" for one in (old, new)]
+        yield _Gain("deny", "deny.ports", listed, (5, -size(gone)), facts)
+    if new.policy.accept_tags and not old.policy.accept_tags and _tags_consent_to_more(old, new, now):
+        yield _Gain("accept_tags", "accept_tags", ("false", "true"), (1,))
+    if new.policy.paused is Pause.NONE is not old.policy.paused:
+        yield _Gain("paused", "paused", (old.policy.paused.value, "false"), (0,))
+    prefixes = [one.policy.tag_prefix or DEFAULT_TAG_PREFIX for one in (old, new)]
+    if prefixes[0] != prefixes[1]:
+        yield _Gain("tag_prefix", "tag_prefix", prefixes, (2,))
+    for name, party in new.policy.names.items():
+        was = old.policy.names.get(name)
+        if was != party:
+            yield _Gain("names", f"names.{name}", (str(was or "nothing"), str(party)), (7,), {"name": name})
+    yield from _limit_gains(old.policy.limits, new.policy.limits)
+
+
+def _allow_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
+    same = {one.meaning for one in old.allow}
+    for one in new.allow:
+        if one.meaning in same or one.until <= now:
+            continue
+        left = new.left(*one.ends, minus(one.ports, [MUTUAL]))
+        gained = old.lacks(*one.ends, left, now, one.until)
+        if gained or _mutual_gain(old, new, one, now):
+            covering = "; ".join(other.text for other in old.allow if other.names(*one.ends))
+            yield one.gain("allow", gained, 4, covering or "nothing", one.text)
+
+
+def _mutual_gain(old: _Rules, new: _Rules, one: _Entry, now: float) -> bool:
+    """Whether an entry is the side of a mutual link that `old` lacks. The other side has a tag or an entry."""
+    if MUTUAL not in one.ports:
+        return False
+    pairs: list[tuple[Ends | None, Ends | None, float]] = []
+    if new.policy.accept_tags:
+        pairs.append((*one.ends, one.until))
+    else:
+        back = [other for other in new.allow if MUTUAL in other.ports and other.until > now]
+        for other in back:
+            source, target = _merged(one.ends[0], other.ends[1]), _merged(one.ends[1], other.ends[0])
+            pairs.append((source, target, min(one.until, other.until)))
+    return any(
+        source and target and new.left(source, target, [MUTUAL]) and old.lacks(source, target, [MUTUAL], now, until)
+        for source, target, until in pairs
+    )
+
+
+def _tags_consent_to_more(old: _Rules, new: _Rules, now: float) -> bool:
+    every = [frozenset({_End(uid, "*")}) for uid in new.policy.accounts]
+    return any(
+        old.lacks(source, target, left, now, math.inf)
+        or old.lacks(target, source, common(left, [MUTUAL]), now, math.inf)
+        for source in every
+        for target in every
+        for left in [new.left(source, target, EVERYTHING)]
+    )
+
+
+def _never_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
+    same, accounts = {one.meaning for one in new.never}, new.policy.accounts
+    for one in old.never:
+        if one.meaning in same or not accounts.keys() >= {one.source.account, one.target.account}:
+            continue
+        found: list[tuple[Ends | None, Ends | None, Spans]] = [(*one.ends, one.ports)]
+        if not new.policy.accept_tags:
+            both = ((one.ends, other.ends, other.ports) for other in new.allow if other.until > now)
+            found = [(_merged(a[0], b[0]), _merged(a[1], b[1]), common(one.ports, ports)) for a, b, ports in both]
+        left = [span for a, b, ports in found if a and b for span in new.left(a, b, minus(ports, [MUTUAL]))]
+        if left:
+            yield one.gain("never", left, 3, one.text, "nothing")
+
+
+def _account_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
+    for uid, account in new.policy.accounts.items():
+        at, was = f"accounts.{uid}", old.policy.accounts.get(uid)
+        if was is None:
+            if any(new.openings(now, uid)):
+                yield _Gain("accounts", at, ("nothing", account.name), (2,), {"uid": uid})
+            continue
+        more = minus(_addresses(account), _addresses(was))
+        asked = was.queue and was.queue != account.queue
+        if (more or asked) and new.asks(now, uid):
+            if asked:
+                names = [one or "the shared queue" for one in (was.queue, account.queue)]
+                yield _Gain("queue", f"{at}.queue", names, (6,), {"uid": uid, "queue": names[1], "other": names[0]})
+            if more:
+                texts = [", ".join(one.ranges) or "every private address" for one in (was, account)]
+                yield _Gain("ranges", f"{at}.ranges", texts, (6, -size(more)), {"uid": uid, "more": f"{size(more):,}"})
+
+
+def _addresses(account: AccountPolicy) -> Spans:
+    """Those by which the instances of an account may be linked."""
+    private = of_networks(PRIVATE)
+    return common(of_networks(account.ranges), private) if account.ranges else private
+
+
+def _limit_gains(old: Limits, new: Limits) -> Iterator[_Gain]:
+    for name in Limits.__struct_fields__:
+        was, is_ = getattr(old, name), getattr(new, name)
+        if was is not None and (is_ is None or is_ > was):
+            shown = (str(was), "any number of" if is_ is None else str(is_))
+            yield _Gain("limits", f"limits.{name}", shown, (8,), {"what": _LIMITS[name]})
+
+
+def _unknown(old: Policy, new: Policy) -> Iterator[_Gain]:
+    """What may be wider for what no policy says."""
+    if old.home != new.home:
+        yield _Gain("home", "accounts", (old.home, new.home), (0,))
+    if old.deployment != new.deployment:
+        yield _Gain("deployment", "deployment", (old.deployment, new.deployment), (0,))
+    for uid, account in new.accounts.items():
+        role = old.accounts[uid].role if uid in old.accounts else None
+        if role and account.role and role != account.role:
+            yield _Gain("role", f"accounts.{uid}.role", (role, account.role), (6,), {"uid": uid})
+
+
+def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[Difference]:
+    """What differs besides, other than in order."""
+    said = "is another, by which nothing opens and nothing ceases to"
+    for uid in sorted(old.accounts.keys() | new.accounts.keys()):
+        pair = [one.accounts.get(uid) for one in (old, new)]
+        if None in pair:
+            if f"accounts.{uid}" not in told:
+                text = f"{uid} {'is listed no more' if pair[1] is None else 'is listed'}, by which nothing opens or ceases to"
+                yield Difference(
+                    Kind.NEITHER, f"accounts.{uid}", text, *(one.name if one else "nothing" for one in pair)
+                )
+            continue
+        for field in AccountPolicy.__struct_fields__:
+            values = [_unordered(getattr(one, field)) for one in pair]
+            path = f"accounts.{uid}.{field}"
+            if values[0] != values[1] and path not in told:
+                shown = ("not shown",) * 2 if field == "external_id" else (", ".join(sorted(one)) for one in values)
+                yield Difference(Kind.NEITHER, path, f"the {field} of {uid} {said}", *shown)
+    for field in ("allow", "never", "deny", "sets", "paused", "tests"):
+        values = [_unordered(getattr(one, field)) for one in (old, new)]
+        if values[0] != values[1] and not told & {
+            field,
+            f"{field}.ports",
+            *(("allow", "never") if field == "sets" else ()),
+        }:
+            shown = ("; ".join(sorted(one - other)) or "nothing" for one, other in (values, values[::-1]))
+            gone = field == "tests" and len(new.tests) < len(old.tests)
+            text = "fewer tests must hold" if gone else f"`{field}` {said}"
+            yield Difference(Kind.NEITHER, field, text, *shown)
+
+
+def _unordered(value: object) -> set[str]:
+    """A value of a policy as texts without an order."""
+    if isinstance(value, dict):
+        return {f"{key}: {msgspec.json.encode(one).decode()}" for key, one in value.items()}
+    if isinstance(value, tuple):
+        texts = (getattr(one, "text", "") or msgspec.json.encode(one).decode() for one in value)
+        return set(texts)
+    return {value.value if isinstance(value, Pause) else str(value)}

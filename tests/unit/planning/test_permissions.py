@@ -1,0 +1,313 @@
+"""What could open under one policy and not under another: the rows of the contract, and every point of random small worlds.
+
+`PERMISSIONS=100000` compares as many random pairs of policies; `make test` compares 5,000.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from link_peer.domain.model import Party, Ports
+from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits, Never, Pause, Policy, PolicyTest
+from link_peer.domain.tags import Who, parse_ports
+from link_peer.planning.permissions import Kind, difference
+
+A, B, C = "1000000000000001", "1000000000000002", "1000000000000003"
+NOW, SOON, LATER = 1_000, 2_000, 3_000
+PAIRS = int(os.environ.get("PERMISSIONS", "5000"))
+
+
+def who(text: str) -> Who:
+    name, _, account = text.partition("@")
+    return Who(account or A, name)
+
+
+def allow(source: str, target: str, ports: str = "", until: int | None = None) -> Allow:
+    return Allow(who(source), who(target), parse_ports(ports) if ports else (), f"{source}->{target}:{ports}", until)
+
+
+def never(source: str, target: str, ports: str = "") -> Never:
+    return Never(who(source), who(target), parse_ports(ports) if ports else (), f"{source}->{target}:{ports}")
+
+
+BASE = Policy(
+    "prod",
+    {
+        A: AccountPolicy("a"),
+        B: AccountPolicy("b", f"acs:ram::{B}:role/link-peer", "secret", ("10.2.0.0/16",), "link-peer-b"),
+    },
+    accept_tags=False,
+    allow=(allow("sg-app", f"sg-db@{B}", "tcp/3306"), allow(f"*@{B}", "set:prod", "tcp/20-30")),
+    deny=parse_ports("tcp/22+tcp/3389"),
+    limits=Limits(max_ports=4, max_port_span=10, max_peers=5, max_members=5, max_days=30, max_days_tags=30),
+    tests=(PolicyTest(who("sg-app"), deny=((who("sg-db"), ()),)),),
+    never=(never(f"*@{B}", "set:guard", "tcp/23"),),
+    sets={name: GroupSet(A, {"env": "prod", "tier": "1"}) for name in ("prod", "guard")},
+    names={"ledger": Party(B, "sg-ledger")},
+)
+
+
+def changed(policy: Policy = BASE, **fields: Any) -> Policy:
+    return msgspec.structs.replace(policy, **fields)
+
+
+def account(**fields: Any) -> dict[str, AccountPolicy]:
+    return {**BASE.accounts, B: msgspec.structs.replace(BASE.accounts[B], **fields)}
+
+
+def found(old: Policy, new: Policy, kind: Kind) -> list[str]:
+    return [one.path for one in difference(old, new, NOW) if one.kind is kind]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("deny.ports", {"deny": ()}),
+        ("allow[2]", {"allow": (*BASE.allow, allow("*", f"*@{B}"), allow(f"*@{B}", "*"))}),
+        ("accept_tags", {"accept_tags": True}),
+        (f"accounts.{B}.queue", {"accounts": account(queue="")}),
+        (f"accounts.{B}.ranges", {"accounts": account(ranges=())}),
+        (f"accounts.{B}.ranges", {"accounts": account(ranges=("10.2.0.0/15",))}),
+        ("limits.max_days", {"limits": msgspec.structs.replace(BASE.limits, max_days=None)}),
+        ("limits.max_ports", {"limits": Limits()}),
+        ("limits.removals_per_run", {"limits": msgspec.structs.replace(BASE.limits, removals_per_run=100_000)}),
+        ("never[0]", {"never": ()}),
+        ("never[0]", {"never": (never(f"sg-x@{B}", "set:guard", "tcp/23"),)}),
+        ("never[0]", {"sets": {**BASE.sets, "guard": GroupSet(A, {"env": "prod", "tier": "1", "team": "x"})}}),
+        ("allow[1]", {"sets": {**BASE.sets, "prod": GroupSet(A, {"env": "prod"})}}),
+        ("allow[0]", {"allow": (allow("sg-app", f"sg-db@{B}", "tcp/3306-3307"), BASE.allow[1])}),
+        ("allow[0]", {"allow": (allow("*", f"sg-db@{B}", "tcp/3306"), BASE.allow[1])}),
+        ("names.audit", {"names": {**BASE.names, "audit": Party(B, "sg-audit")}}),
+    ],
+)
+def test_what_is_wider_is_found_and_its_reverse_is_not_called_wider(path: str, fields: Mapping[str, Any]) -> None:
+    new = changed(**fields)
+    assert path in found(BASE, new, Kind.WIDER)
+    assert not found(BASE, new, Kind.NARROWER)
+    assert not found(new, BASE, Kind.WIDER)
+    assert path in found(new, BASE, Kind.NARROWER)
+
+
+@pytest.mark.parametrize(
+    ("path", "kinds", "fields"),
+    [
+        (f"accounts.{B}.queue", "wider narrower", {"accounts": account(queue="link-peer-c")}),
+        ("names.ledger", "wider narrower", {"names": {"ledger": Party(B, "sg-other")}}),
+        ("tag_prefix", "wider narrower", {"tag_prefix": "acme"}),
+        ("deny.ports", "wider narrower", {"deny": parse_ports("tcp/25+tcp/3389")}),
+        ("deployment", "wider", {"deployment": "test"}),
+        (f"accounts.{B}.role", "wider", {"accounts": account(role=f"acs:ram::{B}:role/admin")}),
+        ("paused", "narrower", {"paused": Pause.OPENING}),
+        (f"accounts.{B}.external_id", "neither", {"accounts": account(external_id="other")}),
+        (f"accounts.{B}.name", "neither", {"accounts": account(name="other")}),
+        (f"accounts.{C}", "neither", {"accounts": {**BASE.accounts, C: AccountPolicy("c", "r", "x")}}),
+        (f"accounts.{C}", "wider", {"accept_tags": True, "accounts": {**BASE.accounts, C: AccountPolicy("c", "r")}}),
+        ("tests", "neither", {"tests": ()}),
+        ("allow", "neither", {"allow": (*BASE.allow, allow("sg-x", f"sg-db@{B}", "tcp/22"))}),  # which is denied
+        ("allow", "neither", {"allow": (*BASE.allow, allow("sg-x", f"sg-db@{B}", until=NOW))}),  # which has ended
+        ("never", "neither", {"never": (*BASE.never, never("*", f"*@{B}", "tcp/22"))}),
+    ],
+)
+def test_a_change_is_what_it_does(path: str, kinds: str, fields: Mapping[str, Any]) -> None:
+    """A change that is both gives one of each; one by which nothing opens or ceases to is shown, too."""
+    every = difference(BASE, changed(**fields), NOW)
+    assert [one.kind.value for one in every if one.path == path] == kinds.split()
+    assert "secret" not in str(every)
+
+
+def test_order_is_no_difference() -> None:
+    new = changed(
+        accounts=dict(reversed(BASE.accounts.items())), allow=BASE.allow[::-1], deny=BASE.deny[::-1], tag_prefix="link"
+    )
+    assert difference(BASE, new, NOW) == []
+
+
+def test_the_widest_comes_first_and_says_what_may_open() -> None:
+    """With both values, as the files have them."""
+    more = (allow("sg-x", f"sg-db@{B}", "tcp/80", until=2_000_000_000), allow("*", f"sg-db@{B}", "udp/1-50"))
+    first, second = difference(BASE, changed(allow=(*BASE.allow, *more)), NOW)
+    assert (first.path, first.old) == ("allow[3]", "nothing")
+    assert first.text == f"*@{A} -> sg-db@{B}: udp/1-50 may open without a tag"
+    assert second.text == f"sg-x@{A} -> sg-db@{B}: tcp/80 may open until 20330518T033320Z without a tag"
+    assert second.new == f"sg-x@{A} -> sg-db@{B}: tcp/80 until 20330518T033320Z"
+
+
+def test_every_field_of_a_policy_is_compared() -> None:
+    """A new field must be thought of here."""
+    fields = (*Policy.__struct_fields__, *AccountPolicy.__struct_fields__, *Limits.__struct_fields__)
+    assert " ".join(fields) == (
+        "deployment accounts accept_tags allow deny limits paused tests never sets names digest leaving tag_prefix "
+        "name role external_id ranges queue "
+        "removals_per_run max_ports max_port_span max_peers max_members max_days max_days_tags"
+    )
+
+
+# Every party of a small world: its account, its own id, and its groups with their tags. An instance may be in two.
+GROUPS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("sg-a", {"env": "-", "team": "-"}),
+    ("sg-a", {"env": "prod", "team": "x"}),  # it may have any tags
+    ("sg-z", {"env": "-", "team": "-"}),
+    ("sg-p", {"env": "prod", "team": "-"}),
+    ("sg-q", {"env": "prod", "team": "x"}),
+    ("sg-x", {"env": "-", "team": "x"}),
+    ("sg-n", {}),
+)
+INSIDE = [*((one,) for one in GROUPS), *itertools.combinations(GROUPS, 2)]
+PARTIES = [(uid, own, groups) for uid in (A, B) for own in ("i-1", "i-2") for groups in INSIDE]
+PARTIES += [(uid, group[0], (group,)) for uid in (A, B) for group in GROUPS]
+POINTS = ("tcp/1", "tcp/22", "tcp/80", "udp/22")  # one of each part into which the entries cut the ports
+MUTUAL = "mutual"
+SETS = ({"env": "prod"}, {"env": "prod", "team": "x"}, {"team": "x"})
+FULL, SIZE = (1 << len(PARTIES) ** 2) - 1, len(PARTIES)
+
+
+@functools.cache
+def matching(end: Who, tags: tuple[tuple[str, str], ...], *, maybe: bool) -> tuple[int, ...]:
+    """The parties that an end matches, of `never` (`maybe`) or of `allow`."""
+
+    def matches(uid: str, own: str, groups: tuple[tuple[str, dict[str, str]], ...]) -> bool:
+        if uid != end.account:
+            return False
+        if not end.id.startswith("set:"):
+            return end.id in ("*", own, *(name for name, _ in groups))
+        return any(all(found.get(key, value if maybe else None) == value for key, value in tags) for _, found in groups)
+
+    return tuple(number for number, party in enumerate(PARTIES) if matches(*party))
+
+
+@functools.cache
+def box(sources: tuple[int, ...], targets: tuple[int, ...]) -> int:
+    """The pairs of parties, a bit for each."""
+    row = sum(1 << one for one in targets)
+    return sum(row << one * SIZE for one in sources)
+
+
+def opened(policy: Policy) -> dict[tuple[object, ...], int]:
+    """The pairs that may open, by port, instant and whose tags consent (the target's, the source's), if all else is as it must."""
+
+    def both(entry: Allow | Never, *, maybe: bool) -> tuple[int, int]:
+        ends = []
+        for end in (entry.source, entry.target):
+            tags = policy.sets[end.id[4:]].tags if end.id.startswith("set:") else {}
+            ends.append(matching(end, tuple(tags.items()), maybe=maybe))
+        return box(*ends), box(*ends[::-1])
+
+    def overlaps(ports: Ports, point: str) -> bool:
+        return any(one.overlaps(other) for one in ports for other in parse_ports(point))
+
+    every = tuple(number for number, party in enumerate(PARTIES) if party[0] in policy.accounts)
+    listed, found = box(every, every), {}
+    barred = dict.fromkeys((*POINTS, MUTUAL), 0)
+    for entry in policy.never:
+        there, back = both(entry, maybe=True)
+        barred[MUTUAL] |= there | back
+        for point in POINTS:
+            barred[point] |= there if not entry.ports or overlaps(entry.ports, point) else 0
+    for point, now in itertools.product((*POINTS, MUTUAL), (NOW, SOON, LATER)):
+        there = back = 0
+        for one in policy.allow:
+            if one.until is not None and one.until <= now:
+                continue
+            if not one.ports or (point != MUTUAL and overlaps(one.ports, point)):
+                forth, reverse = both(one, maybe=False)
+                there, back = there | forth, back | reverse
+        denied = bool(policy.deny) if point == MUTUAL else overlaps(policy.deny, point)
+        for target, source in itertools.product((False, True), (False, True) if point == MUTUAL else (False,)):
+            consents = there | (FULL if policy.accept_tags and target else 0)
+            if point == MUTUAL:
+                consents &= back | (FULL if policy.accept_tags and source else 0)
+            found[point, now, target, source] = 0 if denied else consents & listed & ~barred[point]
+    return found
+
+
+def askers(policy: Policy) -> Iterator[int]:
+    """The pairs for which a queue and an address are right; for each queue and address."""
+    for queue, address in itertools.product(
+        ("link-peer-b", "link-peer-c", "shared"), ("10.2.0.0/16", "10.4.0.0/16", "")
+    ):
+        right = 0
+        for uid, account in policy.accounts.items():
+            if account.queue in ("", queue) and (not account.ranges or address in account.ranges):
+                sources = tuple(number for number, party in enumerate(PARTIES) if party[0] == uid)
+                right |= box(sources, tuple(range(SIZE)))
+        yield right
+
+
+def opens_more(old: Policy, new: Policy) -> bool:
+    """Whether any point is open under the new policy and not under the old one."""
+    before, after = opened(old), opened(new)
+    ways = set(zip(askers(old), askers(new), strict=True))
+    return any(after[point] & right & ~(before[point] & was) for point in after for was, right in ways)
+
+
+def random_policy(pick: random.Random) -> Policy:
+    accounts = {A: AccountPolicy("a")}
+    if pick.random() < 0.9:
+        queue = pick.choice(("", "", "link-peer-b", "link-peer-c"))
+        ranges = pick.choice(((), ("10.2.0.0/16",), ("10.2.0.0/16", "10.4.0.0/16")))
+        accounts[B] = AccountPolicy("b", "role", "x", ranges, queue)
+    sets = {name: GroupSet(pick.choice([*accounts]), pick.choice(SETS)) for name in ("prod", "x")}
+    ids = ("*", "*", "sg-a", "i-1", "set:prod", "set:x")
+
+    def end() -> str:
+        name = pick.choice(ids)
+        return f"{name}@{sets[name[4:]].account if name.startswith('set:') else pick.choice([*accounts])}"
+
+    def ports() -> str:
+        some = ("", "", "tcp/22", "tcp/1-22", "tcp/22-65535", "udp/1-65535+icmp", "tcp/1-65535+udp/1-65535+icmp")
+        return pick.choice(some)
+
+    until = (None, None, SOON, LATER)
+    return Policy(
+        "prod",
+        accounts,
+        accept_tags=pick.random() < 0.4,
+        allow=tuple(allow(end(), end(), ports(), pick.choice(until)) for _ in range(pick.randrange(4))),
+        deny=parse_ports(pick.choice(("tcp/22", "tcp/1-22", "udp/1-65535+icmp"))) if pick.random() < 0.4 else (),
+        never=tuple(never(end(), end(), ports()) for _ in range(pick.choice((0, 0, 1, 2)))),
+        sets=sets,
+    )
+
+
+def similar(pick: random.Random, old: Policy) -> Policy:
+    """Another policy, of which some parts are as in this one."""
+    other = random_policy(pick)
+    kept = {"accounts", "sets", "allow", "never"} if pick.random() < 0.8 else set()
+    kept |= {field for field in ("accept_tags", "deny") if pick.random() < 0.7}
+    new = msgspec.structs.replace(other, **{field: getattr(old, field) for field in kept})
+    if "allow" not in kept:
+        return new
+    for field in ("allow", "never"):
+        entries = [one for one in getattr(old, field) if pick.random() < 0.8]
+        new = msgspec.structs.replace(new, **{field: tuple(entries)})
+    if pick.random() < 0.5:
+        sets = {name: GroupSet(one.account, pick.choice(SETS)) for name, one in old.sets.items()}
+        new = msgspec.structs.replace(new, sets=sets)
+    if B in old.accounts and pick.random() < 0.5:
+        b = msgspec.structs.replace(
+            old.accounts[B], queue=pick.choice(("", "link-peer-b")), ranges=pick.choice(((), ("10.4.0.0/16",)))
+        )
+        new = msgspec.structs.replace(new, accounts={**old.accounts, B: b})
+    return new
+
+
+def test_it_is_wider_exactly_where_a_point_opens() -> None:
+    """In each small world, among all points: no widening is missed, and nothing that opens nothing is called wider."""
+    pick, wrong, both = random.Random(23), [], 0
+    for number in range(PAIRS):
+        old = random_policy(pick)
+        new = similar(pick, old)
+        said = [bool(found(old, new, kind)) for kind in (Kind.WIDER, Kind.NARROWER)]
+        true = [opens_more(old, new), opens_more(new, old)]
+        both += sum(true)
+        if said != true:
+            wrong.append((number, said, true, old, new))
+    assert not wrong, wrong[0]
+    assert both > PAIRS / 2  # the worlds differ often
