@@ -222,10 +222,11 @@ def _settings() -> Iterator[str]:
 def _fields() -> Iterator[str]:
     """The fields that are searchable, by what audit.md says of them, and their types in the index."""
     index = json.loads((ROOT / "deploy/sls-index.json").read_text("utf-8"))["keys"]
-    decisions, summaries = _documented("audit.md", "| field | meaning")
+    decisions, observed, summaries = _documented("audit.md", "| field | meaning")
     yield "## Fields of an audit record\n"
-    yield "All values are strings; the type is that of the index. `record` is `intent`, `outcome`, `attempt` or `summary`.\n"
-    for title, documented in (("Of a decision", decisions), ("Of a sweep's summary", summaries)):
+    yield "All values are strings; the type is that of the index. `record` is `intent`, `outcome`, `attempt`, `summary` or `observed`.\n"
+    tables = (("Of a decision", decisions), ("Of an observed record", observed), ("Of a sweep's summary", summaries))
+    for title, documented in tables:
         yield f"### {title}\n"
         rows = []
         for names, (meaning, *_) in documented.items():

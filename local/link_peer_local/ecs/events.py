@@ -9,6 +9,7 @@ from typing import Any
 
 from link_peer_local.core.clock import utc
 from link_peer_local.core.identity import Caller
+from link_peer_local.core.principals import Role, User
 from link_peer_local.ecs.state import Instance, Interface
 
 CHINA = timezone(timedelta(hours=8))
@@ -129,6 +130,12 @@ def on_bus(event: dict[str, Any], resources: str) -> dict[str, Any]:
 
 
 def _identity(caller: Caller) -> dict[str, str]:
-    kind = "assumed-role" if caller.role else "ram-user" if caller.user else "root-account"
-    name = caller.arn.rsplit("assumed-role/", 1)[-1].replace("/", ":") if caller.role else caller.user or "root"
-    return {"accountId": caller.account, "principalId": caller.account, "type": kind, "userName": name}
+    """Without the id of the key, which real events have, too [doc actiontrail, structure of userIdentity and samples]."""
+    kind, name, number = "root-account", "root", caller.account
+    if caller.user:
+        kind, name, number = "ram-user", caller.user, User(caller.account, caller.user).id
+    if caller.role:
+        session = caller.arn.rpartition("/")[2]
+        kind, name = "assumed-role", f"{caller.role}:{session}"
+        number = f"{Role(caller.account, caller.role, '').id}:{session}"
+    return {"accountId": caller.account, "principalId": number, "type": kind, "userName": name}

@@ -18,10 +18,10 @@ from link_peer.domain import denials
 from link_peer.domain.denial import about
 from link_peer.domain.errors import BadInput, CloudError, NoAccess, RedeliveryNeeded, Transient
 from link_peer.domain.model import Party, short_hash
-from link_peer.domain.request import Hint, Look, Message, Request, look_request
+from link_peer.domain.request import Cause, Hint, Look, Message, Request, look_request
 from link_peer.domain.tags import is_interface_id, iso
 from link_peer.engine.batch import Batch, guard_of
-from link_peer.engine.records import denied_record, link_fields, party_fields
+from link_peer.engine.records import denied_record, link_fields, observed_record, party_fields
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
@@ -81,7 +81,8 @@ def handle_event_elements(elements: Iterable[object], delivery: Delivery) -> Out
 
 def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
     """Looks at the parties that hints name: instances together, then each group. What must be looked at again is posted
-    as a `look`. Raises RedeliveryNeeded where it cannot be posted."""
+    as a `look`. Raises RedeliveryNeeded where it cannot be posted, and Transient where what the events of groups say cannot
+    be recorded: that comes last, so that no closing waits for it."""
     delivery = msgspec.structs.replace(delivery, said=Said())
     guard = RemovalGuard(delivery.policy.limits.removals_per_run)
     later: list[Later] = []
@@ -93,7 +94,15 @@ def handle_hints(hints: Sequence[Hint], delivery: Delivery) -> Outcomes:
             later += _look_at(part, delivery, audit, guard)
             outcomes += audit.outcomes
     _post_looks(later, delivery)
+    _record_observed(hints, delivery)
     return outcomes
+
+
+def _record_observed(hints: Sequence[Hint], delivery: Delivery) -> None:
+    """One record of each change of a group's tags, in one call, also where the group itself was looked at once for several."""
+    observed = dict.fromkeys(hint for hint in hints if hint.party.is_group and hint.cause.call)
+    tags, keys = delivery.said.tags, delivery.policy.keys
+    delivery.audit({}).write([observed_record(hint, tags.get(hint.party), keys) for hint in observed])
 
 
 def _with_instances(hints: Sequence[Hint], delivery: Delivery) -> tuple[list[Hint], Outcomes]:
@@ -119,7 +128,20 @@ def _with_instances(hints: Sequence[Hint], delivery: Delivery) -> tuple[list[Hin
 
 
 def _audit_of(hints: Sequence[Hint], delivery: Delivery) -> AuditWriter:
-    return delivery.audit({"event_id": hints[0].event_id}, {str(hint.party): hint.event_id for hint in hints})
+    common = {"event_id": hints[0].event_id, "actor": _together(hint.cause.actor for hint in hints)}
+    return delivery.audit(common, {str(hint.party): _event_fields(hint, delivery) for hint in hints})
+
+
+def _event_fields(hint: Hint, delivery: Delivery) -> Record:
+    """What the records about an instance say of its event, where a delivery has several."""
+    actor = {} if delivery.caller else {"actor": hint.cause.actor}
+    return {"event_id": hint.event_id, **actor}
+
+
+def _together(actors: Iterable[str]) -> str:
+    """Who caused what concerns several events or messages: the first three."""
+    found = list(dict.fromkeys(filter(None, actors)))
+    return ", ".join([*found[:3], *([f"and {len(found) - 3} more"] if found[3:] else [])])
 
 
 def _look_at(hints: Sequence[Hint], delivery: Delivery, audit: AuditWriter, guard: RemovalGuard) -> list[Later]:
@@ -161,7 +183,7 @@ def _deny_event(delivery: Delivery, element: object, problem: BadInput) -> Outco
     known = element.get("id") if isinstance(element, dict) else None
     body = short_hash(element if isinstance(element, str) else repr(element))
     event_id = known if known and isinstance(known, str) else f"unreadable-{body}"
-    audit = delivery.audit({"event_id": event_id})
+    audit = delivery.audit({"event_id": event_id, "actor": events.actor_of(element)})
     audit.write([denied_record(denials.bad_event(problem), "link")])
     return audit.outcomes
 
@@ -170,10 +192,12 @@ def _deny_event(delivery: Delivery, element: object, problem: BadInput) -> Outco
 
 
 class _Arrived(msgspec.Struct, frozen=True):
-    """One message of a delivery and the queue it came through, or the record of why it is denied."""
+    """One message of a delivery and the queue it came through, or the record of why it is denied. `actor` is the account whose
+    own queue it is, else the queue's name, else what the platform calls the element."""
 
     event_id: str
     queue: str = ""
+    actor: str = ""
     message: Message | None = None
     denied: Record = {}
 
@@ -193,7 +217,7 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
     arrived = _equal_together([_arrived(element, delivery) for element in elements])
     messages = [first.message for first, *_ in arrived]
     batch = Batch(delivery, messages)
-    guard = guard_of(messages, batch.delivery)
+    guard = guard_of(messages, batch.delivery, _together(one.actor for equal in arrived for one in equal))
     for done in run_jobs([_job(equal, delivery, batch, guard) for equal in arrived], delivery.throughput.lanes):
         if isinstance(done, Exception):  # also a bug of ours must not cost the other messages
             troubles.append(done)
@@ -256,12 +280,13 @@ def _message_elements(event: bytes) -> list[object]:
 
 
 def _arrived(element: object, delivery: Delivery) -> _Arrived:
-    event_id, body, queue = events.queue_id(element), "", ""
+    event_id, body, queue, actor = events.queue_id(element), "", "", events.actor_of(element)
     try:
         envelope = events.queue_message(element, home=delivery.policy.home, region=delivery.region)
         event_id, body, queue = envelope.event_id, envelope.body, envelope.queue
+        actor = delivery.policy.bound_queues.get(queue, queue) or actor
         message = decode(body, region=delivery.region, now=delivery.clock.now(), names=delivery.policy.names)
-        return _Arrived(event_id, queue, message)
+        return _Arrived(event_id, queue, actor, message)
     except DeniedRequest as denied:
         said, why = denied.request, denied.denial
         if isinstance(said, Look):
@@ -279,7 +304,7 @@ def _arrived(element: object, delivery: Delivery) -> _Arrived:
         record = denied_record(denials.bad_request(error), "link")
     if not event_id and not record.get("request_id"):
         event_id = f"unreadable-{short_hash(body)}"
-    return _Arrived(event_id, queue, denied=record)
+    return _Arrived(event_id, queue, actor, denied=record)
 
 
 def _action(message: Message) -> str:
@@ -323,7 +348,7 @@ def _record_as(one: _Arrived, first: _Arrived, done: AuditWriter, delivery: Deli
 
 
 def _audit_of_message(one: _Arrived, delivery: Delivery) -> AuditWriter:
-    common = {"event_id": one.event_id, "queue": one.queue}
+    common = {"event_id": one.event_id, "queue": one.queue, "actor": one.actor}
     if one.message is None:
         return delivery.audit(common)
     claimed = {} if isinstance(one.message, Look) else _claimed(one.message)
@@ -356,7 +381,8 @@ def _carry_out_look(look: Look, one: _Arrived, audit: AuditWriter, delivery: Del
     if look.party.account != delivery.policy.home:
         audit.write([denied_record(denials.not_home(look.party.account), "look", **_party_fields(look.party))])
         return
-    hint = Hint(one.event_id or look.request_id, look.party, "look", expires=look.expires_at)
+    event_id, cause = one.event_id or look.request_id, Cause(one.actor)
+    hint = Hint(event_id, look.party, "look", expires=look.expires_at, cause=cause)
     later = _look_at([hint], delivery, audit, guard)
     expired = delivery.clock.now() >= look.expires_at
     if later and expired:

@@ -16,6 +16,20 @@ LATE_SECONDS = 300  # that `expires_at` may be past: clocks differ, and deliveri
 _ID_LENGTH = 48
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """What an event says of its origin. It informs, and decides nothing: whoever may put events on the bus can write it.
+
+    `actor` is the principal who made the API call, like an ARN, else the event's type. Of a change of tags, `call` is the API
+    call, `request_id` its RequestId, and `tags` the keys on which links depend, each with the value that it got; None where
+    it was taken off.
+    """
+
+    actor: str = ""
+    call: str = ""
+    request_id: str = ""
+    tags: tuple[tuple[str, str | None], ...] = ()
+
+
 class Hint(msgspec.Struct, frozen=True):
     """A party of the home account to look at, and why: a hint, never a fact.
 
@@ -30,6 +44,7 @@ class Hint(msgspec.Struct, frozen=True):
     time: float | None = None
     state: str = ""
     expires: float | None = None
+    cause: Cause = Cause()
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -193,6 +193,10 @@ class TagKeys(msgspec.Struct, frozen=True):
         """
         return min((key for key in tags if _locks(key, LOCK_TAG)), default=next(iter(self.own_locks(tags)), ""))
 
+    def decides(self, key: str) -> bool:
+        """Whether a group's tag with this key consents, locks, or puts it into a set."""
+        return key in (*self.consenting, *self.sets) or bool(self.lock_on({key: ""}))
+
     def is_key(self, tag: Tag, key: str) -> bool:
         """Whether a key is that of a row of TAGS, or means the same."""
         own = getattr(self, tag.name)

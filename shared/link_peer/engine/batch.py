@@ -45,8 +45,9 @@ class Batch:
         return ends.union(*(self._groups[instance] for instance in instances))
 
 
-def guard_of(messages: Sequence[Message | None], delivery: Delivery) -> SharedGuard:
-    """The removal guard of a batch. Where its syncs together are due to remove more than the policy allows, none does."""
+def guard_of(messages: Sequence[Message | None], delivery: Delivery, actor: str = "") -> SharedGuard:
+    """The removal guard of a batch. Where its syncs together are due to remove more than the policy allows, none does;
+    `actor` is who sent them."""
     guard = SharedGuard(delivery.policy.limits.removals_per_run)
     syncs = [message for message in messages if isinstance(message, Request) and message.action == "sync"]
     if len(syncs) < 2:
@@ -62,7 +63,7 @@ def guard_of(messages: Sequence[Message | None], delivery: Delivery) -> SharedGu
     guard.expect(due)
     held = {unseen: count for unseen, count in due.items() if count > guard.limit}
     if held:
-        delivery.audit({"action": "sync"}).write(held_records(held, guard.limit))
+        delivery.audit({"action": "sync", "actor": actor}).write(held_records(held, guard.limit))
         guard.reported |= held.keys()
     return guard
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 import msgspec
 
 from link_peer.domain.denial import Denial, about
 from link_peer.domain.model import Link, Party, Rule, RuleKey, ports_text, short_hash
+from link_peer.domain.request import Hint
+from link_peer.domain.tags import FIELD_LIMIT, TagKeys, clean
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning import effect_text
 from link_peer.planning.decision import Decision, Edit, Need
@@ -85,6 +87,40 @@ def party_fields(source: Party | None, target: Party | None) -> Record:
     if target:
         fields |= {"to_account": target.account, "to": target.id}
     return fields
+
+
+def observed_record(hint: Hint, tags: Mapping[str, str] | None, keys: TagKeys) -> Record:
+    """What an event of a group's tags says, and the tags that decide as they are now; None where they could not be read. Only
+    what the event names may be credited to its actor."""
+    cause, now = hint.cause, sorted((key not in keys.consenting, key) for key in tags or () if keys.decides(key))
+    return {
+        "record": "observed",
+        "event_id": hint.event_id,
+        "action": "consent",
+        "to_account": hint.party.account,
+        "to": hint.party.id,
+        "actor": cause.actor,
+        "event_call": cause.call,
+        "event_request": cause.request_id,
+        "event_tags": tags_text(cause.tags),
+        "tags": "" if tags is None else tags_text((key, tags[key]) for _, key in now),
+        "detail": NOT_SHOWN if tags is None else "",
+    }
+
+
+NOT_SHOWN = "the group is not shown, or could not be read: what its tags are now is not known"
+
+
+def tags_text(tags: Iterable[tuple[str, str | None]]) -> str:
+    """Tags as JSON, as many as a field holds; of one that was taken off, the value is null."""
+    fitting, left = list(tags), 0
+    while True:
+        more = {"…": f"{left} more"} if left else {}
+        text = clean(json.dumps({**dict(fitting), **more}, ensure_ascii=False, separators=(",", ":")), None)
+        if len(text.encode()) <= FIELD_LIMIT:
+            return text
+        fitting.pop()
+        left += 1
 
 
 def rules_text(rules: Iterable[tuple[RuleKey, str]]) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party
-from link_peer.domain.request import Hint
+from link_peer.domain.request import Cause, Hint
 from link_peer.domain.tags import (
     TagKeys,
     is_account_uid,
@@ -30,6 +30,9 @@ from link_peer.domain.tags import (
 
 MAX_BYTES = 1024 * 1024  # an event is at most 256 KB [doc limits]
 MAX_BATCH_BYTES = 32 * 1024 * 1024  # a batch of queue messages is one synchronous call, at most 32 MB [doc limits]
+MAX_TAGS, TAG_LENGTH = 20, 128  # tags that one call may set, and characters of a key or value [doc TagResources]
+UNKNOWN = "unknown"
+"""The actor where an element of a delivery does not say what it is."""
 
 STATES = frozenset({"Created", "Pending", "Running", "Deleted"})
 """The states that can change links. Older documents call Pending what newer ones call Created."""
@@ -122,22 +125,51 @@ def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hi
     name = kind.removeprefix("ecs:")
     if not trail and name not in _CHANGES:
         return []
-    data = _mapping(event.get("data"), "data")
+    data, actor = _mapping(event.get("data"), "data"), actor_of(event)
     event_id = _text(event, "id")
     _check_account(event.get("aliyunaccountid"), "aliyunaccountid", home)
     _check_region(event.get("aliyunregionid"), "aliyunregionid", region)
     when = _time(event.get("time"))
     if trail:
         when = when if when is not None else _time(data.get("eventTime"))
+        found = _changed(data, region, keys)
+        moved, cause = data["eventName"] in MOVE_CALLS, _cause(actor, data, keys)
         return [
-            Hint(event_id, Party(home, name), "moved" if data["eventName"] in MOVE_CALLS else "tags", when)
+            Hint(event_id, Party(home, name), "moved" if moved else "tags", when, cause=cause)
             if isinstance(name, str) and _IS_ID[kind](name)
             else BadInput("data", f"{_shown(name)} is not {kind}")
-            for kind, name in _changed(data, region, keys)
+            for kind, name in found
         ]
     # In the documentation, data is the content itself; existing receivers also read data.content.
     content = _mapping(data["content"], "data.content") if "content" in data else data
-    return _content(name, content, event_id, home, when)
+    return _content(name, content, Hint(event_id, Party(home, ""), "moved", when, cause=Cause(actor)))
+
+
+def actor_of(element: object) -> str:
+    """Who caused an event, as it says: the principal of ActionTrail's `userIdentity`, else the event's type. Never empty."""
+    event = element if isinstance(element, dict) else {}
+    kind, data = _short(event.get("type") or event.get("name")), event.get("data")
+    said = principal(data.get("userIdentity")) if isinstance(data, dict) and _TRAIL.fullmatch(kind) else ""
+    return said or kind or UNKNOWN
+
+
+def principal(identity: object) -> str:
+    """The principal that a `userIdentity` of ActionTrail names, like an ARN: `acs:ram::<uid>:user/<name>`,
+    `…:assumed-role/<role>/<session>`, `…:root`; without an account, `<type>:<name>`. Empty where it names nobody.
+
+    ActionTrail writes a session as `<role>:<session>`, a service as `{"type": "system", "userName": "ecs.aliyuncs.com"}` [doc
+    actiontrail-events]. The text may hold any characters: a record escapes them.
+    """
+    said = identity if isinstance(identity, dict) else {}
+    kind, account, name, number = (_short(said.get(one)) for one in ("type", "accountId", "userName", "principalId"))
+    name = name or number
+    if not is_account_uid(account):
+        return f"{kind}:{name}" if name else ""
+    if kind == "root-account":
+        return f"acs:ram::{account}:root"
+    if kind == "assumed-role":
+        name = name.replace(":", "/", 1)
+    return f"acs:ram::{account}:{'user' if kind == 'ram-user' else kind}/{name}" if name else ""
 
 
 def queue_message(element: object, *, home: str, region: str) -> Envelope:
@@ -190,19 +222,21 @@ def _old_state_change(event: dict[str, Any], home: str, region: str) -> list[Hin
     _check_account(event.get("userId"), "userId", home)
     _check_region(event.get("regionId"), "regionId", region)
     time = _time("{}-{}-{}T{}:{}:{}{}{}:{}".format(*when.groups(""))) if when else None
-    return _content(name, _mapping(event.get("content"), "content"), event_id, home, time)
+    hint = Hint(event_id, Party(home, ""), "moved", time, cause=Cause(actor_of(event)))
+    return _content(name, _mapping(event.get("content"), "content"), hint)
 
 
-def _content(name: str, content: dict[str, Any], event_id: str, home: str, time: float | None) -> list[Hint | BadInput]:
-    """What the content of an event of ECS says, by the event's name."""
+def _content(name: str, content: dict[str, Any], hint: Hint) -> list[Hint | BadInput]:
+    """What the content of an event of ECS says, by the event's name. `hint` is what the rest of it says."""
     state = _text(content, "state") if name == "Instance:StateChange" else ""
     field, kind = _CHANGES[name]
     party = _text(content, field)
     if not _IS_ID[kind](party):
         raise BadInput(field, f"{quoted(party)} is not {kind}")
+    hint = msgspec.structs.replace(hint, party=Party(hint.party.account, party))
     if not state:
-        return [Hint(event_id, Party(home, party), "moved", time)]
-    return [Hint(event_id, Party(home, party), "state", time, state)] if state in STATES else []
+        return [hint]
+    return [msgspec.structs.replace(hint, kind="state", state=state)] if state in STATES else []
 
 
 def _changed(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str, object]]:
@@ -223,7 +257,7 @@ def _changed(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str
     if isinstance(data.get("resourceType"), str):
         names = data.get("resourceName")
         named.append((data["resourceType"], [*names.split(";")] if isinstance(names, str) else []))
-    parameters = {str(key).lower(): value for key, value in _parsed(data.get("requestParameters")).items()}
+    parameters = _parameters(data)
     if call in MOVE_CALLS:
         named += [(type_, _list(parameters[f"{type_}id"])) for type_ in _MOVED if f"{type_}id" in parameters]
     elif isinstance(parameters.get("resourcetype"), str):
@@ -242,10 +276,40 @@ def _changed(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str
 
 def _changes_links(call: str, parameters: dict[str, Any], keys: TagKeys, *, of_group: bool) -> bool:
     """Whether a call that names its tag keys names any that links of a group, or of an instance, depend on."""
-    named = [value for name, value in parameters.items() if _TAG_KEY.fullmatch(name) and isinstance(value, str)]
+    named = _named_tags(parameters)
     return not named or any(
         (of_group and key in keys.sets) or keys.links_depend_on(key, removed=call in _REMOVALS) for key in named
     )
+
+
+def _cause(actor: str, data: dict[str, Any], keys: TagKeys) -> Cause:
+    """Who made a call that ActionTrail reports, and which tags of groups it names."""
+    call, parameters = data["eventName"], _parameters(data)
+    if call not in TAG_CALLS:
+        return Cause(actor)
+    tags: dict[str, str | None] = {}
+    for key, value in _named_tags(parameters).items():
+        if key in keys.sets or keys.links_depend_on(key, removed=call in _REMOVALS):
+            tags[key[:TAG_LENGTH]] = None if call in _REMOVALS else _short(value, TAG_LENGTH)
+    return Cause(actor, call, _short(data.get("requestId"), TAG_LENGTH), tuple(tags.items())[:MAX_TAGS])
+
+
+def _named_tags(parameters: dict[str, Any]) -> dict[str, object]:
+    """The keys of tags that a call names, with their values: as numbered parameters, or as lists."""
+    found: list[tuple[object, object]] = [
+        (key, parameters.get(f"{name.removesuffix('key')}value"))
+        for name, key in parameters.items()
+        if _TAG_KEY.fullmatch(name)
+    ]
+    for one in [*_list(parameters.get("tagkey")), *_list(parameters.get("tag"))]:
+        tag = {str(name).lower(): value for name, value in one.items()} if isinstance(one, dict) else {"key": one}
+        found.append((tag.get("key"), tag.get("value")))
+    return {key: value for key, value in found if isinstance(key, str)}
+
+
+def _parameters(data: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a call, by their names in lower case."""
+    return {str(key).lower(): value for key, value in _parsed(data.get("requestParameters")).items()}
 
 
 def _moves(call: str, parameters: dict[str, Any]) -> bool:
@@ -275,6 +339,11 @@ def _list(value: object) -> list[object]:
     if isinstance(value, list):
         return value
     return [] if value is None else [value]
+
+
+def _short(value: object, limit: int = 256) -> str:
+    """Text of an event that a record repeats; empty if it is none."""
+    return value[:limit] if isinstance(value, str) else ""
 
 
 def _mapping(value: object, field: str) -> dict[str, Any]:

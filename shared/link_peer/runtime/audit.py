@@ -16,11 +16,14 @@ from link_peer.domain.tags import FIELD_LIMIT, clean, iso_millis
 from link_peer.runtime.ports import AuditLog, Record
 from link_peer.runtime.retry import Retry
 
+SCHEMA = "3"
+"""The version of the contract that a record follows."""
+
 # Every record of a decision has every field of docs/audit.md, so that a reader need not ask which exist.
 DECISION_FIELDS = {
     **dict.fromkeys(("reason", "detail", "advice", "link", "from_account", "from", "to_account", "to", "ports"), ""),
     **dict.fromkeys(
-        ("api_requests", "claimed_by", "consent", "queue", "instances", "instance_ids", "effect_detail"), ""
+        ("api_requests", "actor", "claimed_by", "consent", "queue", "instances", "instance_ids", "effect_detail"), ""
     ),
     "rules": "[]",
     "reachability": "unknown",
@@ -32,9 +35,9 @@ class AuditWriter:
     """Writes the records of one delivery, and counts its outcomes. `common` is what all of its records share."""
 
     def __init__(
-        self, log: AuditLog, common: Mapping[str, str], retry: Retry, events: Mapping[str, str] | None = None
+        self, log: AuditLog, common: Mapping[str, str], retry: Retry, events: Mapping[str, Record] | None = None
     ) -> None:
-        """`events` gives the event id of each instance (`i-…@<uid>`), where one delivery has several events."""
+        """`events` gives the fields of each instance's event (`i-…@<uid>`), where one delivery has several."""
         self._log = log
         self._common = dict(common)
         self._retry = retry
@@ -64,11 +67,10 @@ class AuditWriter:
         return False
 
     def _complete(self, record: Record) -> Record:
-        fields = {} if record["record"] == "summary" else DECISION_FIELDS
+        fields = {} if record["record"] in ("summary", "observed") else DECISION_FIELDS
         given = {name: value for name, value in record.items() if value != ""}
-        whole = {"time": iso_millis(self._retry.clock.now()), **fields, **self._common, **given}
-        if event := self._events.get(whole.get("instance", "")):
-            whole["event_id"] = event
+        whole = {"time": iso_millis(self._retry.clock.now()), "schema": SCHEMA, **fields, **self._common, **given}
+        whole |= self._events.get(whole.get("instance", ""), {})
         # `rules` is ours alone, and JSON: it would not be JSON any more if it were cut.
         cut = {name: clean(value, None if name == "rules" else FIELD_LIMIT) for name, value in whole.items()}
         # Equal copies of one write, of which only the first got its answer through, are one record.

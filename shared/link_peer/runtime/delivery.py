@@ -14,7 +14,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.request import Look, Message
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.clock import Clock
-from link_peer.runtime.ports import AuditLog, Cloud, Queue
+from link_peer.runtime.ports import AuditLog, Cloud, Queue, Record
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.side_by_side import MergedCloud, MergedLog
 
@@ -22,6 +22,8 @@ MARGIN = 0.15  # of the function's time is kept for the outcomes
 DEFAULT_SECONDS = 60.0  # where nothing says how long the function may run
 READERS = 4  # threads; ECS limits calls per minute, so more of them gain little
 REMEMBERED = 10_000  # instances whose groups one process remembers
+TIMER = "timer"
+"""The actor of what neither an event, a message nor a person asked for."""
 LANES = 16  # threads; as many as a batch has messages, since most of their time is spent waiting for answers
 
 
@@ -77,11 +79,12 @@ class Said:
 
     Of the messages that it makes out of those that it was given, it posts at most `limits.max_peers` of the policy, so that
     nobody multiplies messages. One that is put back is not counted. `refused_tags` is what a record says of managed tags that
-    were refused, by account or group.
+    were refused, by account or group. `tags` are those of the groups that its events are about, as they were read first.
     """
 
     def __init__(self) -> None:
         self.refused_tags: dict[str, str] = {}
+        self.tags: dict[Party, Mapping[str, str]] = {}
         self._taken: set[Party | Link] = set()
         self._lock = threading.Lock()
 
@@ -150,18 +153,20 @@ class Delivery(msgspec.Struct, frozen=True):
         """Whether the function's time is nearly over: no change may begin."""
         return self.clock.now() >= self.retry.deadline
 
-    def audit(self, common: Mapping[str, str], events: Mapping[str, str] | None = None) -> AuditWriter:
+    def audit(self, common: Mapping[str, str], events: Mapping[str, Record] | None = None) -> AuditWriter:
         """A writer of this delivery's records; `common` is what they share beside function, deployment and region. The
-        caller is named beside whom a request names."""
+        caller is named beside whom a request names, and is the actor; where nobody is, the timer is."""
         fields = {
             "function": self.function,
             "deployment": self.policy.deployment,
             "region": self.region,
+            "actor": TIMER,
             **common,
         }
         if self.caller:
             said = common.get("claimed_by", "")
             fields["claimed_by"] = f"{said}, applied by {self.caller}" if said else self.caller
+            fields["actor"] = self.caller
         return AuditWriter(self.connections.log, fields, self.retry, events)
 
 

@@ -14,9 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party
-from link_peer.domain.request import Hint
+from link_peer.domain.request import Cause, Hint
 from link_peer.domain.tags import parse_instant, tag_keys
-from link_peer.inbound.events import MAX_BATCH_BYTES, MAX_BYTES, Envelope, decode, elements
+from link_peer.inbound.events import (
+    MAX_BATCH_BYTES,
+    MAX_BYTES,
+    MAX_TAGS,
+    Envelope,
+    actor_of,
+    decode,
+    elements,
+    principal,
+)
 from link_peer.inbound.events import queue_message as queue_message_of
 
 A, B = "1000000000000001", "1000000000000002"
@@ -44,8 +53,13 @@ def read(element: object) -> list[Hint]:
     return [one for one in found if isinstance(one, Hint)]
 
 
+def hints(element: object) -> list[Hint]:
+    """Without what the event says of its origin."""
+    return [msgspec.structs.replace(hint, cause=Cause()) for hint in read(element)]
+
+
 def sample(name: str) -> list[Hint]:
-    return [hint for element in elements((EVENTS / f"{name}.json").read_bytes()) for hint in read(element)]
+    return [hint for element in elements((EVENTS / f"{name}.json").read_bytes()) for hint in hints(element)]
 
 
 def changed(name: str, /, **more: object) -> dict[str, Any]:
@@ -91,7 +105,7 @@ def test_the_content_may_be_inside_data() -> None:
     """Receivers in production read both places."""
     event = changed("ecs-created")
     event["data"] = {"content": event["data"]}
-    assert read(event) == sample("ecs-created")
+    assert hints(event) == sample("ecs-created")
 
 
 @pytest.mark.parametrize(
@@ -133,11 +147,11 @@ def test_a_move_and_a_change_of_addresses_give_a_hint_for_the_instance_or_its_in
     """Not for the groups that a call names. In CloudMonitor's form, too, an event of addresses gives the same hint."""
     when = parse_instant("2026-11-25T07:02:00Z")
     event = load(name)
-    assert read(event) == [Hint(event["id"], Party(A, party), "moved", when)]
+    assert hints(event) == [Hint(event["id"], Party(A, party), "moved", when)]
     if name.startswith("address"):
         older = {"name": event["type"].removeprefix("ecs:"), "content": event["data"], "id": event["id"]}
         older |= {"eventTime": "20261125T150200.000+0800"}
-        assert read(changed("ecs-legacy-running", **older)) == read(event)
+        assert hints(changed("ecs-legacy-running", **older)) == hints(event)
 
 
 @pytest.mark.parametrize(
@@ -262,10 +276,10 @@ def test_irrelevant_events_give_no_hint() -> None:
 def test_a_batch_is_decoded_element_by_element() -> None:
     """A bad element does not affect the others."""
     first, bad, last = elements((EVENTS / "batch.json").read_bytes())
-    assert read(first) == sample("ecs-created")
+    assert hints(first) == sample("ecs-created")
     with pytest.raises(BadInput, match=r"^resourceId: 'i-BP1NOTANID' is not an instance id"):
         read(bad)
-    assert read(last) == sample("tags-added")
+    assert hints(last) == sample("tags-added")
 
 
 def test_an_event_may_omit_account_region_and_time_but_not_name_another_account() -> None:
@@ -365,7 +379,7 @@ def test_a_text_has_up_to_128_characters(length: int) -> None:
 
 def test_an_event_with_a_spec_version_is_a_cloud_event() -> None:
     """Though it has a field of the older form."""
-    assert read(changed("ecs-created", product="ECS")) == sample("ecs-created")
+    assert hints(changed("ecs-created", product="ECS")) == sample("ecs-created")
 
 
 @pytest.mark.parametrize("name", ["ecs-created", "tags-added", "tags-group-lock"])
@@ -627,3 +641,98 @@ def test_a_key_of_a_set_counts_on_groups(resource: str, party: str) -> None:
     looked_at = [one.party.id for one in decode(event, home=A, region=REGION, keys=sets) if isinstance(one, Hint)]
     assert looked_at == ([party] if party == "sg-db" else [])
     assert decode(event, home=A, region=REGION, keys=KEYS) == []
+
+
+OPERATOR, ROLE = f"acs:ram::{A}:user/operator", {"type": "assumed-role", "accountId": A, "principalId": "3001:s"}
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("ecs-created", Cause("ecs:Instance:StateChange")),
+        ("ecs-legacy-running", Cause("Instance:StateChange")),
+        ("moved-join", Cause(OPERATOR)),
+        ("address-vswitch", Cause("ecs:Instance:VSwitchChanged")),
+        (
+            "tags-group-accept",
+            Cause(
+                OPERATOR,
+                "TagResources",
+                "32B7EB75-0000-4000-8000-000000000017",
+                (("link-accept", "sg-bp1azkttqpldxgtedxxx:tcp/3306~20991231T000000Z"),),
+            ),
+        ),
+        (
+            "tags-group-stripped",
+            Cause(
+                f"acs:ram::{A}:assumed-role/terraform/apply-7",
+                "UntagResources",
+                "32B7EB75-0000-4000-8000-000000000019",
+                ((f"link-managed.prod.{A}", None),),
+            ),
+        ),
+    ],
+)
+def test_a_hint_says_who_caused_the_event(name: str, cause: Cause) -> None:
+    """Of a change of tags also the API call, its RequestId, and the tags that it names: without a value if it took them off."""
+    assert {hint.cause for hint in read(load(name))} == {cause}
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [
+        ({"type": "ram-user", "accountId": A, "principalId": "2001", "userName": "bob"}, f"acs:ram::{A}:user/bob"),
+        ({**ROLE, "userName": "ops:bob:2"}, f"acs:ram::{A}:assumed-role/ops/bob:2"),
+        (ROLE, f"acs:ram::{A}:assumed-role/3001/s"),
+        ({"type": "root-account", "accountId": A, "principalId": A, "userName": "root"}, f"acs:ram::{A}:root"),
+        ({"type": "saml-user", "accountId": A, "userName": "bob"}, f"acs:ram::{A}:saml-user/bob"),
+        ({"type": "system", "userName": "ecs.aliyuncs.com"}, "system:ecs.aliyuncs.com"),
+        ({"type": "ram-user", "accountId": f"{A}:root", "userName": "bob"}, "ram-user:bob"),
+        ({"type": "ram-user", "accountId": A, "userName": "b" * 999}, f"acs:ram::{A}:user/{'b' * 256}"),
+        *[(one, "") for one in (None, [], "bob", {"accountId": A}, {"type": ["ram-user"], "userName": {"a": 1}})],
+    ],
+)
+def test_the_principal_of_an_event_reads_like_an_arn(identity: object, expected: str) -> None:
+    """Empty where the event names nobody in a form that ActionTrail writes; then the event's type is the actor."""
+    assert principal(identity) == expected
+    event = (
+        changed("tags-added", data_userIdentity=identity) if identity else changed("tags-added", data_userIdentity=None)
+    )
+    assert actor_of(event) == expected or (actor_of(event), expected) == (event["type"], "")
+
+
+@pytest.mark.parametrize(
+    "element", [None, [], "x", 1, {}, {"type": 5}, {"data": {"userIdentity": {"userName": "bob"}}}]
+)
+def test_an_element_that_names_no_actor_has_an_unknown_one(element: object) -> None:
+    """Also one with an identity that is none of ActionTrail's."""
+    assert actor_of(element) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "request_id", "tags"),
+    [
+        ({"Tag.1.Key": "link-lock", "Tag.1.Value": "x" * 999, "Tag.2.Key": "env"}, "r-1", (("link-lock", "x" * 128),)),
+        ({"tag.7.key": "link-lock"}, 5, (("link-lock", ""),)),
+        ({"Tag.1.Key": "link-lock", "Tag.1.Value": ["x"]}, None, (("link-lock", ""),)),
+        (
+            {f"Tag.{n}.Key": f"link-lock.{n}" for n in range(99)},
+            ["r"],
+            tuple((f"link-lock.{n}", "") for n in range(20)),
+        ),
+        (
+            {"Tag": [{"Key": "link-lock", "Value": "x"}, {"key": "link-accept"}, 5]},
+            "",
+            (("link-lock", "x"), ("link-accept", "")),
+        ),
+        ({}, {}, ()),
+    ],
+)
+def test_what_an_event_says_of_a_call_is_bounded(parameters: dict[str, Any], request_id: object, tags: object) -> None:
+    """At most as many tags as a call may set, each cut to what a tag may hold; wrong types are nothing."""
+    named = {"ResourceType": "securitygroup", "ResourceId.1": "sg-db", **parameters}
+    event = changed("tags-group-accept", data_requestParameters=named, data_referencedResources=None)
+    event["data"]["requestId"] = request_id
+    (cause,) = {hint.cause for hint in read(event)}
+    assert (cause.request_id, cause.tags) == (request_id if isinstance(request_id, str) else "", tags)
+    assert len(cause.tags) <= MAX_TAGS

@@ -65,7 +65,7 @@ def test_a_record_of_a_decision_has_every_field() -> None:
     log = FakeLog()
     writer(log).write([{"record": "outcome", "outcome": "applied"}, {"record": "summary", "outcome": "applied"}])
     outcome, summary = log.records
-    names = "reason detail advice link from_account from to_account to ports api_requests claimed_by consent queue instances"
+    names = "reason detail advice link from_account from to_account to ports api_requests claimed_by consent queue instances actor"
     names += " instance_ids effect_detail"
     assert {name: outcome.get(name) for name in names.split()} == dict.fromkeys(names.split(), "")
     assert set(DECISION_FIELDS) == {*names.split(), "rules", "reachability", "effect"}

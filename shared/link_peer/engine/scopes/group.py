@@ -64,6 +64,7 @@ class GroupScope(ClosingScope):
         self._require_read()
         if not self.store.readable(self.party.account) or self.store.groups.get(self.party) is None:
             return
+        self.delivery.said.tags[self.party] = self.store.groups[self.party].tags
         self.fetch.rules([self.party])
         self._require_read()
         super().read()
