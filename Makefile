@@ -89,8 +89,9 @@ test-browser: setup  ## click through the page of `link-peer map` in a headless 
 
 setup: $(INSTALLED)  ## install the pinned dependencies and the project into .venv
 
-$(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml setup.py
+$(INSTALLED): requirements.txt requirements-build.txt requirements-dev.txt pyproject.toml setup.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-build.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent
 SHIPPED = (
     "s.yaml",
     "requirements.txt",
+    "requirements-build.txt",
     "functions/*.py",
     "deploy/*.json",
     "deploy/*.yaml",

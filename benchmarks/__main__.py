@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 
 from link_peer_deploy import runtime_python
-from link_peer_deploy.packaging import runtime_in_use
+from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import commands, runner
 from benchmarks.figures import cold_start, events, launches, people, sweep

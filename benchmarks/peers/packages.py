@@ -9,7 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from link_peer_deploy.packaging import pins, runtime_in_use
+from link_peer_deploy.archives import pins
+from link_peer_deploy.runtime_python import runtime_in_use
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOOR = Path(__file__).with_name("floor.py")
@@ -23,9 +24,7 @@ def plain(python: str, *, bytecode: bool) -> str:
     """The folder of the plain handler, built once for each version of the requirements: its SDKs with all that they require,
     in the versions that the project pins."""
     files = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "requirements-dev.txt")]
-    requirements = "\n".join(
-        pin for text in files for pin in pins(text.replace("-r requirements.txt", ""), runtime_in_use())
-    )
+    requirements = "\n".join(pin.requirement for text in files for pin in pins(text, runtime_in_use()))
     folder = ROOT / "build" / ("plain-bytecode" if bytecode else "plain")
     done = folder / "requirements.txt"
     if not done.exists() or done.read_text(encoding="utf-8") != requirements:

@@ -1,8 +1,7 @@
 """Builds the package of the functions: one flat folder for all three, as Function Compute unpacks it into /code; and its zip.
 
 `link-peer package` calls `build`, from a checkout or an installed wheel: the same policy gives the same bytes. The package is
-built for one runtime of Function Compute, whatever Python this runs on. pip installs for another Python from wheels only, and
-some of the pinned packages are published as source only. Those are pure Python, so wheels are built from them first.
+built for one runtime of Function Compute, whatever Python this runs on, from the archives that archives.py fetches.
 
 What the SDKs bring along and no call of ours uses is left out: link_peer/alicloud/leave_out.py says what, and stands in for it.
 
@@ -18,14 +17,12 @@ folder gets what s.yaml reads besides: `request-triggers.json`, a trigger for ea
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -36,22 +33,19 @@ from pathlib import Path
 import link_peer
 import msgspec
 from link_peer.alicloud.leave_out import LEFT_OUT
-from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.planning import policy_tests
-from packaging.requirements import Requirement
 
-from link_peer_deploy import bundle, runtime_python
+from link_peer_deploy import archives, bundle, runtime_python
+from link_peer_deploy.archives import NO_SPACE, PackageError
 from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
 from link_peer_deploy.manifest import request_triggers
 from link_peer_deploy.project import ROOT
+from link_peer_deploy.runtime_python import DEFAULT_RUNTIME
 
-DEFAULT_RUNTIME = "python3.12"
 GLIBC = {"python3.10": (2, 28), "python3.12": (2, 31)}
 """The runtimes that the package can be built for, each with the glibc of its system: Debian 10 and Debian 11 [doc FC runtimes]."""
-SOURCE_ONLY = frozenset({"alibabacloud-tea", "aliyun-log-python-sdk"})
-PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 UNUSED = (
     "bin",  # scripts
     "*/tests",
@@ -74,18 +68,8 @@ UNUSED = (
     "*.dist-info/top_level.txt",
 )
 """Files that nothing asks for."""
-NO_SPACE = os.strerror(errno.ENOSPC)
 MAX_ZIP, MAX_UNPACKED = 10_000_000, 40_000_000
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
-
-
-def runtime_in_use() -> str:
-    """The runtime that LINK_PEER_RUNTIME names, else python3.12: s.yaml chooses it in the same way."""
-    return os.environ.get("LINK_PEER_RUNTIME") or DEFAULT_RUNTIME
-
-
-class PackageError(LinkPeerError):
-    """There is no package. The text says why and what to do."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -131,7 +115,7 @@ def _built(policy: Path, checked: Policy, out: Path, target: Target, python: str
     with _unfinished(out) as work:
         package = work / "package"
         package.mkdir()
-        dependencies(package, target.runtime)
+        archives.install(package, target.runtime)
         leave_out(package)
         own_code(package, policy)
         check_glibc(package, target.runtime)
@@ -224,37 +208,6 @@ def checked_policy(path: Path) -> Policy:
     return policy
 
 
-def dependencies(package: Path, runtime: str) -> None:
-    """Install what requirements.txt pins, without resolving further dependencies."""
-    wanted = pins((ROOT / "requirements.txt").read_text(encoding="utf-8"), runtime)
-    sources = [pin for pin in wanted if pin.partition("==")[0] in SOURCE_ONLY]
-    with tempfile.TemporaryDirectory() as wheels:
-        _pip("wheel", "--no-deps", "--wheel-dir", wheels, *sources)
-        target = [
-            "--implementation",
-            "cp",
-            "--python-version",
-            runtime.removeprefix("python"),
-            "--only-binary",
-            ":all:",
-        ]
-        for platform in PLATFORMS:
-            target += ["--platform", platform]
-        target += ["--target", str(package)]
-        _pip("install", "--no-deps", "--no-compile", "--find-links", wheels, *target, *wanted)
-
-
-def pins(requirements: str, runtime: str) -> list[str]:
-    """The pinned requirements, `name==version`, that apply to the runtime's Python on Linux.
-
-    pip evaluates markers for the Python it runs on, even when it installs for another.
-    """
-    environment = {"python_version": runtime.removeprefix("python"), "sys_platform": "linux"}
-    lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
-    read = [Requirement(line) for line in lines if line]
-    return [f"{r.name}{r.specifier}" for r in read if r.marker is None or r.marker.evaluate(environment)]
-
-
 def leave_out(package: Path) -> None:
     """Remove what nothing asks for, and the modules of the SDKs that have stand-ins."""
     modules = [name.replace(".", "/") for name in LEFT_OUT if "." in name]
@@ -320,16 +273,3 @@ def pack(package: Path) -> Path:
             entry.external_attr = 0o100644 << 16
             made.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
     return archive
-
-
-def _pip(*arguments: str) -> None:
-    """Run pip. Raises PackageError with what it says last: an index that is not reached, a version that is gone, a full disk."""
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        if NO_SPACE in done.stderr:
-            raise PackageError(f"pip could not install the SDKs: {NO_SPACE}")
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-        named = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"]
-        problem = (named or lines)[-1].removeprefix("ERROR: ")
-        raise PackageError(f"pip could not fetch the SDKs (is its package index reached?): {problem.strip()}")

@@ -1,4 +1,4 @@
-"""Finds the Python of a runtime of Function Compute on this machine."""
+"""The runtime of Function Compute that the functions run on, and its Python on this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+
+DEFAULT_RUNTIME = "python3.12"
+
+
+def runtime_in_use() -> str:
+    """The runtime that LINK_PEER_RUNTIME names, else python3.12: s.yaml chooses it in the same way."""
+    return os.environ.get("LINK_PEER_RUNTIME") or DEFAULT_RUNTIME
 
 
 class NotFound(Exception):

@@ -38,6 +38,14 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def test_actions_are_named_by_their_commits() -> None:
+    """Who can move a tag of an action's repository cannot change what runs here, nor what `link-peer init` lets others run."""
+    files = [ROOT / "action.yml", ROOT / "deploy" / "init" / "workflow.yml", *(ROOT / ".github").rglob("*.yml")]
+    used = [one for path in files for one in re.findall(r"\buses: *(.+)", path.read_text(encoding="utf-8"))]
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
+
+
 each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 

@@ -5,6 +5,7 @@ That its handlers work is tried in tests/infrastructure/package.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 from link_peer.domain.errors import LinkPeerError, PolicyError
-from link_peer_deploy import bundle, runtime_python
+from link_peer_deploy import archives, bundle, runtime_python
 from link_peer_deploy import packaging as package
 from link_peer_deploy.manifest import load, request_triggers
 
@@ -135,7 +136,7 @@ def test_it_is_built_for_the_runtime_of_every_function(monkeypatch: pytest.Monke
         monkeypatch.delenv("LINK_PEER_RUNTIME", raising=False)
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        built = package.runtime_in_use()
+        built = runtime_python.runtime_in_use()
         functions = load(ROOT / "s.yaml", env=env, account=HOME).functions
         assert {function.runtime for function in functions} == {built} == {env.get("LINK_PEER_RUNTIME", "python3.12")}
         assert built in package.GLIBC
@@ -143,15 +144,48 @@ def test_it_is_built_for_the_runtime_of_every_function(monkeypatch: pytest.Monke
 
 def test_pins_are_those_of_the_runtime_not_of_this_python() -> None:
     """pip evaluates markers for the Python that it runs on."""
-    lines = 'a==1\n# note\nb==2; python_version < "3.11"  # why\nc==3; python_version >= "3.11"\nd==4; sys_platform == "win32"\n'
-    assert package.pins(lines, "python3.10") == ["a==1", "b==2"]
-    assert package.pins(lines, "python3.12") == ["a==1", "c==3"]
+    lines = (
+        "-r other.txt\na==1 \\\n    --hash=sha256:x \\\n    --hash=sha256:y\n# note\n"
+        'b==2; python_version < "3.11"  # why\nc==3; python_version >= "3.11" \\\n    --hash=sha256:z\nd==4; sys_platform == "win32"\n'
+    )
+    assert [*map(str, archives.pins(lines, "python3.10"))] == ["a==1 --hash=sha256:x --hash=sha256:y", "b==2"]
+    assert archives.pins(lines, "python3.12") == [archives.Pin("a==1", ("x", "y")), archives.Pin("c==3", ("z",))]
 
 
-def test_everything_that_is_deployed_is_pinned() -> None:
-    pins = package.pins((ROOT / "requirements.txt").read_text(encoding="utf-8"), "python3.12")
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin) for pin in pins)
-    assert {pin.partition("==")[0] for pin in pins} >= package.SOURCE_ONLY
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-build.txt", "requirements-dev.txt"])
+def test_every_version_is_pinned_with_the_hashes_of_its_archives(name: str) -> None:
+    """Of what is deployed, of what builds it, and of what runs on the machine that does. What is published as source has one."""
+    pins = archives.pins((ROOT / name).read_text(encoding="utf-8"), "python3.10")
+    for pin in pins:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin.requirement), pin
+        assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in pin.digests), pin
+        assert len(pin.digests) == 1 if pin.name in archives.SOURCE_ONLY else pin.digests, pin
+    assert name != "requirements.txt" or {pin.name for pin in pins} >= archives.SOURCE_ONLY
+
+
+def test_an_archive_with_another_hash_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror, or a cache on the way, that gives another file under the same name and version stops the build."""
+    info = "made_up-1.0.dist-info"
+    wheel = tmp_path / "made_up-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as made:
+        made.writestr("made_up.py", "x = 1\n")
+        made.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: made-up\nVersion: 1.0\n")
+        made.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        made.writestr(f"{info}/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setattr(archives, "ROOT", tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    pin = archives.Pin("made-up==1.0", (digest,))
+    (tmp_path / "requirements.txt").write_text(f"{pin}\n", encoding="utf-8")
+    assert archives.install(tmp_path / "code", "python3.12") == {"made-up": digest}
+    assert (tmp_path / "code" / "made_up.py").exists()
+    (tmp_path / "requirements.txt").write_text(f"{pin}\n".replace(digest, "0" * 64), encoding="utf-8")
+    with pytest.raises(
+        archives.PackageError, match=r"^the package index gave a file for made-up==1\.0 that has none of"
+    ):
+        archives.install(tmp_path / "other", "python3.12")
+    assert not (tmp_path / "other").exists()
 
 
 # what stops a build
@@ -165,7 +199,7 @@ def refused(policy: Path, **env: str) -> str:
         for name, value in env.items():
             patch.setenv(name, value)
         with pytest.raises(LinkPeerError) as stopped:
-            package.build(policy, policy.parent / "build", package.Target(package.runtime_in_use()))
+            package.build(policy, policy.parent / "build", package.Target(runtime_python.runtime_in_use()))
     return str(stopped.value)
 
 
@@ -181,23 +215,23 @@ def test_a_build_that_fails_leaves_no_older_package(policy: Path, monkeypatch: p
     older.parent.mkdir()
     older.touch()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(package.PackageError):
+    with pytest.raises(archives.PackageError):
         package.build(policy, older.parent, package.Target(), compiled=False)
     assert list(older.parent.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(policy: Path) -> None:
     """Not a stack trace; a full disk ends in the same way."""
-    with pytest.raises(package.PackageError, match=r"policy\.yaml/package cannot be written: "):
+    with pytest.raises(archives.PackageError, match=r"policy\.yaml/package cannot be written: "):
         package.build(policy, policy, package.Target(), compiled=False)
 
 
 def test_a_failure_of_pip_is_one_sentence(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No network, a full disk: what pip says last, and nothing half-built."""
-    monkeypatch.setattr(package, "PLATFORMS", ("no-such-platform",))
+    monkeypatch.setattr(archives, "PLATFORMS", ("no-such-platform",))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(
-        package.PackageError, match=r"^pip could not fetch the SDKs \(is its package index reached\?\): "
+        archives.PackageError, match=r"^pip could not fetch the SDKs \(is its package index reached\?\): "
     ):
         package.build(policy, policy.parent / "build", package.Target(), compiled=False)
     assert list((policy.parent / "build").iterdir()) == []
@@ -273,7 +307,7 @@ def test_an_invalid_policy_has_no_package(policy: Path) -> None:
 def test_a_policy_that_contradicts_its_tests_has_no_package(policy: Path) -> None:
     """The error names the test and the fact that decided."""
     policy.write_text(f'{POLICY}tests: [{{from: "sg-app@{HOME}", accept: ["sg-db@{PEER}:tcp/22"]}}]\n')
-    with pytest.raises(package.PackageError) as stopped:
+    with pytest.raises(archives.PackageError) as stopped:
         package.checked_policy(policy)
     assert str(stopped.value).startswith(
         f"policy.yaml: tests[0].accept[0]: sg-app@{HOME} -> sg-db@{PEER}:tcp/22 must be allowed, and is denied: "
@@ -298,7 +332,7 @@ def test_a_module_for_a_newer_system_stops_the_build(tmp_path: Path) -> None:
     path.write_bytes(b"\x7fELF GLIBC_2.2.5 GLIBC_2.17 GLIBC_PRIVATE")
     package.check_glibc(tmp_path, "python3.12")
     path.write_bytes(b"\x7fELF GLIBC_2.17 GLIBC_2.38")
-    with pytest.raises(package.PackageError, match=r"native\.so needs glibc 2\.38"):
+    with pytest.raises(archives.PackageError, match=r"native\.so needs glibc 2\.38"):
         package.check_glibc(tmp_path, "python3.12")
 
 

@@ -107,7 +107,15 @@ def test_it_holds_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
     that is its user's."""
     prefix = "link_peer_deploy/shipped/"
     packed = {name.removeprefix(prefix): wheel.read(name) for name in wheel.namelist() if name.startswith(prefix)}
-    patterns = ("s.yaml", "requirements.txt", "functions/*.py", "deploy/*.js*", "deploy/*.yaml", "deploy/init/*")
+    patterns = (
+        "s.yaml",
+        "requirements.txt",
+        "requirements-build.txt",
+        "functions/*.py",
+        "deploy/*.js*",
+        "deploy/*.yaml",
+        "deploy/init/*",
+    )
     files = [path for pattern in patterns for path in ROOT.glob(pattern)]
     assert packed == {str(path.relative_to(ROOT)): path.read_bytes() for path in files}
 

@@ -16,8 +16,8 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import is_account_uid
 from link_peer.runtime.settings import tag_prefix
 from link_peer_deploy import regions
-from link_peer_deploy.packaging import runtime_in_use
 from link_peer_deploy.project import ROOT
+from link_peer_deploy.runtime_python import runtime_in_use
 from rich.markup import escape
 
 from link_peer_cli.access.environment import bare_environment, names_in_use

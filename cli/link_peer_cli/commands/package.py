@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from link_peer_deploy import packaging
+from link_peer_deploy.runtime_python import runtime_in_use
 
 from link_peer_cli.access.environment import policy_path
 from link_peer_cli.access.keys import region_in_use
@@ -27,7 +28,7 @@ def package(
 ) -> None:
     """Build the code of the functions, with the policy file. Needs no keys and no checkout; fetches the pinned SDKs."""
     target = packaging.Target(
-        packaging.runtime_in_use(),
+        runtime_in_use(),
         region_in_use(os.environ),
         os.environ.get("LINK_PEER_PREFIX") or "",
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from link_peer.domain.errors import CloudError, Transient
 from link_peer_deploy import regions
-from link_peer_deploy.packaging import runtime_in_use
+from link_peer_deploy.runtime_python import runtime_in_use
 
 from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.deployed.rules import Bus

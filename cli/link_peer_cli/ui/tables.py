@@ -16,15 +16,16 @@ from rich.text import Text
 
 from link_peer_cli.ui.console import visible
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula, in a cell."""
+_FORMULA = re.compile(r"""(^|[;\n])((?:[^\S\n]|")*)(?=[=+@\-\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20])""")
+"""Where a spreadsheet may begin to read a formula: at the start of a cell, behind spaces, with a sign of its own width in East
+Asian locales; and behind what ends a cell where `;` separates cells, since there a quote within a line quotes nothing."""
 
 _CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 def print_csv(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows as CSV and flush. A cell that a spreadsheet would take for a formula gets a quote before it; control
-    characters, and those that turn text around, are escaped."""
+    """Print rows as CSV and flush. Control characters, and those that turn text around, are escaped, and what a spreadsheet
+    could take for a formula gets an apostrophe before it."""
     csv.writer(sys.stdout, lineterminator="\n").writerows([_literal(cell) for cell in row] for row in rows)
     sys.stdout.flush()
 
@@ -37,7 +38,7 @@ def print_tsv(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _literal(text: str) -> str:
-    return f"'{visible(text)}" if text.startswith(FORMULA) else visible(text)
+    return _FORMULA.sub(r"\1'\2", visible(text))
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import pytest
@@ -59,9 +61,28 @@ def test_json_says_the_same_without_them(lab: Lab, cli: Cli, command: str) -> No
         assert documents[0]["rules"][0]["description"] == HOSTILE
 
 
-def test_csv_has_none_of_them(capsys: pytest.CaptureFixture[str]) -> None:
-    """It may be printed on a terminal, too."""
-    print_csv([[HOSTILE, f"={HOSTILE}"]])
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        *[(f"{sign}cmd", f"'{sign}cmd") for sign in "=+-@＝＋－＠﹦﹢﹣﹫\u2212"],
+        ("  =1", "'  =1"),
+        ("\t=1", "\\u0009=1"),
+        ("\r=1", "\\u000d=1"),
+        ("\u3000=1", "'\u3000=1"),
+        ("\ufeff=1", "\\ufeff=1"),
+        ("a;=1", "a;'=1"),
+        ("a; ＝1;b", "a;' ＝1;b"),
+        ('a;"=1"', """a;'"=1\""""),
+        ("a\n@b\n\n-c", "a\n'@b\n\n'-c"),
+        ("'=1", "'=1"),
+        ("sg-app@1 a=b", "sg-app@1 a=b"),
+        (HOSTILE, "x[red]\\u001b]0;pwned\\u0007\\u001b[2J\\u202egnp\\u2066\\u009b31m"),
+    ],
+)
+def test_a_spreadsheet_takes_no_cell_for_a_formula(text: str, printed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In any locale: full-width signs, and cells that `;` ends although the file separates them by commas. Nor has a terminal, to
+    which CSV may be printed, too, a control character of it."""
+    print_csv([[text, "x"], ["y", text]])
     out = capsys.readouterr().out
+    assert [*csv.reader(io.StringIO(out))] == [[printed, "x"], ["y", printed]]
     assert [character for character in UNSEEN if character in out] == []
-    assert ",'=x" in out

@@ -21,10 +21,11 @@ import pytest
 import sweep
 from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
+from link_peer_deploy import archives, runtime_python
 from link_peer_deploy import packaging as build
-from link_peer_deploy import runtime_python
 from link_peer_deploy.documents import CLOSER, READER
 from link_peer_deploy.instance import HandlerError, Instance
+from link_peer_deploy.runtime_python import runtime_in_use
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.server import serve
@@ -32,7 +33,7 @@ from link_peer_local.server import serve
 from tests.functional.lab import HOME
 from tests.functional.wire_lab import CloudClock, WireLab
 
-PYTHON = runtime_python.find(build.runtime_in_use()) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
+PYTHON = runtime_python.find(runtime_in_use()) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
 
 
 MOVE = """
@@ -82,10 +83,15 @@ def local_policy(cloud: LocalCloud) -> dict[str, Any]:
     return {"deployment": "prod", "accounts": {cloud.world.home: {}, **entered}}
 
 
+def pinned() -> list[archives.Pin]:
+    """What requirements.txt pins for the runtime."""
+    return archives.pins((build.ROOT / "requirements.txt").read_text(encoding="utf-8"), runtime_in_use())
+
+
 def installed(folder: Path) -> Path:
     """The distributions that requirements.txt pins, copied from this environment as pip would install them."""
-    for pin in build.pins((build.ROOT / "requirements.txt").read_text(encoding="utf-8"), build.runtime_in_use()):
-        for file in distribution(pin.partition("==")[0]).files or []:
+    for pin in pinned():
+        for file in distribution(pin.name).files or []:
             if ".." not in file.parts and file.suffix != ".pyc":
                 target = folder / file
                 target.parent.mkdir(parents=True, exist_ok=True)
