@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from link_peer_local.ecs.state import Instance
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 
 class Standing:
@@ -241,7 +241,57 @@ def test_a_failed_read_removes_nothing(stand: Stand, action: str, fault: dict[st
     standing.closed()
 
 
+def test_an_account_that_shows_no_instances_keeps_its_rules(stand: Stand) -> None:
+    """A caller without permission to list instances gets an empty list: a person must decide."""
+    standing = stand("tcp/1")
+    ecs = standing.lab.cloud.ecs
+    permitted = ecs.permitted
+    ecs.permitted = lambda caller, asked: asked.action != "ecs:DescribeInstances" and permitted(caller, asked)
+    standing.again()
+    assert standing.rules() == ["tcp/1"]
+
+
+def test_an_account_whose_last_instance_was_released_keeps_its_rules(stand: Stand) -> None:
+    """It looks the same."""
+    standing = stand("tcp/1")
+    for account in (HOME, PEER):
+        for instance in list(standing.lab.cloud.ecs.account(account).instances.values()):
+            standing.lab.release(instance)
+    standing.again()
+    assert standing.rules() == ["tcp/1"]
+
+
+def test_an_instance_omitted_from_one_read_keeps_its_link(stand: Stand) -> None:
+    """A Describe call may omit members; they are read again before they count as gone."""
+    standing = stand("tcp/1")
+    standing.lab.leave_out(standing.instance)
+    standing.again()
+    assert (standing.rules(), standing.lab.records(outcome="removed")) == (["tcp/1"], [])
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("value", [None, "false"])
+def test_a_changed_managed_tag_is_restored(stand: Stand, value: str | None) -> None:
+    """Also where no rule has to be written."""
+    standing = stand("tcp/1")
+    standing.lab.tag(standing.db, **{MANAGED: value})
+    standing.again()
+    assert standing.lab.tags(standing.db)[MANAGED] == "true"
+
+
 # edits by people
+
+
+def test_a_copy_of_our_rule_with_a_higher_priority_is_removed(stand: Stand) -> None:
+    """It has a valid marker, and at priority 1 it would beat an operator's drop."""
+    standing = stand("tcp/1")
+    (ours,) = standing.lab.raw_rules(standing.db)
+    names = ("SourceGroupId", "SourceGroupOwnerAccount", "IpProtocol", "PortRange", "NicType", "Description")
+    copied = {name: ours[name] for name in names if ours[name]}
+    standing.lab.authorize(standing.db, **copied, Priority="1")
+    for _ in range(2):
+        standing.again()
+        assert standing.lab.raw_rules(standing.db) == [ours]
 
 
 @pytest.mark.parametrize("side", ["app", "db"])

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
-from tests.simulation import oracle
-from tests.simulation.driver import deliver
 from tests.simulation.explore import explore
 from tests.simulation.hunt import RACE_BY_NAME
 from tests.simulation.interleave import race
-from tests.simulation.messages import sweep_message
 from tests.simulation.scenarios import SCENARIOS
-from tests.simulation.scenarios.common import POLICY
-from tests.simulation.scenarios.instances import ONE, STORE, event, home_world, start_one
-from tests.simulation.world import World
 
 SLICE = {  # the least number of histories: fewer would mean that something is no longer tried
     "two requests, one link": 2_000_000,
@@ -72,30 +64,3 @@ def test_merging_equal_worlds_loses_no_final_state() -> None:
 def test_no_race_breaks_an_invariant(name: str) -> None:
     """In no interleaving of the calls with one switch."""
     assert race(RACE_BY_NAME[name], 1).schedules > 1
-
-
-def test_a_rule_added_during_a_sweep_is_not_removed_by_it() -> None:
-    """At every call of the sweep: it reads rules before tags, so it never sees a new rule without the tag that asks for
-    it."""
-
-    def tagged(world: World) -> None:
-        world.set_tag(ONE, "link-peer", "sg-db:tcp/3306")
-        deliver(world, event("tagged", "tags"), POLICY)
-
-    calls = 0
-    for call in itertools.count():
-        world = home_world("", "*")
-        start_one(world)
-        deliver(world, event("other", "tags", STORE), POLICY)
-        run = deliver(
-            world,
-            sweep_message(),
-            POLICY,
-            None,
-            lambda number, at=call, world=world: tagged(world) if number == at else None,
-        )
-        if call >= len(run.calls):
-            break
-        calls += 1
-        assert oracle.owned(world, POLICY), f"the sweep removed the rule that was added at its call {call}: {run.calls}"
-    assert calls >= 5

@@ -66,16 +66,6 @@ def test_an_account_that_the_policy_does_not_list_is_unknown(lab: Lab) -> None:
     assert lab.queued() == []
 
 
-def test_while_paused_nothing_is_posted_to_the_queue(lab: Lab) -> None:
-    """A sync would start a change in another account."""
-    peer = lab.group("*", account="1000000000000002")
-    lab.policy(paused=True)
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{peer.id}@{peer.account}:tcp/1"})
-    assert lab.auto_link(lab.event(instance)) == {"denied": 1}
-    assert lab.queued() == []
-    denied(lab, "paused")
-
-
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])
 def test_a_home_account_that_refuses_reads_is_denied_and_unchanged(lab: Lab, action: str) -> None:
     """`no-access`: a redelivery would not add permissions. Existing rules stay."""

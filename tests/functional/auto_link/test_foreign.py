@@ -61,6 +61,7 @@ def test_the_sync_adds_the_link_and_later_removes_it(lab: Lab) -> None:
     lab.instance(ledger)
     instance = lab.started(app, tags={"link-peer": f"{ledger.id}@{PEER}"})
     assert lab.cross_account(*lab.queued()) == {"applied": 1}
+    assert (lab.outcome()["action"], lab.outcome()["request_id"]) == ("sync", sync_of(lab, app, ledger)["request_id"])
     assert lab.rules(ledger) == [f"{app.id} all"]
     assert lab.rules(app) == [f"{ledger.id} all"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from link_peer.domain.model import Party
 from link_peer.domain.request import Hint
 from link_peer.engine.scopes.handover import AT_ONCE
@@ -54,27 +53,3 @@ def test_the_group_that_holds_the_rule_must_consent(lab: Lab) -> None:
     record = lab.outcome()
     assert record["reason"] == "no-consent"
     assert f"tag {first.id}@{HOME} link-accept={instance.id}:tcp/3306" in record["advice"]
-
-
-def test_a_new_address_replaces_the_old_rule(lab: Lab) -> None:
-    """Another instance may get the old address, so its rule is removed, and one for the new address added."""
-    db = lab.group("*")
-    target = lab.instance(db)
-    instance = lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
-    instance.private_ip = "10.2.0.99"
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1, "removed": 1}
-    assert lab.rules(db) == [f"10.2.0.99/32>{target.private_ip}/32 tcp/3306"]
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_the_rule_follows_an_instance_that_changes_its_group(lab: Lab) -> None:
-    """The new group gets the rule, if it consents; the old group loses it."""
-    old, new = lab.group("*"), lab.group("*")
-    target = lab.instance(old)
-    instance = lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
-    for action, group in (("JoinSecurityGroup", new), ("LeaveSecurityGroup", old)):
-        lab.call(HOME, action, {"InstanceId": target.id, "SecurityGroupId": group.id})
-
-    lab.auto_link(lab.event(instance))
-    assert lab.rules(old) == []
-    assert lab.rules(new) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/3306"]

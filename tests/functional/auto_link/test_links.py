@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.functional.lab import MANAGED, Lab
+from tests.functional.lab import Lab
 
 
 def test_an_instance_without_our_tags_is_ignored(lab: Lab) -> None:
@@ -28,17 +28,6 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
         rule["Description"]
         == f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(db, app, 'tcp/8000-8010')} by=tag"
     )
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_a_removed_managed_tag_is_restored_at_the_next_delivery(lab: Lab) -> None:
-    """It is checked at every delivery, even if no rule has to be written."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.tag(db, **{MANAGED: None})
-
-    assert lab.auto_link(lab.event(instance)) == {"unchanged": 1}
-    assert lab.tags(db)[MANAGED] == "true"
 
 
 def test_a_mutual_link_and_a_port_link_of_one_pair_are_independent(lab: Lab) -> None:

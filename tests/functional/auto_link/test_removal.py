@@ -79,22 +79,6 @@ def test_a_peer_that_becomes_invalid_removes_its_old_rule(lab: Lab) -> None:
     assert lab.rules(db) == []
 
 
-def test_auto_link_adds_the_tags_claim_to_a_rule_that_a_request_opened(lab: Lab) -> None:
-    app, db = lab.group(), lab.group("*")
-    lab.cross_account(lab.request(app, db, "tcp/3306"))
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert lab.reasons(db) == ["tag,req:chg-1"]
-
-
-def test_auto_link_does_not_remove_a_requests_rule(lab: Lab) -> None:
-    """No tag asks for it, but a request holds it. The sweep ends requests, events do not."""
-    app, db = lab.group(), lab.group("*")
-    lab.cross_account(lab.request(app, db, "tcp/3306"))
-    assert lab.auto_link(lab.tag_event(lab.instance(app))) == {}
-    assert lab.reasons(db) == ["req:chg-1"]
-
-
 def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
     """No instance of the source group is shown, so two rules are due and one removal is allowed: none is made, and a summary
     names the account. Additions are made."""
@@ -110,33 +94,6 @@ def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
     assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
     assert summary["from_account"] == HOME
     assert HOME in summary["detail"]
-
-
-@pytest.mark.parametrize("cap", [0, 1])
-def test_the_links_that_a_shown_instance_no_longer_asks_for_are_never_held(lab: Lab, cap: int) -> None:
-    """The account's read shows tags, and this instance without the one that asked: nothing is in doubt."""
-    lab.policy(limits={"removals_per_run": cap})
-    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    assert lab.retag(instance, link_peer=f"{cache.id}:tcp/3") == {"applied": 1, "removed": 1}
-    assert lab.rules(db) == []
-    assert lab.rules(cache) == [f"{app.id} tcp/3"]
-    assert lab.records("summary") == []
-
-
-@pytest.mark.parametrize("released", [False, True])
-def test_no_rule_is_removed_in_an_account_that_shows_no_instances(lab: Lab, released: bool) -> None:
-    """A caller without permission to list instances gets an empty list, as after the release of the last one: a person must
-    decide."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    if released:
-        lab.release(instance)
-    else:
-        before = lab.cloud.ecs.permitted
-        lab.cloud.ecs.permitted = lambda caller, action: action != "DescribeInstances" and before(caller, action)
-    lab.auto_link(lab.event(instance, "Deleted"))
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
 @pytest.mark.parametrize("run", ["event", "sweep"])

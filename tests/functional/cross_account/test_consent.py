@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer.domain.denial import parts
 
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 
@@ -18,17 +17,6 @@ def denied(lab: Lab, request: dict[str, Any]) -> dict[str, str]:
     assert lab.cross_account(request) == {"denied": 1}
     assert lab.changes() == before == 0
     return lab.outcome()
-
-
-def test_following_the_advice_makes_the_link(lab: Lab) -> None:
-    """With the tags that it names, the same request is applied."""
-    a, b = lab.group(), lab.group(account=PEER)
-    request = lab.request(a, b)
-    denied(lab, request)
-    for advice in parts(lab.outcome()["advice"])[0].split(" and "):
-        _, group, _, tag = advice.replace("=", " ").split()
-        lab.tag(a if group == f"{a.id}@{HOME}" else b, link_accept=tag)
-    assert lab.cross_account(request) == {"applied": 1}
 
 
 # what the policy forbids

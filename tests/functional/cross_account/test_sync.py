@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import PEER, Lab
 
 
 def sync(lab: Lab, a: Group, b: Group) -> dict[str, int]:
@@ -15,18 +15,6 @@ def sync(lab: Lab, a: Group, b: Group) -> dict[str, int]:
 
 def wanting(lab: Lab, a: Group, b: Group, ports: str = ":tcp/1") -> Instance:
     return lab.instance(a, tags={"link-peer": f"{b.id}@{b.account}{ports}"})
-
-
-def test_a_tag_opens_a_link_to_another_account_through_the_queue(lab: Lab) -> None:
-    """auto_link posts the pair and cross_account finds the tag: claim `tag` in both accounts."""
-    a, b = lab.pair()
-    lab.auto_link(lab.event(wanting(lab, a, b, "")))
-    assert lab.cross_account(*lab.queued()) == {"applied": 1}
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
-    assert lab.reasons(a) == lab.reasons(b) == ["tag"]
-    record = lab.outcome()
-    assert record["action"] == "sync"
-    assert record["request_id"].startswith("tag-")
 
 
 def test_a_sync_without_a_tag_opens_nothing(lab: Lab) -> None:
@@ -98,45 +86,3 @@ def test_a_pair_that_a_delivery_names_twice_counts_once(lab: Lab) -> None:
     looks = [lab.request(a, b, action="sync", request_id=f"tag-{n}") for n in range(3)]
     assert lab.cross_account(*looks) == {"removed": 1, "unchanged": 2}
     assert lab.records("summary") == []
-
-
-def test_no_rule_is_removed_in_an_account_that_shows_no_instances(lab: Lab) -> None:
-    """An account without instances looks like one that may not be read."""
-    a, b = lab.pair()
-    instance = wanting(lab, a, b)
-    sync(lab, a, b)
-    lab.release(instance)
-    assert sync(lab, a, b) == {"unchanged": 1}
-    assert lab.rules(b) == [f"{a.id} tcp/1"]
-    assert f"{HOME} shows no instances" in lab.outcome()["detail"]
-
-
-def test_a_sync_with_ports_or_an_end_is_invalid(lab: Lab) -> None:
-    a, b = lab.pair()
-    assert lab.cross_account(lab.request(a, b, "tcp/1", action="sync")) == {"denied": 1}
-    assert lab.cross_account(lab.request(a, b, action="sync", until=lab.iso(60))) == {"denied": 1}
-    assert {record["reason"] for record in lab.records()} == {"bad-request"}
-
-
-def test_the_first_suitable_group_represents_an_instance(lab: Lab) -> None:
-    """auto_link posts the same pair that cross_account finds."""
-    a, b = lab.pair()
-    other = lab.group(f"*@{PEER}")
-    lab.started(other, a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
-    (request,) = lab.queued()
-    assert request["from"]["party"] == other.id
-    assert lab.cross_account(request) == {"applied": 1}
-    assert sync(lab, a, b) == {"unchanged": 1}
-    assert lab.rules(b) == [f"{other.id} tcp/1"]
-
-
-def test_an_instance_omitted_from_one_read_keeps_its_link(lab: Lab) -> None:
-    """A Describe call may omit members; they are read again before they count as gone."""
-    a, b = lab.pair()
-    lab.instance(a)
-    lab.instance(b)
-    instance = wanting(lab, a, b)
-    sync(lab, a, b)
-    lab.leave_out(instance)
-    assert sync(lab, a, b) == {"unchanged": 1}
-    assert lab.rules(b) == [f"{a.id} tcp/1"]

@@ -197,32 +197,10 @@ def test_the_managed_tag_stays_while_the_group_holds_a_rule_of_ours(lab: Lab) ->
     assert lab.tags(db)[MANAGED] == "true"
 
 
-@pytest.mark.knobs(request_tags=True)
-def test_a_removed_managed_tag_is_restored(lab: Lab) -> None:
-    """If a tag asks for a link to that group; a changed value counts as missing."""
-    _, _, db = lab.linked()
-    for value in (None, "false"):
-        lab.tag(db, **{MANAGED: value})
-        lab.sweep()
-        assert lab.tags(db)[MANAGED] == "true"
-
-
 def test_the_managed_tag_of_another_deployment_stays(lab: Lab) -> None:
     group = lab.group(tags={"link-managed.test.1000000000000001": "true"})
     lab.sweep()
     assert lab.tags(group) == {"link-managed.test.1000000000000001": "true"}
-
-
-def test_a_sweep_that_holds_removals_has_one_summary(lab: Lab) -> None:
-    """With its counts. Two summaries of one sweep would have one key, and counting keys would lose one."""
-    instance, _, _ = lab.linked(ports=":tcp/1+tcp/2")
-    lab.policy(limits={"removals_per_run": 1})
-    lab.tag(instance, link_peer=None)
-    before = len(lab.records("summary"))
-    lab.sweep()
-    (record,) = lab.records("summary")[before:]
-    assert (record["outcome"], record["reason"], record["held"]) == ("failed", "removals-held", "2")
-    assert "stale" in record["advice"]
 
 
 def test_a_refused_repair_is_recorded(lab: Lab) -> None:

@@ -55,7 +55,7 @@ def test_a_partial_read_removes_nothing(lab: Lab) -> None:
     assert HOME in lab.summary()["detail"]
 
 
-def test_an_empty_read_removes_nothing(lab: Lab) -> None:
+def test_an_account_that_may_not_be_read_is_told_from_an_empty_one(lab: Lab) -> None:
     """A role without permission to describe instances gets an empty list and no error: a dry run tells."""
     _, _, db = lab.linked(PEER)
     actions = ["ecs:DescribeSecurityGroup*", "ecs:RevokeSecurityGroup", "ecs:UntagResources"]
@@ -143,17 +143,6 @@ def hide(lab: Lab, way: str) -> None:
         lab.cloud.identity.allow_only(ROLE, ["ecs:DescribeSecurityGroup*"])
 
 
-def test_a_failed_read_of_rules_does_not_affect_the_other_account(lab: Lab) -> None:
-    """Home's rules cannot be read, while many groups of the other account are."""
-    lab.linked(HOME)
-    elsewhere = [lab.linked(PEER) for _ in range(8)]
-    for instance, _, _ in elsewhere:
-        lab.tag(instance, link_peer=None)
-    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", account=HOME, kind="error", times=None)
-    lab.sweep()
-    assert [lab.rules(db) for _, _, db in elsewhere] == [[]] * 8
-
-
 # the removal cap
 
 
@@ -171,18 +160,19 @@ def test_removals_over_the_cap_are_held_and_reported(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.policy(limits={"removals_per_run": 1})
+    before = len(lab.records("summary"))
     lab.sweep()
     assert (len(lab.rules(first)), len(lab.rules(second))) == (1, 1)
     assert lab.rules(b) == []
     assert lab.rules(elsewhere) == []
     assert lab.rules(db) == [f"{app.id} tcp/1"]
-    record = lab.summary()
+    (record,) = lab.records("summary")[before:]  # two would have one key, and counting keys would lose one
     assert (record["outcome"], record["reason"], record["held"]) == ("failed", "removals-held", "2")
     assert HOME in record["detail"]
     assert PEER not in record["detail"]
-    text = " ".join(r.get("detail", "") + r.get("advice", "") for r in lab.records("summary"))
-    assert "2 rules" in text
-    assert "removals_per_run" in text
+    assert "2 rules" in record["detail"]
+    assert "removals_per_run" in record["detail"] + record["advice"]
+    assert "stale" in record["advice"]
 
 
 def test_the_cap_never_holds_one_side_of_a_mutual_link_alone(lab: Lab) -> None:
@@ -241,28 +231,6 @@ def _sorted(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rules, key=lambda rule: str(rule["SecurityGroupRuleId"]))
 
 
-def test_while_paused_nothing_is_changed(lab: Lab) -> None:
-    """No addition, removal, repair or tag change."""
-    instance, _, db = lab.linked()
-    _, _, other = lab.linked()
-    lab.modify(other, lab.raw_rules(other)[0], Priority="1")
-    lab.tag(instance, link_peer=None)
-    waiting = lab.group("*")
-    lab.instance(lab.group(), tags={"link-peer": f"{waiting.id}:tcp/1"})
-    empty = lab.group(tags={MANAGED: "true"})
-    lab.policy(paused=True)
-    before = lab.changes()
-    outcomes = lab.sweep()
-    assert lab.changes() == before
-    assert set(outcomes) == {"denied"}
-    assert {record["reason"] for record in lab.records(outcome="denied")} == {"paused"}
-    assert (len(lab.rules(db)), lab.rules(waiting)) == (1, [])
-    assert lab.tags(empty)[MANAGED] == "true"
-    lab.policy()
-    lab.sweep()
-    assert (lab.rules(db), len(lab.rules(waiting))) == ([], 1)
-
-
 @pytest.mark.parametrize("lacking", ["everything", "rules"])
 def test_a_group_without_write_permission_is_reported_without_retries(lab: Lab, lacking: str) -> None:
     """One `no-access` per run, no redelivery; the other links are made."""
@@ -317,18 +285,3 @@ def test_a_rule_for_a_wide_range_is_never_ours(lab: Lab) -> None:
     before = lab.raw_rules(group)
     lab.sweep()
     assert lab.raw_rules(group) == before
-
-
-@pytest.mark.parametrize("peer", ["group", "instance"])
-def test_an_instance_omitted_from_one_read_keeps_its_link(lab: Lab, peer: str) -> None:
-    """A Describe call may omit members; they are read again, by group or by id, before they count as gone."""
-    app, db = lab.group("*"), lab.group("*")
-    to = lab.instance(db).id if peer == "instance" else db.id
-    instance = lab.instance(app, tags={"link-peer": f"{to}:tcp/1"})
-    lab.sweep()
-    before = lab.raw_rules(db)
-    assert len(before) == 1
-    lab.leave_out(instance)
-    lab.sweep()
-    assert lab.raw_rules(db) == before
-    assert lab.records(outcome="removed") == []

@@ -48,82 +48,6 @@ def _world() -> World:
     return World(backend, group_a, group_b, a, b)
 
 
-def test_inbound_traffic_is_denied_by_default(w: World) -> None:
-    """The verdict names the group without a matching rule."""
-    verdict = w.reach()
-    assert not verdict.ok
-    assert verdict.why == f"no ingress rule of {w.group_b.id} applies"
-
-
-@pytest.mark.parametrize(
-    ("protocol", "port", "ok"),
-    [("tcp", 3306, True), ("TCP", 3306, True), ("tcp", 3307, False), ("udp", 3306, False), ("icmp", -1, False)],
-)
-def test_a_group_rule_admits_its_protocol_and_ports(w: World, protocol: str, port: int, ok: bool) -> None:
-    """And no others."""
-    w.admit()
-    assert w.reach(protocol, port).ok is ok
-
-
-@pytest.mark.parametrize(("protocol", "port"), [("tcp", 1), ("udp", 65535), ("icmp", -1)])
-def test_a_rule_for_all_admits_everything(w: World, protocol: str, port: int) -> None:
-    """In one direction only: the opposite direction has rules of its own."""
-    w.admit(IpProtocol="all", PortRange="-1/-1")
-    assert w.reach(protocol, port).ok
-    assert not may_reach(w.backend, PEER, w.b.id, HOME, w.a.id, protocol, port).ok
-
-
-def test_a_group_rule_admits_members_of_that_group_only(w: World) -> None:
-    """An instance in another group of the same account stays out."""
-    w.admit()
-    other = w.backend.create_group(HOME, w.group_a.vpc_id)
-    stranger = w.backend.create_instance(HOME, [other])
-    assert not may_reach(w.backend, HOME, stranger.id, PEER, w.b.id, "tcp", 3306).ok
-
-
-@pytest.mark.parametrize(
-    ("source", "dest", "ok"),
-    [
-        ("10.2.0.1/32", "", True),
-        ("10.2.0.0/24", "", True),
-        ("10.2.0.9/32", "", False),
-        ("10.2.0.1", "10.2.0.2", True),
-        ("10.2.0.9", "", False),
-        ("10.2.0.1/32", "10.2.0.2/32", True),
-        ("10.2.0.1/32", "10.2.0.3/32", False),
-    ],
-)
-def test_address_rules_check_both_ends(w: World, source: str, dest: str, ok: bool) -> None:
-    """A quintuple rule can admit traffic to a single member of the group."""
-    assert (w.a.private_ip, w.b.private_ip) == ("10.2.0.1", "10.2.0.2")
-    w.admit(SourceCidrIp=source, **({"DestCidrIp": dest} if dest else {}))
-    assert w.reach().ok is ok
-
-
-@pytest.mark.parametrize(
-    ("accept", "drop", "ok"),
-    [(100, 100, False), (100, 1, False), (1, 2, True), (99, 100, True)],
-)
-def test_the_smaller_priority_decides_and_drop_wins_a_tie(w: World, accept: int, drop: int, ok: bool) -> None:
-    """So an accept with priority 100 never beats an operator's drop."""
-    w.admit(Priority=accept)
-    w.rule(w.group_b, Policy="drop", SourceCidrIp="10.0.0.0/8", Priority=drop)
-    assert w.reach().ok is ok
-
-
-def test_the_rules_of_all_groups_of_an_instance_count_together(w: World) -> None:
-    """A drop in the second group stops what the first admits."""
-    second = w.backend.create_group(PEER, w.group_b.vpc_id)
-    params = {"SecurityGroupId": second.id, "InstanceId": w.b.id}
-    w.admit(Priority=100)
-    w.backend.call(Caller(PEER, "root"), "JoinSecurityGroup", params)
-    assert w.reach().ok
-    w.rule(second, Policy="drop", SourceCidrIp="10.2.0.1", Priority=50)
-    verdict = w.reach()
-    assert not verdict.ok
-    assert second.id in verdict.why
-
-
 def test_with_inner_access_drop_the_rules_decide_inside_a_group(w: World) -> None:
     """ModifySecurityGroupPolicy isolates the members; a CIDR rule admits them again, and Accept ignores the rules."""
     fellow = w.backend.create_instance(HOME, [w.group_a])
@@ -143,45 +67,6 @@ def test_with_inner_access_drop_the_rules_decide_inside_a_group(w: World) -> Non
     assert not reach()
     modify("Accept")
     assert reach()
-
-
-@pytest.mark.parametrize("by_group", [False, True])
-def test_basic_groups_allow_outbound_unless_dropped(w: World, by_group: bool) -> None:
-    """An egress rule names the destination: an address, or a group with its owner."""
-    w.admit()
-    group = {"DestGroupId": w.group_b.id, "DestGroupOwnerId": PEER}
-    dest = group if by_group else {"DestCidrIp": "10.2.0.2/32"}
-    w.rule(w.group_a, "egress", Policy="drop", PortRange="1/65535", **dest)
-    verdict = w.reach()
-    assert not verdict.ok
-    assert verdict.why.endswith("drops it (egress)")
-
-
-def advanced(w: World) -> tuple[Group, str, str]:
-    """An advanced group with two members, which it lets connect to each other by rules for addresses."""
-    group = w.backend.create_group(HOME, w.group_a.vpc_id, type="enterprise", inner_access="Accept")
-    one, two = w.backend.create_instance(HOME, [group]), w.backend.create_instance(HOME, [group])
-    return group, one.id, two.id
-
-
-def test_members_of_an_advanced_group_are_always_isolated(w: World) -> None:
-    """They need an egress rule and an ingress rule, like strangers: outbound traffic is denied by default, too."""
-    group, one, two = advanced(w)
-    for direction, end in (("egress", "DestCidrIp"), ("ingress", "SourceCidrIp")):
-        verdict = may_reach(w.backend, HOME, one, HOME, two, "tcp", 3306)
-        assert (verdict.ok, verdict.why.startswith(f"no {direction} rule")) == (False, True)
-        w.rule(group, direction, **{end: "10.2.0.0/16"})
-    assert may_reach(w.backend, HOME, one, HOME, two, "tcp", 3306).ok
-
-
-@pytest.mark.parametrize(("priority", "ok"), [("1", False), ("50", False), ("51", True)])
-def test_an_advanced_group_may_drop_by_priority(w: World, priority: str, ok: bool) -> None:
-    """As a basic one: drop wins a tie."""
-    group, one, two = advanced(w)
-    w.rule(group, "egress", DestCidrIp="10.2.0.0/16")
-    w.rule(group, SourceCidrIp="10.2.0.0/16", Priority=50)
-    w.rule(group, SourceCidrIp="10.2.0.0/16", Policy="drop", Priority=priority)
-    assert may_reach(w.backend, HOME, one, HOME, two, "tcp", 3306).ok is ok
 
 
 @pytest.mark.parametrize(
@@ -228,12 +113,3 @@ def test_both_instances_must_be_running(w: World) -> None:
 def test_an_instance_reaches_itself(w: World) -> None:
     """Security groups do not apply."""
     assert may_reach(w.backend, HOME, w.a.id, HOME, w.a.id, "tcp", 1).ok
-
-
-def test_rules_of_the_other_family_or_source_port_do_not_apply(w: World) -> None:
-    """IPv6 rules admit no IPv4 packet; connections come from an ephemeral port."""
-    w.rule(w.group_b, Ipv6SourceCidrIp="::/0")
-    w.admit(SourcePortRange="1/1024")
-    assert not w.reach().ok
-    w.admit(SourcePortRange="1/65535")
-    assert w.reach().ok

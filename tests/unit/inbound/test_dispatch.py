@@ -157,22 +157,6 @@ def test_a_message_is_put_back_on_its_own_queue(name: str, back: str) -> None:
     assert {(record["queue"], record["event_id"]) for record in log.records} == {(name, "m-1")}
 
 
-@pytest.mark.parametrize(("limit", "left", "held"), [(2, 0, 0), (1, 2, 1)])
-def test_syncs_that_together_remove_too_much_remove_nothing(limit: int, left: int, held: int) -> None:
-    """Each by itself is due to remove one rule. One summary is recorded for the delivery, and each message has an outcome
-    of its own."""
-    rules = [ours(key(DB, APP, "tcp/1")), ours(key(CACHE, APP, "tcp/1"))]
-    ecs = FakeEcs(GROUPS, [instance(A, APP)], rules)
-    _, log, delivered = world(ecs, policy=policy(limits=Limits(removals_per_run=limit)))
-    outcomes = dispatch.handle_elements([message(DB, "tag-1", "sync"), message(CACHE, "tag-2", "sync")], delivered)
-    assert len(ecs.existing) == left
-    summaries = [(r["action"], r["reason"]) for r in log.records if r["record"] == "summary"]
-    assert summaries == [("sync", "removals-held")] * held
-    assert outcomes == ({"failed": 2} if held else {"removed": 2})
-    named = {(r["request_id"], r["reason"]) for r in log.records if r["record"] == "outcome"}
-    assert named == {(name, "removals-held" if held else "") for name in ("tag-1", "tag-2")}
-
-
 def test_a_bug_while_removals_are_counted_costs_no_message() -> None:
     """Each is carried out, and counted then."""
     ecs = FakeEcs(GROUPS, [instance(A, APP)], [ours(key(DB, APP, "tcp/1")), ours(key(CACHE, APP, "tcp/1"))])

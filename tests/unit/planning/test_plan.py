@@ -10,7 +10,7 @@ import pytest
 from link_peer.domain import reasons
 from link_peer.domain.denial import Denial
 from link_peer.domain.model import TAG, Claim, Link, Party, Port, Rule, RuleKey
-from link_peer.domain.policy import Limits, Pause
+from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.claims import DesiredLink
@@ -157,18 +157,6 @@ def test_a_denied_link_writes_nothing_and_its_rules_are_removed() -> None:
     assert edits([removed]) == [("remove", "tcp/1", ())]
 
 
-def test_a_claim_past_its_end_is_removed_as_expired() -> None:
-    ended = Claim("chg-1", int(NOW))
-    (removed,) = plan(view(OPEN, rules=[ours(K1, ended)])).decisions
-    assert (removed.action, removed.why.reason.code, removed.unseen) == ("expire", "expired", frozenset())
-
-
-def test_an_unwanted_rule_names_what_is_not_shown() -> None:
-    """The account whose instances could ask for it, and the account of the rule's group: so the guard counts it."""
-    (removed,) = plan(view(OPEN, rules=[ours(K1)])).decisions
-    assert (removed.unseen, removed.removals) == ({Unseen(HOME, HOME)}, 1)
-
-
 def test_removals_that_the_guard_holds_are_no_decisions() -> None:
     """The plan counts them. Links, and removals with an explicit cause, are decided all the same."""
     k2, k3 = key(DB, APP, "tcp/2"), key(DB, APP, "tcp/3")
@@ -176,17 +164,6 @@ def test_removals_that_the_guard_holds_are_no_decisions() -> None:
     found = plan(seen, desired(Link(APP, CACHE, P1)), limit=1)
     assert found.held == {Unseen(HOME, HOME): 2}
     assert [(d.outcome, d.why.reason.code) for d in found.decisions] == [("applied", ""), ("removed", "expired")]
-
-
-def test_an_account_without_instances_is_doubted_and_keeps_its_rules() -> None:
-    """The plan names the account, so that its liveness is probed."""
-    found = plan(view(OPEN, rules=[ours(K1)], alive=False))
-    assert (found.decisions, found.missing.doubted_accounts) == ((), {HOME})
-
-
-def test_a_link_whose_askers_were_not_all_read_is_returned_as_unread() -> None:
-    found = plan(view(OPEN, rules=[ours(K1)]), may_lose=May.READ)
-    assert (found.decisions, found.missing.unread) == ((), {LINK})
 
 
 def test_both_rules_of_a_mutual_link_are_removed_in_one_decision() -> None:
@@ -201,24 +178,9 @@ def test_the_targets_group_is_written_first_since_it_may_refuse() -> None:
     assert [edit.key.group for edit in decision.edits] == [DB, APP]
 
 
-def test_a_half_open_link_is_completed() -> None:
-    """Only the missing side is written."""
-    (decision,) = plan(view(OPEN, rules=[ours(key(DB, APP))]), desired(Link(APP, DB))).decisions
-    assert [(edit.kind, edit.key.group) for edit in decision.edits] == [("add", APP)]
-
-
 def naming(count: int) -> list[Rule]:
     """Rules of sg-db that name so many groups."""
     return [theirs(key(DB, Party(HOME, f"sg-{number}"), "tcp/9")) for number in range(count)]
-
-
-@pytest.mark.parametrize(("count", "outcome"), [(19, "applied"), (20, "failed"), (25, "failed")])
-def test_a_full_group_fails_the_link_without_a_write(count: int, outcome: str) -> None:
-    """A group whose rules name 20 groups takes no other one."""
-    seen = view([managed(APP), managed(DB, "*")], rules=naming(count))
-    (decision,) = plan(seen, desired(LINK)).decisions
-    assert (decision.outcome, bool(decision.edits)) == (outcome, outcome == "applied")
-    assert decision.why.reason.code == ("quota" if outcome == "failed" else "")
 
 
 def test_the_last_room_in_a_group_goes_to_one_source() -> None:
@@ -258,15 +220,6 @@ def test_a_request_that_exists_in_part_and_has_no_room_for_the_rest_is_rolled_ba
     seen = view([managed(APP, "*"), managed(DB, "*")], rules=[ours(key(APP, DB), REQ), *naming(20)])
     (failed,) = plan(seen, desired(link, REQ), is_request=True).decisions
     assert (failed.outcome, failed.why.reason.code) == ("failed", "quota")
-    assert edits([failed]) == [("remove", "all", ())]
-
-
-def test_a_refused_mutual_link_is_rolled_back() -> None:
-    """Both sides or neither: the first side was written, and the second was refused for good."""
-    link = Link(APP, DB)
-    seen = view(OPEN, rules=[ours(key(DB, APP))])
-    (failed,) = plan(seen, desired(link), refused={link: Refusal(FULL)}).decisions
-    assert (failed.outcome, failed.why.reason.code, failed.unseen) == ("failed", "quota", frozenset())
     assert edits([failed]) == [("remove", "all", ())]
 
 
@@ -600,12 +553,6 @@ def test_an_unlink_is_one_decision_for_a_pair() -> None:
     seen = view(OPEN, rules=[ours(K1, REQ), ours(key(DB, APP, "tcp/2"), REQ2)])
     (removed,) = plan(seen, withdrawn=Denial(reasons.NONE, "removed by an unlink request")).decisions
     assert (removed.link, removed.removals) == (Link(APP, DB, (*P1, *P2)), 2)
-
-
-def test_the_limits_are_those_of_the_policy() -> None:
-    strict = policy(limits=Limits(max_ports=1))
-    (decision,) = plan(view(OPEN), desired(Link(APP, DB, (*P1, *P2))), with_policy=strict).decisions
-    assert (decision.outcome, decision.why.reason.code) == ("denied", "not-allowed")
 
 
 def test_a_link_with_a_port_is_not_written_as_all() -> None:

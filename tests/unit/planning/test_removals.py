@@ -271,12 +271,6 @@ def test_an_account_that_left_the_policy_loses_its_claims() -> None:
     assert causes(found) == {foreign: ("unknown-account", False)}
 
 
-def test_an_unlink_takes_claims_whatever_the_verdict() -> None:
-    """`withdrawn` is the cause; no account need be live."""
-    found = removals(world(ours(K1, REQ), alive=False), withdrawn=UNLINKED)
-    assert found.lost == {K1: Loss(frozenset({REQ}), UNLINKED)}
-
-
 def test_a_tag_that_has_ended_is_an_explicit_cause() -> None:
     """`link-until` is past: the desired link's own denial, for the tag's claim alone."""
     ended = DesiredLink(LINK, TAG, denial=Denial(reasons.EXPIRED, "link-until is past"))
@@ -314,13 +308,6 @@ def test_a_deleted_event_proves_nothing_of_an_instance_that_is_shown(may: May) -
 
 def many(count: int, target: Party = DB, source: Party = APP, *claims: Claim) -> list[Rule]:
     return [ours(key(target, source, f"tcp/{port}"), *claims) for port in range(1, count + 1)]
-
-
-@pytest.mark.parametrize(("count", "held"), [(2, {}), (3, {AT_HOME: 3})])
-def test_removals_beyond_the_limit_are_held(count: int, held: dict[Unseen, int]) -> None:
-    """None of them is made. The limit is 2."""
-    found = removals(world(*many(count)), limit=2)
-    assert (found.held, len(found.lost)) == (held, 0 if held else count)
 
 
 def test_removals_in_one_account_hold_none_in_another() -> None:

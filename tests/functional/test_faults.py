@@ -1,0 +1,699 @@
+"""Every trigger under faults: wherever a fault or another delivery hits a delivery, what follows reaches the same state.
+
+What meets a transient error is put back on the queue, or looked at again; the platform delivers again what was killed, and
+what could not be put back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import cross_account
+import pytest
+from link_peer.app import compose
+from link_peer.domain.errors import RedeliveryNeeded, Transient
+from link_peer_local.core.clock import Clock
+from link_peer_local.core.faults import KINDS, Call, Killed
+from link_peer_local.ecs.state import Group, Instance
+
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
+
+LOST = sorted(KINDS - {"slow", "kill", "kill-after", "throttle"})
+BEFORE = [kind for kind in LOST if not kind.endswith("-after")]
+AFTER = [kind for kind in LOST if kind.endswith("-after")]
+"""The kinds of a response that is lost, before the change is made and after it."""
+MAX_DELIVERIES = 6
+ADDRESSES = ("10.2.0.10", "10.2.0.20")
+
+pytestmark = pytest.mark.knobs(request_tags=True)
+
+Outcomes = dict[str, int]
+Deliver = Callable[[], Outcomes]
+MakeLab = Callable[[], Lab]
+State = dict[str, list[str]]
+
+WANTED: dict[str, State] = {
+    "mutual": {"app": ["db all tag", "managed"], "db": ["app all tag", "managed"]},
+    "instances": {
+        "app": ["10.2.0.20/32>10.2.0.10/32 all tag", "managed"],
+        "db": ["10.2.0.10/32>10.2.0.20/32 all tag", "managed"],
+    },
+    "change": {"app": ["managed"], "db": ["app tcp/2 tag", "app tcp/3 tag", "managed"]},
+    "claims": {"app": [], "db": ["app tcp/1 req:chg-1", "app tcp/2 tag,req:chg-1", "managed"]},
+    "link": {"a": ["b all req:chg-1", "managed"], "b": ["a all req:chg-1", "managed"]},
+    "join": {"a": ["b all req:chg-0,req:chg-1", "managed"], "b": ["a all req:chg-0,req:chg-1", "managed"]},
+    "unlink": {"a": ["managed"], "b": ["managed"]},
+    "sync": {"a": ["b all tag", "managed"], "b": ["a all tag", "managed"]},
+    "desync": {"a": ["managed"], "b": ["managed"]},
+    "neglect": {
+        "a": [],
+        "b": [],
+        "c": ["d all tag", "managed"],
+        "d": ["c all tag", "managed"],
+        "app": [],
+        "db": ["app tcp/1 tag", "managed"],
+        "old": [],
+    },
+}
+"""How each case ends: the rules of each group with their claims, and whether it has the managed tag."""
+
+EVENTS = ["mutual", "instances", "change", "claims"]
+MESSAGES = ["link", "join", "unlink", "sync", "desync"]
+
+
+class Case:
+    """One delivery in a world of its own: an event, a message or a run of the sweep."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self.lab = lab
+        self.name = name
+        self.request_id = ""
+        self.groups: dict[str, Group] = {}
+        self.deliver: Deliver = getattr(self, f"_{name}")()
+        self.before = self.state()
+        self.calls_before = lab.calls()
+
+    def _two(self) -> tuple[Group, Group]:
+        self.groups = {"app": self.lab.group(f"*@{PEER}", "*"), "db": self.lab.group("*")}
+        return self.groups["app"], self.groups["db"]
+
+    def _event(self, event: dict[str, Any]) -> Deliver:
+        return lambda: self.lab.auto_link(event)
+
+    def _mutual(self) -> Deliver:
+        """A link with a rule on each side."""
+        app, db = self._two()
+        return self._event(self.lab.event(self.lab.instance(app, tags={"link-peer": db.id})))
+
+    def _instances(self) -> Deliver:
+        """The same between two addresses."""
+        app, db = self._two()
+        target = self.lab.instance(db, private_ip=ADDRESSES[1])
+        tags = {"link-peer": target.id}
+        return self._event(self.lab.event(self.lab.instance(app, tags=tags, private_ip=ADDRESSES[0])))
+
+    def _change(self) -> Deliver:
+        """Some rules are added, one stays and some are removed."""
+        app, db = self._two()
+        instance = self.lab.started(app, tags={"link-peer": f"{db.id} {db.id}:tcp/1+tcp/2"})
+        self.lab.tag(instance, link_peer=f"{db.id}:tcp/2+tcp/3")
+        return self._event(self.lab.tag_event(instance))
+
+    def _claims(self) -> Deliver:
+        """Markers change: a request's rule gains the tag's claim, another rule of ours loses it."""
+        app, db = self._two()
+        instance = self.lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+        self.lab.cross_account(self.lab.request(app, db, "tcp/1", "tcp/2"))
+        self.lab.tag(instance, link_peer=f"{db.id}:tcp/2")
+        return self._event(self.lab.tag_event(instance))
+
+    def _pair(self) -> tuple[Group, Group]:
+        a, b = self.lab.pair()
+        self.lab.instance(b)
+        self.groups = {"a": a, "b": b}
+        return a, b
+
+    def message(self, action: str = "link", request_id: str = "chg-1", *, turned: bool = False) -> Deliver:
+        """A message about the pair of groups, always the same one."""
+        a, b = (self.groups["b"], self.groups["a"]) if turned else (self.groups["a"], self.groups["b"])
+        self.request_id = request_id
+        request = self.lab.request(a, b, action=action, request_id=request_id)
+        event = json.dumps([self.lab.message(request)]).encode()
+        return lambda: json.loads(self.lab.run(cross_account.handler, event))["outcomes"]
+
+    def _link(self) -> Deliver:
+        self._pair()
+        return self.message()
+
+    def _join(self) -> Deliver:
+        """A second request for a link that stands."""
+        self._pair()
+        self.message(request_id="chg-0")()
+        return self.message()
+
+    def _unlink(self) -> Deliver:
+        self._pair()
+        self.message()()
+        return self.message("unlink", "chg-2")
+
+    def _sync(self) -> Deliver:
+        """A tag asks for the link."""
+        a, b = self._pair()
+        self.lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
+        return self.message("sync")
+
+    def _desync(self) -> Deliver:
+        """The tag was removed."""
+        a, b = self._pair()
+        instance = self.lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
+        self.message("sync", "tag-0")()
+        self.lab.tag(instance, link_peer=None)
+        return self.message("sync")
+
+    def _neglect(self) -> Deliver:
+        """Everything that a sweep repairs: a tag's mutual link with one side missing (c, d) is completed, a request's (a, b) is
+        removed; a request has ended, a tag was removed, a person deleted a rule, an instance is gone."""
+        lab = self.lab
+        (a, b), (c, d) = lab.pair(), lab.pair()
+        app, db, old = lab.group(), lab.group("*"), lab.group("*")
+        self.groups = {"a": a, "b": b, "c": c, "d": d, "app": app, "db": db, "old": old}
+        wanting = lab.instance(c, tags={"link-peer": f"{d.id}@{PEER}"})
+        one, two = lab.instance(a), lab.instance(b)
+        instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1 {old.id}:tcp/2"})
+        lab.auto_link(lab.event(instance), lab.event(wanting))
+        lab.cross_account(*lab.queued())
+        lab.cross_account(
+            lab.request(a, b),
+            lab.request(a, b, "tcp/7", request_id="chg-2", until=lab.iso(60)),
+            lab.request(one, two, "tcp/8", request_id="chg-3"),
+        )
+        lab.cloud.clock.advance(1800)
+        lab.tag(instance, link_peer=f"{db.id}:tcp/1")
+        for group in (a, c, db):
+            rule = next(r for r in lab.raw_rules(group) if r["IpProtocol"] in ("ALL", "TCP"))
+            params = {"SecurityGroupId": group.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
+            lab.call(HOME, "RevokeSecurityGroup", params)
+        lab.release(one)
+        return lab.sweep
+
+    def state(self) -> State:
+        """As WANTED has it; a rule of another priority than ours says so."""
+        found: State = {}
+        for name, group in self.groups.items():
+            rules = []
+            for rule, raw in self.lab.rules_of(group):
+                claims = str(raw["Description"]).partition("by=")[2].partition(" from=")[0]
+                rules.append(f"{rule} {claims}" + ("" if raw["Priority"] in ("100", 100) else f" at {raw['Priority']}"))
+            managed = ["managed"] if MANAGED in self.lab.tags(group) else []
+            found[name] = [*sorted(rules), *managed]
+            for other, one in self.groups.items():
+                found[name] = [rule.replace(one.id, other) for rule in found[name]]
+        return found
+
+    def finish(self) -> None:
+        """Delivers as the platform does until the function answers, and then what it put on the queue. A sweep is followed by
+        the next one."""
+        for _ in range(MAX_DELIVERIES):
+            with contextlib.suppress(Transient, Killed):
+                self.deliver()
+                break
+            self.lab.forget()
+            self.lab.cloud.clock.advance(1)
+        else:
+            raise AssertionError("it never answered")
+        self.follow()
+
+    def follow(self) -> None:
+        """Delivers what was put on the queue; or the next run of the sweep."""
+        if self.name == "neglect":
+            self.lab.forget()
+            self.lab.sweep()
+        self.lab.drain(60)
+
+    def ended_well(self) -> None:
+        """The state is the wanted one, with intents, and for a request one outcome (and one more where a delivery died after it
+        was written). Nothing is left on the queue."""
+        assert self.state() == WANTED[self.name]
+        assert self.lab.queued(after=600) == []
+        assert self.lab.records("intent")
+        assert {one["outcome"] for one in self.lab.records()} <= {"applied", "removed", "unchanged"}
+        assert len({one["key"] for one in self.lab.records(request_id=self.request_id)}) <= 2 or not self.request_id
+
+
+def clean(lab: Lab, name: str) -> list[Call]:
+    """The calls of a delivery without faults, which reaches the wanted state and leaves the next one nothing to change."""
+    case = Case(lab, name)
+    case.deliver()
+    calls = list(lab.cloud.faults.calls)[case.calls_before :]
+    case.ended_well()
+    before = lab.changes()
+    case.deliver()
+    assert lab.changes() == before
+    return calls
+
+
+def deaths(calls: Sequence[Call]) -> Iterator[dict[str, Any]]:
+    """The faults that end the process of a delivery which makes these calls: before the first, and after each that changes
+    something. A read leaves everything as it was before it."""
+    yield {"kind": "kill"}
+    for number, call in enumerate(calls):
+        if not call.action.startswith(("Describe", "AssumeRole")):
+            yield {"kind": "kill-after", "skip": number}
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_a_delivery_killed_at_any_call_is_completed_by_the_next(make_lab: MakeLab, lab: Lab, name: str) -> None:
+    """Before the first call or after any: the change may be made, without a response. No rule is changed without an intent on
+    record, and none that stays is removed meanwhile."""
+    calls = clean(lab, name)
+    assert len(calls) >= 8
+    for death in deaths(calls):
+        case = Case(make_lab(), name)
+        intents = len(case.lab.records("intent"))
+        case.lab.fault(**death)
+        with pytest.raises(Killed):
+            case.deliver()
+        now = case.state()
+        assert now == case.before or len(case.lab.records("intent")) > intents, f"a change without an intent, {death}"
+        for group, rules in WANTED[name].items():
+            assert {*rules} & {*case.before[group]} <= {*now[group]}, death
+        case.lab.forget()
+        case.finish()
+        case.ended_well()
+
+
+@pytest.mark.parametrize("name", ["mutual", "change", "link", "unlink", "neglect"])
+def test_one_fault_at_any_call_does_not_change_the_final_state(make_lab: MakeLab, lab: Lab, name: str) -> None:
+    """An event or message is acknowledged: the call is retried, or what it is about looked at again. The kinds of a fault take
+    turns, so that each hits some calls: tests/functional/wire shows that the functions treat those of one class the same."""
+    for k in range(len(clean(lab, name))):
+        kinds = ["throttle", BEFORE[k % len(BEFORE)], AFTER[k % len(AFTER)]]
+        for kind in ["reset-after"] if name == "neglect" else kinds:
+            case = Case(make_lab(), name)
+            case.lab.fault(kind=kind, skip=k)
+            with contextlib.suppress(Transient) if name == "neglect" else contextlib.nullcontext():
+                case.deliver()
+            assert not case.lab.cloud.faults.waiting()
+            case.follow()
+            case.ended_well()
+
+
+@pytest.mark.parametrize("name", [*EVENTS, *MESSAGES])
+def test_a_change_whose_response_is_lost_is_not_repeated(make_lab: MakeLab, name: str) -> None:
+    """The group is read before the change is retried: one delivery suffices, with as many changes as a clean one."""
+    usual = None
+    actions = ["", "AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule"]
+    for turn, action in enumerate(actions, start=list(WANTED).index(name)):
+        case = Case(make_lab(), name)
+        before = case.lab.changes()
+        if action:
+            case.lab.fault(service="ecs", action=action, kind=AFTER[turn % len(AFTER)])
+        case.deliver()
+        made = case.state(), case.lab.changes() - before
+        usual = usual or made
+        assert made == usual, action
+
+
+@pytest.mark.parametrize("kind", ["throttle", "error", "html", "truncated", "reset", "no-answer", *AFTER])
+@pytest.mark.parametrize(
+    "action", ["DescribeSecurityGroups", "DescribeSecurityGroupAttribute", "AuthorizeSecurityGroup", "TagResources"]
+)
+@pytest.mark.parametrize("name", ["mutual", "link"])
+def test_what_meets_a_lasting_fault_is_put_back_without_an_outcome(lab: Lab, name: str, action: str, kind: str) -> None:
+    """Each time an attempt is recorded. Once the fault is over, the next delivery makes the link."""
+    case = Case(lab, name)
+    lab.fault(service="ecs", action=action, account=HOME if name == "mutual" else PEER, kind=kind, times=None)
+    outcomes = case.deliver()
+    # a change that only lost its response is found by the read-back; a read that failed is not
+    assert outcomes == {} or (outcomes == {"applied": 1} and kind in AFTER)
+    assert bool(lab.records("attempt")) == (not outcomes)
+    assert not (looked := lab.drain(60)) or kind in AFTER
+    assert len(lab.records()) == len(outcomes) + len(looked)
+    lab.cloud.faults.clear()
+    assert len(lab.drain(60)) + len(outcomes) + len(looked) == 1
+    assert case.state() == WANTED[name]
+
+
+# the audit log
+
+
+@pytest.mark.parametrize("kind", ["error", "reset", "no-answer", "no-answer-after"])
+@pytest.mark.parametrize("name", ["mutual", "link"])
+def test_an_outcome_that_could_not_be_written_is_recorded_by_the_next_delivery(lab: Lab, name: str, kind: str) -> None:
+    """It finds the rules, makes no second change, and writes the outcome; copies that one write stored have one key."""
+    case = Case(lab, name)
+    lab.fault(service="sls", kind=kind, skip=1, times=4)
+    assert case.deliver() == {}
+    stored = lab.records()
+    assert len(stored) == (4 if kind == "no-answer-after" else 0)
+    assert len({record["key"] for record in stored}) == bool(stored)
+    before = lab.changes()
+    assert lab.drain(60) == {"unchanged" if name == "mutual" else "applied": 1}
+    assert lab.changes() == before
+    case.ended_well()
+    assert len({record["key"] for record in lab.records()}) == 1 + bool(stored)
+
+
+@pytest.mark.parametrize("kind", ["error", "throttle", "reset", "no-answer"])
+@pytest.mark.parametrize("service", ["ecs", "sls"])
+@pytest.mark.parametrize("name", ["mutual", "link"])
+def test_what_meets_trouble_is_redelivered_if_the_queue_is_unavailable(
+    lab: Lab, name: str, service: str, kind: str
+) -> None:
+    """Nothing else would come back to it, so the function raises, and says why."""
+    case = Case(lab, name)
+    before = lab.changes()
+    lab.fault(service=service, kind="error", times=None)
+    lab.fault(service="mns", kind=kind, times=None)
+    with pytest.raises(Transient, match="audit log" if service == "sls" else None):
+        case.deliver()
+    assert lab.changes() == before
+    lab.cloud.faults.clear()
+    assert case.deliver() == {"applied": 1}
+    case.ended_well()
+
+
+def test_a_denial_that_could_not_be_recorded_is_recorded_by_the_look(lab: Lab) -> None:
+    """Otherwise it would be lost."""
+    event = lab.event(lab.instance(lab.group(), tags={"link-peer": f"{lab.group().id}:tcp/1"}))
+    lab.fault(service="sls", kind="error", times=None)
+    assert lab.auto_link(event) == {}
+    lab.cloud.faults.clear()
+    assert lab.drain(60) == {"denied": 1}
+
+
+def test_a_denial_of_what_is_no_request_is_redelivered_if_it_cannot_be_recorded(lab: Lab) -> None:
+    """No message may disappear without a record, however malformed it is; this one cannot be put back."""
+    lab.fault(service="sls", kind="error", times=None)
+    with pytest.raises(Transient, match="audit log"):
+        lab.cross_account("no request")
+    lab.cloud.faults.clear()
+    assert lab.cross_account("no request") == {"denied": 1}
+
+
+def test_a_killed_sweep_leaves_its_intents(lab: Lab) -> None:
+    """Intents without outcomes list the work to be completed."""
+    case = Case(lab, "neglect")
+    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill")
+    with pytest.raises(Killed):
+        case.deliver()
+    intents = {(r["from"], r["to"]) for r in lab.records("intent", function="sweep")}
+    assert (case.groups["app"].id, case.groups["db"].id) in intents
+    # what is closed first has its outcome already
+    assert {record["outcome"] for record in lab.records(function="sweep")} == {"removed"}
+    assert lab.records("summary", function="sweep") == []
+
+
+def test_an_expiry_is_not_recorded_if_its_change_is_refused(lab: Lab) -> None:
+    """One change of the marker adds the tag's claim and removes the request's."""
+    app, db = lab.group(), lab.group("*")
+    lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(60)))
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.instance(db)
+    lab.cloud.clock.advance(61)
+    lab.fault(service="ecs", action="ModifySecurityGroupRule", code="Forbidden.RAM", status=403, times=None)
+    lab.fault(service="ecs", action="RevokeSecurityGroup", code="Forbidden.RAM", status=403, times=None)
+    assert "removed" not in lab.sweep()
+    assert lab.records(outcome="removed") == []
+    assert lab.reasons(db)[0].startswith("req:chg-1~")
+    lab.cloud.faults.clear()
+    assert lab.sweep() == {"applied": 1, "removed": 1}
+    assert lab.reasons(db) == ["tag"]
+
+
+@pytest.mark.parametrize("fault", [{"code": "Forbidden.RAM", "status": 403}, {"kind": "error"}, {"kind": "throttle"}])
+def test_what_went_is_recorded_though_a_later_call_for_the_same_group_fails(lab: Lab, fault: dict[str, Any]) -> None:
+    """One call takes a hundred rules. Those of the others stay, and are recorded when they go."""
+    lab.cloud.ecs.quotas.group_source_rules = 150
+    db, source = lab.group(), lab.group()
+    for port in range(1, 151):
+        lab.forge(db, source, "tag", f"tcp/{port}")
+    lab.fault(service="ecs", action="RevokeSecurityGroup", skip=1, times=None, **fault)
+    with contextlib.suppress(RedeliveryNeeded):
+        lab.sweep()
+
+    def gone() -> set[str]:
+        return {rule["rule_id"] for record in lab.records(outcome="removed") for rule in json.loads(record["rules"])}
+
+    assert (len(lab.rules(db)), len(gone())) == (50, 100)
+    assert gone().isdisjoint(rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db))
+    lab.cloud.faults.clear()
+    lab.sweep()
+    assert (lab.rules(db), len(gone())) == ([], 150)
+
+
+# time
+
+
+@pytest.fixture(name="asking")
+def _asking(lab: Lab) -> tuple[Group, Instance]:
+    """A group and an instance whose tag asks for it."""
+    db = lab.group("*")
+    return db, lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
+
+
+def test_a_look_for_trouble_expires_after_an_hour(lab: Lab, asking: tuple[Group, Instance]) -> None:
+    """It is repeated until then, after delays that grow from ten seconds to ten minutes. The last one is final."""
+    _, instance = asking
+    lab.fault(service="ecs", kind="throttle", times=None)
+    lab.auto_link(lab.event(instance))
+    expires = lab.iso_millis(3600)
+    delays, looks = [], []
+    while (due := lab.cloud.mns.next_visible_at(HOME, lab.cloud.world.queue)) is not None:
+        delays.append(round(due - lab.cloud.clock.now()))
+        (look,) = lab.queued(after=due - lab.cloud.clock.now())
+        looks.append(look)
+        lab.cross_account(look)
+    assert delays == [10, 10, 20, 40, 80, 160, 320, *[600] * 5]
+    assert [look.pop("attempt", 0) for look in looks] == list(range(12))
+    assert looks == [lab.look(instance, expires)] * 12
+    assert [record["reason"] for record in lab.records()] == ["expired"]
+
+
+class PatientClock:
+    """The cloud's clock, with a note of every wait of the functions (seconds)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.waits = [0.0]
+        self.now = clock.now
+        self._sleep = clock.sleep
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self._sleep(seconds)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS - {"slow", "kill", "kill-after"}))
+@pytest.mark.parametrize("service", ["ecs", "sls"])
+def test_no_wait_is_longer_than_five_seconds(
+    lab: Lab, asking: tuple[Group, Instance], monkeypatch: pytest.MonkeyPatch, service: str, kind: str
+) -> None:
+    """Whatever fails, and for however long: a handler that sleeps holds up what is behind it. (The time that a client
+    waits for an answer is not counted.)"""
+    lab.cloud.ecs.read_lag.rules = 300
+    event = lab.event(asking[1])
+    clock = PatientClock(lab.cloud.clock)
+    monkeypatch.setattr(compose, "clock_for_functions", lambda: clock)
+    for skip in (0, 1, 4):
+        lab.fault(service=service, kind=kind, skip=skip, times=None)
+        lab.auto_link(event)
+        lab.cloud.faults.clear()
+    assert max(clock.waits) <= 5
+
+
+@pytest.mark.parametrize("lag", [30.0, 300.0])
+def test_a_rule_that_is_never_shown_in_time_is_not_reported_as_applied(
+    lab: Lab, asking: tuple[Group, Instance], lag: float
+) -> None:
+    """The instance is looked at again. Once reads have caught up, the look finds the rule, written once."""
+    event = lab.event(asking[1])
+    lab.cloud.ecs.read_lag.rules = lag
+    assert lab.auto_link(event) == {}
+    assert lab.records() == []
+    (look,) = lab.queued(after=lag)
+    assert lab.cross_account(look) == {"unchanged": 1}
+    assert len(lab.rules(asking[0])) == 1
+
+
+@pytest.mark.parametrize("lag", [0.5, 2.0])
+def test_a_removal_that_is_shown_late_is_awaited(lab: Lab, asking: tuple[Group, Instance], lag: float) -> None:
+    db, instance = asking
+    lab.auto_link(lab.event(instance))
+    lab.tag(instance, link_peer=None)
+    lab.cloud.clock.advance(10)
+    lab.cloud.ecs.read_lag.rules = lag
+    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
+    lab.cloud.ecs.read_lag.rules = 0
+    assert lab.rules(db) == []
+
+
+def test_no_change_is_started_shortly_before_the_timeout(lab: Lab, asking: tuple[Group, Instance]) -> None:
+    """It could be cut off in the middle. A look is posted instead, with an attempt on record."""
+    event = lab.event(asking[1])
+    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=110)
+    assert lab.auto_link(event) == {}
+    assert lab.rules(asking[0]) == []
+    assert lab.records() == []
+    assert lab.records("attempt")
+    assert lab.drain(60) == {"applied": 1}
+
+
+# another delivery meanwhile
+
+World = TypeVar("World")
+
+
+def at_each_call(
+    make_lab: MakeLab, make: Callable[[Lab], tuple[World, Deliver, Callable[[], object]]], least: int = 8
+) -> Iterator[tuple[int, Lab, World]]:
+    """Delivers in a new world for each call that the delivery makes, with all of another delivery right before that call. Yields
+    the call's number, and the world afterwards."""
+    for call in itertools.count():
+        lab = make_lab()
+        world, deliver, other = make(lab)
+        reached = lab.interrupt(call, other)
+        deliver()
+        if not reached():
+            assert call > least
+            return
+        yield call, lab, world
+
+
+def _tagged(lab: Lab, instance: Instance, peer: str) -> None:
+    """The instance asks for a peer; not by `lab.tag`, which would count as a call of the delivery."""
+    params = {"ResourceType": "instance", "ResourceId.1": instance.id, "Tag.1.Key": "link-peer"}
+    lab.call(HOME, "TagResources", {**params, "Tag.1.Value": peer})
+
+
+@pytest.mark.parametrize("second", ["the same", "another", "turned round"])
+def test_a_link_delivered_during_another_loses_no_claim(make_lab: MakeLab, second: str) -> None:
+    """At every call of the first: one rule per side afterwards, with both claims."""
+
+    def make(lab: Lab) -> tuple[Case, Deliver, Deliver]:
+        case = Case(lab, "link")
+        other = "chg-1" if second == "the same" else "chg-2"
+        return case, case.deliver, case.message(request_id=other, turned=second == "turned round")
+
+    claims = "req:chg-1" if second == "the same" else "req:chg-1,req:chg-2"
+    for call, lab, case in at_each_call(make_lab, make):
+        assert [lab.reasons(group) for group in case.groups.values()] == [[claims]] * 2, f"at call {call}"
+
+
+def test_an_unlink_delivered_during_a_link_leaves_nothing_half_open_for_longer_than_a_sweep_allows(
+    make_lab: MakeLab,
+) -> None:
+    """Whichever wins, it wins on both sides: a half that is left is removed after 30 minutes, and never completed."""
+
+    def make(lab: Lab) -> tuple[Case, Deliver, Deliver]:
+        case = Case(lab, "link")
+        return case, case.deliver, case.message("unlink", "chg-2")
+
+    for call, lab, case in at_each_call(make_lab, make):
+        case.follow()
+        a, b = case.groups.values()
+        open_before = [bool(lab.rules(a)), bool(lab.rules(b))]
+        lab.cloud.clock.advance(1800)
+        lab.sweep()
+        assert lab.reasons(a) == lab.reasons(b), f"at call {call}"
+        assert bool(lab.rules(a)) == all(open_before), f"at call {call}"
+
+
+def test_a_tag_set_during_a_sync_is_linked(make_lab: MakeLab) -> None:
+    """The tag and its own sync arrive during an earlier sync of the pair: the rule exists after both."""
+
+    def make(lab: Lab) -> tuple[tuple[Group, Group], Deliver, Callable[[], object]]:
+        a, b = lab.pair()
+        instance = lab.instance(a)
+        lab.instance(b)
+        sync = lab.request(a, b, action="sync")
+
+        def other() -> None:
+            _tagged(lab, instance, f"{b.id}@{PEER}:tcp/1")
+            lab.cross_account(sync)
+
+        return (a, b), lambda: lab.cross_account(sync), other
+
+    for call, lab, (a, b) in at_each_call(make_lab, make, least=4):
+        lab.drain(60)
+        assert lab.rules(b) == [f"{a.id} tcp/1"], f"at call {call}"
+
+
+@pytest.mark.parametrize("action", ["link", "unlink"])
+def test_a_request_during_a_sweep_is_in_effect_on_both_sides_or_neither(make_lab: MakeLab, action: str) -> None:
+    """At every call: both sides or neither, as requested, and the sweep loses no claim, but for a claim that joins a
+    marker between the read and the removal of the rule: the API has no compare-and-set. The other half goes then, once it
+    is 30 minutes old."""
+
+    def make(lab: Lab) -> tuple[tuple[Group, Group], Deliver, Deliver]:
+        a, b = lab.pair()
+        lab.instance(a)
+        lab.instance(b)
+        lab.cross_account(lab.request(a, b, until=lab.iso(60)))
+        lab.cloud.clock.advance(60)
+        request = lab.request(a, b, request_id="chg-2", action=action)
+        return (a, b), lab.sweep, lambda: lab.cross_account(request)
+
+    losses: list[int] = []
+    for call, lab, pair in at_each_call(make_lab, make):
+        lost = next((g for g in pair if action == "link" and lab.reasons(g) == []), None)
+        if lost:
+            revoked = [c for c in lab.cloud.faults.calls if c.action == "RevokeSecurityGroup"]
+            assert lost.id in [one.params["SecurityGroupId"] for one in revoked], f"at call {call}"
+            losses.append(call)
+        lab.sweep()
+        lab.cloud.clock.advance(1800)
+        lab.sweep()
+        expected = ["req:chg-2"] if action == "link" and not lost else []
+        assert [lab.reasons(group) for group in pair] == [expected] * 2, f"at call {call}"
+        assert (MANAGED in lab.tags(pair[0])) == bool(expected), f"at call {call}"
+    assert len(losses) == (2 if action == "link" else 0)
+
+
+def test_a_link_made_by_an_event_during_a_sweep_stays(make_lab: MakeLab) -> None:
+    """auto_link links a tag that the sweep has not read: the link exists after both."""
+
+    def make(lab: Lab) -> tuple[tuple[Group, Group], Deliver, Callable[[], object]]:
+        app, db = lab.group(), lab.group("*")
+        instance = lab.instance(app)
+
+        def other() -> None:
+            _tagged(lab, instance, f"{db.id}:tcp/1")
+            lab.auto_link(lab.event(instance))
+
+        return (app, db), lab.sweep, other
+
+    for call, lab, (app, db) in at_each_call(make_lab, make, least=2):
+        assert lab.rules(db) == [f"{app.id} tcp/1"], f"at call {call}"
+        assert lab.tags(db)[MANAGED] == "true", f"at call {call}"
+
+
+def _linked(lab: Lab, kind: str = "groups") -> tuple[Group, Group, Deliver]:
+    """A link opened by a request, between groups or instances of both accounts; and the delivery that closes it."""
+    a, b = lab.pair()
+    instances = lab.instance(a), lab.instance(b)
+    ends: Sequence[Group | Instance] = (a, b) if kind == "groups" else instances
+    lab.cross_account(lab.request(*ends))
+    assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1"]
+    request = lab.request(*ends, action="unlink", request_id="chg-2")
+    return a, b, lambda: lab.cross_account(request)
+
+
+@pytest.mark.parametrize("kind", ["groups", "instances"])
+@pytest.mark.parametrize("first", ["sweep", "unlink"])
+def test_a_concurrent_unlink_and_sweep_leave_no_rule(make_lab: MakeLab, kind: str, first: str) -> None:
+    """One runs completely at each call of the other: a half that the sweep has read does not restore the link."""
+
+    def make(lab: Lab) -> tuple[tuple[Group, Group], Deliver, Deliver]:
+        a, b, unlink = _linked(lab, kind)
+        return ((a, b), lab.sweep, unlink) if first == "sweep" else ((a, b), unlink, lab.sweep)
+
+    for call, lab, (a, b) in at_each_call(make_lab, make, least=6):
+        assert (lab.rules(a), lab.rules(b)) == ([], []), f"at call {call}"
+        lab.sweep()
+        assert (lab.rules(a), lab.rules(b)) == ([], []), f"at call {call}, after another sweep"
+
+
+def test_an_unlink_closes_the_half_that_a_sweep_leaves(lab: Lab) -> None:
+    """The sweep completes nothing for a request, so there is nothing that it could bring back."""
+    a, b, unlink = _linked(lab)
+    lab.revoke(b)
+    lab.sweep()
+    assert (lab.reasons(a), lab.rules(b)) == (["req:chg-1"], [])
+    assert unlink() == {"removed": 1}
+    lab.sweep()
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+def test_a_tag_keeps_a_completed_link_during_an_unlink(lab: Lab) -> None:
+    """Only the request's claim is removed from the completed side: the tag still asks for the link."""
+    a, b, unlink = _linked(lab)
+    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
+    lab.cross_account(lab.request(a, b, action="sync", request_id="tag-1"))
+    lab.revoke(b)
+    lab.meanwhile("AuthorizeSecurityGroup", unlink)
+    lab.sweep()
+    assert lab.reasons(a) == lab.reasons(b) == ["tag"]
