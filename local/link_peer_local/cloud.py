@@ -11,10 +11,8 @@ from urllib.parse import parse_qsl
 
 from link_peer_deploy.regions import REGIONS
 
-from link_peer_local import coverage
+from link_peer_local import admin, coverage
 from link_peer_local.actiontrail.backend import ActionTrail
-from link_peer_local.admin import wire as admin_wire
-from link_peer_local.admin.backend import AdminBackend
 from link_peer_local.core import places, real_api, rpc, signatures
 from link_peer_local.core.clock import Clock, SystemClock
 from link_peer_local.core.errors import ApiError, not_activated, unknown_action
@@ -78,7 +76,7 @@ class Shared:
         self.knobs = knobs or Knobs()
         self.identity = Identity()
         self.faults = Faults(self.clock, coverage.OFFERED)
-        self.admin = AdminBackend(self.clock, self.faults, self.identity, region, self.knobs)
+        self.admin = admin.AdminBackend(self.clock, self.faults, self.identity, region, self.knobs)
         self.sts = StsBackend(self.clock, self.identity, self.knobs)
         self.ram = RamBackend(self.clock, self.identity, self.knobs)
         self.inactive: set[str] = set()  # services that the accounts have not activated
@@ -155,8 +153,8 @@ class LocalCloud:
 
     def handle(self, request: Request) -> Response:
         """Answer one request: find region and service, verify the signature, apply faults, call the backend."""
-        if request.path.startswith(admin_wire.PREFIX):
-            return admin_wire.handle(self.admin, request)
+        if request.path.startswith(admin.PREFIX):
+            return admin.handle(self.admin, request)
         if rpc.is_rpc(request):
             call = rpc.parse(request)
             return self._in(places.of_call(call.service, call.sent.get("RegionId", ""), request.host))._rpc(

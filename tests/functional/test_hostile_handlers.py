@@ -12,7 +12,7 @@ import cross_account
 import pytest
 import sweep
 
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import Lab
 
 BYTES: dict[str, bytes] = {
     "nothing": b"",
@@ -107,16 +107,3 @@ def test_an_invalid_message_does_not_affect_the_others(lab: Lab, element: Any) -
     assert [lab.rules(b) for _, b in pairs] == [[f"{a.id} tcp/1"] for a, _ in pairs]
     assert answer == {"applied": 2, "denied": 1}
     assert len(lab.records(reason="bad-request")) == 1
-
-
-def test_a_transient_error_of_one_message_does_not_affect_the_others(lab: Lab) -> None:
-    """It alone is put back on the queue; the invalid message and the valid one have their outcomes."""
-    (a, b), (c, d) = lab.pair(), (lab.group("*"), lab.group("*"))  # only the first pair touches the account in trouble
-    lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", account=PEER, times=4)
-    body = json.dumps([lab.message(lab.request(a, b)), 1, lab.message(lab.request(c, d))]).encode()
-    assert json.loads(lab.run(cross_account.handler, body))["outcomes"] == {"applied": 1, "denied": 1}
-    assert lab.rules(b) == []
-    assert lab.rules(d) == [f"{c.id} all"]
-    assert sorted(record["outcome"] for record in lab.records()) == ["applied", "denied"]
-    assert lab.drain(60) == {"applied": 1}
-    assert lab.rules(b) == [f"{a.id} all"]

@@ -1,10 +1,13 @@
-"""Random runs that once broke an invariant, shortened as far as possible."""
+"""A few random runs, the same ones every time (`make prove` tries thousands), and those that once broke an invariant, shortened as far
+as possible."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver
@@ -13,6 +16,20 @@ from tests.simulation.random_run import RandomRun
 from tests.simulation.scenarios.common import POLICY
 
 ONE, TWO, _, FOUR, _ = INSTANCES
+
+
+def test_no_random_run_breaks_an_invariant() -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        RandomRun,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=20,
+            derandomize=True,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 @pytest.fixture(name="run")

@@ -38,12 +38,6 @@ def test_instances_of_one_group_can_be_linked(lab: Lab) -> None:
     assert len(lab.rules(group)) == 2
 
 
-def test_the_record_says_if_instances_are_in_one_vpc(lab: Lab) -> None:
-    target = lab.instance(lab.group("*"))
-    lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": f"{target.id}:icmp"})))
-    assert lab.outcome()["reachability"] == "same-vpc"
-
-
 def test_the_group_that_holds_the_rule_must_consent(lab: Lab) -> None:
     """The consent of another group of the target instance does not count."""
     first, second = lab.group(), lab.group("*")

@@ -61,16 +61,6 @@ def test_a_tags_claim_keeps_the_rule(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
 
 
-def test_a_duplicate_unlink_changes_nothing(lab: Lab) -> None:
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    unlink = lab.request(a, b, action="unlink", request_id="chg-2")
-    assert lab.cross_account(unlink) == {"removed": 1}
-    before = lab.changes()
-    assert lab.cross_account(unlink) == {"unchanged": 1}
-    assert lab.changes() == before
-
-
 def test_an_unlink_has_its_own_outcome_beside_a_repair(lab: Lab) -> None:
     """The priority of another link's rule is corrected, and the unlink still has an outcome."""
     a, b = lab.pair()

@@ -24,17 +24,6 @@ def order(lab: Lab, start: int) -> list[str]:
     return [call.action for call in list(lab.cloud.faults.calls)[start:]]
 
 
-def test_removals_come_before_additions(lab: Lab) -> None:
-    """So no amount of wishes keeps what ended from being closed in time."""
-    instance, app, db = lab.linked()
-    lab.tag(instance, link_peer=f"{db.id}:tcp/2")
-    start = lab.calls()
-    lab.sweep()
-    actions = order(lab, start)
-    assert actions.index("RevokeSecurityGroup") < actions.index("AuthorizeSecurityGroup")
-    assert lab.rules(db) == [f"{app.id} tcp/2"]
-
-
 @pytest.mark.parametrize("cause", ["until", "consent", "lock", "policy"])
 def test_what_ended_is_closed_before_instances_are_read(lab: Lab, cause: str) -> None:
     """Wishes are read afterwards, however many there are."""

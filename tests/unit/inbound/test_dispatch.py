@@ -18,7 +18,7 @@ from link_peer.domain.tags import parse_ports
 from link_peer.inbound.requests import decode, encode
 from link_peer.runtime.delivery import Delivery
 
-from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
+from tests.unit.fakes import FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, instance, key, managed, ours, policy
 
 P1 = parse_ports("tcp/1")
@@ -336,14 +336,6 @@ def test_trouble_with_a_change_is_looked_at_again() -> None:
     assert dispatch.handle_events(json.dumps(event()).encode(), delivered) == {}
     assert log.kinds() == ["intent", "attempt"]
     assert posted(delivered) == [(look(A, NOW + 3600), "", 10)]
-
-
-@pytest.mark.parametrize("age", [300, 10**6])
-def test_an_instance_of_an_old_event_that_is_not_shown_is_gone(age: float) -> None:
-    """Nothing is posted."""
-    _, log, delivered = world(FakeEcs(GROUPS), clock=FakeClock(NOW + age))
-    assert dispatch.handle_events(json.dumps(event()).encode(), delivered) == {"denied": 1}
-    assert (posted(delivered), log.outcomes()) == ([], [("denied", "instance-gone")])
 
 
 # the timer

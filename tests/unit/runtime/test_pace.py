@@ -1,4 +1,5 @@
-"""The pace: a share of what an account may call in a minute, less after a refusal, and never beyond the deadline."""
+"""The pace: a share of what an account may call in a minute, less after a refusal, and never beyond the deadline; and
+accounts take turns."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import pytest
 from link_peer.domain.errors import OutOfTime, Throttled, Transient
 from link_peer.runtime.pace import AFTER_MINUTE, FEWEST, Pace
 from link_peer.runtime.retry import LONGEST_WAIT
+from link_peer.runtime.turns import Turns, in_turns
 
 from tests.unit.fakes import FakeClock
 
@@ -150,3 +152,33 @@ def test_other_trouble_is_raised_at_once() -> None:
     with pytest.raises(Transient, match="timeout"):
         Pace(clock, START + 600).call(*API, failing(Transient("timeout")))
     assert clock.waits == []
+
+
+# turns: which account's job is next
+
+
+@pytest.mark.parametrize(
+    ("jobs", "order"),
+    [
+        ("", ""),
+        ("aaa", "aaa"),
+        ("aaabb", "ababa"),
+        ("abbbcc", "abcbcb"),
+    ],
+)
+def test_accounts_take_turns_where_jobs_take_no_time(jobs: str, order: str) -> None:
+    """Both in a list that is made before, and one job after the other."""
+    assert "".join(in_turns(jobs, str)) == order
+    assert "".join(Turns(FakeClock()).each(jobs, str)) == order
+
+
+def test_the_account_that_used_the_least_time_is_next() -> None:
+    """One slow job of an account is followed by all of another's that take as long together, now and later."""
+    clock = FakeClock()
+    turns = Turns(clock)
+    done = ""
+    for job in turns.each("aabbbb", str):
+        clock.sleep(3 if job == "a" else 1)
+        done += job
+    assert done == "abbbab"
+    assert "".join(turns.each("ab", str)) == "ba"
