@@ -1,5 +1,6 @@
 """Writes from the code: reference.md (commands with their options, settings, record fields), the table of reasons in
-requests.md, the table of tags in tags.md, the commands in json.md, and the schemas of what commands print and of a saved plan.
+requests.md, the table of tags in tags.md, the commands in json.md, and the schemas of a policy
+file, of what commands print and of a saved plan.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
 """
@@ -16,6 +17,7 @@ import msgspec
 import typer
 from link_peer.domain.reasons import REASONS
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TAGS
+from link_peer.inbound.policy_types import PolicyFile
 from link_peer.runtime.settings import SERVICES
 from link_peer_cli.answers import CommandFailed
 from link_peer_cli.answers.table import ANSWERS
@@ -26,6 +28,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
+POLICY_SCHEMA = DOCS / "schemas" / "policy.schema.json"
 PLAN_SCHEMA = DOCS / "schemas" / "plan.schema.json"
 ANSWERS_SCHEMA = DOCS / "schemas" / "answers.schema.json"
 JSON_PAGE = DOCS / "json.md"
@@ -74,6 +77,13 @@ def requests() -> str:
     rows = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
     before, _, after = REQUESTS.read_text("utf-8").partition(f"| {' | '.join(header)} |")
     return before + "\n".join(_table(header, rows)) + after[after.index("\n\n") + 1 :]
+
+
+def policy_schema() -> str:
+    """The JSON Schema of the policy file."""
+    derived = msgspec.json.schema(PolicyFile)
+    _described(derived["$defs"])
+    return _schema("policy.yaml of link-peer", derived)
 
 
 def plan_schema() -> str:
@@ -266,6 +276,7 @@ def _cell(text: str) -> str:
 if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")
     REQUESTS.write_text(requests(), encoding="utf-8")
+    POLICY_SCHEMA.write_text(policy_schema(), encoding="utf-8")
     PLAN_SCHEMA.write_text(plan_schema(), encoding="utf-8")
     ANSWERS_SCHEMA.write_text(answers_schema(), encoding="utf-8")
     JSON_PAGE.write_text(json_page(), encoding="utf-8")

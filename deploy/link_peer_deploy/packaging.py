@@ -186,15 +186,19 @@ def own_code(package: Path, policy: Path) -> None:
     for source in (ROOT / "functions").glob("*.py"):
         shutil.copyfile(source, package / source.name)
     library = Path(link_peer.__file__).parent
+    if stray := next(library.rglob(policy_file.COMPILED), None):
+        raise PackageError(f"{stray}: only a package has a compiled policy, made from the text: delete it")
     shutil.copytree(library, package / "link_peer", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(policy, package / "policy.yaml")
     compile_policy(package)
 
 
 def compile_policy(package: Path) -> None:
-    """Compile the policy that a package folder holds."""
-    compiled = policy_file.compile_for_package(package / "policy.yaml")
-    (package / "link_peer" / "inbound" / policy_file.COMPILED.name).write_bytes(compiled)
+    """Compile the policy that a package folder holds, from its text, and read both back."""
+    policy, compiled = package / policy_file.NAME, package / policy_file.COMPILED
+    compiled.write_bytes(policy_file.compiled_form(policy.read_bytes()))
+    if not policy_file.agree(policy.read_bytes(), compiled.read_bytes()):
+        raise PackageError("the compiled policy is not the policy: this is a bug of link-peer")
 
 
 def checked_policy(path: Path) -> Policy:

@@ -209,6 +209,7 @@ def _generator() -> dict[str, Any]:
         ("PAGE", "reference"),
         ("REQUESTS", "requests"),  # the table of reasons
         ("TAGS_PAGE", "tags_page"),
+        ("POLICY_SCHEMA", "policy_schema"),
         ("PLAN_SCHEMA", "plan_schema"),
         ("JSON_PAGE", "json_page"),  # what commands print
         ("ANSWERS_SCHEMA", "answers_schema"),

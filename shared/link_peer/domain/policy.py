@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from enum import Enum
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -55,18 +56,40 @@ class GroupSet(msgspec.Struct, frozen=True):
     tags: dict[str, str]
 
 
-class Limits(msgspec.Struct, frozen=True):
+def _whole(lowest: int, highest: int) -> msgspec.Meta:
+    """The bounds of a limit."""
+    return msgspec.Meta(ge=lowest, le=highest, extra={"must": f"be a whole number from {lowest} to {highest}"})
+
+
+_Days: TypeAlias = Annotated[
+    # beyond, consent is without an end in all but name, and an instant need not exist
+    Annotated[int, msgspec.Meta(ge=1, le=3_650)] | None,
+    msgspec.Meta(extra={"must": "be a whole number from 1 to 3650, or null"}),
+]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of the policy: rules removed in one run because an account no longer shows their parties, ports of a link,
     ports in one range, peers of an instance, instances of a link by address, and days until the link of a request, or of a
     tag, must end (None: it need not end)."""
 
-    removals_per_run: int = 50
-    max_ports: int = 16
-    max_port_span: int = 1024
-    max_peers: int = 50
-    max_members: int = 50
-    max_days: int | None = None
-    max_days_tags: int | None = None
+    removals_per_run: Annotated[
+        int,
+        _whole(0, 100_000),
+        msgspec.Meta(description="More removals because one account no longer shows their parties are held."),
+    ] = 50
+    # each port is a rule, and so is each instance at least: a call adds 100 [doc AuthorizeSecurityGroup]
+    max_ports: Annotated[int, _whole(1, 100), msgspec.Meta(description="Ports per link.")] = 16
+    max_port_span: Annotated[int, _whole(1, 65_535), msgspec.Meta(description="Ports in one range.")] = 1024
+    max_peers: Annotated[int, _whole(1, 1_000), msgspec.Meta(description="Peers per instance.")] = 50
+    max_members: Annotated[
+        int, _whole(1, 100), msgspec.Meta(description="Instances of a link that is written by their addresses.")
+    ] = 50
+    max_days: Annotated[_Days, msgspec.Meta(description="A requested link must end within so many days.")] = None
+    max_days_tags: Annotated[
+        _Days,
+        msgspec.Meta(description="An instance that asks for links by tag must have a link-until within so many days."),
+    ] = None
 
 
 class Pause(str, Enum):

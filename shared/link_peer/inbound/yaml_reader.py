@@ -1,142 +1,256 @@
-"""A strict reader of YAML. Every error is a PolicyError that gives the file, the line and the problem.
+"""A strict reader of YAML: what a person sees in the text is what is loaded. Every error is a PolicyError that gives the file,
+line and column, both from 1, and the problem.
 
-It works on YAML nodes instead of values, because only nodes know their lines. It accepts no anchors, aliases, tags or
-duplicate keys, and none of the other spellings that YAML 1.1 has for booleans and numbers: a reviewer sees every value.
+Three looks, each before the next: at the characters, at the tokens, at the values. The first two refuse what an editor or a
+diff shows as something else than what YAML makes of it. The third decodes the values to a type of msgspec. It goes from part
+to part itself, because msgspec's errors name no key of a mapping, and no line.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NoReturn
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, get_origin
+
+import msgspec
 
 from link_peer.domain.errors import PolicyError
 from link_peer.domain.tags import quoted
 
 if TYPE_CHECKING:
-    from yaml.nodes import Node
+    from yaml.error import Mark
+
+T = TypeVar("T")
 
 _MAX_DEPTH = 8  # the policy file itself needs four
+_MAX_SPACES = 40
 _TAG = "tag:yaml.org,2002:"  # prefix of the type that YAML itself resolves a node to
-_INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,8})")
+_ODD = re.compile(r"\r\n|[^ -~\n]")
+_RUN = re.compile(rf" {{{_MAX_SPACES + 1},}}(?=[^ \r\n])")
+_UNQUOTED = re.compile(r"[\w .@:/+=,()~-]*")
+_UNNAMED = {"\t": "TAB", "\r": "CARRIAGE RETURN without LINE FEED", "\x85": "NEXT LINE"}
+_BLANK = re.compile(
+    r"\b(FILLER|BLANK|NULL)\b"
+)  # characters that Unicode counts as letters or symbols, and nothing shows
+_REFUSED = {
+    "AnchorToken": "anchors and aliases are not allowed: write the value out",
+    "AliasToken": "anchors and aliases are not allowed: write the value out",
+    "TagToken": "YAML tags are not allowed: remove the `!…`",
+    "DirectiveToken": "YAML directives are not allowed: remove the `%…`",
+    "DocumentEndToken": "`...` ends a YAML document, and only one is allowed: remove it",
+}
+_UNCLEAR = object()  # what YAML resolves to another value than the one that is written: off, ~, 010, 1e3
 
 
 class YamlReader:
-    """Reads one YAML file. In every method `at` is the path of the node, such as `allow[0].from`, for the error."""
+    """Reads one YAML file. A place in it is written as in `allow[0].from`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, text: str, name: str) -> None:
         """`name` is the file's name in errors."""
+        self._text = text
         self._name = name
+        self._places: dict[str, Mark] = {}
 
-    def fail(self, node: Node, at: str, problem: str) -> NoReturn:
-        """Raises the PolicyError for a problem with a node."""
-        self.fail_line(_line(node), f"{at}: {problem}" if at else problem)
+    def fail(self, at: str, problem: str) -> NoReturn:
+        """Raises the PolicyError for a problem with a value that was decoded: a scalar or an item of a list where it begins,
+        another mapping or list at its key."""
+        self._fail(self._places[at], problem, at)
 
-    def fail_line(self, line: int, problem: str) -> NoReturn:
-        """Raises the PolicyError for a problem on a line, counted from 0."""
-        raise PolicyError(f"{self._name}:{line + 1}: {problem}") from None
+    def fail_index(self, index: int, problem: str) -> NoReturn:
+        """Raises the PolicyError for a problem at a character of the text, counted from 0."""
+        line, column = self._text.count("\n", 0, index) + 1, index - self._text.rfind("\n", 0, index)
+        raise PolicyError(f"{self._name}:{line}:{column}: {problem}") from None
 
-    def document(self, text: str) -> Node | None:
-        """The only document of a text; None if the text is empty."""
-        # Imported here because only the start of a function needs it; other importers of this module do not.
+    def _fail(self, mark: Mark | None, problem: str, at: str = "") -> NoReturn:
+        self.fail_index(mark.index if mark else 0, f"{at}: {problem}" if at else problem)
+
+    def decode(self, kind: type[T]) -> T | None:
+        """The file's document as a value of a struct type; None if the file has none."""
+        # Imported here because only a file that is read from its text needs it: no packaged policy.
         import yaml
 
+        self._check_characters()
         try:
-            self._check_events(text)
-            node: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+            self._check_tokens(list(yaml.scan(self._text, Loader=yaml.SafeLoader))[1:])
+            node: Any = yaml.compose(self._text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            self.fail_line(mark.line if mark else 0, f"not valid YAML: {error.problem or error.context}")
-        except yaml.reader.ReaderError as error:
-            self.fail_line(text.count("\n", 0, error.position), "a character that YAML does not allow: remove it")
-        return node
+            self._fail(error.problem_mark or error.context_mark, f"not valid YAML: {error.problem or error.context}")
+        if node is None:
+            return None
+        self._places[""] = node.start_mark
+        return msgspec.convert(self._value(node, kind, ""), kind)
 
-    def _check_events(self, text: str) -> None:
-        """Rejects what `compose` would resolve silently, and nesting that would exhaust its recursion."""
-        import yaml
+    # characters
 
-        depth = documents = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            documents += isinstance(event, yaml.DocumentStartEvent)
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if documents > 1:
-                self.fail_line(_line(event), "a second YAML document: only one is allowed")
-            if getattr(event, "anchor", None) is not None:  # an alias has one, too
-                self.fail_line(_line(event), "anchors and aliases are not allowed: write the value out")
-            if getattr(event, "tag", None) is not None:
-                self.fail_line(_line(event), "YAML tags are not allowed: remove the `!…`")
+    def _check_characters(self) -> None:
+        for found in _ODD.finditer(self._text):
+            if found[0] != "\r\n" and _hides(found[0]):
+                named = unicodedata.name(found[0], "") or _UNNAMED.get(found[0], "a control or unassigned character")
+                what = f"U+{ord(found[0]):04X} {named}"
+                self.fail_index(found.start(), f"{what}: not allowed, as it can hide what the file says: remove it")
+        if run := _RUN.search(self._text):
+            problem = f"more than {_MAX_SPACES} spaces in a row, which move what follows out of sight: remove them"
+            self.fail_index(run.start(), problem)
+
+    # tokens
+
+    def _check_tokens(self, tokens: Sequence[Any]) -> None:
+        """`tokens` are those of the whole file but the first, its start."""
+        depth = flow = lowest = 0
+        for last, token in zip((None, *tokens), tokens, strict=False):
+            self._check_token(token, first=last is None)
+            name, mark = type(token).__name__, token.start_mark
+            starts, ends = name.endswith(_STARTS), name.endswith(_ENDS)
+            if flow and last and last.end_mark.line < mark.line and mark.column < lowest - ends:
+                self._fail(mark, "not indented, although a `[` or `{` is still open: indent it")
+            if name.startswith("Flow"):
+                if starts and not flow:
+                    line = self._text[mark.index - mark.column : mark.index]
+                    lowest = len(line) - len(line.lstrip(" ")) + 1
+                flow += starts - ends
+            depth += starts - ends
             if depth > _MAX_DEPTH:
-                self.fail_line(_line(event), "nested too deeply")
+                self._fail(mark, "nested too deeply")
 
-    def pairs(self, node: Node, at: str) -> list[tuple[Node, Node]]:
-        """The entries of a mapping, in order. Keys are scalars, each different from the others."""
-        if node.tag != _TAG + "map":
-            self.fail(node, at, "must be a mapping (`key: value`)")
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key.value, str):
-                self.fail(key, at, "a key must be a plain string")
-            if key.value in seen:
-                self.fail(key, at, f"duplicate key {quoted(key.value)}: keep one")
-            seen.add(key.value)
-        return list(node.value)
+    def _check_token(self, token: Any, *, first: bool) -> None:
+        name, mark = type(token).__name__, token.start_mark
+        if name in _REFUSED:
+            self._fail(mark, _REFUSED[name])
+        if name == "DocumentStartToken" and not first:
+            self._fail(mark, "a second YAML document: only one is allowed")
+        if name == "KeyToken" and token.end_mark.index > mark.index:
+            self._fail(mark, "`?` is not allowed: write `key: value`")
+        if name == "ScalarToken":
+            self._check_scalar(token)
 
-    def mapping(
-        self, node: Node, at: str, *, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()
-    ) -> dict[str, Node]:
-        """The values of a mapping, by key. Every required key is in it, and no key besides the given ones."""
-        known = required + optional
-        parts: dict[str, Node] = {}
-        for key, value in self.pairs(node, at):
-            if key.value not in known:
-                self.fail(key, at, f"unknown key {quoted(key.value)}: the known keys are {', '.join(known)}")
-            parts[key.value] = value
-        for name in required:
-            if name not in parts:
-                self.fail(node, at, f"`{name}` is missing: add it")
-        return parts
+    def _check_scalar(self, token: Any) -> None:
+        """Its text must be its value: no escape, fold or block, and no look-alike of a quote, a comma or a comment."""
+        shown = self._text[token.start_mark.index : token.end_mark.index]
+        if token.style in ("|", ">") or "\n" in shown:
+            self._fail(
+                token.start_mark, "a value of more than one line, or in block style: write it on one line, in quotes"
+            )
+        if token.style == '"' and "\\" in shown:
+            self._fail(
+                token.start_mark, "a backslash in double quotes: write the character itself, or use single quotes"
+            )
+        beyond = "".join(char for char in shown if not char.isascii())
+        if odd := next((char for char in beyond if not _is_plain(char)), ""):
+            what = f"U+{ord(odd):04X} {unicodedata.name(odd, '')}"
+            problem = (
+                f"{what} in a value can be taken for another character: only ASCII, Latin letters with accents and CJK"
+            )
+            self.fail_index(self._text.index(odd, token.start_mark.index), f"{problem} characters are allowed")
+        if token.plain and not _UNQUOTED.fullmatch(shown):
+            self._fail(token.start_mark, "a value with special characters: write it in quotes")
 
-    def sequence(self, node: Node, at: str) -> list[Node]:
-        """The items of a list."""
-        if node.tag != _TAG + "seq":
-            self.fail(node, at, "must be a list (`[…]`)")
-        return list(node.value)
+    # values
 
-    def text(self, node: Node, at: str) -> str:
-        """A string. The error does not repeat the value, which may be a secret."""
-        value = _scalar(node, "str")
-        if value is None:
-            self.fail(node, at, "must be a string, in quotes")
+    def _value(self, node: Any, kind: Any, at: str) -> Any:
+        """The plain value of a node, as `msgspec.convert` takes it for a type. Its parts are checked before itself."""
+        value: Any
+        if node.id == "mapping":
+            value = self._mapping(node, kind, at)
+        elif node.id == "sequence":
+            (item, *_) = get_args(_core(kind)[0]) or (Any,)
+            value = []
+            for number, child in enumerate(node.value):
+                self._places[where := f"{at}[{number}]"] = child.start_mark
+                value.append(self._value(child, item, where))
+        else:
+            self._places[at] = node.start_mark
+            value = _scalar(node)
+        self._check(value, kind, self._places[at], at)
         return value
 
-    def boolean(self, node: Node, at: str) -> bool:
-        """`true` or `false`; not yes, on or OFF, which YAML 1.1 would accept too."""
-        return self.word(node, at, "true", "false") == "true"
+    def _mapping(self, node: Any, kind: Any, at: str) -> dict[str, Any]:
+        core, _ = _core(kind)
+        fields = {field.encode_name: field for field in msgspec.structs.fields(core)} if _is_struct(core) else {}
+        key_kind, value_kind = get_args(core) if get_origin(core) is dict else (str, Any)
+        value: dict[str, Any] = {}
+        for key, child in node.value:
+            name = _scalar(key) if key.id == "scalar" else None
+            if not isinstance(name, str):
+                self._fail(key.start_mark, "a key must be a string, in quotes where YAML reads it otherwise", at)
+            if name in value:
+                self._fail(key.start_mark, f"duplicate key {quoted(name)}: keep one", at)
+            if fields and name not in fields:
+                known = ", ".join(fields)
+                self._fail(key.start_mark, f"unknown key {quoted(name)}: the known keys are {known}", at)
+            self._check(name, key_kind, key.start_mark, at, f"{quoted(name)} ")
+            where = f"{at}.{name}" if at else name
+            self._places[where] = key.start_mark
+            value[name] = self._value(child, fields[name].type if fields else value_kind, where)
+        for name, field in fields.items():
+            if field.required and name not in value:
+                self._fail(self._places[at], f"`{name}` is missing: add it", at)
+        return value
 
-    def word(self, node: Node, at: str, *words: str) -> str:
-        """One of two or more words in exactly their spelling. `true` and `false` are YAML's, without quotes."""
-        found = [word for word in words if _scalar(node, "bool" if word in ("true", "false") else "str") == word]
-        if not found:
-            self.fail(node, at, f"must be {', '.join(words[:-1])} or {words[-1]}")
-        return found[0]
-
-    def integer(self, node: Node, at: str, lowest: int, highest: int) -> int:
-        """A decimal whole number from `lowest` to `highest`; YAML 1.1 would read 010 as 8 and 1:30 as 90."""
-        value = _scalar(node, "int")
-        if value is None or not _INTEGER.fullmatch(value) or not lowest <= int(value) <= highest:
-            self.fail(node, at, f"must be a whole number from {lowest} to {highest}")
-        return int(value)
-
-    def is_null(self, node: Node) -> bool:
-        """Whether the value is `null`; not empty, ~ or NULL, which YAML 1.1 would accept too."""
-        return _scalar(node, "null") == "null"
+    def _check(self, value: object, kind: Any, mark: Mark, at: str, what: str = "") -> None:
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            self._fail(mark, f"{what}must {_must(value, kind)}", at)
 
 
-def _line(marked: object) -> int:
-    """The line of a node or an event, counted from 0."""
-    mark = getattr(marked, "start_mark", None)
-    return mark.line if mark else 0
+_STARTS = ("SequenceStartToken", "MappingStartToken")
+_ENDS = ("SequenceEndToken", "MappingEndToken", "BlockEndToken")
 
 
-def _scalar(node: Node, kind: str) -> str | None:
-    """A scalar's text if YAML resolves it to that type, else None."""
-    return str(node.value) if node.tag == _TAG + kind else None
+def _hides(char: str) -> bool:
+    """Whether a character is not a visible one of its own, in a line that runs from left to right: controls, other spaces
+    and line breaks, what is invisible, unassigned or private, marks on other characters, right-to-left letters."""
+    return (
+        not char.isprintable()
+        or unicodedata.category(char) in ("Mn", "Me")
+        or unicodedata.bidirectional(char) in ("R", "AL", "AN")
+        or _BLANK.search(unicodedata.name(char, "")) is not None
+    )
+
+
+def _is_plain(char: str) -> bool:
+    """Whether a letter or digit beyond ASCII looks like none of ASCII: as wide as two, or with an accent."""
+    if not char.isalnum() or unicodedata.normalize("NFKC", char) != char:
+        return False
+    return unicodedata.east_asian_width(char) == "W" or unicodedata.normalize("NFD", char)[0].isascii()
+
+
+def _scalar(node: Any) -> Any:
+    """A scalar's value: a string, `true`, `false`, `null` or a decimal whole number, each in this spelling alone."""
+    kind, text = node.tag.removeprefix(_TAG), node.value
+    if kind == "str":
+        return text
+    if kind == "int" and _INTEGER.fullmatch(text):
+        return int(text)
+    return {"true": True, "false": False, "null": None}.get(text, _UNCLEAR)
+
+
+def _core(kind: Any) -> tuple[Any, str]:
+    """A type without what `Annotated` adds to it, and without UNSET; and what that says a value must be."""
+    must = ""
+    while get_origin(kind) is Annotated or msgspec.UnsetType in get_args(kind):
+        for meta in getattr(kind, "__metadata__", ()):
+            must = must or (meta.extra or {}).get("must", "")
+        kind = get_args(kind)[0]
+    return kind, must
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _must(value: object, kind: Any) -> str:
+    """What a value of the type must be, from "must" on."""
+    core, must = _core(kind)
+    shape = dict if _is_struct(core) else get_origin(core) or core
+    return _SHAPES[shape] if shape in _SHAPES and not isinstance(value, shape) else must
+
+
+_SHAPES: Mapping[Any, str] = {
+    str: "be a string, in quotes",
+    list: "be a list (`[…]`)",
+    dict: "be a mapping (`key: value`)",
+    bool: "be true or false",
+}

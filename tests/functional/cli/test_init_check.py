@@ -124,7 +124,7 @@ def test_check_names_each_fault_with_its_line(folder: Path, offline: Cli) -> Non
     (folder / "bad.yaml").write_text("deployment: prod\naccounts: none\n", encoding="utf-8")
     assert offline("check", "good.yaml", "bad.yaml", "gone.yaml") == 1
     assert offline.out.splitlines()[0] == "good.yaml: valid, 2 accounts, 0 tests hold"
-    assert offline.out.splitlines()[1].startswith("bad.yaml:2: accounts")
+    assert offline.out.splitlines()[1].startswith("bad.yaml:2:11: accounts")
     assert offline.out.splitlines()[2] == "gone.yaml: cannot be read (No such file or directory)"
     code, found = offline.json("check", "good.yaml", "bad.yaml")
     assert (code, [len(one["problems"]) for one in found]) == (1, [0, 1])

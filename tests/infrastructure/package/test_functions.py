@@ -125,7 +125,7 @@ def test_a_policy_that_was_edited_after_packaging_counts(
         path.write_text(json.dumps({**json.loads(packaged), "paused": True}), encoding="utf-8")
         assert wire_lab.deliver(auto_link, event) == {"denied": 1}
         path.write_text("deployment: prod\naccounts: none\n", encoding="utf-8")
-        with pytest.raises(HandlerError, match=r"policy\.yaml:2: accounts"):
+        with pytest.raises(HandlerError, match=r"policy\.yaml:2:11: accounts"):
             wire_lab.deliver(auto_link, event)
     finally:
         path.write_bytes(packaged)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from string import Template
@@ -131,7 +133,7 @@ def test_each_limit_has_bounds(limit: str, lowest: int, highest: int) -> None:
     line = "limits: {removals_per_run: 0, max_ports: 2, max_peers: 3, max_days: 90}"
     for good, bad in ((lowest, lowest - 1), (highest, highest + 1), (highest, 9_999_999)):
         assert getattr(parse(changed(line, f"limits: {{{limit}: {good}}}")).limits, limit) == good
-        fault = rf":15: limits\.{limit}: must be a whole number from {lowest} to {highest}"
+        fault = rf":15:\d+: limits\.{limit}: must be a whole number from {lowest} to {highest}"
         with pytest.raises(PolicyError, match=fault):
             parse(changed(line, f"limits: {{{limit}: {bad}}}"))
 
@@ -193,247 +195,121 @@ def test_the_policy_that_init_writes_validates() -> None:
     assert (policy.allow, policy.deny, policy.paused) == ((), (), Pause.NONE)
 
 
-REFUSED = {
-    "no account without a role": (
-        changed("{name: a@aliyun.com}", f'{{role: "acs:ram::{A}:role/r", external_id: ab}}'),
-        3,
-        "accounts: exactly one account, the home account, must have no role: add the function's own account",
-    ),
-    "two accounts without a role": (
-        GOOD.replace("    role: ", "    # role: ").replace("    external_id: ", "    # external_id: "),
-        4,
-        f"has no role, and neither has {A}: exactly one account, the home account, must have no role",
-    ),
-    "unknown key": (
-        changed("paused:", "pause:"),
-        16,
-        "unknown key 'pause': the known keys are deployment, accounts, tag_prefix, accept_tags",
-    ),
-    "unknown key of an account": (changed("    name: b@", "    alias: b@"), 5, "unknown key 'alias'"),
-    "unknown key of an allow entry": (changed('to: "sg-db', 'too: "sg-db'), 12, "unknown key 'too'"),
-    "unknown limit": (changed("max_ports: 2", "max_port: 2"), 15, "unknown key 'max_port'"),
-    "a key twice": (changed("paused: false", "accept_tags: false"), 16, "duplicate key 'accept_tags': keep one"),
-    "an account twice": (changed(f'"{B}":', f"'{A}':"), 4, f"duplicate key '{A}'"),
-    "no deployment": (changed("deployment: prod\n", ""), 1, "`deployment` is missing"),
-    "tag prefix with a hyphen": (
-        changed("deployment: prod", "tag_prefix: acme-x\ndeployment: prod"),
-        1,
-        "tag_prefix: must be 1 to 16 characters of a-z and 0-9, beginning with a letter",
-    ),
-    "tag prefix empty": (
-        changed("deployment: prod", "tag_prefix: ''\ndeployment: prod"),
-        1,
-        "tag_prefix: must be 1 to 16",
-    ),
-    "deployment in capitals": (changed("prod", "Prod"), 1, "deployment: must be 1 to 32 characters of a-z"),
-    "deployment a number": (changed("prod", "12"), 1, "deployment: must be a string, in quotes"),
-    "deployment empty": (changed("deployment: prod", "deployment:"), 1, "deployment: must be a string, in quotes"),
-    "deployment a list": (changed("prod", "[prod]"), 1, "deployment: must be a string, in quotes"),
-    "uid without quotes": (changed(f'"{A}": {{', f"{A}: {{"), 3, f"accounts['{A}']: must be a string, in quotes"),
-    "uid too short": (changed(f'"{A}"', '"12345678901234"'), 3, "is not an account uid: 15 to 20 digits"),
-    "uid in other digits": (changed(f'"{A}"', '"１000000000000001"'), 3, "is not an account uid"),
-    "two homes": (
-        changed(f"    role: acs:ram::{B}:role/link-peer\n    external_id: link-peer-local-example\n", ""),
-        4,
-        "exactly one account",
-    ),
-    "no home": (
-        changed(f'  "{A}": {{name: a@aliyun.com}}\n', ""),
-        3,
-        "exactly one account, the home account, must have no role",
-    ),
-    "no accounts": ("deployment: d\naccounts: {}\n", 2, "exactly one account"),
-    "role of another account": (changed(f"ram::{B}", f"ram::{A}"), 6, f"is not acs:ram::{B}:role/<name>"),
-    "role that is no ARN": (changed(f"acs:ram::{B}:role/link-peer", "link-peer"), 6, "role/<name>"),
-    "role without external id": (
-        changed("    external_id: link-peer-local-example\n", ""),
-        5,
-        "a role needs an external_id",
-    ),
-    "external id without role": (
-        changed("{name: a@aliyun.com}", "{name: a, external_id: xy}"),
-        3,
-        "is only for a role",
-    ),
-    "external id too short": (changed("link-peer-local-example", "x"), 7, "external_id: must be 2 to 1224"),
-    "external id with a space": (changed("link-peer-local-example", "a b"), 7, "external_id: must be 2 to 1224"),
-    "name with control characters": (changed("a@aliyun.com", '"a\\tb"'), 3, "printable"),
-    "yes for true": (changed("accept_tags: true", "accept_tags: yes"), 10, "accept_tags: must be true or false"),
-    "a quoted boolean": (changed("paused: false", 'paused: "false"'), 16, "paused: must be true, false or opening"),
-    "allow a text": (
-        "deployment: d\naccounts: {}\nallow: sg-a\n".replace("{}", f'{{"{A}": {{name: a}}}}'),
-        3,
-        "must be a list",
-    ),
-    "allow without account": (changed(f"sg-app@{A}", "sg-app"), 12, "allow[0].from: 'sg-app' is not *@<uid>"),
-    "allow of an account not listed": (
-        changed(f"*@{B}", "*@1000000000000003"),
-        13,
-        "allow[1].from: account 1000000000000003 is not listed",
-    ),
-    "allow without ports": (changed("[tcp/443, tcp/1-9, tcp/443]", "[]"), 12, "leave `ports` out to allow everything"),
-    "allow port wrong": (changed("tcp/1-9", "tcp/9-1"), 12, "allow[0].ports[1]: 'tcp/9-1' is not"),
-    "deny a list": (changed("{ports: [tcp/22, icmp]}", "[tcp/22]"), 14, "deny: must be a mapping"),
-    "deny port a number": (changed("tcp/22", "22"), 14, "deny.ports[0]: must be a string, in quotes"),
-    "name empty": (changed("name: a@aliyun.com", 'name: ""'), 3, "1 to 128 printable"),
-    "name too long": (changed("name: a@aliyun.com", f"name: {'x' * 129}"), 3, "1 to 128 printable"),
-    "limit zero": (changed("max_ports: 2", "max_ports: 0"), 15, "limits.max_ports: must be a whole number from 1 to"),
-    "limit negative": (changed("removals_per_run: 0", "removals_per_run: -1"), 15, "must be a whole number from 0 to"),
-    "limit octal": (changed("max_ports: 2", "max_ports: 010"), 15, "must be a whole number"),
-    "limit text": (changed("max_ports: 2", 'max_ports: "2"'), 15, "must be a whole number"),
-    "limit a fraction": (changed("max_ports: 2", "max_ports: 2.5"), 15, "must be a whole number"),
-    "limit enormous": (changed("max_ports: 2", "max_ports: " + "9" * 5000), 15, "must be a whole number"),
-    "limit of peers zero": (
-        changed("max_peers: 3", "max_peers: 0"),
-        15,
-        "max_peers: must be a whole number from 1 to",
-    ),
-    "limit of days zero": (
-        changed("max_days: 90", "max_days: 0"),
-        15,
-        "limits.max_days: must be a whole number from 1",
-    ),
-    "limit of days a tilde": (changed("max_days: 90", "max_days: ~"), 15, "limits.max_days: must be a whole number"),
-    "limit of days a quoted null": (changed("max_days: 90", 'max_days: "null"'), 15, "must be a whole number"),
-    "another limit null": (changed("max_peers: 3", "max_peers: null"), 15, "max_peers: must be a whole number"),
-    "paused closing": (changed("paused: false", "paused: closing"), 16, "paused: must be true, false or opening"),
-    "paused in capitals": (changed("paused: false", "paused: Opening"), 16, "paused: must be true, false or opening"),
-    "paused off": (changed("paused: false", "paused: off"), 16, "paused: must be true, false or opening"),
-    "paused empty": (changed("paused: false", "paused:"), 16, "paused: must be true, false or opening"),
-    "ranges a text": (
-        changed("[10.20.0.0/16, 192.168.0.1/32]", "10.20.0.0/16"),
-        8,
-        f"accounts.{B}.ranges: must be a list",
-    ),
-    "ranges empty": (changed("[10.20.0.0/16, 192.168.0.1/32]", "[]"), 8, "leave `ranges` out to accept every private"),
-    "range empty": (changed("10.20.0.0/16", '""'), 8, "is not an IPv4 network"),
-    "range with host bits": (
-        changed("10.20.0.0/16", "10.20.0.1/16"),
-        8,
-        "ranges[0]: '10.20.0.1/16' is not an IPv4 network",
-    ),
-    "range without length": (changed("192.168.0.1/32", "192.168.0.1"), 8, "ranges[1]: '192.168.0.1' is not an IPv4"),
-    "range with a netmask": (changed("10.20.0.0/16", "10.20.0.0/255.255.0.0"), 8, "is not an IPv4 network"),
-    "range with leading zeros": (changed("10.20.0.0/16", "10.020.0.0/16"), 8, "is not an IPv4 network"),
-    "range with a long length": (changed("10.20.0.0/16", "10.20.0.0/016"), 8, "is not an IPv4 network"),
-    "range of 33 bits": (changed("10.20.0.0/16", "10.20.0.0/33"), 8, "is not an IPv4 network"),
-    "range of IPv6": (changed("10.20.0.0/16", '"fd00::/8"'), 8, "is not an IPv4 network"),
-    "range in other digits": (changed("10.20.0.0/16", '"１0.20.0.0/16"'), 8, "is not an IPv4 network"),
-    "range a number": (changed("10.20.0.0/16", "10"), 8, "ranges[0]: must be a string, in quotes"),
-    "queue empty": (changed("queue: link-peer-requests-b", 'queue: ""'), 9, "queue: '' is not a queue name"),
-    "queue too long": (changed("queue: link-peer-requests-b", "queue: " + "x" * 121), 9, "is not a queue name"),
-    "queue with an underscore": (changed("link-peer-requests-b", "link_peer"), 9, "is not a queue name: 1 to 120"),
-    "queue with a path": (changed("link-peer-requests-b", "queues/b"), 9, "'queues/b' is not a queue name"),
-    "queue a number": (changed("link-peer-requests-b", "12"), 9, "queue: must be a string, in quotes"),
-    "a queue twice": (
-        changed("{name: a@aliyun.com}", "{queue: link-peer-requests-b}"),
-        5,
-        f"accounts.{B}.queue: link-peer-requests-b is already the queue of {A}",
-    ),
-    "until a date of YAML": (
-        changed('until: "2027-01-01T08:00:00.5+08:00"', "until: 2027-01-01T00:00:00Z"),
-        13,
-        "allow[1].until: must be a string, in quotes",
-    ),
-    "until without zone": (changed(".5+08:00", ""), 13, "is not an RFC 3339 instant with a zone"),
-    "until no date": (
-        changed("2027-01-01T", "2027-02-30T"),
-        13,
-        "allow[1].until: '2027-02-30T08:00:00.5+08:00' is not",
-    ),
-    "tests a mapping": (changed("tests:\n  - {", "tests:\n  {"), 18, "tests: must be a list"),
-    "test without from": (
-        changed(f'  - {{from: "sg-app@{A}", accept', "  - {accept"),
-        18,
-        "tests[0]: `from` is missing",
-    ),
-    "test of nothing": (GOOD + f'  - {{from: "sg-app@{A}"}}\n', 19, "tests[1]: tests nothing: list links under"),
-    "test of empty lists": (GOOD + f'  - {{from: "sg-app@{A}", deny: []}}\n', 19, "tests[1]: tests nothing"),
-    "test from everyone": (
-        GOOD + f'  - {{from: "*@{A}", deny: ["sg-a@{B}"]}}\n',
-        19,
-        "tests[1].from: name one",
-    ),
-    "test to everyone": (
-        changed(f"sg-log@{B}", f"*@{B}"),
-        18,
-        "tests[0].accept[1]: name one group or instance",
-    ),
-    "test without account": (changed(f"sg-log@{B}", "sg-log"), 18, "tests[0].accept[1]: 'sg-log' is not *@<uid>"),
-    "test of an account not listed": (
-        changed(f"sg-log@{B}", "sg-log@1000000000000003"),
-        18,
-        "tests[0].accept[1]: account 1000000000000003 is not listed",
-    ),
-    "test of a bad port": (changed(f"sg-db@{B}:tcp/22", f"sg-db@{B}:tcp/0"), 18, "tests[0].deny[0]: 'tcp/0' is not"),
-    "test of no port": (changed(f"sg-db@{B}:tcp/22", f"sg-db@{B}:"), 18, "tests[0].deny[0]: '' is not"),
-    "test with another key": (changed('deny: ["sg-db', 'denied: ["sg-db'), 18, "unknown key 'denied'"),
-    "ranges of two accounts overlap": (
-        changed("{name: a@aliyun.com}", "{ranges: [10.16.0.0/24, 10.20.1.0/24]}"),
-        3,
-        f"10.20.1.0/24 of {A} and 10.20.0.0/16 of {B} overlap: an address must tell its account",
-    ),
-    "ranges overlap within another": (
-        changed("{name: a@aliyun.com}", "{ranges: [10.20.0.0/30]}").replace(
-            "10.20.0.0/16,", "10.0.0.0/8, 10.19.0.0/16,"
-        ),
-        3,
-        f"10.20.0.0/30 of {A} and 10.0.0.0/8 of {B} overlap",
-    ),
-    "never of no ports": (guarded("[tcp/22]", "[]"), 2, "never[0].ports: empty: list the ports, or leave `ports` out"),
-    "never with an end": (guarded("ports: [tcp/22]", "until: x"), 2, "unknown key 'until'"),
-    "never without from": (guarded(f'from: "*@{B}", ', ""), 2, "never[0]: `from` is missing"),
-    "never of a set that is none": (
-        guarded('to: "set:prod"', 'to: "set:dev"'),
-        2,
-        "never[0].to: 'set:dev' is not one of",
-    ),
-    "never of a name": (guarded('to: "set:prod"', 'to: "ledger"'), 2, "never[0].to: 'ledger' is not *@<uid>"),
-    "a test of a set": (changed(f'"sg-log@{B}"', '"set:prod"', GUARDED), 21, "tests[0].accept[1]: 'set' is not"),
-    "a set of another account": (
-        guarded(f'b: {{account: "{B}"', 'b: {account: "x"'),
-        1,
-        "sets.b.account: account 'x' is not",
-    ),
-    "a set without tags": (guarded("{env: prod, tier: db}", "{}"), 1, "sets.prod.tags: empty: name the tags"),
-    "a set by a key of ours": (guarded("tier:", "link-accept:"), 1, "sets.prod.tags: 'link-accept' is not 1 to 128"),
-    "a set by a pattern": (guarded("tier:", '"t*":'), 1, "sets.prod.tags: 't*' is not 1 to 128 characters"),
-    "a set by a number": (guarded("tier: db", "tier: 1"), 1, "sets.prod.tags.tier: must be a string"),
-    "sets of many keys": (
-        guarded("tier: db", "a: a, b: b, c: c, d: d, e: e"),
-        1,
-        "more than 5 different keys in all sets",
-    ),
-    "a set in capitals": (guarded("{prod: {", "{Prod: {"), 1, "sets: 'Prod' must be 1 to 32 characters of a-z"),
-    "a name like an id": (guarded("ledger:", "sg-db:"), 3, "names: 'sg-db' must be 1 to 32 characters"),
-    "a name like an instance": (guarded("ledger:", "i-db:"), 3, "names: 'i-db' must be 1 to 32 characters"),
-    "a name that is a protocol": (guarded("ledger:", "tcp:"), 3, "be no protocol"),
-    "a name too long": (guarded("ledger:", f"{'x' * 33}:"), 3, "must be 1 to 32 characters"),
-    "a name of everyone": (guarded('ledger: "sg-db', 'ledger: "*'), 3, "names.ledger: name one group"),
-    "a name of a group without account": (guarded(f"i-app@{A}", "i-app"), 3, "names.app-1: 'i-app' is not *@<uid>"),
-    "anchor": (changed("{name: a@", "&a {name: a@"), 3, "anchors and aliases are not allowed"),
-    "alias": (changed("{name: a@aliyun.com}", "*a"), 3, "anchors and aliases are not allowed"),
-    "merge key": (changed("paused: false", "<<: {paused: false}"), 16, "unknown key '<<'"),
-    "tag": (changed("prod", "!!python/name:os.system x"), 1, "YAML tags are not allowed"),
-    "second document": (GOOD + "---\na: 1\n", 19, "a second YAML document"),
-    "list at the top": ("- deployment\n", 1, "must be a mapping"),
-    "key a list": (changed("paused: false", "[paused]: false"), 16, "a key must be a plain string"),
-    "empty": ("# nothing\n", 1, "the file is empty: add"),
-    "not YAML": (changed("paused: false", "paused: [false"), 17, "not valid YAML: expected ',' or ']'"),
-    "control character after an empty line": ("\n" + changed("paused: false", "paused: \x07"), 17, "does not allow"),
-    "control character": (changed("paused: false", "paused: \x07"), 16, "a character that YAML does not allow"),
-    "nested deeply": ("a: " + "[" * 5000 + "\n", 1, "nested too deeply"),
-    "enormous": ("#" * (MAX_BYTES + 1), 1, "longer than"),
-}
+# fmt: off
+CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are each refused in its place
+    ("2:1: accounts: exactly one account, the home account, must have no role:", "{name: a@aliyun.com}", f'{{role: "acs:ram::{A}:role/r", external_id: ab}}'),
+    ("16:1: unknown key 'pause'", "paused:", "pause:"),
+    (f"5:5: accounts.{B}: unknown key 'alias'", "    name: b@", "    alias: b@"),
+    ("12:39: allow[0]: unknown key 'too'", 'to: "sg-db', 'too: "sg-db'),
+    ("15:31: limits: unknown key 'max_port'", "max_ports: 2", "max_port: 2"),
+    ("16:1: duplicate key 'accept_tags': keep one", "paused: false", "accept_tags: false"),
+    (f"4:3: accounts: duplicate key '{A}': keep one", f'"{B}":', f"'{A}':"),
+    ("1:1: `deployment` is missing: add it", "deployment: prod\n", ""),
+    ("1:13: tag_prefix: must be 1 to 16 characters", "deployment: prod", "tag_prefix: acme-x\ndeployment: prod"),
+    ("1:13: deployment: must be 1 to 32 characters of a-z, 0-9 and hyphen", "prod", "Prod"),
+    ("1:13: deployment: must be a string, in quotes", "prod", "12"),
+    ("1:12: deployment: must be a string, in quotes", "deployment: prod", "deployment:"),
+    ("1:1: deployment: must be a string, in quotes", "prod", "[prod]"),
+    ("3:3: accounts: a key must be a string, in quotes", f'"{A}": {{', f"{A}: {{"),
+    ("3:3: accounts: '12345678901234' must be an account uid: 15", f'"{A}"', '"12345678901234"'),
+    (f"4:3: accounts.{B}: has no role, and neither has", f"    role: acs:ram::{B}:role/link-peer\n    external_id: link-peer-local-example\n", ""),
+    ("2:1: accounts: exactly one account, the home account, must have no role:", f'  "{A}": {{name: a@aliyun.com}}\n', ""),
+    (f"6:11: accounts.{B}.role:", f"ram::{B}", f"ram::{A}"),
+    (f"6:11: accounts.{B}.role: must be acs:ram::<uid>:role/<name>", f"acs:ram::{B}:role/link-peer", "link-peer"),
+    (f"4:3: accounts.{B}: a role needs an external_id: add the one in", "    external_id: link-peer-local-example\n", ""),
+    (f"3:46: accounts.{A}.external_id: is only for a role: add", "{name: a@aliyun.com}", "{name: a, external_id: xy}"),
+    (f"7:18: accounts.{B}.external_id: must be 2 to 1224", "link-peer-local-example", "x", "a b"),
+    ("10:14: accept_tags: must be true or false", "accept_tags: true", "accept_tags: yes"),
+    ("16:9: paused: must be true, false or opening", "paused: false", 'paused: "false"', "paused: closing", "paused: Opening", "paused: off"),
+    ("12:12: allow[0].from: must be *@<uid>, sg-…@<uid>, i-…@<uid> or set:<name>", f"sg-app@{A}", "sg-app"),
+    ("13:12: allow[1].from: account 1000000000000003 is not listed: add it under", f"*@{B}", "*@1000000000000003"),
+    ("12:69: allow[0].ports: must not be empty: list the ports, or leave `ports`", "[tcp/443, tcp/1-9, tcp/443]", "[]"),
+    ("12:86: allow[0].ports[1]: 'tcp/9-1' is not tcp/3306, tcp/8000-8010, udp/53", "tcp/1-9", "tcp/9-1"),
+    ("14:1: deny: must be a mapping (`key: value`)", "{ports: [tcp/22, icmp]}", "[tcp/22]"),
+    ("14:16: deny.ports[0]: must be a string, in quotes", "tcp/22", "22"),
+    (f"3:30: accounts.{A}.name: must be 1 to 128 characters", "a@aliyun.com", '""', "x" * 129),
+    ("15:42: limits.max_ports: must be a whole number from 1 to 100", "max_ports: 2", "max_ports: 0", "max_ports: 010", 'max_ports: "2"', "max_ports: 2.5"),
+    ("15:28: limits.removals_per_run: must be a whole number from 0 to 100000", "removals_per_run: 0", "removals_per_run: -1"),
+    ("15:56: limits.max_peers: must be a whole number from 1 to 1000", "max_peers: 3", "max_peers: 0", "max_peers: null"),
+    ("15:69: limits.max_days: must be a whole number from 1 to 3650, or null", "max_days: 90", "max_days: 0", "max_days: ~", 'max_days: "null"'),
+    ("16:8: paused: must be true, false or opening", "paused: false", "paused:"),
+    (f"8:13: accounts.{B}.ranges: must be a list (`[…]`)", "[10.20.0.0/16, 192.168.0.1/32]", "10.20.0.0/16"),
+    (f"8:5: accounts.{B}.ranges: must not be empty: list the", "[10.20.0.0/16, 192.168.0.1/32]", "[]"),
+    (f"8:14: accounts.{B}.ranges[0]: must be an IPv4 network", "10.20.0.0/16", '""', "10.20.0.0/255.255.0.0", '"fd00::/8"'),
+    (f"8:14: accounts.{B}.ranges[0]: '10.20.0.1/16' is not an IPv4", "10.20.0.0/16", "10.20.0.1/16"),
+    (f"8:28: accounts.{B}.ranges[1]: must be an IPv4 network", "192.168.0.1/32", "192.168.0.1"),
+    (f"8:14: accounts.{B}.ranges[0]: '10.020.0.0/16' is not an IPv4", "10.20.0.0/16", "10.020.0.0/16"),
+    (f"8:14: accounts.{B}.ranges[0]: '10.20.0.0/33' is not an IPv4", "10.20.0.0/16", "10.20.0.0/33"),
+    (f"8:14: accounts.{B}.ranges[0]: must be a string, in quotes", "10.20.0.0/16", "10"),
+    (f"9:12: accounts.{B}.queue: must be a queue name: 1 to", "link-peer-requests-b", '""', "x" * 121, "link_peer", "queues/b"),
+    (f"9:12: accounts.{B}.queue: must be a string, in quotes", "link-peer-requests-b", "12"),
+    (f"9:12: accounts.{B}.queue: link-peer-requests-b is already the", "{name: a@aliyun.com}", "{queue: link-peer-requests-b}"),
+    ("13:70: allow[1].until: must be a string, in quotes", 'until: "2027-01-01T08:00:00.5+08:00"', "until: 2027-01-01T00:00:00Z"),
+    ("13:70: allow[1].until: must be an RFC 3339 instant", ".5+08:00", ""),
+    ("13:70: allow[1].until: '2027-02-30T08:00:00.5+08:00' is not an RFC 3339", "2027-01-01T", "2027-02-30T"),
+    ("17:1: tests: must be a list (`[…]`)", "tests:\n  - {", "tests:\n  {"),
+    ("18:5: tests[0]: `from` is missing: add it", f'  - {{from: "sg-app@{A}", accept', "  - {accept"),
+    ("18:88: tests[0].accept[1]: must be sg-…@<uid> or", f"sg-log@{B}", f"*@{B}", "sg-log"),
+    ("18:88: tests[0].accept[1]: account 1000000000000003 is not listed: add it", f"sg-log@{B}", "sg-log@1000000000000003"),
+    ("18:123: tests[0].deny[0]: must be sg-…@<uid> or", f"sg-db@{B}:tcp/22", f"sg-db@{B}:tcp/0", f"sg-db@{B}:"),
+    ("18:116: tests[0]: unknown key 'denied'", 'deny: ["sg-db', 'denied: ["sg-db'),
+    (f"3:24: accounts.{A}.ranges: 10.20.1.0/24 of {A}", "{name: a@aliyun.com}", "{ranges: [10.16.0.0/24, 10.20.1.0/24]}"),
+    ("3:23: anchors and aliases are not allowed: write the value out", "{name: a@", "&a {name: a@"),
+    ("3:23: anchors and aliases are not allowed: write the value out", "{name: a@aliyun.com}", "*a"),
+    ("16:1: a value with special characters: write it in quotes", "paused: false", "<<: {paused: false}"),
+    ("1:13: YAML tags are not allowed: remove the `!…`", "prod", "!!python/name:os.system x"),
+    ("16:1: a key must be a string, in quotes where YAML reads it otherwise", "paused: false", "[paused]: false"),
+    ("16:10: a value of more than one line, or in block style: write it on one", "paused: false", "paused: [false"),
+)
+CHANGED_GUARDED = (
+    ("2:54: never[0].ports: must not be empty: list the ports, or leave `ports`", "[tcp/22]", "[]"),
+    ("2:54: never[0]: unknown key 'until'", "ports: [tcp/22]", "until: x"),
+    ("2:9: never[0]: `from` is missing: add it", f'from: "*@{B}", ', ""),
+    ("2:42: never[0].to: 'set:dev' is not one of the policy's sets: add it under sets", 'to: "set:prod"', 'to: "set:dev"'),
+    ("2:42: never[0].to: must be *@<uid>, sg-…@<uid>, i-…@<uid> or set:<name>", 'to: "set:prod"', 'to: "ledger"'),
+    ("21:88: tests[0].accept[1]: must be sg-…@<uid> or", f'"sg-log@{B}"', '"set:prod"'),
+    ("1:87: sets.b.account: must be an account uid: 15 to 20 digits, in quotes", f'b: {{account: "{B}"', 'b: {account: "x"'),
+    ("1:44: sets.prod.tags: must be 1 to 5 tags that its groups carry", "{env: prod, tier: db}", "{}"),
+    ("1:75: sets.prod.tags.link-accept: begins with link-, as the tags of", "tier:", "link-accept:"),
+    ("1:62: sets.prod.tags: 't*' must be a tag key: 1 to 128", "tier:", '"t*":'),
+    ("1:68: sets.prod.tags.tier: must be a string, in quotes", "tier: db", "tier: 1"),
+    ("1:44: sets.prod.tags: must be 1 to 5 tags that its groups carry", "tier: db", "a: a, b: b, c: c, d: d, e: e"),
+    ("1:107: sets.b.tags: more than 5 different keys in all sets", "{env: prod}", "{a: a, b: b, c: c, d: d}"),
+    ("1:8: sets: 'Prod' must be 1 to 32 characters", "{prod: {", "{Prod: {"),
+    ("3:9: names: 'sg-db' must be 1 to 32 characters", "ledger:", "sg-db:"),
+    (f"3:9: names: '{'x' * 33}' must be 1 to 32", "ledger:", f"{'x' * 33}:"),
+    ("3:9: names: 'i-db' must be 1 to 32 characters", "ledger:", "i-db:"),
+    ("3:9: names: 'tcp' must be 1 to 32 characters", "ledger:", "tcp:"),
+    ("3:17: names.ledger: must be sg-…@<uid> or i-…@<uid>", 'ledger: "sg-db', 'ledger: "*'),
+    ("3:50: names.app-1: must be sg-…@<uid> or i-…@<uid>", f"i-app@{A}", "i-app"),
+)
+WHOLE = (
+    (f"4:3: accounts.{B}: has no role, and neither has", GOOD.replace('    role: ', '    # role: ').replace('    external_id: ', '    # external_id: ')),
+    ("2:1: accounts: must not be empty: exactly one account, the home account,", 'deployment: d\naccounts: {}\n'),
+    ("3:8: allow: must be a list (`[…]`)", 'deployment: d\naccounts: {}\nallow: sg-a\n'.replace('{}', f'{{"{A}": {{name: a}}}}')),
+    ("19:5: tests[1]: tests nothing: list links under `accept` or `deny`", GOOD + f'  - {{from: "sg-app@{A}"}}\n'),
+    ("19:5: tests[1]: tests nothing: list links under `accept` or `deny`", GOOD + f'  - {{from: "sg-app@{A}", deny: []}}\n'),
+    ("19:12: tests[1].from: must be sg-…@<uid> or i-…@<uid>", GOOD + f'  - {{from: "*@{A}", deny: ["sg-a@{B}"]}}\n'),
+    (f"3:24: accounts.{A}.ranges: 10.20.0.0/30 of {A}", changed('{name: a@aliyun.com}', '{ranges: [10.20.0.0/30]}').replace('10.20.0.0/16,', '10.0.0.0/8, 10.19.0.0/16,')),
+    ("19:1: a second YAML document: only one is allowed", GOOD + '---\na: 1\n'),
+    ("1:1: must be a mapping (`key: value`)", '- deployment\n'),
+    ("1:1: the file is empty: add `deployment` and `accounts`", '# nothing\n'),
+    ("1:11: nested too deeply", 'a: ' + '[' * 5000 + '\n'),
+    ("1:1: longer than 256 KB: split the deployment", '#' * (MAX_BYTES + 1)),
+)
+# fmt: on
+REFUSED = [
+    *((refusal, changed(old, new)) for refusal, old, *texts in CHANGED for new in texts),
+    *((refusal, guarded(old, new)) for refusal, old, *texts in CHANGED_GUARDED for new in texts),
+    *WHOLE,
+]
 
 
-@pytest.mark.parametrize(("text", "line", "problem"), REFUSED.values(), ids=REFUSED)
-def test_a_file_that_does_not_match_the_schema_is_refused_with_its_line(text: str, line: int, problem: str) -> None:
-    """The message starts with file and line, then says where and what to do."""
-    with pytest.raises(PolicyError) as caught:
+@pytest.mark.parametrize(("refusal", "text"), REFUSED)
+def test_a_file_that_does_not_match_the_schema_is_refused_at_its_place(refusal: str, text: str) -> None:
+    """The message starts with file, line and column, then says where and what to do."""
+    with pytest.raises(PolicyError, match=re.escape(f"peers.yaml:{refusal}")):
         parse(text, "peers.yaml")
-    assert str(caught.value).startswith(f"peers.yaml:{line}: ")
-    assert problem in str(caught.value)
 
 
 @pytest.mark.parametrize("external_id", ['"a b c secret"', "20261125"], ids=["invalid characters", "not a string"])
@@ -444,20 +320,110 @@ def test_an_external_id_is_never_repeated_in_a_message(external_id: str) -> None
     assert external_id.strip('"') not in str(caught.value)
 
 
-def test_a_file_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_refused_at_its_place(tmp_path: Path) -> None:
     """The name in the message is the file's own."""
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"deployment: prod\naccounts: \xff\n")
-    with pytest.raises(PolicyError, match=r"^mine\.yaml:2: not UTF-8"):
+    with pytest.raises(PolicyError, match=r"^mine\.yaml:2:11: not UTF-8"):
         load(path)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
-@given(st.integers(0, len(GOOD)), st.text(max_size=6), st.integers(0, 6))
-def test_a_damaged_file_is_refused_or_read_but_never_crashes(place: int, inserted: str, cut: int) -> None:
-    """Whatever is written over a good file, only PolicyError comes out."""
+# what is shown is what is loaded
+
+HIDDEN = {
+    "\u0085": "NEXT LINE", "\u2028": "LINE SEPARATOR", "\u2029": "PARAGRAPH SEPARATOR", "\r": "CARRIAGE RETURN without",
+    "\t": "TAB", "\x07": "a control", "\x0b": "a control", "\x7f": "a control", "\u202e": "RIGHT-TO-LEFT OVERRIDE",
+    "\u2066": "LEFT-TO-RIGHT ISOLATE", "\u05d0": "HEBREW LETTER ALEF", "\u200b": "ZERO WIDTH SPACE",
+    "\u200d": "ZERO WIDTH JOINER", "\ufeff": "ZERO WIDTH NO-BREAK SPACE", "\u00ad": "SOFT HYPHEN",
+    "\u00a0": "NO-BREAK SPACE", "\u3000": "IDEOGRAPHIC SPACE", "\u034f": "COMBINING GRAPHEME JOINER",
+    "\u0338": "COMBINING LONG SOLIDUS OVERLAY", "\ufe0f": "VARIATION SELECTOR-16", "\u3164": "HANGUL FILLER",
+    "\u2800": "BRAILLE PATTERN BLANK", "\ue000": "a control or unassigned", "\U000e0041": "TAG LATIN CAPITAL LETTER A",
+    "\ud800": "a control or unassigned",
+}  # fmt: skip
+ALL = f'allow: [{{from: "*@{B}", to: "*@{A}"}}]'
+
+
+@pytest.mark.parametrize(("char", "named"), HIDDEN.items(), ids=[f"U+{ord(char):04X}" for char in HIDDEN])
+def test_a_character_that_can_hide_something_is_refused_wherever_it_stands(char: str, named: str) -> None:
+    """In a comment, where some of them end the line for YAML alone; at the start of the file; and in quotes."""
+    comment = f"paused: false  # see NET-221{char}{ALL}"
+    for text, place in (
+        (changed("paused: false", comment), "16:29"),
+        (char + GOOD, "1:1"),
+        (changed("a@aliyun.com", f'"a{char}"'), "3:32"),
+    ):
+        with pytest.raises(PolicyError, match=rf"^p:{place}: U\+{ord(char):04X} {named}.*: not allowed"):
+            parse(text, "p")
+
+
+# fmt: off
+SHOWN_OTHERWISE = (
+    ("3:30: a backslash in double quotes", "a@aliyun.com", r'"\x61"', r'"a\u2028"', r'"\""'),
+    ("16:9: a value of more than one line", "paused: false", "paused: |\n  false", "paused: >-\n  false", "paused: opening\n  x"),
+    ("16:9: a value of more than one line", "paused: false", "paused: 'opening\n  x'", "paused: |"),
+    ("16:1: `?` is not allowed", "paused: false", "? paused\n: false"),
+    ("2:11: `?` is not allowed", "accounts:", "x: {a: 1, ? b : 2}\naccounts:"),
+    ("1:1: YAML directives are not allowed", "deployment:", "%YAML 1.1\n---\ndeployment:"),
+    ("2:1: `...` ends a YAML document", "accounts:", "...\naccounts:"),
+    ("16:8: more than 40 spaces in a row", "paused: false", "paused:" + " " * 41 + "false", "paused:" + " " * 300 + "# x"),
+    ("17:1: not indented, although a", "paused: false", 'deny: {ports: [tcp/22, # x\n"tcp/23"]}', "deny: {\nports: []}"),
+    ("3:30: a value with special characters", "a@aliyun.com", "a#b", 'a"b', "a'b", "a&b"),
+    ("3:31: U+FF1A FULLWIDTH COLON in a value", "a@aliyun.com", "a：b"),
+    ("3:32: U+201D RIGHT DOUBLE QUOTATION MARK in a value", "a@aliyun.com", '"a” #"'),
+    ("3:32: U+FF03 FULLWIDTH NUMBER SIGN in a value", "a@aliyun.com", "'a＃'"),
+    ("3:31: U+0430 CYRILLIC SMALL LETTER A in a value", "a@aliyun.com", "'\u0430'"),
+    ("3:31: U+212A KELVIN SIGN in a value", "a@aliyun.com", "'\u212a'"),
+    ("3:31: U+3001 IDEOGRAPHIC COMMA in a value", "a@aliyun.com", "a、b"),
+)
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("refusal", "text"), [(refusal, changed(old, new)) for refusal, old, *news in SHOWN_OTHERWISE for new in news]
+)
+def test_what_a_reader_would_take_for_something_else_is_refused(refusal: str, text: str) -> None:
+    """Escapes, folded values, look-alikes, and what stands out of sight or at another depth than it seems."""
+    with pytest.raises(PolicyError, match=re.escape(f"p:{refusal}")):
+        parse(text, "p")
+
+
+def test_what_is_clear_to_read_is_read() -> None:
+    """Accents, CJK, quotes in quotes; a list over several lines; the line ends of Windows; any language in a comment."""
+    for name in ("财务", "Café", """'a "b" \\ #'""", '"it\'s"', "'it''s'"):
+        read = parse(changed("a@aliyun.com", name)).accounts[A].name
+        assert read == {"'it''s'": "it's"}.get(name, name.strip("'\"")), name
+    comments = GOOD.replace("\n", " " * 50 + "\n", 1) + "# комментарий：“注释” …\n"
+    lines = changed("[tcp/22, icmp]", "[\n  tcp/22,  # why\n  icmp,\n]", comments)
+    assert parse(lines) == parse("---\n" + lines.replace("\n", "\r\n")) == parse(GOOD)
+    assert parse(changed("paused:", "paused:" + " " * 39)) == parse(GOOD)
+
+
+def without_comments(text: str) -> str:
+    """As an editor shows them: from a # that begins a word outside quotes to the end of the line."""
+    return "\n".join(
+        re.match(r"""(?:'[^']*'|"[^"]*"|(?<![^ ])(?!#)[^'"]|(?<=[^ ])[^'"]|['"])*""", line)[0]
+        for line in text.split("\n")
+    )  # type: ignore[index]
+
+
+PIECES = st.sampled_from(
+    [*HIDDEN, *"\n#'\"|>?:,[]{}&*!%\\-~ ", " # ", "\n# ", "\r\n", " " * 41, "\n  ", "：", "＃", "…", ALL, f"\n{ALL}\n"]
+)
+
+
+@settings(max_examples=600, derandomize=True, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, len(GOOD)), st.lists(PIECES | st.characters(), max_size=4)), max_size=3),
+    st.integers(0, 6),
+)
+def test_a_damaged_file_is_refused_or_says_what_it_shows(places: list[tuple[int, list[str]]], cut: int) -> None:
+    """Whatever is written into a good file. What is read is the same without what an editor shows as comments."""
+    text = GOOD
+    for place, pieces in places:
+        text = text[:place] + "".join(pieces) + text[place + cut :]
     with suppress(PolicyError):
-        parse(GOOD[:place] + inserted + GOOD[place + cut :])
+        policy = parse(text)
+        assert parse(without_comments(text)) == policy
 
 
 def test_an_account_needs_no_name() -> None:
@@ -472,11 +438,12 @@ def test_an_account_needs_no_name() -> None:
 
 @pytest.fixture(name="packaged")
 def _packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A policy file that is packaged with its compiled form"""
-    path = tmp_path / "policy.yaml"
+    """The policy file of a package."""
+    path = tmp_path / policy_file.NAME
     path.write_text(GUARDED, encoding="utf-8")
-    monkeypatch.setattr(policy_file, "COMPILED", tmp_path / policy_file.COMPILED.name)
-    policy_file.COMPILED.write_bytes(policy_file.compile_for_package(path))
+    monkeypatch.setattr(policy_file, "LIBRARY", tmp_path / "link_peer")
+    (tmp_path / policy_file.HANDLER).touch()
+    (tmp_path / policy_file.COMPILED).write_bytes(policy_file.compiled_form(path.read_bytes()))
     return path
 
 
@@ -489,7 +456,7 @@ def test_the_compiled_policy_is_the_policy(packaged: Path, mocker: MockerFixture
 
 
 def test_a_policy_that_was_edited_after_packaging_is_read_itself(packaged: Path) -> None:
-    """In the deployed folder, or with LINK_PEER_POLICY: the compiled form stands for its own file alone."""
+    """The compiled form stands for its own text alone."""
     packaged.write_text(changed("paused: false", "paused: true"), encoding="utf-8")
     assert load(packaged).paused is Pause.ALL
     packaged.write_text(changed("paused: false", "paused: maybe"), encoding="utf-8")
@@ -497,13 +464,47 @@ def test_a_policy_that_was_edited_after_packaging_is_read_itself(packaged: Path)
         load(packaged)
 
 
-def test_an_invalid_policy_is_not_compiled(tmp_path: Path) -> None:
-    path = tmp_path / "policy.yaml"
-    path.write_text(changed("deployment: prod", "deployment: PROD"), encoding="utf-8")
-    with pytest.raises(PolicyError, match=r"policy\.yaml:1: deployment"):
-        policy_file.compile_for_package(path)
+def test_a_compiled_policy_stands_for_no_other_file(packaged: Path, tmp_path: Path) -> None:
+    """Of the same text under another name, as LINK_PEER_POLICY may give; nor does one that lies beside that file."""
+    other = tmp_path / "other" / policy_file.NAME
+    other.parent.mkdir()
+    other.write_bytes(packaged.read_bytes())
+    for folder in (packaged.parent, other.parent):
+        (folder / policy_file.COMPILED).write_bytes(wider(packaged))
+    assert load(other).allow == parse(GUARDED).allow
 
 
-def test_the_sources_have_no_compiled_policy() -> None:
-    """It would be one of a file that nobody edits."""
-    assert not policy_file.COMPILED.exists()
+def wider(path: Path) -> bytes:
+    """The compiled form of another policy, with the digest of this text."""
+    form = json.loads(policy_file.compiled_form(path.read_bytes()))
+    form["policy"] |= {"allow": [], "never": []}
+    return json.dumps(form).encode()
+
+
+def test_a_compiled_policy_agrees_with_its_text_alone(packaged: Path) -> None:
+    raw, compiled = packaged.read_bytes(), (packaged.parent / policy_file.COMPILED).read_bytes()
+    assert policy_file.agree(raw, compiled)
+    for text, form in ((raw + b"#", compiled), (raw, wider(packaged)), (raw, b"{}"), (raw, b"")):
+        assert not policy_file.agree(text, form)
+
+
+@pytest.mark.parametrize(
+    "place", ["policy.compiled.json", "lib/policy.compiled.json", "lib/link_peer/policy.compiled.json"]
+)
+def test_a_compiled_policy_outside_a_package_is_refused(
+    packaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """In a checkout or a wheel it would be a second policy, which nobody reviews. With the digest of the text, too."""
+    form = wider(packaged)
+    (tmp_path / policy_file.COMPILED).unlink()
+    monkeypatch.setattr(policy_file, "LIBRARY", tmp_path / "lib" / "link_peer")
+    policy_file.LIBRARY.mkdir(parents=True)
+    assert load(packaged).allow
+    (tmp_path / place).write_bytes(form)
+    with pytest.raises(PolicyError, match=r"policy\.compiled\.json: only a package has a compiled policy.*delete it"):
+        load(packaged)
+
+
+def test_an_invalid_policy_is_not_compiled() -> None:
+    with pytest.raises(PolicyError, match=r"policy\.yaml:1:13: deployment"):
+        policy_file.compiled_form(changed("deployment: prod", "deployment: PROD").encode())
