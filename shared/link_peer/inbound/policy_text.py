@@ -23,7 +23,6 @@ from link_peer.domain.tags import (
     quoted,
     unique_ports,
 )
-from link_peer.inbound.policy_file import MAX_BYTES
 from link_peer.inbound.policy_types import AccountEntry, AllowEntry, NeverEntry, PolicyFile
 from link_peer.inbound.yaml_reader import YamlReader
 
@@ -33,8 +32,6 @@ _ONE_HOME = "exactly one account, the home account, must have no role"
 def parse(text: str, name: str) -> Policy:
     """The policy in a text; `name` is the file's name in errors. Raises PolicyError."""
     reader = YamlReader(text, name)
-    if len(text) > MAX_BYTES:
-        reader.fail_index(0, f"longer than {MAX_BYTES // 1024} KB: split the deployment")
     file = reader.decode(PolicyFile)
     if file is None:
         reader.fail_index(0, "the file is empty: add `deployment` and `accounts`")
