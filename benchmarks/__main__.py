@@ -16,7 +16,7 @@ from link_peer_deploy import runtime_python
 from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import commands, runner
-from benchmarks.figures import cold_start, events, launches, people, sweep
+from benchmarks.figures import cold_start, events, launches, people, reach, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
 
@@ -28,6 +28,7 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "queue": launches.batches,
     "sweep": sweep.measure,
     "beside": sweep.beside,
+    "reach": reach.measure,
     "flood": sweep.flood,
     "cost": cold_start.cost,
 }

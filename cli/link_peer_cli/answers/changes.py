@@ -60,11 +60,28 @@ class PlanAnswer(CommandAnswer, frozen=True):
     ] = UNSET
 
 
+class ReachChange(msgspec.Struct, frozen=True):
+    """Instances that gain or lose ports to others, between the rules of the policy in use and those of another."""
+
+    sign: Annotated[str, means("`+` gained, `-` lost")]
+    sure: Annotated[bool, means("false where not all that decides is known: they may gain or lose it")]
+    source: Annotated[str, means("whose instances: a group, or one instance")] = msgspec.field(name="from")
+    target: Annotated[str, means("to whose instances")] = msgspec.field(name="to")
+    ports: Annotated[str, means("the ports; `all` for everything")]
+    sources: Annotated[int | None, means("how many instances; null if they could not all be read")]
+    targets: Annotated[int | None, means("to how many; null if they could not all be read")]
+    pairs: Annotated[int | None, means("how many pairs of instances; null if they could not all be read")]
+    text: Annotated[str, means("the same in words")]
+
+
 class PolicyPlan(CommandAnswer, frozen=True):
     """With `--policy`, what another policy would open and close."""
 
     groups: GroupPlans
     counts: Counts
+    reach: Annotated[
+        list[ReachChange], means("which instances gain and lose what, the most pairs first, gains before losses")
+    ]
     notes: Annotated[list[str], means("what to know")]
     problems: Annotated[list[str], means("what failed")]
 

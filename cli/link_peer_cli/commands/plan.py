@@ -13,10 +13,11 @@ from rich.markup import escape
 from link_peer_cli.access.environment import load_environment, policy_file
 from link_peer_cli.access.inputs import by_id, document, party
 from link_peer_cli.answers.changes import PolicyPlan
+from link_peer_cli.review import reachable
 from link_peer_cli.review.comparing import compare
 from link_peer_cli.review.input import Input, look_at, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
-from link_peer_cli.review.plans import ShownPlan, print_plan, print_saved, sections, total
+from link_peer_cli.review.plans import COLOURS, ShownPlan, print_plan, print_saved, sections, total
 from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.ui import markdown
 from link_peer_cli.ui.console import console, print_answer
@@ -109,14 +110,16 @@ def _plan_policy(path: str, *, as_markdown: bool, rest: str, detailed: bool, as_
         changes = "1 more change is" if found.due == 1 else f"{found.due} more changes are"
         notes.append(f"{changes} due under the present policy, too: link-peer sweep --dry-run")
     if as_json:
-        print_answer(PolicyPlan(shown.group_plans, shown.counts, notes, failed))
+        print_answer(PolicyPlan(shown.group_plans, shown.counts, list(found.reach), notes, failed))
     elif as_markdown:
-        said = [*sections(shown), markdown.notes([*failed, *notes])]
+        said = [reachable.section(found.reach), *sections(shown), markdown.notes([*failed, *notes])]
         print(markdown.document(f"What {path} would open and close", total(shown, VERBS), said, rest))
     else:
         for colour, texts in (("red", failed), ("yellow", notes)):
             for text in texts:
                 console().print(f"[{colour}]{escape(text)}[/{colour}]", soft_wrap=True)
+        for sign, text in reachable.lines(found.reach):
+            console().print(f"[{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)
         print_plan(console(), shown, verbs=VERBS)
     if failed:
         raise typer.Exit(Exit.REFUSED)

@@ -116,6 +116,14 @@ class WhatIf:
         found = [change for ecs in self._made.values() for change in ecs.changed_groups()]
         return sorted(found, key=lambda change: change.group)
 
+    def rules(self) -> dict[Party, tuple[Rule, ...]]:
+        """The rules of each group of which they were read, with the changes made so far. Reads nothing."""
+        found: dict[Party, tuple[Rule, ...]] = {}
+        for account, shown in self.shown.items():
+            changed = self._made[account].changed_rules if account in self._made else {}
+            found |= {Party(account, group): tuple(rules) for group, rules in {**shown.rules, **changed}.items()}
+        return found
+
     def identity(self, account: str) -> tuple[str, str]:
         """Return the (account uid, ARN) of the caller that reads an account."""
         return self._cloud.identity(account)
@@ -138,15 +146,15 @@ class _Ecs(Reads):
         self._region = region
         self._all = all_
         self._new = itertools.count()
-        self._rules: dict[str, list[Rule]] = {}
+        self.changed_rules: dict[str, list[Rule]] = {}
         self._before: dict[str, list[Rule]] = {}
         self._tags: dict[str, dict[str, bool]] = {}  # by group: each changed tag, and whether it is set
 
     def changed_groups(self) -> list[GroupChange]:
         """What is different in each group."""
         found = []
-        for group in dict.fromkeys([*self._rules, *self._tags]):
-            edits = net(self._before.get(group, []), self._rules.get(group, []))
+        for group in dict.fromkeys([*self.changed_rules, *self._tags]):
+            edits = net(self._before.get(group, []), self.changed_rules.get(group, []))
             tags = tuple(("+" if there else "-", name) for name, there in self._tags.get(group, {}).items())
             if edits or tags:
                 found.append(GroupChange(Party(self.account, group), tuple(edits), tags))
@@ -177,12 +185,17 @@ class _Ecs(Reads):
 
     def references(self, groups: Sequence[str]) -> list[Party]:
         named = {str(Party(self.account, group)) for group in groups}
-        new = [rule.group for rules in self._rules.values() for rule in rules if rule.key and rule.key.source in named]
+        new = [
+            rule.group
+            for rules in self.changed_rules.values()
+            for rule in rules
+            if rule.key and rule.key.source in named
+        ]
         return list(dict.fromkeys([*self._real.references(groups), *new]))
 
     def rules(self, group: str) -> list[Rule]:
-        if group in self._rules:
-            return list(self._rules[group])
+        if group in self.changed_rules:
+            return list(self.changed_rules[group])
         if group not in self._shown.rules:
             self._shown.rules[group] = self._real.rules(group)
         return list(self._shown.rules[group])
@@ -193,12 +206,12 @@ class _Ecs(Reads):
             new = f"{NEW}{next(self._new)}"
             standing.append(Rule(Party(self.account, group), new, key, "accept", PRIORITY, description))
             self._write(Write("authorize", self.account, group, "", place_of(key), "", description))
-        self._rules[group] = standing
+        self.changed_rules[group] = standing
         return self._note(aliyun.authorize(self._region, self.account, group, rules))
 
     def modify(self, group: str, rule_id: str, description: str) -> str:
         standing = self._to_change(group)
-        self._rules[group] = [
+        self.changed_rules[group] = [
             msgspec.structs.replace(rule, description=description, priority=PRIORITY) if rule.id == rule_id else rule
             for rule in standing
         ]
@@ -209,7 +222,7 @@ class _Ecs(Reads):
 
     def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
         standing = self._to_change(group)
-        self._rules[group] = [rule for rule in standing if rule.id not in rule_ids]
+        self.changed_rules[group] = [rule for rule in standing if rule.id not in rule_ids]
         for rule in standing:
             if rule.id in rule_ids and rule.key:
                 self._write(Write("revoke", self.account, group, *_of(rule), rule.description))

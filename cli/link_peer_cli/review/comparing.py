@@ -9,25 +9,26 @@ from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.policy import Policy
-from link_peer.domain.snapshot import Listing
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning import policy_tests
-from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.review.cloud import ShownRules
+from link_peer_cli.answers.changes import ReachChange
+from link_peer_cli.review.cloud import ShownRules, WhatIf
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.review.edits import GroupChange, RuleEdit, gaps_of, with_instances
+from link_peer_cli.review.edits import GroupChange, RuleEdit, gaps_of, members_of
+from link_peer_cli.review.reachable import changed_reach
 from link_peer_cli.ui.progress import Count
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """`groups` with the rules that the new policy opens `+` and closes `-`, and the records of both sweeps, those of the new
-    policy last. `due` is how many rules are due to change under the present policy, too. `cautions` are what the difference
+    """`groups` with the rules that the new policy opens `+` and closes `-`, what instances gain and lose by that (`reach`), and
+    the records of both sweeps, those of the new policy last. `due` is how many rules are due to change under the present policy, too. `cautions` are what the difference
     does not show; `gaps` say why an account could not be read. `failing` are the new policy's tests that it contradicts."""
 
     groups: Sequence[GroupChange]
+    reach: Sequence[ReachChange]
     records: Sequence[Record]
     due: int
     cautions: Sequence[str]
@@ -36,11 +37,11 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class _Supposed(msgspec.Struct, frozen=True):
-    delivery: Delivery
+    sweep: Sweep
+    cloud: WhatIf
     edits: frozenset[tuple[str, RuleKey]]
     records: list[Record]
     gaps: dict[str, str]
-    listings: Mapping[str, Listing]
 
 
 def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done, _all: None) -> Compared:
@@ -53,19 +54,23 @@ def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done
     shown: dict[str, ShownRules] = {}
     before = _suppose(env, shown, progress)
     after = _suppose(msgspec.structs.replace(env, policy=new), shown, progress)
-    groups = with_instances(after.delivery, _difference(before.edits, after.edits), after.listings)
+    sweep = max((after.sweep, before.sweep), key=lambda one: len(one.policy.accounts))  # which has read more
+    groups = members_of(sweep.store.snapshot(), _difference(before.edits, after.edits))
+    reach = changed_reach(sweep, before.cloud, after.cloud)
     failing = [str(found) for found in policy_tests.judge(new, env.clock.now()) if found.failed]
     cautions = list(_cautions(env.policy, new))
     due = sum(1 for edit in before.edits if edit in after.edits)
-    return Compared(groups, [*before.records, *after.records], due, cautions, {**before.gaps, **after.gaps}, failing)
+    return Compared(
+        groups, reach, [*before.records, *after.records], due, cautions, {**before.gaps, **after.gaps}, failing
+    )
 
 
 def _suppose(env: Environment, shown: dict[str, ShownRules], progress: Count) -> _Supposed:
     delivery, cloud, kept = suppose(env, "plan", shown)
-    sweep = Sweep(delivery, "plan", progress=progress)
+    sweep = Sweep(delivery, "plan", progress=progress, keep=lambda _one: True)
     run_sweep(sweep)
     edits = frozenset((edit.sign, edit.key) for change in cloud.changed_groups() for edit in change.edits)
-    return _Supposed(delivery, edits, kept.records, gaps_of(sweep), sweep.store.snapshot().listings)
+    return _Supposed(sweep, cloud, edits, kept.records, gaps_of(sweep))
 
 
 def _difference(before: frozenset[tuple[str, RuleKey]], after: frozenset[tuple[str, RuleKey]]) -> list[GroupChange]:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 from link_peer.domain import marker as markers
 from link_peer.domain.model import Instance, Party, Rule, RuleKey
-from link_peer.domain.snapshot import Listing
+from link_peer.domain.snapshot import Listing, Snapshot
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.records import Circumstances, decision_record
@@ -69,7 +69,12 @@ def with_instances(
     whole = [uid for uid, shown in listings.items() if 1 + len(shown.ids) // INSTANCES_PER_CALL < counted[uid]]
     fetch.everything(whole)
     fetch.members(group for group in groups if group.account not in whole)
-    snapshot = fetch.store.snapshot()
+    return members_of(fetch.store.snapshot(), changes)
+
+
+def members_of(snapshot: Snapshot, changes: Sequence[GroupChange]) -> list[GroupChange]:
+    """The changes, with the members of each group whose rules would change, as far as they were read."""
+    groups = {change.group for change in changes if change.edits}
     read = {group for group in groups if group in snapshot.complete_groups or group.account in snapshot.whole_accounts}
     members: dict[Party, list[Instance]] = {group: [] for group in read}
     for party, instance in sorted(snapshot.instances.items()):

@@ -137,10 +137,10 @@ def total(plan: ShownPlan, verbs: Sequence[str] = VERBS_OF_RULES) -> str:
     if not plan.groups:
         return " ".join(filter(None, ["" if counts.attempt else "Nothing would change.", links]))
     if not counts.groups:
-        return " ".join(filter(None, [f"Rules: none. Tags: of {_number(counts.tagged, 'group')}.", links]))
-    affected = f"{_number(counts.instances, 'instance')} in {_number(counts.groups, 'group')}"
+        return " ".join(filter(None, [f"Rules: none. Tags: of {number(counts.tagged, 'group')}.", links]))
+    affected = f"{number(counts.instances, 'instance')} in {number(counts.groups, 'group')}"
     if counts.unread:
-        affected += f", and more: those of {_number(counts.unread, 'group')} could not be read"
+        affected += f", and more: those of {number(counts.unread, 'group')} could not be read"
     return " ".join(filter(None, [f"Rules: {rules}. Affected: {affected}.", links]))
 
 
@@ -212,7 +212,7 @@ def _members(change: GroupChange) -> str:
     if not change.edits:
         return ""
     named = ", ".join(map(_name, change.instances)) if len(change.instances) <= NAMED else ""
-    count = "no instance" if not change.instances else _number(len(change.instances), "instance")
+    count = "no instance" if not change.instances else number(len(change.instances), "instance")
     return f"affects {count}" + (f": {named}" if named else "")
 
 
@@ -221,7 +221,8 @@ def _name(instance: Instance) -> str:
     return f"{instance.party.id} ({name})" if name not in ("", instance.party.id) else instance.party.id
 
 
-def _number(count: int, noun: str) -> str:
+def number(count: int, noun: str) -> str:
+    """`1 rule`, `2 rules`."""
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 

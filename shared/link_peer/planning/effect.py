@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 
 import msgspec
@@ -169,6 +169,36 @@ def applying(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) 
     return [one.rule for one in path.candidates() if any(_fits(one, packet) is not False for packet in packets)]
 
 
+def compared(
+    snapshots: tuple[Snapshot, Snapshot], ends: tuple[End, End], ports: Sequence[Port]
+) -> Iterator[tuple[Port, bool, bool]]:
+    """The parts of these ports of which the answer from one end to the other is not the same in the first snapshot and the
+    second: whether it may pass in the second where it did not in the first, or the reverse; and whether both are known."""
+    old, new = (_Path(snapshot, *ends) for snapshot in snapshots)
+    for packet in (part for port in ports for wide in old.packets(port) for part in new.packets(wide)):
+        was, now = old.step(packet), new.step(packet)
+        if was.rank != now.rank:
+            yield packet, now.rank > was.rank, None not in (was.passes, now.passes)
+
+
+def near(snapshot: Snapshot, ends: tuple[End, End]) -> Snapshot:
+    """The same with no rules but those that can apply between these ends, whose addresses are known."""
+    rules: dict[Party, tuple[Rule, ...]] = {}
+    for own, peer in (ends, ends[::-1]):
+        names = ("", *map(str, peer.groups), f"{peer.ip}/32")
+        for group in own.groups:
+            if group in snapshot.rules:
+                found = snapshot.by_peer[group]
+                rules[group] = (*rules.get(group, ()), *(rule for name in names for rule in found.get(name, ())))
+    return Snapshot(groups=snapshot.groups, rules=rules, inner_access=snapshot.inner_access)
+
+
+def fitting(rules: Iterable[Rule], ends: tuple[End, End], packet: Port | None = None) -> list[Rule]:
+    """Those of these ingress rules that apply, or may apply, from one end to the other: to any packet, or to this one."""
+    found = (_candidate(rule, "ingress", ends[1], ends[0]) for rule in rules if rule.group in ends[1].groups)
+    return [one.rule for one in found if one and (packet is None or _fits(one, packet) is not False)]
+
+
 def together(effects: Sequence[Effect]) -> Effect:
     """One answer for several: blocked if one is, else unknown if one is."""
     worst: bool | None = True
@@ -200,11 +230,18 @@ def _ends(snapshot: Snapshot, link: Link, asker: Party | None) -> tuple[End | No
 
 
 class _Step(msgspec.Struct, frozen=True):
-    """What becomes of a packet at one gate, or on its whole path."""
+    """What becomes of a packet at one gate, or on its whole path. `level` orders what is not known: the greater, the more of what
+    is possible lets the packet pass."""
 
     passes: bool | None
     deciders: tuple[Decider, ...]
     unread: frozenset[Party] = frozenset()
+    level: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """The greater, the more is let pass."""
+        return (1, self.level) if self.passes is None else (2 * self.passes, self.passes)
 
 
 class _Candidate(msgspec.Struct, frozen=True):
@@ -234,13 +271,14 @@ class _Path:
         if inside := [group for group, access in self._access.items() if access]:
             return self._inside(inside[0], steps[0])
         passing = [step.passes for step in steps]
+        level = 0 if passing[0] is False else sum(sum(step.rank) for step in steps)
         unread = frozenset(group for step in steps for group in step.unread)
         if all(passing):
             return _Step(True, _deciders(steps, True))
         if unknown := [group for group, access in self._access.items() if access is None]:
-            return _Step(None, (Decider(Cause.ACCESS_UNREAD, (unknown[0],)),), frozenset(unknown))
+            return _Step(None, (Decider(Cause.ACCESS_UNREAD, (unknown[0],)),), frozenset(unknown), level)
         if False not in passing:
-            return _Step(None, _deciders(steps, None), unread)
+            return _Step(None, _deciders(steps, None), unread, level)
         isolated = tuple(Decider(Cause.ISOLATED, (group,)) for group in self._common)
         return _Step(False, (*_deciders(steps, False), *isolated))
 
@@ -309,10 +347,11 @@ class _Gate:
             doubtful.append((one, fits))
         if self._unread and not strongest:
             unread = Decider(Cause.RULES_UNREAD, tuple(self._unread), self._direction)
-            return _Step(None, (unread,), frozenset(self._unread))
+            return _Step(None, (unread,), frozenset(self._unread), decided.rank[1])
         for one, doubt in doubtful:
             if decided.passes not in (None, one.accepts):
-                return _Step(None, (Decider(Cause.RULE_DOUBTED, (), self._direction, one.rule, doubt),))
+                doubted = Decider(Cause.RULE_DOUBTED, (), self._direction, one.rule, doubt)
+                return _Step(None, (doubted,), level=decided.rank[1])
         return decided
 
     def _by_default(self, snapshot: Snapshot, own: End) -> _Step:
@@ -323,7 +362,7 @@ class _Gate:
             return _Step(False, (Decider(Cause.NO_EGRESS, self._groups, self._direction),))
         if None in shown:
             unread = [group for group in own.groups if group not in snapshot.groups]
-            return _Step(None, (Decider(Cause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread))
+            return _Step(None, (Decider(Cause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread), level=1)
         return _Step(True, ())
 
 
@@ -350,7 +389,7 @@ def _candidate(rule: Rule, direction: str, own: End, peer: End) -> _Candidate | 
         return None
     answers = [_peer_fits(traffic, own, peer), _source_ports_fit(traffic)]
     if traffic.own:
-        answers.append(_inside(own.ip, traffic.own, Doubt.OWN_RANGE))
+        answers.append(inside(own.ip, traffic.own, Doubt.OWN_RANGE))
     if False in answers:
         return None
     return _Candidate(rule, traffic, next((doubt for doubt in answers if isinstance(doubt, Doubt)), None))
@@ -359,7 +398,7 @@ def _candidate(rule: Rule, direction: str, own: End, peer: End) -> _Candidate | 
 def _peer_fits(traffic: Traffic, own: End, peer: End) -> _Fit:
     """Whether the other end is what the rule names."""
     if "@" not in traffic.peer:
-        return _inside(peer.ip, traffic.peer, Doubt.PEER_RANGE) if traffic.peer else Doubt.PREFIX_LIST
+        return inside(peer.ip, traffic.peer, Doubt.PEER_RANGE) if traffic.peer else Doubt.PREFIX_LIST
     if traffic.peer not in map(str, peer.groups):
         return False
     return True if own.vpc == peer.vpc else Doubt.OTHER_VPC
@@ -391,15 +430,20 @@ def _protocol(port: Port) -> str:
     return _NUMBERS.get(port.protocol, port.protocol)
 
 
-def _inside(ip: str, cidr: str, unreadable: Doubt) -> _Fit:
+def inside(ip: str, cidr: str, unreadable: Doubt = Doubt.PEER_RANGE) -> _Fit:
     """Whether an address is in a range. One that is not known is in the range of all addresses only."""
     try:
         network = _network(cidr)
         if not ip:
             return True if network.prefixlen == 0 else Doubt.ADDRESS
-        return ipaddress.IPv4Address(ip) in network
+        return _address(ip) in network
     except ValueError:  # not a form that the documentation shows
         return unreadable
+
+
+@functools.lru_cache(maxsize=32_768)
+def _address(ip: str) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(ip)
 
 
 @functools.lru_cache(maxsize=1024)

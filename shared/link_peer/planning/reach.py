@@ -92,8 +92,8 @@ def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], onl
     source that count, where not all do."""
     judged = _Judged(scene.snapshot, ports)
     members = [one for one in scene.members(source) if not only or one.party in only]
-    for a, sources in _alike(members).items():
-        for b, targets in _alike(scene.members(target)).items():
+    for a, sources in alike(members).items():
+        for b, targets in alike(scene.members(target)).items():
             judged.add(a, b, sources, targets)
     if judged.counted:
         return judged.worst()
@@ -104,7 +104,7 @@ def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], onl
     return Reach(between(scene.snapshot, start, end, ports))
 
 
-def _alike(members: Iterable[Instance]) -> dict[End, list[Instance]]:
+def alike(members: Iterable[Instance]) -> dict[End, list[Instance]]:
     """The instances that differ in their addresses only: most instances of a group."""
     found: dict[End, list[Instance]] = {}
     for one in members:

@@ -336,6 +336,8 @@ def test_another_policy_is_planned_before_it_is_deployed(living_lab: Lab, cli: C
     assert closed.startswith(f"  - tcp/23 from {app.id}@{HOME}")
     assert "which the policy never opens" in closed
     assert lines[-1] == "Rules: 1 to open, 1 to close. Affected: 1 instance in 2 groups."
+    reach = f"1 instance of {app.id}@{HOME} gains tcp/6379 to 1 instance of {cache.id}@{HOME}"
+    assert lines[0] == f"+ {reach}"  # nobody is in the other group
     assert (lab.changes(), len(lab.records())) == before
     assert cli("plan", "--policy", path, "--detailed-exitcode") == 2
     assert cli("plan", "--policy", path, "--markdown") == 0
@@ -345,6 +347,10 @@ def test_another_policy_is_planned_before_it_is_deployed(living_lab: Lab, cli: C
         cache.id: (1, 0),
         db.id: (0, 1),
     }
+    assert [(one["text"], one["pairs"]) for one in document["reach"]] == [(reach, 1)]
+    lab.authorize(cache, IpProtocol="tcp", PortRange="6379/6379", SourceCidrIp="10.0.0.0/8", Policy="accept")
+    assert cli("plan", "--policy", path, "--markdown") == 0
+    assert "gains" not in cli.out  # a person's rule lets it pass already
 
 
 def test_markdown_of_many_changes_fits_into_a_comment(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
@@ -358,7 +364,7 @@ def test_markdown_of_many_changes_fits_into_a_comment(living_lab: Lab, cli: Cli,
     path = proposed(tmp_path, allow=[{"from": f"*@{HOME}", "to": f"*@{HOME}"}])
     assert cli("plan", "--policy", path, "--markdown", "--rest", str(tmp_path / "rest.md")) == 0
     shown, whole = cli.out, (tmp_path / "rest.md").read_text(encoding="utf-8")
-    rows, all_rows = ([line for line in text.splitlines() if line.startswith("| `+`")] for text in (shown, whole))
+    rows, all_rows = ([line for line in text.splitlines() if "`affects" in line] for text in (shown, whole))
     assert (len(all_rows), rows) == (600, all_rows[: len(rows)])
     assert 55_000 < len(shown) < 60_000 < len(whole)
     assert f"{600 - len(rows)} of 600 changes" in shown
@@ -366,7 +372,7 @@ def test_markdown_of_many_changes_fits_into_a_comment(living_lab: Lab, cli: Cli,
     assert all("affects 4 instances" in one for one in rows[:2])
     for text in (shown, whole):  # names stay in code, and in their cells
         assert re.search(r"<b>|</td>|@all", re.sub("`[^`\n]*`", "", text)) is None
-        assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in text.splitlines() if line[:3] == "| `"} == {6}
+        assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in rows} == {6}
     assert cli("plan", "--policy", path, "--markdown") == 0
     assert "`--rest FILE` writes all of it." in cli.out
     assert cli("plan", "--policy", path, "--rest", "x") == 2

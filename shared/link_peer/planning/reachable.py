@@ -1,0 +1,187 @@
+"""Which instances reach which others on which ports with one state of the rules and not with another. Pure.
+
+the rules that differ ─▶ the instances that they may be about ─▶ alike: in the same groups, with addresses that no rule
+tells apart ─▶ one of each is judged in both states, with every rule of its groups ─▶ counted by link and port
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import msgspec
+
+from link_peer.domain import marker as markers
+from link_peer.domain.model import ALL, Instance, Marker, Party, Port, Rule, RuleKey
+from link_peer.domain.snapshot import Snapshot
+from link_peer.planning.actual import link_of
+from link_peer.planning.effect import End, compared, fitting, inside, near
+from link_peer.planning.reach import Scene, alike
+
+_EVERYTHING = {Port("tcp", 1, 65535), Port("udp", 1, 65535), Port("icmp"), Port("gre")}
+
+_Ends = tuple[End, End]
+_Side = frozenset[Party]
+_Subject = tuple[str, bool, Party, Party]  # sign, sure, source, target
+_Touched = tuple[dict[Party, Instance], dict[Party, Instance]]
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """So many instances of `source` gain `+` or lose `-` the ports to so many of `target`, in so many pairs. Unless `sure`, they
+    may: not all that decides is known. The numbers are None where instances could not be read."""
+
+    sign: str
+    sure: bool
+    source: Party
+    target: Party
+    ports: tuple[Port, ...]
+    sources: int | None = None
+    targets: int | None = None
+    pairs: int | None = None
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A rule that one state has and the other has not: its link's ends, as records name them."""
+
+    key: RuleKey
+    source: Party
+    target: Party
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """Instances that are alike on each side, in so many pairs, and one port of a link."""
+
+    port: Port
+    sources: _Side
+    targets: _Side
+    pairs: int
+
+
+def reachable(before: Snapshot, after: Snapshot) -> list[Reached]:
+    """The difference between two snapshots of the same instances: what is gained, the most pairs first, then what is lost.
+
+    An address is whoever has it in the VPC of the other end; only where nobody there does, whoever else has it.
+    """
+    scene = Scene(after)
+    changes = dict(differing(before, after))
+    known = {account for account in after.whole_accounts if after.readable(account)}
+    read = {rule: one for rule, one in changes.items() if {one.source.account, rule.group.account} <= known}
+    parts: dict[_Subject, list[_Part]] = defaultdict(list)
+    for ends, sources, targets in _alike((before, after), _touched(scene, read)):
+        states = near(before, ends), near(after, ends)
+        ports: dict[_Subject, list[Port]] = defaultdict(list)
+        here = (rule for state in states for group in ends[1].groups for rule in state.rules.get(group, ()))
+        rules = fitting([rule for rule in here if rule in read], ends)
+        for packet, gained, sure in compared(states, ends, _joined(read[rule].key.port for rule in rules)):
+            for one in {read[rule] for rule in fitting(rules, ends, packet)}:
+                ports["+" if gained else "-", sure, one.source, one.target].append(packet)
+        pairs = len(sources) * len(targets) - len(sources & targets)  # an instance is no pair with itself
+        sides = sources if len(targets) > 1 else sources - targets, targets if len(sources) > 1 else targets - sources
+        for subject, packets in ports.items() if pairs else ():
+            parts[subject] += [_Part(port, *sides, pairs) for port in _joined(packets)]
+    found = [one for subject, some in parts.items() for one in _counted(subject, some)]
+    hidden: dict[_Subject, list[Port]] = defaultdict(list)
+    for rule in changes.keys() - read.keys():
+        one = changes[rule]
+        hidden["+" if rule in after.rules[rule.group] else "-", False, one.source, one.target].append(one.key.port)
+    found += [Reached(*subject, tuple(_joined(some))) for subject, some in hidden.items()]
+    return sorted(found, key=_narrowness)
+
+
+def _narrowness(one: Reached) -> tuple[bool, float, tuple[object, ...]]:
+    return one.sign != "+", -math.inf if one.pairs is None else -one.pairs, (one.source, one.target, one.ports)
+
+
+def differing(before: Snapshot, after: Snapshot) -> Iterator[tuple[Rule, Change]]:
+    """The rules of one state that the other has not, whatever their Descriptions say."""
+    for group in after.rules.keys() & before.rules.keys():
+        states = before.rules[group], after.rules[group]
+        old, new = ({(one.key, one.policy, one.priority): one for one in some if one.key} for some in states)
+        for what, rule in {**old, **new}.items() if states[0] != states[1] else ():
+            if what not in old or what not in new:
+                link = link_of(what[0], markers.parse(rule.description) or Marker("", "", "", ()))
+                yield rule, Change(what[0], link.source, link.target)
+
+
+def _touched(scene: Scene, changes: Mapping[Rule, Change]) -> Mapping[_Ends, _Touched]:
+    """The instances that these rules may be about, on both sides, by what they are like but for their addresses."""
+    holders: dict[str, list[Instance]] = defaultdict(list)
+    for one in scene.snapshot.instances.values():
+        holders[f"{one.ip}/32"].append(one)
+    members = functools.cache(lambda party: alike(scene.members(party)))
+    found: dict[_Ends, _Touched] = defaultdict(lambda: ({}, {}))
+    for rule, change in changes.items():
+        sources = alike(holders[change.key.source]) if change.key.by_address else members(change.source)
+        targets = alike(holders[change.key.dest]) if change.key.dest else members(rule.group)
+        for start, end in itertools.product(sources, targets):
+            if rule.group in end.groups:
+                found[start, end][0].update((one.party, one) for one in sources[start])
+                found[start, end][1].update((one.party, one) for one in targets[end])
+    return found
+
+
+def _alike(
+    states: tuple[Snapshot, Snapshot], touched: Mapping[_Ends, _Touched]
+) -> Iterator[tuple[_Ends, _Side, _Side]]:
+    """Two ends, and the instances on both sides that no rule of theirs tells from these."""
+    taken = {(one.vpc, one.ip) for one in states[1].instances.values() if one.ip}
+
+    @functools.cache
+    def named(group: Party) -> frozenset[str]:
+        traffic = [rule.traffic for state in states for rule in state.rules.get(group, ())]
+        return frozenset(cidr for one in traffic if one for cidr in (one.peer, one.own) if cidr and "@" not in cidr)
+
+    for (start, end), (sources, targets) in touched.items():
+        cidrs = frozenset[str]().union(*(named(group) for group in (*start.groups, *end.groups)))
+        apart = taken if start.vpc != end.vpc else ()
+        firsts = _by_address(start, (one for one in sources.values() if (end.vpc, one.ip) not in apart), cidrs)
+        seconds = _by_address(end, (one for one in targets.values() if (start.vpc, one.ip) not in apart), cidrs)
+        for (one, some), (other, others) in itertools.product(firsts.items(), seconds.items()):
+            yield (one, other), some, others
+
+
+def _by_address(end: End, instances: Iterable[Instance], cidrs: Collection[str]) -> dict[End, _Side]:
+    """The instances that are in the same of these networks, by an end that stands for them."""
+    wide = [cidr for cidr in cidrs if not cidr.endswith("/32")]
+    found: dict[tuple[object, ...], list[Instance]] = defaultdict(list)
+    for one in instances:
+        alone = one.ip if not one.ip or f"{one.ip}/32" in cidrs else "/"
+        found[alone, tuple(inside(one.ip, cidr) for cidr in wide)].append(one)
+    return {
+        msgspec.structs.replace(end, ip=some[0].ip): frozenset(one.party for one in some) for some in found.values()
+    }
+
+
+def _joined(ports: Iterable[Port]) -> list[Port]:
+    """The same packets, as few ports as possible."""
+    found: list[Port] = []
+    for port in sorted(set(ports)):
+        last = found[-1] if found else None
+        if last and port.protocol == last.protocol and port.low <= last.high + 1:
+            found[-1] = Port(port.protocol, last.low, max(last.high, port.high))
+        else:
+            found.append(port)
+    return [ALL] if ALL in found or set(found) >= _EVERYTHING else found
+
+
+def _counted(subject: _Subject, parts: Iterable[_Part]) -> Iterator[Reached]:
+    """The ports of a link, those together that as many instances gain or lose."""
+    found: dict[tuple[int, int, int], list[Port]] = defaultdict(list)
+    by_protocol: dict[str, list[tuple[Port, _Part]]] = defaultdict(list)
+    for part in parts:
+        for port in _EVERYTHING if part.port == ALL else (part.port,):
+            by_protocol[port.protocol].append((port, part))
+    for protocol, some in by_protocol.items():
+        cuts = sorted({cut for port, _ in some for cut in (port.low, port.high + 1)})
+        for low, following in itertools.pairwise(cuts):
+            here = [part for port, part in some if port.low <= low <= port.high]
+            sources = {one for part in here for one in part.sources}
+            targets = {one for part in here for one in part.targets}
+            if here:
+                counts = len(sources), len(targets), sum(part.pairs for part in here)
+                found[counts].append(Port(protocol, low, following - 1))
+    for counts, ports in found.items():
+        yield Reached(*subject, tuple(_joined(ports)), *counts)

@@ -1,0 +1,177 @@
+"""What instances gain and lose: against an evaluator that tries each pair, each packet, and each way in which what is not known
+may turn out."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import itertools
+import random
+from collections import defaultdict
+
+import msgspec
+import pytest
+from link_peer.domain.model import ALL, Instance, Party, Port, Rule, RuleKey, Traffic
+from link_peer.domain.snapshot import Snapshot
+from link_peer.planning.reachable import Reached, reachable
+
+from tests.unit.views import APP, CACHE, DB, HOME, PEER, group, instance, ours, view
+
+FAR, ODD = Party(HOME, "sg-far"), Party(PEER, "sg-odd")
+VPCS = {APP: "vpc-1", DB: "vpc-1", CACHE: "vpc-1", ODD: "vpc-1", FAR: "vpc-2"}
+PORTS = (Port("tcp", 22, 22), Port("tcp", 20, 80), Port("tcp", 1, 65535), Port("udp", 22, 22), Port("icmp"), ALL)
+NUMBERS = (1, 19, 20, 21, 22, 23, 80, 81, 65535)
+PACKETS = [*(Port("tcp", n, n) for n in NUMBERS), Port("udp", 22, 22), Port("icmp"), Port("gre")]
+RANGES = ("10.0.0.0/8", "10.0.0.2/32", "10.0.0.3/32", "0.0.0.0/0", "10.0.0.4/30")
+
+Link = tuple[Party, Party]
+World = tuple[Snapshot, Snapshot, dict[Rule, Link]]
+
+
+def some_world(dice: random.Random) -> World:
+    """Instances in one or two groups of two VPCs, some with the same address; rules of people of every kind, some not read;
+    and rules of ours, some of which are there only before, or only after."""
+    advanced, unread = dice.random() < 0.3, dice.choice([*VPCS, None, None])
+    groups = [group(one, vpc=vpc, advanced=advanced, rule_count=9) for one, vpc in VPCS.items()]
+    people = []
+    for n in range(dice.choice([0, 3, 6, 9])):
+        own, port = dice.choice(["", "", *RANGES[:2]]), dice.choice([*PORTS, ALL, None])
+        traffic = Traffic(
+            dice.choice(["ingress"] * 3 + ["egress"]), dice.choice([*map(str, VPCS), *RANGES, ""]), own, port
+        )
+        act, priority = dice.choice(["accept", "drop"]), dice.choice([1, 50, 100])
+        people.append(Rule(dice.choice([*VPCS]), f"sgr-{n}", None, act, priority, other=traffic))
+    instances = []
+    for n in range(6):
+        first, second = dice.sample([*VPCS], 2)
+        mine = {one for one in (first, second) if (one.account, VPCS[one]) == (first.account, VPCS[first])}
+        ip = f"10.0.0.{dice.randrange(1, 7)}"
+        instances.append(instance(Party(first.account, f"i-{n}"), *sorted(mine), ip=ip, vpc=VPCS[first]))
+    links: dict[Rule, Link] = {}
+    for a, b in dice.sample([*itertools.permutations(VPCS, 2)], 6):
+        for port in dice.sample(PORTS, 2) if VPCS[a] == VPCS[b] else ():
+            links[ours(RuleKey(b, str(a), "", port))] = a, b
+    for a, b in dice.sample([*itertools.permutations(instances, 2)], 5):
+        to, of = (Party(one.party.account, one.groups[0]) for one in (b, a))
+        dest, link = dice.choice([(f"{b.ip}/32", (a.party, b.party)), ("", (of, to))])
+        ends = (a.party, b.party if dest else of)
+        links[ours(RuleKey(to, f"{a.ip}/32", dest, dice.choice(PORTS)), ends=ends)] = link
+    links = {rule: links[rule] for rule in {rule.key: rule for rule in links}.values() if rule.group != unread}
+    whole = dice.choice([{HOME, PEER}] * 4 + [{HOME}])
+    inner = {one: dice.random() < 0.3 for one in VPCS if dice.random() < 0.8}
+    states = []
+    for _ in range(2):
+        rules = [*people, *(rule for rule in links if dice.random() < 0.5)]
+        seen = view(groups, instances, rules, inner_access=inner, whole_accounts=whole)
+        read = {party: found for party, found in seen.rules.items() if party != unread}
+        states.append(msgspec.structs.replace(seen, rules=read))
+    return states[0], states[1], links
+
+
+def applies(rule: Rule, own: Instance, peer: Instance, packet: Port) -> bool | None:
+    """Whether a rule of a group of `own` is about a packet; None where that is not known."""
+    one = rule.traffic
+    assert one is not None
+    facts: list[bool | None] = [within(own.ip, one.own or "0.0.0.0/0")]
+    if "@" in one.peer:
+        facts += [one.peer in map(str, groups_of(peer)), own.vpc == peer.vpc or None]
+    else:
+        facts.append(within(peer.ip, one.peer) if one.peer else None)
+    facts.append(about(one.port, packet) if one.port else None)
+    return False if False in facts else None if None in facts else True
+
+
+def about(port: Port, packet: Port) -> bool:
+    return port.protocol in ("all", packet.protocol) and (port.low == -1 or port.low <= packet.low <= port.high)
+
+
+def groups_of(one: Instance) -> list[Party]:
+    return [Party(one.party.account, name) for name in one.groups]
+
+
+@functools.cache
+def within(ip: str, cidr: str) -> bool:
+    return ipaddress.ip_address(ip) in ipaddress.ip_network(cidr)
+
+
+def passes(seen: Snapshot, a: Instance, b: Instance, packet: Port, guess: dict[object, bool]) -> bool:
+    """Whether a packet passes, where what is not known is as guessed; what is guessed nothing of is added."""
+    gates = []
+    for direction, own, peer in (("egress", a, b), ("ingress", b, a)):
+        default = direction == "egress" and not any(seen.groups[one].advanced for one in groups_of(own))
+        found = [(1000, default)]
+        for party in groups_of(own):
+            rules = [one for one in seen.rules.get(party, ()) if one.traffic and one.traffic.direction == direction]
+            for rule in rules:
+                fits = applies(rule, own, peer, packet)
+                if guess.setdefault(rule, False) if fits is None else fits:
+                    found.append((rule.priority, rule.policy == "accept"))
+            for act in (True, False) if party not in seen.rules else ():
+                found += [(1, act)] if guess.setdefault((direction, party, act), False) else []
+        gates.append(min(found)[1])
+    for party in {*groups_of(a)} & {*groups_of(b)}:
+        inner = False if seen.groups[party].advanced else seen.inner_access.get(party)
+        inner = guess.setdefault(party, False) if inner is None else inner
+        if inner and (gates[0] or guess.setdefault("accept comes first", False)):
+            return True
+    return all(gates)
+
+
+def fates(before: Snapshot, after: Snapshot, a: Instance, b: Instance, packet: Port) -> set[tuple[bool, bool]]:
+    """Whether it passes before and after, in all worlds that are possible."""
+    guess: dict[object, bool] = {}
+    found, tried = set[tuple[bool, bool]](), -1
+    while tried < len(guess):
+        tried = len(guess)
+        for values in itertools.product([False, True], repeat=tried):
+            guess.update(zip([*guess], values, strict=False))
+            found.add((passes(before, a, b, packet, guess), passes(after, a, b, packet, guess)))
+    return found
+
+
+Counted = dict[tuple[str, bool, Link, Port], tuple[int | None, int | None, int | None]]
+
+
+def by_trying(before: Snapshot, after: Snapshot, links: dict[Rule, Link]) -> Counted:
+    """How many instances of each link gain or lose each packet."""
+    taken = {(one.vpc, one.ip) for one in after.instances.values()}
+    pairs = defaultdict(set)
+    changed = [rule for rule in links if (rule in before.rules[rule.group]) != (rule in after.rules[rule.group])]
+    hidden = [one for one in changed if not {end.account for end in links[one]} <= after.whole_accounts]
+    for (a, b), packet in itertools.product(itertools.permutations(after.instances.values(), 2), PACKETS):
+        here = [
+            one for one in changed if one not in hidden and one.group in groups_of(b) and applies(one, b, a, packet)
+        ]
+        if not here or (a.vpc != b.vpc and taken & {(a.vpc, b.ip), (b.vpc, a.ip)}):
+            continue
+        fate_of = fates(before, after, a, b, packet)
+        for sign in [sign for sign, fate in (("+", (False, True)), ("-", (True, False))) if fate in fate_of]:
+            for link in {links[one] for one in here}:
+                pairs[sign, len(fate_of) == 1, link, packet].add((a.party, b.party))
+    found: Counted = {}
+    for one, packet in itertools.product(hidden, PACKETS):
+        if one.key and about(one.key.port, packet):
+            found["+" if one in after.rules[one.group] else "-", False, links[one], packet] = (None, None, None)
+    return found | {
+        what: (len({a for a, _ in some}), len({b for _, b in some}), len(some)) for what, some in pairs.items()
+    }
+
+
+def by_packet(found: list[Reached]) -> Counted:
+    return {
+        (one.sign, one.sure, (one.source, one.target), packet): (one.sources, one.targets, one.pairs)
+        for one in found
+        for packet in PACKETS
+        if any(about(port, packet) for port in one.ports)
+    }
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_what_is_gained_and_lost_is_what_trying_each_pair_shows(seed: int) -> None:
+    """In any world: which links and ports, how many instances on each side, how many pairs, and whether it is sure."""
+    before, after, links = some_world(random.Random(seed))
+    found = reachable(before, after)
+    assert by_packet(found) == by_trying(before, after, links)
+    for sign in "+-":
+        pairs = [one.pairs or 1000 for one in found if one.sign == sign]
+        assert pairs == sorted(pairs, reverse=True)
