@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from link_peer_local.ecs import may_reach
-from link_peer_local.ecs.state import Group, Instance
+from link_peer_local.ecs.state import Group
 
 from tests.functional.auto_link.test_calls import calls
 from tests.functional.lab import HOME, PEER, Lab
@@ -86,14 +86,6 @@ def test_a_drop_of_some_addresses_leaves_it_open_where_the_peers_instances_were_
     assert detail.endswith("drops tcp/3306 (egress): it depends on an address that was not read")
 
 
-def test_a_drop_in_another_group_of_the_instance_that_asks_blocks(lab: Lab) -> None:
-    app, other, db = lab.group(), lab.group(), lab.group("*")
-    egress(lab, other, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
-    lab.started(app, other, tags={"link-peer": f"{db.id}:tcp/1"})
-    word, detail = effect(lab)
-    assert (word, other.id in detail) == ("blocked", True)
-
-
 def test_what_a_persons_rule_admits_passes_without_ours(pair: Pair) -> None:
     """A person's equal rule counts as present; one that is wider lets a denied link's packets through."""
     standing = pair.lab.authorize(
@@ -120,25 +112,6 @@ def test_a_peer_that_is_the_instances_own_group(lab: Lab, inner_access: str, wor
     lab.auto_link(lab.event(lab.instance(group, tags={"link-peer": f"{group.id}:tcp/1"})))
     assert effect(lab)[0] == word
     assert lab.outcome()["reason"] == ("same-group" if word == "passes" else "isolated-group")
-
-
-def linked_instances(lab: Lab, kind: str) -> tuple[Instance, Instance]:
-    """An instance that asks for another one by tag; its group is basic or advanced."""
-    vpc = lab.group().vpc_id
-    app = lab.cloud.ecs.create_group(HOME, vpc, type=kind, tags={"link-accept": "*"})
-    target = lab.instance(lab.group("*"))
-    return lab.instance(app, tags={"link-peer": f"{target.id}:tcp/1"}), target
-
-
-@pytest.mark.parametrize(("kind", "word"), [("normal", "passes"), ("enterprise", "blocked")])
-def test_an_advanced_group_lets_nothing_out_by_default(lab: Lab, kind: str, word: str) -> None:
-    """The link between instances is applied, and does not work until someone adds an egress rule."""
-    asker, target = linked_instances(lab, kind)
-    lab.auto_link(lab.event(asker))
-    assert (lab.outcome()["outcome"], lab.outcome()["effect"]) == ("applied", word)
-    assert may_reach(lab.cloud.ecs, HOME, asker.id, HOME, target.id, "tcp", 1).ok == (word == "passes")
-    if word == "blocked":
-        assert lab.outcome()["effect_detail"].endswith("(an advanced group lets nothing out by default)")
 
 
 def test_a_request_between_accounts_is_judged_with_both_sides_rules(lab: Lab) -> None:

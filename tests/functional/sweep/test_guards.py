@@ -3,8 +3,6 @@ do."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from link_peer.alicloud.sts import CACHE
 from link_peer.domain.model import RuleKey
@@ -202,33 +200,6 @@ def test_removals_in_an_account_that_shows_no_tags_count(lab: Lab, limit: int) -
 
 
 # other people's rules
-
-
-def test_no_rule_that_a_person_made_is_touched(lab: Lab) -> None:
-    """Plain rules, and rules with a forged, copied or another deployment's marker, even in a group that holds ours."""
-    instance, app, db = lab.linked()
-    (ours,) = lab.raw_rules(db)
-    base = {"IpProtocol": "TCP", "SourceGroupId": app.id, "Priority": "100"}
-    for ports, text in {
-        "2/2": "by hand",
-        "3/3": ours["Description"],
-        "4/4": f"link-peer/2 dep=prod home={HOME} id=0123456789abcdef by=req:x",
-        "5/5": f"link-peer/2 dep=test home={HOME} id={lab.rule_id(db, app, 'tcp/5')} by=tag",
-        "6/6": f"link-peer/2 dep=prod home={HOME} id={lab.rule_id(db, app, 'tcp/6')} by=",
-    }.items():
-        lab.authorize(db, **base, PortRange=ports, Description=text)
-    lab.authorize(db, IpProtocol="TCP", PortRange="1/1", SourceGroupId=app.id, Policy="drop", Priority="1")
-    lab.authorize(db, IpProtocol="TCP", PortRange="22/22", SourceCidrIp="0.0.0.0/0")
-    before = _sorted(lab.raw_rules(db))
-    lab.sweep()
-    assert _sorted(lab.raw_rules(db)) == before
-    lab.tag(instance, link_peer=None)
-    lab.sweep()
-    assert _sorted(lab.raw_rules(db)) == [rule for rule in before if rule != ours]
-
-
-def _sorted(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(rules, key=lambda rule: str(rule["SecurityGroupRuleId"]))
 
 
 @pytest.mark.parametrize("lacking", ["everything", "rules"])

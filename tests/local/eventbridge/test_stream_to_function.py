@@ -88,16 +88,6 @@ def test_a_request_that_meets_trouble_is_put_back_until_it_succeeds(lab: Deploye
     assert (lab.depth(), lab.dead()) == (0, [])
 
 
-def test_a_function_that_is_killed_is_called_again(lab: Deployed) -> None:
-    """If it is killed in the middle of its changes, the redelivery completes them."""
-    a, b = lab.pair()
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill-after")
-    lab.post(lab.request(a, b))
-    lab.settle()
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
-    assert [record["outcome"] for record in lab.records()] == ["applied"]
-
-
 def test_a_lasting_failure_ends_at_expiry_and_blocks_no_other_request(lab: Deployed) -> None:
     """The request is put back again and again, with an attempt on record each time; other requests proceed meanwhile."""
     a, b = lab.pair()
@@ -139,18 +129,6 @@ def test_what_cannot_be_put_back_is_dead_lettered(lab: Deployed) -> None:
     lab.post(dead["data"]["messageBody"])
     lab.settle()
     assert lab.records(request_id="chg-bad")[0]["outcome"] == "applied"
-
-
-def test_while_the_audit_log_is_down_requests_wait(lab: Deployed) -> None:
-    """Nothing is changed and nothing is lost."""
-    a, b = lab.pair()
-    lab.fault(service="sls", kind="error", times=None)
-    lab.post(lab.request(a, b))
-    lab.triggers.streams[0].step()
-    assert (lab.rules(a), lab.rules(b), lab.depth()) == ([], [], 1)
-    lab.cloud.faults.clear()
-    lab.settle()
-    assert lab.outcome()["outcome"] == "applied"
 
 
 def test_a_tag_opens_the_other_account_through_every_trigger(lab: Deployed) -> None:

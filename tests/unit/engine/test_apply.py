@@ -16,7 +16,7 @@ from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import parse_ports
 from link_peer.engine.write import apply
-from link_peer.engine.write.apply import RECORDS_PER_WRITE, Applier, held_records, paused
+from link_peer.engine.write.apply import CONSENT_SECONDS, RECORDS_PER_WRITE, Applier, held_records, paused
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, open_work
 from link_peer.planning.decision import Decision, Edit, RulesOf, Unseen
@@ -325,6 +325,17 @@ def test_a_claim_that_ended_meanwhile_is_not_written() -> None:
     assert applying.ecs.changes() == []
 
 
+@pytest.mark.parametrize(("late", "written"), [(0, True), (CONSENT_SECONDS, True), (CONSENT_SECONDS + 1, False)])
+def test_consent_that_was_read_a_while_ago_is_read_again(late: float, written: bool) -> None:
+    """It was withdrawn right after the plan was made. What was written all the same is read back with it, and refused."""
+    applying = Applying()
+    applying.ecs.known["sg-db"] = group(DB)
+    applying.clock.time += late
+    (refusal,) = applying(link()).refused.values()
+    assert bool(applying.ecs.existing) == written
+    assert refusal.denial.reason is reasons.NO_CONSENT
+
+
 def test_what_cannot_be_read_right_before_a_write_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something else that decides came up since the plan was made, and the question to the cloud brings no answer: nothing is
     written, and nothing is denied."""
@@ -353,6 +364,15 @@ def test_nothing_is_read_for_a_closing_when_the_time_is_over() -> None:
 
 
 # a request's end
+
+
+@pytest.mark.parametrize(("late", "written"), [(-1, True), (0, True), (LATE_SECONDS, True), (LATE_SECONDS + 1, False)])
+def test_a_request_that_expires_while_it_is_carried_out_opens_nothing(late: float, written: bool) -> None:
+    """It may be five minutes past: clocks differ."""
+    applying = Applying(expires_at=NOW - late)
+    report = applying(link())
+    assert bool(applying.ecs.existing) == written
+    assert [refusal.denial.reason for refusal in report.refused.values()] == ([] if written else [reasons.EXPIRED])
 
 
 def test_an_expired_request_still_closes() -> None:

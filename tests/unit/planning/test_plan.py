@@ -352,14 +352,6 @@ def test_a_raised_rule_is_put_back_where_no_rule_is_in_the_way() -> None:
         assert edits(plan(seen, may_lose=May.KEEP).decisions) == [("mark", "tcp/1", (TAG,))]
 
 
-def test_two_links_of_one_rule_edit_it_once() -> None:
-    """The platform refuses a call that names one permission twice."""
-    found = plan(
-        view(OPEN, rules=[ours(K1, REQ)]), desired(LINK), desired(Link(APP, DB, (*P1, *P2))), may_lose=May.KEEP
-    )
-    assert edits(found.decisions) == [("add", "tcp/2", (TAG,)), ("mark", "tcp/1", (TAG, REQ))]
-
-
 # what is read next
 
 FAR = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
