@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from link_peer_deploy.documents import RoleFiles, home_roles, operators, peer_roles, render, split
+from link_peer_deploy.documents import RoleFiles, home_roles, operator_arns, peer_roles, render, split
 from link_peer_deploy.names import Names
 from link_peer_deploy.project import ROOT
 
@@ -66,7 +66,8 @@ MESSAGE_SECONDS = 7 * 24 * 3600
 
 
 class Role(Struct, frozen=True):
-    """A RAM role: its trust policy, and its policies by name. A policy that is too long for RAM is in several documents."""
+    """A RAM role: its trust policy, and its policies by name. A policy that is too long for RAM is in several documents. A
+    trust policy without a statement is that of an operator role for which nobody is named."""
 
     name: str
     trust: Document
@@ -102,10 +103,12 @@ def describe(
     peers: Sequence[str] = (),
     bound_queues: Iterable[str] = (),
     sets: tuple[str, ...] = (),
+    operators: Iterable[str] = (),
 ) -> Description:
     """The description of a deployment. `peers` are the ARNs of the other accounts' roles, `bound_queues` the queues of single
-    accounts, `sets` the keys of the policy's sets."""
-    return _describe(names, deployment, tag_prefix, tuple(peers), tuple(sorted(bound_queues)), sets)
+    accounts, `sets` the keys of the policy's sets, `operators` the ARNs of the users and roles that may operate."""
+    queues, people = tuple(sorted(bound_queues)), tuple(sorted(operators))
+    return _describe(names, deployment, tag_prefix, tuple(peers), queues, sets, people)
 
 
 @functools.lru_cache
@@ -116,10 +119,11 @@ def _describe(
     peers: tuple[str, ...],
     bound_queues: tuple[str, ...],
     sets: tuple[str, ...],
+    operators: tuple[str, ...],
 ) -> Description:
     values = _values(names, deployment, tag_prefix)
     return Description(
-        roles=[_role(files, values, peers, sets=sets) for files in home_roles(names.prefix)],
+        roles=[_role(files, values, peers, sets=sets, operators=operators) for files in home_roles(names.prefix)],
         linked_roles=LINKED_ROLES,
         queues=[names.dead_letters, names.queue, *bound_queues],
         log_project=names.audit_project,
@@ -155,7 +159,7 @@ def describe_peer(
     that may assume the last, by which people close there: None for home's operators, and without any there is no such role.
     `sets` are the keys of the policy's sets."""
     values = {**_values(names, deployment, tag_prefix), "PEER_ACCOUNT": account, "EXTERNAL_ID": external_id}
-    named = operators(names) if closers is None else closers
+    named = operator_arns(names) if closers is None else closers
     return [_role(files, values, closers=named, sets=sets) for files in peer_roles(role, closer=bool(named))]
 
 
@@ -174,9 +178,10 @@ def _role(
     peers: Sequence[str] = (),
     closers: Sequence[str] = (),
     sets: Sequence[str] = (),
+    operators: Sequence[str] = (),
 ) -> Role:
     policies = {name: split(render(file, values, peers, sets=sets)) for name, file in files.policies.items()}
-    return Role(files.name, render(files.trust, values, closers=closers), policies)
+    return Role(files.name, render(files.trust, values, closers=closers, operators=operators), policies)
 
 
 @functools.cache

@@ -22,6 +22,10 @@ PEER_ROLES = "${PEER_ROLE_ARNS}"
 PEER_READERS = "${PEER_READER_ARNS}"
 PEER_CLOSERS = "${PEER_CLOSER_ARNS}"
 CLOSERS = "${CLOSER_ARNS}"
+OPERATOR_USERS = "${OPERATOR_USERS}"
+OPERATOR_ROLES = "${OPERATOR_ROLES}"
+PRINCIPAL = r"acs:ram::[0-9]{15,20}:(role|user)/[A-Za-z0-9._@-]{1,128}"
+"""A principal of a trust policy that is one user or role: a whole account, `…:root`, lets in whoever may assume any role."""
 READER = "-reader"
 """What follows a peer role's name in the name of the role that can only read there."""
 CLOSER = "-closer"
@@ -51,7 +55,7 @@ def home_roles(prefix: str) -> tuple[RoleFiles, RoleFiles, RoleFiles]:
     read = {reader: "ram-operator-read.json"}
     return (
         RoleFiles(function, "ram-function-role-trust.json", {function: "ram-function-role.json"}),
-        RoleFiles(reader, "ram-operator-trust.json", read),
+        RoleFiles(reader, "ram-reader-trust.json", read),
         RoleFiles(operator, "ram-operator-trust.json", {**read, operator: "ram-operator.json"}),
     )
 
@@ -68,9 +72,23 @@ def peer_roles(name: str, *, closer: bool = True) -> tuple[RoleFiles, ...]:
     return found if closer else found[:2]
 
 
-def operators(names: Names) -> list[str]:
+def operator_arns(names: Names) -> list[str]:
     """Whom a closer role trusts unless its owner names others: the operators of home."""
     return [f"acs:ram::{names.home}:role/{names.operator_role}"]
+
+
+def operator_trust(principals: Iterable[str]) -> dict[str, Any]:
+    """The trust policy of the operator role: these users, signed in with a second factor, and these roles, whose sessions need
+    not carry it. Without any, it has no statement, and no such role can be made."""
+    document = json.loads((ROOT / "deploy/ram-operator-trust.json").read_text(encoding="utf-8"))
+    return _stated(_filled(document, {}, _operating(principals)))
+
+
+def principals(trust: Mapping[str, Any]) -> list[str]:
+    """The single users and roles that a trust policy names."""
+    named = [one.get("Principal", {}).get("RAM", []) for one in trust["Statement"]]
+    listed = {arn for given in named for arn in ([given] if isinstance(given, str) else given)}
+    return sorted(arn for arn in listed if re.fullmatch(PRINCIPAL, arn))
 
 
 def set_denials(keys: Iterable[str]) -> list[dict[str, Any]]:
@@ -85,18 +103,19 @@ def render(
     peers: Sequence[str] = (),
     closers: Sequence[str] = (),
     sets: Sequence[str] = (),
+    operators: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A file of deploy/ with its placeholders filled in. `peers` are the ARNs of the peer accounts' roles, `closers` those of
-    whom a closer role trusts; without any, home's operators. What denies a role the tags that consent denies those of `sets`
+    whom a closer role trusts; without any, home's operators. `operators` are as in `operator_trust`. What denies a role the tags that consent denies those of `sets`
     (keys), too.
 
     A list item that is `${PEER_ROLE_ARNS}` becomes one pattern for each of their names, in whatever account: a role of that
     name lets in whom its own trust policy names, and the functions ask for those of the policy file only. One that is
     `${PEER_READER_ARNS}` or `${PEER_CLOSER_ARNS}` becomes those of the reader or closer roles beside them; a statement that
-    is left without resources is dropped. Raises KeyError for a placeholder without a value, and ValueError for a value that has more than the characters
-    of names and ARNs.
+    is left without resources or principals is dropped. Raises KeyError for a placeholder without a value, and ValueError for a
+    value that has more than the characters of names and ARNs.
     """
-    for value in (*values.values(), *peers, *closers, *sets):
+    for value in (*values.values(), *peers, *closers, *sets, *operators):
         if not _PLAIN.fullmatch(value):
             raise ValueError(f"{value!a} has characters that no name or ARN has")
     roles = sorted({f"acs:ram::*:role/{arn.partition(':role/')[2]}" for arn in peers})
@@ -104,10 +123,10 @@ def render(
         PEER_ROLES: roles,
         PEER_READERS: [f"{role}{READER}" for role in roles],
         PEER_CLOSERS: [f"{role}{CLOSER}" for role in roles],
-        CLOSERS: list(closers) or operators(Names(values["HOME_ACCOUNT"], values["LINK_PEER_PREFIX"])),
+        CLOSERS: list(closers) or operator_arns(Names(values["HOME_ACCOUNT"], values["LINK_PEER_PREFIX"])),
+        **_operating(operators),
     }
-    document: dict[str, Any] = _filled(json.loads((ROOT / "deploy" / name).read_text(encoding="utf-8")), values, lists)
-    document["Statement"] = [statement for statement in document["Statement"] if statement.get("Resource") != []]
+    document = _stated(_filled(json.loads((ROOT / "deploy" / name).read_text(encoding="utf-8")), values, lists))
     if any(
         one["Effect"] == "Deny" and one["Action"] == TAGGING and "Condition" in one for one in document["Statement"]
     ):
@@ -139,6 +158,20 @@ def split(document: Mapping[str, Any], most: int = MAX_POLICY) -> list[dict[str,
             parts[-1].append({**statement, "Resource": rest[:taken]})
             rest = rest[taken:]
     return [{**document, "Statement": part} for part in parts]
+
+
+def _operating(principals: Iterable[str]) -> dict[str, list[str]]:
+    found = sorted(set(principals))
+    users = [arn for arn in found if ":user/" in arn]
+    return {OPERATOR_USERS: users, OPERATOR_ROLES: [arn for arn in found if arn not in users]}
+
+
+def _stated(document: dict[str, Any]) -> dict[str, Any]:
+    """A document without the statements that name no resource or no principal."""
+    stated = [
+        one for one in document["Statement"] if [] not in (one.get("Resource"), one.get("Principal", {}).get("RAM"))
+    ]
+    return {**document, "Statement": stated}
 
 
 def _filled(part: Any, values: Mapping[str, str], lists: Mapping[str, list[str]]) -> Any:

@@ -28,6 +28,8 @@ locals {
     DEPLOYMENT           = local.policy.deployment
     PEER_ROLE_ARNS       = join("\",\"", local.peer_roles)
     PEER_READER_ARNS     = join("\",\"", [for role in local.peer_roles : "${role}-reader"])
+    OPERATOR_USERS       = join("\",\"", [for arn in sort(var.operators) : arn if strcontains(arn, ":user/")])
+    OPERATOR_ROLES       = join("\",\"", [for arn in sort(var.operators) : arn if strcontains(arn, ":role/")])
     PEER_CLOSER_ARNS     = join("\",\"", [for role in local.peer_roles : "${role}-closer"])
   }
 
@@ -38,13 +40,20 @@ locals {
   }
 
   roles = !var.roles ? {} : {
-    "${var.prefix}-fc"       = { trust = "ram-function-role-trust.json", policies = ["${var.prefix}-fc"] }
-    "${var.prefix}-reader"   = { trust = "ram-operator-trust.json", policies = ["${var.prefix}-reader"] }
-    "${var.prefix}-operator" = { trust = "ram-operator-trust.json", policies = ["${var.prefix}-reader", "${var.prefix}-operator"] }
+    "${var.prefix}-fc"     = { trust = "ram-function-role-trust.json", policies = ["${var.prefix}-fc"] }
+    "${var.prefix}-reader" = { trust = "ram-reader-trust.json", policies = ["${var.prefix}-reader"] }
+    "${var.prefix}-operator" = {
+      trust    = "ram-operator-trust.json"
+      policies = ["${var.prefix}-reader", "${var.prefix}-operator"]
+    }
   }
 
+  # Without operators, there is no such role.
+  made   = { for name, role in local.roles : name => role if name != "${var.prefix}-operator" || length(var.operators) > 0 }
+  trusts = { for name, role in local.made : name => jsondecode(templatefile("${local.files}/${role.trust}", local.placeholders)) }
+
   attachments = merge([
-    for role, parts in local.roles : { for policy in parts.policies : "${role}/${policy}" => { role = role, policy = policy } }
+    for role, parts in local.made : { for policy in parts.policies : "${role}/${policy}" => { role = role, policy = policy } }
   ]...)
 
   documents = { for name, file in local.policies : name => jsondecode(templatefile("${local.files}/${file}", local.placeholders)) }
@@ -87,11 +96,16 @@ resource "alicloud_ram_policy" "this" {
 }
 
 resource "alicloud_ram_role" "this" {
-  for_each = local.roles
+  for_each = local.trusts
 
-  role_name                   = each.key
-  description                 = "link-peer"
-  assume_role_policy_document = templatefile("${local.files}/${each.value.trust}", local.placeholders)
+  role_name   = each.key
+  description = "link-peer"
+
+  # A statement must name a principal.
+  assume_role_policy_document = jsonencode({
+    Version   = each.value.Version
+    Statement = [for statement in each.value.Statement : statement if !contains(try(statement.Principal.RAM, []), "")]
+  })
 }
 
 resource "alicloud_ram_role_policy_attachment" "this" {

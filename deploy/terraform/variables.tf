@@ -30,6 +30,17 @@ variable "tag_prefix" {
   }
 }
 
+variable "operators" {
+  type        = list(string)
+  default     = []
+  description = "ARNs of the RAM users and roles that may operate; users with MFA. Without any, there is no operator role."
+
+  validation {
+    condition     = alltrue([for arn in var.operators : can(regex("^acs:ram::[0-9]{15,20}:(role|user)/[A-Za-z0-9._@-]+$", arn))])
+    error_message = "Each is acs:ram::<uid>:role/<name> or acs:ram::<uid>:user/<name>: one principal, not a whole account."
+  }
+}
+
 variable "action_policy" {
   type        = string
   default     = ""

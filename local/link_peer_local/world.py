@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.errors import SERVICES
-from link_peer_local.core.identity import Caller
+from link_peer_local.core.identity import ADMINISTRATOR, Caller
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.ecs.state import Group
@@ -72,7 +72,9 @@ def shipped_roles(cloud: LocalCloud, world: World, accounts: dict[str, Any], tag
     """Create the roles that `setup` makes: at home, and in each account for which the policy file names one."""
     peers = {uid: of["role"] for uid, of in accounts.items() if "role" in of}
     names = Names(world.home, world.prefix)
-    _add(cloud, world.home, description.describe(names, world.deployment, tag_prefix, list(peers.values())).roles)
+    admin = f"acs:ram::{world.home}:user/{ADMINISTRATOR}"
+    roles = description.describe(names, world.deployment, tag_prefix, list(peers.values()), operators=[admin]).roles
+    _add(cloud, world.home, roles)
     for uid, arn in peers.items():
         its = {"account": uid, "role": arn.partition(":role/")[2], "external_id": accounts[uid]["external_id"]}
         _add(cloud, uid, description.describe_peer(names, world.deployment, tag_prefix, **its))

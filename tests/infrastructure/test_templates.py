@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ def plain(value: Any) -> Any:
     return [plain(part) for part in value] if isinstance(value, list) else value
 
 
-def states(policy: str, action_policy: str) -> States:
+def states(policy: str, action_policy: str, operators: Sequence[str] = ()) -> States:
     """What `setup` creates; what needs somebody to notify only where that is given."""
     env = {
         "LINK_PEER_REGION": REGION,
@@ -148,7 +148,9 @@ def states(policy: str, action_policy: str) -> States:
     }
     settings: Settings = load_settings(env=env)
     found: Policy = policy_file.parse(policy)
-    deployment = setup.Deployment(settings, found, Names(HOME, PREFIX), SystemClock(), action_policy=action_policy)
+    deployment = setup.Deployment(
+        settings, found, Names(HOME, PREFIX), SystemClock(), action_policy=action_policy, operators=tuple(operators)
+    )
     return {
         (resource.kind, resource.name): resource.wanted
         for resource in setup.resources(deployment)

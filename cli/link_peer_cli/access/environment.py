@@ -92,6 +92,12 @@ class Environment(msgspec.Struct, frozen=True):
         """Retries that wait until a throttled API takes calls again, for as long as a command may run from now on."""
         return Retry(self.clock, self.clock.now() + SECONDS, LONGEST_WAIT)
 
+    def asking(self, queue: str) -> Settings:
+        """The settings to post to a queue with. On one that proves which account asks, no role of link-peer may ask: the
+        person's own keys do."""
+        proves = queue in self.policy.bound_queues
+        return msgspec.structs.replace(self.settings, credentials=self.own()) if proves else self.settings
+
     def accounts(self, name: str, retry: Retry, own: Mapping[str, Credentials] | None = None) -> PersonsAccounts:
         """The accounts of the policy. Sessions of roles get this `name`; `own` are the person's keys of other accounts."""
         return PersonsAccounts(self.settings, self.policy, self.clock, retry, name, reading=self.reading, own=own)

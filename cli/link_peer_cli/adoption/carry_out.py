@@ -17,7 +17,7 @@ People's resources are changed with the person's own keys, never with a role of 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from link_peer.domain import denials
@@ -28,12 +28,14 @@ from link_peer.engine.records import decision_record
 from link_peer.planning.decision import Decision, Edit
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Cloud, Record
+from link_peer.runtime.settings import Settings
 
 from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.adoption.expressible import NotAdoptable
 from link_peer_cli.adoption.judge import CHANGED, Adoption, Mark, is_ours, managed_tags
 from link_peer_cli.adoption.planner import AdoptionPlan, AdoptionPlanner
 from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.deployed.queue import post
 from link_peer_cli.ui.changes import CHANGES
 
 NOT_SHOWN = "the cloud does not show the change yet: run it again in a moment"
@@ -42,8 +44,18 @@ NOT_SHOWN = "the cloud does not show the change yet: run it again in a moment"
 class Adopting:
     """Makes the changes of one plan."""
 
-    def __init__(self, delivery: Delivery, planner: AdoptionPlanner, cloud: Cloud, own: Cloud, tags: GroupTags) -> None:
-        """`cloud` reads; `own` writes rules with the person's keys, as `tags` does tags."""
+    def __init__(
+        self,
+        delivery: Delivery,
+        planner: AdoptionPlanner,
+        cloud: Cloud,
+        own: Cloud,
+        tags: GroupTags,
+        asking: Callable[[str], Settings],
+    ) -> None:
+        """`cloud` reads; `own` writes rules with the person's keys, as `tags` does tags; `asking` gives the settings to post to
+        a queue with."""
+        self._asking = asking
         self._delivery = delivery
         self._planner = planner
         self._cloud = cloud
@@ -105,8 +117,8 @@ class Adopting:
         rules = [self._marked(mark) for mark in adoption.marks]
         self._tag_again(adoption)
         if plan.request is not None:
-            with CHANGES.making(f"post the request {plan.request.request_id}"):
-                self._delivery.post(plan.request, queue=plan.queue)
+            home, request = self._delivery.policy.home, plan.request
+            self._delivery.retry(lambda: post(self._asking(plan.queue), home, request, plan.queue))
         return rules
 
     def _left(self, plan: AdoptionPlan) -> str:

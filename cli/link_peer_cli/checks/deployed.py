@@ -85,6 +85,17 @@ def _findings(resources: Iterable[Resource], clock: Clock) -> Iterator[CheckFind
             continue
         silent = []
         yield _finding(change)
+        yield from _attached(resource)
+
+
+def _attached(resource: Resource) -> Iterator[CheckFinding]:
+    """What a role may do besides: policies that are not ours."""
+    others = resource.others() if isinstance(resource, roles.RamRole) else []
+    if others:
+        detach = "aliyun ram DetachPolicyFromRole --PolicyType {1} --PolicyName {0} --RoleName {2}"
+        detail = f"has policies that are not shipped: {', '.join(f'{name} ({kind})' for name, kind in others)}"
+        advice = "; ".join(detach.format(*one, resource.name) for one in others)
+        yield CheckFinding(DIFFERS, "", resource.label, detail, advice)
 
 
 def _finding(change: ResourceChange) -> CheckFinding:

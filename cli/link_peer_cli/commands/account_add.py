@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from link_peer.domain.errors import BadInput
+from link_peer_deploy.documents import PRINCIPAL
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_own
@@ -18,9 +19,6 @@ from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Json, PeerProfile, Uid
-
-_PRINCIPAL = r"acs:ram::[0-9]{15,20}:(role|user)/[A-Za-z0-9._@-]{1,128}"
-"""A principal of a trust policy other than a whole account."""
 
 
 def add(
@@ -107,7 +105,7 @@ def _closers(given: list[str] | None, *, no_closer: bool) -> list[str] | None:
     """Whom the closer role trusts, None for the default. Raises BadInput for what is no single role or user."""
     if given and no_closer:
         raise BadInput("--no-closer", "--closer names who may close")
-    return [] if no_closer else [matching(one or " ", "--closer", _PRINCIPAL) for one in given] if given else None
+    return [] if no_closer else [matching(one or " ", "--closer", PRINCIPAL) for one in given] if given else None
 
 
 def _explain(env: Environment, peer: PeerAccount, lines: str, *, made: bool, written: bool, listed: bool) -> None:

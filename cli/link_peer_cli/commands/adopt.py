@@ -100,7 +100,7 @@ def adopt(
         shown = planner.plan(found, wish)
         if (shown.adoption, shown.tags) != (plan.adoption, plan.tags):
             raise LinkPeerError(CHANGED)
-    record = Adopting(delivery, planner, cloud, own, tags).carry_out(plan)
+    record = Adopting(delivery, planner, cloud, own, tags, env.asking).carry_out(plan)
     if as_json:
         print_answer(_answer(planner, plan, record))
     else:

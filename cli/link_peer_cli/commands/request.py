@@ -128,7 +128,7 @@ def request(
     CHANGES.then = (
         f"A request that was posted needs no other: link-peer audit --request {request_id} shows its outcome."
     )
-    post(env.settings, env.policy.home, asked, queue)
+    post(env.asking(queue), env.policy.home, asked, queue)
     # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
     if as_json:
         print_answer(Posted(request_id, json.loads(encode(asked))), stderr=wait)

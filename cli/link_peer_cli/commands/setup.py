@@ -11,6 +11,7 @@ import msgspec
 import typer
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, Transient
+from link_peer_deploy.documents import PRINCIPAL
 from link_peer_deploy.names import DEFAULT_PREFIX
 from msgspec import UNSET
 from rich.console import Console
@@ -18,6 +19,7 @@ from rich.markup import escape
 
 from link_peer_cli.access import keys
 from link_peer_cli.access.environment import names_in_use, settings_in_use
+from link_peer_cli.access.inputs import matching
 from link_peer_cli.answers.deployment import Fault, ResourceAnswer
 from link_peer_cli.setup import plan, resources
 from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
@@ -51,6 +53,12 @@ def setup(
     retention: Annotated[
         int, typer.Option(min=0, max=3650, help="Keep the audit log for so many days at least. Default: a new one 365.")
     ] = 0,
+    operators: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Who may operate: ARNs of RAM users (with MFA) and roles, separated by commas. Default: who may now."
+        ),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Also replace what a person changed: searches, charts, alerts, queues.")
     ] = False,
@@ -70,7 +78,8 @@ def setup(
         raise BadInput("--with-logs" if with_logs else "--force", "only together with --remove")
     ask = sys.stdin.isatty() and not (yes or as_json)
     deployment = _deployment(region, prefix, notify, action_policy, ask)
-    deployment = msgspec.structs.replace(deployment, retention=retention, replace=replace)
+    named = _operators(operators, ask=ask and not remove)
+    deployment = msgspec.structs.replace(deployment, retention=retention, replace=replace, operators=named)
     out, talk = console(), _Talk(as_json)
     require_home(deployment, talk.wait)
     if remove:
@@ -99,6 +108,15 @@ def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: 
         notify=notify,
         action_policy=action_policy,
     )
+
+
+def _operators(given: list[str] | None, *, ask: bool) -> tuple[str, ...]:
+    """Who is to operate; empty for those who may now. Raises BadInput for what is no single user or role."""
+    if ask and not given:
+        asked = "Who may operate: ARNs of RAM users and roles, with commas (empty: who may now)"
+        given = [typer.prompt(asked, default="", show_default=False)]
+    arns = [arn.strip() for text in given or () for arn in text.split(",") if arn.strip()]
+    return tuple(matching(arn, "--operators", PRINCIPAL) for arn in arns)
 
 
 class _Talk:

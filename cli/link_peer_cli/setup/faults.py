@@ -32,7 +32,7 @@ def faults(deployment: Deployment, wait: Wait) -> Iterator[Fault]:
     yield from region(deployment)
     for uid, name, start in misnamed(deployment):
         yield Fault(f"accounts.{uid}.queue", f"is {name}", f"its name must begin with {start}")
-    checks = {"RAM": _attachments, "Function Compute": _neighbours, "EventBridge": bus, "SLS": _project}
+    checks = {"RAM": _roles, "Function Compute": _neighbours, "EventBridge": bus, "SLS": _project}
     for service in SERVICES:
         if service.global_ or deployment.settings.region in regions.FUNCTION_COMPUTE:  # elsewhere no answer would come
             refused = list(_refused(deployment, service, wait))
@@ -72,11 +72,14 @@ def bus(deployment: Deployment) -> Iterator[Fault]:
         )
 
 
-def _attachments(deployment: Deployment) -> Iterator[Fault]:
+def _roles(deployment: Deployment) -> Iterator[Fault]:
+    """More policies than RAM attaches to a role, and an operator role that more people may assume than are named."""
     for role in roles.resources(deployment):
         if not isinstance(role, roles.RamRole):
             continue
-        others = role.others()
+        if role.lacks and (standing := role.read()) and "trust" in role.differing(standing):
+            yield Fault(role.label, "trusts a whole account, or a user without MFA", role.lacks)
+        others = [name for name, kind in role.others() if kind == "Custom"]
         if len(role.policies) + len(others) > POLICIES_PER_ROLE:
             detach = f"detach {', '.join(others)}, or " if others else ""
             yield Fault(

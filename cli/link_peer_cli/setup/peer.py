@@ -9,7 +9,7 @@ from typing import Any
 
 from link_peer.domain.tags import TAGS
 from link_peer_deploy.description import Role, describe_peer
-from link_peer_deploy.documents import compact, operators, peer_roles, set_denials
+from link_peer_deploy.documents import compact, operator_arns, peer_roles, set_denials
 from link_peer_deploy.project import ROOT
 
 from link_peer_cli.setup.resource import Deployment, Resource
@@ -31,7 +31,7 @@ class PeerAccount:
         self.uid = uid
         self.role = role
         self.external_id = external_id
-        self.closers = operators(deployment.names) if closers is None else closers
+        self.closers = operator_arns(deployment.names) if closers is None else closers
 
     @property
     def arn(self) -> str:

@@ -27,7 +27,8 @@ class Deployment(msgspec.Struct, frozen=True, dict=True):
 
     `notify` is an e-mail address; `action_policy` the id of an action policy of SLS that exists. Where both are empty,
     alerts that exist keep whom they notify. `retention` is for how many days the audit log is kept at least; 0: what exists
-    stays. `replace`: also what a person has changed is brought to the wanted state.
+    stays. `replace`: also what a person has changed is brought to the wanted state. `operators` are the ARNs of the users and
+    roles that may operate; without any, those that the operator role's trust policy names may.
     """
 
     settings: Settings
@@ -38,6 +39,7 @@ class Deployment(msgspec.Struct, frozen=True, dict=True):
     action_policy: str = ""
     retention: int = 0
     replace: bool = False
+    operators: tuple[str, ...] = ()
 
     @functools.cached_property
     def description(self) -> Description:
@@ -45,7 +47,7 @@ class Deployment(msgspec.Struct, frozen=True, dict=True):
         policy = self.policy
         peers = [account.role for _, account in sorted(policy.accounts.items()) if account.role]
         prefix, keys = self.settings.tag_prefix, policy.keys
-        return describe(self.names, policy.deployment, prefix, peers, policy.bound_queues, keys.sets)
+        return describe(self.names, policy.deployment, prefix, peers, policy.bound_queues, keys.sets, self.operators)
 
 
 class Resource(ABC):

@@ -10,7 +10,7 @@ from typing import Any
 
 from link_peer.alicloud.sdk import call, client_config
 from link_peer_deploy.description import Role
-from link_peer_deploy.documents import compact
+from link_peer_deploy.documents import compact, operator_trust, principals
 
 from link_peer_cli.setup.resource import Deployment, Resource, State
 from link_peer_cli.setup.sdk import unless
@@ -163,7 +163,8 @@ class RamPolicy(Resource):
 
 
 class RamRole(Resource):
-    """A role with its trust policy. Policies that a person attached besides stay attached."""
+    """A role with its trust policy. Policies that a person attached besides stay attached. Where the description names no
+    operators, those stay that the operator role's trust policy names."""
 
     kind = "role"
     of_all_regions = True
@@ -173,6 +174,15 @@ class RamRole(Resource):
         self.name = role.name
         self.policies = sorted(part for policy in policies for part in policy.parts)
         self._trust = role.trust
+
+    @property
+    def lacks(self) -> str:
+        """Who may assume it, where nobody is named."""
+        return (
+            ""
+            if self._trust["Statement"]
+            else "name who may operate: --operators acs:ram::<uid>:user/<name>, or a role"
+        )
 
     @property
     def wanted(self) -> State:
@@ -188,6 +198,17 @@ class RamRole(Resource):
         ours = [name for name, kind in self._attached() if kind == "Custom" and name in self.policies]
         return {"trust": _json(found.body.role.assume_role_policy_document), "policies": sorted(ours)}
 
+    def differing(self, current: State) -> tuple[str, ...]:
+        """Without operators to name, the trust policy only where it is not one that names single users and roles."""
+        named = self.lacks and current["trust"] == operator_trust(principals(current["trust"]))
+        return tuple(name for name in super().differing(current) if not (named and name == "trust"))
+
+    def kept(self, current: State) -> str:
+        """Whom it trusts, where that is somebody's choice."""
+        if not self.lacks or self.differing(current):
+            return ""
+        return f"trusts {', '.join(principals(current['trust']))}"
+
     def create(self) -> None:
         """Create it and attach its policies."""
         request = self._ram.models.CreateRoleRequest(
@@ -199,7 +220,7 @@ class RamRole(Resource):
     def update(self) -> None:
         """Replace its trust policy, and attach what is not."""
         current = self.read() or {}
-        if current.get("trust") != self._trust:
+        if current.get("trust") != self._trust and not self.lacks:
             request = self._ram.models.UpdateRoleRequest(
                 role_name=self.name, new_assume_role_policy_document=compact(self._trust)
             )
@@ -213,9 +234,9 @@ class RamRole(Resource):
         request = self._ram.models.DeleteRoleRequest(role_name=self.name)
         unless({NO_ROLE}, lambda: self._ram.client.delete_role(request))
 
-    def others(self) -> list[str]:
-        """The custom policies that a person attached besides."""
-        return [name for name, kind in self._attached() if kind == "Custom" and name not in self.policies]
+    def others(self) -> list[tuple[str, str]]:
+        """(name, Custom or System) of the policies that a person attached besides."""
+        return [(name, kind) for name, kind in self._attached() if kind != "Custom" or name not in self.policies]
 
     def _attached(self) -> list[tuple[str, str]]:
         """(name, Custom or System) of each attached policy."""

@@ -13,6 +13,9 @@ from msgspec.structs import replace
 from link_peer_local.core.policy import MFA, Access, Policy, allowed
 from link_peer_local.core.principals import SYSTEM, ManagedPolicy, Role, User, Version, policy_text
 
+ADMINISTRATOR = "admin"
+"""The name in trust policies of the RAM user for whom an account's own keys stand."""
+
 
 class Caller(Struct, frozen=True):
     """Who signed a request: an account's administrator, a user of it, or an assumed role of it."""
@@ -26,9 +29,10 @@ class Caller(Struct, frozen=True):
 
     @property
     def principals(self) -> frozenset[str]:
-        """What a trust policy may call the caller: trusting `…:root` admits all of an account [doc trust policies]."""
+        """What a trust policy may call the caller: trusting `…:root` admits all of an account [doc trust policies]. An account's
+        own keys are those of its administrator."""
         account = f"acs:ram::{self.account}:"
-        own = f"role/{self.role}" if self.role else f"user/{self.user}" if self.user else "root"
+        own = f"role/{self.role}" if self.role else f"user/{self.user or ADMINISTRATOR}"
         return frozenset({f"{account}root", f"{account}{own}"})
 
 

@@ -233,9 +233,11 @@ def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
     lab.cloud.sls.update_index(HOME, *log, {"line": {"token": [" "]}, "keys": {}})
     role = lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
     role.trust = role.trust.replace("fc.aliyuncs.com", "ecs.aliyuncs.com")
+    role.attached["System", "AdministratorAccess"] = 0
     *found, (_, unread, _) = failing(cli)
     assert found == [
         ("differs", "role link-peer-fc", "differs from what is shipped in: trust"),
+        ("differs", "role link-peer-fc", "has policies that are not shipped: AdministratorAccess (System)"),
         ("missing", "queue link-peer-requests", "does not exist"),
         ("differs", "index decisions", "differs from what is shipped in: line, keys"),
     ]

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,29 @@ Planned = list[tuple[str, dict[str, Any]]]
 pytestmark = pytest.mark.skipif(not PYTHON, reason="make test-terraform")
 
 
-@pytest.mark.parametrize(("policy", "notified"), [(TOGETHER, {"action_policy": ACTION_POLICY}), (ALONE, {})])
-def test_creates_what_setup_creates(tmp_path: Path, policy: str, notified: dict[str, str]) -> None:
-    """With other accounts and somebody to notify, and without; except saved searches, for which the provider has no resource."""
-    planned = plan(MODULE, tmp_path, **home(tmp_path, policy, **notified))
-    assert terraform_states(planned) == wanted(policy, notified.get("action_policy", ""))
+PEOPLE = [f"acs:ram::{HOME}:{one}" for one in ("user/bob", "role/sso-admins", "user/alice")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "named"), [(TOGETHER, {"action_policy": ACTION_POLICY, "operators": PEOPLE}), (ALONE, {})]
+)
+def test_creates_what_setup_creates(tmp_path: Path, policy: str, named: dict[str, Any]) -> None:
+    """With other accounts, somebody to notify and operators, and without; except saved searches, for which the provider has no
+    resource."""
+    planned = plan(MODULE, tmp_path, **home(tmp_path, policy, **named))
+    assert terraform_states(planned) == wanted(policy, **named)
+
+
+def test_operators_are_single_users_and_roles(tmp_path: Path) -> None:
+    """Not the whole account."""
+    said = terraform(MODULE, **home(tmp_path, ALONE, operators=[f"acs:ram::{HOME}:root"]))
+    assert "principal, not a whole account" in said["plan"]["err"]
 
 
 def test_a_second_region_leaves_the_roles_to_the_first(tmp_path: Path) -> None:
     """The rest is there in each."""
     planned = plan(MODULE, tmp_path, **home(tmp_path, TOGETHER, roles=False))
-    everything = wanted(TOGETHER, "")
+    everything = wanted(TOGETHER)
     assert terraform_states(planned) == {key: everything[key] for key in everything if key[0] not in ("role", "policy")}
 
 
@@ -176,9 +188,9 @@ def terraform(module: Path, **variables: Any) -> Any:
     return json.loads(done.stdout)
 
 
-def wanted(policy: str, action_policy: str) -> States:
+def wanted(policy: str, action_policy: str = "", operators: Sequence[str] = ()) -> States:
     """What setup creates, without saved searches and with what the provider adds to an alert by itself left out."""
-    found = {key: state for key, state in states(policy, action_policy).items() if key[0] != "saved search"}
+    found = {key: state for key, state in states(policy, action_policy, operators).items() if key[0] != "saved search"}
     for (kind, _), state in found.items():
         if kind == "alert":
             for name in ("name", "type", "state", "status"):
