@@ -137,7 +137,7 @@ class RandomRun(People):
         run = self._deliver(message, plan, self._old_message(inside), at)
         applied = any(r["outcome"] == "applied" and r.get("request_id") == name for r in run.watch.outcomes)
         # deliveries inside others, stale reads and `until` may cost a claim: docs/guarantees.md, limits
-        exact = not inside and not until and "stale" not in plan.values()
+        exact = not inside and not until and not {"stale", *SLOW} & set(plan.values())
         if applied and run.end == "acked" and source.is_group and exact:
             keys = invariants.group_rules(source, target, "+".join(wanted_ports) or "mutual")
             ours = oracle.owned(self.world, self.policy)

@@ -104,3 +104,21 @@ def test_a_rule_with_a_raised_priority_beside_an_equal_rule_is_removed(run: Rand
     run.edit_rule(group=A, number=0, text="strengthen")
     run.add_manual_rule(ends=(X, A), port="tcp/3306", priority=100, policy="accept")
     run.come_to_rest()
+
+
+def test_a_sync_that_only_removes_closes_what_else_stands_on_a_locked_group(run: RandomRun) -> None:
+    """I15: no tag asked for the pair any more, and the rule of a request stayed on the group that was read locked."""
+    run.begin(tags=[(ONE, X, [])])
+    run.forge(ends=(X, A), port="udp/53", claim="req:r-1")
+    run.untag(party=ONE, key="link-peer", text="")
+    run.change_group(group=A, kind="lock")
+    run.request(ends=(A, X), name="r-2", action="sync", wanted_ports=[], until=0, plan={}, inside=False, at=0)
+    assert all(key.group != A for key in oracle.owned(run.world, POLICY))
+
+
+def test_a_raised_rule_is_removed_beside_an_equal_one_of_ours(run: RandomRun) -> None:
+    """I9: the tag's claim stands on the equal rule, which a tenant has forged."""
+    run.begin(tags=[(FOUR, A, ["tcp/3306"])])
+    run.edit_rule(group=A, number=0, text="strengthen")
+    run.forge(ends=(X, A), port="tcp/3306", claim="tag")
+    run.come_to_rest()

@@ -181,10 +181,11 @@ class Watch:
                 hold("I9", not kept, f"{rule} loses its tag's claim, though the tag existed throughout")
 
     def _displaced(self, rule: Rule) -> bool:
-        """Whether a person's equal rule has the priority that a raised rule of ours should have."""
+        """Whether an equal rule, a person's or one of ours with the tag's claim, has the priority that a raised rule of ours
+        should have."""
         others = [o for o in self.world.rules[rule.group].values() if o.key == rule.key and o.policy == "accept"]
-        taken = any(o.priority == 100 and oracle.ours(o, self.policy) is None for o in others)
-        return rule.priority != 100 and taken
+        owned = [oracle.ours(other, self.policy) for other in others if other.priority == 100]
+        return rule.priority != 100 and any(one is None or "tag" in one.claims for one in owned)
 
     def before_tag(self, group: Party, keys: Sequence[str]) -> None:
         """I1, I5 of managed tags that are about to be added or removed."""
@@ -453,11 +454,12 @@ class Watch:
         hold("I14", in_order, f"closed after opening: {self._closed_late}")
 
     def looked(self, end: str) -> None:
-        """I15: at the end of a delivery, on no group that it has opened, or answered a link for, stands a rule of ours
-        against the group's word as it was last read, nor the other half of a mutual link that stood there; unless its account refuses access."""
+        """I15: at the end of a delivery, on no group whose rules it has changed, or answered a link for, stands a rule of
+        ours against the group's word as it was last read, nor the other half of a mutual link that stood there; unless its
+        account refuses access."""
         if end != "acked" or self.put_back or self.policy.paused is Pause.ALL:
             return
-        groups = {key.group for key in self._opened}
+        groups = {key.group for key in self._opened} | {Party(*name[:2]) for name in self._changed_rules}
         for record in self.outcomes:
             stands = record["outcome"] in ("applied", "unchanged") and record.get("rules", "[]") != "[]"
             answered = stands or record.get("reason") in ("no-consent", "locked")

@@ -30,12 +30,13 @@ from link_peer.runtime.delivery import Delivery
 
 def converge_and_look(scope: Scope, guard: RemovalGuard) -> Report:
     """Brings the rules in scope to what is desired. What else stands on the groups of its links, against their word, is closed
-    before, and again where a lock or a withdrawal has been read since. Raises as `converge` does."""
+    before, and again where a lock or a withdrawal has been read since, also on groups that only lost rules. Raises as
+    `converge` does."""
     before = look(scope, guard, groups_wanted(scope))
     report = before + converge(scope, guard)
     if before.pending:
         return report  # all of it is done again
-    return report + look(scope, guard, groups_wanted(scope), before.refused_keys)
+    return report + look(scope, guard, groups_wanted(scope) | report.written, before.refused_keys)
 
 
 def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleKey] = frozenset()) -> Report:

@@ -152,7 +152,10 @@ class Settler:
             if found.marker is None:  # someone else's, made meanwhile
                 continue
             _same_instances(edit, found.marker)
-            if claims := claims_after(edit, found.marker):
+            claims = claims_after(edit, found.marker)
+            if claims and _reads_so(edit, found.rule, found.marker):
+                continue  # only copies of it go
+            if claims:
                 note(batch, ecs.modify(group.id, found.rule.id, _marked(edit, found.marker, claims)))
                 done.took(edit.key, found.marker, set(found.marker.claims) - claims)
             else:
@@ -274,9 +277,13 @@ def _is_done(edit: Edit, existing: Existing | None) -> bool:
         return not edit.gain  # if someone deleted the rule meanwhile, removing a claim must not recreate it
     if existing.marker is None:
         return True  # someone else's rule counts as present, and is never touched
-    claims = claims_after(edit, existing.marker)
-    same = claims == frozenset(existing.marker.claims) and _stands_for(edit, existing.marker)
-    return same and existing.rule.priority == PRIORITY and not existing.copies
+    return _reads_so(edit, existing.rule, existing.marker) and not existing.copies
+
+
+def _reads_so(edit: Edit, rule: Rule, marker: Marker) -> bool:
+    """Whether a rule of ours has the claims, the instances and the priority that the edit gives it."""
+    same = claims_after(edit, marker) == frozenset(marker.claims) and _stands_for(edit, marker)
+    return same and rule.priority == PRIORITY
 
 
 def claims_after(edit: Edit, marker: Marker) -> frozenset[Claim]:
