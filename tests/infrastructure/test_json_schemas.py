@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from link_peer.domain.errors import PolicyError
 from link_peer.domain.model import Party
@@ -158,6 +162,13 @@ def paths(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from paths(value, (*at, key))
 
 
+def paths_and_values(document: Any) -> Iterator[Any]:
+    """Every key and every value in a document."""
+    for path in paths(document):
+        yield path[-1]
+        yield functools.reduce(lambda node, key: node[key], path, document)
+
+
 def mutations(document: Any) -> Iterator[tuple[str, Any]]:
     """The document with each of its values left out, replaced by each wrong value, and each mapping extended."""
     for path in paths(document):
@@ -237,6 +248,25 @@ def test_the_schema_is_one(name: str) -> None:
 def test_the_schema_agrees_with_the_parser(name: str, document: Any, problem: Any) -> None:
     """On the fullest policy and plan, on each kind of message, and on each mutation of them that has to do with form."""
     assert differences(name, document, problem) == []
+
+
+VALUES = st.sampled_from([*WRONG, True, False, *paths_and_values(POLICY)]) | st.text("sgi-@:*/tcp01+.~TZ", max_size=30)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(list(paths(POLICY))), VALUES), min_size=1, max_size=3))
+def test_what_the_schema_of_a_policy_refuses_the_reader_refuses(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    """And the schema accepts all that the reader does: any values, also those of other keys, in any places."""
+    document = copy.deepcopy(POLICY)
+    for path, value in changes:
+        parent = document
+        with contextlib.suppress(KeyError, IndexError, TypeError):  # an earlier change took the place away
+            for key in path[:-1]:
+                parent = parent[key]
+            parent[path[-1]] = copy.deepcopy(value)
+    said, valid = policy_problem(document), validator("policy").is_valid(document)
+    assert valid or said, document
+    assert said == "" or not valid or BEYOND_A_SCHEMA.search(said), said
 
 
 def test_the_policy_that_init_writes_follows_the_schema() -> None:

@@ -57,6 +57,13 @@ def test_any_layout_of_blocks_is_understood(text: str) -> None:
     assert list(policy.accounts) == ["1000000000000001", NEW]
 
 
+@pytest.mark.parametrize("name", ["财务", 'the "old" one', 'it\'s \\ "new"'])
+def test_any_name_is_quoted_so_that_it_is_read_as_it_is(name: str) -> None:
+    """The policy file allows no escapes in double quotes."""
+    added = entry(NEW, name, f"acs:ram::{NEW}:role/link-peer", "abcdef0123456789", "", [])
+    assert parse(with_entry(SAMPLE, added)).accounts[NEW].name == name
+
+
 @pytest.mark.parametrize("last", ["", "deployment: a\n"])
 def test_the_ends_of_lines_stay_as_they_are(last: str) -> None:
     """Those of Windows, and none at the end of the file."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import yaml
@@ -12,12 +11,17 @@ from link_peer.domain.errors import LinkPeerError
 def entry(uid: str, name: str, role: str, external_id: str, queue: str, ranges: Sequence[str]) -> str:
     """The lines of an account, as they stand under `accounts:`, indented by two spaces."""
     fields = {"name": name, "role": role, "external_id": external_id}
-    lines = [f"  {json.dumps(uid)}:", *(f"    {field}: {json.dumps(value)}" for field, value in fields.items())]
+    lines = [f"  {_quoted(uid)}:", *(f"    {field}: {_quoted(value)}" for field, value in fields.items())]
     if ranges:
         lines.append(f"    ranges: [{', '.join(ranges)}]")
     if queue:
-        lines.append(f"    queue: {json.dumps(queue)}")
+        lines.append(f"    queue: {_quoted(queue)}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _quoted(text: str) -> str:
+    """A string as the policy file takes it: in double quotes, which may hold no backslash, else in single ones."""
+    return "'{}'".format(text.replace("'", "''")) if '"' in text or "\\" in text else f'"{text}"'
 
 
 def with_entry(text: str, added: str) -> str:
