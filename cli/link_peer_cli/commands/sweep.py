@@ -22,7 +22,7 @@ from link_peer_cli.access.roles import through_roles
 from link_peer_cli.answers.changes import Swept
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
-from link_peer_cli.review.edits import denied_records, with_instances
+from link_peer_cli.review.edits import denied_records, members_of
 from link_peer_cli.review.input import Input, SweepInput
 from link_peer_cli.review.plans import ShownPlan, notable, print_plan, print_saved
 from link_peer_cli.review.saved import require_replaceable, save
@@ -62,11 +62,12 @@ def sweep(
             f"sweep-cli-{int(env.clock.now())}",
             believe_empty=believed,
             progress=count,
+            keep=(lambda _one: True) if dry_run else None,
         )
         run_sweep(run)
     decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
     summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
-    groups = with_instances(delivery, cloud.changed_groups(), run.store.snapshot().listings) if cloud else []
+    groups = members_of(run.store.snapshot(), cloud.changed_groups()) if cloud else []
     shown = ShownPlan(groups, kept.records, notable(decisions))
     code = _exit_code(kept.records, run)
     if save_as and cloud:

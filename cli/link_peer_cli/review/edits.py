@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 
 import msgspec
 from link_peer.domain import marker as markers
 from link_peer.domain.model import Instance, Party, Rule, RuleKey
-from link_peer.domain.snapshot import Listing, Snapshot
+from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.records import Circumstances, decision_record
@@ -18,11 +16,6 @@ from link_peer.engine.scopes.everything import Sweep
 from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
-
-INSTANCES_PER_CALL = 100
-"""Instances on a page [doc DescribeInstances]."""
-
-EMPTY: Mapping[str, Listing] = MappingProxyType({})
 
 
 class RuleEdit(msgspec.Struct, frozen=True):
@@ -58,17 +51,10 @@ def _member(rule: Rule) -> Party | None:
     return marker.ends[0] if marker and marker.ends and marker.ends[1].is_group else None
 
 
-def with_instances(
-    delivery: Delivery, changes: Sequence[GroupChange], listings: Mapping[str, Listing] = EMPTY
-) -> list[GroupChange]:
-    """Read the members of each group whose rules would change. `listings` are accounts of which a run has read every
-    instance: such an account is read as a whole again, where that takes fewer calls than its groups do."""
+def with_instances(delivery: Delivery, changes: Sequence[GroupChange]) -> list[GroupChange]:
+    """Read the members of each group whose rules would change."""
     fetch = open_fetch(delivery, "plan", TOLERANT)
-    groups = {change.group for change in changes if change.edits}
-    counted = Counter(group.account for group in groups)
-    whole = [uid for uid, shown in listings.items() if 1 + len(shown.ids) // INSTANCES_PER_CALL < counted[uid]]
-    fetch.everything(whole)
-    fetch.members(group for group in groups if group.account not in whole)
+    fetch.members({change.group for change in changes if change.edits})
     return members_of(fetch.store.snapshot(), changes)
 
 

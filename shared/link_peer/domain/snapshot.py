@@ -105,17 +105,6 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
                 found.setdefault(Party(party.account, group), []).append(party)
         return {group: tuple(members) for group, members in found.items()}
 
-    @functools.cached_property
-    def by_peer(self) -> Mapping[Party, Mapping[str, tuple[Rule, ...]]]:
-        """The rules of each group that name a group or one address, by that; under an empty text, the others."""
-        found: dict[Party, dict[str, tuple[Rule, ...]]] = {group: {} for group in self.rules}
-        for group, rules in self.rules.items():
-            for rule in rules:
-                peer = rule.traffic.peer if rule.traffic else ""
-                peer = peer if "@" in peer or peer.endswith("/32") else ""
-                found[group][peer] = (*found[group].get(peer, ()), rule)
-        return found
-
     def instances_in(self, account: str) -> int:
         """How many instances of the account were shown."""
         ids = self.listings[account].ids if account in self.listings else frozenset()

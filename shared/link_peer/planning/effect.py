@@ -181,18 +181,6 @@ def compared(
             yield packet, now.rank > was.rank, None not in (was.passes, now.passes)
 
 
-def near(snapshot: Snapshot, ends: tuple[End, End]) -> Snapshot:
-    """The same with no rules but those that can apply between these ends, whose addresses are known."""
-    rules: dict[Party, tuple[Rule, ...]] = {}
-    for own, peer in (ends, ends[::-1]):
-        names = ("", *map(str, peer.groups), f"{peer.ip}/32")
-        for group in own.groups:
-            if group in snapshot.rules:
-                found = snapshot.by_peer[group]
-                rules[group] = (*rules.get(group, ()), *(rule for name in names for rule in found.get(name, ())))
-    return Snapshot(groups=snapshot.groups, rules=rules, inner_access=snapshot.inner_access)
-
-
 def fitting(rules: Iterable[Rule], ends: tuple[End, End], packet: Port | None = None) -> list[Rule]:
     """Those of these ingress rules that apply, or may apply, from one end to the other: to any packet, or to this one."""
     found = (_candidate(rule, "ingress", ends[1], ends[0]) for rule in rules if rule.group in ends[1].groups)

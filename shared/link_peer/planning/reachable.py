@@ -18,7 +18,7 @@ from link_peer.domain import marker as markers
 from link_peer.domain.model import ALL, Instance, Marker, Party, Port, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import link_of
-from link_peer.planning.effect import End, compared, fitting, inside, near
+from link_peer.planning.effect import End, compared, fitting, inside
 from link_peer.planning.reach import Scene, alike
 
 _EVERYTHING = {Port("tcp", 1, 65535), Port("udp", 1, 65535), Port("icmp"), Port("gre")}
@@ -26,6 +26,7 @@ _EVERYTHING = {Port("tcp", 1, 65535), Port("udp", 1, 65535), Port("icmp"), Port(
 _Ends = tuple[End, End]
 _Side = frozenset[Party]
 _Subject = tuple[str, bool, Party, Party]  # sign, sure, source, target
+_Part = tuple[Port, _Side, _Side, int]  # instances that are alike on each side, in so many pairs
 _Touched = tuple[dict[Party, Instance], dict[Party, Instance]]
 
 
@@ -51,15 +52,6 @@ class Change(msgspec.Struct, frozen=True):
     target: Party
 
 
-class _Part(msgspec.Struct, frozen=True):
-    """Instances that are alike on each side, in so many pairs, and one port of a link."""
-
-    port: Port
-    sources: _Side
-    targets: _Side
-    pairs: int
-
-
 def reachable(before: Snapshot, after: Snapshot) -> list[Reached]:
     """The difference between two snapshots of the same instances: what is gained, the most pairs first, then what is lost.
 
@@ -71,17 +63,16 @@ def reachable(before: Snapshot, after: Snapshot) -> list[Reached]:
     read = {rule: one for rule, one in changes.items() if {one.source.account, rule.group.account} <= known}
     parts: dict[_Subject, list[_Part]] = defaultdict(list)
     for ends, sources, targets in _alike((before, after), _touched(scene, read)):
-        states = near(before, ends), near(after, ends)
         ports: dict[_Subject, list[Port]] = defaultdict(list)
-        here = (rule for state in states for group in ends[1].groups for rule in state.rules.get(group, ()))
+        here = (rule for state in (before, after) for group in ends[1].groups for rule in state.rules.get(group, ()))
         rules = fitting([rule for rule in here if rule in read], ends)
-        for packet, gained, sure in compared(states, ends, _joined(read[rule].key.port for rule in rules)):
+        for packet, gained, sure in compared((before, after), ends, _joined(read[rule].key.port for rule in rules)):
             for one in {read[rule] for rule in fitting(rules, ends, packet)}:
                 ports["+" if gained else "-", sure, one.source, one.target].append(packet)
         pairs = len(sources) * len(targets) - len(sources & targets)  # an instance is no pair with itself
         sides = sources if len(targets) > 1 else sources - targets, targets if len(sources) > 1 else targets - sources
         for subject, packets in ports.items() if pairs else ():
-            parts[subject] += [_Part(port, *sides, pairs) for port in _joined(packets)]
+            parts[subject] += [(port, *sides, pairs) for port in _joined(packets)]
     found = [one for subject, some in parts.items() for one in _counted(subject, some)]
     hidden: dict[_Subject, list[Port]] = defaultdict(list)
     for rule in changes.keys() - read.keys():
@@ -170,18 +161,19 @@ def _joined(ports: Iterable[Port]) -> list[Port]:
 def _counted(subject: _Subject, parts: Iterable[_Part]) -> Iterator[Reached]:
     """The ports of a link, those together that as many instances gain or lose."""
     found: dict[tuple[int, int, int], list[Port]] = defaultdict(list)
-    by_protocol: dict[str, list[tuple[Port, _Part]]] = defaultdict(list)
-    for part in parts:
-        for port in _EVERYTHING if part.port == ALL else (part.port,):
-            by_protocol[port.protocol].append((port, part))
-    for protocol, some in by_protocol.items():
-        cuts = sorted({cut for port, _ in some for cut in (port.low, port.high + 1)})
+    split = [
+        (port, some, others, pairs)
+        for part, some, others, pairs in parts
+        for port in (_EVERYTHING if part == ALL else (part,))
+    ]
+    for protocol in {port.protocol for port, *_ in split}:
+        some = [one for one in split if one[0].protocol == protocol]
+        cuts = sorted({cut for port, *_ in some for cut in (port.low, port.high + 1)})
         for low, following in itertools.pairwise(cuts):
-            here = [part for port, part in some if port.low <= low <= port.high]
-            sources = {one for part in here for one in part.sources}
-            targets = {one for part in here for one in part.targets}
-            if here:
-                counts = len(sources), len(targets), sum(part.pairs for part in here)
+            if here := [one for one in some if one[0].low <= low <= one[0].high]:
+                sources = {party for _, side, _, _ in here for party in side}
+                targets = {party for _, _, side, _ in here for party in side}
+                counts = len(sources), len(targets), sum(pairs for *_, pairs in here)
                 found[counts].append(Port(protocol, low, following - 1))
     for counts, ports in found.items():
         yield Reached(*subject, tuple(_joined(ports)), *counts)

@@ -12,7 +12,7 @@ from link_peer.domain.tags import parse_ports
 from link_peer.planning import effect_text
 from link_peer.planning.effect import Effect, End, between, end_in, end_of, of_link
 
-from tests.unit.views import APP, CACHE, DB, HOME, PEER, A, B, group, instance, key, ours, theirs, view
+from tests.unit.views import APP, CACHE, DB, HOME, A, B, group, instance, key, ours, theirs, view
 
 IN_A, IN_B = "10.0.0.1", "10.0.0.2"
 SQL = parse_ports("tcp/3306")
@@ -75,41 +75,6 @@ def test_an_accept_rule_admits_and_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accept", "drop", "passes"), [(100, 100, False), (100, 1, False), (1, 100, True), (50, 51, True), (50, 49, False)]
-)
-def test_the_smaller_priority_decides_and_a_drop_wins_a_tie(accept: int, drop: int, passes: bool) -> None:
-    effect = reach(world(theirs(OURS, priority=accept), theirs(OURS, act="drop", priority=drop)))
-    assert effect.passes is passes
-    assert ("drops" in effect_text.detail(effect)) is not passes
-    assert [found.policy for found in effect.rules] == ["accept" if passes else "drop"]
-
-
-@pytest.mark.parametrize(
-    ("peer", "passes"),
-    [
-        ("10.0.0.1/32", True),
-        ("10.0.0.0/24", True),
-        ("10.0.0.9/24", True),
-        ("0.0.0.0/0", True),
-        ("10.0.0.2/32", False),
-        (f"sg-app@{HOME}", True),
-        (f"sg-app@{PEER}", False),
-        (f"sg-db@{HOME}", False),
-    ],
-)
-def test_a_rule_applies_to_what_its_source_names(peer: str, passes: bool) -> None:
-    """The address of the other end, or one of its groups, of the same account."""
-    assert reach(world(rule(DB, peer))).passes is passes
-
-
-@pytest.mark.parametrize(
-    ("own", "passes"), [("", True), ("10.0.0.2/32", True), ("10.0.0.0/8", True), ("10.0.0.3/32", False)]
-)
-def test_a_rule_with_a_destination_applies_to_that_only(own: str, passes: bool) -> None:
-    assert reach(world(rule(DB, "10.0.0.1/32", own=own))).passes is passes
-
-
-@pytest.mark.parametrize(
     ("port", "asked", "passes"),
     [
         (Port("all"), "tcp/3306", True),
@@ -164,12 +129,6 @@ def test_a_basic_group_lets_everything_out_unless_a_rule_drops_it() -> None:
     assert reach(world(ours(OURS), by_group)).passes is False
     overridden = egress(APP, "0.0.0.0/0", priority=99)
     assert reach(world(ours(OURS), by_group, overridden)).passes is True
-
-
-def test_egress_rules_of_the_receiver_and_ingress_rules_of_the_sender_do_not_count() -> None:
-    """Groups are stateful: answers need no rule."""
-    others = egress(DB, "0.0.0.0/0", act="drop"), rule(APP, "0.0.0.0/0", act="drop")
-    assert reach(world(ours(OURS), *others)).passes is True
 
 
 def test_an_advanced_group_lets_nothing_out_unless_a_rule_accepts_it() -> None:
@@ -259,10 +218,6 @@ def test_rules_that_were_not_read_leave_open_what_they_could_stop() -> None:
 def test_a_group_without_rules_need_not_be_read(count: int, passes: bool | None) -> None:
     """Where the cloud gives no number, it may have some."""
     assert reach(unread(ours(OURS), app=group(APP, rule_count=count))).passes is passes
-
-
-def test_what_one_end_stops_is_blocked_whatever_was_not_read_at_the_other() -> None:
-    assert reach(unread()).passes is False
 
 
 def test_only_a_drop_of_the_first_priority_decides_over_rules_that_were_not_read() -> None:
