@@ -123,8 +123,8 @@ class LocalCloud:
         self.triggers = Triggers(self)
         self.ecs.permitted = self.identity.permitted
         self.vpc = VpcBackend(self.ecs, partial(self._permitted, "vpc"))
-        self.tag = TagBackend(self.ecs, partial(self._permitted, "tag"))
         self.trail = ActionTrail(self.clock, region, partial(self._permitted, "actiontrail"))
+        self.tag = TagBackend(self.ecs, partial(self._permitted, "tag"), self.trail.record)
         self.ecs.on_event = self._publish
 
     @property

@@ -100,7 +100,7 @@ def queues_and_log(cloud: LocalCloud, world: World) -> None:
     cloud.sls.create_project(world.home, world.audit_project)
     own = {world.audit_logstore: audit, f"{world.audit_logstore}-operators": operators, functions.name: functions}
     for name, logstore in own.items():
-        cloud.sls.create_logstore(world.home, world.audit_project, name, logstore.days)
+        cloud.sls.create_logstore(world.home, world.audit_project, name, logstore.days, appendMeta=True)
         cloud.sls.create_index(world.home, world.audit_project, name, dict(logstore.index))
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Policy
-from link_peer.domain.tags import iso_millis, parse_instant
+from link_peer.domain.tags import iso_millis, parse_instant, parse_port
 from link_peer_cli.audit.trail_events import Event, event_of
-from link_peer_cli.audit.trail_join import Question, Roles, join, unknown_rules
+from link_peer_cli.audit.trail_join import join, unknown_rules
+from link_peer_cli.audit.trail_log import Question, Roles
 
 HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
 NOW = parse_instant("2026-11-25T12:00:00Z")
@@ -18,14 +21,23 @@ HOUR = 3600.0
 POLICY = Policy(
     "prod", {HOME: AccountPolicy("a"), PEER: AccountPolicy("b", f"acs:ram::{PEER}:role/Link-Peer", "x" * 16)}
 )
-ROLES = Roles({HOME: {"link-peer-fc", "link-peer-operator"}, PEER: {"link-peer"}}, (HOME, "link-peer-operator"))
-MARKER = f"link-peer/2 dep=prod home={HOME} id=0123456789abcdef by=tag"
+LOG, OPERATORS = "decisions", "decisions-operators"
+ROLES = Roles(
+    {
+        HOME: {"link-peer-fc": {LOG}, "link-peer-operator": {OPERATORS}},
+        PEER: {"link-peer": {LOG, OPERATORS}, "link-peer-closer": {OPERATORS}},
+    },
+    OPERATORS,
+)
+ID = RuleKey(Party(HOME, "sg-b"), f"sg-a@{HOME}", "", parse_port("tcp/1")).id(HOME, "prod", REGION)
+MARKER = f"link-peer/2 dep=prod home={HOME} id={ID} by=tag"
 
 Record = dict[str, str]
 
 
 def question(*read: str) -> Question:
-    return Question(POLICY, REGION, ROLES, frozenset(read or (HOME, PEER)), NOW - 10 * HOUR, NOW)
+    tags = {Party(HOME, "sg-b"): {"link-accept": "*"}}
+    return Question(POLICY, REGION, ROLES, frozenset(read or (HOME, PEER)), NOW - 10 * HOUR, NOW, tags)
 
 
 def record(kind: str, at: float, port: int = 1, **fields: Any) -> Record:
@@ -33,12 +45,14 @@ def record(kind: str, at: float, port: int = 1, **fields: Any) -> Record:
     key = {"account": HOME, "group": "sg-b", "source": f"sg-a@{HOME}", "dest": "", "protocol": "tcp"}
     rule = {**key, "ports": f"{port}/{port}", "rule_id": fields.pop("rule_id", "")}
     common = {"function": "sweep", "region": REGION, "event_id": "e", "link": "1" * 16, "action": "link"}
+    common["logstore"] = LOG
     return {**common, "record": kind, "time": iso_millis(NOW - at), "rules": json.dumps([rule]), **fields}
 
 
 def call(at: float, name: str = "AuthorizeSecurityGroup", who: str = "link-peer-fc:s", **more: Any) -> Event:
     """A call on sg-b that so many seconds ago; by default the functions open sg-a → sg-b on TCP 1."""
     opened = {"IpProtocol": "TCP", "PortRange": "1/1", "SourceGroupId": "sg-a", "Priority": 100, "Policy": "accept"}
+    opened |= {} if "kind" in more else {"Description": MARKER}
     given = {"Permissions": [opened]} if name in ("AuthorizeSecurityGroup",) else {}
     params = {"SecurityGroupId": "sg-b", **(given if "params" not in more else more.pop("params"))}
     raw = {
@@ -63,6 +77,7 @@ PERSON = {"who": "ann", "kind": "ram-user"}
 INTENT = record("intent", 2000)
 APPLIED = record("outcome", 1990, outcome="applied", rule_id="sgr-1", api_requests="r-1")
 REMOVING = [record("intent", 2000, rule_id="sgr-1"), record("outcome", 1990, outcome="removed", rule_id="sgr-1")]
+OPENED = record("outcome", 99 * HOUR, outcome="applied", rule_id="sgr-1", api_requests="r-0")
 ELSEWHERE = record("outcome", 1990, outcome="applied", rule_id="sgr-1", api_requests="r-1", region="cn-beijing")
 
 BOTH = ("intent", "outcome")
@@ -93,7 +108,8 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
         ["no-intent"],
     ),
     "another port": ([record("intent", 2000, 2)], [call(1995)], ["no-intent"]),
-    "removed by id": ([record("intent", 2000, rule_id="sgr-1")], [call(1995, **REVOKED)], []),
+    "removed by id": ([OPENED, REMOVING[0]], [call(1995, **REVOKED)], []),
+    "removed, and never opened": ([REMOVING[0]], [call(1995, **REVOKED)], ["no-marker"]),
     "removed another id": ([record("intent", 2000, rule_id="sgr-2")], [call(1995, **REVOKED)], ["no-intent"]),
     "added, and removed by the id": (
         [INTENT, {**APPLIED, "outcome": "failed"}],
@@ -128,7 +144,7 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
     "a person was faster to remove": (REMOVING, [call(1995, **REVOKED, **PERSON)], ["by-another"]),
     "the group was deleted": (REMOVING, [call(1995, "DeleteSecurityGroup", **PERSON)], []),
     "a record that gives the id to another rule": (
-        [*REMOVING, record("attempt", 1980, 2, rule_id="sgr-1")],
+        [OPENED, *REMOVING, record("attempt", 1980, 2, rule_id="sgr-1")],
         [call(1995, **REVOKED)],
         [],
     ),
@@ -150,7 +166,7 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
     "a person's marker": ([], [call(1995, **PERSON, params={"Permissions.1.Description": MARKER})], ["by-another"]),
     "a marker of another home": ([], [call(1995, **PERSON, params={"Description": MARKER.replace(HOME, PEER)})], []),
     "a person's keys in a command": (
-        [REMOVING[0], {**REMOVING[1], "api_requests": "r-1"}],
+        [OPENED, *({**one, "api_requests": "r-1", "logstore": OPERATORS} for one in REMOVING)],
         [call(1995, **REVOKED, **PERSON)],
         [],
     ),
@@ -200,7 +216,7 @@ def test_an_old_rule_is_known_from_an_old_record() -> None:
     by_fields = call(1995, "RevokeSecurityGroup", params=field, **PERSON)
     assert unknown_rules(question(), [], [by_id, by_fields]) == ["sgr-1", "sg-b"]
     assert unknown_rules(question(), [APPLIED], [by_id, by_fields]) == []
-    assert unknown_rules(question(), [], [call(1995, **REVOKED), call(11 * HOUR, **REVOKED, **PERSON)]) == []
+    assert unknown_rules(question(), [], [call(1995, **REVOKED), call(11 * HOUR, **REVOKED, **PERSON)]) == ["sgr-1"]
     assert words([], [by_id, by_fields]) == []
     old = record("outcome", 99 * HOUR, outcome="applied", rule_id="sgr-1")
     assert words([], [by_id, by_fields], [old]) == ["by-another", "by-another"]
@@ -220,7 +236,7 @@ def test_what_is_young_is_pending(seconds: float, records: list[Record], events:
     """A record that cannot be searched yet, for a minute; a call that cannot be looked up yet, for a quarter of an hour."""
     (finding,) = join(question(), records, [], events)
     assert finding.pending
-    later = Question(POLICY, REGION, ROLES, frozenset({HOME}), NOW - 10 * HOUR, NOW + seconds)
+    later = msgspec.structs.replace(question(), now=NOW + seconds)
     (finding,) = join(later, records, [], events)
     assert not finding.pending
 

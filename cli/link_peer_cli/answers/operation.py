@@ -19,7 +19,7 @@ class Mismatch(CommandAnswer, frozen=True):
     rule: Annotated[str, means("the ids of rules, or rules by their fields")]
     request_id: Annotated[str, means("the id of the call")]
     who: Annotated[str, means("who made it: a role session, or a function")]
-    finding: Annotated[str, means("`no-intent`, `no-change`, `by-another` or `unreadable`")]
+    finding: Annotated[str, means("the kind: docs/audit.md has them all")]
     detail: Annotated[str, means("why")]
     advice: Annotated[str, means("what to do")]
     pending: Annotated[bool, means("whether the other side may not be visible yet")]

@@ -10,19 +10,22 @@ from typing import Any
 import msgspec
 from link_peer.alicloud.sdk import unanswered
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
-from link_peer.domain.tags import parse_who, quoted
+from link_peer.domain.tags import iso, parse_who, quoted
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
 
+RECEIVED = "__tag__:__receive_time__"
+"""In epoch seconds, where the logstore records them (appendMeta) [doc Reserved fields]."""
 PAGE = 100  # [doc GetLogs: at most 100 lines per response]
 POLL_SECONDS = 0.2
 SKEW_SECONDS = 60  # the time of a record may be a little ahead of our clock
 
 
 class AuditReader:
-    """The audit logstore named in the settings. Raises LinkPeerError if the settings name none.
+    """The audit logstores named in the settings, of the functions and of people's commands, as one log: each record says with
+    `logstore` which it is from. Raises LinkPeerError if the settings name none.
 
     `keys` gives the keys of each read, where those of the settings may expire before the last one.
     """
@@ -33,7 +36,7 @@ class AuditReader:
         self._settings = settings
         self._keys = keys or (lambda: settings.credentials)
         self._clock = clock
-        self._place = (settings.audit_project, settings.audit_logstore)
+        self._stores = (settings.audit_logstore, settings.operator_logstore)
 
     def _ask(self, ask: Callable[[Any], Any]) -> Any:
         """Ask SLS, through its client. Raises LinkPeerError if it refuses, Transient if a later call may succeed."""
@@ -47,7 +50,8 @@ class AuditReader:
 
     def indexed_fields(self) -> set[str]:
         """Return the fields that the logstore's index covers. Raises LinkPeerError if it has none, or cannot be read."""
-        index = self._ask(lambda sls: sls.get_index_config(*self._place).get_index_config())
+        place = (self._settings.audit_project, self._settings.audit_logstore)
+        index = self._ask(lambda sls: sls.get_index_config(*place).get_index_config())
         return set(index.key_config_list or {})
 
     def read(self, query: str = "*", since: float = 0) -> list[Record]:
@@ -61,15 +65,19 @@ class AuditReader:
     def read_once(self, query: str, since: float) -> list[Record]:
         """Like `read`, without retries, for callers that poll. Raises Transient if a later read may succeed."""
         until = int(max(self._clock.now(), since)) + SKEW_SECONDS
+        found = [record for store in self._stores for record in self._whole(store, query, int(since), until)]
+        return sorted(found, key=lambda record: record.get("time", ""))
+
+    def _whole(self, store: str, query: str, since: int, until: int) -> list[Record]:
+        """The records of one logstore."""
         found: list[Record] = []
+        place, span = (self._settings.audit_project, store), (since, until)
 
         def next_page(sls: Any) -> Any:
-            return sls.get_log(
-                *self._place, int(since), until, query=query, size=PAGE, offset=len(found), reverse=False
-            )
+            return sls.get_log(*place, *span, query=query, size=PAGE, offset=len(found), reverse=False)
 
         while True:
-            page = [_record(log) for log in self._ask(next_page).get_logs()]
+            page = [_record(log, store) for log in self._ask(next_page).get_logs()]
             found += page
             if len(page) < PAGE:
                 return found
@@ -105,8 +113,12 @@ def read_error(error: Any) -> LinkPeerError:
     return Transient(f"the audit log cannot be read now: {silent}")
 
 
-def _record(log: Any) -> Record:
-    return {name: value for name, value in log.get_contents().items() if not name.startswith("__")}
+def _record(log: Any, store: str) -> Record:
+    """A record as it was written, with what its writer does not choose: where, and when SLS received it, if SLS says so."""
+    said = log.get_contents()
+    received = str(said.get(RECEIVED, ""))
+    found = {name: value for name, value in said.items() if not name.startswith("__") and name != "received"}
+    return {**found, "logstore": store, **({"received": iso(int(received))} if received.isdecimal() else {})}
 
 
 def condition(fields: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Party
+from link_peer.domain.tags import iso
 from link_peer.planning.standing import Standing
 from link_peer.runtime.ports import Record
 
@@ -31,10 +32,12 @@ class Story(msgspec.Struct, frozen=True):
 def stories(log: AuditReader, name: str, since: float) -> list[Story]:
     """The story of a link, by its id; or of each request with an id: its own records, and all others about the link that it
     names, such as later removals, but those of its namesakes through other queues. `since` is in epoch seconds. Raises
-    LinkPeerError if the log cannot be read."""
+    LinkPeerError if the log cannot be read, or has nothing of it."""
     found = log.read(_any([("request_id", name), ("link", name)]), since)
     # the id of a link is a hash of it; a request may have been given the same
     found = [record for record in found if record.get("link") == name] or found
+    if not found:
+        raise LinkPeerError(f"the audit log has no record of {name} since {iso(since)}")
     links = sorted({record["link"] for record in found if record.get("link")})
     for some in _batches("link", links):
         found += log.read(some, since)
@@ -100,12 +103,17 @@ class Asked:
 
     def _of(self, link: Standing, request: str) -> list[Record]:
         """The first record of each queue whose request may be the one that put its claim on the link's rules: those that
-        changed one of these very rules, else those that found them, else those about the same parties."""
+        changed one of these very rules, else those that found them, else those about the same parties and ports."""
         found, rules = self._applied.get(request, []), {rule.id for rule in link.rules}
         named = [record for record, ids in found if ids & rules]
         made = [record for record in named if record.get("api_requests")]
         ends = [(link.source, link.target), (link.target, link.source)][: 2 if link.mutual else 1]
-        about = [record for record, _ in found if ends_of(record) in ends]
+        ports = set(link.ports_text.split("+"))
+        about = [
+            record
+            for record, _ in found
+            if ends_of(record) in ends and ports <= set(record.get("ports", "").split("+"))
+        ]
         return list({record.get("queue", ""): record for record in reversed(made or named or about)}.values())[::-1]
 
 

@@ -13,6 +13,7 @@ from link_peer.domain.errors import Ambiguous, LinkPeerError, Throttled
 from link_peer.domain.tags import iso
 
 from link_peer_cli.access.environment import Environment
+from link_peer_cli.audit.trail_events import TAG_CALLS
 
 MOST_PAGES = 2_000  # of one call in one account: some 17 minutes of reading, and 100,000 events
 PAGE = 50  # [doc LookupEvents: at most 50 events per page]
@@ -32,10 +33,9 @@ NAMES = (
     "ModifySecurityGroupEgressRule",
     "ModifySecurityGroupPolicy",
     "DeleteSecurityGroup",
-    "TagResources",
-    "UntagResources",
+    *TAG_CALLS,
 )
-"""The calls that change the rules of a security group, or by which its rules are found. Each is a query of its own: an event
+"""The calls that change the rules of a security group, or its tags, those of the Tag service among them. Each is a query of its own: an event
 can be looked up by one attribute only, and other calls of ECS are far more frequent."""
 
 

@@ -1,11 +1,12 @@
 """Events of ActionTrail as values: who changed which rules of which groups. Pure.
 
 An event's `requestParameters` are the parameters of the call as on the wire: `Permissions.1.SourceGroupId`,
-`SecurityGroupRuleId.1`, `Tag.1.Key` [doc-detail 28819].
+`SecurityGroupRuleId.1`, `Tag.1.Key` [doc-detail 28819]; of the Tag service `ResourceARN.1`, `Tags` as JSON, `TagKey.1`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,20 +16,32 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import PRIORITY, Party, Port, RuleKey
 from link_peer.domain.tags import parse_instant
 
-TAG_CALLS = ("TagResources", "UntagResources")
-"""These also change other resources than groups."""
+TAG_CALLS = ("TagResources", "UntagResources", "AddTags", "RemoveTags")
+"""These also change other resources than groups. The first two are calls of ECS and of the Tag service."""
+EVERY_TAG = "*"
+"""In place of a key: all tags of the group were taken off."""
 
 _HOST = re.compile(r"[0-9.]{7,15}(/32)?", re.ASCII)
 _RANGE = re.compile(r"(-?[0-9]{1,5})/(-?[0-9]{1,5})", re.ASCII)
 _GROUP = re.compile(r"sg-[0-9a-zA-Z]{1,60}", re.ASCII)
+_OTHER = re.compile(r"Ipv6.*|.*PrefixListId|PortRangeListId", re.ASCII)
+_OF_RULE = re.compile(r"Source.*|Dest.*|Ipv6.*|PortRange.*|IpProtocol|Policy|NicType", re.ASCII)
+
+
+class Write(msgspec.Struct, frozen=True):
+    """A rule that a call opened, or whose description it changed. `key` is None where it is of no kind that link-peer writes, and
+    of a changed one."""
+
+    key: RuleKey | None
+    description: str
 
 
 class Event(msgspec.Struct, frozen=True):
     """One call in an account that changed security groups, or was refused (`error` is then the code).
 
     `who` is the caller as ActionTrail names it: `<role>:<session>` of an assumed role, whose name in small letters is `role`.
-    `rule_ids`, `keys` and `descriptions` are those that the call named. `keys` are rules of the kind that link-peer writes.
-    `tags` are the keys of tags.
+    `rule_ids` and `writes` are what the call named; `widened` says that it changed more of a rule than its description. `tags` are
+    the tags that it set, each with its value; None where it was taken off.
     """
 
     account: str
@@ -41,9 +54,14 @@ class Event(msgspec.Struct, frozen=True):
     error: str
     groups: tuple[str, ...]
     rule_ids: tuple[str, ...] = ()
-    keys: tuple[RuleKey, ...] = ()
-    descriptions: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
+    writes: tuple[Write, ...] = ()
+    widened: bool = False
+    tags: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def keys(self) -> tuple[RuleKey, ...]:
+        """The rules that it names by their fields, of those that link-peer writes."""
+        return tuple(write.key for write in self.writes if write.key)
 
     @property
     def parties(self) -> tuple[Party, ...]:
@@ -97,11 +115,9 @@ def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
         error=str(raw.get("errorCode") or ""),
         groups=groups,
         rule_ids=_values(params, r"SecurityGroupRuleId(\.[0-9]+)?"),
-        keys=tuple(_keys(account, groups[0], params))
-        if name in ("AuthorizeSecurityGroup", "RevokeSecurityGroup")
-        else (),
-        descriptions=_values(params, r"(Permissions\.[0-9]+\.)?Description"),
-        tags=_values(params, r"Tag\.[0-9]+\.Key|TagKey\.[0-9]+"),
+        writes=tuple(_writes(account, groups[0], params)),
+        widened=any(map(_OF_RULE.fullmatch, params)) or params.get("Priority", str(PRIORITY)) != str(PRIORITY),
+        tags=tuple(_tags(name, params)) if name in TAG_CALLS else (),
     )
 
 
@@ -118,8 +134,21 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _groups(params: Mapping[str, str]) -> tuple[str, ...]:
-    found = _values(params, r"SecurityGroupId|ResourceId(\.[0-9]+)?")
-    return tuple(one for one in found if _GROUP.fullmatch(one))
+    found = _values(params, r"SecurityGroupId|ResourceId(\.[0-9]+)?|ResourceARN(\.[0-9]+)?")
+    return tuple(one for one in (name.rpartition("/")[2] for name in found) if _GROUP.fullmatch(one))
+
+
+def _tags(name: str, params: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    keys = {field: key for field, key in params.items() if re.fullmatch(r"Tag\.[0-9]+\.Key|TagKey\.[0-9]+", field)}
+    if params.get("All", "").lower() == "true":
+        yield EVERY_TAG, None
+    for field, key in keys.items():
+        yield key, None if name in ("UntagResources", "RemoveTags") else params.get(f"{field[:-3]}Value", "")
+    yield from ((field[5:], value) for field, value in params.items() if field.startswith("Tags."))
+    try:
+        yield from _flat("", json.loads(params.get("Tags") or "{}"))
+    except (ValueError, RecursionError):
+        yield EVERY_TAG, None  # what cannot be read consents to nothing
 
 
 def _values(params: Mapping[str, str], names: str) -> tuple[str, ...]:
@@ -127,24 +156,25 @@ def _values(params: Mapping[str, str], names: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value for name, value in params.items() if re.fullmatch(names, name) and value))
 
 
-def _keys(account: str, group: str, params: Mapping[str, str]) -> Iterator[RuleKey]:
-    """The rules that a call names by their fields, if they are of the kind that link-peer writes: accepted, at our
-    priority."""
-    numbers = sorted({name.split(".")[1] for name in params if re.fullmatch(r"Permissions\.[0-9]+\..*", name)})
-    for prefix in [f"Permissions.{number}." for number in numbers] or [""]:
+def _writes(account: str, group: str, params: Mapping[str, str]) -> Iterator[Write]:
+    """The rules that a call names by their fields, or describes anew."""
+    prefixes = sorted({name[: name.index(".", 12) + 1] for name in params if re.match(r"Permissions\.[0-9]+\.", name)})
+    for prefix in [*prefixes, *([""] if {"PortRange", "Description"} & params.keys() else [])]:
         fields = {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}
-        source = _source(account, fields)
-        ports = _RANGE.fullmatch(fields.get("PortRange", ""))
-        ours = fields.get("Policy", "accept").lower() == "accept" and fields.get("Priority", "1") == str(PRIORITY)
-        if source and ports and ours:
-            port = Port(fields.get("IpProtocol", "").lower(), int(ports[1]), int(ports[2]))
-            yield RuleKey(Party(account, group), source, _host(fields.get("DestCidrIp", "")), port)
+        yield Write(_key(account, group, fields), fields.get("Description", ""))
 
 
-def _source(account: str, fields: Mapping[str, str]) -> str:
-    if group := fields.get("SourceGroupId"):
-        return f"{group}@{fields.get('SourceGroupOwnerId') or account}"
-    return _host(fields.get("SourceCidrIp", ""))
+def _key(account: str, group: str, fields: Mapping[str, str]) -> RuleKey | None:
+    """A rule of the kind that link-peer writes: accepted, at our priority, from one source."""
+    sources = [f"{one}@{fields.get('SourceGroupOwnerId') or account}"] if (one := fields.get("SourceGroupId")) else []
+    sources += [_host(one)] if (one := fields.get("SourceCidrIp")) else []
+    ports, dest = _RANGE.fullmatch(fields.get("PortRange", "")), fields.get("DestCidrIp", "")
+    ours = fields.get("Policy", "accept").lower() == "accept" and fields.get("Priority", "1") == str(PRIORITY)
+    wide = (dest and not _host(dest)) or any(map(_OTHER.fullmatch, fields))
+    if not (ports and ours and not wide and len(sources) == 1 and sources[0]):
+        return None
+    port = Port(fields.get("IpProtocol", "").lower(), int(ports[1]), int(ports[2]))
+    return RuleKey(Party(account, group), sources[0], _host(dest), port)
 
 
 def _host(address: str) -> str:

@@ -1,198 +1,189 @@
-"""Joins the audit log with ActionTrail, both ways. Pure.
+"""Joins the audit log with ActionTrail, both ways, and judges each call again. Pure.
 
 | event or record | is explained by |
 |---|---|
-| a change by a role of ours | the record with its RequestId, and an intent before that record; else, if the delivery died or the answer was lost, an intent that names the rule, until what came of that intent |
-| a change by anyone else | the record with its RequestId (a command with a person's own keys); else it may not touch a rule of ours |
-| `applied` or `removed`, for each rule of its intent | an event with one of its RequestIds; else an event that made the same change meanwhile: the answer was lost, or someone else was faster |
+| a change by a role of ours | the record with its RequestId, and an intent of that very change which SLS received before the call; else, if the delivery died or the answer was lost, such an intent, until what came of it. Both in the log of that role |
+| a rule that was opened | also our marker of that very rule, and the group's consent at that time |
+| a rule that was changed or removed | also that link-peer opened it: the first record of the call that did names its id |
+| a change by anyone else | the record with its RequestId in the operators' log (a command with a person's own keys), judged like ours; else it may not touch a rule of ours |
+| `applied` or `removed`, for each rule of its intent | an event with one of its RequestIds; else an event that made the same change meanwhile: the answer was lost, or someone else was faster. Each of its RequestIds is one of ActionTrail's |
+| any record | SLS received it when it says that it was written |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import msgspec
 from link_peer.domain.denials import ALREADY_GONE
 from link_peer.domain.model import Party, RuleKey, ports_text
-from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.answers.operation import Mismatch
+from link_peer_cli.audit.trail_consent import Consents
 from link_peer_cli.audit.trail_events import TAG_CALLS, Event
-from link_peer_cli.audit.trail_records import Entry, Named, entries
+from link_peer_cli.audit.trail_log import LONGEST_SECONDS, SKEW_SECONDS, Log, Openings, Question
+from link_peer_cli.audit.trail_records import Entry, Named
 
-LONGEST_SECONDS = 3600.0
-"""A change is made at most this long after what was read for it: no function and no command runs longer."""
-SKEW_SECONDS = 60.0  # between the clocks of ActionTrail and of the machine that wrote a record
 TRAIL_SECONDS = 900.0  # an event can be looked up some ten minutes after the call
 LOG_SECONDS = 60.0  # a record can be searched some seconds after it was written
+LATE_SECONDS = 960.0  # a write is retried as long as a function runs; SLS refuses a machine whose clock is off by more
 
 NO_INTENT, NO_CHANGE, BY_ANOTHER, UNREADABLE = "no-intent", "no-change", "by-another", "unreadable"
+NO_MARKER, NO_CONSENT, WRONG_LOG, BACKDATED = "no-marker", "no-consent", "wrong-log", "backdated"
+
+OWN_CALLS = frozenset({"AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule", *TAG_CALLS[:2]})
+"""The calls by which link-peer changes groups."""
 
 
-class Roles(msgspec.Struct, frozen=True):
-    """The roles by which link-peer changes each account, in small letters, and the operator's at home."""
-
-    changing: Mapping[str, Set[str]]
-    operator: tuple[str, str]
-
-
-class Question(msgspec.Struct, frozen=True):
-    """What is joined: findings from `since` on, as of `now` (epoch seconds), in the accounts whose trail was read."""
-
-    policy: Policy
-    region: str
-    roles: Roles
-    read: Set[str]
-    since: float
-    now: float
-
-
-class _Log:
-    """The audit records, and what they know of rules. `older` records are asked about rules only."""
-
-    def __init__(self, records: Iterable[Record], older: Iterable[Record], region: str) -> None:
-        self.entries = entries(records, region)
-        self._intents: dict[Party, list[Entry]] = {}
-        self._decisions: dict[tuple[str, ...], list[Entry]] = {}
-        for entry in self.entries:
-            if entry.kind == "intent":
-                self._decisions.setdefault(entry.decision, []).append(entry)
-                for group in entry.groups:
-                    self._intents.setdefault(group, []).append(entry)
-        self.by_call: dict[str, list[Entry]] = {}
-        for entry in self.entries:
-            for call in entry.calls:
-                self.by_call.setdefault(call, []).append(entry)
-        named = [rule for entry in (*self.entries, *entries(older, region)) for rule in entry.rules]
-        self.keys = {rule.key for rule in named if rule.id}
-        self.by_id = {rule.id: rule.key for rule in named if rule.id}
-        self._ends: dict[tuple[str, ...], list[float]] = {}
-        for entry in self.entries:
-            if entry.kind != "intent":
-                self._ends.setdefault(_run(entry), []).append(entry.time)
-
-    def about(self, event: Event) -> dict[Party, list[Entry]]:
-        """The intents that name each group of a call."""
-        return {group: self._intents.get(group, []) for group in event.parties}
-
-    def intent(self, outcome: Entry) -> Entry | None:
-        """The last intent of a decision before its outcome."""
-        return next(
-            (one for one in reversed(self._decisions.get(outcome.decision, [])) if one.time <= outcome.time), None
-        )
-
-    def end(self, intent: Entry) -> float:
-        """Until when a change may have been made for an intent: until what came of it was recorded."""
-        later = (time for time in self._ends.get(_run(intent), ()) if time >= intent.time)
-        return min(later, default=intent.time + LONGEST_SECONDS)
-
-    def touched(self, event: Event) -> set[RuleKey]:
-        """The rules of ours that a call names, by their fields or by their ids."""
-        named = {self.by_id[one] for one in event.rule_ids if one in self.by_id}
-        return named | (set(event.keys) & self.keys)
-
-    def names(self, event: Event, rule: Named) -> bool:
-        """Whether a call names a rule."""
-        if rule.key.group not in event.parties:
-            return False
-        known = {self.by_id.get(one) for one in event.rule_ids}
-        return rule.key in event.keys or rule.key in known or (bool(rule.id) and rule.id in event.rule_ids)
-
-
-def _run(entry: Entry) -> tuple[str, ...]:
-    """What an intent and its result have in common. The result of an intent about a tag alone is the sweep's summary."""
-    if entry.kind == "summary" or not entry.record.get("link"):
-        return "", entry.record.get("event_id", "")
-    return entry.decision
-
-
-def unknown_rules(question: Question, records: Iterable[Record], events: Iterable[Event]) -> list[str]:
-    """The ids of rules, and of groups, of which an older record may say whether a change by someone else was one of ours."""
-    log = _Log(records, (), question.region)
-    wanted: dict[str, None] = {}
+def unknown_rules(question: Question, records: Iterable[Record], events: Sequence[Event]) -> list[str]:
+    """The ids of rules, and of groups, of which an older record may say whether a change was one of a rule of ours."""
+    log = Log(question, records, ())
+    openings, wanted = Openings(question, log, events), dict[str, None]()
     for event in events:
-        if event.done and event.time >= question.since and not _by_us(question, event):
-            wanted |= dict.fromkeys(one for one in event.rule_ids if one not in log.by_id)
-            if event.name == "RevokeSecurityGroup" and set(event.keys) - log.keys:
+        if event.done and event.time >= question.since:
+            mine = _by_us(question, event)
+            known = openings.opened if mine else lambda one, _: one in log.by_id
+            wanted |= dict.fromkeys(one for one in event.rule_ids if not known(one, event))
+            if event.name == "RevokeSecurityGroup" and set(event.keys) - log.keys and not mine:
                 wanted |= dict.fromkeys(event.groups)
     return list(wanted)
+
+
+def opened_groups(question: Question, events: Iterable[Event]) -> list[Party]:
+    """The groups whose consent is in question."""
+    calls = OWN_CALLS.difference(TAG_CALLS, {"RevokeSecurityGroup"})
+    return sorted(
+        {
+            one
+            for event in events
+            if event.done and event.name in calls
+            for one in event.parties
+            if event.time >= question.since
+        }
+    )
 
 
 def join(
     question: Question, records: Sequence[Record], older: Iterable[Record], events: Sequence[Event]
 ) -> list[Mismatch]:
     """Return what does not fit, oldest first. `records` and `events` begin LONGEST_SECONDS before `since`."""
-    log = _Log(records, older, question.region)
-    found = [finding for event in events for finding in _of_event(question, log, event)]
+    log = Log(question, records, older)
+    openings = Openings(question, log, events)
+    consents = Consents(question.policy, events, log.every, question.tags, question.now)
+    found = [finding for event in events for finding in _of_event(question, log, (openings, consents), event)]
     changes: dict[Party, list[Event]] = {}
     for event in events:
         for group in event.parties:
             changes.setdefault(group, []).append(event)
-    found += [finding for entry in log.entries for finding in _of_outcome(question, log, entry, changes)]
+    found += [finding for entry in log.entries for finding in _of_record(question, log, entry, changes)]
     return sorted(found, key=lambda finding: finding.time)
 
 
 def _by_us(question: Question, event: Event) -> bool:
-    return event.role in question.roles.changing.get(event.account, ())
+    return event.role in question.roles.changing.get(event.account, {})
 
 
 # what ActionTrail has
 
+Problem = tuple[str, str]
+Known = tuple[Openings, Consents]
 
-def _of_event(question: Question, log: _Log, event: Event) -> Iterator[Mismatch]:
-    if not event.done or event.time < question.since or event.name == "DeleteSecurityGroup":
+
+def _of_event(question: Question, log: Log, known: Known, event: Event) -> Iterator[Mismatch]:
+    if not event.done or event.time < question.since:
         return
-    recorded = log.by_call.get(event.request_id, []) if event.request_id else []
-    if _by_us(question, event):
-        if recorded and not any(_had_intent(log, entry, event) for entry in recorded):
-            yield _of(question, event, NO_INTENT, "a record has its RequestId, but no intent was written before")
-        elif not recorded and not _own_lock(question, event) and not _intended(log, event):
-            yield _of(question, event, NO_INTENT, "no record has its RequestId, and no intent names the change")
-    elif not recorded and (detail := _ours(question, log, event)):
-        yield _of(question, event, BY_ANOTHER, detail)
+    named, logs = log.by_call.get(event.request_id, []) if event.request_id else [], question.logs(event)
+    recorded = [entry for entry in named if entry.logstore in logs]
+    problems: list[Problem] = []
+    if _by_us(question, event) or recorded:
+        problems += _unexplained(question, log, event, recorded)
+        problems += _misjudged(question, log, known, event, recorded)
+    elif detail := _ours(question, log, event):
+        problems.append((BY_ANOTHER, detail))
+    if wrong := sorted({entry.logstore for entry in named} - logs):
+        problems.append(
+            (WRONG_LOG, f"a record in {wrong[0]} has its RequestId, where who made the call does not write")
+        )
+    if problems:
+        yield _of(question, event, problems[0][0], "; ".join(dict.fromkeys(text for _, text in problems)))
 
 
-def _had_intent(log: _Log, entry: Entry, event: Event) -> bool:
-    """Whether an intent of the same function and link, or of a tag alone, was written before a record, and names a group which
-    the call changed."""
-    return any(
-        intent.time <= entry.time <= intent.time + LONGEST_SECONDS + SKEW_SECONDS and intent.link == entry.link
-        for intents in log.about(event).values()
-        for intent in intents
+def _unexplained(question: Question, log: Log, event: Event, recorded: Sequence[Entry]) -> Iterator[Problem]:
+    """What of a call no record explains."""
+    keys, tags = question.policy.keys, [key for key, _ in event.tags]
+    people = question.logs(event) == {question.roles.operators}
+    if event.name not in OWN_CALLS:
+        yield NO_INTENT, "link-peer never makes this call"
+    elif tags and people and all(keys.lock_on({key: ""}) for key in tags):
+        # a lock is a tag of a person's, and nobody's leave is needed to set it
+        if event.name == "UntagResources" and event.request_id not in log.reopened(question.roles.operators):
+            yield NO_INTENT, "it took off a lock, and no record of link-peer reopen has its RequestId"
+    elif any(key not in (keys.managed, keys.instances) for key in tags):
+        yield NO_INTENT, "link-peer never writes this tag with this role"
+    elif recorded and not _covered(log, event, lambda intent: any(_led_to(intent, entry, event) for entry in recorded)):
+        yield NO_INTENT, "a record has its RequestId, but no intent was written before"
+    elif not recorded and not _covered(log, event, lambda intent: _unfinished(question, log, intent, event)):
+        yield NO_INTENT, "no record has its RequestId, and no intent names the change"
+
+
+def _covered(log: Log, event: Event, explains: Callable[[Entry], bool]) -> bool:
+    """Whether intents that explain a call name all that it changes: each rule, or each group of a tag."""
+    intents = {group: [one for one in found if explains(one)] for group, found in log.about(event).items()}
+    rules = {rule for found in intents.values() for intent in found for rule in intent.rules}
+    keys, ids = {rule.key for rule in rules}, {rule.id for rule in rules}
+    opened = [write.key for write in event.writes] if event.name == "AuthorizeSecurityGroup" else event.keys
+    named = keys.issuperset(opened) and all(one in ids or log.by_id.get(one) in keys for one in event.rule_ids)
+    return named and all(intents.values())
+
+
+def _led_to(intent: Entry, entry: Entry, event: Event) -> bool:
+    """Whether a record tells what came of an intent of the same function and link, that SLS had before the call."""
+    return (
+        intent.time <= event.time + SKEW_SECONDS
+        and intent.time <= entry.time <= intent.time + LONGEST_SECONDS + SKEW_SECONDS
+        and (intent.link, intent.logstore) == (entry.link, entry.logstore)
     )
 
 
-def _intended(log: _Log, event: Event) -> bool:
-    """Whether intents name this very change, of which no result tells: its rule, or each group of a tag."""
-    tags = event.name in TAG_CALLS
-    found = [
-        any(
-            intent.time - SKEW_SECONDS <= event.time <= log.end(intent) + SKEW_SECONDS
-            and (tags or any(log.names(event, rule) for rule in intent.rules))
-            for intent in intents
-        )
-        for intents in log.about(event).values()
-    ]
-    return all(found)
+def _unfinished(question: Question, log: Log, intent: Entry, event: Event) -> bool:
+    """Whether a call was made while nobody had recorded what came of an intent."""
+    in_time = intent.time - SKEW_SECONDS <= event.time <= log.end(intent) + SKEW_SECONDS
+    return in_time and intent.logstore in question.logs(event)
 
 
-def _own_lock(question: Question, event: Event) -> bool:
-    """Whether `link-peer close` or `reopen` wrote the lock of a group of home: a tag of a person's, not a rule's."""
-    return (event.account, event.role) == question.roles.operator and set(event.tags) == {question.policy.keys.lock}
+def _misjudged(
+    question: Question, log: Log, known: Known, event: Event, recorded: Sequence[Entry]
+) -> Iterator[Problem]:
+    """What link-peer would not have done: a rule without our marker, without consent, or that was never ours."""
+    openings, consents = known
+    said = recorded or [entry for found in log.about(event).values() for entry in found]
+    consented = any(entry.record.get("consent") for entry in said)
+    adopted = any(entry.record.get("function") == "adopt" for entry in recorded)
+    changed = event.name == "ModifySecurityGroupRule"
+    ours = all(openings.opened(one, event) for one in event.rule_ids)
+    if not ours and not (changed and adopted):
+        yield NO_MARKER, "no record of an opening by link-peer names the rule: it may be a person's"
+    for write in event.writes if event.name == "AuthorizeSecurityGroup" or changed else ():
+        key = log.by_id.get(event.rule_ids[0]) if changed and event.rule_ids else write.key
+        marker = question.marker(key, write.description)
+        if not marker or not key or (changed and event.widened):
+            yield NO_MARKER, "its description is not our marker of this rule"
+        elif (not changed or not ours) and (lacking := consents.lacking(key, marker, event.time, recorded=consented)):
+            yield NO_CONSENT, lacking
 
 
-def _ours(question: Question, log: _Log, event: Event) -> str:
+def _ours(question: Question, log: Log, event: Event) -> str:
     """What of ours someone else changed; empty if nothing."""
     policy = question.policy
     marked = {f"dep={policy.deployment}", f"home={policy.home}"}
-    if any(one.startswith("link-peer/") and marked <= set(one.split(" ")) for one in event.descriptions):
+    descriptions = [write.description for write in event.writes]
+    if any(one.startswith("link-peer/") and marked <= set(one.split(" ")) for one in descriptions):
         return "it wrote a marker of this deployment"
     if event.name != "AuthorizeSecurityGroup" and log.touched(event):
         return "it changed a rule of link-peer"
     managed = policy.keys.managed
-    if any(tag == managed or tag.startswith(f"{managed}.") for tag in event.tags):
+    if any(tag == managed or tag.startswith(f"{managed}.") for tag, _ in event.tags):
         return "it changed the managed tag, by which a sweep finds the rules of the group"
     return ""
 
@@ -200,27 +191,44 @@ def _ours(question: Question, log: _Log, event: Event) -> str:
 # what the log has
 
 
-def _of_outcome(
-    question: Question, log: _Log, entry: Entry, changes: Mapping[Party, Sequence[Event]]
+def _of_record(
+    question: Question, log: Log, entry: Entry, changes: Mapping[Party, Sequence[Event]]
 ) -> Iterator[Mismatch]:
-    """The rules that an outcome says were changed, and ActionTrail does not. Without an intent and without RequestIds, it says
-    that nothing had to be changed."""
-    changed = entry.kind == "outcome" and entry.record.get("outcome") in ("applied", "removed")
-    if not changed or entry.time < question.since:
+    """What a record says and SLS or ActionTrail does not: when it was written; the rules that an outcome says were changed.
+    Without an intent and without RequestIds, it says that nothing had to be changed."""
+    if entry.time < question.since:
+        return
+    if abs(entry.time - entry.said) > LATE_SECONDS:
+        detail = f"SLS received it at {iso(entry.time)}, not when it says it was written"
+        yield _of_entry(question, entry, BACKDATED, detail, ())
+    if entry.kind != "outcome" or entry.record.get("outcome") not in ("applied", "removed"):
         return
     intent = log.intent(entry)
     expected = intent.rules if intent else entry.rules if entry.calls else ()
+    read = [rule for rule in expected if rule.key.group.account in question.read]
     missing = [
         rule
-        for rule in expected
-        if rule.key.group.account in question.read
-        and not any(_shows(log, event, entry, rule, intent) for event in changes.get(rule.key.group, ()))
+        for rule in read
+        if not any(_shows(log, event, entry, rule, intent) for event in changes.get(rule.key.group, ()))
     ]
-    if missing:
-        yield _no_change(question, entry, missing)
+    if missing or (read and _names_no_call(question, entry, intent, changes)):
+        detail = "the log reports a change that ActionTrail does not have"
+        yield _of_entry(question, entry, NO_CHANGE, detail, missing or read)
 
 
-def _shows(log: _Log, event: Event, entry: Entry, rule: Named, intent: Entry | None) -> bool:
+def _names_no_call(
+    question: Question, entry: Entry, intent: Entry | None, changes: Mapping[Party, Sequence[Event]]
+) -> bool:
+    """Whether none of an outcome's RequestIds is that of a call on its groups since its intent. Not each need be: a throttled
+    call has a RequestId, too, and ActionTrail may not have it."""
+    start = intent.time - SKEW_SECONDS if intent else 0.0
+    groups = entry.groups | (intent.groups if intent else frozenset())
+    found = (event for group in groups for event in changes.get(group, ()))
+    known = all(group.account in question.read for group in groups)
+    return known and bool(entry.calls) and not any(one.request_id in entry.calls and one.time >= start for one in found)
+
+
+def _shows(log: Log, event: Event, entry: Entry, rule: Named, intent: Entry | None) -> bool:
     """Whether an event of a rule's group is evidence of the change that an outcome reports."""
     named = event.request_id in entry.calls
     if not event.done:  # what was gone already needed no change
@@ -234,13 +242,13 @@ def _shows(log: _Log, event: Event, entry: Entry, rule: Named, intent: Entry | N
 
 
 def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch:
-    rules = [*event.rule_ids, *map(_rule_text, event.keys), *event.tags]
+    rules = [*event.rule_ids, *map(_rule_text, event.keys), *(key for key, _ in event.tags)]
     by = f"{event.who} from {event.address}" if event.address else event.who
     advice = (
-        f"find out who used the role {event.role} and from where; if nobody of yours did, take its permissions away and undo "
-        "the call by hand: a sweep leaves rules without a marker alone"
-        if finding == NO_INTENT
-        else f"ask {event.who}; link-peer sweep --dry-run shows what a sweep puts back or closes, link-peer stale what it leaves alone"
+        f"ask {event.who}; link-peer sweep --dry-run shows what a sweep puts back or closes, link-peer stale what it leaves alone"
+        if finding == BY_ANOTHER
+        else f"find out who used the role {event.role or event.who} and from where; if nobody of yours did, take its permissions "
+        "away and undo the call by hand: a sweep leaves rules without a marker alone"
     )
     return Mismatch(
         time=iso(event.time),
@@ -256,21 +264,21 @@ def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch
     )
 
 
-def _no_change(question: Question, entry: Entry, missing: Sequence[Named]) -> Mismatch:
+def _of_entry(question: Question, entry: Entry, finding: str, detail: str, rules: Sequence[Named]) -> Mismatch:
     record = entry.record
     sides = " → ".join(f"{record.get(side, '')}@{record.get(f'{side}_account', '')}" for side in ("from", "to"))
     trigger = record.get("request_id") or record.get("event_id") or ""
     return Mismatch(
         time=iso(entry.time),
-        account=" ".join(sorted({rule.key.group.account for rule in missing})),
-        what=f"{record.get('outcome')} {sides} {record.get('ports', '')}".strip(),
-        rule=" ".join(rule.id or _rule_text(rule.key) for rule in missing),
+        account=" ".join(sorted({rule.key.group.account for rule in rules})),
+        what=f"{record.get('outcome') or entry.kind} {sides} {record.get('ports', '')}".strip(),
+        rule=" ".join(rule.id or _rule_text(rule.key) for rule in rules),
         request_id=" ".join(sorted(entry.calls)),
         who=" ".join(filter(None, [record.get("function", ""), trigger])),
-        finding=NO_CHANGE,
-        detail="the log reports a change that ActionTrail does not have",
+        finding=finding,
+        detail=detail,
         advice="see who may write to the log (log:PostLogStoreLogs): the record may be forged; link-peer links shows the rules that exist",
-        pending=entry.time > question.now - TRAIL_SECONDS,
+        pending=finding == NO_CHANGE and entry.time > question.now - TRAIL_SECONDS,
     )
 
 

@@ -23,10 +23,12 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One record. `calls` are the RequestIds it has; `tagged` are groups whose managed tag it names."""
+    """One record. `time` is when SLS received it, which its writer does not choose; where SLS does not say, what the record
+    says. `calls` are the RequestIds it has; `tagged` are groups whose managed tag it names."""
 
     record: Record
     time: float
+    said: float
     rules: tuple[Named, ...]
     calls: frozenset[str]
     tagged: frozenset[Party]
@@ -35,6 +37,11 @@ class Entry(msgspec.Struct, frozen=True):
     def kind(self) -> str:
         """`intent`, `outcome`, `attempt` or `summary`."""
         return self.record.get("record", "")
+
+    @property
+    def logstore(self) -> str:
+        """Where it was written: who may write there is the witness."""
+        return self.record.get("logstore", "")
 
     @property
     def link(self) -> tuple[str, str]:
@@ -53,19 +60,23 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def entries(records: Iterable[Record], region: str) -> list[Entry]:
-    """The records of a region in order of time, copies of one write once. One without a readable time is left out: no
-    function writes such."""
-    whole = {(record.get("key") or str(record)): record for record in records if record.get("region") == region}
-    return sorted((entry for record in whole.values() for entry in _entry(record)), key=lambda entry: entry.time)
+    """The records of a region in order of time, equal ones once, as they came first. One without a readable time is left out:
+    no function writes such."""
+    found = (entry for record in records if record.get("region") == region for entry in _entry(record))
+    whole: dict[str, Entry] = {}
+    for entry in sorted(found, key=lambda entry: (entry.time, entry.said)):
+        whole.setdefault(str({**entry.record, "received": ""}), entry)
+    return list(whole.values())
 
 
 def _entry(record: Record) -> Iterator[Entry]:
     try:
-        time = parse_instant(record.get("time", ""))
+        said = parse_instant(record.get("time", ""))
+        time = parse_instant(record["received"]) if "received" in record else said
     except BadInput:
         return
     calls = frozenset(filter(None, record.get("api_requests", "").split(",")))
-    yield Entry(record, time, tuple(_rules(record.get("rules", ""))), calls, frozenset(_tagged(record)))
+    yield Entry(record, time, said, tuple(_rules(record.get("rules", ""))), calls, frozenset(_tagged(record)))
 
 
 def _rules(text: str) -> Iterator[Named]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.model import Party
 from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
 
@@ -17,7 +19,8 @@ from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
 from link_peer_cli.audit.trail_events import Event, event_of
-from link_peer_cli.audit.trail_join import LONGEST_SECONDS, UNREADABLE, Question, Roles, join, unknown_rules
+from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
+from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
@@ -27,6 +30,7 @@ from link_peer_cli.ui.tables import draw_table, print_tsv
 THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
 BATCH = 20  # names in one query of the log; it would grow too long otherwise
 OLDER_SECONDS = 366 * 86_400.0  # how far back the log is asked whether a rule is one of ours
+OPENED, OBSERVED = condition({"record": "outcome", "outcome": "applied"}), condition({"record": "observed"})
 COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
 
 
@@ -46,10 +50,13 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
     log = AuditReader(env.settings, env.clock, env.keys)
     ours = condition({"deployment": env.policy.deployment})
     records = log.read(ours, start)
-    read = frozenset(accounts) - refused.keys()
-    question = Question(env.policy, env.settings.region, _roles(env), read, since, now)
-    older = _older(log, ours, unknown_rules(question, records, events), now - OLDER_SECONDS)
-    found = [*_unreadable(env, refused), *join(question, records, older, events)]
+    question = Question(env.policy, env.settings.region, _roles(env), frozenset(accounts) - refused.keys(), since, now)
+    groups = [group for group in opened_groups(question, events) if group.account in env.policy.accounts]
+    tags, unread = _tags(env, groups)
+    question = msgspec.structs.replace(question, tags=tags)
+    older = _older(log, f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - OLDER_SECONDS)
+    older += _older(log, f"{ours} and {OBSERVED}", "to", [group.id for group in groups], now - OLDER_SECONDS)
+    found = [*_unreadable(env, {**unread, **refused}, records), *join(question, records, older, events)]
     _print(found, len(events), as_json=as_json)
     if any(not finding.pending for finding in found):
         raise typer.Exit(Exit.REFUSED)
@@ -77,50 +84,64 @@ def _events(
     return [event for answer in answers.values() if not isinstance(answer, str) for event in answer], refused
 
 
-def _older(log: AuditReader, ours: str, names: Sequence[str], since: float) -> list[Record]:
-    """The outcomes, however old, that name one of these rules or groups."""
+def _tags(env: Environment, groups: Sequence[Party]) -> tuple[dict[Party, Mapping[str, str]], dict[str, str]]:
+    """The tags that groups have now; and why those of an account could not be read."""
+    found: dict[Party, Mapping[str, str]] = {}
+    refused: dict[str, str] = {}
+    accounts = env.accounts("audit-verify", env.patient_retry())
+    for uid in sorted({group.account for group in groups}):
+        try:
+            shown = accounts.ecs(uid).groups([group.id for group in groups if group.account == uid])
+            found |= {group.party: group.tags for group in shown}
+        except LinkPeerError as error:
+            refused[uid] = f"the tags of its groups: {error}"
+    return found, refused
+
+
+def _older(log: AuditReader, query: str, field: str, names: Sequence[str], since: float) -> list[Record]:
+    """The records, however old, in which a field has one of these names."""
     found: list[Record] = []
-    opened = condition({"record": "outcome", "outcome": "applied"})
     for start in range(0, len(names), BATCH):
-        any_of = " or ".join(condition({"rules": name}) for name in names[start : start + BATCH])
-        found += log.read(f"{ours} and {opened} and ({any_of})", since)
+        any_of = " or ".join(condition({field: name}) for name in names[start : start + BATCH])
+        found += log.read(f"{query} and ({any_of})", since)
     return found
 
 
 def _roles(env: Environment) -> Roles:
     """The roles that change security groups for link-peer: those of the functions and of operators at home, and in every
-    other account the role of the policy file, and that of people who close there."""
-    names, home = env.names, env.policy.home
-    changing = {
-        uid: frozenset(role.rpartition("/")[2].lower() for role in (account.role, closer_of(account.role)))
+    other account the role of the policy file, which both take on, and that of people who close there."""
+    names, home, settings = env.names, env.policy.home, env.settings
+    functions, operators = {settings.audit_logstore}, {settings.operator_logstore}
+    changing: dict[str, dict[str, Set[str]]] = {
+        uid: {_named(account.role): functions | operators, _named(closer_of(account.role)): operators}
         for uid, account in env.policy.accounts.items()
         if account.role is not None
     }
-    changing[home] = frozenset({names.function_role.lower(), names.operator_role.lower()})
-    return Roles(changing, (home, names.operator_role.lower()))
+    changing[home] = {names.function_role.lower(): functions, names.operator_role.lower(): operators}
+    return Roles(changing, settings.operator_logstore)
 
 
-def _unreadable(env: Environment, refused: dict[str, str]) -> list[Mismatch]:
-    found = []
+def _named(arn: str) -> str:
+    """The name of a role, as ActionTrail may write it."""
+    return arn.rpartition("/")[2].lower()
+
+
+def _unreadable(env: Environment, refused: Mapping[str, str], records: Sequence[Record]) -> Iterator[Mismatch]:
+    """Accounts of which something was not read, and logstores that do not say when SLS received a record."""
+    when = iso(env.clock.now())
     for account, why in refused.items():
         role = env.policy.accounts[account].role
         reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role
         advice = f"allow actiontrail:LookupEvents to the role {reader} of account {account}: docs/permissions.md"
-        found.append(
-            Mismatch(
-                iso(env.clock.now()),
-                account,
-                "ActionTrail was not read",
-                "",
-                "",
-                "",
-                UNREADABLE,
-                why,
-                advice,
-                pending=False,
-            )
-        )
-    return found
+        yield _unread(when, account, "ActionTrail was not read", why, advice)
+    for store in sorted({record["logstore"] for record in records if "received" not in record}):
+        why = f"records in {store} do not say when SLS received them: a backdated one is not found"
+        advice = f"turn on the recording of public IP addresses (appendMeta) of the logstore {store}"
+        yield _unread(when, env.policy.home, "the audit log", why, advice)
+
+
+def _unread(when: str, account: str, what: str, why: str, advice: str) -> Mismatch:
+    return Mismatch(when, account, what, "", "", "", UNREADABLE, why, advice, pending=False)
 
 
 def _print(found: Sequence[Mismatch], events: int, *, as_json: bool) -> None:

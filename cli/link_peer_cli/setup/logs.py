@@ -142,10 +142,10 @@ class LogstoreResource(InProject):
         )
 
     def create(self) -> None:
-        """Create it; it may grow to 64 shards by itself."""
+        """Create it; it may grow to 64 shards by itself, and says when it received a log."""
         log_call(
             lambda: self.client.create_logstore(
-                self.project, self.name, ttl=self._days, auto_split=True, max_split_shard=64
+                self.project, self.name, ttl=self._days, auto_split=True, max_split_shard=64, append_meta=True
             ),
             late=GONE,
         )

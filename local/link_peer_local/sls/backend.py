@@ -185,6 +185,8 @@ class SlsBackend:
                     raise ApiError("PostBodyInvalid", 400, "The post data time is out of range")
             common = {"__source__": group.source, "__topic__": group.topic}
             common.update((f"__tag__:{key}", value) for key, value in group.tags.items())
+            if store.settings.get("appendMeta"):  # whatever the writer sent [doc Reserved fields]
+                common["__tag__:__receive_time__"] = str(int(now))
             logs = tuple(
                 StoredLog(
                     (record.time, record.nanoseconds, next(self._arrivals)),

@@ -1,19 +1,21 @@
 """The Tag service: tags of instances, groups and network interfaces, by their ARNs.
 
 Unlike ECS's own actions it answers 200 with `FailedResources` for resources that it could not tag [doc 164375, 164376].
-How ActionTrail reports its writes is unknown, so no event is published for them.
+How ActionTrail reports its writes is unknown: LookupEvents shows them with the parameters as sent [inferred], and no event is
+published for them.
 """
 
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.http import loads
 from link_peer_local.core.identity import Caller
-from link_peer_local.ecs import tags
+from link_peer_local.ecs import events, tags
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.paging import tokens
 from link_peer_local.ecs.params import Params, invalid, missing
@@ -26,11 +28,18 @@ KINDS = ("instance", "securitygroup", "eni")
 
 
 class TagBackend:
-    """The calls of the Tag service. `permitted(caller, action)` says what a caller's policy allows."""
+    """The calls of the Tag service. `permitted(caller, action)` says what a caller's policy allows; `record(account, event)`
+    tells ActionTrail of a write that was carried out."""
 
-    def __init__(self, store: Store, permitted: Callable[[Caller, str], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        permitted: Callable[[Caller, str], bool],
+        record: Callable[[str, Mapping[str, Any]], None],
+    ) -> None:
         self._store = store
         self._permitted = permitted
+        self._record = record
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Run one action: the answer without RequestId, or ApiError."""
@@ -43,7 +52,13 @@ class TagBackend:
             call = Call(store, store.account(caller.account), action, Params(params), store.clock.now())
             if call.params.require("RegionId") != store.region:
                 raise ApiError("InvalidRegionId.NotFound", 404, "The specified RegionId does not exist.")
-            return ACTIONS[action](call)
+            answer = ACTIONS[action](call)
+        if action != "ListTagResources":
+            named = [arn.rpartition("/")[2] for arn in _arns(call, required=True)]
+            request = str(uuid.uuid4()).upper()
+            event = events.api_call(caller, store.region, action, params, named, call.now, request)
+            self._record(caller.account, {**event, "data": {**event["data"], "serviceName": "Tag"}})
+        return answer
 
 
 def tag_resources(call: Call) -> dict[str, Any]:

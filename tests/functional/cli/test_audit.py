@@ -83,6 +83,8 @@ def test_the_story_of_a_request_ends_with_its_removal(lab: Lab, cli: Cli) -> Non
     assert cli.json("audit", "--story", link)[1] == records
     assert cli("audit", "--story", "chg-1042") == 0
     assert cli.out.startswith(f"the story of chg-1042, {len(records)} records\n")
+    assert cli("audit", "--story", "chg-9") == 1
+    assert "the audit log has no record of chg-9 since " in cli.err
 
 
 def test_csv_has_a_line_of_names_and_no_formula(lab: Lab, cli: Cli) -> None:

@@ -49,7 +49,7 @@ def test_a_trail_of_many_pages_is_read_whole(lab: Lab, cli: Cli) -> None:
     assert code == 1
     assert request in [one["request_id"] for one in found]
     assert len(found) == 2
-    assert lab.cloud.faults.count("actiontrail") - before == 20 + 2 + 3
+    assert lab.cloud.faults.count("actiontrail") - before == 24 + 2 + 3
 
 
 def test_a_long_time_is_read_in_parts_of_thirty_days(lab: Lab, cli: Cli) -> None:

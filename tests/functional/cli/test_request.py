@@ -51,7 +51,7 @@ def test_a_queue_that_is_down_fails_the_command(lab: Lab, cli: Cli) -> None:
 
 def test_a_wait_without_outcome_ends_with_a_hint(lab: Lab, cli: Cli) -> None:
     """No function runs here: exit code 1, the request's id, and how to find the outcome later."""
-    lab.fault(service="sls", action="GetLogs", kind="error", skip=1, times=None)
+    lab.fault(service="sls", action="GetLogs", kind="error", skip=2, times=None)
     assert cli(*LINK, "--request-id", "chg-7", "--wait", "--timeout", "1") == 1
     posted, over = cli.err.splitlines()
     assert posted == "posted to link-peer-requests as chg-7"
@@ -66,7 +66,7 @@ def test_a_wait_without_outcome_ends_with_a_hint(lab: Lab, cli: Cli) -> None:
 def test_waiting_continues_after_an_outage_of_the_log(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The outcome is printed once the log can be read."""
     app, db = lab.group(), lab.group("*")
-    lab.fault(service="sls", action="GetLogs", kind="error", skip=1, times=3)
+    lab.fault(service="sls", action="GetLogs", kind="error", skip=2, times=3)
     take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None, lambda: None])
     ends = ["--from", app.id, "--to", db.id, "--port", "tcp/3306"]
     code, [record] = cli.json("request", "link", *ends, "--wait")

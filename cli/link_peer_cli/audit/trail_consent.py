@@ -1,0 +1,115 @@
+"""What a group consented to when a rule was opened: its tags at that time, as ActionTrail's tag calls, the observed records and
+the tags of now tell. Pure.
+
+A tag has the value that the last call before gave it. Without such a call it has the value that was seen last before the first
+call after; where nobody saw it, it is not known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+from link_peer.domain.model import Group, Instance, Marker, Party, RuleKey
+from link_peer.domain.policy import Policy
+from link_peer.domain.tags import SET, Who, accepts
+from link_peer.planning.actual import link_of
+from link_peer.planning.consent import consents
+from link_peer.planning.permitted import as_member
+
+from link_peer_cli.audit.trail_events import EVERY_TAG, Event
+from link_peer_cli.audit.trail_records import Entry
+
+Tags = Mapping[str, str]
+JUDGED_SECONDS = 60.0
+"""A rule is written at most this long after its consent was judged; the clocks of ActionTrail and SLS count in."""
+
+
+class Consents:
+    """The tags of groups over time. `now` are those that are there, as of `moment` (epoch seconds)."""
+
+    def __init__(
+        self, policy: Policy, events: Iterable[Event], seen: Iterable[Entry], now: Mapping[Party, Tags], moment: float
+    ) -> None:
+        self._policy = _without_sets(policy)
+        self._changes: dict[Party, list[tuple[float, dict[str, str | None]]]] = {}
+        self._seen: dict[Party, list[tuple[float, Tags]]] = {}
+        for event in sorted(events, key=lambda one: one.time):
+            for group in event.parties if event.done and event.tags else ():
+                self._changes.setdefault(group, []).append((event.time, dict(event.tags)))
+        for entry in seen:
+            record = entry.record
+            if record.get("record") == "observed" and (tags := _object(record.get("tags", ""))) is not None:
+                group = Party(record.get("to_account", ""), record.get("to", ""))
+                self._seen.setdefault(group, []).append((entry.time, tags))
+        for group, tags in now.items():
+            self._seen.setdefault(group, []).append((moment, tags))
+
+    def lacking(self, key: RuleKey, marker: Marker, at: float, *, recorded: bool) -> str:
+        """Why a group did not consent to a rule that was opened then; empty if it did. `recorded`: a record names a consent,
+        which counts as far as nothing tells the tags of that time."""
+        why = f"{key.group} had no consent to it"
+        for tags, known in self._at(key.group, at):
+            lock = self._policy.keys.lock_on(tags)
+            if not lock and self._covers(key, marker, tags, at):
+                return ""
+            if not known and recorded:
+                return ""
+            why = f"{key.group} was locked" if lock else why
+        return why
+
+    def _at(self, group: Party, at: float) -> Iterator[tuple[Tags, bool]]:
+        """The tags that it had when consent may have been judged, and whether all are known."""
+        changes, seen = self._changes.get(group, []), self._seen.get(group, [])
+        first = sum(time < at - JUDGED_SECONDS for time, _ in changes)
+        for count in range(sum(time <= at for time, _ in changes), first - 1, -1):
+            values = {key: _value(key, changes, seen, count) for key in _keys(changes, seen)}
+            tags = {key: value for key, value in values.items() if isinstance(value, str)}
+            yield tags, bool(seen) and ... not in values.values()
+
+    def _covers(self, key: RuleKey, marker: Marker, tags: Tags, at: float) -> bool:
+        """Whether a group with these tags, or the policy, consents to a rule. In which groups an instance was is not known: an
+        entry that names a group of its account counts."""
+        link = link_of(key, marker)
+        source: Party | Instance = as_member(link) if link.member else link.source
+        if not link.source.is_group:
+            given = accepts(tags, key.group.account, self._policy.keys)
+            source = Instance(link.source, "", tuple(one.who.id for one in given))
+        return not consents(self._policy, Group(key.group, "", tags=tags), source, link.target, (key.port,), at)[1]
+
+
+def _value(
+    key: str, changes: list[tuple[float, dict[str, str | None]]], seen: list[tuple[float, Tags]], count: int
+) -> object:
+    """The value of a tag after so many changes; None where it is not there, `...` where that is not known."""
+    told = [(time, tags.get(key)) for time, tags in changes if {key, EVERY_TAG} & tags.keys()]
+    done = sum(bool({key, EVERY_TAG} & tags.keys()) for _, tags in changes[:count])
+    if done:
+        return told[done - 1][1]
+    first = told[0][0] if told else math.inf
+    return next((tags.get(key) for time, tags in reversed(seen) if time < first), ...)
+
+
+def _keys(changes: list[tuple[float, dict[str, str | None]]], seen: list[tuple[float, Tags]]) -> set[str]:
+    return {key for _, tags in [*changes, *seen] for key in tags} - {EVERY_TAG}
+
+
+def _object(text: str) -> Tags | None:
+    """Tags as a record has them; None for anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else None
+
+
+def _without_sets(policy: Policy) -> Policy:
+    """The policy with every group of an account in place of a set of them: which groups were in it is not known."""
+
+    def every(who: Who) -> Who:
+        return Who(who.account, "*") if who.id.startswith(SET) else who
+
+    allow = [msgspec.structs.replace(one, source=every(one.source), target=every(one.target)) for one in policy.allow]
+    return msgspec.structs.replace(policy, allow=tuple(allow))
