@@ -40,17 +40,17 @@ def _answer(scene: Scene, one: Reached) -> ReachChange:
     verb = f"may {verb}" if not one.sure else f"{verb}s" if one.sources == 1 else verb
     ports = "everything" if one.ports == (ALL,) else ports_text(one.ports)
     text = f"{_side(scene, one.source, one.sources)} {verb} {ports} to {_side(scene, one.target, one.targets)}"
+    text += " (not all of them could be read)" if one.pairs is None else ""
     ends = str(one.source), str(one.target), ports_text(one.ports)
     return ReachChange(one.sign, one.sure, *ends, one.sources, one.targets, one.pairs, text)
 
 
 def _side(scene: Scene, party: Party, count: int | None) -> str:
     """`12 instances of sg-app@<uid> (orders)`; an instance by itself, unless others have its address, too."""
-    if count is None:
-        return f"{scene.titled(party)}, whose instances could not all be read,"
-    if not party.is_group and count == 1:
+    if not party.is_group and count in (None, 1):
         return scene.titled(party)
-    return f"{number(count, 'instance')} {'of' if party.is_group else 'with the address of'} {scene.titled(party)}"
+    instances = "instances" if count is None else number(count, "instance")
+    return f"{instances} {'of' if party.is_group else 'with the address of'} {scene.titled(party)}"
 
 
 def lines(found: Sequence[ReachChange]) -> list[tuple[str, str]]:

@@ -351,6 +351,12 @@ def test_another_policy_is_planned_before_it_is_deployed(living_lab: Lab, cli: C
     lab.authorize(cache, IpProtocol="tcp", PortRange="6379/6379", SourceCidrIp="10.0.0.0/8", Policy="accept")
     assert cli("plan", "--policy", path, "--markdown") == 0
     assert "gains" not in cli.out  # a person's rule lets it pass already
+    lab.fault(service="ecs", action="DescribeInstances", code="Forbidden.RAM", status=403, times=None)
+    assert cli("plan", "--policy", path) == 1
+    unread = (
+        f"- instances of {app.id}@{HOME} may lose tcp/23 to instances of {db.id}@{HOME} (not all of them could be read)"
+    )
+    assert unread in cli.out.splitlines()
 
 
 def test_markdown_of_many_changes_fits_into_a_comment(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
@@ -376,6 +382,10 @@ def test_markdown_of_many_changes_fits_into_a_comment(living_lab: Lab, cli: Cli,
     assert cli("plan", "--policy", path, "--markdown") == 0
     assert "`--rest FILE` writes all of it." in cli.out
     assert cli("plan", "--policy", path, "--rest", "x") == 2
+    assert cli("plan", "--policy", path) == 0
+    gains = [line for line in cli.out.splitlines() if line.startswith("+ ")]
+    assert "gains tcp/1+udp/1-9 to 4 instances of" in gains[0] + gains[1]
+    assert gains[10:] == ["+ and 290 smaller ones"]
 
 
 def test_two_policies_are_compared_on_one_state(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
