@@ -23,6 +23,14 @@ VPCS = {APP: "vpc-1", DB: "vpc-1", CACHE: "vpc-1", ODD: "vpc-1", FAR: "vpc-2"}
 PORTS = (Port("tcp", 22, 22), Port("tcp", 20, 80), Port("tcp", 1, 65535), Port("udp", 22, 22), Port("icmp"), ALL)
 NUMBERS = (1, 19, 20, 21, 22, 23, 80, 81, 65535)
 PACKETS = [*(Port("tcp", n, n) for n in NUMBERS), Port("udp", 22, 22), Port("icmp"), Port("gre")]
+NUMBERED = {Port("6", 22, 22): PORTS[0], Port("47"): PACKETS[-1], Port("icmpv6"): Port("icmpv6")}
+FROM = {
+    (1, 65535): True,
+    (32768, 65535): True,
+    (1, 1024): False,
+    (1, 40000): None,
+    (40000, 65535): None,
+}  # source ports
 RANGES = ("10.0.0.0/8", "10.0.0.2/32", "10.0.0.3/32", "0.0.0.0/0", "10.0.0.5/30")
 
 Link = tuple[Party, Party]
@@ -36,10 +44,9 @@ def some_world(dice: random.Random) -> World:
     groups = [group(one, vpc=vpc, advanced=advanced, rule_count=9) for one, vpc in VPCS.items()]
     people = []
     for n in range(dice.choice([0, 3, 6, 9])):
-        own, port = dice.choice(["", "", *RANGES[:2]]), dice.choice([*PORTS, ALL, None])
-        traffic = Traffic(
-            dice.choice(["ingress"] * 3 + ["egress"]), dice.choice([*map(str, VPCS), *RANGES, ""]), own, port
-        )
+        direction, peer = dice.choice(["ingress"] * 3 + ["egress"]), dice.choice([*map(str, VPCS), *RANGES, ""])
+        own, port = dice.choice(["", "", *RANGES[:2]]), dice.choice([*PORTS, ALL, None, *NUMBERED])
+        traffic = Traffic(direction, peer, own, port, dice.choice([None] * 9 + [*FROM]))
         act, priority = dice.choice(["accept", "drop"]), dice.choice([1, 50, 100])
         people.append(Rule(dice.choice([*VPCS]), f"sgr-{n}", None, act, priority, other=traffic))
     instances = []
@@ -78,11 +85,12 @@ def applies(rule: Rule, own: Instance, peer: Instance, packet: Port) -> bool | N
         facts += [one.peer in map(str, groups_of(peer)), own.vpc == peer.vpc or None]
     else:
         facts.append(within(peer.ip, one.peer) if one.peer else None)
-    facts.append(about(one.port, packet) if one.port else None)
+    facts += [about(one.port, packet) if one.port else None, FROM[one.source_ports] if one.source_ports else True]
     return False if False in facts else None if None in facts else True
 
 
 def about(port: Port, packet: Port) -> bool:
+    port = NUMBERED.get(port, port)
     return port.protocol in ("all", packet.protocol) and (port.low == -1 or port.low <= packet.low <= port.high)
 
 
