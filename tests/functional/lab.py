@@ -541,18 +541,20 @@ class Lab:
         world = self.cloud.world
         now = int(time.time()) + 10**9
         logs: list[Any] = []
-        while len(page := self._logs(world, now, len(logs))) == 100:
-            logs += page
-        logs += page
+        for store in (world.audit_logstore, f"{world.audit_logstore}-operators"):
+            of_store: list[Any] = []
+            while len(page := self._logs(world, store, now, len(of_store))) == 100:
+                of_store += page
+            logs += of_store + page
         found = []
-        for log in logs:
+        for log in sorted(logs, key=lambda log: _contents(log)["time"]):
             record = {k: v for k, v in _contents(log).items() if not k.startswith("__")}
             if record.get("record") in (kinds or ("outcome",)) and all(record.get(k) == v for k, v in fields.items()):
                 found.append(record)
         return found
 
-    def _logs(self, world: Any, until: int, offset: int) -> list[Any]:
-        page = self.cloud.sls.search(HOME, world.audit_project, world.audit_logstore, 0, until, offset=offset, line=100)
+    def _logs(self, world: Any, store: str, until: int, offset: int) -> list[Any]:
+        page = self.cloud.sls.search(HOME, world.audit_project, store, 0, until, offset=offset, line=100)
         return list(page.logs)
 
     def outcome(self) -> dict[str, str]:

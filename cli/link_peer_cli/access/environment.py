@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.policy import Policy
@@ -87,6 +88,15 @@ class Environment(msgspec.Struct, frozen=True):
     keys: Callable[[], Credentials]
     own: Callable[[], Credentials]
     reading: bool
+
+    @property
+    def recording(self) -> Settings:
+        """The settings with which a command writes records: into the operators' logstore, never that of the functions."""
+        return msgspec.structs.replace(self.settings, audit_logstore=self.settings.operator_logstore)
+
+    def log(self) -> SlsAuditLog:
+        """Where a command writes its records."""
+        return SlsAuditLog(self.recording, self.clock)
 
     def patient_retry(self) -> Retry:
         """Retries that wait until a throttled API takes calls again, for as long as a command may run from now on."""

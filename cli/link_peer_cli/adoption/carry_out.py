@@ -71,7 +71,7 @@ class Adopting:
         """
         adoption, region = plan.adoption, self._delivery.region
         name = {"event_id" if plan.wish.asker else "request_id": plan.wish.name}
-        said = {**name, "claimed_by": self._tags.caller, "claimed_reason": plan.lost}
+        said = {**name, "claimed_reason": plan.lost}
         audit = self._delivery.audit(said)
         decision = Decision(
             adoption.link,
@@ -98,7 +98,7 @@ class Adopting:
             decision = msgspec.structs.replace(decision, why=denials.remark(str(trouble), self._left(plan)))
         record = decision_record(decision, region, kind, rules=rules, api_requests=self._requests)
         audit.write([record])
-        return {**said, **record}
+        return {**said, "claimed_by": self._tags.caller, **record}
 
     def _change(self, plan: AdoptionPlan) -> list[Rule]:
         """Make the changes, and return the rules as they are then."""

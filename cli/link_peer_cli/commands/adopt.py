@@ -128,7 +128,8 @@ def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
     def enter(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:
         return PersonsAccounts(settings, policy, clock, retry, name, reading=env.reading)
 
-    made = open_delivery("adopt", None, retry=env.patient_retry(), settings=env.settings, open_cloud=enter)
+    made = open_delivery("adopt", None, retry=env.patient_retry(), settings=env.recording, open_cloud=enter)
+    made = msgspec.structs.replace(made, caller=tags.caller)
     own = env.accounts("adopt", made.retry, tags.accounts)
     return made, own
 

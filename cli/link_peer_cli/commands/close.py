@@ -19,6 +19,7 @@ from link_peer_cli.checks.running import other_policy
 from link_peer_cli.closing.locks import Wanted, enter, pages, tags_of, wanted
 from link_peer_cli.closing.renamed import close_deployment
 from link_peer_cli.closing.run import ClosingRun
+from link_peer_cli.consent.recorded import record_tags
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.console import console, may_ask, print_answer
@@ -67,6 +68,7 @@ def close(
         run = ClosingRun(env, tags, accounts, value, count, dry_run=dry_run)
         run.look(accounts if at_home else run.mine)
         _all_there(run, accounts)
+        before = {party: group.tags for one in run.standing.values() for party, group in one.groups.items()}
         if asks:
             bar.stop()
             typer.confirm(_question(run), abort=True)
@@ -77,6 +79,8 @@ def close(
             run.run()
         else:
             run.lock(run.mine)
+    if tags.made and (why := record_tags(env, tags, "close", before, patient=at_home)) and at_home:
+        run.removal.troubles[min(tags.made[0].groups)] = f"the audit log has no record of the locks: {why}"
     report = _Report(env, run, value, at_home, dry_run)
     answers = [report.account(uid, named or (), own, refused.get(uid, "")) for uid, named in accounts.items()]
     _print(report, answers, other_policy(env) if at_home else "", as_json=as_json)

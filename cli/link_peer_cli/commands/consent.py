@@ -21,6 +21,7 @@ from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.consent.closes import closes
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
 from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.consent.recorded import record_tags
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -75,7 +76,7 @@ def accept(
         may_ask("writes", as_json=as_json)
         _show(planned, denial)
         typer.confirm("Write this?", abort=True)
-    _carry_out(planned, tags, env, denial, dry_run=dry_run, as_json=as_json, asked=asked)
+    _carry_out(planned, tags, env, "accept", denial, dry_run=dry_run, as_json=as_json, asked=asked)
 
 
 def withdraw(
@@ -114,7 +115,8 @@ def withdraw(
         _show([(party, edit)], None, ended)
     if asked:
         typer.confirm("Withdraw this?", abort=True)
-    _carry_out([(party, edit)], tags, env, None, dry_run=dry_run, as_json=as_json, asked=True, given=given, ended=ended)
+    done = {"dry_run": dry_run, "as_json": as_json, "asked": True}
+    _carry_out([(party, edit)], tags, env, "withdraw", None, **done, given=given, ended=ended)
 
 
 def _ended_by(edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags, env: Environment) -> list[str]:
@@ -206,6 +208,7 @@ def _carry_out(
     planned: Sequence[tuple[Party, TagEdit]],
     tags: GroupTags,
     env: Environment,
+    command: str,
     denial: Record | None,
     *,
     dry_run: bool = False,
@@ -219,19 +222,7 @@ def _carry_out(
     due = [(group, edit) for group, edit in planned if edit]
     foreign = {group for group, _ in due if group.account not in tags.accounts}
     mine = [] if dry_run else [one for one in due if one[0] not in foreign]
-    for group, edit in mine:
-        CHANGES.expect(
-            of_tags(verb, keys, group) for verb, keys in (("put", edit.put), ("take off", edit.drop)) if keys
-        )
-    for group, edit in mine:
-        if not edit.still_fits(tags.read(group)):
-            raise LinkPeerError(
-                f"the tags of {group} were changed meanwhile, and nothing was written there: run it again"
-            )
-        if edit.put:
-            tags.put([group], edit.put)
-        if edit.drop:
-            tags.drop([group], edit.drop)
+    before = _write(mine, tags)
     commands = {group: tags.commands(group, edit.put, edit.drop) for group, edit in due}
     still = [
         text for group, _ in planned if given and not dry_run and (text := _others(env, tags.read(group), group, given))
@@ -260,7 +251,29 @@ def _carry_out(
             )
         if (written := [one for one in due if one[0] not in foreign]) and not dry_run:
             _say_next(env, written, denial, still)
+    if tags.made:  # last, and once: nobody's consent waits for the log, which few of those who give it may write
+        record_tags(load_environment(reading=False), tags, command, before, patient=False)
     raise typer.Exit(Exit.REFUSED if foreign and not dry_run else Exit.DONE)
+
+
+def _write(edits: Sequence[tuple[Party, TagEdit]], tags: GroupTags) -> dict[Party, dict[str, str]]:
+    """Make the changes, and return the tags of each group as they were."""
+    for group, edit in edits:
+        CHANGES.expect(
+            of_tags(verb, keys, group) for verb, keys in (("put", edit.put), ("take off", edit.drop)) if keys
+        )
+    before: dict[Party, dict[str, str]] = {}
+    for group, edit in edits:
+        before[group] = tags.read(group)
+        if not edit.still_fits(before[group]):
+            raise LinkPeerError(
+                f"the tags of {group} were changed meanwhile, and nothing was written there: run it again"
+            )
+        if edit.put:
+            tags.put([group], edit.put)
+        if edit.drop:
+            tags.drop([group], edit.drop)
+    return before
 
 
 def _say_next(

@@ -18,6 +18,7 @@ from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import Reopening
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, enter, in_each, pages, tags_of, wanted
 from link_peer_cli.consent.group_tags import GroupTags
+from link_peer_cli.consent.recorded import record_tags
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
@@ -28,12 +29,13 @@ from link_peer_cli.ui.progress import waiting
 
 class Found(msgspec.Struct):
     """The groups with locks: the keys of the locks that are taken off, and those that stay, with their values; and why an
-    account or group is not as it should be."""
+    account or group is not as it should be; and the tags of the groups that are due."""
 
     due: dict[Party, tuple[str, ...]]
     kept: dict[Party, str]
     common: dict[Party, tuple[str, str]]
     problems: dict[str, str]
+    tags: dict[Party, Mapping[str, str]]
 
 
 def reopen(
@@ -57,6 +59,8 @@ def reopen(
     found = _find(env, tags, accounts, own, force=force)
     mine = {uid: some for uid, some in by_account(found.due).items() if uid in tags.accounts}
     done = [] if dry_run else _take_off(tags, mine, found)
+    if tags.made and (why := record_tags(env, tags, "reopen", found.tags)) and tags.own == env.policy.home:
+        found.problems["the audit log"] = f"it has no record of this: {why}"
     calls = [
         CloudCall(uid, text) for uid, some in by_account(found.due).items() for text in _calls(env, some, found.due)
     ]
@@ -102,7 +106,7 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
 
     with waiting("reading the groups"):
         read_ = in_each(accounts, read)
-    found = Found({}, {}, {}, {uid: why for uid, why in read_.items() if isinstance(why, str)})
+    found = Found({}, {}, {}, {uid: why for uid, why in read_.items() if isinstance(why, str)}, {})
     for group, shown in ((g, t) for some in read_.values() if not isinstance(some, str) for g, t in some.items()):
         locks = {key: shown[key] for key in keys.own_locks(shown)}
         closer = group.account in tags.accounts and group.account not in mine
@@ -112,7 +116,7 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
         if others:
             found.kept[group] = others[-1]
         elif locks:
-            found.due[group] = tuple(locks)
+            found.due[group], found.tags[group] = tuple(locks), shown
         # under another tag prefix, this one is not this deployment's: it locks the group for the others too
         if (key := keys.lock_on(shown)) not in locks:
             found.common[group] = (key, shown[key])

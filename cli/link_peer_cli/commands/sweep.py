@@ -95,7 +95,7 @@ def _changing(env: Environment) -> tuple[Delivery, Kept]:
         None,
         retry=env.patient_retry(),
         wrap_log=kept.over,
-        settings=env.settings,
+        settings=env.recording,
         open_cloud=through_roles,
     )
     return msgspec.structs.replace(made, caller=caller(env.settings, env.own())[1]), kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+import msgspec
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.domain.model import Party
 from link_peer.runtime.ports import Ecs
@@ -21,9 +22,19 @@ from link_peer_cli.ui.changes import CHANGES
 PAGE = 50  # groups that one TagResources may name [doc TagResources]
 
 
+class TagCall(msgspec.Struct, frozen=True):
+    """One call that changed tags of groups: its name and RequestId, and the tags, with None for those that it took off."""
+
+    groups: tuple[Party, ...]
+    name: str
+    request_id: str
+    tags: Mapping[str, str | None]
+
+
 class GroupTags:
     """Reads and changes tags of groups. `accounts` are those of which there are keys, by uid; `main` is the account of those
-    that were asked for: of the last `profile`, else the person's own; `own` is that of the person's own, `caller` their ARN."""
+    that were asked for: of the last `profile`, else the person's own; `own` is that of the person's own, `caller` their ARN;
+    `made` are the calls that changed tags."""
 
     def __init__(self, env: Environment, profiles: Sequence[str] = ()) -> None:
         """`env` has the person's own keys (`load_own`)."""
@@ -37,6 +48,7 @@ class GroupTags:
             self.main, _ = caller(env.settings, keys)
             self.accounts[self.main] = keys
         self._made: dict[str, PersonalEcs] = {}
+        self.made: list[TagCall] = []
         self._second: dict[str, Credentials] = {}
 
     def first_as(self, keys: Credentials) -> None:
@@ -63,20 +75,16 @@ class GroupTags:
         models = self._personal(groups[0].account).models
         given = [models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
         for start in range(0, len(groups), PAGE):
-            ids = [group.id for group in groups[start : start + PAGE]]
-            with CHANGES.making(*(of_tags("put", tags, group) for group in groups[start : start + PAGE])):
-                kind = aliyun.resource_type(ids)
-                self._change(groups[0].account, "tag_resources", resource_type=kind, resource_id=ids, tag=given)
+            some = groups[start : start + PAGE]
+            with CHANGES.making(*(of_tags("put", tags, group) for group in some)):
+                self._change(some, "TagResources", tags, tag=given)
 
     def drop(self, groups: Sequence[Party], keys: Sequence[str]) -> None:
         """Delete tags of groups of one account, of which there are keys."""
         for start in range(0, len(groups), PAGE):
-            ids = [group.id for group in groups[start : start + PAGE]]
-            with CHANGES.making(*(of_tags("take off", keys, group) for group in groups[start : start + PAGE])):
-                kind = "securitygroup"
-                self._change(
-                    groups[0].account, "untag_resources", resource_type=kind, resource_id=ids, tag_key=list(keys)
-                )
+            some = groups[start : start + PAGE]
+            with CHANGES.making(*(of_tags("take off", keys, group) for group in some)):
+                self._change(some, "UntagResources", dict.fromkeys(keys), tag_key=list(keys))
 
     def commands(self, group: Party, put: Mapping[str, str], drop: Sequence[str]) -> list[str]:
         """The `aliyun` commands that make a change, for the owner of the account."""
@@ -84,15 +92,19 @@ class GroupTags:
         found = [aliyun.set_tags(region, [group.id], put)] if put else []
         return [*found, aliyun.untag(region, [group.id], drop)] if drop else found
 
-    def _change(self, account: str, action: str, **given: object) -> None:
+    def _change(self, groups: Sequence[Party], name: str, tags: Mapping[str, str | None], **given: object) -> None:
+        account, ids = groups[0].account, [group.id for group in groups]
+        operation = {"TagResources": "tag_resources", "UntagResources": "untag_resources"}[name]
+        given |= {"resource_type": aliyun.resource_type(ids), "resource_id": ids}
         try:
-            self._personal(account).ask(action, **given)
+            body = self._personal(account).ask(operation, **given)
         except NoAccess:
             if account not in self._second:
                 raise
             self.accounts[account] = self._second.pop(account)
             del self._made[account]
-            self._personal(account).ask(action, **given)
+            body = self._personal(account).ask(operation, **given)
+        self.made.append(TagCall(tuple(groups), name, str(body.request_id or ""), tags))
 
     def _personal(self, account: str) -> PersonalEcs:
         if account not in self._made:

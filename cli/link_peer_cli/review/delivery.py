@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
-from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.app.compose import load_policy
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Party
@@ -107,7 +106,7 @@ def closing(
     def open_cloud(name: str, retry: Retry) -> Cloud:
         return supposed if dry_run else enter(name, retry)
 
-    log = kept if dry_run else kept.over(SlsAuditLog(env.settings, env.clock))
+    log = kept if dry_run else kept.over(env.log())
     connections, retry = Connections(open_cloud, log, kept), env.patient_retry()
     throughput = Throughput(CLOSING_READERS)
     made = Delivery(
@@ -146,7 +145,7 @@ def applying(
 
     connections = Connections(
         open_cloud,
-        kept.over(SlsAuditLog(env.settings, env.clock)),
+        kept.over(env.log()),
         kept,
         policy_now=functools.partial(load_policy, env.settings.policy_path, env.settings.tag_prefix),
     )

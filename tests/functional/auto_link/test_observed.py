@@ -17,18 +17,6 @@ ALICE = {"type": "ram-user", "accountId": HOME, "principalId": "2001", "userName
 ALICE_ARN = f"acs:ram::{HOME}:user/alice"
 
 
-def tagged(lab: Lab, group: Group, caller: Caller | None = None, **tags: str) -> dict[str, Any]:
-    """Sets one tag; the event of it as the local cloud publishes it."""
-    seen: list[dict[str, Any]] = []
-    published, lab.cloud.ecs.on_event = lab.cloud.ecs.on_event, lambda _account, event: seen.append(event)
-    ((key, value),) = tags.items()
-    params = {"ResourceType": "securitygroup", "ResourceId.1": group.id, "Tag.1.Value": value}
-    params |= {"RegionId": REGION, "Tag.1.Key": key.replace("_", "-")}
-    lab.cloud.ecs.call(caller or Caller(HOME, f"acs:ram::{HOME}:root"), "TagResources", params)
-    lab.cloud.ecs.on_event = published
-    return seen[0]
-
-
 def said(lab: Lab, group: Group, identity: object = None, **data: object) -> dict[str, Any]:
     """An event of a group's tags with an identity and fields of its own."""
     event = lab.group_event(group)
@@ -41,8 +29,12 @@ def test_an_event_of_a_groups_tags_is_recorded_with_its_call_and_the_tags_as_the
     """Also what others set since: that is not credited to the event's actor. It costs one call, that of the record."""
     db = lab.group("*:tcp/1")
     lab.cloud.identity.users[ALICE_ARN] = User(HOME, "alice", attached={("System", "AdministratorAccess"): 0})
-    caller = Caller(HOME, ALICE_ARN, user="alice")
-    event = tagged(lab, db, caller, link_lock="incident 7")
+    seen: list[dict[str, Any]] = []
+    lab.cloud.ecs.on_event = lambda _account, event: seen.append(event)
+    params = {"RegionId": REGION, "ResourceType": "securitygroup", "ResourceId.1": db.id}
+    params |= {"Tag.1.Key": "link-lock", "Tag.1.Value": "incident 7"}
+    lab.cloud.ecs.call(Caller(HOME, ALICE_ARN, user="alice"), "TagResources", params)
+    event = seen[0]
     lab.tag(db, **{"link-accept.2": "sg-x:tcp/2", "link-accept-2": "*", "env": "prod"})
     before = lab.calls()
     assert lab.auto_link({**event, "data": {**event["data"], "eventName": "CreateTags"}}) == {}
@@ -51,11 +43,8 @@ def test_an_event_of_a_groups_tags_is_recorded_with_its_call_and_the_tags_as_the
     services = [call.service for call in lab.cloud.faults.calls][before:]
     assert services.count("sls") == 1
     (record,) = lab.records("observed")
-    assert json.loads(record.pop("tags")) == {
-        "link-accept": "*:tcp/1",
-        "link-accept.2": "sg-x:tcp/2",
-        "link-lock": "incident 7",
-    }
+    now = {"link-accept": "*:tcp/1", "link-accept.2": "sg-x:tcp/2", "link-lock": "incident 7"}
+    assert json.loads(record.pop("tags")) == now
     assert json.loads(record.pop("event_tags")) == {"link-lock": "incident 7"}
     fields = {"record": "observed", "schema": "3", "function": "auto_link", "deployment": "prod", "region": REGION}
     fields |= {"event_id": event["id"], "action": "consent", "to_account": HOME, "to": db.id, "actor": ALICE_ARN}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
@@ -29,7 +30,7 @@ def test_a_group_is_closed_at_once(lab: Lab, links: Linked, cli: Cli) -> None:
     record = lab.outcome()
     assert (record["outcome"], record["reason"]) == ("removed", "locked")
     assert record["claimed_by"].startswith(f"acs:ram::{HOME}:")
-    assert record["function"] == "close"
+    assert (record["function"], record["actor"]) == ("close", record["claimed_by"])
     assert lab.records("intent")[-1]["event_id"] == record["event_id"]
     lab.sweep()
     lab.drain()
@@ -44,9 +45,23 @@ def test_reopening_lets_tags_open_again(lab: Lab, links: Linked, cli: Cli) -> No
     assert cli("reopen", "--all") == 0, cli.err
     assert "locks taken off: 2" in cli.out
     assert LOCK not in lab.tags(links.app)
+    [locked], [opened] = (lab.records("observed", to=links.app.id, function=name) for name in ("close", "reopen"))
+    value, consent = json.loads(locked["event_tags"])[LOCK], json.loads(opened["tags"])
+    assert (value[:18], json.loads(locked["old_tags"])) == ("link-peer close by", {LOCK: None})
+    assert (json.loads(opened["event_tags"]), json.loads(opened["old_tags"])) == ({LOCK: None}, {LOCK: value})
+    assert json.loads(locked["tags"]) == {**consent, LOCK: value}
     lab.sweep()
     lab.drain()
     assert links.counts() == [1, 1, 1, 1]
+
+
+def test_a_log_that_does_not_take_what_was_reopened_is_said(lab: Lab, links: Linked, cli: Cli) -> None:
+    """The locks are off, and the exit code is 1."""
+    assert cli("close", links.app.id) == 0
+    lab.fault(service="sls", kind="error", times=None)
+    assert cli("reopen", links.app.id) == 1
+    assert "the audit log: it has no record of this" in cli.err
+    assert LOCK not in lab.tags(links.app)
 
 
 @pytest.mark.knobs(request_tags=True)
