@@ -1,5 +1,5 @@
 """Writes from the code: reference.md (commands with their options, settings, record fields), the table of reasons in
-requests.md, the table of tags in tags.md, the commands in json.md, and the schemas of a policy
+requests.md, the table of tags in tags.md, those of roles in permissions.md, the commands in json.md, and the schemas of a policy
 file, of what commands print and of a saved plan.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from link_peer_cli.answers import CommandFailed
 from link_peer_cli.answers.table import ANSWERS
 from link_peer_cli.main import all_commands, app
 from link_peer_cli.review.saved import SavedPlan
+from link_peer_deploy.description import Role, describe, describe_peer
+from link_peer_deploy.names import Names
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -33,6 +35,7 @@ PLAN_SCHEMA = DOCS / "schemas" / "plan.schema.json"
 ANSWERS_SCHEMA = DOCS / "schemas" / "answers.schema.json"
 JSON_PAGE = DOCS / "json.md"
 TAGS_PAGE = DOCS / "tags.md"
+PERMISSIONS_PAGE = DOCS / "permissions.md"
 HEADER = """\
 # Reference
 
@@ -191,6 +194,60 @@ def tags_page() -> str:
     )
 
 
+def permissions_page() -> str:
+    """permissions.md with its tables of roles, as the description of a deployment has them."""
+    text = PERMISSIONS_PAGE.read_text("utf-8")
+    return re.sub(r"(?<=<!-- roles -->\n\n).*?(?=<!-- /roles -->)", lambda _: _roles(), text, flags=re.DOTALL)
+
+
+def _roles() -> str:
+    """The roles of the pages' accounts. Placeholders stand for whom their owners name."""
+    names, peer = Names("1000000000000001"), "1000000000000002"
+    people = [f"acs:ram::{names.home}:{one}" for one in ("user/alice", "role/sso-admins")]
+    described = describe(names, "prod", DEFAULT_TAG_PREFIX, [f"acs:ram::{peer}:role/link-peer"], operators=people).roles
+    its = {"account": peer, "role": "link-peer", "external_id": "the-external-id"}
+    roles = [("home", one) for one in described]
+    roles += [("other", one) for one in describe_peer(names, "prod", DEFAULT_TAG_PREFIX, **its)]
+    named = [(f"`{role.name}`, {where}", role) for where, role in roles]
+    trusted = [
+        (role, _listed(arn for arns in one["Principal"].values() for arn in arns), _condition(one))
+        for role, of in named
+        for one in of.trust["Statement"]
+    ]
+    return "\n".join(
+        [
+            *_table(("role", "who may assume it", "if"), trusted),
+            *_table(("role", "", "actions", "on", "if"), [(role, *row) for role, of in named for row in _rights(of)]),
+            "",
+        ]
+    )
+
+
+def _rights(role: Role) -> Iterator[tuple[str, ...]]:
+    """Effect, actions, resources and condition; statements that differ in the condition alone are one row."""
+    rows: dict[tuple[str, ...], dict[str, None]] = {}
+    for one in [s for documents in role.policies.values() for document in documents for s in document["Statement"]]:
+        effect = "may" if one["Effect"] == "Allow" else "may **not**"
+        row = (effect, _listed(one["Action"]), _listed(one["Resource"]))
+        rows.setdefault(row, {})[_condition(one)] = None
+    for row, conditions in rows.items():
+        yield *row, " or ".join(conditions)
+
+
+def _condition(statement: Mapping[str, Any]) -> str:
+    found = statement.get("Condition", {}).values()
+    said = [
+        f"`{key}`" + ("" if values == ["*"] else f" is {_listed([values] if isinstance(values, str) else values)}")
+        for keys in found
+        for key, values in keys.items()
+    ]
+    return " and ".join(said)
+
+
+def _listed(words: Iterable[str]) -> str:
+    return " ".join(f"`{word}`" for word in words)
+
+
 def _commands() -> Iterator[str]:
     yield "## Commands\n"
     yield (
@@ -281,3 +338,4 @@ if __name__ == "__main__":
     ANSWERS_SCHEMA.write_text(answers_schema(), encoding="utf-8")
     JSON_PAGE.write_text(json_page(), encoding="utf-8")
     TAGS_PAGE.write_text(tags_page(), encoding="utf-8")
+    PERMISSIONS_PAGE.write_text(permissions_page(), encoding="utf-8")

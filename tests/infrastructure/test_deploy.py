@@ -191,62 +191,6 @@ def test_two_deployments_share_nothing_but_what_has_no_name(name: str) -> None:
         assert not [other for other in resources["link-peer-dev"] if like(pattern, other)], pattern
 
 
-def test_outside_ecs_the_function_role_only_writes_logs_and_queues_and_assumes_peer_roles() -> None:
-    """It can neither read nor delete the audit log, nor receive messages from a queue; it counts the dead letters."""
-    log = f"acs:log:*:{HOME}:project/link-peer-{HOME}/logstore/"
-    queue = f"acs:mns:*:{HOME}:/queues/link-peer-"
-    assert outside_ecs("ram-function-role.json") == [
-        (["sts:AssumeRole"], [PEER_ROLES]),
-        (["log:PostLogStoreLogs"], [f"{log}decisions", f"{log}functions"]),
-        (
-            ["mns:SendMessage"],
-            [
-                f"{queue}requests/messages",
-                f"{queue}requests-*/messages",  # the queues of single accounts
-                f"{queue}dead-letters/messages",
-            ],
-        ),
-        (["mns:GetQueueAttributes"], [f"{queue}dead-letters"]),
-    ]
-
-
-def test_outside_ecs_an_operator_writes_records_and_requests_and_invokes_the_functions() -> None:
-    """What `sweep`, `request`, `invoke` and `replay` need; everything else that an operator may do is reading."""
-    queue, function = f"acs:mns:*:{HOME}:/queues/link-peer-", f"acs:fc:*:{HOME}:functions/link-peer-"
-    log = f"acs:log:*:{HOME}:project/link-peer-{HOME}/logstore/"
-    invoked = [f"{function}{name}{rest}" for name in ("auto-link", "cross-account", "sweep") for rest in ("", "/*")]
-    service = f"acs:fc:*:{HOME}:services/link-peer"
-    assert outside_ecs("ram-operator.json") == [
-        (["sts:AssumeRole"], [PEER_ROLES, f"{PEER_ROLES}-closer"]),
-        (["log:PostLogStoreLogs"], [f"{log}decisions", f"{log}decisions-operators"]),
-        (["mns:SendMessage"], [f"{queue}requests/messages"]),
-        (["fc:InvokeFunction"], [*invoked, f"{service}/*", f"{service}.*/*"]),
-    ]
-
-
-def outside_ecs(name: str) -> list[tuple[list[str], list[str]]]:
-    """The actions and resources of the Allow statements for other services."""
-    return [
-        (statement["Action"], statement["Resource"])
-        for statement in statements(document(name), "Allow")
-        if not statement["Action"][0].startswith("ecs:")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "more"),
-    [
-        ("ram-peer-role.json", set()),
-        ("ram-peer-reader.json", {"actiontrail:LookupEvents"}),
-        ("ram-peer-closer.json", set()),
-    ],
-)
-def test_a_peer_role_allows_only_ecs(name: str, more: set[str]) -> None:
-    """The second account grants access to its security groups and instances only, and to readers the record of who changed
-    them."""
-    assert allowed(name) == allowed(name, "ecs:") | more
-
-
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_allow_is_restricted_to_resources_if_possible(name: str) -> None:
     """`*` is allowed for the actions without a resource level; every other Allow names the account, and none a region: RAM is one for
@@ -326,35 +270,6 @@ def denials(policy: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
         for action in statement["Action"]
         for condition in statement.get("Condition", {}).values()
         for key, values in condition.items()
-    }
-
-
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_role_may_write_and_remove_only_its_own_tags(name: str) -> None:
-    """Those of this deployment and home, on security groups, together or alone; an operator also locks."""
-    tagging = [s for s in statements(document(name), "Allow") if set(s["Action"]) & set(TAGGING)]
-    keys = [
-        *tag_keys("link", "prod", HOME).of_group(instances=True),
-        *(["link-lock"] if name == "ram-operator.json" else []),
-    ]
-    assert [(s["Action"], s["Condition"]) for s in tagging] == [
-        (TAGGING, {"StringLike": {f"acs:RequestTag/{key}": ["*"]}}) for key in keys
-    ]
-    assert all(resource.endswith(":securitygroup/*") for s in tagging for resource in s["Resource"])
-
-
-def test_a_closer_locks_and_revokes_and_nothing_else() -> None:
-    """What it may do besides reading, and under which condition. Beside the lock it may write no consent in one call."""
-    policy = document("ram-peer-closer.json")
-    read = re.compile(r"ecs:(Describe|List)\w+")
-    changes = [(s, [a for a in s["Action"] if not read.fullmatch(a)]) for s in statements(policy, "Allow")]
-    lock = {"StringLike": {"acs:RequestTag/link-lock": ["*"]}}
-    assert [(made, s.get("Condition")) for s, made in changes if made] == [
-        (["ecs:RevokeSecurityGroup"], None),
-        (TAGGING, lock),
-    ]
-    assert {key for _, key in denials(policy)} == {
-        key for _, key in denials(document("ram-operator.json")) if key.startswith("acs:RequestTag/")
     }
 
 

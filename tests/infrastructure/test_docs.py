@@ -209,6 +209,7 @@ def _generator() -> dict[str, Any]:
         ("PAGE", "reference"),
         ("REQUESTS", "requests"),  # the table of reasons
         ("TAGS_PAGE", "tags_page"),
+        ("PERMISSIONS_PAGE", "permissions_page"),
         ("POLICY_SCHEMA", "policy_schema"),
         ("PLAN_SCHEMA", "plan_schema"),
         ("JSON_PAGE", "json_page"),  # what commands print

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alibabacloud_ecs20140526 import models as ecs
 from alibabacloud_ecs20140526.client import Client as Ecs
-from alibabacloud_eventbridge20200401.client import Client as EventBridge
 from alibabacloud_fc20230330 import models as fc
 from alibabacloud_fc20230330.client import Client as Fc
 from alibabacloud_sts20150401.client import Client as Sts
 from aliyun.log import LogClient, LogException, LogItem, PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Key
+from link_peer_local.core.policy import Access, like
+from link_peer_local.coverage import OFFERED
 from link_peer_local.ecs.state import Group
 from link_peer_local.fc.triggers import deploy
 from mns.mns_exception import MNSExceptionBase
@@ -114,9 +118,6 @@ class As:
         Fc(config(self.key, f"{HOME}.cn-qingdao.fc.aliyuncs.com")).invoke_function(
             function, fc.InvokeFunctionRequest(body=b"{}", **more)
         )
-
-    def put_events(self) -> None:
-        ask(EventBridge(config(self.key)), "PutEvents", event_bus_name="default", event_list=[])
 
 
 @contextmanager
@@ -290,8 +291,42 @@ def test_functions_are_invoked_by_operators_alone(local_cloud: LocalCloud) -> No
         As(local_cloud, OPERATOR).invoke("link-peer-sweep-other")
 
 
+CODES = {"sls": "log"}
+KNOWN = sorted({f"{CODES.get(service, service)}:{one}" for service, names in OFFERED.items() for one in names})
+"""Every action of the local cloud, as RAM names it or as the API does."""
+TABLE = [
+    (f"acs:ram::{HOME if where == 'home' else PEER}:role/{name}", *(re.findall(r"`([^`]+)`", cell) for cell in cells))
+    for name, where, *cells in re.findall(
+        r"^\| `([\w-]+)`, (home|other) \| may \| (.*?) \| (.*?) \| (.*?) \|$",
+        (Path(__file__).parents[3] / "docs/permissions.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+]
+"""What roles may do, as the page says: role, actions, resources, and condition keys of which one must be in the call."""
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda arn: arn.split("::")[1])
-def test_no_role_puts_events_on_the_bus(local_cloud: LocalCloud, role: str) -> None:
-    """A made-up event would only make a function look, but nobody needs it."""
-    with refused("NoPermission", 403):
-        As(local_cloud, role).put_events()
+def test_a_role_may_do_what_the_table_says_and_nothing_else(local_cloud: LocalCloud, role: str) -> None:
+    """Every action that the local cloud knows is tried: on no resource, on one of each kind that any role may touch, and on
+    the same in an account that takes no part."""
+    caller = As(local_cloud, role).key.caller
+    rows = [row for row in TABLE if row[0] == role]
+    context = {key: ["true"] for *_, keys in rows for key in keys}
+    ours = {pattern.replace("*", "x") for _, _, patterns, _ in TABLE for pattern in patterns} - {"x"}
+    touched = sorted(ours | {one.replace(HOME, "9" * 16).replace(PEER, "9" * 16) for one in ours})
+    for action in {*KNOWN, *(action for _, actions, *_ in TABLE for action in actions)}:
+        code = action.partition(":")[0]
+        for resource in (None, *(one for one in touched if one.split(":")[1] in (code, "ram"))):
+            patterns = {pattern for _, actions, found, _ in rows if action in actions for pattern in found}
+            allowed = any(pattern == "*" or like(pattern, resource or "") for pattern in patterns)
+            asked = Access(action, resource and [resource], context)
+            assert local_cloud.identity.permitted(caller, asked) is allowed, (action, resource)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda arn: arn.split("::")[1])
+def test_no_role_tags_where_ram_does_not_know_the_key(local_cloud: LocalCloud, role: str) -> None:
+    """Not even its own tag: no statement allows a call of which RAM cannot tell the tags."""
+    local_cloud.knobs.request_tags = False
+    for keys, call in itertools.product(OWN_TAGS + OTHER_TAGS, (As.tag, As.untag)):
+        with refused("Forbidden.RAM", 403):
+            call(As(local_cloud, role), *keys)
