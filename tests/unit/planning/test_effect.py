@@ -44,10 +44,11 @@ def rule(
     act: str = "accept",
     priority: int = 1,
     port: Port | None = SQL[0],
+    own: str = "",
     source_ports: tuple[int, int] | None = None,
 ) -> Rule:
     """A rule of a person, of any kind."""
-    traffic = Traffic(direction, peer, "", port, source_ports)
+    traffic = Traffic(direction, peer, own, port, source_ports)
     return Rule(on, f"sgr-{act}", None, act, priority, other=traffic)
 
 
