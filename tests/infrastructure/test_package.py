@@ -20,6 +20,7 @@ import pytest
 from link_peer.domain.errors import LinkPeerError, PolicyError
 from link_peer_deploy import archives, bundle, runtime_python
 from link_peer_deploy import packaging as package
+from link_peer_deploy.bill import materials
 from link_peer_deploy.manifest import load, request_triggers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,6 +182,10 @@ def test_an_archive_with_another_hash_is_not_installed(tmp_path: Path, monkeypat
     (tmp_path / "requirements.txt").write_text(f"{pin}\n", encoding="utf-8")
     assert archives.install(tmp_path / "code", "python3.12") == {"made-up": digest}
     assert (tmp_path / "code" / "made_up.py").exists()
+    bill = materials(tmp_path / "code", {"made-up": digest}, "0" * 64)
+    assert [(part["purl"], part["hashes"][0]["content"]) for part in bill["components"]] == [
+        ("pkg:pypi/made-up@1.0", digest)
+    ]
     (tmp_path / "requirements.txt").write_text(f"{pin}\n".replace(digest, "0" * 64), encoding="utf-8")
     with pytest.raises(
         archives.PackageError, match=r"^the package index gave a file for made-up==1\.0 that has none of"

@@ -23,6 +23,7 @@ from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
 from link_peer_deploy import archives, runtime_python
 from link_peer_deploy import packaging as build
+from link_peer_deploy.bill import materials
 from link_peer_deploy.documents import CLOSER, READER
 from link_peer_deploy.instance import HandlerError, Instance
 from link_peer_deploy.runtime_python import runtime_in_use
@@ -97,6 +98,16 @@ def installed(folder: Path) -> Path:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file.locate(), target)
     return folder
+
+
+@pytest.fixture(name="bill", scope="session")
+def _bill(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The package's folder as it was built, and its bill of materials."""
+    if given := os.environ.get("LINK_PEER_PACKAGE"):
+        return Path(given), json.loads(Path(given).with_name("package.cdx.json").read_text(encoding="utf-8"))
+    built = installed(tmp_path_factory.mktemp("bill"))
+    build.leave_out(built)
+    return built, materials(built, {pin.name: pin.digests[0] for pin in pinned()}, "0" * 64)
 
 
 @pytest.fixture(name="package", scope="session")

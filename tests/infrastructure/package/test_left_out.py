@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from link_peer.alicloud.leave_out import LEFT_OUT
 from link_peer_deploy import packaging as build
 from link_peer_deploy.instance import NEVER, HandlerError, Instance
 from link_peer_local.cloud import LocalCloud
 
-from tests.infrastructure.package.conftest import installed
+from tests.infrastructure.package.conftest import installed, pinned
 
 SDKS = """
 from link_peer.app import compose
@@ -129,3 +133,17 @@ def test_the_package_holds_no_module_that_is_never_imported_but_large(package: P
         assert not (package / name).exists(), name
     assert not list(package.glob("alibabacloud_fc*"))
     assert "yaml" in NEVER  # in the package, for a policy that was not compiled, but not imported
+
+
+def test_the_bill_of_materials_lists_what_the_package_holds(bill: tuple[Path, dict[str, Any]]) -> None:
+    """Each distribution that the folder has metadata of, with the hash of an archive that requirements.txt names; valid CycloneDX,
+    with nothing that another build of the same package would change."""
+    folder, listed = bill
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(listed)) is None
+    held = {path.name.removesuffix(".dist-info").lower().replace("_", "-") for path in folder.glob("*.dist-info")}
+    assert [f"{part['name']}-{part['version']}" for part in listed["components"]] == sorted(held)
+    digests = {pin.name: pin.digests for pin in pinned()}
+    assert all(part["hashes"][0]["content"] in digests.pop(part["name"]) for part in listed["components"])
+    assert digests == {}
+    assert listed.keys() == {"$schema", "bomFormat", "specVersion", "version", "metadata", "components", "dependencies"}
+    assert listed["metadata"].keys() == {"component"}
