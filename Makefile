@@ -50,13 +50,14 @@ mutate: setup  ## make 300 small wrong changes of what decides, of which tests m
 	$(BIN)/python -m tests.mutation
 
 bench: setup  ## measure a package beside a plain handler, and the commands at 300 groups: tables, and JSON in build (minutes)
-	$(BIN)/link-peer package --policy benchmarks/policy.yaml --out build/bench
+	$(BIN)/link-peer package --policy benchmarks/policy.yaml --out build/bench --allow-wider
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks people
 
-package: setup  ## build build/package.zip, which s.yaml deploys, with policy.yaml or the file that LINK_PEER_POLICY names
-	$(BIN)/link-peer package
+package: setup  ## build build/package.zip, which s.yaml deploys, with policy.yaml or the file that LINK_PEER_POLICY names; OPTIONS=--first
+	$(BIN)/link-peer package $(OPTIONS)
 
+test-package: OPTIONS := --allow-wider
 test-package: package  ## build the package and run its handlers on the runtime's Python
 	LINK_PEER_PACKAGE=build/package $(BIN)/pytest -n auto tests/infrastructure/package
 

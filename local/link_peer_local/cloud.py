@@ -155,6 +155,8 @@ class LocalCloud:
         """Answer one request: find region and service, verify the signature, apply faults, call the backend."""
         if request.path.startswith(admin.PREFIX):
             return admin.handle(self.admin, request)
+        if request.path.startswith(fc_wire.PACKAGES):
+            return fc_wire.download(self.fc, request)
         if rpc.is_rpc(request):
             call = rpc.parse(request)
             return self._in(places.of_call(call.service, call.sent.get("RegionId", ""), request.host))._rpc(

@@ -74,16 +74,30 @@ class ReachChange(msgspec.Struct, frozen=True):
     text: Annotated[str, means("the same in words")]
 
 
-class PolicyPlan(CommandAnswer, frozen=True):
-    """With `--policy`, what another policy would open and close."""
+class PermissionChange(msgspec.Struct, frozen=True):
+    """How what could open differs between two policies."""
 
-    groups: GroupPlans
-    counts: Counts
-    reach: Annotated[
-        list[ReachChange], means("which instances gain and lose what, the most pairs first, gains before losses")
-    ]
+    kind: Annotated[str, means("`wider`, `narrower` or `neither`")]
+    path: Annotated[str, means("where in the policy file")]
+    text: Annotated[str, means("what could open, or no longer could")]
+    old: Annotated[str, means("what the old file says")]
+    new: Annotated[str, means("what the new file says")]
+
+
+class PolicyPlan(CommandAnswer, frozen=True):
+    """With `--policy`, what another policy would open and close now, and what could open under it. `groups`, `counts`
+    and `reach` are there without `--against`."""
+
+    permissions: Annotated[list[PermissionChange], means("what could open and could not before, and the reverse")]
+    against: Annotated[str, means("what it was compared with")]
     notes: Annotated[list[str], means("what to know")]
     problems: Annotated[list[str], means("what failed")]
+    groups: Annotated[list[GroupPlan] | UnsetType, means("the groups that would change")] = UNSET
+    counts: Annotated[PlanCounts | UnsetType, means("how much would change")] = UNSET
+    reach: Annotated[
+        list[ReachChange] | UnsetType,
+        means("which instances gain and lose what, the most pairs first, gains before losses"),
+    ] = UNSET
 
 
 class Swept(CommandAnswer, frozen=True):

@@ -122,4 +122,4 @@ def _explain(env: Environment, peer: PeerAccount, lines: str, *, made: bool, wri
     elif not listed:
         out.print(f"\n[bold]Add to `accounts` of {escape(path)}[/bold] (or run this with --write):\n", soft_wrap=True)
         print(lines, end="")
-    out.print(f"\nThen: link-peer package; s deploy -y; link-peer doctor {peer.uid}", soft_wrap=True)
+    out.print(f"\nThen: link-peer package --allow-wider; s deploy -y; link-peer doctor {peer.uid}", soft_wrap=True)

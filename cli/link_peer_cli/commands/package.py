@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.policy import Policy
+from link_peer.planning.permissions import Kind
 from link_peer_deploy import packaging
 from link_peer_deploy.runtime_python import runtime_in_use
+from rich.markup import escape
 
-from link_peer_cli.access.environment import policy_path
+from link_peer_cli.access.environment import bare_environment, names_in_use, policy_file, policy_path
 from link_peer_cli.access.keys import region_in_use
 from link_peer_cli.answers.deployment import PackageBuilt
+from link_peer_cli.deployed.policy import deployed_policies
+from link_peer_cli.review import permitted
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
+
+SHOWN = 20  # what is wider, in an error
 
 
 def package(
@@ -24,15 +32,28 @@ def package(
     uncompiled: Annotated[
         bool, typer.Option("--uncompiled", help="Build it although the runtime's Python is not here.")
     ] = False,
+    against: Annotated[
+        str, typer.Option(help="A file with the policy that is deployed, to compare with offline.", metavar="FILE")
+    ] = "",
+    first: Annotated[bool, typer.Option("--first", help="Nothing is deployed yet.")] = False,
+    allow_wider: Annotated[
+        bool, typer.Option("--allow-wider", help="Although more could open than under the policy that is deployed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build the code of the functions, with the policy file. Needs no keys and no checkout; fetches the pinned SDKs."""
+    """Build the code of the functions, with the policy file. Needs no checkout; fetches the pinned SDKs.
+
+    Refuses a policy under which more could open than under the one that is deployed, which it reads with your keys.
+    """
+    if bool(against) + first + allow_wider > 1 and not (against and allow_wider):
+        raise BadInput("package", "give --first, or --against FILE, or --allow-wider")
     target = packaging.Target(
         runtime_in_use(),
         region_in_use(os.environ),
         os.environ.get("LINK_PEER_PREFIX") or "",
     )
     path = policy_path(policy)
+    _require_not_wider(path, packaging.checked_policy(path), against, first=first, allow_wider=allow_wider)
     with waiting("building the package"):
         built = packaging.build(path, Path(out), target, compiled=not uncompiled)
     if as_json:
@@ -53,3 +74,50 @@ def package(
     show(f"{built.folder}: {built.size / 1e6:.1f} MB for {target.runtime}, {how}, with {path}", soft_wrap=True)
     show(f"{built.archive}: {built.archive.stat().st_size / 1e6:.1f} MB, SHA-256 {built.digest}", soft_wrap=True)
     show("Next: s deploy -y")
+
+
+ADVICE = "give --against FILE with the policy that is deployed, or --allow-wider"
+
+
+def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, allow_wider: bool) -> None:
+    """Raise LinkPeerError if more could open under a policy than under what is deployed, or if that is not known."""
+    try:
+        olds = [policy_file(against, "--against")] if against else _deployed(new, first=first)
+    except LinkPeerError as error:
+        if not allow_wider:
+            raise
+        console(stderr=True).print(f"[yellow]not compared: {escape(str(error))}[/yellow]", soft_wrap=True)
+        return
+    wider = [one for one in permitted.differences(olds, new) if one.kind is Kind.WIDER]
+    if not wider:
+        return
+    texts = [f"{one.path}: {one.text}" for one in wider[:SHOWN]]
+    texts += [f"and {len(wider) - SHOWN} more"] if len(wider) > SHOWN else []
+    if not allow_wider:
+        raise LinkPeerError(
+            "\n  ".join([f"more could open under {path} than under {against or 'what is deployed'}:", *texts])
+            + "\nreview it: link-peer plan --policy FILE; then give --allow-wider"
+        )
+    console(stderr=True).print(escape("\n  ".join(["allowed, though more could open:", *texts])), soft_wrap=True)
+
+
+def _deployed(new: Policy, *, first: bool) -> list[Policy]:
+    """What is deployed. Raises LinkPeerError where it cannot be read, or `first` is or should be given."""
+    try:
+        settings, _ = bare_environment()
+    except LinkPeerError as error:
+        if first:
+            return []
+        raise LinkPeerError(
+            f"{error}\nto build it without reading what is deployed, {ADVICE}, or --first if nothing is"
+        ) from None
+    names = names_in_use(new.home)
+    try:
+        found = deployed_policies(settings, names)
+    except LinkPeerError as error:
+        raise LinkPeerError(f"{error}: {ADVICE}") from None
+    if first and found:
+        raise BadInput("--first", f"{names.functions['auto_link']} is deployed: leave it out")
+    if not first and not found:
+        raise LinkPeerError(f"no function of {names.prefix} is deployed in {settings.region}: give --first")
+    return found

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, NoReturn
 
+import msgspec
 import typer
-from link_peer.domain.errors import BadInput
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_instance_id
 from link_peer.inbound import events
 from rich.markup import escape
 
-from link_peer_cli.access.environment import load_environment, policy_file
+from link_peer_cli.access.environment import Environment, load_environment, policy_file
 from link_peer_cli.access.inputs import by_id, document, party
 from link_peer_cli.answers.changes import PolicyPlan
-from link_peer_cli.review import reachable
-from link_peer_cli.review.comparing import compare
+from link_peer_cli.deployed.policy import deployed_policies
+from link_peer_cli.review import permitted, reachable
+from link_peer_cli.review.comparing import Compared, compare
 from link_peer_cli.review.input import Input, look_at, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
 from link_peer_cli.review.plans import COLOURS, ShownPlan, print_plan, print_saved, sections, total
@@ -34,7 +37,11 @@ def plan(
         str, typer.Argument(help="An instance's id, or a file with one or an array of events or requests; - for stdin.")
     ] = "",
     policy: Annotated[
-        str, typer.Option(help="Instead: a policy file, to see what it would open and close in all accounts.")
+        str,
+        typer.Option(help="Instead: a policy file, to see what it would open and close, and what could open under it."),
+    ] = "",
+    against: Annotated[
+        str, typer.Option(help="With --policy: a policy file to compare it with, offline, instead of what is deployed.")
     ] = "",
     commands: Commands = False,
     as_markdown: Markdown = False,
@@ -51,12 +58,14 @@ def plan(
         raise BadInput("plan", "give an instance, a file of events or requests, or --policy FILE")
     if rest and (as_json or not as_markdown):
         raise BadInput("--rest", "only with --markdown")
+    if against and not policy:
+        raise BadInput("--against", "only with --policy")
     if policy:
         if commands:
             raise BadInput("--commands", "a policy is deployed, not carried out by commands")
         if out:
             raise BadInput("--out", f"a policy is deployed, not applied: link-peer package; s deploy -y, with {policy}")
-        _plan_policy(policy, as_markdown=as_markdown, rest=rest, detailed=detailed, as_json=as_json)
+        _plan_policy(policy, against, as_markdown=as_markdown, rest=rest, detailed=detailed, as_json=as_json)
     made = _plan_what(what, out)
     code = print_planned(
         made, commands=commands, as_markdown=as_markdown, rest=rest, detailed=detailed, as_json=as_json
@@ -96,31 +105,63 @@ def _plan_what(what: str, out: str) -> Planned:
     return made
 
 
-def _plan_policy(path: str, *, as_markdown: bool, rest: str, detailed: bool, as_json: bool) -> NoReturn:
-    new = policy_file(path, "--policy")
-    env = load_environment(reading=True)
-    with progress_bar(unless=as_json) as bar:
-        count = counter(bar, "accounts read", "groups read")
-        found = compare(env, new, count)
-    shown = ShownPlan(found.groups, found.records, [])
-    failed = [f"a test of the policy fails: {text}" for text in found.failing]
-    failed += [f"{what} could not be read: {why}" for what, why in found.gaps.items()]
-    notes = list(found.cautions)
-    if found.due:
-        changes = "1 more change is" if found.due == 1 else f"{found.due} more changes are"
-        notes.append(f"{changes} due under the present policy, too: link-peer sweep --dry-run")
-    if as_json:
-        print_answer(PolicyPlan(shown.group_plans, shown.counts, list(found.reach), notes, failed))
-    elif as_markdown:
-        said = [reachable.section(found.reach), *sections(shown), markdown.notes([*failed, *notes])]
-        print(markdown.document(f"What {path} would open and close", total(shown, VERBS), said, rest))
+def _plan_policy(path: str, against: str, *, as_markdown: bool, rest: str, detailed: bool, as_json: bool) -> NoReturn:
+    new, problems, now = policy_file(path, "--policy"), list[str](), None
+    if against:
+        olds, name = [policy_file(against, "--against")], against
     else:
-        for colour, texts in (("red", failed), ("yellow", notes)):
+        env = load_environment(reading=True)
+        olds, name, problems = _in_use(env)
+        with progress_bar(unless=as_json) as bar:
+            count = counter(bar, "accounts read", "groups read")
+            now = compare(msgspec.structs.replace(env, policy=olds[0]), new, count)
+    found, shown = permitted.differences(olds, new), ShownPlan(now.groups, now.records, []) if now else None
+    problems += _problems(now) if now else []
+    notes = [f"{_due(now.due)} due under the present policy, too: link-peer sweep --dry-run"] if now and now.due else []
+    if as_json:
+        changes = (shown.group_plans, shown.counts, list(now.reach)) if now and shown else ()
+        print_answer(PolicyPlan(permitted.answers(found), name, notes, problems, *changes))
+    elif as_markdown:
+        said = [reachable.section(now.reach), *sections(shown)] if now and shown else []
+        said = [permitted.section(found), *said, markdown.notes([*problems, *notes])]
+        counts = [*([total(shown, VERBS)] if shown else ()), permitted.total(found, name)]
+        print(markdown.document(f"What {path} would open and close", " ".join(counts), said, rest))
+    else:
+        for colour, texts in (("red", problems), ("yellow", notes)):
             for text in texts:
                 console().print(f"[{colour}]{escape(text)}[/{colour}]", soft_wrap=True)
-        for sign, text in reachable.lines(found.reach):
-            console().print(f"[{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)
-        print_plan(console(), shown, verbs=VERBS)
-    if failed:
+        permitted.print_permissions(console(), found, name)
+        _print_now(now, shown)
+    if problems:
         raise typer.Exit(Exit.REFUSED)
-    raise typer.Exit(Exit.CHANGES if detailed and shown.groups else Exit.DONE)
+    raise typer.Exit(Exit.CHANGES if detailed and (permitted.is_wider(found) or (now and now.groups)) else Exit.DONE)
+
+
+def _in_use(env: Environment) -> tuple[list[Policy], str, list[str]]:
+    """The policies that are deployed, else the one of the file in use; what that is, and why what is deployed is not known."""
+    name = env.settings.policy_path
+    try:
+        deployed = deployed_policies(env.settings, env.names)
+    except LinkPeerError as error:
+        return [env.policy], name, [f"{error}: compared with {name}"]
+    return (deployed, "what is deployed", []) if deployed else ([env.policy], f"{name} (no function is deployed)", [])
+
+
+def _print_now(now: Compared | None, shown: ShownPlan | None) -> None:
+    """Print what would change now."""
+    if now is None or shown is None:
+        return
+    for sign, text in reachable.lines(now.reach):
+        console().print(f"[{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)
+    print_plan(console(), shown, verbs=VERBS)
+
+
+def _problems(found: Compared) -> list[str]:
+    return [
+        *(f"a test of the policy fails: {text}" for text in found.failing),
+        *(f"{what} could not be read: {why}" for what, why in found.gaps.items()),
+    ]
+
+
+def _due(count: int) -> str:
+    return "1 more change is" if count == 1 else f"{count} more changes are"

@@ -91,6 +91,12 @@ class DeployedFunctions:
         variables = found.environment_variables or {}
         return Live(version, found.runtime or "", found.description or "", weights, recorded, variables)
 
+    def code(self, function: str, version: str) -> tuple[str, str]:
+        """The checksum of a version's package, and an address for its download, which is valid for a while."""
+        request = self._models.GetFunctionCodeRequest(qualifier=version or None)
+        body = call(lambda: self._client.get_function_code(function, request)).body
+        return body.checksum, body.url
+
     def triggers(self, function: str) -> dict[str, DeployedTrigger]:
         """The triggers of a function by name."""
 

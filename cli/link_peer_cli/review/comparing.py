@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from link_peer.app.dispatch import run_sweep
@@ -24,14 +24,12 @@ from link_peer_cli.ui.progress import Count
 
 class Compared(msgspec.Struct, frozen=True):
     """`groups` with the rules that the new policy opens `+` and closes `-`, what instances gain and lose by that (`reach`), and
-    the records of both sweeps, those of the new policy last. `due` is how many rules are due to change under the present policy, too. `cautions` are what the difference
-    does not show; `gaps` say why an account could not be read. `failing` are the new policy's tests that it contradicts."""
+    the records of both sweeps, those of the new policy last. `due` is how many rules are due to change under the present policy, too. `gaps` say why an account could not be read. `failing` are the new policy's tests that it contradicts."""
 
     groups: Sequence[GroupChange]
     reach: Sequence[ReachChange]
     records: Sequence[Record]
     due: int
-    cautions: Sequence[str]
     gaps: Mapping[str, str]
     failing: Sequence[str]
 
@@ -58,11 +56,8 @@ def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done
     groups = members_of(sweep.store.snapshot(), _difference(before.edits, after.edits))
     reach = changed_reach(sweep, before.cloud, after.cloud)
     failing = [str(found) for found in policy_tests.judge(new, env.clock.now()) if found.failed]
-    cautions = list(_cautions(env.policy, new))
     due = sum(1 for edit in before.edits if edit in after.edits)
-    return Compared(
-        groups, reach, [*before.records, *after.records], due, cautions, {**before.gaps, **after.gaps}, failing
-    )
+    return Compared(groups, reach, [*before.records, *after.records], due, {**before.gaps, **after.gaps}, failing)
 
 
 def _suppose(env: Environment, shown: dict[str, ShownRules], progress: Count) -> _Supposed:
@@ -82,15 +77,3 @@ def _difference(before: frozenset[tuple[str, RuleKey]], after: frozenset[tuple[s
     for edit in sorted(edits, key=lambda edit: (edit.key, edit.sign)):
         by_group.setdefault(edit.key.group, []).append(edit)
     return [GroupChange(group, tuple(found)) for group, found in by_group.items()]
-
-
-def _cautions(old: Policy, new: Policy) -> Iterator[str]:
-    if old.deployment != new.deployment:
-        yield (
-            f"the deployment is renamed from {old.deployment} to {new.deployment}: the rules of {old.deployment} stay, and "
-            "no function looks after them"
-        )
-    for name in sorted(name for name, party in old.names.items() if new.names.get(name, party) != party):
-        yield f"the name {name} is {new.names[name]} in it, and was {old.names[name]}: tags that give it mean another party"
-    for uid in sorted(old.accounts.keys() - new.accounts.keys()):
-        yield f"account {uid} is not in it: rules on its own groups stay; run `link-peer account remove {uid}` first"

@@ -101,4 +101,4 @@ def _explain(
         print(lines, end="")
     else:
         out.print(f"\n{path} has them all.", soft_wrap=True)
-    out.print("\nThen: make package; s deploy -y; link-peer account list", soft_wrap=True)
+    out.print("\nThen: link-peer package --allow-wider; s deploy -y; link-peer account list", soft_wrap=True)

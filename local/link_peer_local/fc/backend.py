@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
+import secrets
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 from link_peer_deploy.manifest import Function, Trigger
+from link_peer_deploy.project import CODE
 from msgspec import Struct
 from msgspec.structs import replace
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Caller, Key
+from link_peer_local.fc.definition import package_of
 from link_peer_local.fc.request_log import RequestLog
 from link_peer_local.fc.runtime import Result, Runtime
 from link_peer_local.fc.state import AsyncConfig, Held, Placed
@@ -35,6 +42,13 @@ class Deployed(Struct, frozen=True):
     function: Function
     created: float
     version: str = LATEST
+
+
+class Package(Struct, frozen=True):
+    """What a package is known by (Function Compute takes CRC-64), and what it may be downloaded with."""
+
+    digest: str
+    token: str
 
 
 class Invocation(Struct, frozen=True):
@@ -93,6 +107,7 @@ class FcBackend:
         self._keys: dict[tuple[str, str, str], Key] = {}
         self.connections: Connections = _Unconnected()
         self.request_log: RequestLog | None = None
+        self.packages: dict[str, bytes] = {}
         self.tasks = Tasks(clock, self._run_task, runtime.stop)
 
     def deploy(self, account: str, function: Function) -> None:
@@ -178,6 +193,24 @@ class FcBackend:
                 found = Deployed(version.function, version.created, version.id)
             settings = held.async_configs.get(qualifier or LATEST)
             return replace(found, function=settings.of(found.function)) if settings else found
+
+    def package(self, function: Function) -> Package:
+        """The package of a function, and a new token to download it with. That of a function which a world has made is the
+        policy that it reads, beside its handler."""
+        if function.code:
+            packed = package_of(function.code).read_bytes()
+        else:
+            made, handler = io.BytesIO(), f"{function.handler.partition('.')[0]}.py"
+            files = [(folder / handler, handler) for folder in CODE if (folder / handler).is_file()]
+            if policy := self.runtime.env.get("LINK_PEER_POLICY"):
+                files.append((Path(policy), "policy.yaml"))
+            with zipfile.ZipFile(made, "w") as archive:
+                for path, name in files:
+                    archive.writestr(zipfile.ZipInfo(name), path.read_bytes())
+            packed = made.getvalue()
+        found = Package(hashlib.sha256(packed).hexdigest()[:16], secrets.token_hex())
+        self.packages[found.token] = packed
+        return found
 
     def functions(self, account: str) -> list[Deployed]:
         """The account's functions, sorted by name."""

@@ -218,10 +218,16 @@ def unpack(code: Mapping[str, Any]) -> str:
             if not folder.exists():
                 half = tempfile.mkdtemp(dir=_root())
                 archive.extractall(half)
+                package_of(str(folder)).write_bytes(packed)
                 Path(half).rename(folder)
     except (TypeError, binascii.Error, zipfile.BadZipFile) as problem:
         raise ApiError("InvalidArgument", 400, f"code.zipFile is no ZIP archive in base64: {problem}") from None
     return str(folder)
+
+
+def package_of(folder: str) -> Path:
+    """The ZIP archive that `unpack` made a folder of."""
+    return Path(f"{folder}.zip")
 
 
 @cache

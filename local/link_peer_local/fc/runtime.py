@@ -45,7 +45,9 @@ class Result(Struct, frozen=True):
 
 
 class Runtime(Protocol):
-    """Runs calls of functions. A failing function gives a Result, never an exception."""
+    """Runs calls of functions. A failing function gives a Result, never an exception. `env` are variables that all get."""
+
+    env: dict[str, str]
 
     def run(self, function: Function, event: bytes, context: Context) -> Result:
         """Run one call and return its outcome."""

@@ -23,7 +23,10 @@ from link_peer_local.fc.routes import Route, access, refused
 from link_peer_local.fc.tasks import STATUSES, Task, new_request_id
 from link_peer_local.fc.versions import LATEST
 
-__all__ = ["access", "action", "error", "handle", "refused"]
+__all__ = ["PACKAGES", "access", "action", "download", "error", "handle", "refused"]
+
+PACKAGES = "/packages/"
+"""Where packages are downloaded from: in place of a bucket of OSS."""
 
 _HOST = re.compile(r"(\d+)\.([a-z0-9-]+?)(?:-internal)?\.fc\.aliyuncs\.com")
 MAX_TAIL = 4096  # "the last 4 KB of the log" [doc InvokeFunction]
@@ -74,11 +77,24 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
         if route.v2 and refusal.code == "FunctionNotFound":
             refusal = ApiError(refusal.code, 404, f"{refusal.message} in service '{route.service}'")
         raise refusal
-    if route.action == "GetFunction":
-        return answer(render_function(backend, caller.account, route.v2)(deployed))
+    if route.action in ("GetFunction", "GetFunctionCode"):
+        return _shown(backend, caller, route, request, deployed)
     if route.action == "InvokeFunction":
         return _invoke(backend, caller, route, request, qualifier)
     return _records(backend, caller, route, query, deployed)
+
+
+def _shown(backend: FcBackend, caller: Caller, route: Route, request: Request, deployed: Deployed) -> Response:
+    if route.action == "GetFunction":
+        return answer(render_function(backend, caller.account, route.v2)(deployed))
+    package = backend.package(deployed.function)
+    return answer({"checksum": package.digest, "url": f"http://{request.host}{PACKAGES}{package.token}"})
+
+
+def download(backend: FcBackend, request: Request) -> Response:
+    """The package of a signed address, which needs no other signature [doc GetFunctionCode]."""
+    packed = backend.packages.get(request.path.removeprefix(PACKAGES))
+    return Response(200, {}, packed) if packed else Response(403, {}, b"<Code>AccessDenied</Code>")
 
 
 def _check_place(backend: FcBackend, caller: Caller, request: Request) -> None:

@@ -103,7 +103,10 @@ _SAID = {
     "role": ("{uid} is entered through another role, which may be allowed more", ""),
     "paused": ("links open again", "nothing opens"),
     "accept_tags": ("tags of groups consent, without a change of this file", "tags of groups do not consent any more"),
-    "accounts": ("{uid} ({new}) may have links", "{uid} ({new}) may have no links any more"),
+    "accounts": (
+        "{uid} ({new}) may have links",
+        "{uid} ({new}) may have no links; rules on its own groups stay, unless you run `link-peer account remove {uid}` first",
+    ),
     "allow": ("{who}: {ports} may open{end} without a tag", "{who}: {ports} may no longer open{end} without a tag"),
     "never": ("{who}: {ports} may open, if consented to", "{who}: {ports} may not open, whoever consents"),
     "deny": ("{ports} may open{also}", "{ports} may not open{also}"),

@@ -58,7 +58,7 @@ def test_init_leaves_nothing_to_fill_in(folder: Path, offline: Cli) -> None:
     assert offline("--region", "cn-hangzhou", "init", "made", "--home", UID, "--workflow") == 0
     files = [path for path in (folder / "made").rglob("*") if path.is_file() and path.name != "s.yaml"]
     assert len(files) == 5
-    assert not [path.name for path in files if re.search(r"\$\{|\$[a-z]", path.read_text(encoding="utf-8"))]
+    assert not [path.name for path in files if re.search(r"\$\{(?!\{)|\$[a-z]", path.read_text(encoding="utf-8"))]
     assert yaml.safe_load((folder / "made/.github/workflows/link-peer.yml").read_text(encoding="utf-8"))["jobs"]
 
 
@@ -189,19 +189,37 @@ def test_package_builds_with_the_policy_in_use(
         return packaging.Built(out / "package", archive, "d1", 3)
 
     policy = tmp_path / "policy.yaml"
-    policy.touch()
+    policy.write_text(POLICY, encoding="utf-8")
     monkeypatch.setattr(packaging, "build", build)
     monkeypatch.chdir(tmp_path if source == "folder" else "/")
     monkeypatch.setenv("LINK_PEER_POLICY", str(policy) if source == "setting" else "")
     monkeypatch.setenv("LINK_PEER_REGION", "cn-hangzhou")
     monkeypatch.setenv("LINK_PEER_PREFIX", "acme")
     monkeypatch.delenv("LINK_PEER_RUNTIME", raising=False)
-    given = ("package", "--out", "made", *(["--policy", str(policy)] if source == "option" else []))
+    given = ("package", "--first", "--out", "made", *(["--policy", str(policy)] if source == "option" else []))
     assert offline(*given) == 0
     assert asked == [policy, Path("made"), packaging.Target("python3.12", "cn-hangzhou", "acme"), True]
     assert "SHA-256 d1" in offline.out
     code, [built] = offline.json(*given)
     assert (code, built["sha256"], built["bytes"], built["unpacked_bytes"]) == (0, "d1", 3, 3)
+
+
+def test_package_refuses_a_wider_policy(folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it builds anything; without keys, it names the three ways to go on."""
+    built = folder / "package.zip"
+    built.touch()
+    monkeypatch.setattr(packaging, "build", lambda *_, **__: packaging.Built(folder, built, "d1", 3))
+    for name, text in (("policy.yaml", POLICY), ("old.yaml", f"{POLICY}deny: {{ports: [tcp/22]}}\n")):
+        (folder / name).write_text(text, encoding="utf-8")
+    assert offline("package", "--against", "old.yaml") == 1
+    assert "deny.ports: tcp/22 may open" in offline.err
+    assert offline("package", "--against", "old.yaml", "--allow-wider") == 0
+    assert offline("package", "--policy", "old.yaml", "--against", "policy.yaml") == 0
+    assert offline("package") == 1
+    assert all(option in offline.err for option in ("--against FILE", "--allow-wider", "--first"))
+    assert offline("package", "--allow-wider") == 0
+    assert "not compared" in offline.err
+    assert offline("package", "--first", "--allow-wider") == 2
 
 
 @pytest.mark.usefixtures("folder")

@@ -234,7 +234,8 @@ def link(journey: Journey) -> None:
 def widen(journey: Journey) -> None:
     """A second account, and a link to its group."""
     journey.link_peer(f"account add {journey.other} --name b --profile b --write")
-    journey.link_peer("package")
+    journey.link_peer("package", code=1)
+    journey.link_peer("package --allow-wider")
     journey.s("deploy -y")
     journey.tag(journey.other, "sg-far", link_accept=f"sg-app@{journey.home}:tcp/9090")
     journey.tag(journey.home, "i-app", link_peer=f"sg-db:tcp/3306 sg-far@{journey.other}:tcp/9090")

@@ -1,0 +1,60 @@
+"""The policy that is deployed: that of the package which the triggers of each function invoke."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+import msgspec
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.policy import Policy
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX
+from link_peer.inbound import policy_file
+from link_peer.runtime.settings import Settings
+from link_peer_deploy.names import Names
+
+from link_peer_cli.deployed.functions import DeployedFunctions
+
+SECONDS = 60.0  # until a download answers
+
+
+def deployed_policies(settings: Settings, names: Names) -> list[Policy]:
+    """What the functions run: one policy if all have the same package; none if no function is deployed. Raises LinkPeerError
+    for one that cannot be read."""
+    client, found = DeployedFunctions(settings, names.home), dict[str, Policy]()
+    for function in names.functions.values():
+        try:
+            live = client.live(function)
+            for version in (live.version, *live.weights) if live else ():
+                checksum, url = client.code(function, version)
+                if live and checksum not in found:
+                    found[checksum] = _policy(url, live.environment)
+        except LinkPeerError as error:
+            raise LinkPeerError(f"the deployed policy of {function} cannot be read: {error}") from None
+    policies = list(found.values())
+    return [one for number, one in enumerate(policies) if one not in policies[:number]]
+
+
+def _policy(url: str, variables: Mapping[str, str]) -> Policy:
+    import requests  # when it is asked, since help needs none
+
+    path = PurePosixPath("/code", variables.get("LINK_PEER_POLICY") or "policy.yaml")
+    try:
+        answer = requests.get(url, timeout=SECONDS)
+        answer.raise_for_status()
+        with (
+            zipfile.ZipFile(io.BytesIO(answer.content)) as package,
+            package.open(str(path.relative_to("/code"))) as file,
+        ):
+            text = file.read(policy_file.MAX_BYTES + 1).decode()
+    except requests.RequestException as error:
+        raise LinkPeerError(
+            f"the package cannot be downloaded: {type(error).__name__}"
+        ) from None  # the address is a key
+    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
+        raise LinkPeerError(f"the package has no readable {path}: {error}") from None
+    policy = policy_file.parse(text, path.name)
+    prefix = policy.tag_prefix or variables.get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX
+    return msgspec.structs.replace(policy, tag_prefix=prefix)
