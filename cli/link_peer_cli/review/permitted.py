@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from link_peer.domain.policy import Policy
-from link_peer.planning.permissions import Difference, Kind, difference
+from link_peer.planning.permissions import PermissionDifference, Kind, difference
 from rich.console import Console
 from rich.markup import escape
 
@@ -17,7 +17,7 @@ from link_peer_cli.ui.markdown import Section, row
 COLOURS = {Kind.WIDER: "red", Kind.NARROWER: "green", Kind.NEITHER: "dim"}
 
 
-def differences(olds: Sequence[Policy], new: Policy) -> list[Difference]:
+def differences(olds: Sequence[Policy], new: Policy) -> list[PermissionDifference]:
     """How a policy differs from any of those: the widest first. Where versions of two policies run, what either does not
     open is wider."""
     now = time.time()
@@ -25,12 +25,12 @@ def differences(olds: Sequence[Policy], new: Policy) -> list[Difference]:
     return sorted(found, key=lambda one: list(Kind).index(one.kind))
 
 
-def is_wider(found: Sequence[Difference]) -> bool:
+def is_wider(found: Sequence[PermissionDifference]) -> bool:
     """Whether anything could open that could not before."""
     return any(one.kind is Kind.WIDER for one in found)
 
 
-def total(found: Sequence[Difference], against: str) -> str:
+def total(found: Sequence[PermissionDifference], against: str) -> str:
     """The counts as a sentence."""
     if not found:
         return f"What could open is the same as under {against}."
@@ -38,7 +38,7 @@ def total(found: Sequence[Difference], against: str) -> str:
     return f"Could open, against {against}: " + ", ".join(f"{counts[kind]} {kind.value}" for kind in Kind) + "."
 
 
-def print_permissions(out: Console, found: Sequence[Difference], against: str) -> None:
+def print_permissions(out: Console, found: Sequence[PermissionDifference], against: str) -> None:
     """Print each with the place in the file and both values, and the counts."""
     for one in found:
         colour = COLOURS[one.kind]
@@ -50,12 +50,12 @@ def print_permissions(out: Console, found: Sequence[Difference], against: str) -
     out.print(escape(total(found, against)), soft_wrap=True)
 
 
-def section(found: Sequence[Difference]) -> Section:
+def section(found: Sequence[PermissionDifference]) -> Section:
     """The same for a pull request."""
     rows = [row(one.kind.value, one.path, one.text, one.old, one.new) for one in found]
     return Section("permissions", rows, ("", "| | in the file | what could open | was | is |", "|---|---|---|---|---|"))
 
 
-def answers(found: Sequence[Difference]) -> list[PermissionChange]:
+def answers(found: Sequence[PermissionDifference]) -> list[PermissionChange]:
     """The same for programs."""
     return [PermissionChange(one.kind.value, one.path, one.text, one.old, one.new) for one in found]

@@ -55,7 +55,7 @@ class Kind(str, Enum):
     NEITHER = "neither"
 
 
-class Difference(msgspec.Struct, frozen=True):
+class PermissionDifference(msgspec.Struct, frozen=True):
     """`path` is its place in the new file or, of what only the old one has, in the old one; `text` is what may open, or may
     open no longer; `old` and `new` are what the files say there."""
 
@@ -66,14 +66,16 @@ class Difference(msgspec.Struct, frozen=True):
     new: str
 
 
-def difference(old: Policy, new: Policy, now: float) -> list[Difference]:
+def difference(old: Policy, new: Policy, now: float) -> list[PermissionDifference]:
     """Every difference between two policies: what is wider, the widest first; what is narrower; what is neither. `now` (epoch
     seconds) decides which entries have ended."""
     before, after = _Rules.of(old), _Rules.of(new)
     wider = [*_unknown(old, new), *_gains(before, after, now)]
-    found = [Difference(Kind.WIDER, one.path, one.said(0), *one.values) for one in sorted(wider, key=_Gain.order)]
+    found = [
+        PermissionDifference(Kind.WIDER, one.path, one.said(0), *one.values) for one in sorted(wider, key=_Gain.order)
+    ]
     narrower = sorted(_gains(after, before, now), key=_Gain.order)
-    found += [Difference(Kind.NARROWER, one.path, one.said(1), *one.values[::-1]) for one in narrower]
+    found += [PermissionDifference(Kind.NARROWER, one.path, one.said(1), *one.values[::-1]) for one in narrower]
     told = {part for one in found for part in (one.path, one.path.partition("[")[0])}
     return [*found, *_neither(old, new, told)]
 
@@ -395,7 +397,7 @@ def _unknown(old: Policy, new: Policy) -> Iterator[_Gain]:
             yield _Gain("role", f"accounts.{uid}.role", (role, account.role), (6,), {"uid": uid})
 
 
-def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[Difference]:
+def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[PermissionDifference]:
     """What differs besides, other than in order."""
     said = "is another, by which nothing opens and nothing ceases to"
     for uid in sorted(old.accounts.keys() | new.accounts.keys()):
@@ -403,7 +405,7 @@ def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[Difference]:
         if None in pair:
             if f"accounts.{uid}" not in told:
                 text = f"{uid} {'is listed no more' if pair[1] is None else 'is listed'}, by which nothing opens or ceases to"
-                yield Difference(
+                yield PermissionDifference(
                     Kind.NEITHER, f"accounts.{uid}", text, *(one.name if one else "nothing" for one in pair)
                 )
             continue
@@ -412,7 +414,7 @@ def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[Difference]:
             path = f"accounts.{uid}.{field}"
             if values[0] != values[1] and path not in told:
                 shown = ("not shown",) * 2 if field == "external_id" else (", ".join(sorted(one)) for one in values)
-                yield Difference(Kind.NEITHER, path, f"the {field} of {uid} {said}", *shown)
+                yield PermissionDifference(Kind.NEITHER, path, f"the {field} of {uid} {said}", *shown)
     for field in ("allow", "never", "deny", "sets", "paused", "tests"):
         values = [_unordered(getattr(one, field)) for one in (old, new)]
         if values[0] != values[1] and not told & {
@@ -423,7 +425,7 @@ def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[Difference]:
             shown = ("; ".join(sorted(one - other)) or "nothing" for one, other in (values, values[::-1]))
             gone = field == "tests" and len(new.tests) < len(old.tests)
             text = "fewer tests must hold" if gone else f"`{field}` {said}"
-            yield Difference(Kind.NEITHER, field, text, *shown)
+            yield PermissionDifference(Kind.NEITHER, field, text, *shown)
 
 
 def _unordered(value: object) -> set[str]:
