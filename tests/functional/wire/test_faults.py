@@ -1,5 +1,5 @@
 """Faults through real sockets and the official SDKs: how each is classified. What a delivery makes of a class is in
-tests/functional/test_faults.py, in process."""
+tests/functional/test_faults.py, in process, and in tests/infrastructure/package/test_functions.py over sockets."""
 
 from __future__ import annotations
 
