@@ -193,7 +193,7 @@ def _deny_event(delivery: Delivery, element: object, problem: BadInput) -> Outco
 
 class _Arrived(msgspec.Struct, frozen=True):
     """One message of a delivery and the queue it came through, or the record of why it is denied. `actor` is the account whose
-    own queue it is, else the queue's name, else what the platform calls the element."""
+    own queue it is, else the queue's name; unknown where nothing proves that."""
 
     event_id: str
     queue: str = ""
@@ -280,11 +280,11 @@ def _message_elements(event: bytes) -> list[object]:
 
 
 def _arrived(element: object, delivery: Delivery) -> _Arrived:
-    event_id, body, queue, actor = events.queue_id(element), "", "", events.actor_of(element)
+    event_id, body, queue, actor = events.queue_id(element), "", "", events.UNKNOWN
     try:
         envelope = events.queue_message(element, home=delivery.policy.home, region=delivery.region)
         event_id, body, queue = envelope.event_id, envelope.body, envelope.queue
-        actor = delivery.policy.bound_queues.get(queue, queue) or actor
+        actor = delivery.policy.bound_queues.get(queue, queue) or events.UNKNOWN
         message = decode(body, region=delivery.region, now=delivery.clock.now(), names=delivery.policy.names)
         return _Arrived(event_id, queue, actor, message)
     except DeniedRequest as denied:

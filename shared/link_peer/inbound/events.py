@@ -146,11 +146,13 @@ def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hi
 
 
 def actor_of(element: object) -> str:
-    """Who caused an event, as it says: the principal of ActionTrail's `userIdentity`, else the event's type. Never empty."""
+    """Who caused an event, as it says: the principal of ActionTrail's `userIdentity`, else the event's type. No other type
+    counts: whoever writes it might choose a name."""
     event = element if isinstance(element, dict) else {}
     kind, data = _short(event.get("type") or event.get("name")), event.get("data")
-    said = principal(data.get("userIdentity")) if isinstance(data, dict) and _TRAIL.fullmatch(kind) else ""
-    return said or kind or UNKNOWN
+    if not _TRAIL.fullmatch(kind):
+        return kind if kind.removeprefix("ecs:") in _CHANGES else UNKNOWN
+    return (principal(data.get("userIdentity")) if isinstance(data, dict) else "") or kind
 
 
 def principal(identity: object) -> str:

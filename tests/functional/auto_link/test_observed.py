@@ -124,7 +124,7 @@ def test_messages_are_caused_by_their_queue_and_sweeps_by_the_timer(lab: Lab) ->
     lab.cross_account(lab.request(app, db, "tcp/1"))
     lab.cross_account(lab.request(db, app, "tcp/1", request_id="chg-2"), "not a request", **own)
     lab.cross_account(lab.look(app, lab.iso(60)))
-    lab.run(cross_account.handler, json.dumps(lab.request(app, db, "tcp/1", request_id="chg-3")).encode())
+    lab.run(cross_account.handler, json.dumps(lab.request(app, db, "tcp/1", type=PEER)).encode())
     lab.sweep()
     actors = [record["actor"] for record in lab.records("intent", "outcome", "summary")]
     shared, peer = ["link-peer-requests"], [PEER]

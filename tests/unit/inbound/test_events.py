@@ -683,7 +683,13 @@ def test_the_principal_of_an_event_reads_like_an_arn(identity: object, expected:
     event = load("tags-added")
     event["data"]["userIdentity"] = identity
     assert (principal(identity), actor_of(event)) == (expected, expected or event["type"])
-    for element in (None, [event], {"type": 5}, {"data": event["data"]}):  # none of them is an event of ActionTrail
+    for element in (
+        None,
+        [event],
+        {"type": 5},
+        {**event, "type": A},
+        {"data": event["data"]},
+    ):  # none of them is an event of ActionTrail
         assert actor_of(element) == "unknown"
 
 
