@@ -1,4 +1,4 @@
-"""The functions, from the package alone: every sample is answered, every link is made, and faults are classified as elsewhere."""
+"""The functions, from the package alone: every sample is answered, every link is made, and faults end as they do elsewhere."""
 
 from __future__ import annotations
 
