@@ -53,7 +53,7 @@ def package(
         os.environ.get("LINK_PEER_PREFIX") or "",
     )
     path = policy_path(policy)
-    _require_not_wider(path, packaging.checked_policy(path), against, first=first, allow_wider=allow_wider)
+    _require_not_wider(path, policy_file(str(path), "--policy"), against, first=first, allow_wider=allow_wider)
     with waiting("building the package"):
         built = packaging.build(path, Path(out), target, compiled=not uncompiled)
     if as_json:

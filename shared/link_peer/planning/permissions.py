@@ -24,7 +24,7 @@ whose parties match the ends that name it and no other end: instances in those g
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 
 import msgspec
@@ -105,29 +105,14 @@ _SAID = {
     "role": ("{uid} is entered through another role, which may be allowed more", ""),
     "paused": ("links open again", "nothing opens"),
     "accept_tags": ("tags of groups consent, without a change of this file", "tags of groups do not consent any more"),
-    "accounts": (
-        "{uid} ({new}) may have links",
-        "{uid} ({new}) may have no links; rules on its own groups stay, unless you run `link-peer account remove {uid}` first",
-    ),
+    "accounts": ("{uid} ({new}) may have links", "{uid} ({new}) may have none; first: link-peer account remove {uid}"),
     "allow": ("{who}: {ports} may open{end} without a tag", "{who}: {ports} may no longer open{end} without a tag"),
     "never": ("{who}: {ports} may open, if consented to", "{who}: {ports} may not open, whoever consents"),
     "deny": ("{ports} may open{also}", "{ports} may not open{also}"),
-    "queue": (
-        "who may send to {queue} may ask for links from {uid}",
-        "only who may send to {other} may ask for links from {uid}",
-    ),
-    "ranges": (
-        "instances of {uid} may be linked by {more} more addresses",
-        "instances of {uid} may be linked by {more} fewer addresses",
-    ),
-    "tag_prefix": (
-        "tags whose keys begin with {new}- ask and consent",
-        "tags whose keys begin with {new}- mean nothing",
-    ),
-    "names": (
-        "the name {name} in tags and requests means {new}",
-        "the name {name} in tags and requests does not mean {new}",
-    ),
+    "queue": ("who may send to {queue} may ask for {uid}", "only who may send to {other} may ask for {uid}"),
+    "ranges": ("{uid} may be linked by {more} more addresses", "{uid} may be linked by {more} fewer addresses"),
+    "tag_prefix": ("tags that begin with {new}- ask and consent", "tags that begin with {new}- mean nothing"),
+    "names": ("{name} means {new} in tags and requests", "{name} does not mean {new} in tags and requests"),
     "limits": ("{new} {what}", "{old} {what}"),
 }
 """What is said of a gain, and of the same where it is lost."""
@@ -398,41 +383,34 @@ def _unknown(old: Policy, new: Policy) -> Iterator[_Gain]:
 
 
 def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[PermissionDifference]:
-    """What differs besides, other than in order."""
-    said = "is another, by which nothing opens and nothing ceases to"
-    for uid in sorted(old.accounts.keys() | new.accounts.keys()):
-        pair = [one.accounts.get(uid) for one in (old, new)]
-        if None in pair:
-            if f"accounts.{uid}" not in told:
-                text = f"{uid} {'is listed no more' if pair[1] is None else 'is listed'}, by which nothing opens or ceases to"
-                yield PermissionDifference(
-                    Kind.NEITHER, f"accounts.{uid}", text, *(one.name if one else "nothing" for one in pair)
-                )
+    """What differs besides, other than in order. What is said of an account, or of the entries of its sets, is enough."""
+    olds, news = _texts(old), _texts(new)
+    for path in dict.fromkeys((*olds, *news)):
+        was, is_ = olds.get(path, set()), news.get(path, set())
+        if was == is_ or told & {path, path.rpartition(".")[0], *(("allow", "never") if path == "sets" else ())}:
             continue
-        for field in AccountPolicy.__struct_fields__:
-            values = [_unordered(getattr(one, field)) for one in pair]
-            path = f"accounts.{uid}.{field}"
-            if values[0] != values[1] and path not in told:
-                shown = ("not shown",) * 2 if field == "external_id" else (", ".join(sorted(one)) for one in values)
-                yield PermissionDifference(Kind.NEITHER, path, f"the {field} of {uid} {said}", *shown)
-    for field in ("allow", "never", "deny", "sets", "paused", "tests"):
-        values = [_unordered(getattr(one, field)) for one in (old, new)]
-        if values[0] != values[1] and not told & {
-            field,
-            f"{field}.ports",
-            *(("allow", "never") if field == "sets" else ()),
-        }:
-            shown = ("; ".join(sorted(one - other)) or "nothing" for one, other in (values, values[::-1]))
-            gone = field == "tests" and len(new.tests) < len(old.tests)
-            text = "fewer tests must hold" if gone else f"`{field}` {said}"
-            yield PermissionDifference(Kind.NEITHER, field, text, *shown)
+        gone = path == "tests" and len(is_) < len(was)
+        text = "fewer tests must hold" if gone else "is another, by which nothing opens and nothing ceases to"
+        shown = ("; ".join(sorted(one - other)) or "nothing" for one, other in ((was, is_), (is_, was)))
+        secret = path.endswith(".external_id")
+        yield PermissionDifference(Kind.NEITHER, path, text, *(("not shown",) * 2 if secret else shown))
 
 
-def _unordered(value: object) -> set[str]:
-    """A value of a policy as texts without an order."""
+def _texts(policy: Policy) -> dict[str, set[str]]:
+    """What a policy says at each place, in any order."""
+    found: dict[str, object] = {name: getattr(policy, name) for name in ("allow", "never", "sets", "paused", "tests")}
+    found["deny.ports"] = policy.deny
+    for uid, account in policy.accounts.items():
+        found |= {f"accounts.{uid}.{name}": value for name, value in msgspec.structs.asdict(account).items()}
+    return {path: set(map(_text, _parts(value))) for path, value in found.items() if value}
+
+
+def _parts(value: object) -> Iterable[object]:
     if isinstance(value, dict):
-        return {f"{key}: {msgspec.json.encode(one).decode()}" for key, one in value.items()}
-    if isinstance(value, tuple):
-        texts = (getattr(one, "text", "") or msgspec.json.encode(one).decode() for one in value)
-        return set(texts)
-    return {value.value if isinstance(value, Pause) else str(value)}
+        return value.items()
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _text(value: object) -> str:
+    text = getattr(value, "text", value)
+    return text if isinstance(text, str) else msgspec.json.encode(text).decode()

@@ -14,6 +14,7 @@ from link_peer.inbound import policy_file
 from link_peer_cli.commands.init import DENIAL
 from link_peer_deploy import packaging
 from link_peer_deploy.manifest import load
+from link_peer_deploy.project import ROOT
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
@@ -60,6 +61,7 @@ def test_init_leaves_nothing_to_fill_in(folder: Path, offline: Cli) -> None:
     assert len(files) == 5
     assert not [path.name for path in files if re.search(r"\$\{(?!\{)|\$[a-z]", path.read_text(encoding="utf-8"))]
     assert yaml.safe_load((folder / "made/.github/workflows/link-peer.yml").read_text(encoding="utf-8"))["jobs"]
+    assert yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]
 
 
 def test_init_never_replaces_a_file(folder: Path, offline: Cli) -> None:

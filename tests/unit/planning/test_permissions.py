@@ -107,7 +107,7 @@ def test_what_is_wider_is_found_and_its_reverse_is_not_called_wider(path: str, f
         ("paused", "narrower", {"paused": Pause.OPENING}),
         (f"accounts.{B}.external_id", "neither", {"accounts": account(external_id="other")}),
         (f"accounts.{B}.name", "neither", {"accounts": account(name="other")}),
-        (f"accounts.{C}", "neither", {"accounts": {**BASE.accounts, C: AccountPolicy("c", "r", "x")}}),
+        (f"accounts.{C}.name", "neither", {"accounts": {**BASE.accounts, C: AccountPolicy("c", "r", "x")}}),
         (f"accounts.{C}", "wider", {"accept_tags": True, "accounts": {**BASE.accounts, C: AccountPolicy("c", "r")}}),
         ("tests", "neither", {"tests": ()}),
         ("allow", "neither", {"allow": (*BASE.allow, allow("sg-x", f"sg-db@{B}", "tcp/22"))}),  # which is denied
