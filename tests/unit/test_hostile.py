@@ -14,14 +14,13 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from link_peer.domain.denial import LinkDenied
-from link_peer.domain.errors import BadInput, PolicyError
+from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import MAX_LENGTH, parse, render
 from link_peer.domain.model import Port
 from link_peer.domain.request import Look
 from link_peer.domain.tags import Peer, accepts, bad_accepts, link_until, parse_instant, peers, tag_keys
 from link_peer.inbound.events import decode as decode_event
 from link_peer.inbound.events import elements, queue_message
-from link_peer.inbound.policy_file import parse as parse_policy
 from link_peer.inbound.requests import decode, encode
 
 A, B = "1000000000000001", "1000000000000002"
@@ -286,72 +285,6 @@ def test_a_description_is_a_marker_only_if_we_could_have_written_it(text: str) -
     assert [sorted(part.split(",")) for part in written.split(" ")] == [
         sorted(part.split(",")) for part in text.split(" ")
     ]
-
-
-# the policy file
-
-yaml_texts = st.lists(
-    st.sampled_from(
-        [
-            *("deployment: prod\n", "accounts:\n", f'  "{A}": {{name: a}}\n', f'  "{B}": {{}}\n', "allow: ", "[", "]"),
-            *(
-                "{",
-                "}",
-                "deny: {ports: [tcp/22]}\n",
-                "paused: ",
-                "true",
-                "yes",
-                "\n",
-                "opening",
-                "tests: ",
-                "ranges: ",
-                "queue: ",
-                "&a ",
-                "*a",
-                "!!python/name:os ",
-                "<<: ",
-            ),
-            *(
-                "limits: {max_ports: ",
-                "010",
-                "1e3",
-                "}\n",
-                "---\n",
-                "? ",
-                "- ",
-                ": ",
-                "'",
-                '"',
-                "# ",
-                "\t",
-                "\x00",
-                "\u2028",
-            ),
-            *("%YAML 1.1\n", "|\n", ">\n", "~", "null", f"  {A}: {{}}\n", "\ud800", "=", "2026-01-01"),
-        ]
-    )
-    | st.characters(),
-    max_size=14,
-).map("".join)
-
-
-@quick
-@given(yaml_texts)
-def test_a_policy_is_complete_or_raises_our_own_error(text: str) -> None:
-    """A policy that is read has one home account, and only what the file lists."""
-    for written in (text, f'deployment: prod\naccounts:\n  "{A}": {{name: a}}\n{text}'):
-        refusal = ""
-        try:
-            policy = parse_policy(written)
-        except PolicyError as error:
-            refusal = str(error)
-        if refusal:
-            assert refusal.isprintable(), ascii(refusal)
-            continue
-        assert [uid for uid, account in policy.accounts.items() if account.role is None] == [policy.home]
-        assert all(map(is_uid, policy.accounts))
-        assert all(is_port(str(port)) for port in policy.deny)
-        assert all(who.account in policy.accounts for allow in policy.allow for who in (allow.source, allow.target))
 
 
 def test_the_independent_parser_tells_valid_from_invalid() -> None:
