@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.errors import LinkPeerError, PolicyError
 from link_peer_deploy.manifest import Function, load
 from link_peer_deploy.manifest import Trigger as Shipped
 from link_peer_deploy.names import ALIAS
@@ -16,6 +16,7 @@ from link_peer_deploy.project import ROOT
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.deployed.functions import DeployedFunctions, DeployedTrigger, Live
+from link_peer_cli.deployed.policy import deployed_policies
 from link_peer_cli.deployed.rules import Bus, BusRule
 
 DEPLOY = "link-peer package; s deploy -y"
@@ -37,7 +38,20 @@ def check(env: Environment) -> Iterator[CheckFinding]:
     if len(set(packages.values())) > 1:
         found = ", ".join(f"{name}: {package}" for name, package in sorted(packages.items()))
         yield CheckFinding(DIFFERS, "", "package", f"the functions run different packages: {found}", DEPLOY)
+    yield from _policy(env)
     yield from _rules(env, shipped)
+
+
+def _policy(env: Environment) -> Iterator[CheckFinding]:
+    """Whether the functions act on the policy that the text in their package gives; nothing where none is deployed."""
+    what = "deployed policy"
+    try:
+        if deployed_policies(env.settings, env.names):
+            yield CheckFinding(OK, "", what, "is what the text in the package gives")
+    except PolicyError as error:
+        yield CheckFinding(DIFFERS, "", what, str(error), DEPLOY)
+    except LinkPeerError as error:
+        yield unreadable("", what, error)
 
 
 def _function(deployed: DeployedFunctions, function: Function, packages: dict[str, str]) -> Iterator[CheckFinding]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 import msgspec
-from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.errors import LinkPeerError, PolicyError
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX
 from link_peer.inbound import policy_file
@@ -22,7 +22,7 @@ SECONDS = 60.0  # until a download answers
 
 def deployed_policies(settings: Settings, names: Names) -> list[Policy]:
     """What the functions run: one policy if all have the same package; none if no function is deployed. Raises LinkPeerError
-    for one that cannot be read."""
+    for one that cannot be read, PolicyError for one that is not valid or whose compiled form is of another."""
     client, found = DeployedFunctions(settings, names.home), dict[str, Policy]()
     for function in names.functions.values():
         try:
@@ -31,6 +31,8 @@ def deployed_policies(settings: Settings, names: Names) -> list[Policy]:
                 checksum, url = client.code(function, version)
                 if live and checksum not in found:
                     found[checksum] = _policy(url, live.environment)
+        except PolicyError as error:
+            raise PolicyError(f"the deployed policy of {function} is not to be believed: {error}") from None
         except LinkPeerError as error:
             raise LinkPeerError(f"the deployed policy of {function} cannot be read: {error}") from None
     policies = list(found.values())
@@ -40,7 +42,7 @@ def deployed_policies(settings: Settings, names: Names) -> list[Policy]:
 def _policy(url: str, variables: Mapping[str, str]) -> Policy:
     import requests  # when it is asked, since help needs none
 
-    path = PurePosixPath("/code", variables.get("LINK_PEER_POLICY") or "policy.yaml")
+    path = PurePosixPath("/code", variables.get("LINK_PEER_POLICY") or policy_file.NAME)
     try:
         answer = requests.get(url, timeout=SECONDS)
         answer.raise_for_status()
@@ -48,7 +50,10 @@ def _policy(url: str, variables: Mapping[str, str]) -> Policy:
             zipfile.ZipFile(io.BytesIO(answer.content)) as package,
             package.open(str(path.relative_to("/code"))) as file,
         ):
-            text = file.read(policy_file.MAX_BYTES + 1).decode()
+            raw = file.read(policy_file.MAX_BYTES + 1)
+            text, compiled = raw.decode(), None
+            if path == PurePosixPath("/code", policy_file.NAME) and policy_file.COMPILED in package.namelist():
+                compiled = package.read(policy_file.COMPILED)
     except requests.RequestException as error:
         raise LinkPeerError(
             f"the package cannot be downloaded: {type(error).__name__}"
@@ -56,5 +61,7 @@ def _policy(url: str, variables: Mapping[str, str]) -> Policy:
     except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
         raise LinkPeerError(f"the package has no readable {path}: {error}") from None
     policy = policy_file.parse(text, path.name)
+    if compiled is not None and not policy_file.agree(raw, compiled):
+        raise PolicyError(f"{policy_file.COMPILED}, which the function acts on, is not what {path.name} gives")
     prefix = policy.tag_prefix or variables.get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX
     return msgspec.structs.replace(policy, tag_prefix=prefix)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import zipfile
 from typing import Any
 
 import pytest
+from link_peer.inbound import policy_file
 from link_peer_deploy import regions
 from link_peer_local.core.faults import Fault
 from link_peer_local.eventbridge import linked_roles
+from link_peer_local.fc.definition import unpack
 from link_peer_local.fc.triggers import Triggers
 from msgspec.structs import replace
 
@@ -165,6 +171,23 @@ def test_the_version_and_the_package_behind_live_are_shown(lab: Lab, cli: Cli) -
     assert [what for state, what, _ in failing(cli)] == ["package"]
 
 
+def test_a_compiled_policy_that_is_not_what_its_text_gives_is_reported(lab: Lab, cli: Cli) -> None:
+    """With the digest of the text, as only the function that starts compares it. The text is compiled anew."""
+    text = lab.policy_path.read_bytes()
+    form = json.loads(policy_file.compiled_form(text))
+    for name, paused in (("auto-link", form["policy"]["paused"]), ("sweep", "opening")):
+        form["policy"]["paused"] = paused
+        with zipfile.ZipFile(packed := io.BytesIO(), "w") as package:
+            package.writestr(policy_file.NAME, text)
+            package.writestr(policy_file.COMPILED, json.dumps(form))
+        zipped = base64.b64encode(packed.getvalue()).decode()
+        redeploy(lab, f"link-peer-{name}", code=unpack({"zipFile": zipped}))
+    said = "link-peer-sweep is not to be believed: policy.compiled.json, which the function acts on, is not what"
+    assert failing(cli) == [
+        ("differs", "deployed policy", f"the deployed policy of {said} policy.yaml gives"),
+    ]
+
+
 def test_a_canary_release_and_requests_that_are_not_recorded_are_warnings(lab: Lab, cli: Cli) -> None:
     """It says which share of the calls goes where. The alert on function errors reads the records of requests."""
     redeploy(lab, "link-peer-sweep", memory=512)
@@ -276,7 +299,7 @@ def test_what_may_not_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
         lab.fault(service=service, action=action, code="NoPermission", status=403, times=None)
     found = failing(cli)
     assert {state for state, _, _ in found} == {"unknown"}
-    assert {what.split()[0] for _, what, _ in found} == {"function", "rules", "policy"}
+    assert {what.split()[0] for _, what, _ in found} == {"function", "rules", "policy", "deployed"}
 
 
 def test_the_checks_are_always_in_the_same_order(cli: Cli) -> None:
