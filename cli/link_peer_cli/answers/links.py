@@ -46,6 +46,12 @@ class LinkAnswer(Ends, frozen=True):
     asked_by: Annotated[list[str], means("who asked")]
     reasons: Annotated[list[str], means("the reasons that requests gave")]
     consent: Annotated[list[str], means("the entries that allow it")]
+    consented_by: Annotated[
+        list[str],
+        means(
+            "who wrote each of these entries, and whether ActionTrail proves it (`explain`) or the event says it; or `unknown`"
+        ),
+    ]
     consent_until: Annotated[str, means("when the first of them ends")]
     instances: Annotated[int | None, means("how many instances it admits; null if that could not be read")]
     written: Annotated[str, means("how: `by reference` (its rules name a group), `by address` or `between instances`")]

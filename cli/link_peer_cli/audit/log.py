@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from link_peer.alicloud.sdk import unanswered
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
-from link_peer.domain.tags import iso, parse_who, quoted
+from link_peer.domain.tags import iso, parse_instant, parse_who, quoted
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
@@ -20,6 +20,7 @@ RECEIVED = "__tag__:__receive_time__"
 """In epoch seconds, where the logstore records them (appendMeta) [doc Reserved fields]."""
 PAGE = 100  # [doc GetLogs: at most 100 lines per response]
 POLL_SECONDS = 0.2
+BATCH = 20  # values in one query; it would grow too long otherwise
 SKEW_SECONDS = 60  # the time of a record may be a little ahead of our clock
 
 
@@ -125,6 +126,17 @@ def condition(fields: Mapping[str, str]) -> str:
     """Return a query for records in which every field has its value. Empty values are skipped; `*` if none is left."""
     terms = [f'{name}: "{_escaped(value)}"' for name, value in fields.items() if value]
     return " and ".join(terms) or "*"
+
+
+def any_of(field: str, values: Sequence[str]) -> Iterator[str]:
+    """Queries for records in which a field has one of these values, for some of them each."""
+    for start in range(0, len(values), BATCH):
+        yield " or ".join(condition({field: value}) for value in values[start : start + BATCH])
+
+
+def when(record: Record) -> float:
+    """When SLS received a record; where SLS does not say, what the record says. Raises BadInput for no instant."""
+    return parse_instant(record.get("received") or record.get("time", ""))
 
 
 def party_condition(text: str, field: str) -> str:

@@ -7,7 +7,7 @@ its link.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError
@@ -17,9 +17,7 @@ from link_peer.planning.standing import Standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.log import AuditReader, condition
-
-BATCH = 20  # ids in one query; it would grow too long otherwise
+from link_peer_cli.audit.log import AuditReader, any_of, condition
 
 
 class Story(msgspec.Struct, frozen=True):
@@ -33,13 +31,13 @@ def stories(log: AuditReader, name: str, since: float) -> list[Story]:
     """The story of a link, by its id; or of each request with an id: its own records, and all others about the link that it
     names, such as later removals, but those of its namesakes through other queues. `since` is in epoch seconds. Raises
     LinkPeerError if the log cannot be read, or has nothing of it."""
-    found = log.read(_any([("request_id", name), ("link", name)]), since)
+    found = log.read(f"{condition({'request_id': name})} or {condition({'link': name})}", since)
     # the id of a link is a hash of it; a request may have been given the same
     found = [record for record in found if record.get("link") == name] or found
     if not found:
         raise LinkPeerError(f"the audit log has no record of {name} since {iso(since)}")
     links = sorted({record["link"] for record in found if record.get("link")})
-    for some in _batches("link", links):
+    for some in any_of("link", links):
         found += log.read(some, since)
     whole = {(record.get("key") or str(record)): record for record in found}
     records = sorted(whole.values(), key=lambda record: record.get("time", ""))
@@ -64,21 +62,13 @@ def _told(records: Iterable[Record], name: str, queue: str) -> Story:
     return Story(f"{name}{through}: {ends}, {found[0].get('ports', '')}", found)
 
 
-def _any(terms: Iterable[tuple[str, str]]) -> str:
-    return " or ".join(condition({field: value}) for field, value in terms)
-
-
-def _batches(field: str, ids: Sequence[str]) -> Iterator[str]:
-    """Conditions that a field has one of these ids, for some of them each."""
-    for start in range(0, len(ids), BATCH):
-        yield _any((field, one) for one in ids[start : start + BATCH])
-
-
 class Asked:
-    """What the requests said of themselves. `problem` says why the log could not be read."""
+    """What the requests said of themselves. `problem` says why the log could not be read; `consented` who wrote each entry that
+    consents."""
 
     def __init__(self) -> None:
         self._applied: dict[str, list[tuple[Record, set[str]]]] = {}  # with the ids of the rules
+        self.consented: dict[str, str] = {}
         self.problem = ""
 
     def read(self, env: Environment, requests: Iterable[str], since: float) -> None:
@@ -86,7 +76,7 @@ class Asked:
         query = condition({"record": "outcome", "outcome": "applied"})
         try:
             log = AuditReader(env.settings, env.clock, env.keys)
-            for named in _batches("request_id", sorted(set(requests))):
+            for named in any_of("request_id", sorted(set(requests))):
                 for record in sorted(log.read(f"{query} and ({named})", since), key=lambda one: one.get("time", "")):
                     self._applied.setdefault(record["request_id"], []).append((record, _rules(record)))
         except LinkPeerError as error:

@@ -7,7 +7,6 @@ call after; where nobody saw it, it is not known.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -20,7 +19,7 @@ from link_peer.planning.consent import consents
 from link_peer.planning.permitted import as_member
 
 from link_peer_cli.audit.trail_events import EVERY_TAG, Event
-from link_peer_cli.audit.trail_records import Entry
+from link_peer_cli.audit.trail_records import Entry, tags_in
 
 Tags = Mapping[str, str]
 JUDGED_SECONDS = 60.0
@@ -41,9 +40,11 @@ class Consents:
                 self._changes.setdefault(group, []).append((event.time, dict(event.tags)))
         for entry in seen:
             record = entry.record
-            if record.get("record") == "observed" and (tags := _object(record.get("tags", ""))) is not None:
+            told = tags_in(record.get("tags", "")) if record.get("record") == "observed" else None
+            if told is not None:
                 group = Party(record.get("to_account", ""), record.get("to", ""))
-                self._seen.setdefault(group, []).append((entry.time, tags))
+                known = {key: value for key, value in told.items() if value is not None}
+                self._seen.setdefault(group, []).append((entry.time, known))
         for group, tags in now.items():
             self._seen.setdefault(group, []).append((moment, tags))
 
@@ -94,15 +95,6 @@ def _value(
 
 def _keys(changes: list[tuple[float, dict[str, str | None]]], seen: list[tuple[float, Tags]]) -> set[str]:
     return {key for _, tags in [*changes, *seen] for key in tags} - {EVERY_TAG}
-
-
-def _object(text: str) -> Tags | None:
-    """Tags as a record has them; None for anything else."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else None
 
 
 def _without_sets(policy: Policy) -> Policy:

@@ -12,6 +12,8 @@ from link_peer.domain.model import Party, Port, RuleKey
 from link_peer.domain.tags import parse_instant
 from link_peer.runtime.ports import Record
 
+from link_peer_cli.audit.log import when
+
 _RANGE = re.compile(r"(-?[0-9]{1,5})/(-?[0-9]{1,5})", re.ASCII)
 
 
@@ -72,7 +74,7 @@ def entries(records: Iterable[Record], region: str) -> list[Entry]:
 def _entry(record: Record) -> Iterator[Entry]:
     try:
         said = parse_instant(record.get("time", ""))
-        time = parse_instant(record["received"]) if "received" in record else said
+        time = when(record)
     except BadInput:
         return
     calls = frozenset(filter(None, record.get("api_requests", "").split(",")))
@@ -93,6 +95,19 @@ def _rules(text: str) -> Iterator[Named]:
             yield Named(
                 RuleKey(group, fields.get("source", ""), fields.get("dest", ""), port), fields.get("rule_id", "")
             )
+
+
+def tags_in(text: str) -> dict[str, str | None] | None:
+    """Tags as a record has them: null for one that was taken off. None for what is no object."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return (
+        {key: value if value is None else str(value) for key, value in found.items()}
+        if isinstance(found, dict)
+        else None
+    )
 
 
 def _tagged(record: Record) -> Iterator[Party]:

@@ -16,7 +16,7 @@ from link_peer.runtime.ports import Record
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
-from link_peer_cli.audit.log import AuditReader, condition
+from link_peer_cli.audit.log import AuditReader, any_of, condition
 from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
 from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
@@ -28,7 +28,6 @@ from link_peer_cli.ui.records import print_advice
 from link_peer_cli.ui.tables import draw_table, print_tsv
 
 THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
-BATCH = 20  # names in one query of the log; it would grow too long otherwise
 OLDER_SECONDS = 366 * 86_400.0  # how far back the log is asked whether a rule is one of ours
 OPENED, OBSERVED = condition({"record": "outcome", "outcome": "applied"}), condition({"record": "observed"})
 COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
@@ -100,11 +99,7 @@ def _tags(env: Environment, groups: Sequence[Party]) -> tuple[dict[Party, Mappin
 
 def _older(log: AuditReader, query: str, field: str, names: Sequence[str], since: float) -> list[Record]:
     """The records, however old, in which a field has one of these names."""
-    found: list[Record] = []
-    for start in range(0, len(names), BATCH):
-        any_of = " or ".join(condition({field: name}) for name in names[start : start + BATCH])
-        found += log.read(f"{query} and ({any_of})", since)
-    return found
+    return [one for some in any_of(field, names) for one in log.read(f"{query} and ({some})", since)]
 
 
 def _roles(env: Environment) -> Roles:

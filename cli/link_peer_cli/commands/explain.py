@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import Advice, Explanation, LinkAnswer
+from link_peer_cli.audit.consented import consented_by
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.consent.look_alikes import notes
 from link_peer_cli.inventory.advice import Adviser
@@ -91,6 +92,7 @@ def _answer(
     history = Asked()
     if requests := [request for link in links for request in link.requests]:
         history.read(env, requests, min(link.since or 0 for link in links))
+    history.consented, problem = consented_by(env, links, prove=True)
     adviser = Adviser(view, env.settings.region, env.clock.now())
     people = _people(scene, found, ends, ports, [rule for link in links for rule in link.rules])
     answer = Explanation(
@@ -109,7 +111,7 @@ def _answer(
             *adviser.notes(source, target),
             *(Advice(note, "") for note in _look_alikes(view, ends)),
         ],
-        not_read=[*view.problems, *filter(None, [history.problem])],
+        not_read=[*view.problems, *filter(None, [history.problem or problem])],
     )
     return answer, Exit.DONE if found.effect.passes else Exit.REFUSED
 
@@ -221,7 +223,8 @@ def _link_row(link: LinkAnswer, words: Wording, now: float) -> list[str]:
     since, end, consent_end = (
         parse_instant(instant) if instant else None for instant in (link.since, link.until, link.consent_until)
     )
-    consent = "; ".join(link.consent) or "none covers it now"
+    entries = (f"{entry} by {who}" for entry, who in zip(link.consent, link.consented_by, strict=True))
+    consent = "; ".join(entries) or "none covers it now"
     return [
         *words.ends(link),
         link.ports,

@@ -19,6 +19,7 @@ from link_peer.planning.writing import note
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.links import Ends, Explanation, LinkAnswer, OwnRule, RuleAnswer
+from link_peer_cli.audit.consented import UNKNOWN, consented_by
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.reading import View
 
@@ -47,6 +48,7 @@ def link_answer(
         asked_by=asked_by(scene, link, asked),
         reasons=[reason for request in link.requests for reason in asked.why(link, request)],
         consent=list(link.consent),
+        consented_by=[asked.consented.get(label, UNKNOWN) for label in link.consent],
         consent_until=iso(link.consent_until) if link.consent_until is not None else "",
         instances=admitted(scene, link),
         written=link.written,
@@ -118,6 +120,8 @@ def answers_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple
     if requests := [request for link in found for request in link.requests]:
         since = min(link.since or 0 for link in found if link.requests)
         asked.read(env, requests, since)
+    asked.consented, problem = consented_by(env, found, prove=False)
+    asked.problem = asked.problem or problem
     return link_answers(env, scene, found, asked), asked.problem
 
 

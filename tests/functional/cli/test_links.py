@@ -224,3 +224,22 @@ def test_reading_all_rules_leaves_calls_to_events(
     made = [call.started // 60 for call in lab.cloud.faults.calls if call.action == "DescribeSecurityGroupAttribute"]
     assert len(made) >= 12
     assert max(Counter(made).values()) == 10
+
+
+def test_who_consented_is_told_by_the_record_of_the_tags_event(lab: Lab, cli: Cli) -> None:
+    """`explain` asks ActionTrail, too. A tag of which no record tells, or another that was set since, has no author."""
+    app, db = lab.group(), lab.group()
+    for key, value in (("link-accept", "*"), ("link-accept.2", "sg-x")):
+        lab.tag(db, **{key: value})
+        event = lab.group_event(db)
+        event["data"] |= lab.cloud.trail.newest(HOME)
+        lab.auto_link(event)
+    lab.cross_account(lab.request(app, db, "tcp/3306"))
+    root = f"acs:ram::{HOME}:root"
+    for command, said in ((("links",), "said by the event"), (("explain", app.id, db.id), "proven by ActionTrail")):
+        answer = cli.json(*command)[1][0]
+        link = answer["links"][0] if "links" in answer else answer
+        assert (link["consent"], link["consented_by"]) == ([f"{db.id}@{HOME} link-accept=*"], [f"{root} ({said})"])
+    event["data"] |= {"requestParameters": {"ResourceId.1": db.id, "Tag.1.Key": "link-accept", "Tag.1.Value": "sg-y"}}
+    lab.auto_link(event)
+    assert cli.json("links")[1][0]["consented_by"] == ["unknown"]

@@ -1,0 +1,67 @@
+"""Who wrote the tag by which a group consents, as the observed records tell; whether ActionTrail has that call of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.tags import split
+from link_peer.inbound.events import principal
+from link_peer.planning.standing import Standing
+from link_peer.runtime.ports import Record
+
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.audit.log import AuditReader, any_of, condition, when
+from link_peer_cli.audit.trail import Trail
+from link_peer_cli.audit.trail_events import event_of
+from link_peer_cli.audit.trail_records import tags_in
+
+POLICY, UNKNOWN = "the policy file", "unknown"
+LATE_SECONDS = 3600.0  # an event may be delivered, and so recorded, this long after the call
+KEPT_SECONDS = 366 * 86_400.0
+
+
+def consented_by(env: Environment, links: Iterable[Standing], *, prove: bool) -> tuple[dict[str, str], str]:
+    """Who wrote each entry that consents to a link, and why the log could not be read, if so. `prove`: ActionTrail is asked about
+    each; who is not proven is said by the event alone, which whoever may put events on the bus can write."""
+    labels = sorted({label for link in links for label in link.consent})
+    found, tagged = dict.fromkeys(labels, POLICY), [one for one in labels if not one.startswith("policy ")]
+    groups = sorted({label.partition("@")[0] for label in tagged})
+    try:
+        log, since = AuditReader(env.settings, env.clock, env.keys), env.clock.now() - KEPT_SECONDS
+        observed = condition({"record": "observed"})
+        records = [one for some in any_of("to", groups) for one in log.read(f"{observed} and ({some})", since)]
+    except LinkPeerError as error:
+        return {**found, **dict.fromkeys(tagged, UNKNOWN)}, f"who consented is not known: {error}"
+    records = sorted(records, key=lambda one: one.get("received", ""))[::-1]
+    return {**found, **{label: _author(env, label, records, prove=prove) for label in tagged}}, ""
+
+
+def _author(env: Environment, label: str, records: Sequence[Record], *, prove: bool) -> str:
+    """Who set the tag of an entry last, `<group> <key>=<entry>`, if that gave it the entry."""
+    group, _, entry = label.partition(" ")
+    key, _, text = entry.partition("=")
+    for record in (one for one in records if f"{one.get('to')}@{one.get('to_account')}" == group):
+        tags = tags_in(record.get("event_tags", "")) or {}
+        if key in tags:
+            if text not in split(tags[key] or ""):
+                return UNKNOWN
+            proven = prove and _proven(env, record, key)
+            return f"{record.get('actor')} ({'proven by ActionTrail' if proven else 'said by the event'})"
+    return UNKNOWN
+
+
+def _proven(env: Environment, record: Record, key: str) -> bool:
+    """Whether ActionTrail has the call that a record names, by that principal, with that key."""
+    account, call = record["to_account"], record.get("event_call", "")
+    try:
+        seen = when(record)
+        found = Trail(env).events(account, call, seen - LATE_SECONDS, min(seen + LATE_SECONDS, env.clock.now()))
+        made = [(one, event_of(account, one, env.settings.region)) for one in found]
+    except LinkPeerError:
+        return False
+    return any(
+        event and event.done and event.request_id == record.get("event_request") and key in dict(event.tags)
+        for raw, event in made
+        if principal(raw.get("userIdentity")) == record.get("actor")
+    )
