@@ -55,6 +55,14 @@ HEAVY = (  # with every fault these take an hour, so they are tried only with th
     "consent by address",
     "claims on one address",
     "a limit by address",
+    "moved, address",
+    "moved, target",
+    "moved, group port",
+    "moved, whole group",
+    "a guardrail",
+    "sg-app refuses",
+    "two instances, other account",
+    "lifecycle, other account",
 )
 OWN_FAULTS = (  # those whose end is exact, or that say what happens while a call takes long
     "consent withdrawn during a delivery",
