@@ -88,7 +88,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_days: Annotated[_Days, msgspec.Meta(description="A requested link must end within so many days.")] = None
     max_days_tags: Annotated[
         _Days,
-        msgspec.Meta(description="An instance that asks for links by tag must have a link-until within so many days."),
+        msgspec.Meta(description="The links that an instance asks for by tag must end within so many days."),
     ] = None
 
 

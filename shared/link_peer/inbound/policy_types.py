@@ -151,7 +151,7 @@ class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
-    accept_tags: Annotated[bool, _says("Whether link-accept tags count as consent.")] = True
+    accept_tags: Annotated[bool, _says("Whether tags of security groups count as consent.")] = True
     allow: Annotated[list[AllowEntry], _says("Reviewed pairs, one direction each: consent without a tag.")] = []
     deny: DenyEntry | UnsetType = UNSET
     limits: Limits = Limits()
