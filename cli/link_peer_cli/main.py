@@ -73,7 +73,7 @@ TABLE = {
         CommandRow("audit", "Read the audit log: what was decided, who asked, why."),
         CommandRow("invoke", "Invoke a deployed function with an event."),
         CommandRow("failed", "List failed invocations, and dead letters."),
-        CommandRow("replay", "Invoke functions again with the events that failed."),
+        CommandRow("replay", "Invoke functions again with the events that failed.", "invoke:replay"),
         CommandRow("selftest", "Answer the open questions about the real cloud."),
     ),
     "Trying it out": (

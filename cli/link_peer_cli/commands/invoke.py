@@ -1,20 +1,21 @@
-"""`link-peer invoke`: invoke a deployed function."""
+"""`link-peer invoke` and `link-peer replay`: invoke deployed functions, also again with the events of failed invocations."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+from link_peer.domain.errors import BadInput
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment
 from link_peer_cli.access.inputs import document
-from link_peer_cli.answers.operation import Invoked
-from link_peer_cli.deployed.functions import deployed_functions
+from link_peer_cli.answers.operation import Invoked, Replayed
+from link_peer_cli.deployed.functions import deployed_functions, failed_tasks
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Json, Qualifier, Service
+from link_peer_cli.ui.options import Json, JsonLines, Qualifier, Service
 from link_peer_cli.ui.progress import waiting
 
 
@@ -41,3 +42,29 @@ def invoke(
         out.print(escape(body), soft_wrap=True)
     if answer.error:
         raise typer.Exit(Exit.REFUSED)
+
+
+def replay(
+    ids: Annotated[list[str], typer.Argument(help="Ids listed by `link-peer failed`.")],
+    service: Service = "",
+    as_json: JsonLines = False,
+) -> None:
+    """Invoke functions again with the events of failed invocations.
+
+    Replaying is safe at any time: every delivery is decided from the current state of the cloud.
+    """
+    env = load_environment(reading=False)
+    functions = deployed_functions(env.settings, env.policy.home, service)
+    with waiting("reading the failed invocations"):
+        known = {task.id: task for task in failed_tasks(functions, env.names)}
+    if unknown := [task_id for task_id in ids if task_id not in known]:
+        raise BadInput("id", f"{', '.join(unknown)}: no failed invocation has this id")
+    CHANGES.expect(f"replay {task_id}" for task_id in ids)
+    for task_id in ids:
+        task = known[task_id]
+        with CHANGES.making(f"replay {task_id}"):
+            answer = functions.invoke(task.function, task.payload.encode(), wait=False, qualifier=task.qualifier)
+        if as_json:
+            print_answer(Replayed(task_id, task.function, answer.request_id))
+        else:
+            console().print(escape(f"{task_id}: sent to {task.function} again"), soft_wrap=True)
