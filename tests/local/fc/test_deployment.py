@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
@@ -136,6 +137,19 @@ def test_an_uploaded_package_runs_with_nothing_else_on_its_path(setup: Setup) ->
     first, *others = json.loads(setup.invoke())
     assert "link-peer-fc-" in first
     assert not [path for path in others if "site-packages" in path or "link_peer" in path]
+
+
+def test_the_package_of_a_version_can_be_downloaded(setup: Setup) -> None:
+    """As it was uploaded, from an address that needs no other signature; equal packages have one checksum."""
+    setup.create()
+    setup.publish()
+    setup.update(code=models.InputCodeLocation(zip_file=package("two")))
+    first, latest = (ask(setup.client, "GetFunctionCode", "f", qualifier=version) for version in ("1", None))
+    packed = requests.get(first.url, timeout=5)
+    assert (packed.status_code, packed.content) == (200, base64.b64decode(package("one")))
+    assert first.checksum != latest.checksum == ask(setup.client, "GetFunctionCode", "f").checksum
+    assert requests.get(f"{first.url}0", timeout=5).status_code == 403
+    assert refused(lambda: ask(setup.client, "GetFunctionCode", "f", qualifier="2")) == "VersionNotFound"
 
 
 def test_each_version_keeps_its_package(setup: Setup) -> None:
