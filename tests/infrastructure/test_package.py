@@ -36,7 +36,7 @@ from link_peer.runtime import settings
 keys = dict.fromkeys(("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"), "k")
 given = settings.load(env={{"LINK_PEER_REGION": "r", **keys}})
 policy.load(given.policy_path)
-assert "yaml" not in sys.modules, "the packaged policy was parsed"
+assert not {{"yaml", "link_peer.inbound.policy_text"}} & set(sys.modules), "the packaged policy was parsed"
 names = {{"auto_link", "cross_account", "sweep", "link_peer", "link_peer_local", "link_peer_cli"}}
 ours = [module for name, module in sys.modules.items() if name.partition(".")[0] in names]
 print(json.dumps([given.policy_path, sorted({{module.__file__ for module in ours}})]))
@@ -63,6 +63,17 @@ def test_our_part_runs_from_one_flat_folder(tmp_path: Path) -> None:
     assert policy == str(folder / "policy.yaml")
     assert files
     assert all(Path(file).is_relative_to(folder) for file in files)
+
+
+def test_a_compiled_policy_that_is_not_of_this_build_stops_it(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the policy, or anywhere in the library: somebody put it there, and no review shows what it says."""
+    stray = policy.with_name("policy.compiled.json")
+    stray.write_bytes(b"{}")
+    with pytest.raises(PolicyError, match=r"policy\.compiled\.json: only a package has .*: delete it"):
+        package.build(policy, policy.parent / "build", package.Target(), compiled=False)
+    monkeypatch.setattr("link_peer.__file__", str(policy.with_name("__init__.py")))
+    with pytest.raises(package.PackageError, match=r"policy\.compiled\.json: only a package has .*: delete it"):
+        package.own_code(policy.parent, policy)
 
 
 # the library in one file
