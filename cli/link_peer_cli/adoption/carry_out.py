@@ -96,7 +96,8 @@ class Adopting:
         except LinkPeerError as trouble:
             kind = "attempt"
             decision = msgspec.structs.replace(decision, why=denials.remark(str(trouble), self._left(plan)))
-        record = decision_record(decision, region, kind, rules=rules, api_requests=self._requests)
+        calls = [*(call.request_id for call in self._tags.made), *self._requests]
+        record = decision_record(decision, region, kind, rules=rules, api_requests=calls)
         audit.write([record])
         return {**said, "claimed_by": self._tags.caller, **record}
 

@@ -119,7 +119,7 @@ def _unexplained(question: Question, log: Log, event: Event, recorded: Sequence[
         # a lock is a tag of a person's, and nobody's leave is needed to set it
         if event.name == "UntagResources" and event.request_id not in log.reopened(question.roles.operators):
             yield NO_INTENT, "it took off a lock, and no record of link-peer reopen has its RequestId"
-    elif any(key not in (keys.managed, keys.instances) for key in tags):
+    elif _by_us(question, event) and any(key not in (keys.managed, keys.instances) for key in tags):
         yield NO_INTENT, "link-peer never writes this tag with this role"
     elif recorded and not _covered(log, event, lambda intent: any(_led_to(intent, entry, event) for entry in recorded)):
         yield NO_INTENT, "a record has its RequestId, but no intent was written before"

@@ -16,6 +16,7 @@ from link_peer_local.core.faults import Killed
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.state import Group
 
+from tests.functional.cli.test_adopt import by_hand
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab
 
@@ -47,7 +48,8 @@ def findings(cli: Cli, *args: str) -> tuple[int, list[dict[str, Any]]]:
 
 @pytest.mark.usefixtures("terminal")
 def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
-    """auto_link, cross_account, denials, a second request, unlink, sweeps, closing, and the tag of an emptied group."""
+    """auto_link, cross_account, denials, a second request, unlink, sweeps, closing, reopening, the tag of an emptied group, links by
+    address and between instances, an adoption, and consent that is given and withdrawn."""
     app, db = lab.pair()
     cache, closed = lab.group("*"), lab.group("*")
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{cache.id}:tcp/1 {closed.id} {db.id}@{PEER}"})))
@@ -66,6 +68,20 @@ def test_what_link_peer_did_leaves_nothing_to_find(lab: Lab, cli: Cli) -> None:
     assert lab.rules(db) == []
     assert cli("reopen", "--all") == 0
     lab.sweep()
+    later(lab)
+    by_address = lab.group("*")
+    one, other = lab.instance(lab.group("*", vpc=lab.a)), lab.instance(by_address)
+    lab.auto_link(lab.event(lab.instance(lab.group("*", vpc=lab.a), tags={"link-peer": f"{by_address.id}:tcp/1"})))
+    lab.cross_account(lab.request(one, other, "tcp/2", request_id="chg-5"))
+    assert len(lab.rules(by_address)) == 2
+    to, rule_id = by_hand(lab)[1:]
+    assert cli("adopt", "--anyone-may-close", rule_id, "--yes") == 0, cli.err
+    lab.drain(60)
+    later(lab)
+    assert cli("accept", to.id, app.id, "--yes") == 0, cli.err
+    lab.cross_account(lab.request(app, to, "tcp/9", request_id="chg-6"))
+    assert cli("withdraw", to.id, app.id, "--yes") == 0, cli.err
+    lab.auto_link(lab.group_event(to))
     later(lab)
     assert findings(cli) == (0, [])
     assert cli("audit", "--verify") == 0
