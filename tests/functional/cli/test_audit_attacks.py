@@ -10,6 +10,7 @@ from link_peer.domain.marker import render
 from link_peer.domain.model import Claim, Link, Marker, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_port
 from link_peer.engine.records import link_fields, rules_text
+from link_peer_local.core.identity import Caller
 
 from tests.functional.cli.test_audit_verify import as_role, findings, later, rule, write
 from tests.functional.command import Cli
@@ -91,6 +92,15 @@ def own_consent(thief: Thief) -> None:
     thief.call("UntagResources", **{"TagKey.1": "link-accept"})
 
 
+def consent_by_the_tag_service(thief: Thief) -> None:
+    thief.lab.tag(thief.db, link_accept=None)
+    later(thief.lab, 2)
+    arn, role = f"arn:acs:ecs:{REGION}:{HOME}:securitygroup/{thief.db.id}", thief.role
+    tags = {"RegionId": REGION, "ResourceARN.1": arn, "Tags": '{"link-accept": "*"}'}
+    thief.lab.cloud.tag.call(Caller(HOME, f"acs:ram::{HOME}:assumed-role/{role}/x", role=role), "TagResources", tags)
+    thief.recorded(lambda: thief.open(thief.marker()))
+
+
 def lock_taken_off(thief: Thief) -> None:
     thief.lab.tag(thief.db, link_lock="incident")
     thief.call("UntagResources", **{"TagKey.1": "link-lock"})
@@ -149,6 +159,7 @@ ATTACKS: dict[str, tuple[Callable[[Thief], None], str]] = {
     "no marker, no consent, records written after it": (backdated, "no-intent"),
     "a marker without consent": (without_consent, "no-consent"),
     "a consent for the time of the attack": (own_consent, "no-intent"),
+    "a consent through the Tag service": (consent_by_the_tag_service, "no-intent"),
     "a lock taken off for the time of the attack": (lock_taken_off, "no-intent"),
     "an outcome of another call": (another_call, "no-change"),
     "an outcome without a call": (a_change_that_was_none, "no-change"),
