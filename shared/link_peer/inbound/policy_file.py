@@ -91,7 +91,7 @@ def refuse_compiled(path: Path) -> None:
 def _compiled(path: Path) -> _Compiled | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Compiled)
-    except FileNotFoundError:
+    except (FileNotFoundError, msgspec.DecodeError):  # the text is read instead
         return None
 
 

@@ -470,6 +470,9 @@ def test_a_policy_that_was_edited_after_packaging_is_read_itself(packaged: Path)
     packaged.write_text(changed("paused: false", "paused: maybe"), encoding="utf-8")
     with pytest.raises(PolicyError, match="paused"):
         load(packaged)
+    (packaged.parent / policy_file.COMPILED).write_bytes(b'{"digest": 1}')
+    packaged.write_text(GOOD, encoding="utf-8")
+    assert load(packaged).paused is Pause.NONE
 
 
 def test_a_compiled_policy_stands_for_no_other_file(packaged: Path, tmp_path: Path) -> None:
