@@ -45,7 +45,7 @@ class Port(msgspec.Struct, frozen=True, order=True):
         return self.protocol == other.protocol and self.low <= other.high and other.low <= self.high
 
     def __str__(self) -> str:
-        if self.protocol in ("icmp", "all"):
+        if self.low == -1:
             return self.protocol
         return f"{self.protocol}/{self.low}" if self.low == self.high else f"{self.protocol}/{self.low}-{self.high}"
 

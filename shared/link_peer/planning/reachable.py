@@ -70,9 +70,8 @@ def reachable(before: Snapshot, after: Snapshot) -> list[Reached]:
             for one in {read[rule] for rule in fitting(rules, ends, packet)}:
                 ports["+" if gained else "-", sure, one.source, one.target].append(packet)
         pairs = len(sources) * len(targets) - len(sources & targets)  # an instance is no pair with itself
-        sides = sources if len(targets) > 1 else sources - targets, targets if len(sources) > 1 else targets - sources
         for subject, packets in ports.items() if pairs else ():
-            parts[subject] += [(port, *sides, pairs) for port in _joined(packets)]
+            parts[subject] += [(port, sources, targets, pairs) for port in _joined(packets)]
     found = [one for subject, some in parts.items() for one in _counted(subject, some)]
     hidden: dict[_Subject, list[Port]] = defaultdict(list)
     for rule in changes.keys() - read.keys():

@@ -16,7 +16,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.effect import between, end_of
 from link_peer.planning.reachable import Reached, reachable
 
-from tests.unit.views import APP, CACHE, DB, HOME, PEER, group, instance, ours, view
+from tests.unit.views import APP, CACHE, DB, HOME, PEER, A, B, group, instance, key, ours, theirs, view
 
 FAR, ODD = Party(HOME, "sg-far"), Party(PEER, "sg-odd")
 VPCS = {APP: "vpc-1", DB: "vpc-1", CACHE: "vpc-1", ODD: "vpc-1", FAR: "vpc-2"}
@@ -195,3 +195,17 @@ def test_a_packet_passes_if_it_does_in_every_way_that_things_may_be(seed: int) -
             found = {passing for passing, _ in fates(seen, seen, a, b, packet)}
             effect = between(seen, end_of(a), end_of(b), [packet])
             assert effect.passes is (None if len(found) == 2 else found.pop())
+
+
+def test_ports_are_named_as_few_and_all_of_them_as_everything() -> None:
+    """Ports in a row are one range, though rules of people that change nothing divide them."""
+    groups, instances = [group(APP), group(DB)], [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    drop = theirs(key(DB, APP, "tcp/22"), act="drop")
+    before, after = view(groups, instances), view(groups, instances, [ours(key(DB, APP))])
+    assert [str(port) for one in reachable(before, after) for port in one.ports] == ["all"]
+    stopped = [view(groups, instances, [*rules, drop]) for rules in ([], [ours(key(DB, APP))])]
+    rest = ["gre", "icmp", "tcp/1-21", "tcp/23-65535", "udp/1-65535"]
+    assert [str(port) for one in reachable(*stopped) for port in one.ports] == rest
+    people = [theirs(key(DB, APP, "tcp/80-90")), theirs(key(DB, APP, "tcp/75"), act="drop", priority=101)]
+    opened = [view(groups, instances, rules) for rules in (people, [*people, ours(key(DB, APP, "tcp/70-95"))])]
+    assert [str(port) for one in reachable(*opened) for port in one.ports] == ["tcp/70-79", "tcp/91-95"]
