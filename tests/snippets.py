@@ -50,6 +50,7 @@ LISTED = {
         "docs/howto/close-everything.md",
         "$ link-peer package && s deploy",
     ): "needs an account; test-package and test-deploy",
+    ("docs/howto/review-in-a-pull-request.md", "$ git show"): "needs a repository; test_plan.py compares two files",
     ("deploy/init/README.md", "npm install"): "the commands of README.md, which test_pages.py runs",
     (
         "deploy/init/README.md",
