@@ -28,7 +28,7 @@ _OTHER = re.compile(r"Ipv6.*|.*PrefixListId|PortRangeListId", re.ASCII)
 _OF_RULE = re.compile(r"Source.*|Dest.*|Ipv6.*|PortRange.*|IpProtocol|Policy|NicType", re.ASCII)
 
 
-class Write(msgspec.Struct, frozen=True):
+class TrailWrite(msgspec.Struct, frozen=True):
     """A rule that a call opened, or whose description it changed. `key` is None where it is of no kind that link-peer writes, and
     of a changed one."""
 
@@ -54,7 +54,7 @@ class Event(msgspec.Struct, frozen=True):
     error: str
     groups: tuple[str, ...]
     rule_ids: tuple[str, ...] = ()
-    writes: tuple[Write, ...] = ()
+    writes: tuple[TrailWrite, ...] = ()
     widened: bool = False
     tags: tuple[tuple[str, str | None], ...] = ()
 
@@ -156,12 +156,12 @@ def _values(params: Mapping[str, str], names: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value for name, value in params.items() if re.fullmatch(names, name) and value))
 
 
-def _writes(account: str, group: str, params: Mapping[str, str]) -> Iterator[Write]:
+def _writes(account: str, group: str, params: Mapping[str, str]) -> Iterator[TrailWrite]:
     """The rules that a call names by their fields, or describes anew."""
     prefixes = sorted({name[: name.index(".", 12) + 1] for name in params if re.match(r"Permissions\.[0-9]+\.", name)})
     for prefix in [*prefixes, *([""] if {"PortRange", "Description"} & params.keys() else [])]:
         fields = {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}
-        yield Write(_key(account, group, fields), fields.get("Description", ""))
+        yield TrailWrite(_key(account, group, fields), fields.get("Description", ""))
 
 
 def _key(account: str, group: str, fields: Mapping[str, str]) -> RuleKey | None:
