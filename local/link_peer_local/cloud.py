@@ -120,6 +120,7 @@ class LocalCloud:
         packages = WorkerRuntime(extra=lambda: {"LINK_PEER_CLOUD": self.endpoint} if self.endpoint else {})
         runtime = InProcessRuntime(self.clock, packages=packages)
         self.fc = FcBackend(self.clock, region, runtime, role_keys(self.identity, self.clock))
+        self.fc.endpoint = lambda: self.endpoint
         self.triggers = Triggers(self)
         self.ecs.permitted = self.identity.permitted
         self.vpc = VpcBackend(self.ecs, partial(self._permitted, "vpc"))

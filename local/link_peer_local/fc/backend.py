@@ -108,6 +108,7 @@ class FcBackend:
         self.connections: Connections = _Unconnected()
         self.request_log: RequestLog | None = None
         self.packages: dict[str, bytes] = {}
+        self.endpoint: Callable[[], str] = str  # where packages are downloaded; empty without a server
         self.tasks = Tasks(clock, self._run_task, runtime.stop)
 
     def deploy(self, account: str, function: Function) -> None:

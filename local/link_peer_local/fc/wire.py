@@ -88,7 +88,8 @@ def _shown(backend: FcBackend, caller: Caller, route: Route, request: Request, d
     if route.action == "GetFunction":
         return answer(render_function(backend, caller.account, route.v2)(deployed))
     package = backend.package(deployed.function)
-    return answer({"checksum": package.digest, "url": f"http://{request.host}{PACKAGES}{package.token}"})
+    place = backend.endpoint() or f"http://{request.host}"  # the SDK's Host has no port
+    return answer({"checksum": package.digest, "url": f"{place}{PACKAGES}{package.token}"})
 
 
 def download(backend: FcBackend, request: Request) -> Response:
