@@ -230,6 +230,7 @@ def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, se
     if manifest.region != cloud.region:
         raise ValueError(f"the manifest is for {manifest.region}, the cloud is {cloud.region}")
     cloud.fc = FcBackend(cloud.clock, cloud.region, runtime, role_keys(cloud.identity, cloud.clock), service)
+    cloud.fc.endpoint = lambda: cloud.endpoint
     triggers = cloud.triggers = Triggers(cloud)
     for function in manifest.functions:
         if function.on_failure is not None:
