@@ -293,6 +293,7 @@ WHOLE = (
     ("19:1: a second YAML document: only one is allowed", GOOD + '---\na: 1\n'),
     ("1:1: must be a mapping (`key: value`)", '- deployment\n'),
     ("1:1: the file is empty: add `deployment` and `accounts`", '# nothing\n'),
+    ("1:13: a value of more than one line, or in block style", "deployment: |"),
     ("1:11: nested too deeply", 'a: ' + '[' * 5000 + '\n'),
     ("1:1: longer than 256 KB: split the deployment", '#' * (MAX_BYTES + 1)),
 )
@@ -392,7 +393,7 @@ def test_what_is_clear_to_read_is_read() -> None:
         read = parse(changed("a@aliyun.com", name)).accounts[A].name
         assert read == {"'it''s'": "it's"}.get(name, name.strip("'\"")), name
     comments = GOOD.replace("\n", " " * 50 + "\n", 1) + "# комментарий：“注释” …\n"
-    lines = changed("[tcp/22, icmp]", "[\n  tcp/22,  # why\n  icmp,\n]", comments)
+    lines = changed("{ports: [tcp/22, icmp]}", "{\n  ports: [\n  tcp/22,  # why\n  icmp,\n]}", comments)
     assert parse(lines) == parse("---\n" + lines.replace("\n", "\r\n")) == parse(GOOD)
     assert parse(changed("paused:", "paused:" + " " * 39)) == parse(GOOD)
 
