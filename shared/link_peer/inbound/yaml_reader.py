@@ -99,11 +99,11 @@ class YamlReader:
     def _check_tokens(self, tokens: Sequence[Any]) -> None:
         """`tokens` are those of the whole file but the first, its start."""
         depth = flow = lowest = 0
-        for last, token in zip((None, *tokens), tokens, strict=False):
-            self._check_token(token, first=last is None)
+        for number, token in enumerate(tokens):
+            self._check_token(token, first=number == 0)
             name, mark = type(token).__name__, token.start_mark
             starts, ends = name.endswith(_STARTS), name.endswith(_ENDS)
-            if flow and last and last.end_mark.line < mark.line and mark.column < lowest - ends:
+            if flow and mark.column < lowest - ends:
                 self._fail(mark, "not indented, although a `[` or `{` is still open: indent it")
             if name.startswith("Flow"):
                 if starts and not flow:
