@@ -173,6 +173,24 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
 }
 
 
+OPERATOR = {"who": "link-peer-operator:s"}
+TAGGED = {"ResourceType": "securitygroup", "ResourceId.1": "sg-b", "Tag.1.Key": "link-accept", "Tag.1.Value": "*"}
+
+
+@pytest.mark.parametrize(("logstore", "found"), [(LOG, []), (OPERATORS, ["no-consent"])])
+def test_an_operators_records_do_not_tell_the_tags_of_a_group(logstore: str, found: list[str]) -> None:
+    """The functions saw no consent, and the owner gave it later: what the operator's key says in between proves nothing."""
+    seen = [
+        record("observed", 2500, tags="{}", to_account=HOME, to="sg-b", rules="[]"),
+        record(
+            "observed", 2300, tags='{"link-accept": "*"}', to_account=HOME, to="sg-b", rules="[]", logstore=logstore
+        ),
+    ]
+    opened = [{**one, "logstore": OPERATORS, "consent": "sg-b *"} for one in (INTENT, APPLIED)]
+    later = call(1000, "TagResources", request="r-2", params=TAGGED, **PERSON)
+    assert words([*seen, *opened], [call(1995, **OPERATOR), later]) == found
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_case(name: str) -> None:
     """What is found for the records and calls of a case."""

@@ -70,7 +70,9 @@ def join(
     """Return what does not fit, oldest first. `records` and `events` begin LONGEST_SECONDS before `since`."""
     log = Log(question, records, older)
     openings = Openings(question, log, events)
-    consents = Consents(question.policy, events, log.every, question.tags, question.now)
+    # What an operator's key records of tags proves nothing about rules that the same key opens; ActionTrail has its tag calls.
+    observed = [entry for entry in log.every if entry.logstore != question.roles.operators]
+    consents = Consents(question.policy, events, observed, question.tags, question.now)
     found = [finding for event in events for finding in _of_event(question, log, (openings, consents), event)]
     changes: dict[Party, list[Event]] = {}
     for event in events:
