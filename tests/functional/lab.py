@@ -171,7 +171,9 @@ class Lab:
         self._write(text)
 
     def _write(self, policy: dict[str, Any]) -> None:
-        text = yaml.dump(policy, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+        text = yaml.dump(
+            policy, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, allow_unicode=True
+        )
         self.policy_path.write_text(text, encoding="utf-8")
 
     def group(self, *accepts: str, account: str = HOME, vpc: str = "", **fields: Any) -> Group:

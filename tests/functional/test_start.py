@@ -20,7 +20,7 @@ def test_a_function_outside_the_home_account_does_not_start(lab: Lab, monkeypatc
 
 def test_an_invalid_policy_stops_the_function_and_names_the_line(lab: Lab) -> None:
     lab.policy(paused="perhaps")
-    with pytest.raises(PolicyError, match=r"policy\.yaml:\d+: paused"):
+    with pytest.raises(PolicyError, match=r"policy\.yaml:\d+:\d+: paused"):
         lab.sweep()
 
 

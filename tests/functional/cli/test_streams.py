@@ -25,7 +25,7 @@ SILENT = {"adopt", "apply", "failed", "invoke", "reopen", "replay", "selftest", 
 @pytest.fixture(name="cli")
 def _cli(lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
     """In a folder with the files that commands are given. Names are such that ASCII does not suffice."""
-    lab.policy_account(HOME, name="möbel→")
+    lab.policy_account(HOME, name="möbel")
     lab.cloud.world.policy, lab.cloud.endpoint = str(lab.policy_path), "http://127.0.0.1:1"
     deploy(lab.cloud, in_process=True)
     monkeypatch.chdir(tmp_path)
