@@ -30,6 +30,7 @@ from link_peer.domain.tags import (
 
 MAX_BYTES = 1024 * 1024  # an event is at most 256 KB [doc limits]
 MAX_BATCH_BYTES = 32 * 1024 * 1024  # a batch of queue messages is one synchronous call, at most 32 MB [doc limits]
+MAX_NAMED = 100  # resources of one event; a call tags at most 50 [doc TagResources], and each costs calls of its own
 MAX_TAGS, TAG_LENGTH = 20, 128  # tags that one call may set, and characters of a key or value [doc TagResources]
 UNKNOWN = "unknown"
 """The actor where an element of a delivery does not say what it is."""
@@ -271,9 +272,12 @@ def _changed(data: dict[str, Any], region: str, keys: TagKeys) -> list[tuple[str
     found = {(kind, repr(name)): (kind, name) for kind, ids in ours for name in ids}
     if not found and (ours or not named):
         raise BadInput("data", "the call names no resource")
+    if len(found) > MAX_NAMED:
+        raise BadInput("data", f"the call names more than {MAX_NAMED} resources")
     if call in MOVE_CALLS:
         return list(found.values()) if _moves(call, parameters) else []
-    return [one for one in found.values() if _changes_links(call, parameters, keys, of_group=one[0] == _GROUP)]
+    changing = [kind for kind in _TAGGED.values() if _changes_links(call, parameters, keys, of_group=kind == _GROUP)]
+    return [one for one in found.values() if one[0] in changing]
 
 
 def _changes_links(call: str, parameters: dict[str, Any], keys: TagKeys, *, of_group: bool) -> bool:

@@ -19,6 +19,7 @@ from link_peer.domain.tags import parse_instant, tag_keys
 from link_peer.inbound.events import (
     MAX_BATCH_BYTES,
     MAX_BYTES,
+    MAX_NAMED,
     MAX_TAGS,
     Envelope,
     actor_of,
@@ -717,3 +718,6 @@ def test_what_an_event_says_of_a_call_is_bounded(
     event["data"]["requestId"] = request_id
     (cause,) = {hint.cause for hint in read(event)}
     assert (cause.request_id, cause.tags) == (request_id if isinstance(request_id, str) else "", tuple(tags.items()))
+    event["data"]["requestParameters"] = {**named, "ResourceId": [f"sg-{n}" for n in range(MAX_NAMED)]}
+    with pytest.raises(BadInput, match="more than 100 resources"):
+        read(event)
