@@ -46,13 +46,13 @@ def _author(env: Environment, label: str, records: Sequence[Record], *, prove: b
         if key in tags:
             if text not in split(tags[key] or ""):
                 return UNKNOWN
-            proven = prove and _proven(env, record, key)
+            proven = prove and _proven(env, record, key, text)
             return f"{record.get('actor')} ({'proven by ActionTrail' if proven else 'said by the event'})"
     return UNKNOWN
 
 
-def _proven(env: Environment, record: Record, key: str) -> bool:
-    """Whether ActionTrail has the call that a record names, by that principal, with that key."""
+def _proven(env: Environment, record: Record, key: str, text: str) -> bool:
+    """Whether ActionTrail has the call that a record names, on that group, by that principal, with that key and entry."""
     account, call = record["to_account"], record.get("event_call", "")
     try:
         seen = when(record)
@@ -61,7 +61,10 @@ def _proven(env: Environment, record: Record, key: str) -> bool:
     except LinkPeerError:
         return False
     return any(
-        event and event.done and event.request_id == record.get("event_request") and key in dict(event.tags)
+        event
+        and (event.done, event.request_id) == (True, record.get("event_request"))
+        and record.get("to") in event.groups
+        and text in split(dict(event.tags).get(key) or "")
         for raw, event in made
         if principal(raw.get("userIdentity")) == record.get("actor")
     )

@@ -240,6 +240,14 @@ def test_who_consented_is_told_by_the_record_of_the_tags_event(lab: Lab, cli: Cl
         answer = cli.json(*command)[1][0]
         link = answer["links"][0] if "links" in answer else answer
         assert (link["consent"], link["consented_by"]) == ([f"{db.id}@{HOME} link-accept=*"], [f"{root} ({said})"])
-    event["data"] |= {"requestParameters": {"ResourceId.1": db.id, "Tag.1.Key": "link-accept", "Tag.1.Value": "sg-y"}}
+    named = {"ResourceType": "securitygroup", "ResourceId.1": db.id, "Tag.1.Key": "link-accept", "Tag.1.Value": "*"}
+    for group, value in ((db, "sg-y"), (lab.group(), "*")):  # another value, and another group, in calls that were made
+        lab.tag(group, link_accept=value)
+        call = {**lab.cloud.trail.newest(HOME), "requestParameters": named}
+        lab.tag(db, link_accept="*")
+        lab.cloud.clock.advance(1)
+        lab.auto_link({**event, "data": {**event["data"], **call}})
+        assert "said by the event" in str(cli.json("explain", app.id, db.id)[1])
+    event["data"] |= {"requestParameters": {**named, "Tag.1.Value": "sg-y"}}
     lab.auto_link(event)
     assert cli.json("links")[1][0]["consented_by"] == ["unknown"]
