@@ -42,9 +42,8 @@ class Consents:
             record = entry.record
             told = tags_in(record.get("tags", "")) if record.get("record") == "observed" else None
             if told is not None:
-                group = Party(record.get("to_account", ""), record.get("to", ""))
                 known = {key: value for key, value in told.items() if value is not None}
-                self._seen.setdefault(group, []).append((entry.time, known))
+                self._seen.setdefault(entry.seen, []).append((entry.time, known))
         for group, tags in now.items():
             self._seen.setdefault(group, []).append((moment, tags))
 

@@ -21,7 +21,7 @@ from link_peer.runtime.ports import Record
 
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.trail_consent import Consents
-from link_peer_cli.audit.trail_events import TAG_CALLS, Event
+from link_peer_cli.audit.trail_events import TAG_CALLS, Event, TrailWrite
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, SKEW_SECONDS, Log, Openings, Question
 from link_peer_cli.audit.trail_records import Entry, Named
 
@@ -71,7 +71,14 @@ def join(
     log = Log(question, records, older)
     openings = Openings(question, log, events)
     # What an operator's key records of tags proves nothing about rules that the same key opens; ActionTrail has its tag calls.
-    observed = [entry for entry in log.every if entry.logstore != question.roles.operators]
+    # The functions' key may write what no event said, so ActionTrail has the call of a record that is not older than its events.
+    tagged = {(event.request_id, group) for event in events if event.done and event.tags for group in event.parties}
+    observed = [
+        entry
+        for entry in log.every
+        if entry.logstore != question.roles.operators
+        and (entry.time < question.start or (entry.record.get("event_request", ""), entry.seen) in tagged)
+    ]
     consents = Consents(question.policy, events, observed, question.tags, question.now)
     found = [finding for event in events for finding in _of_event(question, log, (openings, consents), event)]
     changes: dict[Party, list[Event]] = {}
@@ -166,7 +173,8 @@ def _misjudged(
     ours = all(openings.opened(one, event) for one in event.rule_ids)
     if not ours and not (changed and adopted):
         yield NO_MARKER, "no record of an opening by link-peer names the rule: it may be a person's"
-    for write in event.writes if event.name == "AuthorizeSecurityGroup" or changed else ():
+    # a call may change a rule without a word of its description
+    for write in (event.writes or (TrailWrite(None, ""),)) if event.name == "AuthorizeSecurityGroup" or changed else ():
         key = log.by_id.get(event.rule_ids[0]) if changed and event.rule_ids else write.key
         marker = question.marker(key, write.description)
         if not marker or not key or (changed and event.widened):

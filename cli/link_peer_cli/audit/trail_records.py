@@ -56,6 +56,11 @@ class Entry(msgspec.Struct, frozen=True):
         return (*self.link, *(self.record.get(name, "") for name in ("event_id", "request_id")))
 
     @property
+    def seen(self) -> Party:
+        """The group whose tags it tells, where it was observed."""
+        return Party(self.record.get("to_account", ""), self.record.get("to", ""))
+
+    @property
     def groups(self) -> frozenset[Party]:
         """The groups whose rules or managed tag it names."""
         return self.tagged | {rule.key.group for rule in self.rules}

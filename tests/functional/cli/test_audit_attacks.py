@@ -134,7 +134,8 @@ def a_persons_rule_removed(thief: Thief) -> None:
 
 
 def changed(thief: Thief, rule_id: str, **fields: str) -> None:
-    fields |= {"SecurityGroupRuleId": rule_id, "Description": thief.marker()}
+    fields = {"Description": thief.marker(), **fields, "SecurityGroupRuleId": rule_id}
+    fields = {name: value for name, value in fields.items() if value}
     thief.recorded(lambda: thief.call("ModifySecurityGroupRule", **fields), rule_id=rule_id)
 
 
@@ -167,6 +168,10 @@ ATTACKS: dict[str, tuple[Callable[[Thief], None], str]] = {
     "a person's rule removed": (a_persons_rule_removed, "no-marker"),
     "a person's rule marked": (lambda thief: changed(thief, thief.persons(), Priority="100"), "no-marker"),
     "a rule of ours widened": (lambda thief: changed(thief, thief.opened(), PortRange="1/65535"), "no-marker"),
+    "a rule of ours from elsewhere": (
+        lambda thief: changed(thief, thief.opened(), SourceGroupId=thief.lab.group().id, Description=""),
+        "no-marker",
+    ),
     "another deployment's name": (lambda t: t.recorded(lambda: t.open(t.marker("test"))), "no-marker"),
     "an egress rule": (an_egress_rule, "no-intent"),
     "a second rule in the same call": (one_more_rule, "no-intent"),
