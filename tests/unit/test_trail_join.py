@@ -193,7 +193,9 @@ def test_only_the_functions_tell_the_tags_of_a_group_and_only_after_a_call_on_it
     ]
     opened = [{**one, "logstore": OPERATORS, "consent": "sg-b *"} for one in (INTENT, APPLIED)]
     unlocked = {"ResourceId.1": "sg-b", "TagKey.1": "link-lock"}
-    calls = [call(at, "UntagResources", request=r, params=unlocked, **PERSON) for at, r in ((2510, "r-3"), (2310, "r-4"))]
+    calls = [
+        call(at, "UntagResources", request=r, params=unlocked, **PERSON) for at, r in ((2510, "r-3"), (2310, "r-4"))
+    ]
     calls += [call(1995, **OPERATOR), call(1000, "TagResources", request="r-2", params=TAGGED, **PERSON)]
     assert words([*seen, *opened], calls) == found
 
