@@ -10,7 +10,8 @@ A policy opens a point (source, target, port, instant, whose tags consent, asker
 | consent         | `allow` covers it, or the target's tags consent and `accept_tags` counts them; a mutual link needs |
 |                 | both sides                                                                                         |
 | `queue`         | the asker may send to the queue of the source's account; where it has none, anybody may ask        |
-| `ranges`        | the address is private, and in the ranges of the source's account where it has any                 |
+| `ranges`        | the address is private, and in the ranges of the source's account where it has any; a link of      |
+|                 | groups of two accounts by address needs some                                                       |
 
 A part is wider where the new policy opens a point that this part of the old one barred: so there is a wider part exactly
 where the new policy opens what the old one did not. Narrower is the same with the two policies swapped. Limits, the pause,
@@ -39,6 +40,7 @@ from link_peer.planning.spans import (
     Span,
     Spans,
     common,
+    joined,
     minus,
     of_networks,
     of_ports,
@@ -111,6 +113,10 @@ _SAID = {
     "deny": ("{ports} may open{also}", "{ports} may not open{also}"),
     "queue": ("who may send to {queue} may ask for {uid}", "only who may send to {other} may ask for {uid}"),
     "ranges": ("{uid} may be linked by {more} more addresses", "{uid} may be linked by {more} fewer addresses"),
+    "groups": (
+        "groups of {uid} may be linked by address to other accounts",
+        "groups of {uid} may not be linked by address to other accounts",
+    ),
     "tag_prefix": ("tags that begin with {new}- ask and consent", "tags that begin with {new}- mean nothing"),
     "names": ("{name} means {new} in tags and requests", "{name} does not mean {new} in tags and requests"),
     "limits": ("{new} {what}", "{old} {what}"),
@@ -254,9 +260,14 @@ class _Rules(msgspec.Struct, frozen=True):
             if left := self.left(source, target, minus(ports, [MUTUAL])):
                 yield source, target, left
 
-    def asks(self, now: float, uid: str) -> bool:
-        """Whether anything could open from an account."""
-        return any(end.account == uid for source, _, _ in self.openings(now, uid) for end in source)
+    def asks(self, now: float, uid: str, *, groups: bool = False) -> bool:
+        """Whether anything could open from an account; or, with `groups`, to a group of another one."""
+        return any(
+            source.account == uid and not (groups and (target.account == uid or target.id.startswith("i-")))
+            for sources, targets, _ in self.openings(now, uid)
+            for source in sources
+            for target in targets
+        )
 
 
 def _gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
@@ -297,8 +308,9 @@ def _allow_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
 
 def _mutual_gain(old: _Rules, new: _Rules, one: _Entry, now: float) -> bool:
     """Whether an entry is the side of a mutual link that `old` lacks. The other side has a tag or an entry."""
-    if MUTUAL not in one.ports:
-        return False
+    mutual = common(one.ports, [MUTUAL])
+    if not old.lacks(*one.ends, new.left(*one.ends, mutual), now, one.until):
+        return False  # and so it is for those of these parties that are on the other side of an entry, too
     pairs: list[tuple[Ends | None, Ends | None, float]] = []
     if new.policy.accept_tags:
         pairs.append((*one.ends, one.until))
@@ -333,7 +345,10 @@ def _never_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
         if not new.policy.accept_tags:
             both = ((one.ends, other.ends, other.ports) for other in new.allow if other.until > now)
             found = [(_merged(a[0], b[0]), _merged(a[1], b[1]), common(one.ports, ports)) for a, b, ports in both]
-        left = [span for a, b, ports in found if a and b for span in new.left(a, b, minus(ports, [MUTUAL]))]
+        left: Spans = ()
+        for a, b, ports in found:
+            if a and b and (more := minus(ports, [*left, MUTUAL])):
+                left = joined([*left, *new.left(a, b, more)])
         if left:
             yield one.gain("never", left, 3, one.text, "nothing")
 
@@ -347,13 +362,16 @@ def _account_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
             continue
         more = minus(_addresses(account), _addresses(was))
         asked = was.queue and was.queue != account.queue
+        texts = [", ".join(one.ranges) or "every private address" for one in (was, account)]
         if (more or asked) and new.asks(now, uid):
             if asked:
                 names = [one or "the shared queue" for one in (was.queue, account.queue)]
                 yield _Gain("queue", f"{at}.queue", names, (6,), {"uid": uid, "queue": names[1], "other": names[0]})
             if more:
-                texts = [", ".join(one.ranges) or "every private address" for one in (was, account)]
                 yield _Gain("ranges", f"{at}.ranges", texts, (6, -size(more)), {"uid": uid, "more": f"{size(more):,}"})
+        by_groups = account.ranges and not was.ranges and _addresses(account)
+        if by_groups and new.asks(now, uid, groups=True):
+            yield _Gain("groups", f"{at}.ranges", texts, (6, -size(by_groups)), {"uid": uid})
 
 
 def _addresses(account: AccountPolicy) -> Spans:

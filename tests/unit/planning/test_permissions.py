@@ -73,7 +73,6 @@ def found(old: Policy, new: Policy, kind: Kind) -> list[str]:
         ("allow[2]", {"allow": (*BASE.allow, allow("*", f"*@{B}"), allow(f"*@{B}", "*"))}),
         ("accept_tags", {"accept_tags": True}),
         (f"accounts.{B}.queue", {"accounts": account(queue="")}),
-        (f"accounts.{B}.ranges", {"accounts": account(ranges=())}),
         (f"accounts.{B}.ranges", {"accounts": account(ranges=("10.2.0.0/15",))}),
         ("limits.max_days", {"limits": msgspec.structs.replace(BASE.limits, max_days=None)}),
         ("limits.max_ports", {"limits": Limits()}),
@@ -99,6 +98,7 @@ def test_what_is_wider_is_found_and_its_reverse_is_not_called_wider(path: str, f
     ("path", "kinds", "fields"),
     [
         (f"accounts.{B}.queue", "wider narrower", {"accounts": account(queue="link-peer-c")}),
+        (f"accounts.{B}.ranges", "wider narrower", {"accounts": account(ranges=())}),  # not by address for groups
         ("names.ledger", "wider narrower", {"names": {"ledger": Party(B, "sg-other")}}),
         ("tag_prefix", "wider narrower", {"tag_prefix": "acme"}),
         ("deny.ports", "wider narrower", {"deny": parse_ports("tcp/25+tcp/3389")}),
@@ -228,15 +228,17 @@ def opened(policy: Policy) -> dict[tuple[object, ...], int]:
 
 
 def askers(policy: Policy) -> Iterator[int]:
-    """The pairs for which a queue and an address are right; for each queue and address."""
-    for queue, address in itertools.product(
-        ("link-peer-b", "link-peer-c", "shared"), ("10.2.0.0/16", "10.4.0.0/16", "")
+    """The pairs for which a queue and an address are right; for each queue and address, of an instance or by address of a group."""
+    for queue, address, by_group in itertools.product(
+        ("link-peer-b", "link-peer-c", "shared"), ("10.2.0.0/16", "10.4.0.0/16", ""), (False, True)
     ):
         right = 0
         for uid, account in policy.accounts.items():
             if account.queue in ("", queue) and (not account.ranges or address in account.ranges):
                 sources = tuple(number for number, party in enumerate(PARTIES) if party[0] == uid)
-                right |= box(sources, tuple(range(SIZE)))
+                known = not by_group or account.ranges
+                there = (n for n, party in enumerate(PARTIES) if known or party[0] == uid)
+                right |= box(sources, tuple(n for n in there if not by_group or PARTIES[n][1].startswith("sg-")))
         yield right
 
 
