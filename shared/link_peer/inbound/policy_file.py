@@ -40,7 +40,7 @@ def parse(text: str, name: str = NAME) -> Policy:
     """The policy in a text; `name` is the file's name in errors. Raises PolicyError."""
     from link_peer.inbound import policy_text  # here, because a packaged policy needs none of it
 
-    if len(text) > MAX_BYTES:
+    if len(text.encode(errors="replace")) > MAX_BYTES:  # as many bytes are read of one that is deployed
         raise PolicyError(f"{name}:1:1: longer than {MAX_BYTES // 1024} KB: split the deployment")
     return policy_text.parse(text, name)
 

@@ -122,6 +122,8 @@ class YamlReader:
             self._fail(mark, "a second YAML document: only one is allowed")
         if name == "KeyToken" and token.end_mark.index > mark.index:
             self._fail(mark, "`?` is not allowed: write `key: value`")
+        if self._text.startswith("#", token.end_mark.index):
+            self.fail_index(token.end_mark.index, "a `#` begins a comment only after a space: write a space before it")
         if name == "ScalarToken":
             self._check_scalar(token)
 
