@@ -46,7 +46,7 @@ const compare = (built, props, account) => {
       throw new Error(`the package is for the ${what} ${wanted}, and would be deployed to ${found}: ${advice}`);
     }
   }
-  if (built.prefix && !props.functionName.startsWith(`${built.prefix}-`)) {
+  if (built.prefix && props.functionName.replace(/-(auto-link|cross-account|sweep)$/, "") !== built.prefix) {
     throw new Error(`the package is for the prefix ${built.prefix}, and the function is ${props.functionName}: set LINK_PEER_PREFIX`);
   }
 };

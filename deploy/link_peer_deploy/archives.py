@@ -28,6 +28,13 @@ SOURCE_ONLY = frozenset({"alibabacloud-tea", "aliyun-log-python-sdk"})
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 NO_SPACE = os.strerror(errno.ENOSPC)
 HASHED = ("--require-hashes", "--no-deps")
+RUN = (
+    "-c",
+    "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)",
+)
+"""Options of Python that run a module. -m would take it, and all that it imports, from the folder that this is run in first:
+a checkout that is built for review."""
 
 _REPLACED = re.compile(r"^ +(\S+==\S+) from ", re.MULTILINE)  # in what pip says of a file that has none of the hashes
 
@@ -108,7 +115,7 @@ def _listed(path: Path, pinned: Iterable[Pin]) -> str:
 def _pip(*arguments: str, path: str = "") -> None:
     """Run pip, with a folder on Python's path. Raises PackageError with what it says last: an index that is not reached, a
     version that is gone, a full disk."""
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    command = [sys.executable, *RUN, "pip", "--quiet", "--disable-pip-version-check", *arguments]
     env = {**os.environ, "PYTHONPATH": path} if path else None
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
     if done.returncode:

@@ -39,7 +39,7 @@ from link_peer.inbound import policy_file
 from link_peer.planning import policy_tests
 
 from link_peer_deploy import archives, bundle, runtime_python
-from link_peer_deploy.archives import NO_SPACE, PackageError
+from link_peer_deploy.archives import NO_SPACE, RUN, PackageError
 from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
 from link_peer_deploy.manifest import request_triggers
 from link_peer_deploy.project import ROOT
@@ -95,24 +95,26 @@ class Built(msgspec.Struct, frozen=True):
     size: int
 
 
-def build(policy: Path, out: Path, target: Target, *, compiled: bool = True) -> Built:
-    """Build the package with a policy file into a folder, which then holds it and nothing older of it.
+def build(policy: Path, out: Path, target: Target, *, compiled: bool = True, digest: str = "") -> Built:
+    """Build the package with a policy file into a folder, which then holds it and nothing older of it. `digest` is that of the
+    policy which was reviewed: the build stops if the file has changed since, at the latest when it is copied.
 
     Raises PolicyError for the policy, PackageError for everything else. A build that fails leaves no package behind, so that
     `s deploy` cannot upload an older one.
     """
     python = _runtime_python(target.runtime) if compiled else None
     checked = checked_policy(policy)
+    digest = digest or checked.digest
     try:
         for name in OUTPUT:
             _remove(out / name)
         out.mkdir(parents=True, exist_ok=True)
-        return _built(policy, checked, out, target, python)
+        return _built(policy, checked, digest, out, target, python)
     except OSError as error:
         raise PackageError(f"{error.filename or out} cannot be written: {error.strerror}") from None
 
 
-def _built(policy: Path, checked: Policy, out: Path, target: Target, python: str | None) -> Built:
+def _built(policy: Path, checked: Policy, wanted: str, out: Path, target: Target, python: str | None) -> Built:
     from link_peer_deploy.bill import materials  # here, because its import takes a fifth of a second
 
     with _unfinished(out) as work:
@@ -121,6 +123,8 @@ def _built(policy: Path, checked: Policy, out: Path, target: Target, python: str
         digests = archives.install(package, target.runtime)
         leave_out(package)
         own_code(package, policy)
+        if {checked.digest, policy_file.from_bytes((package / policy_file.NAME).read_bytes()).digest} != {wanted}:
+            raise PackageError(f"{policy} was changed since it was compared: build it again")
         check_glibc(package, target.runtime)
         if python:
             compile_modules(package, python)
@@ -242,7 +246,7 @@ def compile_modules(package: Path, python: str) -> None:
     shutil.copyfile(bundle.__file__, library / "__init__.py")
     files = ["-s", str(package), "-p", "/code"]  # /code is what tracebacks show
     done = subprocess.run(
-        [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package],
+        [python, *RUN, "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package],
         check=False,
         capture_output=True,
         text=True,

@@ -202,6 +202,11 @@ def test_an_archive_with_another_hash_is_not_installed(tmp_path: Path, monkeypat
         archives.PackageError, match=r"^the package index gave a file for made-up==1\.0 that has none of"
     ):
         archives.install(tmp_path / "other", "python3.12")
+    for name in ("pip", "runpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)  # a checkout, from which no module is taken
+    with pytest.raises(archives.PackageError, match="has none of the hashes"):
+        archives.install(tmp_path / "other", "python3.12")
     assert not (tmp_path / "other").exists()
 
 
@@ -235,6 +240,16 @@ def test_a_build_that_fails_leaves_no_older_package(policy: Path, monkeypatch: p
     with pytest.raises(archives.PackageError):
         package.build(policy, older.parent, package.Target(), compiled=False)
     assert list(older.parent.iterdir()) == []
+
+
+def test_a_policy_that_changes_while_it_is_built_has_no_package(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither after it was compared, nor while archives are fetched."""
+    monkeypatch.setattr(archives, "install", lambda *_: {})
+    with pytest.raises(archives.PackageError, match="changed since it was compared"):
+        package.build(policy, policy.parent / "build", package.Target(), compiled=False, digest="0" * 16)
+    monkeypatch.setattr(archives, "install", lambda *_: {"": policy.write_text(f"{POLICY}# more\n")})
+    with pytest.raises(archives.PackageError, match="changed since it was compared"):
+        package.build(policy, policy.parent / "build", package.Target(), compiled=False)
 
 
 def test_a_folder_that_cannot_be_written_is_named(policy: Path) -> None:

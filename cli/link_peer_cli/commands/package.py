@@ -11,6 +11,7 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.policy import Policy
 from link_peer.planning.permissions import Kind
 from link_peer_deploy import packaging
+from link_peer_deploy.names import DEFAULT_PREFIX
 from link_peer_deploy.runtime_python import runtime_in_use
 from rich.markup import escape
 
@@ -50,12 +51,13 @@ def package(
     target = packaging.Target(
         runtime_in_use(),
         region_in_use(os.environ),
-        os.environ.get("LINK_PEER_PREFIX") or "",
+        os.environ.get("LINK_PEER_PREFIX") or ("" if against else DEFAULT_PREFIX),
     )
     path = policy_path(policy)
-    _require_not_wider(path, policy_file(str(path), "--policy"), against, first=first, allow_wider=allow_wider)
+    new = policy_file(str(path), "--policy")
+    _require_not_wider(path, new, against, first=first, allow_wider=allow_wider)
     with waiting("building the package"):
-        built = packaging.build(path, Path(out), target, compiled=not uncompiled)
+        built = packaging.build(path, Path(out), target, compiled=not uncompiled, digest=new.digest)
     if as_json:
         print_answer(
             PackageBuilt(
@@ -81,6 +83,8 @@ ADVICE = "give --against FILE with the policy that is deployed, or --allow-wider
 
 def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, allow_wider: bool) -> None:
     """Raise LinkPeerError if more could open under a policy than under what is deployed, or if that is not known."""
+    if against and path.samefile(against):
+        raise BadInput("--against", f"{against} is the policy file itself, from which it differs in nothing")
     try:
         olds = [policy_file(against, "--against")] if against else _deployed(new, first=first)
     except LinkPeerError as error:

@@ -184,7 +184,7 @@ def test_package_builds_with_the_policy_in_use(
     """`--policy`, else LINK_PEER_POLICY, else policy.yaml of the current folder; into `--out`, for the region and prefix in use."""
     asked: list[object] = []
 
-    def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool) -> packaging.Built:
+    def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool, digest: str) -> packaging.Built:
         asked.extend((policy.resolve(), out, target, compiled))
         archive = tmp_path / "package.zip"
         archive.write_bytes(b"zip")
@@ -217,6 +217,7 @@ def test_package_refuses_a_wider_policy(folder: Path, offline: Cli, monkeypatch:
     assert "deny.ports: tcp/22 may open" in offline.err
     assert offline("package", "--against", "old.yaml", "--allow-wider") == 0
     assert offline("package", "--policy", "old.yaml", "--against", "policy.yaml") == 0
+    assert offline("package", "--against", "./policy.yaml") == 2
     assert offline("package") == 1
     assert all(option in offline.err for option in ("--against FILE", "--allow-wider", "--first"))
     assert offline("package", "--allow-wider") == 0
