@@ -408,7 +408,7 @@ def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[PermissionDif
         if was == is_ or told & {path, path.rpartition(".")[0], *(("allow", "never") if path == "sets" else ())}:
             continue
         gone = path == "tests" and len(is_) < len(was)
-        text = "fewer tests must hold" if gone else "is another, by which nothing opens and nothing ceases to"
+        text = "fewer tests must hold" if gone else "changed; no more and no less may open"
         shown = ("; ".join(sorted(one - other)) or "nothing" for one, other in ((was, is_), (is_, was)))
         secret = path.endswith(".external_id")
         yield PermissionDifference(Kind.NEITHER, path, text, *(("not shown",) * 2 if secret else shown))

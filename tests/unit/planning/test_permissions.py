@@ -116,7 +116,7 @@ def test_what_is_wider_is_found_and_its_reverse_is_not_called_wider(path: str, f
     ],
 )
 def test_a_change_is_what_it_does(path: str, kinds: str, fields: Mapping[str, Any]) -> None:
-    """A change that is both gives one of each; one by which nothing opens or ceases to is shown, too."""
+    """A change that is both gives one of each; one that opens and closes nothing is shown, too."""
     every = difference(BASE, changed(**fields), NOW)
     assert [one.kind.value for one in every if one.path == path] == kinds.split()
     assert "secret" not in str(every)
