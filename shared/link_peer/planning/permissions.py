@@ -167,15 +167,16 @@ class _Entry(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, policy: Policy, path: str, one: Allow | Never) -> _Entry:
         """The same of a policy's entry."""
-        ends, names = [], []
+        ends, names, carried = [], [], ""
         for who in (one.source, one.target):
             tags = policy.sets[who.id.removeprefix(SET)].tags if who.id.startswith(SET) else {}
             ends.append(_End(who.account, SET if tags else who.id, frozenset(tags.items())))
             shown = ", ".join(f"{key}={value}" for key, value in sorted(tags.items()))
-            names.append(f"{who} ({shown}) of {who.account}" if tags else str(who))
+            names.append(f"{who} of {who.account}" if tags else str(who))
+            carried += f"; {who} carries {shown}" if tags else ""  # last: it may be as long as somebody likes
         until = one.until if isinstance(one, Allow) and one.until is not None else math.inf
         pair, ports = " -> ".join(names), of_ports(one.ports)
-        return cls(ends[0], ends[1], ports, until, path, pair, f"{pair}: {ports_text(ports)}{_end(until)}")
+        return cls(ends[0], ends[1], ports, until, path, pair, f"{pair}: {ports_text(ports)}{_end(until)}{carried}")
 
     @property
     def ends(self) -> tuple[Ends, Ends]:

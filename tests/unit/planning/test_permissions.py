@@ -137,6 +137,9 @@ def test_the_widest_comes_first_and_says_what_may_open() -> None:
     assert first.text == f"*@{A} -> sg-db@{B}: udp/1-50 may open without a tag"
     assert second.text == f"sg-x@{A} -> sg-db@{B}: tcp/80 may open until 20330518T033320Z without a tag"
     assert second.new == f"sg-x@{A} -> sg-db@{B}: tcp/80 until 20330518T033320Z"
+    first, *_ = difference(BASE, changed(allow=(*BASE.allow, allow("set:prod", f"sg-db@{B}", "udp/1"))), NOW)
+    assert first.text == f"set:prod of {A} -> sg-db@{B}: udp/1 may open without a tag"
+    assert first.new == f"set:prod of {A} -> sg-db@{B}: udp/1; set:prod carries env=prod, tier=1"
 
 
 def test_every_field_of_a_policy_is_compared() -> None:
