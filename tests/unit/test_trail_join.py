@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -219,11 +220,14 @@ def test_copies_of_a_record_count_once() -> None:
     assert words([outcome, dict(outcome)], []) == ["no-change"]
 
 
-def test_groups_that_are_tagged_in_one_call_have_an_intent_each() -> None:
-    """Of links that are opened in one run. One group without an intent is enough to ask."""
+@pytest.mark.parametrize(
+    "form", [dict, json.dumps, lambda given: {**given, "ResourceId": json.dumps(given["ResourceId"])}]
+)
+def test_groups_that_are_tagged_in_one_call_have_an_intent_each(form: Callable[[dict[str, Any]], Any]) -> None:
+    """Of links that are opened in one run, in each form of a call's parameters. One group without an intent is enough to ask."""
     names = ["sg-1", "sg-2"]
     params = {"ResourceId": names, "Tag": [{"Key": f"link-managed.prod.{HOME}", "Value": "true"}]}
-    raw = {"eventName": "TagResources", "eventTime": "2026-11-25T11:00:00Z", "requestParameters": params}
+    raw = {"eventName": "TagResources", "eventTime": "2026-11-25T11:00:00Z", "requestParameters": form(params)}
     tagged = event_of(HOME, {**raw, "userIdentity": {"type": "assumed-role", "userName": "link-peer-fc:s"}}, REGION)
     assert tagged
     assert tagged.groups == ("sg-1", "sg-2")
@@ -299,7 +303,9 @@ def deep() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("parameters", [None, "SecurityGroupId=sg-b", {"SecurityGroupId": "b"}, deep()])
+@pytest.mark.parametrize(
+    "parameters", [None, "SecurityGroupId=sg-b", {"SecurityGroupId": "b"}, {"ResourceId.1": "sg-b"}, deep()]
+)
 def test_a_change_of_rules_that_names_no_group_is_an_error(parameters: Any) -> None:
     """It must not pass for no change."""
     raw = {"eventId": "e-1", "eventName": "RevokeSecurityGroup", "requestParameters": parameters}

@@ -84,10 +84,11 @@ def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
         return None
     name = str(raw.get("eventName") or "")
     try:
-        params = dict(_flat("", raw.get("requestParameters") or {}))
-    except RecursionError:
+        given = raw.get("requestParameters") or {}
+        params = dict(_flat("", json.loads(given) if isinstance(given, str) else given))
+    except (ValueError, RecursionError):
         params = {}
-    groups = _groups(params)
+    groups = _groups(name, params)
     if not groups and name not in TAG_CALLS and not raw.get("errorCode"):
         raise LinkPeerError(
             f"ActionTrail of account {account} has an event of {name} that names no group: {raw.get('eventId')}"
@@ -133,8 +134,9 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
-def _groups(params: Mapping[str, str]) -> tuple[str, ...]:
-    found = _values(params, r"SecurityGroupId|ResourceId(\.[0-9]+)?|ResourceARN(\.[0-9]+)?")
+def _groups(name: str, params: Mapping[str, str]) -> tuple[str, ...]:
+    """The groups that a call names where it takes them: a caller may add a parameter that nothing reads."""
+    found = _values(params, r"Resource(Id|ARN)(\.[0-9]+)?" if name in TAG_CALLS else "SecurityGroupId")
     return tuple(one for one in (name.rpartition("/")[2] for name in found) if _GROUP.fullmatch(one))
 
 
@@ -152,8 +154,19 @@ def _tags(name: str, params: Mapping[str, str]) -> Iterator[tuple[str, str | Non
 
 
 def _values(params: Mapping[str, str], names: str) -> tuple[str, ...]:
-    """The values of the parameters whose names match."""
-    return tuple(dict.fromkeys(value for name, value in params.items() if re.fullmatch(names, name) and value))
+    """The values of the parameters whose names match; of the JSON text of a list, its values."""
+    given = (one for name, value in params.items() if re.fullmatch(names, name) for one in (value, *_listed(value)))
+    return tuple(dict.fromkeys(filter(None, given)))
+
+
+def _listed(text: str) -> list[str]:
+    """The texts in the JSON text of a list. They come beside other parameters and never in place of one: the caller chooses the
+    names, too."""
+    try:
+        found = json.loads(text) if text.startswith("[") else []
+    except (ValueError, RecursionError):
+        return []
+    return [one for one in found if isinstance(one, str)]
 
 
 def _writes(account: str, group: str, params: Mapping[str, str]) -> Iterator[TrailWrite]:
