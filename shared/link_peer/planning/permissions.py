@@ -11,7 +11,7 @@ A policy opens a point (source, target, port, instant, whose tags consent, asker
 |                 | both sides                                                                                         |
 | `queue`         | the asker may send to the queue of the source's account; where it has none, anybody may ask        |
 | `ranges`        | the address is private, and in the ranges of the source's account where it has any; a link of      |
-|                 | groups of two accounts by address needs some                                                       |
+|                 | groups of two accounts by address, across VPCs, needs some                                         |
 
 A part is wider where the new policy opens a point that this part of the old one barred: so there is a wider part exactly
 where the new policy opens what the old one did not. Narrower is the same with the two policies swapped. Limits, the pause,
@@ -114,8 +114,8 @@ _SAID = {
     "queue": ("who may send to {queue} may ask for {uid}", "only who may send to {other} may ask for {uid}"),
     "ranges": ("{uid} may be linked by {more} more addresses", "{uid} may be linked by {more} fewer addresses"),
     "groups": (
-        "groups of {uid} may be linked by address to other accounts",
-        "groups of {uid} may not be linked by address to other accounts",
+        "groups of {uid} may be linked by address to VPCs of other accounts",
+        "groups of {uid} may not be linked by address to VPCs of other accounts",
     ),
     "tag_prefix": ("tags that begin with {new}- ask and consent", "tags that begin with {new}- mean nothing"),
     "names": ("{name} means {new} in tags and requests", "{name} does not mean {new} in tags and requests"),
