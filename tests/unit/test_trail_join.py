@@ -161,6 +161,7 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
     ),
     "a redelivery that died": ([INTENT, APPLIED, record("intent", 1000, 2)], [call(1995)], []),
     "an outcome without rules": ([{**APPLIED, "rules": "[]"}], [], []),
+    "an outcome with lists in lists": ([{**APPLIED, "rules": "[" * 100_000}], [], []),
     "denied": ([INTENT, {**APPLIED, "outcome": "denied"}], [], []),
     # other people
     "a person's own rule": ([INTENT, APPLIED], [call(1995), call(100, request="r-2", **PERSON, params={})], []),

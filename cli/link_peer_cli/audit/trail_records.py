@@ -90,7 +90,7 @@ def _rules(text: str) -> Iterator[Named]:
     """The rules of a record. What is not of their form is left out, so that it proves nothing."""
     try:
         found = json.loads(text or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     for rule in found if isinstance(found, list) else ():
         fields = {str(name): str(value) for name, value in rule.items()} if isinstance(rule, dict) else {}
