@@ -6,7 +6,6 @@ its link.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 import msgspec
@@ -18,6 +17,7 @@ from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import AuditReader, any_of, condition
+from link_peer_cli.audit.trail_records import rules_in
 
 
 class Story(msgspec.Struct, frozen=True):
@@ -108,7 +108,7 @@ class Asked:
 
 
 def _rules(record: Record) -> set[str]:
-    return {rule.get("rule_id", "") for rule in json.loads(record.get("rules") or "[]")} - {""}
+    return {rule.id for rule in rules_in(record.get("rules", ""))} - {""}
 
 
 def ends_of(record: Record) -> tuple[Party, Party]:

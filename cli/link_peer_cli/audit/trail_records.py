@@ -83,10 +83,10 @@ def _entry(record: Record) -> Iterator[Entry]:
     except BadInput:
         return
     calls = frozenset(filter(None, record.get("api_requests", "").split(",")))
-    yield Entry(record, time, said, tuple(_rules(record.get("rules", ""))), calls, frozenset(_tagged(record)))
+    yield Entry(record, time, said, tuple(rules_in(record.get("rules", ""))), calls, frozenset(_tagged(record)))
 
 
-def _rules(text: str) -> Iterator[Named]:
+def rules_in(text: str) -> Iterator[Named]:
     """The rules of a record. What is not of their form is left out, so that it proves nothing."""
     try:
         found = json.loads(text or "[]")

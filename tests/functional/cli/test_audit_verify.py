@@ -157,19 +157,22 @@ def write(lab: Lab, record: dict[str, str], logstore: str = "decisions") -> None
 
 
 def test_records_that_are_no_records_are_no_crash(lab: Lab, cli: Cli) -> None:
-    """Anyone who may write there may write anything."""
+    """Anyone who may write there may write anything. Who asked for a link is read from there, too."""
+    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1"))
     common = {
+        "request_id": "chg-1",
         "deployment": "prod",
         "region": REGION,
         "outcome": "applied",
         "api_requests": ",,x",
         "time": lab.iso_millis(),
     }
-    for rules in ("[", "{}", "[1]", '[{"ports": "x"}]', '[{"ports": ["1/1"]}]'):
+    for rules in ("[", "[" * 9_000, "{}", "[1]", '[{"ports": "x"}]', '[{"ports": ["1/1"]}]'):
         write(lab, {**common, "record": "outcome", "rules": rules})
         write(lab, {**common, "record": "intent", "rules": rules, "tagged": "@,,sg-1"})
     write(lab, {**common, "record": "outcome", "time": "soon"})
     later(lab)
+    assert cli("links") == 0, cli.err
     assert findings(cli) == (0, [])
 
 
