@@ -22,8 +22,8 @@ KEPT_SECONDS = 366 * 86_400.0
 
 
 def consented_by(env: Environment, links: Iterable[Standing], *, prove: bool) -> tuple[dict[str, str], str]:
-    """Who wrote each entry that consents to a link, and why the log could not be read, if so. `prove`: ActionTrail is asked about
-    each; who is not proven is said by the event alone, which whoever may put events on the bus can write."""
+    """Who wrote each entry that consents to a link, and why the log could not be read, if so. `prove`: ask ActionTrail about each.
+    An author who is not proven comes from the event alone, and anyone who may put events on the bus can write one."""
     labels = sorted({label for link in links for label in link.consent})
     found, tagged = dict.fromkeys(labels, POLICY), [one for one in labels if not one.startswith("policy ")]
     groups = sorted({label.partition("@")[0] for label in tagged})

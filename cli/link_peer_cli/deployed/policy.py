@@ -32,7 +32,7 @@ def deployed_policies(settings: Settings, names: Names) -> list[Policy]:
                 if live and checksum not in found:
                     found[checksum] = _policy(url, live.environment)
         except PolicyError as error:
-            raise PolicyError(f"the deployed policy of {function} is not to be believed: {error}") from None
+            raise PolicyError(f"the deployed policy of {function} cannot be trusted: {error}") from None
         except LinkPeerError as error:
             raise LinkPeerError(f"the deployed policy of {function} cannot be read: {error}") from None
     policies = list(found.values())

@@ -17,7 +17,7 @@ _ID_LENGTH = 48
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """What an event says of its origin. It informs, and decides nothing: whoever may put events on the bus can write it.
+    """What an event says of its origin. It informs, and decides nothing: anyone who may put events on the bus can write it.
 
     `actor` is the principal who made the API call, like an ARN, else the event's type. Of a change of tags, `call` is the API
     call, `request_id` its RequestId, and `tags` the keys on which links depend, each with the value that it got; None where

@@ -147,8 +147,8 @@ def decode(element: object, *, home: str, region: str, keys: TagKeys) -> list[Hi
 
 
 def actor_of(element: object) -> str:
-    """Who caused an event, as it says: the principal of ActionTrail's `userIdentity`, else the event's type. No other type
-    counts: whoever writes it might choose a name."""
+    """Who caused an event, as it says: the principal of ActionTrail's `userIdentity`, else the event's type. Other types are
+    not repeated, since their writer chooses them."""
     event = element if isinstance(element, dict) else {}
     kind, data = _short(event.get("type") or event.get("name")), event.get("data")
     if not _TRAIL.fullmatch(kind):

@@ -5,8 +5,8 @@ shows something else than it says (`yaml_reader`), is a PolicyError that gives f
 function does not start.
 
 A package also carries its policy compiled, so that a cold start need not load a YAML parser. `link-peer package` makes the
-compiled form from the text, and nothing else does. It is believed in a package alone, and there for the package's own policy
-alone, with the digest of the text that it was made from. Elsewhere, one that lies beside the policy or in the library is
+compiled form from the text, and nothing else does. It is used only in a package, for the package's own policy, and
+only with the digest of the text that it was made from. Elsewhere, one that lies beside the policy or in the library is
 refused: in a checkout or a wheel, it would be a second policy that nobody reviews.
 """
 

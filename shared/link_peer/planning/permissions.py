@@ -109,7 +109,7 @@ _SAID = {
     "accept_tags": ("tags of groups consent, without a change of this file", "tags of groups do not consent any more"),
     "accounts": ("{uid} ({new}) may have links", "{uid} ({new}) may have none; first: link-peer account remove {uid}"),
     "allow": ("{who}: {ports} may open{end} without a tag", "{who}: {ports} may no longer open{end} without a tag"),
-    "never": ("{who}: {ports} may open, if consented to", "{who}: {ports} may not open, whoever consents"),
+    "never": ("{who}: {ports} may open, with consent", "{who}: {ports} may not open, even with consent"),
     "deny": ("{ports} may open{also}", "{ports} may not open{also}"),
     "queue": ("who may send to {queue} may ask for {uid}", "only who may send to {other} may ask for {uid}"),
     "ranges": ("{uid} may be linked by {more} more addresses", "{uid} may be linked by {more} fewer addresses"),

@@ -55,7 +55,7 @@ class Change(msgspec.Struct, frozen=True):
 def reachable(before: Snapshot, after: Snapshot) -> list[Reached]:
     """The difference between two snapshots of the same instances: what is gained, the most pairs first, then what is lost.
 
-    An address is whoever has it in the VPC of the other end; only where nobody there does, whoever else has it.
+    An address stands for the instance that has it in the VPC of the other end, else for any other instance that has it.
     """
     scene = Scene(after)
     changes = dict(differing(before, after))

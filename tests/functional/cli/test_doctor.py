@@ -182,7 +182,7 @@ def test_a_compiled_policy_that_is_not_what_its_text_gives_is_reported(lab: Lab,
             package.writestr(policy_file.COMPILED, json.dumps(form))
         zipped = base64.b64encode(packed.getvalue()).decode()
         redeploy(lab, f"link-peer-{name}", code=unpack({"zipFile": zipped}))
-    said = "link-peer-sweep is not to be believed: policy.compiled.json, which the function acts on, is not what"
+    said = "link-peer-sweep cannot be trusted: policy.compiled.json, which the function acts on, is not what"
     assert failing(cli) == [
         ("differs", "deployed policy", f"the deployed policy of {said} policy.yaml gives"),
     ]
