@@ -6,6 +6,7 @@ reached, as a model checker does. With `merge=False` every history is run separa
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -76,8 +77,12 @@ class Result(msgspec.Struct):
     finals: frozenset[object] = frozenset()
 
 
-def explore(scenario: Scenario, *, merge: bool = True) -> Result:
-    """Tries every history. Raises Broken, with the history in its text."""
+def explore(scenario: Scenario, *, merge: bool = True, most: int = 0, seed: int = 0) -> Result:
+    """Tries every history. Raises Broken, with the history in its text.
+
+    With `most`, it goes on from that many worlds after each step, chosen by `seed`, instead of from all of them.
+    """
+    chosen = random.Random(seed)
     before = Counter(invariants.checked)
     result = Result()
     start = scenario.world()
@@ -104,7 +109,8 @@ def explore(scenario: Scenario, *, merge: bool = True) -> Result:
                     else:
                         entry = f"{steps[done[lane]].name}{_plan_text(plan)}"
                         following[key] = (count, after, all_facts, now_done, (*trace, entry))
-        level = following
+        some = chosen.sample(list(following), most) if 0 < most < len(following) else following
+        level = {key: following[key] for key in some}
     for count, world, facts, _, trace in level.values():
         result.histories += count
         final = (fingerprint(world), facts)
