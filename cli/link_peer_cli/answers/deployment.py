@@ -66,6 +66,7 @@ class CheckedFile(CommandAnswer, frozen=True):
 class DoctorFinding(CommandAnswer, frozen=True):
     """What a check found out."""
 
+    part: Annotated[str, means("whom it concerns: `platform` or `tenants`")]
     state: Annotated[str, means("`ok`, `warning`, `differs`, `missing` or `unknown`")]
     where: Annotated[str, means("the account; empty for the deployment")]
     what: Annotated[str, means("what was checked")]

@@ -12,13 +12,15 @@ from link_peer.domain.tags import clean
 OK, WARNING, DIFFERS, MISSING, UNKNOWN = "ok", "warning", "differs", "missing", "unknown"
 FAILING = frozenset({DIFFERS, MISSING, UNKNOWN})
 """The states with which the doctor does not say that all stands."""
+PLATFORM, TENANTS = "platform", "tenants"
 
 
 class CheckFinding(msgspec.Struct, frozen=True):
     """The result of one check.
 
     `state` is ok, warning, differs (from what is shipped), missing, or unknown: it could not be read. `where` is an
-    account's uid, or empty for link-peer itself.
+    account's uid, or empty for link-peer itself. `part` says whom it concerns: those who run link-peer, or those who
+    ask for links and consent to them.
     """
 
     state: str
@@ -26,6 +28,7 @@ class CheckFinding(msgspec.Struct, frozen=True):
     what: str
     detail: str
     advice: str = ""
+    part: str = PLATFORM
 
 
 def unreadable(where: str, what: str, error: Exception) -> CheckFinding:

@@ -1,10 +1,10 @@
-"""`link-peer doctor`: check that the deployment and each account have what the requested links need."""
+"""`link-peer doctor`: whether what runs link-peer is whole, and what teams must do for their links."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -13,6 +13,7 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.reach import Scene
 from link_peer.runtime.delivery import Delivery
+from msgspec.structs import replace
 from rich.markup import escape
 from rich.progress import Progress
 
@@ -29,7 +30,18 @@ from link_peer_cli.checks import (
     settings,
     uncovered,
 )
-from link_peer_cli.checks.finding import FAILING, OK, WARNING, CheckFinding, counts, report, unreadable
+from link_peer_cli.checks.finding import (
+    FAILING,
+    OK,
+    PLATFORM,
+    TENANTS,
+    UNKNOWN,
+    WARNING,
+    CheckFinding,
+    counts,
+    report,
+    unreadable,
+)
 from link_peer_cli.checks.interfaces import read_interfaces
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
 from link_peer_cli.inventory.reading import View
@@ -49,36 +61,49 @@ WIDTH = 9  # of the longest state, and two
 
 def doctor(
     account: Annotated[str, typer.Argument(help="An account's uid or name. Default: all accounts of the policy.")] = "",
+    platform: Annotated[
+        bool, typer.Option("--platform", help="Only what runs link-peer: what is deployed, and access.")
+    ] = False,
+    tenants: Annotated[
+        bool, typer.Option("--tenants", help="Only what teams must do: links, consent, quotas. May exit with 3.")
+    ] = False,
     as_json: JsonLines = False,
 ) -> None:
-    """Check every deployed piece, the access to each account, and every requested link. Changes nothing.
+    """Check the platform (every deployed piece, the access to each account) and the tenants (every requested link, consent,
+    quotas). Changes nothing. Exits with 1 if something of the platform is missing, differs from what is shipped, or could not
+    be read; with --tenants, else with 3 if something of the tenants is missing.
 
-    States: ok; warning; differs from what is shipped; missing; unknown: it could not be read. The last three end the command
-    with 1.
+    States: ok; warning; differs from what is shipped; missing; unknown: it could not be read.
     """
     account = account_uid(account, "account") if account else ""
+    both = platform == tenants
     env = load_environment(reading=True)
     require_known(env, [account] if account else [], "account")
     delivery, cloud, kept = suppose(env, "doctor")
     with progress_bar(unless=as_json) as bar:
-        found = list(_findings(env, account, delivery, cloud, kept, bar))
+        found = list(_findings(env, account, (platform or both, tenants or both), (delivery, cloud, kept), bar))
     found = [finding for finding in found if not account or finding.where in ("", account)]
     if as_json:
         names = _names(env)
-        for finding in found:
-            shown = (finding.state, finding.where, finding.what, finding.detail, finding.advice)
-            print_answer(DoctorFinding(*shown, names.get(finding.where, "")))
+        for one in found:
+            shown = (one.part, one.state, one.where, one.what, one.detail, one.advice)
+            print_answer(DoctorFinding(*shown, names.get(one.where, "")))
     else:
         with paged():
             _show(env, found)
-    if any(finding.state in FAILING for finding in found):
+    failing = {finding.part for finding in found if finding.state in FAILING}
+    if PLATFORM in failing:
         raise typer.Exit(Exit.REFUSED)
+    if tenants and failing:
+        raise typer.Exit(Exit.TENANTS)
 
 
 def _findings(
-    env: Environment, account: str, delivery: Delivery, cloud: WhatIf, kept: Kept, bar: Progress
+    env: Environment, account: str, parts: tuple[bool, bool], supposed: tuple[Delivery, WhatIf, Kept], bar: Progress
 ) -> Iterator[CheckFinding]:
-    """What is deployed, unless an account is asked for; then the accounts, and what they hold."""
+    """What is deployed, unless an account is asked for; then the accounts, and what they hold. What could not be read concerns
+    the platform, and belongs to the answer about the tenants, too, which is incomplete without it."""
+    (platform, tenants), (delivery, cloud, kept) = parts, supposed
     count = counter(bar, "accounts read", "groups read")
     sweep = Sweep(
         delivery,
@@ -88,31 +113,35 @@ def _findings(
     )
     run_sweep(sweep)
     View(sweep.fetch, env.policy).all_rules()
-    if not account:
-        task = bar.add_task("deployment", total=None)
-        for part in deployed.check(env):
-            bar.advance(task, len(part))
-            yield from part
-    yield from settings.check(env)
+    if platform:
+        if not account:
+            task = bar.add_task("deployment", total=None)
+            for part in deployed.check(env):
+                bar.advance(task, len(part))
+                yield from part
+        yield from settings.check(env)
     access = list(accounts.check(env, sweep, cloud))
-    yield from access
-    yield from _contents(env, account, sweep, cloud, kept, {one.where for one in access if one.state == OK})
+    yield from (one for one in access if platform or one.state in FAILING)
+    read = frozenset(one.where for one in access if one.state == OK)
+    seen = CloudSeen(env.policy, Scene(sweep.store.snapshot()), env.settings.region, env.clock.now(), read)
+    if platform:
+        yield from damaged_markers(seen, sweep.damaged)
+        yield from renamed_deployments(seen)
+    if tenants:
+        for one in _of_tenants(env, account, sweep, cloud, seen, kept):
+            yield one if one.state == UNKNOWN else replace(one, part=TENANTS)
 
 
-def _contents(
-    env: Environment, account: str, sweep: Sweep, cloud: WhatIf, kept: Kept, read: Iterable[str]
+def _of_tenants(
+    env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen: CloudSeen, kept: Kept
 ) -> Iterator[CheckFinding]:
-    """What the accounts hold. `read` are those that were read completely."""
-    scene = Scene(sweep.store.snapshot())
-    seen = CloudSeen(env.policy, scene, env.settings.region, env.clock.now(), frozenset(read))
+    """What the accounts hold."""
     refused = [*kept.outcomes, *denied_records(sweep, kept.outcomes)]
     yield from quotas.check(seen, account)
     yield from _uncovered(env, account, sweep, cloud, seen)
     yield from consents.check(seen)
     yield from consents.check_keys(seen)
     yield from barred.check(seen)
-    yield from damaged_markers(seen, sweep.damaged)
-    yield from renamed_deployments(seen)
     yield from blocked.isolated(seen, refused)
     yield from blocked.check(seen)
     yield from denied(seen, refused)
@@ -138,13 +167,18 @@ def _names(env: Environment) -> dict[str, str]:
 def _show(env: Environment, found: Sequence[CheckFinding]) -> None:
     """One line a finding, however long, so that no id is broken, and what to do below it; every finding, for programs."""
     if not sys.stdout.isatty():
-        print_tsv([("state", "account", "what", "detail", "advice")])
-        print_tsv([(one.state, one.where, one.what, one.detail, one.advice) for one in found])
+        print_tsv([("part", "state", "account", "what", "detail", "advice")])
+        print_tsv([(one.part, one.state, one.where, one.what, one.detail, one.advice) for one in found])
         return
     out = console()
-    for line in report(found, _names(env)):
-        colour = COLOURS.get(line.state, "red")
-        out.print(f"[{colour}]{line.state:{WIDTH}}[/{colour}]{escape(line.text)}", soft_wrap=True)
-        if line.advice:
-            out.print(f"{'':{WIDTH}}→ {escape(line.advice)}", soft_wrap=True)
-    out.print(escape(counts(found)), soft_wrap=True)
+    ends = []
+    for part in (PLATFORM, TENANTS):
+        if some := [one for one in found if one.part == part]:
+            out.print(f"[bold]{part}[/bold]")
+            ends.append(f"{part}: {counts(some)}")
+        for line in report(some, _names(env)):
+            colour = COLOURS.get(line.state, "red")
+            out.print(f"[{colour}]{line.state:{WIDTH}}[/{colour}]{escape(line.text)}", soft_wrap=True)
+            if line.advice:
+                out.print(f"{'':{WIDTH}}→ {escape(line.advice)}", soft_wrap=True)
+    out.print(escape("; ".join(ends)), soft_wrap=True)

@@ -29,6 +29,7 @@ class Exit(IntEnum):
     DONE = 0
     REFUSED = 1  # denied or failed
     USAGE = 2
+    TENANTS = 3  # of `doctor --tenants`
     CHANGES = 2  # with --detailed-exitcode, as terraform has it: nothing failed, and something would change
 
 

@@ -40,8 +40,9 @@ def sweep(triggers: Triggers) -> None:
 
 
 def failing(cli: Cli, *options: str) -> list[tuple[str, str, str]]:
-    """Run the doctor; return (state, what, detail) of each check that ends the command with 1."""
-    code, found = cli.json("doctor", *options)
+    """Run the doctor; return (state, what, detail) of each check of the platform that ends the command with 1."""
+    code, found = cli.json("doctor", "--platform", *options)
+    assert {one["part"] for one in found} == {"platform"}
     lacking = [(f["state"], f["what"], f["detail"]) for f in found if f["state"] in ("missing", "differs", "unknown")]
     assert code == (1 if lacking else 0)
     return lacking
@@ -70,7 +71,7 @@ def test_denied_links_are_listed_with_advice(lab: Lab, cli: Cli) -> None:
     lab.instance(app, tags={f"link-peer.{n}": peer for n, peer in enumerate(peers)})
     reasons = {what.split()[-1]: detail.split(":")[0] for _, what, detail in missing(cli)}
     assert reasons == {db.id: "no-consent", advanced.id: "advanced-group", elsewhere.id: "different-vpc"}
-    assert cli("doctor") == 1
+    assert [cli("doctor"), cli("doctor", "--platform"), cli("doctor", "--tenants")] == [0, 0, 3]
     assert f"link-accept={app.id}:tcp/1: link-peer accept {db.id}@{HOME} {app.id}:tcp/1" in cli.out
     assert missing(cli, PEER) == []
 

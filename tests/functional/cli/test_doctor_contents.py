@@ -339,7 +339,7 @@ def test_interfaces_that_may_not_be_read_are_unknown(lab: Lab, cli: Cli) -> None
     linked(lab)
     lab.fault(service="ecs", action="DescribeNetworkInterfaces", code="Forbidden.RAM", status=403, times=None)
     (unknown,) = found(cli, "network interfaces")
-    assert (unknown["state"], unknown["where"]) == ("unknown", HOME)
+    assert (unknown["state"], unknown["where"], unknown["part"]) == ("unknown", HOME, "platform")
     assert found(cli, "effect of links") != []
 
 
@@ -349,6 +349,8 @@ def test_an_account_that_cannot_be_entered_is_not_asked_for_interfaces(lab: Lab,
     lab.cross_account(lab.request(app, db, "tcp/3306"))
     lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
     assert (len(found(cli, "access", PEER)), found(cli, "network interfaces", PEER)) == (1, [])
+    code, findings = cli.json("doctor", "--tenants")  # which is no whole answer
+    assert (code, [one["what"] for one in findings if one["part"] == "platform"]) == (1, ["access"])
 
 
 # how it is read
@@ -403,9 +405,10 @@ def test_the_report_stays_short_with_many_groups(lab: Lab, cli: Cli) -> None:
     assert cli("doctor") == 1
     *lines, last = cli.out.splitlines()
     assert len(lines) < 2 * findings
-    assert re.fullmatch(r"\d+ missing, \d+ warnings, \d+ ok", last)
+    assert re.fullmatch(r"platform: \d+ missing, \d+ warnings, \d+ ok; tenants: 1 missing, \d+ warnings?, \d+ ok", last)
     states = [line.split()[0] for line in lines if not line.lstrip().startswith("→")]
-    assert states == sorted(states, key=["ok", "warning", "unknown", "differs", "missing"].index)
+    for part in " ".join(states).removeprefix("platform ").split(" tenants "):
+        assert part.split() == sorted(part.split(), key=["ok", "warning", "unknown", "differs", "missing"].index)
     dead = f"warning  {PEER} (ledger team)  consent of {db.id} (ledger): link-accept=sg-gone: sg-gone@{PEER} does not exist"
     assert lines[lines.index(dead) + 1] == f"         → link-peer withdraw {db.id}@{PEER} sg-gone"
     assert lines[-2].startswith(f"missing  {PEER} (ledger team)  {app.id} (app) to {db.id} (ledger): no-consent: ")
