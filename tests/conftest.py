@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -47,3 +48,13 @@ def _server() -> Iterator[Server]:
     running = serve(cloud)
     yield running
     running.close()
+
+
+@pytest.fixture(name="zone", params=["UTC", "Asia/Shanghai", "America/St_Johns"])
+def _zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The time zone of the machine."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()

@@ -29,14 +29,16 @@ def duration(text: str, field: str) -> int:
 
 
 def moment(text: str, field: str, now: float) -> float:
-    """Return epoch seconds of an RFC 3339 instant, or of a duration before `now` (`2h`)."""
+    """Return epoch seconds of an RFC 3339 instant, which has a zone, or of a duration before `now` (`2h`)."""
     if _DURATION.fullmatch(text):
         return now - duration(text, field)
     try:
         return parse_instant(text)
     except BadInput:
         raise BadInput(
-            field, f"{quoted(text)} is neither a duration such as 2h nor an instant such as 2099-12-31T00:00:00Z"
+            field,
+            f"{quoted(text)} is neither a duration such as 2h nor an instant with its zone, "
+            "such as 2099-12-31T08:00:00+08:00 or 2099-12-31T00:00:00Z",
         ) from None
 
 

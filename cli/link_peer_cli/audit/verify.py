@@ -26,6 +26,7 @@ from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
 from link_peer_cli.ui.tables import draw_table, print_tsv
+from link_peer_cli.ui.times import when
 
 THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
 OLDER_SECONDS = 366 * 86_400.0  # how far back the log is asked whether a rule is one of ours
@@ -123,20 +124,20 @@ def _named(arn: str) -> str:
 
 def _unreadable(env: Environment, refused: Mapping[str, str], records: Sequence[Record]) -> Iterator[Mismatch]:
     """Accounts of which something was not read, and logstores that do not say when SLS received a record."""
-    when = iso(env.clock.now())
+    now = iso(env.clock.now())
     for account, why in refused.items():
         role = env.policy.accounts[account].role
         reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role
         advice = f"allow actiontrail:LookupEvents to the role {reader} of account {account}: docs/permissions.md"
-        yield _unread(when, account, "ActionTrail was not read", why, advice)
+        yield _unread(now, account, "ActionTrail was not read", why, advice)
     for store in sorted({record["logstore"] for record in records if "received" not in record}):
         why = f"records in {store} do not say when SLS received them: a backdated one is not found"
         advice = f"turn on the recording of public IP addresses (appendMeta) of the logstore {store}"
-        yield _unread(when, env.policy.home, "the audit log", why, advice)
+        yield _unread(now, env.policy.home, "the audit log", why, advice)
 
 
-def _unread(when: str, account: str, what: str, why: str, advice: str) -> Mismatch:
-    return Mismatch(when, account, what, "", "", "", UNREADABLE, why, advice, pending=False)
+def _unread(now: str, account: str, what: str, why: str, advice: str) -> Mismatch:
+    return Mismatch(now, account, what, "", "", "", UNREADABLE, why, advice, pending=False)
 
 
 def _print(found: Sequence[Mismatch], events: int, *, as_json: bool) -> None:
@@ -162,7 +163,7 @@ def _print(found: Sequence[Mismatch], events: int, *, as_json: bool) -> None:
 
 def _row(finding: Mismatch) -> tuple[str, ...]:
     return (
-        finding.time,
+        when(finding.time, seconds=True),
         finding.account,
         finding.what,
         finding.rule,

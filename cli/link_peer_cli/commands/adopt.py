@@ -54,7 +54,9 @@ def adopt(
     instance: Annotated[
         str, typer.Option(help="With --as tag: the instance of the source group that is tagged.", metavar="INSTANCE")
     ] = "",
-    until: Annotated[str, typer.Option(help="When the link ends: 2099-12-31T00:00:00Z, or in 12h, 30d.")] = "",
+    until: Annotated[
+        str, typer.Option(help="When the link ends: 2099-12-31T08:00:00+08:00 (…Z for UTC), or in 12h, 30d.")
+    ] = "",
     anyone_may_close: Annotated[
         bool,
         typer.Option(

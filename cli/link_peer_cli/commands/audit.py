@@ -75,7 +75,10 @@ def audit(
         str, typer.Option(help="A request's or link's id: every record of it and of its links, with later removals.")
     ] = "",
     since: Annotated[
-        str, typer.Option(help="How far back: 90s, 30m, 2h, 7d, or an instant. Default: 24h; of a story, 365d.")
+        str,
+        typer.Option(
+            help="How far back: 90s, 30m, 2h, 7d, or an instant with its zone. Default: 24h; of a story, 365d."
+        ),
     ] = "",
     limit: Annotated[
         int | None,
@@ -93,7 +96,7 @@ def audit(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of names.")] = False,
     as_json: JsonLines = False,
 ) -> None:
-    """Read the audit log, the newest last: what was decided, who asked, why, and how to resolve denials. Times are UTC."""
+    """Read the audit log, the newest last: what was decided, who asked, why, and how to resolve denials."""
     fields = {
         "outcome": matching(outcome, "--outcome", "applied|unchanged|removed|denied|failed"),
         "reason": matching(reason, "--reason", "|".join(REASONS)),

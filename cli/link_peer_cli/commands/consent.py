@@ -40,7 +40,9 @@ def accept(
         str,
         typer.Argument(help="Whom, as in the tag: sg-…, i-… or *, with @<account>, with ports as :tcp/3306+udp/53."),
     ] = "",
-    until: Annotated[str, typer.Option(help="When the consent ends: 2099-12-31T00:00:00Z, or in 12h, 30d.")] = "",
+    until: Annotated[
+        str, typer.Option(help="When the consent ends: 2099-12-31T08:00:00+08:00 (…Z for UTC), or in 12h, 30d.")
+    ] = "",
     profile: Profile = "",
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With an id: ask nothing.")] = False,

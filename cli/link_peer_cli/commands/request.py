@@ -64,7 +64,7 @@ def request(
         list[str] | None,
         typer.Option(help="tcp/3306, udp/53 or icmp; repeat for more. Default: a mutual link on everything."),
     ] = None,
-    until: Annotated[str, typer.Option(help="When the link ends: 2099-12-31T00:00:00Z.")] = "",
+    until: Annotated[str, typer.Option(help="When the link ends: 2099-12-31T08:00:00+08:00, or …Z for UTC.")] = "",
     expires_in: Annotated[
         str, typer.Option(help="How long the request itself stays valid: 30m, 2h; at most 24h.")
     ] = "1h",

@@ -22,6 +22,7 @@ from link_peer_cli.answers.links import Ends, Explanation, LinkAnswer, OwnRule, 
 from link_peer_cli.audit.consented import UNKNOWN, consented_by
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.reading import View
+from link_peer_cli.ui.times import when
 
 DAY = 86400
 
@@ -83,7 +84,7 @@ def until(now: float, end: float | None) -> str:
     """When something ends, for people: the instant, and how far it is off."""
     if end is None:
         return "open-ended"
-    return f"{iso(end)} (in {span(end - now)})" if end > now else f"{iso(end)} (over)"
+    return f"{when(iso(end))} ({f'in {span(end - now)}' if end > now else 'over'})"
 
 
 def span(seconds: float) -> str:

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.times import when
 
 COLOURS = {"applied": "green", "removed": "magenta", "denied": "yellow", "failed": "red"}
 PLANNED = {"applied": "would be applied", "removed": "would be removed"}
@@ -91,8 +92,7 @@ def _text(record: Record, row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _when(record: Record) -> str:
-    """`2026-11-25 08:00:00`, UTC."""
-    return record.get("time", "")[:19].replace("T", " ")
+    return when(record.get("time", ""), seconds=True)
 
 
 def _outcome(record: Record) -> str:

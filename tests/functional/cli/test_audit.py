@@ -8,6 +8,7 @@ import re
 
 import pytest
 from link_peer.runtime.audit import DECISION_FIELDS
+from link_peer_cli.ui.times import when
 
 from tests.functional.command import Cli, take_turns
 from tests.functional.lab import HOME, PEER, Lab
@@ -23,9 +24,8 @@ def test_a_record_is_one_line(lab: Lab, cli: Cli) -> None:
     assert cli("audit") == 0
     title, first, second = cli.out.splitlines()
     assert title == "audit log, 2 records"
-    when = lab.outcome()["time"][:19].replace("T", " ")
     assert re.split("  +", second) == [
-        when,
+        when(lab.outcome()["time"], seconds=True),
         "applied",
         f"{app.id}@a@aliyun.com → {db.id}@a@aliyun.com tcp/2",
         "chg-1 (ann)",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import msgspec
@@ -457,16 +456,6 @@ def test_a_rendered_instant_parses_to_the_same_instant(when: datetime, minutes: 
     epoch = parse_instant(aware.isoformat())
     assert epoch == (aware - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()
     assert parse_compact(compact(epoch)) == epoch
-
-
-@pytest.fixture(name="zone", params=["UTC", "Asia/Shanghai", "America/St_Johns"])
-def _zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The time zone of the machine."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", request.param)
-        time.tzset()
-        yield request.param
-    time.tzset()
 
 
 @pytest.mark.parametrize(
