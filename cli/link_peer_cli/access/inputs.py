@@ -57,6 +57,11 @@ def by_id(text: str) -> str:
     return tags.by_id(text, policy.names) if policy else text
 
 
+def is_cloud_name(text: str) -> bool:
+    """Whether a text is neither an id, nor a name of the policy, nor `*`, but may be what a party is called in the cloud."""
+    return not by_id(text).startswith(("sg-", "i-", "*"))
+
+
 def party(text: str, field: str, home: str, alternative: str = "") -> Party:
     """Parse `sg-…` or `i-…`, in the home account unless it ends with `@<account>`, its uid or its name in the policy; or a name
     that the policy gives a party.

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from link_peer.domain.errors import BadInput, LinkPeerError, NoAccess, Transient
 from link_peer.domain.model import Party
+from link_peer.domain.tags import is_account_uid
 from link_peer.runtime.delivery import LANES
 from link_peer.runtime.settings import Credentials
 
@@ -15,6 +16,7 @@ from link_peer_cli.access.environment import Environment, require_known
 from link_peer_cli.access.inputs import account_uid, by_id, party
 from link_peer_cli.access.roles import HomeKeys, as_closer
 from link_peer_cli.consent.group_tags import PAGE, GroupTags
+from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.ui.changes import STOPPED
 
 T = TypeVar("T")
@@ -31,18 +33,22 @@ def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
     return made
 
 
-def wanted(env: Environment, own: str, names: list[str] | None, account: str, *, everything: bool) -> Wanted:
-    """What is named: groups (in `own` unless they say another account) and accounts; or one account, or all. Raises BadInput."""
+def wanted(
+    env: Environment, own: str, names: list[str] | None, account: str, *, everything: bool, opens: bool = False
+) -> Wanted:
+    """What is named: groups (in `own` unless they say another account) and accounts; or one account, or all. The names that
+    groups have in the cloud count unless the command `opens`. Raises BadInput."""
     if bool(names) + bool(account) + everything != 1:
         raise BadInput("groups", "give groups or accounts, or --account, or --all")
     if everything:
         return dict.fromkeys(env.policy.accounts)
     found: dict[str, frozenset[Party] | None] = {account_uid(account, "--account"): None} if account else {}
+    uids = {*env.policy.accounts, *(one.name for one in env.policy.accounts.values())}
     for text in names or ():
-        if not by_id(text).startswith(("sg-", "i-")):
+        if is_account_uid(text) or (by_id(text) == text and text in uids):
             found[account_uid(text, "group")] = None
             continue
-        one = party(text, "group", own)
+        one = party(text if opens else by_cloud_name(env, text, "group"), "group", own)
         if not one.is_group:
             raise BadInput("group", f"{one.id} is an instance: a lock is a tag of a group")
         groups = found.get(one.account, frozenset())

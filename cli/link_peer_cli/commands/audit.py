@@ -17,12 +17,13 @@ from link_peer.runtime.ports import Record
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment
-from link_peer_cli.access.inputs import matching, moment, with_uid
+from link_peer_cli.access.inputs import is_cloud_name, matching, moment, with_uid
 from link_peer_cli.audit.log import AuditReader, condition, party_condition
 from link_peer_cli.audit.log import follow as follow_log
 from link_peer_cli.audit.story import Story, stories
 from link_peer_cli.audit.verify import verify as verify_log
 from link_peer_cli.inventory.shown import wording
+from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import JsonLines
 from link_peer_cli.ui.pager import paged
@@ -68,7 +69,7 @@ def audit(
     party: Annotated[
         str,
         typer.Option(
-            help="A party on either side: sg-… or i-… in any account, or with @<account>, or *@<account>: its uid or name."
+            help="A party on either side: an id or a name, or with @<account>, or *@<account>: its uid or name."
         ),
     ] = "",
     story: Annotated[
@@ -105,8 +106,9 @@ def audit(
         "event_id": matching(event, "--event", r'[^"\\*?\s]{1,128}'),  # excludes what has a meaning in a query
     }
     query = condition({"record": "" if everything else "outcome", **fields})
-    if party:
-        query += f" and {party_condition(with_uid(party, '--party'), '--party')}"
+    party = with_uid(party, "--party") if party else ""
+    if party and not is_cloud_name(party):
+        party_condition(party, "--party")  # report an invalid option before a missing environment
     if story and (follow or everything or party or any(fields.values())):
         raise BadInput("--story", "it prints every record of one request or link: give no other filter")
     if verify and (story or follow or everything or party or as_csv or limit is not None or any(fields.values())):
@@ -120,6 +122,8 @@ def audit(
     if verify:
         verify_log(env, start, as_json=as_json)
         return
+    if party:
+        query += f" and {party_condition(by_cloud_name(env, party, '--party'), '--party')}"
     log = AuditReader(env.settings, env.clock, env.keys)
     form = Form.JSON if as_json else Form.CSV if as_csv else Form.LINES if sys.stdout.isatty() else Form.TSV
     names = wording(env.policy, 0).names

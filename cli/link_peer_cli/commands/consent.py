@@ -22,6 +22,7 @@ from link_peer_cli.consent.closes import closes
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.consent.recorded import record_tags
+from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -96,7 +97,7 @@ def withdraw(
     """
     env = load_own()
     tags = GroupTags(env, [profile] if profile else [])
-    party = _group(group, tags)
+    party = _group(by_cloud_name(env, group, "group"), tags)
     given = entry(with_uid(who, "who"), party.account, "who")
     if every and (given.ports or given.until is not None):
         raise BadInput("who", "with --all, give a party without ports")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import msgspec
@@ -13,11 +14,12 @@ from link_peer.inbound import events
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment, policy_file
-from link_peer_cli.access.inputs import by_id, document, party
+from link_peer_cli.access.inputs import by_id, document, is_cloud_name, party
 from link_peer_cli.answers.changes import PolicyPlan
 from link_peer_cli.deployed.policy import deployed_policies
 from link_peer_cli.review import permitted, reachable
 from link_peer_cli.review.comparing import Compared, compare
+from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.input import Input, look_at, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
 from link_peer_cli.review.plans import COLOURS, ShownPlan, print_plan, print_saved, sections, total
@@ -34,7 +36,10 @@ VERBS = ("open", "change", "close")
 
 def plan(
     what: Annotated[
-        str, typer.Argument(help="An instance's id, or a file with one or an array of events or requests; - for stdin.")
+        str,
+        typer.Argument(
+            help="An instance: its id or name; or a file with one or an array of events or requests; - for stdin."
+        ),
     ] = "",
     policy: Annotated[
         str,
@@ -77,7 +82,9 @@ def plan(
 
 def _plan_what(what: str, out: str) -> Planned:
     """Plan an instance or a file, and save the plan if `out` names a file."""
-    raw = None if is_instance_id(by_id(what).partition("@")[0]) else document(what)
+    file = Path(what).suffix == ".json" or what == "-" or Path(what).exists()
+    named = is_instance_id(by_id(what).partition("@")[0]) or (is_cloud_name(what) and not file)
+    raw = None if named else document(what)
     if raw is not None:
         try:  # report an invalid file before a missing environment
             events.elements(raw, events.MAX_BATCH_BYTES)
@@ -92,7 +99,9 @@ def _plan_what(what: str, out: str) -> Planned:
         with waiting("reading the groups"):
             made = planned_file(env, raw)
     else:
-        instance = party(what, "instance", env.policy.home)
+        instance = party(by_cloud_name(env, what, "instance"), "instance", env.policy.home)
+        if instance.is_group:
+            raise BadInput("instance", f"{what} is a group: name an instance of it")
         if instance.account != env.policy.home:
             raise BadInput(
                 "instance", f"{what} is not in the home account: link-peer sweep --dry-run covers all accounts"

@@ -53,7 +53,7 @@ def reopen(
     """
     env = load_environment(reading=dry_run)
     tags = tags_of(env, profile)
-    accounts = wanted(env, tags.own, groups, account, everything=everything)
+    accounts = wanted(env, tags.own, groups, account, everything=everything, opens=True)
     own = set(tags.accounts)
     refused = enter(env, tags, accounts)
     found = _find(env, tags, accounts, own, force=force)

@@ -17,7 +17,9 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.environment import Environment
+from link_peer_cli.access.inputs import is_cloud_name
 from link_peer_cli.access.roles import PersonsAccounts
+from link_peer_cli.inventory.reading import view_of
 from link_peer_cli.review.cloud import LockedCloud, ShownRules, WhatIf
 from link_peer_cli.review.reviewed import Reviewed
 from link_peer_cli.review.writes import Write, undone
@@ -152,3 +154,12 @@ def applying(
     throughput = Throughput(calls_per_minute=env.settings.calls_per_minute)
     retry = env.patient_retry()
     return Delivery("apply", env.settings.region, env.policy, retry, connections, throughput, caller=caller), kept
+
+
+def by_cloud_name(env: Environment, text: str, field: str) -> str:
+    """`sg-…@<uid>` for the name that a group or an instance has in the cloud; an id, or a name of the policy, as it is. Of what
+    opens, no command takes such names: whoever may rename a group would choose which one is opened.
+
+    Raises BadInput for `field` if there is no such party, or more than one.
+    """
+    return str(view_of(suppose(env, "find")[0]).find(text, field)) if is_cloud_name(text) else text

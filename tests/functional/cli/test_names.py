@@ -71,6 +71,46 @@ def test_every_command_takes_the_policys_names_of_parties(lab: Lab, cli: Cli) ->
         assert "name of the policy" not in answers[0][2], shape
 
 
+BY_CLOUD_NAME = (
+    "links --party {ledger}",
+    "explain {app} {ledger} tcp/1",
+    "verify --from {node} --to {ledger}",
+    "close {app} --dry-run",
+    "withdraw {app} *@b@aliyun.com --dry-run",
+    "audit --party {ledger}",
+    "plan {node}",
+)
+BY_ID_ALONE = (
+    "accept {app} {ledger}:tcp/1 --dry-run",
+    "accept {id} {ledger}:tcp/1 --dry-run",
+    "reopen {app} --dry-run",
+    "request link --from {app} --to {id} --port tcp/1 --dry-run",
+    "adopt sgr-1 --group {app} --dry-run",
+    "adopt sgr-1 --as tag --instance {node} --dry-run",
+)
+"""What opens: whoever may rename a group would choose which one is opened."""
+
+
+def test_names_of_the_cloud_count_wherever_nothing_is_opened(lab: Lab, cli: Cli) -> None:
+    """The answers are the same as for the id, also with an account. A name of several parties is refused, with their ids."""
+    app, db = lab.group(f"*@{PEER}", name="app"), lab.group(account=PEER, name="ledger")
+    node = lab.instance(app, name="node")
+    ids = {"app": f"{app.id}@{HOME}", "ledger": f"{db.id}@{PEER}", "node": f"{node.id}@{HOME}"}
+    for names in ({one: one for one in ids}, {"app": "app@a@aliyun.com", "ledger": f"ledger@{PEER}", "node": "node"}):
+        for shape in BY_CLOUD_NAME:
+            answers = [(cli(*shape.format(**given).split()), cli.out, cli.err) for given in (ids, names)]
+            assert answers[0] == answers[1], shape
+            assert "does not exist" not in answers[0][2], shape
+    others = lab.group(name="app"), lab.group(name="ledger"), lab.instance(app, name="node")
+    for shape in BY_CLOUD_NAME:
+        assert cli(*shape.format(app="app", ledger="ledger", node="node").split()) == 2, shape
+        assert "is the name of " in cli.err, shape
+        assert any(one.id in cli.err for one in others), shape
+    for shape in BY_ID_ALONE:
+        assert cli(*shape.format(app="app", ledger="ledger", node="node", id=app.id).split()) in (1, 2), shape
+        assert "is the name of " not in cli.err, shape
+
+
 def test_a_plan_of_a_policy_says_which_names_it_changes(lab: Lab, cli: Cli, tmp_path: Path) -> None:
     """Tags that give the name then mean another party, or one at all."""
     lab.policy(names={"app": f"sg-new@{HOME}", "db": f"sg-db@{HOME}", "x": f"sg-x@{HOME}"})
