@@ -117,7 +117,7 @@ def _standing(made: Company, scratch: Path) -> list[Asked]:
         Asked(["links"]),
         Asked(["links", "--json"]),
         Asked(["links", "--csv"]),
-        Asked(["links", "--blocked"]),
+        Asked(["links", "--state", "blocked"]),
         Asked(["links", "--expiring", "7d"]),
         Asked(["links", "--party", source.id]),
         Asked(["accept", target.id, entry], undo=["withdraw", target.id, entry]),

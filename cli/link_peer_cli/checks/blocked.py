@@ -1,6 +1,6 @@
 """Links that stand and whose packets do not get through: which rule or setting stops them, and who can change that. Pure.
 
-Judged from what the sweep has read: the rules of managed groups, whatever else an instance is in. `link-peer links --blocked`
+Judged from what the sweep has read: the rules of managed groups, whatever else an instance is in. `link-peer links --state blocked`
 reads the rest.
 """
 

@@ -12,37 +12,46 @@ from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.operation import FailedInvocation
 from link_peer_cli.deployed.functions import deployed_functions, error_message, failed_tasks
 from link_peer_cli.deployed.queue import Letter, peek, waiting_messages
-from link_peer_cli.inventory.shown import wording
-from link_peer_cli.ui.console import console, print_answer
-from link_peer_cli.ui.options import JsonLines, Service
+from link_peer_cli.inventory.shown import EXACT, wording
+from link_peer_cli.ui.console import console
+from link_peer_cli.ui.options import Csv, JsonLines, Output, Service, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.tables import print_table
+from link_peer_cli.ui.tables import Column, Table, TableForm, by_words, print_table
 
-ERROR_WIDTH = 100  # characters of an error in the table; --json prints all of it
+FAILED = Table(
+    FailedInvocation,
+    EXACT,
+    "No failed invocations, and no dead letters.",
+    (
+        Column("id"),
+        Column("function"),
+        Column("time", lambda f, w: w.ago(f.time)),
+        Column("status"),
+        Column("error or message", lambda f, _: error_message(f.error), short=by_words),
+    ),
+)
 
 
-def failed(service: Service = "", as_json: JsonLines = False) -> None:
+def failed(
+    service: Service = "",
+    output: Output = TableForm.TABLE,
+    sort_by: SortBy = "",
+    as_csv: Csv = False,
+    as_json: JsonLines = False,
+) -> None:
     """List failed asynchronous invocations of auto_link and sweep, newest first, and the messages of the dead-letter queue.
 
     `link-peer replay` takes the ids of invocations. Nothing is removed.
     """
+    FAILED.column(sort_by or "id")
+    form = form_of(output, as_json=as_json, as_csv=as_csv)
     env = load_environment(reading=True)
     with waiting("reading the failed invocations"):
         letters, count = _dead_letters(env)
         tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service), env.names)
     found = [FailedInvocation(one.id, one.function, iso(one.started / 1000), one.status, one.error) for one in tasks]
     found += map(_of_letter, letters)
-    if as_json:
-        for one in found:
-            print_answer(one)
-        return
-    words = wording(env.policy, env.clock.now())
-    print_table(
-        console(),
-        f"failed invocations: {len(tasks)}, dead letters: {count}",
-        ("id", "function", "time", "status", "error or message"),
-        [(f.id, f.function, words.ago(f.time), f.status, error_message(f.error)[:ERROR_WIDTH]) for f in found],
-    )
+    print_table(FAILED, found, wording(env.policy, env.clock.now()), form, sort_by)
     if count > len(letters):
         console(stderr=True).print(f"{count - len(letters)} more dead letters wait behind these")
 

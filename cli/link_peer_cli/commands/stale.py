@@ -11,26 +11,46 @@ from link_peer.domain.tags import parse_instant
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.actual import renamed_rules
 from link_peer.planning.decision import Decision
+from link_peer.planning.reach import Scene
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import Stale
 from link_peer_cli.checks.consents import dead
 from link_peer_cli.inventory.reading import View
-from link_peer_cli.inventory.shown import claims_text, wording
+from link_peer_cli.inventory.shown import EXACT, claims_text, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.edits import gaps_of
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import JsonLines
-from link_peer_cli.ui.pager import paged
+from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.tables import print_table
+from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, by_words, print_table
+
+STALE = Table(
+    Stale,
+    EXACT,
+    "Nothing stale was found.",
+    (
+        Column("kind"),
+        Column(
+            "group", lambda s, w: w.party(s.group, s.account), lambda s, w: w.title(s.group, s.account), short=by_name
+        ),
+        Column("rule", lambda s, _: s.rule_id, wide=True),
+        Column("created", lambda s, w: w.ago(s.created)),
+        Column("what", short=by_words),
+        Column("why", short=by_words),
+    ),
+)
 
 
-def stale(as_json: JsonLines = False) -> None:
+def stale(
+    output: Output = TableForm.TABLE, sort_by: SortBy = "", as_csv: Csv = False, as_json: JsonLines = False
+) -> None:
     """List rules that the sweep would remove, half-open links, damaged markers, rules under a former name of the deployment,
     and consents that have ended or that name parties which no longer exist."""
+    STALE.column(sort_by or "kind")
+    form = form_of(output, as_json=as_json, as_csv=as_csv)
     env = load_environment(reading=True)
     delivery, _, _ = suppose(env, "stale")
     sweep = Sweep(delivery, "stale")
@@ -44,19 +64,8 @@ def stale(as_json: JsonLines = False) -> None:
             *_consents(env, sweep),
         ]
     gaps = gaps_of(sweep)
-    if as_json:
-        for item in found:
-            print_answer(item)
-    elif found:
-        words = wording(env.policy, env.clock.now())
-        rows = [
-            (s.kind, words.party(s.group, s.account), s.rule_id, words.ago(s.created), s.what, s.why) for s in found
-        ]
-        with paged():
-            print_table(console(), "stale", ("kind", "group", "rule", "created", "what", "why"), rows)
+    print_table(STALE, found, wording(env.policy, env.clock.now(), Scene(sweep.store.snapshot())), form, sort_by)
     err = console(stderr=True)
-    if not (found or as_json):
-        err.print("Nothing stale was found.")
     for what, why in gaps.items():
         err.print(f"[yellow]could not read {what}: {escape(why)}[/yellow]", soft_wrap=True)
     for account in sorted(sweep.doubted_accounts):

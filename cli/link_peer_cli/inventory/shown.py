@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from link_peer.domain.model import Link, Party, Rule, ports_text
+from link_peer.domain.model import Group, Instance, Link, Party, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
@@ -157,13 +157,16 @@ NAMED = 5
 """Instances of a link by address that a cell names; JSON and CSV name all."""
 
 _SHORT = re.compile(r"[\w.@-]{1,32}")
+_NAME = re.compile(r"(?!(?:sg|i)-)[\w.:/-]+")
 
 
 class Wording(msgspec.Struct, frozen=True):
-    """`now` is in epoch seconds; None for programs. `names` are what accounts are called instead of their uids."""
+    """`now` is in epoch seconds; None for programs. `names` are what accounts are called instead of their uids, `parties` what
+    groups and instances are called instead of their ids."""
 
     now: float | None
     names: Mapping[str, str]
+    parties: Mapping[Party, str] = {}
 
     def ago(self, instant: str) -> str:
         """When something was: `3 d ago`; for programs the instant. Empty if it is not known."""
@@ -173,6 +176,13 @@ class Wording(msgspec.Struct, frozen=True):
         """When something ends: the instant, and for people how far it is off, or `open-ended`."""
         return instant if self.now is None else until(self.now, parse_instant(instant) if instant else None)
 
+    def left(self, instant: str) -> str:
+        """How far off the end of something is: `in 36 d`."""
+        if not instant or self.now is None:
+            return instant or "open-ended"
+        end = parse_instant(instant)
+        return f"in {span(end - self.now)}" if end > self.now else "over"
+
     def account(self, uid: str) -> str:
         """An account, as commands take it: for people its name, if that is short; else its uid."""
         return self.names.get(uid, uid)
@@ -181,6 +191,10 @@ class Wording(msgspec.Struct, frozen=True):
         """`sg-…@<account>`, as commands take it."""
         return f"{party}@{self.account(account)}"
 
+    def title(self, party: str, account: str) -> str:
+        """`app@<account>`, as commands take it; with the id where it has no name of its own."""
+        return self.party(self.parties.get(Party(account, party), party), account)
+
     def ends(self, shown: Ends | Explanation) -> tuple[str, str]:
         """The two ends: each party and its name."""
         source = self.party(shown.source, shown.from_account) + (f" ({shown.from_name})" if shown.from_name else "")
@@ -188,11 +202,26 @@ class Wording(msgspec.Struct, frozen=True):
         return source, target
 
 
-def wording(policy: Policy, now: float) -> Wording:
-    """The wording for people if stdout is a terminal, else for programs."""
+EXACT = Wording(None, {})
+"""For programs."""
+
+
+def wording(policy: Policy, now: float, scene: Scene | None = None) -> Wording:
+    """The wording for people if stdout is a terminal, else for programs. Parties of the scene are called by their names."""
     if not sys.stdout.isatty():
-        return Wording(None, {})
-    return Wording(now, short_names(policy))
+        return EXACT
+    return Wording(now, short_names(policy), own_names(policy, scene) if scene else {})
+
+
+def own_names(policy: Policy, scene: Scene) -> dict[Party, str]:
+    """The names that can be printed instead of ids: those that one party of the account has, and no other meaning."""
+    shown: list[Group | Instance] = [*scene.snapshot.groups.values(), *scene.snapshot.instances.values()]
+    count = Counter((one.party.account, one.name) for one in shown)
+    return {
+        one.party: one.name
+        for one in shown
+        if count[one.party.account, one.name] == 1 and one.name not in policy.names and _NAME.fullmatch(one.name)
+    }
 
 
 def short_names(policy: Policy) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -61,9 +62,12 @@ def _is_pipe(cause: BaseException) -> bool:
     return isinstance(cause, BrokenPipeError) and cause.filename in STREAMS
 
 
+_JSON = re.compile(r"(?:^| )(?:-o[ =]?|--output[ =])json(?: |$)")
+
+
 def run(app: Typer, args: list[str]) -> NoReturn:
-    """Run one command and exit with its code. With `--json`, errors are JSON on stderr too."""
-    as_json = "--json" in args
+    """Run one command and exit with its code. With `--json` or `-o json`, errors are JSON on stderr too."""
+    as_json = "--json" in args or _JSON.search(" ".join(args)) is not None
     prepare_streams()
     CHANGES.clear()
     with _stoppable():

@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from link_peer.domain.errors import BadInput
 from typer.core import TyperCommand
 
 from link_peer_cli.ui.exits import Ended
+from link_peer_cli.ui.tables import TableForm
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of names: -o csv.")]
+Output = Annotated[
+    TableForm,
+    typer.Option(
+        "--output", "-o", help="How to print it; wide: all columns. In a pipe, a table is tab-separated values."
+    ),
+]
+SortBy = Annotated[str, typer.Option("--sort-by", metavar="COLUMN", help="Sort by this column.")]
 Service = Annotated[str, typer.Option(help="The FC 2.0 service that holds the functions. Default: FC 3.0.")]
 Qualifier = Annotated[
     str, typer.Option(help="A version or an alias. Default: live on FC 3.0, the latest code in an FC 2.0 service.")
@@ -58,6 +68,16 @@ PeerProfile = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 Out = Annotated[str, typer.Option("--out", help="Save what is shown in this file, for `link-peer apply`.")]
+
+
+def form_of(output: TableForm, *, as_json: bool, as_csv: bool = False) -> TableForm:
+    """How to print a table: `--output`, or its short forms `--json` and `--csv`. Raises BadInput if they contradict."""
+    asked = (
+        {output} - {TableForm.TABLE} | ({TableForm.JSON} if as_json else set()) | ({TableForm.CSV} if as_csv else set())
+    )
+    if len(asked) > 1:
+        raise BadInput("--output", f"give one of {', '.join(sorted(one.value for one in asked))}")
+    return next(iter(asked), TableForm.TABLE)
 
 
 class Command(TyperCommand):

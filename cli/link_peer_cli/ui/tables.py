@@ -1,20 +1,197 @@
-"""Tables that never cut an id: drawn for people; tab-separated lines and CSV for programs."""
+"""Tables that never cut an id: one line an item for people; tab-separated lines, CSV and JSON for programs."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Generic, TypeVar
 
-from rich import box
-from rich.cells import cell_len
+import msgspec
+from link_peer.domain.errors import BadInput
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
-from link_peer_cli.ui.console import visible
+from link_peer_cli.answers import CommandAnswer
+from link_peer_cli.ui.console import console, print_answer, visible
+from link_peer_cli.ui.pager import paged
+
+T = TypeVar("T")
+A = TypeVar("A", bound=CommandAnswer)
+W = TypeVar("W")
+GAP = 2  # columns of the terminal between two of the table
+
+
+class TableForm(Enum):
+    """How a table is printed."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    CSV = "csv"
+    JSON = "json"
+
+
+class Column(msgspec.Struct, Generic[T, W], frozen=True):
+    """A column of a table. `cell` is the text of an item in a wording, by default its field of that name; `brief` is the same
+    in the usual table of a terminal.
+
+    `wide`: on a terminal only in `-o wide`. `short` says how a cell is shortened where lines would be longer than the terminal:
+    `by_name` or `by_words`. `colours` are those of cells, by their text.
+    """
+
+    name: str
+    cell: Callable[[T, W], str] | None = None
+    brief: Callable[[T, W], str] | None = None
+    wide: bool = False
+    short: Callable[[str, int], str] | None = None
+    colours: Mapping[str, str] = {}
+
+    def text(self, item: T, words: W, *, brief: bool = False) -> str:
+        """The cell of an item."""
+        make = self.brief if brief and self.brief else self.cell
+        return make(item, words) if make else _field(getattr(item, self.name.replace(" ", "_")))
+
+
+class Table(msgspec.Struct, Generic[T, W], frozen=True):
+    """What a command prints of each item. `exact` is the wording for programs; `none` is said where there is no item."""
+
+    answer: type[T]
+    exact: W
+    none: str
+    columns: tuple[Column[T, W], ...]
+
+    def column(self, name: str) -> Column[T, W]:
+        """The column that `--sort-by` names. Raises BadInput if there is none."""
+        names = {one.name.replace(" ", "-"): one for one in self.columns}
+        if name not in names:
+            raise BadInput("--sort-by", f"{name} is not one of {', '.join(names)}")
+        return names[name]
+
+    def ordered(self, items: Iterable[T], sort_by: str) -> list[T]:
+        """The items, by this column: numbers as numbers, and what is empty last. As they are if `sort_by` is empty."""
+        if not sort_by:
+            return list(items)
+        column = self.column(sort_by)
+
+        def key(item: T) -> tuple[bool, float, str]:
+            text = column.text(item, self.exact)
+            return not text, float(text) if text.isdecimal() else 0, text
+
+        return sorted(items, key=key)
+
+    def rows(self, items: Iterable[T]) -> list[list[str]]:
+        """The names of all columns, then the exact cells of each item."""
+        names = [one.name for one in self.columns]
+        return [names, *([column.text(item, self.exact) for column in self.columns] for item in items)]
+
+
+def print_table(
+    table: Table[A, W], items: Iterable[A], words: W, form: TableForm = TableForm.TABLE, sort_by: str = ""
+) -> None:
+    """Print the table that a command is about: as `draw` does on a terminal, there in a pager if it is long. In a pipe or a file
+    it is tab-separated values under a line with the names of all columns. JSON and CSV have every field of the items."""
+    found = table.ordered(items, sort_by)
+    if form is TableForm.JSON:
+        for item in found:
+            print_answer(item)
+    elif form is TableForm.CSV:
+        names = table.answer.__struct_encode_fields__
+        print_csv([names, *([_field(value) for value in msgspec.structs.astuple(one)] for one in found)])
+    elif not sys.stdout.isatty():
+        print_tsv(table.rows(found))
+    elif found:
+        with paged():
+            draw(console(), table, found, words, wide=form is TableForm.WIDE)
+    else:
+        console(stderr=True).print(table.none)
+
+
+def draw(out: Console, table: Table[T, W], items: Iterable[T], words: W, *, wide: bool = False) -> None:
+    """Print one line an item for people, under the names of the columns. If lines would be longer than the terminal, cells that
+    may be shortened are, those of the widest column first; `wide` has all columns, and shortens none."""
+    columns = [one for one in table.columns if wide or not one.wide]
+    rows = [[one.text(item, words, brief=not wide) for one in columns] for item in items]
+    _print_lines(out, columns, rows, sys.maxsize if wide else out.width)
+
+
+def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a titled table of whole cells, as a part of a text for people."""
+    out.print(f"[bold]{escape(title)}[/bold]")
+    named: list[Column[Any, Any]] = [Column(name) for name in columns]
+    _print_lines(out, named, [[str(cell) for cell in row] for row in rows], sys.maxsize)
+
+
+def _print_lines(out: Console, columns: Sequence[Column[T, W]], rows: Iterable[Sequence[str]], room: int) -> None:
+    """Print one line a row. Cells are plain text, never markup."""
+    cells = [[visible(text).replace("\n", " ") for text in row] for row in rows]
+    widths = _widths(columns, cells, room)
+    lines = [_joined([f"[dim]{escape(one.name)}[/dim]" for one in columns], [one.name for one in columns], widths)]
+    for row in cells:
+        texts = [
+            one.short(text, width) if one.short else text for one, text, width in zip(columns, row, widths, strict=True)
+        ]
+        styles = [one.colours.get(text, "default") for one, text in zip(columns, texts, strict=True)]
+        shown = [f"[{style}]{escape(text)}[/{style}]" for style, text in zip(styles, texts, strict=True)]
+        lines.append(_joined(shown, texts, widths))
+    out.print("\n".join(lines), soft_wrap=True)  # one print for all: each of them is slow
+
+
+def by_name(text: str, width: int) -> str:
+    """`a-long-na…@account`: a name shortened to this width, but not below six characters. An id or an address stays whole."""
+    head, at, tail = text.partition("@")
+    keep = max(6, width - 1 - cell_len(at + tail))
+    if cell_len(text) <= width or cell_len(head) <= keep or _WHOLE.match(text):
+        return text
+    return set_cell_size(head, keep).rstrip() + "…" + at + tail
+
+
+def by_words(text: str, width: int, between: str = " ") -> str:
+    """As many of the words as fit, at least one, then `…`. No word is cut."""
+    words = text.split(between)
+    if cell_len(text) <= width or len(words) == 1:
+        return text
+    while len(words) > 1 and cell_len(between.join(words)) + 2 > width:
+        words.pop()
+    return between.join(words) + between + "…"
+
+
+by_ports = functools.partial(by_words, between="+")
+"""As many of the ports as fit."""
+_WHOLE = re.compile(r"(?:sgr?|i|pl)-[0-9a-z]+(?:@|$)|[\d.]+(?:/\d+)?$")
+
+
+def _widths(columns: Sequence[Column[T, W]], cells: Sequence[Sequence[str]], room: int) -> list[int]:
+    """How wide each column is, so that a line has room, if that can be."""
+    found = [
+        max(cell_len(text) for text in column) for column in zip([one.name for one in columns], *cells, strict=True)
+    ]
+    least = {
+        place: max(cell_len(one.name), *(cell_len(one.short(row[place], 0)) for row in cells))
+        for place, one in enumerate(columns)
+        if one.short and cells
+    }
+    for _ in range(sum(found) + GAP * (len(found) - 1) - room):
+        if wide := [place for place in least if found[place] > least[place]]:
+            found[max(wide, key=found.__getitem__)] -= 1
+    return found
+
+
+def _joined(shown: Iterable[str], texts: Iterable[str], widths: Iterable[int]) -> str:
+    """The cells of a line as rich markup, and spaces up to the width of each; none at its end."""
+    cells = zip(shown, texts, widths, strict=True)
+    return "".join(markup + " " * (width + GAP - cell_len(text)) for markup, text, width in cells).rstrip()
+
+
+def _field(value: Any) -> str:
+    """A value in one cell."""
+    if isinstance(value, list):
+        value = "; ".join(one if isinstance(one, str) else one.rule_id for one in value)
+    return "" if value is None else str(value)
+
 
 _FORMULA = re.compile(r"""(^|[;\n])((?:[^\S\n]|")*)(?=[=+@\-\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20])""")
 """Where a spreadsheet may begin to read a formula: at the start of a cell, behind spaces, with a sign of its own width in East
@@ -43,58 +220,3 @@ def _literal(text: str) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     return ascii(match[0])[1:-1]
-
-
-def print_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print the table that a command is about: on a terminal as `draw_table` does, else (piped, in a file) as tab-separated
-    values under a line with the columns' names, without the title."""
-    if sys.stdout.isatty():
-        draw_table(out, title, columns, rows)
-    else:
-        print_tsv([columns, *([str(cell) for cell in row] for row in rows)])
-
-
-def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a titled table, as a part of a text for people. Cells are plain text, never markup.
-
-    If the console is too narrow, each row is printed as a block with one line per cell, so that no id is wrapped or
-    cut.
-    """
-    cells = [[visible(str(cell)) for cell in row] for row in rows]
-    widths = _widths(columns, cells, out.width - 3 * len(columns) - 1)  # two spaces of padding and a border for each
-    out.print(f"[bold]{escape(title)}[/bold]")
-    if widths is None:
-        _print_blocks(out, columns, cells)
-        return
-    table = Table(header_style="dim", box=box.SIMPLE_HEAD)
-    for column, width in zip(columns, widths, strict=True):
-        table.add_column(column, width=width)
-    for row in cells:
-        table.add_row(*map(escape, row))
-    out.print(table)
-
-
-def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """How wide each column is, given room for all of them: at least its longest word. None if there is not so much room."""
-    texts = [[name, *(row[place] for row in cells)] for place, name in enumerate(columns)]
-    widths = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in texts]
-    wanted = [max(map(cell_len, column)) for column in texts]
-    spare = room - sum(widths)
-    if spare < 0:
-        return None
-    for _ in range(min(spare, sum(wanted) - sum(widths))):
-        narrow = max(range(len(widths)), key=lambda place: wanted[place] - widths[place])
-        widths[narrow] += 1
-    return widths
-
-
-def _print_blocks(out: Console, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    width = max(map(len, columns))
-    for row in cells:
-        lines = [
-            Text.assemble("  ", (f"{column:{width}}", "dim"), "  ", cell)
-            for column, cell in zip(columns, row, strict=True)
-            if cell
-        ]
-        out.print(Text("\n").join([Text(), *lines]), soft_wrap=True)  # one print a row: each of them is slow
-    out.print()

@@ -146,18 +146,40 @@ def test_account_lists_the_links_of_an_account(lab: Lab, cli: Cli, account: str,
     assert len(found(cli, "--account", account)) == count
 
 
-def test_blocked_lists_links_that_do_not_pass(lab: Lab, cli: Cli) -> None:
-    """A drop of one member's address, an egress rule, and what is not known."""
+def test_state_lists_links_that_do_not_pass(lab: Lab, cli: Cli) -> None:
+    """A drop of one member's address, and an egress rule. Several states may be given."""
     app, db, _ = linked(lab)
-    assert found(cli, "--blocked") == []
+    assert len(found(cli, "--state", "open")) == 2
     late = lab.instance(app)
     drop = lab.authorize(db, **ANY, SourceCidrIp=f"{late.private_ip}/32", Policy="drop", Priority="1")
-    (link,) = found(cli, "--blocked")
-    assert (link["to"], link["effect"]) == (db.id, "blocked")
-    assert drop in link["effect_detail"]
-    assert link["effect_detail"].endswith("1 of 2 pairs of instances pass")
+    (link,) = found(cli, "--state", "partly")
+    assert link["to"] == db.id
+    assert drop in link["state_detail"]
     egress(lab, app, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
-    assert [one["effect"] for one in found(cli, "--blocked")] == ["blocked", "blocked"]
+    assert len(found(cli, "--state", "blocked", "--state", "half-open")) == 2
+    assert cli("links", "--state", "closed") == 2
+
+
+@pytest.mark.parametrize(
+    ("port", "count"), [("tcp/3306", 1), ("icmp", 1), ("tcp/443+udp/53", 1), ("icmp+tcp/443", 2), ("tcp/22", 0)]
+)
+def test_port_lists_links_that_open_it(lab: Lab, cli: Cli, port: str, count: int) -> None:
+    """Any of several. A mutual link opens every port."""
+    linked(lab)
+    assert len(found(cli, "--port", port)) == count
+    lab.cross_account(lab.request(lab.group("*"), lab.group("*"), request_id="chg-9"))
+    assert len(found(cli, "--port", port)) == count + 1
+
+
+def test_open_ended_lists_links_that_need_not_end(lab: Lab, cli: Cli) -> None:
+    """Not those that the next sweep closes, which end now."""
+    app, *_ = linked(lab)
+    cache = lab.group("*")
+    lab.cross_account(lab.request(app, cache, "tcp/1", request_id="chg-2"))
+    assert [one["to"] for one in found(cli, "--open-ended")] == [cache.id]
+    lab.tag(cache, link_accept=None)
+    assert found(cli, "--open-ended") == []
+    assert [one["to"] for one in found(cli, "--expiring", "1h")] == [cache.id]
 
 
 # forms
@@ -181,7 +203,7 @@ def test_without_links_there_is_an_empty_list(lab: Lab, cli: Cli) -> None:
     lab.group()
     assert found(cli) == []
     assert cli("links") == 0
-    assert cli.out.startswith("0 links")
+    assert cli.err == "No links.\n"
 
 
 # trouble

@@ -148,6 +148,7 @@ def test_removals_in_an_empty_account_need_believe_empty(lab: Lab, cli: Cli) -> 
     assert lab.rules(db) == []
 
 
+@pytest.mark.usefixtures("terminal")
 def test_stale_says_that_it_found_nothing(lab: Lab, cli: Cli) -> None:
     """On stderr, and prints no empty table."""
     lab.instance(lab.group())

@@ -1,0 +1,45 @@
+"""The table of links, as `links` and `explain` print it."""
+
+from __future__ import annotations
+
+from link_peer_cli.answers.links import LinkAnswer
+from link_peer_cli.inventory.shown import EXACT, Wording, claims_text, instances_text
+from link_peer_cli.ui.tables import Column, Table, by_name, by_ports, by_words
+
+STATES = {
+    "open": "green",
+    "blocked": "red",
+    "partly": "yellow",
+    "half-open": "yellow",
+    "closing": "magenta",
+    "unknown": "yellow",
+}
+"""The colour of each state of a link."""
+
+
+def _left(link: LinkAnswer, words: Wording) -> str:
+    """When it ends, in short."""
+    return "next sweep" if link.state == "closing" else words.left(link.until)
+
+
+LINKS: Table[LinkAnswer, Wording] = Table(
+    LinkAnswer,
+    EXACT,
+    "No links.",
+    (
+        Column("from", lambda a, w: w.ends(a)[0], lambda a, w: w.title(a.source, a.from_account), short=by_name),
+        Column("to", lambda a, w: w.ends(a)[1], lambda a, w: w.title(a.target, a.to_account), short=by_name),
+        Column("ports", short=by_ports),
+        Column("state", colours=STATES),
+        Column("since", lambda a, w: w.ago(a.since)),
+        Column("until", lambda a, w: w.until(a.until), _left),
+        Column("claims", lambda a, _: claims_text(a.why, a.deployment), short=by_words),
+        Column("asked by", wide=True),
+        Column("consent", lambda a, _: "; ".join(a.consent) or "none covers it now", wide=True),
+        Column("consented by", wide=True),
+        Column("written", lambda a, _: a.written_detail or a.written, wide=True),
+        Column("instances", lambda a, _: instances_text(a), wide=True),
+        Column("detail", lambda a, _: a.state_detail, wide=True),
+    ),
+)
+"""Names first; ids, and all that explains a link, in `-o wide`."""
