@@ -30,17 +30,15 @@ def link(source: Party, target: Party, ports: str = "tcp/443", **changed: Any) -
         "ports": ports,
         "since": "2026-11-01T08:00:00Z",
         "until": "",
-        "why": ["tag"],
+        "claims": ["tag"],
         "asked_by": [],
         "reasons": [],
         "consent": [f"{target[0]}@{target[1]} link-accept={source[0]}"],
-        "consent_until": "",
         "written_detail": "",
         "instances": 2,
         "by_address": [],
-        "effect": "passes",
-        "effect_detail": "",
-        "half_open": "",
+        "state": "open",
+        "state_detail": "",
         "rules": [{"account": target[1], "group": target[0], "rule_id": "sgr-bp10000000000000001"}],
         **changed,
     }
@@ -71,14 +69,14 @@ def five() -> dict[str, Any]:
     web, app = ("sg-bp1web0000000000001", home, "web"), ("sg-bp1app0000000000002", home, "orders")
     db, cache = ("sg-bp1db00000000000003", home, "orders-db"), ("sg-bp1cache00000000004", home, "cache")
     ledger = ("sg-bp1ledger0000000005", peer, "ledger")
-    asked = {"why": ["chg-1042"], "asked_by": ["chg-1042: team-orders through link-peer-requests"]}
+    asked = {"claims": ["chg-1042"], "asked_by": ["chg-1042: team-orders through link-peer-requests"]}
     drop = "drop of tcp/3306 by sgr-bp1drop at priority 1"
     return document(
         [
             link(web, app),
-            link(app, db, "tcp/3306", effect="blocked", effect_detail=drop),
+            link(app, db, "tcp/3306", state="blocked", state_detail=drop),
             link(app, ledger, "mutual", **asked, reasons=["audits"], until="2026-11-29T00:00:00Z"),
-            link(app, cache, "tcp/6379+tcp/6380+tcp/6381", effect="unknown"),
+            link(app, cache, "tcp/6379+tcp/6380+tcp/6381", state="unknown"),
             link(ledger, db, "tcp/3306", until="2027-03-01T00:00:00Z"),
         ]
     )
@@ -106,7 +104,7 @@ def _links(parties: Sequence[Party], number: int) -> list[dict[str, Any]]:
             pairs.add((chance.randrange(len(parties) - 1), len(parties) - 1))
     made = []
     for n, (source, target) in enumerate(sorted(pair for pair in pairs if pair[0] != pair[1])):
-        changed: dict[str, Any] = {"effect": "blocked"} if n % 11 == 3 else {}
+        changed: dict[str, Any] = {"state": "blocked"} if n % 11 == 3 else {}
         if n % 13 == 5:
             changed["until"] = "2026-11-28T12:00:00Z"
         ports = "mutual" if n % 17 == 8 else PORTS[n % len(PORTS)]

@@ -213,7 +213,7 @@ def test_forty_groups_are_a_graph_that_search_and_filters_narrow(show: Show) -> 
     assert left(sum("tcp/5432" in one["ports"] for one in links))
     page.select_option("#port", "")
     page.select_option("#effect", "blocked")
-    assert left(sum(one["effect"] == "blocked" for one in links))
+    assert left(sum(one["state"] == "blocked" for one in links))
     assert set(
         page.evaluate("document.getElementById('graph')._cyreg.cy.edges().map((one) => one.hasClass('blocked'))")
     ) == {True}
@@ -251,7 +251,7 @@ def test_above_60_links_the_map_is_a_matrix(show: Show) -> None:
 def test_what_needs_a_look_comes_first(show: Show) -> None:
     """In the list: what is blocked, then what ends soon; and their numbers below the title."""
     links = maps.three_hundred()["links"]
-    blocked = sum(one["effect"] == "blocked" for one in links)
+    blocked = sum(one["state"] == "blocked" for one in links)
     ending = sum(one["until"] != "" for one in links)
     page = show(maps.three_hundred())
     assert f" · {blocked} blocked · {ending} ending within 7 days · " in page.inner_text("#summary")
@@ -362,7 +362,7 @@ def test_names_and_tags_are_text(show: Show, name: str) -> None:
     """Wherever they are shown."""
     document = maps.five()
     for one in document["links"]:
-        one |= {"to_name": name, "from_name": name, "asked_by": [name], "reasons": [name], "why": [name]}
+        one |= {"to_name": name, "from_name": name, "asked_by": [name], "reasons": [name], "claims": [name]}
     document["problems"] = [name]
     page = show(document)
     page.click("#story .row >> nth=0")

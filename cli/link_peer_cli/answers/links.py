@@ -37,9 +37,19 @@ class LinkAnswer(Ends, frozen=True):
     """A link."""
 
     ports: Annotated[str, means("`tcp/3306`, several with `+`, or `mutual`")]
+    state: Annotated[
+        str,
+        means(
+            "`open`, `partly` (some directions or ports pass), `blocked`, `half-open`, `closing` (its rules go at the next "
+            "sweep) or `unknown`"
+        ),
+    ]
+    state_detail: Annotated[str, means("what decides that")]
     since: Annotated[str, means("when its oldest rule was made")]
-    until: Annotated[str, means("when it ends")]
-    why: Annotated[list[str], means("its claims: `tag`, or the ids of requests")]
+    until: Annotated[
+        str, means("when it ends at the earliest, by tags, requests or consent; empty if it is open-ended, or closing")
+    ]
+    claims: Annotated[list[str], means("what holds it: `tag`, or the ids of requests")]
     deployment: Annotated[
         str, means("the other deployment of this home whose name its rules have; empty if they are ours")
     ]
@@ -52,7 +62,6 @@ class LinkAnswer(Ends, frozen=True):
             "who wrote each of these entries, and whether ActionTrail proves it (`explain`) or the event says it; or `unknown`"
         ),
     ]
-    consent_until: Annotated[str, means("when the first of them ends")]
     instances: Annotated[int | None, means("how many instances it admits; null if that could not be read")]
     written: Annotated[str, means("how: `by reference` (its rules name a group), `by address` or `between instances`")]
     written_detail: Annotated[str, means("why its rules name addresses, where a rule for groups does")]
@@ -60,17 +69,6 @@ class LinkAnswer(Ends, frozen=True):
         list[str],
         means("the instances that it admits by address; empty where its rules name the group, or one instance"),
     ]
-    state: Annotated[
-        str,
-        means(
-            "`open`, `partly` (some directions or ports pass), `blocked`, `half-open`, `closing` (its rules go at the next "
-            "sweep) or `unknown`"
-        ),
-    ]
-    state_detail: Annotated[str, means("what decides that")]
-    effect: Annotated[str, means("`passes`, `blocked` or `unknown`")]
-    effect_detail: Annotated[str, means("what decides that")]
-    half_open: Annotated[str, means("the group that lacks its rule of a mutual link; else empty")]
     rules: Annotated[list[OwnRule], means("its rules")]
 
 
@@ -80,7 +78,7 @@ class LinkArrow(CommandAnswer, frozen=True):
     source: Annotated[str, means("`sg-…@<uid>`")] = msgspec.field(name="from")
     target: Annotated[str, means("`sg-…@<uid>`")] = msgspec.field(name="to")
     ports: Annotated[str, means("on which ports")]
-    reasons: Annotated[list[str], means("its claims")]
+    claims: Annotated[list[str], means("what holds it: `tag`, or the ids of requests")]
     deployment: Annotated[
         str, means("the other deployment of this home whose name its rules have; empty if they are ours")
     ]
@@ -107,7 +105,7 @@ class RuleAnswer(msgspec.Struct, frozen=True):
     priority: Annotated[int, means("1 is the highest")]
     peer: Annotated[str, means("whom it is about: a group, a range, or a prefix list")]
     ports: Annotated[str, means("on which ports")]
-    created: Annotated[str, means("when it was made")]
+    since: Annotated[str, means("when it was made")]
     description: Annotated[str, means("its description")]
     decides: Annotated[bool, means("whether it decides")]
 
@@ -128,15 +126,15 @@ class Advice(msgspec.Struct, frozen=True):
 class Explanation(CommandAnswer, frozen=True):
     """What becomes of packets from one party to another."""
 
-    verdict: Annotated[str, means("`passes`, `blocked` or `unknown`")]
-    detail: Annotated[str, means("what decides")]
+    state: Annotated[str, means("`open`, `partly`, `blocked` or `unknown`, whoever made the rules")]
+    state_detail: Annotated[str, means("what decides that")]
     source: Source = msgspec.field(name="from")
     from_account: Uid
     from_name: Name
     target: Target = msgspec.field(name="to")
     to_account: Uid
     to_name: Name
-    ports: Annotated[str, means("what was asked for, or what the links open")]
+    ports: Annotated[str, means("what was asked for, or what the links open; `all` for every protocol")]
     pairs: Annotated[int, means("pairs of instances")]
     passing: Annotated[int, means("those of them whose packets pass")]
     reachability: Annotated[str, means("`same-vpc` or `different-vpc`")]
@@ -170,8 +168,8 @@ class TestedPort(Ends, frozen=True):
     reached: Annotated[bool | None, means("whether it was reached, null if it was not tested")]
     result: Annotated[str, means("how that is known")]
     output: Annotated[str, means("what the test printed")]
-    effect: Annotated[str, means("what the rules say: `passes`, `blocked` or `unknown`")]
-    effect_detail: Annotated[str, means("why")]
+    state: Annotated[str, means("what the rules say: `open`, `partly`, `blocked` or `unknown`")]
+    state_detail: Annotated[str, means("what decides that")]
     rules: Annotated[list[DecidingRule], means("the rules that decide")]
     contradiction: Annotated[bool, means("whether the test and the rules differ")]
     why: Annotated[str, means("what to conclude")]
@@ -199,5 +197,4 @@ class Stale(CommandAnswer, frozen=True):
     what: Annotated[str, means("what it is about")]
     why: Annotated[str, means("why")]
     rule_id: Annotated[str, means("the rule; empty for a tag")]
-    created: Annotated[str, means("when the rule was made; empty for a tag")]
-    age_seconds: Annotated[int | None, means("how long ago that was; null for a tag")]
+    since: Annotated[str, means("when the rule was made; empty for a tag")]

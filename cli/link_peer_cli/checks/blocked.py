@@ -13,7 +13,8 @@ from link_peer.domain.denials import isolated_group
 from link_peer.domain.model import Link, Rule, ports_text
 from link_peer.planning.effect import Cause
 from link_peer.planning.reach import Reach
-from link_peer.planning.standing import Standing, judge
+from link_peer.planning.standing import Standing
+from link_peer.planning.state import link_reach
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.checks.finding import OK, WARNING, CheckFinding
@@ -26,7 +27,7 @@ Judged = tuple[Standing, Reach]
 
 def check(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each rule that stops links, and one for each link that is stopped by something else."""
-    judged = [(link, judge(seen.scene, link)) for link in seen.links if link.half is None]
+    judged = [(link, link_reach(seen.scene, link)) for link in seen.links if link.half is None]
     by_rule: dict[tuple[Rule, ...], list[Judged]] = {}
     for one in judged:
         if one[1].effect.passes is False:

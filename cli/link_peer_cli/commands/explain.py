@@ -8,7 +8,7 @@ import typer
 from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, Rule, ports_text
-from link_peer.domain.tags import parse_instant, parse_ports
+from link_peer.domain.tags import parse_ports
 from link_peer.planning.effect import applying, end_in, end_of
 from link_peer.planning.reach import Reach, Scene, reach
 from link_peer.planning.standing import Standing
@@ -23,14 +23,12 @@ from link_peer_cli.inventory.advice import Adviser
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import (
     Wording,
-    age,
     claims_text,
     instances_text,
     link_answers,
     links_of,
     named,
     rule_answer,
-    until,
     wording,
 )
 from link_peer_cli.review.delivery import suppose
@@ -40,7 +38,7 @@ from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import draw_table
 
-COLORS = {"passes": "green", "blocked": "red", "unknown": "yellow"}
+COLORS = {"open": "green", "partly": "yellow", "blocked": "red", "unknown": "yellow"}
 
 
 def explain(
@@ -74,7 +72,7 @@ def explain(
     if as_json:
         print_answer(answer)
     else:
-        _show(answer, wording(env.policy, env.clock.now()), env.clock.now())
+        _show(answer, wording(env.policy, env.clock.now()))
     for problem in answer.not_read:
         console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
     if code:
@@ -96,7 +94,7 @@ def _answer(
     adviser = Adviser(view, env.settings.region, env.clock.now())
     people = _people(scene, found, ends, ports, [rule for link in links for rule in link.rules])
     answer = Explanation(
-        found.effect.word,
+        found.word,
         found.detail,
         *named(scene, source),
         *named(scene, target),
@@ -149,7 +147,7 @@ def _ports(scene: Scene, links: list[Standing], source: Party) -> tuple[Port, ..
 
 
 def _ports_text(ports: tuple[Port, ...]) -> str:
-    return "everything" if ALL in ports else ports_text(ports)
+    return "all" if ALL in ports else ports_text(ports)
 
 
 def _people(
@@ -177,17 +175,17 @@ def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:
 # for people
 
 
-def _show(answer: Explanation, words: Wording, now: float) -> None:
+def _show(answer: Explanation, words: Wording) -> None:
     out = console()
-    color = COLORS[answer.verdict]
+    color = COLORS[answer.state]
     source, target = map(escape, words.ends(answer))
-    out.print(f"[bold {color}]{answer.verdict.upper()}[/]  {answer.ports}  {source} → {target}", soft_wrap=True)
-    out.print(escape(answer.detail), soft_wrap=True)
+    out.print(f"[bold {color}]{answer.state.upper()}[/]  {answer.ports}  {source} → {target}", soft_wrap=True)
+    out.print(escape(answer.state_detail), soft_wrap=True)
     if answer.reachability == "different-vpc":
         out.print(f"They are in different VPCs: {NO_ROUTE}.", soft_wrap=True)
     out.print()
     if answer.links:
-        draw_table(out, "links", LINK_COLUMNS, [_link_row(link, words, now) for link in answer.links])
+        draw_table(out, "links", LINK_COLUMNS, [_link_row(link, words) for link in answer.links])
     else:
         out.print("There is no link of link-peer between them.")
     if answer.rules:
@@ -206,35 +204,32 @@ LINK_COLUMNS = (
     "from",
     "to",
     "ports",
-    "age",
+    "since",
     "until",
-    "why",
+    "claims",
     "asked by",
     "consent",
     "written",
     "instances",
-    "effect",
+    "state",
     "rules",
 )
 RULE_FIELDS = ("rule_id", "group", "direction", "policy", "priority", "peer", "ports", "description")
 
 
-def _link_row(link: LinkAnswer, words: Wording, now: float) -> list[str]:
-    since, end, consent_end = (
-        parse_instant(instant) if instant else None for instant in (link.since, link.until, link.consent_until)
-    )
+def _link_row(link: LinkAnswer, words: Wording) -> list[str]:
     entries = (f"{entry} by {who}" for entry, who in zip(link.consent, link.consented_by, strict=True))
     consent = "; ".join(entries) or "none covers it now"
     return [
         *words.ends(link),
         link.ports,
-        age(now, since),
-        until(now, end),
-        claims_text(link.why, link.deployment),
+        words.ago(link.since),
+        words.until(link.until),
+        claims_text(link.claims, link.deployment),
         "; ".join(link.asked_by),
-        f"{consent}, until {until(now, consent_end)}" if consent_end is not None else consent,
+        consent,
         link.written_detail or link.written,
         instances_text(link),
-        link.effect + (" (half-open)" if link.half_open else ""),
+        link.state,
         " ".join(rule.rule_id for rule in link.rules),
     ]

@@ -91,5 +91,4 @@ def _is_of(link: Standing, wanted: Party, groups: Collection[Party]) -> bool:
 
 def _ends_by(link: LinkAnswer, moment: float) -> bool:
     """Whether it ends until then; what is closing goes at the next sweep."""
-    ends = [end for end in (link.until, link.consent_until) if end]
-    return link.state == "closing" or any(parse_instant(end) <= moment for end in ends)
+    return link.state == "closing" or bool(link.until and parse_instant(link.until) <= moment)

@@ -59,7 +59,7 @@ def draw_map(
     if as_json:
         for arrow in _arrows(env, view):
             print_answer(
-                LinkArrow(str(arrow.source), str(arrow.target), arrow.ports_text, list(arrow.reasons), arrow.deployment)
+                LinkArrow(str(arrow.source), str(arrow.target), arrow.ports_text, list(arrow.claims), arrow.deployment)
             )
     else:
         with waiting("drawing"):

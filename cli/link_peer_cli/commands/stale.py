@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 import typer
 from link_peer.app.dispatch import run_sweep
 from link_peer.domain.model import Rule
-from link_peer.domain.tags import parse_instant
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.actual import renamed_rules
 from link_peer.planning.decision import Decision
@@ -37,7 +36,7 @@ STALE = Table(
             "group", lambda s, w: w.party(s.group, s.account), lambda s, w: w.title(s.group, s.account), short=by_name
         ),
         Column("rule", lambda s, _: s.rule_id, wide=True),
-        Column("created", lambda s, w: w.ago(s.created)),
+        Column("since", lambda s, w: w.ago(s.since)),
         Column("what", short=by_words),
         Column("why", short=by_words),
     ),
@@ -58,8 +57,8 @@ def stale(
         run_sweep(sweep)
         View(sweep.fetch, env.policy).all_rules()
         found = [
-            *_rules(env, sweep.decisions),
-            *_markers(env, sweep.damaged),
+            *_rules(sweep.decisions),
+            *_markers(sweep.damaged),
             *_renamed(env, sweep),
             *_consents(env, sweep),
         ]
@@ -74,7 +73,7 @@ def stale(
         raise typer.Exit(Exit.REFUSED)
 
 
-def _rules(env: Environment, decisions: Iterable[Decision]) -> Iterator[Stale]:
+def _rules(decisions: Iterable[Decision]) -> Iterator[Stale]:
     """Claims that a sweep would remove, and mutual links with a rule on one side only: those of tags it completes, those of
     requests it removes."""
     for decision in decisions:
@@ -83,18 +82,18 @@ def _rules(env: Environment, decisions: Iterable[Decision]) -> Iterator[Stale]:
                 if edit.rule is not None:
                     lost = " ".join(sorted(claim.request or "tag" for claim in edit.lose))
                     kind = "half-open" if decision.why.half_open else "rule"
-                    yield _of(env, kind, edit.rule, f"claimed by {lost}", decision.why.detail)
+                    yield _of(kind, edit.rule, f"claimed by {lost}", decision.why.detail)
         elif decision.outcome == "applied" and decision.link.mutual and any(e.kind == "add" for e in decision.edits):
             for rule in decision.rules:
                 missing = next(edit.key.group for edit in decision.edits if edit.kind == "add")
                 ends = f"{decision.link.source} and {decision.link.target}"
-                yield _of(env, "half-open", rule, ends, f"{missing} has no rule")
+                yield _of("half-open", rule, ends, f"{missing} has no rule")
 
 
-def _markers(env: Environment, damaged: Iterable[Rule]) -> Iterator[Stale]:
+def _markers(damaged: Iterable[Rule]) -> Iterator[Stale]:
     """Rules that no function touches, because someone changed their description, or copied it from another rule."""
     for rule in damaged:
-        yield _of(env, "marker", rule, rule.description, "not the marker of this rule: it is left alone")
+        yield _of("marker", rule, rule.description, "not the marker of this rule: it is left alone")
 
 
 def _renamed(env: Environment, sweep: Sweep) -> Iterator[Stale]:
@@ -103,15 +102,14 @@ def _renamed(env: Environment, sweep: Sweep) -> Iterator[Stale]:
     for rule, marker in genuine:
         what = claims_text([claim.request or "tag" for claim in marker.claims], marker.deployment)
         why = f"link-peer close --deployment {marker.deployment} removes it, if that is a former name of this one"
-        yield _of(env, "deployment", rule, f"claimed by {what}", why)
+        yield _of("deployment", rule, f"claimed by {what}", why)
     for rule, marker in others:
         why = f"of deployment {marker.deployment}, but not the marker of this rule: it is left alone"
-        yield _of(env, "marker", rule, rule.description, why)
+        yield _of("marker", rule, rule.description, why)
 
 
-def _of(env: Environment, kind: str, rule: Rule, what: str, why: str) -> Stale:
-    age = int(env.clock.now() - parse_instant(rule.created)) if rule.created else None
-    return Stale(kind, rule.group.account, rule.group.id, what, why, rule.id, rule.created, age)
+def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:
+    return Stale(kind, rule.group.account, rule.group.id, what, why, rule.id, rule.created)
 
 
 def _consents(env: Environment, sweep: Sweep) -> Iterator[Stale]:
@@ -119,4 +117,4 @@ def _consents(env: Environment, sweep: Sweep) -> Iterator[Stale]:
     snapshot = sweep.store.snapshot()  # the sweep has read all groups
     readable = {account for account in env.policy.accounts if snapshot.readable(account)}
     for one in dead(env.policy, snapshot, env.clock.now(), readable):
-        yield Stale("consent", one.group.account, one.group.id, one.text, one.why, "", "", None)
+        yield Stale("consent", one.group.account, one.group.id, one.text, one.why, "", "")

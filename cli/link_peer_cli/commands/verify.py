@@ -176,8 +176,8 @@ def _answer(
         reached=one.result.reached,
         result=one.result.value,
         output=one.output,
-        effect=one.effect.word,
-        effect_detail=one.detail,
+        state=one.effect.word,
+        state_detail=one.detail,
         rules=rules_of(one),
         contradiction=one.contradiction,
         why=one.why,
@@ -190,7 +190,7 @@ def _titled(party: str, account: str, name: str) -> str:
 
 
 def _show(tested: list[TestedPort]) -> None:
-    rows = [(one.port, REACHED[one.reached], one.effect, last_line(one.output)) for one in tested]
+    rows = [(one.port, REACHED[one.reached], one.state, last_line(one.output)) for one in tested]
     columns = ("port", "reached", "rules say", "output")
     if not sys.stdout.isatty():
         print_tsv([(*columns, "why"), *((*row, one.why) for row, one in zip(rows, tested, strict=True))])
@@ -206,7 +206,7 @@ def _show(tested: list[TestedPort]) -> None:
     if counts.source * counts.target > 1:
         text = f"one pair of {counts.source} × {counts.target} instances: {asked.source} → {asked.target}"
         out.print(escape(text), soft_wrap=True)
-    if any(one.effect == "blocked" and not one.contradiction for one in tested):
+    if any(one.state == "blocked" and not one.contradiction for one in tested):
         ends = f"{pair.source}@{pair.from_account} {pair.target}@{pair.to_account}"
-        blocked = next(one.port for one in tested if one.effect == "blocked")
+        blocked = next(one.port for one in tested if one.state == "blocked")
         out.print(f"what to do: link-peer explain {ends} {blocked}", soft_wrap=True)

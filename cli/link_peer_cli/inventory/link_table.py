@@ -17,6 +17,11 @@ STATES = {
 """The colour of each state of a link."""
 
 
+def _until(link: LinkAnswer, words: Wording) -> str:
+    """When it ends: what is closing, at the next sweep."""
+    return "next sweep" if link.state == "closing" and words.now is not None else words.until(link.until)
+
+
 def _left(link: LinkAnswer, words: Wording) -> str:
     """When it ends, in short."""
     return "next sweep" if link.state == "closing" else words.left(link.until)
@@ -32,8 +37,8 @@ LINKS: Table[LinkAnswer, Wording] = Table(
         Column("ports", short=by_ports),
         Column("state", colours=STATES),
         Column("since", lambda a, w: w.ago(a.since)),
-        Column("until", lambda a, w: w.until(a.until), _left),
-        Column("claims", lambda a, _: claims_text(a.why, a.deployment), short=by_words),
+        Column("until", _until, _left),
+        Column("claims", lambda a, _: claims_text(a.claims, a.deployment), short=by_words),
         Column("asked by", wide=True),
         Column("consent", lambda a, _: "; ".join(a.consent) or "none covers it now", wide=True),
         Column("consented by", wide=True),

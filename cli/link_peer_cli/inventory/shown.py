@@ -12,8 +12,8 @@ from link_peer.domain.model import Group, Instance, Link, Party, Rule, ports_tex
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
-from link_peer.planning.reach import Reach, Scene
-from link_peer.planning.standing import Standing, admitted, judge, standing
+from link_peer.planning.reach import Scene
+from link_peer.planning.standing import Standing, admitted, standing
 from link_peer.planning.state import State, states
 from link_peer.planning.writing import note
 
@@ -34,32 +34,26 @@ def links_of(env: Environment, scene: Scene) -> list[Standing]:
     return standing(*read, now) + standing(*read, now, renamed_rules(*read)[0])
 
 
-def link_answer(
-    scene: Scene, link: Standing, found: Reach, state: State, asked: Asked, deployment: str = ""
-) -> LinkAnswer:
+def link_answer(scene: Scene, link: Standing, state: State, asked: Asked, deployment: str = "") -> LinkAnswer:
     """A link that stands. Instants are RFC 3339; a link without an end has an empty `until`."""
     return LinkAnswer(
         *named(scene, link.source),
         *named(scene, link.target),
         ports=link.ports_text,
+        state=state.word,
+        state_detail=state.why,
         since=iso(link.since) if link.since is not None else "",
-        until=iso(link.until) if link.until is not None else "",
-        why=[claim.request or "tag" for claim in link.claims],
+        until=iso(state.until) if state.until is not None else "",
+        claims=[claim.request or "tag" for claim in link.claims],
         deployment=deployment,
         asked_by=asked_by(scene, link, asked),
         reasons=[reason for request in link.requests for reason in asked.why(link, request)],
         consent=list(link.consent),
         consented_by=[asked.consented.get(label, UNKNOWN) for label in link.consent],
-        consent_until=iso(link.consent_until) if link.consent_until is not None else "",
         instances=admitted(scene, link),
         written=link.written,
         written_detail=note(scene.snapshot, Link(link.source, link.target, link.ports)) if link.members else "",
         by_address=[scene.titled(party) for party in link.members],
-        state=state.word,
-        state_detail=state.why,
-        effect=found.effect.word,
-        effect_detail=found.detail,
-        half_open=str(link.half or ""),
         rules=[OwnRule(rule.group.account, rule.group.id, rule.id) for rule in link.rules],
     )
 
@@ -108,7 +102,7 @@ def rule_answer(rule: Rule, *, decides: bool) -> RuleAnswer:
         priority=rule.priority,
         peer=(traffic.peer or "a prefix list") if traffic else "",
         ports=ports_text([traffic.port]) if traffic and traffic.port else "a port list",
-        created=rule.created,
+        since=rule.created,
         description=rule.description,
         decides=decides,
     )
@@ -130,7 +124,7 @@ def link_answers(env: Environment, scene: Scene, found: Sequence[Standing], aske
     """Each link, from what was read."""
     now = states(scene, env.policy, env.settings.region, env.clock.now(), found)
     return [
-        link_answer(scene, link, judge(scene, link), state, asked, other_name(env.policy, link.deployment))
+        link_answer(scene, link, state, asked, other_name(env.policy, link.deployment))
         for link, state in zip(found, now, strict=True)
     ]
 

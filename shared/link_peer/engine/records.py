@@ -186,7 +186,8 @@ class Circumstances:
                     self._rules[group] = rules
             self._asked |= effect.unread
             effect = self._effect_of(decision)
-        return {"effect": effect.word, "effect_detail": effect_text.detail(effect)}
+        word = {"open": "passes", "partly": "blocked"}.get(effect.word, effect.word)
+        return {"effect": word, "effect_detail": effect_text.detail(effect)}
 
     def _count(self, group: Party) -> int | None:
         names = self._names(group)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from enum import Enum
 
 import msgspec
@@ -91,19 +91,29 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """The answer: None where it is not known. `parts` are what decides, by direction. `blocked` and `passed` are the packets that
-    were found to be so. The groups in `unread` would have to be read to know more."""
+    """The answer: None where it is not known. `parts` are what decides, by direction, `doubts` what leaves the answer to some
+    packets unknown. `blocked` and `passed` are the packets that were found to be so. The groups in `unread` would have to be
+    read to know more."""
 
     passes: bool | None
     parts: tuple[Part, ...] = ()
     blocked: tuple[Port, ...] = ()
     passed: tuple[Port, ...] = ()
     unread: frozenset[Party] = frozenset()
+    doubts: tuple[Part, ...] = ()
+
+    @property
+    def outcomes(self) -> frozenset[bool | None]:
+        """What becomes of packets: True if some pass, False if some do not, None if that is not known of some."""
+        if self.passes is not False:
+            return frozenset({self.passes})
+        found = {True: bool(self.passed), False: True, None: bool(self.doubts)}
+        return frozenset(passes for passes, some in found.items() if some)
 
     @property
     def word(self) -> str:
-        """`passes`, `blocked` or `unknown`, as records have it."""
-        return {True: "passes", False: "blocked", None: "unknown"}[self.passes]
+        """`open`, `partly`, `blocked` or `unknown`."""
+        return word_of(self.outcomes)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -119,6 +129,13 @@ class Effect(msgspec.Struct, frozen=True):
     def causes(self) -> frozenset[Cause]:
         """The kinds of what decides."""
         return frozenset(decider.cause for part in self.parts for decider, _ in part.deciders)
+
+
+def word_of(outcomes: Set[bool | None]) -> str:
+    """What becomes of packets, in one word, as every view has it: of all that pass, that do not, or of which it is not known."""
+    if {True, False} <= outcomes:
+        return "partly"
+    return "unknown" if None in outcomes else "open" if True in outcomes else "blocked"
 
 
 def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effect:
@@ -198,6 +215,9 @@ def together(effects: Sequence[Effect]) -> Effect:
         tuple(port for effect in effects for port in effect.blocked),
         tuple(port for effect in effects for port in effect.passed),
         frozenset(group for effect in effects for group in effect.unread),
+        tuple(part for effect in effects for part in (effect.doubts if effect.passes is False else effect.parts))
+        if any(None in effect.outcomes for effect in effects)
+        else (),
     )
 
 
@@ -442,16 +462,23 @@ def _network(cidr: str) -> ipaddress.IPv4Network:
 def _effect(steps: Sequence[tuple[Port, _Step]]) -> Effect:
     found = {step.passes for _, step in steps}
     passes = False if False in found else None if None in found else True
+    blocked = tuple(packet for packet, step in steps if step.passes is False)
+    passed = tuple(packet for packet, step in steps if step.passes)
+    unread = frozenset(group for _, step in steps for group in step.unread)
+    parts = (Part(_packets_by_decider(steps, passes), passed if passes is False else ()),)
+    doubts = (Part(_packets_by_decider(steps, None)),) if None in found else ()
+    return Effect(passes, parts, blocked, passed, unread, doubts)
+
+
+def _packets_by_decider(
+    steps: Sequence[tuple[Port, _Step]], passes: bool | None
+) -> tuple[tuple[Decider, tuple[Port, ...]], ...]:
     packets: dict[Decider, list[Port]] = {}
     for packet, step in steps:
         if step.passes is passes:
             for decider in step.deciders:
                 packets.setdefault(decider, []).append(packet)
-    blocked = tuple(packet for packet, step in steps if step.passes is False)
-    passed = tuple(packet for packet, step in steps if step.passes)
-    deciders = tuple((decider, tuple(ports)) for decider, ports in packets.items())
-    unread = frozenset(group for _, step in steps for group in step.unread)
-    return Effect(passes, (Part(deciders, passed if passes is False else ()),), blocked, passed, unread)
+    return tuple((decider, tuple(ports)) for decider, ports in packets.items())
 
 
 def _deciders(steps: Sequence[_Step], passes: bool | None) -> tuple[Decider, ...]:

@@ -12,8 +12,12 @@ _WHOLE = ((1, 65535), (-1, -1))  # ranges that mean all of a protocol
 
 
 def detail(effect: Effect) -> str:
-    """What decides, in words: `no ingress rule of sg-… admits tcp/3306`. Empty if an end is not known by its id."""
-    return _listed(map(_part, effect.parts))
+    """What decides, in words: `no ingress rule of sg-… admits tcp/3306`; where only some packets pass, with those that do. Empty
+    if an end is not known by its id."""
+    if effect.word == "unknown":
+        return _listed(map(_part, dict.fromkeys((*effect.doubts, *effect.parts))))
+    other = effect.word == "partly" and not any(part.passed for part in effect.parts)
+    return _listed(map(_part, effect.parts)) + ("; the other way, it passes" if other else "")
 
 
 def _part(part: Part) -> str:
@@ -83,7 +87,7 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 def _packets(packets: Sequence[Port]) -> str:
-    """Packets as a text: `tcp/3306+tcp/3310-3320`; `udp` for all of its ports, `everything` for all protocols."""
+    """Packets as a text: `tcp/3306+tcp/3310-3320`; `udp` for all of its ports, `all` for every protocol."""
     merged: list[Port] = []
     for packet in packets:
         last = merged[-1] if merged else None
@@ -93,5 +97,5 @@ def _packets(packets: Sequence[Port]) -> str:
             merged.append(packet)
     texts = [port.protocol if (port.low, port.high) in _WHOLE else str(port) for port in merged]
     if {"tcp", "udp", "icmp", "gre"} <= set(texts):
-        return "everything"
+        return "all"
     return "+".join(texts[:_FEW]) + (f" and {len(texts) - _FEW} more" if len(texts) > _FEW else "")

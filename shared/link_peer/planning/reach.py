@@ -13,7 +13,7 @@ from link_peer.domain.model import Group, Instance, Party, Port
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import clean
 from link_peer.planning import effect_text
-from link_peer.planning.effect import Effect, End, absent, between, end_in, end_of
+from link_peer.planning.effect import Effect, End, absent, between, end_in, end_of, word_of
 
 
 class Scene:
@@ -63,28 +63,50 @@ LIMIT = 500
 """Pairs of instances that are judged one by one, where their addresses matter."""
 
 
+Pair = tuple[Party, Party]
+
+
 class Reach(msgspec.Struct, frozen=True):
     """The effect for the first pair whose packets are stopped, or may be, with how many pairs were judged, and how many of them pass.
 
-    Without instances, `pairs` is 0, and the effect is that for an instance that would be in these groups only.
+    Without instances, `pairs` is 0, and the effect is that for an instance that would be in these groups only. `others` is what
+    becomes of other packets than those of this effect, `doubt` the first effect and pair of which something is not known.
     """
 
     effect: Effect
     pairs: int = 0
     passing: int = 0
-    ends: tuple[Party, Party] | None = None
+    ends: Pair | None = None
+    others: frozenset[bool | None] = frozenset()
+    doubt: tuple[Effect, Pair] | None = None
+
+    @property
+    def word(self) -> str:
+        """`open`, `partly`, `blocked` or `unknown`."""
+        return word_of(self.effect.outcomes | self.others)
 
     @property
     def detail(self) -> str:
         """What decides, in words, and for which of many pairs."""
-        detail = effect_text.detail(self.effect)
-        if self.effect.passes or self.ends is None or self.pairs < 2:
+        effect, ends = self.effect, self.ends
+        if self.word == "unknown" and self.doubt:
+            effect, ends = self.doubt
+        detail = effect_text.detail(effect)
+        if effect.passes or ends is None or self.pairs < 2:
             return detail
         if not self.passing:
             return f"{detail}; none of {self.pairs} pairs of instances passes"
-        source, dest = self.ends
+        source, dest = ends
         rest = f"{self.passing} of {self.pairs} pairs of instances pass"
         return f"from {source.id} to {dest.id}: {detail}; {rest}"
+
+
+def both_ways(there: Reach, back: Reach) -> Reach:
+    """What becomes of the packets of a mutual link, said of the worse direction."""
+    order = {False: 0, None: 1, True: 2}
+    worse, better = sorted((there, back), key=lambda one: order[one.effect.passes])
+    doubt = worse.doubt or better.doubt
+    return msgspec.structs.replace(worse, others=worse.others | better.others | better.effect.outcomes, doubt=doubt)
 
 
 def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], only: Collection[Party] = ()) -> Reach:
@@ -118,7 +140,9 @@ class _Judged:
 
     def __init__(self, snapshot: Snapshot, ports: Sequence[Port]) -> None:
         self.counted: Counter[bool | None] = Counter()
-        self._first: dict[bool | None, tuple[Effect, tuple[Party, Party]]] = {}
+        self._first: dict[bool | None, tuple[Effect, Pair]] = {}
+        self._outcomes: frozenset[bool | None] = frozenset()
+        self._doubt: tuple[Effect, Pair] | None = None
         self._judge = functools.partial(between, snapshot)
         self._ports = ports
         self._left = LIMIT
@@ -143,12 +167,15 @@ class _Judged:
         for passes in (False, None, True):
             if passes in self._first:
                 effect, ends = self._first[passes]
-                return Reach(effect, self.counted.total(), self.counted[True], ends)
+                return Reach(effect, self.counted.total(), self.counted[True], ends, self._outcomes, self._doubt)
         raise AssertionError("unreachable: there is a pair")
 
     def _note(self, effect: Effect, pair: tuple[Instance, Instance], count: int = 1) -> None:
         self.counted[effect.passes] += count
-        self._first.setdefault(effect.passes, (effect, (pair[0].party, pair[1].party)))
+        found = effect, (pair[0].party, pair[1].party)
+        self._first.setdefault(effect.passes, found)
+        self._outcomes |= effect.outcomes
+        self._doubt = self._doubt or (found if None in effect.outcomes else None)
 
 
 def _end(scene: Scene, party: Party) -> End | None:

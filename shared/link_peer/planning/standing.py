@@ -18,7 +18,7 @@ from link_peer.planning.claims import links_from_tags
 from link_peer.planning.consent import consents
 from link_peer.planning.guardrails import with_sets
 from link_peer.planning.permitted import as_member
-from link_peer.planning.reach import Reach, Scene, reach
+from link_peer.planning.reach import Scene
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -104,17 +104,6 @@ def standing(
         grouped.setdefault((*ends, claims, link.mutual, marker.deployment), []).append((rule, marker))
     wishes = Wishes(snapshot, policy, now)
     return [_one(snapshot, policy, now, key, some, wishes) for key, some in sorted(grouped.items(), key=lambda i: i[0])]
-
-
-def judge(scene: Scene, link: Standing) -> Reach:
-    """What becomes of the link's packets; of a mutual link, the worse of the two directions."""
-    ports = (ALL,) if link.mutual else link.ports
-    there = reach(scene, link.source, link.target, ports, link.members)
-    if not link.mutual:
-        return there
-    back = reach(scene, link.target, link.source, ports)
-    order = {False: 0, None: 1, True: 2}
-    return min(there, back, key=lambda one: order[one.effect.passes])
 
 
 def admitted(scene: Scene, link: Standing) -> int | None:

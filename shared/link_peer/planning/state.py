@@ -14,7 +14,7 @@ The first that holds is the state. What closes follows from the same steps as a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -26,7 +26,7 @@ from link_peer.planning.actual import actual_state, link_of
 from link_peer.planning.claims import wanted_by_all
 from link_peer.planning.decision import Context, Unseen
 from link_peer.planning.desired import Seen, desired_state, judge
-from link_peer.planning.reach import Reach, Scene, reach
+from link_peer.planning.reach import Reach, Scene, both_ways, reach
 from link_peer.planning.removals import Losses, May, losses
 from link_peer.planning.standing import Standing
 
@@ -74,19 +74,12 @@ def _state(scene: Scene, link: Standing, going: Mapping[RuleKey, Denial]) -> Sta
         return State("closing", causes[0].detail, until)
     if link.half is not None:
         return State("half-open", f"{link.half} has no rule", until)
-    return State(*_passing(scene, link), until)
+    found = link_reach(scene, link)
+    return State(found.word, found.detail, until)
 
 
-def _passing(scene: Scene, link: Standing) -> tuple[str, str]:
-    """The state by what becomes of packets, and what decides."""
-    ways = [(link.source, link.target), (link.target, link.source)][: 2 if link.mutual else 1]
-    ports = (ALL,) if link.mutual else link.ports
-    found: Sequence[Reach] = [reach(scene, *ends, ports, link.members) for ends in ways]
-    passes = [one.effect.passes for one in found]
-    if all(passes):
-        return "open", found[0].detail
-    stopped = next((one for one in found if one.effect.passes is False), None)
-    some = any(one.passing or one.effect.passed for one in found)
-    if stopped is None or (None in passes and not some):
-        return "unknown", next(one.detail for one in found if one.effect.passes is None)
-    return "partly" if some else "blocked", stopped.detail
+def link_reach(scene: Scene, link: Standing) -> Reach:
+    """What becomes of a link's packets."""
+    if not link.mutual:
+        return reach(scene, link.source, link.target, link.ports, link.members)
+    return both_ways(reach(scene, link.source, link.target, (ALL,)), reach(scene, link.target, link.source, (ALL,)))

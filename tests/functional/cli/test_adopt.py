@@ -249,7 +249,7 @@ def test_links_and_explain_say_who_adopted_it(lab: Lab, cli: Cli) -> None:
     lab.instance(db)
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     _, [link] = cli.json("links")
-    assert link["why"] == [f"adopt-{rule}"]
+    assert link["claims"] == [f"adopt-{rule}"]
     assert link["asked_by"] == [f"adopt-{rule}: acs:ram::{HOME}:root"]
     assert f"{rule}, priority 1, described as 'orders'" in link["reasons"][0]
     code, [explained] = cli.json("explain", app.id, db.id, "tcp/3306")

@@ -43,13 +43,13 @@ def test_every_link_is_listed_with_all_that_explains_it(lab: Lab, cli: Cli) -> N
     (instance,) = tagged["asked_by"]
     assert (tagged["from"], tagged["from_name"], tagged["to_name"]) == (app.id, "app", "db")
     assert instance.endswith(" (orders-1)")
-    assert (tagged["ports"], tagged["why"], tagged["instances"]) == ("icmp+tcp/3306", ["tag"], 1)
-    assert (tagged["since"], tagged["until"]) == ("2026-11-25T00:00:00Z", "2027-02-01T00:00:00Z")
+    assert (tagged["ports"], tagged["claims"], tagged["instances"]) == ("icmp+tcp/3306", ["tag"], 1)
+    assert (tagged["since"], tagged["until"]) == ("2026-11-25T00:00:00Z", "2027-02-01T00:00:00Z")  # before the consent
     assert tagged["consent"] == [f"{db.id}@{HOME} link-accept=*~20270301T000000Z"]
-    assert (tagged["consent_until"], tagged["effect"]) == ("2027-03-01T00:00:00Z", "passes")
+    assert tagged["state"] == "open"
     assert len(tagged["rules"]) == 2
     assert (asked["from_account"], asked["to_account"], asked["ports"]) == (HOME, PEER, "tcp/443")
-    assert (asked["why"], asked["until"], asked["reasons"]) == (["chg-1"], "2027-01-01T00:00:00Z", ["audits"])
+    assert (asked["claims"], asked["until"], asked["reasons"]) == (["chg-1"], "2027-01-01T00:00:00Z", ["audits"])
     assert asked["asked_by"] == ["chg-1: team-orders through link-peer-requests"]
 
 
@@ -61,10 +61,10 @@ def test_a_mutual_link_is_one_link(lab: Lab, cli: Cli) -> None:
     (link,) = found(cli)
     assert {link["from"], link["to"]} == {app.id, db.id}
     assert (link["ports"], link["instances"], len(link["rules"]), len(link["consent"])) == ("mutual", 3, 2, 2)
-    assert (link["effect"], link["half_open"]) == ("passes", "")
+    assert link["state"] == "open"
     lab.revoke(app)
     (link,) = found(cli)
-    assert (link["effect"], link["half_open"]) == ("blocked", f"{app.id}@{HOME}")
+    assert (link["state"], link["state_detail"]) == ("half-open", f"{app.id}@{HOME} has no rule")
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -77,14 +77,14 @@ def test_an_instance_of_either_group_may_ask_for_a_mutual_link(lab: Lab, cli: Cl
     instance = lab.started(app, tags={"link-peer": db.id})
     (link,) = found(cli)
     assert (link["from"], link["to"]) == (groups[0].id, groups[1].id)
-    assert (link["asked_by"], link["consent_until"]) == ([f"{instance.id}@{HOME}"], "2027-02-01T00:00:00Z")
+    assert (link["asked_by"], link["until"]) == ([f"{instance.id}@{HOME}"], "2027-02-01T00:00:00Z")
 
 
 def test_a_link_between_instances_names_them(lab: Lab, cli: Cli) -> None:
     a, b = lab.instance(lab.group("*")), lab.instance(lab.group("*"))
     lab.cross_account(lab.request(a, b, "tcp/1"))
     (link,) = found(cli)
-    assert (link["from"], link["to"], link["instances"], link["effect"]) == (a.id, b.id, 1, "passes")
+    assert (link["from"], link["to"], link["instances"], link["state"]) == (a.id, b.id, 1, "open")
 
 
 def test_a_link_without_an_end_has_none(lab: Lab, cli: Cli) -> None:
@@ -92,7 +92,7 @@ def test_a_link_without_an_end_has_none(lab: Lab, cli: Cli) -> None:
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/1", until="2027-01-01T00:00:00Z"))
     lab.cross_account(lab.request(app, db, "tcp/1", until="2027-02-01T00:00:00Z", request_id="chg-2"))
-    assert [(link["until"], link["why"]) for link in found(cli)] == [("2027-02-01T00:00:00Z", ["chg-1", "chg-2"])]
+    assert [(link["until"], link["claims"]) for link in found(cli)] == [("2027-02-01T00:00:00Z", ["chg-1", "chg-2"])]
     lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-3"))
     assert [link["until"] for link in found(cli)] == [""]
 
@@ -192,7 +192,7 @@ def test_csv_has_every_field_and_starts_no_formula(lab: Lab, cli: Cli) -> None:
     assert cli("links", "--csv") == 0
     (row,) = csv.DictReader(io.StringIO(cli.out))
     assert (row["from"], row["from_name"], row["to_name"]) == (app.id, "'=HYPERLINK(1)", "a,b")
-    assert (row["why"], row["reasons"], row["half_open"]) == ("chg-1", "'+1", "")
+    assert (row["claims"], row["reasons"]) == ("chg-1", "'+1")
     (document,) = found(cli)
     assert row.keys() == document.keys()
     assert document["from_name"] == "=HYPERLINK(1)"
@@ -226,7 +226,7 @@ def test_who_asked_is_read_for_many_requests(lab: Lab, cli: Cli) -> None:
         lab.cross_account(lab.request(app, db, "tcp/1", request_id=f"chg-{number}", requested_by=f"team-{number}"))
     listed = found(cli)
     assert len(listed) == 25
-    assert all(link["asked_by"][0].startswith(f"{link['why'][0]}: team-") for link in listed)
+    assert all(link["asked_by"][0].startswith(f"{link['claims'][0]}: team-") for link in listed)
 
 
 @pytest.mark.parametrize("command", [("links",), ("map", "--json"), ("sweep", "--dry-run", "--json")])

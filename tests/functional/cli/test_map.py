@@ -29,7 +29,7 @@ def test_every_open_link_is_an_arrow(lab: Lab, cli: Cli) -> None:
     lab.authorize(lab.group(), IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
     code, arrows = cli.json("map")
     assert code == 0
-    found = {(a["from"], a["to"], a["ports"], tuple(a["reasons"])) for a in arrows}
+    found = {(a["from"], a["to"], a["ports"], tuple(a["claims"])) for a in arrows}
     assert found == {
         (f"{app}@{HOME}", f"{db}@{HOME}", "icmp+tcp/3306", ("tag",)),
         (f"{app}@{HOME}", f"{ledger}@{PEER}", "everything", ("chg-1",)),
@@ -72,7 +72,7 @@ def test_links_with_different_claims_are_separate_arrows(lab: Lab, cli: Cli) -> 
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+tcp/3307"})))
     lab.cross_account(lab.request(app, db, "tcp/3307"), lab.request(app, db, request_id="chg-2"))
     _, arrows = cli.json("map")
-    assert sorted((a["from"] == f"{app.id}@{HOME}", a["ports"], a["reasons"]) for a in arrows) == [
+    assert sorted((a["from"] == f"{app.id}@{HOME}", a["ports"], a["claims"]) for a in arrows) == [
         (False, "everything", ["chg-2"]),
         (True, "everything", ["chg-2"]),
         (True, "tcp/3306", ["tag"]),

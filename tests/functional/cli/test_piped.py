@@ -21,7 +21,7 @@ TABLES = {
         *("from", "to", "ports", "state", "since", "until", "claims"),
         *("asked by", "consent", "consented by", "written", "instances", "detail"),
     ],
-    "stale": ["kind", "group", "rule", "created", "what", "why"],
+    "stale": ["kind", "group", "rule", "since", "what", "why"],
     "doctor": ["part", "state", "account", "what", "detail", "advice"],
     "audit": ["time", "outcome", "from", "to", "ports", "asked by", "why", "advice", "times", "first"],
     "failed": ["id", "function", "time", "status", "error or message"],

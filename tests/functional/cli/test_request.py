@@ -258,7 +258,7 @@ def test_an_opened_link_is_followed_by_the_command_that_tests_it(
     if blocked:
         assert words == ["link-peer", "explain", f"{app.id}@{HOME}", f"{db.id}@{HOME}", "tcp/3306"]
         code, [said] = cli.json(*words[1:])
-        assert (code, said["verdict"]) == (1, "blocked")
+        assert (code, said["state"]) == (1, "blocked")
     else:
         ends = ["--from", f"{app.id}@{HOME}", "--to", f"{db.id}@{HOME}"]
         assert words == ["link-peer", "verify", *ends, "--port", "tcp/3306"]

@@ -168,7 +168,6 @@ def test_stale_lists_a_rule_whose_tag_was_removed_with_its_age(lab: Lab, cli: Cl
     code, [found] = cli.json("stale")
     assert (code, found["kind"], found["group"], found["what"]) == (0, "rule", db.id, "claimed by tag")
     assert found["rule_id"] == rule["SecurityGroupRuleId"]
-    assert 7200 <= found["age_seconds"] < 7210
     assert cli("stale") == 0
     assert "2 h ago" in cli.out
     assert lab.rules(db) == [f"{app.id} tcp/3306"]

@@ -35,11 +35,11 @@ def test_the_exit_code_says_whether_every_port_was_reached(lab: Lab, cli: Cli) -
     assert (code, tcp["reached"], tcp["result"], tcp["address"]) == (0, True, "answered", b.private_ip)
     (rule,) = lab.raw_rules(db)
     assert [(one["rule_id"], one["by"]) for one in tcp["rules"]] == [(rule["SecurityGroupRuleId"], "link-peer")]
-    assert (tcp["effect"], tcp["contradiction"]) == ("passes", False)
+    assert (tcp["state"], tcp["contradiction"]) == ("open", False)
     code, both = cli.json(*ends, "--port", "tcp/3306", "--port", "icmp")
     assert (code, [(one["port"], one["reached"]) for one in both]) == (1, [("tcp/3306", True), ("icmp", False)])
     assert "100% packet loss" in both[1]["output"]
-    assert both[1]["effect_detail"] == f"no ingress rule of {db.id}@{HOME} admits icmp"
+    assert both[1]["state_detail"] == f"no ingress rule of {db.id}@{HOME} admits icmp"
     assert cli(*ends) == 1
     assert f"icmp: blocked: no ingress rule of {db.id}@{HOME} admits icmp\n" in cli.out
     assert f"what to do: link-peer explain {a.id}@{HOME} {b.id}@{HOME} icmp" in cli.out
@@ -58,7 +58,7 @@ def test_a_drop_of_a_person_is_named(lab: Lab, cli: Cli) -> None:
     rule = lab.authorize(db, **drop, Description="frozen for the audit")
     command = ["verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306"]
     code, [tcp] = cli.json(*command)
-    assert (code, tcp["reached"], tcp["result"], tcp["effect"]) == (1, False, "no answer", "blocked")
+    assert (code, tcp["reached"], tcp["result"], tcp["state"]) == (1, False, "no answer", "blocked")
     assert [(one["rule_id"], one["by"], one["policy"], one["priority"]) for one in tcp["rules"]] == [
         (rule, "a person", "drop", 1)
     ]
@@ -82,7 +82,7 @@ def test_what_the_rules_admit_and_does_not_arrive_has_another_cause(lab: Lab, cl
     a, b = lab.instance(app), lab.instance(db)
     lab.cross_account(lab.request(a, b, "tcp/3306"))
     code, [tcp] = cli.json("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306")
-    assert (code, tcp["reached"], tcp["effect"]) == (1, False, "passes")
+    assert (code, tcp["reached"], tcp["state"]) == (1, False, "open")
     assert tcp["why"].startswith("the rules admit it: look at routes, network ACLs")
     assert "different VPCs" in tcp["why"]
 
@@ -93,7 +93,7 @@ def test_a_packet_that_arrives_although_a_rule_stops_it_is_a_contradiction(lab: 
     drop = {**ANY, "SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
     lab.meanwhile("DescribeInvocationResults", lambda: lab.authorize(db, **drop))
     code, [tcp] = cli.json("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306")
-    assert (code, tcp["reached"], tcp["effect"], tcp["contradiction"]) == (0, True, "blocked", True)
+    assert (code, tcp["reached"], tcp["state"], tcp["contradiction"]) == (0, True, "blocked", True)
     assert tcp["why"].startswith("CONTRADICTION: the packet arrived, and the rules say that it is blocked by rule ")
 
 
@@ -101,8 +101,8 @@ def test_an_address_is_tested_without_a_rule(lab: Lab, cli: Cli) -> None:
     """Nobody says which instance has it."""
     _, _, a, b = linked(lab)
     code, [tcp] = cli.json("verify", "--from", a.id, "--to", str(b.private_ip), "--port", "tcp/3306")
-    assert (code, tcp["reached"], tcp["effect"], tcp["to_account"]) == (0, True, "unknown", "")
-    assert "name the instance" in tcp["effect_detail"]
+    assert (code, tcp["reached"], tcp["state"], tcp["to_account"]) == (0, True, "unknown", "")
+    assert "name the instance" in tcp["state_detail"]
     code, [lost] = cli.json("verify", "--from", a.id, "--to", "10.9.9.9", "--port", "tcp/3306")
     assert (code, lost["reached"], lost["rules"]) == (1, False, [])
 
@@ -134,7 +134,7 @@ def test_the_other_end_may_be_in_another_account(lab: Lab, cli: Cli) -> None:
     instance, peer = lab.instance(ours), lab.instance(theirs)
     lab.cross_account(lab.request(ours, theirs))
     code, [ping] = cli.json("verify", "--from", instance.id, "--to", f"{peer.id}@b@aliyun.com")
-    assert (code, ping["reached"], ping["to_account"], ping["effect"]) == (0, True, PEER, "passes")
+    assert (code, ping["reached"], ping["to_account"], ping["state"]) == (0, True, PEER, "open")
 
 
 @pytest.mark.usefixtures("terminal")
@@ -189,7 +189,7 @@ def test_from_another_account_keys_of_that_account_run_the_test(asked: Asked, la
     assert "ecs:RunCommand and ecs:DescribeInvocationResults" in cli.err
     assert "ecs:RunCommand" not in {action for _, action in asked}
     code, [ping] = cli.json(*command, "--profile", "peer")
-    assert (code, ping["reached"], ping["from_account"], ping["effect"]) == (0, True, PEER, "passes")
+    assert (code, ping["reached"], ping["from_account"], ping["state"]) == (0, True, PEER, "open")
     ran = {(caller.account, caller.role) for caller, action in asked if action == "ecs:RunCommand"}
     assert ran == {(PEER, None)}
 
@@ -270,8 +270,8 @@ def test_a_tool_that_is_not_installed_tests_nothing(lab: Lab, cli: Cli) -> None:
     failed = {"status": "Failed", "exit_code": 127, "output": "sh: line 1: nc: command not found\n"}
     lab.meanwhile("DescribeInvocationResults", lambda: runs.append(replace(runs.pop(), **failed)))
     code, [tcp] = cli.json("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306")
-    assert (code, tcp["reached"], tcp["result"], tcp["effect"]) == (1, None, "not tested", "passes")
-    assert tcp["why"] == "not tested: sh: line 1: nc: command not found. The rules say: passes"
+    assert (code, tcp["reached"], tcp["result"], tcp["state"]) == (1, None, "not tested", "open")
+    assert tcp["why"] == "not tested: sh: line 1: nc: command not found. The rules say: open"
 
 
 def test_the_output_of_an_instance_does_nothing_to_the_terminal(lab: Lab, cli: Cli) -> None:

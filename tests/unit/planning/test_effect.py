@@ -69,7 +69,7 @@ def test_an_accept_rule_admits_and_is_named() -> None:
     """With its direction and priority."""
     admitting = ours(OURS)
     effect = reach(world(admitting))
-    assert (effect.word, effect.rules) == ("passes", (admitting,))
+    assert (effect.word, effect.rules) == ("open", (admitting,))
     assert effect_text.detail(effect) == f"{admitting.id} of {DB} accepts tcp/3306 (ingress, priority 100)"
 
 
@@ -110,12 +110,12 @@ def neighbours(*rules: Rule, access: bool | None, advanced: bool = False) -> Sna
 def test_members_of_a_basic_group_reach_each_other_whatever_ingress_rules_say() -> None:
     """Also where their rules were not read."""
     assert said(reach(neighbours(rule(DB, "0.0.0.0/0", act="drop"), access=True))) == (
-        "passes",
+        "open",
         f"members of {DB} reach each other (InnerAccessPolicy Accept): tcp/3306",
     )
     snapshot = neighbours(access=True)
     groups = {party: group(party, rule_count=1) for party in (DB, CACHE)}
-    assert reach(Snapshot(groups=groups, instances=snapshot.instances, inner_access={DB: True})).word == "passes"
+    assert reach(Snapshot(groups=groups, instances=snapshot.instances, inner_access={DB: True})).word == "open"
 
 
 def test_whether_an_egress_drop_stops_members_of_one_group_is_not_known() -> None:
@@ -205,7 +205,7 @@ def test_between_groups_a_range_of_addresses_decides_only_if_it_holds_all() -> N
     assert effect_text.detail(effect("10.0.0.0/8")).endswith("(ingress): it depends on an address that was not read")
     assert effect("0.0.0.0/0").word == "blocked"
     assert effect(str(APP)).word == "blocked"
-    assert effect(str(CACHE)).word == "passes"
+    assert effect(str(CACHE)).word == "open"
 
 
 def test_the_instance_that_asked_stands_for_its_group() -> None:
@@ -213,23 +213,23 @@ def test_the_instance_that_asked_stands_for_its_group() -> None:
     snapshot = world(ours(OURS), rule(DB, "10.0.0.0/31", act="drop"))
     assert of_link(snapshot, Link(APP, DB, SQL), A).word == "blocked"
     other = world(ours(OURS), rule(DB, "10.0.0.2/31", act="drop"))
-    assert of_link(other, Link(APP, DB, SQL), A).word == "passes"
+    assert of_link(other, Link(APP, DB, SQL), A).word == "open"
     two = view(
         [group(APP), group(DB), group(CACHE)],
         [instance(A, APP, CACHE, ip=IN_A)],
         [ours(OURS), egress(CACHE, "0.0.0.0/0", act="drop")],
     )
     assert of_link(two, Link(APP, DB, SQL), A).word == "blocked"
-    assert of_link(two, Link(APP, DB, SQL), B).word == "passes"
-    assert of_link(two, Link(APP, DB, SQL)).word == "passes"
+    assert of_link(two, Link(APP, DB, SQL), B).word == "open"
+    assert of_link(two, Link(APP, DB, SQL)).word == "open"
 
 
 def test_the_instance_that_asked_is_one_end_of_a_link_of_its_own_group() -> None:
     """The other is any other member, which is in none of its other groups."""
     groups, asker = [group(DB), group(CACHE)], [instance(A, DB, CACHE, ip=IN_A)]
-    inside = f"members of {DB} reach each other (InnerAccessPolicy Accept): everything"
+    inside = f"members of {DB} reach each other (InnerAccessPolicy Accept): all"
     effect = of_link(view(groups, asker, inner_access={DB: True, CACHE: False}), Link(DB, DB), A)
-    assert said(effect) == ("passes", inside)
+    assert said(effect) == ("open", inside)
     isolated = view(groups, asker, inner_access={DB: False, CACHE: True})
     assert of_link(isolated, Link(DB, DB, SQL), A).word == "blocked"
 
@@ -241,16 +241,20 @@ def test_a_mutual_link_passes_if_it_does_both_ways() -> None:
     one, other = ours(key(DB, APP)), ours(key(APP, DB))
     effect = of_link(world(one, other), Link(APP, DB))
     assert effect_text.detail(effect) == (
-        f"{one.id} of {DB} accepts everything (ingress, priority 100); "
-        f"{other.id} of {APP} accepts everything (ingress, priority 100)"
+        f"{one.id} of {DB} accepts all (ingress, priority 100); {other.id} of {APP} accepts all (ingress, priority 100)"
     )
-    assert said(of_link(world(one), Link(APP, DB))) == ("blocked", f"no ingress rule of {APP} admits everything")
+    half = of_link(world(one), Link(APP, DB))
+    assert said(half) == ("partly", f"no ingress rule of {APP} admits all; the other way, it passes")
 
 
-def test_a_mutual_link_is_blocked_if_one_way_is_whatever_is_not_known_of_the_other() -> None:
-    """A prefix list leaves open whether sg-db admits sg-app."""
+def test_a_mutual_link_is_unknown_if_one_way_is_and_the_other_does_not_pass() -> None:
+    """A prefix list leaves open whether sg-db admits sg-app. What is known is said, too."""
     doubtful = rule(DB, "", act="drop", port=Port("all"))
-    assert of_link(world(ours(key(DB, APP)), doubtful), Link(APP, DB)).word == "blocked"
+    one_way = of_link(world(ours(key(DB, APP)), doubtful), Link(APP, DB))
+    assert (one_way.word, effect_text.detail(one_way).split("; ")[-1]) == (
+        "unknown",
+        f"no ingress rule of {APP} admits all",
+    )
     both = world(ours(key(DB, APP)), ours(key(APP, DB)), doubtful)
     assert of_link(both, Link(APP, DB)).word == "unknown"
 
@@ -259,7 +263,7 @@ def test_a_drop_of_one_port_blocks_a_link_of_everything_and_is_all_that_is_named
     """The rest passes."""
     rules = ours(key(DB, APP)), ours(key(APP, DB)), theirs(key(DB, APP, "tcp/22"), act="drop")
     effect = of_link(world(*rules), Link(APP, DB))
-    assert (effect.word, effect.blocked) == ("blocked", (Port("tcp", 22, 22),))
+    assert (effect.word, effect.blocked) == ("partly", (Port("tcp", 22, 22),))
     assert effect_text.detail(effect) == (
         f"sgr-drop-1 of {DB} drops tcp/22 (ingress, priority 1); tcp/1-21+tcp/23-65535+udp and 2 more passes"
     )
@@ -281,14 +285,14 @@ def test_a_drop_inside_a_range_of_ports_blocks_that_part() -> None:
 
 @pytest.mark.parametrize("dropped", [80, 85, 90])
 def test_a_drop_of_one_port_of_a_range_blocks_that_port(dropped: int) -> None:
-    """Whatever is not known of the others."""
+    """Where nothing is known of the others, the link's state is not, either."""
     drop = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", dropped, dropped))
     rules = [ours(key(DB, APP, "tcp/80-90")), drop]
     ports = parse_ports("tcp/80-90")
     assert of_link(world(*rules), Link(APP, DB, ports)).blocked == (Port("tcp", dropped, dropped),)
     rules.append(rule(DB, "", act="drop", priority=50, port=ports[0]))
     effect = of_link(world(*rules), Link(APP, DB, ports))
-    assert (effect.word, effect.passed) == ("blocked", ())
+    assert (effect.word, effect.passed, effect.blocked) == ("unknown", (), (Port("tcp", dropped, dropped),))
 
 
 def test_packets_that_one_rule_decides_are_named_together() -> None:
@@ -307,12 +311,12 @@ def test_a_drop_of_a_numbered_protocol_blocks_a_link_of_everything() -> None:
 
 def test_every_port_of_a_link_counts() -> None:
     effect = of_link(world(ours(OURS)), Link(APP, DB, parse_ports("tcp/3306+udp/53")))
-    assert said(effect) == ("blocked", f"no ingress rule of {DB} admits udp/53; tcp/3306 passes")
+    assert said(effect) == ("partly", f"no ingress rule of {DB} admits udp/53; tcp/3306 passes")
 
 
 def test_a_link_between_instances_is_judged_with_all_of_their_groups() -> None:
     standing = rule(DB, "10.0.0.1/32", own="10.0.0.2/32")
-    assert of_link(world(standing), Link(A, B, SQL)).word == "passes"
+    assert of_link(world(standing), Link(A, B, SQL)).word == "open"
     assert of_link(world(standing, egress(APP, "10.0.0.2/32", act="drop")), Link(A, B, SQL)).word == "blocked"
 
 

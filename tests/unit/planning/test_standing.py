@@ -10,8 +10,8 @@ from link_peer.domain.policy import Allow
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
 from link_peer.planning.reach import Scene, reach
-from link_peer.planning.standing import Standing, Wishes, admitted, judge, standing
-from link_peer.planning.state import State, states
+from link_peer.planning.standing import Standing, Wishes, admitted, standing
+from link_peer.planning.state import State, link_reach, states
 
 from tests.unit.views import (
     APP,
@@ -278,18 +278,18 @@ def test_a_link_ends_at_the_earlier_of_its_claims_and_of_consent() -> None:
         ([ours(SQL, REQ)], "unknown"),
         ([ours(SQL, REQ), drop(SQL)], "blocked"),
         ([ours(THERE, REQ), ours(BACK, REQ)], "unknown"),
-        ([ours(THERE, REQ), ours(BACK, REQ), drop(BACK)], "blocked"),
-        ([ours(THERE, REQ), ours(BACK, REQ), drop(THERE)], "blocked"),
+        ([ours(THERE, REQ), ours(BACK, REQ), drop(BACK)], "unknown"),
+        ([ours(THERE, REQ), ours(BACK, REQ), drop(THERE)], "unknown"),
     ],
 )
-def test_the_effect_of_a_link_is_that_of_its_ports_and_of_its_worse_direction(rules: list[Rule], word: str) -> None:
-    """Blocked before unknown before passing. The rules of one group of the source were not read."""
+def test_packets_of_which_nothing_is_known_are_not_called_blocked(rules: list[Rule], word: str) -> None:
+    """Nor those of a mutual link of which one direction is blocked. The rules of one group of the source were not read."""
     elsewhere = instance(A, APP, Party(HOME, "sg-unread"), ip="10.0.0.1")
     snapshot = view(OPEN, [elsewhere, BOTH[1]], rules)
     [link] = stand(snapshot)
-    assert judge(Scene(snapshot), link).effect.word == word
+    assert link_reach(Scene(snapshot), link).word == word
     whole = view(OPEN, BOTH, [rule for rule in rules if rule.policy == "accept"])
-    assert judge(Scene(whole), link).effect.word == "passes"
+    assert link_reach(Scene(whole), link).word == "open"
 
 
 def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:

@@ -13,13 +13,13 @@ Names = Mapping[str, str]
 
 
 class Arrow(msgspec.Struct, frozen=True):
-    """`source` may reach `target` on `ports`. `reasons` are the claims: `tag`, or request ids. `deployment` is the other one of
+    """`source` may reach `target` on `ports`. `claims` are what holds it: `tag`, or request ids. `deployment` is the other one of
     this home whose name the rules have, empty if they are ours."""
 
     source: Party
     target: Party
     ports: tuple[Port, ...]
-    reasons: tuple[str, ...]
+    claims: tuple[str, ...]
     deployment: str = ""
 
     @property
@@ -121,7 +121,7 @@ def _curves(
         curve, x, y = _curve(places[arrow.source], places[arrow.target])
         y = _place(placed, x, y, len(_label(arrow)))
         curves.append(curve)
-        text = f"{escape(_label(arrow))}<title>{escape(arrow.label)}: {escape(', '.join(arrow.reasons))}</title>"
+        text = f"{escape(_label(arrow))}<title>{escape(arrow.label)}: {escape(', '.join(arrow.claims))}</title>"
         labels.append(f'<text class="l" text-anchor="middle" x="{x}" y="{y}">{text}</text>')
     return curves, labels
 

@@ -8,9 +8,9 @@ const made = Date.parse(data.made);
 const parties = new Map();
 const links = data.links.map((link, number) => {
   const mutual = link.ports === "mutual";
-  const ends = [link.until, link.consent_until].filter(Boolean).sort()[0] || "";
-  const effect = link.effect || "unknown";
-  const words = [link.from_name, link.from, link.to_name, link.to, ...link.why, ...link.asked_by, ...link.reasons, ...link.by_address, link.deployment];
+  const ends = link.until;
+  const effect = { open: "passes", closing: "passes", partly: "blocked", "half-open": "blocked" }[link.state] || link.state;
+  const words = [link.from_name, link.from, link.to_name, link.to, ...link.claims, ...link.asked_by, ...link.reasons, ...link.by_address, link.deployment];
   return {
     ...link, number, mutual, ends, effect,
     soon: ends !== "" && Date.parse(ends) - made < SOON,

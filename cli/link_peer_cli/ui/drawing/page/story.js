@@ -83,22 +83,21 @@ function showLinks(title, some) {
 
 function linkStory(link) {
   const side = (one) => [one.name === one.id ? "" : one.name, element("code", { textContent: one.id }), accountName(one.account)];
-  const effect = element("span", { className: link.effect, textContent: effectText(link) });
+  const effect = element("span", { className: link.effect, textContent: link.state });
   const consent = link.consent.length ? link.consent : ["none covers it now"];
   const list = element("dl");
   for (const [term, lines] of [
     ["From", side(link.source)],
     ["To", side(link.target)],
     ["Ports", [link.mutual ? "everything, in both directions" : link.ports.replaceAll("+", ", ")]],
-    ["Effect", [effect, link.effect_detail]],
-    ["Half-open", [link.half_open && `${link.half_open} lacks its rule`]],
-    ["Claims", link.why.map((claim) => (claim === "tag" ? "tag of an instance" : `request ${claim}`))],
+    ["State", [effect, link.state_detail]],
+    ["Claims", link.claims.map((claim) => (claim === "tag" ? "tag of an instance" : `request ${claim}`))],
     ["Deployment", [link.deployment && `${link.deployment}, which is not this one`]],
     ["Asked by", link.asked_by],
     ["Reason", link.reasons],
     ["Since", [instant(link.since), link.since && `${span(made - Date.parse(link.since))} old`]],
-    ["Until", link.until ? [instant(link.until), when(link.until)] : ["open-ended"]],
-    ["Consent", [...consent, link.consent_until && `${instant(link.consent_until)}, ${when(link.consent_until)}`]],
+    ["Until", link.until ? [instant(link.until), when(link.until)] : [link.state === "closing" ? "the next sweep" : "open-ended"]],
+    ["Consent", consent],
     ["Written", [link.written_detail]],
     ["Instances", [typeof link.instances === "number" ? counted(link.instances, "instance").concat(" let through") : "", ...link.by_address]],
     ["Rules", link.rules.map((rule) => element("code", { textContent: rule.rule_id }))],
