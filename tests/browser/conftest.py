@@ -11,7 +11,7 @@ import pytest
 from link_peer_cli.ui.drawing.html import html
 
 CHROMIUM = os.environ.get("LINK_PEER_CHROMIUM", "")
-WIDTH, HEIGHT = 1440, 900
+WIDTH, HEIGHT = 1280, 800
 
 
 @pytest.fixture(scope="session", name="chromium")
@@ -28,12 +28,12 @@ def _chromium() -> Iterator[Any]:
 
 @pytest.fixture(name="show")
 def _show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens the page of a map from a file. A test fails if the page logs an error or asks for anything else."""
+    """Opens the page of a map from a file, at an address with this after its `#`. A test fails if the page logs an error or asks for anything else."""
     wrong: list[str] = []
     asked: list[str] = []
     opened = []
 
-    def show(document: Mapping[str, Any], **options: Any) -> Any:
+    def show(document: Mapping[str, Any], chosen: str = "", **options: Any) -> Any:
         path = tmp_path / "map.html"
         path.write_text(html(document), encoding="utf-8")
         context = chromium.new_context(viewport={"width": WIDTH, "height": HEIGHT}, **options)
@@ -42,7 +42,7 @@ def _show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text))
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
+        page.goto(path.as_uri() + (f"#{chosen}" if chosen else ""))
         opened.append((page, path))
         return page
 
@@ -52,5 +52,5 @@ def _show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         if folder:
             page.screenshot(path=Path(folder) / f"{tmp_path.name}.png")
         assert wrong == []
-        assert set(asked) == {path.as_uri()}
+        assert {url.partition("#")[0] for url in asked} == {path.as_uri()}
         page.context.close()

@@ -1,4 +1,4 @@
-"""Maps of 5, 40 and 300 groups, as `link-peer map --format json` writes them."""
+"""Maps of 5, 20, 40 and 300 groups, as `link-peer map --format json` writes them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ ACCOUNTS = {
 SERVICES = ("orders", "billing", "ledger", "search", "users", "mail", "stock", "prices", "reports", "gateway")
 TIERS = ("web", "app", "db", "cache", "queue", "batch")
 PORTS = ("tcp/443", "tcp/3306", "tcp/6379", "tcp/8080-8089", "icmp+tcp/5432", "udp/53")
+STATES = {3: "blocked", 5: "partly", 7: "half-open", 9: "closing", 10: "unknown"}
+"""The states of the links that are not open, by their number modulo 11."""
 Party = tuple[str, str, str]
 """Id, account and name."""
 
@@ -28,17 +30,20 @@ def link(source: Party, target: Party, ports: str = "tcp/443", **changed: Any) -
     return {
         **ends,
         "ports": ports,
+        "state": "open",
+        "state_detail": "",
         "since": "2026-11-01T08:00:00Z",
         "until": "",
         "claims": ["tag"],
+        "deployment": "",
         "asked_by": [],
         "reasons": [],
         "consent": [f"{target[0]}@{target[1]} link-accept={source[0]}"],
-        "written_detail": "",
+        "consented_by": ["ops@example.com, as ActionTrail says"],
         "instances": 2,
+        "written": "by reference",
+        "written_detail": "",
         "by_address": [],
-        "state": "open",
-        "state_detail": "",
         "rules": [{"account": target[1], "group": target[0], "rule_id": "sgr-bp10000000000000001"}],
         **changed,
     }
@@ -77,9 +82,14 @@ def five() -> dict[str, Any]:
             link(app, db, "tcp/3306", state="blocked", state_detail=drop),
             link(app, ledger, "mutual", **asked, reasons=["audits"], until="2026-11-29T00:00:00Z"),
             link(app, cache, "tcp/6379+tcp/6380+tcp/6381", state="unknown"),
-            link(ledger, db, "tcp/3306", until="2027-03-01T00:00:00Z"),
+            link(ledger, db, "tcp/3306", until="2027-03-01T00:00:00Z", written="by address"),
         ]
     )
+
+
+def twenty() -> dict[str, Any]:
+    """Twenty groups in three accounts, with 24 links."""
+    return document(_links(groups(20, 3), 24))
 
 
 def forty() -> dict[str, Any]:
@@ -104,8 +114,8 @@ def _links(parties: Sequence[Party], number: int) -> list[dict[str, Any]]:
             pairs.add((chance.randrange(len(parties) - 1), len(parties) - 1))
     made = []
     for n, (source, target) in enumerate(sorted(pair for pair in pairs if pair[0] != pair[1])):
-        changed: dict[str, Any] = {"state": "blocked"} if n % 11 == 3 else {}
-        if n % 13 == 5:
+        changed: dict[str, Any] = {"state": STATES.get(n % 11, "open")}
+        if n % 13 == 5 and changed["state"] != "closing":
             changed["until"] = "2026-11-28T12:00:00Z"
         ports = "mutual" if n % 17 == 8 else PORTS[n % len(PORTS)]
         made.append(link(parties[source], parties[target], ports, **changed))

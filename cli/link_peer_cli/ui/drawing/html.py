@@ -1,6 +1,6 @@
 """The map as an HTML page that loads nothing: its style, its data and its scripts are inside.
 
-Cytoscape.js draws the graph and dagre places it; both are in page/vendor/ as npm publishes them, with their licences.
+Cytoscape.js draws the graph; it is in page/vendor/ as npm publishes it, with its licence.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-SCRIPTS = ("model", "graph", "matrix", "story", "main")
+SCRIPTS = ("model", "layout", "graph", "matrix", "story", "main")
 
 
 def html(document: Mapping[str, Any]) -> str:
@@ -25,7 +25,6 @@ def html(document: Mapping[str, Any]) -> str:
     script = "".join(_read(f"{name}.js") for name in SCRIPTS)
     inlined = {
         "cytoscape": _read("vendor/cytoscape.min.js"),
-        "dagre": _read("vendor/cytoscape-dagre.min.js"),
         "script": f'(() => {{\n"use strict";\n{script}}})();\n',
     }
     hashes = " ".join(f"'sha256-{_sha256(text)}'" for text in inlined.values())

@@ -1,74 +1,127 @@
-// The graph: Cytoscape.js draws it, dagre places it.
-
-const COMPACT_ABOVE = 20; // boxes
-const LEGIBLE = 0.4; // the smallest zoom at which names can be read
-const START = 0.85; // the zoom of a graph that would not be legible as a whole
+// The graph, which Cytoscape.js draws: columns by account, or one party's neighbourhood.
 
 let graph = null;
+let waiting = []; // the lines that are only drawn under the pointer
 
-function drawGraph(shown) {
-  const { boxes, arrows } = drawing(shown);
-  const elements = [];
-  const small = boxes.length > COMPACT_ABOVE;
-  const open = new Set(boxes.filter((box) => box.party).map((box) => box.account));
-  for (const account of open) {
-    elements.push({ data: { id: `account ${account}`, label: accountName(account) }, classes: "account" });
-  }
-  for (const box of boxes) {
-    const parent = box.party ? `account ${box.account}` : undefined;
-    elements.push({ data: { id: box.key, parent, label: boxLabel(box, small), box }, classes: [box.party ? "party" : "collapsed", small ? "small" : ""] });
-  }
-  for (const arrow of arrows) {
-    const classes = [effectOf(arrow.links)];
-    if (arrow.mutual) classes.push("mutual");
-    if (arrow.links.length === 1 && arrow.links[0].soon) classes.push("soon");
-    if (arrows.length > MATRIX_ABOVE) classes.push("quiet");
-    elements.push({
-      data: { id: arrow.key, source: arrow.source.key, target: arrow.target.key, label: arrowTitle(arrow), arrow },
-      classes,
+/** The columns: one for each account; around a party that is looked at, who may reach it, it, and whom it may reach. */
+function groupsOf({ boxes, arrows }) {
+  const centre = focused();
+  if (!centre) {
+    return [...new Set(boxes.map((box) => box.account))].map((account) => {
+      const mine = boxes.filter((box) => box.account === account);
+      return { key: `account ${account}`, title: mine[0].party ? accountName(account) : "", boxes: mine };
     });
   }
-  const counts = arrows.some((arrow) => arrow.links.length > 1); // written on arrows: wider than ports
+  const reached = new Set(arrows.flatMap((arrow) => [...(isOf(arrow.source) ? [arrow.target] : []), ...(arrow.mutual && isOf(arrow.target) ? [arrow.source] : [])]));
+  function isOf(box) {
+    return box.party === centre;
+  }
+  const others = boxes.filter((box) => !isOf(box));
+  return [
+    { key: "sources", title: "may reach it", boxes: others.filter((box) => !reached.has(box)) },
+    { key: "centre", title: "", boxes: boxes.filter(isOf) },
+    { key: "targets", title: "it may reach", boxes: others.filter((box) => reached.has(box)) },
+  ].filter((group) => group.boxes.length);
+}
+
+/** Where everything stands in the room that there is. */
+function arrangedIn(drawn, { clientWidth, clientHeight }) {
+  const groups = groupsOf(drawn);
+  const widths = drawn.boxes.map((box) => boxLines(box).map((text) => textWidth(text, 1)));
+  const widest = ({ lines, size }) => size * Math.max(0, ...widths.flatMap((each) => each.slice(0, lines)));
+  return { groups, ...arrange(groups, clientWidth, clientHeight, widest) };
+}
+
+function drawGraph({ boxes, arrows }, arranged) {
+  const { groups, wide, tall, size } = arranged;
+  const container = byId("graph");
+  const circle = groups.every((group) => !group.title) && boxes.length > 2 && boxes.length < 9;
+  const centre = focused(), placed = positions(arranged, centre);
+  const elements = groups.filter((group) => group.title).map(({ key, title }) => ({ data: { id: key, label: title }, classes: "account" }));
+  for (const { key, title, boxes: mine } of groups) {
+    for (const box of mine) {
+      const { x, y } = placed.places.get(box.key);
+      elements.push({
+        data: { id: box.key, parent: title ? key : undefined, label: boxLines(box).slice(0, box.party ? arranged.lines : 2).join("\n"), box },
+        classes: [box.party ? "party" : "collapsed", box.party && box.party === centre ? "centre" : ""], position: { x, y },
+      });
+    }
+  }
+  const lines = arrows.map((arrow, number) => {
+    const classes = [stateOf(arrow.links), circle ? "" : "curved"];
+    if (arrow.mutual) classes.push("mutual");
+    if (arrow.links.length === 1 && arrow.links[0].soon) classes.push("soon");
+    if (arranged.columns.length > groups.length || (!centre && arrows.length > LABELLED)) classes.push("quiet");
+    else if (centre) classes.push(arrow.source.party === centre ? "leaving" : "arriving");
+    const run = course(arrow, number, arranged, placed);
+    return {
+      group: "edges", classes,
+      data: {
+        id: arrow.key, source: arrow.source.key, target: arrow.target.key, label: arrowTitle(arrow), arrow, ...bends(run),
+        far: centre ? textWidth(arrowTitle(arrow), 11) / 2 + 14 : 0,
+        leaves: `${run.start.x < placed.places.get(arrow.source.key).x ? -wide / 2 : wide / 2}px -3px`,
+        enters: `${run.end.x < placed.places.get(arrow.target.key).x ? -wide / 2 : wide / 2}px 3px`,
+      },
+    };
+  });
+  waiting = !centre && (!arranged.fits || arrows.length > DRAWN) ? lines : [];
+  if (!waiting.length) elements.push(...lines);
   if (graph) graph.destroy();
   graph = cytoscape({
-    container: document.getElementById("graph"), elements, style: graphStyle(), minZoom: 0.03, maxZoom: 2.5,
-    boxSelectionEnabled: false, autounselectify: true,
-    layout: {
-      name: "dagre", rankDir: "TB", nodeSep: small ? 24 : counts ? 90 : 40, rankSep: small ? 64 : 84,
-      edgeSep: small ? 30 : counts ? 120 : 60, fit: false,
-      useDagreEdgeControlPoints: true,
-    },
+    container, elements, style: graphStyle({ wide, tall: arranged.lines === 1 && boxes.some((box) => !box.party) ? 40 : tall, size }),
+    minZoom: LEGIBLE / size, maxZoom: 2.5, boxSelectionEnabled: false, autounselectify: true, autoungrabify: true,
+    layout: circle ? { name: "circle", fit: false, avoidOverlap: false, radius: Math.min(container.clientWidth / 2 - 120, container.clientHeight / 2 - 40) } : { name: "preset", fit: false },
   });
   fitGraph();
-  if (graph.zoom() < LEGIBLE) {
-    const { x1, y1 } = graph.elements().boundingBox();
-    graph.viewport({ zoom: START, pan: { x: 24 - START * x1, y: 24 - START * y1 } });
-  }
+  const written = arrows.length <= LABELLED && (centre || placeLabels());
+  byId("note").textContent = waiting.length ? "Point at a group to see its links; click it to see only them." : written ? "" : "Point at a link to see its ports.";
   graph.on("mouseover", "node.party, node.collapsed, edge", (event) => hoverGraph(event.target));
   graph.on("mouseout", "node, edge", () => hoverGraph(null));
   graph.on("tap", (event) => {
     const { box, arrow } = event.target === graph ? {} : event.target.data();
     if (arrow) showLinks(`${boxTitle(arrow.source)} ${arrow.mutual ? "↔" : "→"} ${boxTitle(arrow.target)}`, arrow.links);
-    else if (box) showBox(box);
-    else showAll();
+    else if (box) lookAt(box);
+    else overview();
   });
 }
 
+/** Moves labels up or down until none is over another, over a box, or out of view. If one finds no place, all wait for the pointer. */
+function placeLabels() {
+  const meet = (a, b) => a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2;
+  const inside = ({ x1, x2, y1, y2 }) => x1 >= 0 && y1 >= 0 && x2 <= graph.width() && y2 <= graph.height();
+  const taken = graph.nodes(".party, .collapsed").map((one) => one.renderedBoundingBox({ includeLabels: false }));
+  const off = graph.edges().map((edge) => {
+    const { x1, x2, y1, y2 } = edge.renderedBoundingBox({ includeNodes: false, includeEdges: false });
+    const moved = (by) => ({ x1, x2, y1: y1 + by, y2: y2 + by });
+    const free = [0, 1, -1, 2, -2, 3, -3].map((step) => step * 16).find((by) => inside(moved(by)) && !taken.some((one) => meet(one, moved(by))));
+    if (free !== undefined) taken.push(moved(free));
+    return free;
+  });
+  const all = !off.includes(undefined);
+  graph.batch(() => {
+    if (!all) graph.edges().addClass("silent");
+    else graph.edges().forEach((edge, n) => edge.data("off", off[n]));
+  });
+  return all;
+}
+
+/** Shows all boxes; where they do not fit with letters that can be read, from the upper left corner. */
 function fitGraph() {
   if (!graph || graph.elements().empty()) return;
   graph.resize();
-  graph.fit(undefined, 36);
-  if (graph.zoom() > 1.15) graph.zoom(1.15);
-  graph.center();
+  const { x1, y1, w, h } = graph.nodes().boundingBox();
+  const middle = (from, size, room) => Math.round(Math.max(6, (room - size) / 2) - from);
+  graph.viewport({ zoom: 1, pan: { x: middle(x1, w, graph.width()), y: middle(y1, h, graph.height()) } });
 }
 
-function boxLabel(box, small) {
+function boxLines(box) {
   if (!box.party) {
     const inside = box.inside.length ? `, ${counted(box.inside.length, "link")} inside` : "";
-    return `${shortened(accountName(box.account))}\n${box.members.size} linked${inside}`;
+    return [shortened(accountName(box.account)), `${box.members.size} linked${inside}`];
   }
-  const { name, id } = box.party;
-  return name === id || small ? shortened(name) : `${shortened(name)}\n${id}`;
+  const { name, id, account } = box.party;
+  if (focused()) return [shortened(name), shortened(accountName(account))];
+  return name === id ? [shortened(name)] : [shortened(name), id];
 }
 
 function shortened(text) {
@@ -79,10 +132,12 @@ function shortened(text) {
 /** Fades all but a box or an arrow and what is linked with it. */
 function hoverGraph(target) {
   graph.batch(() => {
-    graph.elements().removeClass("faded near");
+    if (waiting.length) graph.edges().remove();
+    graph.elements(".faded, .near").removeClass("faded near");
     hint(target ? target.data("arrow") || target.data("box") : null);
     if (!target) return;
-    const near = target.isNode() ? target.closedNeighborhood() : target.union(target.connectedNodes());
+    if (waiting.length) graph.add(waiting.filter(({ data: line }) => [line.id, line.source, line.target].includes(target.id())));
+    const near = target.isNode() ? target.closedNeighborhood() : graph.getElementById(target.id()).union(target.connectedNodes());
     near.addClass("near");
     graph.elements().not(near).not(".account").addClass("faded");
   });
@@ -90,6 +145,7 @@ function hoverGraph(target) {
 
 /** Highlights the arrow of a link, and brings it into view. */
 function pointOutInGraph(link) {
+  graph.add(waiting.filter(({ data: line }) => line.arrow.links.includes(link) && graph.getElementById(line.id).empty()));
   const edge = graph.edges().filter((one) => one.data("arrow").links.includes(link));
   if (edge.empty()) return; // inside of a collapsed account
   const { x, y } = edge.renderedMidpoint();
@@ -97,48 +153,54 @@ function pointOutInGraph(link) {
   hoverGraph(edge);
 }
 
-function graphStyle() {
+function graphStyle({ wide, tall, size }) {
   const css = getComputedStyle(document.documentElement);
   const value = (name) => css.getPropertyValue(`--${name}`).trim();
-  const line = (name, style) => ({
-    "line-color": value(name), "line-style": style, "target-arrow-color": value(name), "source-arrow-color": value(name),
-    color: value(name),
-  });
+  const line = (name) => ({ "line-color": value(name), "target-arrow-color": value(name), "source-arrow-color": value(name), color: value(name) });
   return [
-    { selector: "node", style: { "font-family": value("sans"), color: value("text"), "font-size": 12 } },
+    { selector: "node", style: { "font-family": value("sans"), color: value("text"), "font-size": size } },
     {
       selector: "node.party, node.collapsed", style: {
-        shape: "round-rectangle", width: 206, height: 46, label: "data(label)", "text-valign": "center", "text-wrap": "wrap",
-        "text-max-width": 196, "line-height": 1.3, "background-color": value("raised"), "border-width": 1, "border-color": value("line"),
+        shape: "round-rectangle", width: wide, height: tall, label: "data(label)", "text-valign": "center", "text-wrap": "wrap",
+        "line-height": 1.3, "background-color": value("raised"), "border-width": 1, "border-color": value("line"),
       },
     },
-    { selector: "node.party.small", style: { width: 178, height: 32, "font-size": 14 } },
-    { selector: "node.collapsed", style: { "border-width": 3, "border-style": "double", "border-color": value("muted") } },
+    { selector: "node.party", style: tall < 40 ? { "text-wrap": "ellipsis", "text-max-width": wide - 8 } : { "text-max-width": wide } },
+    { selector: "node.collapsed", style: { width: 206, "border-width": 3, "border-style": "double", "border-color": value("muted") } },
+    { selector: "node.centre", style: { "border-width": 2, "border-color": value("accent"), "background-color": value("tint") } },
     {
       selector: "node.account", style: {
-        shape: "round-rectangle", label: "data(label)", "text-valign": "top", "text-margin-y": -6, "font-weight": 600,
+        shape: "round-rectangle", label: "data(label)", "text-valign": "top", "text-margin-y": -4, "font-weight": 600,
         color: value("muted"), "background-color": value("surface"), "background-opacity": 0.6, "border-width": 1,
-        "border-color": value("line"), padding: 18, "font-size": 13,
+        "border-color": value("line"), padding: PADDING, "font-size": size, events: "no",
       },
     },
     {
       selector: "edge", style: {
-        // The points that dagre gives lead the lines around boxes.
-        width: 2, "curve-style": "unbundled-bezier", "control-point-weights": (edge) => edge.scratch("controlPointWeights"),
-        "control-point-distances": (edge) => edge.scratch("controlPointDistances"), "edge-distances": "intersection", "target-arrow-shape": "triangle", "arrow-scale": 1.1,
-        label: "data(label)", "font-family": value("sans"), "font-size": 11, "min-zoomed-font-size": 7, "text-background-color": value("bg"),
-        "text-background-opacity": 1, "text-background-padding": 3, "text-background-shape": "round-rectangle",
+        width: 1.6, "curve-style": "bezier", "target-arrow-shape": "triangle", "arrow-scale": 0.9,
+        label: "data(label)", "font-family": value("sans"), "font-size": 11, "text-margin-y": (edge) => edge.data("off") || 0,
+        "text-background-color": value("bg"), "text-background-opacity": 1, "text-background-padding": 2, "text-background-shape": "round-rectangle",
       },
     },
-    { selector: "edge.passes", style: line("accent", "solid") },
-    { selector: "edge.unknown", style: line("unknown", "dotted") },
-    { selector: "edge.blocked", style: line("blocked", "dashed") },
-    { selector: "edge.mixed", style: { ...line("accent", "solid"), color: value("blocked") } },
+    {
+      selector: "edge.curved", style: {
+        "curve-style": "unbundled-bezier", "control-point-weights": (edge) => edge.data("weights"), "control-point-distances": (edge) => edge.data("distances"),
+        "edge-distances": "endpoints", "source-endpoint": "data(leaves)", "target-endpoint": "data(enters)",
+      },
+    },
+    // Around one party, what is written at a line stands at its other end.
+    { selector: "edge.arriving", style: { label: "", "source-label": "data(label)", "source-text-offset": "data(far)" } },
+    { selector: "edge.leaving", style: { label: "", "target-label": "data(label)", "target-text-offset": "data(far)" } },
+    ...Object.entries(STATES).map(([word, { colour, dash }]) => ({
+      selector: `edge.${word}`, style: { ...line(colour), "line-style": dash.length ? "dashed" : "solid", ...(dash.length ? { "line-dash-pattern": dash } : {}) },
+    })),
+    { selector: "edge.mixed", style: { ...line("accent"), color: value("text") } },
     { selector: "edge.soon", style: { color: value("soon") } },
     { selector: "edge.mutual", style: { "source-arrow-shape": "triangle" } },
-    { selector: "edge.quiet", style: { "text-opacity": 0, "text-background-opacity": 0, width: 1.5 } },
+    { selector: "edge.quiet, edge.silent", style: { "text-opacity": 0, "text-background-opacity": 0 } },
+    { selector: "edge.quiet", style: { opacity: 0.6, width: 1.2 } },
     { selector: ".faded", style: { opacity: 0.1 } },
-    { selector: "edge.near", style: { width: 3, "text-opacity": 1, "text-background-opacity": 1, "z-index": 9 } },
+    { selector: "edge.near", style: { width: 2.6, opacity: 1, "text-opacity": 1, "text-background-opacity": 1, "z-index": 9 } },
     { selector: "node.near", style: { "border-color": value("accent") } },
   ];
 }

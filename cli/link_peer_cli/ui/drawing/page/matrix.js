@@ -1,77 +1,126 @@
-// The matrix: a row for each box that may reach others, a column for each that may be reached.
+// The matrix: a row and a column for each box, in the same order. A cell says that its row may reach its column.
 
-function drawMatrix(shown) {
-  const { boxes, cells } = drawing(shown);
-  const place = (one, other) => boxTitle(one).localeCompare(boxTitle(other)) || one.key.localeCompare(other.key);
-  boxes.sort((one, other) => accountName(one.account).localeCompare(accountName(other.account)) || place(one, other));
-  const rows = boxes.filter((box) => cells.some((cell) => cell.source === box));
-  // Above the rows of each account is a line with its name.
-  const named = (box, n) => box.party && (!n || rows[n - 1].account !== box.account);
-  const heights = [];
-  const row = new Map(rows.map((box, n) => [box, heights.push(...(named(box, n) ? ["30px", "24px"] : ["24px"])) + 1]));
-  // A column stands near the rows that reach it, so that cells are where one looks first.
-  const from = new Map();
-  for (const cell of cells) from.set(cell.target, [...(from.get(cell.target) || []), row.get(cell.source)]);
-  const first = (box) => Math.min(...from.get(box));
-  const columns = [...from.keys()].sort((one, other) => first(one) - first(other) || place(one, other));
-  const column = new Map(columns.map((box, n) => [box, n + 2]));
+const HEAD = [90, 190], BAND = 20, CELL = [13, 24]; // pixels: least and most of names, an account's line, least and most of a cell
+
+function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
+  // Before the boxes of each account is a line with its name.
+  const tracks = [];
+  const first = (box, n) => box.party && (!n || boxes[n - 1].account !== box.account);
+  const track = new Map(boxes.map((box, n) => [box, tracks.push(...(first(box, n) ? ["band", "cell"] : ["cell"])) + 1]));
+  const bands = tracks.filter((one) => one === "band").length;
+  const widest = Math.max(0, ...boxes.flatMap((box) => [boxTitle(box), `${accountName(box.account)}  `]).map((text) => textWidth(text, 11)));
+  const names = Math.min(HEAD[1], Math.max(HEAD[0], Math.ceil(widest) + 30));
+  const room = Math.min(clientWidth, clientHeight) - names - bands * BAND - 24;
+  const size = Math.max(CELL[0], Math.min(CELL[1], Math.floor(room / Math.max(1, boxes.length))));
+  const template = `${names}px ${tracks.map((one) => `${one === "band" ? BAND : size}px`).join(" ")}`;
   const grid = element("div", { className: "grid" });
-  grid.style.gridTemplate = `130px ${heights.join(" ")} / 200px repeat(${columns.length}, 24px)`;
-  grid.append(element("div", { className: "corner", textContent: "from ↓  to →" }));
-  const heads = new Map();
-  const head = (box, kind, row, column) => {
-    const button = at(element("button", { type: "button", className: kind, textContent: boxTitle(box) }), row, column);
-    button.title = box.party ? `${box.party.name}\n${box.key}` : box.account;
-    button.onclick = () => showBox(box);
-    listen(button, grid, () => box, () => cells.filter((cell) => cell.source === box || cell.target === box));
-    heads.set(`${kind} ${box.key}`, button);
+  grid.setAttribute("role", "grid");
+  grid.setAttribute("aria-label", "Rows may reach columns. Arrow keys move between names and links, Enter shows one.");
+  grid.style.gridTemplate = `${template} / ${template}`;
+  grid.style.setProperty("--cell", `${size}px`);
+  grid.style.setProperty("--names", `${names}px`);
+  const crosses = ["across", "down"].map((kind) => element("div", { className: `cross ${kind}`, hidden: true }));
+  grid.append(...crosses);
+
+  const stops = []; // what the arrow keys reach: { button, row, column, subject }
+  const row = (index, ...children) => {
+    const made = element("div", { className: "cells" }, ...children);
+    made.setAttribute("role", "row");
+    made.setAttribute("aria-rowindex", index);
+    grid.append(made);
+    return made;
+  };
+  const stop = (role, className, text, row, column, subject) => {
+    const button = at(element("button", { type: "button", className, textContent: text, tabIndex: -1 }), row, column);
+    button.setAttribute("role", role);
+    button.setAttribute("aria-colindex", column);
+    stops.push({ button, row, column, subject });
     return button;
   };
-  const span = (box) => {
-    const last = rows.findLast((one) => one.account === box.account);
-    return `${row.get(box) - 1} / ${row.get(last) + 1}`; // its name stays in view as long as one of its rows
+  const head = (role, className, box, row, column) => {
+    const button = stop(role, className, boxTitle(box), row, column, box);
+    button.title = box.party ? `${box.party.name}\n${box.key}` : box.account;
+    button.onclick = () => lookAt(box);
+    return button;
   };
-  rows.forEach((box, n) => {
-    if (n % 2) grid.append(at(element("div", { className: "stripe" }), row.get(box), `2 / ${columns.length + 2}`));
-    if (named(box, n)) {
-      grid.append(at(element("div", { className: "account-name", textContent: accountName(box.account) }), span(box), 1));
-    }
+
+  row(1, element("div", { className: "corner", textContent: "from ↓  to →" }),
+    ...boxes.map((box) => head("columnheader", "to", box, 1, track.get(box))));
+  boxes.forEach((box, n) => {
+    if (!first(box, n)) return;
+    const start = track.get(box) - 1, end = track.get(boxes.findLast((one) => one.account === box.account)) + 1;
+    const odd = grid.querySelectorAll(".band.across").length % 2 ? "odd" : "";
+    const name = accountName(box.account);
+    grid.append(at(element("div", { className: `band across ${odd}` }), `${start} / ${end}`, "1 / -1"),
+      at(element("div", { className: `band down ${odd}` }), "1 / -1", `${start} / ${end}`),
+      // The name stays in view as long as one of its rows or columns is.
+      at(element("div", { className: "account-name", textContent: name, title: name }), `${start} / ${end}`, 1),
+      at(element("div", { className: "account-name turned", textContent: name, title: name }), 1, `${start} / ${end}`));
   });
-  rows.forEach((box) => {
-    grid.append(head(box, "from", row.get(box), 1));
-  });
-  columns.forEach((box, n) => grid.append(head(box, "to", 1, n + 2)));
-  for (const cell of cells) {
-    const button = element("button", { type: "button", className: `cell ${effectOf(cell.links)}` });
-    if (cell.links.some((link) => link.soon)) button.classList.add("soon");
-    button.textContent = cell.links.length > 1 ? cell.links.length : "";
-    button.setAttribute("aria-label", `${boxTitle(cell.source)} → ${boxTitle(cell.target)}: ${arrowTitle(cell)}`);
-    button.onclick = () => showLinks(`${boxTitle(cell.source)} → ${boxTitle(cell.target)}`, cell.links);
-    listen(button, grid, () => cell, () => [cell]);
-    cell.button = button;
-    button.dataset.links = cell.links.map((link) => link.number).join(" ");
-    grid.append(at(button, row.get(cell.source), column.get(cell.target)));
+  for (const box of boxes) {
+    const line = row(track.get(box), head("rowheader", "from", box, track.get(box), 1));
+    line.append(at(element("div", { className: "self" }), track.get(box), track.get(box)));
+    for (const cell of cells.filter((one) => one.source === box)) line.append(cellButton(cell));
   }
+  stops[boxes.length]?.button.setAttribute("tabindex", 0); // the first row's name
   document.getElementById("matrix").replaceChildren(grid);
 
-  function listen(button, grid, subject, near) {
-    const clear = () => {
-      grid.classList.remove("hovering");
-      grid.querySelectorAll(".near").forEach((one) => one.classList.remove("near"));
-      hint(null);
-    };
-    button.onmouseenter = button.onfocus = () => {
-      clear();
-      grid.classList.add("hovering");
-      hint(subject());
-      for (const cell of near()) {
-        for (const one of [cell.button, heads.get(`from ${cell.source.key}`), heads.get(`to ${cell.target.key}`)]) {
-          one.classList.add("near");
-        }
-      }
-    };
-    button.onmouseleave = button.onblur = clear;
+  function cellButton(cell) {
+    const state = stateOf(cell.links), several = cell.links.length > 1;
+    const soon = cell.links.some((link) => link.soon) ? "soon" : "";
+    const text = several ? cell.links.length : STATES[state].sign;
+    const button = stop("gridcell", `cell ${state} ${soon}`, text, track.get(cell.source), track.get(cell.target), cell);
+    const title = `${boxTitle(cell.source)} → ${boxTitle(cell.target)}`;
+    button.setAttribute("aria-label", `${title}: ${arrowTitle(cell)}, ${state}`);
+    button.onclick = () => showLinks(title, cell.links);
+    button.dataset.links = cell.links.map((link) => link.number).join(" ");
+    return button;
   }
+
+  const found = new Map(stops.map((one) => [one.button, one]));
+  const clear = () => {
+    grid.classList.remove("hovering");
+    grid.querySelectorAll(".near").forEach((one) => one.classList.remove("near"));
+    crosses.forEach((one) => { one.hidden = true; });
+    hint(null);
+  };
+  const point = (event) => {
+    const one = found.get(event.target);
+    clear();
+    if (!one) return;
+    grid.classList.add("hovering");
+    hint(one.subject);
+    const { subject } = one;
+    const near = subject.links ? [subject] : cells.filter((cell) => cell.source === subject || cell.target === subject);
+    const lit = new Set(near.flatMap((cell) => [`${track.get(cell.source)} 1`, `1 ${track.get(cell.target)}`, `${track.get(cell.source)} ${track.get(cell.target)}`]));
+    for (const { button, row, column } of stops) if (lit.has(`${row} ${column}`)) button.classList.add("near");
+    crosses[0].hidden = one.row === 1;
+    crosses[1].hidden = one.column === 1;
+    at(crosses[0], one.row, "1 / -1");
+    at(crosses[1], "1 / -1", one.column);
+  };
+  grid.onmouseover = point;
+  grid.onmouseleave = clear;
+  grid.addEventListener("focusin", point);
+  grid.addEventListener("focusout", clear);
+  grid.onkeydown = (event) => {
+    const from = found.get(event.target), to = from && nextStop(event.key, from, stops);
+    if (!to) return;
+    event.preventDefault();
+    grid.querySelector('[tabindex="0"]').tabIndex = -1;
+    to.button.tabIndex = 0;
+    to.button.focus();
+  };
+}
+
+/** The next name or link in the direction of a key; none at the edge, and for other keys. */
+function nextStop(key, from, stops) {
+  const along = { ArrowLeft: ["row", "column", -1], ArrowRight: ["row", "column", 1], ArrowUp: ["column", "row", -1], ArrowDown: ["column", "row", 1], Home: ["row", "column", -1], End: ["row", "column", 1] }[key];
+  if (!along) return null;
+  const [same, by, sign] = along;
+  const on = stops.filter((one) => one[same] === from[same] && (one[by] - from[by]) * sign > 0);
+  on.sort((one, other) => (one[by] - other[by]) * sign);
+  return (key === "Home" || key === "End" ? on.at(-1) : on[0]) || null;
 }
 
 /** Brings the cell of a link into view, and highlights it as the pointer does. */

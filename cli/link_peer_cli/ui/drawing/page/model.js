@@ -1,24 +1,33 @@
 // What the page shows: the links, which of them pass the filters, and what is drawn for them.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const MATRIX_ABOVE = 60; // links
 const SOON = 7 * 86400e3; // milliseconds
 const made = Date.parse(data.made);
 
+/** How each state looks. `colour` is a variable of the style sheet, `dash` are the lengths of dashes and gaps. */
+const STATES = {
+  open: { colour: "accent", dash: [], sign: "", about: "open" },
+  partly: { colour: "partly", dash: [11, 4], sign: "◐", about: "partly: some directions or ports pass" },
+  blocked: { colour: "blocked", dash: [5, 4], sign: "×", about: "blocked by another rule" },
+  "half-open": { colour: "half", dash: [9, 3, 2, 3], sign: "½", about: "half-open: one side lacks its rule" },
+  closing: { colour: "closing", dash: [2, 5], sign: "–", about: "closing at the next sweep" },
+  unknown: { colour: "unknown", dash: [2, 3], sign: "?", about: "not known" },
+};
+const URGENT = ["blocked", "partly", "half-open", "closing", "unknown"]; // listed first
+const MIXED = "mixed"; // of several links, which differ
+
+const collator = new Intl.Collator("en", { numeric: true });
+const byId = (id) => document.getElementById(id);
 const parties = new Map();
-const links = data.links.map((link, number) => {
-  const mutual = link.ports === "mutual";
-  const ends = link.until;
-  const effect = { open: "passes", closing: "passes", partly: "blocked", "half-open": "blocked" }[link.state] || link.state;
-  const words = [link.from_name, link.from, link.to_name, link.to, ...link.claims, ...link.asked_by, ...link.reasons, ...link.by_address, link.deployment];
-  return {
-    ...link, number, mutual, ends, effect,
-    soon: ends !== "" && Date.parse(ends) - made < SOON,
-    source: party(link.from, link.from_account, link.from_name),
-    target: party(link.to, link.to_account, link.to_name),
-    words: words.join("\n").toLowerCase(),
-  };
-});
+const links = data.links.map((link, number) => ({
+  ...link, number,
+  mutual: link.ports === "mutual",
+  soon: link.until !== "" && Date.parse(link.until) - made < SOON,
+  source: party(link.from, link.from_account, link.from_name),
+  target: party(link.to, link.to_account, link.to_name),
+  words: [link.from_name, link.from, link.to_name, link.to, ...link.claims, ...link.asked_by, ...link.reasons,
+    ...link.by_address, link.deployment].join("\n").toLowerCase(),
+}));
 
 function party(id, account, name) {
   const key = `${id}@${account}`;
@@ -26,27 +35,34 @@ function party(id, account, name) {
   return parties.get(key);
 }
 
-const state = { text: "", party: "", account: "", port: "", effect: "", view: "", collapsed: new Set() };
+/** What a person chose: the filters, the view, and the accounts that are drawn as one box. */
+const chosen = { text: "", party: "", account: "", port: "", state: "", view: "graph", collapsed: new Set() };
 
 function accountName(uid) {
   return data.accounts[uid] || uid;
 }
 
-/** The links that pass the filters; first those that need a look: blocked, not known, ending soon. */
+/** The links that pass the filters; first those that need a look: not open, or ending soon. */
 function visible() {
-  const text = state.text.trim().toLowerCase();
-  const wanted = named(state.party.trim());
+  const text = chosen.text.trim().toLowerCase();
+  const wanted = named(chosen.party.trim());
   const found = links.filter((link) =>
     (!text || link.words.includes(text)) &&
     (!wanted || ends(link).some((one) => wanted.has(one))) &&
-    (!state.account || ends(link).some((one) => one.account === state.account)) &&
-    (!state.port || link.ports.split("+").includes(state.port)) &&
-    (!state.effect || link.effect === state.effect));
+    (!chosen.account || ends(link).some((one) => one.account === chosen.account)) &&
+    (!chosen.port || link.ports.split("+").includes(chosen.port)) &&
+    (!chosen.state || link.state === chosen.state));
   return found.sort((one, other) => urgency(one) - urgency(other) || one.number - other.number);
 }
 
 function urgency(link) {
-  return ["blocked", "unknown"].indexOf(link.effect) + 1 || (link.soon ? 3 : 4);
+  return URGENT.indexOf(link.state) + 1 || URGENT.length + (link.soon ? 1 : 2);
+}
+
+/** The party whose neighbourhood is shown: the one that the filter names, if it is one. */
+function focused() {
+  const wanted = named(chosen.party.trim());
+  return wanted && wanted.size === 1 ? [...wanted][0] : null;
 }
 
 /** The parties with this name or id, else those in whose name or id the text is; null for no text. */
@@ -62,13 +78,14 @@ function ends(link) {
 }
 
 /**
- * The boxes and arrows for some links. A collapsed account is one box; the links between it and another box are one arrow,
- * which has a head at each end that can be reached.
+ * The boxes and arrows for some links, by account, then name. A collapsed account is one box, but not around a party that is
+ * looked at; the links between it and another box are one arrow, which has a head at each end that can be reached.
  */
 function drawing(shown) {
+  const centre = focused();
   const boxes = new Map(), arrows = new Map();
   const box = (one) => {
-    const account = state.collapsed.has(one.account);
+    const account = !centre && chosen.collapsed.has(one.account);
     const key = account ? `account ${one.account}` : one.key;
     if (!boxes.has(key)) boxes.set(key, { key, account: one.account, party: account ? null : one, members: new Set(), inside: [] });
     boxes.get(key).members.add(one.key);
@@ -96,12 +113,19 @@ function drawing(shown) {
     arrows.get(key).mutual ||= link.mutual || key === back;
     arrows.get(key).links.push(link);
   }
-  return { boxes: [...boxes.values()], arrows: [...arrows.values()], cells: [...cells.values()] };
+  const place = (one) => [accountName(one.account), one.account, boxTitle(one), one.key];
+  const ordered = [...boxes.values()].sort((one, other) => compared(place(one), place(other)));
+  return { boxes: ordered, arrows: [...arrows.values()], cells: [...cells.values()] };
 }
 
-/** The effect of some links; `mixed` if they differ. */
-function effectOf(some) {
-  return some.every((link) => link.effect === some[0].effect) ? some[0].effect : "mixed";
+function compared(some, others) {
+  const at = some.findIndex((text, n) => text !== others[n]);
+  return at < 0 ? 0 : collator.compare(some[at], others[at]) || (some[at] < others[at] ? -1 : 1);
+}
+
+/** The state of some links; `mixed` if they differ. */
+function stateOf(some) {
+  return some.every((link) => link.state === some[0].state) ? some[0].state : MIXED;
 }
 
 function boxTitle(box) {
@@ -110,13 +134,13 @@ function boxTitle(box) {
 
 function arrowTitle(arrow) {
   if (arrow.links.length > 1) {
-    const blocked = arrow.links.filter((link) => link.effect === "blocked").length;
+    const blocked = arrow.links.filter((link) => link.state === "blocked").length;
     return counted(arrow.links.length, "link") + (blocked ? `, ${blocked} blocked` : "");
   }
   const [link] = arrow.links;
   const ports = link.ports.split("+");
-  const text = link.mutual ? "everything" : ports.length > 2 ? `${ports.length} ports` : ports.join(", ");
-  return link.soon ? `${text} · ${when(link.ends)}` : text;
+  const byAddress = link.written === "by address" ? link.written : "";
+  return [ports.length > 2 ? `${ports.length} ports` : ports.join(", "), byAddress, link.soon ? when(link.until) : ""].filter(Boolean).join(" · ");
 }
 
 function linkTitle(link) {
@@ -141,6 +165,6 @@ function span(milliseconds) {
   return `${Math.floor(milliseconds / 1000)} s`;
 }
 
-function counted(number, noun) {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+function counted(number, noun, more = "s") {
+  return `${number} ${noun}${number === 1 ? "" : more}`;
 }

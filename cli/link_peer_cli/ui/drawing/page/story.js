@@ -1,12 +1,25 @@
 // The panel: what a click tells. All text is set as text, never as markup.
 
-const story = document.getElementById("story");
+const story = byId("story");
 const LISTED = 300;
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
+}
+
+/** What the panel shows while no link is clicked: the party that is looked at, or all. */
+function overview() {
+  const centre = focused();
+  if (centre) showBox({ party: centre, account: centre.account, key: centre.key });
+  else showAll();
+}
+
+function tell(shows, ...children) {
+  story.dataset.shows = shows;
+  story.replaceChildren(...children);
+  story.scrollTop = 0;
 }
 
 /** The accounts, and the links that pass the filters. */
@@ -16,14 +29,14 @@ function showAll() {
   accounts.sort((one, other) => accountName(one).localeCompare(accountName(other)));
   const rows = accounts.map((account) => {
     const members = new Set(shown.flatMap(ends).filter((one) => one.account === account));
-    const folded = state.collapsed.has(account);
+    const folded = chosen.collapsed.has(account);
     const button = element("button", { type: "button", textContent: folded ? "Expand" : "Collapse" });
     button.onclick = () => toggle(account);
     button.setAttribute("aria-label", `${button.textContent} ${accountName(account)}`);
     const about = element("span", {}, accountName(account), element("small", { textContent: `${account} · ${members.size} linked` }));
     return element("div", { className: "account" }, about, button);
   });
-  story.replaceChildren(element("h2", { textContent: "Accounts" }), ...rows, ...linkList(shown, "Links"));
+  tell("all", element("h2", { textContent: "Accounts" }), ...rows, ...linkList(shown, "Links"));
 }
 
 function linkList(some, title) {
@@ -32,9 +45,9 @@ function linkList(some, title) {
 }
 
 function linkRow(link) {
-  const facts = element("small", {}, link.mutual ? "everything" : link.ports.replaceAll("+", ", "));
-  if (link.effect !== "passes") facts.append(" · ", element("span", { className: link.effect, textContent: effectText(link) }));
-  if (link.ends) facts.append(" · ", element("span", { className: link.soon ? "soon" : "", textContent: when(link.ends) }));
+  const facts = element("small", {}, link.ports.replaceAll("+", ", "));
+  if (link.state !== "open") facts.append(" · ", element("span", { className: link.state, textContent: link.state }));
+  if (link.until) facts.append(" · ", element("span", { className: link.soon ? "soon" : "", textContent: when(link.until) }));
   const row = element("button", { type: "button", className: "row" }, linkTitle(link), facts);
   row.onclick = () => {
     showLinks(linkTitle(link), [link]);
@@ -44,24 +57,25 @@ function linkRow(link) {
   return row;
 }
 
-function effectText(link) {
-  return link.effect === "unknown" ? "not known" : link.effect;
-}
-
-function backButton() {
-  const back = element("button", { type: "button", className: "back", textContent: "← All links" });
-  back.onclick = showAll;
-  return back;
+function backButton(text, back) {
+  const button = element("button", { type: "button", className: "back", textContent: `← ${text}` });
+  button.title = "Escape";
+  button.onclick = back;
+  return button;
 }
 
 /** A party with its links, or a collapsed account. */
 function showBox(box) {
-  const mine = visible().filter((link) => ends(link).some((one) => (box.party ? one === box.party : one.account === box.account)));
-  const action = element("button", { type: "button", textContent: box.party ? "Show only its links" : "Expand" });
-  action.onclick = () => (box.party ? setFilter("party", box.party.key) : toggle(box.account));
-  story.replaceChildren(backButton(), element("h2", { textContent: boxTitle(box) }),
+  const mine = visible().filter((link) => ends(link).some((one) => owns(box, one)));
+  const back = box.party ? backButton("All groups", () => setFilter("party", "")) : backButton("All links", overview);
+  tell(box.party ? "party" : "account", back, element("h2", { textContent: boxTitle(box) }),
     element("p", {}, element("code", { textContent: box.party ? box.party.id : box.account })),
-    element("p", { textContent: accountName(box.account) }), element("p", {}, action));
+    element("p", { textContent: accountName(box.account) }));
+  if (!box.party) {
+    const expand = element("button", { type: "button", textContent: "Expand" });
+    expand.onclick = () => toggle(box.account);
+    story.append(element("p", {}, expand));
+  }
   const leaving = mine.filter((link) => !link.mutual && owns(box, link.source));
   const arriving = mine.filter((link) => !link.mutual && owns(box, link.target));
   const mutual = mine.filter((link) => link.mutual);
@@ -76,29 +90,30 @@ function owns(box, one) {
 
 /** The whole story of some links. */
 function showLinks(title, some) {
-  story.replaceChildren(backButton(), element("h2", { textContent: title }));
+  const centre = focused();
+  tell("links", backButton(centre ? centre.name : "All links", overview), element("h2", { textContent: title }));
   if (some.length > 1) story.append(...linkList(some, "Links"));
   else story.append(linkStory(some[0]));
 }
 
 function linkStory(link) {
   const side = (one) => [one.name === one.id ? "" : one.name, element("code", { textContent: one.id }), accountName(one.account)];
-  const effect = element("span", { className: link.effect, textContent: link.state });
-  const consent = link.consent.length ? link.consent : ["none covers it now"];
+  const state = element("span", { className: link.state, textContent: link.state });
+  const consent = link.consent.map((entry, n) => `${entry}, by ${link.consented_by[n]}`);
   const list = element("dl");
   for (const [term, lines] of [
     ["From", side(link.source)],
     ["To", side(link.target)],
-    ["Ports", [link.mutual ? "everything, in both directions" : link.ports.replaceAll("+", ", ")]],
-    ["State", [effect, link.state_detail]],
+    ["Ports", [link.mutual ? "mutual: all, in both directions" : link.ports.replaceAll("+", ", ")]],
+    ["State", [state, link.state_detail]],
     ["Claims", link.claims.map((claim) => (claim === "tag" ? "tag of an instance" : `request ${claim}`))],
     ["Deployment", [link.deployment && `${link.deployment}, which is not this one`]],
     ["Asked by", link.asked_by],
     ["Reason", link.reasons],
     ["Since", [instant(link.since), link.since && `${span(made - Date.parse(link.since))} old`]],
     ["Until", link.until ? [instant(link.until), when(link.until)] : [link.state === "closing" ? "the next sweep" : "open-ended"]],
-    ["Consent", consent],
-    ["Written", [link.written_detail]],
+    ["Consent", consent.length ? consent : ["none covers it now"]],
+    ["Written", [link.written, link.written_detail]],
     ["Instances", [typeof link.instances === "number" ? counted(link.instances, "instance").concat(" let through") : "", ...link.by_address]],
     ["Rules", link.rules.map((rule) => element("code", { textContent: rule.rule_id }))],
   ]) {
@@ -121,7 +136,7 @@ function breakable(line) {
 function hint(subject) {
   let text = "";
   if (subject && subject.links) {
-    text = `${boxTitle(subject.source)} ${subject.mutual ? "↔" : "→"} ${boxTitle(subject.target)}: ${arrowTitle(subject)}, ${effectOf(subject.links)}`;
+    text = `${boxTitle(subject.source)} ${subject.mutual ? "↔" : "→"} ${boxTitle(subject.target)}: ${arrowTitle(subject)}, ${stateOf(subject.links)}`;
   } else if (subject) {
     text = subject.party ? `${subject.party.name} (${subject.party.key})` : accountName(subject.account);
   }
