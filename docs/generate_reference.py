@@ -260,6 +260,7 @@ def _commands() -> Iterator[str]:
         yield _sentence(command.help) + "\n"
         shown = [one for one in command.params if not getattr(one, "hidden", False) and one.name != "help"]
         yield from _table(("argument or option", "default", ""), [_option(one) for one in shown])
+        yield f"For example: {', '.join(f'`{one}`' for one in command.epilog.splitlines()[1:])}\n"
 
 
 def _option(option: Any) -> tuple[str, str, str]:

@@ -137,7 +137,7 @@ def _standing(made: Company, scratch: Path) -> list[Asked]:
         Asked(["audit", "--all", "--limit", "0"]),
         Asked(["audit", "--story", request_id(3)]),
         Asked(["audit", "--all", "--csv"]),
-        *(Asked(["map", "-o", f"map.{suffix}"]) for suffix in ("html", "svg", "mmd", "json")),
+        *(Asked(["map", "--out", f"map.{suffix}"]) for suffix in ("html", "svg", "mmd", "json")),
         Asked(["doctor"], codes=REFUSING),
         Asked(["verify", "--from", tagged, "--to", peer, "--port", "tcp/3306"], codes=REFUSING),
         Asked(_post(made)),

@@ -7,82 +7,100 @@ completion start quickly all the same.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer._click.shell_completion import CompletionItem
 from typer.core import TyperCommand, TyperGroup
 
-from link_peer_cli.access import keys
+from link_peer_cli.access import completion, keys
+from link_peer_cli.ui.console import print_answer
 from link_peer_cli.ui.exits import Ended, run
 from link_peer_cli.ui.options import Command
 
 
-class CommandRow(NamedTuple):
-    """A command: its name, as it is typed; what it does, in one line; and the file in `commands/` and the function there, where
-    they are not named like it."""
+class CommandRow:
+    """A command: its name, as it is typed; what it does, in one line; what follows the name in the examples that end its help; and
+    the file in `commands/` and the function there, where they are not named like it."""
 
-    name: str
-    help: str
-    place: str = ""
-
-    @property
-    def file(self) -> str:
-        """The file in `commands/`."""
-        return self.place.partition(":")[0] or self.name
-
-    @property
-    def function(self) -> str:
-        """The function there."""
-        return self.place.partition(":")[2] or self.name
+    def __init__(self, name: str, summary: str, *arguments: str, place: str = "") -> None:
+        self.name, self.summary = name, summary
+        file, _, function = place.partition(":")
+        self.file = file or name.replace(" ", "_")
+        self.function = function or name.rpartition(" ")[2]
+        self.examples = [f"link-peer {name} {one}".strip() for one in arguments]
 
 
 TABLE = {
-    "Links": (
-        CommandRow("request", "Ask for links: judge a request, and put it on the queue."),
-        CommandRow("accept", "Let others reach a group: write its accept tag.", "consent:accept"),
-        CommandRow("withdraw", "Take an entry off a group's accept tags.", "consent:withdraw"),
-        CommandRow("adopt", "Turn a rule that a person made into a link."),
-        CommandRow("links", "List existing links: who, since when, until when, why."),
-        CommandRow("explain", "Say whether packets from A reach B, what decides, what to do."),
-        CommandRow("verify", "Test with packets whether one instance reaches another."),
-        CommandRow("map", "Draw who may reach whom.", "map:draw_map"),
+    "See": (
+        CommandRow("explain", "Say whether packets from A reach B, what decides, what to do.", "i-web sg-db tcp/3306"),
+        CommandRow(
+            "links", "List existing links: who, since when, until when, why.", "--expiring 7d", "--party sg-db --csv"
+        ),
+        CommandRow("map", "Draw who may reach whom.", "--out map.html", place="map:draw_map"),
+        CommandRow("audit", "Read the audit log: what was decided, who asked, why.", "--since 7d --outcome denied"),
+        CommandRow("stale", "List what the sweep would remove, and consent without use.", ""),
+        CommandRow("doctor", "Check what is deployed, the access, and the requested links.", ""),
+        CommandRow(
+            "verify", "Test with packets whether one instance reaches another.", "--from i-web --to i-db --port icmp"
+        ),
     ),
-    "Changes": (
-        CommandRow("plan", "Preview what would change. Changes nothing."),
-        CommandRow("apply", "Make exactly the changes of a saved plan."),
-        CommandRow("sweep", "Reconcile all rules with tags, requests and consent."),
-        CommandRow("stale", "List what the sweep would remove, and consent without use."),
-        CommandRow("close", "Lock groups, and remove link-peer's rules from them now."),
-        CommandRow("reopen", "Take off the locks that `close` set."),
+    "Ask and consent": (
+        CommandRow(
+            "request", "Ask for a link: judge a request, and post it.", "link --from sg-app --to sg-db --port tcp/3306"
+        ),
+        CommandRow(
+            "accept",
+            "Let others reach a group: write its accept tag.",
+            "sg-db sg-app:tcp/3306 --until 30d",
+            "chg-1042",
+            place="consent:accept",
+        ),
+        CommandRow(
+            "withdraw", "Take an entry off a group's accept tags.", "sg-db sg-app:tcp/3306", place="consent:withdraw"
+        ),
+        CommandRow("adopt", "Turn a rule that a person made into a link.", "sgr-1 --dry-run"),
     ),
-    "Deployment": (
-        CommandRow("init", "Write the files of a new deployment."),
-        CommandRow("setup", "Create or update its roles, queues, logs and alerts."),
-        CommandRow("package", "Build the code of the functions."),
-        CommandRow("account add", "Let an account take part: its roles, its lines of the policy.", "account_add:add"),
-        CommandRow("account list", "List the accounts, and whether each can be entered.", "account_list:list_accounts"),
-        CommandRow("account remove", "Close every link of an account, and take it out.", "account_remove:remove"),
-        CommandRow("check", "Check policy files and their own tests, offline."),
-        CommandRow("test", "Judge the policy's tests on what the cloud says now.", "test:run_tests"),
-        CommandRow("doctor", "Check what is deployed, the access, and the requested links."),
+    "Close": (
+        CommandRow("close", "Lock groups, and remove link-peer's rules from them now.", "sg-db", "--all --dry-run"),
+        CommandRow("reopen", "Take off the locks that `close` set.", "sg-db"),
+        CommandRow("sweep", "Reconcile all rules with tags, requests and consent.", "--dry-run"),
     ),
-    "Operation": (
-        CommandRow("audit", "Read the audit log: what was decided, who asked, why."),
-        CommandRow("invoke", "Invoke a deployed function with an event."),
-        CommandRow("failed", "List failed invocations, and dead letters."),
-        CommandRow("replay", "Invoke functions again with the events that failed.", "invoke:replay"),
-        CommandRow("selftest", "Answer the open questions about the real cloud."),
+    "Review": (
+        CommandRow("plan", "Preview what would change. Changes nothing.", "i-web --out plan.json", "--policy new.yaml"),
+        CommandRow("apply", "Make exactly the changes of a saved plan.", "plan.json"),
+        CommandRow(
+            "test", "Judge the policy's tests on what the cloud says now.", "--out snap.json", place="test:run_tests"
+        ),
+        CommandRow("check", "Check policy files and their own tests, offline.", "policy.yaml --snapshot snap.json"),
     ),
-    "Trying it out": (
-        CommandRow("local", "Run a local Alibaba Cloud until Ctrl-C."),
-        CommandRow("demo", "Run the main scenarios on a local cloud."),
-        CommandRow("version", "Print the versions, for a bug report."),
+    "Operate": (
+        CommandRow("demo", "Run the main scenarios on a local cloud.", ""),
+        CommandRow("local", "Run a local Alibaba Cloud until Ctrl-C.", "--world shop"),
+        CommandRow("init", "Write the files of a new deployment.", "--home 1000000000000001 --region cn-hangzhou"),
+        CommandRow("setup", "Create or update its roles, queues, logs and alerts.", "--dry-run"),
+        CommandRow("package", "Build the code of the functions.", "--policy policy.yaml --first"),
+        CommandRow(
+            "account add", "Let an account take part: its roles, its lines of the policy.", "1000000000000002 --write"
+        ),
+        CommandRow("account list", "List the accounts, and whether each can be entered.", "", place=":list_accounts"),
+        CommandRow("account remove", "Close every link of an account, and take it out.", "billing --dry-run"),
+        CommandRow("failed", "List failed invocations, and dead letters.", ""),
+        CommandRow(
+            "replay",
+            "Invoke functions again with the events that failed.",
+            "1-6744f1a0-15b2e1c4",
+            place="invoke:replay",
+        ),
+        CommandRow("invoke", "Invoke a deployed function with an event.", "sweep event.json"),
+        CommandRow("selftest", "Answer the open questions about the real cloud.", "--yes --out report.json"),
     ),
 }
-"""Every command, in the sections of `link-peer --help`."""
+"""Every command, in the groups of `link-peer --help`, which a newcomer reads from the top."""
 
 GROUPS = {"account": "Let an account take part, list the accounts, or close one."}
 """What the commands are for whose names begin with the same word."""
@@ -90,11 +108,24 @@ GROUPS = {"account": "Let an account take part, list the accounts, or close one.
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
+class _Completing:
+    """A command that the shell may ask what comes next."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters."""
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the class that this comes before
+        return completion.completing(ctx, found) if ctx.resilient_parsing else found
+
+
+class _Called(_Completing, Command):
+    """The command itself."""
+
+
 class _Listed(TyperCommand):
     """A command as help lists it. What runs is the command that its row names, which is imported then."""
 
     def __init__(self, row: CommandRow, section: str) -> None:
-        super().__init__(row.name.split()[-1], help=row.help, rich_help_panel=section)
+        super().__init__(row.name.split()[-1], help=row.summary, rich_help_panel=section)
         self._row = row
 
     @functools.cached_property
@@ -105,15 +136,33 @@ class _Listed(TyperCommand):
             module = import_module(f"link_peer_cli.commands.{self._row.file}")
         except KeyboardInterrupt as error:
             raise Ended(error) from error
-        made.command(self.name, cls=Command)(getattr(module, self._row.function))
+        epilog = "\n".join(["Examples:", *self._row.examples])
+        made.command(self.name, cls=_Called, epilog=epilog)(getattr(module, self._row.function))
         return typer.main.get_command(made)
 
+    def get_params(self, _ctx: Any) -> list[Any]:
+        """None: the command itself has them."""
+        return []
+
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
-        """The context of the command itself, which is then invoked, or asked by the shell what to complete."""
+        """The context of the command itself, which is then invoked. Where the shell asks for values that are known without it,
+        that of this one, since the import takes longer."""
+        if extra.get("resilient_parsing") and (values := completion.due(info_name, args)):
+            context = super().make_context(info_name, [], parent, **extra)
+            context.obj = values, args
+            return context
         return self.loaded.make_context(info_name, args, parent, **extra)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The values; or the options of the command itself."""
+        values, args = ctx.obj
+        if incomplete[:1] != "-":
+            return [CompletionItem(one) for one in completion.matching(values, incomplete)]
+        context = self.loaded.make_context(self.name, args, ctx.parent, resilient_parsing=True)
+        return list(context.command.shell_complete(context, incomplete))
 
-class Commands(TyperGroup):
+
+class Commands(_Completing, TyperGroup):
     """The commands of the table."""
 
     def __init__(self, **given: Any) -> None:
@@ -125,6 +174,14 @@ class Commands(TyperGroup):
                     self._group(group, section).add_command(_Listed(row, "Commands"))
                 else:
                     self.add_command(_Listed(row, section), name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer, which suggests a command that is near. An option of this name is nearer."""
+        if not (ctx.resilient_parsing or args[0] in self.commands) and any(
+            f"--{args[0]}" in one.opts for one in self.params
+        ):
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '--{args[0]}'?")
+        return super().resolve_command(ctx, args)
 
     def _group(self, name: str, section: str) -> TyperGroup:
         """The group of commands whose names begin with this word."""
@@ -149,15 +206,25 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings=HELP_OPTIONS,
+    epilog="`link-peer COMMAND --help` ends with examples. Without an account: `link-peer demo`.",
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version  # it takes longer to import than help to print
+def _print_versions(ctx: typer.Context, wanted: bool) -> None:
+    """Those of link-peer, of Python and of the SDKs."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    import platform  # they take longer to import than help to print
+    from importlib.metadata import requires, version
 
-        print(f"link-peer {version('link-peer')}")
-        raise typer.Exit
+    needed = (re.split(r"[^\w-]", one)[0] for one in requires("link-peer") or [])
+    sdks = (name for name in needed if name.startswith(("alibabacloud", "aliyun")))
+    found = {name: version(name) for name in ("link-peer", *sdks)} | {"python": platform.python_version()}
+    if ctx.params["as_json"]:
+        print_answer(found)
+    else:
+        print("\n".join(f"{name} {number}" for name, number in found.items()))
+    raise typer.Exit
 
 
 def _choose(ctx: typer.Context, param: typer.CallbackParam, value: str) -> None:
@@ -168,9 +235,12 @@ def _choose(ctx: typer.Context, param: typer.CallbackParam, value: str) -> None:
 
 @app.callback()
 def _options(
-    _version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ctx: typer.Context,
+    _versions: Annotated[
+        bool,
+        typer.Option("--version", help="Print the versions, for a bug report.", callback=_print_versions),
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --version: print JSON.", is_eager=True)] = False,
     _profile: Annotated[
         str,
         typer.Option(
@@ -191,6 +261,8 @@ def _options(
     ] = "",
 ) -> None:
     """Options of `link-peer` itself."""
+    if as_json:
+        ctx.fail("--json comes after the command")
 
 
 def all_commands() -> Iterator[tuple[str, Any]]:

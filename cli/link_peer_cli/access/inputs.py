@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from link_peer.domain import tags
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import Party
+from link_peer.domain.model import Party, Port
 from link_peer.domain.policy import Policy
-from link_peer.domain.tags import is_account_uid, is_group_id, is_instance_id, is_name, parse_instant, quoted
+from link_peer.domain.tags import (
+    is_account_uid,
+    is_group_id,
+    is_instance_id,
+    is_name,
+    parse_instant,
+    parse_port,
+    quoted,
+)
 
 from link_peer_cli.access.environment import load_own, policy_in_use
 
@@ -42,10 +51,10 @@ def moment(text: str, field: str, now: float) -> float:
         ) from None
 
 
-def ending(text: str, field: str, now: float) -> int:
-    """Return when something ends, in epoch seconds: an RFC 3339 instant, or a duration from `now` (`30d`)."""
+def ending(text: str, field: str, now: float, *, past: bool = False) -> int:
+    """Return when something ends, in epoch seconds: an RFC 3339 instant, or a duration from `now` (`30d`). `past`: it may have."""
     end = now + duration(text, field) if text[-1:] in _UNITS else moment(text, field, now)
-    if end <= now:
+    if end <= now and not past:
         raise BadInput(field, f"{quoted(text)} is past")
     return int(end)
 
@@ -73,6 +82,14 @@ def party(text: str, field: str, home: str, alternative: str = "") -> Party:
         forms = "sg-… or i-…, optionally with @<account uid or name>, nor a name of the policy"
         raise BadInput(field, f"{quoted(text)} is not {forms}{alternative}")
     return Party(account_uid(account, field) if at else home, name)
+
+
+def ports_of(texts: Iterable[str] | None, field: str) -> list[Port]:
+    """Parse `tcp/3306`, `udp/53` or `icmp`, each given alone or joined with + to others."""
+    try:
+        return list(dict.fromkeys(parse_port(one) for text in texts or () for one in text.split("+")))
+    except BadInput as error:
+        raise BadInput(field, error.problem) from None
 
 
 def matching(text: str, field: str, pattern: str) -> str:

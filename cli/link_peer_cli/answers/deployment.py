@@ -1,4 +1,4 @@
-"""A deployment and its accounts: `init`, `setup`, `package`, `account`, `check`, `doctor`, `version`."""
+"""A deployment and its accounts: `init`, `setup`, `package`, `account`, `check`, `doctor`."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class LinkArrow(CommandAnswer, frozen=True):
 
 
 class MapFile(msgspec.Struct, frozen=True):
-    """What `map -o map.json` writes. `links` are as `link-peer links --json` has them, `problems` what could not be read."""
+    """What `map --out map.json` writes. `links` are as `link-peer links --json` has them, `problems` what could not be read."""
 
     made: str
     region: str

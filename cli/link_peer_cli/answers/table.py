@@ -52,7 +52,7 @@ ANSWERS = {
     "sweep": Printed((changes.Swept,)),
     "test": Printed((links.JudgedTest,), lines=True),
     "verify": Printed((links.TestedPort,), lines=True),
-    "version": Printed((dict[str, str],), note="The version of each package, and of `python`."),
+    "--version": Printed((dict[str, str],), note="The version of each package, and of `python`."),
     "withdraw": Printed((changes.ConsentChange,)),
 }
 """By the command's name."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 import typer
 from link_peer.domain.errors import BadInput
@@ -22,7 +20,7 @@ from link_peer_cli.setup.member import peer_of, print_change, update_home
 from link_peer_cli.setup.peer import PeerAccount, removal_commands
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Json, PeerProfile, Uid, Yes
+from link_peer_cli.ui.options import DryRun, Json, PeerProfile, Uid, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_records
 
@@ -30,7 +28,7 @@ from link_peer_cli.ui.records import print_records
 def remove(
     uid: Uid,
     profile: PeerProfile = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be closed.")] = False,
+    dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:

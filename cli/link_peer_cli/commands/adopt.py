@@ -33,7 +33,7 @@ from link_peer_cli.inventory.shown import until as until_text
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import DryRun, Json, Profiles, Yes
+from link_peer_cli.ui.options import DryRun, Json, Profiles, Until, Yes
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_records
 
@@ -54,9 +54,7 @@ def adopt(
     instance: Annotated[
         str, typer.Option(help="With --as tag: the instance of the source group that is tagged.", metavar="INSTANCE")
     ] = "",
-    until: Annotated[
-        str, typer.Option(help="When the link ends: 2099-12-31T08:00:00+08:00 (…Z for UTC), or in 12h, 30d.")
-    ] = "",
+    until: Until = "",
     anyone_may_close: Annotated[
         bool,
         typer.Option(

@@ -26,7 +26,7 @@ from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import DryRun, Json, Yes
+from link_peer_cli.ui.options import DryRun, Json, Until, Yes
 from link_peer_cli.ui.progress import waiting
 
 Profile = Annotated[str, typer.Option(help="A profile of the `aliyun` CLI with keys of the group's account.")]
@@ -41,9 +41,7 @@ def accept(
         str,
         typer.Argument(help="Whom, as in the tag: sg-…, i-… or *, with @<account>, with ports as :tcp/3306+udp/53."),
     ] = "",
-    until: Annotated[
-        str, typer.Option(help="When the consent ends: 2099-12-31T08:00:00+08:00 (…Z for UTC), or in 12h, 30d.")
-    ] = "",
+    until: Until = "",
     profile: Profile = "",
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With an id: ask nothing.")] = False,

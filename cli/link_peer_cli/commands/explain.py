@@ -8,13 +8,13 @@ import typer
 from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, Rule, ports_text
-from link_peer.domain.tags import parse_ports
 from link_peer.planning.effect import applying, end_in, end_of
 from link_peer.planning.reach import Reach, Scene, reach
 from link_peer.planning.standing import Standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.inputs import ports_of
 from link_peer_cli.answers.links import Advice, Explanation, LinkAnswer
 from link_peer_cli.audit.consented import consented_by
 from link_peer_cli.audit.story import Asked
@@ -51,15 +51,18 @@ def explain(
     ],
     target: Annotated[str, typer.Argument(metavar="B", help="Who is to be reached.")],
     port: Annotated[
-        str, typer.Argument(help="tcp/3306, udp/53, icmp, or several with +. Default: what the links of the two open.")
-    ] = "",
+        list[str] | None,
+        typer.Argument(
+            help="tcp/3306, udp/53 or icmp; several with +, or repeated. Default: what the links of the two open."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say whether packets from A reach B, as far as security groups decide, what decides, and what to do.
 
     Rules of link-peer and of people count alike. Routes, network ACLs and firewalls inside instances are not considered.
     """
-    asked = parse_ports(port) if port else ()
+    asked = tuple(ports_of(port, "port"))
     env = load_environment(reading=True)
     delivery, _, _ = suppose(env, "explain")
     view = view_of(delivery)

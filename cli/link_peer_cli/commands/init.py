@@ -26,7 +26,7 @@ from link_peer_cli.answers.deployment import FilesWritten
 from link_peer_cli.ui import files
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
-from link_peer_cli.ui.options import Json
+from link_peer_cli.ui.options import Json, Prefix
 
 WORKFLOW = ".github/workflows/link-peer.yml"
 DENIAL = "ram-deny-accept-tags.json"
@@ -34,26 +34,22 @@ _DEPLOYMENT = re.compile(r"[a-z0-9-]{1,32}")
 
 
 def init(
-    folder: Annotated[str, typer.Argument(help="Where to write the files.")] = ".",
+    out: Annotated[str, typer.Option(help="The folder to write the files to.", metavar="FOLDER")] = ".",
     home: Annotated[
         str, typer.Option(help="The uid of the account that gets the functions. Default: that of your keys.")
     ] = "",
     deployment: Annotated[str, typer.Option(help="The name in the marker of every rule.")] = "prod",
-    prefix: Annotated[
-        str, typer.Option(help="What every name begins with. Default: LINK_PEER_PREFIX, else link-peer.")
-    ] = "",
+    prefix: Prefix = "",
     workflow: Annotated[
         bool, typer.Option("--workflow", help=f"Also write {WORKFLOW}, which checks the policy.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Write policy.yaml, s.yaml and what goes with them for a new deployment. Replaces no file: a README or a .gitignore that is
-    there stays, a policy.yaml or an s.yaml is an error.
-
-    Example: link-peer --region cn-hangzhou init --home 1000000000000001"""
+    there stays, a policy.yaml or an s.yaml is an error."""
     values = _values(home or _home_of_the_keys(), deployment, prefix)
     texts = _texts(values, workflow=workflow)
-    base = Path(folder)
+    base = Path(out)
     there = {name for name in texts if (base / name).exists()}
     if taken := sorted(there & {"policy.yaml", "s.yaml"}):
         raise LinkPeerError(f"{' and '.join(taken)} exist in {base.resolve()}: choose another folder")

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party
-from link_peer.domain.tags import parse_instant, parse_ports
+from link_peer.domain.tags import parse_instant
 from link_peer.planning.standing import Standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment
-from link_peer_cli.access.inputs import account_named, duration
+from link_peer_cli.access.inputs import account_named, duration, ports_of
 from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.inventory.link_table import LINKS, STATES
 from link_peer_cli.inventory.reading import view_of
@@ -21,7 +21,7 @@ from link_peer_cli.inventory.shown import answers_of, links_of, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
+from link_peer_cli.ui.options import Csv, JsonLines, Output, Ports, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import TableForm, print_table
 
@@ -32,7 +32,7 @@ def links(
         str, typer.Option(help="Only links of this group or instance: an id or a name, optionally with @<account>.")
     ] = "",
     account: Annotated[str, typer.Option(help="Only links of this account: its uid, or its name in the policy.")] = "",
-    port: Annotated[str, typer.Option(help="Only links that open this port, or one of several with +.")] = "",
+    port: Ports = None,
     state: Annotated[
         list[str] | None, typer.Option(help=f"Only links of this state, or of several: {', '.join(STATES)}.")
     ] = None,
@@ -46,7 +46,7 @@ def links(
 
     LINKS.column(sort_by or "from")
     form = form_of(output, as_json=as_json, as_csv=as_csv)
-    ports = parse_ports(port) if port else ()
+    ports = ports_of(port, "--port")
     if wrong := set(state or ()) - STATES.keys():
         raise BadInput("--state", f"{min(wrong)} is not one of {', '.join(STATES)}")
     seconds = duration(expiring, "--expiring") if expiring else None

@@ -34,11 +34,11 @@ def draw_map(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", help="The file to write: .html, .svg, .mmd or .json. Default: Mermaid on stdout."
+            "--out", help="The file to write: .html, .svg, .mmd or .json. Default: Mermaid on stdout.", metavar="FILE"
         ),
     ] = "",
     form: Annotated[
-        str, typer.Option("--format", help="html, svg, mermaid or json. Default: what the file's suffix says.")
+        str, typer.Option("--format", help="Default: what the file's suffix says.", metavar="html|svg|mermaid|json")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per arrow and line.")] = False,
 ) -> None:
@@ -81,7 +81,7 @@ def _form(form: str, output: str) -> str:
         return "mermaid"
     suffix = Path(output).suffix.lower()
     if suffix not in FORMS:
-        raise BadInput("--output", f"{output} does not end in .html, .svg, .mmd or .json: say which with --format")
+        raise BadInput("--out", f"{output} does not end in .html, .svg, .mmd or .json: say which with --format")
     return FORMS[suffix]
 
 

@@ -29,7 +29,9 @@ SHOWN = 20  # what is wider, in an error
 
 def package(
     policy: Annotated[str, typer.Option(help="The policy file. Default: LINK_PEER_POLICY, else policy.yaml.")] = "",
-    out: Annotated[str, typer.Option(help="The folder that s.yaml reads the package from.")] = "build",
+    out: Annotated[
+        str, typer.Option(help="The folder that s.yaml reads the package from.", metavar="FOLDER")
+    ] = "build",
     uncompiled: Annotated[
         bool, typer.Option("--uncompiled", help="Build it although the runtime's Python is not here.")
     ] = False,

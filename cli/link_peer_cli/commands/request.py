@@ -13,14 +13,14 @@ from link_peer.domain.denial import Denial, LinkDenied, about
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
 from link_peer.domain.model import Link, Party
 from link_peer.domain.request import Request
-from link_peer.domain.tags import parse_instant, parse_port, unique_ports
+from link_peer.domain.tags import unique_ports
 from link_peer.inbound.requests import decode, encode
 from link_peer.planning.authority import hopeless
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.inputs import duration, party
+from link_peer_cli.access.inputs import duration, ending, party, ports_of
 from link_peer_cli.answers.changes import NotPosted, Posted
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.story import ends_of
@@ -31,7 +31,7 @@ from link_peer_cli.review.planned import planned_file, print_planned
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.options import JsonLines, Ports, Until
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.records import exit_code, print_advice, print_records
 
@@ -60,11 +60,8 @@ def request(
         str, typer.Option("--from", help="The party that needs access: sg-… or i-…, optionally with @<account>.")
     ],
     target: Annotated[str, typer.Option("--to", help="The party to reach.")],
-    port: Annotated[
-        list[str] | None,
-        typer.Option(help="tcp/3306, udp/53 or icmp; repeat for more. Default: a mutual link on everything."),
-    ] = None,
-    until: Annotated[str, typer.Option(help="When the link ends: 2099-12-31T08:00:00+08:00, or …Z for UTC.")] = "",
+    port: Ports = None,
+    until: Until = "",
     expires_in: Annotated[
         str, typer.Option(help="How long the request itself stays valid: 30m, 2h; at most 24h.")
     ] = "1h",
@@ -80,7 +77,7 @@ def request(
 ) -> None:
     """Judge a request by the policy file, and put it on the queue of the account that asks, or on the shared one.
 
-    What the policy alone denies is not posted. The cross_account function decides about the rest.
+    Without --port, the link is mutual: on every port, both ways. What the policy alone denies is not posted. The cross_account function decides about the rest.
     """
     if dry_run and wait:
         raise BadInput("--wait", "nothing is posted with --dry-run, so there is no outcome to wait for")
@@ -97,10 +94,10 @@ def request(
                 Link(
                     party(source, "--from", home),
                     party(target, "--to", home),
-                    unique_ports([parse_port(text) for text in port or []]),
+                    unique_ports(ports_of(port, "--port")),
                 ),
                 now + duration(expires_in, "--expires-in"),
-                int(parse_instant(until)) if until else None,
+                ending(until, "--until", now, past=True) if until else None,
                 reason,
                 requested_by,
             )

@@ -54,7 +54,7 @@ def selftest(
     journal: Annotated[Path, typer.Option(help="Names everything that was created and is not removed yet.")] = Path(
         "selftest.journal"
     ),
-    report: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the report to this file, as JSON.", metavar="FILE")] = None,
     clean_up: Annotated[
         bool, typer.Option("--clean-up", help="Remove what an earlier run left, and do no more.")
     ] = False,
@@ -82,10 +82,10 @@ def selftest(
     if not yes:
         _show_plan(bench, chosen, arn, as_json)
         return
-    for path in filter(None, (journal, report)):
+    for path in filter(None, (journal, out)):
         require_writable(str(path))
     results, left, interrupted = _run(bench, chosen, as_json)
-    raise typer.Exit(_finish(bench, results, left, interrupted, report, as_json))
+    raise typer.Exit(_finish(bench, results, left, interrupted, out, as_json))
 
 
 def _chosen(numbers: Sequence[int]) -> list[Question]:

@@ -29,7 +29,7 @@ from link_peer_cli.setup.resource import Deployment, ResourceChange
 from link_peer_cli.setup.services import require_home
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import JsonLines, Yes
+from link_peer_cli.ui.options import DryRun, JsonLines, Prefix, Yes
 from link_peer_cli.ui.progress import waiting
 
 SIGNS = {
@@ -43,9 +43,7 @@ SIGNS = {
 
 def setup(
     region: Annotated[str, typer.Option(help="The region of the functions. Default: LINK_PEER_REGION.")] = "",
-    prefix: Annotated[
-        str, typer.Option(help="What every name begins with. Default: LINK_PEER_PREFIX, else link-peer.")
-    ] = "",
+    prefix: Prefix = "",
     notify: Annotated[str, typer.Option(help="Whom the alerts notify: an e-mail address.")] = "",
     action_policy: Annotated[
         str, typer.Option(help="The id of an action policy of SLS that exists, for the alerts.")
@@ -62,7 +60,7 @@ def setup(
     replace: Annotated[
         bool, typer.Option("--replace", help="Also replace what a person changed: searches, charts, alerts, queues.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would change.")] = False,
+    dry_run: DryRun = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove everything but the logs.")] = False,
     with_logs: Annotated[
         bool, typer.Option("--with-logs", help="With --remove: delete the audit log and the functions' log too.")

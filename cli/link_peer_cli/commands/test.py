@@ -25,7 +25,9 @@ from link_peer_cli.ui.progress import waiting
 
 def run_tests(
     policy: Annotated[str, typer.Option(help="Judge this policy file instead of the one in use.")] = "",
-    save: Annotated[str, typer.Option(help="Save what was read in this file, for `link-peer check --snapshot`.")] = "",
+    out: Annotated[
+        str, typer.Option(help="Save what was read in this file, for `link-peer check --snapshot`.", metavar="FILE")
+    ] = "",
     as_json: JsonLines = False,
 ) -> None:
     """Run the policy's tests: what must be accepted is consented to now, and what must be denied is neither consented to nor
@@ -37,9 +39,9 @@ def run_tests(
     view = view_of(delivery)
     with waiting("judging the tests"):
         found = judge(view, Context(env.policy, env.settings.region, env.clock.now()))
-    if save:
-        snapshots.save(view.scene.snapshot, save)
-    out = console()
+    if out:
+        snapshots.save(view.scene.snapshot, out)
+    show = console()
     words = {True: "[green]pass[/green]   ", False: "[red]FAIL[/red]   ", None: "[yellow]unknown[/yellow]"}
     results = [None if one.verdict is Verdict.OPEN else one.verdict is one.expected for one in found]
     for one, passed in zip(found, results, strict=True):
@@ -47,9 +49,9 @@ def run_tests(
             ends = (str(one.source), str(one.target), ports_text(one.ports))
             print_answer(JudgedTest(one.at, *ends, one.expected.value, one.verdict.value, one.why, passed))
         else:
-            out.print(f"{words[passed]}  {escape(str(one))}", soft_wrap=True)
+            show.print(f"{words[passed]}  {escape(str(one))}", soft_wrap=True)
     if not as_json:
         counts = f"{results.count(True)} passed, {results.count(False)} failed"
-        out.print(f"[bold]{counts}, {results.count(None)} unknown[/bold]" if found else "The policy has no tests.")
+        show.print(f"[bold]{counts}, {results.count(None)} unknown[/bold]" if found else "The policy has no tests.")
     if not all(results):
         raise typer.Exit(Exit.REFUSED)

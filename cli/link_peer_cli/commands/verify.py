@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Instance, Party, Port
-from link_peer.domain.tags import parse_port
 from link_peer.planning import effect_text
 from link_peer.planning.actual import owned_rules
 from link_peer.planning.effect import Effect
@@ -18,7 +17,7 @@ from link_peer.planning.reach import Scene, reach
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.inputs import matching
+from link_peer_cli.access.inputs import matching, ports_of
 from link_peer_cli.access.keys import caller
 from link_peer_cli.answers.links import AskedParties, TestedOf, TestedPort
 from link_peer_cli.inventory.probe import Probe, ProbeResult, command_of, runner_in
@@ -28,7 +27,7 @@ from link_peer_cli.inventory.tested import ProbeVerdict, last_line, rules_of
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.options import JsonLines, Ports
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import draw_table, print_tsv
 
@@ -46,7 +45,7 @@ def verify(
         ),
     ],
     target: Annotated[str, typer.Option("--to", help="What to reach: the same, or an IPv4 address.")],
-    port: Annotated[list[str] | None, typer.Option(help="tcp/3306 or icmp; repeat for more. Default: icmp.")] = None,
+    port: Ports = None,
     profile: Annotated[
         str,
         typer.Option(help="A profile of the `aliyun` CLI with keys of the account of --from. Default: your own keys."),
@@ -56,10 +55,10 @@ def verify(
 ) -> None:
     """Test with ping or TCP, through Cloud Assistant, whether one instance reaches another, and say what the rules say.
 
-    For a group, its first instance with a private address is used. The test needs ecs:RunCommand on it, which no role of
+    Without --port, a ping. For a group, its first instance with a private address is used. The test needs ecs:RunCommand on it, which no role of
     link-peer has: your own keys, --profile or --role must. A refused connection has arrived, so it counts as reached.
     """
-    ports = [parse_port(text) for text in port or ["icmp"]]
+    ports = ports_of(port or ["icmp"], "--port")
     for wanted in ports:
         command_of(wanted)  # report an invalid option before a missing environment
     _checked(role)

@@ -16,7 +16,7 @@ import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import clean
 from rich.markup import escape
-from typer import Typer
+from typer import Abort, Typer
 from typer.exceptions import TyperException
 
 from link_peer_cli.answers import CommandFailed
@@ -105,17 +105,26 @@ def _stoppable() -> Iterator[None]:
 def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, str]:
     """Run a command. Returns its exit code, and its error message where there is something more to print."""
     try:
-        return app(args=args, prog_name="link-peer", standalone_mode=not as_json) or Exit.DONE, ""
+        return app(args=args, prog_name="link-peer", standalone_mode=False) or Exit.DONE, ""
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else Exit.DONE, ""
-    except TyperException as error:  # only with --json; otherwise typer prints the error itself and exits
-        return error.exit_code, error.format_message()
+    except TyperException as error:
+        return error.exit_code, _usage(error, as_json=as_json)
     except Ended as error:
         return error.code, str(error)
     except LinkPeerError as error:
         return Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, str(error)
-    except OSError as error:  # of typer, which prints help
-        return Exit.REFUSED, str(Ended(error))
+    except (Abort, OSError) as error:  # of typer: the answer to a question was no; help cannot be printed
+        return Exit.REFUSED, str(Ended(error)) if isinstance(error, OSError) else "Aborted."
+
+
+def _usage(error: TyperException, *, as_json: bool) -> str:
+    """What is wrong with the arguments, and a line on where their help is. Nothing where the help was printed instead."""
+    near = getattr(error, "possibilities", None)  # options, the nearest first
+    said = f"{error.message}. Did you mean {near[0]}?" if near else error.format_message()
+    said = re.sub(r"\s+", " ", said).strip()
+    context = getattr(error, "ctx", None)
+    return f"{said}\nsee `{context.command_path} --help`" if said and context and not as_json else said
 
 
 def _say(problem: str, *, as_json: bool) -> None:

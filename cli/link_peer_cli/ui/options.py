@@ -37,6 +37,12 @@ Detailed = Annotated[
     bool,
     typer.Option("--detailed-exitcode", help="Exit with 0 if nothing would change, with 2 if something would."),
 ]
+Ports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--port", metavar="PORT", help="tcp/3306, tcp/8000-8010, udp/53 or icmp; several with +, or repeated."
+    ),
+]
 Groups = Annotated[
     list[str] | None,
     typer.Argument(help="sg-…, optionally with @<account>; or an account.", metavar="[GROUP|ACCOUNT]..."),
@@ -67,7 +73,11 @@ PeerProfile = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
-Out = Annotated[str, typer.Option("--out", help="Save what is shown in this file, for `link-peer apply`.")]
+Until = Annotated[str, typer.Option(help="When it ends: 2099-12-31T08:00:00+08:00 (…Z for UTC), or in 12h, 30d.")]
+Prefix = Annotated[str, typer.Option(help="What every name begins with. Default: LINK_PEER_PREFIX, else link-peer.")]
+Out = Annotated[
+    str, typer.Option("--out", help="Save what is shown in this file, for `link-peer apply`.", metavar="FILE")
+]
 
 
 def form_of(output: TableForm, *, as_json: bool, as_csv: bool = False) -> TableForm:

@@ -1,4 +1,4 @@
-"""`init`, `check`, `package` and `version`: what a team needs before it has an account, a checkout or keys."""
+"""`init`, `check`, `package` and `--version`: what a team needs before it has an account, a checkout or keys."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_init_writes_a_deployment_that_can_be_checked_and_deployed(folder: Path,
 
 def test_init_leaves_nothing_to_fill_in(folder: Path, offline: Cli) -> None:
     """No placeholder is left in any file but s.yaml, whose variables Serverless Devs replaces."""
-    assert offline("--region", "cn-hangzhou", "init", "made", "--home", UID, "--workflow") == 0
+    assert offline("--region", "cn-hangzhou", "init", "--out", "made", "--home", UID, "--workflow") == 0
     files = [path for path in (folder / "made").rglob("*") if path.is_file() and path.name != "s.yaml"]
     assert len(files) == 5
     assert not [path.name for path in files if re.search(r"\$\{(?!\{)|\$[a-z]", path.read_text(encoding="utf-8"))]
@@ -116,7 +116,7 @@ def test_init_says_what_it_needs(
 
 
 def test_init_takes_the_account_of_the_keys(lab: Lab, offline: Cli, tmp_path: Path) -> None:
-    assert offline("init", str(tmp_path / "new")) == 0
+    assert offline("init", "--out", str(tmp_path / "new")) == 0
     assert policy_file.load(tmp_path / "new" / "policy.yaml").home == HOME
 
 
@@ -147,7 +147,7 @@ def test_check_judges_the_tests(folder: Path, offline: Cli) -> None:
 
 
 def test_check_judges_on_a_snapshot_what_test_judges_on_the_cloud(lab: Lab, offline: Cli, tmp_path: Path) -> None:
-    """The file that `test --save` writes needs no keys to be judged, and holds no external id."""
+    """The file that `test --out` writes needs no keys to be judged, and holds no external id."""
     app, db = lab.group(), lab.group("*:tcp/443")
     for group in (app, db):
         lab.instance(group)
@@ -158,7 +158,7 @@ def test_check_judges_on_a_snapshot_what_test_judges_on_the_cloud(lab: Lab, offl
 
     tests("tcp/443")
     saved = str(tmp_path / "snapshot.json")
-    assert offline("test", "--save", saved) == 0
+    assert offline("test", "--out", saved) == 0
     calls = len(lab.cloud.faults.calls)
     assert offline("check", str(lab.policy_path), "--snapshot", saved) == 0
     assert offline.out.endswith(": valid, 2 accounts, 2 tests hold\n")
@@ -234,7 +234,7 @@ def test_package_without_a_policy_says_how_to_make_one(offline: Cli) -> None:
 
 def test_version_names_what_is_installed(offline: Cli) -> None:
     """link-peer, Python and the SDKs."""
-    assert offline("version") == 0
+    assert offline("--version") == 0
     assert f"link-peer {version('link-peer')}" in offline.out.splitlines()
-    code, [found] = offline.json("version")
+    code, [found] = offline.json("--version")
     assert (code, found["alibabacloud-ecs20140526"]) == (0, version("alibabacloud-ecs20140526"))

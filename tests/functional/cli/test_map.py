@@ -53,7 +53,7 @@ def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tm
     """One box per party, all inside the drawing; one path per arrow."""
     linked(lab)
     path = tmp_path / "map.svg"
-    assert cli("map", "-o", str(path)) == 0
+    assert cli("map", "--out", str(path)) == 0
     root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314  # our own output
     boxes = [
         tuple(int(rect.attrib[name]) for name in ("x", "y", "width", "height"))
@@ -118,11 +118,11 @@ def test_the_page_holds_every_link_with_its_story(lab: Lab, cli: Cli, tmp_path: 
     lab.instance(lab.group("*", name=evil), tags={"link-peer": f"{db}:tcp/22"})
     lab.sweep()
     path = tmp_path / "map.html"
-    assert cli("map", "-o", str(path)) == 0
+    assert cli("map", "--out", str(path)) == 0
     page = path.read_text(encoding="utf-8")
     [embedded] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
     document = json.loads(embedded)
-    assert cli("map", "-o", str(tmp_path / "map.json")) == 0
+    assert cli("map", "--out", str(tmp_path / "map.json")) == 0
     assert json.loads((tmp_path / "map.json").read_text(encoding="utf-8")) == document
     code, links = cli.json("links")
     assert (code, document["links"], document["problems"]) == (0, links, [])
@@ -150,7 +150,7 @@ def test_without_links_the_drawing_is_empty(lab: Lab, cli: Cli) -> None:
     for form in ("mermaid", "svg", "html", "json"):
         assert cli("map", "--format", form) == 0
         assert cli.out
-    assert (cli("map", "-o", "/nowhere/map.svg"), cli.err) == (
+    assert (cli("map", "--out", "/nowhere/map.svg"), cli.err) == (
         1,
         "/nowhere/map.svg cannot be written: No such file or directory\n",
     )

@@ -330,7 +330,7 @@ def test_cleaning_up_touches_nothing_else(selftest: Selftest, lab: Lab) -> None:
 def test_the_report_can_be_published(selftest: Selftest, tmp_path: Path) -> None:
     """It has the date, region, versions and each row with expected, seen and verdict, but no account's uid."""
     path = tmp_path / "report.json"
-    selftest("--yes", "--row", "1", "--row", "62", "--row", "63", "--report", str(path))
+    selftest("--yes", "--row", "1", "--row", "62", "--row", "63", "--out", str(path))
     text = path.read_text(encoding="utf-8")
     report = json.loads(text)
     assert HOME not in text

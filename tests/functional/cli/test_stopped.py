@@ -274,7 +274,7 @@ def test_ctrl_c_at_a_question_is_told_from_no(began: Any, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("module", "said"),
-    [("typer", ""), ("link_peer_cli.commands.version", f"{NOTHING}\n")],
+    [("typer", ""), ("link_peer_cli.commands.check", f"{NOTHING}\n")],
 )
 def test_ctrl_c_at_the_start_is_no_stack_trace(module: str, said: str) -> None:
     """While the modules of the command line are imported, or those of one command."""
@@ -288,7 +288,7 @@ sys.meta_path.insert(0, Finder())
 from link_peer_cli.__main__ import main
 main()
 """
-    ended = subprocess.run([sys.executable, "-c", program, "version"], stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603  # our own
+    ended = subprocess.run([sys.executable, "-c", program, "check"], stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603  # our own
     assert (ended.returncode, ended.stderr) == (130, said)
 
 

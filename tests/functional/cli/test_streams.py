@@ -79,7 +79,7 @@ def test_ascii_suffices(
             json.loads(line)
 
 
-@pytest.mark.parametrize("command", ["version", "--help", "local"])
+@pytest.mark.parametrize("command", ["--version", "--help", "local"])
 def test_a_process_on_a_full_disk_ends_with_one_line(command: str) -> None:
     """Also where Python itself would write what is left, when it ends."""
     with open("/dev/full", "w", encoding="utf-8") as full:
@@ -91,7 +91,7 @@ def test_a_process_on_a_full_disk_ends_with_one_line(command: str) -> None:
 
 def test_a_closed_stdout_is_no_error() -> None:
     """Who closes it wants the exit code alone."""
-    program = f"exec {sys.executable} -m link_peer_cli version >&-"
+    program = f"exec {sys.executable} -m link_peer_cli --version >&-"
     ended = subprocess.run(["/bin/sh", "-c", program], stderr=subprocess.PIPE, check=False)  # noqa: S603  # as above
     assert (ended.returncode, ended.stderr) == (0, b"")
 

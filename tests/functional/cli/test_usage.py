@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from link_peer_cli.inventory.link_table import STATES
 from link_peer_cli.main import TABLE
 
 from tests.functional.command import Cli
-from tests.functional.lab import Lab
+from tests.functional.lab import PEER, Lab
+
+FISH = "_TYPER_COMPLETE_FISH_ACTION"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +93,7 @@ from tests.functional.lab import Lab
         ("verify --from i-a --to i-b --port udp/53", "--port: "),
         ("verify --from i-a --to i-b --role a/b", "--role"),
         ("map --format png", "--format"),
-        ("map -o map.png", "--output: map.png does not end in .html, .svg, .mmd or .json: say which with --format"),
+        ("map --out map.png", "--out: map.png does not end in .html, .svg, .mmd or .json: say which with --format"),
         ("invoke link-peer-sweep no-such-file.json", "no-such-file.json"),
         ("local --world atlantis", "atlantis"),
         ("links --region Qingdao", "--region: 'Qingdao' is not a region such as cn-hangzhou"),
@@ -144,13 +150,67 @@ def test_what_cannot_be_meant_is_a_usage_error(
     assert [lab.cloud.faults.count(service) for service in ("ecs", "mns", "sls")] == [0, 0, 0]
 
 
-def test_the_shell_completes_commands_and_options() -> None:
-    """Asked as bash asks, which sets three variables."""
-    for words, wanted in (("link-peer st", ["stale"]), ("link-peer audit --out", ["--outcome"])):
-        asked = {"_LINK_PEER_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-        program = [sys.executable, "-c", "from link_peer_cli.main import main; main()"]
-        done = subprocess.run(program, env={**os.environ, **asked}, capture_output=True, text=True, check=True)  # noqa: S603  # our own module
-        assert done.stdout.split() == wanted
+COMPLETED = {
+    "st": "stale",
+    "links --par": "--party",
+    "explain --js": "--json",
+    "links --state ": " ".join(STATES),
+    "links -o ": "table wide csv json",
+    "audit --outcome ": "applied unchanged removed denied failed",
+    "audit --reason no-c": "no-consent",
+    "request --reason ": "",
+    "adopt sgr-1 --as ": "request tag",
+    "map --format=s": "svg",
+    "invoke ": "auto_link cross_account sweep",
+    "links --account ": "a@aliyun.com b@aliyun.com",
+    "close --all --account=b": "b@aliyun.com",
+    "--profile ": "shop",
+    "explain l": "ledger",
+    "request link --to ": "ledger a@aliyun.com b@aliyun.com",
+    "explain ledger sg-1@": "sg-1@a@aliyun.com sg-1@b@aliyun.com",
+}
+"""What is typed after `link-peer`, and what may come then."""
+
+
+@pytest.fixture(name="_files")
+def _files_here(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A policy file with a name, and a profile."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lab.policy(names={"ledger": f"sg-db@{PEER}"})
+    (tmp_path / ".aliyun").mkdir()
+    (tmp_path / ".aliyun" / "config.json").write_text(json.dumps({"profiles": [{"name": "shop"}, {"name": "a b"}]}))
+
+
+@pytest.mark.usefixtures("_files")
+@pytest.mark.parametrize("typed", COMPLETED)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_options_and_values(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, shell: str, typed: str
+) -> None:
+    """Asked as each shell asks, by variables. What more words would be to it is left out."""
+    words = f"link-peer {typed}"
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_TYPER_COMPLETE_ARGS": words}
+    for name, value in {**asked, "_LINK_PEER_COMPLETE": f"complete_{shell}", FISH: "get-args"}.items():
+        monkeypatch.setenv(name, value)
+    assert cli() == 0
+    found = re.findall(r'[(\n]"([^"]+)"', cli.out) if shell == "zsh" else re.findall(r"(?m)^[^\t\n]+", cli.out)
+    wanted = COMPLETED[typed].split()
+    assert (found, cli.err) == (wanted, "")
+    Path(os.environ["LINK_PEER_POLICY"]).write_text("not: [a policy")
+    assert (cli(), cli.err) == (0, "")
+    monkeypatch.setenv("LINK_PEER_POLICY", "/nowhere")
+    monkeypatch.setenv("HOME", "/nowhere")
+    assert (cli(), cli.err) == (0, "")
+
+
+@pytest.mark.usefixtures("_files")
+def test_completion_works_in_bash() -> None:
+    """With the function that `--install-completion` installs."""
+    program = f'PATH="{Path(sys.executable).parent}:$PATH"'
+    program += '; eval "$(_LINK_PEER_COMPLETE=source_bash link-peer)"; COMP_WORDS=(link-peer explain l); COMP_CWORD=2'
+    program += '; _link_peer_completion link-peer; echo "${COMPREPLY[*]}"'
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)  # noqa: S603, S607  # our own
+    assert (done.stdout, done.stderr) == ("ledger\n", "")
 
 
 def test_help_lists_every_command(cli: Cli) -> None:
@@ -159,4 +219,4 @@ def test_help_lists_every_command(cli: Cli) -> None:
         assert cli(option) == 0
         for row in (row for rows in TABLE.values() for row in rows):
             assert f" {row.name.split()[0]} " in cli.out
-            assert " " in row.name or row.help in cli.out
+            assert " " in row.name or row.summary in cli.out

@@ -1,0 +1,80 @@
+"""What the shell completes where a value is due: words of a list, and names in files of this machine. It asks no cloud, and a file
+that is missing or wrong completes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import re
+import textwrap
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.reasons import REASONS
+
+from link_peer_cli.access import keys
+
+SHOWN = 60  # characters of help; typer breaks longer lines, and fish takes each line for a value
+_PLAIN = re.compile(r"[\w.@+-]+")  # what no shell takes for more than one word
+
+
+def _of_policy(*, parties: bool = True) -> list[str]:
+    """The names of parties and of accounts in the policy file in use."""
+    from link_peer_cli.access.environment import policy_in_use  # it takes longer to import than help to print
+
+    with contextlib.suppress(LinkPeerError, OSError):
+        if policy := policy_in_use():
+            return [*(policy.names if parties else ()), *(account.name for account in policy.accounts.values())]
+    return []
+
+
+def _profiles() -> list[str]:
+    """The profiles of the `aliyun` CLI."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        return [str(one["name"]) for one in json.loads(keys.cli_file().read_text(encoding="utf-8"))["profiles"]]
+    return []
+
+
+_accounts = partial(_of_policy, parties=False)
+
+VALUES: dict[str, Callable[[], Iterable[str]]] = {
+    **dict.fromkeys(("who", "explain", "accept", "withdraw", "close", "reopen"), _of_policy),
+    **dict.fromkeys(("--party", "request --from", "request --to", "verify --from", "verify --to"), _of_policy),
+    **dict.fromkeys(("--account", "--believe-empty", "--peer", "doctor", "remove"), _accounts),
+    "--profile": _profiles,
+    "--outcome": lambda: ("applied", "unchanged", "removed", "denied", "failed"),
+    "audit --reason": lambda: REASONS,
+    "--state": lambda: ("open", "blocked", "partly", "half-open", "closing", "unknown"),
+    "invoke": lambda: ("auto_link", "cross_account", "sweep"),
+}
+"""The values of options, of one command's if it comes before the option; and of a command's arguments, by its name."""
+
+
+def due(command: str, words: list[str]) -> Callable[[], Iterable[str]] | None:
+    """The values that may come after these words of a command, where that can be told without its parameters."""
+    last = words[-1] if words else ""
+    return VALUES.get(command) if last[:1] != "-" else VALUES.get(f"{command} {last}") or VALUES.get(last)
+
+
+def completing(context: Any, params: Iterable[Any]) -> list[Any]:
+    """The parameters of a command as they are completed: with values, and without what converts those, which is slow to import."""
+    made = [copy.copy(one) for one in params]
+    for one in made:
+        one.process_value = lambda _context, value: value
+        one.help = textwrap.shorten(one.help or "", SHOWN, placeholder=" …")
+        listed = re.fullmatch(r"[a-z-]+(\|[a-z-]+)+", one.metavar or "")
+        values = listed[0].split("|").copy if listed else due(context.info_name, one.opts[:1])
+        if values:
+            one._custom_shell_complete = partial(matching, values)  # what typer makes of `autocompletion`
+    return made
+
+
+def matching(values: Callable[[], Iterable[str]], *asked: Any) -> list[str]:
+    """Those that begin with what was typed, which is the last that the shell asked with."""
+    typed, found = asked[-1], [*values()]
+    if values is _of_policy and "@" in typed:  # sg-…@<account>
+        found += [f"{typed.rpartition('@')[0]}@{name}" for name in _accounts()]
+    return [one for one in dict.fromkeys(found) if one.startswith(typed) and _PLAIN.fullmatch(one)]
