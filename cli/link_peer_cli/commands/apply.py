@@ -59,7 +59,7 @@ def apply(
     if found:
         _refuse(found, as_json=as_json)
     if not as_json:
-        print_plan(console(), made.shown)
+        print_plan(console(), made.shown, wide=True)
         if already:
             console().print(f"Made already, of the reviewed changes: {already} of {len(plan.changes)}.")
     if not made.writes:

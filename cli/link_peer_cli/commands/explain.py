@@ -15,16 +15,15 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import ports_of
-from link_peer_cli.answers.links import Advice, Explanation, LinkAnswer
+from link_peer_cli.answers.links import Advice, Explanation
 from link_peer_cli.audit.consented import consented_by
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.consent.look_alikes import notes
 from link_peer_cli.inventory.advice import Adviser
+from link_peer_cli.inventory.link_table import LINKS
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import (
     Wording,
-    claims_text,
-    instances_text,
     link_answers,
     links_of,
     named,
@@ -36,7 +35,7 @@ from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.tables import draw_table
+from link_peer_cli.ui.tables import describe, draw_table
 
 COLORS = {"open": "green", "partly": "yellow", "blocked": "red", "unknown": "yellow"}
 
@@ -188,7 +187,8 @@ def _show(answer: Explanation, words: Wording) -> None:
         out.print(f"They are in different VPCs: {NO_ROUTE}.", soft_wrap=True)
     out.print()
     if answer.links:
-        draw_table(out, "links", LINK_COLUMNS, [_link_row(link, words) for link in answer.links])
+        out.print("[bold]links[/bold]")
+        describe(out, LINKS, answer.links, words)
     else:
         out.print("There is no link of link-peer between them.")
     if answer.rules:
@@ -203,36 +203,4 @@ def _show(answer: Explanation, words: Wording) -> None:
             out.print(escape(one.command), soft_wrap=True)
 
 
-LINK_COLUMNS = (
-    "from",
-    "to",
-    "ports",
-    "since",
-    "until",
-    "claims",
-    "asked by",
-    "consent",
-    "written",
-    "instances",
-    "state",
-    "rules",
-)
 RULE_FIELDS = ("rule_id", "group", "direction", "policy", "priority", "peer", "ports", "description")
-
-
-def _link_row(link: LinkAnswer, words: Wording) -> list[str]:
-    entries = (f"{entry} by {who}" for entry, who in zip(link.consent, link.consented_by, strict=True))
-    consent = "; ".join(entries) or "none covers it now"
-    return [
-        *words.ends(link),
-        link.ports,
-        words.ago(link.since),
-        words.until(link.until),
-        claims_text(link.claims, link.deployment),
-        "; ".join(link.asked_by),
-        consent,
-        link.written_detail or link.written,
-        instances_text(link),
-        link.state,
-        " ".join(rule.rule_id for rule in link.rules),
-    ]

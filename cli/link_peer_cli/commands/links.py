@@ -75,7 +75,9 @@ def links(
         and not (open_ended and (one.until or one.state == "closing"))
         and (seconds is None or _ends_by(one, now + seconds))
     ]
-    print_table(LINKS, answers, wording(env.policy, now, view.scene), form, sort_by)
+    words = wording(env.policy, now, view.scene)
+    answers.sort(key=words.titles)
+    print_table(LINKS, answers, words, form, sort_by)
     problems = view.problems
     for text in [*problems, *filter(None, [problem])]:
         console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)

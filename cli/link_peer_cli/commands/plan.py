@@ -17,6 +17,7 @@ from link_peer_cli.access.environment import Environment, load_environment, poli
 from link_peer_cli.access.inputs import by_id, document, is_cloud_name, party
 from link_peer_cli.answers.changes import PolicyPlan
 from link_peer_cli.deployed.policy import deployed_policies
+from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review import permitted, reachable
 from link_peer_cli.review.comparing import Compared, compare
 from link_peer_cli.review.delivery import by_cloud_name
@@ -27,8 +28,9 @@ from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.ui import markdown
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out, Rest
+from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out, Output, Rest, plan_form
 from link_peer_cli.ui.progress import counter, progress_bar, waiting
+from link_peer_cli.ui.tables import TableForm
 
 VERBS = ("open", "change", "close")
 """What another policy does to rules."""
@@ -53,12 +55,15 @@ def plan(
     rest: Rest = "",
     detailed: Detailed = False,
     out: Out = "",
+    output: Output = TableForm.TABLE,
     as_json: Json = False,
 ) -> None:
     """Preview what would change, group by group. Changes nothing and writes no audit record.
 
     A request in a file is judged as one of the queue that all accounts share: a file proves nothing about who asks.
     """
+    form = plan_form(output, as_json=as_json)
+    as_json = form is TableForm.JSON
     if bool(what) == bool(policy):
         raise BadInput("plan", "give an instance, a file of events or requests, or --policy FILE")
     if rest and (as_json or not as_markdown):
@@ -70,10 +75,16 @@ def plan(
             raise BadInput("--commands", "a policy is deployed, not carried out by commands")
         if out:
             raise BadInput("--out", f"a policy is deployed, not applied: link-peer package; s deploy -y, with {policy}")
-        _plan_policy(policy, against, as_markdown=as_markdown, rest=rest, detailed=detailed, as_json=as_json)
+        _plan_policy(policy, against, form, as_markdown=as_markdown, rest=rest, detailed=detailed)
     made = _plan_what(what, out)
     code = print_planned(
-        made, commands=commands, as_markdown=as_markdown, rest=rest, detailed=detailed, as_json=as_json
+        made,
+        commands=commands,
+        as_markdown=as_markdown,
+        rest=rest,
+        detailed=detailed,
+        as_json=as_json,
+        wide=form is TableForm.WIDE,
     )
     if out and not as_json:
         print_saved(out)
@@ -114,20 +125,23 @@ def _plan_what(what: str, out: str) -> Planned:
     return made
 
 
-def _plan_policy(path: str, against: str, *, as_markdown: bool, rest: str, detailed: bool, as_json: bool) -> NoReturn:
+def _plan_policy(path: str, against: str, form: TableForm, *, as_markdown: bool, rest: str, detailed: bool) -> NoReturn:
     new, problems, now = policy_file(path, "--policy"), list[str](), None
     if against:
         olds, name = [policy_file(against, "--against")], against
     else:
         env = load_environment(reading=True)
         olds, name, problems = _in_use(env)
-        with progress_bar(unless=as_json) as bar:
+        with progress_bar(unless=form is TableForm.JSON) as bar:
             count = counter(bar, "accounts read", "groups read")
             now = compare(msgspec.structs.replace(env, policy=olds[0]), new, count)
-    found, shown = permitted.differences(olds, new), ShownPlan(now.groups, now.records, []) if now else None
+    found, shown = (
+        permitted.differences(olds, new),
+        ShownPlan(now.groups, now.records, [], wording(new, 0)) if now else None,
+    )
     problems += _problems(now) if now else []
     notes = [f"{_due(now.due)} due under the present policy, too: link-peer sweep --dry-run"] if now and now.due else []
-    if as_json:
+    if form is TableForm.JSON:
         changes = (shown.group_plans, shown.counts, list(now.reach)) if now and shown else ()
         print_answer(PolicyPlan(permitted.answers(found), name, notes, problems, *changes))
     elif as_markdown:
@@ -140,7 +154,7 @@ def _plan_policy(path: str, against: str, *, as_markdown: bool, rest: str, detai
             for text in texts:
                 console().print(f"[{colour}]{escape(text)}[/{colour}]", soft_wrap=True)
         permitted.print_permissions(console(), found, name)
-        _print_now(now, shown)
+        _print_now(now, shown, wide=form is TableForm.WIDE)
     if problems:
         raise typer.Exit(Exit.REFUSED)
     raise typer.Exit(Exit.CHANGES if detailed and (permitted.is_wider(found) or (now and now.groups)) else Exit.DONE)
@@ -156,13 +170,13 @@ def _in_use(env: Environment) -> tuple[list[Policy], str, list[str]]:
     return (deployed, "what is deployed", []) if deployed else ([env.policy], f"{name} (no function is deployed)", [])
 
 
-def _print_now(now: Compared | None, shown: ShownPlan | None) -> None:
+def _print_now(now: Compared | None, shown: ShownPlan | None, *, wide: bool) -> None:
     """Print what would change now."""
     if now is None or shown is None:
         return
     for sign, text in reachable.lines(now.reach):
-        console().print(f"[{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)
-    print_plan(console(), shown, verbs=VERBS)
+        console().print(f"[{COLOURS[sign]}]{sign} {escape(shown.words.said(text))}[/{COLOURS[sign]}]", soft_wrap=True)
+    print_plan(console(), shown, verbs=VERBS, wide=wide)
 
 
 def _problems(found: Compared) -> list[str]:

@@ -37,8 +37,8 @@ STALE = Table(
         ),
         Column("rule", lambda s, _: s.rule_id, wide=True),
         Column("since", lambda s, w: w.ago(s.since)),
-        Column("what", short=by_words),
-        Column("why", short=by_words),
+        Column("what", brief=lambda s, w: w.said(s.what), short=by_words),
+        Column("why", brief=lambda s, w: w.said(s.why), short=by_words),
     ),
 )
 

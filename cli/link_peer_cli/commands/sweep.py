@@ -20,6 +20,7 @@ from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.access.keys import caller
 from link_peer_cli.access.roles import through_roles
 from link_peer_cli.answers.changes import Swept
+from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import denied_records, members_of
@@ -28,9 +29,10 @@ from link_peer_cli.review.plans import ShownPlan, notable, print_plan, print_sav
 from link_peer_cli.review.saved import require_replaceable, save
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out
+from link_peer_cli.ui.options import Commands, Detailed, DryRun, Json, Out, Output, plan_form
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_records
+from link_peer_cli.ui.tables import TableForm
 
 
 def sweep(
@@ -42,9 +44,12 @@ def sweep(
     commands: Commands = False,
     detailed: Detailed = False,
     save_as: Out = "",
+    output: Output = TableForm.TABLE,
     as_json: Json = False,
 ) -> None:
     """Reconcile all rules with tags, requests and consent, in all accounts of the policy."""
+    form = plan_form(output, as_json=as_json)
+    as_json = form is TableForm.JSON
     _check(dry_run, save_as, {"--commands": commands, "--detailed-exitcode": detailed, "--out": save_as})
     believed = [account_uid(uid, "--believe-empty") for uid in believe_empty or []]
     env = load_environment(reading=dry_run)
@@ -68,7 +73,7 @@ def sweep(
     decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
     summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
     groups = members_of(run.store.snapshot(), cloud.changed_groups()) if cloud else []
-    shown = ShownPlan(groups, kept.records, notable(decisions))
+    shown = ShownPlan(groups, kept.records, notable(decisions), wording(env.policy, 0))
     code = _exit_code(kept.records, run)
     if save_as and cloud:
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
@@ -77,7 +82,7 @@ def sweep(
         print_answer(Swept(decisions, summary, *planned))
     elif dry_run:
         _print_skipped(summary)
-        print_plan(console(), shown, changes if commands else None)
+        print_plan(console(), shown, changes if commands else None, wide=form is TableForm.WIDE)
     else:
         print_records(console(), "decisions", decisions)
         _print_counts(summary)

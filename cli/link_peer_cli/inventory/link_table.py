@@ -32,8 +32,8 @@ LINKS: Table[LinkAnswer, Wording] = Table(
     EXACT,
     "No links.",
     (
-        Column("from", lambda a, w: w.ends(a)[0], lambda a, w: w.title(a.source, a.from_account), short=by_name),
-        Column("to", lambda a, w: w.ends(a)[1], lambda a, w: w.title(a.target, a.to_account), short=by_name),
+        Column("from", lambda a, w: w.ends(a)[0], lambda a, w: w.titles(a)[0], short=by_name),
+        Column("to", lambda a, w: w.ends(a)[1], lambda a, w: w.titles(a)[1], short=by_name),
         Column("ports", short=by_ports),
         Column("state", colours=STATES),
         Column("since", lambda a, w: w.ago(a.since)),
@@ -45,6 +45,7 @@ LINKS: Table[LinkAnswer, Wording] = Table(
         Column("written", lambda a, _: a.written_detail or a.written, wide=True),
         Column("instances", lambda a, _: instances_text(a), wide=True),
         Column("detail", lambda a, _: a.state_detail, wide=True),
+        Column("rules", wide=True),
     ),
 )
 """Names first; ids, and all that explains a link, in `-o wide`."""

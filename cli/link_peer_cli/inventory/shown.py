@@ -150,6 +150,7 @@ def instances_text(link: LinkAnswer) -> str:
 NAMED = 5
 """Instances of a link by address that a cell names; JSON and CSV name all."""
 
+_PARTY = re.compile(r"\b((?:sg|i)-[0-9a-z]+)@(\d+)")
 _SHORT = re.compile(r"[\w.@-]{1,32}")
 _NAME = re.compile(r"(?!(?:sg|i)-)[\w.:/-]+")
 
@@ -188,6 +189,14 @@ class Wording(msgspec.Struct, frozen=True):
     def title(self, party: str, account: str) -> str:
         """`app@<account>`, as commands take it; with the id where it has no name of its own."""
         return self.party(self.parties.get(Party(account, party), party), account)
+
+    def titles(self, shown: Ends | Explanation) -> tuple[str, str]:
+        """The titles of the two ends."""
+        return self.title(shown.source, shown.from_account), self.title(shown.target, shown.to_account)
+
+    def said(self, text: str) -> str:
+        """A text with this wording of each `sg-…@<uid>` and `i-…@<uid>` in it."""
+        return _PARTY.sub(lambda found: self.title(found[1], found[2]), text)
 
     def ends(self, shown: Ends | Explanation) -> tuple[str, str]:
         """The two ends: each party and its name."""

@@ -14,6 +14,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import PlanAnswer
 from link_peer_cli.consent.look_alikes import notes
+from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import with_instances
@@ -70,7 +71,8 @@ def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
         read += [*seen.groups.values()]
         read += [*seen.instances.values()]
     said = [*notes(read, delivery.policy.keys), *_doubts(cloud), *_left_out(shown)]
-    return Planned(shown, cloud.changes, cloud.writes, ShownPlan(groups, kept.records, notable(shown)), said)
+    words = wording(delivery.policy, 0)
+    return Planned(shown, cloud.changes, cloud.writes, ShownPlan(groups, kept.records, notable(shown), words), said)
 
 
 def _left_out(records: list[Record]) -> list[str]:
@@ -104,6 +106,7 @@ def print_planned(
     detailed: bool = False,
     as_json: bool = False,
     warning: str = "",
+    wide: bool = False,
 ) -> Exit:
     """Print what the functions would do, and return the exit code. A `warning` is part of the JSON document only."""
     shown, code = made.shown, exit_code(made.records)
@@ -116,5 +119,5 @@ def print_planned(
     else:
         for note in made.notes:
             console().print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
-        print_plan(console(), shown, made.changes if commands else None)
+        print_plan(console(), shown, made.changes if commands else None, wide=wide)
     return Exit.CHANGES if detailed and code is Exit.DONE and shown.groups else code

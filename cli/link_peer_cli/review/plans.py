@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,12 +16,14 @@ from rich.markup import escape
 
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import GroupPlan, OtherChange, PlanCounts
+from link_peer_cli.inventory.shown import EXACT, Wording
 from link_peer_cli.review.edits import GroupChange, RuleEdit, fields_of, reasons
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.markdown import Section, row
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.records import PLANNED, asker, folded, print_advice_of, print_records, texts, why
+from link_peer_cli.ui.tables import by_words
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 LEFT = 20  # rules that are left, as text names them
@@ -32,11 +35,12 @@ DONE = ("applied", "unchanged", "removed")
 
 
 class ShownPlan(msgspec.Struct, frozen=True):
-    """A plan: what would change, the records that say why, and those of them that a person must see."""
+    """A plan: what would change, the records that say why, those of them that a person must see, and the wording of accounts."""
 
     groups: Sequence[GroupChange]
     records: Sequence[Record]
     notable: Sequence[Record]
+    words: Wording = EXACT
 
     @property
     def counts(self) -> PlanCounts:
@@ -74,13 +78,17 @@ def print_plan(
     plan: ShownPlan,
     commands: Sequence[CloudCall] | None = None,
     verbs: Sequence[str] = VERBS_OF_RULES,
+    *,
+    wide: bool = False,
 ) -> None:
     """Print the groups with their rules, then what is denied and how to resolve that, and the counts. `commands` are the
-    commands that would do the same, if they are to be printed. On a terminal with fewer lines, in a pager."""
+    commands that would do the same, if they are to be printed. On a terminal with fewer lines, in a pager; there, what is said
+    beside a rule is cut where the line ends, unless it is `wide`."""
     because = reasons(plan.records)
+    room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
     for change in plan.groups:
-        out.print("\n".join(_group_lines(change, because)), soft_wrap=True)
-    for text in texts(folded([{**record, "time": ""} for record in plan.notable])):
+        out.print("\n".join(_group_lines(change, because, plan.words, room)), soft_wrap=True)
+    for text in texts(folded([{**record, "time": ""} for record in plan.notable]), None, plan.words.names, room):
         out.print(text, soft_wrap=True)
     print_advice_of(out, plan.notable)
     if commands:
@@ -88,12 +96,16 @@ def print_plan(
     out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)
 
 
-def _group_lines(change: GroupChange, because: Mapping[tuple[str, ...], Record]) -> Iterator[str]:
+def _group_lines(
+    change: GroupChange, because: Mapping[tuple[str, ...], Record], words: Wording, room: int
+) -> Iterator[str]:
     """What changes in one group, with rich's markup."""
-    yield f"[bold]{escape(str(change.group))}[/bold]  [dim]{escape(_members(change))}[/dim]"
+    group = words.said(str(change.group))
+    yield f"[bold]{escape(group)}[/bold]  [dim]{escape(by_words(_members(change), room - len(group) - 2))}[/dim]"
     for edit in change.edits:
-        colour, reason = COLOURS[edit.sign], _reason(edit, because)
-        yield f"  [{colour}]{edit.sign} {escape(_edit_text(edit))}[/{colour}]  {escape(reason)}".rstrip()
+        text, colour = f"  {edit.sign} {words.said(_edit_text(edit))}", COLOURS[edit.sign]
+        reason = by_words(words.said(_reason(edit, because)), room - len(text) - 2)
+        yield f"[{colour}]{escape(text)}[/{colour}]  {escape(reason)}".rstrip()
     for sign, tag in change.tags:
         yield f"  [dim]{sign} tag {escape(tag)}[/dim]"
 

@@ -90,6 +90,13 @@ def form_of(output: TableForm, *, as_json: bool, as_csv: bool = False) -> TableF
     return next(iter(asked), TableForm.TABLE)
 
 
+def plan_form(output: TableForm, *, as_json: bool) -> TableForm:
+    """How to print a plan, which has no cells. Raises BadInput for CSV."""
+    if output is TableForm.CSV:
+        raise BadInput("--output", "a plan is no table: give wide or json, or --markdown")
+    return form_of(output, as_json=as_json)
+
+
 class Command(TyperCommand):
     """A command that takes `--profile` and `--region` of `link-peer` after its name, too, unless it has one of its own."""
 

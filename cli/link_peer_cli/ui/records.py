@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ from rich.markup import escape
 
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.tables import by_words
 from link_peer_cli.ui.times import when
 
 COLOURS = {"applied": "green", "removed": "magenta", "denied": "yellow", "failed": "red"}
@@ -75,13 +77,19 @@ def cells(line: RecordLine) -> list[str]:
 
 
 def texts(
-    lines: Sequence[RecordLine], words: Mapping[str, str] | None = None, names: Mapping[str, str] | None = None
+    lines: Sequence[RecordLine],
+    words: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
+    room: int = sys.maxsize,
 ) -> list[str]:
-    """The lines as rich markup, the columns before the last one aligned. `words` may give other words for outcomes, `names`
-    those of accounts, by uid."""
+    """The lines as rich markup, the columns before the last one aligned, and the last one cut where the line has no more room.
+    `words` may give other words for outcomes, `names` those of accounts, by uid."""
     rows = [(_when(line.record), *_middle(line.record, words or {}, names or {}), _last(line)) for line in lines]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    return [_text(line.record, row, widths) for line, row in zip(lines, rows, strict=True)]
+    last = room - sum(width + 2 for width in widths if width)
+    return [
+        _text(line.record, (*row[:4], by_words(row[4], last)), widths) for line, row in zip(lines, rows, strict=True)
+    ]
 
 
 def _text(record: Record, row: Sequence[str], widths: Sequence[int]) -> str:

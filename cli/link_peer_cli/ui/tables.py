@@ -118,6 +118,16 @@ def draw(out: Console, table: Table[T, W], items: Iterable[T], words: W, *, wide
     _print_lines(out, columns, rows, sys.maxsize if wide else out.width)
 
 
+def describe(out: Console, table: Table[T, W], items: Iterable[T], words: W) -> None:
+    """Print all that a table has of each item, a line a cell, for people who ask about few."""
+    width = max(len(column.name) for column in table.columns)
+    lines = []
+    for item in items:
+        cells = [(column.name, column.text(item, words)) for column in table.columns]
+        lines += ["", *(f"  [dim]{name:{width}}[/dim]  {escape(visible(text))}" for name, text in cells if text)]
+    out.print("\n".join([*lines, ""]), soft_wrap=True)
+
+
 def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a titled table of whole cells, as a part of a text for people."""
     out.print(f"[bold]{escape(title)}[/bold]")

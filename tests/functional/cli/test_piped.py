@@ -19,7 +19,7 @@ from tests.functional.lab import HOME, PEER, Lab
 TABLES = {
     "links": [
         *("from", "to", "ports", "state", "since", "until", "claims"),
-        *("asked by", "consent", "consented by", "written", "instances", "detail"),
+        *("asked by", "consent", "consented by", "written", "instances", "detail", "rules"),
     ],
     "stale": ["kind", "group", "rule", "since", "what", "why"],
     "doctor": ["part", "state", "account", "what", "detail", "advice"],
@@ -168,6 +168,32 @@ def test_no_table_breaks_an_id(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPat
         assert set(re.findall(r"(?<![a-z-])(?:sgr|sg|i)-[0-9a-z]*", cli.out)) <= known | {"sg-", "i-"}, command
     cli("links")
     assert CHANGE in cli.out
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_line_of_a_plan_fits_into_the_terminal(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts by their names; what is said beside a rule ends with `…`, and is whole in `-o wide`. Counts come last."""
+    monkeypatch.setenv("COLUMNS", "120")
+    lab.policy_account(HOME, name="shop")
+    db, cache = lab.group("*", name="db"), lab.group()
+    for number in range(9):
+        lab.instance(db, name=f"db-{number}")
+    asking = lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1 {cache.id}:tcp/2"})
+    for command in (f"plan {asking.id}", "sweep --dry-run"):
+        assert cli(*command.split(), "--detailed-exitcode") in (1, 2)
+        *lines, counts = [
+            line for line in cli.out.splitlines() if not line.startswith(("advice: ", "link-peer accept "))
+        ]
+        assert f"{db.id}@shop  affects 9 instances: " in lines[0]
+        assert [line[:3] for line in lines] == [db.id[:3], "  +", "  +", "den"][: len(lines)]
+        assert [line.endswith("…") for line in lines] == [True, True, False, True], lines
+        assert max(map(cell_len, lines)) <= 120
+        assert counts.startswith("Rules: 1 to add, 0 to remove.")
+        cli(*command.split(), "-o", "wide")
+        assert ("…" in cli.out, cli.out.count(" (db-")) == (False, 9)
+        assert (cli(*command.split(), "-o", "csv"), "no table" in cli.err) == (2, True)
+    assert cli("plan", asking.id, "-o", "json") == 1
+    assert cli.out.startswith("{")
 
 
 def test_tabs_ends_of_lines_and_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
