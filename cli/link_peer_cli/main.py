@@ -37,6 +37,7 @@ class CommandRow:
 
 TABLE = {
     "See": (
+        CommandRow("who", "List every source that can reach a group or an instance.", "sg-db --port tcp/3306"),
         CommandRow("explain", "Say whether packets from A reach B, what decides, what to do.", "i-web sg-db tcp/3306"),
         CommandRow(
             "links", "List existing links: who, since when, until when, why.", "--expiring 7d", "--party sg-db --csv"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from link_peer_cli.answers.links import LinkAnswer
+from link_peer_cli.answers.who import Reacher
 from link_peer_cli.inventory.shown import EXACT, Wording, claims_text, instances_text
 from link_peer_cli.ui.tables import Column, Table, by_name, by_ports, by_words
 
@@ -17,12 +18,12 @@ STATES = {
 """The colour of each state of a link."""
 
 
-def _until(link: LinkAnswer, words: Wording) -> str:
+def ends(link: LinkAnswer | Reacher, words: Wording) -> str:
     """When it ends: what is closing, at the next sweep."""
     return "next sweep" if link.state == "closing" and words.now is not None else words.until(link.until)
 
 
-def _left(link: LinkAnswer, words: Wording) -> str:
+def left(link: LinkAnswer | Reacher, words: Wording) -> str:
     """When it ends, in short."""
     return "next sweep" if link.state == "closing" else words.left(link.until)
 
@@ -37,7 +38,7 @@ LINKS: Table[LinkAnswer, Wording] = Table(
         Column("ports", short=by_ports),
         Column("state", colours=STATES),
         Column("since", lambda a, w: w.ago(a.since)),
-        Column("until", _until, _left),
+        Column("until", ends, left),
         Column("claims", lambda a, _: claims_text(a.claims, a.deployment), short=by_words),
         Column("asked by", wide=True),
         Column("consent", lambda a, _: "; ".join(a.consent) or "none covers it now", wide=True),

@@ -65,6 +65,10 @@ class View:
         wanted = [group.party for group in self._fetch.all_groups(accounts) if group.rule_count]
         self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(wanted))
 
+    def instances(self) -> None:
+        """Reads every instance."""
+        self._fetch.everything(sorted(self.policy.accounts))
+
     def all_rules(self) -> None:
         """Reads the rules of every group that was listed: a sweep leaves those without our managed tag to its next runs."""
         self._rules(group.party for group in self._fetch.store.groups.values() if group.rule_count)

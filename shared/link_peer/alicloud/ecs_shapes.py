@@ -67,6 +67,8 @@ def group(account: str, item: Any) -> Group:
 def rule(party: Party, item: Any) -> Rule:
     """A rule of DescribeSecurityGroupAttribute."""
     key = _key(party, item)
+    other = None if key else _traffic(party, item)
+    ipv6 = bool(item.ipv_6source_cidr_ip or item.ipv_6dest_cidr_ip)
     return Rule(
         group=party,
         id=item.security_group_rule_id or "",
@@ -75,7 +77,8 @@ def rule(party: Party, item: Any) -> Rule:
         priority=int(item.priority or 1),
         description=item.description or "",
         created=item.create_time or "",
-        other=None if key else _traffic(party, item),
+        other=None if ipv6 else other,
+        ipv6=other if ipv6 else None,
     )
 
 
@@ -130,21 +133,20 @@ def _key(party: Party, item: Any) -> RuleKey | None:
     return RuleKey(party, source, dest, port)
 
 
-def _traffic(party: Party, item: Any) -> Traffic | None:
-    """What a rule applies to that has no identity as ours; None for IPv6."""
-    if item.ipv_6source_cidr_ip or item.ipv_6dest_cidr_ip:
-        return None
+def _traffic(party: Party, item: Any) -> Traffic:
+    """What a rule applies to that has no identity as ours."""
+    source, dest = item.ipv_6source_cidr_ip, item.ipv_6dest_cidr_ip
     if _is_egress(item):
-        direction, own = "egress", item.source_cidr_ip
-        peer = _group(item.dest_group_id, item.dest_group_owner_account, party) or _cidr(item.dest_cidr_ip)
+        direction, own, prefix_list = "egress", _cidr(item.source_cidr_ip) or source, item.dest_prefix_list_id
+        group, peer = _group(item.dest_group_id, item.dest_group_owner_account, party), _cidr(item.dest_cidr_ip) or dest
     else:
-        direction, own = "ingress", item.dest_cidr_ip
-        peer = _source_group(party, item) or _cidr(item.source_cidr_ip)
-    port = _port(item)
-    if (item.source_port_range or "-1/-1") == "-1/-1":
-        return Traffic(direction, peer, _cidr(own), port)
-    source_ports = _range(item.source_port_range)
-    return Traffic(direction, peer, _cidr(own), port if source_ports else None, source_ports)
+        direction, own, prefix_list = "ingress", _cidr(item.dest_cidr_ip) or dest, item.source_prefix_list_id
+        group, peer = _source_group(party, item), _cidr(item.source_cidr_ip) or source
+    source_ports = (
+        None if (any_port := (item.source_port_range or "-1/-1") == "-1/-1") else _range(item.source_port_range)
+    )
+    port = _port(item) if any_port or source_ports else None
+    return Traffic(direction, group or peer or "", own or "", port, source_ports, prefix_list or "")
 
 
 def _is_egress(item: Any) -> bool:

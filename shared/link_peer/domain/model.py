@@ -174,9 +174,10 @@ class Marker(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """The IPv4 packets that a rule applies to.
+    """The packets that a rule applies to.
 
-    `peer` is the other end: `sg-…@<uid>`, or addresses as a CIDR; empty for a prefix list, whose entries are not read.
+    `peer` is the other end: `sg-…@<uid>`, or addresses as a CIDR; empty for a prefix list, whose entries are not read:
+    `prefix_list` is its id.
     `own` restricts the end that is in the rule's group, as a CIDR, where it is restricted. `port` is None for a port list, and
     for what cannot be read.
     """
@@ -186,13 +187,14 @@ class Traffic(msgspec.Struct, frozen=True):
     own: str
     port: Port | None
     source_ports: tuple[int, int] | None = None  # low, high; None: any
+    prefix_list: str = ""
 
 
 class Rule(msgspec.Struct, frozen=True):
     """One rule as DescribeSecurityGroupAttribute returns it.
 
     `key` is None if the rule is of a kind that we never write: egress, IPv6, a prefix list, source ports, a range wider than
-    /32. `other` is what such a rule applies to; None for IPv6.
+    /32. `other` is what such a rule applies to; of IPv6, that is `ipv6`.
     """
 
     group: Party
@@ -203,6 +205,7 @@ class Rule(msgspec.Struct, frozen=True):
     description: str = ""
     created: str = ""  # CreateTime, as the API writes it
     other: Traffic | None = None
+    ipv6: Traffic | None = None
 
     @property
     def traffic(self) -> Traffic | None:

@@ -301,7 +301,7 @@ class _Path:
         """Parts of a port range, in each of which one rule decides for all packets."""
         if port == ALL:
             ports = [one.traffic.port for one in self.candidates()]
-            named = {_protocol(port) for port in ports if port}
+            named = {protocol_name(port) for port in ports if port}
             others = sorted(named - {"all", "tcp", "udp", "icmp", "gre", "icmpv6"})
             for protocol in ("tcp", "udp", "icmp", "gre", *others):
                 yield from self.packets(Port(protocol, 1, _LAST_PORT) if protocol in _WITH_PORTS else Port(protocol))
@@ -319,7 +319,7 @@ class _Path:
     def _cuts(self, protocol: str) -> Iterator[int]:
         for one in self.candidates():
             port = one.traffic.port
-            if port and _protocol(port) == protocol:
+            if port and protocol_name(port) == protocol:
                 yield from (port.low, port.high + 1)
 
 
@@ -426,14 +426,14 @@ def _fits(one: _Candidate, packet: Port) -> _Fit:
     port = one.traffic.port
     if port is None:
         return Doubt.PORT_LIST
-    if _protocol(port) not in ("all", packet.protocol):
+    if protocol_name(port) not in ("all", packet.protocol):
         return False
     if port.low != -1 and not port.low <= packet.low <= port.high:
         return False
     return one.doubt or True
 
 
-def _protocol(port: Port) -> str:
+def protocol_name(port: Port) -> str:
     """The protocol's name, also where the rule has its number."""
     return _NUMBERS.get(port.protocol, port.protocol)
 

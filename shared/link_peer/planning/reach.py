@@ -112,18 +112,25 @@ def both_ways(there: Reach, back: Reach) -> Reach:
 def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], only: Collection[Party] = ()) -> Reach:
     """Whether packets get from every instance of one party to every instance of the other. `only` are the instances of the
     source that count, where not all do."""
-    judged = _Judged(scene.snapshot, ports)
     members = [one for one in scene.members(source) if not only or one.party in only]
-    for a, sources in alike(members).items():
-        for b, targets in alike(scene.members(target)).items():
-            judged.add(a, b, sources, targets)
-    if judged.counted:
-        return judged.worst()
+    if found := among(scene.snapshot, members, scene.members(target), ports):
+        return found
     start, end = _end(scene, source), _end(scene, target)
     if start is None or end is None:
         missing = [party for party, found in ((source, start), (target, end)) if found is None]
         return Reach(absent(missing))
     return Reach(between(scene.snapshot, start, end, ports))
+
+
+def among(
+    snapshot: Snapshot, sources: Sequence[Instance], targets: Sequence[Instance], ports: Sequence[Port]
+) -> Reach | None:
+    """Whether packets get from each of these instances to each of those; None where there is no pair of them."""
+    judged = _Judged(snapshot, ports)
+    for a, some in alike(sources).items():
+        for b, others in alike(targets).items():
+            judged.add(a, b, some, others)
+    return judged.worst() if judged.counted else None
 
 
 def alike(members: Iterable[Instance]) -> dict[End, list[Instance]]:
@@ -154,7 +161,7 @@ class _Judged:
         if not count:
             return
         effect = self._judge(a, b, self._ports)
-        if effect.passes is None:
+        if None in effect.outcomes:
             for one, other in itertools.islice(pairs, self._left):
                 self._note(self._judge(end_of(one), end_of(other), self._ports), (one, other))
                 self._left -= 1

@@ -73,6 +73,7 @@ def test_every_command_takes_the_policys_names_of_parties(lab: Lab, cli: Cli) ->
 
 BY_CLOUD_NAME = (
     "links --party {ledger}",
+    "who {ledger} --port tcp/1",
     "explain {app} {ledger} tcp/1",
     "verify --from {node} --to {ledger}",
     "close {app} --dry-run",

@@ -30,6 +30,7 @@ COMMANDS = {
     "test": ("test",),
     "explain": ("explain", "{instance}", "{group}"),
     "links": ("links",),
+    "who": ("who", "{group}"),
     "stale": ("stale",),
     "sweep --dry-run": ("sweep", "--dry-run"),
     "apply": ("apply", "{plan}", "--yes"),

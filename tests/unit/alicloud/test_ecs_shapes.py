@@ -122,7 +122,10 @@ TCP22 = KEY.port
         ({"dest_cidr_ip": "10.0.0.0/24"}, Traffic("ingress", f"sg-app@{HOME}", "10.0.0.0/24", TCP22)),
         ({"source_port_range": "1/2"}, Traffic("ingress", f"sg-app@{HOME}", "", TCP22, (1, 2))),
         ({"source_port_range": "1"}, Traffic("ingress", f"sg-app@{HOME}", "", None)),
-        ({"source_group_id": None, "source_prefix_list_id": "pl-1"}, Traffic("ingress", "", "", TCP22)),
+        (
+            {"source_group_id": None, "source_prefix_list_id": "pl-1"},
+            Traffic("ingress", "", "", TCP22, prefix_list="pl-1"),
+        ),
         ({"port_range": None, "port_range_list_id": "prl-1"}, Traffic("ingress", f"sg-app@{HOME}", "", None)),
         ({"ipv_6source_cidr_ip": "fd00::/8", "source_group_id": None}, None),
         ({"ipv_6dest_cidr_ip": "fd00::/8"}, None),
@@ -141,8 +144,19 @@ TCP22 = KEY.port
     ],
 )
 def test_what_a_rule_applies_to_is_read_for_both_directions(changes: dict[str, Any], expected: Traffic | None) -> None:
-    """Prefix lists and port lists are not read; IPv6 is left out."""
+    """Of prefix lists, the id is read, not the entries; port lists are not read."""
     assert shapes.rule(DB, permission(**changes)).traffic == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "peer", "own"),
+    [
+        ({"ipv_6source_cidr_ip": "fd00::/8", "source_group_id": None}, "fd00::/8", ""),
+        ({"ipv_6dest_cidr_ip": "fd00::1/128"}, f"sg-app@{HOME}", "fd00::1/128"),
+    ],
+)
+def test_what_a_rule_for_ipv6_applies_to_is_kept_apart(changes: dict[str, Any], peer: str, own: str) -> None:
+    assert shapes.rule(DB, permission(**changes)).ipv6 == Traffic("ingress", peer, own, TCP22)
 
 
 @pytest.mark.parametrize(

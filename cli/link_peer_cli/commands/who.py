@@ -1,0 +1,138 @@
+"""`link-peer who`: every source that can reach a group or an instance, whoever made the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from link_peer.domain.model import ALL, Party, Port
+from link_peer.planning import who as planning
+from rich.markup import escape
+
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.inputs import ports_of
+from link_peer_cli.answers.links import LinkAnswer
+from link_peer_cli.answers.who import Reacher
+from link_peer_cli.inventory.link_table import STATES, ends, left
+from link_peer_cli.inventory.reading import PARTY, View, view_of
+from link_peer_cli.inventory.shown import EXACT, Wording, answers_of, links_of, named, wording
+from link_peer_cli.review.delivery import suppose
+from link_peer_cli.ui.console import console
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Csv, JsonLines, Output, Ports, SortBy, form_of
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, print_table
+
+
+def who(
+    party: Annotated[str, typer.Argument(help=f"Who is reached: {PARTY}.")],
+    port: Ports = None,
+    output: Output = TableForm.TABLE,
+    sort_by: SortBy = "",
+    as_csv: Csv = False,
+    as_json: JsonLines = False,
+) -> None:
+    """List every source that can reach a group or an instance: by rules of link-peer and of people, for groups, ranges and
+    prefix lists, and as members of its own groups.
+
+    All groups of an instance count together, and those of each instance of a group. All rules of both ends decide; routes,
+    network ACLs and firewalls inside instances are not considered.
+    """
+    SOURCES.column(sort_by or "from")
+    form = form_of(output, as_json=as_json, as_csv=as_csv)
+    ports = ports_of(port, "--port")
+    env = load_environment(reading=True)
+    delivery, _, _ = suppose(env, "who")
+    view = view_of(delivery)
+    with waiting("reading the groups"):
+        wanted = view.find(party, "party")
+    with waiting("reading what decides about packets"):
+        answers, problem = _answers(env, view, wanted, ports)
+    print_table(SOURCES, answers, wording(env.policy, env.clock.now(), view.scene), form, sort_by)
+    for text in [*view.problems, *filter(None, [problem])]:
+        console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+    if view.problems:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _answers(env: Environment, view: View, party: Party, ports: Sequence[Port]) -> tuple[list[Reacher], str]:
+    """The sources, and why the audit log could not be read, if so."""
+    view.instances()
+    view.around([party])
+    view.deciding([(party, party)])
+    sources = [one for one in planning.named(view.scene, party) if one.account in env.policy.accounts]
+    view.around(sources)
+    view.deciding((source, party) for source in sources)
+    groups = view.scene.groups(party)
+    links = [one for one in links_of(env, view.scene) if any(rule.group in groups for rule in one.rules)]
+    answers, problem = answers_of(env, view, links)
+    told = {rule: answer for link, answer in zip(links, answers, strict=True) for rule in link.rules}
+    found = planning.who(view.scene, party, ports)
+    return [_answer(view, party, one, told.get(one.rule) if one.rule else None) for one in found], problem
+
+
+def _answer(view: View, party: Party, one: planning.Reaching, link: LinkAnswer | None) -> Reacher:
+    source, rule = named(view.scene, one.source) if one.source else (one.address, "", ""), one.rule
+    traffic = rule and (rule.traffic or rule.ipv6)
+    port = traffic.port if traffic else ALL if one.source else None
+    # a link that goes, or lacks a half, is called so; where its instance is hidden, more is known of it than of its address
+    states = ("closing", "half-open", *(("unknown",) if one.address and not one.source else ()))
+    stands = link if link and link.state in states else None
+    return Reacher(
+        *source,
+        *named(view.scene, party),
+        address=one.address,
+        ports=str(port or ""),
+        state=stands.state if stands else one.state,
+        state_detail=stands.state_detail if stands else one.why,
+        by="link-peer" if link else "a person" if rule else "members" if one.source else "",
+        rule_id=rule.id if rule else "",
+        group=one.group.id,
+        instances=one.instances,
+        since=rule.created if rule else "",
+        until=link.until if link else "",
+        claims=link.claims if link else [],
+        asked_by=link.asked_by if link else [],
+        consent=link.consent if link else [],
+        consented_by=link.consented_by if link else [],
+        description=rule.description if rule and not link else "",
+    )
+
+
+def _source(one: Reacher, words: Wording, *, brief: bool = False) -> str:
+    if not one.from_account:
+        return one.source or "not read"
+    if brief:
+        return words.title(one.source, one.from_account)
+    return words.party(one.source, one.from_account) + (f" ({one.from_name})" if one.from_name else "")
+
+
+SOURCES: Table[Reacher, Wording] = Table(
+    Reacher,
+    EXACT,
+    "Nothing can reach it.",
+    (
+        Column("from", _source, lambda one, words: _source(one, words, brief=True), short=by_name),
+        Column("ports"),
+        Column("state", colours=STATES),
+        Column("by"),
+        Column("rule", lambda one, _: one.rule_id),
+        Column("since", lambda one, words: words.ago(one.since)),
+        Column(
+            "until",
+            lambda one, words: ends(one, words) if one.claims else "",
+            lambda one, words: left(one, words) if one.claims else "",
+        ),
+        Column("group", wide=True),
+        Column("claims", wide=True),
+        Column("asked by", wide=True),
+        Column("consent", wide=True),
+        Column("consented by", wide=True),
+        Column("instances", wide=True),
+        Column("address", wide=True),
+        Column("description", wide=True),
+        Column("detail", lambda one, _: one.state_detail, wide=True),
+    ),
+)
+"""Whose rule each is, and until when; who asked and who consented in `-o wide`."""

@@ -1,0 +1,203 @@
+"""Who can reach a party: every source that the rules of its groups admit, whoever made them. Pure.
+
+| a source                                | its packets come from                                                               |
+|-----------------------------------------|-------------------------------------------------------------------------------------|
+| a group that a rule names               | its instances; without any, one that is in this group only                          |
+| one address                             | the instances that have it, in the group's VPC, else in any; else nobody known      |
+| a wider range                           | its addresses, as nobody's; and its instances whose group a drop names              |
+| a prefix list                           | an address that is not known: `unknown`, unless other rules decide about any        |
+| IPv6                                    | `unknown`                                                                           |
+| a basic group with InnerAccessPolicy on | the other instances in it, without a rule                                           |
+| what was not read                       | `unknown`                                                                           |
+
+They go to the instances of the party that are in the rule's group, and may have the address to which it is restricted. All
+rules of both ends decide about them: see `effect`. Nobody known lets everything out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
+from link_peer.planning.effect import Doubt, inside, protocol_name, word_of
+from link_peer.planning.reach import Scene, among
+
+
+class Reaching(msgspec.Struct, frozen=True):
+    """One source: a group, or the `address` that a rule of `group` names: a range or the id of a prefix list, with the instance
+    that has it as `source`, if it is one. Without either, something was not read. Without `rule`, `source` are the members of
+    the group. `instances` is how many it has; None where that is not known.
+
+    `state` is `open`, `partly`, `blocked` or `unknown`, as of links; `why` says what decides.
+    """
+
+    source: Party | None
+    address: str
+    group: Party
+    rule: Rule | None
+    state: str
+    why: str
+    instances: int | None = None
+
+
+def who(scene: Scene, party: Party, ports: Sequence[Port] = ()) -> list[Reaching]:
+    """Every source that can reach the party on any of these ports; without ports, on any."""
+    found = _Asked(scene, party, tuple(ports) or (ALL,)).found()
+    return sorted(
+        found, key=lambda one: (str(one.source or ""), one.address, one.group, one.rule.id if one.rule else "")
+    )
+
+
+def named(scene: Scene, party: Party) -> set[Party]:
+    """The groups that ingress rules of the party's groups name, and the instances whose addresses they do."""
+    asked = _Asked(scene, party, (ALL,))
+    groups = {group for peer in asked.peers if (group := _party(peer))}
+    return groups | {one.party for peer in asked.peers for one in asked.having.get(peer, ())}
+
+
+class _Asked:
+    """The question who reaches a party. `peers` are what ingress rules of its groups name, and whether a drop does; `having` are
+    the instances by address."""
+
+    def __init__(self, scene: Scene, party: Party, ports: tuple[Port, ...]) -> None:
+        self._scene = scene
+        self._party = party
+        self._ports = ports
+        self._groups = sorted(scene.groups(party))
+        self.having: dict[str, list[Instance]] = {}
+        for one in scene.snapshot.instances.values():
+            self.having.setdefault(f"{one.ip}/32", []).append(one)
+        self.peers: dict[str, bool] = {}
+        for rule in (rule for group in self._groups for rule in self._rules(group) or ()):
+            if rule.traffic and rule.traffic.direction == "ingress":
+                peer = rule.traffic.peer
+                self.peers[peer] = rule.policy == "drop" or self.peers.get(peer, False)
+
+    def _rules(self, group: Party) -> Sequence[Rule] | None:
+        """The group's rules; None where they were not read, unless the group is known to have none."""
+        shown = self._scene.snapshot.groups.get(group)
+        return self._scene.snapshot.rules.get(group, () if shown and shown.rule_count == 0 else None)
+
+    def found(self) -> Iterator[Reaching]:
+        """Every source, in no order."""
+        scene, party = self._scene, self._party
+        if not self._groups or not scene.complete(party):
+            yield Reaching(
+                None, "", party, None, "unknown", f"not every instance of {party} was read, and what they are in"
+            )
+        for group in self._groups:
+            if (rules := self._rules(group)) is None:
+                yield Reaching(None, "", group, None, "unknown", f"the rules of {group} were not read")
+            shown = scene.snapshot.groups.get(group)
+            if shown and not shown.advanced and scene.snapshot.inner_access.get(group) is not False:
+                to = self._to(group, "")
+                yield Reaching(group, "", group, None, *self._judged(group, scene.members(group), to, self._ports))
+            for rule in rules or ():
+                traffic = rule.traffic or rule.ipv6
+                if rule.policy != "drop" and traffic and traffic.direction == "ingress":
+                    yield from self._admitted(group, rule, traffic)
+
+    def _admitted(self, group: Party, rule: Rule, traffic: Traffic) -> Iterator[Reaching]:
+        """The source that a rule admits, if it concerns the party and the ports in question."""
+        ports = [one for asked in self._ports for one in _both(traffic.port or ALL, asked)]
+        to = self._to(group, "" if rule.ipv6 else traffic.own)
+        if not ports or not to:
+            return
+        source, peer = _party(traffic.peer), traffic.peer or traffic.prefix_list
+        if rule.ipv6:
+            yield Reaching(source, "" if source else peer, group, rule, "unknown", "IPv6 is not judged")
+            return
+        senders = self._scene.members(source) if source else self._from(group, traffic)
+        state, why, count = self._judged(source, senders, to, ports)
+        if traffic.port is None and state == "partly":
+            state = "unknown"  # the port list may have ports of one kind alone
+        if source is None and len(senders) == 1 and senders[0].party in self._scene.snapshot.instances:
+            yield Reaching(senders[0].party, peer, group, rule, state, why, 1)
+        else:
+            yield Reaching(source, "" if source else peer, group, rule, state, why, count)
+
+    def _to(self, group: Party, own: str) -> list[Instance]:
+        """The party's instances in this group that may have such an address; without any, one that might join."""
+        members = [one for one in self._scene.members(self._party) if group.id in one.groups]
+        found = [one for one in members if not own or inside(one.ip, own, Doubt.OWN_RANGE) is not False]
+        return found or ([self._one_of(group, _parts(own, ())[0])] if group == self._party else [])
+
+    def _from(self, group: Party, traffic: Traffic) -> list[Instance]:
+        """Who has the addresses that a rule of this group admits."""
+        shown, peer = self._scene.snapshot.groups.get(group), traffic.peer
+        if peer.endswith("/32"):
+            having = self.having.get(peer, [])
+            near = [one for one in having if shown and one.vpc == shown.vpc]
+            return near or having or [_nobody(_parts(peer, ())[0])]
+        dropped = [
+            one
+            for drop, drops in self.peers.items()
+            if drops and (named := _party(drop))
+            for one in self._scene.members(named)
+        ]
+        inner = {one.party: one for one in dropped if shown and one.vpc == shown.vpc and inside(one.ip, peer) is True}
+        even = not any(self.peers.values()) and traffic.source_ports is None and traffic.port  # its addresses are alike
+        ranges = [] if even else [one for one in self.peers if "@" not in one]
+        return [*map(_nobody, _parts(peer, ranges)), *inner.values()]
+
+    def _one_of(self, group: Party, ip: str = "") -> Instance:
+        """An instance that is in this group only."""
+        shown = self._scene.snapshot.groups.get(group)
+        return Instance(Party(group.account, f"a member of {group.id}"), shown.vpc if shown else "", (group.id,), ip)
+
+    def _judged(
+        self, source: Party | None, senders: Sequence[Instance], to: Sequence[Instance], ports: Sequence[Port]
+    ) -> tuple[str, str, int | None]:
+        """The state, what decides, and how many instances a group has as a source."""
+        snapshot = self._scene.snapshot
+        found = among(snapshot, senders, to, ports)
+        if found is None and source and source in snapshot.groups:
+            found = among(snapshot, [self._one_of(source)], to, ports)
+        if found is None:
+            return "unknown", f"{source} was not read", None
+        if source is None or self._scene.complete(source):
+            return found.word, found.detail, len({one.party for one in senders} - {self._party}) if source else None
+        word = word_of(found.effect.outcomes | found.others | {None})
+        return word, found.detail if word == found.word else f"not every instance of {source} was read", None
+
+
+def _party(peer: str) -> Party | None:
+    """The group that a rule names, if it names one."""
+    group, at, account = peer.partition("@")
+    return Party(account, group) if at else None
+
+
+def _nobody(ip: str) -> Instance:
+    """Who has an address, where nothing else is known."""
+    return Instance(Party("", ip or "an address that is not known"), "", (), ip)
+
+
+def _parts(cidr: str, others: Iterable[str]) -> list[str]:
+    """An address of each part of a range that other ranges tell apart; one that is not known, if the range is not."""
+    whole, *parts = (_ends(one) for one in (cidr, *others))
+    if whole is None:
+        return [""]
+    cuts = {whole[0], *(cut for part in parts if part for cut in (part[0], part[1] + 1) if whole[0] < cut <= whole[1])}
+    return [str(ipaddress.IPv4Address(cut)) for cut in sorted(cuts)]
+
+
+def _ends(cidr: str) -> tuple[int, int] | None:
+    try:
+        network = ipaddress.IPv4Network(cidr, strict=False)
+    except ValueError:
+        return None
+    return int(network[0]), int(network[-1])
+
+
+def _both(one: Port, other: Port) -> Iterator[Port]:
+    """The packets of both."""
+    if ALL in (one, other):
+        yield other if one == ALL else one
+    elif protocol_name(one) == protocol_name(other):
+        if -1 in (one.low, other.low):
+            yield other if one.low == -1 else one
+        elif (low := max(one.low, other.low)) <= (high := min(one.high, other.high)):
+            yield Port(other.protocol, low, high)

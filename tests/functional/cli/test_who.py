@@ -1,0 +1,69 @@
+"""`link-peer who`: every source that can reach a party, whoever made the rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.functional.command import Cli, linked_by_request, person
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
+
+
+def rows(cli: Cli, *args: str, code: int = 0) -> dict[str, Any]:
+    """The answer, by source."""
+    ended, found = cli.json("who", *args)
+    assert ended == code, cli.err
+    return {one["from"]: one for one in found}
+
+
+def test_rules_of_link_peer_and_of_people_are_listed_with_ranges_and_members(lab: Lab, cli: Cli) -> None:
+    """Also after Terraform took the managed tag off. An instance is reached through all of its groups."""
+    app, db, _, b = linked_by_request(lab)
+    other = lab.group(name="other")
+    lab.instance(db), lab.instance(other)
+    made = person(lab, db, PortRange="22/22", SourceCidrIp="10.0.0.0/8", Description="ops")
+    named = person(lab, db, other, IpProtocol="ALL", PortRange="-1/-1")
+    lab.tag(db, **{MANAGED.replace("-", "_"): None})
+    found = rows(cli, "ledger-1")
+    assert found == {**rows(cli, db.id), **found}
+    assert {one: (row["ports"], row["state"], row["by"]) for one, row in found.items()} == {
+        app.id: ("tcp/3306", "open", "link-peer"),
+        "10.0.0.0/8": ("tcp/22", "open", "a person"),
+        other.id: ("all", "open", "a person"),
+        db.id: ("all", "open", "members"),
+    }
+    ours, people = found[app.id], found["10.0.0.0/8"]
+    (link,) = cli.json("links")[1]
+    same = ("state", "since", "until", "claims", "asked_by", "consent", "consented_by")
+    assert [ours[name] for name in same] == [link[name] for name in same]
+    assert (ours["from_name"], ours["to"], ours["to_name"], ours["instances"]) == ("app", b.id, "ledger-1", 1)
+    assert (people["rule_id"], people["description"], people["instances"]) == (made, "ops", None)
+    assert (found[other.id]["rule_id"], found[db.id]["rule_id"], found[db.id]["instances"]) == (named, "", 1)
+    assert rows(cli, db.id, "--port", "tcp/22").keys() == {"10.0.0.0/8", other.id, db.id}
+
+
+def test_what_cannot_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
+    """The instances of a group in a hidden account; and where a call fails, the party's own rules."""
+    app, db = lab.group(account=PEER), lab.group()
+    lab.instance(db)
+    person(lab, db, app)
+    lab.policy_account(PEER, external_id="not-what-they-agreed-on")
+    found = rows(cli, db.id, code=1)
+    assert (found[app.id]["state"], found[app.id]["state_detail"]) == ("unknown", f"{app.id}@{PEER} was not read")
+    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", code="Forbidden.RAM", status=403, times=None)
+    found = rows(cli, db.id, code=1)
+    assert (found[""]["state"], found[""]["by"]) == ("unknown", "")
+
+
+def test_a_link_that_goes_is_called_so_and_an_address_has_its_instances_name(lab: Lab, cli: Cli) -> None:
+    """What is locked stands until the next sweep."""
+    app, db, a, _ = linked_by_request(lab)
+    lab.cross_account(lab.request(a, lab.instance(db, name="b"), "tcp/1", request_id="r-2"))
+    person(lab, db, SourceCidrIp="10.9.0.1/32", Policy="drop", IpProtocol="ALL", PortRange="-1/-1")
+    lab.tag(db, link_lock="")
+    assert {one: row["state"] for one, row in rows(cli, "b").items()} == {
+        app.id: "closing",
+        a.id: "closing",
+        db.id: "open",
+    }
+    assert cli("who", "b", "--csv") == 0
+    assert f"{a.id},{HOME},orders-1" in cli.out
