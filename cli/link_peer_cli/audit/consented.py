@@ -11,7 +11,7 @@ from link_peer.planning.standing import Standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.log import AuditReader, any_of, condition, when
+from link_peer_cli.audit.log import AuditReader, condition, when
 from link_peer_cli.audit.trail import Trail
 from link_peer_cli.audit.trail_events import event_of
 from link_peer_cli.audit.trail_records import tags_in
@@ -26,11 +26,10 @@ def consented_by(env: Environment, links: Iterable[Standing], *, prove: bool) ->
     An author who is not proven comes from the event alone, and anyone who may put events on the bus can write one."""
     labels = sorted({label for link in links for label in link.consent})
     found, tagged = dict.fromkeys(labels, POLICY), [one for one in labels if not one.startswith("policy ")]
-    groups = sorted({label.partition("@")[0] for label in tagged})
+    groups = {label.partition("@")[0] for label in tagged}
     try:
         log, since = AuditReader(env.settings, env.clock, env.keys), env.clock.now() - KEPT_SECONDS
-        observed = condition({"record": "observed"})
-        records = [one for some in any_of("to", groups) for one in log.read(f"{observed} and ({some})", since)]
+        records = log.read_any(condition({"record": "observed"}), "to", groups, since)
     except LinkPeerError as error:
         return {**found, **dict.fromkeys(tagged, UNKNOWN)}, f"who consented is not known: {error}"
     records = sorted(records, key=lambda one: one.get("received", ""))[::-1]

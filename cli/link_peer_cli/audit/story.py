@@ -16,7 +16,7 @@ from link_peer.planning.standing import Standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.log import AuditReader, any_of, condition
+from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.trail_records import rules_in
 
 
@@ -37,8 +37,7 @@ def stories(log: AuditReader, name: str, since: float) -> list[Story]:
     if not found:
         raise LinkPeerError(f"the audit log has no record of {name} since {iso(since)}")
     links = sorted({record["link"] for record in found if record.get("link")})
-    for some in any_of("link", links):
-        found += log.read(some, since)
+    found += log.read_any("*", "link", links, since)
     whole = {(record.get("key") or str(record)): record for record in found}
     records = sorted(whole.values(), key=lambda record: record.get("time", ""))
     named = [record for record in records if record.get("request_id") == name]
@@ -76,9 +75,8 @@ class Asked:
         query = condition({"record": "outcome", "outcome": "applied"})
         try:
             log = AuditReader(env.settings, env.clock, env.keys)
-            for named in any_of("request_id", sorted(set(requests))):
-                for record in sorted(log.read(f"{query} and ({named})", since), key=lambda one: one.get("time", "")):
-                    self._applied.setdefault(record["request_id"], []).append((record, _rules(record)))
+            for record in log.read_any(query, "request_id", set(requests), since):
+                self._applied.setdefault(record["request_id"], []).append((record, _rules(record)))
         except LinkPeerError as error:
             self.problem = f"who asked is not known: {error}"
 

@@ -16,7 +16,7 @@ from link_peer.runtime.ports import Record
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
-from link_peer_cli.audit.log import AuditReader, any_of, condition
+from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
 from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
@@ -54,8 +54,8 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
     groups = [group for group in opened_groups(question, events) if group.account in env.policy.accounts]
     tags, unread = _tags(env, groups)
     question = msgspec.structs.replace(question, tags=tags)
-    older = _older(log, f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - OLDER_SECONDS)
-    older += _older(log, f"{ours} and {OBSERVED}", "to", [group.id for group in groups], now - OLDER_SECONDS)
+    older = log.read_any(f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - OLDER_SECONDS)
+    older += log.read_any(f"{ours} and {OBSERVED}", "to", [group.id for group in groups], now - OLDER_SECONDS)
     found = [*_unreadable(env, {**unread, **refused}, records), *join(question, records, older, events)]
     _print(found, len(events), as_json=as_json)
     if any(not finding.pending for finding in found):
@@ -96,11 +96,6 @@ def _tags(env: Environment, groups: Sequence[Party]) -> tuple[dict[Party, Mappin
         except LinkPeerError as error:
             refused[uid] = f"the tags of its groups: {error}"
     return found, refused
-
-
-def _older(log: AuditReader, query: str, field: str, names: Sequence[str], since: float) -> list[Record]:
-    """The records, however old, in which a field has one of these names."""
-    return [one for some in any_of(field, names) for one in log.read(f"{query} and ({some})", since)]
 
 
 def _roles(env: Environment) -> Roles:
