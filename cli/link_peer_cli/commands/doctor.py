@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import typer
@@ -42,7 +44,7 @@ from link_peer_cli.checks.finding import (
     report,
     unreadable,
 )
-from link_peer_cli.checks.interfaces import read_interfaces
+from link_peer_cli.checks.interfaces import Interface, read_interfaces
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.review.cloud import WhatIf
@@ -111,14 +113,12 @@ def _findings(
         progress=count,
         keep=lambda _instance: True,  # whose packets pass depends on the addresses of all
     )
-    run_sweep(sweep)
-    View(sweep.fetch, env.policy).all_rules()
+    with ThreadPoolExecutor(1) as beside:
+        pieces = beside.submit(list, deployed.check(env) if platform and not account else ())
+        run_sweep(sweep)
+        View(sweep.fetch, env.policy).all_rules()
+        yield from itertools.chain(*pieces.result())
     if platform:
-        if not account:
-            task = bar.add_task("deployment", total=None)
-            for part in deployed.check(env):
-                bar.advance(task, len(part))
-                yield from part
         yield from settings.check(env)
     access = list(accounts.check(env, sweep, cloud))
     yield from (one for one in access if platform or one.state in FAILING)
@@ -149,15 +149,22 @@ def _of_tenants(
 
 def _uncovered(env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen: CloudSeen) -> Iterator[CheckFinding]:
     """Reads the network interfaces of each account that has groups with links."""
-    for uid in sorted({group.account for group in seen.linked_groups} & seen.accounts):
-        if account in ("", uid):
-            keys = functools.partial(cloud.keys, uid)
-            try:
-                found = read_interfaces(env.settings, uid, keys, env.clock, sweep.delivery.retry, cloud.calls)
-            except LinkPeerError as error:
-                yield unreadable(uid, "network interfaces", error)
-                continue
-            yield from uncovered.check(seen, uid, found)
+
+    def read(uid: str) -> list[Interface] | LinkPeerError:
+        keys = functools.partial(cloud.keys, uid)
+        try:
+            return read_interfaces(env.settings, uid, keys, env.clock, sweep.delivery.retry, cloud.calls)
+        except LinkPeerError as error:
+            return error
+
+    linked = {group.account for group in seen.linked_groups} & seen.accounts
+    uids = sorted(linked & {account} if account else linked)
+    with ThreadPoolExecutor(accounts.THREADS) as pool:
+        for uid, found in zip(uids, pool.map(read, uids), strict=True):
+            if isinstance(found, LinkPeerError):
+                yield unreadable(uid, "network interfaces", found)
+            else:
+                yield from uncovered.check(seen, uid, found)
 
 
 def _names(env: Environment) -> dict[str, str]:
