@@ -69,17 +69,19 @@ def _new_store(bench: Bench, project: str, name: str = "store", ttl: int = 1, sh
 
 @pytest.mark.real_cloud(
     79,
-    expected="a text such as `2026-11-26 10:00:00.000`, an hour, 1; and rows of minutes",
+    expected="a text such as `2026-11-26 10:00:00.000`, an hour, 1; rows of minutes; and the text itself, twice",
     cleanup=CLEANUP,
 )
 def test_analysis_functions(bench: Bench) -> None:
-    """`from_unixtime` gives a timestamp; `date_trunc`, `approx_distinct` and `time_series` exist."""
+    """`from_unixtime` gives a timestamp; `date_trunc`, `approx_distinct`, `time_series` and `max_by` exist, and `union` reads logstores by name."""
     store, now = _written(bench, ("a", 1)), int(bench.clock.now())
     statements = {
         "from_unixtime": "from_unixtime(__time__) as x",
         "date_trunc": "date_trunc('hour', __time__) as x",
         "approx_distinct": "approx_distinct(what) as x",
         "time_series": "time_series(__time__, '1m', '%H:%i', '0') as x, count(1) as n group by x",
+        "max_by": "max_by(what, __time__) as x",
+        "union": f'what as x from "{store[1]}" union select what as x from "{store[1]}"',  # noqa: S608
     }
     answers: dict[str, str] = {}
     for name, statement in statements.items():
@@ -91,6 +93,7 @@ def test_analysis_functions(bench: Bench) -> None:
     bench.saw(", ".join(f"{name}: {answer}" for name, answer in answers.items()), answers)
     assert (answers["from_unixtime"][4:5], answers["date_trunc"][4:5]) == ("-", "-")
     assert (answers["approx_distinct"], answers["time_series"][2:3]) == ("1", ":")
+    assert (answers["max_by"], answers["union"]) == ("a", "a")
 
 
 @pytest.mark.real_cloud(80, expected="the group, with its timeout", cleanup=CLEANUP)

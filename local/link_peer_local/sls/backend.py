@@ -226,9 +226,15 @@ class SlsBackend:
         query, sql = analysis.split(query)
         found, processed = self._matching(account, project, name, start, end, query, topic)
         if sql:
-            shown = (log.rendered() for log in found)
-            rows = analysis.select(sql, self.index(account, project, name), shown, (start, end))
-            return Page(rows, processed, sql)
+            named = analysis.tables(sql) & self.project(account, project).logstores.keys()
+            if named and query not in ("", "*"):  # no page says which of another logstore's logs a search selects
+                raise ApiError("ParameterInvalid", 400, "of logstores that SQL names, only * is searched here")
+            logs = {one: (one, self._matching(account, project, one, start, end, "", "")[0]) for one in named}
+            table = {
+                one: (self.index(account, project, store), [log.rendered() for log in some])
+                for one, (store, some) in {"log": (name, found), **logs}.items()
+            }
+            return Page(analysis.select(sql, table, (start, end)), processed, sql)
         found.sort(key=lambda log: log.order, reverse=reverse)
         return Page([log.rendered() for log in found[offset : offset + line]], processed)
 

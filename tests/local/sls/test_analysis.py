@@ -34,14 +34,15 @@ def _store(local_cloud: LocalCloud) -> LogClient:
     client.create_logstore("proj", "store", ttl=7, shard_count=2)
     keys = {name: IndexKeyConfig(TOKENS, doc_value=True) for name in ("outcome", "from")}
     keys["count"] = IndexKeyConfig(index_type="long", doc_value=True)
+    keys["map"], keys["blank"] = IndexKeyConfig(TOKENS, doc_value=True), IndexKeyConfig(TOKENS, doc_value=True)
     keys["secret"] = IndexKeyConfig(TOKENS, doc_value=False)
     client.create_index("proj", "store", IndexConfig(line_config=IndexLineConfig(TOKENS), key_config_list=keys))
     put(
         client,
         local_cloud.clock.now(),
         {"outcome": "applied", "from": "sg-a", "count": "7", "secret": "s"},
-        {"outcome": "denied", "from": "sg-a", "count": "10"},
-        {"outcome": "denied", "from": "sg-b", "count": "none"},
+        {"outcome": "denied", "from": "sg-a", "count": "10", "map": '{"a": "1"}'},
+        {"outcome": "denied", "from": "sg-b", "count": "none", "map": '{"a": "2", "b": null}'},
     )
     return client
 
@@ -77,6 +78,9 @@ def rows(client: LogClient, cloud: LocalCloud, query: str) -> list[dict[str, str
         ("* | select date_trunc('second', 0) as s, date_trunc('day', 0) as d, date_trunc('month', 0) as m, date_trunc('year', 0) as y limit 1", [{"s": "1970-01-01 08:00:00.000", "d": "1970-01-01 00:00:00.000", "m": "1970-01-01 00:00:00.000", "y": "1970-01-01 00:00:00.000"}]),
         ("* | select from_unixtime(null) as a, to_unixtime(null) as b, date_trunc('day', null) as c limit 1", [{"a": "null", "b": "null", "c": "null"}]),
         ("* | select approx_distinct(outcome) as o, approx_distinct(count) as c", [{"o": "2", "c": "2"}]),
+        ("* | select max_by(\"from\", count) as f, max_by(outcome, blank) as n", [{"f": "sg-a", "n": "null"}]),
+        ("* | select outcome from store union select outcome from \"store\" order by outcome", [{"outcome": "applied"}, {"outcome": "denied"}]),
+        ("* | select m, sum(n) as n from \"store\", unnest(cast(json_parse(map) as map(varchar, varchar))) as t(m, n) where n <> '' group by m", [{"m": "a", "n": "3"}]),
         ("* | select date_format(0, '%d %M, %T') as t limit 1", [{"t": "01 January, 08:00:00"}]),
     ],
 )  # fmt: skip
@@ -96,6 +100,10 @@ def test_sql_runs_over_the_matching_logs(
         ("* | select * from sqlite_master", "prohibited"),
         ("* | select load_extension('x')", "not authorized"),
         ("* | select 1; select 2", "one statement"),
+        ("outcome: denied | select outcome from store", "only * is searched"),
+        ("* | select outcome from nowhere", "no such table"),
+        ("* | select 1 from store, unnest(cast(json_parse(outcome) as map(varchar, varchar))) as t(m, n)", "JSON"),
+        ("* | select value from store, unnest(cast(json_parse(map) as map(varchar, varchar))) as t(m, n), json_each('[1]')", "prohibited"),
         ("* | select (", "syntax error"),
         ("nowhere: x | select 1", "nowhere"),
         ("* | attach 'x' as y", "begins with select"),
