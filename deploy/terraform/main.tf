@@ -166,6 +166,7 @@ resource "alicloud_sls_index" "this" {
   project_name  = alicloud_log_project.this.project_name
   logstore_name = alicloud_log_store.this[each.key].logstore_name
   keys          = jsonencode(each.value.keys)
+  max_text_len  = try(each.value.max_text_len, null)
 
   line {
     token          = each.value.line.token
@@ -190,7 +191,7 @@ resource "alicloud_log_dashboard" "this" {
     search = {
       logstore = alicloud_log_store.this[local.audit_logstore].logstore_name
       topic    = ""
-      query    = chart.query
+      query    = replace(replace(chart.query, "{functions}", local.audit_logstore), "{operators}", "${local.audit_logstore}-operators")
       start    = chart.start
       end      = "now"
     }

@@ -39,11 +39,21 @@ def is_request_id(text: str) -> bool:
 def render(marker: Marker) -> str:
     """The Description. An end in another account than home is written with its `@<uid>`."""
     text = f"link-peer/2 dep={marker.deployment} home={marker.home} id={marker.id}"
-    text += f" by={','.join(map(_claim, _sorted(marker.claims)))}"
+    text += f" by={claims_text(marker.claims)}"
     if marker.ends:
         source, target = (end.id if end.account == marker.home else str(end) for end in marker.ends)
         text += f" from={source} {'of' if marker.ends[1].is_group else 'to'}={target}"
     return text
+
+
+def claims_text(claims: tuple[Claim, ...]) -> str:
+    """`tag,req:chg-1042~20270101T000000Z`."""
+    return ",".join(map(_claim, _sorted(claims)))
+
+
+def claims_in(text: str) -> tuple[Claim, ...]:
+    """The claims of such a text. Raises BadInput."""
+    return _sorted(tuple(map(_parse_claim, text.split(","))))
 
 
 def fits(marker: Marker) -> bool:
@@ -60,13 +70,13 @@ def parse(description: str) -> Marker | None:
         return None
     home = match[2]
     try:
-        claims = [_parse_claim(piece) for piece in match[4].split(",")]
+        claims = claims_in(match[4])
         ends = _parse_ends(match[5], match[6], match[7], home) if match[5] else None
     except BadInput:
         return None
     if len({claim.request for claim in claims}) < len(claims):
         return None
-    return Marker(home, match[1], match[3], _sorted(tuple(claims)), ends)
+    return Marker(home, match[1], match[3], claims, ends)
 
 
 def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:

@@ -9,15 +9,23 @@ from typing import cast
 
 import msgspec
 
+from link_peer.domain import marker as markers
 from link_peer.domain.denial import Denial, about
-from link_peer.domain.model import Link, Party, Rule, RuleKey, ports_text, short_hash
+from link_peer.domain.model import Link, Marker, Party, Rule, RuleKey, ports_text, short_hash
+from link_peer.domain.policy import Policy
 from link_peer.domain.request import Hint
-from link_peer.domain.tags import FIELD_LIMIT, TagKeys, clean
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import FIELD_LIMIT, TagKeys, clean, iso
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning import effect_text
+from link_peer.planning.claims import claims_end
+from link_peer.planning.consent import consent_ends
 from link_peer.planning.decision import Decision, Edit, Need
 from link_peer.planning.effect import Effect, of_link
 from link_peer.runtime.ports import Record
+
+DONE = ("applied", "unchanged", "removed")
+"""The outcomes of a decision whose changes were made."""
 
 NAMED = 20
 """Instances that a record names; it counts all of them."""
@@ -30,6 +38,7 @@ def decision_record(
     the managed tag."""
     verdict = decision.verdict
     why = about(decision.why, decision.action, decision.link, region)
+    rules = list(rules)
     named = [(rule.key, rule.id) for rule in rules if rule.key]
     tagged = ""
     if record == "intent":
@@ -48,8 +57,40 @@ def decision_record(
         "instance": str(decision.instance) if decision.instance else "",
     }
     if record == "outcome":
-        fields["outcome"] = decision.outcome
+        fields |= {"outcome": decision.outcome, "claims": _claims_text(decision, rules)}
     return fields
+
+
+def _left(decision: Decision, rules: Iterable[Rule]) -> tuple[list[tuple[Rule, Marker]], list[Rule]]:
+    """What a decision leaves: the rules of ours among these, with their markers, and those that it removed. The rules are as they
+    were read back; of those to remove, as they were before, if they were not changed instead, or not at all."""
+    read = {rule.key: rule for rule in rules}
+    gone = [one.rule for one in decision.edits if one.kind == "remove" and one.rule]
+    gone = [rule for rule in gone if read.get(rule.key, rule) == rule]
+    left = [
+        (rule, marker) for rule in read.values() if (marker := markers.parse(rule.description)) and rule not in gone
+    ]
+    return left, gone
+
+
+def _claims_text(decision: Decision, rules: Iterable[Rule]) -> str:
+    """By the ids of rules the claims that they carry, null for those that the decision removed, as JSON."""
+    left, gone = _left(decision, rules) if decision.outcome in DONE else ([], [])
+    claims = [(rule.id, markers.claims_text(marker.claims)) for rule, marker in left]
+    return tags_text([*claims, *((rule.id, None) for rule in gone)])
+
+
+def until_field(decision: Decision, rules: Iterable[Rule], known: Snapshot, policy: Policy) -> Record:
+    """When what is left of a link ends, by claims or by consent, whichever is first, as far as it was read. Empty where it need not
+    end."""
+    left, _ = _left(decision, rules) if decision.outcome in DONE else ([], [])
+    asker = known.instances.get(decision.instance) if decision.instance else None
+    ends = [claims_end(policy, {claim for _, one in left for claim in one.claims}, [asker] if asker else [])]
+    for group in {rule.group for rule, _ in left} & known.groups.keys():
+        found = consent_ends(policy, known.groups[group].tags, group)
+        ends += [found.get(label) for label in (decision.verdict.consent if decision.verdict else ())]
+    first = min((end for end in ends if end is not None), default=None)
+    return {"until": "" if first is None else iso(first)}
 
 
 def denied_record(denial: Denial, action: str, **fields: str) -> Record:

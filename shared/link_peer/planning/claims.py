@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
@@ -214,3 +214,16 @@ def _no_representative(instance: Instance, groups: list[Group]) -> Denial:
     if groups:
         return denials.only_managed_groups(ids)
     return denials.own_groups_not_found(instance.party.id, ids)
+
+
+def claims_end(policy: Policy, claims: Iterable[Claim], askers: Sequence[Instance]) -> int | None:
+    """When the last claim ends; None where one need not end. A tag's claim ends with the last instance that asks."""
+    untils: list[int | None] = []
+    for claim in claims:
+        if not claim.is_tag:
+            untils.append(claim.until)
+            continue
+        tags = [link_until(instance.tags, policy.keys) for instance in askers] or [None]
+        untils += [None if isinstance(until, BadInput) else until for until in tags]
+    known = [until for until in untils if until is not None]
+    return max(known) if known and len(known) == len(untils) else None

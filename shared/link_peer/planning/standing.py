@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from link_peer.domain import marker as markers
-from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Claim, Instance, Link, Marker, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import accepts, link_until, parse_instant
+from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.choice import judge_of
-from link_peer.planning.claims import links_from_tags
-from link_peer.planning.consent import consents
+from link_peer.planning.claims import claims_end, links_from_tags
+from link_peer.planning.consent import consent_ends, consents
 from link_peer.planning.guardrails import with_sets
 from link_peer.planning.permitted import as_member
 from link_peer.planning.reach import Scene
@@ -157,7 +156,7 @@ def _one(
         rules,
         next(iter(lacking), None),
         min(created, default=None),
-        _until(policy, claims, askers),
+        claims_end(policy, claims, askers),
         tuple(sorted(instance.party for instance in askers)),
         tuple(entries),
         min(untils, default=None),
@@ -167,19 +166,6 @@ def _one(
 def rule_target(rule: Rule, marker: Marker) -> Party:
     """The party that a rule of ours opens."""
     return marker.ends[1] if marker.ends and not marker.ends[1].is_group else rule.group
-
-
-def _until(policy: Policy, claims: Iterable[Claim], askers: Sequence[Instance]) -> int | None:
-    """When the last claim ends; None where one need not end. A tag's claim ends with the last instance that asks."""
-    untils: list[int | None] = []
-    for claim in claims:
-        if not claim.is_tag:
-            untils.append(claim.until)
-            continue
-        tags = [link_until(instance.tags, policy.keys) for instance in askers] or [None]
-        untils += [None if isinstance(until, BadInput) else until for until in tags]
-    known = [until for until in untils if until is not None]
-    return max(known) if known and len(known) == len(untils) else None
 
 
 def _consent(
@@ -195,12 +181,6 @@ def _consent(
         source: Party | Instance = snapshot.instances.get(link.source, link.source)
         source = as_member(link) if link.member else source
         labels, _ = consents(with_sets(snapshot, policy, link), group, source, link.target, (rule.key.port,), now)
-        ends = _ends(policy, group.tags, rule.group)
+        ends = consent_ends(policy, group.tags, rule.group)
         entries |= {label: ends.get(label) for label in labels}
     return entries
-
-
-def _ends(policy: Policy, tags: Mapping[str, str], group: Party) -> dict[str, int | None]:
-    """When each entry of a group's tags and of the policy ends, by its label in records."""
-    found = {f"{group} {entry.text}": entry.until for entry in accepts(tags, group.account, policy.keys)}
-    return {**found, **{f"policy allow {allow.text}": allow.until for allow in policy.allow}}

@@ -23,9 +23,21 @@ SCHEMA = "3"
 DECISION_FIELDS = {
     **dict.fromkeys(("reason", "detail", "advice", "link", "from_account", "from", "to_account", "to", "ports"), ""),
     **dict.fromkeys(
-        ("api_requests", "actor", "claimed_by", "consent", "queue", "instances", "instance_ids", "effect_detail"), ""
+        (
+            "api_requests",
+            "actor",
+            "claimed_by",
+            "consent",
+            "queue",
+            "instances",
+            "instance_ids",
+            "until",
+            "effect_detail",
+        ),
+        "",
     ),
     "rules": "[]",
+    "claims": "{}",
     "reachability": "unknown",
     "effect": "unknown",
 }

@@ -399,7 +399,7 @@ DRIFTS: dict[str, tuple[str, Drift]] = {
         "create",
         lambda cloud: cloud.mns.delete_queue(HOME, "link-peer-dead-letters"),
     ),
-    "index decisions: line, keys": ("update", _index_edited),
+    "index decisions: line, keys, max_text_len": ("update", _index_edited),
     "index functions": ("create", lambda cloud: cloud.sls.delete_index(HOME, PROJECT, "functions")),
 }
 

@@ -218,6 +218,7 @@ def _index(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
     document = {
         "line": {"token": line["token"], "caseSensitive": line["case_sensitive"]},
         "keys": json.loads(p["keys"]),
+        **({"max_text_len": most} if (most := p.get("max_text_len")) else {}),
     }
     return ("index", p["logstore_name"]), document
 

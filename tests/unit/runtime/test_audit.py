@@ -66,9 +66,9 @@ def test_a_record_of_a_decision_has_every_field() -> None:
     writer(log).write([{"record": "outcome", "outcome": "applied"}, {"record": "summary", "outcome": "applied"}])
     outcome, summary = log.records
     names = "reason detail advice link from_account from to_account to ports api_requests claimed_by consent queue instances actor"
-    names += " instance_ids effect_detail"
+    names += " instance_ids until effect_detail"
     assert {name: outcome.get(name) for name in names.split()} == dict.fromkeys(names.split(), "")
-    assert set(DECISION_FIELDS) == {*names.split(), "rules", "reachability", "effect"}
+    assert set(DECISION_FIELDS) == {*names.split(), "rules", "claims", "reachability", "effect"}
     assert (outcome["queue"], outcome["reachability"], outcome["rules"]) == ("", "unknown", "[]")
     assert not set(DECISION_FIELDS) & set(summary)
 

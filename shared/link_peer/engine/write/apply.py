@@ -26,7 +26,7 @@ from link_peer.domain.model import Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import iso
-from link_peer.engine.records import Circumstances, decision_record, why_fields
+from link_peer.engine.records import Circumstances, decision_record, until_field, why_fields
 from link_peer.engine.write.close import Closer, Closing, Job, jobs, only_closes
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
@@ -368,6 +368,7 @@ class Applier:
             **self._record(decision, "outcome", requests, rules),
             **self._circumstances.admitted(keys, decision),
             **self._circumstances.effect(decision, changed=changed),
+            **until_field(decision, rules, self.work.fetch.store.now_known(), self.work.delivery.policy),
         }
 
     def _record(
