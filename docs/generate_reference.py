@@ -1,5 +1,5 @@
 """Writes from the code: reference.md (commands with their options, settings, record fields), the table of reasons in
-requests.md, the table of tags in tags.md, those of roles in permissions.md, the commands in json.md, and the schemas of a policy
+requests.md, the table of tags in tags.md, those of roles in permissions.md, the questions in audit.md, the commands in json.md, and the schemas of a policy
 file, of what commands print and of a saved plan.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
@@ -36,6 +36,7 @@ ANSWERS_SCHEMA = DOCS / "schemas" / "answers.schema.json"
 JSON_PAGE = DOCS / "json.md"
 TAGS_PAGE = DOCS / "tags.md"
 PERMISSIONS_PAGE = DOCS / "permissions.md"
+AUDIT_PAGE = DOCS / "audit.md"
 HEADER = """\
 # Reference
 
@@ -194,6 +195,18 @@ def tags_page() -> str:
     )
 
 
+def audit_page() -> str:
+    """audit.md with the questions that the dashboard answers."""
+    charts = describe(Names("1000000000000001"), "prod", DEFAULT_TAG_PREFIX).charts
+    asked = [
+        f"### {one['question']}\n\n{one['says']}\n\n```\n{one['query']}\n```\n" for one in charts if "question" in one
+    ]
+    text = AUDIT_PAGE.read_text("utf-8")
+    return re.sub(
+        r"(?<=<!-- questions -->\n\n).*?(?=\n<!-- /questions -->)", lambda _: "\n".join(asked), text, flags=re.DOTALL
+    )
+
+
 def permissions_page() -> str:
     """permissions.md with its tables of roles, as the description of a deployment has them."""
     text = PERMISSIONS_PAGE.read_text("utf-8")
@@ -340,3 +353,4 @@ if __name__ == "__main__":
     JSON_PAGE.write_text(json_page(), encoding="utf-8")
     TAGS_PAGE.write_text(tags_page(), encoding="utf-8")
     PERMISSIONS_PAGE.write_text(permissions_page(), encoding="utf-8")
+    AUDIT_PAGE.write_text(audit_page(), encoding="utf-8")

@@ -66,7 +66,7 @@ LISTED = {
 }
 
 STATIC = {"hcl", "json", "yaml", "mermaid"}
-PLAIN = ("link-peer/2 ", "record: ")  # a marker, and a query of Log Service
+PLAIN = ("link-peer/2 ", "record: ", "* | ")  # a marker, and queries of Log Service
 
 
 class Block(Struct, frozen=True):

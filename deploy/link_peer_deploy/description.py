@@ -129,10 +129,15 @@ def _describe(
         log_project=names.audit_project,
         logstores=logstores(names),
         searches=_file("searches.yaml"),
-        charts=_file("dashboard.yaml"),
+        charts=[{**chart, "query": _filled(chart["query"], names)} for chart in _file("dashboard.yaml")],
         alerts=_file("alerts.yaml"),
         event_rules=EVENT_RULES,
     )
+
+
+def _filled(query: str, names: Names) -> str:
+    """A query with the names of its logstores."""
+    return query.replace("{functions}", names.audit_logstore).replace("{operators}", names.operator_logstore)
 
 
 def logstores(names: Names) -> list[Logstore]:

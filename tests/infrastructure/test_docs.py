@@ -210,6 +210,7 @@ def _generator() -> dict[str, Any]:
         ("REQUESTS", "requests"),  # the table of reasons
         ("TAGS_PAGE", "tags_page"),
         ("PERMISSIONS_PAGE", "permissions_page"),
+        ("AUDIT_PAGE", "audit_page"),  # the questions of the dashboard
         ("POLICY_SCHEMA", "policy_schema"),
         ("PLAN_SCHEMA", "plan_schema"),
         ("JSON_PAGE", "json_page"),  # what commands print

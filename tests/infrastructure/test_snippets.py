@@ -56,7 +56,7 @@ def test_a_block_of_data_is_valid(block: Block) -> None:
         assert hcl2.loads(block.text)
     elif block.text.startswith(PLAIN[0]):
         assert marker.parse(block.text.strip()) is not None
-    elif block.text.startswith(PLAIN[1]):
+    elif block.text.startswith(PLAIN[1:]):
         text = (ROOT / "deploy/sls-index.json").read_text("utf-8")
         compile_query(block.text.partition("|")[0].strip(), sls_index.parse(json.loads(text)))
     else:
