@@ -158,7 +158,7 @@ class _Listed(TyperCommand):
         """The values; or the options of the command itself."""
         values, args = ctx.obj
         if incomplete[:1] != "-":
-            return [CompletionItem(one) for one in completion.matching(values, incomplete)]
+            return [CompletionItem(one) for one in completion.matching(values, "@" * (args[-1:] == ["@"]) + incomplete)]
         context = self.loaded.make_context(self.name, args, ctx.parent, resilient_parsing=True)
         return list(context.command.shell_complete(context, incomplete))
 

@@ -44,6 +44,7 @@ VALUES: dict[str, Callable[[], Iterable[str]]] = {
     **dict.fromkeys(("who", "explain", "accept", "withdraw", "close", "reopen"), _of_policy),
     **dict.fromkeys(("--party", "request --from", "request --to", "verify --from", "verify --to"), _of_policy),
     **dict.fromkeys(("--account", "--believe-empty", "--peer", "doctor", "remove"), _accounts),
+    **dict.fromkeys(("-o", "--output"), lambda: ("table", "wide", "csv", "json")),
     "--profile": _profiles,
     "--outcome": lambda: ("applied", "unchanged", "removed", "denied", "failed"),
     "audit --reason": lambda: REASONS,
@@ -55,7 +56,8 @@ VALUES: dict[str, Callable[[], Iterable[str]]] = {
 
 def due(command: str, words: list[str]) -> Callable[[], Iterable[str]] | None:
     """The values that may come after these words of a command, where that can be told without its parameters."""
-    last = words[-1] if words else ""
+    words = [one for one in words if one != "="]  # bash parts words at = and @
+    last = ["", *(words[:-2] if words[-1:] == ["@"] else words)][-1]
     return VALUES.get(command) if last[:1] != "-" else VALUES.get(f"{command} {last}") or VALUES.get(last)
 
 
@@ -74,7 +76,7 @@ def completing(context: Any, params: Iterable[Any]) -> list[Any]:
 
 def matching(values: Callable[[], Iterable[str]], *asked: Any) -> list[str]:
     """Those that begin with what was typed, which is the last that the shell asked with."""
-    typed, found = asked[-1], [*values()]
+    typed, found = asked[-1].removeprefix("="), [*values()]
     if values is _of_policy and "@" in typed:  # sg-…@<account>
         found += [f"{typed.rpartition('@')[0]}@{name}" for name in _accounts()]
     return [one for one in dict.fromkeys(found) if one.startswith(typed) and _PLAIN.fullmatch(one)]

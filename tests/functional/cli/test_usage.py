@@ -205,12 +205,13 @@ def test_the_shell_completes_commands_options_and_values(
 
 @pytest.mark.usefixtures("_files")
 def test_completion_works_in_bash() -> None:
-    """With the function that `--install-completion` installs."""
-    program = f'PATH="{Path(sys.executable).parent}:$PATH"'
-    program += '; eval "$(_LINK_PEER_COMPLETE=source_bash link-peer)"; COMP_WORDS=(link-peer explain l); COMP_CWORD=2'
-    program += '; _link_peer_completion link-peer; echo "${COMPREPLY[*]}"'
+    """With the function that `--install-completion` installs. Bash parts words at `=` and `@`."""
+    program = f'PATH="{Path(sys.executable).parent}:$PATH"; eval "$(_LINK_PEER_COMPLETE=source_bash link-peer)"'
+    for words in ("explain l", "links --account = b", "explain ledger sg-1 @ b"):
+        asked = f"COMP_WORDS=(link-peer {words}); COMP_CWORD={len(words.split())}"
+        program += f'; {asked}; _link_peer_completion link-peer; echo "${{COMPREPLY[*]}}"'
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)  # noqa: S603, S607  # our own
-    assert (done.stdout, done.stderr) == ("ledger\n", "")
+    assert (done.stdout.split(), done.stderr) == (["ledger", "b@aliyun.com", "@b@aliyun.com"], "")
 
 
 def test_help_lists_every_command(cli: Cli) -> None:
