@@ -73,12 +73,14 @@ class LinkAnswer(Ends, frozen=True):
 
 
 class LinkArrow(CommandAnswer, frozen=True):
-    """An arrow of the map."""
+    """An arrow of the map: a link."""
 
     source: Annotated[str, means("`sg-…@<uid>`")] = msgspec.field(name="from")
     target: Annotated[str, means("`sg-…@<uid>`")] = msgspec.field(name="to")
-    ports: Annotated[str, means("on which ports")]
+    ports: Annotated[str, means("`tcp/3306`, several with `+`, or `mutual`")]
+    state: Annotated[str, means("as `links` has it")]
     claims: Annotated[list[str], means("what holds it: `tag`, or the ids of requests")]
+    written: Annotated[str, means("how: `by reference`, `by address` or `between instances`")]
     deployment: Annotated[
         str, means("the other deployment of this home whose name its rules have; empty if they are ours")
     ]

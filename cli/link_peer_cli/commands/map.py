@@ -9,15 +9,15 @@ from typing import Annotated
 import msgspec
 import typer
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import Party, Port
+from link_peer.domain.model import Party
 from link_peer.domain.tags import iso
-from link_peer.planning.actual import link_of, owned_rules, renamed_rules
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import LinkArrow, MapFile
+from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import answers_of, links_of, other_name
+from link_peer_cli.inventory.shown import answers_of, link_answers, links_of
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer, print_document
 from link_peer_cli.ui.drawing.figures import Arrow, mermaid, svg
@@ -58,9 +58,9 @@ def draw_map(
     unknown = ""
     if as_json:
         for arrow in _arrows(env, view):
-            print_answer(
-                LinkArrow(str(arrow.source), str(arrow.target), arrow.ports_text, list(arrow.claims), arrow.deployment)
-            )
+            ends = str(arrow.source), str(arrow.target)
+            facts = arrow.ports, arrow.state, list(arrow.claims), arrow.written, arrow.deployment
+            print_answer(LinkArrow(*ends, *facts))
     else:
         with waiting("drawing"):
             text, unknown = _text(env, view, form)
@@ -111,16 +111,18 @@ def _write(text: str, output: str) -> None:
 
 
 def _arrows(env: Environment, view: View) -> list[Arrow]:
-    """The links as arrows. Rules between the same parties with the same claims are one arrow."""
-    ports: dict[tuple[Party, Party, tuple[str, ...], str], set[Port]] = {}
-    read = (view.scene.snapshot, env.policy, env.settings.region)
-    for rule, marker in [*owned_rules(*read), *renamed_rules(*read)[0]]:
-        if rule.key is not None:
-            link = link_of(rule.key, marker)
-            claims = tuple(claim.request or "tag" for claim in sorted(marker.claims))
-            other = other_name(env.policy, marker.deployment)
-            ports.setdefault((link.source, link.target, claims, other), set()).add(rule.key.port)
+    """The links as arrows. The log is not asked who asked for them and consented."""
+    found = links_of(env, view.scene)
+    view.deciding((link.source, link.target) for link in found)
     return [
-        Arrow(source, target, tuple(sorted(found, key=str)), claims, other)
-        for (source, target, claims, other), found in sorted(ports.items())
+        Arrow(
+            Party(link.from_account, link.source),
+            Party(link.to_account, link.target),
+            link.ports,
+            link.state,
+            tuple(link.claims),
+            link.written,
+            link.deployment,
+        )
+        for link in link_answers(env, view.scene, found, Asked())
     ]

@@ -24,17 +24,20 @@ def linked(lab: Lab) -> tuple[str, str, str]:
 
 
 def test_every_open_link_is_an_arrow(lab: Lab, cli: Cli) -> None:
-    """With its ports and claims. A mutual link is two arrows. Rules that people made are not drawn."""
+    """With its ports, claims and state. A mutual link is one, with two heads. Rules that people made are not drawn."""
     app, db, ledger = linked(lab)
     lab.authorize(lab.group(), IpProtocol="TCP", PortRange="22/22", SourceCidrIp="10.0.0.0/8")
     code, arrows = cli.json("map")
     assert code == 0
-    found = {(a["from"], a["to"], a["ports"], tuple(a["claims"])) for a in arrows}
-    assert found == {
-        (f"{app}@{HOME}", f"{db}@{HOME}", "icmp+tcp/3306", ("tag",)),
-        (f"{app}@{HOME}", f"{ledger}@{PEER}", "everything", ("chg-1",)),
-        (f"{ledger}@{PEER}", f"{app}@{HOME}", "everything", ("chg-1",)),
-    }
+    _, links = cli.json("links")
+    states = [one["state"] for one in links]
+    assert sorted((a["from"], a["to"], a["ports"], a["claims"]) for a in arrows) == sorted(
+        [
+            (f"{app}@{HOME}", f"{db}@{HOME}", "icmp+tcp/3306", ["tag"]),
+            (f"{app}@{HOME}", f"{ledger}@{PEER}", "mutual", ["chg-1"]),
+        ]
+    )
+    assert [a["state"] for a in arrows] == states
 
 
 def test_mermaid_has_a_subgraph_per_account(lab: Lab, cli: Cli) -> None:
@@ -46,7 +49,7 @@ def test_mermaid_has_a_subgraph_per_account(lab: Lab, cli: Cli) -> None:
     assert f'subgraph a{HOME}["{HOME} a@aliyun.com"]' in lines
     node = {line.split('"')[1]: line.split("[")[0] for line in lines if line.startswith("n") and "-->" not in line}
     assert f'{node[app]} -->|"icmp+tcp/3306"| {node[db]}' in lines
-    assert f'{node[ledger]} -->|"everything"| {node[app]}' in lines
+    assert f'{node[app]} <-->|"mutual"| {node[ledger]}' in lines
 
 
 def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tmp_path: Path) -> None:
@@ -63,7 +66,7 @@ def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tm
     assert len(boxes) == 3
     assert all(x + w <= int(root.attrib["width"]) and y + h <= int(root.attrib["height"]) for x, y, w, h in boxes)
     assert len({(x, y) for x, y, _, _ in boxes}) == 3
-    assert len(list(root.iter(f"{SVG}path"))) == 3 + 1  # and the arrow head
+    assert len([path for path in root.iter(f"{SVG}path") if path.attrib.get("class") == "e"]) == 2
 
 
 def test_links_with_different_claims_are_separate_arrows(lab: Lab, cli: Cli) -> None:
@@ -73,8 +76,7 @@ def test_links_with_different_claims_are_separate_arrows(lab: Lab, cli: Cli) -> 
     lab.cross_account(lab.request(app, db, "tcp/3307"), lab.request(app, db, request_id="chg-2"))
     _, arrows = cli.json("map")
     assert sorted((a["from"] == f"{app.id}@{HOME}", a["ports"], a["claims"]) for a in arrows) == [
-        (False, "everything", ["chg-2"]),
-        (True, "everything", ["chg-2"]),
+        (True, "mutual", ["chg-2"]),
         (True, "tcp/3306", ["tag"]),
         (True, "tcp/3307", ["tag", "chg-1"]),
     ]

@@ -53,7 +53,7 @@ def test_every_view_shows_what_the_former_name_left(lab: Lab, links: Linked, cli
     code, arrows = cli.json("map")
     assert {one["deployment"] for one in arrows} == {"prod"}
     assert cli("map") == 0
-    assert '"tcp/6379 of deployment prod"' in cli.out
+    assert '"tcp/6379 (of deployment prod)"' in cli.out
     code, found = cli.json("stale")
     kinds = [one["kind"] for one in found if "prod" in one["why"]]
     assert sorted(kinds) == ["deployment"] * 4 + ["marker"]

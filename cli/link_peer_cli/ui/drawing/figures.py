@@ -6,31 +6,54 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 import msgspec
-from link_peer.domain.model import ALL, Party, Port
+from link_peer.domain.model import Party
 
 Names = Mapping[str, str]
 """The name of each account, by uid."""
 
+COLOURS = {"open": "#06c", "partly": "#b0560a", "blocked": "#c8321f", "half-open": "#0b7a75", "closing": "#5d6878"}
+UNKNOWN = "#7a6ba8"
+"""The colour of a link by its state, and of one of which that is not known. Only links that are open have solid lines."""
+
 
 class Arrow(msgspec.Struct, frozen=True):
-    """`source` may reach `target` on `ports`. `claims` are what holds it: `tag`, or request ids. `deployment` is the other one of
-    this home whose name the rules have, empty if they are ours."""
+    """`source` may reach `target` on `ports` (`mutual`: each may reach the other), as far as `state` says. `claims` are what holds
+    it: `tag`, or request ids. `written` is how its rules name the source. `deployment` is the other one of this home whose name
+    the rules have, empty if they are ours."""
 
     source: Party
     target: Party
-    ports: tuple[Port, ...]
+    ports: str
+    state: str
     claims: tuple[str, ...]
+    written: str
     deployment: str = ""
 
     @property
-    def ports_text(self) -> str:
-        """The ports, as text."""
-        return "everything" if ALL in self.ports else "+".join(map(str, self.ports))
+    def mutual(self) -> bool:
+        """Whether it has a head at each end."""
+        return self.ports == "mutual"
+
+    @property
+    def colour(self) -> str:
+        """The colour of its state."""
+        return COLOURS.get(self.state, UNKNOWN)
+
+    @property
+    def notes(self) -> str:
+        """What is said after the ports: the state if it is not open, that the rules name addresses, and whose they are if not
+        ours."""
+        notes = [
+            self.state if self.state != "open" else "",
+            self.written if self.written == "by address" else "",
+            f"of deployment {self.deployment}" if self.deployment else "",
+        ]
+        return ", ".join(filter(None, notes))
 
     @property
     def label(self) -> str:
-        """The ports, and whose rules they are where they are not ours."""
-        return self.ports_text + (f" of deployment {self.deployment}" if self.deployment else "")
+        """The ports and the notes."""
+        return f"{self.ports} ({self.notes})" if self.notes else self.ports
 
 
 def by_account(arrows: Sequence[Arrow]) -> list[tuple[str, list[Party]]]:
@@ -55,7 +78,11 @@ def mermaid(arrows: Sequence[Arrow], names: Names) -> str:
             nodes[party] = f"n{len(nodes)}"
             lines.append(f'    {nodes[party]}["{party.id}"]')
         lines.append("  end")
-    lines += [f'  {nodes[a.source]} -->|"{a.label}"| {nodes[a.target]}' for a in arrows]
+    for number, arrow in enumerate(arrows):
+        line = ("<" if arrow.mutual else "") + ("-->" if arrow.state == "open" else "-.->")
+        lines.append(f'  {nodes[arrow.source]} {line}|"{arrow.label}"| {nodes[arrow.target]}')
+        if arrow.state != "open":
+            lines.append(f"  linkStyle {number} stroke:{arrow.colour}")
     return "\n".join(lines) + "\n"
 
 
@@ -69,17 +96,18 @@ COLUMN, ROW = 420, 60  # distance between columns, and between rows
 LEFT, TOP = 130, 70  # position of the first box
 WIDTH, HEIGHT = 230, 32  # of a box
 
-LABEL_CHARACTERS = 20  # the longest label that fits between two boxes
+LABEL_CHARACTERS = 20  # the longest list of ports that fits between two boxes
 LINE, CHARACTER = 15, 7  # height of a label, and width of one of its characters
 
 STYLE = (
     "text{font:13px sans-serif;fill:#222}.a{font-weight:bold}.b{fill:#fff}"
-    ".l{font-size:12px;fill:#06c;stroke:#fff;stroke-width:4;paint-order:stroke}"
-    ".p{fill:#f4f6f8;stroke:#789}.e{fill:none;stroke:#06c;stroke-width:1.5}"
+    ".l{font-size:12px;stroke:#fff;stroke-width:4;paint-order:stroke}"
+    ".p{fill:#f4f6f8;stroke:#789}.e{fill:none;stroke-width:1.5}"
 )
-ARROW_HEAD = (
-    '<marker id="h" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto">'
-    '<path d="M0,0L9,4L0,8z" fill="#06c"/></marker>'
+HEADS = "".join(
+    f'<marker id="h{colour[1:]}" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto-start-reverse">'
+    f'<path d="M0,0L9,4L0,8z" fill="{colour}"/></marker>'
+    for colour in (*COLOURS.values(), UNKNOWN)
 )
 
 Labels = list[tuple[int, int, int]]
@@ -101,7 +129,7 @@ def svg(arrows: Sequence[Arrow], names: Names) -> str:
     height = max([height, *(y + LINE for _, y, _ in placed)])
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
-        f"<style>{STYLE}</style><defs>{ARROW_HEAD}</defs>",
+        f"<style>{STYLE}</style><defs>{HEADS}</defs>",
         f'<rect class="b" width="{width}" height="{height}"/>',
     ]
     for x, (account, _) in enumerate(columns):
@@ -118,17 +146,21 @@ def _curves(
     """The curves, and their labels, which are added to `placed`."""
     curves, labels = [], []
     for arrow in arrows:
-        curve, x, y = _curve(places[arrow.source], places[arrow.target])
+        path, x, y = _curve(places[arrow.source], places[arrow.target])
         y = _place(placed, x, y, len(_label(arrow)))
-        curves.append(curve)
+        head = f"url(#h{arrow.colour[1:]})"
+        start = f' marker-start="{head}"' if arrow.mutual else ""
+        dash = "" if arrow.state == "open" else ' stroke-dasharray="6 4"'
+        curves.append(f'<path class="e" d="{path}" stroke="{arrow.colour}"{dash}{start} marker-end="{head}"/>')
         text = f"{escape(_label(arrow))}<title>{escape(arrow.label)}: {escape(', '.join(arrow.claims))}</title>"
-        labels.append(f'<text class="l" text-anchor="middle" x="{x}" y="{y}">{text}</text>')
+        labels.append(f'<text class="l" text-anchor="middle" x="{x}" y="{y}" style="fill:{arrow.colour}">{text}</text>')
     return curves, labels
 
 
 def _label(arrow: Arrow) -> str:
-    """The ports, or only their number if they do not fit: the tooltip lists all of them."""
-    return arrow.ports_text if len(arrow.ports_text) <= LABEL_CHARACTERS else f"{len(arrow.ports)} ports"
+    """The ports, or only their number if they do not fit, and on what to look twice: the tooltip says all."""
+    ports = arrow.ports if len(arrow.ports) <= LABEL_CHARACTERS else f"{len(arrow.ports.split('+'))} ports"
+    return f"{ports} ({arrow.notes})" if arrow.notes else ports
 
 
 def _place(placed: Labels, x: int, y: int, length: int) -> int:
@@ -160,5 +192,4 @@ def _curve(start: tuple[int, int], end: tuple[int, int]) -> tuple[str, int, int]
         middle = (x1 + x2) // 2
         control = f"{middle},{y1} {middle},{y2}"
         place = (middle, (y1 + y2) // 2 + (-8 if right else 14))
-    path = f'<path class="e" d="M{x1},{y1} C{control} {x2},{y2}" marker-end="url(#h)"/>'
-    return path, *place
+    return f"M{x1},{y1} C{control} {x2},{y2}", *place
