@@ -17,62 +17,27 @@ Show = Callable[..., Any]
 Page = Any
 World = Callable[[], dict[str, Any]]
 
-AT = """([selector, value]) => {
-  const { cy } = document.getElementById("graph")._cyreg;
-  const one = cy.elements(selector).filter((some) => some.data("label").startsWith(value))[0];
-  const { x, y } = one.isEdge() ? one.renderedMidpoint() : one.renderedPosition();
-  const box = document.getElementById("graph").getBoundingClientRect();
-  return [box.x + x, box.y + y];
-}"""
-"""Where the box or arrow with a label is in the window; `_cyreg` is where Cytoscape.js keeps its graph."""
-
-LABELS = (
-    """(selector) => document.getElementById("graph")._cyreg.cy.elements(selector).map((one) => one.data("label"))"""
-)
+PROBES = Path(__file__).with_name("probes.js").read_text("utf-8")
 
 
-APART = """() => {
-      const { cy } = document.getElementById("graph")._cyreg;
-      const boxes = cy.nodes(".party, .collapsed").map((one) => one.renderedBoundingBox({ includeLabels: false }));
-      const written = cy.edges().filter((one) => one.style("text-opacity") > 0);
-      const labels = written.map((one) => one.renderedBoundingBox({ includeNodes: false, includeEdges: false }));
-      const meet = (a, b) => a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2;
-      const all = [...boxes, ...labels];
-      const inside = (one) => one.x1 > 0 && one.y1 > 0 && one.x2 < cy.width() && one.y2 < cy.height();
-      return all.every(inside) && !all.some((one, n) => all.slice(n + 1).some((other) => meet(one, other)));
-    }"""
-"""Whether all boxes and written labels are in view, and none is over another."""
-
-OPENED = """() => {
-      const { cy } = document.getElementById("graph")._cyreg, boxes = cy.nodes(".party").map((one) => one.renderedBoundingBox());
-      const inside = boxes.filter((one) => one.x1 >= 0 && one.y1 >= 0 && one.x2 <= cy.width() && one.y2 <= cy.height());
-      const drawn = cy.elements().map((one) => parseFloat(one.style("font-size")) * cy.zoom());
-      const texts = [...document.querySelectorAll("body *")].filter((one) => one.checkVisibility() && one.innerText);
-      const written = texts.map((one) => parseFloat(getComputedStyle(one).fontSize));
-      return [boxes.length, inside.length, Math.min(...drawn, ...written)];
-    }"""
-"""How many boxes there are, how many of them are wholly in view, and the size of the smallest letters on the screen."""
-
-PAINTED = """async ([selector, name, value]) => {
-      const started = performance.now(), one = document.querySelector(selector);
-      if (name === "click") one.click();
-      else one.dispatchEvent(new Event("input", { bubbles: true }, one.value = value));
-      const frame = () => new Promise((done) => requestAnimationFrame(done));
-      await frame();
-      await frame();
-      return (performance.now() - started) / 1000;
-    }"""
-"""Clicks or fills something; the seconds until the page is painted."""
+def ask(page: Page, name: str, *args: Any) -> Any:
+    """What a probe finds."""
+    return page.evaluate(f"(given) => ({PROBES.rstrip()}).{name}(given)", args[0] if len(args) == 1 else args)
 
 
 def click(page: Page, selector: str, label: str) -> None:
     """Click a box or an arrow of the graph."""
-    page.mouse.click(*page.evaluate(AT, [selector, label]))
+    page.mouse.click(*ask(page, "at", selector, label))
 
 
 def labels(page: Page, selector: str) -> list[str]:
     """What is written in or at the boxes or arrows of the graph, sorted."""
-    return sorted(page.evaluate(LABELS, selector))
+    return sorted(ask(page, "labels", selector))
+
+
+def names(page: Page, selector: str = "node.party") -> list[str]:
+    """The first lines of these labels."""
+    return [label.split("\n")[0] for label in labels(page, selector)]
 
 
 def story(page: Page) -> str:
@@ -115,37 +80,32 @@ def test_names_and_ports_are_written_in_the_graph(show: Show) -> None:
 def test_all_boxes_are_in_view_and_apart_on_opening(show: Show, world: World, labelled: int) -> None:
     """No letters are below 10 pixels. What is written at lines is in view and apart as well, or waits for the pointer."""
     page = show(world())
-    boxes, inside, letters = page.evaluate(OPENED)
+    boxes, inside, letters, written = ask(page, "opened")
     assert boxes == inside == len({one[end] for one in world()["links"] for end in ("from", "to")})
     assert letters >= 10
-    assert page.evaluate(APART)
-    written = "document.getElementById('graph')._cyreg.cy.edges().filter((one) => one.style('text-opacity') > 0).length"
-    assert page.evaluate(written) == labelled
+    assert ask(page, "apart")
+    assert written == labelled
 
 
 def test_a_blocked_link_is_dashed_in_another_colour(show: Show) -> None:
     """Beside one that passes, and one of which nothing is known."""
     page = show(maps.five())
-    style = """(kind) => {
-      const edge = document.getElementById("graph")._cyreg.cy.edges(`.${kind}`)[0];
-      return [edge.style("line-style"), edge.style("line-color")];
-    }"""
-    (one, blue), (two, red), (three, grey) = (page.evaluate(style, kind) for kind in ("open", "blocked", "unknown"))
-    assert (one, two, three) == ("solid", "dashed", "dashed")
-    assert len({blue, red, grey}) == 3
+    looks = [ask(page, "style", f"edge.{kind}", "line-style", "line-color") for kind in ("open", "blocked", "unknown")]
+    assert [style for style, _ in looks] == ["solid", "dashed", "dashed"]
+    assert len({colour for _, colour in looks}) == 3
 
 
 def test_hovering_shows_one_groups_links(show: Show) -> None:
     """All others fade, until the pointer leaves."""
     page = show(maps.five())
-    page.mouse.move(*page.evaluate(AT, ["node", "cache"]))
+    page.mouse.move(*ask(page, "at", "node", "cache"))
     soon(page, lambda: page.inner_text("#hint").startswith("cache (sg-bp1cache"))
     assert len(labels(page, "edge.faded")) == 4
-    assert [label.split("\n")[0] for label in labels(page, "node.party.near")] == ["cache", "orders"]
+    assert names(page, "node.party.near") == ["cache", "orders"]
     page.mouse.move(300, 60)
-    page.mouse.move(*page.evaluate(AT, ["node", "web"]))
+    page.mouse.move(*ask(page, "at", "node", "web"))
     soon(page, lambda: page.inner_text("#hint").startswith("web"))
-    assert [label.split("\n")[0] for label in labels(page, "node.party.near")] == ["orders", "web"]
+    assert names(page, "node.party.near") == ["orders", "web"]
 
 
 def test_clicking_an_arrow_tells_its_story(show: Show) -> None:
@@ -176,7 +136,7 @@ def test_clicking_a_group_shows_only_its_neighbourhood(show: Show) -> None:
     for back in (lambda: page.keyboard.press("Escape"), page.go_back, lambda: page.click("text=All groups")):
         click(page, "node", "ledger")
         assert summary(page) == "2 of 5 links of 3 groups and instances"
-        assert [label.split("\n")[0] for label in labels(page, "node.party")] == ["ledger", "orders", "orders-db"]
+        assert names(page) == ["ledger", "orders", "orders-db"]
         assert labels(page, "node.account") == ["it may reach"]
         assert "May reach (1)" in story(page)
         assert "Mutual (1)" in story(page)
@@ -185,8 +145,7 @@ def test_clicking_a_group_shows_only_its_neighbourhood(show: Show) -> None:
         assert labels(page, "node.account")[0] == "payments@example.com"
     click(page, "node", "ledger")
     click(page, "node", "orders-db")
-    xs = "document.getElementById('graph')._cyreg.cy.nodes('.party').map((one) => [one.position('x'), one.data('box').party.name])"
-    assert [name for _, name in sorted(page.evaluate(xs))][-1] == "orders-db"
+    assert ask(page, "across")[-1] == "orders-db"
     click(page, "edge", "tcp/3306")
     page.keyboard.press("Escape")
     assert "May be reached by (2)" in story(page)
@@ -229,19 +188,14 @@ def test_a_collapsed_account_is_one_box(show: Show) -> None:
 def test_it_is_dark_when_the_system_is(show: Show) -> None:
     """Also when that changes while the page is open: text stays readable, lines keep their course."""
     page = show(maps.five(), color_scheme="dark")
-    look = """() => {
-      const { cy } = document.getElementById("graph")._cyreg;
-      return [getComputedStyle(document.body).backgroundColor, cy.nodes(".party")[0].style("background-color"),
-        cy.edges()[0].style("curve-style")];
-    }"""
-    dark = page.evaluate(look)
+
+    def look() -> list[str]:
+        back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return [back, *ask(page, "style", "node.party", "background-color"), *ask(page, "style", "edge", "curve-style")]
+
+    assert look() == ["rgb(15, 19, 25)", "rgb(30,37,47)", "unbundled-bezier"]
     page.emulate_media(color_scheme="light")
-    soon(page, lambda: page.evaluate(look)[1] == "rgb(255,255,255)")
-    light = page.evaluate(look)
-    assert dark[0] == "rgb(15, 19, 25)"
-    assert light[0] == "rgb(246, 247, 249)"
-    assert dark[1] == "rgb(30,37,47)"
-    assert dark[2] == light[2] == "unbundled-bezier"
+    soon(page, lambda: look() == ["rgb(246, 247, 249)", "rgb(255,255,255)", "unbundled-bezier"])
 
 
 # forty groups
@@ -271,9 +225,7 @@ def test_forty_groups_are_a_graph_that_search_and_filters_narrow(show: Show) -> 
     page.select_option("#port", "")
     page.select_option("#state", "blocked")
     assert left(sum(one["state"] == "blocked" for one in links))
-    assert set(
-        page.evaluate("document.getElementById('graph')._cyreg.cy.edges().map((one) => one.hasClass('blocked'))")
-    ) == {True}
+    assert labels(page, "edge") == labels(page, "edge.blocked")
     page.fill("#text", "no such name")
     page.click("text=Clear the filters")
     assert summary(page).startswith(f"{len(links)} links")
@@ -283,10 +235,10 @@ def test_a_party_is_found_by_its_name(show: Show) -> None:
     """Or by a part of it, where none has it whole."""
     page = show(maps.forty())
     page.fill("#party", "ORDERS-d")
-    assert "orders-db" in {label.split("\n")[0] for label in labels(page, "node.party")}
+    assert "orders-db" in names(page)
     page.fill("#party", "orders-db")
     assert "of 45 links" in summary(page)
-    assert "orders-db" in {label.split("\n")[0] for label in labels(page, "node.party")}
+    assert "orders-db" in names(page)
 
 
 # 300 groups
@@ -296,26 +248,19 @@ def test_300_groups_are_a_grid_by_account(show: Show) -> None:
     """All names can be read. Lines are drawn under the pointer only, and a click shows a neighbourhood. Nothing is drawn twice."""
     document = maps.three_hundred()
     page = show(document, "view=matrix")
-    seconds = {"matrix, graph": page.evaluate(PAINTED, ["#graph-view", "click", ""])}
-    boxes, inside, letters = page.evaluate(OPENED)
+    seconds = {"matrix to graph": ask(page, "painted", "#graph-view", None)}
+    boxes, inside, letters, _ = ask(page, "opened")
     assert (boxes, letters) == (293, 10)
     assert inside > 180
     assert labels(page, "edge") == []
-    page.mouse.move(*page.evaluate(AT, ["node", "billing-app"]))
+    page.mouse.move(*ask(page, "at", "node", "billing-app"))
     soon(page, lambda: page.inner_text("#hint").startswith("billing-app"))
     links = [one for one in document["links"] if "billing-app" in (one["from_name"], one["to_name"])]
     assert len(labels(page, "edge.near")) == len(links) > 0
-    page.evaluate(
-        "document.getElementById('graph')._cyreg.cy.on('destroy', () => { window.drawn = (window.drawn || 0) + 1; })"
-    )
-    for name, field, value in (
-        ("search", "#text", "orders"),
-        ("party", "#party", "billing-app"),
-        ("all", "#party", ""),
-    ):
-        seconds[name] = page.evaluate(PAINTED, [field, "input", value])
-    assert page.evaluate("window.drawn") == 1
-    print({name: round(took, 2) for name, took in seconds.items()})
+    for field, value in (("#text", "orders"), ("#text", ""), ("#party", "billing-app"), ("#party", "")):
+        seconds[f"{field} {value}"] = ask(page, "painted", field, value)
+    assert [replaced for _, replaced in seconds.values()] == [0, 1, 1, 1, 1]
+    print({name: round(took, 2) for name, (took, _) in seconds.items()})
 
 
 def test_the_matrix_is_symmetric_and_ordered(show: Show) -> None:
@@ -325,12 +270,9 @@ def test_the_matrix_is_symmetric_and_ordered(show: Show) -> None:
     mutual = sum(one["ports"] == "mutual" for one in document["links"])
     assert filled(page) == len(document["links"]) + mutual
     rows, columns = (page.locator(f"#matrix .{kind}").all_text_contents() for kind in ("from", "to"))
-    ends = {
-        (maps.ACCOUNTS[one[f"{end}_account"]], one[f"{end}_name"])
-        for one in document["links"]
-        for end in ("from", "to")
-    }
-    assert rows == columns == [name for _, name in sorted(ends)]
+    links, ends = document["links"], ("from", "to")
+    parties = {(maps.ACCOUNTS[one[f"{end}_account"]], one[f"{end}_name"]) for one in links for end in ends}
+    assert rows == columns == [name for _, name in sorted(parties)]
     page.click("#matrix .cell.blocked >> nth=0")
     assert "blocked" in story(page)
     assert page.locator("#story").evaluate("(one) => one.scrollWidth <= one.clientWidth")  # no id is cut off
@@ -368,15 +310,11 @@ def test_what_needs_a_look_comes_first(show: Show) -> None:
     words = ["blocked", "partly", "half-open", "closing", "unknown"]
     counts = [sum(one["state"] == word for one in links) for word in words]
     page = show(maps.three_hundred())
-    told = " · ".join(f"{count} {word}" for count, word in zip(counts, words, strict=True))
-    assert f" · {told} · {sum(one['until'] != '' for one in links)} ending within 7 days · " in page.inner_text(
-        "#summary"
-    )
-    rows = page.locator("#story .row").all_inner_texts()[: sum(counts) + 1]
-    assert [row.split(" · ")[1] for row in rows] == [
-        *(word for word, n in zip(words, counts, strict=True) for _ in range(n)),
-        "ends in 2 d",
-    ]
+    told = [f"{count} {word}" for count, word in zip(counts, words, strict=True)]
+    told.append(f"{sum(one['until'] != '' for one in links)} ending within 7 days")
+    assert f" · {' · '.join(told)} · " in page.inner_text("#summary")
+    rows = [row.split(" · ")[1] for row in page.locator("#story .row").all_inner_texts()[: sum(counts) + 1]]
+    assert rows == [word for word, n in zip(words, counts, strict=True) for _ in range(n)] + ["ends in 2 d"]
     page.select_option("#state", "open")
     assert " blocked" not in page.inner_text("#summary")
 
@@ -386,13 +324,11 @@ def test_the_matrix_names_the_account_of_its_rows(show: Show) -> None:
     page = show(maps.three_hundred(), "view=matrix")
     assert page.locator("#matrix .account-name:not(.turned)").all_inner_texts() == sorted(maps.ACCOUNTS.values())
     assert page.locator("#matrix .account-name.turned").count() == page.locator("#matrix .band.down").count() == 5
-    before = page.locator("#matrix .account-name.turned >> nth=0").bounding_box()
+    row, column = (page.locator(f"#matrix .account-name{kind} >> nth=0") for kind in (":not(.turned)", ".turned"))
+    before = column.bounding_box()
     page.locator("#matrix").evaluate("(one) => one.scrollTo(400, 400)")
-    names = [
-        page.locator(f"#matrix .account-name{kind} >> nth=0").bounding_box() for kind in (":not(.turned)", ".turned")
-    ]
-    assert names[1] == pytest.approx(before, abs=2)
-    assert names[0]["y"] == pytest.approx(before["y"] + before["height"], abs=2)
+    assert column.bounding_box() == pytest.approx(before, abs=2)
+    assert row.bounding_box()["y"] == pytest.approx(before["y"] + before["height"], abs=2)
     assert "several links, which differ" in page.inner_text("#legend")
     assert "mutual" not in page.inner_text("#legend")
     page.click("#graph-view")
@@ -413,10 +349,7 @@ def test_a_link_of_the_list_is_pointed_out_on_the_map(show: Show) -> None:
     page.click("text=All links")
     page.click("#graph-view")
     page.click("#story .row >> nth=37")
-    placed = """() => { const { cy } = document.getElementById("graph")._cyreg, [edge, ...more] = cy.edges(".near");
-      const { x, y } = edge.renderedMidpoint();
-      return !more.length && x > 0 && y > 0 && x < cy.width() && y < cy.height() && edge.data("arrow").source.party.name; }"""
-    assert page.evaluate(placed) == title.split(" ")[0]
+    assert ask(page, "pointed") == title.split(" ")[0]
 
 
 def test_hovering_a_row_of_the_matrix_shows_its_links(show: Show) -> None:
@@ -440,7 +373,7 @@ def test_300_groups_collapse_to_their_accounts(show: Show) -> None:
     arrows = labels(page, "edge")
     inside = [label.split(", ")[1] for label in labels(page, "node.collapsed") if "inside" in label]
     assert len(arrows) <= 10
-    assert page.evaluate(APART)
+    assert ask(page, "apart")
     assert sum(int(label.split()[0]) for label in [*arrows, *inside]) == len(document["links"])
     page.click("#collapse")
     assert len(labels(page, "node.party")) == 293
@@ -456,16 +389,11 @@ def test_what_is_inlined_is_what_npm_publishes() -> None:
         pytest.skip("make test-browser")
     vendor = ROOT / "cli/link_peer_cli/ui/drawing/page/vendor"
     licences = " ".join((vendor / "LICENSES.txt").read_text("utf-8").split())
-    for package, version in json.loads((ROOT / "tests/browser/package.json").read_text("utf-8"))[
-        "dependencies"
-    ].items():
-        folder = Path(modules) / package
-        licence = " ".join((folder / "LICENSE").read_text("utf-8").split())
-        assert licence in licences
-        script = vendor / f"{package}.min.js"
-        if package in ("cytoscape", "cytoscape-dagre"):
-            assert script.read_bytes() == (folder / "dist" / script.name).read_bytes()
-            assert f"{version} ({script.name})" in licences
+    [(package, version)] = json.loads((ROOT / "tests/browser/package.json").read_text("utf-8"))["dependencies"].items()
+    folder, script = Path(modules) / package, vendor / f"{package}.min.js"
+    assert " ".join((folder / "LICENSE").read_text("utf-8").split()) in licences
+    assert script.read_bytes() == (folder / "dist" / script.name).read_bytes()
+    assert f"{version} ({script.name})" in licences
 
 
 @pytest.mark.parametrize(
@@ -475,7 +403,7 @@ def test_names_and_tags_are_text(show: Show, name: str) -> None:
     """Wherever they are shown."""
     document = maps.five()
     for one in document["links"]:
-        one |= {"to_name": name, "from_name": name, "asked_by": [name], "reasons": [name], "why": [name]}
+        one |= {"to_name": name, "from_name": name, "asked_by": [name], "reasons": [name], "claims": [name]}
     document["problems"] = [name]
     page = show(document)
     page.click("#story .row >> nth=0")
