@@ -57,10 +57,9 @@ def draw_map(
         view.everything()
     unknown = ""
     if as_json:
-        for arrow in _arrows(env, view):
-            ends = str(arrow.source), str(arrow.target)
-            facts = arrow.ports, arrow.state, list(arrow.claims), arrow.written, arrow.deployment
-            print_answer(LinkArrow(*ends, *facts))
+        for a in _arrows(env, view):
+            ends = str(a.source), str(a.target)
+            print_answer(LinkArrow(*ends, a.ports, a.state, list(a.claims), a.written, a.deployment))
     else:
         with waiting("drawing"):
             text, unknown = _text(env, view, form)
@@ -123,6 +122,7 @@ def _arrows(env: Environment, view: View) -> list[Arrow]:
             tuple(link.claims),
             link.written,
             link.deployment,
+            (link.from_name, link.to_name),
         )
         for link in link_answers(env, view.scene, found, Asked())
     ]

@@ -9,6 +9,10 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from link_peer.domain.model import Party
+from link_peer_cli.ui.drawing.figures import Arrow, mermaid, svg
+from msgspec.structs import replace
+
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -52,6 +56,32 @@ def test_mermaid_has_a_subgraph_per_account(lab: Lab, cli: Cli) -> None:
     assert f'{node[app]} <-->|"mutual"| {node[ledger]}' in lines
 
 
+def test_figures_have_names_states_and_what_is_by_address() -> None:
+    """A link that is not open is dashed, in another colour; an SVG has the id in the tooltip of a box."""
+    app, db = Party(HOME, "sg-app"), Party(HOME, "sg-db")
+    opened = Arrow(app, db, "tcp/1", "open", ("tag",), "by reference", "", ("<app>", ""))
+    arrows = [
+        opened,
+        replace(opened, state="blocked", written="by address"),
+        replace(opened, state="odd", ports="mutual"),
+    ]
+    flow, drawn = mermaid(arrows, {}), svg(arrows, {})
+    for line in (
+        '["&lt;app&gt;<br/>sg-app"]',
+        '["sg-db"]',
+        'n0 -->|"tcp/1"| n1',
+        'n0 -.->|"tcp/1 (blocked, by address)"| n1',
+    ):
+        assert line in flow
+    assert 'n0 <-.->|"mutual (odd)"| n1\n  linkStyle 2 stroke:#7a6ba8\n' in flow
+    assert re.findall(r'stroke="(#\w+)"( stroke-d)?', drawn) == [
+        ("#06c", ""),
+        ("#c8321f", " stroke-d"),
+        ("#7a6ba8", " stroke-d"),
+    ]
+    assert ("tcp/1 (blocked, by address)" in drawn, f"&lt;app&gt;<title>{app}" in drawn) == (True, True)
+
+
 def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tmp_path: Path) -> None:
     """One box per party, all inside the drawing; one path per arrow."""
     linked(lab)
@@ -75,10 +105,12 @@ def test_links_with_different_claims_are_separate_arrows(lab: Lab, cli: Cli) -> 
     lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+tcp/3307"})))
     lab.cross_account(lab.request(app, db, "tcp/3307"), lab.request(app, db, request_id="chg-2"))
     _, arrows = cli.json("map")
-    assert sorted((a["from"] == f"{app.id}@{HOME}", a["ports"], a["claims"]) for a in arrows) == [
-        (True, "mutual", ["chg-2"]),
-        (True, "tcp/3306", ["tag"]),
-        (True, "tcp/3307", ["tag", "chg-1"]),
+    ends = {f"{one.id}@{HOME}" for one in (app, db)}
+    assert all({a["from"], a["to"]} == ends for a in arrows)
+    assert sorted((a["ports"], a["claims"]) for a in arrows) == [
+        ("mutual", ["chg-2"]),
+        ("tcp/3306", ["tag"]),
+        ("tcp/3307", ["tag", "chg-1"]),
     ]
 
 

@@ -19,7 +19,7 @@ UNKNOWN = "#7a6ba8"
 class Arrow(msgspec.Struct, frozen=True):
     """`source` may reach `target` on `ports` (`mutual`: each may reach the other), as far as `state` says. `claims` are what holds
     it: `tag`, or request ids. `written` is how its rules name the source. `deployment` is the other one of this home whose name
-    the rules have, empty if they are ours."""
+    the rules have, empty if they are ours. `names` are those of the two parties, empty where there is none."""
 
     source: Party
     target: Party
@@ -27,7 +27,8 @@ class Arrow(msgspec.Struct, frozen=True):
     state: str
     claims: tuple[str, ...]
     written: str
-    deployment: str = ""
+    deployment: str
+    names: tuple[str, str]
 
     @property
     def mutual(self) -> bool:
@@ -63,6 +64,12 @@ def by_account(arrows: Sequence[Arrow]) -> list[tuple[str, list[Party]]]:
     return [(account, [party for party in parties if party.account == account]) for account in accounts]
 
 
+def titles(arrows: Sequence[Arrow]) -> dict[Party, str]:
+    """Return each party's name; its id where it has none."""
+    ends = [end for arrow in arrows for end in zip((arrow.source, arrow.target), arrow.names, strict=True)]
+    return {party: name or party.id for party, name in ends}
+
+
 def account_title(account: str, names: Names) -> str:
     """Return an account's uid and, if known, its name."""
     return f"{account} {names[account]}" if account in names else account
@@ -72,11 +79,13 @@ def mermaid(arrows: Sequence[Arrow], names: Names) -> str:
     """Return a flowchart with one subgraph per account."""
     lines = ["flowchart LR"]
     nodes: dict[Party, str] = {}
+    called = titles(arrows)
     for account, parties in by_account(arrows):
         lines.append(f'  subgraph a{account}["{_quoted(account_title(account, names))}"]')
         for party in parties:
             nodes[party] = f"n{len(nodes)}"
-            lines.append(f'    {nodes[party]}["{party.id}"]')
+            title = _quoted(called[party]) + (f"<br/>{party.id}" if called[party] != party.id else "")
+            lines.append(f'    {nodes[party]}["{title}"]')
         lines.append("  end")
     for number, arrow in enumerate(arrows):
         line = ("<" if arrow.mutual else "") + ("-->" if arrow.state == "open" else "-.->")
@@ -97,6 +106,7 @@ LEFT, TOP = 130, 70  # position of the first box
 WIDTH, HEIGHT = 230, 32  # of a box
 
 LABEL_CHARACTERS = 20  # the longest list of ports that fits between two boxes
+NAME_CHARACTERS = 28  # the longest name that fits into a box
 LINE, CHARACTER = 15, 7  # height of a label, and width of one of its characters
 
 STYLE = (
@@ -134,9 +144,11 @@ def svg(arrows: Sequence[Arrow], names: Names) -> str:
     ]
     for x, (account, _) in enumerate(columns):
         parts.append(f'<text class="a" x="{LEFT + COLUMN * x}" y="30">{escape(account_title(account, names))}</text>')
+    called = titles(arrows)
     for party, (x, y) in places.items():
+        name = called[party] if len(called[party]) <= NAME_CHARACTERS else f"{called[party][: NAME_CHARACTERS - 1]}…"
         parts.append(f'<rect class="p" x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="5"/>')
-        parts.append(f'<text x="{x + 8}" y="{y + 21}">{escape(party.id)}</text>')
+        parts.append(f'<text x="{x + 8}" y="{y + 21}">{escape(name)}<title>{party}</title></text>')
     return "\n".join([*parts, *curves, *labels, "</svg>\n"])
 
 
