@@ -115,28 +115,6 @@ def test_a_link_between_accounts_and_instances_is_found(lab: Lab, ask: Asking) -
 # how parties are named
 
 
-def test_parties_are_named_by_id_or_name_and_accounts_by_uid_or_name(lab: Lab, ask: Asking) -> None:
-    """An id is looked up in all accounts."""
-    app, db = lab.pair()
-    a, b = lab.instance(app, name="orders-1"), lab.instance(db, name="ledger-1")
-    named = [(a.id, b.id), (f"{a.id}@{HOME}", f"{b.id}@{PEER}"), ("orders-1", "ledger-1")]
-    named.append(("orders-1@a@aliyun.com", "ledger-1@b@aliyun.com"))
-    for source, target in named:
-        document = ask(source, target, "tcp/1")
-        assert (document["from"], document["to"], document["to_account"]) == (a.id, b.id, PEER)
-    assert ask(app.id, f"{db.id}@b@aliyun.com")["to"] == db.id
-
-
-def test_a_group_may_be_given_by_its_name(lab: Lab, ask: Asking) -> None:
-    """If no other group or instance has that name."""
-    app, db = lab.group(), lab.group(account=PEER, name="ledger")
-    assert ask(app.id, "ledger")["to"] == db.id
-    other = lab.instance(app, name="ledger")
-    assert ask.cli("explain", app.id, "ledger") == 2
-    assert other.id in ask.cli.err
-    assert db.id in ask.cli.err
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
