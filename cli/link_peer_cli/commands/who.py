@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from link_peer.domain.model import ALL, Party, Port
@@ -91,48 +91,28 @@ def _answer(view: View, party: Party, one: planning.Reaching, link: LinkAnswer |
         group=one.group.id,
         instances=one.instances,
         since=rule.created if rule else "",
-        until=link.until if link else "",
-        claims=link.claims if link else [],
-        asked_by=link.asked_by if link else [],
-        consent=link.consent if link else [],
-        consented_by=link.consented_by if link else [],
         description=rule.description if rule and not link else "",
+        **{name: getattr(link, name) if link else empty for name, empty in OF_LINK.items()},
     )
 
 
-def _source(one: Reacher, words: Wording, *, brief: bool = False) -> str:
-    if not one.from_account:
-        return one.source or "not read"
-    if brief:
-        return words.title(one.source, one.from_account)
-    return words.party(one.source, one.from_account) + (f" ({one.from_name})" if one.from_name else "")
-
-
+OF_LINK: dict[str, Any] = {"until": "", "claims": [], "asked_by": [], "consent": [], "consented_by": []}
+"""What is said of links alone."""
+WIDE = ("group", "claims", "asked by", "consent", "consented by", "instances", "address", "description")
 SOURCES: Table[Reacher, Wording] = Table(
     Reacher,
     EXACT,
     "Nothing can reach it.",
     (
-        Column("from", _source, lambda one, words: _source(one, words, brief=True), short=by_name),
+        Column("from", lambda a, w: w.ends(a)[0], lambda a, w: w.title(a.source, a.from_account), short=by_name),
         Column("ports"),
         Column("state", colours=STATES),
         Column("by"),
-        Column("rule", lambda one, _: one.rule_id),
-        Column("since", lambda one, words: words.ago(one.since)),
-        Column(
-            "until",
-            lambda one, words: ends(one, words) if one.claims else "",
-            lambda one, words: left(one, words) if one.claims else "",
-        ),
-        Column("group", wide=True),
-        Column("claims", wide=True),
-        Column("asked by", wide=True),
-        Column("consent", wide=True),
-        Column("consented by", wide=True),
-        Column("instances", wide=True),
-        Column("address", wide=True),
-        Column("description", wide=True),
-        Column("detail", lambda one, _: one.state_detail, wide=True),
+        Column("rule", lambda a, _: a.rule_id),
+        Column("since", lambda a, w: w.ago(a.since)),
+        Column("until", lambda a, w: ends(a, w) if a.claims else "", lambda a, w: left(a, w) if a.claims else ""),
+        *(Column(name, wide=True) for name in WIDE),
+        Column("detail", lambda a, _: a.state_detail, wide=True),
     ),
 )
 """Whose rule each is, and until when; who asked and who consented in `-o wide`."""

@@ -183,8 +183,8 @@ class Wording(msgspec.Struct, frozen=True):
         return self.names.get(uid, uid)
 
     def party(self, party: str, account: str) -> str:
-        """`sg-…@<account>`, as commands take it."""
-        return f"{party}@{self.account(account)}"
+        """`sg-…@<account>`, as commands take it; what is in no account, such as a range of addresses, as it is."""
+        return f"{party}@{self.account(account)}" if account else party
 
     def title(self, party: str, account: str) -> str:
         """`app@<account>`, as commands take it; with the id where it has no name of its own."""

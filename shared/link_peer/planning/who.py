@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
-from link_peer.planning.effect import Doubt, inside, protocol_name, word_of
+from link_peer.planning.effect import inside, protocol_name, word_of
 from link_peer.planning.reach import Scene, among
 
 
@@ -122,7 +122,7 @@ class _Asked:
     def _to(self, group: Party, own: str) -> list[Instance]:
         """The party's instances in this group that may have such an address; without any, one that might join."""
         members = [one for one in self._scene.members(self._party) if group.id in one.groups]
-        found = [one for one in members if not own or inside(one.ip, own, Doubt.OWN_RANGE) is not False]
+        found = [one for one in members if inside(one.ip, own) is not False]
         return found or ([self._one_of(group, _parts(own, ())[0])] if group == self._party else [])
 
     def _from(self, group: Party, traffic: Traffic) -> list[Instance]:

@@ -1,0 +1,62 @@
+"""Who can reach sg-db, which has B: the sources that no random world has, and what was not read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from link_peer.domain.errors import CloudError
+from link_peer.domain.model import Instance, Party, Port, Rule, Traffic
+from link_peer.planning.reach import Scene
+from link_peer.planning.who import who
+
+from tests.unit.planning.test_effect import rule
+from tests.unit.views import APP, DB, HOME, PEER, A, B, group, instance, view
+
+C = Party(HOME, "i-c")
+WEB = Port("tcp", 80, 89)
+FAR = instance(C, APP, ip="10.0.0.1", vpc="vpc-2")
+LIST = Rule(DB, "sgr-accept", None, "accept", 1, other=Traffic("ingress", "", "", WEB, prefix_list="pl-1"))
+REFUSED = {"refused_accounts": {HOME: CloudError("Forbidden.RAM", "no")}}
+DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
+
+
+@pytest.mark.parametrize(
+    ("rules", "read", "asked", "expected"),
+    [
+        ([LIST], {}, [], ["- pl-1 unknown None"]),
+        ([LIST], {}, [Port("udp", 80, 80)], []),
+        ([LIST, DROP], {}, [Port("tcp", 80, 80)], ["- pl-1 blocked None"]),
+        ([rule(DB, str(APP), port=None), rule(DB, str(APP)), DROP], {}, [], ["sg-app - unknown 1", "sg-app - open 1"]),
+        ([rule(DB, str(APP), port=WEB), DROP], {}, [Port("tcp", 1, 80)], ["sg-app - blocked 1"]),
+        ([rule(DB, str(APP), port=WEB), DROP], {}, [Port("tcp", 81, 999)], ["sg-app - open 1"]),
+        ([rule(DB, str(APP), port=WEB), DROP], {}, [Port("tcp", 1, 999)], ["sg-app - partly 1"]),
+        ([rule(DB, str(APP), port=Port("6", 80, 80))], {}, [WEB], ["sg-app - open 1"]),
+        ([rule(DB, "10.0.0.1/32")], {"more": FAR}, [], ["i-a 10.0.0.1/32 open 1"]),
+        (
+            [rule(DB, "10.0.0.7/32")],
+            {"more": msgspec.structs.replace(FAR, ip="10.0.0.7")},
+            [],
+            ["i-c 10.0.0.7/32 open 1"],
+        ),
+        ([rule(DB, "10.0.0.9/32")], {}, [], ["- 10.0.0.9/32 open None"]),
+        ([rule(DB, "10.0.0.x/8")], {}, [], ["- 10.0.0.x/8 unknown None"]),
+        ([rule(DB, f"sg-x@{PEER}")], {}, [], ["sg-x - unknown None"]),
+        ([rule(DB, str(APP))], {"whole_accounts": {}, "complete_groups": {DB}}, [], ["sg-app - unknown None"]),
+        ([rule(DB, str(APP))], {"whole_accounts": {}}, [], ["- - unknown None", "sg-app - unknown None"]),
+        ([rule(DB, str(APP))], {"rules": {}, "groups": {DB: group(DB, rule_count=1)}}, [], ["- - unknown None"]),
+        ([], {"rules": {}, "groups": {}, "instances": {}, **REFUSED}, [], ["- - unknown None", "- - unknown None"]),
+        ([], {"inner_access": {}}, [], ["sg-db - unknown 1"]),
+    ],
+)
+def test_what_is_listed(rules: list[Rule], read: dict[str, Any], asked: list[Port], expected: list[str]) -> None:
+    """Source, address, state and number of instances. What was not read is unknown, never nothing."""
+    more: list[Instance] = [one] if (one := read.get("more")) else []
+    instances = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2"), *more]
+    given = {"inner_access": {DB: False}, **{name: value for name, value in read.items() if name != "more"}}
+    found = who(Scene(msgspec.structs.replace(view([group(APP), group(DB)], instances, rules), **given)), DB, asked)
+    shown = [
+        f"{one.source.id if one.source else '-'} {one.address or '-'} {one.state} {one.instances}" for one in found
+    ]
+    assert shown == expected
