@@ -102,7 +102,6 @@ def test_hovering_shows_one_groups_links(show: Show) -> None:
     soon(page, lambda: page.inner_text("#hint").startswith("cache (sg-bp1cache"))
     assert len(labels(page, "edge.faded")) == 4
     assert names(page, "node.party.near") == ["cache", "orders"]
-    page.mouse.move(300, 60)
     page.mouse.move(*ask(page, "at", "node", "web"))
     soon(page, lambda: page.inner_text("#hint").startswith("web"))
     assert names(page, "node.party.near") == ["orders", "web"]

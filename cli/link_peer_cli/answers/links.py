@@ -72,11 +72,9 @@ class LinkAnswer(Ends, frozen=True):
     rules: Annotated[list[OwnRule], means("its rules")]
 
 
-class LinkArrow(CommandAnswer, frozen=True):
-    """An arrow of the map: a link."""
+class LinkArrow(Ends, frozen=True):
+    """An arrow of the map: a link, as `links` has it."""
 
-    source: Annotated[str, means("`sg-…@<uid>`")] = msgspec.field(name="from")
-    target: Annotated[str, means("`sg-…@<uid>`")] = msgspec.field(name="to")
     ports: Annotated[str, means("`tcp/3306`, several with `+`, or `mutual`")]
     state: Annotated[str, means("as `links` has it")]
     claims: Annotated[list[str], means("what holds it: `tag`, or the ids of requests")]

@@ -9,7 +9,6 @@ from typing import Annotated
 import msgspec
 import typer
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import Party
 from link_peer.domain.tags import iso
 from rich.markup import escape
 
@@ -20,7 +19,7 @@ from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import answers_of, link_answers, links_of
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer, print_document
-from link_peer_cli.ui.drawing.figures import Arrow, mermaid, svg
+from link_peer_cli.ui.drawing.figures import mermaid, svg
 from link_peer_cli.ui.drawing.html import html
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.files import require_writable, write
@@ -57,9 +56,8 @@ def draw_map(
         view.everything()
     unknown = ""
     if as_json:
-        for a in _arrows(env, view):
-            ends = str(a.source), str(a.target)
-            print_answer(LinkArrow(*ends, a.ports, a.state, list(a.claims), a.written, a.deployment))
+        for arrow in _arrows(env, view):
+            print_answer(arrow)
     else:
         with waiting("drawing"):
             text, unknown = _text(env, view, form)
@@ -109,20 +107,9 @@ def _write(text: str, output: str) -> None:
     write(output, text.encode())
 
 
-def _arrows(env: Environment, view: View) -> list[Arrow]:
+def _arrows(env: Environment, view: View) -> list[LinkArrow]:
     """The links as arrows. The log is not asked who asked for them and consented."""
     found = links_of(env, view.scene)
     view.deciding((link.source, link.target) for link in found)
-    return [
-        Arrow(
-            Party(link.from_account, link.source),
-            Party(link.to_account, link.target),
-            link.ports,
-            link.state,
-            tuple(link.claims),
-            link.written,
-            link.deployment,
-            (link.from_name, link.to_name),
-        )
-        for link in link_answers(env, view.scene, found, Asked())
-    ]
+    links = link_answers(env, view.scene, found, Asked())
+    return [LinkArrow(*(getattr(link, field) for field in LinkArrow.__struct_fields__)) for link in links]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-import msgspec
 from link_peer.domain.model import Party
+
+from link_peer_cli.answers.links import LinkArrow
 
 Names = Mapping[str, str]
 """The name of each account, by uid."""
@@ -16,58 +17,36 @@ UNKNOWN = "#7a6ba8"
 """The colour of a link by its state, and of one of which that is not known. Only links that are open have solid lines."""
 
 
-class Arrow(msgspec.Struct, frozen=True):
-    """`source` may reach `target` on `ports` (`mutual`: each may reach the other), as far as `state` says. `claims` are what holds
-    it: `tag`, or request ids. `written` is how its rules name the source. `deployment` is the other one of this home whose name
-    the rules have, empty if they are ours. `names` are those of the two parties, empty where there is none."""
-
-    source: Party
-    target: Party
-    ports: str
-    state: str
-    claims: tuple[str, ...]
-    written: str
-    deployment: str
-    names: tuple[str, str]
-
-    @property
-    def mutual(self) -> bool:
-        """Whether it has a head at each end."""
-        return self.ports == "mutual"
-
-    @property
-    def colour(self) -> str:
-        """The colour of its state."""
-        return COLOURS.get(self.state, UNKNOWN)
-
-    @property
-    def notes(self) -> str:
-        """What is said after the ports: the state if it is not open, that the rules name addresses, and whose they are if not
-        ours."""
-        notes = [
-            self.state if self.state != "open" else "",
-            self.written if self.written == "by address" else "",
-            f"of deployment {self.deployment}" if self.deployment else "",
-        ]
-        return ", ".join(filter(None, notes))
-
-    @property
-    def label(self) -> str:
-        """The ports and the notes."""
-        return f"{self.ports} ({self.notes})" if self.notes else self.ports
+def colour(arrow: LinkArrow) -> str:
+    """Return the colour of a link's state."""
+    return COLOURS.get(arrow.state, UNKNOWN)
 
 
-def by_account(arrows: Sequence[Arrow]) -> list[tuple[str, list[Party]]]:
-    """Return each account with its parties, both sorted."""
-    parties = sorted({party for arrow in arrows for party in (arrow.source, arrow.target)})
-    accounts = sorted({party.account for party in parties})
-    return [(account, [party for party in parties if party.account == account]) for account in accounts]
+def label(arrow: LinkArrow, ports: str = "") -> str:
+    """Return the ports with the state if it is not open, that the rules name addresses, and whose they are if not ours."""
+    notes = [arrow.state] if arrow.state != "open" else []
+    notes += [arrow.written] if arrow.written == "by address" else []
+    notes += [f"of deployment {arrow.deployment}"] if arrow.deployment else []
+    return (ports or arrow.ports) + (f" ({', '.join(notes)})" if notes else "")
 
 
-def titles(arrows: Sequence[Arrow]) -> dict[Party, str]:
-    """Return each party's name; its id where it has none."""
-    ends = [end for arrow in arrows for end in zip((arrow.source, arrow.target), arrow.names, strict=True)]
-    return {party: name or party.id for party, name in ends}
+def ends(arrow: LinkArrow) -> tuple[Party, Party]:
+    """Return its source and its target."""
+    return Party(arrow.from_account, arrow.source), Party(arrow.to_account, arrow.target)
+
+
+def titles(arrows: Sequence[LinkArrow]) -> dict[Party, str]:
+    """Return each party, sorted, with its name, or its id where it has none."""
+    named = {party: name for a in arrows for party, name in zip(ends(a), (a.from_name, a.to_name), strict=True)}
+    return {party: named[party] or party.id for party in sorted(named)}
+
+
+def by_account(parties: Iterable[Party]) -> dict[str, list[Party]]:
+    """Return each account with its parties, in their order."""
+    columns: dict[str, list[Party]] = {}
+    for party in parties:
+        columns.setdefault(party.account, []).append(party)
+    return columns
 
 
 def account_title(account: str, names: Names) -> str:
@@ -75,23 +54,23 @@ def account_title(account: str, names: Names) -> str:
     return f"{account} {names[account]}" if account in names else account
 
 
-def mermaid(arrows: Sequence[Arrow], names: Names) -> str:
+def mermaid(arrows: Sequence[LinkArrow], names: Names) -> str:
     """Return a flowchart with one subgraph per account."""
     lines = ["flowchart LR"]
-    nodes: dict[Party, str] = {}
     called = titles(arrows)
-    for account, parties in by_account(arrows):
+    nodes = {party: f"n{number}" for number, party in enumerate(called)}
+    for account, parties in by_account(called).items():
         lines.append(f'  subgraph a{account}["{_quoted(account_title(account, names))}"]')
         for party in parties:
-            nodes[party] = f"n{len(nodes)}"
             title = _quoted(called[party]) + (f"<br/>{party.id}" if called[party] != party.id else "")
             lines.append(f'    {nodes[party]}["{title}"]')
         lines.append("  end")
     for number, arrow in enumerate(arrows):
-        line = ("<" if arrow.mutual else "") + ("-->" if arrow.state == "open" else "-.->")
-        lines.append(f'  {nodes[arrow.source]} {line}|"{arrow.label}"| {nodes[arrow.target]}')
+        source, target = (nodes[party] for party in ends(arrow))
+        line = ("<" if arrow.ports == "mutual" else "") + ("-->" if arrow.state == "open" else "-.->")
+        lines.append(f'  {source} {line}|"{label(arrow)}"| {target}')
         if arrow.state != "open":
-            lines.append(f"  linkStyle {number} stroke:{arrow.colour}")
+            lines.append(f"  linkStyle {number} stroke:{colour(arrow)}")
     return "\n".join(lines) + "\n"
 
 
@@ -124,27 +103,27 @@ Labels = list[tuple[int, int, int]]
 """The labels placed so far: x of the centre, y, length in characters."""
 
 
-def svg(arrows: Sequence[Arrow], names: Names) -> str:
+def svg(arrows: Sequence[LinkArrow], names: Names) -> str:
     """Return the drawing. It is as large as its boxes and labels need."""
-    columns = by_account(arrows)
+    called = titles(arrows)
+    columns = by_account(called)
     places = {
         party: (LEFT + COLUMN * x, TOP + ROW * y)
-        for x, (_, parties) in enumerate(columns)
+        for x, parties in enumerate(columns.values())
         for y, party in enumerate(parties)
     }
     placed: Labels = []
     curves, labels = _curves(arrows, places, placed)
     width = LEFT + COLUMN * max(len(columns), 1)
-    height = TOP + ROW * max((len(parties) for _, parties in columns), default=1)
+    height = TOP + ROW * max(map(len, columns.values()), default=1)
     height = max([height, *(y + LINE for _, y, _ in placed)])
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
         f"<style>{STYLE}</style><defs>{HEADS}</defs>",
         f'<rect class="b" width="{width}" height="{height}"/>',
     ]
-    for x, (account, _) in enumerate(columns):
+    for x, account in enumerate(columns):
         parts.append(f'<text class="a" x="{LEFT + COLUMN * x}" y="30">{escape(account_title(account, names))}</text>')
-    called = titles(arrows)
     for party, (x, y) in places.items():
         name = called[party] if len(called[party]) <= NAME_CHARACTERS else f"{called[party][: NAME_CHARACTERS - 1]}…"
         parts.append(f'<rect class="p" x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="5"/>')
@@ -153,26 +132,27 @@ def svg(arrows: Sequence[Arrow], names: Names) -> str:
 
 
 def _curves(
-    arrows: Sequence[Arrow], places: dict[Party, tuple[int, int]], placed: Labels
+    arrows: Sequence[LinkArrow], places: dict[Party, tuple[int, int]], placed: Labels
 ) -> tuple[list[str], list[str]]:
     """The curves, and their labels, which are added to `placed`."""
     curves, labels = [], []
     for arrow in arrows:
-        path, x, y = _curve(places[arrow.source], places[arrow.target])
-        y = _place(placed, x, y, len(_label(arrow)))
-        head = f"url(#h{arrow.colour[1:]})"
-        start = f' marker-start="{head}"' if arrow.mutual else ""
+        source, target = ends(arrow)
+        path, x, y = _curve(places[source], places[target])
+        shown, hue = _label(arrow), colour(arrow)
+        y = _place(placed, x, y, len(shown))
+        head = f"url(#h{hue[1:]})"
+        start = f' marker-start="{head}"' if arrow.ports == "mutual" else ""
         dash = "" if arrow.state == "open" else ' stroke-dasharray="6 4"'
-        curves.append(f'<path class="e" d="{path}" stroke="{arrow.colour}"{dash}{start} marker-end="{head}"/>')
-        text = f"{escape(_label(arrow))}<title>{escape(arrow.label)}: {escape(', '.join(arrow.claims))}</title>"
-        labels.append(f'<text class="l" text-anchor="middle" x="{x}" y="{y}" style="fill:{arrow.colour}">{text}</text>')
+        curves.append(f'<path class="e" d="{path}" stroke="{hue}"{dash}{start} marker-end="{head}"/>')
+        text = f"{escape(shown)}<title>{escape(label(arrow))}: {escape(', '.join(arrow.claims))}</title>"
+        labels.append(f'<text class="l" text-anchor="middle" x="{x}" y="{y}" style="fill:{hue}">{text}</text>')
     return curves, labels
 
 
-def _label(arrow: Arrow) -> str:
+def _label(arrow: LinkArrow) -> str:
     """The ports, or only their number if they do not fit, and on what to look twice: the tooltip says all."""
-    ports = arrow.ports if len(arrow.ports) <= LABEL_CHARACTERS else f"{len(arrow.ports.split('+'))} ports"
-    return f"{ports} ({arrow.notes})" if arrow.notes else ports
+    return label(arrow, "" if len(arrow.ports) <= LABEL_CHARACTERS else f"{len(arrow.ports.split('+'))} ports")
 
 
 def _place(placed: Labels, x: int, y: int, length: int) -> int:
