@@ -21,9 +21,9 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
         found = list(_barred(seen, link)) if link.source.is_group else []
         if found:
             first, why = found[0]
-            named = ", ".join(seen.title(party) for party, _ in found[:FEW])
+            named = ", ".join(str(party) for party, _ in found[:FEW])
             more = f" and {len(found) - FEW} more" if len(found) > FEW else ""
-            what = f"members of {seen.title(link.source)} to {seen.title(link.target)} {link.ports_text}"
+            what = f"members of {link.source} to {link.target} {link.ports_text}"
             advice = "take them out of the linked group, or link instances (i-…) instead of the groups"
             yield CheckFinding(WARNING, first.account, what, f"{named}{more} are in a linked group: {why}", advice)
 

@@ -34,9 +34,9 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
             by_rule.setdefault(one[1].effect.rules, []).append(one)
     for rules, stopped in sorted(by_rule.items(), key=lambda item: [rule.id for rule in item[0]]):
         if rules:
-            yield _stopped(seen, rules, stopped)
+            yield _stopped(rules, stopped)
         else:
-            yield from (_other(seen, one) for one in stopped)
+            yield from (_other(one) for one in stopped)
     passing = sum(reach.effect.passes is True for _, reach in judged)
     unknown = sum(reach.effect.passes is None for _, reach in judged)
     more = f"; of {unknown} more it is not known: link-peer links --blocked reads what decides" if unknown else ""
@@ -44,12 +44,10 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
         yield CheckFinding(OK, "", "effect of links", f"{passing} pass, as far as security groups decide{more}")
 
 
-def _stopped(seen: CloudSeen, rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
-    names = " and ".join(f"{rule.id} on {seen.scene.titled(rule.group)}" for rule in rules)
+def _stopped(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
+    names = " and ".join(f"{rule.id} on {rule.group}" for rule in rules)
     accounts = sorted({rule.group.account for rule in rules})
-    listed = [
-        _named(seen, link) + (", in part" if reach.passing or reach.effect.passed else "") for link, reach in stopped
-    ]
+    listed = [_named(link) + (", in part" if reach.passing or reach.effect.passed else "") for link, reach in stopped]
     rest = f"; and {len(listed) - FEW} more" if len(listed) > FEW else ""
     detail = f"{_does(rules)}: it stops {'; '.join(listed[:FEW])}{rest}"
     return CheckFinding(
@@ -62,10 +60,10 @@ def _stopped(seen: CloudSeen, rules: Sequence[Rule], stopped: Sequence[Judged]) 
     )
 
 
-def _other(seen: CloudSeen, one: Judged) -> CheckFinding:
+def _other(one: Judged) -> CheckFinding:
     link, reach = one
     account = link.source.account if Cause.NO_EGRESS in reach.effect.causes else link.target.account
-    return CheckFinding(WARNING, account, f"blocked {_named(seen, link)}", reach.detail, _explain(one))
+    return CheckFinding(WARNING, account, f"blocked {_named(link)}", reach.detail, _explain(one))
 
 
 def _does(rules: Sequence[Rule]) -> str:
@@ -78,8 +76,8 @@ def _does(rules: Sequence[Rule]) -> str:
     return " and ".join(map(one, rules))
 
 
-def _named(seen: CloudSeen, link: Standing) -> str:
-    return f"{seen.scene.titled(link.source)} to {seen.scene.titled(link.target)} {link.ports_text}"
+def _named(link: Standing) -> str:
+    return f"{link.source} to {link.target} {link.ports_text}"
 
 
 def _explain(one: Judged) -> str:
@@ -103,7 +101,7 @@ def isolated(seen: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFindin
         yield CheckFinding(
             WARNING,
             party.account,
-            f"isolated group {seen.title(party)}",
+            f"isolated group {party}",
             f"InnerAccessPolicy Drop: its members reach each other by rules only; {len(denied)} links inside it are denied",
             about(isolated_group(party, advanced=False), "link", Link(party, party), seen.region).advice,
         )

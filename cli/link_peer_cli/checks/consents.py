@@ -59,7 +59,7 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
                 WARNING, "", "consent by tags", detail, "take the tags off, or write the pairs into `allow`"
             )
     for one in found:
-        what = f"consent of {seen.title(one.group)}"
+        what = f"consent of {one.group}"
         yield CheckFinding(WARNING, one.group.account, what, f"{one.text}: {one.why}", _advice(one))
 
 
@@ -70,7 +70,7 @@ def check_keys(seen: CloudSeen) -> Iterator[CheckFinding]:
     parties: list[Group | Instance] = [*snapshot.groups.values()]
     for shown in sorted([*parties, *snapshot.instances.values()], key=lambda one: (not one.party.is_group, one.party)):
         for detail, advice in look_alikes(shown, seen.policy.keys):
-            yield CheckFinding(WARNING, shown.party.account, f"tag of {seen.title(shown.party)}", detail, advice)
+            yield CheckFinding(WARNING, shown.party.account, f"tag of {shown.party}", detail, advice)
 
 
 def _advice(one: Dead) -> str:

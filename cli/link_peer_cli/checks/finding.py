@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from link_peer.domain.errors import Transient
@@ -50,16 +50,17 @@ class ReportLine(msgspec.Struct, frozen=True):
 
     state: str
     text: str
+    where: str = ""
     advice: str = ""
 
 
 def _clean(line: ReportLine) -> ReportLine:
     """Tags, names and descriptions may hold characters that would break the line or reverse it."""
-    return ReportLine(line.state, clean(line.text, None), clean(line.advice, None))
+    return ReportLine(line.state, clean(line.text, None), line.where, clean(line.advice, None))
 
 
-def report(findings: Sequence[CheckFinding], names: Mapping[str, str]) -> list[ReportLine]:
-    """The lines by state. More than a few of one kind that are ok are one line. `names` are those of accounts, by uid."""
+def report(findings: Sequence[CheckFinding]) -> list[ReportLine]:
+    """The lines by state. More than a few of one kind that are ok are one line."""
     fine = [finding for finding in findings if finding.state == OK]
     kinds = Counter(map(_kind, fine))
     found: list[ReportLine] = []
@@ -67,11 +68,11 @@ def report(findings: Sequence[CheckFinding], names: Mapping[str, str]) -> list[R
         if count > SPELLED_OUT:
             found.append(ReportLine(OK, f"{kind} × {count}"))
         else:
-            found += [ReportLine(OK, _text(finding, names)) for finding in fine if _kind(finding) == kind]
+            found += [ReportLine(OK, _text(finding), finding.where) for finding in fine if _kind(finding) == kind]
     wrong = sorted((finding for finding in findings if finding.state != OK), key=lambda one: ORDER.index(one.state))
     following = [*(finding.advice for finding in wrong), ""][1:]
     found += [
-        ReportLine(finding.state, _text(finding, names), finding.advice if finding.advice != after else "")
+        ReportLine(finding.state, _text(finding), finding.where, finding.advice if finding.advice != after else "")
         for finding, after in zip(wrong, following, strict=True)
     ]
     return list(map(_clean, found))
@@ -89,7 +90,5 @@ def _kind(finding: CheckFinding) -> str:
     return finding.what.split(" ")[0].rstrip(":")
 
 
-def _text(finding: CheckFinding, names: Mapping[str, str]) -> str:
-    name = names.get(finding.where, "")
-    where = f"{finding.where} ({name})" if name else finding.where
-    return f"{where}  {finding.what}: {finding.detail}" if where else f"{finding.what}: {finding.detail}"
+def _text(finding: CheckFinding) -> str:
+    return f"{finding.what}: {finding.detail}"

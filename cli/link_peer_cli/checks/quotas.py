@@ -25,7 +25,7 @@ def check(seen: CloudSeen, account: str = "") -> Iterator[CheckFinding]:
     instances = [one for party, one in sorted(snapshot.instances.items()) if account in ("", party.account)]
     yield from _sources(seen, groups)
     yield from _rules(seen, instances)
-    if fullest := list(_fullest(seen, groups)):
+    if fullest := list(_fullest(groups)):
         yield CheckFinding(OK, account, "quota: the fullest groups", ", ".join(fullest))
 
 
@@ -40,7 +40,7 @@ def _sources(seen: CloudSeen, groups: Iterable[Group]) -> Iterator[CheckFinding]
             yield CheckFinding(
                 MISSING if full else WARNING,
                 group.party.account,
-                f"quota of {seen.title(group.party)}",
+                f"quota of {group.party}",
                 full.detail if full else "; ".join(doubts),
                 full.advice if full else "",
             )
@@ -56,18 +56,18 @@ def _rules(seen: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFind
             yield CheckFinding(
                 state,
                 instance.party.account,
-                f"quota of {seen.title(instance.party)}",
+                f"quota of {instance.party}",
                 f"{count} of {RULES} rules in its groups: {named}",
                 "remove rules of these groups, or take the instance out of one",
             )
 
 
-def _fullest(seen: CloudSeen, groups: Sequence[Group]) -> Iterator[str]:
+def _fullest(groups: Sequence[Group]) -> Iterator[str]:
     """The groups with the most rules that name a group, and the one with the most rules."""
     by_sources = sorted(groups, key=lambda group: (-group.group_rules, group.party))
     for group in by_sources[:FULLEST]:
         if group.group_rules:
-            yield f"{seen.scene.titled(group.party)} {group.group_rules} of {GROUP_SOURCES} with a group as source"
+            yield f"{group.party} {group.group_rules} of {GROUP_SOURCES} with a group as source"
     most = max(groups, key=lambda group: group.rule_count, default=None)
     if most and most.rule_count > 0:
-        yield f"{seen.scene.titled(most.party)} {most.rule_count} of {RULES} rules"
+        yield f"{most.party} {most.rule_count} of {RULES} rules"

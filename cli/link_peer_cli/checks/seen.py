@@ -13,6 +13,7 @@ from link_peer.planning.reach import Scene, groups_of
 from link_peer.planning.standing import Standing, standing
 from link_peer.runtime.ports import Record
 
+from link_peer_cli.audit.story import ends_of
 from link_peer_cli.checks.finding import MISSING, WARNING, CheckFinding
 
 FEW = 3
@@ -27,11 +28,6 @@ class CloudSeen(msgspec.Struct, frozen=True, dict=True):
     region: str
     now: float
     accounts: Set[str]
-
-    def title(self, party: Party) -> str:
-        """A party's id and name, without its account: `sg-… (orders)`."""
-        name = self.scene.name(party)
-        return f"{party.id} ({name})" if name else party.id
 
     @functools.cached_property
     def links(self) -> list[Standing]:
@@ -48,18 +44,14 @@ class CloudSeen(msgspec.Struct, frozen=True, dict=True):
         return frozenset(found)
 
 
-def denied(seen: CloudSeen, records: Iterable[Record]) -> Iterator[CheckFinding]:
+def denied(records: Iterable[Record]) -> Iterator[CheckFinding]:
     """One finding for each link, in the account that must act."""
     for record in records:
         if record["outcome"] in ("denied", "failed") and record.get("to"):
             where = record.get("to_account") or record.get("from_account", "")
-            what = f"{_titled(seen, record, 'from')} to {_titled(seen, record, 'to')}"
+            what = " to ".join(map(str, ends_of(record)))
             detail = f"{record['reason']}: {record.get('detail', '')}"
             yield CheckFinding(MISSING, where, what, detail, record.get("advice", ""))
-
-
-def _titled(seen: CloudSeen, record: Record, end: str) -> str:
-    return seen.title(Party(record.get(f"{end}_account", ""), record.get(end, "")))
 
 
 def renamed_deployments(seen: CloudSeen) -> Iterator[CheckFinding]:
@@ -68,14 +60,16 @@ def renamed_deployments(seen: CloudSeen) -> Iterator[CheckFinding]:
     for rule, marker in renamed_rules(seen.scene.snapshot, seen.policy, seen.region)[0]:
         groups.setdefault((rule.group.account, marker.deployment), []).append(rule.group)
     for (account, deployment), found in sorted(groups.items()):
-        detail = f"{len(found)} on {', '.join(sorted(set(map(seen.title, found)))[:FEW])}: nothing of this deployment closes them"
+        detail = (
+            f"{len(found)} on {', '.join(sorted(set(map(str, found)))[:FEW])}: nothing of this deployment closes them"
+        )
         advice = f"if it is a former name of this one: link-peer close --deployment {deployment} --dry-run"
         yield CheckFinding(WARNING, account, f"rules of deployment {deployment}", detail, advice)
 
 
-def damaged_markers(seen: CloudSeen, damaged: Iterable[Rule]) -> Iterator[CheckFinding]:
+def damaged_markers(damaged: Iterable[Rule]) -> Iterator[CheckFinding]:
     """One finding for each such rule."""
     for rule in damaged:
         advice = f"if nobody needs rule {rule.id}, remove it; links that are still wanted are opened again"
-        what = f"marker of {rule.id} on {seen.title(rule.group)}"
+        what = f"marker of {rule.id} on {rule.group}"
         yield CheckFinding(WARNING, rule.group.account, what, rule.description, advice)

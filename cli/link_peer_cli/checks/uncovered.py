@@ -24,7 +24,7 @@ def check(seen: CloudSeen, account: str, interfaces: Sequence[Interface]) -> Ite
     yield from _ipv6(seen, account, concerned)
     yield from _secondary(seen, account, interfaces)
     if foreign := [one for one in concerned if one.instance is None]:
-        groups = _listed(seen.title(group) for group in _groups(foreign) & linked)
+        groups = _listed(map(str, _groups(foreign) & linked))
         yield CheckFinding(
             WARNING,
             account,
@@ -44,7 +44,7 @@ def _ipv6(seen: CloudSeen, account: str, concerned: Iterable[Interface]) -> Iter
     )
     addressed = [one for one in concerned if one.ipv6]
     if addressed or rules:
-        owners = _listed(seen.title(one.instance) if one.instance else one.id for one in addressed)
+        owners = _listed(str(one.instance or one.id) for one in addressed)
         yield CheckFinding(
             WARNING,
             account,
@@ -68,7 +68,7 @@ def _secondary(seen: CloudSeen, account: str, interfaces: Iterable[Interface]) -
         if not one.primary and one.instance and not wanted.get(one.instance, frozenset()) <= one.groups
     ]
     if others:
-        named = _listed(f"{one.id} of {seen.title(one.instance)}" for one in others if one.instance)
+        named = _listed(f"{one.id} of {one.instance}" for one in others if one.instance)
         yield CheckFinding(
             WARNING,
             account,

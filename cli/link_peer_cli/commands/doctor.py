@@ -14,10 +14,8 @@ from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import LinkPeerError
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.reach import Scene
-from link_peer.runtime.delivery import Delivery
 from msgspec.structs import replace
 from rich.markup import escape
-from rich.progress import Progress
 
 from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
@@ -47,18 +45,32 @@ from link_peer_cli.checks.finding import (
 from link_peer_cli.checks.interfaces import Interface, read_interfaces
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
 from link_peer_cli.inventory.reading import View
+from link_peer_cli.inventory.shown import EXACT, Wording, wording
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import denied_records
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import counter, progress_bar
-from link_peer_cli.ui.tables import print_tsv
+from link_peer_cli.ui.tables import Column, Table, TableForm, by_words, print_table
 
 COLOURS = {OK: "green", WARNING: "yellow"}
 WIDTH = 9  # of the longest state, and two
+DOCTOR = Table(
+    DoctorFinding,
+    EXACT,
+    "Nothing was found.",
+    (
+        Column("part"),
+        Column("state", colours=COLOURS),
+        Column("account", lambda f, w: w.account(f.where)),
+        Column("what", brief=lambda f, w: w.said(f.what), short=by_words),
+        Column("detail", brief=lambda f, w: w.said(f.detail), short=by_words),
+        Column("advice", wide=True),
+    ),
+)
 
 
 def doctor(
@@ -69,6 +81,9 @@ def doctor(
     tenants: Annotated[
         bool, typer.Option("--tenants", help="Only what teams must do: links, consent, quotas. May exit with 3.")
     ] = False,
+    output: Output = TableForm.TABLE,
+    sort_by: SortBy = "",
+    as_csv: Csv = False,
     as_json: JsonLines = False,
 ) -> None:
     """Check the platform (every deployed piece, the access to each account) and the tenants (every requested link, consent,
@@ -77,22 +92,27 @@ def doctor(
 
     States: ok; warning; differs from what is shipped; missing; unknown: it could not be read.
     """
+    DOCTOR.column(sort_by or "part")
+    form = form_of(output, as_json=as_json, as_csv=as_csv)
     account = account_uid(account, "account") if account else ""
     both = platform == tenants
     env = load_environment(reading=True)
     require_known(env, [account] if account else [], "account")
     delivery, cloud, kept = suppose(env, "doctor")
-    with progress_bar(unless=as_json) as bar:
-        found = list(_findings(env, account, (platform or both, tenants or both), (delivery, cloud, kept), bar))
+    with progress_bar(unless=form is TableForm.JSON) as bar:
+        count = counter(bar, "accounts read", "groups read")
+        # whose packets pass depends on the addresses of all
+        sweep = Sweep(delivery, "doctor", progress=count, keep=lambda _instance: True)
+        found = list(_findings(env, account, (platform or both, tenants or both), (sweep, cloud, kept)))
     found = [finding for finding in found if not account or finding.where in ("", account)]
-    if as_json:
-        names = _names(env)
-        for one in found:
-            shown = (one.part, one.state, one.where, one.what, one.detail, one.advice)
-            print_answer(DoctorFinding(*shown, names.get(one.where, "")))
-    else:
+    words = wording(env.policy, env.clock.now(), Scene(sweep.store.snapshot()))
+    if sys.stdout.isatty() and form in (TableForm.TABLE, TableForm.WIDE) and not sort_by:
         with paged():
-            _show(env, found)
+            _show(found, words, wide=form is TableForm.WIDE)
+    else:
+        names = {uid: account.name for uid, account in env.policy.accounts.items()}
+        shown = [(one.part, one.state, one.where, one.what, one.detail, one.advice) for one in found]
+        print_table(DOCTOR, [DoctorFinding(*one, names.get(one[2], "")) for one in shown], words, form, sort_by)
     failing = {finding.part for finding in found if finding.state in FAILING}
     if PLATFORM in failing:
         raise typer.Exit(Exit.REFUSED)
@@ -101,18 +121,11 @@ def doctor(
 
 
 def _findings(
-    env: Environment, account: str, parts: tuple[bool, bool], supposed: tuple[Delivery, WhatIf, Kept], bar: Progress
+    env: Environment, account: str, parts: tuple[bool, bool], supposed: tuple[Sweep, WhatIf, Kept]
 ) -> Iterator[CheckFinding]:
     """What is deployed, unless an account is asked for; then the accounts, and what they hold. What could not be read concerns
     the platform, and belongs to the answer about the tenants, too, which is incomplete without it."""
-    (platform, tenants), (delivery, cloud, kept) = parts, supposed
-    count = counter(bar, "accounts read", "groups read")
-    sweep = Sweep(
-        delivery,
-        "doctor",
-        progress=count,
-        keep=lambda _instance: True,  # whose packets pass depends on the addresses of all
-    )
+    (platform, tenants), (sweep, cloud, kept) = parts, supposed
     with ThreadPoolExecutor(1) as beside:
         pieces = beside.submit(list, deployed.check(env) if platform and not account else ())
         run_sweep(sweep)
@@ -125,7 +138,7 @@ def _findings(
     read = frozenset(one.where for one in access if one.state == OK)
     seen = CloudSeen(env.policy, Scene(sweep.store.snapshot()), env.settings.region, env.clock.now(), read)
     if platform:
-        yield from damaged_markers(seen, sweep.damaged)
+        yield from damaged_markers(sweep.damaged)
         yield from renamed_deployments(seen)
     if tenants:
         for one in _of_tenants(env, account, sweep, cloud, seen, kept):
@@ -144,7 +157,7 @@ def _of_tenants(
     yield from barred.check(seen)
     yield from blocked.isolated(seen, refused)
     yield from blocked.check(seen)
-    yield from denied(seen, refused)
+    yield from denied(refused)
 
 
 def _uncovered(env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen: CloudSeen) -> Iterator[CheckFinding]:
@@ -167,25 +180,18 @@ def _uncovered(env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen
                 yield from uncovered.check(seen, uid, found)
 
 
-def _names(env: Environment) -> dict[str, str]:
-    return {uid: account.name for uid, account in env.policy.accounts.items()}
-
-
-def _show(env: Environment, found: Sequence[CheckFinding]) -> None:
-    """One line a finding, however long, so that no id is broken, and what to do below it; every finding, for programs."""
-    if not sys.stdout.isatty():
-        print_tsv([("part", "state", "account", "what", "detail", "advice")])
-        print_tsv([(one.part, one.state, one.where, one.what, one.detail, one.advice) for one in found])
-        return
+def _show(found: Sequence[CheckFinding], words: Wording, *, wide: bool) -> None:
+    """One line a finding, cut after a word unless it is `wide`, and what to do below it."""
     out = console()
     ends = []
     for part in (PLATFORM, TENANTS):
         if some := [one for one in found if one.part == part]:
             out.print(f"[bold]{part}[/bold]")
             ends.append(f"{part}: {counts(some)}")
-        for line in report(some, _names(env)):
-            colour = COLOURS.get(line.state, "red")
-            out.print(f"[{colour}]{line.state:{WIDTH}}[/{colour}]{escape(line.text)}", soft_wrap=True)
+        for line in report(some):
+            text = f"{words.account(line.where)}  {words.said(line.text)}" if line.where else words.said(line.text)
+            shown = text if wide else by_words(text, out.width - WIDTH)
+            out.print(f"[{COLOURS.get(line.state, 'red')}]{line.state:{WIDTH}}[/]{escape(shown)}", soft_wrap=True)
             if line.advice:
                 out.print(f"{'':{WIDTH}}→ {escape(line.advice)}", soft_wrap=True)
     out.print(escape("; ".join(ends)), soft_wrap=True)

@@ -69,7 +69,7 @@ def test_denied_links_are_listed_with_advice(lab: Lab, cli: Cli) -> None:
     advanced, elsewhere = lab.group("*", type="enterprise"), lab.group("*", vpc=lab.a)
     peers = [f"{db.id}:tcp/1", advanced.id, elsewhere.id]
     lab.instance(app, tags={f"link-peer.{n}": peer for n, peer in enumerate(peers)})
-    reasons = {what.split()[-1]: detail.split(":")[0] for _, what, detail in missing(cli)}
+    reasons = {what.split()[-1].partition("@")[0]: detail.split(":")[0] for _, what, detail in missing(cli)}
     assert reasons == {db.id: "no-consent", advanced.id: "advanced-group", elsewhere.id: "different-vpc"}
     assert [cli("doctor"), cli("doctor", "--platform"), cli("doctor", "--tenants")] == [0, 0, 3]
     assert f"link-accept={app.id}:tcp/1: link-peer accept {db.id}@{HOME} {app.id}:tcp/1" in cli.out
@@ -109,7 +109,7 @@ def test_a_group_that_is_full_or_nearly_full_is_reported(
     else:
         lab.crowded(db, rules)
     _, found = cli.json("doctor")
-    quota = [(one["state"], one["detail"]) for one in found if one["what"] == f"quota of {db.id}"]
+    quota = [(one["state"], one["detail"]) for one in found if one["what"] == f"quota of {db.id}@{HOME}"]
     assert [said for said, _ in quota] == ([state] if state else [])
     assert all(detail in text for _, text in quota)
 
