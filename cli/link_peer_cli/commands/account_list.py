@@ -10,7 +10,7 @@ from link_peer_cli.access.environment import load_environment
 from link_peer_cli.answers.deployment import ListedAccount
 from link_peer_cli.inventory.shown import EXACT
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
+from link_peer_cli.ui.options import JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, by_words, print_table
 
@@ -29,12 +29,10 @@ ACCOUNTS = Table(
 )
 
 
-def list_accounts(
-    output: Output = TableForm.TABLE, sort_by: SortBy = "", as_csv: Csv = False, as_json: JsonLines = False
-) -> None:
+def list_accounts(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonLines = False) -> None:
     """List the accounts of the policy file, and whether each can be entered."""
     ACCOUNTS.column(sort_by or "uid")
-    form = form_of(output, as_json=as_json, as_csv=as_csv)
+    form = form_of(output, as_json=as_json)
     env = load_environment(reading=True)
     retry = Retry(env.clock, env.clock.now() + 60)
     cloud = env.accounts("account", retry)

@@ -14,7 +14,7 @@ from link_peer_cli.deployed.functions import deployed_functions, error_message, 
 from link_peer_cli.deployed.queue import Letter, peek, waiting_messages
 from link_peer_cli.inventory.shown import EXACT, wording
 from link_peer_cli.ui.console import console
-from link_peer_cli.ui.options import Csv, JsonLines, Output, Service, SortBy, form_of
+from link_peer_cli.ui.options import JsonLines, Output, Service, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_words, print_table
 
@@ -36,7 +36,6 @@ def failed(
     service: Service = "",
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
-    as_csv: Csv = False,
     as_json: JsonLines = False,
 ) -> None:
     """List failed asynchronous invocations of auto_link and sweep, newest first, and the messages of the dead-letter queue.
@@ -44,7 +43,7 @@ def failed(
     `link-peer replay` takes the ids of invocations. Nothing is removed.
     """
     FAILED.column(sort_by or "id")
-    form = form_of(output, as_json=as_json, as_csv=as_csv)
+    form = form_of(output, as_json=as_json)
     env = load_environment(reading=True)
     with waiting("reading the failed invocations"):
         letters, count = _dead_letters(env)

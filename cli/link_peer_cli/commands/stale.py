@@ -22,7 +22,7 @@ from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.edits import gaps_of
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
+from link_peer_cli.ui.options import JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, by_words, print_table
 
@@ -43,13 +43,11 @@ STALE = Table(
 )
 
 
-def stale(
-    output: Output = TableForm.TABLE, sort_by: SortBy = "", as_csv: Csv = False, as_json: JsonLines = False
-) -> None:
+def stale(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonLines = False) -> None:
     """List rules that the sweep would remove, half-open links, damaged markers, rules under a former name of the deployment,
     and consents that have ended or that name parties which no longer exist."""
     STALE.column(sort_by or "kind")
-    form = form_of(output, as_json=as_json, as_csv=as_csv)
+    form = form_of(output, as_json=as_json)
     env = load_environment(reading=True)
     delivery, _, _ = suppose(env, "stale")
     sweep = Sweep(delivery, "stale")

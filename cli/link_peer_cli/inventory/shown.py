@@ -69,11 +69,6 @@ def asked_by(scene: Scene, link: Standing, asked: Asked) -> list[str]:
     return instances + [f"{request}: {who}" for request in link.requests if (who := asked.who(link, request))]
 
 
-def age(now: float, since: float | None) -> str:
-    """How long ago something was, for people; empty if that is not known."""
-    return "" if since is None else span(now - since)
-
-
 def until(now: float, end: float | None) -> str:
     """When something ends, for people: the instant, and how far it is off."""
     if end is None:

@@ -82,12 +82,10 @@ Out = Annotated[
 
 def form_of(output: TableForm, *, as_json: bool, as_csv: bool = False) -> TableForm:
     """How to print a table: `--output`, or its short forms `--json` and `--csv`. Raises BadInput if they contradict."""
-    asked = (
-        {output} - {TableForm.TABLE} | ({TableForm.JSON} if as_json else set()) | ({TableForm.CSV} if as_csv else set())
-    )
-    if len(asked) > 1:
-        raise BadInput("--output", f"give one of {', '.join(sorted(one.value for one in asked))}")
-    return next(iter(asked), TableForm.TABLE)
+    form = TableForm.JSON if as_json else TableForm.CSV if as_csv else output
+    if (as_json and as_csv) or output not in (TableForm.TABLE, form):
+        raise BadInput("--output", "give one of --output, --json and --csv")
+    return form
 
 
 def plan_form(output: TableForm, *, as_json: bool) -> TableForm:

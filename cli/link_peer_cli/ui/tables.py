@@ -15,6 +15,7 @@ from link_peer.domain.errors import BadInput
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from link_peer_cli.answers import CommandAnswer
 from link_peer_cli.ui.console import console, print_answer, visible
@@ -136,18 +137,17 @@ def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[
 
 
 def _print_lines(out: Console, columns: Sequence[Column[T, W]], rows: Iterable[Sequence[str]], room: int) -> None:
-    """Print one line a row. Cells are plain text, never markup."""
     cells = [[visible(text).replace("\n", " ") for text in row] for row in rows]
     widths = _widths(columns, cells, room)
-    lines = [_joined([f"[dim]{escape(one.name)}[/dim]" for one in columns], [one.name for one in columns], widths)]
-    for row in cells:
-        texts = [
-            one.short(text, width) if one.short else text for one, text, width in zip(columns, row, widths, strict=True)
-        ]
-        styles = [one.colours.get(text, "default") for one, text in zip(columns, texts, strict=True)]
-        shown = [f"[{style}]{escape(text)}[/{style}]" for style, text in zip(styles, texts, strict=True)]
-        lines.append(_joined(shown, texts, widths))
-    out.print("\n".join(lines), soft_wrap=True)  # one print for all: each of them is slow
+    lines: list[Text] = []
+    for row in [[one.name for one in columns], *cells]:
+        line = Text(style="" if lines else "dim")
+        for one, cell, width in zip(columns, row, widths, strict=True):
+            text = one.short(cell, width) if one.short else cell
+            line.append(text, one.colours.get(text)).append(" " * (width + GAP - cell_len(text)))
+        line.rstrip()
+        lines.append(line)
+    out.print(Text("\n").join(lines), soft_wrap=True)  # one print for all: each of them is slow
 
 
 def by_name(text: str, width: int) -> str:
@@ -176,9 +176,8 @@ _WHOLE = re.compile(r"(?:sgr?|i|pl)-[0-9a-z]+(?:@|$)|[\d.]+(?:/\d+)?$")
 
 def _widths(columns: Sequence[Column[T, W]], cells: Sequence[Sequence[str]], room: int) -> list[int]:
     """How wide each column is, so that a line has room, if that can be."""
-    found = [
-        max(cell_len(text) for text in column) for column in zip([one.name for one in columns], *cells, strict=True)
-    ]
+    names = [one.name for one in columns]
+    found = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
     least = {
         place: max(cell_len(one.name), *(cell_len(one.short(row[place], 0)) for row in cells))
         for place, one in enumerate(columns)
@@ -188,12 +187,6 @@ def _widths(columns: Sequence[Column[T, W]], cells: Sequence[Sequence[str]], roo
         if wide := [place for place in least if found[place] > least[place]]:
             found[max(wide, key=found.__getitem__)] -= 1
     return found
-
-
-def _joined(shown: Iterable[str], texts: Iterable[str], widths: Iterable[int]) -> str:
-    """The cells of a line as rich markup, and spaces up to the width of each; none at its end."""
-    cells = zip(shown, texts, widths, strict=True)
-    return "".join(markup + " " * (width + GAP - cell_len(text)) for markup, text, width in cells).rstrip()
 
 
 def _field(value: Any) -> str:
