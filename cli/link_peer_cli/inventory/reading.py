@@ -66,8 +66,9 @@ class View:
         self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(wanted))
 
     def instances(self) -> None:
-        """Reads every instance."""
-        self._fetch.everything(sorted(self.policy.accounts))
+        """Reads every instance, and every group without its rules: a name of several parties is none of its own."""
+        accounts = sorted(self.policy.accounts)
+        self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._fetch.all_groups(accounts))
 
     def all_rules(self) -> None:
         """Reads the rules of every group that was listed: a sweep leaves those without our managed tag to its next runs."""

@@ -117,13 +117,13 @@ def test_a_terminal_calls_a_party_by_a_name_of_its_own(
     """Else by its id, which stands in all that programs read. A name that does not fit is shortened, an id never is."""
     monkeypatch.setenv("COLUMNS", "100")
     lab.policy(names={"named": f"sg-elsewhere@{HOME}"})
-    app, db = lab.group(name=name), lab.group("*", name="twice")
-    lab.group(name="twice")
+    app, db, _ = lab.group(name=name), lab.group("*", name="db"), lab.group(name="twice")
     lab.cross_account(lab.request(app, db, "tcp/1", request_id=CHANGE))
-    assert cli("links") == 0
-    source, target = cli.out.splitlines()[1].split()[:2]
     shown = {"app": name, "team-of-orders-" * 6: "team-o…"}.get(name, app.id)
-    assert (source, target) == (f"{shown}@a@aliyun.com", f"{db.id}@a@aliyun.com")
+    assert cli("links") == 0
+    assert cli.out.splitlines()[1].split()[:2] == [f"{shown}@a@aliyun.com", "db@a@aliyun.com"]
+    assert cli("who", db.id) == 0
+    assert f"\n{shown[:-1]}" in cli.out
 
 
 def test_a_table_is_sorted_by_a_column_and_printed_in_a_form(lab: Lab, cli: Cli) -> None:
