@@ -114,6 +114,7 @@ def _standing(made: Company, scratch: Path) -> list[Asked]:
         Asked(["explain", tagged, peer, "tcp/3306"]),
         Asked(["explain", str(made.group(0, 10)), str(in_another), "tcp/8080"]),
         Asked(["explain", "team-1-db-0", "team-1-cache-0", "--json"]),
+        Asked(["who", target.id]),
         Asked(["links"]),
         Asked(["links", "--json"]),
         Asked(["links", "--csv"]),
