@@ -126,7 +126,7 @@ class _Listed(TyperCommand):
     """A command as help lists it. What runs is the command that its row names, which is imported then."""
 
     def __init__(self, row: CommandRow, section: str) -> None:
-        super().__init__(row.name.split()[-1], help=row.summary, rich_help_panel=section)
+        super().__init__(row.name.split()[-1], help=row.summary, rich_help_panel=section, add_help_option=False)
         self._row = row
 
     @functools.cached_property
@@ -140,10 +140,6 @@ class _Listed(TyperCommand):
         epilog = "\n".join(["Examples:", *self._row.examples])
         made.command(self.name, cls=_Called, epilog=epilog)(getattr(module, self._row.function))
         return typer.main.get_command(made)
-
-    def get_params(self, _ctx: Any) -> list[Any]:
-        """None: the command itself has them."""
-        return []
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """The context of the command itself, which is then invoked. Where the shell asks for values that are known without it,
@@ -178,24 +174,15 @@ class Commands(_Completing, TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """As typer, which suggests a command that is near. An option of this name is nearer."""
-        if not (ctx.resilient_parsing or args[0] in self.commands) and any(
-            f"--{args[0]}" in one.opts for one in self.params
-        ):
+        if not ctx.resilient_parsing and any(f"--{args[0]}" in one.opts for one in self.params):
             ctx.fail(f"No such command '{args[0]}'. Did you mean '--{args[0]}'?")
         return super().resolve_command(ctx, args)
 
     def _group(self, name: str, section: str) -> TyperGroup:
         """The group of commands whose names begin with this word."""
         if name not in self.commands:
-            self.add_command(
-                TyperGroup(
-                    name=name,
-                    help=GROUPS[name],
-                    no_args_is_help=True,
-                    context_settings=HELP_OPTIONS,
-                    rich_help_panel=section,
-                )
-            )
+            shown: dict[str, Any] = {"help": GROUPS[name], "rich_help_panel": section, "context_settings": HELP_OPTIONS}
+            self.add_command(TyperGroup(name=name, no_args_is_help=True, **shown))
         return self.commands[name]  # type: ignore[return-value]
 
 
@@ -234,31 +221,22 @@ def _choose(ctx: typer.Context, param: typer.CallbackParam, value: str) -> None:
         keys.CHOSEN[param.opts[0].lstrip("-")] = value
 
 
+_choosing = functools.partial(typer.Option, callback=_choose, expose_value=False)
+
+
 @app.callback()
 def _options(
     ctx: typer.Context,
     _versions: Annotated[
-        bool,
-        typer.Option("--version", help="Print the versions, for a bug report.", callback=_print_versions),
+        bool, typer.Option("--version", help="Print the versions, for a bug report.", callback=_print_versions)
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --version: print JSON.", is_eager=True)] = False,
     _profile: Annotated[
-        str,
-        typer.Option(
-            "--profile",
-            help="Use the keys and the region of this profile of the `aliyun` CLI.",
-            callback=_choose,
-            expose_value=False,
-        ),
+        str, _choosing("--profile", help="Use the keys and the region of this profile of the `aliyun` CLI.")
     ] = "",
     _region: Annotated[
         str,
-        typer.Option(
-            "--region",
-            help="Work in this region. Default: LINK_PEER_REGION, else the region of the profile.",
-            callback=_choose,
-            expose_value=False,
-        ),
+        _choosing("--region", help="Work in this region. Default: LINK_PEER_REGION, else the region of the profile."),
     ] = "",
 ) -> None:
     """Options of `link-peer` itself."""

@@ -35,12 +35,16 @@ from link_peer_cli.ui.tables import draw_table
 
 
 def selftest(
-    yes: Annotated[bool, typer.Option("--yes", help="Start. Without it, only what would happen is shown.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Start. Without it, only what would happen is shown.")
+    ] = False,
     row: Annotated[list[int] | None, typer.Option(help="A row's number; repeat for more. Default: all.")] = None,
     vpc: Annotated[
         str, typer.Option(help="The VPC for throw-away groups. Default: the first with a marked group.")
     ] = "",
-    instances: Annotated[bool, typer.Option(help="Also launch up to ten small instances, for minutes.")] = False,
+    instances: Annotated[
+        bool, typer.Option("--instances", help="Also launch up to ten small instances, for minutes.")
+    ] = False,
     image: Annotated[str, typer.Option(help="Their image; one with Cloud Assistant, sshd, ping and nc.")] = "",
     instance_type: Annotated[str, typer.Option(help="Their type.")] = "",
     vswitch: Annotated[str, typer.Option(help="A vSwitch of the VPC, for instances and network interfaces.")] = "",

@@ -42,7 +42,6 @@ SIGNS = {
 
 
 def setup(
-    region: Annotated[str, typer.Option(help="The region of the functions. Default: LINK_PEER_REGION.")] = "",
     prefix: Prefix = "",
     notify: Annotated[str, typer.Option(help="Whom the alerts notify: an e-mail address.")] = "",
     action_policy: Annotated[
@@ -75,7 +74,7 @@ def setup(
     if (with_logs or force) and not remove:
         raise BadInput("--with-logs" if with_logs else "--force", "only together with --remove")
     ask = sys.stdin.isatty() and not (yes or as_json)
-    deployment = _deployment(region, prefix, notify, action_policy, ask)
+    deployment = _deployment(prefix, notify, action_policy, ask)
     named = _operators(operators, ask=ask and not remove)
     deployment = msgspec.structs.replace(deployment, retention=retention, replace=replace, operators=named)
     out, talk = console(), _Talk(as_json)
@@ -86,13 +85,12 @@ def setup(
         _create(deployment, out, talk, dry_run=dry_run)
 
 
-def _deployment(region: str, prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
+def _deployment(prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
     """The deployment that the options, the environment and the answers name, with the person's own keys."""
     if notify and "@" not in notify:
         raise BadInput("--notify", f"{notify!a} is no e-mail address")
-    keys.CHOSEN["region"] = region or keys.CHOSEN["region"]
     known_prefix = os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX
-    if ask and not region:
+    if ask and not keys.CHOSEN["region"]:
         known_region = keys.region_in_use(os.environ)
         keys.CHOSEN["region"] = typer.prompt("Region of the functions", default=known_region or None)
     if ask and not prefix:
