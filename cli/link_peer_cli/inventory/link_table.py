@@ -5,7 +5,7 @@ from __future__ import annotations
 from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.answers.who import Reacher
 from link_peer_cli.inventory.shown import EXACT, Wording, claims_text, instances_text
-from link_peer_cli.ui.tables import Column, Table, by_name, by_ports, by_words
+from link_peer_cli.ui.tables import Column, Table, by_name, by_words
 
 STATES = {
     "open": "green",
@@ -35,7 +35,7 @@ LINKS: Table[LinkAnswer, Wording] = Table(
     (
         Column("from", lambda a, w: w.ends(a)[0], lambda a, w: w.titles(a)[0], short=by_name),
         Column("to", lambda a, w: w.ends(a)[1], lambda a, w: w.titles(a)[1], short=by_name),
-        Column("ports", short=by_ports),
+        Column("ports", short=by_words),
         Column("state", colours=STATES),
         Column("since", lambda a, w: w.ago(a.since)),
         Column("until", ends, left),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -159,18 +158,15 @@ def by_name(text: str, width: int) -> str:
     return set_cell_size(head, keep).rstrip() + "…" + at + tail
 
 
-def by_words(text: str, width: int, between: str = " ") -> str:
-    """As many of the words as fit, at least one, then `…`. No word is cut."""
-    words = text.split(between)
-    if cell_len(text) <= width or len(words) == 1:
-        return text
-    while len(words) > 1 and cell_len(between.join(words)) + 2 > width:
-        words.pop()
-    return between.join(words) + between + "…"
+def by_words(text: str, width: int) -> str:
+    """As many of the words, ports, or values of a list as fit, at least one, then `…`. None of them is cut."""
+    pieces = [text] if cell_len(text) <= width else re.split(r"(?<=[ ,+])", text)
+    shown = len(pieces)
+    while shown > 1 and cell_len("".join(pieces[:shown])) + 1 > width:
+        shown -= 1
+    return "".join(pieces[:shown]) + "…" * (shown < len(pieces))
 
 
-by_ports = functools.partial(by_words, between="+")
-"""As many of the ports as fit."""
 _WHOLE = re.compile(r"(?:sgr?|i|pl)-[0-9a-z]+(?:@|$)|[\d.]+(?:/\d+)?$")
 
 

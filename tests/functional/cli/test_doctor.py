@@ -263,7 +263,7 @@ def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
         ("differs", "role link-peer-fc", "differs from what is shipped in: trust"),
         ("differs", "role link-peer-fc", "has policies that are not shipped: AdministratorAccess (System)"),
         ("missing", "queue link-peer-requests", "does not exist"),
-        ("differs", "index decisions", "differs from what is shipped in: line, keys"),
+        ("differs", "index decisions", "differs from what is shipped in: line, keys, max_text_len"),
     ]
     assert unread == "last sweep"  # which cannot be searched without it
 
