@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +11,7 @@ from link_peer.domain.denial import parts
 from link_peer.domain.denials import ACCESS_ADVICE
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.engine.scopes.everything import Sweep
+from link_peer.planning.actual import owned_rules
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
@@ -23,6 +25,8 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[CheckFindin
     """One finding for each account, and for what there was no time to read. Where it is ok, the account was read completely,
     and shows instances."""
     gaps, snapshot = gaps_of(sweep), sweep.store.snapshot()
+    owned = owned_rules(snapshot, env.policy, env.settings.region)
+    ours = Counter(group.account for group in {rule.group for rule, _ in owned})
     accounts = sorted(env.policy.accounts)
     with ThreadPoolExecutor(min(THREADS, len(accounts))) as pool:  # one that gives no answer takes seconds
         identities = dict(zip(accounts, pool.map(functools.partial(_identity, cloud), accounts), strict=True))
@@ -32,8 +36,7 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[CheckFindin
             continue
         owner, arn = identities[what]
         instances = snapshot.instances_in(what)
-        managed = sum(group.account == what for group in sweep.managed)
-        seen = f"{instances} instances, {managed} groups with our rules, read as {arn}"
+        seen = f"{instances} instances, {ours[what]} groups with our rules, read as {arn}"
         if what in gaps:
             advice, _ = parts(ACCESS_ADVICE)  # the command is this one
             yield CheckFinding(MISSING, what, "access", f"{gaps[what]} (as {arn})" if owner else gaps[what], advice)

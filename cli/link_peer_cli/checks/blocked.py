@@ -1,11 +1,11 @@
 """Links that stand and whose packets do not get through: which rule or setting stops them, and who can change that. Pure.
 
-Judged from what the sweep has read: the rules of managed groups, whatever else an instance is in. `link-peer links --state blocked`
-reads the rest.
+What is closing is not among them: it goes at the next sweep.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from link_peer.domain.denial import about
@@ -14,7 +14,7 @@ from link_peer.domain.model import Link, Rule, ports_text
 from link_peer.planning.effect import Cause
 from link_peer.planning.reach import Reach
 from link_peer.planning.standing import Standing
-from link_peer.planning.state import link_reach
+from link_peer.planning.state import link_reach, state_of
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.checks.finding import OK, WARNING, CheckFinding
@@ -27,7 +27,8 @@ Judged = tuple[Standing, Reach]
 
 def check(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each rule that stops links, and one for each link that is stopped by something else."""
-    judged = [(link, link_reach(seen.scene, link)) for link in seen.links if link.half is None]
+    words = Counter(state_of(seen.scene, link)[0] for link in seen.links)
+    judged = [(link, link_reach(seen.scene, link)) for link in seen.links if link.half is None and not link.closing]
     by_rule: dict[tuple[Rule, ...], list[Judged]] = {}
     for one in judged:
         if one[1].effect.passes is False:
@@ -37,11 +38,9 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
             yield _stopped(rules, stopped)
         else:
             yield from (_other(one) for one in stopped)
-    passing = sum(reach.effect.passes is True for _, reach in judged)
-    unknown = sum(reach.effect.passes is None for _, reach in judged)
-    more = f"; of {unknown} more it is not known: link-peer links --blocked reads what decides" if unknown else ""
-    if passing or unknown:
-        yield CheckFinding(OK, "", "effect of links", f"{passing} pass, as far as security groups decide{more}")
+    if words:
+        counted = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
+        yield CheckFinding(OK, "", "state of links", f"{counted}, as far as security groups decide")
 
 
 def _stopped(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:

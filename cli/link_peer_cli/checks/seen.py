@@ -10,7 +10,7 @@ from link_peer.domain.model import Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.planning.actual import renamed_rules
 from link_peer.planning.reach import Scene, groups_of
-from link_peer.planning.standing import Standing, standing
+from link_peer.planning.standing import Going, Standing, standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.audit.story import ends_of
@@ -21,18 +21,20 @@ FEW = 3
 
 
 class CloudSeen(msgspec.Struct, frozen=True, dict=True):
-    """`accounts` are those that were read completely, with keys that belong there: what these do not show does not exist."""
+    """`accounts` are those that were read completely, with keys that belong there: what these do not show does not exist. `going`
+    are the rules that the next sweep removes."""
 
     policy: Policy
     scene: Scene
     region: str
     now: float
     accounts: Set[str]
+    going: Going
 
     @functools.cached_property
     def links(self) -> list[Standing]:
-        """The links that stand, as far as the sweep read their rules."""
-        return standing(self.scene.snapshot, self.policy, self.region, self.now)
+        """The links that stand, in whichever groups."""
+        return standing(self.scene.snapshot, self.policy, self.region, self.now, going=self.going)
 
     @functools.cached_property
     def linked_groups(self) -> frozenset[Party]:

@@ -14,6 +14,7 @@ from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import LinkPeerError
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.reach import Scene
+from link_peer.planning.standing import standing
 from msgspec.structs import replace
 from rich.markup import escape
 
@@ -129,14 +130,18 @@ def _findings(
     with ThreadPoolExecutor(1) as beside:
         pieces = beside.submit(list, deployed.check(env) if platform and not account else ())
         run_sweep(sweep)
-        View(sweep.fetch, env.policy).all_rules()
+        view, now = View(sweep.fetch, env.policy), env.clock.now()
+        view.all_rules()
+        going = view.closing(env.settings.region, now).why
+        links = standing(view.scene.snapshot, env.policy, env.settings.region, now)
+        view.deciding((link.source, link.target) for link in links)
         yield from itertools.chain(*pieces.result())
     if platform:
         yield from settings.check(env)
     access = list(accounts.check(env, sweep, cloud))
     yield from (one for one in access if platform or one.state in FAILING)
     read = frozenset(one.where for one in access if one.state == OK)
-    seen = CloudSeen(env.policy, Scene(sweep.store.snapshot()), env.settings.region, env.clock.now(), read)
+    seen = CloudSeen(env.policy, Scene(sweep.store.snapshot()), env.settings.region, now, read, going)
     if platform:
         yield from damaged_markers(sweep.damaged)
         yield from renamed_deployments(seen)

@@ -20,7 +20,7 @@ from link_peer_cli.audit.consented import consented_by
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.consent.look_alikes import notes
 from link_peer_cli.inventory.advice import Adviser
-from link_peer_cli.inventory.link_table import LINKS
+from link_peer_cli.inventory.link_table import LINKS, STATES
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import (
     Wording,
@@ -36,8 +36,6 @@ from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import describe, draw_table
-
-COLORS = {"open": "green", "partly": "yellow", "blocked": "red", "unknown": "yellow"}
 
 
 def explain(
@@ -132,7 +130,7 @@ def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Stan
     def between() -> list[Standing]:
         scene = view.scene
         sides = [frozenset({end, *scene.groups(end), *(one.party for one in scene.members(end))}) for end in ends]
-        return [link for link in links_of(env, scene) if link.between((sides[0], sides[1]))]
+        return [link for link in links_of(env, view) if link.between((sides[0], sides[1]))]
 
     found = between()
     view.around(party for link in found for party in (link.source, link.target))  # for who asks, and who is admitted
@@ -179,7 +177,7 @@ def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:
 
 def _show(answer: Explanation, words: Wording) -> None:
     out = console()
-    color = COLORS[answer.state]
+    color = STATES[answer.state]
     source, target = map(escape, words.ends(answer))
     out.print(f"[bold {color}]{answer.state.upper()}[/]  {answer.ports}  {source} → {target}", soft_wrap=True)
     out.print(escape(answer.state_detail), soft_wrap=True)

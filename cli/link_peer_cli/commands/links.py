@@ -56,7 +56,7 @@ def links(
     view = view_of(delivery)
     with waiting("reading the groups"):
         view.everything()
-    found = links_of(env, view.scene)
+    found = links_of(env, view)
     if party:
         wanted = view.find(party, "--party")
         near = view.scene.groups(wanted)

@@ -95,7 +95,7 @@ def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
 def _file(env: Environment, view: View, names: dict[str, str]) -> tuple[MapFile, str]:
     """What the file says, and why the audit log could not be read, if so."""
     now = env.clock.now()
-    links, unknown = answers_of(env, view, links_of(env, view.scene))
+    links, unknown = answers_of(env, view, links_of(env, view))
     problems = [*view.problems, *filter(None, [unknown])]
     return MapFile(iso(int(now)), env.settings.region, names, links, problems), unknown
 
@@ -109,7 +109,7 @@ def _write(text: str, output: str) -> None:
 
 def _arrows(env: Environment, view: View) -> list[LinkArrow]:
     """The links as arrows. The log is not asked who asked for them and consented."""
-    found = links_of(env, view.scene)
+    found = links_of(env, view)
     view.deciding((link.source, link.target) for link in found)
     links = link_answers(env, view.scene, found, Asked())
     return [LinkArrow(*(getattr(link, field) for field in LinkArrow.__struct_fields__)) for link in links]

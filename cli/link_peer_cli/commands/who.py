@@ -65,7 +65,7 @@ def _answers(env: Environment, view: View, party: Party, ports: Sequence[Port]) 
     view.around(sources)
     view.deciding((source, party) for source in sources)
     groups = view.scene.groups(party)
-    links = [one for one in links_of(env, view.scene) if any(rule.group in groups for rule in one.rules)]
+    links = [one for one in links_of(env, view) if any(rule.group in groups for rule in one.rules)]
     answers, problem = answers_of(env, view, links)
     told = {rule: answer for link, answer in zip(links, answers, strict=True) for rule in link.rules}
     found = planning.who(view.scene, party, ports)

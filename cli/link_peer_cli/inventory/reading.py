@@ -11,6 +11,8 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch, open_fetch
+from link_peer.engine.read.missing import MissingReader
+from link_peer.planning.closing import Closing, closing
 from link_peer.planning.decision import Context, Question, RulesOf, Verdict
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.reach import Scene
@@ -102,6 +104,15 @@ class View:
             self._fetch.store.note_trouble(
                 account, Throttled("others use up the calls that it allows in a minute; try again later")
             )
+
+    def closing(self, region: str, now: float) -> Closing:
+        """The rules of ours that the next sweep removes, as far as these were read. What a sweep would read to know it is read."""
+        missing = MissingReader(self._fetch)
+        while True:
+            snapshot = self._fetch.store.snapshot()
+            found = closing(snapshot, self.policy, region, now)
+            if not missing.read(found.missing, snapshot):
+                return found
 
     def liveness(self, accounts: Iterable[str]) -> None:
         """Finds out which of these accounts show any instance: in the others, none is missed."""

@@ -14,7 +14,7 @@ from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
 from link_peer.planning.reach import Scene
 from link_peer.planning.standing import Standing, admitted, standing
-from link_peer.planning.state import State, states
+from link_peer.planning.state import state_of
 from link_peer.planning.writing import note
 
 from link_peer_cli.access.environment import Environment
@@ -27,23 +27,25 @@ from link_peer_cli.ui.times import when
 DAY = 86400
 
 
-def links_of(env: Environment, scene: Scene) -> list[Standing]:
+def links_of(env: Environment, view: View) -> list[Standing]:
     """The links that stand: ours, then those of this home under another deployment's name."""
-    read = (scene.snapshot, env.policy, env.settings.region)
     now = env.clock.now()
-    return standing(*read, now) + standing(*read, now, renamed_rules(*read)[0])
+    going = view.closing(env.settings.region, now).why
+    read = (view.scene.snapshot, env.policy, env.settings.region)
+    return standing(*read, now, going=going) + standing(*read, now, renamed_rules(*read)[0])
 
 
-def link_answer(scene: Scene, link: Standing, state: State, asked: Asked, deployment: str = "") -> LinkAnswer:
+def link_answer(scene: Scene, link: Standing, asked: Asked, deployment: str = "") -> LinkAnswer:
     """A link that stands. Instants are RFC 3339; a link without an end has an empty `until`."""
+    state, why = state_of(scene, link)
     return LinkAnswer(
         *named(scene, link.source),
         *named(scene, link.target),
         ports=link.ports_text,
-        state=state.word,
-        state_detail=state.why,
+        state=state,
+        state_detail=why,
         since=iso(link.since) if link.since is not None else "",
-        until=iso(state.until) if state.until is not None else "",
+        until=iso(link.until) if link.until is not None else "",
         claims=[claim.request or "tag" for claim in link.claims],
         deployment=deployment,
         asked_by=asked_by(scene, link, asked),
@@ -117,11 +119,7 @@ def answers_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple
 
 def link_answers(env: Environment, scene: Scene, found: Sequence[Standing], asked: Asked) -> list[LinkAnswer]:
     """Each link, from what was read."""
-    now = states(scene, env.policy, env.settings.region, env.clock.now(), found)
-    return [
-        link_answer(scene, link, state, asked, other_name(env.policy, link.deployment))
-        for link, state in zip(found, now, strict=True)
-    ]
+    return [link_answer(scene, link, asked, other_name(env.policy, link.deployment)) for link in found]
 
 
 def other_name(policy: Policy, deployment: str) -> str:

@@ -17,13 +17,14 @@ from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.read.missing import MissingReader
 from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
 from link_peer.planning.choice import judge_of
 from link_peer.planning.claims import DesiredLink, links_from_tags
-from link_peer.planning.decision import Context, Decision, Missing, Plan, Question, Refusal, Unseen
+from link_peer.planning.decision import Context, Decision, Missing, Plan, Refusal, Unseen
 from link_peer.planning.permitted import permitted
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
@@ -141,16 +142,14 @@ class Planner:
     def __init__(self, scope: Scope, guard: RemovalGuard) -> None:
         self._scope = scope
         self._guard = guard
-        self._probed: set[str] = set()
-        self._confirmed: set[Party] = set()
-        self._asked: set[Question] = set()
+        self._missing = MissingReader(scope.fetch)
 
     def plan(self, refused: Mapping[Link, Refusal], focus: Set[Link] | None = None) -> Plan:
         """The plan for what can be read now. After the first pass, only the links in `focus` are answered again."""
         while True:
             snapshot = self._scope.store.snapshot()
             plan = self._planned(snapshot, refused, focus)
-            if not self._read_more(self._scope.affordable(plan.missing), snapshot):
+            if not self._missing.read(self._scope.affordable(plan.missing), snapshot):
                 return plan
 
     def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:
@@ -164,29 +163,6 @@ class Planner:
             if more == held:
                 return plan
             held = more
-
-    def _read_more(self, missing: Missing, snapshot: Snapshot) -> bool:
-        """Reads what a plan misses; False when it misses nothing that was not read already."""
-        fetch = self._scope.fetch
-        if missing.unread:
-            fetch.parties({party for link in missing.unread for party in link.parties})
-            askers = {link.asker for link in missing.unread} | {link.target for link in missing.unread if link.mutual}
-            fetch.members(party for party in askers if party.is_group)
-            if self._scope.store.snapshot() != snapshot:
-                return True
-        if questions := missing.questions - self._asked:
-            self._asked |= questions
-            fetch.questions(questions)
-            return True
-        if unprobed := missing.doubted_accounts - self._probed:
-            self._probed |= unprobed
-            fetch.probe_liveness(unprobed)
-            return True
-        if unconfirmed := missing.unconfirmed - self._confirmed:
-            self._confirmed |= unconfirmed
-            fetch.confirm_absent(unconfirmed)
-            return True
-        return False
 
 
 def plan_only(scope: Scope, guard: RemovalGuard) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 
 import msgspec
 
@@ -225,5 +225,10 @@ def claims_end(policy: Policy, claims: Iterable[Claim], askers: Sequence[Instanc
             continue
         tags = [link_until(instance.tags, policy.keys) for instance in askers] or [None]
         untils += [None if isinstance(until, BadInput) else until for until in tags]
+    return last_end(untils)
+
+
+def last_end(untils: Collection[int | None]) -> int | None:
+    """The last of these ends; None where one need not end, or there is none."""
     known = [until for until in untils if until is not None]
     return max(known) if known and len(known) == len(untils) else None

@@ -24,6 +24,23 @@ def consents(
     Each port must be covered by one single entry that has not ended. Consent that names a group covers the instances in
     it; consent that names an instance covers that instance only, never its group. `ports` is `(ALL,)` for a mutual link.
     """
+    current = current_entries(policy, group, source, target, now)
+    used: list[str] = []
+    missing: list[Port] = []
+    for port in ports:
+        evidence = next((label for label, entry in current if covers(entry.ports, port)), None)
+        if evidence is None:
+            missing.append(port)
+        elif evidence not in used:
+            used.append(evidence)
+    return used, missing
+
+
+def current_entries(
+    policy: Policy, group: Group, source: Party | Instance, target: Party, now: float
+) -> list[tuple[str, Accept]]:
+    """The entries of a group's tags and of the policy that let `source` reach `target`, each on its ports, and have not ended; with
+    their labels in records."""
     entries: list[tuple[str, Accept]] = []
     if policy.accept_tags:
         entries += [
@@ -36,16 +53,7 @@ def consents(
         for allow in policy.allow
         if names(allow.source, source) and _reaches(allow.target, group.party, target)
     ]
-    current = [(label, entry) for label, entry in entries if entry.until is None or now < entry.until]
-    used: list[str] = []
-    missing: list[Port] = []
-    for port in ports:
-        evidence = next((label for label, entry in current if covers(entry.ports, port)), None)
-        if evidence is None:
-            missing.append(port)
-        elif evidence not in used:
-            used.append(evidence)
-    return used, missing
+    return [(label, entry) for label, entry in entries if entry.until is None or now < entry.until]
 
 
 def consent_to(

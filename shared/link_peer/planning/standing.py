@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -10,21 +10,22 @@ from link_peer.domain import marker as markers
 from link_peer.domain.model import ALL, Claim, Instance, Link, Marker, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import parse_instant
+from link_peer.domain.tags import covers, parse_instant
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.choice import judge_of
-from link_peer.planning.claims import claims_end, links_from_tags
-from link_peer.planning.consent import consent_ends, consents
+from link_peer.planning.claims import claims_end, last_end, links_from_tags
+from link_peer.planning.consent import current_entries
 from link_peer.planning.guardrails import with_sets
 from link_peer.planning.permitted import as_member
 from link_peer.planning.reach import Scene
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """One link that stands, with its rules. Instants are epoch seconds; `until` is None where it need not end.
+    """One link that stands, with its rules. Instants are epoch seconds.
 
-    `half` is the party that lacks its rule of a mutual link. `askers` are the instances whose tags ask for it. `consent` are
-    the entries that cover it now, `consent_until` when the first of them ends; without an entry, nothing covers it.
+    `until` is when the first of its rules ends, by the claims on it or by consent; None where none need end. `half` is the party
+    that lacks its rule of a mutual link. `askers` are the instances whose tags ask for it. `consent` are the entries that cover
+    it now. `closing` says why its rules go at the next sweep; empty if they stay.
     """
 
     source: Party
@@ -37,7 +38,7 @@ class Standing(msgspec.Struct, frozen=True):
     until: int | None = None
     askers: tuple[Party, ...] = ()
     consent: tuple[str, ...] = ()
-    consent_until: int | None = None
+    closing: str = ""
 
     @property
     def mutual(self) -> bool:
@@ -79,14 +80,23 @@ class Standing(msgspec.Struct, frozen=True):
         return (self.source in one and self.target in other) or (self.source in other and self.target in one)
 
 
-_Key = tuple[Party, Party, tuple[Claim, ...], bool, str]
+_Key = tuple[Party, Party, tuple[Claim, ...], bool, str, bool]
+Going = Mapping[tuple[Party, str], str]
+"""Why rules go at the next sweep, by group and id."""
 
 
 def standing(
-    snapshot: Snapshot, policy: Policy, region: str, now: float, rules: Iterable[OwnedRule] | None = None
+    snapshot: Snapshot,
+    policy: Policy,
+    region: str,
+    now: float,
+    rules: Iterable[OwnedRule] | None = None,
+    going: Going | None = None,
 ) -> list[Standing]:
     """The links whose rules were read, sorted. Rules between the same parties with the same claims are one link, and so are
-    the two rules of a mutual one. `rules` are those of other deployments, in place of ours."""
+    the two rules of a mutual one; those that are `going` are one by themselves. `rules` are those of other deployments, in place
+    of ours."""
+    going = going or {}
     grouped: dict[_Key, list[tuple[Rule, Marker]]] = {}
     # Accounts are read side by side: without an order, which rule of a mutual link comes first would be chance.
     found = owned_rules(snapshot, policy, region) if rules is None else rules
@@ -100,9 +110,13 @@ def standing(
             else (link.source, link.target)
         )
         claims = () if link.mutual else tuple(sorted(marker.claims))
-        grouped.setdefault((*ends, claims, link.mutual, marker.deployment), []).append((rule, marker))
+        goes = (rule.group, rule.id) in going
+        grouped.setdefault((*ends, claims, link.mutual, marker.deployment, goes), []).append((rule, marker))
     wishes = Wishes(snapshot, policy, now)
-    return [_one(snapshot, policy, now, key, some, wishes) for key, some in sorted(grouped.items(), key=lambda i: i[0])]
+    return [
+        _one(snapshot, policy, now, key, some, wishes, going)
+        for key, some in sorted(grouped.items(), key=lambda i: i[0])
+    ]
 
 
 def admitted(scene: Scene, link: Standing) -> int | None:
@@ -137,17 +151,28 @@ class Wishes:
 
 
 def _one(
-    snapshot: Snapshot, policy: Policy, now: float, key: _Key, found: Sequence[tuple[Rule, Marker]], wishes: Wishes
+    snapshot: Snapshot,
+    policy: Policy,
+    now: float,
+    key: _Key,
+    found: Sequence[tuple[Rule, Marker]],
+    wishes: Wishes,
+    going: Going,
 ) -> Standing:
-    source, target, _, mutual, _ = key
+    source, target, _, mutual, _, _ = key
     rules = tuple(rule for rule, _ in found)
     ports = tuple(sorted({rule.key.port for rule in rules if rule.key}, key=str))
     claims = tuple(sorted({claim for _, marker in found for claim in marker.claims}))
     askers = wishes.for_link(source, target, ports) if any(claim.is_tag for claim in claims) else []
     created = [parse_instant(rule.created) for rule in rules if rule.created]
-    entries = _consent(snapshot, policy, now, found)
-    untils = [until for until in entries.values() if until is not None]
+    entries: dict[str, None] = {}
+    untils: list[int | None] = []
+    for rule, marker in found:
+        covering = _consent(snapshot, policy, now, rule, marker)
+        entries |= dict.fromkeys(covering)
+        untils += [_claims_end(policy, rule, marker, wishes), last_end(covering.values())]
     lacking = {source, target} - {rule_target(rule, marker) for rule, marker in found} if mutual else set()
+    lacking = {party for party in lacking if _rules_read(snapshot, party)}
     return Standing(
         source,
         target,
@@ -156,10 +181,10 @@ def _one(
         rules,
         next(iter(lacking), None),
         min(created, default=None),
-        claims_end(policy, claims, askers),
+        min((until for until in untils if until is not None), default=None),
         tuple(sorted(instance.party for instance in askers)),
         tuple(entries),
-        min(untils, default=None),
+        going.get((rules[0].group, rules[0].id), ""),
     )
 
 
@@ -168,19 +193,27 @@ def rule_target(rule: Rule, marker: Marker) -> Party:
     return marker.ends[1] if marker.ends and not marker.ends[1].is_group else rule.group
 
 
-def _consent(
-    snapshot: Snapshot, policy: Policy, now: float, found: Sequence[tuple[Rule, Marker]]
-) -> dict[str, int | None]:
-    """The entries that cover these rules, each with its end."""
-    entries: dict[str, int | None] = {}
-    for rule, marker in found:
-        group = snapshot.groups.get(rule.group)
-        if group is None or rule.key is None:
-            continue
-        link = link_of(rule.key, marker)
-        source: Party | Instance = snapshot.instances.get(link.source, link.source)
-        source = as_member(link) if link.member else source
-        labels, _ = consents(with_sets(snapshot, policy, link), group, source, link.target, (rule.key.port,), now)
-        ends = consent_ends(policy, group.tags, rule.group)
-        entries |= {label: ends.get(label) for label in labels}
-    return entries
+def _rules_read(snapshot: Snapshot, party: Party) -> bool:
+    """Whether the rules of a party's groups were read, of an instance all of them."""
+    groups = snapshot.groups_with(party)
+    return bool(groups) and all(one in snapshot.rules or not snapshot.groups[one].rule_count for one in groups)
+
+
+def _claims_end(policy: Policy, rule: Rule, marker: Marker, wishes: Wishes) -> int | None:
+    """When the last claim of a rule ends."""
+    assert rule.key is not None  # noqa: S101  # a rule of a link
+    link = link_of(rule.key, marker)
+    asking = wishes.for_link(link.source, link.target, (rule.key.port,))
+    return claims_end(policy, marker.claims, [one for one in asking if not link.member or one.party == link.asker])
+
+
+def _consent(snapshot: Snapshot, policy: Policy, now: float, rule: Rule, marker: Marker) -> dict[str, int | None]:
+    """The entries that cover a rule, each with its end."""
+    group = snapshot.groups.get(rule.group)
+    if group is None or rule.key is None:
+        return {}
+    link = link_of(rule.key, marker)
+    source: Party | Instance = snapshot.instances.get(link.source, link.source)
+    source = as_member(link) if link.member else source
+    found = current_entries(with_sets(snapshot, policy, link), group, source, link.target, now)
+    return {label: entry.until for label, entry in found if covers(entry.ports, rule.key.port)}

@@ -118,7 +118,7 @@ def test_every_link_is_judged_by_the_rules_of_all_groups(lab: Lab, cli: Cli) -> 
         fields = {f"Permissions.1.{name}": value for name, value in given.items()}
         lab.call(HOME, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": group.id, **fields})
     for _ in range(3):  # six groups in three shares
-        assert [one["detail"] for one in found(cli, "effect of links")] == ["1 pass, as far as security groups decide"]
+        assert [one["detail"] for one in found(cli, "state of links")] == ["1 open, as far as security groups decide"]
         lab.cloud.clock.sleep(600)
 
 
@@ -340,7 +340,7 @@ def test_interfaces_that_may_not_be_read_are_unknown(lab: Lab, cli: Cli) -> None
     lab.fault(service="ecs", action="DescribeNetworkInterfaces", code="Forbidden.RAM", status=403, times=None)
     (unknown,) = found(cli, "network interfaces")
     assert (unknown["state"], unknown["where"], unknown["part"]) == ("unknown", HOME, "platform")
-    assert found(cli, "effect of links") != []
+    assert found(cli, "state of links") != []
 
 
 def test_an_account_that_cannot_be_entered_is_not_asked_for_interfaces(lab: Lab, cli: Cli) -> None:

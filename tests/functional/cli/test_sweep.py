@@ -184,16 +184,18 @@ def test_stale_lists_a_rule_whose_consent_was_withdrawn(lab: Lab, cli: Cli) -> N
 
 
 def test_stale_lists_a_half_open_link(lab: Lab, cli: Cli) -> None:
-    """Of a request: the sweep removes the rule that exists, once it is old enough. With the group whose rule is missing."""
+    """Of a request: the sweep removes the rule that exists once it is old enough, and then it is closing. With the group whose rule
+    is missing."""
     ours, theirs = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
     lab.cross_account(lab.request(ours, theirs))
     [rule] = lab.raw_rules(theirs)
     params = {"SecurityGroupId": theirs.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
     lab.call(PEER, "RevokeSecurityGroup", params)
-    assert cli.json("stale") == (0, [])
+    _, [found] = cli.json("stale")
+    assert (found["kind"], found["why"]) == ("half-open", f"{theirs.id}@{PEER} has no rule")
     lab.cloud.clock.sleep(31 * 60)
     _, [found] = cli.json("stale")
-    assert (found["kind"], found["account"], found["group"]) == ("half-open", HOME, ours.id)
+    assert (found["kind"], found["account"], found["group"]) == ("rule", HOME, ours.id)
     assert found["why"].startswith(f"the rule on {theirs.id}@{PEER} is missing")
 
 

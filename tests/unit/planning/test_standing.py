@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.model import TAG, Claim, Party, Rule, RuleKey, Traffic
-from link_peer.domain.policy import Allow
+from link_peer.domain.policy import Allow, Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
+from link_peer.planning.closing import closing
 from link_peer.planning.reach import Scene, reach
 from link_peer.planning.standing import Standing, Wishes, admitted, standing
-from link_peer.planning.state import State, link_reach, states
+from link_peer.planning.state import link_reach, state_of
 
 from tests.unit.views import (
     APP,
@@ -52,10 +54,16 @@ def test_a_link_tells_the_deployment_that_its_rules_name() -> None:
     assert link.deployment == POLICY.deployment
 
 
-def state(snapshot: Snapshot, **changes: Any) -> State:
-    """The state of the one link that stands."""
-    [found] = states(Scene(snapshot), policy(**changes), REGION, NOW, stand(snapshot, **changes))
-    return found
+def links(snapshot: Snapshot, **changes: Any) -> list[Standing]:
+    """The links that stand, with what the next sweep removes by itself."""
+    going = closing(snapshot, policy(**changes), REGION, NOW).why
+    return standing(snapshot, policy(**changes), REGION, NOW, going=going)
+
+
+def state(snapshot: Snapshot, **changes: Any) -> tuple[str, str]:
+    """The state of the one link that stands, and what decides it."""
+    [link] = links(snapshot, **changes)
+    return state_of(Scene(snapshot), link)
 
 
 def drop(one: Any) -> Rule:
@@ -163,17 +171,17 @@ def test_the_consent_of_a_link_is_what_covers_it_now_and_its_first_end() -> None
     text = f"{APP.id}:tcp/3306~{COMPACT[IN_A_DAY]}"
     groups = [managed(APP), managed(DB, text)]
     [link] = stand(view(groups, BOTH, [ours(SQL, REQ)]))
-    assert (link.consent, link.consent_until) == ((f"{DB} link-accept={text}",), IN_A_DAY)
+    assert (link.consent, link.until) == ((f"{DB} link-accept={text}",), IN_A_DAY)
     allow = Allow(Who(HOME, "*"), Who(HOME, DB.id), (), "all to db", until=IN_AN_HOUR)
     [link] = stand(view([managed(APP), managed(DB)], BOTH, [ours(SQL, REQ)]), allow=(allow,))
-    assert (link.consent, link.consent_until) == (("policy allow all to db",), IN_AN_HOUR)
+    assert (link.consent, link.until) == (("policy allow all to db",), IN_AN_HOUR)
     [link] = stand(view([managed(APP), managed(DB)], BOTH, [ours(SQL, REQ)]))
-    assert (link.consent, link.consent_until) == ((), None)
+    assert (link.consent, link.until) == ((), None)
     [link] = stand(view([managed(DB, "*")], BOTH, [ours(BACK, REQ), ours(THERE, REQ)]))
     assert link.consent == (f"{DB} link-accept=*",)  # the other side was not read
     two = f"{APP.id}:tcp/3306~{COMPACT[IN_A_DAY]} {APP.id}:tcp/80~{COMPACT[IN_AN_HOUR]}"
     [link] = stand(view([managed(APP), managed(DB, two)], BOTH, [ours(SQL, REQ), ours(WEB, REQ)]))
-    assert link.consent_until == IN_AN_HOUR
+    assert link.until == IN_AN_HOUR
 
 
 def test_the_instances_that_a_link_admits_are_counted_where_all_were_read() -> None:
@@ -201,28 +209,29 @@ def test_the_instances_that_a_link_admits_are_counted_where_all_were_read() -> N
         ([ours(THERE, REQ), ours(BACK, REQ), drop(BACK)], "partly"),
         ([ours(THERE, REQ), ours(BACK, REQ), drop(THERE)], "partly"),
         ([ours(THERE, REQ), ours(BACK, REQ), drop(BACK), drop(THERE)], "blocked"),
-        ([ours(THERE, REQ)], "half-open"),
+        ([ours(THERE, REQ, age=60)], "half-open"),
+        ([ours(THERE, REQ)], "closing"),
     ],
 )
 def test_what_passes_decides_about_a_link_that_stays(rules: list[Rule], word: str) -> None:
-    """All, some or none of its packets, in both directions of a mutual link."""
-    assert state(view(OPEN, BOTH, rules)).word == word
+    """All, some or none of its packets, in both directions of a mutual link. Half of a request's goes once it is old enough."""
+    assert state(view(OPEN, BOTH, rules))[0] == word
 
 
 def test_what_was_not_read_leaves_it_open_unless_something_passes() -> None:
     """The rules of another group of the source, which may drop what goes out and what comes back."""
     elsewhere = instance(A, APP, Party(HOME, "sg-unread"), ip="10.0.0.1")
     found = state(view(OPEN, [elsewhere, BOTH[1]], [ours(SQL, REQ)]))
-    assert (found.word, "sg-unread" in found.why) == ("unknown", True)
+    assert (found[0], "sg-unread" in found[1]) == ("unknown", True)
     one_side = [ours(THERE, REQ), ours(BACK, REQ), drop(THERE)]
-    assert state(view(OPEN, [elsewhere, BOTH[1]], one_side)).word == "unknown"
+    assert state(view(OPEN, [elsewhere, BOTH[1]], one_side))[0] == "unknown"
     unread = Rule(DB, "sgr-list", None, "drop", 1, other=Traffic("ingress", "", "", THERE.port))
-    assert state(view(OPEN, BOTH, [ours(THERE, REQ), ours(BACK, REQ), unread])).word == "unknown"
+    assert state(view(OPEN, BOTH, [ours(THERE, REQ), ours(BACK, REQ), unread]))[0] == "unknown"
     some = [elsewhere, instance(Party(HOME, "i-c"), APP, ip="10.0.0.3"), BOTH[1]]
-    assert state(view(OPEN, some, [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)])).word == "partly"
-    assert state(view(OPEN, [], [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)])).word == "partly"
+    assert state(view(OPEN, some, [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)]))[0] == "partly"
+    assert state(view(OPEN, [], [ours(THERE, REQ), ours(BACK, REQ), drop(BACK)]))[0] == "partly"
     partly = [ours(SQL, REQ), ours(WEB, REQ), drop(WEB)]
-    assert state(view(OPEN, BOTH, partly)).why.endswith("tcp/3306 passes")
+    assert state(view(OPEN, BOTH, partly))[1].endswith("tcp/3306 passes")
 
 
 @pytest.mark.parametrize(
@@ -239,37 +248,64 @@ def test_what_was_not_read_leaves_it_open_unless_something_passes() -> None:
 def test_a_link_that_the_next_sweep_removes_is_closing(groups: Any, claim: Claim, changes: dict[str, Any]) -> None:
     """Whatever becomes of its packets until then; `why` is the cause."""
     found = state(view(groups, BOTH, [ours(SQL, claim)]), **changes)
-    assert found.word == "closing"
-    assert found.why
+    assert found[0] == "closing"
+    assert found[1]
 
 
 @pytest.mark.parametrize("kept", ["tcp/3306", "tcp/80"])
-def test_a_link_of_which_a_rule_stays_is_not_closing(kept: str) -> None:
+def test_a_rule_that_goes_alone_is_a_link_of_its_own(kept: str) -> None:
     """One port of a request lost its consent; the other has it."""
-    groups = [managed(APP), managed(DB, f"{APP.id}:{kept}")]
-    assert state(view(groups, BOTH, [ours(SQL, REQ), ours(WEB, REQ)])).word == "open"
+    seen = view([managed(APP), managed(DB, f"{APP.id}:{kept}")], BOTH, [ours(SQL, REQ), ours(WEB, REQ)])
+    found = {link.ports_text: state_of(Scene(seen), link)[0] for link in links(seen)}
+    assert found == {kept: "open", ({"tcp/3306", "tcp/80"} - {kept}).pop(): "closing"}
 
 
 def test_what_was_not_read_completely_is_not_closing() -> None:
     """Nobody was seen to ask, but not every instance was read. What its group no longer allows is closing all the same."""
     parts: dict[str, Any] = {"whole_accounts": frozenset(), "complete_groups": frozenset()}
-    assert state(view(OPEN, BOTH, [ours(SQL, TAG)], **parts)).word == "open"
-    assert state(view([managed(APP), managed(DB)], BOTH, [ours(SQL, TAG)], **parts)).word == "closing"
+    assert state(view(OPEN, BOTH, [ours(SQL, TAG)], **parts))[0] == "open"
+    assert state(view([managed(APP), managed(DB)], BOTH, [ours(SQL, TAG)], **parts))[0] == "closing"
     parts["complete_groups"] = frozenset({APP})
-    assert state(view(OPEN, BOTH, [ours(SQL, TAG)], **parts)).word == "closing"
+    assert state(view(OPEN, BOTH, [ours(SQL, TAG)], **parts))[0] == "closing"
 
 
 def test_a_link_to_an_instance_that_is_gone_is_closing() -> None:
     """Every instance of its account was read."""
     rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", SQL.port)
-    assert state(view(OPEN, BOTH[:1], [ours(rule, TAG, ends=(A, B))])).word == "closing"
+    assert state(view(OPEN, BOTH[:1], [ours(rule, TAG, ends=(A, B))]))[0] == "closing"
+
+
+def test_half_of_a_link_to_what_was_not_read_is_unknown() -> None:
+    """Its other rule may stand there."""
+    shown = [managed(APP, "*", rule_count=-1), managed(DB, "*")]
+    seen = msgspec.structs.replace(view(shown, BOTH), rules={DB: (ours(THERE, REQ),)})
+    assert state(seen)[0] == "unknown"
+
+
+def test_nothing_is_closing_while_the_policy_is_paused() -> None:
+    """A sweep removes nothing then."""
+    seen = view([managed(APP), managed(DB)], BOTH, [ours(SQL, REQ)])
+    assert [state(seen)[0], state(seen, paused=Pause.ALL)[0], state(seen, paused=Pause.OPENING)[0]] == [
+        "closing",
+        "open",
+        "closing",
+    ]
+
+
+def test_a_link_ends_with_the_last_consent_that_covers_it() -> None:
+    """Of several entries, each is enough; they are all named."""
+    two = f"{APP.id}:tcp/3306~{COMPACT[IN_AN_HOUR]} *~{COMPACT[IN_A_DAY]}"
+    [link] = stand(view([managed(APP), managed(DB, two)], BOTH, [ours(SQL, REQ)]))
+    assert (link.until, len(link.consent)) == (IN_A_DAY, 2)
+    [link] = stand(view([managed(APP), managed(DB, f"* {two}")], BOTH, [ours(SQL, REQ)]))
+    assert link.until is None
 
 
 def test_a_link_ends_at_the_earlier_of_its_claims_and_of_consent() -> None:
     groups = [managed(APP), managed(DB, f"*~{COMPACT[IN_AN_HOUR]}")]
-    assert state(view(groups, BOTH, [ours(SQL, Claim("a", IN_A_DAY))])).until == IN_AN_HOUR
-    assert state(view(OPEN, BOTH, [ours(SQL, Claim("a", IN_A_DAY))])).until == IN_A_DAY
-    assert state(view(OPEN, BOTH, [ours(SQL, REQ)])).until is None
+    assert stand(view(groups, BOTH, [ours(SQL, Claim("a", IN_A_DAY))]))[0].until == IN_AN_HOUR
+    assert stand(view(OPEN, BOTH, [ours(SQL, Claim("a", IN_A_DAY))]))[0].until == IN_A_DAY
+    assert stand(view(OPEN, BOTH, [ours(SQL, REQ)]))[0].until is None
 
 
 @pytest.mark.parametrize(

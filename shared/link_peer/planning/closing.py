@@ -1,0 +1,87 @@
+"""Which rules the next sweep removes, and why: from the same plan, under the same guard. Pure.
+
+Where tools took the managed tag off a group, the sweep that reads it comes within a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from link_peer.domain import marker as markers
+from link_peer.domain.model import Claim, Marker, Party, Rule
+from link_peer.domain.policy import Pause, Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.planning.actual import link_of
+from link_peer.planning.claims import DesiredLink, wanted_by_all
+from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Plan, Unseen, all_missing
+from link_peer.planning.plan import make_plan
+from link_peer.planning.removals import May, MayLose
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """`why` says of each rule that goes (by its group and id) what closes it; `missing` is what would have to be read to know of
+    more. In `doubted` accounts nothing is removed because it is not asked for, since they show no instances."""
+
+    why: Mapping[tuple[Party, str], str] = {}
+    missing: Missing = NOTHING_MISSING
+
+    @property
+    def doubted(self) -> frozenset[str]:
+        """The accounts that show no instances: nothing goes because nobody there asks for it."""
+        return self.missing.doubted_accounts
+
+
+def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Closing:
+    """What a sweep at `now` (epoch seconds) removes, as far as what was read tells: first what needs no look at wishes."""
+    if policy.paused is Pause.ALL:
+        return Closing()
+    none: Mapping[Party, tuple[Rule, ...]] = {one.party: () for one in snapshot.groups.values() if not one.rule_count}
+    snapshot = msgspec.structs.replace(snapshot, rules={**none, **snapshot.rules})  # what has none need not be read
+    # a person's keys may be refused where those of the functions are not: that is no sign that nobody asks
+    context = Context(policy, region, now, ("repair", "repair"), completes_tags_only=True, hidden_asks=True)
+    first = _plan(snapshot, context, [], lambda _rule, _marker, _claim: May.CLOSE)
+    left = _after(snapshot, context, first)
+
+    def may_lose(rule: Rule, marker: Marker, _claim: Claim) -> May:
+        whole = rule.group.account in left.whole_accounts
+        return May.TAKE if whole or (rule.key and left.covers(link_of(rule.key, marker))) else May.CLOSE
+
+    second = _plan(left, context, wanted_by_all(left, policy, region, now), may_lose)
+    why = {
+        (edit.rule.group, edit.rule.id): one.why.detail
+        for one in (*first.decisions, *second.decisions)
+        for edit in one.edits
+        if edit.rule and edit.kind == "remove"
+    }
+    return Closing(why, all_missing([first.missing, second.missing]))
+
+
+def _plan(snapshot: Snapshot, context: Context, links: Sequence[DesiredLink], may_lose: MayLose) -> Plan:
+    """The plan without the removals that are too many."""
+    limit = context.policy.limits.removals_per_run
+    held = frozenset[Unseen]()
+    while True:
+        plan = make_plan(snapshot, context, links, may_lose=may_lose, held=held)
+        more = held | {unseen for unseen, keys in plan.due.items() if len(keys) > limit}
+        if more == held:
+            return plan
+        held = more
+
+
+def _after(snapshot: Snapshot, context: Context, plan: Plan) -> Snapshot:
+    """What the rules are once a plan that opens nothing is carried out."""
+    edits = {(edit.rule.group, edit.rule.id): edit for one in plan.decisions for edit in one.edits if edit.rule}
+    if not edits:
+        return snapshot
+
+    def left(rule: Rule) -> Rule | None:
+        edit = edits.get((rule.group, rule.id))
+        if edit is None:
+            return rule
+        marker = markers.render(edit.marker(context.policy, context.region))
+        return msgspec.structs.replace(rule, description=marker) if edit.claims else None
+
+    rules = {group: tuple(filter(None, map(left, found))) for group, found in snapshot.rules.items()}
+    return msgspec.structs.replace(snapshot, rules=rules)
