@@ -12,10 +12,8 @@ function groupsOf({ boxes, arrows }) {
       return { key: `account ${account}`, title: mine[0].party ? accountName(account) : "", boxes: mine };
     });
   }
-  const reached = new Set(arrows.flatMap((arrow) => [...(isOf(arrow.source) ? [arrow.target] : []), ...(arrow.mutual && isOf(arrow.target) ? [arrow.source] : [])]));
-  function isOf(box) {
-    return box.party === centre;
-  }
+  const isOf = (box) => box.party === centre;
+  const reached = new Set(arrows.map((arrow) => (isOf(arrow.source) ? arrow.target : arrow.mutual && arrow.source)));
   const others = boxes.filter((box) => !isOf(box));
   return [
     { key: "sources", title: "may reach it", boxes: others.filter((box) => !reached.has(box)) },
@@ -37,21 +35,24 @@ function drawGraph({ boxes, arrows }, arranged) {
   const container = byId("graph");
   const circle = groups.every((group) => !group.title) && boxes.length > 2 && boxes.length < 9;
   const centre = focused(), placed = positions(arranged, centre);
-  const elements = groups.filter((group) => group.title).map(({ key, title }) => ({ data: { id: key, label: title }, classes: "account" }));
+  const elements = [];
   for (const { key, title, boxes: mine } of groups) {
+    const columns = new Set(mine.map((box) => placed.places.get(box.key).column)).size;
+    const label = fitted(title, (0.87 * columns * (placed.gap + wide)), size, 0); // letters of titles are bold
+    if (title) elements.push({ data: { id: key, label }, classes: "account" });
     for (const box of mine) {
       const { x, y } = placed.places.get(box.key);
-      elements.push({
-        data: { id: box.key, parent: title ? key : undefined, label: boxLines(box).slice(0, box.party ? arranged.lines : 2).join("\n"), box },
-        classes: [box.party ? "party" : "collapsed", box.party && box.party === centre ? "centre" : ""], position: { x, y },
-      });
+      const lines = boxLines(box).slice(0, box.party ? arranged.lines : 2);
+      const label = lines.map((line) => fitted(line, (box.party ? wide : 206) - 12, size)).join("\n");
+      const classes = [box.party ? "party" : "collapsed", box.party && box.party === centre ? "centre" : ""];
+      elements.push({ data: { id: box.key, parent: title ? key : undefined, label, box }, classes, position: { x, y } });
     }
   }
   const lines = arrows.map((arrow, number) => {
     const classes = [stateOf(arrow.links), circle ? "" : "curved"];
     if (arrow.mutual) classes.push("mutual");
     if (arrow.links.length === 1 && arrow.links[0].soon) classes.push("soon");
-    if (arranged.columns.length > groups.length || (!centre && arrows.length > LABELLED)) classes.push("quiet");
+    if (centre ? arranged.columns.length > groups.length : arrows.length > LABELLED) classes.push("quiet");
     else if (centre) classes.push(arrow.source.party === centre ? "leaving" : "arriving");
     const run = course(arrow, number, arranged, placed);
     return {
@@ -70,7 +71,7 @@ function drawGraph({ boxes, arrows }, arranged) {
   graph = cytoscape({
     container, elements, style: graphStyle({ wide, tall: arranged.lines === 1 && boxes.some((box) => !box.party) ? 40 : tall, size }),
     minZoom: LEGIBLE / size, maxZoom: 2.5, boxSelectionEnabled: false, autounselectify: true, autoungrabify: true,
-    layout: circle ? { name: "circle", fit: false, avoidOverlap: false, radius: Math.min(container.clientWidth / 2 - 120, container.clientHeight / 2 - 40) } : { name: "preset", fit: false },
+    layout: { name: circle ? "circle" : "preset", fit: false, avoidOverlap: false, radius: Math.min(container.clientWidth / 2 - 120, container.clientHeight / 2 - 40) },
   });
   fitGraph();
   const written = arrows.length <= LABELLED && (centre || placeLabels());
@@ -79,7 +80,7 @@ function drawGraph({ boxes, arrows }, arranged) {
   graph.on("mouseout", "node, edge", () => hoverGraph(null));
   graph.on("tap", (event) => {
     const { box, arrow } = event.target === graph ? {} : event.target.data();
-    if (arrow) showLinks(`${boxTitle(arrow.source)} ${arrow.mutual ? "↔" : "→"} ${boxTitle(arrow.target)}`, arrow.links);
+    if (arrow) showLinks(arrowEnds(arrow), arrow.links);
     else if (box) lookAt(box);
     else overview();
   });
@@ -117,16 +118,11 @@ function fitGraph() {
 function boxLines(box) {
   if (!box.party) {
     const inside = box.inside.length ? `, ${counted(box.inside.length, "link")} inside` : "";
-    return [shortened(accountName(box.account)), `${box.members.size} linked${inside}`];
+    return [accountName(box.account), `${box.members.size} linked${inside}`];
   }
   const { name, id, account } = box.party;
-  if (focused()) return [shortened(name), shortened(accountName(account))];
-  return name === id ? [shortened(name)] : [shortened(name), id];
-}
-
-function shortened(text) {
-  const letters = [...text];
-  return letters.length > 25 ? `${letters.slice(0, 24).join("")}…` : text;
+  if (focused()) return [name, accountName(account)];
+  return name === id ? [name] : [name, id];
 }
 
 /** Fades all but a box or an arrow and what is linked with it. */
@@ -165,7 +161,6 @@ function graphStyle({ wide, tall, size }) {
         "line-height": 1.3, "background-color": value("raised"), "border-width": 1, "border-color": value("line"),
       },
     },
-    { selector: "node.party", style: tall < 40 ? { "text-wrap": "ellipsis", "text-max-width": wide - 8 } : { "text-max-width": wide } },
     { selector: "node.collapsed", style: { width: 206, "border-width": 3, "border-style": "double", "border-color": value("muted") } },
     { selector: "node.centre", style: { "border-width": 2, "border-color": value("accent"), "background-color": value("tint") } },
     {

@@ -26,24 +26,40 @@ function textWidth(text, size) {
   return (pen.measureText(text).width * size) / 100;
 }
 
+/** A text without its middle, as far as that is needed to fit: names often differ at their ends only. `tail`: the end's share. */
+function fitted(text, room, size, tail = 0.6) {
+  const letters = [...text];
+  for (let kept = letters.length - 1; textWidth(text, size) > room && kept > 1; kept -= 1) {
+    const end = Math.round(kept * tail);
+    text = `${letters.slice(0, kept - end).join("")}…${letters.slice(letters.length - end).join("")}`;
+  }
+  return text;
+}
+
 /** How groups become columns: each is one; else some are several; else several groups share one. */
 const WAYS = [{ whole: true }, {}, { shared: true }];
 
 /** Places groups of boxes in columns: in the first way, and then the roomiest density, with which all are in view. */
 function arrange(groups, width, height, widest) {
-  const densities = DENSITIES.map((density) => ({ ...density, width, height, wide: 2 * Math.ceil(Math.min(density.wide, widest(density) + 20) / 2) }));
+  const densities = DENSITIES.map((density) => ({ ...density, width, height, all: widest(density) + 20, wide: Math.min(density.wide, widest(density) + 20) }));
   for (const way of WAYS) {
     for (const density of densities) {
       const rows = Math.floor((height - 2 * MARGIN) / density.pitch);
       const columns = columnsOf(groups, rows, way);
-      if (room(columns, density) <= width && columns.every((one) => one.length <= rows)) return { ...density, columns, fits: true };
+      if (room(columns, density) <= width && columns.every((one) => one.length <= rows)) return { ...widened(density, columns), fits: true };
     }
   }
   const density = densities.at(-1);
   let rows = Math.floor((height - 2 * MARGIN) / density.pitch);
   const columns = () => columnsOf(groups, rows, { shared: true });
   while (columns().length > 1 && room(columns(), density) > width) rows += 1;
-  return { ...density, columns: columns(), fits: false };
+  return { ...widened(density, columns()), fits: false };
+}
+
+/** Boxes as wide as their names, where the columns leave room for that. */
+function widened(density, columns) {
+  const room = (density.width - 2 * PADDING) / columns.length - density.gap;
+  return { ...density, columns, wide: 2 * Math.ceil(Math.min(density.all, Math.max(density.wide, room)) / 2) };
 }
 
 /** The width of columns, with half a gap beside the first and the last, for lines. */

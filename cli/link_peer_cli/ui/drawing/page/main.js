@@ -52,14 +52,13 @@ function drawMap() {
   byId("empty").hidden = shown.length > 0;
   const arranged = arrangedIn(drawn, byId("room"));
   const matrix = chosen.view === "matrix";
-  byId("graph").hidden = matrix;
+  byId("graph").hidden = byId("fit").hidden = matrix;
   byId("matrix").hidden = !matrix;
-  byId("graph-view").setAttribute("aria-pressed", !matrix);
-  byId("matrix-view").setAttribute("aria-pressed", matrix);
-  byId("fit").hidden = matrix;
+  byId("graph-view").ariaPressed = !matrix;
+  byId("matrix-view").ariaPressed = matrix;
   byId("collapse").textContent = used.every((one) => chosen.collapsed.has(one)) ? "Expand accounts" : "Collapse accounts";
   byId("legend").className = matrix ? "legend of-cells" : "legend of-lines";
-  byId("graph").setAttribute("aria-label", `Graph of ${counted(drawn.boxes.length, "box", "es")} and ${counted(drawn.arrows.length, "arrow")}. The panel lists the same links.`);
+  byId("graph").ariaLabel = `Graph of ${counted(drawn.boxes.length, "box", "es")} and ${counted(drawn.arrows.length, "arrow")}. The panel lists the same links.`;
   byId("note").textContent = matrix ? "Arrow keys go from link to link." : "";
   hint(null);
   if (matrix) drawMatrix(drawn, byId("room"));
@@ -120,9 +119,7 @@ for (const view of ["graph", "matrix"]) {
   };
 }
 byId("collapse").onclick = () => {
-  const open = used.filter((account) => !chosen.collapsed.has(account));
-  if (open.length) open.forEach((account) => chosen.collapsed.add(account));
-  else chosen.collapsed.clear();
+  chosen.collapsed = new Set(used.every((account) => chosen.collapsed.has(account)) ? [] : used);
   draw(true);
 };
 // Escape goes back: from a link to the list, from one party's neighbourhood to all. In a field it clears that.
@@ -132,11 +129,7 @@ document.addEventListener("keydown", (event) => {
   else if (chosen.party) setFilter("party", "");
 });
 addEventListener("hashchange", restore);
-let resized = 0;
-addEventListener("resize", () => {
-  cancelAnimationFrame(resized);
-  resized = requestAnimationFrame(drawMap);
-});
+addEventListener("resize", drawMap);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => byId("graph").hidden || drawMap());
 
 byId("problems").textContent = data.problems.join("\n");

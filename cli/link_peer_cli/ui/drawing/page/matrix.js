@@ -13,27 +13,24 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
   const room = Math.min(clientWidth, clientHeight) - names - bands * BAND - 24;
   const size = Math.max(CELL[0], Math.min(CELL[1], Math.floor(room / Math.max(1, boxes.length))));
   const template = `${names}px ${tracks.map((one) => `${one === "band" ? BAND : size}px`).join(" ")}`;
-  const grid = element("div", { className: "grid" });
-  grid.setAttribute("role", "grid");
-  grid.setAttribute("aria-label", "Rows may reach columns. Arrow keys move between names and links, Enter shows one.");
+  const ariaLabel = "Rows may reach columns. Arrow keys move between names and links, Enter shows one.";
+  const grid = element("div", { className: "grid", role: "grid", ariaLabel });
   grid.style.gridTemplate = `${template} / ${template}`;
   grid.style.setProperty("--cell", `${size}px`);
   grid.style.setProperty("--names", `${names}px`);
-  const crosses = ["across", "down"].map((kind) => element("div", { className: `cross ${kind}`, hidden: true }));
+  const shade = (className, properties) => element("div", { className, ariaHidden: "true", ...properties });
+  const crosses = ["across", "down"].map((kind) => shade(`cross ${kind}`, { hidden: true }));
   grid.append(...crosses);
 
   const stops = []; // what the arrow keys reach: { button, row, column, subject }
   const row = (index, ...children) => {
-    const made = element("div", { className: "cells" }, ...children);
-    made.setAttribute("role", "row");
-    made.setAttribute("aria-rowindex", index);
+    const made = element("div", { className: "cells", role: "row", ariaRowIndex: index }, ...children);
     grid.append(made);
     return made;
   };
   const stop = (role, className, text, row, column, subject) => {
-    const button = at(element("button", { type: "button", className, textContent: text, tabIndex: -1 }), row, column);
-    button.setAttribute("role", role);
-    button.setAttribute("aria-colindex", column);
+    const button = element("button", { type: "button", role, className, textContent: text, tabIndex: -1, ariaColIndex: column });
+    at(button, row, column);
     stops.push({ button, row, column, subject });
     return button;
   };
@@ -44,26 +41,24 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
     return button;
   };
 
-  row(1, element("div", { className: "corner", textContent: "from ↓  to →" }),
+  row(1, shade("corner", { textContent: "from ↓  to →" }),
     ...boxes.map((box) => head("columnheader", "to", box, 1, track.get(box))));
   boxes.forEach((box, n) => {
     if (!first(box, n)) return;
     const start = track.get(box) - 1, end = track.get(boxes.findLast((one) => one.account === box.account)) + 1;
     const odd = grid.querySelectorAll(".band.across").length % 2 ? "odd" : "";
-    const name = accountName(box.account);
-    grid.append(at(element("div", { className: `band across ${odd}` }), `${start} / ${end}`, "1 / -1"),
-      at(element("div", { className: `band down ${odd}` }), "1 / -1", `${start} / ${end}`),
+    const name = { textContent: accountName(box.account) };
+    grid.append(at(shade(`band across ${odd}`), `${start} / ${end}`, "1 / -1"), at(shade(`band down ${odd}`), "1 / -1", `${start} / ${end}`),
       // The name stays in view as long as one of its rows or columns is.
-      at(element("div", { className: "account-name", textContent: name, title: name }), `${start} / ${end}`, 1),
-      at(element("div", { className: "account-name turned", textContent: name, title: name }), 1, `${start} / ${end}`));
+      at(shade("account-name", name), `${start} / ${end}`, 1), at(shade("account-name turned", name), 1, `${start} / ${end}`));
   });
   for (const box of boxes) {
     const line = row(track.get(box), head("rowheader", "from", box, track.get(box), 1));
-    line.append(at(element("div", { className: "self" }), track.get(box), track.get(box)));
+    line.append(at(shade("self"), track.get(box), track.get(box)));
     for (const cell of cells.filter((one) => one.source === box)) line.append(cellButton(cell));
   }
-  stops[boxes.length]?.button.setAttribute("tabindex", 0); // the first row's name
-  document.getElementById("matrix").replaceChildren(grid);
+  if (stops.length) stops[boxes.length].button.tabIndex = 0; // the first row's name
+  byId("matrix").replaceChildren(grid);
 
   function cellButton(cell) {
     const state = stateOf(cell.links), several = cell.links.length > 1;
@@ -71,7 +66,7 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
     const text = several ? cell.links.length : STATES[state].sign;
     const button = stop("gridcell", `cell ${state} ${soon}`, text, track.get(cell.source), track.get(cell.target), cell);
     const title = `${boxTitle(cell.source)} → ${boxTitle(cell.target)}`;
-    button.setAttribute("aria-label", `${title}: ${arrowTitle(cell)}, ${state}`);
+    button.ariaLabel = `${title}: ${arrowTitle(cell)}, ${state}`;
     button.onclick = () => showLinks(title, cell.links);
     button.dataset.links = cell.links.map((link) => link.number).join(" ");
     return button;

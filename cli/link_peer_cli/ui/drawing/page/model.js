@@ -14,7 +14,6 @@ const STATES = {
   unknown: { colour: "unknown", dash: [2, 3], sign: "?", about: "not known" },
 };
 const URGENT = ["blocked", "partly", "half-open", "closing", "unknown"]; // listed first
-const MIXED = "mixed"; // of several links, which differ
 
 const collator = new Intl.Collator("en", { numeric: true });
 const byId = (id) => document.getElementById(id);
@@ -92,40 +91,33 @@ function drawing(shown) {
     return boxes.get(key);
   };
   const cells = new Map();
-  const put = (source, target, link) => {
-    const key = `${source.key} ${target.key}`;
-    if (!cells.has(key)) cells.set(key, { key, source, target, mutual: false, links: [] });
-    cells.get(key).links.push(link);
+  const put = (into, key, source, target, link) => {
+    if (!into.has(key)) into.set(key, { key, source, target, mutual: false, links: [] });
+    into.get(key).links.push(link);
+    return into.get(key);
   };
   for (const link of shown) {
     const source = box(link.source), target = box(link.target);
-    put(source, target, link);
+    put(cells, `${source.key} ${target.key}`, source, target, link);
     if (source === target) {
       source.inside.push(link);
       continue;
     }
-    if (link.mutual) put(target, source, link);
+    if (link.mutual) put(cells, `${target.key} ${source.key}`, target, source, link);
     const folded = !source.party || !target.party;
     let key = `${source.key} ${target.key} ${folded || link.mutual}`;
     const back = `${target.key} ${source.key} true`;
     if (folded && arrows.has(back)) key = back;
-    if (!arrows.has(key)) arrows.set(key, { key, source, target, mutual: link.mutual, links: [] });
-    arrows.get(key).mutual ||= link.mutual || key === back;
-    arrows.get(key).links.push(link);
+    put(arrows, key, source, target, link).mutual ||= link.mutual || key === back;
   }
-  const place = (one) => [accountName(one.account), one.account, boxTitle(one), one.key];
-  const ordered = [...boxes.values()].sort((one, other) => compared(place(one), place(other)));
+  const place = (one) => [accountName(one.account), one.account, boxTitle(one), one.key].join("\n");
+  const ordered = [...boxes.values()].sort((one, other) => collator.compare(place(one), place(other)));
   return { boxes: ordered, arrows: [...arrows.values()], cells: [...cells.values()] };
-}
-
-function compared(some, others) {
-  const at = some.findIndex((text, n) => text !== others[n]);
-  return at < 0 ? 0 : collator.compare(some[at], others[at]) || (some[at] < others[at] ? -1 : 1);
 }
 
 /** The state of some links; `mixed` if they differ. */
 function stateOf(some) {
-  return some.every((link) => link.state === some[0].state) ? some[0].state : MIXED;
+  return some.every((link) => link.state === some[0].state) ? some[0].state : "mixed";
 }
 
 function boxTitle(box) {
@@ -139,8 +131,14 @@ function arrowTitle(arrow) {
   }
   const [link] = arrow.links;
   const ports = link.ports.split("+");
-  const byAddress = link.written === "by address" ? link.written : "";
-  return [ports.length > 2 ? `${ports.length} ports` : ports.join(", "), byAddress, link.soon ? when(link.until) : ""].filter(Boolean).join(" · ");
+  const facts = [ports.length > 2 ? `${ports.length} ports` : ports.join(", ")];
+  if (link.written === "by address") facts.push(link.written);
+  if (link.soon) facts.push(when(link.until));
+  return facts.join(" · ");
+}
+
+function arrowEnds(arrow) {
+  return `${boxTitle(arrow.source)} ${arrow.mutual ? "↔" : "→"} ${boxTitle(arrow.target)}`;
 }
 
 function linkTitle(link) {

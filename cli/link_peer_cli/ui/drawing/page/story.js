@@ -26,13 +26,12 @@ function tell(shows, ...children) {
 function showAll() {
   const shown = visible();
   const accounts = [...new Set(shown.flatMap((link) => ends(link).map((one) => one.account)))];
-  accounts.sort((one, other) => accountName(one).localeCompare(accountName(other)));
+  accounts.sort((one, other) => collator.compare(accountName(one), accountName(other)));
   const rows = accounts.map((account) => {
     const members = new Set(shown.flatMap(ends).filter((one) => one.account === account));
-    const folded = chosen.collapsed.has(account);
-    const button = element("button", { type: "button", textContent: folded ? "Expand" : "Collapse" });
-    button.onclick = () => toggle(account);
-    button.setAttribute("aria-label", `${button.textContent} ${accountName(account)}`);
+    const textContent = chosen.collapsed.has(account) ? "Expand" : "Collapse";
+    const ariaLabel = `${textContent} ${accountName(account)}`;
+    const button = element("button", { type: "button", textContent, ariaLabel, onclick: () => toggle(account) });
     const about = element("span", {}, accountName(account), element("small", { textContent: `${account} · ${members.size} linked` }));
     return element("div", { className: "account" }, about, button);
   });
@@ -58,10 +57,7 @@ function linkRow(link) {
 }
 
 function backButton(text, back) {
-  const button = element("button", { type: "button", className: "back", textContent: `← ${text}` });
-  button.title = "Escape";
-  button.onclick = back;
-  return button;
+  return element("button", { type: "button", className: "back", textContent: `← ${text}`, title: "Escape", onclick: back });
 }
 
 /** A party with its links, or a collapsed account. */
@@ -72,9 +68,7 @@ function showBox(box) {
     element("p", {}, element("code", { textContent: box.party ? box.party.id : box.account })),
     element("p", { textContent: accountName(box.account) }));
   if (!box.party) {
-    const expand = element("button", { type: "button", textContent: "Expand" });
-    expand.onclick = () => toggle(box.account);
-    story.append(element("p", {}, expand));
+    story.append(element("p", {}, element("button", { type: "button", textContent: "Expand", onclick: () => toggle(box.account) })));
   }
   const leaving = mine.filter((link) => !link.mutual && owns(box, link.source));
   const arriving = mine.filter((link) => !link.mutual && owns(box, link.target));
@@ -117,10 +111,8 @@ function linkStory(link) {
     ["Instances", [typeof link.instances === "number" ? counted(link.instances, "instance").concat(" let through") : "", ...link.by_address]],
     ["Rules", link.rules.map((rule) => element("code", { textContent: rule.rule_id }))],
   ]) {
-    const shown = lines.filter(Boolean);
-    if (shown.length) {
-      list.append(element("dt", { textContent: term }), element("dd", {}, ...shown.map((line) => element("div", {}, ...breakable(line)))));
-    }
+    const shown = lines.filter(Boolean).map((line) => element("div", {}, ...breakable(line)));
+    if (shown.length) list.append(element("dt", { textContent: term }), element("dd", {}, ...shown));
   }
   return element("article", {}, list);
 }
@@ -134,11 +126,7 @@ function breakable(line) {
 
 /** A line about what the pointer is on. */
 function hint(subject) {
-  let text = "";
-  if (subject && subject.links) {
-    text = `${boxTitle(subject.source)} ${subject.mutual ? "↔" : "→"} ${boxTitle(subject.target)}: ${arrowTitle(subject)}, ${stateOf(subject.links)}`;
-  } else if (subject) {
-    text = subject.party ? `${subject.party.name} (${subject.party.key})` : accountName(subject.account);
-  }
-  document.getElementById("hint").textContent = text;
+  const box = (one) => (one.party ? `${one.party.name} (${one.party.key})` : accountName(one.account));
+  const arrow = ({ links: some }) => `${arrowEnds(subject)}: ${arrowTitle(subject)}, ${stateOf(some)}`;
+  byId("hint").textContent = subject ? (subject.links ? arrow : box)(subject) : "";
 }
