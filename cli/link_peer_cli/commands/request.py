@@ -20,13 +20,14 @@ from link_peer.runtime.ports import Record
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.inputs import duration, ending, party, ports_of
+from link_peer_cli.access.inputs import duration, ending, is_cloud_name, party, ports_of
 from link_peer_cli.answers.changes import NotPosted, Posted
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.story import ends_of
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.deployed.queue import post
 from link_peer_cli.inventory.advice import verify_command
+from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.planned import planned_file, print_planned
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
@@ -110,6 +111,7 @@ def request(
                 return asked
             _refuse(asked, denied.denial, as_json=as_json)
 
+    source, target = _by_id(action, source, target)
     checked(UNKNOWN, "any")  # report invalid options before a missing environment
     env = load_environment(reading=dry_run)
     asked = checked(env.policy.home, env.settings.region)
@@ -134,6 +136,14 @@ def request(
     if log is not None:
         records = _wait_for_outcome(log, asked, queue, known, timeout)
         _finish(request_id, records, "" if as_json else _next(asked, records), as_json=as_json)
+
+
+def _by_id(action: str, source: str, target: str) -> tuple[str, str]:
+    """The two ends, of which `unlink` takes the names in the cloud: it opens nothing."""
+    if action != "unlink" or not any(map(is_cloud_name, (source, target))):
+        return source, target
+    env = load_environment(reading=True)
+    return by_cloud_name(env, source, "--from"), by_cloud_name(env, target, "--to")
 
 
 def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> NoReturn:

@@ -114,10 +114,10 @@ class _Asked:
         state, why, count = self._judged(source, senders, to, ports)
         if traffic.port is None and state == "partly":
             state = "unknown"  # the port list may have ports of one kind alone
-        if source is None and len(senders) == 1 and senders[0].party in self._scene.snapshot.instances:
-            yield Reaching(senders[0].party, peer, group, rule, state, why, 1)
-        else:
-            yield Reaching(source, "" if source else peer, group, rule, state, why, count)
+        address = "" if source else peer
+        if address and len(senders) == 1 and senders[0].party in self._scene.snapshot.instances:
+            source, count = senders[0].party, 1
+        yield Reaching(source, address, group, rule, state, why, count)
 
     def _to(self, group: Party, own: str) -> list[Instance]:
         """The party's instances in this group that may have such an address; without any, one that might join."""
@@ -132,16 +132,12 @@ class _Asked:
             having = self.having.get(peer, [])
             near = [one for one in having if shown and one.vpc == shown.vpc]
             return near or having or [_nobody(_parts(peer, ())[0])]
-        dropped = [
-            one
-            for drop, drops in self.peers.items()
-            if drops and (named := _party(drop))
-            for one in self._scene.members(named)
-        ]
-        inner = {one.party: one for one in dropped if shown and one.vpc == shown.vpc and inside(one.ip, peer) is True}
+        drops = [named for drop, drops in self.peers.items() if drops and (named := _party(drop))]
+        dropped = {one.party: one for drop in drops for one in self._scene.members(drop)}.values()
+        known = [one for one in dropped if shown and one.vpc == shown.vpc and inside(one.ip, peer) is True]
         even = not any(self.peers.values()) and traffic.source_ports is None and traffic.port  # its addresses are alike
         ranges = [] if even else [one for one in self.peers if "@" not in one]
-        return [*map(_nobody, _parts(peer, ranges)), *inner.values()]
+        return [*map(_nobody, _parts(peer, ranges)), *known]
 
     def _one_of(self, group: Party, ip: str = "") -> Instance:
         """An instance that is in this group only."""

@@ -21,6 +21,7 @@ CLOSED = (
     *("links --account {b}", "links --party {db}", "who {db} --port tcp/1", "explain {app} {db} tcp/1"),
     *("explain {node} {db}", "verify --from {node} --to {db}", "doctor {b}", "sweep --dry-run --believe-empty {b}"),
     *("close {app} --dry-run", "close {db} --dry-run", "close --account {b} --dry-run", "plan {node}"),
+    "request unlink --from {app} --to {db} --request-id r-1 --dry-run",
     *("withdraw {app} *@{b} --dry-run", "audit --party *@{b}", "audit --party {db}"),
     *("account remove {b} --dry-run", "account add {b}"),
 )
