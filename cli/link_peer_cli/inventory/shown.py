@@ -144,6 +144,7 @@ NAMED = 5
 """Instances of a link by address that a cell names; JSON and CSV name all."""
 
 _PARTY = re.compile(r"\b((?:sg|i)-[0-9a-z]+)@(\d+)")
+_INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _SHORT = re.compile(r"[\w.@-]{1,32}")
 _NAME = re.compile(r"(?!(?:sg|i)-)[\w.:/-]+")
 
@@ -188,8 +189,10 @@ class Wording(msgspec.Struct, frozen=True):
         return self.title(shown.source, shown.from_account), self.title(shown.target, shown.to_account)
 
     def said(self, text: str) -> str:
-        """A text with this wording of each `sg-…@<uid>` and `i-…@<uid>` in it."""
-        return _PARTY.sub(lambda found: self.title(found[1], found[2]), text)
+        """A text with this wording of each `sg-…@<uid>`, `i-…@<uid>` and instant in it."""
+        return _INSTANT.sub(
+            lambda found: when(found[0]), _PARTY.sub(lambda found: self.title(found[1], found[2]), text)
+        )
 
     def ends(self, shown: Ends | Explanation) -> tuple[str, str]:
         """The two ends: each party and its name."""

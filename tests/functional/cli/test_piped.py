@@ -107,6 +107,10 @@ def test_a_terminal_shows_local_times_with_their_zone(lab: Lab, cli: Cli, zone: 
         assert re.search(rf"\d {here[:5]}(:\d\d)? {re.escape(here[6:])}", cli.out), command
         cli(command, "--json")
         assert "-25T00:00:0" in cli.out, command
+    lab.group("*~20200101T000000Z")
+    for command in ("stale", f"doctor {HOME}"):
+        cli(*command.split())
+        assert re.search(rf"ended at [\d-]+ {re.escape(here)}", cli.out), command
 
 
 @pytest.mark.usefixtures("terminal")
