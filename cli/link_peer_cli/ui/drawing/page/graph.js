@@ -59,7 +59,7 @@ function drawGraph({ boxes, arrows }, arranged) {
       group: "edges", classes,
       data: {
         id: arrow.key, source: arrow.source.key, target: arrow.target.key, label: arrowTitle(arrow), arrow, ...bends(run),
-        far: centre ? textWidth(arrowTitle(arrow), 11) / 2 + 14 : 0,
+        far: centre ? textWidth(arrowTitle(arrow), LABEL) / 2 + 14 : 0,
         leaves: `${run.start.x < placed.places.get(arrow.source.key).x ? -wide / 2 : wide / 2}px -3px`,
         enters: `${run.end.x < placed.places.get(arrow.target.key).x ? -wide / 2 : wide / 2}px 3px`,
       },
@@ -70,7 +70,7 @@ function drawGraph({ boxes, arrows }, arranged) {
   if (graph) graph.destroy();
   graph = cytoscape({
     container, elements, style: graphStyle({ wide, tall: arranged.lines === 1 && boxes.some((box) => !box.party) ? 40 : tall, size }),
-    minZoom: LEGIBLE / size, maxZoom: 2.5, boxSelectionEnabled: false, autounselectify: true, autoungrabify: true,
+    minZoom: LEGIBLE / Math.min(size, LABEL), maxZoom: 2.5, boxSelectionEnabled: false, autounselectify: true, autoungrabify: true,
     layout: { name: circle ? "circle" : "preset", fit: false, avoidOverlap: false, radius: Math.min(container.clientWidth / 2 - 120, container.clientHeight / 2 - 40) },
   });
   fitGraph();
@@ -173,7 +173,7 @@ function graphStyle({ wide, tall, size }) {
     {
       selector: "edge", style: {
         width: 1.6, "curve-style": "bezier", "target-arrow-shape": "triangle", "arrow-scale": 0.9,
-        label: "data(label)", "font-family": value("sans"), "font-size": 11, "text-margin-y": (edge) => edge.data("off") || 0,
+        label: "data(label)", "font-family": value("sans"), "font-size": LABEL, "text-margin-y": (edge) => edge.data("off") || 0,
         "text-background-color": value("bg"), "text-background-opacity": 1, "text-background-padding": 2, "text-background-shape": "round-rectangle",
       },
     },

@@ -2,7 +2,7 @@
 
 const MARGIN = 14; // around all
 const PADDING = 9; // between an account's frame and its boxes
-const LEGIBLE = 10; // the smallest letters
+const LEGIBLE = 10, LABEL = 11; // the smallest letters, and those at lines
 const LABELLED = 30; // arrows: with more, what is written at one is only shown under the pointer
 
 /** From roomy to dense: lines of text in a box, its height, the distance of rows, the widest box, the least gap, the letters. */
@@ -128,9 +128,7 @@ function course(arrow, number, arranged, placed) {
   return { start, end, points };
 }
 
-function nearest(some, wanted) {
-  return some.reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best));
-}
+const nearest = (some, wanted) => some.reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best));
 
 /** Points as Cytoscape.js takes them: how far along the straight line from start to end, and how far beside it. */
 function bends({ start, end, points }) {

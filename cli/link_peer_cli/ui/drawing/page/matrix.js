@@ -8,7 +8,7 @@ function drawMatrix({ boxes, cells }, { clientWidth, clientHeight }) {
   const first = (box, n) => box.party && (!n || boxes[n - 1].account !== box.account);
   const track = new Map(boxes.map((box, n) => [box, tracks.push(...(first(box, n) ? ["band", "cell"] : ["cell"])) + 1]));
   const bands = tracks.filter((one) => one === "band").length;
-  const widest = Math.max(0, ...boxes.flatMap((box) => [boxTitle(box), `${accountName(box.account)}  `]).map((text) => textWidth(text, 11)));
+  const widest = Math.max(0, ...boxes.flatMap((box) => [boxTitle(box), `${accountName(box.account)}mmm`]).map((text) => textWidth(text, 11)));
   const names = Math.min(HEAD[1], Math.max(HEAD[0], Math.ceil(widest) + 30));
   const room = Math.min(clientWidth, clientHeight) - names - bands * BAND - 24;
   const size = Math.max(CELL[0], Math.min(CELL[1], Math.floor(room / Math.max(1, boxes.length))));

@@ -37,9 +37,7 @@ function party(id, account, name) {
 /** What a person chose: the filters, the view, and the accounts that are drawn as one box. */
 const chosen = { text: "", party: "", account: "", port: "", state: "", view: "graph", collapsed: new Set() };
 
-function accountName(uid) {
-  return data.accounts[uid] || uid;
-}
+const accountName = (uid) => data.accounts[uid] || uid;
 
 /** The links that pass the filters; first those that need a look: not open, or ending soon. */
 function visible() {
@@ -54,9 +52,7 @@ function visible() {
   return found.sort((one, other) => urgency(one) - urgency(other) || one.number - other.number);
 }
 
-function urgency(link) {
-  return URGENT.indexOf(link.state) + 1 || URGENT.length + (link.soon ? 1 : 2);
-}
+const urgency = (link) => URGENT.indexOf(link.state) + 1 || URGENT.length + (link.soon ? 1 : 2);
 
 /** The party whose neighbourhood is shown: the one that the filter names, if it is one. */
 function focused() {
@@ -72,9 +68,7 @@ function named(text) {
   return new Set(exact.length ? exact : all.filter((one) => `${one.name} ${one.key}`.toLowerCase().includes(text.toLowerCase())));
 }
 
-function ends(link) {
-  return [link.source, link.target];
-}
+const ends = (link) => [link.source, link.target];
 
 /**
  * The boxes and arrows for some links, by account, then name. A collapsed account is one box, but not around a party that is
@@ -120,9 +114,7 @@ function stateOf(some) {
   return some.every((link) => link.state === some[0].state) ? some[0].state : "mixed";
 }
 
-function boxTitle(box) {
-  return box.party ? box.party.name : accountName(box.account);
-}
+const boxTitle = (box) => box.party ? box.party.name : accountName(box.account);
 
 function arrowTitle(arrow) {
   if (arrow.links.length > 1) {
@@ -141,14 +133,10 @@ function arrowEnds(arrow) {
   return `${boxTitle(arrow.source)} ${arrow.mutual ? "↔" : "→"} ${boxTitle(arrow.target)}`;
 }
 
-function linkTitle(link) {
-  return `${link.source.name} ${link.mutual ? "↔" : "→"} ${link.target.name}`;
-}
+const linkTitle = (link) => `${link.source.name} ${link.mutual ? "↔" : "→"} ${link.target.name}`;
 
 /** An instant for people: 2026-11-26 14:05 UTC. */
-function instant(text) {
-  return text.replace(/^(.{10})T(.{5}).*Z$/, "$1 $2 UTC");
-}
+const instant = (text) => text.replace(/^(.{10})T(.{5}).*Z$/, "$1 $2 UTC");
 
 /** How far off an instant is, as of the moment that the map was made. */
 function when(instant) {
@@ -163,6 +151,4 @@ function span(milliseconds) {
   return `${Math.floor(milliseconds / 1000)} s`;
 }
 
-function counted(number, noun, more = "s") {
-  return `${number} ${noun}${number === 1 ? "" : more}`;
-}
+const counted = (number, noun, more = "s") => `${number} ${noun}${number === 1 ? "" : more}`;

@@ -78,14 +78,12 @@ function showBox(box) {
   }
 }
 
-function owns(box, one) {
-  return box.party ? one === box.party : one.account === box.account;
-}
+const owns = (box, one) => box.party ? one === box.party : one.account === box.account;
 
 /** The whole story of some links. */
 function showLinks(title, some) {
   const centre = focused();
-  tell("links", backButton(centre ? centre.name : "All links", overview), element("h2", { textContent: title }));
+  tell("links", backButton(centre ? centre.name : "All links", overview), element("h2", {}, ...breakable(title)));
   if (some.length > 1) story.append(...linkList(some, "Links"));
   else story.append(linkStory(some[0]));
 }
