@@ -58,13 +58,13 @@ class AuditReader:
         index = self._ask(lambda sls: sls.get_index_config(*place).get_index_config())
         return set(index.key_config_list or {})
 
-    def read(self, query: str = "*", since: float = 0) -> list[Record]:
+    def read(self, query: str = "*", since: float = 0, until: float | None = None) -> list[Record]:
         """Return the records that match, in order, retrying failed reads.
 
-        `since` is in epoch seconds. Raises LinkPeerError if the log cannot be read.
+        `since` and `until` are in epoch seconds. Raises LinkPeerError if the log cannot be read.
         """
         retry = Retry(self._clock, math.inf)
-        return retry(lambda: self.read_once(query, since))
+        return retry(lambda: self.read_once(query, since, until))
 
     def read_any(self, query: str, field: str, values: Iterable[str], since: float) -> list[Record]:
         """As `read`, the records in which a field also has one of these values: queries for some of them each, side by side."""
@@ -74,9 +74,9 @@ class AuditReader:
             parts = list(pool.map(lambda one: self.read(one, since), named))
         return sorted(itertools.chain(*parts), key=lambda record: record.get("time", ""))
 
-    def read_once(self, query: str, since: float) -> list[Record]:
+    def read_once(self, query: str, since: float, until: float | None = None) -> list[Record]:
         """Like `read`, without retries, for callers that poll. Raises Transient if a later read may succeed."""
-        until = int(max(self._clock.now(), since)) + SKEW_SECONDS
+        until = int(max(self._clock.now(), since)) + SKEW_SECONDS if until is None else math.ceil(until)
         found = [record for store in self._stores for record in self._whole(store, query, int(since), until)]
         return sorted(found, key=lambda record: record.get("time", ""))
 

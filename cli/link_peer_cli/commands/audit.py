@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Annotated
 
 import typer
@@ -22,14 +21,14 @@ from link_peer_cli.audit.log import AuditReader, condition, party_condition
 from link_peer_cli.audit.log import follow as follow_log
 from link_peer_cli.audit.story import Story, stories
 from link_peer_cli.audit.verify import verify as verify_log
-from link_peer_cli.inventory.shown import wording
+from link_peer_cli.inventory.shown import short_names
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.ui.console import console, print_answer
-from link_peer_cli.ui.options import JsonLines
+from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.records import CELLS, RecordLine, cells, folded, print_advice_of, texts
-from link_peer_cli.ui.tables import print_csv, print_tsv
+from link_peer_cli.ui.records import RECORDS, RecordLine, folded, print_advice_of
+from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
 _FIRST = (
@@ -51,15 +50,6 @@ FIELDS = (*_FIRST, *(name for name in DECISION_FIELDS if name not in _FIRST))
 """The columns of CSV: those of every decision, and what is known of its trigger."""
 
 
-class Form(Enum):
-    """How records are printed."""
-
-    LINES = "lines"
-    TSV = "tsv"
-    JSON = "json"
-    CSV = "csv"
-
-
 def audit(
     outcome: Annotated[str, typer.Option(help="applied, unchanged, removed, denied or failed.")] = "",
     reason: Annotated[str, typer.Option(help="A reason code: no-consent, expired, quota, …")] = "",
@@ -75,12 +65,18 @@ def audit(
     story: Annotated[
         str, typer.Option(help="A request's or link's id: every record of it and of its links, with later removals.")
     ] = "",
-    since: Annotated[
+    actor: Annotated[
+        str, typer.Option(help="Who caused it: an ARN, or the end of one, such as user/alice; a queue; timer.")
+    ] = "",
+    start: Annotated[
         str,
         typer.Option(
-            help="How far back: 90s, 30m, 2h, 7d, or an instant with its zone. Default: 24h; of a story, 365d."
+            "--from",
+            "--since",
+            help="How far back: 90s, 30m, 2h, 7d, or an instant with its zone. Default: 24h; of a story, 365d.",
         ),
     ] = "",
+    end: Annotated[str, typer.Option("--to", help="Until when, in the same forms. Default: now.")] = "",
     limit: Annotated[
         int | None,
         typer.Option(min=0, help="Print the newest so many; 0 for all. Default: 100 lines, all of JSON and CSV."),
@@ -91,10 +87,12 @@ def audit(
         bool,
         typer.Option(
             "--verify",
-            help="Compare the log with ActionTrail, both ways, in every account. Goes with --since and --json.",
+            help="Compare the log with ActionTrail, both ways, in every account. Goes with --from and --json.",
         ),
     ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of names.")] = False,
+    output: Output = TableForm.TABLE,
+    sort_by: SortBy = "",
+    as_csv: Csv = False,
     as_json: JsonLines = False,
 ) -> None:
     """Read the audit log, the newest last: what was decided, who asked, why, and how to resolve denials."""
@@ -109,36 +107,39 @@ def audit(
     party = with_uid(party, "--party") if party else ""
     if party and not is_cloud_name(party):
         party_condition(party, "--party")  # report an invalid option before a missing environment
-    if story and (follow or everything or party or any(fields.values())):
+    RECORDS.column(sort_by or "time")
+    filters = any((follow, everything, party, actor, end, *fields.values()))
+    if story and filters:
         raise BadInput("--story", "it prints every record of one request or link: give no other filter")
-    if verify and (story or follow or everything or party or as_csv or limit is not None or any(fields.values())):
-        raise BadInput("--verify", "it compares the whole log: give --since and --json only")
-    if as_csv and as_json:
-        raise BadInput("--csv", "it cannot be printed together with --json")
+    if verify and (filters or story or sort_by or as_csv or limit is not None):
+        raise BadInput("--verify", "it compares the whole log: give --from and --json only")
+    if follow and (end or sort_by):
+        raise BadInput("--follow", "it prints what comes: give neither --to nor --sort-by")
+    form = form_of(output, as_json=as_json, as_csv=as_csv)
     matching(story, "--story", r"[A-Za-z0-9._-]{1,48}")
     clock = compose.clock_for_functions()
-    start = moment(since or ("365d" if story else "24h"), "--since", clock.now())
+    now = clock.now()
+    since = moment(start or ("365d" if story else "24h"), "--from", now)
+    until = moment(end, "--to", now) if end else None
     env = load_environment(reading=True)
     if verify:
-        verify_log(env, start, as_json=as_json)
+        verify_log(env, since, as_json=as_json)
         return
     if party:
         query += f" and {party_condition(by_cloud_name(env, party, '--party'), '--party')}"
     log = AuditReader(env.settings, env.clock, env.keys)
-    form = Form.JSON if as_json else Form.CSV if as_csv else Form.LINES if sys.stdout.isatty() else Form.TSV
-    names = wording(env.policy, 0).names
+    names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
+    shown = _Shown(form, limit, names, actor, sort_by)
     if not follow:
         with waiting("reading the audit log"):
-            told = stories(log, story, start) if story else [Story("", log.read(query, start))]
-        _print_header(form)
-        with paged(unless=form is not Form.LINES):
-            for one in told if form is Form.LINES else [_together(told)]:
-                _print(one.records, form, limit, names, f"the story of {one.title}" if story else "audit log")
+            told = stories(log, story, since) if story else [Story("", log.read(query, since, until))]
+        with paged(unless=not shown.lines):
+            for one in told if shown.lines else [_together(told)]:
+                shown.print(one.records, f"the story of {one.title}" if story else "audit log")
         return
     with contextlib.suppress(KeyboardInterrupt):
-        _print_header(form)
-        for records in follow_log(log, clock, query, start, _print_trouble):
-            _print(records, form, limit or 0, names)
+        for records in follow_log(log, clock, query, since, _print_trouble):
+            shown.print(records)
 
 
 def _together(told: Sequence[Story]) -> Story:
@@ -147,36 +148,62 @@ def _together(told: Sequence[Story]) -> Story:
     return Story(told[0].title, sorted(records.values(), key=lambda record: record.get("time", "")))
 
 
-def _print_header(form: Form) -> None:
-    if form is Form.CSV:
-        print_csv([FIELDS])
-    elif form is Form.TSV:
-        print_tsv([CELLS])
+class _Shown:
+    """How records are printed. `names` are those of accounts."""
 
+    def __init__(self, form: TableForm, limit: int | None, names: Mapping[str, str], actor: str, sort_by: str) -> None:
+        self._form = form
+        self._limit = limit
+        self._names = names
+        self._actor = actor
+        self._sort_by = sort_by
+        self._headed = False
+        self.lines = form in (TableForm.TABLE, TableForm.WIDE) and sys.stdout.isatty()
 
-def _print(records: Sequence[Record], form: Form, limit: int | None, names: Mapping[str, str], title: str = "") -> None:
-    """Print the newest records, repeats folded. Without a title: what has just come, one line each."""
-    if form in (Form.JSON, Form.CSV):
-        for record in records[-limit:] if limit else records:
-            if form is Form.JSON:
-                print_answer(record)
+    def print(self, records: Sequence[Record], title: str = "") -> None:
+        """Print the newest, repeats folded. Without a title: what has just come, one line each."""
+        records = [one for one in records if self._is_by(one)]
+        if self._form in (TableForm.JSON, TableForm.CSV):
+            newest = map(RecordLine, records[-self._limit :] if self._limit else records)
+            records = [line.record for line in RECORDS.ordered(newest, self._sort_by)]
+            rows = [[one.get(name, "") for name in FIELDS] for one in records]
+            if self._form is TableForm.JSON:
+                for record in records:
+                    print_answer(record)
             else:
-                print_csv([[record.get(name, "") for name in FIELDS]])
-        return
-    lines = folded(records) if title else [RecordLine(record) for record in records]
-    shown = lines[-(LIMIT if limit is None else limit) :]
-    if form is Form.TSV:
-        print_tsv([cells(line) for line in shown])
-        return
-    out = console()
-    if title:
-        out.print(f"[bold]{escape(title)}, {len(records)} {'record' if len(records) == 1 else 'records'}[/bold]")
-    if older := len(lines) - len(shown):
-        out.print(f"[dim]… {older} older lines: --limit 0 prints all[/dim]")
-    for text in texts(shown, names=names):
-        out.print(text, soft_wrap=True)
-    if title:
-        print_advice_of(out, (line.record for line in shown))
+                print_csv(rows if self._headed else [FIELDS, *rows])
+            self._headed = True
+            return
+        lines = folded(records) if title else [RecordLine(record) for record in records]
+        limit = LIMIT if self._limit is None and title else self._limit or 0
+        shown = RECORDS.ordered(lines[-limit:], self._sort_by)
+        if not self.lines:
+            print_tsv(RECORDS.rows(shown)[self._headed :])
+        else:
+            out = console()
+            if title:
+                out.print(
+                    f"[bold]{escape(title)}, {len(records)} {'record' if len(records) == 1 else 'records'}[/bold]"
+                )
+            if older := len(lines) - len(shown):
+                out.print(f"[dim]… {older} older lines: --limit 0 prints all[/dim]")
+            if shown:
+                draw(
+                    out,
+                    RECORDS,
+                    shown,
+                    self._names,
+                    wide=self._form is TableForm.WIDE,
+                    heading=bool(title) or not self._headed,
+                )
+            if title and self._form is not TableForm.WIDE:
+                print_advice_of(out, (line.record for line in shown))
+        self._headed = True
+
+    def _is_by(self, record: Record) -> bool:
+        """Whether the actor that is asked for, or one whose ARN ends so, caused it."""
+        named = record.get("actor", "")
+        return not self._actor or named == self._actor or named.endswith(f":{self._actor}")
 
 
 def _print_trouble(error: Transient, wait: float) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 import typer
+from link_peer.app import compose
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import Party
+from link_peer.domain.model import Party, Port
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.standing import Standing
 from rich.markup import escape
 
-from link_peer_cli.access.environment import load_environment
-from link_peer_cli.access.inputs import account_named, duration, ports_of
+from link_peer_cli.access import inputs
+from link_peer_cli.access.environment import Environment, load_environment
+from link_peer_cli.access.inputs import account_named, duration, moment, ports_of
 from link_peer_cli.answers.links import LinkAnswer
+from link_peer_cli.audit.at import links_at
+from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.inventory.link_table import LINKS, STATES
-from link_peer_cli.inventory.reading import view_of
+from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import answers_of, links_of, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console
@@ -36,6 +40,12 @@ def links(
     state: Annotated[
         list[str] | None, typer.Option(help=f"Only links of this state, or of several: {', '.join(STATES)}.")
     ] = None,
+    at: Annotated[
+        str,
+        typer.Option(
+            help="The links that stood then, as the log tells: an instant with its zone, or how far back: 2h, 7d. Ids, no names."
+        ),
+    ] = "",
     open_ended: Annotated[bool, typer.Option("--open-ended", help="Only links that need not end.")] = False,
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
@@ -50,24 +60,15 @@ def links(
     if wrong := set(state or ()) - STATES.keys():
         raise BadInput("--state", f"{min(wrong)} is not one of {', '.join(STATES)}")
     seconds = duration(expiring, "--expiring") if expiring else None
+    then = moment(at, "--at", compose.clock_for_functions().now()) if at else None
     env = load_environment(reading=True)
     uid = account_named(env.policy, account, "--account") if account else ""
-    delivery, _, _ = suppose(env, "links")
-    view = view_of(delivery)
-    with waiting("reading the groups"):
-        view.everything()
-    found = links_of(env, view)
-    if party:
-        wanted = view.find(party, "--party")
-        near = view.scene.groups(wanted)
-        found = [link for link in found if _is_of(link, wanted, near)]
-    if uid:
-        found = [link for link in found if uid in (link.source.account, link.target.account)]
-    if ports:
-        found = [link for link in found if link.mutual or any(a.overlaps(b) for a in link.ports for b in ports)]
-    with waiting("reading what decides about packets"):
-        answers, problem = answers_of(env, view, found)
-    now = env.clock.now()
+    view = view_of(suppose(env, "links")[0])
+    if then is None:
+        answers, problem = _now(env, view, party, uid, ports)
+    else:
+        answers, problem = _then(env, then, party, uid, ports), ""
+    now = then or env.clock.now()
     answers = [
         one
         for one in answers
@@ -83,6 +84,37 @@ def links(
         console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
     if problems:
         raise typer.Exit(Exit.REFUSED)
+
+
+def _now(env: Environment, view: View, party: str, uid: str, ports: Sequence[Port]) -> tuple[list[LinkAnswer], str]:
+    """The links that stand, and why the log could not be read, if so."""
+    with waiting("reading the groups"):
+        view.everything()
+    found = links_of(env, view)
+    if party:
+        wanted = view.find(party, "--party")
+        near = view.scene.groups(wanted)
+        found = [link for link in found if _is_of(link, wanted, near)]
+    if uid:
+        found = [link for link in found if uid in (link.source.account, link.target.account)]
+    if ports:
+        found = [link for link in found if link.mutual or any(a.overlaps(b) for a in link.ports for b in ports)]
+    with waiting("reading what decides about packets"):
+        return answers_of(env, view, found)
+
+
+def _then(env: Environment, then: float, wanted: str, uid: str, ports: Sequence[Port]) -> list[LinkAnswer]:
+    """The links that stood. A party is named by its id, or by the policy: what else names meant then is not known."""
+    named = inputs.party(wanted, "--party", env.policy.home) if wanted else None
+    with waiting("reading the audit log"):
+        found = links_at(AuditReader(env.settings, env.clock, env.keys), then)
+    return [
+        one
+        for one in found
+        if (not named or named in (Party(one.from_account, one.source), Party(one.to_account, one.target)))
+        and (not uid or uid in (one.from_account, one.to_account))
+        and (not ports or one.ports == "mutual" or any(a.overlaps(b) for a in ports_of([one.ports], "") for b in ports))
+    ]
 
 
 def _is_of(link: Standing, wanted: Party, groups: Collection[Party]) -> bool:

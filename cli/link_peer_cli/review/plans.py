@@ -22,7 +22,7 @@ from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.markdown import Section, row
 from link_peer_cli.ui.pager import paged
-from link_peer_cli.ui.records import PLANNED, asker, folded, print_advice_of, print_records, texts, why
+from link_peer_cli.ui.records import PLANNED, asker, print_records, why
 from link_peer_cli.ui.tables import by_words
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red"}
@@ -88,9 +88,7 @@ def print_plan(
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
     for change in plan.groups:
         out.print("\n".join(_group_lines(change, because, plan.words, room)), soft_wrap=True)
-    for text in texts(folded([{**record, "time": ""} for record in plan.notable]), None, plan.words.names, room):
-        out.print(text, soft_wrap=True)
-    print_advice_of(out, plan.notable)
+    print_records(out, "", [{**record, "time": ""} for record in plan.notable], names=plan.words.names, wide=wide)
     if commands:
         print_changes(out, commands)
     out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 from link_peer.domain.denial import parts
@@ -14,12 +14,16 @@ from rich.markup import escape
 
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.tables import by_words
+from link_peer_cli.ui.tables import Column, Table, by_words, draw
 from link_peer_cli.ui.times import when
 
-COLOURS = {"applied": "green", "removed": "magenta", "denied": "yellow", "failed": "red"}
+Names = Mapping[str, str]
 PLANNED = {"applied": "would be applied", "removed": "would be removed"}
 """What an outcome is called before it has happened."""
+
+COLOURS = {"applied": "green", "removed": "magenta", "denied": "yellow", "failed": "red"}
+COLOURS |= {said: COLOURS[outcome] for outcome, said in PLANNED.items()}
+FUNCTIONS = ("auto_link", "cross_account", "sweep")
 
 _SAME = (
     "record",
@@ -60,47 +64,15 @@ def folded(records: Sequence[Record]) -> list[RecordLine]:
         if before is not None and all(before.record.get(name) == record.get(name) for name in _SAME):
             del lines[places[about]]
             line = RecordLine(record, before.times + 1, before.first)
+        elif before and ":null" in (gone := record.get("claims", "")) and gone == before.record.get("claims"):
+            del lines[
+                places[about]
+            ]  # a person and a function, or two functions, removed the same rules at the same time
+            line = RecordLine(
+                min(record, before.record, key=lambda one: one.get("function") in FUNCTIONS), 1, before.first
+            )
         latest[about], places[about], lines[place] = line, place, line
     return list(lines.values())
-
-
-CELLS = ("time", "outcome", "from", "to", "ports", "asked by", "why", "advice", "times", "first")
-"""The columns of `cells`."""
-
-
-def cells(line: RecordLine) -> list[str]:
-    """A line for programs, with exact instants."""
-    record = line.record
-    ends = [_party(record, side, {}) for side in ("from", "to")]
-    said = [asker(record), why(record), record.get("advice", ""), str(line.times), line.first]
-    return [record.get("time", ""), _outcome(record), *ends, record.get("ports", ""), *said]
-
-
-def texts(
-    lines: Sequence[RecordLine],
-    words: Mapping[str, str] | None = None,
-    names: Mapping[str, str] | None = None,
-    room: int = sys.maxsize,
-) -> list[str]:
-    """The lines as rich markup, the columns before the last one aligned, and the last one cut where the line has no more room.
-    `words` may give other words for outcomes, `names` those of accounts, by uid."""
-    rows = [(_when(line.record), *_middle(line.record, words or {}, names or {}), _last(line)) for line in lines]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    last = room - sum(width + 2 for width in widths if width)
-    return [
-        _text(line.record, (*row[:4], by_words(row[4], last)), widths) for line, row in zip(lines, rows, strict=True)
-    ]
-
-
-def _text(record: Record, row: Sequence[str], widths: Sequence[int]) -> str:
-    when, outcome, link, by = (f"{cell:{width}}" for cell, width in zip(row[:4], widths, strict=True))
-    colour = COLOURS.get(record.get("outcome", ""), "dim")
-    columns = [f"[dim]{when}[/dim]", f"[{colour}]{outcome}[/{colour}]", escape(link), escape(by), escape(row[4])]
-    return "  ".join(column for column, width in zip(columns, [*widths, 1], strict=True) if width).rstrip()
-
-
-def _when(record: Record) -> str:
-    return when(record.get("time", ""), seconds=True)
 
 
 def _outcome(record: Record) -> str:
@@ -108,17 +80,14 @@ def _outcome(record: Record) -> str:
     return record.get("outcome") or f"({record.get('record', '')})"
 
 
-def _middle(record: Record, words: Mapping[str, str], names: Mapping[str, str]) -> tuple[str, str, str]:
-    """The outcome, the link and who asked."""
-    outcome = _outcome(record)
-    ends = [_party(record, side, names) for side in ("from", "to")]
-    link = " ".join(filter(None, [" → ".join(filter(None, ends)), record.get("ports", "")]))
-    return words.get(outcome, outcome), link, asker(record)
+def _when(record: Record) -> str:
+    return when(record.get("time", ""))
 
 
-def _party(record: Record, side: str, names: Mapping[str, str]) -> str:
+def _party(record: Record, side: str, names: Names) -> str:
     name, account = record.get(side, ""), record.get(f"{side}_account", "")
-    return f"{name}@{names.get(account, account)}" if name and account else name
+    account = names.get(account, account)
+    return f"{name}@{account}" if name and account else name
 
 
 def asker(record: Record) -> str:
@@ -144,18 +113,65 @@ def why(record: Record) -> str:
     return "  ".join(filter(None, said))
 
 
-def _last(line: RecordLine) -> str:
-    """Why, and how often."""
-    times = f"({line.times}×, first {_when({'time': line.first})})" if line.first else f"({line.times}×)"
-    return "  ".join(filter(None, [why(line.record), times if line.times > 1 else ""]))
+def actor(record: Record) -> str:
+    """Who or what caused it; of a person's command, which one, and who ran it."""
+    command = "" if record.get("function", "") in ("", *FUNCTIONS) else f"{record['function']} by "
+    return command + record.get("actor", "")
 
 
-def print_records(out: Console, title: str, records: Sequence[Record], words: Mapping[str, str] | None = None) -> None:
-    """Print one line a record, repeats folded, and below them the advice for those that were denied. `words` may give other
-    words for outcomes."""
-    out.print(f"[bold]{escape(title)}[/bold]")
-    for text in texts(folded(records), words):
-        out.print(text, soft_wrap=True)
+def _brief(line: RecordLine, _: Names) -> str:
+    """How often, who asked, and why."""
+    record, often = line.record, f"({line.times}×, first {when(line.first)})" if line.times > 1 else ""
+    asked = asker(record)
+    return "  ".join(filter(None, [often, asked if asked != record.get("function") else "", why(record)]))
+
+
+def _short_actor(line: RecordLine, _: Names) -> str:
+    """`close user/alice`: the last part of an ARN, or of the type of an event."""
+    command, by, whole = actor(line.record).rpartition(" by ")
+    return f"{command}{by and ' '}{whole.rpartition(':')[2]}"
+
+
+RECORDS: Table[RecordLine, Names] = Table(
+    RecordLine,
+    {},
+    "No records.",
+    (
+        Column("time", lambda one, _: when(one.record.get("time", ""), seconds=True), lambda one, _: _when(one.record)),
+        Column("outcome", lambda one, _: _outcome(one.record), colours=COLOURS),
+        Column("from", lambda one, names: _party(one.record, "from", names)),
+        Column("to", lambda one, names: _party(one.record, "to", names)),
+        Column("ports", lambda one, _: one.record.get("ports", ""), short=by_words),
+        Column("actor", lambda one, _: actor(one.record), _short_actor, short=by_words),
+        Column("why", lambda one, _: why(one.record), _brief, short=by_words),
+        Column("asked by", lambda one, _: asker(one.record), wide=True),
+        Column("advice", lambda one, _: one.record.get("advice", ""), wide=True),
+        Column("times", wide=True),
+        Column("first", wide=True),
+    ),
+)
+"""One line a record. The wording is what accounts are called, by uid: by nothing, that of the account that commands mean."""
+
+UNDATED = msgspec.structs.replace(RECORDS, columns=RECORDS.columns[1:])
+
+
+def print_records(
+    out: Console,
+    title: str,
+    records: Sequence[Record],
+    words: Mapping[str, str] | None = None,
+    names: Names = MappingProxyType({}),
+    *,
+    wide: bool = False,
+) -> None:
+    """Print one line a record, repeats folded, and below them the advice for those that were denied; of records without a time,
+    none. `words` may give other words for outcomes, `names` those of accounts."""
+    if title:
+        out.print(f"[bold]{escape(title)}[/bold]")
+    said = [{**one, "outcome": (words or {}).get(one.get("outcome", ""), one.get("outcome", ""))} for one in records]
+    table = RECORDS if any(one.get("time") for one in records) else UNDATED
+    if said:
+        draw(out, table, folded(said), names, wide=wide)
     print_advice_of(out, records)
 
 

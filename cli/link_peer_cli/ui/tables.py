@@ -110,12 +110,14 @@ def print_table(
         console(stderr=True).print(table.none)
 
 
-def draw(out: Console, table: Table[T, W], items: Iterable[T], words: W, *, wide: bool = False) -> None:
+def draw(
+    out: Console, table: Table[T, W], items: Iterable[T], words: W, *, wide: bool = False, heading: bool = True
+) -> None:
     """Print one line an item for people, under the names of the columns. If lines would be longer than the terminal, cells that
     may be shortened are, those of the widest column first; `wide` has all columns, and shortens none."""
     columns = [one for one in table.columns if wide or not one.wide]
     rows = [[one.text(item, words, brief=not wide) for one in columns] for item in items]
-    _print_lines(out, columns, rows, sys.maxsize if wide else out.width)
+    _print_lines(out, columns, rows, sys.maxsize if wide or not sys.stdout.isatty() else out.width, heading=heading)
 
 
 def describe(out: Console, table: Table[T, W], items: Iterable[T], words: W) -> None:
@@ -135,7 +137,9 @@ def draw_table(out: Console, title: str, columns: Sequence[str], rows: Iterable[
     _print_lines(out, named, [[str(cell) for cell in row] for row in rows], sys.maxsize)
 
 
-def _print_lines(out: Console, columns: Sequence[Column[T, W]], rows: Iterable[Sequence[str]], room: int) -> None:
+def _print_lines(
+    out: Console, columns: Sequence[Column[T, W]], rows: Iterable[Sequence[str]], room: int, *, heading: bool = True
+) -> None:
     cells = [[visible(text).replace("\n", " ") for text in row] for row in rows]
     widths = _widths(columns, cells, room)
     lines: list[Text] = []
@@ -146,7 +150,7 @@ def _print_lines(out: Console, columns: Sequence[Column[T, W]], rows: Iterable[S
             line.append(text, one.colours.get(text)).append(" " * (width + GAP - cell_len(text)))
         line.rstrip()
         lines.append(line)
-    out.print(Text("\n").join(lines), soft_wrap=True)  # one print for all: each of them is slow
+    out.print(Text("\n").join(lines[not heading :]), soft_wrap=True)  # one print for all: each of them is slow
 
 
 def by_name(text: str, width: int) -> str:

@@ -19,22 +19,24 @@ from tests.functional.lab import HOME, PEER, Lab
 
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.usefixtures("terminal")
-def test_a_record_is_one_line(lab: Lab, cli: Cli) -> None:
-    """Time, outcome, link, who asked, why; the newest is the last one. Ids are whole in any width."""
+def test_a_record_is_one_line(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of at most 120 columns: time, outcome, link, who caused it, who asked and why; the newest is the last one. Ids are whole in
+    any width, and a party of home has no account; `-o wide` has everything."""
     app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     lab.cross_account(lab.request(app, db, "tcp/2", requested_by="ann", reason="orders"))
+    monkeypatch.setenv("COLUMNS", "120")
     assert cli("audit") == 0
-    title, first, second = cli.out.splitlines()
-    assert title == "audit log, 2 records"
-    assert re.split("  +", second) == [
-        when(lab.outcome()["time"], seconds=True),
-        "applied",
-        f"{app.id}@a@aliyun.com → {db.id}@a@aliyun.com tcp/2",
-        "chg-1 (ann)",
-        "orders",
-    ]
-    assert f"tag of {instance.id}" in first
+    title, head, first, second = cli.out.splitlines()
+    assert (title, head.split()) == ("audit log, 2 records", ["time", "outcome", "from", "to", "ports", "actor", "why"])
+    assert max(map(len, (head, first, second))) <= 120
+    start = [when(lab.outcome()["time"]), "applied", app.id, db.id, "tcp/2"]
+    assert re.split("  +", second)[:5] == start
+    assert cli("audit", "-o", "wide") == 0
+    wide = re.split("  +", cli.out.splitlines()[-1])
+    assert wide[1:8] == [*start[1:], "link-peer-requests", "orders", "chg-1 (ann)"]
+    assert [one["ports"] for one in cli.json("audit", "--sort-by", "ports")[1]] == ["tcp/1", "tcp/2"]
+    assert cli("audit", "--sort-by", "none") == 2
 
 
 @pytest.mark.usefixtures("terminal")
@@ -48,9 +50,28 @@ def test_repeats_are_folded_and_changes_are_not(lab: Lab, cli: Cli) -> None:
         lab.tag(db, link_accept=consent)
         lab.auto_link(lab.event(instance))
     assert cli("audit") == 0
-    lines = [line.split("  ")[1].strip() for line in cli.out.splitlines()[1:] if " → " in line]
-    assert lines == ["denied", "applied", "removed", "denied", "applied"]
+    assert [line.split("  ")[1].strip() for line in cli.out.splitlines() if f"  {app.id}" in line] == [
+        *("denied", "applied", "removed", "denied", "applied")
+    ]
     assert cli.out.count("(3×, first ") == 1
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_closing_is_one_line_with_the_person_who_closed(lab: Lab, cli: Cli) -> None:
+    """Also where the event of the lock removes the rule at the same moment. `--actor` takes the end of an ARN."""
+    app, db = lab.group(), lab.group("*")
+    lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.meanwhile("RevokeSecurityGroup", lambda: lab.auto_link(lab.group_event(db)))
+    lab.cloud.clock.sleep(60)
+    assert cli("close", db.id, "--yes") == 0
+    assert len(lab.records("outcome", outcome="removed")) == 2
+    assert cli("audit", "--from", "30s", "-o", "wide") == 0
+    [line] = [line for line in cli.out.splitlines() if "  removed  " in line]
+    assert f"  close by acs:ram::{HOME}:root  " in line
+    found = [(one["function"], one["outcome"]) for one in cli.json("audit", "--actor", "root")[1]]
+    assert found == [("close", "removed")]
+    for span, count in ((("--to", lab.iso(-30)), 1), (("--from", "90s", "--to", "30s"), 1), (("--from", "30s"), 2)):
+        assert len(cli.json("audit", *span)[1]) == count
 
 
 @pytest.mark.usefixtures("terminal")

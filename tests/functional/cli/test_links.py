@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -269,3 +270,44 @@ def test_who_consented_is_told_by_the_record_of_the_tags_event(lab: Lab, cli: Cl
     event["data"] |= {"requestParameters": {**named, "Tag.1.Value": "sg-y"}}
     lab.auto_link(event)
     assert cli.json("links")[1][0]["consented_by"] == ["unknown"]
+
+
+def test_what_stood_at_an_instant_is_told_by_the_log(lab: Lab, cli: Cli) -> None:
+    """At each of several instants, what `links` said then: links of tags and requests, one of two claims that went, a mutual link
+    of two accounts, a lock, an end."""
+    app, db, cache = lab.group(), lab.group("*"), lab.group("*")
+    ours, theirs = lab.pair()
+    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+
+    def steps() -> Iterator[object]:
+        yield lab.cross_account(lab.request(app, db, "tcp/1", "tcp/2"))
+        yield lab.cross_account(lab.request(app, db, "tcp/2", "tcp/3", request_id="chg-2", until=lab.iso(600)))
+        yield lab.cross_account(lab.request(ours, theirs, request_id="chg-3"))
+        yield lab.cross_account(lab.request(app, cache, "tcp/9", request_id="chg-4"))
+        yield lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-5"))
+        yield lab.cross_account(lab.request(app, cache, "tcp/8", request_id="chg-6", until=lab.iso(60)))
+        yield lab.retag(instance, link_peer=f"{cache.id}:tcp/7")
+        yield cli("close", cache.id, "--yes")
+        yield lab.sweep()
+
+    said = []
+    for _ in steps():
+        lab.cloud.clock.sleep(60)
+        said.append((lab.iso(-30), _links(cli)))
+    assert len({str(links) for _, links in said}) >= 7
+    assert [(at, _links(cli, "--at", at)) for at, _ in said] == said
+    assert _links(cli, "--at", "300d") == []
+
+
+def _links(cli: Cli, *options: str) -> list[tuple[object, ...]]:
+    """Each link: its ends, ports, claims and rules."""
+    _, found = cli.json("links", *options)
+    return sorted(
+        (
+            *sorted((one["from"], one["to"])),
+            one["ports"],
+            one["claims"],
+            sorted(rule["rule_id"] for rule in one["rules"]),
+        )
+        for one in found
+    )

@@ -23,7 +23,7 @@ TABLES = {
     ],
     "stale": ["kind", "group", "rule", "since", "what", "why"],
     "doctor": ["part", "state", "account", "what", "detail", "advice"],
-    "audit": ["time", "outcome", "from", "to", "ports", "asked by", "why", "advice", "times", "first"],
+    "audit": ["time", "outcome", "from", "to", "ports", "actor", "why", "asked by", "advice", "times", "first"],
     "failed": ["id", "function", "time", "status", "error or message"],
     "account list": ["uid", "name", "role", "queue", "ranges", "entered as"],
 }
@@ -181,8 +181,8 @@ def test_a_line_of_a_plan_fits_into_the_terminal(lab: Lab, cli: Cli, monkeypatch
             line for line in cli.out.splitlines() if not line.startswith(("advice: ", "link-peer accept "))
         ]
         assert f"{db.id}@shop  affects 9 instances: " in lines[0]
-        assert [line[:3] for line in lines] == [db.id[:3], "  +", "  +", "den"][: len(lines)]
-        assert [line.endswith("…") for line in lines] == [True, True, False, True], lines
+        assert [line[:3] for line in lines] == [db.id[:3], "  +", "  +", "out", "den"]
+        assert [line.endswith("…") for line in lines] == [True, True, False, False, True], lines
         assert max(map(cell_len, lines)) <= 120
         assert counts.startswith("Rules: 1 to add, 0 to remove.")
         cli(*command.split(), "-o", "wide")
