@@ -187,7 +187,7 @@ def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None, ended
     out = console()
     if denial:
         source, target = (f"{denial.get(side, '')}@{denial.get(f'{side}_account', '')}" for side in ("from", "to"))
-        ports = denial.get("ports") or "everything, both ways"
+        ports = denial.get("ports") or "mutual"
         out.print(escape(f"denied {denial['time']}: {source} -> {target}, {ports}"), soft_wrap=True)
         for name in ("claimed_by", "queue", "claimed_reason", "detail"):
             if denial.get(name):
