@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from link_peer.domain.denial import parts
 from link_peer.domain.denials import ACCESS_ADVICE
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.engine.scopes.everything import Sweep
-from link_peer.planning.actual import owned_rules
+from link_peer.planning.standing import Standing
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
@@ -21,12 +21,11 @@ from link_peer_cli.review.edits import gaps_of
 THREADS = 16
 
 
-def check(env: Environment, sweep: Sweep, cloud: WhatIf) -> Iterator[CheckFinding]:
-    """One finding for each account, and for what there was no time to read. Where it is ok, the account was read completely,
+def check(env: Environment, sweep: Sweep, cloud: WhatIf, links: Sequence[Standing]) -> Iterator[CheckFinding]:
+    """One finding for each account, with how many groups have rules of these links, and for what there was no time to read. Where it is ok, the account was read completely,
     and shows instances."""
     gaps, snapshot = gaps_of(sweep), sweep.store.snapshot()
-    owned = owned_rules(snapshot, env.policy, env.settings.region)
-    ours = Counter(group.account for group in {rule.group for rule, _ in owned})
+    ours = Counter(group.account for group in {rule.group for link in links for rule in link.rules})
     accounts = sorted(env.policy.accounts)
     with ThreadPoolExecutor(min(THREADS, len(accounts))) as pool:  # one that gives no answer takes seconds
         identities = dict(zip(accounts, pool.map(functools.partial(_identity, cloud), accounts), strict=True))

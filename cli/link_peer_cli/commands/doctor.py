@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
@@ -13,8 +13,8 @@ import typer
 from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import LinkPeerError
 from link_peer.engine.scopes.everything import Sweep
+from link_peer.planning.closing import closing
 from link_peer.planning.reach import Scene
-from link_peer.planning.standing import standing
 from msgspec.structs import replace
 from rich.markup import escape
 
@@ -130,24 +130,30 @@ def _findings(
     with ThreadPoolExecutor(1) as beside:
         pieces = beside.submit(list, deployed.check(env) if platform and not account else ())
         run_sweep(sweep)
-        view, now = View(sweep.fetch, env.policy), env.clock.now()
+        view = View(sweep.fetch, env.policy)
         view.all_rules()
-        going = view.closing(env.settings.region, now).why
-        links = standing(view.scene.snapshot, env.policy, env.settings.region, now)
-        view.deciding((link.source, link.target) for link in links)
+        seen = _seen(env, view, cloud)
+        view.deciding((link.source, link.target) for link in seen.links)
         yield from itertools.chain(*pieces.result())
     if platform:
         yield from settings.check(env)
-    access = list(accounts.check(env, sweep, cloud))
+    access = list(accounts.check(env, sweep, cloud, seen.links))
     yield from (one for one in access if platform or one.state in FAILING)
-    read = frozenset(one.where for one in access if one.state == OK)
-    seen = CloudSeen(env.policy, Scene(sweep.store.snapshot()), env.settings.region, now, read, going)
+    seen = _seen(env, view, cloud, frozenset(one.where for one in access if one.state == OK))
     if platform:
         yield from damaged_markers(sweep.damaged)
         yield from renamed_deployments(seen)
     if tenants:
         for one in _of_tenants(env, account, sweep, cloud, seen, kept):
             yield one if one.state == UNKNOWN else replace(one, part=TENANTS)
+
+
+def _seen(env: Environment, view: View, cloud: WhatIf, read: Set[str] = frozenset()) -> CloudSeen:
+    """What was read, with the rules as they were before the sweep that is supposed. `read` are the accounts that were completely."""
+    snapshot, now = view.scene.snapshot, env.clock.now()
+    snapshot = replace(snapshot, rules={**snapshot.rules, **cloud.rules(before=True)})
+    going = closing(snapshot, env.policy, env.settings.region, now).why
+    return CloudSeen(env.policy, Scene(snapshot), env.settings.region, now, read, going)
 
 
 def _of_tenants(

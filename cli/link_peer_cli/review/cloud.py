@@ -116,11 +116,12 @@ class WhatIf:
         found = [change for ecs in self._made.values() for change in ecs.changed_groups()]
         return sorted(found, key=lambda change: change.group)
 
-    def rules(self) -> dict[Party, tuple[Rule, ...]]:
-        """The rules of each group of which they were read, with the changes made so far. Reads nothing."""
+    def rules(self, *, before: bool = False) -> dict[Party, tuple[Rule, ...]]:
+        """The rules of each group of which they were read, with the changes made so far, or as they were `before`.
+        Reads nothing."""
         found: dict[Party, tuple[Rule, ...]] = {}
         for account, shown in self.shown.items():
-            changed = self._made[account].changed_rules if account in self._made else {}
+            changed = self._made[account].changed_rules if account in self._made and not before else {}
             found |= {Party(account, group): tuple(rules) for group, rules in {**shown.rules, **changed}.items()}
         return found
 
