@@ -194,7 +194,7 @@ function graphStyle({ wide, tall, size }) {
     { selector: "edge.mutual", style: { "source-arrow-shape": "triangle" } },
     { selector: "edge.quiet, edge.silent", style: { "text-opacity": 0, "text-background-opacity": 0 } },
     { selector: "edge.quiet", style: { opacity: 0.6, width: 1.2 } },
-    { selector: ".faded", style: { opacity: 0.1 } },
+    { selector: ".faded", style: { opacity: 0.25 } },
     { selector: "edge.near", style: { width: 2.6, opacity: 1, "text-opacity": 1, "text-background-opacity": 1, "z-index": 9 } },
     { selector: "node.near", style: { "border-color": value("accent") } },
   ];
