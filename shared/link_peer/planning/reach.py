@@ -112,14 +112,23 @@ def both_ways(there: Reach, back: Reach) -> Reach:
 def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], only: Collection[Party] = ()) -> Reach:
     """Whether packets get from every instance of one party to every instance of the other. `only` are the instances of the
     source that count, where not all do."""
-    members = [one for one in scene.members(source) if not only or one.party in only]
-    if found := among(scene.snapshot, members, scene.members(target), ports):
+    sources, targets = [one for one in scene.members(source) if not only or one.party in only], scene.members(target)
+    if found := among(scene.snapshot, sources, targets, ports):
         return found
     start, end = _end(scene, source), _end(scene, target)
     if start is None or end is None:
         missing = [party for party, found in ((source, start), (target, end)) if found is None]
         return Reach(absent(missing))
-    return Reach(between(scene.snapshot, start, end, ports))
+    others = targets or [anyone_in(scene.snapshot, target)]
+    found = among(scene.snapshot, sources or [anyone_in(scene.snapshot, source)], others, ports)
+    found = found or Reach(between(scene.snapshot, start, end, ports))
+    return msgspec.structs.replace(found, pairs=0, passing=0, ends=None)
+
+
+def anyone_in(snapshot: Snapshot, group: Party, ip: str = "") -> Instance:
+    """An instance that is in this group only."""
+    shown = snapshot.groups.get(group)
+    return Instance(Party(group.account, f"a member of {group.id}"), shown.vpc if shown else "", (group.id,), ip)
 
 
 def among(

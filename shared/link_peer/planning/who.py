@@ -23,7 +23,7 @@ import msgspec
 
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
 from link_peer.planning.effect import inside, protocol_name, word_of
-from link_peer.planning.reach import Scene, among
+from link_peer.planning.reach import Scene, among, anyone_in
 
 
 class Reaching(msgspec.Struct, frozen=True):
@@ -123,7 +123,7 @@ class _Asked:
         """The party's instances in this group that may have such an address; without any, one that might join."""
         members = [one for one in self._scene.members(self._party) if group.id in one.groups]
         found = [one for one in members if inside(one.ip, own) is not False]
-        return found or ([self._one_of(group, _parts(own, ())[0])] if group == self._party else [])
+        return found or ([anyone_in(self._scene.snapshot, group, _parts(own, ())[0])] if group == self._party else [])
 
     def _from(self, group: Party, traffic: Traffic) -> list[Instance]:
         """Who has the addresses that a rule of this group admits."""
@@ -139,11 +139,6 @@ class _Asked:
         ranges = [] if even else [one for one in self.peers if "@" not in one]
         return [*map(_nobody, _parts(peer, ranges)), *known]
 
-    def _one_of(self, group: Party, ip: str = "") -> Instance:
-        """An instance that is in this group only."""
-        shown = self._scene.snapshot.groups.get(group)
-        return Instance(Party(group.account, f"a member of {group.id}"), shown.vpc if shown else "", (group.id,), ip)
-
     def _judged(
         self, source: Party | None, senders: Sequence[Instance], to: Sequence[Instance], ports: Sequence[Port]
     ) -> tuple[str, str, int | None]:
@@ -151,7 +146,7 @@ class _Asked:
         snapshot = self._scene.snapshot
         found = among(snapshot, senders, to, ports)
         if found is None and source and source in snapshot.groups:
-            found = among(snapshot, [self._one_of(source)], to, ports)
+            found = among(snapshot, [anyone_in(snapshot, source)], to, ports)
         if found is None:
             return "unknown", f"{source} was not read", None
         if source is None or self._scene.complete(source):
