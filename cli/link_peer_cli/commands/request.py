@@ -43,7 +43,6 @@ UNKNOWN = "0" * 16
 OPTIONS = {
     "from": "--from",
     "to": "--to",
-    "port": "--port",
     "ports": "--port",
     "instant": "--until",
     "until": "--until",

@@ -17,8 +17,6 @@ from link_peer_cli.main import TABLE
 from tests.functional.command import Cli
 from tests.functional.lab import PEER, Lab
 
-FISH = "_TYPER_COMPLETE_FISH_ACTION"
-
 
 @pytest.mark.parametrize(
     ("command", "said"),
@@ -96,6 +94,7 @@ FISH = "_TYPER_COMPLETE_FISH_ACTION"
         ("map --out map.png", "--out: map.png does not end in .html, .svg, .mmd or .json: say which with --format"),
         ("invoke link-peer-sweep no-such-file.json", "no-such-file.json"),
         ("local --world atlantis", "atlantis"),
+        ("links -o xml", "'xml' is not one of 'table'"),
         ("links --region Qingdao", "--region: 'Qingdao' is not a region such as cn-hangzhou"),
         ("links --expiring soon", "--expiring"),
         ("links --account c@aliyun.com", "--account"),
@@ -153,13 +152,11 @@ def test_what_cannot_be_meant_is_a_usage_error(
 COMPLETED = {
     "st": "stale",
     "links --par": "--party",
-    "explain --js": "--json",
     "links --state ": " ".join(STATES),
     "links -o ": "table wide csv json",
     "audit --outcome ": "applied unchanged removed denied failed",
     "audit --reason no-c": "no-consent",
     "request --reason ": "",
-    "adopt sgr-1 --as ": "request tag",
     "map --format=s": "svg",
     "invoke ": "auto_link cross_account sweep",
     "links --account ": "a@aliyun.com b@aliyun.com",
@@ -190,12 +187,12 @@ def test_the_shell_completes_commands_options_and_values(
     """Asked as each shell asks, by variables. What more words would be to it is left out."""
     words = f"link-peer {typed}"
     asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_TYPER_COMPLETE_ARGS": words}
-    for name, value in {**asked, "_LINK_PEER_COMPLETE": f"complete_{shell}", FISH: "get-args"}.items():
+    asked |= {"_LINK_PEER_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    for name, value in asked.items():
         monkeypatch.setenv(name, value)
     assert cli() == 0
     found = re.findall(r'[(\n]"([^"]+)"', cli.out) if shell == "zsh" else re.findall(r"(?m)^[^\t\n]+", cli.out)
-    wanted = COMPLETED[typed].split()
-    assert (found, cli.err) == (wanted, "")
+    assert (found, cli.err) == (COMPLETED[typed].split(), "")
     Path(os.environ["LINK_PEER_POLICY"]).write_text("not: [a policy")
     assert (cli(), cli.err) == (0, "")
     monkeypatch.setenv("LINK_PEER_POLICY", "/nowhere")
