@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -62,12 +63,10 @@ def _is_pipe(cause: BaseException) -> bool:
     return isinstance(cause, BrokenPipeError) and cause.filename in STREAMS
 
 
-_JSON = re.compile(r"(?:^| )(?:-o[ =]?|--output[ =])json(?: |$)")
-
-
 def run(app: Typer, args: list[str]) -> NoReturn:
     """Run one command and exit with its code. With `--json` or `-o json`, errors are JSON on stderr too."""
-    as_json = "--json" in args or _JSON.search(" ".join(args)) is not None
+    pairs = {*itertools.pairwise(args)}
+    as_json = bool({"--json", "-ojson", "--output=json"} & {*args} or {("-o", "json"), ("--output", "json")} & pairs)
     prepare_streams()
     CHANGES.clear()
     with _stoppable():

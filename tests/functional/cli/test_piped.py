@@ -140,8 +140,9 @@ def test_a_table_is_sorted_by_a_column_and_printed_in_a_form(lab: Lab, cli: Cli)
             cli(*command.split(), "--sort-by", column.replace(" ", "-"))
             cells = [line.split("\t")[place] for line in cli.out.splitlines()[1:]]
             assert cells == sorted(cells, key=lambda cell: (not cell, cell)), (command, column)
-        assert cli(*command.split(), "-o", "json", "--sort-by", "nothing") == 2
-        assert cli.err.startswith(f'{{"error": "--sort-by: nothing is not one of {columns[0]}, ')
+        for form in (["-o", "json"], ["-ojson"], ["--output=json"], ["--output", "json"], ["--json"]):
+            assert cli(*command.split(), "--sort-by", "nothing", *form) == 2
+            assert cli.err.startswith(f'{{"error": "--sort-by: nothing is not one of {columns[0]}, ')
         assert cli(*command.split(), "-o", "csv", "--json") == 2
         for form in ("-o json", "--json", "-o csv"):
             cli(*command.split(), *form.split())
