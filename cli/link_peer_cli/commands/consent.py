@@ -81,7 +81,7 @@ def accept(
 
 
 def withdraw(
-    group: Annotated[str, typer.Argument(help="The group: sg-…, optionally with @<account>.")],
+    group: Annotated[str, typer.Argument(help="The group: sg-… or a name, optionally with @<account>.")],
     who: Annotated[str, typer.Argument(help="The entry to take off: sg-app, sg-app:tcp/3306, *@<account>….")],
     every: Annotated[bool, typer.Option("--all", help="Every entry that names this party, with any ports.")] = False,
     profile: Profile = "",

@@ -45,7 +45,9 @@ Ports = Annotated[
 ]
 Groups = Annotated[
     list[str] | None,
-    typer.Argument(help="sg-…, optionally with @<account>; or an account.", metavar="[GROUP|ACCOUNT]..."),
+    typer.Argument(
+        help="sg-…, or for `close` a name, optionally with @<account>; or an account.", metavar="[GROUP|ACCOUNT]..."
+    ),
 ]
 Account = Annotated[
     str, typer.Option(help="All groups of this account (uid or name) that hold rules of link-peer, or are locked.")
