@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -68,7 +68,8 @@ class AuditReader:
 
     def read_any(self, query: str, field: str, values: Iterable[str], since: float) -> list[Record]:
         """As `read`, the records in which a field also has one of these values: queries for some of them each, side by side."""
-        named = [f"{query} and ({some})" for some in _any_of(field, sorted(values))]
+        terms = [condition({field: value}) for value in sorted(values)]
+        named = [f"{query} and ({' or '.join(terms[at : at + BATCH])})" for at in range(0, len(terms), BATCH)]
         self._keys()  # so that the threads find a session, and none begins another
         with ThreadPoolExecutor(THREADS) as pool:
             parts = list(pool.map(lambda one: self.read(one, since), named))
@@ -137,12 +138,6 @@ def condition(fields: Mapping[str, str]) -> str:
     """Return a query for records in which every field has its value. Empty values are skipped; `*` if none is left."""
     terms = [f'{name}: "{_escaped(value)}"' for name, value in fields.items() if value]
     return " and ".join(terms) or "*"
-
-
-def _any_of(field: str, values: Sequence[str]) -> Iterator[str]:
-    """Queries for records in which a field has one of these values, for some of them each."""
-    for start in range(0, len(values), BATCH):
-        yield " or ".join(condition({field: value}) for value in values[start : start + BATCH])
 
 
 def when(record: Record) -> float:

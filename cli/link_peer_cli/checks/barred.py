@@ -11,8 +11,8 @@ from link_peer.domain.model import Instance, Party
 from link_peer.planning.guardrails import never_denial
 from link_peer.planning.standing import Standing
 
-from link_peer_cli.checks.finding import WARNING, CheckFinding
-from link_peer_cli.checks.seen import FEW, CloudSeen
+from link_peer_cli.checks.finding import WARNING, CheckFinding, few
+from link_peer_cli.checks.seen import CloudSeen
 
 
 def check(seen: CloudSeen) -> Iterator[CheckFinding]:
@@ -21,11 +21,11 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
         found = list(_barred(seen, link)) if link.source.is_group else []
         if found:
             first, why = found[0]
-            named = ", ".join(str(party) for party, _ in found[:FEW])
-            more = f" and {len(found) - FEW} more" if len(found) > FEW else ""
             what = f"members of {link.source} to {link.target} {link.ports_text}"
             advice = "take them out of the linked group, or link instances (i-…) instead of the groups"
-            yield CheckFinding(WARNING, first.account, what, f"{named}{more} are in a linked group: {why}", advice)
+            yield CheckFinding(
+                WARNING, first.account, what, f"{few(party for party, _ in found)} are in a linked group: {why}", advice
+            )
 
 
 def _barred(seen: CloudSeen, link: Standing) -> Iterator[tuple[Party, str]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from link_peer.domain.errors import Transient
-from link_peer.domain.tags import clean
+from msgspec.structs import replace
 
 OK, WARNING, DIFFERS, MISSING, UNKNOWN = "ok", "warning", "differs", "missing", "unknown"
 FAILING = frozenset({DIFFERS, MISSING, UNKNOWN})
@@ -42,40 +42,23 @@ def unreadable(where: str, what: str, error: Exception) -> CheckFinding:
 
 
 ORDER = (OK, WARNING, UNKNOWN, DIFFERS, MISSING)
+FEW = 3  # that are named, of many
 SPELLED_OUT = 3  # findings of one kind that are ok and have a line each
 
 
-class ReportLine(msgspec.Struct, frozen=True):
-    """One line of the report. `advice` is for this one and for those before it that have none."""
-
-    state: str
-    text: str
-    where: str = ""
-    advice: str = ""
-
-
-def _clean(line: ReportLine) -> ReportLine:
-    """Tags, names and descriptions may hold characters that would break the line or reverse it."""
-    return ReportLine(line.state, clean(line.text, None), line.where, clean(line.advice, None))
-
-
-def report(findings: Sequence[CheckFinding]) -> list[ReportLine]:
-    """The lines by state. More than a few of one kind that are ok are one line."""
+def report(findings: Sequence[CheckFinding]) -> list[CheckFinding]:
+    """The findings by state. More than a few of one kind that are ok are one. An advice is for those before it without one, too."""
     fine = [finding for finding in findings if finding.state == OK]
-    kinds = Counter(map(_kind, fine))
-    found: list[ReportLine] = []
-    for kind, count in kinds.items():
-        if count > SPELLED_OUT:
-            found.append(ReportLine(OK, f"{kind} × {count}"))
-        else:
-            found += [ReportLine(OK, _text(finding), finding.where) for finding in fine if _kind(finding) == kind]
+    found: list[CheckFinding] = []
+    for kind, count in Counter(map(_kind, fine)).items():
+        many = [CheckFinding(OK, "", f"{kind} × {count}", "")] if count > SPELLED_OUT else []
+        found += many or [finding for finding in fine if _kind(finding) == kind]
     wrong = sorted((finding for finding in findings if finding.state != OK), key=lambda one: ORDER.index(one.state))
     following = [*(finding.advice for finding in wrong), ""][1:]
-    found += [
-        ReportLine(finding.state, _text(finding), finding.where, finding.advice if finding.advice != after else "")
+    return found + [
+        replace(finding, advice="") if finding.advice == after else finding
         for finding, after in zip(wrong, following, strict=True)
     ]
-    return list(map(_clean, found))
 
 
 def counts(findings: Sequence[CheckFinding]) -> str:
@@ -90,5 +73,7 @@ def _kind(finding: CheckFinding) -> str:
     return finding.what.split(" ")[0].rstrip(":")
 
 
-def _text(finding: CheckFinding) -> str:
-    return f"{finding.what}: {finding.detail}"
+def few(names: Iterable[object]) -> str:
+    """The first of some names, and how many more there are."""
+    found = sorted(set(map(str, names)))
+    return ", ".join(found[:FEW]) + (f" and {len(found) - FEW} more" if len(found) > FEW else "")

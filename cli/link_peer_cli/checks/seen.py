@@ -14,10 +14,7 @@ from link_peer.planning.standing import Going, Standing, standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.audit.story import ends_of
-from link_peer_cli.checks.finding import MISSING, WARNING, CheckFinding
-
-FEW = 3
-"""Groups that a finding names."""
+from link_peer_cli.checks.finding import MISSING, WARNING, CheckFinding, few
 
 
 class CloudSeen(msgspec.Struct, frozen=True, dict=True):
@@ -62,9 +59,7 @@ def renamed_deployments(seen: CloudSeen) -> Iterator[CheckFinding]:
     for rule, marker in renamed_rules(seen.scene.snapshot, seen.policy, seen.region)[0]:
         groups.setdefault((rule.group.account, marker.deployment), []).append(rule.group)
     for (account, deployment), found in sorted(groups.items()):
-        detail = (
-            f"{len(found)} on {', '.join(sorted(set(map(str, found)))[:FEW])}: nothing of this deployment closes them"
-        )
+        detail = f"{len(found)} on {few(found)}: nothing of this deployment closes them"
         advice = f"if it is a former name of this one: link-peer close --deployment {deployment} --dry-run"
         yield CheckFinding(WARNING, account, f"rules of deployment {deployment}", detail, advice)
 

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from link_peer.domain.model import Party
 
-from link_peer_cli.checks.finding import WARNING, CheckFinding
+from link_peer_cli.checks.finding import WARNING, CheckFinding, few
 from link_peer_cli.checks.interfaces import Interface
 from link_peer_cli.checks.seen import CloudSeen
 
-FEW = 3  # that are named, of many
 DOCS = "docs/guarantees.md"
 
 
@@ -24,13 +23,13 @@ def check(seen: CloudSeen, account: str, interfaces: Sequence[Interface]) -> Ite
     yield from _ipv6(seen, account, concerned)
     yield from _secondary(seen, account, interfaces)
     if foreign := [one for one in concerned if one.instance is None]:
-        groups = _listed(map(str, _groups(foreign) & linked))
+        groups = few(_groups(foreign) & linked)
         yield CheckFinding(
             WARNING,
             account,
             "not covered: interfaces of no ECS instance",
             f"{len(foreign)} interfaces in groups with links belong to no ECS instance, such as ECI container groups and ACK "
-            f"pods: {_listed(one.id for one in foreign)} in {groups}",
+            f"pods: {few(one.id for one in foreign)} in {groups}",
             f"rules of groups hold for them too, but their tags are not read, and no record counts them: {DOCS}",
         )
 
@@ -44,7 +43,7 @@ def _ipv6(seen: CloudSeen, account: str, concerned: Iterable[Interface]) -> Iter
     )
     addressed = [one for one in concerned if one.ipv6]
     if addressed or rules:
-        owners = _listed(str(one.instance or one.id) for one in addressed)
+        owners = few(one.instance or one.id for one in addressed)
         yield CheckFinding(
             WARNING,
             account,
@@ -68,7 +67,7 @@ def _secondary(seen: CloudSeen, account: str, interfaces: Iterable[Interface]) -
         if not one.primary and one.instance and not wanted.get(one.instance, frozenset()) <= one.groups
     ]
     if others:
-        named = _listed(f"{one.id} of {one.instance}" for one in others if one.instance)
+        named = few(f"{one.id} of {one.instance}" for one in others if one.instance)
         yield CheckFinding(
             WARNING,
             account,
@@ -80,9 +79,3 @@ def _secondary(seen: CloudSeen, account: str, interfaces: Iterable[Interface]) -
 
 def _groups(interfaces: Iterable[Interface]) -> frozenset[Party]:
     return frozenset(group for one in interfaces for group in one.groups)
-
-
-def _listed(names: Iterable[str]) -> str:
-    found = sorted(set(names))
-    more = f" and {len(found) - FEW} more" if len(found) > FEW else ""
-    return ", ".join(found[:FEW]) + more

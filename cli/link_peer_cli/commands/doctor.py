@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from link_peer.app.dispatch import run_sweep
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.tags import clean
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.closing import closing
 from link_peer.planning.reach import Scene
@@ -21,16 +22,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import DoctorFinding
-from link_peer_cli.checks import (
-    accounts,
-    barred,
-    blocked,
-    consents,
-    deployed,
-    quotas,
-    settings,
-    uncovered,
-)
+from link_peer_cli.checks import accounts, barred, blocked, consents, deployed, quotas, settings, uncovered
 from link_peer_cli.checks.finding import (
     FAILING,
     OK,
@@ -76,12 +68,8 @@ DOCTOR = Table(
 
 def doctor(
     account: Annotated[str, typer.Argument(help="An account's uid or name. Default: all accounts of the policy.")] = "",
-    platform: Annotated[
-        bool, typer.Option("--platform", help="Only what runs link-peer: what is deployed, and access.")
-    ] = False,
-    tenants: Annotated[
-        bool, typer.Option("--tenants", help="Only what teams must do: links, consent, quotas. May exit with 3.")
-    ] = False,
+    platform: Annotated[bool, typer.Option("--platform", help="Only what runs link-peer.")] = False,
+    tenants: Annotated[bool, typer.Option("--tenants", help="Only what teams must do. May exit with 3.")] = False,
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
     as_csv: Csv = False,
@@ -199,10 +187,11 @@ def _show(found: Sequence[CheckFinding], words: Wording, *, wide: bool) -> None:
         if some := [one for one in found if one.part == part]:
             out.print(f"[bold]{part}[/bold]")
             ends.append(f"{part}: {counts(some)}")
-        for line in report(some):
-            text = f"{words.account(line.where)}  {words.said(line.text)}" if line.where else words.said(line.text)
+        for one in report(some):
+            text = clean(": ".join(filter(None, [words.said(one.what), words.said(one.detail)])), None)
+            text = "  ".join(filter(None, [words.account(one.where), text]))
             shown = text if wide else by_words(text, out.width - WIDTH)
-            out.print(f"[{COLOURS.get(line.state, 'red')}]{line.state:{WIDTH}}[/]{escape(shown)}", soft_wrap=True)
-            if line.advice:
-                out.print(f"{'':{WIDTH}}→ {escape(line.advice)}", soft_wrap=True)
+            out.print(f"[{COLOURS.get(one.state, 'red')}]{one.state:{WIDTH}}[/]{escape(shown)}", soft_wrap=True)
+            if one.advice:
+                out.print(f"{'':{WIDTH}}→ {escape(clean(one.advice, None))}", soft_wrap=True)
     out.print(escape("; ".join(ends)), soft_wrap=True)

@@ -99,18 +99,13 @@ def test_a_terminal_shows_local_times_with_their_zone(lab: Lab, cli: Cli, zone: 
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/1", until="9999-12-31T23:59:59Z"))
     lab.cross_account(lab.request(app, db, "tcp/2", until="2027-01-01T00:00:00Z", request_id="chg-2"))
-    for command in ("links -o wide", f"explain {app.id} {db.id} tcp/2"):
+    lab.group("*~20200101T000000Z")
+    for command in ("links -o wide", f"explain {app.id} {db.id} tcp/2", "audit", "stale", f"doctor {HOME}"):
         cli(*command.split())
-        assert f"{here} (" in cli.out, command
-    for command in ("links", "audit"):
-        cli(command, *(("-o", "wide") if command == "links" else ()))
         assert re.search(rf"\d {here[:5]}(:\d\d)? {re.escape(here[6:])}", cli.out), command
+    for command in ("links", "audit"):
         cli(command, "--json")
         assert "-25T00:00:0" in cli.out, command
-    lab.group("*~20200101T000000Z")
-    for command in ("stale", f"doctor {HOME}"):
-        cli(*command.split())
-        assert re.search(rf"ended at [\d-]+ {re.escape(here)}", cli.out), command
 
 
 @pytest.mark.usefixtures("terminal")
