@@ -10,10 +10,10 @@ among them: each has the queues and the log, and VPCs whose `region` it is.
 
 from __future__ import annotations
 
-import atexit
 import json
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -271,7 +271,8 @@ class _Loader:
     def _written(self, policy: dict[str, Any]) -> Path:
         """The path of the policy file for the functions."""
         folder = Path(tempfile.mkdtemp(prefix="link-peer-world-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        # with the cloud, not at exit: workers of pytest-xdist end without exit handlers
+        weakref.finalize(self.cloud, shutil.rmtree, folder, ignore_errors=True)
         path = folder / "policy.yaml"
         path.write_text(yaml.dump(policy, Dumper=_DUMPER, sort_keys=False), encoding="utf-8")
         return path
