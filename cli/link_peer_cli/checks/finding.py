@@ -12,6 +12,7 @@ from msgspec.structs import replace
 OK, WARNING, DIFFERS, MISSING, UNKNOWN = "ok", "warning", "differs", "missing", "unknown"
 FAILING = frozenset({DIFFERS, MISSING, UNKNOWN})
 """The states with which the doctor does not say that all stands."""
+COLOURS = {OK: "green", WARNING: "yellow"}
 PLATFORM, TENANTS = "platform", "tenants"
 
 

@@ -1,22 +1,48 @@
 """What is in groups with links and what link-peer does not cover: IPv6, secondary interfaces, interfaces of no ECS instance.
 
-A link is made of IPv4 rules between groups, or between the first addresses of instances. Pure.
+A link is made of IPv4 rules between groups, or between the first addresses of instances.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Party
 
-from link_peer_cli.checks.finding import WARNING, CheckFinding, few
-from link_peer_cli.checks.interfaces import Interface
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.checks.accounts import THREADS
+from link_peer_cli.checks.finding import WARNING, CheckFinding, few, unreadable
+from link_peer_cli.checks.interfaces import Interface, read_interfaces
 from link_peer_cli.checks.seen import CloudSeen
+from link_peer_cli.review.cloud import WhatIf
 
 DOCS = "docs/guarantees.md"
 
 
-def check(seen: CloudSeen, account: str, interfaces: Sequence[Interface]) -> Iterator[CheckFinding]:
+def check(env: Environment, account: str, cloud: WhatIf, seen: CloudSeen) -> Iterator[CheckFinding]:
+    """Reads the network interfaces of each account that has groups with links, or of one account."""
+
+    def read(uid: str) -> list[Interface] | LinkPeerError:
+        keys = functools.partial(cloud.keys, uid)
+        try:
+            return read_interfaces(env.settings, uid, keys, env.clock, env.patient_retry(), cloud.calls)
+        except LinkPeerError as error:
+            return error
+
+    linked = {group.account for group in seen.linked_groups} & seen.accounts
+    uids = sorted(linked & {account} if account else linked)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for uid, found in zip(uids, pool.map(read, uids), strict=True):
+            if isinstance(found, LinkPeerError):
+                yield unreadable(uid, "network interfaces", found)
+            else:
+                yield from _of(seen, uid, found)
+
+
+def _of(seen: CloudSeen, account: str, interfaces: Sequence[Interface]) -> Iterator[CheckFinding]:
     """At most one finding of each kind for an account, of whose interfaces this is all."""
     linked = seen.linked_groups
     concerned = [one for one in interfaces if one.in_use and one.groups & linked]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import sys
 from collections.abc import Iterator, Sequence, Set
@@ -11,7 +10,6 @@ from typing import Annotated
 
 import typer
 from link_peer.app.dispatch import run_sweep
-from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.tags import clean
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.closing import closing
@@ -23,19 +21,7 @@ from link_peer_cli.access.environment import Environment, load_environment, requ
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import DoctorFinding
 from link_peer_cli.checks import accounts, barred, blocked, consents, deployed, quotas, settings, uncovered
-from link_peer_cli.checks.finding import (
-    FAILING,
-    OK,
-    PLATFORM,
-    TENANTS,
-    UNKNOWN,
-    WARNING,
-    CheckFinding,
-    counts,
-    report,
-    unreadable,
-)
-from link_peer_cli.checks.interfaces import Interface, read_interfaces
+from link_peer_cli.checks.finding import COLOURS, FAILING, OK, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.inventory.shown import EXACT, Wording, wording
@@ -49,7 +35,6 @@ from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_words, print_table
 
-COLOURS = {OK: "green", WARNING: "yellow"}
 WIDTH = 9  # of the longest state, and two
 DOCTOR = Table(
     DoctorFinding,
@@ -150,33 +135,13 @@ def _of_tenants(
     """What the accounts hold."""
     refused = [*kept.outcomes, *denied_records(sweep, kept.outcomes)]
     yield from quotas.check(seen, account)
-    yield from _uncovered(env, account, sweep, cloud, seen)
+    yield from uncovered.check(env, account, cloud, seen)
     yield from consents.check(seen)
     yield from consents.check_keys(seen)
     yield from barred.check(seen)
     yield from blocked.isolated(seen, refused)
     yield from blocked.check(seen)
     yield from denied(refused)
-
-
-def _uncovered(env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen: CloudSeen) -> Iterator[CheckFinding]:
-    """Reads the network interfaces of each account that has groups with links."""
-
-    def read(uid: str) -> list[Interface] | LinkPeerError:
-        keys = functools.partial(cloud.keys, uid)
-        try:
-            return read_interfaces(env.settings, uid, keys, env.clock, sweep.delivery.retry, cloud.calls)
-        except LinkPeerError as error:
-            return error
-
-    linked = {group.account for group in seen.linked_groups} & seen.accounts
-    uids = sorted(linked & {account} if account else linked)
-    with ThreadPoolExecutor(accounts.THREADS) as pool:
-        for uid, found in zip(uids, pool.map(read, uids), strict=True):
-            if isinstance(found, LinkPeerError):
-                yield unreadable(uid, "network interfaces", found)
-            else:
-                yield from uncovered.check(seen, uid, found)
 
 
 def _show(found: Sequence[CheckFinding], words: Wording, *, wide: bool) -> None:
