@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.tables import Column, Table, by_words, draw
+from link_peer_cli.ui.tables import Column, Table, by_name, by_words, draw
 from link_peer_cli.ui.times import when
 
 Names = Mapping[str, str]
@@ -142,7 +142,7 @@ RECORDS: Table[RecordLine, Names] = Table(
         Column("from", lambda one, names: _party(one.record, "from", names)),
         Column("to", lambda one, names: _party(one.record, "to", names)),
         Column("ports", lambda one, _: one.record.get("ports", ""), short=by_words),
-        Column("actor", lambda one, _: actor(one.record), _short_actor, short=by_words),
+        Column("actor", lambda one, _: actor(one.record), _short_actor, short=by_name),
         Column("why", lambda one, _: why(one.record), _brief, short=by_words),
         Column("asked by", lambda one, _: asker(one.record), wide=True),
         Column("advice", lambda one, _: one.record.get("advice", ""), wide=True),
