@@ -25,7 +25,7 @@ COLOURS = {"applied": "green", "removed": "magenta", "denied": "yellow", "failed
 COLOURS |= {said: COLOURS[outcome] for outcome, said in PLANNED.items()}
 FUNCTIONS = ("auto_link", "cross_account", "sweep")
 
-_SAME = (
+_SAME = [
     "record",
     "action",
     "outcome",
@@ -40,7 +40,7 @@ _SAME = (
     "request_id",
     "queue",
     "claimed_by",
-)
+]
 _COUNTS = ("changed", "removed", "held", "denied", "dead_letters")
 
 

@@ -20,22 +20,10 @@ SCHEMA = "3"
 """The version of the contract that a record follows."""
 
 # Every record of a decision has every field of docs/audit.md, so that a reader need not ask which exist.
+_EMPTY = """reason detail advice link from_account from to_account to ports api_requests actor claimed_by consent queue
+instances instance_ids until effect_detail"""
 DECISION_FIELDS = {
-    **dict.fromkeys(("reason", "detail", "advice", "link", "from_account", "from", "to_account", "to", "ports"), ""),
-    **dict.fromkeys(
-        (
-            "api_requests",
-            "actor",
-            "claimed_by",
-            "consent",
-            "queue",
-            "instances",
-            "instance_ids",
-            "until",
-            "effect_detail",
-        ),
-        "",
-    ),
+    **dict.fromkeys(_EMPTY.split(), ""),
     "rules": "[]",
     "claims": "{}",
     "reachability": "unknown",
