@@ -135,7 +135,6 @@ def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Stan
     found = between()
     view.around(party for link in found for party in (link.source, link.target))  # for who asks, and who is admitted
     view.deciding((link.source, link.target) for link in found)
-    view.liveness({party.account for link in found for party in (link.source, link.target)})
     return between()
 
 

@@ -114,10 +114,6 @@ class View:
             if not missing.read(found.missing, snapshot):
                 return found
 
-    def liveness(self, accounts: Iterable[str]) -> None:
-        """Finds out which of these accounts show any instance: in the others, none is missed."""
-        self._fetch.probe_liveness(accounts)
-
     def answer(self, questions: Iterable[Question]) -> None:
         """Reads what evaluating a link needs besides its parties."""
         questions = list(questions)

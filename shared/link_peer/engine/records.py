@@ -18,10 +18,10 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import FIELD_LIMIT, TagKeys, clean, iso
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning import effect_text
-from link_peer.planning.claims import claims_end
-from link_peer.planning.consent import consent_ends
+from link_peer.planning.claims import claims_end, last_end
 from link_peer.planning.decision import Decision, Edit, Need
 from link_peer.planning.effect import Effect, of_link
+from link_peer.planning.standing import covering
 from link_peer.runtime.ports import Record
 
 DONE = ("applied", "unchanged", "removed")
@@ -80,15 +80,13 @@ def _claims_text(decision: Decision, rules: Iterable[Rule]) -> str:
     return tags_text([*claims, *((rule.id, None) for rule in gone)])
 
 
-def until_field(decision: Decision, rules: Iterable[Rule], known: Snapshot, policy: Policy) -> Record:
-    """When what is left of a link ends, by claims or by consent, whichever is first, as far as it was read. Empty where it need not
-    end."""
+def until_field(decision: Decision, rules: Iterable[Rule], known: Snapshot, policy: Policy, now: float) -> Record:
+    """When the first rule that is left of a link ends, by claims or by consent, as far as it was read. Empty where none need end."""
     left, _ = _left(decision, rules) if decision.outcome in DONE else ([], [])
     asker = known.instances.get(decision.instance) if decision.instance else None
-    ends = [claims_end(policy, {claim for _, one in left for claim in one.claims}, [asker] if asker else [])]
-    for group in {rule.group for rule, _ in left} & known.groups.keys():
-        found = consent_ends(policy, known.groups[group].tags, group)
-        ends += [found.get(label) for label in (decision.verdict.consent if decision.verdict else ())]
+    asking = [asker] if asker else []
+    ends = [claims_end(policy, marker.claims, asking) for _, marker in left]
+    ends += [last_end(covering(known, policy, now, *one).values()) for one in left]
     first = min((end for end in ends if end is not None), default=None)
     return {"until": "" if first is None else iso(first)}
 

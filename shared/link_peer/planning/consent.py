@@ -76,12 +76,6 @@ def consent_to(
     return tuple(used), denial
 
 
-def consent_ends(policy: Policy, tags: Mapping[str, str], group: Party) -> dict[str, int | None]:
-    """When each entry of a group's tags and of the policy ends, by its label in records."""
-    found = {f"{group} {entry.text}": entry.until for entry in accepts(tags, group.account, policy.keys)}
-    return {**found, **{f"policy allow {allow.text}": allow.until for allow in policy.allow}}
-
-
 def denied_by_policy(policy: Policy, ports: tuple[Port, ...]) -> Denial | None:
     """Why the policy never opens these ports, whatever the consent. No ports: mutual."""
     limits = policy.limits

@@ -168,9 +168,9 @@ def _one(
     entries: dict[str, None] = {}
     untils: list[int | None] = []
     for rule, marker in found:
-        covering = _consent(snapshot, policy, now, rule, marker)
-        entries |= dict.fromkeys(covering)
-        untils += [_claims_end(policy, rule, marker, wishes), last_end(covering.values())]
+        consents = covering(snapshot, policy, now, rule, marker)
+        entries |= dict.fromkeys(consents)
+        untils += [_claims_end(policy, rule, marker, wishes), last_end(consents.values())]
     lacking = {source, target} - {rule_target(rule, marker) for rule, marker in found} if mutual else set()
     lacking = {party for party in lacking if _rules_read(snapshot, party)}
     return Standing(
@@ -207,7 +207,7 @@ def _claims_end(policy: Policy, rule: Rule, marker: Marker, wishes: Wishes) -> i
     return claims_end(policy, marker.claims, [one for one in asking if not link.member or one.party == link.asker])
 
 
-def _consent(snapshot: Snapshot, policy: Policy, now: float, rule: Rule, marker: Marker) -> dict[str, int | None]:
+def covering(snapshot: Snapshot, policy: Policy, now: float, rule: Rule, marker: Marker) -> dict[str, int | None]:
     """The entries that cover a rule, each with its end."""
     group = snapshot.groups.get(rule.group)
     if group is None or rule.key is None:

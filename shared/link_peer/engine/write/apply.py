@@ -363,12 +363,13 @@ class Applier:
     def _outcome(self, decision: Decision, requests: Requests, rules: Iterable[Rule] = ()) -> Record:
         rules = list(rules)
         keys = [rule.key for rule in rules if rule.key]
-        changed = bool(decision.edits) and not self.work.delivery.out_of_time()
+        delivery, known = self.work.delivery, self.work.fetch.store.now_known()
+        changed = bool(decision.edits) and not delivery.out_of_time()
         return {
             **self._record(decision, "outcome", requests, rules),
             **self._circumstances.admitted(keys, decision),
             **self._circumstances.effect(decision, changed=changed),
-            **until_field(decision, rules, self.work.fetch.store.now_known(), self.work.delivery.policy),
+            **until_field(decision, rules, known, delivery.policy, delivery.clock.now()),
         }
 
     def _record(
