@@ -77,15 +77,6 @@ def test_an_egress_rule_of_the_senders_group_blocks(pair: Pair) -> None:
     assert effect(pair.lab) == ("unknown", f"the rules of {pair.app.id}@{HOME} were not read (egress): tcp/3306")
 
 
-def test_a_drop_of_some_addresses_leaves_it_open_where_the_peers_instances_were_not_read(pair: Pair) -> None:
-    """sg-db may have instances with other addresses. The rule is named."""
-    egress(pair.lab, pair.app, **ANY, DestCidrIp="10.0.0.0/8", Policy="drop")
-    pair.lab.auto_link(pair.lab.event(pair.a))
-    word, detail = effect(pair.lab)
-    assert word == "unknown"
-    assert detail.endswith("drops tcp/3306 (egress): it depends on an address that was not read")
-
-
 def test_what_a_persons_rule_admits_passes_without_ours(pair: Pair) -> None:
     """A person's equal rule counts as present; one that is wider lets a denied link's packets through."""
     standing = pair.lab.authorize(
@@ -104,16 +95,6 @@ def test_a_removed_link_is_blocked_unless_something_else_admits_it(pair: Pair) -
     assert effect(pair.lab, "removed") == ("blocked", f"no ingress rule of {pair.db.id}@{HOME} admits tcp/3306")
 
 
-@pytest.mark.parametrize(("inner_access", "word"), [("Accept", "passes"), ("Drop", "blocked")])
-def test_a_peer_that_is_the_instances_own_group(lab: Lab, inner_access: str, word: str) -> None:
-    """Members reach each other by InnerAccessPolicy, or not at all."""
-    group = lab.group("*")
-    lab.call(HOME, "ModifySecurityGroupPolicy", {"SecurityGroupId": group.id, "InnerAccessPolicy": inner_access})
-    lab.auto_link(lab.event(lab.instance(group, tags={"link-peer": f"{group.id}:tcp/1"})))
-    assert effect(lab)[0] == word
-    assert lab.outcome()["reason"] == ("same-group" if word == "passes" else "isolated-group")
-
-
 def test_a_request_between_accounts_is_judged_with_both_sides_rules(lab: Lab) -> None:
     """Rules of both groups are read anyway."""
     a, b = lab.pair()
@@ -126,11 +107,6 @@ def test_a_request_between_accounts_is_judged_with_both_sides_rules(lab: Lab) ->
     lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-3"))
     assert lab.outcome()["outcome"] == "unchanged"
     assert effect(lab)[0] == "blocked"
-
-
-def test_a_party_that_is_not_shown_leaves_it_open(lab: Lab) -> None:
-    lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": "sg-nowhere:tcp/1"})))
-    assert effect(lab) == ("unknown", f"sg-nowhere@{HOME} was not read")
 
 
 def test_a_record_without_a_link_does_not_say(lab: Lab) -> None:

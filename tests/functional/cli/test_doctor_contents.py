@@ -99,16 +99,6 @@ def test_a_link_whose_sender_is_let_out_by_nothing_is_reported(lab: Lab, cli: Cl
     assert blocked["advice"] == f"link-peer explain {a.id}@{PEER} {b.id}@{HOME} tcp/3306"
 
 
-def test_half_of_a_mutual_link_is_not_called_blocked(lab: Lab, cli: Cli) -> None:
-    """`stale` names it, and the next sweep completes it or takes it away."""
-    app, db = lab.group("*"), lab.group("*")
-    lab.instance(app)
-    lab.instance(db)
-    lab.cross_account(lab.request(app, db))
-    lab.revoke(app)
-    assert found(cli, "blocked") + found(cli, "drop") == []
-
-
 @pytest.mark.knobs(request_tags=True)  # else no group is tagged, and a sweep reads all that it may
 def test_every_link_is_judged_by_the_rules_of_all_groups(lab: Lab, cli: Cli) -> None:
     """A sweep reads those of managed groups and of a share of the others; the doctor reads the rest, too."""

@@ -292,12 +292,6 @@ def test_a_drop_in_another_group_of_a_member_counts(lab: Lab, ask: Asking) -> No
     assert other.id in document["state_detail"]
 
 
-def test_groups_without_instances_are_judged_by_themselves(lab: Lab, ask: Asking) -> None:
-    app, db = lab.group(), lab.group("*")
-    lab.cross_account(lab.request(app, db, "tcp/1"))
-    assert (ask(app.id, db.id)["state"], ask(app.id, db.id)["pairs"]) == ("open", 0)
-
-
 def test_it_says_which_group_stands_for_an_instance_and_why(lab: Lab, ask: Asking) -> None:
     """Where none does, the groups by size, and the advice opens the smallest."""
     common, app, db = lab.group(), lab.group(), lab.group()

@@ -13,7 +13,6 @@ from link_peer_local.ecs.state import Group
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
-from tests.functional.test_effects import ANY, egress
 
 
 def linked(lab: Lab) -> tuple[Group, Group, Group]:
@@ -69,36 +68,6 @@ def test_a_mutual_link_is_one_link(lab: Lab, cli: Cli) -> None:
     assert (link["state"], link["state_detail"]) == ("half-open", f"{app.id}@{HOME} has no rule")
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_an_instance_of_either_group_may_ask_for_a_mutual_link(lab: Lab, cli: Cli, turned: bool) -> None:
-    """Whichever side the inventory names first. Of two consents, the end of the first counts."""
-    groups = sorted((lab.group(), lab.group()), key=lambda group: group.id)
-    app, db = reversed(groups) if turned else groups
-    lab.tag(app, link_accept="*~20270301T000000Z")
-    lab.tag(db, link_accept="*~20270201T000000Z")
-    instance = lab.started(app, tags={"link-peer": db.id})
-    (link,) = found(cli)
-    assert (link["from"], link["to"]) == (groups[0].id, groups[1].id)
-    assert (link["asked_by"], link["until"]) == ([f"{instance.id}@{HOME}"], "2027-02-01T00:00:00Z")
-
-
-def test_a_link_between_instances_names_them(lab: Lab, cli: Cli) -> None:
-    a, b = lab.instance(lab.group("*")), lab.instance(lab.group("*"))
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    (link,) = found(cli)
-    assert (link["from"], link["to"], link["instances"], link["state"]) == (a.id, b.id, 1, "open")
-
-
-def test_a_link_without_an_end_has_none(lab: Lab, cli: Cli) -> None:
-    """One claim without an end is enough; else the last end counts."""
-    app, db = lab.group(), lab.group("*")
-    lab.cross_account(lab.request(app, db, "tcp/1", until="2027-01-01T00:00:00Z"))
-    lab.cross_account(lab.request(app, db, "tcp/1", until="2027-02-01T00:00:00Z", request_id="chg-2"))
-    assert [(link["until"], link["claims"]) for link in found(cli)] == [("2027-02-01T00:00:00Z", ["chg-1", "chg-2"])]
-    lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-3"))
-    assert [link["until"] for link in found(cli)] == [""]
-
-
 def test_a_link_whose_consent_is_gone_has_none(lab: Lab, cli: Cli) -> None:
     app, db = lab.group(), lab.group("*")
     lab.cross_account(lab.request(app, db, "tcp/1"))
@@ -133,13 +102,6 @@ def test_filters(lab: Lab, cli: Cli, args: str, count: int) -> None:
     assert len(found(cli, *args.split())) == count
 
 
-def test_a_consent_that_ends_counts_as_an_end(lab: Lab, cli: Cli) -> None:
-    app, db = lab.group(), lab.group("*~20261201T000000Z")
-    lab.cross_account(lab.request(app, db, "tcp/1"))
-    assert len(found(cli, "--expiring", "5d")) == 0
-    assert len(found(cli, "--expiring", "6d")) == 1
-
-
 def test_party_lists_the_links_of_a_group_or_an_instance(lab: Lab, cli: Cli) -> None:
     """An instance's are those of its groups too. It may be given by its name."""
     app, db, ledger = linked(lab)
@@ -153,19 +115,6 @@ def test_party_lists_the_links_of_a_group_or_an_instance(lab: Lab, cli: Cli) -> 
     ):
         assert {link["to"] for link in found(cli, "--party", party)} == expected
     assert (cli("links", "--party", "sg-nowhere"), "--party" in cli.err) == (2, True)
-
-
-def test_state_lists_links_that_do_not_pass(lab: Lab, cli: Cli) -> None:
-    """A drop of one member's address, and an egress rule."""
-    app, db, _ = linked(lab)
-    late = lab.instance(app)
-    drop = lab.authorize(db, **ANY, SourceCidrIp=f"{late.private_ip}/32", Policy="drop", Priority="1")
-    (link,) = found(cli, "--state", "partly")
-    assert link["to"] == db.id
-    assert drop in link["state_detail"]
-    egress(lab, app, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
-    assert len(found(cli, "--state", "blocked", "--state", "half-open")) == 2
-    assert cli("links", "--state", "closed") == 2
 
 
 def test_open_ended_lists_links_that_need_not_end(lab: Lab, cli: Cli) -> None:

@@ -86,21 +86,6 @@ def test_svg_is_well_formed_and_draws_no_box_over_another(lab: Lab, cli: Cli, tm
     assert len([path for path in root.iter(f"{SVG}path") if path.attrib.get("class") == "e"]) == 2
 
 
-def test_links_with_different_claims_are_separate_arrows(lab: Lab, cli: Cli) -> None:
-    """Between the same parties, ports with different claims are not merged."""
-    app, db = lab.group("*"), lab.group("*")
-    lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+tcp/3307"})))
-    lab.cross_account(lab.request(app, db, "tcp/3307"), lab.request(app, db, request_id="chg-2"))
-    _, arrows = cli.json("map")
-    ends = {app.id, db.id}
-    assert all({a["from"], a["to"]} == ends for a in arrows)
-    assert sorted((a["ports"], a["claims"]) for a in arrows) == [
-        ("mutual", ["chg-2"]),
-        ("tcp/3306", ["tag"]),
-        ("tcp/3307", ["tag", "chg-1"]),
-    ]
-
-
 def test_svg_labels_do_not_overlap(lab: Lab, cli: Cli) -> None:
     """Also where curves cross or join the same boxes. A long list of ports is shortened. The background is white."""
     groups = [lab.group("*", f"*@{PEER}") for _ in range(3)]

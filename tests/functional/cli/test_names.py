@@ -71,13 +71,6 @@ def test_a_plan_of_a_policy_says_which_names_it_changes(lab: Lab, cli: Cli, tmp_
     assert said == [["wider", "names.app"], ["wider", "names.x"], ["narrower", "names.app"], ["narrower", "names.gone"]]
 
 
-def test_a_request_names_accounts_by_name(lab: Lab, cli: Cli) -> None:
-    """What is posted has the uid, which is all that the function knows."""
-    app, db = lab.pair()
-    code, (posted,) = cli.json("request", "link", "--from", f"{app.id}@a@aliyun.com", "--to", f"{db.id}@{NAME}")
-    assert (code, posted["posted"]["from"]["account"], posted["posted"]["to"]["account"]) == (0, HOME, PEER)
-
-
 @pytest.mark.parametrize(
     "command",
     [

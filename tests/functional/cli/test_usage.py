@@ -95,6 +95,7 @@ from tests.functional.lab import PEER, Lab
         ("invoke link-peer-sweep no-such-file.json", "no-such-file.json"),
         ("local --world atlantis", "atlantis"),
         ("links -o xml", "'xml' is not one of 'table'"),
+        ("links --state closed", "--state"),
         ("links --region Qingdao", "--region: 'Qingdao' is not a region such as cn-hangzhou"),
         ("links --expiring soon", "--expiring"),
         ("links --account c@aliyun.com", "--account"),
