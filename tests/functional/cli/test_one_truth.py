@@ -5,7 +5,6 @@ The reader takes rules of ours from the cloud by their markers, and asks the clo
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import json
@@ -13,7 +12,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -52,12 +51,10 @@ class Truth:
         self.instances.append(self.lab.instance(made))
         return made
 
-    def standing(self) -> dict[str, str]:
-        """The rules of ours that stand, by id, each with its group."""
-        shown = [
-            (group, rule) for group in self.groups if group.account != self.hidden for rule in self.lab.raw_rules(group)
-        ]
-        return {rule["SecurityGroupRuleId"]: group.id for group, rule in shown if MARKER.fullmatch(rule["Description"])}
+    def standing(self) -> set[str]:
+        """The ids of the rules of ours that stand."""
+        rules = [rule for one in self.groups if one.account != self.hidden for rule in self.lab.raw_rules(one)]
+        return {rule["SecurityGroupRuleId"] for rule in rules if MARKER.fullmatch(rule["Description"])}
 
     # what the views say
 
@@ -67,13 +64,14 @@ class Truth:
         assert code == bool(self.hidden) or args[0] in ("doctor", "explain"), self.cli.err
         return found
 
-    def links(self) -> list[Any]:
-        return self.lines("links")
-
     def near(self, links: Iterable[Any]) -> list[Any]:
         """Those of which both ends can be read, and exist: of others `explain` says nothing."""
         exist = {one.id for one in (*self.groups, *self.instances)}
-        return [one for one in links if {one["from"], one["to"]} <= exist and self.hidden not in ends_of(one)]
+        return [
+            one
+            for one in links
+            if {one["from"], one["to"]} <= exist and self.hidden not in (one["from_account"], one["to_account"])
+        ]
 
     def explained(self, links: Iterable[Any]) -> Told:
         """What `explain` says of these."""
@@ -84,9 +82,9 @@ class Truth:
 
     def agree(self) -> list[Any]:
         """All views say the same of the links, of which they omit none; those are returned."""
-        links = self.links()
+        links = self.lines("links")
         shown = told(links)
-        assert shown.keys() == self.standing().keys()
+        assert shown.keys() == self.standing()
         assert sum(len(one["rules"]) for one in links) == len(shown)
         self.cli("map", "--format", "json")
         assert told(json.loads(self.cli.out)["links"]) == shown
@@ -127,12 +125,9 @@ class Truth:
 
     def members(self, party: str, account: str) -> list[Instance]:
         """The instances of a group, or the instance."""
-        now, found = self.lab.cloud.clock.now(), []
-        for one in self.instances:
-            state = one.states.at(now)
-            if one.account == account and state and (one.id == party or party in state.groups):
-                found.append(one)
-        return found
+        now = self.lab.cloud.clock.now()
+        states = [(one, one.states.at(now)) for one in self.instances if one.account == account]
+        return [one for one, state in states if state and party in (one.id, *state.groups)]
 
     def holds(self, links: Iterable[Any]) -> None:
         """What is said of packets is so; and the next sweep removes what is closing, and nothing else, as its dry run says."""
@@ -147,7 +142,7 @@ class Truth:
         )
         assert {rule for rule in shown if re.search(rf"\b{rule}\b", commands)} == closing
         self.lab.sweep()
-        assert shown.keys() - self.standing().keys() == closing
+        assert shown.keys() - self.standing() == closing
 
     def strip(self) -> None:
         """A tool that rewrites tags takes off what it does not know."""
@@ -160,10 +155,6 @@ class Truth:
 def told(links: Iterable[Any]) -> Told:
     """What a view says, by rule."""
     return {rule["rule_id"]: (link["state"], link["until"]) for link in links for rule in link["rules"]}
-
-
-def ends_of(link: Any) -> tuple[str, str]:
-    return link["from_account"], link["to_account"]
 
 
 def packet(port: str) -> tuple[str, int]:
@@ -240,138 +231,78 @@ def test_twelve_states_are_the_same_in_every_view(truth: Truth, stripped: bool, 
 
 def test_what_ends_by_itself_is_closing_at_that_second(truth: Truth) -> None:
     """Not before. A tag's end, a request's, and a consent's."""
-    states = _twelve(truth)
-    ends = sorted({until for state, until in states.values() if until})
-    for end in ends:
-        truth.lab.cloud.clock.sleep(
-            datetime.fromisoformat(f"{end[:-1]}+00:00").timestamp() - truth.lab.cloud.clock.now() - 1
-        )
+    clock = truth.lab.cloud.clock
+    for end in sorted({until for _, until in _twelve(truth).values() if until}):
+        clock.sleep(datetime.fromisoformat(f"{end[:-1]}+00:00").timestamp() - clock.now() - 1)
         before = [one for one in truth.agree() if one["until"] == end]
         assert {one["state"] for one in before} == {"open"}
-        truth.lab.cloud.clock.sleep(1)
+        clock.sleep(1)
         links = truth.agree()
-        assert {rule for rule in told(before) if told(links)[rule][0] == "closing"} == told(before).keys()
+        assert {told(links)[rule][0] for rule in told(before)} == {"closing"}
         truth.holds(links)
 
 
 # random worlds
 
 
-class Chance:
-    """What owners, requesters and operators may do, at random."""
+def _acts(truth: Truth, of: random.Random) -> list[Callable[[], object]]:
+    """What requesters, owners, operators and time may do."""
+    lab, pick = truth.lab, of.choice
 
-    def __init__(self, truth: Truth, seed: int) -> None:
-        self.truth, self.lab, self.of = truth, truth.lab, random.Random(seed)
-        for _ in range(self.of.choice((3, 4, 5))):
-            self.truth.group(self._entry(), account=self.of.choice((HOME, HOME, PEER)))
-        self.asked: list[dict[str, Any]] = []
-        for act in (self.request, self.request, self.ask):
-            act()
+    def end() -> str:
+        return lab.iso(pick((41, 900, 86_400)))
 
-    def act(self) -> None:
-        """One thing that somebody does."""
-        acts = (
-            self.request,
-            self.request,
-            self.ask,
-            self.ask,
-            self.close,
-            self.drop,
-            self.consent,
-            self.spoil,
-            self.wait,
-        )
-        self.of.choice(acts)()
+    def consent() -> None:
+        entry = pick(("", "", ":tcp/1")) + pick(("", "", f"~{re.sub('[-:]', '', end())}"))
+        lab.tag(pick(truth.groups), link_accept=pick((f"*@{HOME}{entry} *@{PEER}{entry}", None)))
 
-    def _entry(self, ports: str = "") -> str:
-        who = self.of.choice(
-            ("*", f"*@{HOME} *@{PEER}", f"*@{HOME} *@{PEER}", *(one.id for one in self.truth.groups[:2]))
-        )
-        end = self.of.choice(("", "", f"~{re.sub('[-:]', '', self._end())}"))
-        return " ".join(one + ports + end for one in who.split())
+    def ports() -> tuple[str, ...]:
+        return pick(((), ("tcp/1",), ("tcp/80", "tcp/443"), ("icmp", "udp/53")))
 
-    def _end(self) -> str:
-        return self.lab.iso(self.of.choice((41, 900, 86_400)))
+    def request() -> None:
+        ends: list[Any] = of.sample(truth.groups, 2)
+        members = [truth.members(one.id, one.account)[:1] for one in ends]
+        ends = [one[0] for one in members] if all(members) and of.random() < 0.2 else ends
+        until = {"until": end()} if of.random() < 0.3 else {}
+        lab.cross_account(lab.request(*ends, *ports(), request_id=f"chg-{of.randrange(999)}", **until))
 
-    def _ports(self) -> tuple[str, ...]:
-        return self.of.choice(((), ("tcp/1",), ("tcp/80", "tcp/443"), ("icmp", "udp/53")))
+    def ask() -> None:
+        group, peer, other = of.sample(truth.groups, 3)
+        groups = [group, other] if other.account == group.account and of.random() < 0.5 else [group]
+        tags = {"link-peer": ":".join(filter(None, (f"{peer.id}@{peer.account}", "+".join(ports()))))}
+        truth.instances.append(lab.started(*groups, tags=tags | pick(({}, {}, {"link-until": end()}))))
 
-    def request(self) -> None:
-        source, target = self.of.sample(self.truth.groups, 2)
-        fields = {"until": self._end()} if self.of.random() < 0.3 else {}
-        if self.of.random() < 0.2:
-            sides = [self.truth.members(one.id, one.account) for one in (source, target)]
-            source, target = (
-                self.of.choice(side or [group]) for side, group in zip(sides, (source, target), strict=True)
-            )
-        self.asked.append(
-            self.lab.request(source, target, *self._ports(), request_id=f"chg-{len(self.asked)}", **fields)
-        )
-        self.lab.cross_account(self.asked[-1])
+    def drop() -> None:
+        how = {"Policy": pick(("drop", "accept")), "Priority": str(of.randrange(1, 101)), "SourceCidrIp": "0.0.0.0/0"}
+        lab.authorize(pick(truth.groups), **pick((ANY, {"IpProtocol": "TCP", "PortRange": "80/80"})), **how)
 
-    def ask(self) -> None:
-        group, peer = self.of.sample(self.truth.groups, 2)
-        ports = "+".join(self._ports())
-        tags = {"link-peer": f"{peer.id}@{peer.account}" + (f":{ports}" if ports else "")}
-        tags |= {"link-until": self._end()} if self.of.random() < 0.3 else {}
-        others = [one for one in self.truth.groups if one.account == group.account and one.id != group.id]
-        self.truth.instances.append(
-            self.lab.started(group, *self.of.sample(others, min(len(others), self.of.choice((0, 0, 1)))), tags=tags)
-        )
-
-    def close(self) -> None:
-        """An owner's tags go, an instance is released, a request is taken back."""
-        one, group = self.of.choice(self.truth.instances), self.of.choice(self.truth.groups)
-        match self.of.choice(("untag", "release", "lock", "withdraw", "unlink")):
-            case "untag":
-                self.lab.tag(one, link_peer=None)
-            case "release":
-                self.truth.instances.remove(one)
-                self.lab.release(one)
-            case "lock":
-                self.lab.tag(group, link_lock="")
-            case "withdraw":
-                self.lab.tag(group, link_accept=None)
-            case "unlink" if self.asked:
-                self.lab.cross_account({**self.of.choice(self.asked), "action": "unlink"})
-
-    def consent(self) -> None:
-        self.lab.tag(
-            self.of.choice(self.truth.groups), link_accept=self._entry(self.of.choice(("", ":tcp/1", ":tcp/443")))
-        )
-
-    def drop(self) -> None:
-        """An operator's rule."""
-        port = self.of.choice((ANY, {"IpProtocol": "TCP", "PortRange": "80/80"}))
-        who = self.of.choice(({"SourceCidrIp": "0.0.0.0/0"}, {"SourceGroupId": self.of.choice(self.truth.groups).id}))
-        group = self.of.choice(self.truth.groups)
-        if group.id not in who.values() and all(
-            one.account == group.account for one in self.truth.groups if one.id in who.values()
-        ):
-            how = {"Policy": self.of.choice(("drop", "drop", "accept")), "Priority": self.of.choice(("1", "100"))}
-            with contextlib.suppress(StopIteration):  # there is such a rule
-                self.lab.authorize(group, **port, **who, **how)
-
-    def spoil(self) -> None:
+    def spoil() -> None:
         """Somebody removes a rule, or gives it another priority."""
-        group = self.of.choice(self.truth.groups)
-        for rule in self.lab.raw_rules(group)[:1]:
-            if self.of.random() < 0.5:
-                self.lab.revoke(group)
-            else:
-                self.lab.modify(group, rule, Priority=self.of.choice(("1", "50")))
+        group = pick(truth.groups)
+        for rule in lab.raw_rules(group)[:1]:
+            lab.modify(group, rule, Priority="50")
+            if of.random() < 0.5:
+                lab.revoke(group)
 
-    def wait(self) -> None:
-        self.lab.cloud.clock.sleep(self.of.choice((60, 1000, 2000)))
+    def release() -> None:
+        if len(truth.instances) > 1:
+            lab.release(truth.instances.pop(of.randrange(len(truth.instances))))
+
+    once = [release, drop, spoil, lambda: lab.tag(pick(truth.groups), link_lock="")]
+    once += [lambda: lab.cloud.clock.sleep(pick((60, 2000))), lambda: lab.tag(pick(truth.instances), link_peer=None)]
+    return [request, request, request, ask, ask, consent, *once]
 
 
 @pytest.mark.parametrize("seed", range(WORLDS))
 def test_random_worlds_are_the_same_in_every_view(truth: Truth, seed: int) -> None:
     """And as the cloud has them, with and without managed tags; until nothing more is removed."""
-    chance = Chance(truth, seed)
-    for _ in range(chance.of.choice((4, 8, 12))):
-        chance.act()
-    if chance.of.random() < 0.25:
+    of = random.Random(seed)
+    for _ in range(of.choice((3, 4, 5))):
+        truth.group(f"*@{HOME} *@{PEER}", account=of.choice((HOME, HOME, PEER)))
+    acts = _acts(truth, of)
+    for act in [*acts[:4], *of.choices(acts, k=of.choice((3, 6, 9)))]:
+        act()
+    if of.random() < 0.25:
         truth.strip()
     truth.holds(truth.agree())
     truth.holds(truth.agree())

@@ -199,16 +199,6 @@ def test_stale_lists_a_half_open_link(lab: Lab, cli: Cli) -> None:
     assert found["why"].startswith(f"the rule on {theirs.id}@{PEER} is missing")
 
 
-def test_stale_lists_a_half_open_link_of_a_tag(lab: Lab, cli: Cli) -> None:
-    """The sweep completes it."""
-    ours, theirs = lab.group("*"), lab.group("*")
-    lab.auto_link(lab.event(lab.instance(ours, tags={"link-peer": theirs.id})))
-    lab.revoke(theirs)
-    _, [found] = cli.json("stale")
-    assert (found["kind"], found["group"]) == ("half-open", ours.id)
-    assert found["why"] == f"{theirs.id}@{HOME} has no rule"
-
-
 def test_stale_and_doctor_list_a_damaged_marker(lab: Lab, cli: Cli) -> None:
     """Someone added a note to the description of a rule of ours: no function touches the rule any more."""
     app, db = lab.group(), lab.group("*")
