@@ -156,13 +156,6 @@ def test_entries_that_do_not_consent(ask: Ask, accept: str | None, ports: list[s
     assert ask.lab.rules(db) == ask.lab.rules(app) == []
 
 
-@pytest.mark.parametrize("accept", ["*", "*:tcp/3306", "{app}", "{app}:tcp/3306"])
-def test_an_entry_without_an_account_means_the_groups_own(ask: Ask, accept: str) -> None:
-    app, db = ask.source(), ask.target()
-    ask.lab.tag(db, link_accept=accept.format(app=app.id))
-    assert ask(app, db, "tcp/3306") == (("denied", "no-consent") if ask.way == "request" else APPLIED)
-
-
 @RECORDED
 def test_the_advice_is_the_tag_to_set(ask: Ask) -> None:
     """With the account. Set exactly as written, it makes the link."""
@@ -364,15 +357,6 @@ def test_a_group_that_cannot_hold_our_rules_is_denied(ask: Ask, make: Make, reas
         source = ask.lab.cloud.ecs.create_instance(ask.here, [app.id], classic=True)
     said = ask.refused(reason, source, db, *(["tcp/1"] if reason != "advanced-group" else []))
     assert ask.way == "sweep" or reason != "advanced-group" or "name ports" in said
-
-
-@pytest.mark.parametrize("side", ["source", "target"])
-def test_an_instance_of_the_classic_network_is_denied(ask: Ask, side: str) -> None:
-    """It has no private address in a VPC."""
-    account = ask.here if side == "source" else ask.there
-    old = ask.lab.cloud.ecs.create_instance(account, [_classic(ask, account).id], classic=True)
-    new = ask.lab.instance(ask.pair()[side == "source"])
-    ask.refused("classic-network", *((old, new) if side == "source" else (new, old)), "tcp/1")
 
 
 def test_an_instance_only_in_managed_groups_is_denied(ask: Ask) -> None:

@@ -66,17 +66,6 @@ def _chooser(lab: Lab, request: pytest.FixtureRequest) -> Chooser:
     return Chooser(lab, request.param)
 
 
-def test_a_locked_group_is_passed_over_where_it_would_hold_a_rule(chooser: Chooser) -> None:
-    """That is, for a mutual link."""
-    everything = f"{chooser.db.id}@{chooser.there}"
-    locked, app = chooser.group(everything, tags={"link-lock": "inc-7"}), chooser.group(everything)
-    chooser.accept(locked, app, ports="")
-    chooser.asks(locked, app, ports="")
-    assert (chooser.stands(), chooser.lab.rules(locked)) == ([app.id], [])
-    chooser.asks(locked, app)
-    assert sorted(chooser.stands()) == sorted([locked.id, app.id])
-
-
 def test_the_claim_of_a_request_stays_when_the_link_moves(chooser: Chooser) -> None:
     """Only a tag follows consent to another group."""
     common, app = chooser.group(), chooser.group()

@@ -21,7 +21,7 @@ from link_peer.domain.errors import LinkPeerError, PolicyError
 from link_peer_deploy import archives, bundle, runtime_python
 from link_peer_deploy import packaging as package
 from link_peer_deploy.bill import materials
-from link_peer_deploy.manifest import load, request_triggers
+from link_peer_deploy.manifest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY_FILE = ROOT / "benchmarks" / "policy.yaml"
@@ -350,12 +350,6 @@ def test_tests_that_depend_on_tags_stop_no_build(policy: Path) -> None:
     """They are not judged while packaging, which reads nothing from the cloud."""
     policy.write_text(f'{POLICY}tests: [{{from: "sg-app@{HOME}", accept: ["sg-db@{PEER}:tcp/443"]}}]\n')
     assert package.checked_policy(policy).bound_queues == {"link-peer-requests-b": PEER}
-
-
-def test_each_queue_of_the_policy_has_a_trigger() -> None:
-    """s.yaml includes the file that is built with the package."""
-    triggers = request_triggers(["link-peer-requests-b"])
-    assert [trigger["triggerName"] for trigger in triggers] == ["requests", "requests-link-peer-requests-b"]
 
 
 def test_a_module_for_a_newer_system_stops_the_build(tmp_path: Path) -> None:

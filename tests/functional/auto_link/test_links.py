@@ -42,19 +42,6 @@ def test_a_mutual_link_and_a_port_link_of_one_pair_are_independent(lab: Lab) -> 
     assert lab.rules(app) == []
 
 
-def test_links_from_both_sides_share_the_rules_of_a_mutual_link(lab: Lab) -> None:
-    """If an instance of the peer asks too, no rule and no claim is added, and either tag alone keeps the link."""
-    app, db = lab.group("*"), lab.group("*")
-    a = lab.instance(app, tags={"link-peer": db.id})
-    b = lab.instance(db, tags={"link-peer": app.id})
-    assert lab.auto_link(lab.event(a)) == {"applied": 1}
-    assert lab.auto_link(lab.event(b)) == {"unchanged": 1}
-    assert lab.reasons(db) == lab.reasons(app) == ["tag"]
-
-    assert lab.retag(a, link_peer=None) == {}
-    assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} all"], [f"{db.id} all"])
-
-
 @pytest.mark.parametrize(
     ("event", "looks"),
     [

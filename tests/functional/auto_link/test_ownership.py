@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import MANAGED, PEER, Lab
+from tests.functional.lab import Lab
 
 PORT = {"IpProtocol": "TCP", "PortRange": "3306/3306"}
 
@@ -51,34 +51,6 @@ def test_a_mutual_link_with_one_side_made_by_hand_is_completed(lab: Lab) -> None
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
     assert lab.reasons(app) == ["tag"]
     assert lab.reasons(db) == []
-
-
-@pytest.mark.parametrize(
-    "forgery", ["other-id", "other-deployment", "other-home", "copied", "with-tail", "unknown-version", "ends"]
-)
-def test_a_rule_with_an_invalid_or_foreign_marker_is_not_ours(lab: Lab, forgery: str) -> None:
-    """No claim holds these rules, and they stay: a marker counts only for this deployment of this home account, and
-    for the rule it was made for."""
-    app, db = lab.group(), lab.group("*")
-    right = lab.rule_id(db, app, "tcp/3306")
-    marker = {
-        "other-id": "link-peer/2 dep=prod home=1000000000000001 id=0123456789abcdef by=tag",
-        "other-deployment": f"link-peer/2 dep=test home=1000000000000001 id={right} by=tag",
-        "other-home": f"link-peer/2 dep=prod home={PEER} id={right} by=tag",
-        "copied": f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(db, app, 'tcp/3307')} by=tag",
-        "with-tail": f"link-peer/2 dep=prod home=1000000000000001 id={right} by=tag (do not remove)",
-        "unknown-version": f"link-peer/3 dep=prod home=1000000000000001 id={right} by=tag",
-        "ends": f"link-peer/2 dep=prod home=1000000000000001 id={right} by=tag from=i-a to=i-b",
-    }[forgery]
-    lab.tag(db, **{MANAGED: "true"})
-    before = by_hand(lab, db, app, Priority="100", Description=marker)
-    instance = lab.instance(app)
-    assert lab.auto_link(lab.tag_event(instance)) == {}
-    assert lab.raw_rules(db) == [before]
-
-    assert lab.retag(instance, link_peer=f"{db.id}:tcp/3306") == {"unchanged": 1}
-    assert lab.outcome()["reason"] == "human-rule"
-    assert lab.raw_rules(db) == [before]
 
 
 @pytest.mark.parametrize(

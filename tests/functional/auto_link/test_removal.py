@@ -11,13 +11,6 @@ from link_peer.engine.scopes.instances import FEW_OTHERS
 from tests.functional.lab import HOME, Lab
 
 
-def test_changing_a_mutual_link_to_a_port_closes_the_rest(lab: Lab) -> None:
-    app, db = lab.group("*"), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": db.id})
-    assert lab.retag(instance, link_peer=f"{db.id}:tcp/3306") == {"applied": 1, "removed": 1}
-    assert (lab.rules(db), lab.rules(app)) == ([f"{app.id} tcp/3306"], [])
-
-
 def test_an_instance_past_the_first_page_still_counts(lab: Lab) -> None:
     """A group with more than a hundred members is read completely before any removal."""
     app, db = lab.group(), lab.group("*")

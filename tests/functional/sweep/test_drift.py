@@ -103,14 +103,6 @@ def test_an_account_removed_from_the_policy_is_no_longer_admitted(lab: Lab) -> N
     assert lab.records(outcome="removed")[0]["reason"] == "unknown-account"
 
 
-def test_with_accept_tags_off_links_consented_by_tag_are_closed(lab: Lab) -> None:
-    """`accept_tags: false`."""
-    _, _, db = lab.linked()
-    lab.policy(accept_tags=False)
-    lab.sweep()
-    assert lab.rules(db) == []
-
-
 # groups
 
 

@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import auto_link
 import cross_account
 import pytest
 import sweep
 from link_peer_deploy.instance import BUDGET, FUNCTIONS, NEVER, HandlerError, Instance
+from link_peer_local.core.faults import KINDS
 
 from tests.functional.lab import HOME, PEER
-from tests.functional.wire.test_faults import (
-    POST_TROUBLE,
-    SPOILT,
-    TROUBLE,
-    WRITE_TROUBLE,
-    test_a_change_is_recorded_even_if_the_next_one_fails,  # noqa: F401  # run here with the package's handlers
-)
 from tests.infrastructure.package.conftest import PackageLab
 
 pytestmark = pytest.mark.http
+
+KILLS = {"kill", "kill-after"}  # over sockets the same as a reset
+SPOILT = sorted(KINDS - KILLS - {"slow", "throttle"})
+TROUBLE = sorted(KINDS - KILLS - {"slow"})
+# For SLS and MNS a 200 means that the write was accepted, whatever its body. The one of SLS cannot even be truncated.
+POST_TROUBLE = sorted(set(TROUBLE) - {"empty", "empty-after"})
+WRITE_TROUBLE = sorted(set(POST_TROUBLE) - {"truncated-after"})
 
 EVENTS = sorted((Path(__file__).resolve().parents[3] / "events").glob("*.json"))
 TRIGGERS = {"queue": "cross_account", "timer": "sweep"}
@@ -170,6 +172,8 @@ def test_a_record_that_may_not_be_durable_is_a_transient_error(wire_lab: Package
     record = {"record": "intent", "time": wire_lab.iso()}
     code = f"{ACCOUNTS}\nanswer = attempt(lambda: audit_log.SlsAuditLog(given, now).write([{record!r}]))"
     assert wire_lab.process.run(code) == "Transient"
+    assert wire_lab.cloud.faults.count("sls") == 1, "the SDK tried again by itself"
+    assert len(wire_lab.records("intent")) == kind.endswith("-after")
     assert wire_lab.process.run(code) == "None"
 
 
@@ -179,7 +183,24 @@ def test_a_post_that_may_be_lost_is_a_transient_error(wire_lab: PackageLab, kind
     look = f"look_request(Party({HOME!r}, 'i-web'), given.region, now.now() + 60)"
     code = f"{ACCOUNTS}\nanswer = attempt(lambda: mns.MnsQueue(given, {HOME!r}).post({look}))"
     assert wire_lab.process.run(code) == "Transient"
+    assert wire_lab.cloud.faults.count("mns") == 1, "the SDK tried again by itself"
     assert wire_lab.process.run(code) == "None"
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_a_change_is_recorded_even_if_the_next_one_fails(wire_lab: PackageLab) -> None:
+    """A marker is changed, then adding a rule fails at first: the outcome lists all three RequestIds."""
+    app, db = wire_lab.group(), wire_lab.group("*")
+    wire_lab.deliver(cross_account, [wire_lab.message(wire_lab.request(app, db, "tcp/1"))])
+    event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"}))
+    made: list[dict[str, Any]] = []
+    wire_lab.cloud.ecs.on_event = lambda _account, event: made.append(event["data"])
+    wire_lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error")
+    wire_lab.deliver(auto_link, event)
+    assert [change["eventName"] for change in made] == ["ModifySecurityGroupRule", "AuthorizeSecurityGroup"]
+    changed, refused, written = wire_lab.outcome()["api_requests"].split(",")
+    assert [changed, written] == [change["requestId"] for change in made]
+    assert refused not in ("", changed, written)
 
 
 # the state that a delivery ends in, whatever the fault: in process, tests/functional/test_faults.py tries each call
