@@ -332,7 +332,7 @@ class _Gate:
         self._unread: list[Party] = []
         self.candidates: list[_Candidate] = []
         for group in own.groups:
-            rules = _rules(snapshot, group)
+            rules = rules_of(snapshot, group)
             if rules is None:
                 self._unread.append(group)
             self.candidates += [found for rule in rules or () if (found := _candidate(rule, direction, own, peer))]
@@ -380,7 +380,7 @@ def _inner_access(snapshot: Snapshot, group: Party) -> bool | None:
     return False if shown and shown.advanced else snapshot.inner_access.get(group)
 
 
-def _rules(snapshot: Snapshot, group: Party) -> Sequence[Rule] | None:
+def rules_of(snapshot: Snapshot, group: Party) -> Sequence[Rule] | None:
     """The group's rules; None where they were not read, unless the group is known to have none."""
     shown = snapshot.groups.get(group)
     return snapshot.rules.get(group, () if shown and shown.rule_count == 0 else None)

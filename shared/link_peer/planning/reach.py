@@ -115,7 +115,7 @@ def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], onl
     sources, targets = [one for one in scene.members(source) if not only or one.party in only], scene.members(target)
     if found := among(scene.snapshot, sources, targets, ports):
         return found
-    start, end = _end(scene, source), _end(scene, target)
+    start, end = end_of_party(scene, source), end_of_party(scene, target)
     if start is None or end is None:
         missing = [party for party, found in ((source, start), (target, end)) if found is None]
         return Reach(absent(missing))
@@ -194,5 +194,6 @@ class _Judged:
         self._doubt = self._doubt or (found if None in effect.outcomes else None)
 
 
-def _end(scene: Scene, party: Party) -> End | None:
+def end_of_party(scene: Scene, party: Party) -> End | None:
+    """Any instance that is in this group only, or the instance, as one end; None where it was not read."""
     return end_in(scene.snapshot, party) if party.is_group else next(map(end_of, scene.members(party)), None)

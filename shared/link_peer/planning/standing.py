@@ -15,6 +15,7 @@ from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.choice import judge_of
 from link_peer.planning.claims import claims_end, last_end, links_from_tags
 from link_peer.planning.consent import current_entries
+from link_peer.planning.effect import rules_of
 from link_peer.planning.guardrails import with_sets
 from link_peer.planning.permitted import as_member
 from link_peer.planning.reach import Scene
@@ -196,7 +197,7 @@ def rule_target(rule: Rule, marker: Marker) -> Party:
 def _rules_read(snapshot: Snapshot, party: Party) -> bool:
     """Whether the rules of a party's groups were read, of an instance all of them."""
     groups = snapshot.groups_with(party)
-    return bool(groups) and all(one in snapshot.rules or not snapshot.groups[one].rule_count for one in groups)
+    return bool(groups) and all(rules_of(snapshot, one) is not None for one in groups)
 
 
 def _claims_end(policy: Policy, rule: Rule, marker: Marker, wishes: Wishes) -> int | None:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
-from link_peer.planning.effect import inside, protocol_name, word_of
+from link_peer.planning.effect import inside, protocol_name, rules_of, word_of
 from link_peer.planning.reach import Scene, among, anyone_in
 
 
@@ -71,15 +71,10 @@ class _Asked:
         for one in scene.snapshot.instances.values():
             self.having.setdefault(f"{one.ip}/32", []).append(one)
         self.peers: dict[str, bool] = {}
-        for rule in (rule for group in self._groups for rule in self._rules(group) or ()):
+        for rule in (rule for group in self._groups for rule in rules_of(scene.snapshot, group) or ()):
             if rule.traffic and rule.traffic.direction == "ingress":
                 peer = rule.traffic.peer
                 self.peers[peer] = rule.policy == "drop" or self.peers.get(peer, False)
-
-    def _rules(self, group: Party) -> Sequence[Rule] | None:
-        """The group's rules; None where they were not read, unless the group is known to have none."""
-        shown = self._scene.snapshot.groups.get(group)
-        return self._scene.snapshot.rules.get(group, () if shown and shown.rule_count == 0 else None)
 
     def found(self) -> Iterator[Reaching]:
         """Every source, in no order."""
@@ -89,7 +84,7 @@ class _Asked:
                 None, "", party, None, "unknown", f"not every instance of {party} was read, and what they are in"
             )
         for group in self._groups:
-            if (rules := self._rules(group)) is None:
+            if (rules := rules_of(scene.snapshot, group)) is None:
                 yield Reaching(None, "", group, None, "unknown", f"the rules of {group} were not read")
             shown = scene.snapshot.groups.get(group)
             if shown and not shown.advanced and scene.snapshot.inner_access.get(group) is not False:
