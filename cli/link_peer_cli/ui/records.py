@@ -80,10 +80,6 @@ def _outcome(record: Record) -> str:
     return record.get("outcome") or f"({record.get('record', '')})"
 
 
-def _when(record: Record) -> str:
-    return when(record.get("time", ""))
-
-
 def _party(record: Record, side: str, names: Names) -> str:
     name, account = record.get(side, ""), record.get(f"{side}_account", "")
     account = names.get(account, account)
@@ -126,10 +122,17 @@ def _brief(line: RecordLine, _: Names) -> str:
     return "  ".join(filter(None, [often, asked if asked != record.get("function") else "", why(record)]))
 
 
+def _short_time(line: RecordLine, _: Names) -> str:
+    """On a terminal without the year, which is in `-o wide`."""
+    text = when(line.record.get("time", ""))
+    return text[5:] if " " in text else text
+
+
 def _short_actor(line: RecordLine, _: Names) -> str:
-    """`close user/alice`: the last part of an ARN, or of the type of an event."""
+    """`close user/alice`: of a person the end of the ARN; else `queue`, `event`, or `timer`."""
     command, by, whole = actor(line.record).rpartition(" by ")
-    return f"{command}{by and ' '}{whole.rpartition(':')[2]}"
+    kind = "queue" if whole and whole == line.record.get("queue") else "event" if whole.startswith("ecs:") else ""
+    return f"{command}{by and ' '}{kind or whole.rpartition(':')[2]}"
 
 
 RECORDS: Table[RecordLine, Names] = Table(
@@ -137,7 +140,7 @@ RECORDS: Table[RecordLine, Names] = Table(
     {},
     "No records.",
     (
-        Column("time", lambda one, _: when(one.record.get("time", ""), seconds=True), lambda one, _: _when(one.record)),
+        Column("time", lambda one, _: when(one.record.get("time", ""), seconds=True), _short_time),
         Column("outcome", lambda one, _: _outcome(one.record), colours=COLOURS),
         Column("from", lambda one, names: _party(one.record, "from", names)),
         Column("to", lambda one, names: _party(one.record, "to", names)),
