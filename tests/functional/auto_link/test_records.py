@@ -102,3 +102,16 @@ def test_an_attempt_names_the_error(lab: Lab) -> None:
     attempt = lab.records("attempt")[-1]
     assert "InternalError" in attempt["detail"]
     assert (attempt["from"], attempt["to"], attempt["ports"]) == (app.id, db.id, "tcp/1")
+
+
+@pytest.mark.parametrize(("until", "accepts"), [("2090-01-01T00:00:00Z", "*"), (None, "*~20900101T000000Z")])
+def test_a_record_says_when_its_link_ends(lab: Lab, until: str | None, accepts: str) -> None:
+    """By the tag of the instance that asks, or by consent; and which claims each of its rules carries."""
+    app, db = lab.group(), lab.group(accepts)
+    ends = {"link-until": until} if until else {}
+    lab.started(app, tags={"link-peer": f"{db.id}:tcp/1", **ends})
+    [rule] = lab.raw_rules(db)
+    assert (lab.outcome()["until"], lab.outcome()["claims"]) == (
+        "2090-01-01T00:00:00Z",
+        f'{{"{rule["SecurityGroupRuleId"]}":"tag"}}',
+    )
