@@ -183,7 +183,7 @@ class JudgedTest(CommandAnswer, frozen=True):
     target: Annotated[str, means("its target")] = msgspec.field(name="to")
     ports: Annotated[str, means("its ports")]
     expected: Annotated[str, means("what the test expects")]
-    verdict: Annotated[str, means("what is")]
+    found: Annotated[str, means("what is: `allowed`, `denied` or `unknown`")]
     why: Annotated[str, means("why")]
     passed: Annotated[bool | None, means("null if that could not be known")]
 

@@ -12,7 +12,7 @@ from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.planning import policy_tests
 from link_peer.planning.decision import Context
-from link_peer.planning.policy_tests import Finding
+from link_peer.planning.policy_tests import Finding, Verdict
 from rich.markup import escape
 
 from link_peer_cli.access.environment import policy_path
@@ -56,7 +56,7 @@ def _checked(path: Path, view: snapshots.SavedView | None) -> CheckedFile:
         return _invalid(path, f"{path.name}: cannot be read ({error.strerror})")
     found = _judged(policy, view)
     failed = [one for one in found if one.failed]
-    undecided = [one for one in found if one.verdict.value == "open"]
+    undecided = [one for one in found if one.verdict is Verdict.OPEN]
     problems = [f"{path.name}: {one}" for one in (*failed, *(undecided if view else ()))]
     passed = len(found) - len(failed) - len(undecided)
     return CheckedFile(str(path), problems, len(policy.accounts), passed, len(undecided))

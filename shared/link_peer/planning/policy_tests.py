@@ -33,7 +33,7 @@ class Verdict(Enum):
 
     ALLOWED = "allowed"
     DENIED = "denied"
-    OPEN = "open"  # it depends on tags
+    OPEN = "unknown"  # it depends on tags
 
 
 class Finding(msgspec.Struct, frozen=True):

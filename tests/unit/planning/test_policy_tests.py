@@ -35,18 +35,18 @@ def policy(source: str, word: str, target: str, *, tags: str = "false", deny: st
     [
         (f"sg-app@{A}", f"sg-db@{B}:tcp/3306", "allowed", "allowed"),
         (f"sg-app@{A}", f"sg-db@{B}:tcp/3306+tcp/8000-8005", "allowed", "allowed"),
-        (f"sg-app@{A}", f"sg-db@{B}:tcp/3306+tcp/22", "denied", "open"),  # each port must be covered
-        (f"sg-app@{A}", f"sg-db@{B}:tcp/8005-8011", "denied", "open"),
-        (f"sg-app@{A}", f"sg-db@{B}", "denied", "open"),  # no ceiling is everything
+        (f"sg-app@{A}", f"sg-db@{B}:tcp/3306+tcp/22", "denied", "unknown"),  # each port must be covered
+        (f"sg-app@{A}", f"sg-db@{B}:tcp/8005-8011", "denied", "unknown"),
+        (f"sg-app@{A}", f"sg-db@{B}", "denied", "unknown"),  # no ceiling is everything
         (f"sg-app@{A}", f"sg-log@{B}", "allowed", "allowed"),  # consent in both directions
-        (f"sg-app@{A}", f"sg-other@{B}:icmp", "denied", "open"),
-        (f"sg-db@{B}", f"sg-app@{A}:tcp/3306", "denied", "open"),  # an entry is one direction
+        (f"sg-app@{A}", f"sg-other@{B}:icmp", "denied", "unknown"),
+        (f"sg-db@{B}", f"sg-app@{A}:tcp/3306", "denied", "unknown"),  # an entry is one direction
         (f"i-a@{A}", f"i-metrics@{B}:tcp/9090", "allowed", "allowed"),
-        (f"i-a@{A}", f"i-metrics@{B}:tcp/9100", "open", "open"),  # it may be in sg-app
-        (f"i-a@{A}", f"i-b@{B}:tcp/3306", "open", "open"),  # they may be in sg-app and sg-db
-        (f"i-a@{A}", f"i-b@{B}:tcp/22", "open", "open"),  # or in sg-app and sg-log
-        (f"i-b@{B}", f"i-a@{A}:tcp/22", "open", "open"),
-        (f"i-b@{B}", f"i-c@{B}:tcp/22", "denied", "open"),
+        (f"i-a@{A}", f"i-metrics@{B}:tcp/9100", "unknown", "unknown"),  # it may be in sg-app
+        (f"i-a@{A}", f"i-b@{B}:tcp/3306", "unknown", "unknown"),  # they may be in sg-app and sg-db
+        (f"i-a@{A}", f"i-b@{B}:tcp/22", "unknown", "unknown"),  # or in sg-app and sg-log
+        (f"i-b@{B}", f"i-a@{A}:tcp/22", "unknown", "unknown"),
+        (f"i-b@{B}", f"i-c@{B}:tcp/22", "denied", "unknown"),
         (f"sg-app@{A}", f"i-metrics@{B}:tcp/9090", "denied", "denied"),  # mixed kinds are no link
         (f"sg-app@{A}", f"sg-log@{B}:tcp/1-1025", "denied", "denied"),  # wider than limits.max_port_span
     ],
@@ -77,7 +77,7 @@ def test_a_test_fails_only_where_the_policy_contradicts_it(target: str, accept_f
         (f"sg-app@{A}", "denied"),
         (f"*@{A}", "denied"),
         (f"sg-other@{A}", "allowed"),
-        ("set:dev", "open"),  # the tags of sg-app tell
+        ("set:dev", "unknown"),  # the tags of sg-app tell
     ],
 )
 def test_never_wins_over_the_list(never: str, verdict: str) -> None:
