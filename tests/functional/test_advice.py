@@ -11,7 +11,7 @@ from link_peer.domain.denial import parts
 from link_peer.domain.tags import TAGS
 
 from tests.functional.command import Cli, Owners
-from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.lab import HOME, PEER, Lab
 
 OTHERS = re.compile(rf"\blink-({'|'.join(tag.name for tag in TAGS if tag.name != 'peer')})\b|\blink-peer[.=]")
 """A tag key of the default prefix."""
@@ -282,15 +282,6 @@ def test_the_classic_network_is_said_to_be_retired(lab: Lab, kind: str) -> None:
         lab.auto_link(lab.event(lab.instance(classic, classic=True, tags={"link-peer": f"{other.id}:tcp/1"})))
     assert lab.outcome()["reason"] == "classic-network"
     assert re.search(r"VPC.*retired.*ClassicLink", lab.outcome()["advice"])
-
-
-@pytest.mark.parametrize("way", ["CEN", "VPC peering", "VPN Gateway", "Express Connect"])
-def test_groups_in_two_vpcs_are_told_how_to_connect_them(lab: Lab, way: str) -> None:
-    """A rule gives no route."""
-    lab.cross_account(lab.request(lab.group("*", vpc=lab.a), lab.group("*")))
-    assert lab.outcome()["reason"] == "different-vpc"
-    assert way in lab.outcome()["advice"]
-    assert REGION  # both are in one region
 
 
 @pytest.mark.parametrize("peer", ["rm-bp1db", "r-bp1cache", "lb-bp1front"])

@@ -30,10 +30,6 @@ def test_every_event_of_an_array_is_handled(lab: Lab) -> None:
     assert event_ids == {g.id: e["id"] for g, e in zip(groups, events, strict=True)}
 
 
-def test_an_empty_array_has_no_outcome(lab: Lab) -> None:
-    assert handle(lab, b"[]") == {}
-
-
 def test_an_invalid_element_that_cannot_be_recorded_is_redelivered(lab: Lab) -> None:
     """If it were acknowledged, it would be lost without a record."""
     lab.fault(service="sls", kind="error", times=None)

@@ -6,7 +6,6 @@ import hashlib
 from typing import Any
 
 import pytest
-from link_peer.domain.errors import Transient
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, REGION, Lab
@@ -52,25 +51,6 @@ def test_all_links_of_a_pair_share_one_sync(lab: Lab) -> None:
     two = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/3"})
     lab.auto_link(lab.event(one), lab.event(two))
     assert without_claims(lab.queued()) == [sync_of(lab, app, ledger)]
-
-
-def test_the_sync_adds_the_link_and_later_removes_it(lab: Lab) -> None:
-    """From the tag, through the queue, into both accounts. To remove it, the rule on the instance's own group
-    triggers a sync."""
-    app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
-    lab.instance(ledger)
-    instance = lab.started(app, tags={"link-peer": f"{ledger.id}@{PEER}"})
-    assert lab.cross_account(*lab.queued()) == {"applied": 1}
-    assert (lab.outcome()["action"], lab.outcome()["request_id"]) == ("sync", sync_of(lab, app, ledger)["request_id"])
-    assert lab.rules(ledger) == [f"{app.id} all"]
-    assert lab.rules(app) == [f"{ledger.id} all"]
-
-    assert lab.retag(instance, link_peer=None) == {}
-    assert lab.rules(app) == [f"{ledger.id} all"], "auto_link leaves cross-account rules to cross_account"
-    requests = lab.queued()
-    assert without_claims(requests) == [sync_of(lab, app, ledger)]
-    assert lab.cross_account(*requests) == {"removed": 1}
-    assert lab.rules(ledger) == lab.rules(app) == []
 
 
 @pytest.mark.knobs(request_tags=True)
@@ -147,21 +127,6 @@ def test_link_until_ends_a_link_in_the_other_account(lab: Lab, until: int | None
     lab.cross_account(*lab.queued())
     assert lab.rules(ledger) == []
     assert lab.records(outcome="denied")[-1]["reason"] == ("bad-tag" if until is None else "expired")
-
-
-@pytest.mark.parametrize("kind", ["error", "throttle", "reset", "no-answer"])
-def test_an_event_is_redelivered_if_the_queue_is_unavailable(lab: Lab, kind: str) -> None:
-    """The function raises, with an attempt on record; the redelivery posts the sync."""
-    app, ledger = lab.group(), lab.group("*", account=PEER)
-    event = lab.event(lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"}))
-    lab.fault(service="mns", kind=kind, times=None)
-    with pytest.raises(Transient):
-        lab.auto_link(event)
-    assert lab.queued() == []
-    assert lab.records("attempt")
-    lab.cloud.faults.clear()
-    lab.auto_link(event)
-    assert len(lab.queued()) == 1
 
 
 @pytest.mark.parametrize("kind", ["error", "throttle", "reset", "error-after", "no-answer-after"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from link_peer.domain.errors import Transient
 
 from tests.functional.lab import Lab
 
@@ -32,13 +31,6 @@ def test_a_look_at_an_instance_that_is_never_shown_ends_without_a_record(lab: La
     assert lab.drain(700) == {}
     assert lab.queued(after=3600) == []
     assert lab.records() == []
-
-
-def test_an_instance_that_is_not_shown_yet_is_redelivered_if_the_queue_is_unavailable(lab: Lab) -> None:
-    """The look cannot be posted, so the function raises."""
-    lab.fault(service="mns", kind="error", times=None)
-    with pytest.raises(Transient, match="i-bp1late"):
-        lab.auto_link(lab.event("i-bp1late", "Created"))
 
 
 def test_an_event_dated_in_the_future_is_not_awaited(lab: Lab) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,6 @@ def run(lab: Lab, event: Any) -> dict[str, int]:
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     answer: dict[str, int] = json.loads(lab.run(cross_account.handler, body))["outcomes"]
     return answer
-
-
-def _b64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 # message formats
@@ -57,47 +51,7 @@ def test_every_sample_has_the_expected_outcome(lab: Lab, name: str, outcomes: di
     assert run(lab, (SAMPLES / f"{name}.json").read_bytes()) == outcomes
 
 
-def test_an_empty_batch_has_no_outcome(lab: Lab) -> None:
-    assert run(lab, []) == {}
-    assert lab.records() == []
-
-
-# invalid requests: tests/unit/inbound/test_requests.py has all the ways to be one
-
-HOSTILE: dict[str, Callable[[dict[str, Any]], str]] = {
-    "nothing": lambda _: "",
-    "words": lambda _: "please open everything",
-    "half": lambda r: json.dumps(r)[:-5],
-    "twice base64": lambda r: _b64(_b64(json.dumps(r))),
-    "unknown field": lambda r: json.dumps({**r, "role": "acs:ram::1000000000000002:role/admin"}),
-    "key twice": lambda r: json.dumps(r)[:-1] + ', "action": "unlink"}',
-    "deep": lambda _: "[" * 60_000,
-    "deep in base64": lambda _: _b64('{"a":' + "[" * 30_000),
-    "5000 digits": lambda r: json.dumps(r)[:-1] + ', "version": ' + "9" * 5000 + "}",
-    "half a character": lambda r: json.dumps({**r, "reason": "\ud800"}),
-    "oversize": lambda r: json.dumps({**r, "reason": "x" * 65_536}),
-    "full-width digits": lambda r: json.dumps(
-        {**r, "from": {**r["from"], "account": "１０００００００００００００１"}}
-    ),
-    "id with a newline": lambda r: json.dumps({**r, "from": {**r["from"], "party": r["from"]["party"] + "\n"}}),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_an_invalid_request_is_denied_alone(lab: Lab, name: str) -> None:
-    """`bad-request`, with the error in words and no stack trace; the messages before and after it are carried out."""
-    a, b = lab.pair()
-    good, last = lab.request(a, b, "tcp/1"), lab.request(a, b, "tcp/2", request_id="chg-2")
-    body = HOSTILE[name](lab.request(a, b, request_id="chg-bad"))
-    assert lab.cross_account(good, body, last) == {"applied": 2, "denied": 1}
-    assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/2"]
-    (record,) = lab.records(outcome="denied")
-    assert record["reason"] == "bad-request"
-    assert record["detail"]
-    assert "Traceback" not in str(record)
-    assert len(str(record)) < 2000
-    assert record["event_id"]
-    assert str(record).isprintable()
+# invalid requests: tests/unit/inbound/test_requests.py has all the ways to be one, test_hostile_handlers whole batches
 
 
 def test_an_invalid_request_is_recorded_with_its_readable_fields(lab: Lab) -> None:

@@ -42,16 +42,6 @@ def test_a_sync_reads_tags_in_the_other_account_too(lab: Lab) -> None:
     assert lab.rules(a) == [f"{b.id} tcp/1"]
 
 
-def test_a_link_request_keeps_the_tags_claim(lab: Lab) -> None:
-    """Even if no tag asks any more."""
-    a, b = lab.pair()
-    instance = wanting(lab, a, b)
-    sync(lab, a, b)
-    lab.tag(instance, link_peer=None)
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    assert lab.reasons(b) == ["tag,req:chg-1"]
-
-
 def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
     """Counted over all messages of a delivery: none is made, and one summary says so, and a record of each message."""
     a, b = lab.pair()

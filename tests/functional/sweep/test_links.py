@@ -35,19 +35,6 @@ def test_a_tag_that_names_another_account_is_linked(lab: Lab, source: str, targe
     assert (lab.rules(app), lab.rules(db)) == ([f"{db.id} all"], [f"{app.id} all"])
 
 
-def test_tags_that_came_late_are_found(lab: Lab) -> None:
-    """auto_link read the instance before its tags were shown."""
-    app, db = lab.group(), lab.group("*")
-    lab.cloud.ecs.read_lag.tags = 60
-    instance = lab.instance(app)
-    lab.tag(instance, link_peer=f"{db.id}:tcp/1")
-    lab.auto_link(lab.event(instance))
-    assert lab.rules(db) == []
-    lab.cloud.clock.advance(61)
-    assert lab.sweep()["applied"] == 1
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-
-
 # claims that ended
 
 
