@@ -31,7 +31,7 @@ from link_peer_cli.inventory.shown import (
     wording,
 )
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
@@ -61,8 +61,7 @@ def explain(
     """
     asked = tuple(ports_of(port, "port"))
     env = load_environment(reading=True)
-    delivery, _, _ = suppose(env, "explain")
-    view = view_of(delivery)
+    view = view_of(suppose(env, "explain")[0])
     with waiting("reading the groups"):
         ends = view.find(source, "A"), view.find(target, "B")
     if ends[0] == ends[1] and not ends[0].is_group:
@@ -73,8 +72,7 @@ def explain(
         print_answer(answer)
     else:
         _show(answer, wording(env.policy, env.clock.now()))
-    for problem in answer.not_read:
-        console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
+    warn(answer.not_read)
     if code:
         raise typer.Exit(code)
 

@@ -11,7 +11,6 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, Port
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.standing import Standing
-from rich.markup import escape
 
 from link_peer_cli.access import inputs
 from link_peer_cli.access.environment import Environment, load_environment
@@ -23,7 +22,7 @@ from link_peer_cli.inventory.link_table import LINKS, STATES
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import answers_of, links_of, wording
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console
+from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Csv, JsonLines, Output, Ports, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
@@ -80,8 +79,7 @@ def links(
     answers.sort(key=words.titles)
     print_table(LINKS, answers, words, form, sort_by)
     problems = view.problems
-    for text in [*problems, *filter(None, [problem])]:
-        console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+    warn([*problems, problem])
     if problems:
         raise typer.Exit(Exit.REFUSED)
 

@@ -10,7 +10,6 @@ import msgspec
 import typer
 from link_peer.domain.errors import BadInput
 from link_peer.domain.tags import iso
-from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import LinkArrow, MapFile
@@ -18,7 +17,7 @@ from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import answers_of, link_answers, links_of
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console, print_answer, print_document
+from link_peer_cli.ui.console import print_answer, print_document, warn
 from link_peer_cli.ui.drawing.figures import mermaid, svg
 from link_peer_cli.ui.drawing.html import html
 from link_peer_cli.ui.exits import Exit
@@ -50,8 +49,7 @@ def draw_map(
     if output:
         require_writable(output)
     env = load_environment(reading=True)
-    delivery, _, _ = suppose(env, "map")
-    view = view_of(delivery)
+    view = view_of(suppose(env, "map")[0])
     with waiting("reading the groups"):
         view.everything()
     unknown = ""
@@ -62,8 +60,7 @@ def draw_map(
         with waiting("drawing"):
             text, unknown = _text(env, view, form)
         _write(text, output)
-    for problem in [*view.problems, *filter(None, [unknown])]:
-        console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
+    warn([*view.problems, unknown])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)
 

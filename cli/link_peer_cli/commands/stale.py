@@ -9,7 +9,6 @@ from link_peer.domain.model import Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import damaged_rules, renamed_rules
 from link_peer.planning.standing import Standing, standing
-from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import Stale
@@ -17,7 +16,7 @@ from link_peer_cli.checks.consents import dead
 from link_peer_cli.inventory.reading import view_of
 from link_peer_cli.inventory.shown import EXACT, claims_text, wording
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console
+from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
@@ -46,8 +45,7 @@ def stale(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonL
     STALE.column(sort_by or "kind")
     form = form_of(output, as_json=as_json)
     env = load_environment(reading=True)
-    delivery, _, _ = suppose(env, "stale")
-    view = view_of(delivery)
+    view = view_of(suppose(env, "stale")[0])
     with waiting("reading the groups"):
         view.everything()
         now, region = env.clock.now(), env.settings.region
@@ -60,11 +58,8 @@ def stale(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonL
             *_consents(env, scene.snapshot),
         ]
     print_table(STALE, found, wording(env.policy, now, scene), form, sort_by)
-    err = console(stderr=True)
-    for problem in view.problems:
-        err.print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
-    for account in sorted(going.doubted):
-        err.print(f"[yellow]no removals are made in account {account} because it shows no instances[/yellow]")
+    doubted = [f"no removals are made in account {one} because it shows no instances" for one in sorted(going.doubted)]
+    warn([*view.problems, *doubted])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)
 

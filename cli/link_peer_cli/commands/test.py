@@ -35,8 +35,7 @@ def run_tests(
     env = load_environment(reading=True)
     if policy:
         env = msgspec.structs.replace(env, policy=policy_file(policy, "--policy"))
-    delivery, _, _ = suppose(env, "test")
-    view = view_of(delivery)
+    view = view_of(suppose(env, "test")[0])
     with waiting("judging the tests"):
         found = judge(view, Context(env.policy, env.settings.region, env.clock.now()))
     if out:

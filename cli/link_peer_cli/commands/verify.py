@@ -25,7 +25,7 @@ from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import named
 from link_peer_cli.inventory.tested import ProbeVerdict, last_line, rules_of
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Ports
 from link_peer_cli.ui.progress import waiting
@@ -63,8 +63,7 @@ def verify(
         command_of(wanted)  # report an invalid option before a missing environment
     _checked(role)
     env = load_environment(reading=True)
-    delivery, _, _ = suppose(env, "verify")
-    view = view_of(delivery)
+    view = view_of(suppose(env, "verify")[0])
     _require_home(env)
     start = view.find(source, "--from")
     end = None if _is_address(target) else view.find(target, "--to")
@@ -80,8 +79,7 @@ def verify(
             print_answer(answer)
     else:
         _show(answers)
-    for problem in view.problems:
-        console(stderr=True).print(f"[yellow]{escape(problem)}[/yellow]", soft_wrap=True)
+    warn(view.problems)
     if not all(one.result.reached for one in tested):
         raise typer.Exit(Exit.REFUSED)
 

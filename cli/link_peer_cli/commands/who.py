@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from link_peer.domain.model import ALL, Party, Port
 from link_peer.planning import who as planning
-from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import ports_of
@@ -18,7 +17,7 @@ from link_peer_cli.inventory.link_table import STATES, ends, left
 from link_peer_cli.inventory.reading import PARTY, View, view_of
 from link_peer_cli.inventory.shown import EXACT, Wording, answers_of, links_of, named, wording
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.ui.console import console
+from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Csv, JsonLines, Output, Ports, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
@@ -43,15 +42,13 @@ def who(
     form = form_of(output, as_json=as_json, as_csv=as_csv)
     ports = ports_of(port, "--port")
     env = load_environment(reading=True)
-    delivery, _, _ = suppose(env, "who")
-    view = view_of(delivery)
+    view = view_of(suppose(env, "who")[0])
     with waiting("reading the groups"):
         wanted = view.find(party, "party")
     with waiting("reading what decides about packets"):
         answers, problem = _answers(env, view, wanted, ports)
     print_table(SOURCES, answers, wording(env.policy, env.clock.now(), view.scene), form, sort_by)
-    for text in [*view.problems, *filter(None, [problem])]:
-        console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+    warn([*view.problems, problem])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)
 

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 import msgspec
@@ -14,6 +14,7 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.tags import clean
 from link_peer.runtime.ports import Record
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from link_peer_cli.answers import CommandAnswer
@@ -50,6 +51,12 @@ def console(*, stderr: bool = False) -> Console:
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = PLAIN_WIDTH
     return made
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Print what a person should know on stderr, in a line each; empty texts are left out."""
+    for text in filter(None, texts):
+        console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
 
 
 def may_ask(what: str, *, as_json: bool) -> None:
