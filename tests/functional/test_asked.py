@@ -302,7 +302,7 @@ def test_a_request_may_give_a_name_of_the_policy(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     assert lab.cross_account({**lab.request(app, db, "tcp/2"), "to": {"party": "ledgers"}}) == {"denied": 1}
     record = lab.outcome()
-    assert (record["reason"], "'ledgers' is no name of the policy" in record["detail"]) == ("bad-request", True)
+    assert (record["reason"], "'ledgers' is not a name in the policy" in record["detail"]) == ("bad-request", True)
 
 
 def test_a_set_consents_in_the_list(ask: Ask) -> None:

@@ -67,7 +67,7 @@ class ReachChange(msgspec.Struct, frozen=True):
     sure: Annotated[bool, means("false where not all that decides is known: they may gain or lose it")]
     source: Annotated[str, means("whose instances: a group, or one instance")] = msgspec.field(name="from")
     target: Annotated[str, means("to whose instances")] = msgspec.field(name="to")
-    ports: Annotated[str, means("the ports; `all` for everything")]
+    ports: Annotated[str, means("the ports; `all` for all traffic")]
     sources: Annotated[int | None, means("how many instances; null if they could not all be read")]
     targets: Annotated[int | None, means("to how many; null if they could not all be read")]
     pairs: Annotated[int | None, means("how many pairs of instances; null if they could not all be read")]

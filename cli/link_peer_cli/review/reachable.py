@@ -38,7 +38,7 @@ def changed_reach(sweep: Sweep, before: WhatIf, after: WhatIf) -> list[ReachChan
 def _answer(scene: Scene, one: Reached) -> ReachChange:
     verb = "gain" if one.sign == "+" else "lose"
     verb = f"may {verb}" if not one.sure else f"{verb}s" if one.sources == 1 else verb
-    ports = "everything" if one.ports == (ALL,) else ports_text(one.ports)
+    ports = "all ports" if one.ports == (ALL,) else ports_text(one.ports)
     text = f"{_side(scene, one.source, one.sources)} {verb} {ports} to {_side(scene, one.target, one.targets)}"
     text += " (not all of them could be read)" if one.pairs is None else ""
     ends = str(one.source), str(one.target), ports_text(one.ports)

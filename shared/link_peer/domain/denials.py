@@ -312,7 +312,7 @@ def no_group_accepted(instance: Party, candidates: Sequence[Candidate]) -> Denia
 
 
 def _what(ports: Sequence[Port]) -> str:
-    return "everything" if ALL in ports else "+".join(sorted(map(str, ports)))
+    return "all ports" if ALL in ports else "+".join(sorted(map(str, ports)))
 
 
 # what is denied because of what a group or an instance is
@@ -394,7 +394,7 @@ def isolated_group(group: Party, *, advanced: bool) -> Denial:
     advice = "name instances (i-…) instead of the group"
     if not advanced:
         advice += (
-            "; or let all of its members reach each other on everything: aliyun ecs ModifySecurityGroupPolicy "
+            "; or let all of its members reach each other on all ports: aliyun ecs ModifySecurityGroupPolicy "
             f"--RegionId {{region}} --SecurityGroupId {group.id} --InnerAccessPolicy Accept"
         )
     return Denial(reasons.ISOLATED_GROUP, detail, advice)

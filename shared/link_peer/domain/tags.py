@@ -338,7 +338,9 @@ def parse_port(text: str) -> Port:
         high = int(match[3] or low)
         if low <= high <= 65535:
             return Port(match[1], low, high)
-    raise BadInput("port", f"{quoted(text)} is not tcp/3306, tcp/8000-8010, udp/53 or icmp (1-65535, low to high)")
+    raise BadInput(
+        "port", f"{quoted(text)} is not a port such as tcp/3306, tcp/8000-8010, udp/53 or icmp (1-65535, low to high)"
+    )
 
 
 def parse_ports(text: str) -> Ports:

@@ -240,7 +240,7 @@ def _party(end: _End, field: str, names: Mapping[str, Party]) -> Party:
     if end.account is msgspec.UNSET:
         if (named := names.get(end.party)) is None:
             raise BadInput(
-                f"{field}.party", f"{quoted(end.party)} is no name of the policy: give an id, and its account"
+                f"{field}.party", f"{quoted(end.party)} is not a name in the policy: give an id, and its account"
             )
         return named
     if not is_account_uid(end.account):

@@ -219,7 +219,7 @@ def test_one_invalid_peer_does_not_affect_the_others() -> None:
     assert text == "link-peer.a=sg-db:"
     assert isinstance(error, BadInput)
     assert error.field == "link-peer.a"
-    assert error.problem.startswith("'' is not tcp/3306")
+    assert error.problem.startswith("'' is not a port such as tcp/3306")
 
 
 def test_equal_peers_count_once_and_peers_with_other_ports_count_too() -> None:

@@ -192,7 +192,7 @@ CALLS = {"groups", "instances", "members", "rules"}
     ],
     ids=[
         "groups of known accounts",
-        "both ways on everything",
+        "both ways on all ports",
         "an instance of home",
         "others",
         "once",

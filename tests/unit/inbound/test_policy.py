@@ -223,7 +223,7 @@ CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are eac
     ("12:12: allow[0].from: must be *@<uid>, sg-…@<uid>, i-…@<uid> or set:<name>", f"sg-app@{A}", "sg-app"),
     ("13:12: allow[1].from: account 1000000000000003 is not listed: add it under", f"*@{B}", "*@1000000000000003"),
     ("12:69: allow[0].ports: must not be empty: list the ports, or leave `ports`", "[tcp/443, tcp/1-9, tcp/443]", "[]"),
-    ("12:86: allow[0].ports[1]: 'tcp/9-1' is not tcp/3306, tcp/8000-8010, udp/53", "tcp/1-9", "tcp/9-1"),
+    ("12:86: allow[0].ports[1]: 'tcp/9-1' is not a port such as tcp/3306, tcp/8000-8010, udp/53", "tcp/1-9", "tcp/9-1"),
     ("14:1: deny: must be a mapping (`key: value`)", "{ports: [tcp/22, icmp]}", "[tcp/22]"),
     ("14:16: deny.ports[0]: must be a string, in quotes", "tcp/22", "22"),
     (f"3:30: accounts.{A}.name: must be 1 to 128 characters", "a@aliyun.com", '""', "x" * 129),
