@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from link_peer.alicloud.sdk import unanswered
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
-from link_peer.domain.tags import iso, parse_instant, parse_who, quoted
+from link_peer.domain.tags import iso, iso_millis, parse_instant, parse_who, quoted
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
@@ -77,8 +77,10 @@ class AuditReader:
 
     def read_once(self, query: str, since: float, until: float | None = None) -> list[Record]:
         """Like `read`, without retries, for callers that poll. Raises Transient if a later read may succeed."""
-        until = int(max(self._clock.now(), since)) + SKEW_SECONDS if until is None else math.ceil(until)
-        found = [record for store in self._stores for record in self._whole(store, query, int(since), until)]
+        end = int(max(self._clock.now(), since)) + SKEW_SECONDS if until is None else int(until) + 1
+        found = [record for store in self._stores for record in self._whole(store, query, int(since), end)]
+        if until is not None:  # SLS reads whole seconds
+            found = [record for record in found if record.get("time", "") <= iso_millis(until)]
         return sorted(found, key=lambda record: record.get("time", ""))
 
     def _whole(self, store: str, query: str, since: int, until: int) -> list[Record]:

@@ -34,6 +34,12 @@ class CloudSeen(msgspec.Struct, frozen=True, dict=True):
         return standing(self.scene.snapshot, self.policy, self.region, self.now, going=self.going)
 
     @functools.cached_property
+    def renamed(self) -> list[Standing]:
+        """Those of this home under another deployment's name."""
+        read = (self.scene.snapshot, self.policy, self.region)
+        return standing(*read, self.now, renamed_rules(*read)[0])
+
+    @functools.cached_property
     def linked_groups(self) -> frozenset[Party]:
         """The groups that links open or name; of links between instances, the groups that those are in."""
         found = {rule.group for link in self.links for rule in link.rules}

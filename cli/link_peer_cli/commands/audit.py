@@ -132,8 +132,7 @@ def audit(
     matching(story, "--story", r"[A-Za-z0-9._-]{1,48}")
     clock = compose.clock_for_functions()
     now = clock.now()
-    since = moment(start or ("365d" if story else "24h"), "--from", now)
-    until = moment(end, "--to", now) if end else None
+    since, until = _span(start or ("365d" if story else "24h"), end, now)
     env = load_environment(reading=True)
     if verify:
         verify_log(env, since, as_json=as_json)
@@ -153,6 +152,14 @@ def audit(
     with contextlib.suppress(KeyboardInterrupt):
         for records in follow_log(log, clock, query, since, _print_trouble):
             shown.print(records)
+
+
+def _span(start: str, end: str, now: float) -> tuple[float, float | None]:
+    """Both ends of a time, in epoch seconds."""
+    since, until = moment(start, "--from", now), moment(end, "--to", now) if end else None
+    if until is not None and until < since:
+        raise BadInput("--to", f"{end} is before {start}, where --from begins")
+    return since, until
 
 
 def _together(told: Sequence[Story]) -> Story:

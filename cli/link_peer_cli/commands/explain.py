@@ -131,7 +131,8 @@ def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Stan
         return [link for link in links_of(env, view) if link.between((sides[0], sides[1]))]
 
     found = between()
-    view.around(party for link in found for party in (link.source, link.target))  # for who asks, and who is admitted
+    # for who asks, and who is admitted
+    view.around(party for link in found for party in (link.source, link.target, *link.members))
     view.deciding((link.source, link.target) for link in found)
     return between()
 

@@ -59,7 +59,10 @@ def links(
     if wrong := set(state or ()) - STATES.keys():
         raise BadInput("--state", f"{min(wrong)} is not one of {', '.join(STATES)}")
     seconds = duration(expiring, "--expiring") if expiring else None
-    then = moment(at, "--at", compose.clock_for_functions().now()) if at else None
+    now = compose.clock_for_functions().now()
+    then = moment(at, "--at", now) if at else None
+    if then and then > now:
+        raise BadInput("--at", f"{at} is still to come: the log tells what stood")
     env = load_environment(reading=True)
     uid = account_named(env.policy, account, "--account") if account else ""
     view = view_of(suppose(env, "links")[0])
@@ -90,7 +93,8 @@ def _now(env: Environment, view: View, party: str, uid: str, ports: Sequence[Por
         view.everything()
     found = links_of(env, view)
     if party:
-        wanted = view.find(party, "--party")
+        ends = {end for link in found for end in (link.source, link.target, *link.members)}
+        wanted = view.find(party, "--party", ends)
         near = view.scene.groups(wanted)
         found = [link for link in found if _is_of(link, wanted, near)]
     if uid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
@@ -47,6 +47,7 @@ class View:
     def __init__(self, fetch: Fetch, policy: Policy) -> None:
         self.policy = policy
         self._fetch = fetch
+        self._whole = False
 
     @property
     def scene(self) -> Scene:
@@ -64,6 +65,7 @@ class View:
         """Reads every group with its rules, and every instance. The managed tag is no guide to rules of ours: tools that rewrite
         tags remove it."""
         accounts = sorted(self.policy.accounts)
+        self._whole = True
         wanted = [group.party for group in self._fetch.all_groups(accounts) if group.rule_count]
         self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(wanted))
 
@@ -111,8 +113,11 @@ class View:
         while True:
             snapshot = self._fetch.store.snapshot()
             found = closing(snapshot, self.policy, region, now)
-            if not missing.read(found.missing, snapshot):
+            if missing.read(found.missing, snapshot):
+                continue
+            if self._whole or not found.counted:
                 return found
+            self.everything()
 
     def answer(self, questions: Iterable[Question]) -> None:
         """Reads what evaluating a link needs besides its parties."""
@@ -120,16 +125,17 @@ class View:
         self._rules(question.group for question in questions if isinstance(question, RulesOf))
         self._fetch.questions(questions)
 
-    def find(self, text: str, field: str) -> Party:
+    def find(self, text: str, field: str, known: Collection[Party] = ()) -> Party:
         """The party that a person means: a name of the policy, an id, or the name of a group or an instance, in the account
-        given with `@`, else in any. Raises BadInput for `field` if there is none, or more than one."""
+        given with `@`, else in any. Those that are `known` need not be shown. Raises BadInput for `field` if there is none, or
+        more than one."""
         name, at, where = str(self.policy.names.get(text, text)).partition("@")
         accounts = [account_named(self.policy, where, field)] if at else sorted(self.policy.accounts)
         if is_group_id(name) or is_instance_id(name):
             parties = [Party(account, name) for account in accounts]
             self._fetch.parties(parties)
             snapshot = self._fetch.store.snapshot()
-            found = [party for party in parties if party in snapshot.groups or party in snapshot.instances]
+            found = [one for one in parties if one in snapshot.groups or one in snapshot.instances or one in known]
         else:
             self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._fetch.all_groups(accounts))
             snapshot = self._fetch.store.snapshot()

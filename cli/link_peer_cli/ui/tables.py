@@ -71,14 +71,16 @@ class Table(msgspec.Struct, Generic[T, W], frozen=True):
             raise BadInput("--sort-by", f"{name} is not one of {', '.join(names)}")
         return names[name]
 
-    def ordered(self, items: Iterable[T], sort_by: str) -> list[T]:
-        """The items, by this column: numbers as numbers, and what is empty last. As they are if `sort_by` is empty."""
+    def ordered(self, items: Iterable[T], sort_by: str, words: W | None = None) -> list[T]:
+        """The items, by this column: numbers as numbers, names as they are shown in `words`, and what is empty last. As they are
+        if `sort_by` is empty."""
         if not sort_by:
             return list(items)
         column = self.column(sort_by)
 
         def key(item: T) -> tuple[bool, float, str]:
-            text = column.text(item, self.exact)
+            said = words if words is not None and column.short is by_name else self.exact
+            text = column.text(item, said, brief=said is not self.exact)
             return not text, float(text) if text.isdecimal() else 0, text
 
         return sorted(items, key=key)
@@ -94,7 +96,7 @@ def print_table(
 ) -> None:
     """Print the table that a command is about: as `draw` does on a terminal, there in a pager if it is long. In a pipe or a file
     it is tab-separated values under a line with the names of all columns. JSON and CSV have every field of the items."""
-    found = table.ordered(items, sort_by)
+    found = table.ordered(items, sort_by, words)
     if form is TableForm.JSON:
         for item in found:
             print_answer(item)

@@ -22,10 +22,12 @@ from link_peer.planning.removals import May, MayLose
 
 class Closing(msgspec.Struct, frozen=True):
     """`why` says of each rule that goes (by its group and id) what closes it; `missing` is what would have to be read to know of
-    more. In `doubted` accounts nothing is removed because it is not asked for, since they show no instances."""
+    more. In `doubted` accounts nothing is removed because it is not asked for, since they show no instances. Where removals are
+    `counted`, whether they are too many is known once all rules were read."""
 
     why: Mapping[tuple[Party, str], str] = {}
     missing: Missing = NOTHING_MISSING
+    counted: bool = False
 
     @property
     def doubted(self) -> frozenset[str]:
@@ -55,7 +57,7 @@ def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Clos
         for edit in one.edits
         if edit.rule and edit.kind == "remove"
     }
-    return Closing(why, all_missing([first.missing, second.missing]))
+    return Closing(why, all_missing([first.missing, second.missing]), bool(first.due or second.due))
 
 
 def _plan(snapshot: Snapshot, context: Context, links: Sequence[DesiredLink], may_lose: MayLose) -> Plan:

@@ -31,7 +31,7 @@ def state_of(scene: Scene, link: Standing) -> tuple[str, str]:
 
 
 def link_reach(scene: Scene, link: Standing) -> Reach:
-    """What becomes of a link's packets."""
+    """What becomes of a link's packets: of one by address, those of every instance of the group where a request asks for it."""
     if not link.mutual:
-        return reach(scene, link.source, link.target, link.ports, link.members)
+        return reach(scene, link.source, link.target, link.ports, () if link.requests else link.members)
     return both_ways(reach(scene, link.source, link.target, (ALL,)), reach(scene, link.target, link.source, (ALL,)))

@@ -44,9 +44,9 @@ class Truth:
         self.instances: list[Instance] = []
         self.hidden = ""  # the account that cannot be read
 
-    def group(self, *accepts: str, account: str = HOME) -> Group:
+    def group(self, *accepts: str, account: str = HOME, **fields: Any) -> Group:
         """A group with an instance that runs."""
-        made = self.lab.group(*accepts, account=account)
+        made = self.lab.group(*accepts, account=account, **fields)
         self.groups.append(made)
         self.instances.append(self.lab.instance(made))
         return made
@@ -306,3 +306,42 @@ def test_random_worlds_are_the_same_in_every_view(truth: Truth, seed: int) -> No
         truth.strip()
     truth.holds(truth.agree())
     truth.holds(truth.agree())
+
+
+# what depends on more than the two ends of a link
+
+
+def _made(truth: Truth, case: str) -> None:
+    """An instance moves from the source of a link by address, or to it, and no event tells; more is to be removed than a sweep
+    may; a link is another deployment's."""
+    lab, db, app = truth.lab, truth.group("*"), truth.group(vpc=truth.lab.a)
+    other = truth.group(vpc=lab.a)
+    lab.cloud.ecs.peerings.add(frozenset({lab.a, lab.shared}))
+    if case == "held":
+        lab.policy(limits={"removals_per_run": 2})
+        for target in (truth.group("*"), truth.group("*"), truth.group("*")):
+            truth.instances.append(lab.started(db, tags={"link-peer": f"{target.id}:tcp/1"}))
+        for instance in truth.instances[-3:]:
+            lab.tag(instance, link_peer=None)
+    elif case == "renamed":
+        with lab.deployment("other"):
+            lab.tag(db, link_accept="*")
+            lab.cross_account(lab.request(app, db, "tcp/1"))
+    else:
+        truth.instances.append(lab.instance(app))
+        lab.cross_account(lab.request(app, db, "tcp/1"))
+        moving, group = (truth.instances[-1], other) if case == "leaves" else (truth.instances[-2], app)
+        lab.call(HOME, "ModifyInstanceAttribute", {"InstanceId": moving.id, "SecurityGroupIds.1": group.id})
+
+
+CASES = {"leaves": {"open": 1, "closing": 1}, "joins": {"partly": 1}, "held": {"open": 3}, "renamed": {"open": 1}}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_views_agree_on_what_the_ends_of_a_link_do_not_tell(truth: Truth, case: str) -> None:
+    """`explain` reads no less than decides about it, and `doctor` counts what `links` lists."""
+    _made(truth, case)
+    links = truth.agree()
+    assert Counter(one["state"] for one in links) == CASES[case]
+    truth.who_agrees(links)
+    truth.holds(links)

@@ -35,6 +35,8 @@ from tests.functional.lab import PEER, Lab
         ("request sync --from sg-a --to sg-b --port icmp", "--port"),
         ("request link --from sg-a --to sg-b --dry-run --wait", "--wait: "),
         ("audit --since yesterday", "--from"),
+        ("audit --from 1h --to 2h", "--to: 2h is before 1h"),
+        ("links --at 2099-01-01T00:00:00Z", "--at"),
         ("audit --outcome nonsense", "--outcome: "),
         ("audit --reason 'x\" or outcome: \"applied'", "--reason: "),
         ("audit --reason 'no-consent and not x'", "--reason: "),
