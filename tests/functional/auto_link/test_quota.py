@@ -34,24 +34,6 @@ def test_a_link_that_outgrows_its_group_keeps_its_rules(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("instances", [False, True])
-def test_a_quota_hit_on_the_second_side_rolls_back_the_first(lab: Lab, instances: bool) -> None:
-    """The quota of all rules cannot be checked in advance. Both sides or neither, and one outcome, `failed`."""
-    app, db = lab.group("*"), lab.group("*")
-    for port in (1, 2, 3):
-        lab.authorize(app, IpProtocol="TCP", PortRange=f"{port}/{port}", SourceCidrIp="10.9.0.0/16")
-    lab.cloud.ecs.quotas.rules_per_group = 3
-    target = lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": target.id if instances else db.id})
-    outcomes = lab.auto_link(lab.event(instance))
-    assert outcomes["failed"] == 1
-    assert "applied" not in outcomes
-    assert lab.rules(db) == []
-    assert len(lab.rules(app)) == 3
-    (record,) = lab.records(outcome="failed")
-    assert record["reason"] == "quota"
-
-
-@pytest.mark.parametrize("instances", [False, True])
 @pytest.mark.parametrize(("rules", "outcome"), [(998, "applied"), (999, "failed")])
 def test_a_rule_beyond_the_highest_documented_number_is_not_tried(
     lab: Lab, rules: int, outcome: str, instances: bool
@@ -71,16 +53,6 @@ def test_a_rule_beyond_the_highest_documented_number_is_not_tried(
             f"{db.id}@{HOME} has 999 rules already (the limit is 1000)",
         )
         assert "name instances" not in record["advice"]
-
-
-def test_a_failed_link_is_retried_by_the_next_event(lab: Lab) -> None:
-    """Now there is room: the failure is not remembered."""
-    app, db = lab.group(), lab.group("*")
-    lab.cloud.ecs.quotas.rules_per_group = 0
-    event = lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
-    assert lab.auto_link(event) == {"failed": 1}
-    lab.cloud.ecs.quotas.rules_per_group = None
-    assert lab.auto_link(event) == {"applied": 1}
 
 
 def test_requests_leave_room_for_the_tags_claim(lab: Lab) -> None:

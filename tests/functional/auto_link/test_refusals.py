@@ -84,13 +84,3 @@ def test_a_claim_that_is_added_before_the_removal_keeps_the_rule(lab: Lab) -> No
     lab.auto_link(event)
     assert lab.rules(db) == [f"{app.id} tcp/1"]
     assert lab.reasons(db) == ["req:chg-1"]
-
-
-def test_concurrent_deliveries_of_one_event_write_one_rule_per_side(lab: Lab) -> None:
-    """The second runs completely between the first one's plan and its change."""
-    app, db = lab.group("*"), lab.group("*")
-    event = lab.event(lab.instance(app, tags={"link-peer": db.id}))
-    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.auto_link(event))
-    lab.auto_link(event)
-    assert lab.rules(db) == [f"{app.id} all"]
-    assert lab.rules(app) == [f"{db.id} all"]

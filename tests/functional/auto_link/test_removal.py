@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from link_peer.engine.scopes.instances import FEW_OTHERS
 
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import Lab
 
 
 def test_an_instance_past_the_first_page_still_counts(lab: Lab) -> None:
@@ -70,23 +70,6 @@ def test_a_peer_that_becomes_invalid_removes_its_old_rule(lab: Lab) -> None:
     instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     assert lab.retag(instance, link_peer=f"{db.id}:tcp/x") == {"denied": 1, "removed": 1}
     assert lab.rules(db) == []
-
-
-def test_removals_over_the_cap_are_all_held(lab: Lab) -> None:
-    """No instance of the source group is shown, so two rules are due and one removal is allowed: none is made, and a summary
-    names the account. Additions are made."""
-    lab.policy(limits={"removals_per_run": 1})
-    app, web, db, cache = lab.group(), lab.group(), lab.group("*"), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    lab.release(instance)
-    other = lab.instance(web, tags={"link-peer": f"{cache.id}:tcp/3"})
-    lab.auto_link(lab.event(instance, "Deleted"), lab.event(other))
-    assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/2"]
-    assert lab.rules(cache) == [f"{web.id} tcp/3"]
-    (summary,) = lab.records("summary")
-    assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
-    assert summary["from_account"] == HOME
-    assert HOME in summary["detail"]
 
 
 @pytest.mark.parametrize("run", ["event", "sweep"])

@@ -152,18 +152,6 @@ def test_a_queue_of_a_single_account_is_one_that_the_functions_can_send_to(
     assert cloud.mns.queue(HOME, name)
 
 
-def test_two_deployments_share_no_resource(cloud: LocalCloud, cli: Cli) -> None:
-    """In one account and region. Within a log project of their own, names may be the same."""
-    names: dict[str, set[str]] = {}
-    for prefix in ("link-peer", "other"):
-        _, found = results(cli, "--prefix", prefix, *MAIL)
-        inner = ("index ", "logstore ", "saved search ", "dashboard ", "alert ", "service-linked role ")
-        assert {what for name, what in found.items() if not name.startswith(inner)} == {("create", "done")}
-        names[prefix] = {name for name in found if not name.startswith(inner)}
-    assert not names["link-peer"] & names["other"]
-    assert set(results(cli, "--prefix", "link-peer", *MAIL)[1].values()) == {("keep", "done")}
-
-
 @pytest.mark.http
 def test_it_works_over_http(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Every service at one address, as `link-peer local --world empty` serves them; no function is there yet."""

@@ -173,16 +173,6 @@ def test_stale_lists_a_rule_whose_tag_was_removed_with_its_age(lab: Lab, cli: Cl
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_stale_lists_a_rule_whose_consent_was_withdrawn(lab: Lab, cli: Cli) -> None:
-    """With the request that claims it."""
-    app, db = lab.group(), lab.group(f"*@{HOME}")
-    lab.cross_account(lab.request(app, db, "tcp/3306"))
-    lab.tag(db, link_accept=None)
-    _, [found] = cli.json("stale")
-    assert (found["kind"], found["what"]) == ("rule", "claimed by chg-1")
-    assert "has not accepted" in found["why"]
-
-
 def test_stale_lists_a_half_open_link(lab: Lab, cli: Cli) -> None:
     """Of a request: the sweep removes the rule that exists once it is old enough, and then it is closing. With the group whose rule
     is missing."""

@@ -58,16 +58,6 @@ def test_an_instance_without_an_address_is_denied(lab: Lab) -> None:
     assert two.id in record["detail"]
 
 
-def test_another_rule_of_a_source_group_is_tried_in_a_full_group(lab: Lab) -> None:
-    """It adds no source group: only one of the two readings refuses it."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    lab.fill(b, 19)
-    lab.cloud.ecs.quotas.group_source_rules = 100
-    assert lab.cross_account(lab.request(a, b, "tcp/2", request_id="chg-2")) == {"applied": 1}
-    assert f"{a.id} tcp/2" in lab.rules(b)
-
-
 def test_a_persons_equal_rule_needs_no_room(lab: Lab) -> None:
     """If a full group already admits the peer, the link is made."""
     a, b = lab.pair()

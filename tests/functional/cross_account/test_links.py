@@ -10,23 +10,7 @@ from link_peer.domain.model import Link
 from link_peer.domain.tags import parse_port
 from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab, party
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
-    """Priority 100, the owner's uid, and a marker with the request and its end."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/3306", until="2027-01-01T00:00:00Z"))
-    (rule,) = lab.raw_rules(b)
-    assert (rule["NicType"], rule["Policy"], int(rule["Priority"])) == ("intranet", "Accept", 100)
-    assert (rule["SourceGroupId"], rule["SourceGroupOwnerAccount"]) == (a.id, HOME)
-    assert (rule["SourceCidrIp"], rule["DestCidrIp"]) == ("", "")
-    marker = (
-        f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(b, a, 'tcp/3306')} by=req:chg-1~20270101T000000Z"
-    )
-    assert rule["Description"] == marker
-    assert lab.tags(b)[MANAGED] == "true"
+from tests.functional.lab import HOME, PEER, REGION, Lab, party
 
 
 @pytest.mark.parametrize("account", [HOME, PEER])
@@ -41,16 +25,6 @@ def test_both_parties_may_be_in_one_account(lab: Lab, account: str) -> None:
 
 
 # duplicates and further claims
-
-
-def test_a_duplicate_message_is_applied_again_without_a_change(lab: Lab) -> None:
-    a, b = lab.pair()
-    request = lab.request(a, b)
-    lab.cross_account(request)
-    before, rules = lab.changes(), (lab.raw_rules(a), lab.raw_rules(b))
-    assert lab.cross_account(request) == {"applied": 1}
-    assert lab.changes() == before
-    assert (lab.raw_rules(a), lab.raw_rules(b)) == rules
 
 
 def test_each_delivery_of_a_message_has_records_with_a_key_of_their_own(lab: Lab) -> None:

@@ -136,16 +136,6 @@ def test_the_remaining_half_of_a_link_is_removed_if_the_peer_group_is_deleted(la
     assert lab.records(outcome="removed")[0]["reason"] == "peer-not-found"
 
 
-def test_a_link_follows_an_instance_that_changes_its_group(lab: Lab) -> None:
-    """The new group is admitted, the old one no longer."""
-    instance, app, db = lab.linked()
-    other = lab.group()
-    lab.call(HOME, "JoinSecurityGroup", {"InstanceId": instance.id, "SecurityGroupId": other.id})
-    lab.call(HOME, "LeaveSecurityGroup", {"InstanceId": instance.id, "SecurityGroupId": app.id})
-    lab.sweep()
-    assert lab.rules(db) == [f"{other.id} tcp/1"]
-
-
 # the managed tag
 
 

@@ -40,19 +40,6 @@ def test_a_failed_read_removes_nothing_in_that_account(lab: Lab, account: str, a
     assert lab.rules(db) == []
 
 
-def test_a_partial_read_removes_nothing(lab: Lab) -> None:
-    """The second page of instances fails: the instances on it are not treated as gone."""
-    app, db = lab.group(), lab.group("*")
-    for _ in range(100):
-        lab.instance(app)
-    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.sweep()
-    lab.fault(service="ecs", action="DescribeInstances", account=HOME, kind="error", skip=1, times=4)
-    lab.sweep()
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-    assert HOME in lab.summary()["detail"]
-
-
 def test_an_account_that_may_not_be_read_is_told_from_an_empty_one(lab: Lab) -> None:
     """A role without permission to describe instances gets an empty list and no error: a dry run tells."""
     _, _, db = lab.linked(PEER)

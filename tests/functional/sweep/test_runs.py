@@ -46,18 +46,6 @@ def test_what_ended_is_closed_before_instances_are_read(lab: Lab, cause: str) ->
     assert actions.index("RevokeSecurityGroup") < actions.index("AuthorizeSecurityGroup")
 
 
-def test_in_a_full_group_removals_come_first(lab: Lab) -> None:
-    """If only that makes room."""
-    instance, app, db = lab.linked()
-    source = lab.group()
-    for port in range(1, 20):
-        lab.authorize(db, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=source.id)
-    lab.tag(instance, link_peer=f"{db.id}:tcp/2")
-    lab.sweep()
-    assert f"{app.id} tcp/2" in lab.rules(db)
-    assert len(lab.rules(db)) == 20
-
-
 def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
     """No changing call and no outcome, for tags, requests, instances and a denied link, which is counted only."""
     lab.linked()
