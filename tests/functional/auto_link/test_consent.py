@@ -24,15 +24,6 @@ def test_a_link_accept_tag_on_an_instance_is_not_consent(lab: Lab) -> None:
     assert lab.auto_link(lab.event(instance)) == {"denied": 2}
 
 
-def test_an_allow_entry_may_name_instances(lab: Lab) -> None:
-    app, db = lab.group(), lab.group()
-    target, instance = lab.instance(db), lab.instance(app)
-    lab.policy(allow=[{"from": f"{instance.id}@{HOME}", "to": f"{target.id}@{HOME}", "ports": ["tcp/3306"]}])
-    lab.tag(instance, link_peer=f"{target.id}:tcp/3306 {db.id}:tcp/3306")
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1, "denied": 1}
-    assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/3306"]
-
-
 def test_a_change_of_a_sets_tag_closes_at_the_groups_event(lab: Lab) -> None:
     """What the set then forbids, and what it no longer consents to. Other keys are no event of a group."""
     instance, app, db = lab.linked()

@@ -30,15 +30,6 @@ def test_a_move_opens_for_the_new_group_and_closes_what_nobody_of_the_old_one_as
     assert (lab.rules(app), lab.rules(web)) == ([], [] if ports else [f"{db.id} all"])
 
 
-def test_a_move_keeps_what_another_member_of_the_old_group_asks_for(lab: Lab) -> None:
-    app, web, db = lab.group(), lab.group(), lab.group("*")
-    tags = {"link-peer": f"{db.id}:tcp/1"}
-    lab.instance(app, tags=tags)
-    instance = lab.started(app, tags=tags)
-    assert move(lab, instance, web) == {"applied": 1}
-    assert lab.rules(db) == sorted([f"{app.id} tcp/1", f"{web.id} tcp/1"])
-
-
 def test_joining_and_leaving_are_moves(lab: Lab) -> None:
     """As the older calls do it. The first of the groups stands for the instance."""
     app, web, db = lab.group(), lab.group(), lab.group("*")

@@ -78,15 +78,6 @@ def test_commands_that_read_assume_the_readers_roles(cli: Cli, assumed: list[str
     assert assumed in ([f"{HOME}/link-peer-reader"], [f"{HOME}/link-peer-reader", f"{PEER}/link-peer-reader"])
 
 
-def test_the_doctor_reads_both_accounts_as_reader(cli: Cli) -> None:
-    """The identities are those of the sessions, which the command name ends."""
-    _, found = cli.json("doctor")
-    assert {account: arn.split("/")[1] for account, arn in read_as(found).items()} == {
-        HOME: "link-peer-reader",
-        PEER: "link-peer-reader",
-    }
-
-
 def test_a_sweep_assumes_the_operators_roles(lab: Lab, cli: Cli, assumed: list[str]) -> None:
     """The operator's in home, and from there the role of the policy file."""
     app, db = lab.pair()

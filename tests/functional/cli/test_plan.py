@@ -75,14 +75,6 @@ def test_a_denied_link_exits_with_1_and_prints_its_advice(lab: Lab, cli: Cli) ->
     assert cli.out.splitlines()[-1].startswith(f"| `{app.id} → {db.id} tcp/3306` | `denied` | `no-consent: ")
 
 
-def test_an_event_is_read_from_a_file(lab: Lab, cli: Cli, written: Written) -> None:
-    """In the form in which EventBridge delivers it."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    code, [decision], _ = planned(cli, written(lab.event(instance)))
-    assert (code, decision["outcome"], decision["event_id"]) == (0, "applied", "event-1")
-
-
 def test_an_event_that_names_a_network_interface_is_planned_and_applied(
     lab: Lab, cli: Cli, written: Written, tmp_path: Any
 ) -> None:

@@ -197,15 +197,6 @@ def test_a_dry_run_warns_of_what_one_of_two_documents_refuses(
     assert (doubt in cli.out) is warned
 
 
-def test_a_dry_run_shows_missing_consent(lab: Lab, cli: Cli) -> None:
-    """Exit code 1, with what to do."""
-    app, db = lab.group(), lab.group()
-    assert cli("request", "link", "--from", app.id, "--to", db.id, "--port", "tcp/1", "--dry-run") == 1
-    assert "has not accepted" in cli.out
-    assert "advice: " in cli.out
-    assert lab.queued() == []
-
-
 def test_a_dry_run_shows_what_the_policy_denies(lab: Lab, cli: Cli, pair: list[str]) -> None:
     """Also where it would not be posted, and whether the functions have another policy."""
     lab.sweep()

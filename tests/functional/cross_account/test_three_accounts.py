@@ -56,20 +56,6 @@ def test_a_tag_that_names_groups_of_both_peers_opens_and_closes_both_links(lab: 
     assert (lab.rules(b), lab.rules(c)) == ([], [f"{a.id} tcp/2"])
 
 
-def test_a_sweep_repairs_and_closes_links_of_every_account(lab: Lab) -> None:
-    a = lab.group()
-    b, c = (lab.group(f"*@{HOME}", account=account) for account in PEERS)
-    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1 {c.id}@{OTHER}:tcp/1", "link-until": lab.iso(3600)})
-    lab.sweep()
-    lab.revoke(b)
-    lab.revoke(c)
-    assert lab.sweep() == {"applied": 2}
-    assert (lab.rules(b), lab.rules(c)) == ([f"{a.id} tcp/1"], [f"{a.id} tcp/1"])
-    lab.cloud.clock.advance(3600)
-    lab.sweep()
-    assert (lab.rules(b), lab.rules(c)) == ([], [])
-
-
 @pytest.mark.parametrize(("shut", "open_"), [(PEER, OTHER), (OTHER, PEER)])
 def test_a_peer_that_cannot_be_entered_does_not_keep_the_other_from_being_served(
     lab: Lab, shut: str, open_: str

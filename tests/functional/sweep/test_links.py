@@ -26,15 +26,6 @@ def test_a_tag_whose_event_was_lost_is_linked(lab: Lab, account: str) -> None:
     assert (record["function"], record["action"]) == ("sweep", "repair")
 
 
-@pytest.mark.parametrize(("source", "target"), [(HOME, PEER), (PEER, HOME)])
-def test_a_tag_that_names_another_account_is_linked(lab: Lab, source: str, target: str) -> None:
-    """In both directions, without the queue."""
-    app, db = lab.group(f"*@{target}", account=source), lab.group(f"*@{source}", account=target)
-    lab.instance(app, tags={"link-peer": f"{db.id}@{target}"})
-    assert lab.sweep()["applied"] == 1
-    assert (lab.rules(app), lab.rules(db)) == ([f"{db.id} all"], [f"{app.id} all"])
-
-
 # claims that ended
 
 
@@ -120,14 +111,3 @@ def test_a_half_open_link_that_cannot_be_completed_is_removed(lab: Lab, sources:
     lab.sweep()
     assert lab.rules(b) == []
     assert lab.records(outcome="failed")[0]["reason"] == "quota"
-
-
-def test_a_half_open_link_of_instances_is_completed(lab: Lab) -> None:
-    """If a tag asks for it."""
-    a, b = lab.group("*"), lab.group("*")
-    two = lab.instance(b)
-    one = lab.instance(a, tags={"link-peer": two.id})
-    lab.sweep()
-    lab.revoke(a)
-    lab.sweep()
-    assert lab.rules(a) == [f"{two.private_ip}/32>{one.private_ip}/32 all"]
