@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 import pytest
-from link_peer_local.core.faults import Killed
 
 from tests.functional.lab import HOME, REGION, Lab
 
@@ -50,19 +49,6 @@ def test_an_applied_link_has_a_complete_record(lab: Lab) -> None:
     assert [requests[request] for request in answered] == ["TagResources", "AuthorizeSecurityGroup"]
 
 
-def test_the_intent_is_written_before_the_first_change(lab: Lab) -> None:
-    """Killed at its first changing call, the log has the intent with the planned rules, and no outcome."""
-    app, db = lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": db.id})
-    lab.fault(service="ecs", action="TagResources", kind="kill")
-    with pytest.raises(Killed):
-        lab.auto_link(lab.event(instance))
-    (intent,) = lab.records("intent")
-    assert lab.records() == []
-    assert (intent["action"], intent["from"], intent["to"], intent["ports"]) == ("link", app.id, db.id, "mutual")
-    assert {shown["group"] for shown in json.loads(intent["rules"])} == {app.id, db.id}
-
-
 @pytest.mark.knobs(request_tags=True)
 def test_an_unchanged_link_has_no_intent(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
@@ -90,18 +76,6 @@ def test_the_record_names_the_instance_that_asked(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
     assert lab.outcome()["instance"] == f"{instance.id}@{HOME}"
-
-
-def test_an_attempt_names_the_error(lab: Lab) -> None:
-    """A transient error: an attempt with the cloud's error code, and no outcome."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", times=None)
-    assert lab.auto_link(lab.event(instance)) == {}
-    assert lab.records() == []
-    attempt = lab.records("attempt")[-1]
-    assert "InternalError" in attempt["detail"]
-    assert (attempt["from"], attempt["to"], attempt["ports"]) == (app.id, db.id, "tcp/1")
 
 
 @pytest.mark.parametrize(("until", "accepts"), [("2090-01-01T00:00:00Z", "*"), (None, "*~20900101T000000Z")])

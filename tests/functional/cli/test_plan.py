@@ -175,18 +175,6 @@ def test_a_timer_event_is_planned_as_a_sweep(living_lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_removals_that_would_be_held_are_reported(lab: Lab, cli: Cli) -> None:
-    """Exit code 1: the function would record a failed summary and remove nothing."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.tag(instance, link_peer=None)
-    lab.policy(limits={"removals_per_run": 0})
-    code, [summary], commands = planned(cli, instance.id)
-    assert (code, commands) == (1, [])
-    assert (summary["record"], summary["reason"]) == ("summary", "removals-held")
-
-
-@pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize(("limit", "held"), [(1, True), (2, False)])
 def test_removals_of_several_messages_are_counted_together(
     lab: Lab, cli: Cli, written: Written, limit: int, held: bool
