@@ -40,7 +40,7 @@ class LinkAnswer(Ends, frozen=True):
     state: Annotated[
         str,
         means(
-            "`open`, `partly` (some directions or ports pass), `blocked`, `half-open`, `closing` (its rules go at the next "
+            "`open`, `partly` (some directions, ports or instances pass), `blocked`, `half-open`, `closing` (its rules go at the next "
             "sweep) or `unknown`"
         ),
     ]

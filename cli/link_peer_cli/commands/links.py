@@ -81,9 +81,8 @@ def links(
     words = wording(env.policy, now, view.scene)
     answers.sort(key=words.titles)
     print_table(LINKS, answers, words, form, sort_by)
-    problems = view.problems
-    warn([*problems, problem])
-    if problems:
+    warn([*view.problems, problem])
+    if view.problems:
         raise typer.Exit(Exit.REFUSED)
 
 
