@@ -39,21 +39,15 @@ TABLE = {
     "See": (
         CommandRow("who", "List every source that can reach a group or an instance.", "sg-db --port tcp/3306"),
         CommandRow("explain", "Say whether packets from A reach B, what decides, what to do.", "i-web sg-db tcp/3306"),
-        CommandRow(
-            "links", "List existing links: who, since when, until when, why.", "--expiring 7d", "--party sg-db --csv"
-        ),
+        CommandRow("links", "List the existing links, each with its state.", "--expiring 7d", "--party sg-db --csv"),
         CommandRow("map", "Draw who may reach whom.", "--out map.html", place="map:draw_map"),
-        CommandRow("audit", "Read the audit log: what was decided, who asked, why.", "--since 7d --outcome denied"),
+        CommandRow("audit", "Read the audit log: what was decided, who asked, why.", "--from 7d --outcome denied"),
         CommandRow("stale", "List what the sweep would remove, and consent without use.", ""),
-        CommandRow("doctor", "Check what is deployed, the access, and the requested links.", ""),
-        CommandRow(
-            "verify", "Test with packets whether one instance reaches another.", "--from i-web --to i-db --port icmp"
-        ),
+        CommandRow("doctor", "Check what is deployed, the access, and the requested links.", "", "--platform"),
+        CommandRow("verify", "Test with packets whether A reaches B.", "--from i-web --to i-db --port tcp/3306"),
     ),
     "Ask and consent": (
-        CommandRow(
-            "request", "Ask for a link: judge a request, and post it.", "link --from sg-app --to sg-db --port tcp/3306"
-        ),
+        CommandRow("request", "Ask for a link, or for its removal.", "link --from sg-app --to sg-db --port tcp/3306"),
         CommandRow(
             "accept",
             "Let others reach a group: write its accept tag.",
@@ -62,13 +56,13 @@ TABLE = {
             place="consent:accept",
         ),
         CommandRow(
-            "withdraw", "Take an entry off a group's accept tags.", "sg-db sg-app:tcp/3306", place="consent:withdraw"
+            "withdraw", "Remove an entry from a group's accept tags.", "sg-db sg-app:tcp/3306", place="consent:withdraw"
         ),
         CommandRow("adopt", "Turn a rule that a person made into a link.", "sgr-1 --dry-run"),
     ),
     "Close": (
         CommandRow("close", "Lock groups, and remove link-peer's rules from them now.", "sg-db", "--all --dry-run"),
-        CommandRow("reopen", "Take off the locks that `close` set.", "sg-db"),
+        CommandRow("reopen", "Remove the locks that `close` set.", "sg-db"),
         CommandRow("sweep", "Reconcile all rules with tags, requests and consent.", "--dry-run"),
     ),
     "Review": (
@@ -83,14 +77,12 @@ TABLE = {
         CommandRow("demo", "Run the main scenarios on a local cloud.", ""),
         CommandRow("local", "Run a local Alibaba Cloud until Ctrl-C.", "--world shop"),
         CommandRow("init", "Write the files of a new deployment.", "--home 1000000000000001 --region cn-hangzhou"),
-        CommandRow("setup", "Create or update its roles, queues, logs and alerts.", "--dry-run"),
+        CommandRow("setup", "Create or update roles, queues, logs and alerts.", "--dry-run"),
         CommandRow("package", "Build the code of the functions.", "--policy policy.yaml --first"),
-        CommandRow(
-            "account add", "Let an account take part: its roles, its lines of the policy.", "1000000000000002 --write"
-        ),
+        CommandRow("account add", "Add an account: its roles, its lines of the policy.", "1000000000000002 --write"),
         CommandRow("account list", "List the accounts, and whether each can be entered.", "", place=":list_accounts"),
-        CommandRow("account remove", "Close every link of an account, and take it out.", "billing --dry-run"),
-        CommandRow("failed", "List failed invocations, and dead letters.", ""),
+        CommandRow("account remove", "Close every link of an account, and remove it.", "billing --dry-run"),
+        CommandRow("failed", "List failed invocations and dead letters.", ""),
         CommandRow(
             "replay",
             "Invoke functions again with the events that failed.",
@@ -103,7 +95,7 @@ TABLE = {
 }
 """Every command, in the groups of `link-peer --help`, which a newcomer reads from the top."""
 
-GROUPS = {"account": "Let an account take part, list the accounts, or close one."}
+GROUPS = {"account": "Add, list or remove accounts."}
 """What the commands are for whose names begin with the same word."""
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
@@ -138,7 +130,9 @@ class _Listed(TyperCommand):
         except KeyboardInterrupt as error:
             raise Ended(error) from error
         epilog = "\n".join(["Examples:", *self._row.examples])
-        made.command(self.name, cls=_Called, epilog=epilog)(getattr(module, self._row.function))
+        function = getattr(module, self._row.function)
+        filled = re.sub(r"(?<!\n)\n *(?=\S)", " ", function.__doc__)  # rich keeps the line breaks of later paragraphs
+        made.command(self.name, cls=_Called, epilog=epilog, help=filled)(function)
         return typer.main.get_command(made)
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:

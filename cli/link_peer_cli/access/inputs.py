@@ -98,7 +98,8 @@ def matching(text: str, field: str, pattern: str) -> str:
     Use it for values that become part of a query, so that none of them can change the query.
     """
     if text and not re.fullmatch(pattern, text):
-        raise BadInput(field, f"{quoted(text)} does not match {pattern}")
+        form = f"one of {pattern.replace('|', ', ')}" if "|" in pattern else f"of the form {pattern}"
+        raise BadInput(field, f"{quoted(text)} is not {form}")
     return text
 
 
@@ -124,7 +125,7 @@ def account_named(policy: Policy, text: str, field: str) -> str:
         more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
         raise BadInput(
             field,
-            f"{quoted(text)} is no account uid and no account of the policy, which lists "
+            f"{quoted(text)} is neither the uid nor the name of an account of the policy, which lists "
             f"{', '.join(known[:NAMED])}{more}",
         )
     return found[0]

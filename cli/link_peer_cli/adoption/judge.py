@@ -152,7 +152,7 @@ def _mark(snapshot: Snapshot, policy: Policy, region: str, rule: Rule, need: Nee
         return Mark(ours[0], ours[0].description, done=True)
     if not theirs:  # only of a mutual link: the rule itself is there
         raise NotAdoptable(
-            f"{rule.id} opens everything one way, and a link without ports opens both: narrow the rule to ports, or allow everything "
+            f"{rule.id} opens all traffic one way, and a link without ports opens both: narrow the rule to ports, or allow all traffic "
             f"from {_other_end(need, rule)} on {need.key.group}, too"
         )
     for one in theirs:

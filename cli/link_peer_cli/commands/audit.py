@@ -72,11 +72,11 @@ def audit(
     party: Annotated[
         str,
         typer.Option(
-            help="A party on either side: an id or a name, or with @<account>, or *@<account>: its uid or name."
+            help="A party on either side: an id or a name, optionally with @<account>; *@<account> for all of one."
         ),
     ] = "",
     story: Annotated[
-        str, typer.Option(help="A request's or link's id: every record of it and of its links, with later removals.")
+        str, typer.Option(help="The id of a request or link: every record of it and of its links, with later removals.")
     ] = "",
     actor: Annotated[
         str, typer.Option(help="Who caused it: an ARN, or the end of one, such as user/alice; a queue; timer.")
@@ -86,13 +86,13 @@ def audit(
         typer.Option(
             "--from",
             "--since",
-            help="How far back: 90s, 30m, 2h, 7d, or an instant with its zone. Default: 24h; of a story, 365d.",
+            help="How long ago: 90s, 30m, 2h, 7d; or an instant with its zone. Default: 24h; of a story, 365d.",
         ),
     ] = "",
     end: Annotated[str, typer.Option("--to", help="Until when, in the same forms. Default: now.")] = "",
     limit: Annotated[
         int | None,
-        typer.Option(min=0, help="Print the newest so many; 0 for all. Default: 100 lines, all of JSON and CSV."),
+        typer.Option(min=0, help="How many of the newest to print; 0: all. Default: 100 lines, all of JSON and CSV."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Include intents, attempts and summaries.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new records until Ctrl-C.")] = False,
@@ -100,7 +100,7 @@ def audit(
         bool,
         typer.Option(
             "--verify",
-            help="Compare the log with ActionTrail, both ways, in every account. Goes with --from and --json.",
+            help="Compare the log with ActionTrail, both ways, in every account. Takes --from and --json only.",
         ),
     ] = False,
     output: Output = TableForm.TABLE,
@@ -123,11 +123,11 @@ def audit(
     RECORDS.column(sort_by or "time")
     filters = any((follow, everything, party, actor, end, *fields.values()))
     if story and filters:
-        raise BadInput("--story", "it prints every record of one request or link: give no other filter")
+        raise BadInput("--story", "it prints every record of one request or link, and takes no other filter")
     if verify and (filters or story or sort_by or as_csv or limit is not None):
-        raise BadInput("--verify", "it compares the whole log: give --from and --json only")
+        raise BadInput("--verify", "it compares the whole log, and takes --from and --json only")
     if follow and (end or sort_by):
-        raise BadInput("--follow", "it prints what comes: give neither --to nor --sort-by")
+        raise BadInput("--follow", "it prints new records: give neither --to nor --sort-by")
     form = form_of(output, as_json=as_json, as_csv=as_csv)
     matching(story, "--story", r"[A-Za-z0-9._-]{1,48}")
     clock = compose.clock_for_functions()

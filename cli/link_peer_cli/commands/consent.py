@@ -63,7 +63,7 @@ def accept(
         group = _group(what, tags)
         wanted = [(group, [entry(with_uid(who, "who"), group.account, "who")])]
     elif who:
-        raise BadInput("group", f"{what} is not sg-…")
+        raise BadInput("group", f"{what} is neither the id of a group (sg-…) nor the name of one in the policy")
     else:
         denial = _denial(what)
         wanted = _advised(denial, env)

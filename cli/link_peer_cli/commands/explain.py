@@ -46,7 +46,7 @@ def explain(
             help="Who sends: sg-…, i-…, or a group's or instance's name; with @<account uid or name> where needed.",
         ),
     ],
-    target: Annotated[str, typer.Argument(metavar="B", help="Who is to be reached.")],
+    target: Annotated[str, typer.Argument(metavar="B", help="The party to reach.")],
     port: Annotated[
         list[str] | None,
         typer.Argument(

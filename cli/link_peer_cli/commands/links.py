@@ -37,21 +37,21 @@ def links(
     account: Annotated[str, typer.Option(help="Only links of this account: its uid, or its name in the policy.")] = "",
     port: Ports = None,
     state: Annotated[
-        list[str] | None, typer.Option(help=f"Only links of this state, or of several: {', '.join(STATES)}.")
+        list[str] | None, typer.Option(help=f"Only links in this state; repeat for more: {', '.join(STATES)}.")
     ] = None,
     at: Annotated[
         str,
         typer.Option(
-            help="The links that stood then, as the log tells: an instant with its zone, or how far back: 2h, 7d. Ids, no names."
+            help="The links at that time, from the log: an instant with its zone, or how long ago: 2h, 7d. Prints ids, not names."
         ),
     ] = "",
-    open_ended: Annotated[bool, typer.Option("--open-ended", help="Only links that need not end.")] = False,
+    open_ended: Annotated[bool, typer.Option("--open-ended", help="Only links without an end.")] = False,
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
     as_csv: Csv = False,
     as_json: JsonLines = False,
 ) -> None:
-    """List all existing links: who, since when, until when, why, who asked, which consent, and whether packets pass."""
+    """List all existing links: state, since when, until when, claims, who asked, and which consent."""
 
     LINKS.column(sort_by or "from")
     form = form_of(output, as_json=as_json, as_csv=as_csv)

@@ -33,14 +33,14 @@ def package(
         str, typer.Option(help="The folder that s.yaml reads the package from.", metavar="FOLDER")
     ] = "build",
     uncompiled: Annotated[
-        bool, typer.Option("--uncompiled", help="Build it although the runtime's Python is not here.")
+        bool, typer.Option("--uncompiled", help="Build it even if the runtime's Python is not installed here.")
     ] = False,
     against: Annotated[
-        str, typer.Option(help="A file with the policy that is deployed, to compare with offline.", metavar="FILE")
+        str, typer.Option(help="A file with the deployed policy, to compare with offline.", metavar="FILE")
     ] = "",
     first: Annotated[bool, typer.Option("--first", help="Nothing is deployed yet.")] = False,
     allow_wider: Annotated[
-        bool, typer.Option("--allow-wider", help="Although more could open than under the policy that is deployed.")
+        bool, typer.Option("--allow-wider", help="Even if more could open than under the deployed policy.")
     ] = False,
     as_json: Json = False,
 ) -> None:

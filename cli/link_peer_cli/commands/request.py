@@ -20,7 +20,7 @@ from link_peer.runtime.ports import Record
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.inputs import duration, ending, is_cloud_name, party, ports_of
+from link_peer_cli.access.inputs import duration, ending, is_cloud_name, matching, party, ports_of
 from link_peer_cli.answers.changes import NotPosted, Posted
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.story import ends_of
@@ -55,7 +55,7 @@ OPTIONS = {
 
 
 def request(
-    action: Annotated[str, typer.Argument(help="link, unlink or sync.", metavar="link|unlink|sync")],
+    action: Annotated[str, typer.Argument(help="What to ask for.", metavar="link|unlink|sync")],
     source: Annotated[
         str, typer.Option("--from", help="The party that needs access: sg-… or i-…, optionally with @<account>.")
     ],
@@ -82,6 +82,7 @@ def request(
     if dry_run and wait:
         raise BadInput("--wait", "nothing is posted with --dry-run, so there is no outcome to wait for")
     now = compose.clock_for_functions().now()
+    matching(action, "action", "link|unlink|sync")
     request_id = request_id or f"cli-{secrets.token_hex(4)}"
 
     def checked(home: str, region: str) -> Request:

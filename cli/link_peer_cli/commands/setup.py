@@ -43,7 +43,7 @@ SIGNS = {
 
 def setup(
     prefix: Prefix = "",
-    notify: Annotated[str, typer.Option(help="Whom the alerts notify: an e-mail address.")] = "",
+    notify: Annotated[str, typer.Option(help="The e-mail address that the alerts notify.")] = "",
     action_policy: Annotated[
         str, typer.Option(help="The id of an action policy of SLS that exists, for the alerts.")
     ] = "",
@@ -60,7 +60,7 @@ def setup(
         bool, typer.Option("--replace", help="Also replace what a person changed: searches, charts, alerts, queues.")
     ] = False,
     dry_run: DryRun = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove everything but the logs.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove all but the logs.")] = False,
     with_logs: Annotated[
         bool, typer.Option("--with-logs", help="With --remove: delete the audit log and the functions' log too.")
     ] = False,
@@ -88,7 +88,7 @@ def setup(
 def _deployment(prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
     """The deployment that the options, the environment and the answers name, with the person's own keys."""
     if notify and "@" not in notify:
-        raise BadInput("--notify", f"{notify!a} is no e-mail address")
+        raise BadInput("--notify", f"{notify!a} is not an e-mail address")
     known_prefix = os.environ.get("LINK_PEER_PREFIX") or DEFAULT_PREFIX
     if ask and not keys.CHOSEN["region"]:
         known_region = keys.region_in_use(os.environ)

@@ -71,7 +71,7 @@ def require_replaceable(path: str) -> None:
             return
     except (OSError, ValueError):
         pass
-    raise BadInput("--out", f"{path} exists and is no plan: name another file, or delete this one")
+    raise BadInput("--out", f"{path} exists and is not a plan: name another file, or delete this one")
 
 
 def save(path: str, env: Environment, what: Input, changes: Sequence[Write]) -> None:
@@ -94,7 +94,7 @@ def load(path: str) -> SavedPlan:
     except OSError as error:
         raise LinkPeerError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise LinkPeerError(f"{path} is no plan of link-peer: {clean(error)}") from None
+        raise LinkPeerError(f"{path} is not a plan of link-peer: {clean(error)}") from None
 
 
 def decode(raw: bytes) -> SavedPlan:

@@ -13,24 +13,22 @@ from link_peer_cli.ui.tables import TableForm
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of names: -o csv.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV with a header line, as -o csv does.")]
 Output = Annotated[
     TableForm,
-    typer.Option(
-        "--output", "-o", help="How to print it; wide: all columns. In a pipe, a table is tab-separated values."
-    ),
+    typer.Option("--output", "-o", help="The format; wide: all columns. In a pipe, a table is tab-separated values."),
 ]
 SortBy = Annotated[str, typer.Option("--sort-by", metavar="COLUMN", help="Sort by this column.")]
 Service = Annotated[str, typer.Option(help="The FC 2.0 service that holds the functions. Default: FC 3.0.")]
 Qualifier = Annotated[
     str, typer.Option(help="A version or an alias. Default: live on FC 3.0, the latest code in an FC 2.0 service.")
 ]
-Commands = Annotated[bool, typer.Option("--commands", help="Print the equivalent aliyun commands, too.")]
+Commands = Annotated[bool, typer.Option("--commands", help="Also print the equivalent aliyun commands.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")]
 Rest = Annotated[
     str,
     typer.Option(
-        "--rest", help="With --markdown: write all of it to this file; a comment has no room for a long plan."
+        "--rest", help="With --markdown: write the whole plan to this file; a long one does not fit in a comment."
     ),
 ]
 Detailed = Annotated[
@@ -50,16 +48,16 @@ Groups = Annotated[
     ),
 ]
 Account = Annotated[
-    str, typer.Option(help="All groups of this account (uid or name) that hold rules of link-peer, or are locked.")
+    str, typer.Option(help="All groups of this account (uid or name) that hold rules of link-peer or are locked.")
 ]
 Deployment = Annotated[
     str,
     typer.Option(
-        help="Instead: remove the rules of this home under that former name of the deployment.", metavar="NAME"
+        help="Instead: remove the rules that were made under this former name of the deployment.", metavar="NAME"
     ),
 ]
 EvenIfAlive = Annotated[
-    bool, typer.Option("--even-if-alive", help="With --deployment: although its functions may still be there.")
+    bool, typer.Option("--even-if-alive", help="With --deployment: even if its functions may still exist.")
 ]
 All = Annotated[bool, typer.Option("--all", help="The same for all accounts.")]
 Profiles = Annotated[
@@ -74,9 +72,9 @@ PeerProfile = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Until = Annotated[str, typer.Option(help="When it ends: 2099-12-31T08:00:00+08:00 (…Z for UTC), or in 12h, 30d.")]
-Prefix = Annotated[str, typer.Option(help="What every name begins with. Default: LINK_PEER_PREFIX, else link-peer.")]
+Prefix = Annotated[str, typer.Option(help="The prefix of every name. Default: LINK_PEER_PREFIX, else link-peer.")]
 Out = Annotated[
     str, typer.Option("--out", help="Save what is shown in this file, for `link-peer apply`.", metavar="FILE")
 ]
@@ -93,7 +91,7 @@ def form_of(output: TableForm, *, as_json: bool, as_csv: bool = False) -> TableF
 def plan_form(output: TableForm, *, as_json: bool) -> TableForm:
     """How to print a plan, which has no cells. Raises BadInput for CSV."""
     if output is TableForm.CSV:
-        raise BadInput("--output", "a plan is no table: give wide or json, or --markdown")
+        raise BadInput("--output", "a plan is not a table: give wide or json")
     return form_of(output, as_json=as_json)
 
 

@@ -82,10 +82,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "an address to a whole group": (_to_all, "--port tcp/3306 --wait; then delete the rule"),
     "another group of the instance": (_to_a_second_group, "the first group of the instance"),
-    "everything one way": (lambda lab, app, db: person(lab, db, app, **ALL), "opens everything one way"),
+    "everything one way": (lambda lab, app, db: person(lab, db, app, **ALL), "opens all traffic one way"),
     "two of a kind": (_twice, "are the same rule but for priority and description: delete one"),
     "one of ours beside it": (_of_ours, "are the same rule but for priority and description: delete one"),
-    "everything one way between instances": (_one_way_between_instances, "opens everything one way"),
+    "everything one way between instances": (_one_way_between_instances, "opens all traffic one way"),
     "a drop of everything in between": (_behind_a_drop_of_everything, "would then come first"),
     "a drop in between": (_behind_a_drop, "would then come first"),
     "another deployment": (

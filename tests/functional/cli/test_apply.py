@@ -347,7 +347,7 @@ def test_a_file_that_is_no_plan_is_refused(lab: Lab, cli: Cli, file: str, text: 
     """Exit code 1 and a sentence, whatever it holds."""
     Path(file).write_bytes(text.encode("latin-1"))
     assert cli("apply", file, "--yes") == 1
-    assert "is no plan of link-peer" in cli.err
+    assert "is not a plan of link-peer" in cli.err
     assert cli("apply", file + ".none", "--yes") == 1
     assert "cannot be read: No such file" in cli.err
     assert cli("apply", str(Path(file).parent), "--yes") == 1

@@ -88,7 +88,7 @@ def test_a_plan_of_a_policy_says_which_names_it_changes(lab: Lab, cli: Cli, tmp_
 def test_an_unknown_name_is_a_usage_error_that_lists_the_known_ones(lab: Lab, cli: Cli, command: str) -> None:
     """At most 20 of them."""
     assert cli(*command.format("nobody@aliyun.com").split()) == 2
-    assert "'nobody@aliyun.com' is no account uid and no account of the policy" in cli.err
+    assert "'nobody@aliyun.com' is neither the uid nor the name of an account of the policy" in cli.err
     assert f"which lists {HOME} (a@aliyun.com), {PEER} (b@aliyun.com)" in cli.err
     others = {
         str(10**15 + 100 + n): {"name": f"n{n}", "role": f"acs:ram::{10**15 + 100 + n}:role/x", "external_id": "xyz"}
@@ -125,5 +125,5 @@ def test_names_may_have_the_characters_of_an_entry(lab: Lab) -> None:
     assert with_uid("*@b:tcp:tcp/1~20270101T000000Z", "who") == f"*@{PEER}:tcp/1~20270101T000000Z"
     assert with_uid(f"*@{PEER}:tcp/1", "who") == f"*@{PEER}:tcp/1"
     assert with_uid("sg-1:tcp/1", "who") == "sg-1:tcp/1"
-    with pytest.raises(BadInput, match="'c' is no account"):
+    with pytest.raises(BadInput, match="'c' is neither"):
         with_uid("*@c:tcp/1", "who")
