@@ -55,9 +55,7 @@ TABLE = {
             "chg-1042",
             place="consent:accept",
         ),
-        CommandRow(
-            "withdraw", "Remove an entry from a group's accept tags.", "sg-db sg-app:tcp/3306", place="consent:withdraw"
-        ),
+        CommandRow("withdraw", "Withdraw an entry of consent.", "sg-db sg-app:tcp/3306", place="consent:withdraw"),
         CommandRow("adopt", "Turn a rule that a person made into a link.", "sgr-1 --dry-run"),
     ),
     "Close": (
@@ -68,9 +66,7 @@ TABLE = {
     "Review": (
         CommandRow("plan", "Preview what would change. Changes nothing.", "i-web --out plan.json", "--policy new.yaml"),
         CommandRow("apply", "Make exactly the changes of a saved plan.", "plan.json"),
-        CommandRow(
-            "test", "Judge the policy's tests on what the cloud says now.", "--out snap.json", place="test:run_tests"
-        ),
+        CommandRow("test", "Run the policy's tests on the live cloud.", "--out snap.json", place="test:run_tests"),
         CommandRow("check", "Check policy files and their own tests, offline.", "policy.yaml --snapshot snap.json"),
     ),
     "Operate": (
@@ -83,12 +79,7 @@ TABLE = {
         CommandRow("account list", "List the accounts, and whether each can be entered.", "", place=":list_accounts"),
         CommandRow("account remove", "Close every link of an account, and remove it.", "billing --dry-run"),
         CommandRow("failed", "List failed invocations and dead letters.", ""),
-        CommandRow(
-            "replay",
-            "Invoke functions again with the events that failed.",
-            "1-6744f1a0-15b2e1c4",
-            place="invoke:replay",
-        ),
+        CommandRow("replay", "Replay the events of failed invocations.", "1-6744f1a0-15b2e1c4", place="invoke:replay"),
         CommandRow("invoke", "Invoke a deployed function with an event.", "sweep event.json"),
         CommandRow("selftest", "Answer the open questions about the real cloud.", "--yes --out report.json"),
     ),
