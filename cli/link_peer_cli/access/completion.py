@@ -21,13 +21,14 @@ SHOWN = 60  # characters of help; typer breaks longer lines, and fish takes each
 _PLAIN = re.compile(r"[\w.@+-]+")  # what no shell takes for more than one word
 
 
-def _of_policy(*, parties: bool = True) -> list[str]:
+def _of_policy(*, parties: bool = True, accounts: bool = True) -> list[str]:
     """The names of parties and of accounts in the policy file in use."""
     from link_peer_cli.access.environment import policy_in_use  # it takes longer to import than help to print
 
     with contextlib.suppress(LinkPeerError, OSError):
         if policy := policy_in_use():
-            return [*(policy.names if parties else ()), *(account.name for account in policy.accounts.values())]
+            named = [account.name for account in policy.accounts.values()] if accounts else []
+            return [*(policy.names if parties else ()), *named]
     return []
 
 
@@ -39,10 +40,12 @@ def _profiles() -> list[str]:
 
 
 _accounts = partial(_of_policy, parties=False)
+_parties = partial(_of_policy, accounts=False)
 
 VALUES: dict[str, Callable[[], Iterable[str]]] = {
-    **dict.fromkeys(("who", "explain", "accept", "withdraw", "close", "reopen"), _of_policy),
-    **dict.fromkeys(("--party", "request --from", "request --to", "verify --from", "verify --to"), _of_policy),
+    **dict.fromkeys(("close", "reopen"), _of_policy),
+    **dict.fromkeys(("who", "explain", "accept", "withdraw", "--party"), _parties),
+    **dict.fromkeys(("request --from", "request --to", "verify --from", "verify --to"), _parties),
     **dict.fromkeys(("--account", "--believe-empty", "--peer", "doctor", "remove"), _accounts),
     **dict.fromkeys(("-o", "--output"), lambda: ("table", "wide", "csv", "json")),
     "--profile": _profiles,
@@ -77,6 +80,6 @@ def completing(context: Any, params: Iterable[Any]) -> list[Any]:
 def matching(values: Callable[[], Iterable[str]], *asked: Any) -> list[str]:
     """Those that begin with what was typed, which is the last that the shell asked with."""
     typed, found = asked[-1].removeprefix("="), [*values()]
-    if values is _of_policy and "@" in typed:  # sg-…@<account>
+    if values in (_of_policy, _parties) and "@" in typed:  # sg-…@<account>
         found += [f"{typed.rpartition('@')[0]}@{name}" for name in _accounts()]
     return [one for one in dict.fromkeys(found) if one.startswith(typed) and _PLAIN.fullmatch(one)]

@@ -168,7 +168,8 @@ COMPLETED = {
     "close --all --account=b": "b@aliyun.com",
     "--profile ": "shop",
     "explain l": "ledger",
-    "request link --to ": "ledger a@aliyun.com b@aliyun.com",
+    "request link --to ": "ledger",
+    "close ": "ledger a@aliyun.com b@aliyun.com",
     "explain ledger sg-1@": "sg-1@a@aliyun.com sg-1@b@aliyun.com",
 }
 """What is typed after `link-peer`, and what may come then."""
