@@ -121,7 +121,9 @@ def _usage(error: TyperException, *, as_json: bool) -> str:
     """What is wrong with the arguments, and a line on where their help is. Nothing where the help was printed instead."""
     near = getattr(error, "possibilities", None)  # options, the nearest first
     said = f"{error.message}. Did you mean {near[0]}?" if near else error.format_message()
-    said = re.sub(r"\s+", " ", said).strip().replace("Value error, ", "")  # that of the library under typer
+    said = re.sub(
+        r"Value error, |, unable to parse .*", "", re.sub(r"\s+", " ", said).strip()
+    )  # of the library under typer
     context = getattr(error, "ctx", None)
     return f"{said}\nsee `{context.command_path} --help`" if said and context and not as_json else said
 
