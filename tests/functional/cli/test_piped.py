@@ -183,7 +183,7 @@ def test_a_line_of_a_plan_fits_into_the_terminal(lab: Lab, cli: Cli, monkeypatch
         assert counts.startswith("Rules: 1 to add, 0 to remove.")
         cli(*command.split(), "-o", "wide")
         assert ("…" in cli.out, cli.out.count(" (db-")) == (False, 9)
-        assert (cli(*command.split(), "-o", "csv"), "no table" in cli.err) == (2, True)
+        assert (cli(*command.split(), "-o", "csv"), "not a table" in cli.err) == (2, True)
     assert cli("plan", asking.id, "-o", "json") == 1
     assert cli.out.startswith("{")
 
