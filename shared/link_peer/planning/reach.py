@@ -110,9 +110,10 @@ def both_ways(there: Reach, back: Reach) -> Reach:
 
 
 def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], only: Collection[Party] = ()) -> Reach:
-    """Whether packets get from every instance of one party to every instance of the other. `only` are the instances of the
-    source that count, where not all do."""
-    sources, targets = [one for one in scene.members(source) if not only or one.party in only], scene.members(target)
+    """Whether packets get from every instance of one party to every instance of the other. `only` are the instances that count
+    as the source, wherever they are now."""
+    sources = [one for party in only or [source] for one in scene.members(party)]
+    targets = scene.members(target)
     if found := among(scene.snapshot, sources, targets, ports):
         return found
     start, end = end_of_party(scene, source), end_of_party(scene, target)
