@@ -185,6 +185,7 @@ class SimEcs:
         if self._run.current_fault_is("omit-one"):  # the first that asks for a link, if any does
             omitted = next((i for i in visible if "link-peer" in i.tags), visible[0] if visible else None)
             visible = [instance for instance in visible if instance is not omitted]
+            self._run.watch.omitted = True
         return visible
 
     def call(self, name: str, do: Callable[[], T]) -> T:

@@ -65,6 +65,7 @@ class Watch:
         self.policy = policy  # as the file is now
         self.refused = False  # the platform refused a call, so changes on the other side may be rolled back
         self.stale_read = False  # a read of rules was stale, so a claim added since may be lost
+        self.omitted = False  # a read of instances omitted one, which no limit could count
         self.outcomes: list[dict[str, str]] = []
         self.messages: list[dict[str, Any]] = []  # the requests and looks of this delivery
         self.queue = ""  # that they came through
@@ -212,6 +213,8 @@ class Watch:
         past = [end for end in ends if end and claim_end(end) <= self.world.now]
         hold("I9", not past, f"{key} gains a claim that expired at {past}")
         wanted = "tag" not in gained or self.states.once_wanted(key, written.pair)
+        if self.omitted and written.pair and not key.dest:
+            wanted |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
         hold("I9", wanted, f"{key} gains a tag's claim, but no tag asks for it")
         for claim in gained - {"tag"}:
             name, _, until = claim.removeprefix("req:").partition("~")
