@@ -15,7 +15,7 @@ from tests.simulation.random_inputs import INSTANCES, A, B, X
 from tests.simulation.random_run import RandomRun
 from tests.simulation.scenarios.common import POLICY
 
-ONE, TWO, _, FOUR, _ = INSTANCES
+ONE, TWO, THREE, FOUR, _ = INSTANCES
 
 
 def test_no_random_run_breaks_an_invariant() -> None:
@@ -114,6 +114,14 @@ def test_a_sync_that_only_removes_closes_what_else_stands_on_a_locked_group(run:
     run.change_group(group=A, kind="lock")
     run.request(ends=(A, X), name="r-2", action="sync", wanted_ports=[], until=0, plan={}, inside=False, at=0)
     assert all(key.group != A for key in oracle.owned(run.world, POLICY))
+
+
+def test_a_look_for_an_account_that_cannot_be_read_while_closing_is_on_record(run: RandomRun) -> None:
+    """I5: a locked group is closed beside the event's own work, and the other half of its mutual link cannot be read."""
+    run.begin(tags=[(FOUR, A, [])])
+    run.tag(party=THREE, peer=A, wanted_ports=["tcp/3306"], key="link-peer")
+    run.change_group(group=A, kind="lock")
+    run.event(party=THREE, state="Running", plan={5: "account-down"}, inside=False, at=0)
 
 
 def test_a_raised_rule_is_removed_beside_an_equal_one_of_ours(run: RandomRun) -> None:

@@ -60,9 +60,10 @@ def look(scope: Scope, guard: RemovalGuard, groups: Set[Party], stuck: Set[RuleK
     closing.read()
     report = converge(closing, guard)
     failed = closing.store.snapshot().failed_accounts
-    new = tuple(Transient(why) for account, why in failed.items() if account not in snapshot.failed_accounts)
+    new = {account: why for account, why in failed.items() if account not in snapshot.failed_accounts}
+    scope.audit.attempts([(why, {"action": "repair", "from_account": account}) for account, why in new.items()])
     more = look(scope, guard, report.written - groups, {*stuck, *report.refused_keys, *(key for key, _ in joined)})
-    return report + Report(pending=new) + more
+    return report + Report(pending=tuple(map(Transient, new.values()))) + more
 
 
 class ClosingScope(Scope):
