@@ -88,7 +88,7 @@ def print_plan(
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
     for change in plan.groups:
         out.print("\n".join(_group_lines(change, because, plan.words, room)), soft_wrap=True)
-    print_records(out, "", [{**record, "time": ""} for record in plan.notable], names=plan.words.names, wide=wide)
+    print_records(out, "", plan.notable, names=plan.words.names, wide=wide)
     if commands:
         print_changes(out, commands)
     out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)

@@ -65,12 +65,10 @@ def folded(records: Sequence[Record]) -> list[RecordLine]:
             del lines[places[about]]
             line = RecordLine(record, before.times + 1, before.first)
         elif before and ":null" in (gone := record.get("claims", "")) and gone == before.record.get("claims"):
-            del lines[
-                places[about]
-            ]  # a person and a function, or two functions, removed the same rules at the same time
-            line = RecordLine(
-                min(record, before.record, key=lambda one: one.get("function") in FUNCTIONS), 1, before.first
-            )
+            # a person and a function, or two functions, removed the same rules at the same time
+            del lines[places[about]]
+            kept = min(record, before.record, key=lambda one: one.get("function") in FUNCTIONS)
+            line = RecordLine(kept, 1, before.first)
         latest[about], places[about], lines[place] = line, place, line
     return list(lines.values())
 
@@ -155,7 +153,10 @@ RECORDS: Table[RecordLine, Names] = Table(
 )
 """One line a record. The wording is what accounts are called, by uid: by nothing, that of the account that commands mean."""
 
-UNDATED = msgspec.structs.replace(RECORDS, columns=RECORDS.columns[1:])
+DECISIONS = msgspec.structs.replace(
+    RECORDS, columns=tuple(one for one in RECORDS.columns if one.name not in ("time", "actor"))
+)
+"""Those of one command, which is when and by whom."""
 
 
 def print_records(
@@ -167,14 +168,13 @@ def print_records(
     *,
     wide: bool = False,
 ) -> None:
-    """Print one line a record, repeats folded, and below them the advice for those that were denied; of records without a time,
-    none. `words` may give other words for outcomes, `names` those of accounts."""
+    """Print one line a record, repeats folded, and below them the advice for those that were denied. `words` may give other
+    words for outcomes, `names` those of accounts."""
     if title:
         out.print(f"[bold]{escape(title)}[/bold]")
     said = [{**one, "outcome": (words or {}).get(one.get("outcome", ""), one.get("outcome", ""))} for one in records]
-    table = RECORDS if any(one.get("time") for one in records) else UNDATED
     if said:
-        draw(out, table, folded(said), names, wide=wide)
+        draw(out, DECISIONS, folded(said), names, wide=wide)
     print_advice_of(out, records)
 
 
