@@ -4,6 +4,7 @@ as possible."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -122,6 +123,25 @@ def test_a_look_for_an_account_that_cannot_be_read_while_closing_is_on_record(ru
     run.tag(party=THREE, peer=A, wanted_ports=["tcp/3306"], key="link-peer")
     run.change_group(group=A, kind="lock")
     run.event(party=THREE, state="Running", plan={5: "account-down"}, inside=False, at=0)
+
+
+@pytest.mark.parametrize("how", ["event", "request", "sync", "sweep"])
+@pytest.mark.parametrize("change", ["withdrawn-now", "locked-now"])
+def test_half_of_a_mutual_link_goes_where_the_other_group_takes_its_word_back(how: str, change: str) -> None:
+    """I15: the missing half was written, read back and taken back, and the one that stood on the other group stayed."""
+    for call in range(3, 10):
+        run = RandomRun()
+        run.begin(tags=[(THREE, X, [])])
+        run.edit_rule(group=X, number=0, text="delete")
+        fault: dict[str, Any] = {"plan": {call: change}, "inside": False, "at": 0}
+        if how == "event":
+            run.event(party=THREE, state="Running", **fault)
+        elif how == "sweep":
+            run.sweep(**fault)
+        else:
+            action = "sync" if how == "sync" else "link"
+            run.request(ends=(B, X), name="r-1", action=action, wanted_ports=[], until=0, **fault)
+        run.teardown()
 
 
 def test_a_raised_rule_is_removed_beside_an_equal_one_of_ours(run: RandomRun) -> None:

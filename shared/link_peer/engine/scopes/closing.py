@@ -141,7 +141,7 @@ def groups_wanted(scope: Scope) -> set[Party]:
 
 
 def _forbidden(snapshot: Snapshot, groups: Set[Party], delivery: Delivery, stuck: Set[RuleKey]) -> frozenset[Party]:
-    """The groups of which a rule of ours stands against their word."""
+    """The groups of which a rule of ours stands against their word, or half of a mutual link against that of the other side."""
     rules = {group: snapshot.rules[group] for group in groups if group in snapshot.rules}
     owned = owned_rules(msgspec.structs.replace(snapshot, rules=rules), delivery.policy, delivery.region)
     now = delivery.clock.now()
@@ -150,8 +150,17 @@ def _forbidden(snapshot: Snapshot, groups: Set[Party], delivery: Delivery, stuck
         for rule, marker in owned
         if rule.key
         if rule.key not in stuck
-        if closed_by_group(snapshot, delivery.policy, rule.key, link_of(rule.key, marker), now)
+        if any(closed_by_group(snapshot, delivery.policy, *side, now) for side in _sides(rule.key, marker))
     )
+
+
+def _sides(key: RuleKey, marker: Marker) -> list[tuple[RuleKey, Link]]:
+    """A rule with its link, and of a mutual link between groups the other half."""
+    link = link_of(key, marker)
+    sides = [(key, link)]
+    if link.mutual and link.source.is_group:
+        sides.append((RuleKey(link.source, str(link.target), "", key.port), Link(link.target, link.source)))
+    return sides
 
 
 def _joined(scope: Scope, snapshot: Snapshot) -> frozenset[tuple[RuleKey, Claim]]:

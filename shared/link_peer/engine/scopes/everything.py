@@ -115,8 +115,9 @@ class Sweep(Scope):
         self.report = msgspec.structs.replace(closed, pending=(), undone=0)
         self._read_wishes()
         self.report += converge(self, guard)
-        opened = {edit.key.group for one in self.decisions if one.outcome == "applied" for edit in one.edits}
-        self.report += look(self, guard, opened, closed.refused_keys)  # the rest was judged by its plans
+        opened = {one.link for one in self.decisions if one.outcome == "applied" and one.edits}
+        groups = self.needed_groups(self.store.snapshot(), opened)
+        self.report += look(self, guard, groups, closed.refused_keys)  # the rest was judged by its plans
         recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
         if self.delivery.out_of_time():
             undone = self.report.undone + len(self.report.pending)
