@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from link_peer.app import dispatch
 from link_peer.domain import marker
-from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import ALL, TAG, Claim, Marker, Rule
@@ -29,11 +28,11 @@ from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
 from link_peer.planning import claims, consent, guardrails, permitted, plan, removals
+from link_peer.planning.actual import link_of
 from link_peer.planning.choice import Choice
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision
 from link_peer.planning.desired import Seen
-from link_peer.planning.permitted import closed_by_group
 from link_peer.planning.removals import Losses, May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
@@ -308,20 +307,9 @@ def look_by_old_tags(patch: Patch) -> None:
     patch.setattr(Settler, "read_with_tags", lambda self, group, *_beside: self.read(group))
 
 
-def look_at_the_target(patch: Patch) -> None:
-    """Of a mutual link, the group that was asked for is looked at, and not the one that asks."""
-    forbidden = closing._forbidden
-
-    def of_target(self: Applier, decision: Decision) -> None:
-        store, policy, now = self.work.fetch.store, self.work.delivery.policy, self.work.delivery.clock.now()
-        for need in decision.verdict.needs if decision.verdict else ():
-            if need.key.group == decision.link.target:
-                denial = closed_by_group(store.now_known(), policy, need.key, decision.link, now)
-                if denial:
-                    raise LinkDenied(denial)
-
-    patch.setattr(Applier, "_look", of_target)
-    patch.setattr(closing, "_forbidden", lambda *args: {group for group in forbidden(*args) if group.id == "sg-db"})
+def halves_by_their_own_group(patch: Patch) -> None:
+    """Half of a mutual link is judged by the word of its own group, and not by that of the other."""
+    patch.setattr(closing, "_sides", lambda key, marker: [(key, link_of(key, marker))])
 
 
 def paused_all_the_same(patch: Patch) -> None:

@@ -220,7 +220,8 @@ def tag_changes(**options: Any) -> Scenario:
 
 def closed_at_any_call(**options: Any) -> Scenario:
     """A group is locked, or withdraws its consent, right before any call of a delivery: what the delivery reads of that
-    afterwards is closed when it ends (I15), on both sides, whatever asked for it; the rest by the sweep."""
+    afterwards is closed when it ends (I15), on both sides, whatever asked for it, also where a person deleted half of a mutual link; the rest by the
+    sweep."""
     message = request("r-1", "r-1")
 
     def start() -> World:
@@ -228,11 +229,15 @@ def closed_at_any_call(**options: Any) -> Scenario:
         deliver(world, request("r-0", "r-0", "udp/53"), POLICY)
         return world
 
+    def delete(world: World) -> None:
+        for rule in [one for one in world.rules[DB].values() if one.key and one.key.port == ALL]:
+            world.delete_manually(DB, rule.id)
+
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, (message, SYNC))
 
     options = {"kinds": tuple(AT_ONCE), **options}
-    lanes = ((message,), (SYNC, sweep_message()))
+    lanes = ((message, Act("delete one half", delete), message), (SYNC, sweep_message()))
     return Scenario("closed at any call", start, POLICY, lanes, end, **options)
 
 
