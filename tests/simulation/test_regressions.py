@@ -144,6 +144,22 @@ def test_half_of_a_mutual_link_goes_where_the_other_group_takes_its_word_back(ho
         run.teardown()
 
 
+@pytest.mark.parametrize("call", range(3, 10))
+def test_a_policy_that_changes_while_tags_are_read_again_counts(run: RandomRun, call: int) -> None:
+    """I1: the policy was read before the tags, which took a while."""
+    run.begin(tags=[])
+    slow = {2: "slow", call: "policy"}
+    run.request(ends=(X, B), name="r-3", action="link", wanted_ports=[], until=0, plan=slow, inside=False, at=0)
+
+
+@pytest.mark.parametrize("call", range(2, 7))
+def test_a_pause_during_a_repair_takes_nothing_away(run: RandomRun, call: int) -> None:
+    """I9: the missing half of a tag's mutual link was not written, and the other one was removed."""
+    run.begin(tags=[(THREE, A, [])])
+    run.edit_rule(group=A, number=0, text="delete")
+    run.sweep(plan={call: "paused"}, inside=False, at=0)
+
+
 def test_a_raised_rule_is_removed_beside_an_equal_one_of_ours(run: RandomRun) -> None:
     """I9: the tag's claim stands on the equal rule, which a tenant has forged."""
     run.begin(tags=[(FOUR, A, ["tcp/3306"])])

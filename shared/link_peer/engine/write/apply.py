@@ -32,7 +32,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import Requests
 from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
-from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen
+from link_peer.planning.decision import Context, Decision, Edit, Refusal, Unseen, Verdict
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.permitted import permitted
 from link_peer.runtime.ports import Record
@@ -260,7 +260,9 @@ class Applier:
         self._failed_keys |= keys
         answer = decision.refused(refused.denial)
         done = Report(refused_keys=keys, written=frozenset(_groups(decision)))
-        if decision.outcome == "applied":
+        written = {(edit.key, claim) for edit in decision.edits for claim in edit.gain} & self.work.writes.put
+        # a pause takes nothing away: half of a mutual link stays, unless it was just written
+        if decision.outcome == "applied" and (written or refused.denial != PAUSED):
             self._roll_back_later(decision, answer, requests)
             return [], done
         return [self._outcome(answer, requests, rules.values())], done
@@ -331,24 +333,27 @@ class Applier:
         where the marker is changed."""
         if decision.verdict is None or decision.outcome != "applied":
             return decision
-        policy = self.work.delivery.current_policy()
-        if policy.paused is not Pause.NONE:
-            raise LinkDenied(PAUSED)
-        now = self.work.delivery.clock.now()
         for group in sorted({need.key.group for need in decision.verdict.needs}):
-            if now - self.work.fetch.group_read_at(group) > CONSENT_SECONDS:
+            if self.work.delivery.clock.now() - self.work.fetch.group_read_at(group) > CONSENT_SECONDS:
                 self._settler.read_tags(group)
-        context = Context(policy, self.work.delivery.region, now)
-        existing = {edit.key for edit in decision.edits if edit.rule}
-        verdict = evaluate(self.work.fetch.store.now_known(), context, decision.link, taken_over=existing)
+        verdict = self._judged_now(decision)
         if verdict.open_questions:
             self.work.fetch.questions(verdict.open_questions)
-            verdict = evaluate(self.work.fetch.store.now_known(), context, decision.link, taken_over=existing)
+            verdict = self._judged_now(decision)
         if verdict.denial and verdict.open_questions:
             raise Transient(verdict.denial.detail)
         if verdict.denial:
             raise LinkDenied(verdict.denial)
         return msgspec.structs.replace(decision, verdict=verdict)
+
+    def _judged_now(self, decision: Decision) -> Verdict:
+        """The verdict by the policy file, which is read after all else: reading from the cloud may have taken a while."""
+        policy = self.work.delivery.current_policy()
+        if policy.paused is not Pause.NONE:
+            raise LinkDenied(PAUSED)
+        context = Context(policy, self.work.delivery.region, self.work.delivery.clock.now())
+        existing = {edit.key for edit in decision.edits if edit.rule}
+        return evaluate(self.work.fetch.store.now_known(), context, decision.link, taken_over=existing)
 
     def _look(self, decision: Decision) -> None:
         """Judges a link once more after its last write: by the policy as it is now, and by the tags that were read back with
