@@ -72,6 +72,7 @@ OWN_FAULTS = (  # those whose end is exact, or that say what happens while a cal
     "a change during a delivery",
     "expiry during a delivery",
     "closed at any call",
+    "half closed at any call",
     "closed during an event",
     "closed and killed",
     # an unlink that the side it can reach refuses is acknowledged, and has to be posted again

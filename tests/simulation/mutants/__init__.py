@@ -36,7 +36,7 @@ MUTANTS = [
     Mutant("consent is read once", designs.consent_read_once, "consent withdrawn during a delivery", ("withdrawn",)),
     Mutant("no look after a write", designs.no_look, "closed at any call", tuple(AT_ONCE)),
     Mutant("a look by old tags", designs.look_by_old_tags, "closed at any call", tuple(AT_ONCE)),
-    Mutant("halves by their own group", designs.halves_by_their_own_group, "closed at any call", tuple(AT_ONCE)),
+    Mutant("halves by their own group", designs.halves_by_their_own_group, "half closed at any call", tuple(AT_ONCE)),
     Mutant("compensate by tuple", designs.compensate_by_tuple, "a manual rule and a refusal", ()),
     Mutant("a rule is owned by the request", designs.rule_owned_by_the_request, "two requests, one link", ()),
     Mutant("fixed ClientToken", designs.fixed_client_token, "one side deleted", ()),

@@ -220,8 +220,7 @@ def tag_changes(**options: Any) -> Scenario:
 
 def closed_at_any_call(**options: Any) -> Scenario:
     """A group is locked, or withdraws its consent, right before any call of a delivery: what the delivery reads of that
-    afterwards is closed when it ends (I15), on both sides, whatever asked for it, also where a person deleted half of a mutual link; the rest by the
-    sweep."""
+    afterwards is closed when it ends (I15), on both sides, whatever asked for it; the rest by the sweep."""
     message = request("r-1", "r-1")
 
     def start() -> World:
@@ -229,16 +228,30 @@ def closed_at_any_call(**options: Any) -> Scenario:
         deliver(world, request("r-0", "r-0", "udp/53"), POLICY)
         return world
 
-    def delete(world: World) -> None:
-        for rule in [one for one in world.rules[DB].values() if one.key and one.key.port == ALL]:
-            world.delete_manually(DB, rule.id)
-
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, (message, SYNC))
 
     options = {"kinds": tuple(AT_ONCE), **options}
-    lanes = ((message, Act("delete one half", delete), message), (SYNC, sweep_message()))
+    lanes = ((message,), (SYNC, sweep_message()))
     return Scenario("closed at any call", start, POLICY, lanes, end, **options)
+
+
+def half_closed_at_any_call(**options: Any) -> Scenario:
+    """The same, where a person deleted half of the mutual link, which is written again meanwhile."""
+    message = request("r-1", "r-1")
+
+    def start() -> World:
+        world = two_accounts()
+        deliver(world, message, POLICY)
+        for rule in list(world.rules[DB].values()):
+            world.delete_manually(DB, rule.id)
+        return world
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, (message,))
+
+    options = {"kinds": tuple(AT_ONCE), **options}
+    return Scenario("half closed at any call", start, POLICY, ((message,), (sweep_message(),)), end, **options)
 
 
 def closed_during_an_event(**options: Any) -> Scenario:
@@ -278,6 +291,7 @@ CONSENTS: list[Callable[..., Scenario]] = [
     consent_moves,
     tag_changes,
     closed_at_any_call,
+    half_closed_at_any_call,
     closed_during_an_event,
     closed_and_killed,
 ]
