@@ -9,7 +9,7 @@ import pytest
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import Instance, Party, Port, Rule, Traffic
 from link_peer.planning.reach import Scene
-from link_peer.planning.who import who
+from link_peer.planning.who import named, who
 
 from tests.unit.planning.test_effect import rule
 from tests.unit.views import APP, DB, HOME, PEER, A, B, group, instance, view
@@ -18,6 +18,7 @@ C = Party(HOME, "i-c")
 WEB = Port("tcp", 80, 89)
 FAR = instance(C, APP, ip="10.0.0.1", vpc="vpc-2")
 LIST = Rule(DB, "sgr-accept", None, "accept", 1, other=Traffic("ingress", "", "", WEB, prefix_list="pl-1"))
+IPV6 = Rule(DB, "sgr-6", None, "accept", 1, ipv6=Traffic("ingress", "2001:db8::/32", "", WEB))
 REFUSED = {"refused_accounts": {HOME: CloudError("Forbidden.RAM", "no")}}
 DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
 
@@ -41,6 +42,8 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
             ["i-c 10.0.0.7/32 open 1"],
         ),
         ([rule(DB, "10.0.0.9/32")], {}, [], ["- 10.0.0.9/32 open None"]),
+        ([IPV6], {}, [], ["- 2001:db8::/32 unknown None"]),
+        ([rule(DB, str(APP), port=Port("icmp"))], {}, [Port("icmp")], ["sg-app - open 1"]),
         ([rule(DB, "10.0.0.x/8")], {}, [], ["- 10.0.0.x/8 unknown None"]),
         ([rule(DB, f"sg-x@{PEER}")], {}, [], ["sg-x - unknown None"]),
         ([rule(DB, str(APP))], {"whole_accounts": {}, "complete_groups": {DB}}, [], ["sg-app - unknown None"]),
@@ -60,3 +63,10 @@ def test_what_is_listed(rules: list[Rule], read: dict[str, Any], asked: list[Por
         f"{one.source.id if one.source else '-'} {one.address or '-'} {one.state} {one.instances}" for one in found
     ]
     assert shown == expected
+
+
+def test_the_parties_that_rules_name_are_read_before() -> None:
+    """Groups by their id, and instances by their address."""
+    rules = [rule(DB, str(APP)), rule(DB, "10.0.0.2/32"), LIST]
+    scene = Scene(view([group(APP), group(DB)], [instance(A, APP, ip="10.0.0.2")], rules))
+    assert named(scene, DB) == {APP, A}
