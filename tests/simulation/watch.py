@@ -211,7 +211,8 @@ class Watch:
         )
         ends = [claim.partition("~")[2] for claim in gained]
         past = [end for end in ends if end and claim_end(end) <= self.world.now]
-        hold("I9", not past, f"{key} gains a claim that expired at {past}")
+        # a stale read shows what is gone, and keeps it until the next sweep: docs/guarantees.md, limits
+        hold("I9", not past or self.stale_read, f"{key} gains a claim that expired at {past}")
         wanted = "tag" not in gained or self.states.once_wanted(key, written.pair)
         if self.omitted and written.pair and not key.dest:
             wanted |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
