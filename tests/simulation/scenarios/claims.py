@@ -185,9 +185,10 @@ def equal_messages(**options: Any) -> Scenario:
     together = Message("together", "cross_account", stream(*(json.dumps(body).encode() for body in bodies)))
 
     def end(world: World, facts: Facts) -> None:
+        late = bool(world.queue)  # the link may have been put back, and so come after the unlink
         redeliver_and_check(world, facts, (together,))
         found = oracle.owned(world, POLICY)
-        if not had_fault(facts, "forbidden", "stale"):
+        if not late and not had_fault(facts, "forbidden", "stale"):
             hold("I9", found == {TCP_RULE: frozenset({"tag"})}, f"only the tag's claim should exist: {found}")
 
     lanes = ((together,), (sweep_message(),))
