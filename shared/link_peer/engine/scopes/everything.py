@@ -116,7 +116,8 @@ class Sweep(Scope):
         self._read_wishes()
         self.report += converge(self, guard)
         opened = {one.link for one in self.decisions if one.outcome == "applied" and one.edits}
-        groups = self.needed_groups(self.store.snapshot(), opened)
+        groups = {edit.key.group for one in self.decisions if one.outcome == "applied" for edit in one.edits}
+        groups |= self.needed_groups(self.store.snapshot(), opened)
         self.report += look(self, guard, groups, closed.refused_keys)  # the rest was judged by its plans
         recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
         if self.delivery.out_of_time():
