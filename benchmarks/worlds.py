@@ -47,7 +47,7 @@ def settings(cloud: LocalCloud) -> dict[str, str]:
     role = cloud.identity.roles[f"acs:ram::{HOME}:role/{cloud.world.function_role}"]
     keys = cloud.identity.issue(role, "benchmark", cloud.clock.now() + 86_400)
     return {
-        "LINK_PEER_CLOUD": cloud.endpoint,
+        **cloud.variables,
         "LINK_PEER_REGION": cloud.region,
         "LINK_PEER_AUDIT_PROJECT": cloud.world.audit_project,
         "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,

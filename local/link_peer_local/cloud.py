@@ -13,7 +13,7 @@ from link_peer_deploy.regions import REGIONS
 
 from link_peer_local import admin, coverage
 from link_peer_local.actiontrail.backend import ActionTrail
-from link_peer_local.core import places, real_api, rpc, signatures
+from link_peer_local.core import places, real_api, rpc, signatures, tls
 from link_peer_local.core.clock import Clock, SystemClock
 from link_peer_local.core.errors import ApiError, not_activated, unknown_action
 from link_peer_local.core.faults import Call, Faults
@@ -83,6 +83,7 @@ class Shared:
         self.account_names: dict[str, str] = {}
         self.alert_centres: dict[tuple[str, str], Documents] = {}
         self.regions: dict[str, LocalCloud] = {}
+        self.authority = ""  # the file that clients trust, while a server speaks TLS
         self.listen: Callable[[LocalCloud], object] = lambda _region: None  # a server opens a port for a new region
         self.lock = threading.Lock()
 
@@ -117,7 +118,7 @@ class LocalCloud:
         self.sls = SlsBackend(self.clock, region, shared.alert_centres)
         self.mns = MnsBackend(self.clock, region)
         self.events = EventBridge(self.clock, region, self.identity)
-        packages = WorkerRuntime(extra=lambda: {"LINK_PEER_CLOUD": self.endpoint} if self.endpoint else {})
+        packages = WorkerRuntime(extra=lambda: self.variables)
         runtime = InProcessRuntime(self.clock, packages=packages)
         self.fc = FcBackend(self.clock, region, runtime, role_keys(self.identity, self.clock))
         self.fc.endpoint = lambda: self.endpoint
@@ -127,6 +128,12 @@ class LocalCloud:
         self.trail = ActionTrail(self.clock, region, partial(self._permitted, "actiontrail"))
         self.tag = TagBackend(self.ecs, partial(self._permitted, "tag"), self.trail.record)
         self.ecs.on_event = self._publish
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables of a process that uses this entrance; none without a server."""
+        trusted = dict.fromkeys(tls.VARIABLES, self.shared.authority) if self.shared.authority else {}
+        return {"LINK_PEER_CLOUD": self.endpoint, **trusted} if self.endpoint else {}
 
     @property
     def regions(self) -> dict[str, LocalCloud]:

@@ -1,4 +1,4 @@
-"""The local cloud over HTTP on loopback, in a background thread of its own."""
+"""The local cloud over HTTP or HTTPS on loopback, in a background thread of its own."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from aiohttp.http import HttpProcessingError
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Killed
 from link_peer_local.core.http import ConnectionDropped, NoAnswer, Request
+from link_peer_local.core.tls import Authority
 
 WORKERS = 512  # each long poll and each waiting invocation occupies one while functions call back in
 MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run: SDK]
@@ -30,14 +31,16 @@ _log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_inf
 
 
 class Server:
-    """A running server at `endpoint`, e.g. `http://127.0.0.1:41234`. `close()` or the end of a `with` block stops it.
+    """A running server at `endpoint`, e.g. `http://127.0.0.1:41234`, or `https` with an authority. `close()` or the end of a `with` block stops it.
 
     Each further region of the cloud has a port of its own, also one that is opened later:
     `cloud.region_at(region).endpoint`.
     """
 
-    def __init__(self, cloud: LocalCloud, port: int) -> None:
+    def __init__(self, cloud: LocalCloud, port: int, authority: Authority | None = None) -> None:
         self.cloud = cloud
+        self._tls = authority.context() if authority else None
+        cloud.shared.authority = str(authority.file) if authority else ""
         self.endpoint = ""
         self._port = port
         self._workers = ThreadPoolExecutor(WORKERS, "local-cloud")
@@ -110,9 +113,9 @@ class Server:
         runner = web.ServerRunner(server, shutdown_timeout=0.1)
         self._runners.append(runner)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
+        await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True, ssl_context=self._tls).start()
         host, port = runner.addresses[0][:2]
-        cloud.endpoint = f"http://{host}:{port}"
+        cloud.endpoint = f"{'https' if self._tls else 'http'}://{host}:{port}"
         return cloud.endpoint
 
     async def _answer(self, cloud: LocalCloud, arrived: web.BaseRequest) -> web.StreamResponse:
@@ -138,9 +141,12 @@ class Server:
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body or None)
 
 
-def serve(cloud: LocalCloud, port: int = 0) -> Server:
-    """Serve `cloud` on 127.0.0.1; port 0 picks a free port. OSError when the port is in use."""
-    return Server(cloud, port)
+def serve(cloud: LocalCloud, port: int = 0, authority: Authority | None = None) -> Server:
+    """Serve `cloud` on 127.0.0.1, over TLS with a certificate of `authority`; port 0 picks a free port.
+
+    OSError when the port is in use.
+    """
+    return Server(cloud, port, authority)
 
 
 async def _body(arrived: web.BaseRequest) -> bytes | None:

@@ -111,6 +111,7 @@ def describe(cloud: LocalCloud) -> dict[str, Any]:
     peers = [role for role in identity.roles.values() if role.account != world.home and not role.name.endswith(beside)]
     return {
         "endpoint": cloud.endpoint,
+        "authority": cloud.shared.authority,
         "region": cloud.region,
         "regions": {region: place.endpoint for region, place in cloud.regions.items() if place.endpoint},
         "accounts": [

@@ -141,6 +141,7 @@ class CloudDescribed(CommandAnswer, frozen=True):
     """A local cloud, as it starts."""
 
     endpoint: Annotated[str, means("where it listens")]
+    authority: Annotated[str, means("with --tls, the file with the authority to trust; empty without")]
     region: Annotated[str, means("the region of that entrance")]
     regions: Annotated[dict[str, str], means("the URL of each region's own entrance")]
     accounts: Annotated[list[CloudAccount], means("the accounts with their keys")]

@@ -27,6 +27,10 @@ def local(
         bool,
         typer.Option("--no-functions", help="Do not trigger the functions; `link-peer invoke` still works."),
     ] = False,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Speak https, with an authority made at start, whose file is printed."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON: the endpoint, accounts, keys and names.")
     ] = False,
@@ -40,7 +44,7 @@ def local(
         signal.signal(name, lambda *_: stop.set())
     with contextlib.ExitStack() as stack:
         try:
-            cloud = stack.enter_context(running(world, port, connected=not no_functions))
+            cloud = stack.enter_context(running(world, port, connected=not no_functions, tls=tls))
         except (WorldError, OSError) as problem:
             raise typer.BadParameter(str(problem)) from None
         described = describe(cloud)

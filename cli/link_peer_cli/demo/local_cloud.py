@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError
@@ -17,6 +19,7 @@ from link_peer_cli.ui.changes import CHANGES
 try:
     from link_peer_local import world as worlds
     from link_peer_local.cloud import LocalCloud
+    from link_peer_local.core.tls import VARIABLES, Authority
     from link_peer_local.fc.triggers import deploy
     from link_peer_local.server import serve
     from link_peer_local.world import WorldError
@@ -28,8 +31,8 @@ __all__ = ["LocalCloud", "WorldError", "describe", "environment", "running"]
 
 
 @contextmanager
-def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterator[LocalCloud]:
-    """Serve a local cloud on loopback, with the functions in worker processes, until the block ends.
+def running(world: str = "", port: int = 0, *, connected: bool = True, tls: bool = False) -> Iterator[LocalCloud]:
+    """Serve a local cloud on loopback, over TLS if `tls`, with the functions in worker processes, until the block ends.
 
     If not `connected`, no event, message or timer invokes the functions; a bare world has none until they are
     deployed. Raises WorldError for an invalid world and
@@ -37,7 +40,10 @@ def running(world: str = "", port: int = 0, *, connected: bool = True) -> Iterat
     """
     cloud = LocalCloud()
     worlds.load(cloud, world or worlds.DEFAULT)
-    with serve(cloud, port):
+    with (
+        TemporaryDirectory(prefix="link-peer-") as folder,
+        serve(cloud, port, Authority(Path(folder)) if tls else None),
+    ):
         for place in cloud.regions.values():
             if not cloud.world.bare:
                 deploy(place, connected=connected)
@@ -60,6 +66,7 @@ def environment(described: CloudDescribed) -> dict[str, str]:
     home = described.accounts[0]
     return {
         "LINK_PEER_CLOUD": described.endpoint,
+        **(dict.fromkeys(VARIABLES, described.authority) if described.authority else {}),
         "LINK_PEER_POLICY": described.policy,
         "LINK_PEER_REGION": described.region,
         "LINK_PEER_QUEUE": described.queue,

@@ -51,6 +51,10 @@ class Cloud(Protocol):
     world: World
     triggers: Triggers
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of what uses it."""
+
 
 Place = tuple[str, str, str]
 """Of a trigger: account, function, name."""
@@ -248,7 +252,7 @@ def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, pa
     """
     world = cloud.world
     names = {"LINK_PEER_REGION": cloud.region, "LINK_PEER_PREFIX": world.prefix}
-    env = {"LINK_PEER_POLICY": world.policy} | ({"LINK_PEER_CLOUD": cloud.endpoint} if cloud.endpoint else {})
+    env = {"LINK_PEER_POLICY": world.policy, **cloud.variables}
     runtime: Runtime = WorkerRuntime(env=env)
     if in_process:
         runtime = InProcessRuntime(cloud.clock, env=env)

@@ -82,4 +82,5 @@ def account(settings: Settings, uid: str) -> Any:
     keys = settings.credentials
     made = Account(_endpoint(settings, uid), keys.access_key_id, keys.access_key_secret, keys.security_token or "")
     made.mns_client.set_connection_timeout(TIMEOUT_SECONDS)
+    made.mns_client.http.conn.timeout = TIMEOUT_SECONDS  # which the SDK sets for http alone [src MNSHttp]
     return made

@@ -33,8 +33,8 @@ APP, DB, CACHE = "sg-bp1shopapp000000000a", "sg-bp1shopdb0000000000a", "sg-bp1sh
 
 @pytest.fixture(name="shop")
 def _shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`link-peer local --world shop` with its exports set."""
-    with running("shop") as cloud:
+    """`link-peer local --world shop --tls` with its exports set."""
+    with running("shop", tls=True) as cloud:
         for name, value in environment(describe(cloud)).items():
             monkeypatch.setenv(name, value)
         yield
@@ -105,8 +105,8 @@ def test_without_triggers_only_invoke_runs_the_functions(
 
 
 def test_local_prints_its_description_and_ends_on_a_signal() -> None:
-    """The first line is one JSON object, as the schema has it; Ctrl-C exits with 0."""
-    command = [sys.executable, "-m", "link_peer_cli", "local", "--port", "0", "--json"]
+    """The first line is one JSON object, as the schema has it; Ctrl-C exits with 0, and the authority's file is gone."""
+    command = [sys.executable, "-m", "link_peer_cli", "local", "--port", "0", "--json", "--tls"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
         assert process.stdout is not None
         printed = process.stdout.readline()
@@ -114,7 +114,9 @@ def test_local_prints_its_description_and_ends_on_a_signal() -> None:
         assert (process.wait(timeout=LIMIT_SECONDS), process.stdout.read()) == (0, "")
     check_answers(("local", "--json"), printed)
     described = json.loads(printed)
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", described["endpoint"])
+    assert re.fullmatch(r"https://127\.0\.0\.1:\d+", described["endpoint"])
+    assert re.search(r"/authority\.pem$", described["authority"])
+    assert not Path(described["authority"]).exists()
     assert {len(account["id"]) for account in described["accounts"]} == {16}
 
 

@@ -29,6 +29,7 @@ from link_peer_deploy.instance import HandlerError, Instance
 from link_peer_deploy.runtime_python import runtime_in_use
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.tls import VARIABLES, Authority
 from link_peer_local.server import serve
 
 from tests.functional.lab import HOME
@@ -49,12 +50,12 @@ answer = None
 POLICY = Path(__file__).resolve().parents[3] / "benchmarks" / "policy.yaml"
 
 
-def environment(cloud: LocalCloud, endpoint: str, home: str) -> dict[str, str]:
-    """The environment of a function on a local cloud."""
+def environment(cloud: LocalCloud, home: str) -> dict[str, str]:
+    """The environment of a function on a local cloud that is served."""
     role = cloud.identity.roles[f"acs:ram::{home}:role/{cloud.world.function_role}"]
     keys = cloud.identity.issue(role, "package", cloud.clock.now() + 86_400)
     return {
-        "LINK_PEER_CLOUD": endpoint,
+        **cloud.variables,
         "LINK_PEER_REGION": cloud.region,
         "LINK_PEER_AUDIT_PROJECT": cloud.world.audit_project,
         "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,
@@ -127,11 +128,11 @@ def _package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="start")
 def _start(package: Path) -> Iterator[Callable[..., Instance]]:
-    """`start(endpoint, cloud)` starts an instance, which ends with the test."""
+    """`start(cloud)` starts an instance, which ends with the test; names in capitals are added to its environment."""
     running: list[Instance] = []
 
-    def start(endpoint: str, cloud: LocalCloud, **env: str) -> Instance:
-        running.append(Instance(package, PYTHON, {**environment(cloud, endpoint, HOME), **env}))
+    def start(cloud: LocalCloud, **env: str) -> Instance:
+        running.append(Instance(package, PYTHON, {**environment(cloud, HOME), **env}))
         return running[-1]
 
     yield start
@@ -139,32 +140,39 @@ def _start(package: Path) -> Iterator[Callable[..., Instance]]:
         instance.close()
 
 
+@pytest.fixture(name="authority", scope="session")
+def _authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The one that instances trust."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
 @pytest.fixture(name="warm", scope="session")
-def _warm(package: Path) -> Iterator[Instance]:
+def _warm(package: Path, authority: Authority) -> Iterator[Instance]:
     """One instance for all tests that do not look at what it has imported, or change its modules."""
-    with Instance(package, PYTHON, {"LANG": "C.UTF-8"}) as instance:
+    trusted = dict.fromkeys(VARIABLES, str(authority.file))
+    with Instance(package, PYTHON, {"LANG": "C.UTF-8", **trusted}) as instance:
         yield instance
 
 
 class PackageLab(WireLab):
-    """The lab over sockets whose handlers are those of the package: `process` runs them, an instance that may have worked in
+    """The lab over TLS whose handlers are those of the package: `process` runs them, an instance that may have worked in
     other worlds before. A test may put one of its own there."""
 
     process: Instance
-    endpoint: str
 
 
 @pytest.fixture(name="wire_lab")
-def _wire_lab(warm: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[PackageLab]:
+def _wire_lab(
+    warm: Instance, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[PackageLab]:
     """In place of the fixture of the functional tests, so that those tests run here too."""
     clock = CloudClock()
     cloud = LocalCloud(clock)
     world.load(cloud)
-    with serve(cloud) as server:
+    with serve(cloud, authority=authority) as server:
         lab = PackageLab(server, clock, monkeypatch, tmp_path)
-        lab.endpoint = server.endpoint
         lab.process = warm
-        warm.run(MOVE.format(environment=environment(cloud, server.endpoint, HOME)))
+        warm.run(MOVE.format(environment=environment(cloud, HOME)))
         for function in (auto_link, cross_account, sweep):
             monkeypatch.setattr(function, "handler", _delegate(function.__name__, lab, clock))
         yield lab

@@ -32,8 +32,9 @@ client = Client(Config(access_key_id="a", access_key_secret="b", region_id="cn-q
 
 
 @pytest.fixture(name="instance")
-def _instance(start: Callable[[str, LocalCloud], Instance], local_cloud: LocalCloud) -> Instance:
-    return start("http://127.0.0.1:9", local_cloud)
+def _instance(start: Callable[[LocalCloud], Instance], local_cloud: LocalCloud) -> Instance:
+    local_cloud.endpoint = "http://127.0.0.1:9"
+    return start(local_cloud)
 
 
 @pytest.mark.parametrize(

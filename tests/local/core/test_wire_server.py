@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
@@ -20,6 +22,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import SystemClock
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
+from link_peer_local.core.tls import Authority
 from link_peer_local.server import Server, serve
 
 from tests.local.clients import HOME, ask, config, key_of, logs_of
@@ -34,8 +37,12 @@ def ecs_of(server: Server, endpoint: str | None = None, read_timeout: int = GENE
     return Ecs(config(key_of(server.cloud), place, read_timeout=read_timeout))
 
 
-def connect(server: Server) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(server.endpoint.removeprefix("http://"), timeout=GENEROUS)
+def connect(server: Server, trusted: Path | None = None) -> http.client.HTTPConnection:
+    place = server.endpoint.partition("://")[2]
+    if server.endpoint.startswith("https"):
+        context = ssl.create_default_context(cafile=trusted)
+        return http.client.HTTPSConnection(place, timeout=GENEROUS, context=context)
+    return http.client.HTTPConnection(place, timeout=GENEROUS)
 
 
 def groups(server: Server) -> int:
@@ -99,15 +106,39 @@ def test_a_no_answer_fault_is_silence(server: Server) -> None:
     assert groups(server) == 1
 
 
-def test_connections_are_reused(server: Server) -> None:
-    """Two requests use one connection."""
-    connection = connect(server)
+def ports_of(connection: http.client.HTTPConnection) -> set[int]:
+    """The ports from which two requests come."""
     ports = set()
     for _ in range(2):
         connection.request("GET", "/_local/health")
         assert connection.getresponse().read()
         ports.add(connection.sock.getsockname()[1])
-    assert len(ports) == 1
+    return ports
+
+
+def test_connections_are_reused(server: Server) -> None:
+    """Two requests use one connection."""
+    assert len(ports_of(connect(server))) == 1
+
+
+def test_https_has_certificates_of_an_authority_of_its_own(tmp_path: Path) -> None:
+    """Every region's entrance speaks it, also one that is opened later. Who does not trust the authority is not answered. Its
+    folder holds no key."""
+    authority = Authority(tmp_path)
+    with serve(LocalCloud(SystemClock()), authority=authority) as server:
+        later = server.cloud.region_at("cn-hangzhou")
+        assert server.cloud.variables == {
+            "LINK_PEER_CLOUD": server.endpoint,
+            "SSL_CERT_FILE": str(authority.file),
+            "REQUESTS_CA_BUNDLE": str(authority.file),
+        }
+        assert len(ports_of(connect(server, authority.file))) == 1
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ports_of(connect(server))
+        server.endpoint = later.endpoint.replace("127.0.0.1", "localhost")
+        assert ports_of(connect(server, authority.file))
+        assert list(tmp_path.iterdir()) == [authority.file]
+        assert b"PRIVATE" not in authority.file.read_bytes()
 
 
 class Echo(LocalCloud):
