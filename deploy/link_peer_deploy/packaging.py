@@ -4,6 +4,7 @@
 built for one runtime of Function Compute, whatever Python this runs on, from the archives that archives.py fetches.
 
 What the SDKs bring along and no call of ours uses is left out: link_peer/alicloud/leave_out.py says what, and stands in for it.
+The SDKs' clients are cut to the methods that we call: cut.py.
 
 Modules are compiled by the runtime's Python, which runtime_python.py finds. Without it, a cold start takes four times as
 long, so there is no package, unless one without byte code is asked for. The byte code is not checked against the
@@ -38,7 +39,7 @@ from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.planning import policy_tests
 
-from link_peer_deploy import archives, bundle, runtime_python
+from link_peer_deploy import archives, bundle, cut, runtime_python
 from link_peer_deploy.archives import NO_SPACE, RUN, PackageError
 from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
 from link_peer_deploy.manifest import request_triggers
@@ -221,7 +222,7 @@ def checked_policy(path: Path) -> Policy:
 
 
 def leave_out(package: Path) -> None:
-    """Remove what nothing asks for, and the modules of the SDKs that have stand-ins."""
+    """Remove what nothing asks for, the modules of the SDKs that have stand-ins, and the methods that are not called."""
     modules = [name.replace(".", "/") for name in LEFT_OUT if "." in name]
     for pattern in (*UNUSED, *modules, *(f"{module}.py" for module in modules)):
         for path in package.glob(pattern):
@@ -229,6 +230,7 @@ def leave_out(package: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+    cut.cut(package)
 
 
 def check_glibc(package: Path, runtime: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +15,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from link_peer.alicloud.leave_out import LEFT_OUT
 from link_peer_deploy import packaging as build
+from link_peer_deploy.cut import CLIENTS
 from link_peer_deploy.instance import NEVER, HandlerError, Instance
 from link_peer_local.cloud import LocalCloud
 
@@ -25,10 +28,24 @@ from link_peer.alicloud import lazy_models, sdk
 lazy_models.install()
 import sys
 from alibabacloud_ecs20140526.client import Client
-from alibabacloud_ecs20140526.models import DescribeRegionsRequest
+from alibabacloud_ecs20140526.models import DescribeSecurityGroupsRequest
 from alibabacloud_tea_openapi.models import Config
 client = Client(Config(access_key_id="a", access_key_secret="b", region_id="cn-qingdao", endpoint="127.0.0.1:9"))
 """
+
+
+MISSING = """
+import builtins, dis, importlib
+from link_peer.app import compose
+compose.start()
+module = importlib.import_module(name)
+def globals_of(code):
+    found = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return found.union(*(globals_of(inner) for inner in code.co_consts if hasattr(inner, "co_code")))
+used = globals_of(compile(open(module.__file__, encoding="utf-8").read(), name, "exec", 1 << 24))
+answer = sorted(used - vars(module).keys() - vars(getattr(module, client)).keys() - vars(builtins).keys())
+"""
+"""Run in an instance: the names that a module uses and nothing gives it."""
 
 
 @pytest.fixture(name="instance")
@@ -41,7 +58,8 @@ def _instance(start: Callable[[LocalCloud], Instance], local_cloud: LocalCloud) 
     ("code", "used"),
     [
         (
-            "import asyncio; asyncio.run(client.describe_regions_async(DescribeRegionsRequest()))",
+            "import asyncio; from darabonba import core, request; sent = request.DaraRequest(); sent.protocol = 'http';"
+            " sent.headers = {'host': '127.0.0.1'}; asyncio.run(core.DaraCore.async_do_action(sent))",
             "aiohttp.TCPConnector",
         ),
         (
@@ -52,13 +70,9 @@ def _instance(start: Callable[[LocalCloud], Instance], local_cloud: LocalCloud) 
             "from alibabacloud_credentials.client import Client as Keys; Keys()",
             "alibabacloud_credentials.provider.default.DefaultCredentialsProvider",
         ),
-        (
-            "from link_peer.alicloud import sls; sls.LogClient('http://127.0.0.1', 'a', 'b', source='s').copy_project(None, 'p', 'q')",
-            "aliyun.log.logclient_operator.copy_project",
-        ),
         ("from aliyun.log.util import parse_timestamp; parse_timestamp('yesterday')", "dateutil.parser.parse"),
     ],
-    ids=["asynchronous", "rsa", "credentials", "copy", "times"],
+    ids=["asynchronous", "rsa", "credentials", "times"],
 )
 def test_using_what_is_left_out_says_what_was_used(warm: Instance, code: str, used: str) -> None:
     """Not an outage, for which a delivery would be tried again and again."""
@@ -76,11 +90,39 @@ def broken(*_given, **_named):
     import aiohttp
     aiohttp.ClientSession()
 DaraCore.do_action = broken
-answer = sdk.call(lambda: client.describe_regions(DescribeRegionsRequest()))
+answer = sdk.call(lambda: client.describe_security_groups(DescribeSecurityGroupsRequest()))
 """
     with pytest.raises(HandlerError, match=r"aiohttp\.ClientSession") as raised:
         instance.run(SDKS + code)
     assert raised.value.kinds[0] == "NotInPackage"
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_what_is_kept_of_a_client_is_the_code_of_the_sdk(package: Path, warm: Instance, name: str) -> None:
+    """On the same lines, with every name that it uses; a method that is gone is an AttributeError."""
+    module, (client, _) = name.removesuffix(".py").replace("/", "."), CLIENTS[name]
+    kept, sdk = (_methods(path, client) for path in (package / name, Path(str(find_spec(module).origin))))  # type: ignore[union-attr]
+    assert kept < sdk
+    assert warm.run(f"name, client = {module!r}, {client!r}\n{MISSING}") == []
+
+
+def test_the_operations_that_are_kept_are_those_that_ram_allows(package: Path) -> None:
+    """Rules of egress are named there to be denied."""
+    roles = "".join(
+        file.read_text(encoding="utf-8") for file in (build.ROOT / "deploy").glob("ram-function-role*.json")
+    )
+    allowed = set(re.findall(r'"ecs:(\w+)"', re.sub("ecs:SecurityGroupSourceCidrIps", "", roles)))
+    kept = {name for name, _ in _methods(package / "alibabacloud_ecs20140526" / "client.py", "Client")}
+    named = {re.sub("(?<!^)(?=[A-Z])", "_", action).lower() for action in allowed} - {"authorize_security_group_egress"}
+    assert {name.removesuffix("_with_options") for name in kept if name.endswith("_with_options")} == named
+
+
+def _methods(file: Path, client: str) -> set[tuple[str, str]]:
+    """The methods of a class, each with its name, lines and code."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == client]
+    methods = [node for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return {(node.name, ast.dump(node, include_attributes=True)) for node in methods}
 
 
 def test_a_stand_in_can_be_named_where_python_allows_a_class(instance: Instance) -> None:

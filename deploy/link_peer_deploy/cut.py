@@ -1,0 +1,133 @@
+"""Cuts the SDKs' clients in a package to the methods that our calls reach, because a cold start reads whole modules.
+
+The ECS client has 1,500 methods, of which we call thirteen. What is kept is the SDK's own text, on the lines where it was: other
+methods, imports that nothing needs any more, and models that no kept method names become empty lines and missing files. A method
+that was cut and is called after all is an AttributeError. `tests/infrastructure/package/test_left_out.py` compares each kept
+method with the SDK's.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import link_peer
+
+CLIENTS = {
+    "alibabacloud_ecs20140526/client.py": ("Client", ("ecs.py",)),
+    "alibabacloud_sts20150401/client.py": ("Client", ("sts.py",)),
+    "alibabacloud_tea_openapi/client.py": ("Client", ()),  # the base of both, which call it
+    "aliyun/log/logclient.py": ("LogClient", ("audit_log.py", "sls.py")),
+}
+"""The modules that are cut, each with the class of its calls, and those of link_peer.alicloud that make them."""
+
+_NOTE = "# link-peer has removed what it does not call.\n"  # Apache License 2.0, section 4 (b)
+_LINE = re.compile(r"^from \.(\w+) import (\w+)$", re.MULTILINE)  # of the models' __init__
+_MODEL = re.compile(r"\bmain_models\.(\w+)")
+_FUNCTION, _IMPORT = (ast.FunctionDef, ast.AsyncFunctionDef), (ast.Import, ast.ImportFrom)
+
+
+def cut(package: Path) -> None:
+    """Cut the clients in a package folder to what link_peer.alicloud calls, and the models of ECS to those that they name."""
+    ours = Path(link_peer.__file__).with_name("alicloud")
+    inherited: set[str] = set()
+    for name, (client, callers) in CLIENTS.items():
+        path = package / name
+        wanted = inherited.union(*(_names(ours / caller) for caller in callers))
+        text, called = client_with(wanted, path.read_text(encoding="utf-8"), client, path.parent)
+        path.write_text(text, encoding="utf-8")
+        inherited |= called
+    _cut_models(package)
+
+
+def client_with(wanted: set[str], source: str, client: str, folder: Path) -> tuple[str, set[str]]:
+    """The source of a module with only those methods of a class that are wanted or called by another one that is kept, and
+    what these use of `self`. `folder` holds the modules that it imports everything from."""
+    tree = ast.parse(source)
+    [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == client]
+    methods: dict[str, list[ast.stmt]] = {}  # a property has several of one name
+    for node in body:
+        if isinstance(node, _FUNCTION):
+            methods.setdefault(node.name, []).append(node)
+    kept: set[str] = set()
+    called: set[str] = set()
+    pending = {name for name in methods if name in wanted or name.startswith("__")}
+    while pending:
+        kept |= pending
+        called |= {name for one in pending for method in methods[one] for name in _of_self(method)}
+        pending = called & methods.keys() - kept
+    gone = [node for name in methods.keys() - kept for node in methods[name]]
+    body[:] = [node for node in body if node not in gone]
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    named = {name for node in tree.body if isinstance(node, _IMPORT) for name in _imported(node)}
+
+    def unused(node: ast.stmt) -> bool:
+        if isinstance(node, ast.If):
+            return not node.orelse and all(map(unused, node.body))
+        if not isinstance(node, _IMPORT) or getattr(node, "module", "") == "__future__":
+            return False
+        bound = _imported(node)
+        if "*" in bound:
+            own, others = _names_of(folder, f"{node.module}.py")  # type: ignore[union-attr]
+            bound = own | others - named
+        return used.isdisjoint(bound)
+
+    return _without([*gone, *filter(unused, tree.body)], source), called
+
+
+def _names(file: Path) -> set[str]:
+    """What our code may call: attributes, and texts such as those that the name of an operation is given in."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return attributes | {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
+
+
+def _of_self(method: ast.AST) -> set[str]:
+    used = (node for node in ast.walk(method) if isinstance(node, ast.Attribute))
+    return {node.attr for node in used if isinstance(node.value, ast.Name) and node.value.id == "self"}
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> set[str]:
+    return {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+
+
+def _names_of(folder: Path, file: str) -> tuple[set[str], set[str]]:
+    """The names that a module gives to what it defines, and those that it imports."""
+    own: set[str] = set()
+    others: set[str] = set()
+    for node in ast.parse((folder / file).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            others = others.union(*_names_of(folder, f"{node.module}.py"))
+        elif isinstance(node, _IMPORT):
+            others |= _imported(node)
+        elif isinstance(node, (*_FUNCTION, ast.ClassDef)):
+            own.add(node.name)
+        else:
+            own |= {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+    return own, others
+
+
+def _without(nodes: Iterable[ast.stmt], source: str) -> str:
+    lines = source.splitlines(keepends=True)
+    for node in nodes:
+        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+        lines[first - 1 : node.end_lineno] = ["\n"] * ((node.end_lineno or 0) - first + 1)
+    return "".join([*lines, "\n", _NOTE])
+
+
+def _cut_models(package: Path) -> None:
+    """Remove the ECS models that neither the client nor a model that it needs names."""
+    folder = package / "alibabacloud_ecs20140526" / "models"
+    index = folder / "__init__.py"
+    lines = index.read_text(encoding="utf-8")
+    homes = {name: folder / f"{home}.py" for home, name in _LINE.findall(lines)}
+    pending, kept = [folder.parent / "client.py"], {index}
+    while pending:
+        named = {homes[name] for name in _MODEL.findall(pending.pop().read_text(encoding="utf-8"))} - kept
+        pending += named
+        kept |= named
+    for path in {*folder.glob("*.py")} - kept:
+        path.unlink()
+    index.write_text(_LINE.sub(lambda line: line[0] if homes[line[2]] in kept else "", lines), encoding="utf-8")
