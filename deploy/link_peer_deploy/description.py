@@ -125,7 +125,7 @@ def _describe(
     return Description(
         roles=[_role(files, values, peers, sets=sets, operators=operators) for files in home_roles(names.prefix)],
         linked_roles=LINKED_ROLES,
-        queues=[names.dead_letters, names.queue, *bound_queues],
+        queues=[names.dead_letters, names.queue, names.sweep_queue, *bound_queues],
         log_project=names.audit_project,
         logstores=logstores(names),
         searches=_file("searches.yaml"),

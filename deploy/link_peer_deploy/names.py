@@ -64,6 +64,11 @@ class Names(msgspec.Struct, frozen=True):
         return f"{self.queue}-{account}"
 
     @property
+    def sweep_queue(self) -> str:
+        """The queue by which a sweep has its accounts looked at, one a message. Only the functions may send to it."""
+        return f"{self.prefix}-sweeps"
+
+    @property
     def dead_letters(self) -> str:
         """The queue that holds what could not be delivered."""
         return f"{self.prefix}-dead-letters"

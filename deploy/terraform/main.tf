@@ -9,6 +9,7 @@ locals {
   project         = "${var.prefix}-${local.home}"
   audit_logstore  = "decisions"
   request_queue   = "${var.prefix}-requests"
+  sweep_queue     = "${var.prefix}-sweeps"
   dead_letters    = "${var.prefix}-dead-letters"
   bound_queues    = compact([for uid, account in local.policy.accounts : try(account.queue, "")])
   dead_letter_arn = "acs:mns:${var.region}:${local.home}:/queues/${local.dead_letters}"
@@ -119,7 +120,7 @@ resource "alicloud_ram_role_policy_attachment" "this" {
 # Queues
 
 resource "alicloud_message_service_queue" "this" {
-  for_each = toset(concat([local.dead_letters, local.request_queue], local.bound_queues))
+  for_each = toset(concat([local.dead_letters, local.request_queue, local.sweep_queue], local.bound_queues))
 
   queue_name               = each.key
   message_retention_period = 604800 # a week, the longest

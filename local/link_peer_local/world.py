@@ -94,7 +94,7 @@ def queues_and_log(cloud: LocalCloud, world: World) -> None:
     """Create what the home account's functions need, as `link-peer setup` does: its queues, and their logs with the indexes
     of deploy/. A world may have names of its own."""
     audit, operators, functions = description.logstores(Names(world.home, world.prefix))
-    for name in (world.queue, world.dead_letter_queue, *world.queues):
+    for name in (world.queue, Names(world.home, world.prefix).sweep_queue, world.dead_letter_queue, *world.queues):
         kept = QueueAttributes(message_retention_period=description.MESSAGE_SECONDS)
         cloud.mns.create_queue(world.home, name, kept)
     cloud.sls.create_project(world.home, world.audit_project)

@@ -49,6 +49,7 @@ SAMPLES = {
     "instance-tags": ["tags-", "moved-"],
     "requests": ["queue-"],
     "every-10m": ["timer"],
+    "accounts": ["sweep-account"],
 }
 
 each_function = pytest.mark.parametrize(("name", "props"), FUNCTIONS.items(), ids=list(FUNCTIONS))

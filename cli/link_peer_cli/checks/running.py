@@ -1,4 +1,4 @@
-"""Whether the deployment does its work: dead letters, the last sweep, and the policy that it had."""
+"""Whether the deployment does its work: dead letters, accounts that wait to be swept, the last sweep, and the policy that it had."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ LATE_SECONDS = 30 * 60
 def check(env: Environment) -> Iterator[CheckFinding]:
     """Dead letters that wait; the age of the last sweep; and whether its policy is the local file."""
     yield _dead_letters(env)
+    yield _accounts_to_sweep(env)
     what = "last sweep"
     try:
         summary = _last_summary(env)
@@ -56,6 +57,18 @@ def _dead_letters(env: Environment) -> CheckFinding:
     except LinkPeerError as error:
         return unreadable("", what, error)
     return CheckFinding(WARNING if count else OK, "", what, str(count), "link-peer failed" if count else "")
+
+
+def _accounts_to_sweep(env: Environment) -> CheckFinding:
+    """More than one message for each account: the timer posts them faster than they are carried out."""
+    what = "accounts to sweep"
+    try:
+        count = waiting_messages(env.settings, env.policy.home, env.names.sweep_queue)
+    except LinkPeerError as error:
+        return unreadable("", what, error)
+    late = count > len(env.policy.accounts)
+    advice = "look at the errors of the function in the logstore functions; raise maximumTasks of its trigger accounts"
+    return CheckFinding(WARNING if late else OK, "", what, str(count), advice if late else "")
 
 
 def _last_summary(env: Environment) -> Record | None:

@@ -334,12 +334,21 @@ def test_a_resource_in_trouble_leaves_the_others_of_its_service_to_be_read(lab: 
     assert ours == ["unknown", *["ok"] * (len(ours) - 1)]
 
 
-def test_dead_letters_are_counted(lab: Lab, cli: Cli) -> None:
-    """`link-peer failed` shows them."""
-    lab.cloud.mns.send(HOME, "link-peer-dead-letters", "{}")
+@pytest.mark.parametrize(
+    ("queue", "messages", "what", "advice"),
+    [
+        ("link-peer-dead-letters", 1, "dead letters", "link-peer failed"),
+        ("link-peer-sweeps", 3, "accounts to sweep", "look at the errors of the function in the logstore functions"),
+    ],
+)
+def test_messages_that_wait_are_counted(lab: Lab, cli: Cli, queue: str, messages: int, what: str, advice: str) -> None:
+    """Dead letters, which `link-peer failed` shows; and more accounts to sweep than there are."""
+    for _ in range(messages):
+        lab.cloud.mns.send(HOME, queue, "{}")
     code, found = cli.json("doctor")
     [warning] = [f for f in found if f["state"] == "warning"]
-    assert (code, warning["what"], warning["detail"], warning["advice"]) == (0, "dead letters", "1", "link-peer failed")
+    assert (code, warning["what"], warning["detail"]) == (0, what, str(messages))
+    assert warning["advice"].startswith(advice)
 
 
 def test_the_deployed_policy_is_compared_with_the_local_file(lab: Lab, cli: Cli, triggers: Triggers) -> None:

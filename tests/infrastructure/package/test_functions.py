@@ -27,7 +27,7 @@ POST_TROUBLE = sorted(set(TROUBLE) - {"empty", "empty-after"})
 WRITE_TROUBLE = sorted(set(POST_TROUBLE) - {"truncated-after"})
 
 EVENTS = sorted((Path(__file__).resolve().parents[3] / "events").glob("*.json"))
-TRIGGERS = {"queue": "cross_account", "timer": "sweep"}
+TRIGGERS = {"queue": "cross_account", "timer": "sweep", "sweep": "sweep"}
 FORGET = "from link_peer.alicloud.sts import CACHE; CACHE.sessions.clear(); answer = None"
 ACCOUNTS = """
 from link_peer.app import compose

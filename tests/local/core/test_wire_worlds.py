@@ -120,7 +120,7 @@ def test_a_world_may_have_more_queues_and_isolated_groups(tmp_path: Path) -> Non
     world.load(cloud, world_file(tmp_path, "shop", queues=["requests-b"], groups=groups))
     assert "requests-b" in [queue.name for queue in cloud.mns.queues(HOME)]
     streams = deploy(cloud, in_process=True).streams
-    assert [stream.settings.queue for stream in streams] == [cloud.world.queue, "requests-b"]
+    assert [stream.settings.queue for stream in streams] == [cloud.world.queue, "requests-b", "link-peer-sweeps"]
     assert cloud.ecs.account(HOME).groups[groups[0]["id"]].inner_access == "Drop"
 
 

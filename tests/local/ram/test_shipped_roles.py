@@ -20,6 +20,7 @@ from aliyun.log import LogClient, LogException, LogItem, PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Key
 from link_peer_local.core.policy import Access, like
+from link_peer_local.core.principals import policy_text
 from link_peer_local.coverage import OFFERED
 from link_peer_local.ecs.state import Group
 from link_peer_local.fc.triggers import deploy
@@ -278,6 +279,16 @@ def test_requests_are_sent_and_dead_letters_looked_at(local_cloud: LocalCloud) -
         for name in ("link-peer-requests", "link-peer-dead-letters"):
             with denied_by_mns():
                 As(local_cloud, role).queue(name).receive_message(0)
+
+
+def test_only_the_functions_send_to_the_queue_of_sweeps(local_cloud: LocalCloud) -> None:
+    """Whatever else people are allowed: what stands on it is carried out as the timer's own word."""
+    As(local_cloud, FUNCTION).queue("link-peer-sweeps").send_message(Message("{}"))
+    for role in (READER, OPERATOR):
+        wide = policy_text([{"Effect": "Allow", "Action": ["mns:*"], "Resource": "*"}])
+        local_cloud.identity.add_role(local_cloud.identity.roles[role], {"wide": wide})
+        with denied_by_mns():
+            As(local_cloud, role).queue("link-peer-sweeps").send_message(Message("{}"))
 
 
 def test_functions_are_invoked_by_operators_alone(local_cloud: LocalCloud) -> None:
