@@ -44,8 +44,11 @@ class Code(Struct, frozen=True):
 class Worker:
     """One process, in which handlers run. `share` is the part of one CPU that it may use; None for all of it."""
 
-    def __init__(self, code: Code, env: Mapping[str, str], share: float | None = None) -> None:
-        command = [code.python, "-I", "-S", "-B", str(WORKER), *code.folders]
+    def __init__(
+        self, code: Code, env: Mapping[str, str], share: float | None = None, before: Sequence[str] = ()
+    ) -> None:
+        """`before` are words that come before the command, such as those of a program that counts."""
+        command = [*before, code.python, "-I", "-S", "-B", str(WORKER), *code.folders]
         self._began: float | None = time.perf_counter()
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=dict(env), text=True
@@ -65,6 +68,12 @@ class Worker:
         if not line:
             raise RuntimeError(f"the worker of {module} ended with {self._process.wait()}")
         return Answer(**json.loads(line), wall=time.perf_counter() - start)
+
+    def end(self) -> None:
+        """Let the process end by itself."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
     def close(self) -> None:
         """End the process, whatever it does."""

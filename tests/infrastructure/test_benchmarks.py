@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import commands, runner
+from benchmarks import commands, instructions, runner
 from benchmarks.cloud import CloudProcess
 from benchmarks.commands import Run
 from benchmarks.figures import events, launches, people
@@ -63,6 +63,23 @@ def test_a_handler_that_fails_says_why(tmp_path: Path) -> None:
     with Worker(Code(sys.executable, [str(tmp_path)]), {}, share=0.5) as worker:
         for text in ("one", "two"):
             assert worker.call("broken", text).error == f"ValueError: {text}"
+
+
+@pytest.mark.parametrize(
+    ("tool", "text"),
+    [
+        ("cachegrind", "desc: I1\nfn=0\n1 5\nsummary: 924000000\n"),
+        ("perf", "# started on Sun\n\n924000000,,instructions:u,1,100.00,,\n"),
+    ],
+)
+def test_the_sum_of_instructions_is_read_from_what_the_tool_wrote(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tool: str, text: str
+) -> None:
+    """Either tool writes a file of its own form, to the place that its command names."""
+    monkeypatch.setattr(instructions, "counter", lambda: tool)
+    (tmp_path / "count").write_text(text)
+    assert any(word.endswith(str(tmp_path / "count")) for word in instructions.counting(tmp_path / "count"))
+    assert instructions.counted(tmp_path / "count") == 924_000_000
 
 
 def test_a_problem_in_the_cloud_is_raised_where_it_was_asked() -> None:
