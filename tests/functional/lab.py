@@ -121,6 +121,7 @@ class Lab:
         self.a, self.b, self.shared = (vpc["id"] for vpc in cloud.world.vpcs)
         self.context = SimpleNamespace(request_id="r-1", function=SimpleNamespace(name="f", timeout=120))
         self._events = 0
+        self.by_account = False  # whether a sweep is one delivery for each account
 
     def _issue(self) -> Key:
         role = self.cloud.identity.roles[f"acs:ram::{HOME}:role/{self.cloud.world.function_role.lower()}"]
@@ -480,8 +481,21 @@ class Lab:
 
     def sweep(self) -> dict[str, int]:
         self._tick()
+        if self.by_account:
+            outcomes: Counter[str] = Counter()
+            for account in yaml.safe_load(self.policy_path.read_text(encoding="utf-8"))["accounts"]:
+                outcomes.update(self.sweep_account(account))
+            return dict(outcomes)
         event = {"triggerTime": self.iso(), "triggerName": "every-10m", "payload": ""}
         answer: dict[str, int] = json.loads(self.run(sweep.handler, json.dumps(event).encode()))["outcomes"]
+        return answer
+
+    def sweep_account(self, account: str, **fields: Any) -> dict[str, int]:
+        """Delivers a message of the queue of sweeps."""
+        self._tick()
+        head = {"version": 1, "action": "sweep", "region": REGION, "account": account, "posted_at": self.iso()}
+        event = json.dumps([self.message({**head, **fields}, "link-peer-sweeps")]).encode()
+        answer: dict[str, int] = json.loads(self.run(sweep.handler, event))["outcomes"]
         return answer
 
     def function_keys(self) -> dict[str, str]:
@@ -564,8 +578,13 @@ class Lab:
         return self.records()[-1]
 
     def summary(self) -> dict[str, str]:
-        """The latest summary."""
-        return self.records("summary")[-1]
+        """The latest summary; of sweeps by account, that of all."""
+        if not self.by_account:
+            return self.records("summary")[-1]
+        accounts = {record["account"]: record for record in self.records("summary") if "account" in record}
+        found = sorted(accounts.values(), key=lambda one: one["outcome"] == "failed")
+        counted = {name: str(sum(int(one[name]) for one in found)) for name in ("held", "removed", "changed", "denied")}
+        return {**found[-1], **counted, "detail": "; ".join(one.get("detail", "") for one in found)}
 
     def calls(self) -> int:
         """The number of calls the functions have made so far, to any service."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from link_peer.app import dispatch
+from link_peer.app import dispatch, sweeps
 from link_peer.domain.errors import Transient
 from link_peer.domain.policy import Policy
 from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
@@ -21,7 +21,7 @@ ENOUGH = 200
 HANDLERS: dict[str, Callable[[bytes, Delivery], Mapping[str, int]]] = {
     "auto_link": dispatch.handle_events,
     "cross_account": dispatch.handle_messages,
-    "sweep": dispatch.handle_timer,
+    "sweep": sweeps.handle_sweep,
 }
 
 

@@ -33,7 +33,7 @@ import msgspec
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled
 from link_peer.domain.model import Party, Port
 from link_peer.domain.policy import Pause, Policy
-from link_peer.domain.request import Message
+from link_peer.domain.request import Message, SweepAccount
 from link_peer.inbound.requests import encode
 
 from tests.simulation.invariants import hold
@@ -165,7 +165,7 @@ class Run:
 
         self.call("", "audit", store)
 
-    def post(self, message: Message, *, queue: str = SHARED_QUEUE, delay: int = 0) -> None:
+    def post(self, message: Message | SweepAccount, *, queue: str = SHARED_QUEUE, delay: int = 0) -> None:
         """Puts a message on a queue."""
         body = encode(message)
 

@@ -10,7 +10,7 @@ import msgspec
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import PRIORITY, Claim, Group, Instance, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
-from link_peer.domain.request import Message
+from link_peer.domain.request import Message, SweepAccount
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.engine.write.work import open_work
@@ -222,17 +222,21 @@ class FakeLog:
 
 
 class FakeQueue:
-    """Queues that keep what is posted to them. `sent` are the queue's name and the delay of each message; `errors` are
-    raised by the next posts."""
+    """Queues that keep what is posted to them. `sent` are the queue's name and the delay of each message; `swept` are sweeps of
+    accounts, each with its delay; `errors` are raised by the next posts."""
 
     def __init__(self) -> None:
         self.posted: list[Message] = []
+        self.swept: list[tuple[SweepAccount, int]] = []
         self.sent: list[tuple[str, int]] = []
         self.errors: list[Exception] = []
 
-    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
+    def post(self, message: Message | SweepAccount, *, queue: str = "", delay: int = 0) -> None:
         if self.errors:
             raise self.errors.pop(0)
+        if isinstance(message, SweepAccount):
+            self.swept.append((message, delay))
+            return
         self.posted.append(message)
         self.sent.append((queue, delay))
 

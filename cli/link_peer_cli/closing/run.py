@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
-from link_peer.app.dispatch import run_sweep
+from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.domain.model import Group, Marker, Party, Rule
 from link_peer.domain.request import Hint

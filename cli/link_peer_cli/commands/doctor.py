@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import typer
-from link_peer.app.dispatch import run_sweep
+from link_peer.app.sweeps import run_sweep
 from link_peer.domain.tags import clean
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.closing import closing

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 from link_peer.app.compose import open_delivery
-from link_peer.app.dispatch import run_sweep
+from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import BadInput
 from link_peer.domain.reasons import REASONS, Kind
 from link_peer.engine.scopes.everything import Sweep

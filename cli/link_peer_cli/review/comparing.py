@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from link_peer.app.dispatch import run_sweep
+from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.policy import Policy

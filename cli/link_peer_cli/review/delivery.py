@@ -10,7 +10,7 @@ from link_peer.app.compose import load_policy
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
-from link_peer.domain.request import Message
+from link_peer.domain.request import Message, SweepAccount
 from link_peer.runtime.delivery import Connections, Delivery, Throughput
 from link_peer.runtime.ports import AuditLog, Cloud, Record
 from link_peer.runtime.retry import Retry
@@ -52,9 +52,9 @@ class Kept:
             self.trouble = None
         self.records += records
 
-    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:  # noqa: ARG002  # the Queue port
+    def post(self, message: Message | SweepAccount, *, queue: str = "", delay: int = 0) -> None:  # noqa: ARG002  # the Queue port
         """Keep a message."""
-        if not delay:
+        if not delay and not isinstance(message, SweepAccount):
             self.posted.append(message)
 
     @property

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
-from link_peer.app import dispatch
+from link_peer.app import dispatch, sweeps
 from link_peer.domain.errors import BadInput, RedeliveryNeeded
 from link_peer.domain.model import Party
 from link_peer.domain.request import Hint
@@ -126,7 +126,7 @@ def run(what: Input, delivery: Delivery, kept: Kept, event_id: str, progress: Co
     run_messages([json.dumps(one) for one in what.requests], delivery, kept)
     if what.sweep is not None:
         with unless_recorded():
-            dispatch.run_sweep(Sweep(delivery, event_id, believe_empty=what.sweep.believe_empty, progress=progress))
+            sweeps.run_sweep(Sweep(delivery, event_id, believe_empty=what.sweep.believe_empty, progress=progress))
 
 
 def run_messages(messages: Sequence[object], delivery: Delivery, kept: Kept) -> None:

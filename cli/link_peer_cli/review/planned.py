@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from link_peer.app import dispatch
+from link_peer.app import dispatch, sweeps
 from link_peer.domain.model import Group, Instance
 from link_peer.planning.room import in_doubt
 from link_peer.runtime.delivery import Delivery
@@ -59,7 +59,7 @@ def planned_file(env: Environment, raw: bytes) -> Planned:
     run_messages(elements.messages, delivery, kept)
     with unless_recorded():
         if elements.timers:
-            dispatch.handle_timer(b"", delivery)
+            sweeps.handle_timer(b"", delivery)
     return _made(delivery, cloud, kept)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from link_peer.alicloud import leave_out
 from link_peer.domain.errors import KeysExpired, LinkPeerError, Transient, token_expired
-from link_peer.domain.request import Message
+from link_peer.domain.request import Message, SweepAccount
 from link_peer.inbound.requests import encode
 from link_peer.runtime.settings import Settings
 
@@ -21,7 +21,7 @@ class MnsQueue:
         self._settings = settings
         self._account = account
 
-    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
+    def post(self, message: Message | SweepAccount, *, queue: str = "", delay: int = 0) -> None:
         """Puts a message on a queue of the home account; without a name, on the one of the settings. It is delivered after
         `delay` seconds, at most seven days [doc SendMessage]. Raises Transient if it may not have been accepted."""
         from mns import queue as sdk

@@ -112,6 +112,7 @@ def open_delivery(
         queue,
         queue.dead_letters,
         functools.partial(load_policy, settings.policy_path, settings.tag_prefix),
+        settings.sweep_queue,
     )
     throughput = Throughput(READERS, LANES, settings.calls_per_minute)
     return Delivery(function, settings.region, policy, retry, connections, throughput, _memory)

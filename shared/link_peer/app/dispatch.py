@@ -22,7 +22,6 @@ from link_peer.domain.request import Cause, Hint, Look, Message, Request, look_r
 from link_peer.domain.tags import is_interface_id, iso
 from link_peer.engine.batch import Batch, guard_of
 from link_peer.engine.records import denied_record, link_fields, observed_record, party_fields
-from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.scopes.instances import one_per_party, reconcile_instances
@@ -205,7 +204,7 @@ class _Arrived(msgspec.Struct, frozen=True):
 def handle_messages(event: bytes, delivery: Delivery) -> Outcomes:
     """What the queue's stream pushes: an array of CloudEvents, a single one, or raw data. Every message has an outcome of
     its own, or is put back on its queue."""
-    return handle_elements(_message_elements(event), delivery)
+    return handle_elements(message_elements(event), delivery)
 
 
 def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
@@ -223,7 +222,7 @@ def handle_elements(elements: Iterable[object], delivery: Delivery) -> Outcomes:
             troubles.append(done)
         else:
             outcomes += done
-    _raise_first(troubles)
+    raise_first(troubles)
     return outcomes
 
 
@@ -260,8 +259,8 @@ def _job(equal: Sequence[_Arrived], delivery: Delivery, batch: Batch, guard: Sha
     return Job(functools.partial(_carry_out, equal, delivery if touches is None else batch.delivery, guard), touches)
 
 
-def _raise_first(troubles: Sequence[Exception]) -> None:
-    """Bugs before transient errors; errors that are not recorded before the rest."""
+def raise_first(troubles: Sequence[Exception]) -> None:
+    """Raises what the messages of a batch met: bugs before transient errors; errors that are not recorded before the rest."""
     for fault in troubles:
         if not isinstance(fault, Transient):
             raise fault
@@ -271,7 +270,8 @@ def _raise_first(troubles: Sequence[Exception]) -> None:
         raise (RedeliveryNeeded if recorded else Transient)(text)
 
 
-def _message_elements(event: bytes) -> list[object]:
+def message_elements(event: bytes) -> list[object]:
+    """The elements of what a queue's stream pushes."""
     try:
         return events.elements(event, events.MAX_BATCH_BYTES)
     except BadInput:
@@ -406,32 +406,3 @@ def _put_back(
         delivery.post(again, queue=queue if queue in known else "", delay=delay)
     except Transient as failure:
         raise trouble from failure
-
-
-# sweep: the timer
-
-
-def handle_timer(event: bytes, delivery: Delivery) -> Outcomes:
-    """One sweep. The timer's event gives its time; nothing else in it matters."""
-    sweep = Sweep(delivery, _sweep_id(event, delivery), dead_letters=delivery.connections.dead_letters)
-    run_sweep(sweep)
-    return sweep.audit.outcomes
-
-
-def run_sweep(sweep: Sweep) -> None:
-    """Runs a sweep. Raises when a change must be tried again."""
-    try:
-        sweep.run()
-    except Transient as trouble:
-        recorded = sweep.audit.attempt(str(trouble), {"action": "repair"})
-        raise RedeliveryNeeded(str(trouble)) if recorded else trouble from trouble
-    if sweep.report.pending:
-        raise RedeliveryNeeded(str(sweep.report.pending[0]))
-
-
-def _sweep_id(event: bytes, delivery: Delivery) -> str:
-    try:
-        time = json.loads(event)["triggerTime"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        time = None
-    return f"sweep-{time}" if isinstance(time, str) and len(time) <= 64 else f"sweep-{int(delivery.clock.now())}"

@@ -74,6 +74,17 @@ class Look(msgspec.Struct, frozen=True):
     version: Literal[1] = 1
 
 
+class SweepAccount(msgspec.Struct, frozen=True):
+    """ "Sweep this account", on a queue of its own. `cursor` is what an earlier such message left to do, as it came: nothing in it
+    is believed. `posted_at` is in epoch seconds."""
+
+    region: str
+    account: str
+    posted_at: float
+    cursor: object = None
+    version: Literal[1] = 1
+
+
 Message = Request | Look
 
 

@@ -1,6 +1,7 @@
 """Decodes and encodes the messages on the queue: JSON, plain or in base64, parsed strictly.
 
-A message is a request (`link`, `unlink`, `sync`) or a `look`, which asks only to look at a party again.
+A message is a request (`link`, `unlink`, `sync`) or a `look`, which asks only to look at a party again. On a queue of its own,
+it is a `sweep` of one account.
 
 Anyone who may send to the queue can send anything, and a message grants nothing: it only names accounts and parties. A
 message that does not match the schema is a BadRequest, which keeps the fields that could be read, for the audit record.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -21,7 +22,7 @@ from link_peer.domain.denial import Denial, LinkDenied
 from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import is_request_id
 from link_peer.domain.model import Link, Party, Ports
-from link_peer.domain.request import LATE_SECONDS, Look, Message, Request
+from link_peer.domain.request import LATE_SECONDS, Look, Message, Request, SweepAccount
 from link_peer.domain.tags import (
     is_account_uid,
     is_group_id,
@@ -40,6 +41,7 @@ AHEAD = 24 * 3600 + 300  # seconds that `expires_at` may be ahead of now
 ACTIONS = ("link", "unlink", "sync", "look")
 MAX_ATTEMPT = 10_000
 NO_NAMES: Mapping[str, Party] = {}
+_CURSOR_DIGITS = 12  # of counts, and of seconds since 1970
 _MAX_TEXT = 256  # characters of `reason` and of `requested_by`
 _RESERVED = {"tag-": "sync", "look-": "look"}  # request ids that start so are those of one action
 
@@ -109,6 +111,15 @@ class _Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attempt: _Attempt = 0
 
 
+class _Sweep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: Literal[1]
+    action: Literal["sweep"]
+    region: str
+    account: str
+    posted_at: str
+    cursor: dict[str, Any] | None = None
+
+
 def decode(body: bytes | str, *, region: str, now: float, names: Mapping[str, Party] = NO_NAMES) -> Message:
     """The request or the look in a message. `now` is in epoch seconds, `names` are those of the policy.
 
@@ -136,8 +147,35 @@ def decode(body: bytes | str, *, region: str, now: float, names: Mapping[str, Pa
     return request
 
 
-def encode(message: Message) -> bytes:
-    """The JSON of a message; `decode` reads it back."""
+def decode_sweep(body: bytes | str, *, region: str, accounts: Collection[str]) -> SweepAccount:
+    """The `sweep` in a message, of one of these accounts. Its cursor is not looked at. Raises BadRequest if the message does not
+    match the schema, and LinkDenied if it is for another region or an unknown account."""
+    document: object = None
+    try:
+        document, problem = parse_json(body_of(body), _CURSOR_DIGITS)
+        if problem:
+            raise problem
+        read = _convert(document, _Sweep)
+        if not _REGION.fullmatch(read.region):
+            raise BadInput("region", f"{quoted(read.region)} is not a region id")
+        if not is_account_uid(read.account):
+            raise BadInput("account", f"{quoted(read.account)} is not an account uid: 15 to 20 digits")
+        message = SweepAccount(read.region, read.account, _instant(read.posted_at, "posted_at"), read.cursor)
+    except BadInput as error:
+        raise BadRequest(error, Known()) from None
+    if message.region != region:
+        raise LinkDenied(denials.different_region(message.region, region, is_look=True))
+    if message.account not in accounts:
+        raise LinkDenied(denials.unknown_account(message.account))
+    return message
+
+
+def encode(message: Message | SweepAccount) -> bytes:
+    """The JSON of a message; `decode`, or `decode_sweep`, reads it back."""
+    if isinstance(message, SweepAccount):
+        head = {"version": message.version, "action": "sweep", "region": message.region, "account": message.account}
+        body = {**head, "cursor": message.cursor, "posted_at": iso_millis(message.posted_at)}
+        return json.dumps(body, separators=(",", ":")).encode()
     fields: dict[str, object] = {
         "version": message.version,
         "request_id": message.request_id,

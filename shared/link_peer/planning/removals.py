@@ -235,7 +235,7 @@ def _half_open(standing: _Standing, claim: Claim, needs: Set[RuleKey]) -> _Cause
         return None
     others = sorted(needs - {key})
     missing = [other for other in others if other.group in seen.snapshot.rules and other not in seen.actual]
-    if not missing or seen.context.now - _created(standing.rule) < HALF_OPEN_SECONDS:
+    if not missing or seen.context.now - created(standing.rule) < HALF_OPEN_SECONDS:
         return None
     return _Cause(denials.half_open(missing[0].group))
 
@@ -296,7 +296,7 @@ def _shown_with_tags(snapshot: Snapshot, party: Party) -> bool:
     return snapshot.shows_members(party) and snapshot.shows_tags(party.account)
 
 
-def _created(rule: Rule) -> float:
+def created(rule: Rule) -> float:
     """When the rule was made (epoch seconds); long ago where the cloud does not say."""
     try:
         return parse_instant(rule.created)

@@ -11,7 +11,7 @@ import msgspec
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import Instance, Link, Party
 from link_peer.domain.policy import Policy
-from link_peer.domain.request import Look, Message
+from link_peer.domain.request import Look, Message, SweepAccount
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import AuditLog, Cloud, Queue, Record
@@ -30,13 +30,14 @@ LANES = 16  # threads; as many as a batch has messages, since most of their time
 class Connections(msgspec.Struct, frozen=True):
     """What a delivery talks to. `open_cloud(name, retry)` opens the accounts; the name ties role sessions to the event or
     request. `dead_letters` counts the messages of the dead-letter queue; it may raise LinkPeerError. `policy_now` reads the
-    policy again."""
+    policy again. `sweep_queue` is the queue for sweeps of single accounts; empty where there is none."""
 
     open_cloud: Callable[[str, Retry], Cloud]
     log: AuditLog
     queue: Queue
     dead_letters: Callable[[], int] | None = None
     policy_now: Callable[[], Policy] | None = None
+    sweep_queue: str = ""
 
 
 class Throughput(msgspec.Struct, frozen=True):
@@ -139,6 +140,12 @@ class Delivery(msgspec.Struct, frozen=True):
 
     def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
         """Puts a message on a queue (as `Queue.post`), with retries. Raises Transient."""
+        self.retry(lambda: self.connections.queue.post(message, queue=queue, delay=delay))
+
+    def post_sweep(self, account: str, cursor: object = None, delay: int = 0) -> None:
+        """Has an account swept, from a cursor, after `delay` seconds. Raises Transient."""
+        message = SweepAccount(self.region, account, self.clock.now(), cursor)
+        queue = self.connections.sweep_queue
         self.retry(lambda: self.connections.queue.post(message, queue=queue, delay=delay))
 
     def current_policy(self) -> Policy:

@@ -62,6 +62,14 @@ class Pace:
         """Whether a call may be made now. If so, it is counted."""
         return self._take(account, action, self._clock.now()) is None
 
+    def in_time(self, account: str, action: str, until: float) -> bool:
+        """Whether a call may be made before `until` (epoch seconds), be it after a wait. It is not counted."""
+        now = self._clock.now()
+        with self._lock:
+            api = self._api(account, action, now)
+            full = api.allowed is not None and api.made >= api.allowed
+            return max(now, api.refused_until, (api.minute + 1) * MINUTE if full else now) < until
+
     def made(self, account: str, action: str) -> None:
         """Counts a call that could not wait."""
         with self._lock:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
-from link_peer.domain.request import Message
+from link_peer.domain.request import Message, SweepAccount
 
 Record = dict[str, str]
 """One flat audit record; every value is a string."""
@@ -112,7 +112,7 @@ class AuditLog(Protocol):
 class Queue(Protocol):
     """Where messages go."""
 
-    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
+    def post(self, message: Message | SweepAccount, *, queue: str = "", delay: int = 0) -> None:
         """Puts a message on a queue of the home account, by its name; without one, on the shared queue of the settings.
         It is delivered after `delay` seconds. Raises Transient when the queue may not have it."""
         ...

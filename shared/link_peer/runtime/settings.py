@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
     calls_per_minute: int | None = None  # of each API of ECS in an account; None where that is not known
     account: str = ""  # the function's own account uid; empty if the platform does not give it
     tag_prefix: str = DEFAULT_TAG_PREFIX  # what the keys of the deployment's tags begin with
+    sweep_queue: str = ""  # for sweeps of single accounts; where it is empty, a sweep is of all accounts
     operator_logstore: str = ""  # where people's commands write their records, beside the audit logstore
 
     @property
@@ -82,6 +83,7 @@ def load(context: Any = None, env: Mapping[str, str] | None = None) -> Settings:
         calls_per_minute=_number(env, "LINK_PEER_CALLS_PER_MINUTE"),
         account=env.get("FC_ACCOUNT_ID", ""),
         tag_prefix=tag_prefix(env),
+        sweep_queue=env.get("LINK_PEER_SWEEP_QUEUE", ""),
         operator_logstore=env.get("LINK_PEER_OPERATOR_LOGSTORE") or (logstore and f"{logstore}-operators"),
     )
 

@@ -16,8 +16,9 @@ from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.engine.scopes import everything
-from link_peer.engine.scopes.everything import MAX_EXTRA_READS, RUN_SECONDS, RUNS_A_DAY, Sweep
+from link_peer.engine.scopes.everything import MAX_EXTRA_READS, RUNS_A_DAY, Sweep
 from link_peer.engine.write.work import Until
+from link_peer.planning.rota import RUN_SECONDS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.views import (

@@ -43,7 +43,7 @@ class Untagging:
         self.calls.clear()
 
     def run(self) -> list[str]:
-        return untag_empty_groups(self.scope)
+        return untag_empty_groups(self.scope, [HOME])
 
     @property
     def has_tag(self) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link_peer.app import dispatch
+from link_peer.app import dispatch, sweeps
 from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer.domain.model import Link, Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Limits
@@ -354,5 +354,5 @@ def test_trouble_with_a_change_is_looked_at_again() -> None:
 def test_a_sweep_is_named_for_its_time(timer: bytes, event_id: str) -> None:
     """The timer's own where it can be read, else that of the clock."""
     _, log, delivered = world()
-    dispatch.handle_timer(timer, delivered)
+    sweeps.handle_timer(timer, delivered)
     assert {record["event_id"] for record in log.records} == {event_id}

@@ -25,6 +25,17 @@ Page = tuple[list[Instance], str]
 """Instances, and the token of the next page; empty after the last."""
 
 
+class Listed(msgspec.Struct, frozen=True):
+    """Pages of an account's instances, from the one with the token `first` on: what they showed, the instances to keep, how many
+    pages, and the token of the `following` one; None after the last."""
+
+    first: str
+    listing: Listing
+    kept: list[Instance]
+    pages: int
+    following: str | None
+
+
 class Reading(msgspec.Struct, frozen=True):
     """How to read. A transient error is raised; a `tolerant` reading notes the account as failed instead, and goes on with
     the others. `compares`: an account that no longer shows a member of a group which it just showed, failed. With a `pace`, reads of rules and of many instances keep to it, and one that is throttled is made again.
@@ -121,25 +132,27 @@ class Access:
                 read()
 
 
-def read_listing(read: Callable[[str], Page], keep: Callable[[Instance], bool]) -> tuple[Listing, list[Instance]]:
-    """What the whole account shows, and the instances to `keep`. `read` reads the page with a token, the first one's being
-    empty. An account of any size takes little memory: of the other instances, only the ids are noted."""
+def read_listing(read: Callable[[str], Page | None], keep: Callable[[Instance], bool], token: str = "") -> Listed:
+    """What the pages of an account show, and the instances to `keep`. `read` reads the page with a token, the first one's being
+    empty; None where there is no time for it. An account of any size takes little memory: of the other instances, only the ids
+    are noted."""
     kept: list[Instance] = []
     ids: set[str] = set()
     members: Counter[str] = Counter()
     tagged = False
-    token, more = "", True
-    while more:
-        page, token = read(token)
-        more = bool(token)
-        for instance in page:
+    pages = 0
+    left: str | None = token
+    while left is not None and (page := read(left)) is not None:
+        instances, following = page
+        pages, left = pages + 1, following or None
+        for instance in instances:
             if instance.party.id not in ids:  # an instance may move to the next page meanwhile, and be shown twice
                 ids.add(instance.party.id)
                 members.update(instance.groups)
             tagged = tagged or bool(instance.tags)
             if keep(instance):
                 kept.append(instance)
-    return Listing(ids, members, tagged), kept
+    return Listed(token, Listing(ids, members, tagged), kept, pages, left)
 
 
 def _transient(account: str, error: Transient | CloudError) -> Transient:

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import msgspec
 
-from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
+from link_peer.domain.errors import CloudError, NoAccess, OutOfTime, Throttled, Transient
 from link_peer.domain.model import Group, Party, Rule
 from link_peer.domain.policy import Policy
-from link_peer.domain.snapshot import Address
-from link_peer.engine.read.access import STRICT, Access, Page, Reading, read_listing
+from link_peer.domain.snapshot import Address, Listing
+from link_peer.engine.read.access import STRICT, Access, Listed, Page, Reading, read_listing
 from link_peer.engine.read.store import Store, groups_of
 from link_peer.planning.decision import InstancesOf, MembersOf, Question, RulesOf
 from link_peer.runtime.clock import Clock
@@ -34,6 +34,7 @@ ACCOUNTS = 64  # that are listed at the same time
 CHUNK = 32  # groups whose rules are read between two reports of progress
 
 _READ_RULES = "DescribeSecurityGroupAttribute"
+_READ_INSTANCES = "DescribeInstances"
 
 
 def open_fetch(delivery: Delivery, name: str, how: Reading = STRICT) -> Fetch:
@@ -175,6 +176,44 @@ class Fetch:
         threads = min(len(accounts), ACCOUNTS) if self._access.threads > 1 else 1
         self._access.side_by_side([functools.partial(read, account) for account in accounts], threads)
 
+    def pages(self, account: str, token: str, until: float) -> Listed | None:
+        """Reads pages of the instances of an account from a token on, until there is no time for another; from the first one,
+        where the cloud refuses the token. None where the account cannot be read. Nothing of it is in the store yet, so that this
+        may run beside other reads."""
+        found: list[Listed] = []
+        keep, store, pace = self._how.keep, self.store, self._how.pace
+
+        def read(ecs: Ecs, first: str) -> None:
+            def page(token: str) -> Page | None:
+                if self._clock.now() >= until or (pace and not pace.in_time(account, _READ_INSTANCES, until)):
+                    return None
+                try:
+                    return self._in_pace(account, functools.partial(ecs.instance_page, token))
+                except (OutOfTime, Throttled):
+                    return None
+
+            found.append(read_listing(page, lambda one: keep(one) or one.party in store.requested, first))
+
+        def read_all(ecs: Ecs) -> None:
+            try:
+                read(ecs, token)
+            except CloudError as error:
+                if not token or "NextToken" not in error.code:
+                    raise
+                read(ecs, "")
+
+        self._access.read(account, read_all)
+        return found[0] if found else None
+
+    def keep_pages(self, account: str, listed: Listed, *, whole: bool) -> None:
+        """Takes what `pages` has read into the store. `whole`: these are all pages of the account."""
+        store = self.store
+        store.keep_instances(one for one in listed.kept if one.party not in store.instances)
+        if whole:
+            self._note_listing(account, listed.listing)
+        elif listed.listing.ids:
+            store.live_accounts.add(account)
+
     def probe_liveness(self, accounts: Iterable[str]) -> None:
         """Finds out whether an unfiltered read of these accounts shows any instance. If not, nothing there is treated as
         gone, unless the account refuses to show them."""
@@ -306,13 +345,17 @@ class Fetch:
             return self._in_pace(account, functools.partial(ecs.instance_page, token))
 
         store, keep = self.store, self._how.keep
-        listing, kept = read_listing(page, lambda one: keep(one) or one.party in store.requested)
-        store.keep_instances(kept)
-        store.listings[account] = listing
+        listed = read_listing(page, lambda one: keep(one) or one.party in store.requested)
+        store.keep_instances(listed.kept)
+        self._note_listing(account, listed.listing)
+
+    def _note_listing(self, account: str, listing: Listing) -> None:
+        """Notes what a read of a whole account showed."""
+        self.store.listings[account] = listing
         if listing.ids:
-            store.live_accounts.add(account)
+            self.store.live_accounts.add(account)
         else:  # whatever an earlier read showed
-            store.live_accounts.discard(account)
+            self.store.live_accounts.discard(account)
 
     def _read_due_rules(self, ecs: Ecs, group: Party, until: float) -> None:
         pace = self._how.pace
@@ -348,4 +391,4 @@ class Fetch:
     def _in_pace(self, account: str, read: Callable[[], T]) -> T:
         """Reads instances once the pace allows it. Raises OutOfTime."""
         pace = self._how.pace
-        return pace.call(account, "DescribeInstances", read) if pace else read()
+        return pace.call(account, _READ_INSTANCES, read) if pace else read()

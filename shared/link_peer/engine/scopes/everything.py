@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Marker, Party, Rule
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
@@ -36,6 +36,7 @@ from link_peer.planning.claims import DesiredLink, wanted_by_all
 from link_peer.planning.decision import Context, Decision, Plan
 from link_peer.planning.permitted import permitted
 from link_peer.planning.removals import May
+from link_peer.planning.rota import run_of
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 from link_peer.runtime.ports import Record
@@ -48,7 +49,6 @@ LAST_CLOSING_SHARE = 0.5  # of the time that is left then; the rest is for openi
 GOLDEN = (
     0.6180339887498949  # one step of this part of a circle per minute spreads evenly: every group has its turn soon
 )
-RUN_SECONDS = 600  # between two runs, as deployed
 RUNS_A_DAY = 144
 MAX_EXTRA_READS = 200  # of groups without the managed tag, in one run
 NAMED = 2_000  # instances of one account that the rules, or the tags, of one account make a run read by id: 20 calls
@@ -58,13 +58,15 @@ Progress = Callable[[str, int, int], None]
 """(what is being done, how many are done, of how many)."""
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """What the caller of a sweep asks for."""
+class _Asked(msgspec.Struct):
+    """What the caller of a sweep asks for; and of the groups, the `sources` of links by address that requests asked for, which
+    follow the instances of their groups, and those to look at `later` (see `_unasked`; None while closing)."""
 
     believe_empty: frozenset[str]
     progress: Progress
     dead_letters: Callable[[], int] | None
-    sources: set[Party]  # of links by address that requests asked for: these follow the instances of their groups
+    sources: set[Party]
+    later: set[tuple[str, Party]] | None = None
 
 
 class Sweep(Scope):
@@ -103,30 +105,47 @@ class Sweep(Scope):
         self.doubted_accounts: frozenset[str] = frozenset()
         self.unread: Counter[str] = Counter()
         self.report = Report()
-        self._later: set[tuple[str, Party]] | None = None  # None while closing; see `_unasked`
 
     def run(self) -> None:
         """Closes, then reads wishes and converges. Raises Transient if the audit log could not be written; trouble with
         single changes is in `report.pending`."""
         guard = RemovalGuard(self.policy.limits.removals_per_run)
         self._read_standing()
-        closed = converge(self, guard)
-        # what met a transient error while closing, or had no time, is due again now
-        self.report = msgspec.structs.replace(closed, pending=(), undone=0)
+        stuck = self._close(guard)
         self._read_wishes()
+        self._converge(guard, stuck)
+        self._finish()
+
+    def _close(self, guard: RemovalGuard) -> frozenset[RuleKey]:
+        """Closes what needs no look at wishes. Returns the rules whose removal was refused for good."""
+        closed = converge(self, guard)
+        # what met a transient error while closing, or had no time, is due again when wishes are read
+        self.report = msgspec.structs.replace(closed, pending=(), undone=0)
+        return closed.refused_keys
+
+    def _converge(self, guard: RemovalGuard, stuck: frozenset[RuleKey]) -> None:
+        """Brings rules to what is wished for, and looks at what was written."""
         self.report += converge(self, guard)
         opened = {one.link for one in self.decisions if one.outcome == "applied" and one.edits}
         groups = {edit.key.group for one in self.decisions if one.outcome == "applied" for edit in one.edits}
         groups |= self.needed_groups(self.store.snapshot(), opened)
-        self.report += look(self, guard, groups, closed.refused_keys)  # the rest was judged by its plans
+        self.report += look(self, guard, groups, stuck)  # the rest was judged by its plans
+
+    def _finish(self) -> None:
+        """Counts what is left undone, takes tags off groups that need none, and records the run."""
         recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
         if self.delivery.out_of_time():
             undone = self.report.undone + len(self.report.pending)
             self.report = msgspec.structs.replace(self.report, undone=undone, pending=())
         self.denied = {key: decision for key, decision in self.denied.items() if decision.link not in recorded}
-        untagged = untag_empty_groups(self)
-        record_unreadable(self.audit, self.store.snapshot())
+        untagged = untag_empty_groups(self, self.accounts)
+        record_unreadable(self.audit, self.store.snapshot(), self.accounts)
         self.audit.write([self._summary(untagged)])
+
+    @property
+    def accounts(self) -> list[str]:
+        """The accounts that are swept: their groups and instances are listed."""
+        return sorted(self.policy.accounts)
 
     @property
     def context(self) -> Context:
@@ -154,18 +173,22 @@ class Sweep(Scope):
     def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
         """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
         look at instances. What the other end's account did not show decides nothing: see `permitted.no_access`."""
-        if self._later is None or rule.group.account not in snapshot.whole_accounts:
+        if self._closing or rule.group.account not in snapshot.whole_accounts:
             return May.CLOSE
-        if (not self._later and not self.fetch.postponed) or rule.key is None:
-            return May.TAKE
+        return May.CLOSE if self._is_later(rule, marker) else May.TAKE
+
+    def _is_later(self, rule: Rule, marker: Marker) -> bool:
+        """Whether this run does not read all that tells whether anybody asks for a rule."""
+        later, postponed = self._asked.later or set(), self.fetch.postponed
+        if not (later or postponed) or rule.key is None:
+            return False
         ends = {*link_of(rule.key, marker).parties} - {rule.group}
-        later = ends & self.fetch.postponed or {(rule.group.account, end) for end in ends} & self._later
-        return May.CLOSE if later else May.TAKE
+        return bool(ends & postponed or {(rule.group.account, end) for end in ends} & later)
 
     @property
     def _closing(self) -> bool:
         """Whether wishes are not read yet."""
-        return self._later is None
+        return self._asked.later is None
 
     def closing_until(self) -> Until:
         """When other work is due: before wishes are read; then half of the time that is left is kept for opening. What is
@@ -211,8 +234,8 @@ class Sweep(Scope):
         """Every group, and the rules of those that hold rules of ours. Rules are read before the tags that want them: a
         rule that an event adds meanwhile is then not in the plan, while one that is in it is wanted by tags that are read
         later, or by nothing."""
-        fetch, accounts = self.fetch, sorted(self.policy.accounts)
-        groups = fetch.all_groups(accounts)
+        fetch = self.fetch
+        groups = fetch.all_groups(self.accounts)
         tag = self.policy.keys.managed
         tagged = [group.party for group in groups if group.tags.get(tag) == "true"]
         self._rules(tagged, self._end(RULES_SHARE))
@@ -239,12 +262,12 @@ class Sweep(Scope):
         know the condition key of tag calls. There as many are looked at as a run may.
         """
         groups = sorted(group.party for group in untagged if group.rule_count)
-        share = _part(groups, min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / RUNS_A_DAY) + 1)), self._run)
+        share = _part(groups, min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / self.runs_a_day) + 1)), self._run)
         unseen = [group for group in groups if group.account not in seen and group not in share]
         return share + _part(unseen, MAX_EXTRA_READS - len(share), self._run)
 
     def _read_wishes(self) -> None:
-        fetch, accounts = self.fetch, sorted(self.policy.accounts)
+        fetch, accounts = self.fetch, self.accounts
         first = int(self.started // 60) % len(accounts)  # so that no account is always the last
         fetch.everything(
             accounts[first:] + accounts[:first], lambda done: self._asked.progress("accounts read", done, len(accounts))
@@ -259,7 +282,7 @@ class Sweep(Scope):
         snapshot = self.store.snapshot()
         desired = self._wanted(snapshot)
         self._rules(self._groups_needed(snapshot, desired), self._end(READING_SHARE))
-        self._later = self._unasked(desired)
+        self._asked.later = self._unasked(desired)
 
     def _named(self, links: Iterable[tuple[str, Link]]) -> tuple[set[Party], set[Party]]:
         """The parties of links that rules or tags of an account name, and those that this run does not read: what one account
@@ -268,7 +291,7 @@ class Sweep(Scope):
         named: set[Party] = set()
         for account, link in links:
             for end in link.parties:
-                if end.is_group:
+                if end.is_group and end.account in self.accounts:
                     named.add(end)  # every group is listed
                 elif end.id:
                     found.setdefault((account, end.account), set()).add(end)
@@ -292,9 +315,14 @@ class Sweep(Scope):
         }
 
     @property
+    def runs_a_day(self) -> int:
+        """How often an account is swept in a day."""
+        return RUNS_A_DAY
+
+    @property
     def _run(self) -> int:
         """The number of this run: parts of what is too much for one run go round by it."""
-        return int(self.started // RUN_SECONDS)
+        return run_of(self.started)
 
     def _rules(self, groups: Iterable[Party], until: float) -> None:
         """Reads rules for as long as there is time, for all accounts in turn; each from another place each minute, since

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from link_peer.domain.denial import NOTHING
 from link_peer.domain.denials import removals_held, sweep_no_access
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.records import denied_record, why_fields
 from link_peer.engine.write.work import Report
@@ -42,6 +43,22 @@ def summary_record(
     }
 
 
+def turns_record(posted: int, accounts: int, policy: Policy, dead_letters: Callable[[], int] | None) -> Record:
+    """The summary of a run of the timer that had so many accounts swept by messages of their own."""
+    letters, uncounted = count_letters(dead_letters)
+    said = f"a message was posted for each of {posted} of {accounts} accounts"
+    return {
+        "record": "summary",
+        "action": "repair",
+        "outcome": "unchanged",
+        **why_fields(NOTHING),
+        "progress": said,
+        "detail": "; ".join(uncounted),
+        "policy": policy.digest,
+        "dead_letters": letters,
+    }
+
+
 def skipped(
     snapshot: Snapshot,
     doubted_accounts: Iterable[str],
@@ -63,19 +80,21 @@ def skipped(
     return {**found, **{f"tags of {where}": why for where, why in sorted(refused_tags.items())}}
 
 
-def record_unreadable(audit: AuditWriter, snapshot: Snapshot) -> None:
-    """One record for each account that was not read: refused access is denied; an outage is a transient error, and the next
+def record_unreadable(audit: AuditWriter, snapshot: Snapshot, accounts: Collection[str]) -> None:
+    """One record for each of these accounts that was not read: refused access is denied; an outage is a transient error, and the next
     sweep tries again."""
     audit.write(
         [
             denied_record(sweep_no_access(account, error.code), "repair", from_account=account)
             for account, error in sorted(snapshot.refused_accounts.items())
+            if account in accounts
         ]
     )
     audit.attempts(
         [
             (f"account {account} could not be read: {problem}", {"action": "repair", "from_account": account})
             for account, problem in sorted(snapshot.failed_accounts.items())
+            if account in accounts
         ]
     )
 

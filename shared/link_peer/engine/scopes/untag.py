@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from link_peer.domain import marker as markers
 from link_peer.domain.errors import CloudError, Throttled, Transient
@@ -18,8 +19,8 @@ from link_peer.runtime.turns import in_turns
 UNTAGGED = 10  # groups of an account in one run: three calls each, for which nothing waits
 
 
-def untag_empty_groups(scope: Scope) -> list[str]:
-    """Removes the tag where it is no longer needed, after another read, and returns the RequestIds. The intent is recorded
+def untag_empty_groups(scope: Scope, accounts: Collection[str]) -> list[str]:
+    """Removes the tag of groups of these accounts where it is no longer needed, after another read, and returns the RequestIds. The intent is recorded
     first; the sweep's summary counts the rest, since no link changes.
 
     Another delivery may write a rule between that read and the change. It looks for the tag after writing, and here the
@@ -33,7 +34,8 @@ def untag_empty_groups(scope: Scope) -> list[str]:
     tag = policy.keys.managed
     requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
-    tagged = sorted(party for party, shown in snapshot.groups.items() if shown.tags.get(tag) == "true")
+    shown = (group for party, group in snapshot.groups.items() if party.account in accounts)
+    tagged = sorted(group.party for group in shown if group.tags.get(tag) == "true")
     empty = [group for group in tagged if group in snapshot.rules and group not in holding]
     done: Counter[str] = Counter()
     for group in in_turns(empty, lambda group: group.account):

@@ -39,6 +39,16 @@ class RemovalGuard:
             self._made[unseen] += decision.removals
 
 
+class PartGuard(RemovalGuard):
+    """That of a delivery which reads a part of an account: it holds back whatever is counted, unless the delivery is the one that
+    `judges` what the account does not show."""
+
+    judges = False
+
+    def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
+        return super().held(due) if self.judges else set(due)
+
+
 class SharedGuard(RemovalGuard):
     """What one thread plans to remove counts for the others as if it were made, until its message is `done`."""
 

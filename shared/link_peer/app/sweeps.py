@@ -1,0 +1,164 @@
+"""What `sweep.handler` runs: a sweep of all accounts; or, where there is a queue for it, a message for each account whose turn it
+is, and what such a message asks for.
+
+    timer ─▶ a message for each account ─▶ queue ─▶ one delivery each: groups, closing, a part of the instances, opening
+                                             ▲                │
+                                             └────────────────┴─ the account's next message: what is left, or a look in ten minutes
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+
+from link_peer.app.dispatch import Outcomes, message_elements, raise_first
+from link_peer.domain import denials
+from link_peer.domain.denial import LinkDenied
+from link_peer.domain.errors import BadInput, RedeliveryNeeded, Transient
+from link_peer.domain.model import short_hash
+from link_peer.domain.request import SweepAccount
+from link_peer.domain.tags import parse_instant
+from link_peer.engine.records import denied_record
+from link_peer.engine.scopes.account import AccountSweep
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.summary import turns_record
+from link_peer.inbound import events
+from link_peer.inbound.requests import decode_sweep
+from link_peer.planning.cursor import Cursor, as_value, read_cursor
+from link_peer.planning.rota import goes_on, next_look, whose_turn
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.retry import MINUTE
+from link_peer.runtime.side_by_side import Job, run_jobs
+
+AFTER_TROUBLE = 300  # seconds until what met a transient error is done again
+
+
+def handle_sweep(event: bytes, delivery: Delivery) -> Outcomes:
+    """What arrives at `sweep.handler`: the timer's event, or messages of the queue of sweeps. Each message has an outcome of its
+    own; raises, after all of them, where one must be redelivered."""
+    found = message_elements(event)
+    if not found or not (event.lstrip().startswith(b"[") or _is_message(found[0])):
+        return handle_timer(event, delivery)
+    outcomes: Outcomes = Counter()
+    troubles: list[Exception] = []
+    for done in run_jobs([_job(element, delivery) for element in found], delivery.throughput.lanes):
+        if isinstance(done, Exception):
+            troubles.append(done)
+        else:
+            outcomes += done
+    raise_first(troubles)
+    return outcomes
+
+
+def _is_message(element: object) -> bool:
+    """Whether what came alone, not in an array, is a message, and not the timer's event."""
+    return isinstance(element, dict) and not element.keys().isdisjoint(("action", "data", "messageBody"))
+
+
+# the timer
+
+
+def handle_timer(event: bytes, delivery: Delivery) -> Outcomes:
+    """One sweep of all accounts, or a message for each whose turn it is. The timer's event gives its time; nothing else in it
+    matters."""
+    name, time = _run_of(event, delivery)
+    if delivery.connections.sweep_queue:
+        return _post_turns(name, time, delivery)
+    sweep = Sweep(delivery, name, dead_letters=delivery.connections.dead_letters)
+    run_sweep(sweep)
+    return sweep.audit.outcomes
+
+
+def run_sweep(sweep: Sweep) -> None:
+    """Runs a sweep. Raises when a change must be tried again."""
+    try:
+        sweep.run()
+    except Transient as trouble:
+        recorded = sweep.audit.attempt(str(trouble), {"action": "repair"})
+        raise RedeliveryNeeded(str(trouble)) if recorded else trouble from trouble
+    if sweep.report.pending:
+        raise RedeliveryNeeded(str(sweep.report.pending[0]))
+
+
+def _post_turns(name: str, time: float, delivery: Delivery) -> Outcomes:
+    accounts = whose_turn(delivery.policy.accounts, time)
+    jobs = [Job(functools.partial(delivery.post_sweep, account), frozenset({account})) for account in accounts]
+    troubles = [done for done in run_jobs(jobs, delivery.throughput.lanes) if isinstance(done, Exception)]
+    audit = delivery.audit({"event_id": name})
+    letters = delivery.connections.dead_letters
+    audit.write([turns_record(len(accounts) - len(troubles), len(delivery.policy.accounts), delivery.policy, letters)])
+    raise_first(troubles)
+    return audit.outcomes
+
+
+def _run_of(event: bytes, delivery: Delivery) -> tuple[str, float]:
+    """The name of a run, and the time for which the timer meant it: a repeated delivery is for the same accounts."""
+    now = delivery.clock.now()
+    try:
+        time = json.loads(event)["triggerTime"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        time = None
+    if not isinstance(time, str) or len(time) > 64:
+        return f"sweep-{int(now)}", now
+    try:
+        return f"sweep-{time}", parse_instant(time)
+    except BadInput:
+        return f"sweep-{time}", now
+
+
+# the queue of sweeps
+
+
+def _job(element: object, delivery: Delivery) -> Job[Outcomes]:
+    """Accounts are swept side by side. A message that cannot be read is denied and recorded."""
+    event_id, body = events.queue_id(element), repr(element)
+    try:
+        envelope = events.queue_message(element, home=delivery.policy.home, region=delivery.region)
+        body = envelope.body
+        message = decode_sweep(body, region=delivery.region, accounts=delivery.policy.accounts)
+    except (BadInput, LinkDenied) as error:
+        why = error.denial if isinstance(error, LinkDenied) else denials.bad_request(error)
+        audit = delivery.audit({"event_id": event_id or f"unreadable-{short_hash(body)}"})
+
+        def deny() -> Outcomes:
+            audit.write([denied_record(why, "repair")])
+            return audit.outcomes
+
+        return Job(deny, frozenset())
+    name = event_id or f"sweep-{message.account}-{int(delivery.clock.now())}"
+    return Job(functools.partial(_sweep_account, message, name, delivery), frozenset({message.account}))
+
+
+def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outcomes:
+    """One delivery of an account's sweep; then the account's next message is posted. Raises Transient where that is not possible,
+    so that the platform delivers this one again."""
+    account, now, accounts = message.account, delivery.clock.now(), len(delivery.policy.accounts)
+    cursor = None if message.cursor is None else read_cursor(message.cursor, now)
+    if cursor and not goes_on(account, accounts, cursor.began, now, listed=cursor.listed):
+        return Counter()  # a newer sweep of the account has begun
+    sweep = AccountSweep(delivery, name, account, cursor)
+    begun = sweep.cursor
+    try:
+        sweep.run()
+    except Transient as trouble:
+        if not sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account}):
+            raise
+        _post_next(account, begun, delivery, next_look(account, accounts, now))
+    else:
+        _post_next(account, sweep.cursor, delivery, _delay(sweep, accounts))
+    return sweep.audit.outcomes
+
+
+def _delay(sweep: AccountSweep, accounts: int) -> int | None:
+    """In how many seconds the account has its next message: in the next minute, in which the limits of the API begin anew, where
+    something is left; else when it is time for a look."""
+    now, (account,) = sweep.delivery.clock.now(), sweep.accounts
+    if sweep.store.readable(account) and not sweep.cursor.listed:
+        return AFTER_TROUBLE if sweep.report.pending else int(MINUTE - now % MINUTE) + 1
+    return next_look(account, accounts, now)
+
+
+def _post_next(account: str, cursor: Cursor, delivery: Delivery, delay: int | None) -> None:
+    if delay is not None and delivery.connections.sweep_queue:
+        delivery.post_sweep(account, as_value(cursor), delay)

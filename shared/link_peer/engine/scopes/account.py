@@ -1,0 +1,339 @@
+"""The scope of one account's sweep: its own groups and rules, and the wishes of its own instances.
+
+    groups of the account ─▶ rules of those that changed, or on which something ended ─▶ close
+      ─▶ pages of instances, until there is no time ─▶ own links ─▶ parties of other accounts, by their ids ─▶ their links
+      ─▶ a cursor: what is left, and when to look again
+
+The same steps serve the first delivery of a sweep, those that go on with its listing, and the looks between two sweeps, which
+find little to read. Nothing depends on a cursor but what is read. What other accounts hold is not waited for: an account's own
+rules are closed before any other account is entered, and its own links are made before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import msgspec
+
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Marker, Party, Rule
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.read.access import Listed
+from link_peer.engine.scopes.everything import READING_SHARE, RULES_SHARE, RUNS_A_DAY, Sweep
+from link_peer.engine.write.removal_guard import PartGuard
+from link_peer.planning import cursor as cursors
+from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.claims import DesiredLink
+from link_peer.planning.cursor import MOST_SUSPECTS, Cursor
+from link_peer.planning.decision import Decision, InstancesOf, MembersOf, Missing, Plan, Question, RulesOf
+from link_peer.planning.removals import May
+from link_peer.planning.rota import run_of, runs_between
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.ports import Record
+
+LISTING_SHARE = 0.75  # of the time left may have passed when the last page of instances is read
+
+
+class Part(msgspec.Struct):
+    """What one delivery does of an account's sweep: the `first` of it, a look once all is read (`idle`), or the `last` before, which
+    judges what is not shown on the groups that are `suspects`. `tagged` are the account's groups with the managed tag, `shown` the digests of
+    their buckets, `due` the buckets whose rules are read, `found` the groups with rules that may have to go since a party is not
+    shown. `whole`: the delivery listed all instances. `judges`: whether anybody asks for a rule is judged. `enters`: other
+    accounts were read."""
+
+    account: str
+    cursor: Cursor
+    guard: PartGuard
+    first: bool
+    idle: bool
+    suspects: frozenset[Party]
+    last: bool
+    tagged: tuple[Group, ...] = ()
+    shown: dict[int, str] = {}
+    due: set[int] = set()
+    pages: int = 0
+    whole: bool = False
+    judges: bool = False
+    enters: bool = False
+    found: set[Party] = set()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is a look that found nothing to read."""
+        return not (self.first or self.due or self.pages or self.last)
+
+    def groups(self, numbers: Iterable[int]) -> set[Party]:
+        """The groups with the managed tag in these buckets."""
+        wanted = set(numbers)
+        return {group.party for group in self.tagged if cursors.bucket_of(group.party) in wanted}
+
+
+class AccountSweep(Sweep):
+    """One delivery of the sweep of an account, from a cursor, or from the beginning. `cursor` is then what the next one is to
+    begin with."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        event_id: str,
+        account: str,
+        cursor: Cursor | None = None,
+        *,
+        dead_letters: Callable[[], int] | None = None,
+    ) -> None:
+        super().__init__(delivery, event_id, dead_letters=dead_letters)
+        guard = PartGuard(self.policy.limits.removals_per_run)
+        begun = cursor or Cursor(int(self.started))
+        suspects = frozenset(Party(account, name) for name in begun.suspects)
+        last = bool(suspects) and begun.token is None and not begun.left
+        self.part = Part(account, begun, guard, cursor is None, begun.listed, suspects, last)
+
+    @property
+    def cursor(self) -> Cursor:
+        """How far the sweep is."""
+        return self.part.cursor
+
+    def run(self) -> None:
+        """Closes, lists, and converges. Raises as `Sweep.run` does."""
+        part = self.part
+        todo = self._read_groups()
+        with ThreadPoolExecutor(1) as beside:
+            listed = self._start(todo, beside)
+            self._rules(todo, self._end(RULES_SHARE))
+            self._read_own_parties()
+            stuck = self._close(self.part.guard)
+            self._keep(listed.result() if listed else self._list())
+        if self.store.readable(part.account):
+            self._read_wishes()
+            self._converge(self.part.guard, stuck)
+            if self._read_peers():
+                done, self._asked.later = self.report, None
+                stuck |= self._close(self.part.guard)
+                self.report = done + self.report
+                self._read_wished_rules()
+                self._converge(self.part.guard, stuck)
+        self._move_on()
+        self._finish()
+
+    # what is read
+
+    def _read_groups(self) -> set[Party]:
+        """Lists the groups of the account. Returns those whose rules are to be read now."""
+        part, tag = self.part, self.policy.keys.managed
+        groups = self.fetch.all_groups([part.account])
+        part.tagged = tuple(group for group in groups if group.tags.get(tag) == "true")
+        part.shown = cursors.digests(part.tagged)
+        part.due = cursors.due(part.cursor, part.shown, self.policy.digest, self.started)
+        todo = part.groups(part.due)
+        if part.last:
+            todo |= part.suspects
+        if part.first:
+            seen = {part.account} if part.tagged else set[str]()
+            todo |= set(self._share([group for group in groups if group.tags.get(tag) != "true"], seen))
+        return todo
+
+    @property
+    def accounts(self) -> list[str]:
+        """The one."""
+        return [self.part.account]
+
+    @property
+    def runs_a_day(self) -> int:
+        """As often as it is the account's turn."""
+        return RUNS_A_DAY // runs_between(len(self.policy.accounts))
+
+    @property
+    def _run(self) -> int:
+        return run_of(self.started) // runs_between(len(self.policy.accounts))
+
+    def _start(self, todo: set[Party], beside: ThreadPoolExecutor) -> Future[Listed | None] | None:
+        """Begins to list instances beside the rules, where these take longer than their limit allows in this minute. Else they are
+        listed after them, so that tags are newer than the rules that they want."""
+        self.fetch.rules(todo)
+        return beside.submit(self._list) if todo - self.store.rules.keys() else None
+
+    def _list(self) -> Listed | None:
+        token, account = self.part.cursor.token, self.part.account
+        if token is None or not self.store.readable(account):
+            return None
+        return self.fetch.pages(account, token, self._end(LISTING_SHARE))
+
+    def _keep(self, listed: Listed | None) -> None:
+        """Takes over what was listed, and decides what this delivery may judge: where a listing stopped half-way, nothing that is
+        not shown. Once it is complete, all rules are read again, in the deliveries that follow."""
+        part = self.part
+        if listed:
+            part.pages = listed.pages
+            part.whole = listed.first == "" and listed.following is None
+            self.fetch.keep_pages(part.account, listed, whole=part.whole)
+            before = part.cursor if listed.first else msgspec.structs.replace(part.cursor, pages=0, instances=0)
+            part.cursor = msgspec.structs.replace(
+                before,
+                token=listed.following,
+                pages=before.pages + listed.pages,
+                instances=before.instances + len(listed.listing.ids),
+            )
+        part.judges = part.whole or not listed
+        read = self.store.rules.keys()
+        complete = part.judges and not part.groups(part.due) - read
+        if part.first:
+            self.part.guard.judges = part.whole and complete
+        elif part.last:
+            self.part.guard.judges = complete and len(part.suspects) <= MOST_SUSPECTS and part.suspects <= read
+
+    def _read_own_parties(self) -> None:
+        """The parties of the account that its rules name, as far as other accounts cannot make it read too much."""
+        links = self._standing()
+        named, self.fetch.postponed = self._named((self.part.account, link) for link in links)
+        self.fetch.parties(party for party in named if party.account == self.part.account)
+        self._halves(links)
+
+    def _standing(self) -> list[Link]:
+        """The links of the account's rules."""
+        snapshot = self.store.snapshot()
+        owned = owned_rules(snapshot, self.policy, self.delivery.region)
+        return [
+            link_of(rule.key, marker) for rule, marker in owned if rule.key if rule.group.account == self.part.account
+        ]
+
+    def _halves(self, links: Iterable[Link]) -> None:
+        """Reads the rules of the groups that hold the other halves of mutual links."""
+        halves = [DesiredLink(link, TAG) for link in links if link.mutual]
+        self._rules_of(halves, RULES_SHARE)
+
+    def _rules_of(self, links: Sequence[DesiredLink], share: float) -> None:
+        needed = self._groups_needed(self.store.snapshot(), [one for one in links if one.here])
+        if not self.part.enters:
+            needed = {group for group in needed if group.account == self.part.account}
+        self._rules(needed, self._end(share))
+
+    def _read_wishes(self) -> None:
+        """The parties in the account that its instances name, and the rules for them."""
+        own = self.part.account
+        snapshot = self.store.snapshot()
+        asked = [(own, one.link) for one in self.wishes(snapshot, self._own_instances(snapshot)) if one.instance]
+        named, postponed = self._named(asked)
+        self.fetch.postponed = (self.fetch.postponed | postponed) - named
+        self.fetch.parties(party for party in named if party.account == own)
+        self._read_wished_rules()
+
+    def _read_wished_rules(self) -> None:
+        desired = self._wanted(self.store.snapshot())
+        self._rules_of(desired, READING_SHARE)
+        self._asked.later = self._unasked(desired)
+
+    def _read_peers(self) -> bool:
+        """Reads the parties of links with other accounts, one account after the other for as long as there is time; and the rules
+        of the other halves of mutual ones. Returns whether there are any."""
+        part, until = self.part, self._end(READING_SHARE)
+        snapshot = self.store.snapshot()
+        wished = [one.link for one in self.wishes(snapshot, self._own_instances(snapshot)) if one.instance]
+        standing = self._standing()
+        named, postponed = self._named((part.account, link) for link in [*standing, *wished])
+        by_account: dict[str, set[Party]] = {}
+        for party in named:
+            if party.account != part.account and party.account in self.policy.accounts:
+                by_account.setdefault(party.account, set()).add(party)
+        part.enters = True
+        for account in self._round(sorted(by_account)):
+            if self.delivery.clock.now() < until:
+                self.fetch.parties(by_account[account])
+            else:
+                postponed |= by_account[account]
+        self.fetch.postponed |= postponed
+        self._halves(standing)
+        return bool(by_account)
+
+    def _round(self, accounts: list[str]) -> list[str]:
+        first = self._run % len(accounts) if accounts else 0
+        return accounts[first:] + accounts[:first]
+
+    def _own_instances(self, snapshot: Snapshot) -> list[Instance]:
+        return [one for one in snapshot.instances.values() if one.party.account == self.part.account]
+
+    # what is decided
+
+    def _wanted(self, snapshot: Snapshot) -> list[DesiredLink]:
+        """Answered are the links of the account: while no other account is entered, those within it."""
+        return [
+            one if self._answers(one.link) else msgspec.structs.replace(one, here=False)
+            for one in super()._wanted(snapshot)
+        ]
+
+    def _answers(self, link: Link) -> bool:
+        accounts = {link.source.account, link.target.account}
+        return self.part.account in accounts and (self.part.enters or len(accounts) == 1)
+
+    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+        """Every claim of the account's rules and of the other halves of its mutual links, so that both go together, where all that
+        could ask for it is read: what is not is read for it. Of other rules, and while a listing is under way, those with an
+        explicit cause."""
+        part = self.part
+        if self._closing or not part.judges or rule.key is None or self._is_later(rule, marker):
+            return May.CLOSE
+        link = link_of(rule.key, marker)
+        own = self._answers(link) and (link.mutual or rule.group.account == part.account)
+        if not own:
+            return May.CLOSE
+        return May.TAKE if snapshot.covers(link) else May.READ
+
+    def affordable(self, missing: Missing) -> Missing:
+        """While no other account is entered, what can be read in this one."""
+        if self.part.enters:
+            return missing
+        own = self.part.account
+        return Missing(
+            frozenset(link for link in missing.unread if {end.account for end in link.parties} == {own}),
+            frozenset(one for one in missing.questions if _account_of(one) == own),
+            missing.doubted_accounts & {own},
+            missing.unconfirmed,
+        )
+
+    def select(self, plan: Plan) -> list[Decision]:
+        """Changes, as in every sweep."""
+        if not self.part.guard.judges:
+            self.part.found |= {key.group for keys in plan.due.values() for key in keys}
+        return super().select(plan)
+
+    # what is left
+
+    def _move_on(self) -> None:
+        """Notes what is left for the next delivery."""
+        part, before = self.part, self.part.cursor
+        if not self.store.readable(part.account):
+            return
+        snapshot, policy = self.store.snapshot(), self.policy
+        failed = self.report.pending or self.report.undone
+        done = set[int]() if failed else {n for n in part.due if part.groups({n}) <= snapshot.rules.keys()}
+        ends = cursors.ends(snapshot, policy, self.delivery.region, part.groups(done), self.started)
+        after = cursors.read(before, part.shown, policy.digest, {number: ends.get(number, 0) for number in done})
+        if part.pages and before.token is None and not part.whole:
+            after = msgspec.structs.replace(after, buckets=())
+        known = {bucket.number for bucket in after.buckets}
+        left = sum(cursors.bucket_of(group.party) not in known for group in part.tagged)
+        if part.last:
+            after = msgspec.structs.replace(after, suspects=())
+        elif not part.idle:
+            after = cursors.suspected(after, part.found)
+        part.cursor = msgspec.structs.replace(after, left=left)
+
+    def _finish(self) -> None:
+        """As in every sweep; a look that found nothing records nothing."""
+        if not self.part.guard.judges and not self.part.last:
+            self.report = msgspec.structs.replace(self.report, held={})
+        if not self.part.quiet or self.decisions or not self.store.readable(self.part.account):
+            super()._finish()
+
+    def _summary(self, untagged: Sequence[str]) -> Record:
+        part, cursor = self.part, self.part.cursor
+        listing = "all listed" if cursor.token is None else "the listing goes on"
+        progress = (
+            f"{cursor.instances} instances on {cursor.pages} pages: {listing}; rules of {len(part.tagged) - cursor.left} of "
+            f"{len(part.tagged)} groups read"
+        )
+        return {**super()._summary(untagged), "account": part.account, "progress": progress}
+
+
+def _account_of(question: Question) -> str:
+    """The account that is asked."""
+    return question.group.account if isinstance(question, (RulesOf, MembersOf, InstancesOf)) else question.account

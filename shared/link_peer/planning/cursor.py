@@ -1,0 +1,140 @@
+"""How far the sweep of an account is: what one of its messages tells the next. Pure.
+
+Groups with the managed tag are in buckets by their id. Of each bucket whose rules were read, a cursor has a digest of what a
+listing of groups shows of them (tags, and how many rules they have) and the instant at which something on them ends. The
+rules are read again when the digest differs or the instant has come. A cursor carries no authority: a lost, forged or stale
+one makes a sweep read more than it needs, or find something at the next sweep; every decision rests on what the cloud shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Set
+from typing import Annotated
+
+import msgspec
+
+from link_peer.domain.model import Group, Party, short_hash
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import accepts, link_until
+from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.removals import HALF_OPEN_SECONDS, created
+
+BUCKETS = 256  # 8 KB of a message, of at most 64
+MOST_SUSPECTS = 200  # groups of which a cursor says that rules may have to go since a party is not shown; more are held
+_TOKEN = 4_096  # characters of a token of the API
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+_GroupId = Annotated[str, msgspec.Meta(pattern=r"^sg-[0-9a-z]{1,60}$")]
+
+
+class Bucket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Groups whose rules were read: the bucket's number, the digest of what a listing shows of them, and when something on them
+    ends (epoch seconds); 0 where nothing does."""
+
+    number: Annotated[int, msgspec.Meta(ge=0, lt=BUCKETS)]
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{12}$")]
+    ends: _Count = 0
+
+
+class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a sweep is that `began` then (epoch seconds), under the policy with this digest. `token` is that of the next page of
+    instances: empty for the first, None after the last. `pages` and `instances` were listed; the rules of so many groups are
+    `left` to read. `suspects` are groups with rules that may have to go since a party is not shown, which one last delivery
+    judges."""
+
+    began: _Count
+    policy: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    buckets: Annotated[tuple[Bucket, ...], msgspec.Meta(max_length=BUCKETS)] = ()
+    token: Annotated[str, msgspec.Meta(max_length=_TOKEN)] | None = ""
+    pages: _Count = 0
+    instances: _Count = 0
+    left: _Count = 0
+    suspects: Annotated[tuple[_GroupId, ...], msgspec.Meta(max_length=MOST_SUSPECTS + 1)] = ()
+
+    @property
+    def listed(self) -> bool:
+        """Whether all was read and judged, so that only changes are looked for."""
+        return self.token is None and not self.left and not self.suspects
+
+
+def read_cursor(value: object, now: float) -> Cursor | None:
+    """The cursor in a message; None where it is none of ours, or of the future: the sweep then begins again."""
+    try:
+        found = msgspec.convert(value, Cursor)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        return None
+    return found if found.began <= now else None
+
+
+def as_value(cursor: Cursor) -> object:
+    """The cursor as a message has it."""
+    return msgspec.to_builtins(cursor)
+
+
+def bucket_of(group: Party) -> int:
+    """The number of a group's bucket."""
+    return int(short_hash(str(group)), 16) % BUCKETS
+
+
+def digests(groups: Iterable[Group]) -> dict[int, str]:
+    """What a listing shows of the groups of each bucket, as a digest."""
+    found: dict[int, list[str]] = {}
+    for group in groups:
+        shown = repr((group.party.id, group.vpc, group.rule_count, sorted(group.tags.items())))
+        found.setdefault(bucket_of(group.party), []).append(shown)
+    return {
+        number: hashlib.sha256("\n".join(sorted(shown)).encode("utf-8", "backslashreplace")).hexdigest()[:12]
+        for number, shown in found.items()
+    }
+
+
+def due(cursor: Cursor, shown: Mapping[int, str], policy: str, now: float) -> set[int]:
+    """The buckets whose rules have to be read: they were not yet, show something else, or something on them has ended."""
+    known = {one.number: one for one in cursor.buckets} if cursor.policy == policy else {}
+    return {
+        number
+        for number, digest in shown.items()
+        if number not in known or known[number].digest != digest or 0 < known[number].ends <= now
+    }
+
+
+def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], now: float) -> dict[int, int]:
+    """When the first claim or consent ends of the rules of these groups, by bucket: what is still to come."""
+    found: dict[int, list[int]] = {}
+
+    def note(group: Party, instants: Iterable[float | None]) -> None:
+        coming = [int(-(-one // 1)) for one in instants if one is not None and one > now]
+        found.setdefault(bucket_of(group), []).extend(coming)
+
+    for group in groups:
+        shown = snapshot.groups.get(group)
+        note(group, [one.until for one in policy.allow])
+        note(group, [one.until for one in accepts(shown.tags, group.account, policy.keys)] if shown else ())
+    for rule, marker in owned_rules(snapshot, policy, region):
+        if rule.group not in groups or rule.key is None:
+            continue
+        link = link_of(rule.key, marker)
+        note(rule.group, [claim.until for claim in marker.claims])
+        note(rule.group, [created(rule) + HALF_OPEN_SECONDS] if link.mutual else ())
+        askers = [link.source, link.target] if link.mutual else [link.asker]
+        named = [member for one in askers for member in (snapshot.members.get(one, ()) if one.is_group else [one])]
+        tags = (snapshot.instances[one].tags for one in named if one in snapshot.instances)
+        note(rule.group, (end for one in tags if isinstance(end := link_until(one, policy.keys), int)))
+    return {number: min(instants) for number, instants in found.items() if instants}
+
+
+def read(cursor: Cursor, shown: Mapping[int, str], policy: str, done: Mapping[int, int]) -> Cursor:
+    """The cursor once the rules of the `done` buckets were read, each with the instant at which something on it ends (0 where
+    nothing does). Buckets without groups are left out."""
+    before = cursor.buckets if cursor.policy == policy else ()
+    kept = {one.number: one for one in before if one.number in shown}
+    kept |= {number: Bucket(number, shown[number], done[number]) for number in sorted(done.keys() & shown.keys())}
+    return msgspec.structs.replace(cursor, policy=policy, buckets=tuple(kept[number] for number in sorted(kept)))
+
+
+def suspected(cursor: Cursor, groups: Iterable[Party]) -> Cursor:
+    """The cursor with these groups as suspects, too; one more than MOST_SUSPECTS says that there are too many."""
+    names = {*cursor.suspects, *(group.id for group in groups)}
+    return msgspec.structs.replace(cursor, suspects=tuple(sorted(names))[: MOST_SUSPECTS + 1])

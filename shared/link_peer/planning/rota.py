@@ -1,0 +1,59 @@
+"""When each account is swept. Pure: every instant is passed in (epoch seconds).
+
+The timer begins a sweep of the accounts whose turn it is: of all of them at each run where they are few, and of so many
+accounts that each has its turn within four hours else. Between two turns, an account's own messages have its groups looked at
+every ten minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from link_peer.domain.model import short_hash
+
+RUN_SECONDS = 600  # between two runs of the timer, as deployed, and between two looks at an account
+AT_ONCE = 42  # accounts of one run: a thousand have their turn within MOST_RUNS
+MOST_RUNS = 24  # between two turns of an account: four hours
+SHORT_RUNS = 2  # as long as these, the pages of every sweep may take; longer, those of one sweep in MOST_RUNS
+
+
+def run_of(now: float) -> int:
+    """The number of the timer's run."""
+    return int(now // RUN_SECONDS)
+
+
+def runs_between(accounts: int) -> int:
+    """How many runs of the timer lie between two turns of an account, of so many accounts."""
+    return min(MOST_RUNS, max(1, -(-accounts // AT_ONCE)))
+
+
+def whose_turn(accounts: Collection[str], now: float) -> list[str]:
+    """The accounts whose sweep begins with the run at `now`."""
+    between, run = runs_between(len(accounts)), run_of(now)
+    return [account for account in sorted(accounts) if (run + _offset(account)) % between == 0]
+
+
+def last_turn(account: str, accounts: int, now: float) -> float:
+    """When the newest run began that was the account's turn."""
+    run = run_of(now)
+    return float((run - (run + _offset(account)) % runs_between(accounts)) * RUN_SECONDS)
+
+
+def goes_on(account: str, accounts: int, began: float, now: float, *, listed: bool) -> bool:
+    """Whether the messages of a sweep that began then are still acted on. Once all is `listed`, a newer sweep takes its place.
+    Before, it goes on, so that a listing ends however long it takes; but if it takes longer than SHORT_RUNS, only that of one
+    sweep in four hours does, so that few of them share the account's calls."""
+    if listed:
+        return began >= last_turn(account, accounts, now)
+    runs = run_of(now) - run_of(began)
+    return runs <= SHORT_RUNS or (runs <= MOST_RUNS and (run_of(began) + _offset(account)) % MOST_RUNS == 0)
+
+
+def next_look(account: str, accounts: int, now: float) -> int | None:
+    """In how many seconds the account's groups are looked at again; None where its next turn comes first."""
+    turn = last_turn(account, accounts, now) + runs_between(accounts) * RUN_SECONDS
+    return RUN_SECONDS if now + RUN_SECONDS < turn else None
+
+
+def _offset(account: str) -> int:
+    return int(short_hash(account), 16) % MOST_RUNS
