@@ -63,6 +63,17 @@ class Server:
             self._thread.join()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
+    def hang_up(self) -> None:
+        """Close the connections of all clients, as services do with those that are idle."""
+
+        async def close() -> None:
+            for runner in self._runners:
+                for connection in runner.server.connections if runner.server else ():
+                    if connection.transport is not None:
+                        connection.transport.close()
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result()
+
     def __enter__(self) -> Server:
         return self
 

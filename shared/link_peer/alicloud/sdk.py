@@ -118,7 +118,10 @@ _CAUSES = tuple(
         ("No route to host|unreachable", "the network is unreachable"),
         ("connect timeout|ConnectTimeout|Connection to .* timed out", "no connection in time"),
         ("timed out", "no answer in time"),
-        ("reset by peer|closed connection|Connection aborted|Broken pipe", "the connection was closed"),
+        (
+            "reset by peer|closed connection|IncompleteRead|EOF occurred|Connection aborted|Broken pipe",
+            "the connection was closed",
+        ),
     )
 )
 # the Alibaba SDKs put the text into a dict's repr, which escapes the quotes

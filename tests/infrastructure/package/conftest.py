@@ -30,7 +30,7 @@ from link_peer_deploy.runtime_python import runtime_in_use
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.tls import VARIABLES, Authority
-from link_peer_local.server import serve
+from link_peer_local.server import Server, serve
 
 from tests.functional.lab import HOME
 from tests.functional.wire_lab import CloudClock, WireLab
@@ -159,6 +159,7 @@ class PackageLab(WireLab):
     other worlds before. A test may put one of its own there."""
 
     process: Instance
+    server: Server
 
 
 @pytest.fixture(name="wire_lab")
@@ -171,7 +172,7 @@ def _wire_lab(
     world.load(cloud)
     with serve(cloud, authority=authority) as server:
         lab = PackageLab(server, clock, monkeypatch, tmp_path)
-        lab.process = warm
+        lab.process, lab.server = warm, server
         warm.run(MOVE.format(environment=environment(cloud, HOME)))
         for function in (auto_link, cross_account, sweep):
             monkeypatch.setattr(function, "handler", _delegate(function.__name__, lab, clock))

@@ -1,16 +1,123 @@
-"""The functions over TLS, as on the real cloud: HTTPS takes other paths through the SDKs than HTTP does."""
+"""The functions over TLS, as on the real cloud: HTTPS takes other paths through the SDKs than HTTP does. What is wrong with a
+connection opens no rule and loses no event."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import datetime
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import auto_link
+import cross_account
 import pytest
+from link_peer.alicloud import sdk
+from link_peer.domain.errors import Transient
 from link_peer_deploy.instance import BUDGET, Instance
+from link_peer_local.core.tls import Authority
 
 from tests.functional.lab import PEER
+from tests.functional.wire_lab import SILENCE
+from tests.infrastructure.package import listeners
 from tests.infrastructure.package.conftest import PackageLab
+from tests.infrastructure.package.listeners import Answer
 
 pytestmark = pytest.mark.http
+
+ACROSS = ("sts", "mns")  # asked for links of two accounts alone
+CASES: dict[str, tuple[Callable[[Authority, Path], Answer], str]] = {
+    "signed by a stranger": (lambda _, folder: listeners.secured(Authority(folder).context()), "its TLS certificate"),
+    "of another host": (lambda own, _: listeners.secured(own.context("ecs.example.com")), "its TLS certificate"),
+    "expired": (lambda own, _: listeners.secured(own.context(lasts=-datetime.timedelta(1))), "its TLS certificate"),
+    "silent in the handshake": (lambda _own, _folder: listeners.silent, "no answer in time"),
+    "closed in the handshake": (lambda _own, _folder: lambda _: None, "TLS fails"),
+    "closed in an answer": (
+        lambda own, _: listeners.secured(own.context(), listeners.half),
+        "the connection was closed",
+    ),
+}
+"""A server for each thing that can be wrong, and what the record of the attempt says of it."""
+
+SET = """
+import os
+from link_peer.alicloud import sdk
+os.environ.update({environment})
+sdk.CONNECT_TIMEOUT_MS = {patience}
+answer = None
+"""
+
+
+@contextlib.contextmanager
+def surrounded(lab: PackageLab, patience: float = sdk.CONNECT_TIMEOUT_MS / 1000, **env: str) -> Iterator[None]:
+    """These settings hold in the instance until the block ends."""
+    lab.process.run(SET.format(environment=env, patience=int(patience * 1000)))
+    try:
+        yield
+    finally:
+        lab.process.run(SET.format(environment=dict.fromkeys(env, ""), patience=sdk.CONNECT_TIMEOUT_MS))
+
+
+def attempt(deliver: Callable[[], dict[str, int]]) -> str:
+    """Delivers in vain. Returns what is raised, after which the platform delivers again; else the function has put the work on
+    the queue."""
+    try:
+        assert deliver() == {}
+    except Transient as raised:
+        return str(raised)
+    return ""
+
+
+@pytest.mark.parametrize("service", ["ecs", "sls", "sts", "mns"])
+@pytest.mark.parametrize("wrong", CASES)
+def test_a_service_whose_connection_is_wrong(
+    wire_lab: PackageLab, authority: Authority, tmp_path: Path, service: str, wrong: str
+) -> None:
+    """No rule is opened, and the attempt is on record with the cause, if the log can be written. Once the service is well, a redelivery or the message on the queue opens the link."""
+    server, said = CASES[wrong]
+    (a, b), db = wire_lab.pair(), wire_lab.group("*")
+    to = f"{b.id}@{PEER}" if service in ACROSS else f"{db.id}:tcp/1"
+    event = wire_lab.event(wire_lab.instance(a, tags={"link-peer": to}))
+    work = [wire_lab.message(wire_lab.request(a, b))] if service == "sts" else event
+    function = cross_account if service == "sts" else auto_link
+    if "silent" in wrong:
+        wire_lab.wait(SILENCE)
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(listeners.listening(server(authority, tmp_path)))
+        endpoint = {f"LINK_PEER_{service.upper()}_ENDPOINT": f"https://{place}"}
+        with surrounded(wire_lab, SILENCE, **endpoint):
+            raised = attempt(lambda: wire_lab.deliver(function, work))
+    assert [wire_lab.rules(group) for group in (a, b, db)] == [[], [], []]
+    assert bool(raised) == (service == "mns")
+    attempts = [record["detail"] for record in wire_lab.records("attempt")]
+    assert all(said in text for text in attempts)
+    assert bool(attempts) == (service != "sls")
+    if raised:
+        assert attempt(lambda: wire_lab.deliver(function, work)) == ""
+    assert wire_lab.drain(60) == {"applied": 1}
+    opened = [[f"{b.id} all"], [f"{a.id} all"], []] if service in ACROSS else [[], [], [f"{a.id} tcp/1"]]
+    assert [wire_lab.rules(group) for group in (a, b, db)] == opened
+
+
+def test_a_proxy_that_refuses_opens_nothing(wire_lab: PackageLab) -> None:
+    """ECS and SLS are asked through HTTPS_PROXY; the SDK of the queue knows no proxy. What was refused is done without it."""
+    app, db = wire_lab.group("*"), wire_lab.group("*")
+    event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    with listeners.listening(listeners.refusing) as place, surrounded(wire_lab, HTTPS_PROXY=f"http://{place}"):
+        assert attempt(lambda: wire_lab.deliver(auto_link, event)) == ""
+    assert (wire_lab.rules(db), wire_lab.records("attempt")) == ([], [])
+    assert wire_lab.drain(60) == {"applied": 1}
+    assert wire_lab.rules(db) == [f"{app.id} tcp/1"]
+
+
+def test_a_connection_that_was_closed_between_events_is_opened_again(wire_lab: PackageLab) -> None:
+    """By the same instance, without an attempt on record, or a call that is made twice."""
+    app, db = wire_lab.group("*"), wire_lab.group("*")
+    for port in (1, 2):
+        asking = wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/{port}"})
+        assert wire_lab.deliver(auto_link, wire_lab.event(asking)) == {"applied": 1}
+        wire_lab.server.hang_up()
+    assert wire_lab.records("attempt") == []
+    assert wire_lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 2
 
 
 def test_links_in_one_account_and_in_two_over_tls(wire_lab: PackageLab, start: Callable[..., Instance]) -> None:

@@ -60,6 +60,8 @@ def test_the_error_of_an_alibaba_sdk_names_the_host(closed: int) -> None:
         ("ConnectTimeoutError('Connection to 10.0.0.1 timed out. (connect timeout=5)')", "no connection in time"),
         ("[Errno 113] No route to host", "the network is unreachable"),
         ("('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))", "the connection was closed"),
+        ("('Connection broken: IncompleteRead(1 bytes read, 99 more expected)',)", "the connection was closed"),
+        ("EOF occurred in violation of protocol (_ssl.c:2427)", "the connection was closed"),
         ("Remote end closed connection without response", "the connection was closed"),
         ("[Errno -3] Temporary failure in name resolution", "its name cannot be resolved (DNS)"),
     ],
