@@ -64,6 +64,10 @@ EVENT_RULES: Mapping[str, Document] = {
 MESSAGE_SECONDS = 7 * 24 * 3600
 """How long a queue keeps a message: the longest [doc SMQ limits]."""
 
+HIDDEN_SECONDS = 360
+"""How long a message that was received is hidden: longer than any function runs, so that none is delivered twice meanwhile.
+Whether EventBridge goes by it is not documented."""
+
 
 class Role(Struct, frozen=True):
     """A RAM role: its trust policy, and its policies by name. A policy that is too long for RAM is in several documents. A

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from link_peer_deploy.names import ALIAS
 from link_peer_deploy.project import ROOT
 
 REQUEST_TRIGGERS = "build/request-triggers.json"
@@ -109,8 +110,25 @@ class _Resolver:
         return self.resolve(node)
 
 
+TRIGGERS = 10
+"""Of a function [doc FC "Trigger Management", 2026-03]; the page of limits has 50, and each trigger on a queue also counts
+towards the event streams of a region, of which no page gives the number. Here the least holds."""
+
+OWN_TRIGGERS = TRIGGERS - 2
+"""Queues of single accounts with a trigger each, beside the shared queue's and the timer's: Serverless Devs deletes none."""
+
+OWN_QUEUES = {
+    "triggerName": "own-queues",
+    "triggerType": "timer",
+    "qualifier": ALIAS,
+    "triggerConfig": {"cronExpression": "@every 1m", "enable": True, "payload": "own-queues"},
+}
+"""The one trigger for any number of queues: cross_account reads them itself. The shortest interval [doc FC timer trigger]."""
+
+
 def request_triggers(queues: Iterable[str]) -> list[dict[str, Any]]:
-    """The triggers of cross_account, as REQUEST_TRIGGERS holds them: on the shared queue, and on each of `queues`.
+    """The triggers of cross_account, as REQUEST_TRIGGERS holds them: on the shared queue, and on each of `queues`; where they
+    are more than OWN_TRIGGERS, one timer for all of them, before what fc3 stops at.
 
     `queues` are the names of those that the policy gives accounts. Variables are left for Serverless Devs to replace.
     """
@@ -118,7 +136,10 @@ def request_triggers(queues: Iterable[str]) -> list[dict[str, Any]]:
 
     text = (ROOT / "deploy" / "request-trigger.yaml").read_text(encoding="utf-8")
     triggers: list[dict[str, Any]] = [yaml.safe_load(text)]
-    for queue in sorted(queues):
+    own = sorted(queues)
+    if len(own) > OWN_TRIGGERS:
+        return [OWN_QUEUES, *triggers]
+    for queue in own:
         trigger = yaml.safe_load(text)
         trigger["triggerName"] += f"-{queue}"
         trigger["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"] = (

@@ -24,7 +24,9 @@ locals {
   }
 
   # Trigger name to queue, with the names that s.yaml gives the triggers.
-  streams = merge({ requests = local.request_queue }, { for name in local.bound_queues : "requests-${name}" => name })
+  # Of more than eight queues of single accounts, none has a trigger of its own: a timer has the function read them all.
+  own_queues = length(local.bound_queues) > 8
+  streams    = merge({ requests = local.request_queue }, { for name in local.bound_queues : "requests-${name}" => name if !local.own_queues })
 }
 
 resource "alicloud_event_bridge_rule" "this" {
@@ -102,4 +104,14 @@ resource "alicloud_fcv3_trigger" "this" {
       deadLetterQueue = { Arn = local.dead_letter_arn }
     }
   })
+}
+
+resource "alicloud_fcv3_trigger" "own_queues" {
+  count = var.event_rules && local.own_queues ? 1 : 0
+
+  function_name  = local.cross_account
+  qualifier      = local.alias
+  trigger_name   = "own-queues"
+  trigger_type   = "timer"
+  trigger_config = jsonencode({ cronExpression = "@every 1m", enable = true, payload = "own-queues" })
 }

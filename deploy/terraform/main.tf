@@ -124,6 +124,7 @@ resource "alicloud_message_service_queue" "this" {
 
   queue_name               = each.key
   message_retention_period = 604800 # a week, the longest
+  visibility_timeout       = 360    # longer than a function runs
 }
 
 # Logs

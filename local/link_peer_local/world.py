@@ -95,7 +95,7 @@ def queues_and_log(cloud: LocalCloud, world: World) -> None:
     of deploy/. A world may have names of its own."""
     audit, operators, functions = description.logstores(Names(world.home, world.prefix))
     for name in (world.queue, Names(world.home, world.prefix).sweep_queue, world.dead_letter_queue, *world.queues):
-        kept = QueueAttributes(message_retention_period=description.MESSAGE_SECONDS)
+        kept = QueueAttributes(description.HIDDEN_SECONDS, message_retention_period=description.MESSAGE_SECONDS)
         cloud.mns.create_queue(world.home, name, kept)
     cloud.sls.create_project(world.home, world.audit_project)
     own = {world.audit_logstore: audit, f"{world.audit_logstore}-operators": operators, functions.name: functions}

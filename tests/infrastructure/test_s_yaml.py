@@ -15,7 +15,7 @@ import pytest
 import yaml
 from link_peer.runtime.delivery import LANES
 from link_peer_deploy.description import EVENT_RULES
-from link_peer_deploy.manifest import load, request_triggers, resolved
+from link_peer_deploy.manifest import OWN_TRIGGERS, load, request_triggers, resolved
 from link_peer_deploy.names import ALIAS, Names
 from link_peer_local.eventbridge.pattern import Pattern
 
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 S_YAML = ROOT / "s.yaml"
 HOME = "1000000000000001"
 PEER_QUEUE = "link-peer-requests-1000000000000002"
+MANY = tuple(f"link-peer-requests-{number}" for number in range(1000))
 
 
 def document(*queues: str, **env: str) -> dict[str, Any]:
@@ -76,7 +77,7 @@ STEPS: list[dict[str, str]] = DOCUMENT["resources"]["auto_link"]["actions"]["pre
 
 
 @pytest.mark.parametrize("runtime", ["python3.12", "python3.10"])
-@pytest.mark.parametrize("queues", [(), (PEER_QUEUE, "other")], ids=["shared", "bound"])
+@pytest.mark.parametrize("queues", [(), (PEER_QUEUE, "other"), MANY], ids=["shared", "bound", "many"])
 @each_function
 def test_the_props_match_the_closed_types(
     name: str, props: dict[str, Any], runtime: str, queues: tuple[str, ...]
@@ -324,6 +325,20 @@ def test_each_queue_of_the_policy_has_a_trigger() -> None:
     source = shared["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]
     assert source.pop("QueueName") == "link-peer-requests"
     assert bound == [shared, shared]
+
+
+def test_more_queues_than_a_function_has_triggers_for_are_read_by_the_function() -> None:
+    """Once a minute, all of them. The timer comes first: fc3 stops at a trigger of EventBridge that has not changed. What an
+    earlier deploy made stays, and still fits."""
+    most, more = (
+        props_of(document(*MANY[:count]))["cross_account"]["triggers"] for count in (OWN_TRIGGERS, OWN_TRIGGERS + 1)
+    )
+    assert len(most) + 1 == 10
+    assert [(one["triggerName"], one["triggerType"]) for one in more] == [
+        ("own-queues", "timer"),
+        ("requests", "eventbridge"),
+    ]
+    assert more == props_of(document(*MANY))["cross_account"]["triggers"]
 
 
 # names

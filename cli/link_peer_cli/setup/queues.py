@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from link_peer.alicloud import mns
-from link_peer_deploy.description import MESSAGE_SECONDS
+from link_peer_deploy.description import HIDDEN_SECONDS, MESSAGE_SECONDS
 
 from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
 from link_peer_cli.setup.sdk import queue_call
@@ -26,7 +26,8 @@ def misnamed(deployment: Deployment) -> list[tuple[str, str, str]]:
 
 
 class QueueResource(Changeable):
-    """A queue that keeps a message for a week, the longest. Its other attributes are its owner's choice."""
+    """A queue that keeps a message for a week, the longest, and hides one that was received while a function has it. Its other
+    attributes are its owner's choice."""
 
     kind = "queue"
 
@@ -36,31 +37,31 @@ class QueueResource(Changeable):
 
     @property
     def wanted(self) -> State:
-        """How many seconds it keeps a message."""
-        return {"seconds": MESSAGE_SECONDS}
+        """How many seconds it keeps a message, and hides one."""
+        return {"seconds": MESSAGE_SECONDS, "hidden": HIDDEN_SECONDS}
 
     @property
     def _queue(self) -> Any:
         return mns.account(self.deployment.settings, self.deployment.policy.home).get_queue(self.name)
 
     def read(self) -> State | None:
-        """How many seconds it keeps a message."""
+        """How many seconds it keeps a message, and hides one."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the SDK reads its own deprecated fields
             found = queue_call(self._queue.get_attributes, {"QueueNotExist"})
-        return None if found is None else {"seconds": found.message_retention_period}
+        return found and {"seconds": found.message_retention_period, "hidden": found.visibility_timeout}
 
     def create(self) -> None:
         """Create it."""
         from mns.queue import QueueMeta  # an SDK: when it is asked, since help needs none
 
-        queue_call(lambda: self._queue.create(QueueMeta(msg_ttl=MESSAGE_SECONDS)))
+        queue_call(lambda: self._queue.create(QueueMeta(HIDDEN_SECONDS, msg_ttl=MESSAGE_SECONDS)))
 
     def update(self) -> None:
         """Set its attributes."""
         from mns.queue import QueueMeta  # an SDK: when it is asked, since help needs none
 
-        queue_call(lambda: self._queue.set_attributes(QueueMeta(msg_ttl=MESSAGE_SECONDS)))
+        queue_call(lambda: self._queue.set_attributes(QueueMeta(HIDDEN_SECONDS, msg_ttl=MESSAGE_SECONDS)))
 
     def delete(self) -> None:
         """Delete it with its messages."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from link_peer_deploy.manifest import Function, Trigger
+from link_peer_deploy.manifest import TRIGGERS, Function, Trigger
 from link_peer_deploy.project import CODE
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,8 +29,6 @@ from link_peer_local.fc.versions import LATEST, Published
 from link_peer_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
 
 MAX_SYNC_PAYLOAD = 32 * 1024 * 1024
-MAX_TRIGGERS = 50
-"""Of one function [doc limits of usage]."""
 
 LIVE = "live"
 """The alias that each deployment moves to the version it publishes, as the actions of s.yaml do."""
@@ -159,8 +157,8 @@ class FcBackend:
         with self.held(account, name) as held:
             self.function(account, name, trigger.qualifier)
             old = held.triggers.get(trigger.name)
-            if old is None and len(held.triggers) >= MAX_TRIGGERS:
-                message = f"function '{name}' has {MAX_TRIGGERS} triggers"  # assumed: no page shows this refusal
+            if old is None and len(held.triggers) >= TRIGGERS:
+                message = f"function '{name}' has {TRIGGERS} triggers"  # assumed: no page shows this refusal
                 raise ApiError("ResourceExhausted", 400, message)
             self.connections.connect(account, name, trigger)
             now = self._clock.now()

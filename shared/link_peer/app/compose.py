@@ -30,7 +30,7 @@ from link_peer.runtime.delivery import (
     Throughput,
     within,
 )
-from link_peer.runtime.ports import AuditLog, Cloud
+from link_peer.runtime.ports import AuditLog, Cloud, OwnQueues
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
 
@@ -116,6 +116,13 @@ def open_delivery(
     )
     throughput = Throughput(READERS, LANES, settings.calls_per_minute)
     return Delivery(function, settings.region, policy, retry, connections, throughput, _memory)
+
+
+def open_own_queues(delivery: Delivery, context: Any) -> OwnQueues:
+    """The accounts' own queues in home, with the keys of this invocation."""
+    from link_peer.alicloud import own_queues
+
+    return own_queues.OwnQueues(settings_module.load(context), delivery.policy.home)
 
 
 def _open_cloud(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:

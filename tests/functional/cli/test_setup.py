@@ -410,7 +410,7 @@ CHOICES: dict[str, Drift] = {
     "dashboard link-peer: charts": _edited("dashboards", "link-peer", "charts", []),
     "alert link-peer-quota: rule": _edited("alerts", "link-peer-quota", "schedule", {"type": "Daily"}),
     "action policy link-peer: value": _record_edited,
-    "queue link-peer-requests: seconds": lambda cloud: cloud.mns.set_attributes(
+    "queue link-peer-requests: seconds, hidden": lambda cloud: cloud.mns.set_attributes(
         HOME, "link-peer-requests", QueueAttributes()
     ),
 }

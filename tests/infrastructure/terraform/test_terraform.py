@@ -248,7 +248,7 @@ STATES: dict[str, Any] = {
     "alicloud_ram_role": None,
     "alicloud_message_service_queue": lambda p: (
         ("queue", p["queue_name"]),
-        {"seconds": p["message_retention_period"]},
+        {"seconds": p["message_retention_period"], "hidden": p["visibility_timeout"]},
     ),
     "alicloud_log_project": lambda p: (("log project", p["project_name"]), {}),
     "alicloud_log_store": lambda p: (("logstore", p["logstore_name"]), {"days": p["retention_period"]}),

@@ -324,10 +324,10 @@ def test_what_a_trigger_cannot_be_is_refused(
     assert ask(setup.client, "ListTriggers", "f").triggers == []
 
 
-def test_a_function_has_at_most_50_triggers(setup: Setup) -> None:
-    """And each name once."""
+def test_a_function_has_at_most_ten_triggers(setup: Setup) -> None:
+    """And each name once. One page says ten, another 50: here the least holds."""
     setup.create()
-    for number in range(50):
+    for number in range(10):
         setup.trigger(f"t{number}", "timer", TIMER)
     assert refused(lambda: setup.trigger("t0", "timer", TIMER)) == "TriggerAlreadyExists"
     assert refused(lambda: setup.trigger("one-more", "timer", TIMER)) == "ResourceExhausted"

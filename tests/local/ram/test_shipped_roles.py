@@ -258,8 +258,8 @@ def test_functions_and_operators_write_a_log_each_and_people_read_both(local_clo
 
 
 def test_requests_are_sent_and_dead_letters_looked_at(local_cloud: LocalCloud) -> None:
-    """Nobody receives or deletes a message: that is the platform's part. On a queue that proves who asks, only the functions
-    put a request back."""
+    """Only the functions receive and delete messages, on queues that prove who asks: the rest is the platform's part. There,
+    only they put a request back."""
     local_cloud.mns.create_queue(HOME, f"link-peer-requests-{PEER}")
     local_cloud.mns.create_queue(HOME, "orders")
     local_cloud.mns.send(HOME, "link-peer-dead-letters", "lost")
@@ -275,8 +275,9 @@ def test_requests_are_sent_and_dead_letters_looked_at(local_cloud: LocalCloud) -
         reader.queue("link-peer-requests").send_message(Message("{}"))
     with denied_by_mns():
         reader.queue("link-peer-requests").peek_message()
-    for role in (FUNCTION, READER, OPERATOR):
-        for name in ("link-peer-requests", "link-peer-dead-letters"):
+    own = (queues[1],)
+    for role, denied in ((FUNCTION, ()), (READER, own), (OPERATOR, own)):
+        for name in ("link-peer-requests", "link-peer-dead-letters", "link-peer-sweeps", *denied):
             with denied_by_mns():
                 As(local_cloud, role).queue(name).receive_message(0)
 

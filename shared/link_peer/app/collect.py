@@ -1,0 +1,100 @@
+"""What the timer of cross_account asks for, where the accounts' own queues are too many for a trigger each: read them all.
+
+The function receives, carries out, and deletes. Whatever is not deleted comes again, so a crash loses nothing, and a queue
+proves who asks as it does behind a trigger: the name is that of the queue that was read.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from link_peer.app.dispatch import Outcomes, handle_elements
+from link_peer.domain.errors import KeysExpired, Transient
+from link_peer.runtime.delivery import LANES, Delivery
+from link_peer.runtime.ports import OwnQueues, Received
+from link_peer.runtime.side_by_side import Job, run_jobs
+
+READERS = 8
+QUEUES = 64
+"""Read at a time, before what they gave is carried out."""
+MOST = 4
+"""Messages of one queue at a time, so that no account has the function to itself."""
+SECONDS = 45.0
+"""After which nothing more is received: the timer fires again after a minute."""
+ATTEMPTS = 100
+"""How often a message is received before it is a dead letter. It is hidden for minutes each time, so that takes hours."""
+
+
+def asked_by_timer(event: bytes) -> bool:
+    """Whether a delivery is the timer's [doc FC timer trigger]; a stream pushes arrays."""
+    if b'"triggerTime"' not in event[:1024]:
+        return False
+    try:
+        found = json.loads(event)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"triggerTime", "triggerName"} <= found.keys()
+
+
+def collect(queues: OwnQueues, delivery: Delivery) -> Outcomes:
+    """Carries out what stands on the accounts' own queues, in an order that changes with the minute. Raises, after all of
+    them, where a queue could not be read or a message must come again."""
+    outcomes: Outcomes = Counter()
+    troubles: list[Exception] = []
+    began = delivery.clock.now()
+    names = sorted(delivery.policy.bound_queues)
+    random.Random(began // 60).shuffle(names)  # noqa: S311  # turns, not a secret
+    while names and delivery.clock.now() < began + SECONDS:
+        now, names = names[:QUEUES], names[QUEUES:]
+        taken = _receive(queues, now, troubles)
+        counts = Counter(one.queue for one in taken)
+        names += [name for name in now if counts[name] == MOST]  # perhaps it holds more
+        for batch in _batches(taken):
+            try:
+                outcomes += _carry_out(batch, queues, delivery)
+            except Exception as trouble:
+                troubles.append(trouble)
+    _raise(troubles)
+    return outcomes
+
+
+def _receive(queues: OwnQueues, names: Sequence[str], troubles: list[Exception]) -> list[Received]:
+    shares = [names[number::READERS] for number in range(READERS)]
+    jobs = [Job(functools.partial(queues.receive, share, MOST), frozenset()) for share in shares if share]
+    taken: list[Received] = []
+    for done in run_jobs(jobs, READERS):
+        if isinstance(done, Exception):
+            troubles.append(done)
+            continue
+        taken += done[0]
+        troubles += done[1]
+    return taken
+
+
+def _batches(taken: Sequence[Received]) -> list[list[Received]]:
+    """Those that came before are alone, so that one that always fails holds up no other."""
+    fresh = [one for one in taken if one.times == 1]
+    return [fresh[at : at + LANES] for at in range(0, len(fresh), LANES)] + [[one] for one in taken if one.times != 1]
+
+
+def _carry_out(batch: Sequence[Received], queues: OwnQueues, delivery: Delivery) -> Outcomes:
+    if batch[0].times >= ATTEMPTS:
+        queues.bury(batch[0])
+        return Counter()
+    outcomes = handle_elements([one.element for one in batch], delivery)
+    queues.delete(batch)
+    return outcomes
+
+
+def _raise(troubles: Sequence[Exception]) -> None:
+    """Expired keys, which end the process, before bugs, and these before transient errors."""
+    for kind in (KeysExpired, Exception):
+        for trouble in troubles:
+            if isinstance(trouble, kind) and (kind is KeysExpired or not isinstance(trouble, Transient)):
+                raise trouble
+    if troubles:
+        raise Transient(f"{len(troubles)} reads or batches of the accounts' own queues must come again: {troubles[0]}")
