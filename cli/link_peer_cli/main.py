@@ -17,10 +17,10 @@ import typer
 from typer._click.shell_completion import CompletionItem
 from typer.core import TyperCommand, TyperGroup
 
-from link_peer_cli.access import completion, keys
+from link_peer_cli.access import completion, keys, late_parts
 from link_peer_cli.ui.console import print_answer
 from link_peer_cli.ui.exits import Ended, run
-from link_peer_cli.ui.options import Command
+from link_peer_cli.ui.options import Command, Converting
 
 
 class CommandRow:
@@ -98,6 +98,8 @@ class _Completing:
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters."""
         found: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the class that this comes before
+        for one in found:
+            one._runtime_param = Converting(one.type_descriptor.parameter_info, one.type_descriptor.annotation)
         return completion.completing(ctx, found) if ctx.resilient_parsing else found
 
 
@@ -116,6 +118,7 @@ class _Listed(TyperCommand):
     def loaded(self) -> Any:
         """The command itself. Raises Ended where a signal stops the import."""
         made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP_OPTIONS)
+        late_parts.install()
         try:
             module = import_module(f"link_peer_cli.commands.{self._row.file}")
         except KeyboardInterrupt as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import re
@@ -10,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from link_peer.alicloud import leave_out
 from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import quoted
@@ -38,7 +36,6 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
     Those of `profile` if it is given, else of the environment, else of the SDKs' default chain: the current profile of the
     `aliyun` CLI, the credentials file, the role of the ECS instance. Raises LinkPeerError if there are none.
     """
-    _prepare()
     key, secret = env.get("ALIBABA_CLOUD_ACCESS_KEY_ID"), env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     if key and secret and not profile:
         keys = Credentials(key, secret, env.get("ALIBABA_CLOUD_SECURITY_TOKEN") or None)
@@ -61,20 +58,13 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
     return current
 
 
-@functools.cache
-def _prepare() -> None:
-    """Import what all SDKs share without aiohttp, which their asynchronous calls use: it takes a tenth of a second."""
-    leave_out.import_without("aiohttp", ("Tea.core", "darabonba.core"))
-
-
 def _provider(profile: str) -> Any:
     from alibabacloud_credentials.provider import (  # an SDK: when it is asked, since help needs none
         CLIProfileCredentialsProvider,
         DefaultCredentialsProvider,
     )
 
-    # The SDK prints what the chain tried and did not find. It sets the level when it is imported.
-    logging.getLogger("credentials").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("credentials").disabled = True  # the SDK prints what the chain tried and did not find
     if profile:
         return CLIProfileCredentialsProvider(profile_name=profile, profile_file=str(cli_file()))
     return DefaultCredentialsProvider()

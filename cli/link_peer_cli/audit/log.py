@@ -42,14 +42,18 @@ class AuditReader:
         self._clock = clock
         self._stores = (settings.audit_logstore, settings.operator_logstore)
 
+    def _sdk(self) -> Any:
+        """Our part of the SDK of SLS."""
+        from link_peer.alicloud import sls  # an SDK: when it is asked, since help needs none
+
+        return sls
+
     def _ask(self, ask: Callable[[Any], Any]) -> Any:
         """Ask SLS, through its client. Raises LinkPeerError if it refuses, Transient if a later call may succeed."""
-        from aliyun.log import LogException  # an SDK: when it is asked, since help needs none
-        from link_peer.alicloud.sls import AuditUnavailable, client
-
+        sls = self._sdk()
         try:
-            return ask(client(msgspec.structs.replace(self._settings, credentials=self._keys())))
-        except (AuditUnavailable, LogException) as error:
+            return ask(sls.client(msgspec.structs.replace(self._settings, credentials=self._keys())))
+        except (sls.AuditUnavailable, sls.LogException) as error:
             raise read_error(error) from error
 
     def indexed_fields(self) -> set[str]:
@@ -71,6 +75,7 @@ class AuditReader:
         terms = [condition({field: value}) for value in sorted(values)]
         named = [f"{query} and ({' or '.join(terms[at : at + BATCH])})" for at in range(0, len(terms), BATCH)]
         self._keys()  # so that the threads find a session, and none begins another
+        self._sdk()  # nor imports it: see late_parts
         with ThreadPoolExecutor(THREADS) as pool:
             parts = list(pool.map(lambda one: self.read(one, since), named))
         return sorted(itertools.chain(*parts), key=lambda record: record.get("time", ""))

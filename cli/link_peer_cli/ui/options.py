@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from link_peer.domain.errors import BadInput
+from typer._coercion import RuntimeParam, build_runtime_param
 from typer.core import TyperCommand
 
 from link_peer_cli.ui.exits import Ended
@@ -93,6 +94,16 @@ def plan_form(output: TableForm, *, as_json: bool) -> TableForm:
     if output is TableForm.CSV:
         raise BadInput("--output", "a plan is not a table: give wide or json")
     return form_of(output, as_json=as_json)
+
+
+class Converting(RuntimeParam):
+    """Converts a value of a parameter. What has its type is left as it is; the rest typer converts with pydantic, which takes longer
+    to import than the command itself."""
+
+    def _coerce_value(self, value: Any, param: Any, ctx: Any) -> Any:
+        if type(value) is self.annotation and str(value).isascii():
+            return value
+        return build_runtime_param(param.type_descriptor)._coerce_value(value, param, ctx)
 
 
 class Command(TyperCommand):

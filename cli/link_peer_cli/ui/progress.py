@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from contextlib import AbstractContextManager
+from typing import Any
 
 from link_peer_cli.ui.console import console
 
@@ -13,23 +13,28 @@ Count = Callable[[str, int, int], None]
 """Called with what is counted, how many of them are done, and how many there are."""
 
 
+class _Nothing:
+    """A bar that nobody sees."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *_args, **_named: 0
+
+
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show what is under way, and for how long, until it is done."""
-    with _shown(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as bar:
+    with _shown(elapsed=True) as bar:
         bar.add_task(what, total=None)
         yield
 
 
-@contextlib.contextmanager
-def progress_bar(*, unless: bool) -> Iterator[Progress]:
-    """Show how much of its tasks a command has done; the caller adds them to the bar. Nothing is shown `unless` (for output
-    that is for programs)."""
-    with _shown(*Progress.get_default_columns(), disable=unless) as bar:
-        yield bar
+def progress_bar(*, unless: bool) -> AbstractContextManager[Any]:
+    """Show how much of its tasks a command has done; the caller adds them to the bar, a `rich.progress.Progress`. Nothing is shown
+    `unless` (for output that is for programs)."""
+    return _shown(disable=unless)
 
 
-def counter(bar: Progress, *whats: str) -> Count:
+def counter(bar: Any, *whats: str) -> Count:
     """Add a task for each of `whats`, and return what updates them."""
     tasks = {what: bar.add_task(what, total=None) for what in whats}
 
@@ -39,9 +44,13 @@ def counter(bar: Progress, *whats: str) -> Count:
     return count
 
 
-def _shown(*columns: ProgressColumn, disable: bool = False) -> Progress:
+def _shown(*, elapsed: bool = False, disable: bool = False) -> AbstractContextManager[Any]:
     err = console(stderr=True)
+    if disable or not err.is_terminal:
+        return contextlib.nullcontext(_Nothing())
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # slow to import
+
+    spinning = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     # stdout may be a pipe, to which what a command prints must go
-    return Progress(
-        *columns, console=err, transient=True, redirect_stdout=False, disable=disable or not err.is_terminal
-    )
+    columns = spinning if elapsed else Progress.get_default_columns()
+    return Progress(*columns, console=err, transient=True, redirect_stdout=False)

@@ -1,7 +1,7 @@
-"""Imports only those of the ECS SDK's thousand model modules that are used; saves a third of a function's cold start.
+"""Imports only those of an SDK's model modules that are used; for the thousand of ECS, saves a third of a function's cold start.
 
 `alibabacloud_ecs20140526.models` imports every model of every operation, in an `__init__` of 6,000 lines. `install()` adds an
-import finder that gives this one package a `__getattr__` (PEP 562) instead. A class is looked for in the module whose name is
+import finder that gives it, and the same package of other SDKs, a `__getattr__` (PEP 562) instead. A class is looked for in the module whose name is
 the longest beginning of its own: `DescribeInstancesRequestTag` in `_describe_instances_request`. Where that is not the module,
 the `__init__` is read, and if it has none of the expected import lines, it is imported as usual. The SDK on disk is not changed.
 """
@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "alibabacloud_ecs20140526.models"
+_PACKAGES = re.compile(r"alibabacloud_\w+\d{8}\.models")
 _LINE = re.compile(r"^from \.(\w+) import (\w+)$", re.MULTILINE)
 _WORD = re.compile("[A-Z][^A-Z]*")
 
@@ -29,19 +30,22 @@ class _LazyLoader(SourceFileLoader):
         module.__getattr__ = lambda name: self._load(module, name, files)  # type: ignore[method-assign]
 
     def _load(self, module: ModuleType, name: str, files: frozenset[str]) -> Any:
-        value = getattr(_imported(likely_home(name, files)), name, None)
+        value = getattr(self._imported(likely_home(name, files)), name, None)
         if value is None and not name.startswith("_"):
             homes = {found: home for home, found in _LINE.findall(self.get_source(self.name) or "")}
             if homes:
-                value = getattr(_imported(homes.get(name)), name, None)
+                value = getattr(self._imported(homes.get(name)), name, None)
             else:
                 del module.__getattr__
                 super().exec_module(module)
                 value = vars(module).get(name)
         if value is None:
-            raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
+            raise AttributeError(f"module {self.name!r} has no attribute {name!r}")
         setattr(module, name, value)
         return value
+
+    def _imported(self, home: str | None) -> ModuleType | None:
+        return importlib.import_module(f"{self.name}.{home}") if home else None
 
 
 def likely_home(name: str, files: frozenset[str]) -> str | None:
@@ -54,18 +58,14 @@ def likely_home(name: str, files: frozenset[str]) -> str | None:
     return None
 
 
-def _imported(home: str | None) -> ModuleType | None:
-    return importlib.import_module(f"{PACKAGE}.{home}") if home else None
-
-
 class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != PACKAGE:
+        if not _PACKAGES.fullmatch(fullname):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and type(spec.loader) is SourceFileLoader:
+        if spec is not None and spec.submodule_search_locations and type(spec.loader) is SourceFileLoader:
             spec.loader = _LazyLoader(spec.loader.name, spec.loader.path)
         return spec
 

@@ -5,7 +5,8 @@ distribution, or a module of an SDK. `install()` adds import finders.
 
 - A module of LEFT_OUT that cannot be found is imported as a stand-in. Its names can be imported, named as base classes, in
   annotations and in `except`; calling one raises NotInPackage, which says what was used. Where the module is installed,
-  as in the environment of the commands and tests, it is found first and there is no stand-in.
+  as in the environment of the commands and tests, it is found first and there is no such stand-in. Commands have others,
+  which import what they stand for when it is used: link_peer_cli/access/late_parts.py.
 - A standard module of DEFERRED is loaded when one of its names is used for the first time.
 
 `deploy/link_peer_deploy/packaging.py` removes from the package what LEFT_OUT lists; `tests/infrastructure/package` runs the handlers without it.
@@ -13,7 +14,6 @@ distribution, or a module of an SDK. `install()` adds import finders.
 
 from __future__ import annotations
 
-import importlib
 import sys
 import threading
 import warnings
@@ -173,19 +173,6 @@ class _DeferringFinder(MetaPathFinder):
         if spec is not None and spec.loader is not None:
             spec.loader = _Deferring(spec.loader)
         return spec
-
-
-def import_without(unused: str, modules: Sequence[str]) -> None:
-    """Imports modules of SDKs, once, with a stand-in for an installed module that takes long to import and is reached by none
-    of our calls. Other code imports it as usual afterwards."""
-    if unused in sys.modules:
-        return
-    sys.modules[unused] = StandInModule(unused)
-    try:
-        for name in modules:
-            importlib.import_module(name)
-    finally:
-        del sys.modules[unused]
 
 
 def install() -> None:

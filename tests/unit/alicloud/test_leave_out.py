@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from link_peer.alicloud import leave_out
 from link_peer.alicloud.leave_out import NotInPackage, named_in
 from link_peer.alicloud.sdk import meaning
 
@@ -57,19 +54,3 @@ def test_causes_that_lead_back_to_the_error_end_the_search() -> None:
     assert named_in(first) is None
     second.__cause__ = NotInPackage("idna.encode is not part of the package")
     assert named_in(first) is second.__cause__
-
-
-def test_a_module_that_is_not_needed_is_imported_as_it_is_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An SDK that names it is given a stand-in; who imports it afterwards gets the module."""
-    (tmp_path / "slow_http.py").write_text("TIMEOUT = 5\n", encoding="utf-8")
-    (tmp_path / "some_sdk.py").write_text(
-        "import slow_http\n\ndef ask(session: slow_http.Session): return slow_http.TIMEOUT()\n", encoding="utf-8"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    leave_out.import_without("slow_http", ["some_sdk"])
-    with pytest.raises(leave_out.NotInPackage, match=r"slow_http\.TIMEOUT"):
-        sys.modules["some_sdk"].ask(None)
-    assert importlib.import_module("slow_http").TIMEOUT == 5
-    leave_out.import_without("slow_http", ["no_such_sdk"])  # it is there, so there is nothing to save
