@@ -179,13 +179,15 @@ def test_a_record_that_may_not_be_durable_is_a_transient_error(wire_lab: Package
 
 @pytest.mark.parametrize("kind", POST_TROUBLE)
 def test_a_post_that_may_be_lost_is_a_transient_error(wire_lab: PackageLab, kind: str) -> None:
-    """Python's TLS shows a reset as the end of a connection, after which the SDK tries once more by itself [src MNSHttp]."""
-    again = kind.startswith("reset")
-    wire_lab.fault(service="mns", kind=kind, times=1 + again)
+    """The TLS of some releases of Python shows a reset as the end of a connection, after which the SDK tries once more by itself
+    [src MNSHttp]."""
+    most = 2 if kind.startswith("reset") else 1
+    wire_lab.fault(service="mns", kind=kind, times=most)
     look = f"look_request(Party({HOME!r}, 'i-web'), given.region, now.now() + 60)"
     code = f"{ACCOUNTS}\nanswer = attempt(lambda: mns.MnsQueue(given, {HOME!r}).post({look}))"
     assert wire_lab.process.run(code) == "Transient"
-    assert wire_lab.cloud.faults.count("mns") == 1 + again
+    assert 1 <= wire_lab.cloud.faults.count("mns") <= most
+    wire_lab.cloud.faults.clear()
     assert wire_lab.process.run(code) == "None"
 
 
