@@ -36,7 +36,11 @@ def deliver(
     run = Run(message.function, world, policy, faults, before_call)
     run.watch.messages, run.watch.queue = messages_in(message), message.queue
     connections = Connections(
-        lambda _name, retry: SimCloud(run, retry), log=run, queue=run, policy_now=lambda: run.policy
+        lambda _name, retry: SimCloud(run, retry),
+        log=run,
+        queue=run,
+        policy_now=lambda: run.policy,
+        sweep_queue=world.sweep_queue,
     )
     throughput = Throughput(readers=1)  # no parallel reads, so that the order of calls is always the same
     retry = within(SimClock(world), TIMEOUT)

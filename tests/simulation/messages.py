@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tests.simulation.world import HOME, REGION, SHARED_QUEUE, Queued
+from tests.simulation.world import HOME, REGION, SHARED_QUEUE, SWEEPS, Queued
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -34,7 +34,8 @@ def stream(*bodies: bytes, queue: str = SHARED_QUEUE) -> bytes:
 
 def from_queue(queued: Queued) -> Message:
     """A message of a queue, as the stream delivers it."""
-    return Message("queued", "cross_account", stream(queued.body, queue=queued.queue), queue=queued.queue)
+    function = "sweep" if queued.queue == SWEEPS else "cross_account"
+    return Message("queued", function, stream(queued.body, queue=queued.queue), queue=queued.queue)
 
 
 def messages_in(message: Message) -> list[dict[str, Any]]:

@@ -66,6 +66,11 @@ HEAVY = (  # with every fault these take up to hours, so that a sample of their 
     "sg-app refuses",
     "two instances, other account",
     "lifecycle, other account",
+    "a listing, lock",
+    "a listing, withdraw",
+    "a listing, release",
+    "a listing under way, and a turn",
+    "forged cursors",
 )
 OWN_FAULTS = (  # those whose end is exact, or that say what happens while a call takes long
     "consent withdrawn during a delivery",

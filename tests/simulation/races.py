@@ -12,7 +12,7 @@ from tests.simulation.interleave import Race
 from tests.simulation.invariants import hold
 from tests.simulation.messages import Message, sweep_message
 from tests.simulation.run import Run
-from tests.simulation.scenarios import addresses
+from tests.simulation.scenarios import addresses, sweeps
 from tests.simulation.scenarios.common import (
     APP,
     DB,
@@ -25,6 +25,7 @@ from tests.simulation.scenarios.common import (
     mutual_rules,
     redeliver_and_check,
     request,
+    sweep_and_check,
     two_accounts,
     two_accounts_and_a_tag,
 )
@@ -36,7 +37,15 @@ UNLINK = request("u-1", "u-1", action="unlink")
 ONE_PORT = request("r-1", "r-1", "tcp/3306")
 P1, P2, P3 = (request(f"r-{n}", f"r-{n}", "tcp/3306", "udp/53") for n in (1, 2, 3))
 
+SWEPT, SWEPT_TOO = sweeps.swept("one"), sweeps.swept("two")
+
 End = Callable[[World, Sequence[Run]], bool]
+
+
+def both_swept(world: World, _runs: Sequence[Run]) -> bool:
+    """What is left to list is, and the world is at rest after a sweep of both accounts."""
+    sweep_and_check(world)
+    return False
 
 
 def redeliver(world: World, runs: Sequence[Run], *messages: Message) -> None:
@@ -210,6 +219,14 @@ RACES = [
     instance_events(event("one", "Running"), event("other", "tags", OTHER)),
     instance_events(event("one", "Running"), sweep_message()),
     instance_events(event("one", "Running"), event("one", "Running")),
+    Race("two workers on one account", lambda: sweeps.paged(0), POLICY, (SWEPT, SWEPT_TOO), both_swept),
+    Race(
+        "a worker and an event",
+        lambda: sweeps.paged(0),
+        POLICY,
+        (SWEPT, event("a", "Running", sweeps.FIRST)),
+        both_swept,
+    ),
     joined_and_unlinked(
         "by a sweep", lambda: addresses.linked(addresses.two_vpcs(joined=False)), sweep_message(), addresses.UNLINK
     ),

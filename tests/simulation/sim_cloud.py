@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
-from link_peer.domain.errors import NoAccess
+from link_peer.domain.errors import CloudError, NoAccess
 from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
 from link_peer.runtime.retry import Retry
 
@@ -64,7 +64,17 @@ class SimEcs:
         return self._read("members", lambda: [i for i in self._visible() if group in i.groups])
 
     def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
-        return self._read("instance_page", lambda: [i for i in self._visible() if not group or group in i.groups]), ""
+        """A token names the last instance that was shown, so that a release skips nothing, and proves the account."""
+        account, _, last = token.partition("/")
+
+        def do() -> list[Instance]:
+            if token and (account, last[:2]) != (self.account, "i-"):
+                raise CloudError("InvalidParameter.NextToken", "The parameter NextToken is invalid.")
+            self._world.now += self._world.page_seconds
+            return [i for i in self._visible() if i.party.id > last and (not group or group in i.groups)]
+
+        found, size = self._read("instance_page", do), self._world.page
+        return (found[:size], f"{self.account}/{found[size - 1].party.id}") if 0 < size < len(found) else (found, "")
 
     def shows_instances(self) -> bool:
         return self._read("shows_instances", lambda: bool(self._visible()))

@@ -43,6 +43,9 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "put back": 50_000,
     "borrowed by address": 3_000,
     "a late instance": 2_000,
+    "a look, lock": 25,
+    "a look, withdraw": 25,
+    "removals of two accounts, each swept alone": 400,
 }
 
 

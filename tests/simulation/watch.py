@@ -17,7 +17,7 @@ from tests.simulation import oracle
 from tests.simulation.invariants import claim_end, group_rules, hold
 from tests.simulation.oracle import Owned, Pair
 from tests.simulation.states import States
-from tests.simulation.world import World
+from tests.simulation.world import SWEEPS, World
 
 REFUSED = {"denied", "failed"}
 
@@ -70,6 +70,7 @@ class Watch:
         self.messages: list[dict[str, Any]] = []  # the requests and looks of this delivery
         self.queue = ""  # that they came through
         self.put_back: list[str] = []  # request ids
+        self._swept: set[str] = set()  # accounts that are to be swept
         self._first_policy = policy
         self._attempt_recorded = False
         self.states = States(world)
@@ -307,6 +308,9 @@ class Watch:
         """I5 and I10 of a message that is put on a queue: one that is put back is as it was, but for its attempt, and has a
         delay; the posting of any other is on record."""
         message = json.loads(body)
+        if message["action"] == "sweep":
+            self._sweep_posted(message, queue, delay)
+            return
         name = message["request_id"]
         before = [one for one in self.messages if one.get("request_id") == name]
         if before:
@@ -321,6 +325,15 @@ class Watch:
             party = (message["party"]["account"], message["party"]["party"])
             intended = party in self._named_parties or self._attempt_recorded or log_failed
         hold("I5", intended, f"a message is posted, but there is no record of it: {message}")
+
+    def _sweep_posted(self, message: Mapping[str, Any], queue: str, delay: int) -> None:
+        """I13 of a message that has an account swept: only a sweep posts it, on the queue of sweeps, once for an account, and it is
+        due before the next turn."""
+        account = message["account"]
+        right = self.function == "sweep" and queue == SWEEPS and account in self.policy.accounts and delay <= 600
+        hold("I13", right, f"{self.function} posts {message} on {queue!r} in {delay} s")
+        hold("I13", account not in self._swept, f"{account} has two messages of one delivery")
+        self._swept.add(account)
 
     def _check_outcome(self, record: Mapping[str, str]) -> None:
         """I4: what an outcome says was true at some moment of the delivery."""

@@ -19,6 +19,8 @@ REGION = "cn-qingdao"
 START = 1_800_000_030.0  # 30 s into a minute: a call that is throttled until the next one is given up
 SHARED_QUEUE = ""
 """The name that production code uses for the queue of its settings."""
+SWEEPS = "sweeps"
+"""The queue for sweeps of single accounts, in worlds that have one."""
 
 RulesById = dict[str, Rule]
 """The rules of one group, by rule id."""
@@ -54,6 +56,8 @@ class World:
         self.all_rules = 200
         self.full: set[Party] = set()  # groups that refuse new rules, which no read shows beforehand
         self.partial_authorize = False  # if one permission of a call is refused, those before it are still made
+        self.page = self.page_seconds = 0  # instances of a page, and how long one takes; 0: all of an account, at once
+        self.sweep_queue = ""  # for sweeps of single accounts; empty: a sweep is of all accounts
         self.rules_made = 0  # for rule ids
 
     def copy(self) -> World:

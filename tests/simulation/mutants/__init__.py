@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tests.simulation.mutants import addresses, attacks, designs
+from tests.simulation.mutants import addresses, attacks, designs, sweeps
 from tests.simulation.run import AT_ONCE
 from tests.simulation.scenarios.queues import TROUBLE
 
@@ -107,6 +107,11 @@ MUTANTS = [
     Mutant("a link by address has no limit", addresses.no_limit, "a limit by address", ()),
     Mutant("a rule by address is shared", attacks.address_shared, "leaving by address", ()),
     Mutant("an address from anywhere", attacks.address_trusted, "borrowed by address", ()),
+    # sweeps by account
+    Mutant("what a part does not show is gone", sweeps.a_part_is_the_whole, "a listing, lock", ()),
+    Mutant("a cursor skips", sweeps.a_cursor_skips, "a listing, lock", ()),
+    Mutant("a cursor is believed", sweeps.a_cursor_is_believed, "a look, withdraw", ()),
+    Mutant("one guard for all accounts", sweeps.one_guard_for_all, "removals of two accounts, each swept alone", ()),
     # transient errors
     Mutant("a message is not put back", attacks.put_back_dropped, "put back", TROUBLE),
     Mutant("a look is not posted", attacks.looks_dropped, "trouble during events", TROUBLE),

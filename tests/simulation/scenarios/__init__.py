@@ -12,8 +12,9 @@ from tests.simulation.scenarios.instances import INSTANCES
 from tests.simulation.scenarios.neighbours import NEIGHBOURS
 from tests.simulation.scenarios.people import PEOPLE
 from tests.simulation.scenarios.queues import QUEUES
+from tests.simulation.scenarios.sweeps import SWEPT
 
 SCENARIOS: dict[str, Callable[..., Scenario]] = {
-    make().name: make for make in [*CLAIMS, *PEOPLE, *CONSENTS, *INSTANCES, *QUEUES, *NEIGHBOURS, *ADDRESSES]
+    make().name: make for make in [*CLAIMS, *PEOPLE, *CONSENTS, *INSTANCES, *QUEUES, *NEIGHBOURS, *ADDRESSES, *SWEPT]
 }
 """What makes each scenario, by its name; takes the options of `Scenario` (kinds, faults, calls)."""

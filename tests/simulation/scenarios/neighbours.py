@@ -12,7 +12,7 @@ from link_peer.domain.policy import Limits
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver, deliver_without_faults, reset
-from tests.simulation.explore import Act, Facts, Scenario
+from tests.simulation.explore import Act, Facts, NextQueued, Scenario, Step
 from tests.simulation.invariants import hold
 from tests.simulation.messages import sweep_message
 from tests.simulation.scenarios.common import (
@@ -27,11 +27,12 @@ from tests.simulation.scenarios.common import (
     mutual_rules,
     redeliver_and_check,
     request,
+    sweep_all,
     sweep_and_check,
     two_accounts,
 )
 from tests.simulation.scenarios.instances import ONE, event, home_world, start_one
-from tests.simulation.world import HOME, PEER, World
+from tests.simulation.world import HOME, PEER, SWEEPS, World
 
 LATER_SWEEP = msgspec.structs.replace(sweep_message(3000), name="later sweep")
 
@@ -217,7 +218,7 @@ def borrowed_address(**options: Any) -> Scenario:
     return Scenario("borrowed addresses", start, POLICY, lanes, end, **options)
 
 
-def removals_of_two_accounts(**options: Any) -> Scenario:
+def removals_of_two_accounts(*, by_account: bool = False, **options: Any) -> Scenario:
     """A tenant's instance with three links is released, which is more than the limit of two, while one instance of home is
     released: the tenant's rules stay, and home's rule is removed. Where an instance is shown and asks no more, nothing is
     held."""
@@ -232,6 +233,7 @@ def removals_of_two_accounts(**options: Any) -> Scenario:
         start_one(world, "sg-db:tcp/3306")
         deliver(world, sweep_message(), POLICY)
         del world.instances[tenant]
+        world.sweep_queue = SWEEPS if by_account else ""
         return world
 
     def release(world: World) -> None:
@@ -239,7 +241,7 @@ def removals_of_two_accounts(**options: Any) -> Scenario:
 
     def end(world: World, facts: Facts) -> None:
         reset(world)
-        deliver_without_faults(world, sweep_message(), limited)
+        sweep_all(world, limited)
         ours = oracle.owned(world, POLICY)
         of_home = [key for key in ours if key.group.account == HOME]
         hold("I15", not of_home, f"{of_home} stay, since another account's removals are held")
@@ -247,8 +249,11 @@ def removals_of_two_accounts(**options: Any) -> Scenario:
         hold("I15", held, f"three removals exceed the limit, but the rules are {ours}")
         sweep_and_check(world)
 
-    lanes = ((Act("release", release),), (sweep_message(), sweep_message()))
-    return Scenario("removals of two accounts", start, limited, lanes, end, **options)
+    lanes: tuple[tuple[Step, ...], ...] = ((Act("release", release),), (sweep_message(), sweep_message()))
+    if by_account:
+        lanes = (lanes[0], (sweep_message(), NextQueued(), NextQueued()))
+    name = "removals of two accounts" + (", each swept alone" if by_account else "")
+    return Scenario(name, start, limited, lanes, end, **options)
 
 
 def flood(**options: Any) -> Scenario:

@@ -1,0 +1,146 @@
+"""Sweeps by account: a listing in several deliveries, with a worker killed at any call, two on one account, equal and forged
+messages, and what people close meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+from link_peer.domain.model import Party, RuleKey
+from link_peer.domain.policy import AccountPolicy
+from link_peer.domain.tags import iso
+
+from tests.simulation import oracle
+from tests.simulation.driver import deliver
+from tests.simulation.explore import Act, Facts, NextQueued, Scenario
+from tests.simulation.invariants import hold
+from tests.simulation.messages import Message, from_queue, stream, sweep_message
+from tests.simulation.scenarios.common import POLICY, SWEEP_SECONDS, TCP, sweep_and_check
+from tests.simulation.scenarios.neighbours import removals_of_two_accounts
+from tests.simulation.world import HOME, PEER, REGION, START, SWEEPS, World
+
+SOURCE, TARGET, FIRST = Party(HOME, "sg-app"), Party(HOME, "sg-store"), Party(HOME, "i-a")
+TURN = 560.0  # seconds after which a newer sweep of two accounts has not begun yet
+STANDS = RuleKey(TARGET, str(SOURCE), "", TCP)
+
+
+def swept(name: str, cursor: object = None, account: str = HOME) -> Message:
+    """The message that has an account swept."""
+    body = {
+        "version": 1,
+        "action": "sweep",
+        "region": REGION,
+        "account": account,
+        "cursor": cursor,
+        "posted_at": iso(START),
+    }
+    return Message(name, "sweep", stream(json.dumps(body).encode(), queue=SWEEPS), queue=SWEEPS)
+
+
+def paged(seconds: int = 20) -> World:
+    """Home has three instances, of which a delivery lists two: who asks for the rule that stands comes last, and what the first
+    asks for was missed. The peer has one. A page takes some `seconds`."""
+    world = World()
+    world.sweep_queue, world.page, world.page_seconds = SWEEPS, 1, seconds
+    world.add_group(HOME, "app", f"sg-store@{HOME}")
+    world.add_group(HOME, "store", f"sg-app@{HOME}")
+    world.add_group(PEER, "db", f"sg-app@{HOME}")
+    world.add_instance(HOME, "a", SOURCE, peer="sg-store:udp/53")
+    world.add_instance(HOME, "b", TARGET)
+    world.add_instance(HOME, "c", SOURCE, peer=f"sg-store:tcp/3306 sg-db@{PEER}:tcp/3306")
+    world.add_instance(PEER, "db", Party(PEER, "sg-db"))
+    world.forge(STANDS, oracle.marker(STANDS, POLICY, "tag"))
+    world.set_tag(TARGET, oracle.managed_tag(POLICY), "true")
+    return world
+
+
+def lock(world: World) -> None:
+    world.set_tag(TARGET, "link-lock", "incident")
+
+
+def withdraw(world: World) -> None:
+    world.set_tag(TARGET, "link-accept", None)
+
+
+def release(world: World) -> None:
+    """The instance goes that asks for the rule which stands."""
+    world.instances.pop(Party(HOME, "i-c"), None)
+
+
+def _end(world: World, _facts: Facts) -> None:
+    sweep_and_check(world)
+
+
+def parts(name: str, do: Callable[[World], None]) -> Callable[..., Scenario]:
+    """A listing in two deliveries, and something that a person does before, between or after them."""
+
+    def make(**options: Any) -> Scenario:
+        lanes = ((swept("begin"), NextQueued("go on"), NextQueued("end")), (Act(name, do),))
+        return Scenario(f"a listing, {name}", paged, POLICY, lanes, _end, **options)
+
+    return make
+
+
+def looked(name: str, do: Callable[[World], None]) -> Callable[..., Scenario]:
+    """Between two sweeps, a look closes what a person closes: the cursor hides nothing."""
+
+    def make(**options: Any) -> Scenario:
+        start, look = _swept_once()
+
+        def end(world: World, facts: Facts) -> None:
+            closed = STANDS not in oracle.owned(world, POLICY)
+            hold("I9", closed or len(facts) != 1, f"a look does not close {STANDS}: {facts}")
+            sweep_and_check(world)
+
+        return Scenario(f"a look, {name}", start.copy, POLICY, ((Act(name, do), look),), end, **options)
+
+    return make
+
+
+def _swept_once() -> tuple[World, Message]:
+    """The world after one whole sweep of home, and its next look, as one of so many accounts that not each run is its turn."""
+    others = {str(10**17 + number): AccountPolicy("c", f"acs:ram::{10**17 + number}:role/x") for number in range(60)}
+    many = msgspec.structs.replace(POLICY, accounts={**POLICY.accounts, **others})
+    world, message, delay = paged(), swept("begin"), 0.0
+    while delay < SWEEP_SECONDS:  # what goes on with the listing comes sooner
+        deliver(world, message, many)
+        queued = world.queue.pop()
+        delay, world.now, message = queued.due - world.now, queued.due, from_queue(queued)
+    return world, msgspec.structs.replace(message, name="look", after=TURN)
+
+
+def turns(**options: Any) -> Scenario:
+    """The timer has both accounts swept, while the first of two listings of one account is under way."""
+    lanes = ((swept("begin"), NextQueued("1"), NextQueued("2")), (sweep_message(), NextQueued("3"), NextQueued("4")))
+    return Scenario("a listing under way, and a turn", paged, POLICY, lanes, _end, **{"calls": 4, **options})
+
+
+def forged(**options: Any) -> Scenario:
+    """Cursors that nobody's sweep has written: they grant nothing, and what they hide the next sweep finds."""
+    now = int(START)
+    everything = {"began": now, "token": None, "buckets": [[number, "0" * 12, 0] for number in range(256)]}
+    cursors: list[object] = [
+        "all read",
+        {"began": now + 10**6, "token": None},
+        {"began": now, "token": f"{PEER}/i-db"},
+        {"began": now, "token": None, "suspects": ["sg-store", "sg-app", "sg-none"]},
+        {**everything, "instances": 10**9},
+    ]
+    first, *others = (swept(f"forged {number}", cursor) for number, cursor in enumerate(cursors))
+    lanes = ((first, *others), (NextQueued("1"), NextQueued("2")), (Act("withdraw", withdraw),))
+    return Scenario("forged cursors", paged, POLICY, lanes, _end, **{"calls": 2, **options})
+
+
+SWEPT = [
+    looked("lock", lock),
+    looked("withdraw", withdraw),
+    parts("lock", lock),
+    parts("withdraw", withdraw),
+    parts("release", release),
+    turns,
+    forged,
+    partial(removals_of_two_accounts, by_account=True),
+]
