@@ -53,6 +53,8 @@ SETTINGS = {
     "LINK_PEER_AUDIT_LOGSTORE": "the logstore of the audit log, if its name is not `decisions`",
     "LINK_PEER_OPERATOR_LOGSTORE": "the logstore of the records of people's commands, if its name is not that of the audit log with `-operators` after it",
     "LINK_PEER_CALLS_PER_MINUTE": "the rate limit of ECS in your accounts; not known by default",
+    "LINK_PEER_QUOTA_POLICIES": "how many custom policies RAM attaches to a role, where the quota was raised from 5: `check`, `setup` and `package` go by it",
+    "LINK_PEER_QUOTA_QUEUES": "how many queues SMQ allows in the region, where the quota was raised from 1,000",
     "LINK_PEER_RUNTIME": "the functions' runtime: `python3.12` by default, or `python3.10`",
     "LINK_PEER_PAGER": "the pager of commands, instead of `PAGER`; empty for none",
     "LINK_PEER_CLOUD": "the address of a local cloud, for all services at once",

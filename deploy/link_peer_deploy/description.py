@@ -125,11 +125,10 @@ def _describe(
     sets: tuple[str, ...],
     operators: tuple[str, ...],
 ) -> Description:
-    values = _values(names, deployment, tag_prefix)
     return Description(
-        roles=[_role(files, values, peers, sets=sets, operators=operators) for files in home_roles(names.prefix)],
+        roles=roles_of(names, deployment, tag_prefix, peers, sets, operators),
         linked_roles=LINKED_ROLES,
-        queues=[names.dead_letters, names.queue, names.sweep_queue, *bound_queues],
+        queues=queues_of(names, bound_queues),
         log_project=names.audit_project,
         logstores=logstores(names),
         searches=_file("searches.yaml"),
@@ -137,6 +136,24 @@ def _describe(
         alerts=_file("alerts.yaml"),
         event_rules=EVENT_RULES,
     )
+
+
+def roles_of(
+    names: Names,
+    deployment: str,
+    tag_prefix: str,
+    peers: Sequence[str],
+    sets: Sequence[str] = (),
+    operators: Sequence[str] = (),
+) -> list[Role]:
+    """The roles of a deployment in home. Arguments as for `describe`."""
+    values = _values(names, deployment, tag_prefix)
+    return [_role(files, values, peers, sets=sets, operators=operators) for files in home_roles(names.prefix)]
+
+
+def queues_of(names: Names, bound_queues: Iterable[str]) -> list[str]:
+    """The queues of a deployment."""
+    return [names.dead_letters, names.queue, names.sweep_queue, *sorted(bound_queues)]
 
 
 def _filled(query: str, names: Names) -> str:

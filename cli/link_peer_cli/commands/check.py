@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import policy_path
 from link_peer_cli.answers.deployment import CheckedFile
+from link_peer_cli.deployed import limits
 from link_peer_cli.review import live_tests, snapshots
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -32,7 +34,8 @@ def check(
     ] = "",
     as_json: JsonLines = False,
 ) -> None:
-    """Check policy files offline: their syntax, their values, and their own tests. Needs no keys and no settings.
+    """Check policy files offline: their syntax, their values, their own tests, and limits of the platform. Needs no keys and no
+    settings.
 
     Without --snapshot, tests that depend on the tags of groups are counted and not judged."""
     read = snapshots.load(snapshot) if snapshot else None
@@ -55,9 +58,10 @@ def _checked(path: Path, view: snapshots.SavedView | None) -> CheckedFile:
     except OSError as error:
         return _invalid(path, f"{path.name}: cannot be read ({error.strerror})")
     found = _judged(policy, view)
+    over = [f"{path.name}: {fault}" for fault in limits.exceeded(policy, os.environ)]
     failed = [one for one in found if one.failed]
     undecided = [one for one in found if one.verdict is Verdict.OPEN]
-    problems = [f"{path.name}: {one}" for one in (*failed, *(undecided if view else ()))]
+    problems = [*over, *(f"{path.name}: {one}" for one in (*failed, *(undecided if view else ())))]
     passed = len(found) - len(failed) - len(undecided)
     return CheckedFile(str(path), problems, len(policy.accounts), passed, len(undecided))
 

@@ -18,6 +18,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import bare_environment, names_in_use, policy_file, policy_path
 from link_peer_cli.access.keys import region_in_use
 from link_peer_cli.answers.deployment import PackageBuilt
+from link_peer_cli.deployed import limits
 from link_peer_cli.deployed.policy import deployed_policies
 from link_peer_cli.review import permitted
 from link_peer_cli.ui.console import console, print_answer
@@ -57,6 +58,8 @@ def package(
     )
     path = policy_path(policy)
     new = policy_file(str(path), "--policy")
+    if over := [str(fault) for fault in limits.exceeded(new, os.environ)]:
+        raise LinkPeerError("\n".join([f"{path} exceeds what the platform allows:", *over]))
     _require_not_wider(path, new, against, first=first, allow_wider=allow_wider)
     with waiting("building the package"):
         built = packaging.build(path, Path(out), target, compiled=not uncompiled, digest=new.digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ from link_peer_deploy import regions
 from link_peer_deploy.runtime_python import runtime_in_use
 
 from link_peer_cli.answers.deployment import Fault
+from link_peer_cli.deployed import limits
 from link_peer_cli.deployed.rules import Bus
 from link_peer_cli.setup import roles
 from link_peer_cli.setup.engine import Wait, patiently
@@ -23,15 +25,13 @@ from link_peer_cli.setup.services import SERVICES, Service
 RULES_PER_BUS = 10
 """Of the default bus [doc FC "event triggers for Alibaba Cloud services", 2025-10]; EventBridge's own page has 50."""
 
-POLICIES_PER_ROLE = 5
-"""Custom ones [doc RAM error codes, LimitExceeded.Role.Policy]; the page of limits has 10 (2025-12), and both can be raised."""
-
 
 def faults(deployment: Deployment, wait: Wait) -> Iterator[Fault]:
     """Every fault. Only reads."""
     yield from region(deployment)
     for uid, name, start in misnamed(deployment):
         yield Fault(f"accounts.{uid}.queue", f"is {name}", f"its name must begin with {start}")
+    yield from limits.queues(deployment.description.queues, os.environ)
     checks = {"RAM": _roles, "Function Compute": _neighbours, "EventBridge": bus, "SLS": _project}
     for service in SERVICES:
         if service.global_ or deployment.settings.region in regions.FUNCTION_COMPUTE:  # elsewhere no answer would come
@@ -79,14 +79,8 @@ def _roles(deployment: Deployment) -> Iterator[Fault]:
             continue
         if role.lacks and (standing := role.read()) and "trust" in role.differing(standing):
             yield Fault(role.label, "trusts a whole account, or a user without MFA", role.lacks)
-        others = [name for name, kind in role.others() if kind == "Custom"]
-        if len(role.policies) + len(others) > POLICIES_PER_ROLE:
-            detach = f"detach {', '.join(others)}, or " if others else ""
-            yield Fault(
-                role.label,
-                f"it would have {len(role.policies) + len(others)} custom policies, and RAM attaches {POLICIES_PER_ROLE}",
-                f"{detach}give the roles of the other accounts the same name",
-            )
+        others = tuple(name for name, kind in role.others() if kind == "Custom")
+        yield from limits.policies(role.label, len(role.policies), others, os.environ)
 
 
 def _project(deployment: Deployment) -> Iterator[Fault]:

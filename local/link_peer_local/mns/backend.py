@@ -29,6 +29,8 @@ from link_peer_local.mns.state import (
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _NAME_LENGTH = 120
+MAX_QUEUES = 1000
+"""Of an account in a region, by default [doc SMQ limits]. The code of the refusal is assumed."""
 
 
 class MnsBackend:
@@ -65,6 +67,8 @@ class MnsBackend:
                 if existing.attributes != attributes:
                     raise ApiError("QueueAlreadyExist", 409, "The queue you want to create is already exist.")
                 return False
+            if len(self.queues(account)) >= MAX_QUEUES:
+                raise ApiError("QueueNumExceededLimit", 403, f"The number of queues exceeds the limit {MAX_QUEUES}.")
             now = int(self._clock.now())
             self._queues[account, name] = Queue(name, attributes, now, now)
             return True

@@ -132,6 +132,53 @@ def test_check_names_each_fault_with_its_line(folder: Path, offline: Cli) -> Non
     assert (code, [len(one["problems"]) for one in found]) == (1, [0, 1])
 
 
+def many_accounts(own_queues: int, *, names: bool = False) -> str:
+    """A policy of a thousand accounts beside home."""
+    uids = range(1000000000000002, 1000000000001002)
+    lines = (
+        f'  "{uid}": {{role: "acs:ram::{uid}:role/link-peer{f"-{uid}" * names}", external_id: secret'
+        + (f", queue: link-peer-requests-{uid}" if at < own_queues else "")
+        + "}"
+        for at, uid in enumerate(uids)
+    )
+    return "\n".join([f'deployment: prod\naccounts:\n  "{HOME}": {{}}', *lines, ""])
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "quota"),
+    [
+        (many_accounts(0), "", ""),
+        (many_accounts(997), "", ""),
+        (
+            many_accounts(1000),
+            "queues: the policy needs 1003, and SMQ allows 1000 a region: take `queue` from 3",
+            "QUEUES",
+        ),
+        (
+            many_accounts(0, names=True),
+            "role link-peer-fc: it would have 9 custom policies, and RAM attaches 5",
+            "POLICIES",
+        ),
+    ],
+    ids=["one role name", "queues", "more queues", "many role names"],
+)
+def test_a_limit_of_the_platform_is_named_before_anything_is_made(
+    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch, text: str, said: str, quota: str
+) -> None:
+    """A thousand accounts are no problem, but for more queues than SMQ allows by default, and a role name of each account's
+    own: by `check` and `package`, until the quota is raised."""
+    (folder / "policy.yaml").write_text(text, encoding="utf-8")
+    assert offline("check") == bool(said)
+    assert said in offline.out
+    if quota:
+        assert offline("package", "--first") == 1
+        assert said in offline.err
+        monkeypatch.setenv(f"LINK_PEER_QUOTA_{quota}", "2000")
+        assert offline("check") == 0
+        monkeypatch.setenv(f"LINK_PEER_QUOTA_{quota}", "many")
+        assert offline("check") == 1
+
+
 def test_check_judges_the_tests(folder: Path, offline: Cli) -> None:
     """One that the policy decides alone is judged; one that depends on tags is counted."""
     path = folder / "policy.yaml"

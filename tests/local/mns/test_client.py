@@ -44,6 +44,14 @@ def refusal(call: Callable[[], object]) -> str:
 # Queues
 
 
+def test_an_account_has_at_most_a_thousand_queues(local_cloud: LocalCloud, account: Account) -> None:
+    """In a region, unless the quota is raised."""
+    there = len(local_cloud.mns.queues(HOME))
+    for number in range(1000 - there):
+        local_cloud.mns.create_queue(HOME, f"q{number}")
+    assert refusal(lambda: account.get_queue("one-more").create(QueueMeta())) == "QueueNumExceededLimit"
+
+
 def test_queue_lifecycle(local_cloud: LocalCloud, account: Account) -> None:
     """A queue can be created, described, changed and deleted."""
     queue = account.get_queue("jobs")
