@@ -51,6 +51,8 @@ SETTINGS = {
     "LINK_PEER_QUEUE": "the shared queue, if its name is not `<prefix>-requests`. The dead-letter queue, whose messages the sweep counts, has `-dead-letters` in place of `-requests`",
     "LINK_PEER_AUDIT_PROJECT": "the log project, if its name is not `<prefix>-<home uid>`",
     "LINK_PEER_AUDIT_LOGSTORE": "the logstore of the audit log, if its name is not `decisions`",
+    "LINK_PEER_SWEEP_QUEUE": "the queue for sweeps of single accounts, to which only the functions may send; where it is not set, "
+    "each sweep is one delivery for all accounts",
     "LINK_PEER_OPERATOR_LOGSTORE": "the logstore of the records of people's commands, if its name is not that of the audit log with `-operators` after it",
     "LINK_PEER_CALLS_PER_MINUTE": "the rate limit of ECS in your accounts; not known by default",
     "LINK_PEER_QUOTA_POLICIES": "how many custom policies RAM attaches to a role, where the quota was raised from 5: `check`, `setup` and `package` go by it",

@@ -581,7 +581,7 @@ class Lab:
         """The latest summary; of sweeps by account, that of all."""
         if not self.by_account:
             return self.records("summary")[-1]
-        accounts = {record["account"]: record for record in self.records("summary") if "account" in record}
+        accounts = {record["from_account"]: record for record in self.records("summary") if "from_account" in record}
         found = sorted(accounts.values(), key=lambda one: one["outcome"] == "failed")
         counted = {name: str(sum(int(one[name]) for one in found)) for name in ("held", "removed", "changed", "denied")}
         return {**found[-1], **counted, "detail": "; ".join(one.get("detail", "") for one in found)}

@@ -82,12 +82,13 @@ def run_sweep(sweep: Sweep) -> None:
 
 
 def _post_turns(name: str, time: float, delivery: Delivery) -> Outcomes:
-    accounts = whose_turn(delivery.policy.accounts, time)
+    start, accounts = delivery.clock.now(), whose_turn(delivery.policy.accounts, time)
     jobs = [Job(functools.partial(delivery.post_sweep, account), frozenset({account})) for account in accounts]
     troubles = [done for done in run_jobs(jobs, delivery.throughput.lanes) if isinstance(done, Exception)]
     audit = delivery.audit({"event_id": name})
     letters = delivery.connections.dead_letters
-    audit.write([turns_record(len(accounts) - len(troubles), len(delivery.policy.accounts), delivery.policy, letters)])
+    record = turns_record(len(accounts) - len(troubles), delivery.policy, letters)
+    audit.write([{**record, "seconds": f"{delivery.clock.now() - start:.1f}"}])
     raise_first(troubles)
     return audit.outcomes
 

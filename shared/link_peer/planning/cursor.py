@@ -26,7 +26,7 @@ MOST_SUSPECTS = 200  # groups of which a cursor says that rules may have to go s
 _TOKEN = 4_096  # characters of a token of the API
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-_GroupId = Annotated[str, msgspec.Meta(pattern=r"^sg-[0-9a-z]{1,60}$")]
+_GroupId = Annotated[str, msgspec.Meta(pattern=r"\Asg-[0-9a-z]{1,60}\Z")]
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     ends (epoch seconds); 0 where nothing does."""
 
     number: Annotated[int, msgspec.Meta(ge=0, lt=BUCKETS)]
-    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{12}$")]
+    digest: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{12}\Z")]
     ends: _Count = 0
 
 
@@ -45,9 +45,9 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     judges."""
 
     began: _Count
-    policy: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    policy: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{0,64}\Z")] = ""
     buckets: Annotated[tuple[Bucket, ...], msgspec.Meta(max_length=BUCKETS)] = ()
-    token: Annotated[str, msgspec.Meta(max_length=_TOKEN)] | None = ""
+    token: Annotated[str, msgspec.Meta(pattern=r"\A[!-~]*\Z", max_length=_TOKEN)] | None = ""
     pages: _Count = 0
     instances: _Count = 0
     left: _Count = 0

@@ -4,6 +4,8 @@ What it opens, closes and keeps is in tests/functional/sweep, where the same tes
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +14,11 @@ import pytest
 from link_peer.app.sweeps import handle_sweep
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Claim, Group, Instance, Party, Rule
-from link_peer.domain.policy import AccountPolicy
+from link_peer.domain.policy import AccountPolicy, Limits
 from link_peer.domain.request import SweepAccount
 from link_peer.inbound.requests import encode
+from link_peer.planning.cursor import Cursor, as_value
+from link_peer.planning.rota import AT_ONCE, MOST_RUNS, RUN_SECONDS, goes_on, next_look, whose_turn
 from link_peer.runtime.ports import Record
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
@@ -26,6 +30,7 @@ MANY = msgspec.structs.replace(
 """so many accounts that each has its turn in four hours; between them it is looked at."""
 LINKED = instance(A, APP, link_peer="sg-db:tcp/1")
 FILLER = [instance(Party(HOME, f"i-{n:04}"), APP, name="x") for n in range(1, 900)]
+RULE = ours(key(DB, APP, "tcp/1"))
 FIRST = SweepAccount(REGION, HOME, NOW)
 
 
@@ -131,3 +136,130 @@ def test_a_peer_that_cannot_be_read_costs_the_account_none_of_its_own_links(refu
     assert ended not in swept.ecs.existing
     assert foreign in swept.ecs.existing
     assert [r["record"] for r in swept.log.records if r.get("from_account") == PEER] == []  # it has a sweep of its own
+
+
+GOOD = {
+    "version": 1,
+    "action": "sweep",
+    "region": REGION,
+    "account": HOME,
+    "posted_at": "2026-11-25T00:00:00Z",
+    "cursor": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "said"),
+    [
+        ({"account": "1000000000009999"}, "unknown-account", "1000000000009999"),
+        ({"account": 7}, "bad-request", "account"),
+        ({"account": "x\n"}, "bad-request", "account"),
+        ({"region": "cn-hangzhou"}, "different-region", "cn-hangzhou"),
+        ({"region": "CN\ud800"}, "bad-request", "region"),
+        ({"posted_at": "yesterday"}, "bad-request", "posted_at"),
+        ({"action": "link"}, "bad-request", "action"),
+        ({"believe_empty": [HOME]}, "bad-request", "believe_empty"),
+        ({"cursor": [1]}, "bad-request", "cursor"),
+        ({"cursor": {"began": 10**12}}, "bad-request", "body"),
+    ],
+)
+def test_a_message_that_is_none_is_denied_and_recorded(changed: dict[str, object], reason: str, said: str) -> None:
+    swept = Swept(RULE)
+    swept.deliver(json.dumps({**GOOD, **changed}))
+    (record,) = swept.log.records
+    assert (record["outcome"], record["reason"]) == ("denied", reason)
+    assert said in record["detail"]
+    assert (swept.ecs.calls, swept.queue.swept) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        {},
+        {"began": "now"},
+        {"began": int(NOW) + 1},
+        {"began": int(NOW), "token": 7},
+        {"began": int(NOW), "buckets": [[999, "0" * 12, 0]]},
+        {"began": int(NOW), "suspects": ["i-a"]},
+        {"began": int(NOW), "grants": "all"},
+        {"began": int(NOW), "token": "\ud800"},
+    ],
+)
+def test_a_cursor_that_is_none_begins_the_sweep_again(cursor: dict[str, object]) -> None:
+    swept = Swept(RULE)
+    swept.deliver(json.dumps({**GOOD, "cursor": cursor}))
+    assert swept.summaries[0]["progress"] == "1 instances on 1 pages: all listed; rules of 1 of 1 groups read"
+
+
+def test_a_cursor_carries_no_authority() -> None:
+    """One that calls every group a suspect, and one that calls everything read: what stands, stands, and is found again by the
+    account's next turn."""
+    bystander = ours(key(DB, Party(HOME, "sg-gone"), "tcp/2"))
+    forged = {"began": int(NOW), "token": None, "suspects": [DB.id, APP.id, "sg-other"]}
+    swept = Swept(
+        RULE,
+        bystander,
+        ours(key(DB, Party(HOME, "sg-gone"), "tcp/3")),
+        policy=msgspec.structs.replace(MANY, limits=Limits(removals_per_run=1)),
+    )
+    swept.deliver(json.dumps({**GOOD, "cursor": forged}))
+    assert {RULE, bystander} <= set(swept.ecs.existing)
+
+
+def test_messages_of_an_older_sweep_end_once_a_newer_one_has_begun() -> None:
+    swept = Swept(RULE)
+    swept.deliver()
+    swept.clock.time += 5 * 3600
+    swept.deliver()
+    assert (swept.ecs.calls, swept.queue.swept) == ([], [])
+
+
+def test_a_record_that_cannot_be_written_leaves_the_message_to_the_platform() -> None:
+    """Where not even the trouble can be recorded; else the account's next message comes in ten minutes."""
+    for failures in (4, 8):
+        swept = Swept()
+        swept.log.errors = [Transient("no answer")] * failures
+        if failures == 4:
+            swept.deliver()
+            assert [(delay, message.cursor) for message, delay in swept.queue.swept] == [
+                (600, as_value(Cursor(int(NOW))))
+            ]
+        else:
+            with pytest.raises(Transient):
+                swept.deliver()
+
+
+@pytest.mark.parametrize(("accounts", "runs"), [(2, 1), (42, 1), (43, 2), (500, 12), (1_002, 24), (2_000, 24)])
+def test_each_account_has_its_turn_and_is_looked_at_between(accounts: int, runs: int) -> None:
+    """The timer posts each account once in so many of its runs; what it says of the next look and the last turn agrees."""
+    names = [f"{n:016}" for n in range(accounts)]
+    found = [whose_turn(names, NOW + run * RUN_SECONDS) for run in range(runs)]
+    assert sorted(itertools.chain(*found)) == names
+    assert max(map(len, found)) < 2 * max(AT_ONCE, accounts / MOST_RUNS)
+    for run, turn in enumerate(found):
+        began = NOW + run * RUN_SECONDS
+        for account in turn[:5]:
+            looks = [next_look(account, accounts, began + n * RUN_SECONDS) for n in range(runs)]
+            assert looks == [RUN_SECONDS] * (runs - 1) + [None]
+            ends = [goes_on(account, accounts, began, began + n * RUN_SECONDS, listed=True) for n in range(runs + 1)]
+            assert ends == [True] * runs + [False]
+
+
+def test_a_long_listing_goes_on_beside_newer_ones_once_in_four_hours() -> None:
+    """The others end after half an hour, so that few share an account's calls."""
+    for hours, going in ((0.4, 24), (3.9, 1), (4.2, 0)):
+        begun = [NOW + run * RUN_SECONDS for run in range(24)]
+        assert sum(goes_on(HOME, 2, one, one + hours * 3600, listed=False) for one in begun) == going
+
+
+def test_the_timer_posts_a_message_for_each_account_whose_turn_it_is() -> None:
+    queue, log = FakeQueue(), FakeLog()
+    given = delivery(log=log, queue=queue)
+    given = msgspec.structs.replace(given, connections=msgspec.structs.replace(given.connections, sweep_queue="sweeps"))
+    handle_sweep(b'{"triggerTime": "2026-11-25T00:00:00Z"}', given)
+    assert [(message.account, delay) for message, delay in queue.swept] == [(HOME, 0), (PEER, 0)]
+    (summary,) = log.records
+    assert summary["progress"] == "a message was posted for each of 2 of 2 accounts"
+    queue.errors = [Transient("no answer")] * 5
+    with pytest.raises(Transient):
+        handle_sweep(b"{}", given)

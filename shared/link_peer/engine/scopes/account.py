@@ -331,7 +331,7 @@ class AccountSweep(Sweep):
             f"{cursor.instances} instances on {cursor.pages} pages: {listing}; rules of {len(part.tagged) - cursor.left} of "
             f"{len(part.tagged)} groups read"
         )
-        return {**super()._summary(untagged), "account": part.account, "progress": progress}
+        return {**super()._summary(untagged), "from_account": part.account, "progress": progress}
 
 
 def _account_of(question: Question) -> str:

@@ -43,10 +43,10 @@ def summary_record(
     }
 
 
-def turns_record(posted: int, accounts: int, policy: Policy, dead_letters: Callable[[], int] | None) -> Record:
+def turns_record(posted: int, policy: Policy, dead_letters: Callable[[], int] | None) -> Record:
     """The summary of a run of the timer that had so many accounts swept by messages of their own."""
     letters, uncounted = count_letters(dead_letters)
-    said = f"a message was posted for each of {posted} of {accounts} accounts"
+    said = f"a message was posted for each of {posted} of {len(policy.accounts)} accounts"
     return {
         "record": "summary",
         "action": "repair",
