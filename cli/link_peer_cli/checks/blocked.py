@@ -27,8 +27,10 @@ Judged = tuple[Standing, Reach]
 
 def check(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each rule that stops links, and one for each link that is stopped by something else."""
-    words = Counter(state_of(seen.scene, link)[0] for link in (*seen.links, *seen.renamed))
     judged = [(link, link_reach(seen.scene, link)) for link in seen.links if link.half is None and not link.closing]
+    words = Counter(reach.word for _, reach in judged)
+    others = (link for link in seen.links if link.half is not None or link.closing)
+    words += Counter(state_of(seen.scene, link)[0] for link in (*others, *seen.renamed))
     by_rule: dict[tuple[Rule, ...], list[Judged]] = {}
     for one in judged:
         if one[1].effect.passes is False:

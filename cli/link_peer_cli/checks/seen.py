@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import msgspec
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.planning.actual import renamed_rules
 from link_peer.planning.reach import Scene, groups_of
-from link_peer.planning.standing import Going, Standing, standing
+from link_peer.planning.standing import Standing, standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.audit.story import ends_of
@@ -18,20 +18,15 @@ from link_peer_cli.checks.finding import MISSING, WARNING, CheckFinding, few
 
 
 class CloudSeen(msgspec.Struct, frozen=True, dict=True):
-    """`accounts` are those that were read completely, with keys that belong there: what these do not show does not exist. `going`
-    are the rules that the next sweep removes."""
+    """`accounts` are those that were read completely, with keys that belong there: what these do not show does not exist. `links`
+    are those that stand, in whichever groups."""
 
     policy: Policy
     scene: Scene
     region: str
     now: float
-    accounts: Set[str]
-    going: Going
-
-    @functools.cached_property
-    def links(self) -> list[Standing]:
-        """The links that stand, in whichever groups."""
-        return standing(self.scene.snapshot, self.policy, self.region, self.now, going=self.going)
+    links: Sequence[Standing]
+    accounts: Set[str] = frozenset()
 
     @functools.cached_property
     def renamed(self) -> list[Standing]:

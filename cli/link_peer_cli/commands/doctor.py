@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from link_peer.domain.tags import clean
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.closing import closing
 from link_peer.planning.reach import Scene
+from link_peer.planning.standing import standing
 from msgspec.structs import replace
 from rich.markup import escape
 
@@ -112,7 +113,10 @@ def _findings(
         yield from settings.check(env)
     access = list(accounts.check(env, sweep, cloud, seen.links))
     yield from (one for one in access if platform or one.state in FAILING)
-    seen = _seen(env, view, cloud, frozenset(one.where for one in access if one.state == OK))
+    read = frozenset(one.where for one in access if one.state == OK)
+    seen = replace(
+        seen, scene=_before(view, cloud), accounts=read
+    )  # of what was read since, nothing decides about rules
     if platform:
         yield from damaged_markers(sweep.damaged)
         yield from renamed_deployments(seen)
@@ -121,12 +125,18 @@ def _findings(
             yield one if one.state == UNKNOWN else replace(one, part=TENANTS)
 
 
-def _seen(env: Environment, view: View, cloud: WhatIf, read: Set[str] = frozenset()) -> CloudSeen:
-    """What was read, with the rules as they were before the sweep that is supposed. `read` are the accounts that were completely."""
-    snapshot, now = view.scene.snapshot, env.clock.now()
-    snapshot = replace(snapshot, rules={**snapshot.rules, **cloud.rules(before=True)})
-    going = closing(snapshot, env.policy, env.settings.region, now).why
-    return CloudSeen(env.policy, Scene(snapshot), env.settings.region, now, read, going)
+def _seen(env: Environment, view: View, cloud: WhatIf) -> CloudSeen:
+    """The links that stand, of which the next sweep removes some."""
+    scene, where, now = _before(view, cloud), (env.policy, env.settings.region), env.clock.now()
+    going = closing(scene.snapshot, *where, now).why
+    links = standing(scene.snapshot, *where, now, going=going)
+    return CloudSeen(env.policy, scene, env.settings.region, now, links)
+
+
+def _before(view: View, cloud: WhatIf) -> Scene:
+    """What was read, with the rules as they were before the sweep that is supposed."""
+    snapshot = view.scene.snapshot
+    return Scene(replace(snapshot, rules={**snapshot.rules, **cloud.rules(before=True)}))
 
 
 def _of_tenants(

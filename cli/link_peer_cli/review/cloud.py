@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -18,6 +18,11 @@ from link_peer_cli.review.edits import GroupChange, net
 from link_peer_cli.review.writes import Place, Write, place_of
 from link_peer_cli.ui import aliyun
 
+READS = frozenset(
+    {"instances", "members", "instance_page", "shows_instances", "groups", "all_groups", "tagged_groups", "references"}
+    | {"rules", "inner_access", "addresses_taken", "instances_of"}
+)
+
 
 class Reads:
     """The reading half of an `Ecs`, from a real one."""
@@ -26,53 +31,10 @@ class Reads:
         self.account = real.account
         self._real = real
 
-    def instances(self, ids: Sequence[str]) -> list[Instance]:
-        """As `Ecs.instances`."""
-        return self._real.instances(ids)
-
-    def members(self, group: str) -> list[Instance]:
-        """As `Ecs.members`."""
-        return self._real.members(group)
-
-    def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
-        """As `Ecs.instance_page`."""
-        return self._real.instance_page(token, group)
-
-    def shows_instances(self) -> bool:
-        """As `Ecs.shows_instances`."""
-        return self._real.shows_instances()
-
-    def groups(self, ids: Sequence[str]) -> list[Group]:
-        """As `Ecs.groups`."""
-        return self._real.groups(ids)
-
-    def all_groups(self) -> list[Group]:
-        """As `Ecs.all_groups`."""
-        return self._real.all_groups()
-
-    def tagged_groups(self, tag: str) -> list[Group]:
-        """As `Ecs.tagged_groups`."""
-        return self._real.tagged_groups(tag)
-
-    def references(self, groups: Sequence[str]) -> list[Party]:
-        """As `Ecs.references`."""
-        return self._real.references(groups)
-
-    def rules(self, group: str) -> list[Rule]:
-        """As `Ecs.rules`."""
-        return self._real.rules(group)
-
-    def inner_access(self, group: str) -> bool:
-        """As `Ecs.inner_access`."""
-        return self._real.inner_access(group)
-
-    def addresses_taken(self, vpc: str, ips: Collection[str]) -> set[str]:
-        """As `Ecs.addresses_taken`."""
-        return self._real.addresses_taken(vpc, ips)
-
-    def instances_of(self, interfaces: Sequence[str]) -> Mapping[str, str]:
-        """As `Ecs.instances_of`."""
-        return self._real.instances_of(interfaces)
+    def __getattr__(self, name: str) -> Any:
+        if name not in READS:
+            raise AttributeError(name)
+        return getattr(self._real, name)
 
 
 NEW = "new-"
@@ -80,13 +42,14 @@ NEW = "new-"
 
 
 class ShownRules:
-    """What the groups of one account showed when they were first read: their tags, by group, and their rules; and the
-    instances that were read by their ids."""
+    """What the groups of one account showed when they were first read: their tags, by group, and their rules; the instances
+    that were read by their ids; and the pages of the listing, where two things are supposed."""
 
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
         self.instances: dict[str, Instance] = {}
         self.rules: dict[str, list[Rule]] = {}
+        self.pages: dict[tuple[str, str], tuple[list[Instance], str]] = {}
 
 
 class WhatIf:
@@ -101,6 +64,7 @@ class WhatIf:
         self._cloud = cloud
         self._region = region
         self.shown: dict[str, ShownRules] = {} if shown is None else shown
+        self.again = shown is not None
         self._made: dict[str, _Ecs] = {}
         self.calls: Counter[str] = cloud.calls
         self.changes: list[CloudCall] = []
@@ -108,7 +72,7 @@ class WhatIf:
 
     def ecs(self, account: str) -> Ecs:
         """Return the ECS of an account, with the changes made so far."""
-        return self._account(account)
+        return cast(Ecs, self._account(account))
 
     def changed_groups(self) -> list[GroupChange]:
         """What is different in each group from what was read of it, by group. A rule that was added and removed again is
@@ -165,6 +129,12 @@ class _Ecs(Reads):
         found = self._real.instances(ids)
         self._shown.instances.update((one.party.id, one) for one in found)
         return found
+
+    def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
+        pages, asked = self._shown.pages if self._all.again else {}, (token, group)
+        if asked not in pages:
+            pages[asked] = self._real.instance_page(*asked)
+        return pages[asked]
 
     def groups(self, ids: Sequence[str]) -> list[Group]:
         shown = self._shown.groups

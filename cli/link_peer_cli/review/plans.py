@@ -86,8 +86,8 @@ def print_plan(
     beside a rule is cut where the line ends, unless it is `wide`."""
     because = reasons(plan.records)
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
-    for change in plan.groups:
-        out.print("\n".join(_group_lines(change, because, plan.words, room)), soft_wrap=True)
+    if lines := [line for change in plan.groups for line in _group_lines(change, because, plan.words, room)]:
+        out.print("\n".join(lines), soft_wrap=True)  # at once: each print takes as long as ten lines
     print_records(out, "", plan.notable, names=plan.words.names, wide=wide)
     if commands:
         print_changes(out, commands)

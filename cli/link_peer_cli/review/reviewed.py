@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import not_reviewed
@@ -38,7 +39,7 @@ class Reviewed:
         if account not in self._made:
             writes = [one for one in self._writes if one.account == account]
             self._made[account] = _Ecs(self._cloud.ecs(account), writes, self._ours, self._progress)
-        return self._made[account]
+        return cast(Ecs, self._made[account])
 
 
 class _Ecs(Reads):
@@ -52,7 +53,7 @@ class _Ecs(Reads):
         self._tagged: set[str] = set()
 
     def rules(self, group: str) -> list[Rule]:
-        found = super().rules(group)
+        found = self._real.rules(group)
         self._known |= {(group, rule.id): rule for rule in found}
         return found
 

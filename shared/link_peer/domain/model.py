@@ -7,6 +7,7 @@ rule as ours and lists its claims.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 
@@ -124,6 +125,7 @@ class RuleKey(msgspec.Struct, frozen=True, order=True):
         """Whether the rule's source is an address rather than a group."""
         return not self.source.startswith("sg-")
 
+    @functools.lru_cache(maxsize=4096)  # noqa: B019  # a rule holds nothing; each plan asks about each one
     def id(self, home: str, deployment: str, region: str) -> str:
         """The marker's `id`: 16 hex digits that only this rule of this deployment, run from this home account, has."""
         group = f"{self.group.account}/{self.group.id}"

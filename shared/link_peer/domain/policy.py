@@ -133,7 +133,7 @@ class Policy(msgspec.Struct, frozen=True, dict=True):  # a dict, so that a prope
     leaving: frozenset[str] = frozenset()
     tag_prefix: str = ""
 
-    @property
+    @functools.cached_property
     def home(self) -> str:
         """The uid of the home account, in which the functions run."""
         return next(uid for uid, account in self.accounts.items() if account.role is None)

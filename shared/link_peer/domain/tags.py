@@ -238,6 +238,7 @@ def _folded(key: str) -> str:
     return "".join(key.lower().split())
 
 
+@functools.lru_cache(maxsize=1024)  # the keys are few, and asked about for each link
 def _locks(key: str, lock: str) -> bool:
     return _is(_folded(key), lock)
 
