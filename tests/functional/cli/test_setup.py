@@ -14,6 +14,7 @@ import yaml
 from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
 from link_peer_cli.demo.local_cloud import describe, environment, running
+from link_peer_cli.setup import queues
 from link_peer_cli.setup.roles import VERSIONS
 from link_peer_deploy import regions
 from link_peer_deploy.documents import peer_roles, render
@@ -126,6 +127,29 @@ def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -
         kept = 0 if options else 1  # whom the operator role trusts
         assert f"Nothing to change; as wanted: {42 - kept}, kept as they are: {kept}, left out: 0.\n" in cli.out
     assert writes(cloud) == before
+
+
+def test_queues_of_many_accounts_are_read_with_one_call(
+    cloud: LocalCloud, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are; one by one where the listing shows no attributes, and then the same is said."""
+    path = tmp_path / "policy.yaml"
+    policy = yaml.safe_load(path.read_text(encoding="utf-8"))
+    names = [f"link-peer-requests-{uid}" for uid in range(1000000000000100, 1000000000000160)]
+    more = {
+        name[-16:]: {"role": f"acs:ram::{name[-16:]}:role/link-peer", "external_id": "x1", "queue": name}
+        for name in names
+    }
+    path.write_text(yaml.safe_dump({**policy, "accounts": {**policy["accounts"], **more}}), encoding="utf-8")
+    assert cli("setup", *MAIL) == 0
+    cloud.mns.set_attributes(HOME, names[7], QueueAttributes())
+    for states, calls in ((None, 3), ({name: {} for name in names}, 63)):
+        if states:
+            monkeypatch.setattr(queues.Listed, "states", states)
+        cloud.faults.calls.clear()
+        assert cli("setup", "--dry-run", *MAIL) == 0
+        assert f"= queue {names[7]}: seconds, hidden: kept as it is" in cli.out
+        assert sum(call.action == "GetQueueAttributes" for call in cloud.faults.calls) == calls
 
 
 def test_a_dry_run_changes_nothing(cloud: LocalCloud, cli: Cli) -> None:
