@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -214,22 +211,3 @@ def test_the_region_is_given_before_or_after_the_command(lab: Lab, cli: Cli) -> 
     assert cli.out
     assert cli("links", "--json") == 0  # the next command starts anew
     assert cli.out
-
-
-def test_the_sdk_logs_nothing_of_its_search_for_keys(home: Path) -> None:
-    """In a process of its own: the SDK sets its logger up when it is imported. It would print a stack trace for each try."""
-    program = """
-import logging
-from link_peer_cli.main import main
-try:
-    main(["stale"])
-finally:
-    print(logging.getLogger("credentials").isEnabledFor(logging.CRITICAL))
-"""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ALIBABA_", "LINK_PEER_", "FC_"))}
-    environment = {**kept, "HOME": str(home), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
-    done = subprocess.run(  # noqa: S603  # our own module
-        [sys.executable, "-c", program], env=environment, cwd=home, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, "False\n")
-    assert done.stderr.splitlines() == MISSING
