@@ -22,10 +22,12 @@ from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.removals import HALF_OPEN_SECONDS, created
 
 BUCKETS = 256  # 8 KB of a message, of at most 64
+MOST_WAITING = 500  # instances with links that wait for a read of rules; more wait for the next sweep
 MOST_SUSPECTS = 200  # groups of which a cursor says that rules may have to go since a party is not shown; more are held
 _TOKEN = 4_096  # characters of a token of the API
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+_InstanceId = Annotated[str, msgspec.Meta(pattern=r"\Ai-[0-9a-z]{1,60}\Z")]
 _GroupId = Annotated[str, msgspec.Meta(pattern=r"\Asg-[0-9a-z]{1,60}\Z")]
 
 
@@ -41,7 +43,7 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far a sweep is that `began` then (epoch seconds), under the policy with this digest. `token` is that of the next page of
     instances: empty for the first, None after the last. `pages` and `instances` were listed; the rules of so many groups are
-    `left` to read. `suspects` are groups with rules that may have to go since a party is not shown, which one last delivery
+    `left` to read. `waiting` are instances that were listed, and ask for links whose rules were not read. `suspects` are groups with rules that may have to go since a party is not shown, which one last delivery
     judges."""
 
     began: _Count
@@ -51,12 +53,13 @@ class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pages: _Count = 0
     instances: _Count = 0
     left: _Count = 0
+    waiting: Annotated[tuple[_InstanceId, ...], msgspec.Meta(max_length=MOST_WAITING)] = ()
     suspects: Annotated[tuple[_GroupId, ...], msgspec.Meta(max_length=MOST_SUSPECTS + 1)] = ()
 
     @property
     def listed(self) -> bool:
         """Whether all was read and judged, so that only changes are looked for."""
-        return self.token is None and not self.left and not self.suspects
+        return self.token is None and not (self.left or self.waiting or self.suspects)
 
 
 def read_cursor(value: object, now: float) -> Cursor | None:

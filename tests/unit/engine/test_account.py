@@ -115,6 +115,18 @@ def test_the_guard_holds_for_the_account_however_many_deliveries_it_takes() -> N
     assert (swept.summaries[-1]["held"], len(swept.ecs.existing)) == ("80", 80)
 
 
+def test_a_link_whose_rules_there_was_no_time_to_read_is_opened_by_the_next_delivery() -> None:
+    """The listing has passed its instance by then; the cursor names it. Rules of other groups are due before."""
+    groups = [managed(Party(HOME, f"sg-{n:03}"), "*") for n in range(100)]
+    swept = Swept(RULE, groups=[group(APP), group(DB, "*"), *groups], calls_per_minute=60, seconds=150)
+    swept.ecs.existing.clear()
+    swept.deliver()
+    assert [message.cursor["waiting"] for message, _ in swept.queue.swept] == [("i-a",)]  # type: ignore[index]
+    for _ in range(3):
+        swept.deliver()
+    assert [rule.key for rule in swept.ecs.existing] == [RULE.key]
+
+
 def test_a_token_that_the_cloud_refuses_begins_the_listing_again() -> None:
     swept = Swept(instances=FILLER, calls_per_minute=20)
     swept.ecs.page = 10

@@ -25,15 +25,48 @@ Page = tuple[list[Instance], str]
 """Instances, and the token of the next page; empty after the last."""
 
 
-class Listed(msgspec.Struct, frozen=True):
-    """Pages of an account's instances, from the one with the token `first` on: what they showed, the instances to keep, how many
-    pages, and the token of the `following` one; None after the last."""
+class Pages:
+    """Pages of an account's instances, from the one with the token `first` on: how many (`count`), what they showed, the instances to
+    keep, and the token of the `following` page; None after the last. An account of any size takes little memory: of other
+    instances, only the ids are noted."""
 
-    first: str
-    listing: Listing
-    kept: list[Instance]
-    pages: int
-    following: str | None
+    def __init__(self, keep: Callable[[Instance], bool], first: str = "") -> None:
+        """`keep` says which instances are kept."""
+        self.first = first
+        self.following: str | None = first
+        self.count = 0
+        self.kept: list[Instance] = []
+        self._keep = keep
+        self._ids: set[str] = set()
+        self._members: Counter[str] = Counter()
+        self._tagged = False
+
+    @property
+    def listing(self) -> Listing:
+        """What the pages showed."""
+        return Listing(self._ids, self._members, self._tagged)
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all pages of the account."""
+        return self.first == "" and self.following is None
+
+    def begin_again(self) -> None:
+        """The first page is the next one."""
+        self.first, self.following, self.count = "", "", 0
+
+    def take(self, read: Callable[[str], Page | None]) -> None:
+        """Reads on. `read` reads the page with a token, the first one's being empty; None where there is no time for it."""
+        while self.following is not None and (page := read(self.following)) is not None:
+            instances, following = page
+            self.count, self.following = self.count + 1, following or None
+            for instance in instances:
+                if instance.party.id not in self._ids:  # one may move to the next page meanwhile, and be shown twice
+                    self._ids.add(instance.party.id)
+                    self._members.update(instance.groups)
+                self._tagged = self._tagged or bool(instance.tags)
+                if self._keep(instance):
+                    self.kept.append(instance)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -130,29 +163,6 @@ class Access:
         else:
             for read in reads:
                 read()
-
-
-def read_listing(read: Callable[[str], Page | None], keep: Callable[[Instance], bool], token: str = "") -> Listed:
-    """What the pages of an account show, and the instances to `keep`. `read` reads the page with a token, the first one's being
-    empty; None where there is no time for it. An account of any size takes little memory: of the other instances, only the ids
-    are noted."""
-    kept: list[Instance] = []
-    ids: set[str] = set()
-    members: Counter[str] = Counter()
-    tagged = False
-    pages = 0
-    left: str | None = token
-    while left is not None and (page := read(left)) is not None:
-        instances, following = page
-        pages, left = pages + 1, following or None
-        for instance in instances:
-            if instance.party.id not in ids:  # an instance may move to the next page meanwhile, and be shown twice
-                ids.add(instance.party.id)
-                members.update(instance.groups)
-            tagged = tagged or bool(instance.tags)
-            if keep(instance):
-                kept.append(instance)
-    return Listed(token, Listing(ids, members, tagged), kept, pages, left)
 
 
 def _transient(account: str, error: Transient | CloudError) -> Transient:

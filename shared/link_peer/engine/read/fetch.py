@@ -15,7 +15,7 @@ from link_peer.domain.errors import CloudError, NoAccess, OutOfTime, Throttled, 
 from link_peer.domain.model import Group, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Listing
-from link_peer.engine.read.access import STRICT, Access, Listed, Page, Reading, read_listing
+from link_peer.engine.read.access import STRICT, Access, Page, Pages, Reading
 from link_peer.engine.read.store import Store, groups_of
 from link_peer.planning.decision import InstancesOf, MembersOf, Question, RulesOf
 from link_peer.runtime.clock import Clock
@@ -176,42 +176,42 @@ class Fetch:
         threads = min(len(accounts), ACCOUNTS) if self._access.threads > 1 else 1
         self._access.side_by_side([functools.partial(read, account) for account in accounts], threads)
 
-    def pages(self, account: str, token: str, until: float) -> Listed | None:
-        """Reads pages of the instances of an account from a token on, until there is no time for another; from the first one,
-        where the cloud refuses the token. None where the account cannot be read. Nothing of it is in the store yet, so that this
-        may run beside other reads."""
-        found: list[Listed] = []
-        keep, store, pace = self._how.keep, self.store, self._how.pace
+    def pages(self, first: str = "") -> Pages:
+        """Pages of instances to read, from the one with a token on."""
+        keep, store = self._how.keep, self.store
+        return Pages(lambda one: keep(one) or one.party in store.requested, first)
 
-        def read(ecs: Ecs, first: str) -> None:
-            def page(token: str) -> Page | None:
-                if self._clock.now() >= until or (pace and not pace.in_time(account, _READ_INSTANCES, until)):
-                    return None
-                try:
-                    return self._in_pace(account, functools.partial(ecs.instance_page, token))
-                except (OutOfTime, Throttled):
-                    return None
+    def read_pages(self, account: str, pages: Pages, until: float) -> None:
+        """Reads on until `until` (epoch seconds), as the pace allows it; from the first page again, where the cloud refuses the token.
+        Nothing of it is in the store yet: see `keep_pages`."""
 
-            found.append(read_listing(page, lambda one: keep(one) or one.party in store.requested, first))
-
-        def read_all(ecs: Ecs) -> None:
+        def page(ecs: Ecs, token: str) -> Page | None:
+            pace = self._how.pace
+            if self._clock.now() >= until or (pace and not pace.in_time(account, _READ_INSTANCES, until)):
+                return None
             try:
-                read(ecs, token)
+                return self._in_pace(account, functools.partial(ecs.instance_page, token))
+            except (OutOfTime, Throttled):
+                return None
+
+        def read(ecs: Ecs) -> None:
+            try:
+                pages.take(functools.partial(page, ecs))
             except CloudError as error:
-                if not token or "NextToken" not in error.code:
+                if "NextToken" not in error.code or not pages.following:
                     raise
-                read(ecs, "")
+                pages.begin_again()
+                pages.take(functools.partial(page, ecs))
 
-        self._access.read(account, read_all)
-        return found[0] if found else None
+        self._access.read(account, read)
 
-    def keep_pages(self, account: str, listed: Listed, *, whole: bool) -> None:
-        """Takes what `pages` has read into the store. `whole`: these are all pages of the account."""
+    def keep_pages(self, account: str, pages: Pages) -> None:
+        """Takes what was read into the store."""
         store = self.store
-        store.keep_instances(one for one in listed.kept if one.party not in store.instances)
-        if whole:
-            self._note_listing(account, listed.listing)
-        elif listed.listing.ids:
+        store.keep_instances(one for one in pages.kept if one.party not in store.instances)
+        if pages.whole:
+            self._note_listing(account, pages.listing)
+        elif pages.listing.ids:
             store.live_accounts.add(account)
 
     def probe_liveness(self, accounts: Iterable[str]) -> None:
@@ -344,10 +344,10 @@ class Fetch:
         def page(token: str) -> Page:
             return self._in_pace(account, functools.partial(ecs.instance_page, token))
 
-        store, keep = self.store, self._how.keep
-        listed = read_listing(page, lambda one: keep(one) or one.party in store.requested)
-        store.keep_instances(listed.kept)
-        self._note_listing(account, listed.listing)
+        pages = self.pages()
+        pages.take(page)
+        self.store.keep_instances(pages.kept)
+        self._note_listing(account, pages.listing)
 
     def _note_listing(self, account: str, listing: Listing) -> None:
         """Notes what a read of a whole account showed."""

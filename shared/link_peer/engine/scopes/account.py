@@ -11,25 +11,27 @@ rules are closed before any other account is entered, and its own links are made
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.read.access import Listed
+from link_peer.engine.read.access import Pages
 from link_peer.engine.scopes.everything import READING_SHARE, RULES_SHARE, RUNS_A_DAY, Sweep
 from link_peer.engine.write.removal_guard import PartGuard
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
-from link_peer.planning.cursor import MOST_SUSPECTS, Cursor
+from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
 from link_peer.planning.decision import Decision, InstancesOf, MembersOf, Missing, Plan, Question, RulesOf
 from link_peer.planning.removals import May
 from link_peer.planning.rota import run_of, runs_between
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
+from link_peer.runtime.retry import MINUTE
 
 LISTING_SHARE = 0.75  # of the time left may have passed when the last page of instances is read
 
@@ -38,7 +40,7 @@ class Part(msgspec.Struct):
     """What one delivery does of an account's sweep: the `first` of it, a look once all is read (`idle`), or the `last` before, which
     judges what is not shown on the groups that are `suspects`. `tagged` are the account's groups with the managed tag, `shown` the digests of
     their buckets, `due` the buckets whose rules are read, `found` the groups with rules that may have to go since a party is not
-    shown. `whole`: the delivery listed all instances. `judges`: whether anybody asks for a rule is judged. `enters`: other
+    shown, `pages` what was listed of its instances. `judges`: whether anybody asks for a rule is judged. `enters`: other
     accounts were read."""
 
     account: str
@@ -51,8 +53,7 @@ class Part(msgspec.Struct):
     tagged: tuple[Group, ...] = ()
     shown: dict[int, str] = {}
     due: set[int] = set()
-    pages: int = 0
-    whole: bool = False
+    pages: Pages | None = None
     judges: bool = False
     enters: bool = False
     found: set[Party] = set()
@@ -60,7 +61,7 @@ class Part(msgspec.Struct):
     @property
     def quiet(self) -> bool:
         """Whether it is a look that found nothing to read."""
-        return not (self.first or self.due or self.pages or self.last)
+        return self.idle and not self.due
 
     def groups(self, numbers: Iterable[int]) -> set[Party]:
         """The groups with the managed tag in these buckets."""
@@ -85,7 +86,7 @@ class AccountSweep(Sweep):
         guard = PartGuard(self.policy.limits.removals_per_run)
         begun = cursor or Cursor(int(self.started))
         suspects = frozenset(Party(account, name) for name in begun.suspects)
-        last = bool(suspects) and begun.token is None and not begun.left
+        last = bool(suspects) and begun.token is None and not (begun.left or begun.waiting)
         self.part = Part(account, begun, guard, cursor is None, begun.listed, suspects, last)
 
     @property
@@ -96,13 +97,11 @@ class AccountSweep(Sweep):
     def run(self) -> None:
         """Closes, lists, and converges. Raises as `Sweep.run` does."""
         part = self.part
-        todo = self._read_groups()
-        with ThreadPoolExecutor(1) as beside:
-            listed = self._start(todo, beside)
-            self._rules(todo, self._end(RULES_SHARE))
-            self._read_own_parties()
-            stuck = self._close(self.part.guard)
-            self._keep(listed.result() if listed else self._list())
+        self._read_rules(self._read_groups())
+        self._read_own_parties()
+        stuck = self._close(part.guard)
+        self._list(self._end(LISTING_SHARE))
+        self._keep()
         if self.store.readable(part.account):
             self._read_wishes()
             self._converge(self.part.guard, stuck)
@@ -146,38 +145,48 @@ class AccountSweep(Sweep):
     def _run(self) -> int:
         return run_of(self.started) // runs_between(len(self.policy.accounts))
 
-    def _start(self, todo: set[Party], beside: ThreadPoolExecutor) -> Future[Listed | None] | None:
-        """Begins to list instances beside the rules, where these take longer than their limit allows in this minute. Else they are
-        listed after them, so that tags are newer than the rules that they want."""
-        self.fetch.rules(todo)
-        return beside.submit(self._list) if todo - self.store.rules.keys() else None
+    def _read_rules(self, todo: set[Party]) -> None:
+        """Reads rules. While some wait for the next minute, instances are listed in this one."""
+        until, before = self._end(RULES_SHARE), math.inf
+        while True:
+            minute = min(until, self._next_minute())
+            self.unread.clear()
+            self._rules(todo, minute)
+            left, pace = self.unread.total(), self.fetch.pace
+            if not left or left >= before:
+                return
+            before = left
+            self._list(minute)
+            if pace is None or not pace.next_minute(until):
+                return
 
-    def _list(self) -> Listed | None:
-        token, account = self.part.cursor.token, self.part.account
-        if token is None or not self.store.readable(account):
-            return None
-        return self.fetch.pages(account, token, self._end(LISTING_SHARE))
+    def _next_minute(self) -> float:
+        return (self.delivery.clock.now() // MINUTE + 1) * MINUTE
 
-    def _keep(self, listed: Listed | None) -> None:
+    def _list(self, until: float) -> None:
+        part = self.part
+        if part.cursor.token is not None and self.store.readable(part.account):
+            part.pages = part.pages or self.fetch.pages(part.cursor.token)
+            self.fetch.read_pages(part.account, part.pages, until)
+
+    def _keep(self) -> None:
         """Takes over what was listed, and decides what this delivery may judge: where a listing stopped half-way, nothing that is
         not shown. Once it is complete, all rules are read again, in the deliveries that follow."""
-        part = self.part
-        if listed:
-            part.pages = listed.pages
-            part.whole = listed.first == "" and listed.following is None
-            self.fetch.keep_pages(part.account, listed, whole=part.whole)
-            before = part.cursor if listed.first else msgspec.structs.replace(part.cursor, pages=0, instances=0)
+        part, pages = self.part, self.part.pages
+        if pages:
+            self.fetch.keep_pages(part.account, pages)
+            before = part.cursor if pages.first else msgspec.structs.replace(part.cursor, pages=0, instances=0)
             part.cursor = msgspec.structs.replace(
                 before,
-                token=listed.following,
-                pages=before.pages + listed.pages,
-                instances=before.instances + len(listed.listing.ids),
+                token=pages.following,
+                pages=before.pages + pages.count,
+                instances=before.instances + len(pages.listing.ids),
             )
-        part.judges = part.whole or not listed
+        part.judges = not pages or pages.whole
         read = self.store.rules.keys()
         complete = part.judges and not part.groups(part.due) - read
         if part.first:
-            self.part.guard.judges = part.whole and complete
+            part.guard.judges = bool(pages) and complete
         elif part.last:
             self.part.guard.judges = complete and len(part.suspects) <= MOST_SUSPECTS and part.suspects <= read
 
@@ -210,6 +219,7 @@ class AccountSweep(Sweep):
     def _read_wishes(self) -> None:
         """The parties in the account that its instances name, and the rules for them."""
         own = self.part.account
+        self.fetch.parties(Party(own, name) for name in self.part.cursor.waiting)
         snapshot = self.store.snapshot()
         asked = [(own, one.link) for one in self.wishes(snapshot, self._own_instances(snapshot)) if one.instance]
         named, postponed = self._named(asked)
@@ -247,6 +257,10 @@ class AccountSweep(Sweep):
     def _round(self, accounts: list[str]) -> list[str]:
         first = self._run % len(accounts) if accounts else 0
         return accounts[first:] + accounts[:first]
+
+    def _order(self, group: Party) -> Any:
+        """By buckets, since one is done when all of its rules were read."""
+        return group.account, cursors.bucket_of(group), group
 
     def _own_instances(self, snapshot: Snapshot) -> list[Instance]:
         return [one for one in snapshot.instances.values() if one.party.account == self.part.account]
@@ -307,7 +321,7 @@ class AccountSweep(Sweep):
         done = set[int]() if failed else {n for n in part.due if part.groups({n}) <= snapshot.rules.keys()}
         ends = cursors.ends(snapshot, policy, self.delivery.region, part.groups(done), self.started)
         after = cursors.read(before, part.shown, policy.digest, {number: ends.get(number, 0) for number in done})
-        if part.pages and before.token is None and not part.whole:
+        if part.pages and before.token is None and not part.pages.whole:
             after = msgspec.structs.replace(after, buckets=())
         known = {bucket.number for bucket in after.buckets}
         left = sum(cursors.bucket_of(group.party) not in known for group in part.tagged)
@@ -315,7 +329,17 @@ class AccountSweep(Sweep):
             after = msgspec.structs.replace(after, suspects=())
         elif not part.idle:
             after = cursors.suspected(after, part.found)
-        part.cursor = msgspec.structs.replace(after, left=left)
+        part.cursor = msgspec.structs.replace(after, left=left, waiting=self._waiting(snapshot))
+
+    def _waiting(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """An instance for each link that is asked for, and whose rules there was no time to read."""
+        asked = {one.link: one for one in self._wanted(snapshot) if one.here and one.instance and not one.denial}
+        found = set[str]()
+        for wanted in asked.values():
+            unread = self._groups_needed(snapshot, [wanted])
+            if wanted.instance and any(self.store.readable(group.account) for group in unread):
+                found.add(wanted.instance.id)
+        return tuple(sorted(found)[:MOST_WAITING])
 
     def _finish(self) -> None:
         """As in every sweep; a look that found nothing records nothing."""
