@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.domain.model import Link, Party, Port
-from link_peer.domain.request import Look, Message, Request, look_request, sync_request
+from link_peer.domain.request import Look, Message, Request, SweepAccount, look_request, sync_request
 from link_peer.domain.tags import parse_instant
 from link_peer.inbound.events import elements, queue_message
 from link_peer.inbound.message_body import MAX_BYTES, body_of
-from link_peer.inbound.requests import MAX_ATTEMPT, BadRequest, DeniedRequest, Known, decode, encode
+from link_peer.inbound.requests import MAX_ATTEMPT, BadRequest, DeniedRequest, Known, decode, decode_sweep, encode
 
 A, B = "1000000000000001", "1000000000000002"
 APP, LEDGER = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")
@@ -495,3 +496,12 @@ def test_an_encoded_request_decodes_to_the_same_request(
     request = Request("chg-1", "link", REGION, link, NOW + 60 + millis / 1000, until, claim, claim[:9], attempt=attempt)
     assert decode(encode(request), region=REGION, now=NOW) == request
     assert decode(base64.b64encode(encode(request)), region=REGION, now=NOW) == request
+
+
+def test_a_sweep_of_an_account_is_read_as_it_was_written() -> None:
+    """The sample, and one with a cursor."""
+    read = functools.partial(decode_sweep, region=REGION, accounts=[A, B])
+    (body,) = sample("sweep-account")
+    assert read(body) == SweepAccount(REGION, B, NOW, "")
+    asked = SweepAccount(REGION, A, NOW + 0.5, {"began": 1_795_593_600, "buckets": [[1, "0" * 12, 0]]})
+    assert read(encode(asked)) == asked
