@@ -60,10 +60,10 @@ def _dead_letters(env: Environment) -> CheckFinding:
 
 
 def _accounts_to_sweep(env: Environment) -> CheckFinding:
-    """More than one message for each account: the timer posts them faster than they are carried out."""
+    """More than one message for each account is due: they are posted faster than they are carried out."""
     what = "accounts to sweep"
     try:
-        count = waiting_messages(env.settings, env.policy.home, env.names.sweep_queue)
+        count = waiting_messages(env.settings, env.policy.home, env.names.sweep_queue, delayed=False)
     except LinkPeerError as error:
         return unreadable("", what, error)
     late = count > len(env.policy.accounts)

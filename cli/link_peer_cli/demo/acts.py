@@ -158,6 +158,7 @@ def _sweep(stage: Stage) -> None:
     stage.narrator.say(f"  sweep: {answer.body.decode()}")
     if answer.error:
         raise CheckFailed(f"the sweep failed: {answer.error}")
+    stage.wait_for_functions()  # one message for each account
 
 
 FIELDS = ("time", "function", "action", "outcome", "reason", "from", "to", "ports", "detail")

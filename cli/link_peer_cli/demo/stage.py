@@ -178,14 +178,15 @@ class Stage:
         return self.log.wait(query, bool, self.started, WAIT_SECONDS, POLL_SECONDS)[-1]
 
     def wait_for_functions(self) -> None:
-        """Wait until auto_link has handled every event, and cross_account every message.
+        """Wait until auto_link has handled every event, cross_account every message, and sweep every account.
 
         What one does may be an event or a message for the other, so both must have nothing to do twice in a row.
         """
         self._until(lambda: self._idle() and self._idle(), "the functions have not finished")
 
     def _idle(self) -> bool:
-        if waiting_messages(self.settings, self.home, self.settings.queue, delayed=False):
+        queues = (self.settings.queue, self.names.sweep_queue)
+        if any(waiting_messages(self.settings, self.home, queue, delayed=False) for queue in queues):
             return False
         return not any(task.status in WAITING for task in self.functions.tasks(self.names.functions["auto_link"]))
 

@@ -260,8 +260,14 @@ def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, pa
     manifest = load(path, env=names, account=world.home, queues=world.queues)
     manifest = replace(manifest, functions=tuple(_in_world(function, world) for function in manifest.functions))
     if not connected:
-        manifest = replace(manifest, functions=tuple(replace(function, triggers=()) for function in manifest.functions))
+        manifest = replace(manifest, functions=tuple(_alone(function) for function in manifest.functions))
     return install(cloud, manifest, world.home, runtime, world.fc_service)
+
+
+def _alone(function: Function) -> Function:
+    """A function that nothing calls, nor what it puts on a queue of the functions' own: a sweep then is of all accounts."""
+    env = {name: value for name, value in function.env.items() if name != "LINK_PEER_SWEEP_QUEUE"}
+    return replace(function, triggers=(), env=env)
 
 
 def _in_world(function: Function, world: World) -> Function:
