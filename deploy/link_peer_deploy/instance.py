@@ -27,7 +27,6 @@ _SDKS = {
     "aliyun": 79,
     "certifi": 2,
     "darabonba": 14,
-    "google": 31,
     "lz4": 5,
     "msgspec": 12,
     "requests": 18,

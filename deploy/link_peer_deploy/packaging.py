@@ -56,9 +56,6 @@ UNUSED = (
     "aliyun/log/__init__.py",
     "urllib3/http2/__init__.py",
     "aliyun/log/_proto_py2",
-    "google/protobuf/compiler",
-    "google/protobuf/testdata",
-    "google/protobuf/util",
     "_yaml",  # libyaml, without which PyYAML does the same
     "yaml/_yaml.*",
     "*.dist-info/INSTALLER",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from link_peer.alicloud.sdk import call, client_config
+from link_peer.alicloud.sdk import call, client_config, shared_tls
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import quoted
 from link_peer.runtime.settings import Credentials, Settings
@@ -64,6 +64,7 @@ def _provider(profile: str) -> Any:
         DefaultCredentialsProvider,
     )
 
+    shared_tls()
     logging.getLogger("credentials").disabled = True  # the SDK prints what the chain tried and did not find
     if profile:
         return CLIProfileCredentialsProvider(profile_name=profile, profile_file=str(cli_file()))

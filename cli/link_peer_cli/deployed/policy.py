@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 import msgspec
+from link_peer.alicloud.sdk import shared_tls
 from link_peer.domain.errors import LinkPeerError, PolicyError
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX
@@ -44,7 +45,7 @@ def _policy(url: str, variables: Mapping[str, str]) -> Policy:
 
     path = PurePosixPath("/code", variables.get("LINK_PEER_POLICY") or policy_file.NAME)
     try:
-        answer = requests.get(url, timeout=SECONDS)
+        answer = shared_tls().session().get(url, timeout=SECONDS)
         answer.raise_for_status()
         with (
             zipfile.ZipFile(io.BytesIO(answer.content)) as package,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from link_peer.alicloud import leave_out
+from link_peer.alicloud.log_group import LogGroup
 from link_peer.domain.errors import KeysExpired, Transient, token_expired
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.ports import Record
@@ -28,22 +29,18 @@ class SlsAuditLog:
 
     def write(self, records: Sequence[Record]) -> None:
         """Returns once SLS has accepted every record. Raises Transient when it may not have."""
-        from aliyun.log.logitem import LogItem
-        from aliyun.log.putlogsrequest import PutLogsRequest
-
         from link_peer.alicloud.sls import AuditUnavailable, client
 
+        log = client(self._settings)
         for part in in_parts(records):
             now = self._clock.now()
             second, fraction = int(now), int(now % 1 * 1e9)
-            items = []
-            for record in part:
-                # Nanoseconds that keep simultaneous records in order; for 0 the SDK would read the system clock.
-                self._written += 1
-                items.append(LogItem(second, list(record.items()), fraction + self._written))
-            request = PutLogsRequest(self._project, self._logstore, "link-peer", self._settings.region, items)
             try:
-                client(self._settings).put_logs(request)
+                group = LogGroup("link-peer", self._settings.region)
+                for record in part:
+                    self._written += 1  # nanoseconds that keep simultaneous records in order
+                    group.add(second, fraction + self._written, record)
+                log.put_log_raw(self._project, self._logstore, group)
             except Exception as error:
                 if missing := leave_out.named_in(error):
                     raise missing from error

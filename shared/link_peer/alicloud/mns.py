@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from http.client import HTTPSConnection
 from typing import Any
 
 from link_peer.alicloud import leave_out
@@ -77,10 +78,21 @@ def _endpoint(settings: Settings, uid: str) -> str:
 
 def account(settings: Settings, uid: str) -> Any:
     """An MNS client for the home account `uid`, with its own connection."""
+    from mns import mns_http
     from mns.account import Account
 
+    mns_http.MNSHTTPSConnection = _over_tls
     keys = settings.credentials
     made = Account(_endpoint(settings, uid), keys.access_key_id, keys.access_key_secret, keys.security_token or "")
     made.mns_client.set_connection_timeout(TIMEOUT_SECONDS)
-    made.mns_client.http.conn.timeout = TIMEOUT_SECONDS  # which the SDK sets for http alone [src MNSHttp]
+    return made
+
+
+def _over_tls(host: str) -> Any:
+    """A connection as the SDK makes one, which would load certificates of its own, and have no time limit [src
+    MNSHttp: it is set for http alone]."""
+    from link_peer.alicloud import tls  # an SDK imports what it imports: not before there is something to post
+
+    made: Any = HTTPSConnection(host, timeout=TIMEOUT_SECONDS, context=tls.context())
+    made.request_length = 0  # what the SDK reads
     return made

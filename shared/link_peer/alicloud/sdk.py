@@ -24,10 +24,14 @@ _NO_ACCESS = frozenset(
 
 
 def client_config(settings: Settings, service: str, credentials: Credentials) -> Any:
-    """An alibabacloud_tea_openapi Config for one service, with short timeouts. The SDK does not retry by itself."""
+    """An alibabacloud_tea_openapi Config for one service, with short timeouts. The SDK does not retry by itself. Raises
+    LinkPeerError for certificates that cannot be loaded."""
     from alibabacloud_tea_openapi.models import Config
 
     scheme, host = settings.endpoint(service)
+    tls = shared_tls()
+    if scheme == "https":
+        tls.context()  # here, because the SDK would take its error for that of a call
     return Config(
         access_key_id=credentials.access_key_id,
         access_key_secret=credentials.access_key_secret,
@@ -38,6 +42,14 @@ def client_config(settings: Settings, service: str, credentials: Credentials) ->
         connect_timeout=CONNECT_TIMEOUT_MS,
         read_timeout=READ_TIMEOUT_MS,
     )
+
+
+def shared_tls() -> Any:
+    """The module link_peer.alicloud.tls, on which all clients of the SDKs rely from now on."""
+    from link_peer.alicloud import tls  # it imports what the SDKs share: not before there is something to call
+
+    tls.install()
+    return tls
 
 
 def call(send: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from aliyun.log.logclient import LogClient
 from aliyun.log.logexception import LogException
 
+from link_peer.alicloud import tls
 from link_peer.runtime.settings import Credentials, Settings
 
 TIMEOUT_SECONDS = 5
@@ -58,6 +59,9 @@ def _client(scheme: str, host: str, region: str, credentials: Credentials, timeo
         region=region,
     )
     made.timeout = timeout
+    if made.http_type == "https://":
+        tls.context()  # here, because the SDK would take its error for that of a call
+        made._session = tls.session()
     if re.fullmatch(r"[\d.]+(:\d+)?", host):
         # The SDK would connect to <project>.<host>, which does not resolve for an IP address. With this flag it puts the
         # project into the Host header only. It sets the flag itself for an address without a port (Util.is_row_ip).
