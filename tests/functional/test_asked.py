@@ -499,7 +499,8 @@ def test_a_permanent_refusal_is_the_outcome_of_the_link(
 @RECORDED
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "AuthorizeSecurityGroup"])
 def test_a_throttled_call_is_given_up_at_once(ask: Ask, action: str) -> None:
-    """ECS rejects it until the minute is over: waiting for that would hold up what is behind."""
+    """ECS rejects it until the minute is over: waiting for that would hold up what is behind. Two accounts are asked at the same
+    time."""
     app, db = ask.pair()
     ask.lab.cloud.clock.sleep((10 - ask.lab.cloud.clock.now()) % 60)
     ask.lab.fault(service="ecs", action=action, kind="throttle")
@@ -508,7 +509,7 @@ def test_a_throttled_call_is_given_up_at_once(ask: Ask, action: str) -> None:
         app, db = ask.lab.instance(app), ask.lab.instance(db)  # type: ignore[assignment]
     assert ask.deliver(app, db, "tcp/1") == {}
     assert ask.lab.cloud.clock.now() - begun < 5
-    assert ask.lab.cloud.faults.count("ecs", action) == 1
+    assert ask.lab.cloud.faults.count("ecs", action) <= 1 + (ask.way == "request" and action.startswith("Describe"))
     assert "Throttling" in ask.lab.records("attempt")[-1]["detail"]
     assert ask.lab.queued() == []
     assert ask.lab.drain(60) == {"applied": 1}
@@ -516,12 +517,12 @@ def test_a_throttled_call_is_given_up_at_once(ask: Ask, action: str) -> None:
 
 @RECORDED
 @pytest.mark.parametrize("kind", ["error", "throttle", "html", "reset", "no-answer"])
-def test_without_the_audit_log_nothing_is_changed(ask: Ask, kind: str) -> None:
-    """The intent cannot be written, so not even a tag is set."""
+def test_without_the_audit_log_no_rule_is_written(ask: Ask, kind: str) -> None:
+    """The intent cannot be written. The managed tag, which may be written beside it, opens nothing."""
     app, db = ask.pair()
     ask.lab.fault(service="sls", kind=kind, times=None)
     assert ask.deliver(app, db, "tcp/1") == {}
-    assert (ask.lab.changes(), ask.lab.records()) == (0, [])
+    assert (ask.lab.rules(app), ask.lab.rules(db), ask.lab.records()) == ([], [], [])
     ask.lab.cloud.faults.clear()
     assert ask.lab.drain(60) == {"applied": 1}
     assert ask.lab.rules(db) == [f"{app.id} tcp/1"]

@@ -44,14 +44,15 @@ class SimCloud:
         if account in self._run.world.revoked:
             self._run.watch.refused = True
             raise NoAccess("NoPermission", "You are not authorized to do this action.")
-        return SimEcs(account, self._run, self._retry)
+        return SimEcs(account, self._run, self._retry, self.calls)
 
 
 class SimEcs:
     """The `Ecs` protocol on a world. Like the real client, it retries reads and never changes."""
 
-    def __init__(self, account: str, run: Run, retry: Retry) -> None:
+    def __init__(self, account: str, run: Run, retry: Retry, calls: Counter[str]) -> None:
         self.account = account
+        self._calls = calls
         self._run = run
         self._world = run.world
         self._retry = retry
@@ -173,7 +174,7 @@ class SimEcs:
 
         def do() -> None:
             for party in parties:
-                self._run.watch.before_tag(party, keys)
+                self._run.watch.before_tag(party, keys, on=on)
                 hold("I9", on or just_read == party, f"{party} was untagged without reading its rules right before")
             for party in parties:
                 changed = [self._world.tag(party, key, on=on) for key in keys]
@@ -200,6 +201,7 @@ class SimEcs:
 
     def call(self, name: str, do: Callable[[], T]) -> T:
         """Makes one counted call to this account."""
+        self._calls[name] += 1
         return self._run.call(self.account, name, do)
 
     def _read(self, name: str, do: Callable[[], T]) -> T:

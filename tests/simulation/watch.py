@@ -82,6 +82,7 @@ class Watch:
         self._joinable: set[tuple[Party, Port, str]] = set()  # (target, port, claim) of the rules by address that stood
         self._intents: set[RuleName] = set()
         self._intended_tags: set[tuple[str, ...]] = set()  # (account, group)
+        self._tagged: set[tuple[str, ...]] = set()
         self._intended_posts: set[str] = set()
         self._named_parties: set[tuple[str, ...]] = set()  # (account, id) of intents and attempts
         self._calls_without_effect: list[str] = []
@@ -129,6 +130,7 @@ class Watch:
 
     def before_authorize(self, group: Party, rules: Sequence[tuple[RuleKey, str]]) -> None:
         """I1, I3', I5, I9 of rules that are about to be added."""
+        self._hold_tags_intended()
         for key, description in rules:
             written = oracle.ours(Rule(group, "", key, "accept", 100, description), self.policy)
             hold("I3'", written is not None, f"{key} gets a marker that is not ours: {description}")
@@ -152,6 +154,7 @@ class Watch:
 
     def before_rule_change(self, group: Party, rule_ids: Sequence[str], description: str | None = None) -> None:
         """I1, I2, I3', I5, I9, I14 of rules that are about to get this description, or to be revoked if it is None."""
+        self._hold_tags_intended()
         self.observe()
         for rule_id in rule_ids:
             rule = self.world.rules.get(group, {}).get(rule_id)
@@ -189,13 +192,19 @@ class Watch:
         owned = [oracle.ours(other, self.policy) for other in others if other.priority == 100]
         return rule.priority != 100 and any(one is None or "tag" in one.claims for one in owned)
 
-    def before_tag(self, group: Party, keys: Sequence[str]) -> None:
-        """I1, I5 of managed tags that are about to be added or removed."""
+    def before_tag(self, group: Party, keys: Sequence[str], *, on: bool) -> None:
+        """I1, I5 of managed tags that are about to be added or removed. One may be added beside the intent, which then is in
+        the log before the next change of a rule."""
         ours = {oracle.managed_tag(self.policy), oracle.instances_tag(self.policy)}
         hold("I2", set(keys) <= ours, f"the tags {keys} of {group} are changed, which are not ours")
         hold("I1", self._first_policy.paused is not Pause.ALL, f"the managed tag of {group} is changed while paused")
-        intended = (group.account, group.id) in self._intended_tags
-        hold("I5", intended, f"the managed tag of {group} is changed without an intent")
+        self._tagged.add((group.account, group.id))
+        if not on:
+            self._hold_tags_intended()
+
+    def _hold_tags_intended(self) -> None:
+        without = self._tagged - self._intended_tags
+        hold("I5", not without, f"the managed tags of {without} are changed without an intent")
 
     def _check_gain(self, written: Owned, gained: frozenset[str]) -> None:
         """I1 and I9 of a rule that is added, or gains claims: nothing is opened while paused, nor without consent or
@@ -459,6 +468,8 @@ class Watch:
         unfinished = end == "raised" or bool(self.put_back)
         recorded = not unfinished or self._attempt_recorded or log_failed
         hold("I10", recorded, f"{self.function} met a transient error without an attempt on record")
+        if end == "acked" and not self.put_back:
+            self._hold_tags_intended()
         if disturbed:
             return
         # a marker may change again for a claim that was added meanwhile; a tag is removed again if the rule was refused

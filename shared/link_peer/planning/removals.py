@@ -220,7 +220,10 @@ def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     if may is not May.TAKE and not (denial and released):
         return _KEPT
     accounts = unseen_accounts(snapshot, context, link, denial)
-    if doubted := accounts - snapshot.live_accounts - snapshot.refused_accounts.keys():
+    doubted = accounts - snapshot.live_accounts - snapshot.refused_accounts.keys()
+    if denial is None or not denial.unseen:  # who was shown without a tag proves that instances are shown
+        doubted &= {asker.account for asker in _askers(link) if not snapshot.shows_members(asker)}
+    if doubted:
         return _Cause(missing=Missing(doubted_accounts=frozenset(doubted)))
     holders = {link.source.account, link.target.account} if link.mutual else {standing.key.group.account}
     holder = "+".join(sorted(holders))
@@ -275,9 +278,13 @@ def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: De
         missing = [party for party in link.parties if not _exists(snapshot, party)]
         missing = missing or [party for party in link.parties if not _has_address(snapshot, party)]
     else:
-        askers = (link.source, link.target) if link.mutual else (link.asker,)
-        missing = [party for party in askers if not _shown_with_tags(snapshot, party)]
+        missing = [party for party in _askers(link) if not _shown_with_tags(snapshot, party)]
     return {party.account for party in missing if party not in context.deleted} & context.policy.accounts.keys()
+
+
+def _askers(link: Link) -> tuple[Party, ...]:
+    """The parties whose tags may ask for a link."""
+    return (link.source, link.target) if link.mutual else (link.asker,)
 
 
 def _exists(snapshot: Snapshot, party: Party) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -22,6 +23,7 @@ MARGIN = 0.15  # of the function's time is kept for the outcomes
 DEFAULT_SECONDS = 60.0  # where nothing says how long the function may run
 READERS = 4  # threads; ECS limits calls per minute, so more of them gain little
 REMEMBERED = 10_000  # instances whose groups one process remembers
+PAUSE_SECONDS = 5  # without work, after which one process begins anew
 TIMER = "timer"
 """The actor of what neither an event, a message nor a person asked for."""
 LANES = 16  # threads; as many as a batch has messages, since most of their time is spent waiting for answers
@@ -50,8 +52,8 @@ class Throughput(msgspec.Struct, frozen=True):
 
 
 class Memory:
-    """The groups in which instances were last seen: a hint where to look, which one instance of a function keeps from one
-    delivery to the next, and never a fact.
+    """The groups in which instances were last seen, and when it last had work: hints, which one instance of a function keeps from
+    one delivery to the next, and never facts.
 
     The cloud no longer tells which groups a released instance was in. Where this process saw it before, the rules of those
     groups are looked at at once; otherwise the sweep finds what nobody asks for any more.
@@ -59,6 +61,13 @@ class Memory:
 
     def __init__(self) -> None:
         self._groups: dict[Party, tuple[str, ...]] = {}
+        self._worked = -math.inf
+
+    def awakes(self, now: float) -> bool:
+        """Whether work begins after a pause (`now` in epoch seconds): perhaps together with that of other instances of the
+        function, which were asked at the same moment."""
+        before, self._worked = self._worked, now
+        return now - before > PAUSE_SECONDS
 
     def note(self, instance: Instance) -> None:
         """Remembers the instance's groups. Of too many, the one noted first is forgotten."""

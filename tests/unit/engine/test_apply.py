@@ -119,7 +119,8 @@ def test_a_group_that_was_tagged_since_the_plan_is_not_tagged_with_the_others() 
     applying = Applying(tagged=False)
     tags = applying.applier.work.tags
     tags.write(DB, [])
-    tags.write_ahead([DB, CACHE, APP])
+    for write in tags.ahead([DB, CACHE, APP]):
+        write()
     assert applying.ecs.changes() == ["tag sg-db", "tag sg-cache sg-app"]
 
 

@@ -11,7 +11,7 @@ from link_peer.domain import reasons
 from link_peer.domain.denial import LinkDenied
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
-from link_peer.engine.read.fetch import open_fetch
+from link_peer.engine.read.fetch import NEW_CALLS, NEW_SECONDS, open_fetch
 from link_peer.engine.write.settle import RULES_PER_CALL, Settler
 from link_peer.engine.write.tags import ManagedTags
 from link_peer.engine.write.work import Writes
@@ -275,11 +275,20 @@ def test_nothing_is_written_in_an_account_that_has_refused_access() -> None:
 
 
 @pytest.mark.parametrize(("count", "calls"), [(1, 1), (100, 1), (101, 2)])
-def test_all_removals_are_one_read_and_one_read_back(count: int, calls: int) -> None:
-    """With a hundred rules a call."""
+@pytest.mark.parametrize(
+    ("since", "again"), [("", 0), ("a second", 0), ("longer", 1), ("a change", 1), ("reads", 0), ("more reads", 1)]
+)
+def test_removals_are_read_again_where_that_is_due_and_are_one_read_back(
+    since: str, again: int, count: int, calls: int
+) -> None:
+    """With a hundred rules a call. What was read a moment ago is not read again, unless something was changed since."""
     rules = [ours(key(DB, APP, f"tcp/{n + 1}")) for n in range(count)]
     settle = settling(*rules)
+    settle.clock.sleep({"a second": NEW_SECONDS, "longer": NEW_SECONDS + 0.1}.get(since, 0))
+    settle.fetch.calls["reads"] += {"reads": NEW_CALLS, "more reads": NEW_CALLS + 1}.get(since, 0)
+    if since == "a change":
+        settle.fetch.changed()
     before = len(settle.ecs.calls)
     settle(*(mark(rule, lose=[TAG]) for rule in rules))
-    assert settle.ecs.calls[before:] == ["rules sg-db", *["revoke sg-db"] * calls, "rules sg-db"]
+    assert settle.ecs.calls[before:] == [*["rules sg-db"] * again, *["revoke sg-db"] * calls, "rules sg-db"]
     assert settle.ecs.existing == []

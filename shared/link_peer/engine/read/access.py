@@ -138,11 +138,11 @@ class Access:
             raise _transient(account, error) from error
 
     def by_account(self, parties: Iterable[Party], read: Callable[[Ecs, list[str]], object]) -> None:
-        """One read for all ids of an account, one account after the other."""
+        """One read for all ids of an account, the accounts side by side."""
         ids: dict[str, list[str]] = {}
         for party in sorted(parties):
             ids.setdefault(party.account, []).append(party.id)
-        self.each(list(ids), lambda ecs, account: read(ecs, ids[account]), threads=1)
+        self.each(list(ids), lambda ecs, account: read(ecs, ids[account]))
 
     def each(
         self, places: Sequence[Place], read: Callable[[Ecs, Place], object], *, threads: int | None = None

@@ -32,6 +32,8 @@ Progress = Callable[[int, int], None]
 SPARE = 200  # reads of an account in one run that may be left out
 ACCOUNTS = 64  # that are listed at the same time
 CHUNK = 32  # groups whose rules are read between two reports of progress
+NEW_SECONDS = 1  # rules that were read longer ago are read again before any is removed
+NEW_CALLS = 3  # so are those since which more calls were made
 
 _READ_RULES = "DescribeSecurityGroupAttribute"
 _READ_INSTANCES = "DescribeInstances"
@@ -55,6 +57,8 @@ class Fetch:
         self._how = how
         self._listed_accounts: set[str] = set()  # all of whose groups were read
         self._read_at: dict[Party, float] = {}
+        # since something was changed: when, and after how many calls
+        self._rules_read_at: dict[Party, tuple[float, int]] = {}
         self._aside: Counter[str] = Counter()  # reads that this reading may leave out, by account
         self.postponed: set[Party] = set()
 
@@ -97,6 +101,17 @@ class Fetch:
         self._access.by_account(groups, lambda ecs, ids: self._keep_groups(ecs.groups(ids)))
         store.requested |= asked | groups
 
+    def parties_and_rules(self, parties: Collection[Party]) -> None:
+        """Reads groups and instances as `parties` does, and beside them the rules of the groups, also of one that does not
+        exist: an account is entered, and then asked for both."""
+
+        def read(_ecs: Ecs, account: str) -> None:
+            some = [party for party in parties if party.account == account]
+            self.side_by_side(lambda: self.rules(party for party in some if party.is_group), lambda: self.parties(some))
+
+        self._access.each(sorted({party.account for party in parties}), read)
+        self.parties(parties)
+
     def instances(self, instances: Iterable[Party]) -> None:
         """Reads instances by id, without their groups."""
         asked = set(instances) - self.store.requested
@@ -107,12 +122,13 @@ class Fetch:
         """Reads the groups of all instances read so far."""
         self.parties(groups_of(self.store.instances.values()))
 
-    def members(self, groups: Iterable[Party]) -> None:
-        """Reads every instance of these groups, with all the groups that those instances are in."""
+    def members(self, groups: Iterable[Party], *, alone: bool = False) -> None:
+        """Reads every instance of these groups, with all the groups that those instances are in unless `alone`."""
         # one after the other where a group is compared with what earlier reads showed
         threads = 1 if self._how.compares else None
         self._access.each(sorted(set(groups) - self.store.complete_groups), self._read_members, threads=threads)
-        self.groups_of_instances()
+        if not alone:
+            self.groups_of_instances()
 
     def confirm_absent(self, parties: Iterable[Party]) -> None:
         """Reads these instances, and the members of these groups, once more, and what was not shown of both by its id. A
@@ -274,6 +290,17 @@ class Fetch:
         self._access.refresh(group.account, lambda ecs: self._read_rules(ecs, group), _READ_RULES)
         return self.store.rules[group]
 
+    def rules_are_new(self, group: Party) -> bool:
+        """Whether the group's rules were read a moment ago, and nothing was `changed` since. Never where reading is paced: a
+        sweep reads much between the rules and their removal."""
+        at, calls = self._rules_read_at.get(group, (-math.inf, 0))
+        near = self._clock.now() - at <= NEW_SECONDS and self.calls.total() - calls <= NEW_CALLS
+        return near and self._how.pace is None
+
+    def changed(self) -> None:
+        """Notes that something is about to be changed: from now on, rules that were read before are old."""
+        self._rules_read_at.clear()
+
     def rules_aside(self, group: Party) -> tuple[Rule, ...] | None:
         """The group's rules, read now and not kept, so that no decision is made from them. None where they cannot be read
         at this moment."""
@@ -368,8 +395,10 @@ class Fetch:
                 pace.throttled(group.account, _READ_RULES)
 
     def _read_rules(self, ecs: Ecs, group: Party) -> None:
+        at = self._clock.now()
         try:
             self.store.rules[group] = tuple(ecs.rules(group.id))
+            self._rules_read_at[group] = at, self.calls.total()
         except NoAccess:
             raise
         except CloudError as error:

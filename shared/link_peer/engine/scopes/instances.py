@@ -7,13 +7,14 @@ another account is handed to the queue, where cross_account looks at the pair.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denial import Waits
-from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
+from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule, short_hash
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Address, Snapshot
@@ -37,6 +38,7 @@ YOUNG_SECONDS = 300  # the cloud may not show an instance, or its address, for t
 AHEAD = 8  # groups named in tags whose rules are read before it is known whether they exist
 FOREIGN = "the peer is in another account: the pair is put on the queue"
 FEW_OTHERS = 20  # groups whose rules name an instance's group: of more, few are read, and none unless tags have changed
+TURN_SECONDS, TURN_SPREAD = 0.5, 4
 FEW_HOLDERS = 30  # groups with rules between addresses that one delivery looks at
 
 
@@ -85,8 +87,9 @@ class InstanceScope(Scope):
         return Context(self.policy, self.delivery.region, self.started, deleted=deleted)
 
     def read(self) -> None:
-        """The instances; beside each other their groups, their peers at home, and the groups whose rules name theirs; then
-        the rules that may be concerned. Nothing here grows with the number of groups in the account."""
+        """The instances; beside each other their groups and their peers at home, or the members of their groups where they name
+        none any more, and where something may have to be closed the groups whose rules name theirs; then the rules that may be
+        concerned. Nothing here grows with the number of groups in the account."""
         fetch = self.fetch
         fetch.instances(self.hints)
         if not self.store.readable(self.home):
@@ -100,14 +103,20 @@ class InstanceScope(Scope):
             fetch.parties(former)
             self.former = former & self.store.snapshot().groups.keys()
         named = [peer for peer in at_home if peer.is_group]
-        rules_of: set[Party] = set()
+        if named and not self.shrinks and self.delivery.memory.awakes(self.started):
+            self.delivery.clock.sleep(turn(min(self.hints)))
+        naming: set[Party] = set()
         holders: list[Party] = []
+        ends = self.shrinks and not at_home
         fetch.side_by_side(
-            lambda: fetch.parties([*self.hints, *own, *at_home]),
-            lambda: rules_of.update(fetch.references(own | self.former)),
+            # who else asks for what they asked for; the groups are read with those that hold the rules
+            lambda: self._read_neighbours() if ends else fetch.parties([*own, *at_home]),
+            lambda: naming.update(fetch.references(own | self.former) if self.shrinks else ()),
             lambda: holders.extend(self._groups_with_instance_rules(at_home)),
             *([functools.partial(fetch.rules, [peer]) for peer in named] if len(named) <= AHEAD else []),
         )
+        if ends:
+            self._read_others(holders, naming)
         snapshot = self.store.snapshot()
         links = {wanted.link for wanted in self.wishes(snapshot, self.shown)}
         needed = self.needed_groups(snapshot, links)
@@ -120,21 +129,29 @@ class InstanceScope(Scope):
         }
         fetch.rules((needed & snapshot.groups.keys()) | marked)
         self._find_left_groups(links, needed)
-        self._read_others([group for group in holders if group not in needed], rules_of - needed)
+        if not ends:
+            self._read_others([group for group in holders if group not in needed], naming - needed)
         self._read_halves()
 
+    def _read_neighbours(self) -> None:
+        """The members of the instances' groups, in which they are or were, without other groups of theirs."""
+        self.fetch.members(self._own_groups() | self.former, alone=True)
+
     def _read_others(self, holders: Sequence[Party], naming: Set[Party]) -> None:
-        """Reads some of the groups that hold rules between addresses, and those whose rules name the instances' groups."""
+        """Reads some of the groups that hold rules between addresses, and those whose rules name the instances' groups; beside
+        them who else asks for these."""
         fetch = self.fetch
         others = {group for group in naming if group.account == self.home}
         # the members of groups that an instance may have left are read later
         few = set(holders[: max(0, min(FEW_HOLDERS, calls_left(fetch) - len(self.former)))])
-        fetch.rules(few)
         if len(others) > FEW_OTHERS:
-            # without a change of tags, what these hold concerns this instance only if an event was lost
-            others = self._most_likely(others) if self.shrinks else set()
-        fetch.rules(others)
-        fetch.parties(few | others)
+            fetch.rules(few)
+            others = self._most_likely(others)
+        fetch.side_by_side(
+            lambda: fetch.rules(few | others),
+            lambda: fetch.parties({*few, *others, *groups_of(self.store.instances.values())}),
+            *([self._read_neighbours] if others else []),
+        )
 
     def _read_halves(self) -> None:
         """The rules of the instances' groups that hold the other halves of mutual links: a group has no managed tag where that
@@ -336,6 +353,14 @@ class InstanceScope(Scope):
             return False
         hint = self.hints.get(decision.instance) if decision.instance else None
         return hint is not None and self._young(hint)
+
+
+def turn(party: Party) -> float:
+    """How long an instance that was started lets others go first, in seconds. Of many that are started at the same moment and
+    ask for the same, one is to open the link and the others to find it: however many there are, the first one's turn comes
+    TURN_SECONDS / TURN_SPREAD before the second one's on average, since turns are spread exponentially towards the end."""
+    share = (int(short_hash(str(party)), 16) + 0.5) / 2**64
+    return TURN_SECONDS * max(0.0, 1 + math.log(share) / TURN_SPREAD)
 
 
 def one_per_party(hints: Iterable[Hint]) -> dict[Party, Hint]:

@@ -199,13 +199,12 @@ class PairScope(Scope):
             tagged = fetch.tagged_groups(accounts, self.policy.keys.instances)
             fetch.rules(tagged)
             self._read_untagged(set(accounts) - {group.account for group in tagged})
-        fetch.parties(self.ends)
+        fetch.parties_and_rules(self.ends)
         if self.request.action == "link" and not all(map(self.store.readable, accounts)):
             return
         snapshot = self.store.snapshot()
         groups = [party for party in self.ends if party in snapshot.groups]
         if self.link.source.is_group:
-            fetch.rules(groups)
             if self.request.action == "sync":
                 fetch.members(groups)
                 self._read_sources()

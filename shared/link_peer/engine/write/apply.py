@@ -1,7 +1,7 @@
 """From plan to rules: intent, change, read back, outcome. Closing comes before opening.
 
-intents durable ─▶ per link: managed tag ─▶ rules of the target's group ─▶ rules of the source's group
-                ─▶ outcomes
+intents durable, beside them managed tags ─▶ per link: rules of the target's group ─▶ rules of the source's group
+                                           ─▶ outcomes
 """
 
 from __future__ import annotations
@@ -178,8 +178,9 @@ class Applier:
 
     def _intend(self, decisions: Sequence[Decision]) -> None:
         changing = [d for d in decisions if d.edits or d.missing_managed_tag]
-        self.work.audit.write([self._record(d, "intent") for d in changing])
-        self.work.tags.write_ahead(group for d in changing for group in d.missing_managed_tag)
+        groups = [group for d in changing for group in d.missing_managed_tag]
+        intents = [self._record(d, "intent") for d in changing]
+        self._settler.beside(*self.work.tags.ahead(groups), lambda: self.work.audit.write(intents))
 
     def _taggable(self, tagging: Iterable[Decision]) -> list[Decision]:
         """The same without the groups whose tags were refused in this delivery."""

@@ -52,12 +52,14 @@ class Settler:
         its rules: they may forbid it by now, and a sweep may have removed the managed tag. So is what `beside` reads, which
         costs no time of its own.
 
-        Additions start from what was read for the plan. Each change of a marker, and removals, start from a read right
-        before, since another delivery may have added a claim meanwhile, and the API has no compare-and-set.
+        Additions start from what was read for the plan, and so do removals, as long as that was read a moment ago and nothing
+        was changed since. Other removals, and each change of a marker, start from a read right before, since another
+        delivery may have added a claim meanwhile, and the API has no compare-and-set.
         Raises LinkDenied, or Transient.
         """
         rules = self._rules(group)
-        if any(edit.kind != "add" for edit in edits):
+        kinds = {edit.kind for edit in edits}
+        if "mark" in kinds or ("remove" in kinds and not self.fetch.rules_are_new(group)):
             rules = self.read(group)
         sent: set[RuleKey] = set()
         for number, attempt in enumerate(self._delivery.retry.attempts()):
@@ -103,13 +105,16 @@ class Settler:
     def read_with_tags(self, group: Party, *beside: Callable[[], object]) -> tuple[Rule, ...]:
         """The group's rules as they are now; its tags, and what else there is to read, are read beside them. Raises as
         `read` does."""
-        reads = (lambda: self.read(group), lambda: self.read_tags(group), *beside)
-        if self._delivery.supposed:  # what is read back was never sent: side by side saves no time
-            for read in reads:
-                read()
-        else:
-            self.fetch.side_by_side(*reads)
+        self.beside(lambda: self.read(group), lambda: self.read_tags(group), *beside)
         return self._rules(group)
+
+    def beside(self, *calls: Callable[[], object]) -> None:
+        """Makes these calls at the same time."""
+        if self._delivery.supposed:  # what is written is never sent: side by side saves no time
+            for call in calls:
+                call()
+        else:
+            self.fetch.side_by_side(*calls)
 
     def send(
         self,
@@ -137,6 +142,7 @@ class Settler:
     def _call(self, group: Party, batch: Sequence[Edit], existing: Mapping[RuleKey, Existing], note: Note) -> None:
         """Sends new rules, one changed marker, or rules to remove."""
         ecs, delivery, done = ecs_of(self.fetch, group), self._delivery, self._writes
+        self.fetch.changed()
         done.put |= {(edit.key, claim) for edit in batch for claim in edit.gain}
         writes: list[tuple[RuleKey, str]] = []
         gone: list[tuple[str, Edit]] = []

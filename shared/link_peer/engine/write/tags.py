@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable, Sequence
 
 from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import managed_tag_refused, no_access_to_group
@@ -28,7 +28,9 @@ class ManagedTags:
         self.between_instances: set[Party] = set()
         self._fetch = fetch
         self._delivery = delivery
-        self._ahead: dict[Party, str] = {}  # tagged by `write_ahead`, with the RequestId
+        self._ahead: dict[
+            Party, tuple[str, str]
+        ] = {}  # what `ahead` asked for: the RequestId, and what a record says of it
 
     def were_refused(self, group: Party) -> bool:
         """Whether this delivery was refused managed tags of the group already."""
@@ -44,11 +46,11 @@ class ManagedTags:
     def write(self, group: Party, requests: Requests) -> str:
         """Puts the group's managed tags on it, unless they were read there. Where that is refused for good, the marker still
         says whose a rule is: nothing is raised but Transient, and what a record says of it is returned, once."""
-        if group in self._ahead:
-            requests.append(self._ahead.pop(group))
+        request, said = self._ahead.pop(group, ("", ""))
+        requests += filter(None, [request])
         keys = self._keys(group)
         if group not in self._fetch.store.groups or self._shown(group, keys) or self.were_refused(group):
-            return ""
+            return said
         ecs = ecs_of(self._fetch, group)
         for attempt in self._delivery.retry.attempts():  # tagging twice is harmless
             with attempt:
@@ -62,24 +64,35 @@ class ManagedTags:
         self._fetch.store.note_tags(group, keys)
         return ""
 
-    def write_ahead(self, missing: Iterable[Party]) -> None:
-        """Writes the tags of many groups in few calls. Where that fails, `write` does it for each of them."""
+    def ahead(self, missing: Iterable[Party]) -> list[Callable[[], None]]:
+        """The calls that write the tags of many groups. Where one fails, `write` does it for each of its groups."""
         together: dict[tuple[str, tuple[str, ...]], list[Party]] = {}
         for group in dict.fromkeys(missing):
-            if self._shown(group, self._keys(group)):
-                continue  # an earlier step of the plan has tagged it
+            if self._shown(group, self._keys(group)) or self.were_refused(group):
+                continue  # an earlier step of the plan has tagged it, or could not
             together.setdefault((group.account, self._keys(group)), []).append(group)
-        for (account, keys), groups in together.items():
-            for start in range(0, len(groups), GROUPS_PER_CALL):
-                part = groups[start : start + GROUPS_PER_CALL]
-                ecs = self._fetch.ecs(account)
-                if len(part) < 2 or ecs is None or self._delivery.out_of_time():
-                    continue
-                with contextlib.suppress(Transient, CloudError):
-                    request = ecs.tag([group.id for group in part], keys)
-                    for group in part:
-                        self._fetch.store.note_tags(group, keys)
-                        self._ahead[group] = request
+        return [
+            functools.partial(self._write_ahead, account, keys, groups[start : start + GROUPS_PER_CALL])
+            for (account, keys), groups in together.items()
+            for start in range(0, len(groups), GROUPS_PER_CALL)
+        ]
+
+    def _write_ahead(self, account: str, keys: Sequence[str], groups: Sequence[Party]) -> None:
+        ecs = self._fetch.ecs(account)
+        if ecs is None or self._delivery.out_of_time():
+            return
+        try:
+            request, said = ecs.tag([group.id for group in groups], keys), ""
+        except Transient:
+            return
+        except CloudError as error:
+            if len(groups) > 1:
+                return
+            request, said = error.request_id, self.note_refused(groups[0], error)
+        else:
+            for group in groups:
+                self._fetch.store.note_tags(group, keys)
+        self._ahead.update(dict.fromkeys(groups, (request, said)))
 
     def _shown(self, group: Party, keys: tuple[str, ...]) -> bool:
         shown = self._fetch.store.groups.get(group)
