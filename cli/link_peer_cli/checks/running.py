@@ -20,8 +20,7 @@ LATE_SECONDS = 30 * 60
 
 def check(env: Environment) -> Iterator[CheckFinding]:
     """Dead letters that wait; the age of the last sweep; and whether its policy is the local file."""
-    yield _dead_letters(env)
-    yield _accounts_to_sweep(env)
+    yield from _waiting(env)
     what = "last sweep"
     try:
         summary = _last_summary(env)
@@ -50,25 +49,24 @@ def other_policy(env: Environment) -> str:
     return finding.detail if finding and finding.state == DIFFERS else ""
 
 
-def _dead_letters(env: Environment) -> CheckFinding:
-    what = "dead letters"
-    try:
-        count = waiting_messages(env.settings, env.policy.home, env.names.dead_letters)
-    except LinkPeerError as error:
-        return unreadable("", what, error)
-    return CheckFinding(WARNING if count else OK, "", what, str(count), "link-peer failed" if count else "")
-
-
-def _accounts_to_sweep(env: Environment) -> CheckFinding:
-    """More than one message for each account is due: they are posted faster than they are carried out."""
-    what = "accounts to sweep"
-    try:
-        count = waiting_messages(env.settings, env.policy.home, env.names.sweep_queue, delayed=False)
-    except LinkPeerError as error:
-        return unreadable("", what, error)
-    late = count > len(env.policy.accounts)
-    advice = "look at the errors of the function in the logstore functions; raise maximumTasks of its trigger accounts"
-    return CheckFinding(WARNING if late else OK, "", what, str(count), advice if late else "")
+def _waiting(env: Environment) -> Iterator[CheckFinding]:
+    """Messages on two queues: a dead letter; more than one for each account that is due to be swept, which are then posted
+    faster than they are carried out."""
+    names = env.names
+    raise_tasks = (
+        "look at the errors of the function in the logstore functions; raise maximumTasks of its trigger accounts"
+    )
+    for what, queue, most, advice in (
+        ("dead letters", names.dead_letters, 0, "link-peer failed"),
+        ("accounts to sweep", names.sweep_queue, len(env.policy.accounts), raise_tasks),
+    ):
+        try:
+            count = waiting_messages(env.settings, env.policy.home, queue, delayed=not most)
+        except LinkPeerError as error:
+            yield unreadable("", what, error)
+            continue
+        late = count > most
+        yield CheckFinding(WARNING if late else OK, "", what, str(count), advice if late else "")
 
 
 def _last_summary(env: Environment) -> Record | None:

@@ -16,6 +16,8 @@ from link_peer_cli.setup.sdk import queue_call
 PAGE = 1000
 """Queues of a page, at most [doc ListQueue]."""
 
+FIELDS = {"seconds": "MessageRetentionPeriod", "hidden": "VisibilityTimeout"}
+
 
 def resources(deployment: Deployment) -> list[Resource]:
     """The dead-letter queue, the shared queue, and the bound queues of the policy."""
@@ -43,27 +45,18 @@ class Listed:
     def states(self) -> Mapping[str, State]:
         """Their states by name; empty where the listing does not show attributes, which are asked for by a header that the
         official SDKs know and the page does not [src aliyun-mns-sdk 1.3.0]."""
-        from mns.mns_request import (
-            ListQueueRequest,
-            ListQueueResponse,
-        )  # an SDK: when it is asked, since help needs none
+        from mns import mns_request as sdk  # an SDK: when it is asked, since help needs none
 
-        deployment = self._deployment
-        client = mns.account(deployment.settings, deployment.policy.home).mns_client
-        found: dict[str, State] = {}
-        marker = ""
-        while True:
-            answer = ListQueueResponse()
-            asked = ListQueueRequest(f"{deployment.names.queue}-", PAGE, marker, with_meta=True)
+        names, policy = self._deployment.names, self._deployment.policy
+        client, found, answer = mns.account(self._deployment.settings, policy.home).mns_client, {}, None
+        while answer is None or answer.next_marker:
+            asked = sdk.ListQueueRequest(f"{names.queue}-", PAGE, answer.next_marker if answer else "", with_meta=True)
+            answer = sdk.ListQueueResponse()
             queue_call(functools.partial(client.list_queue, asked, answer))
             for url, shown in zip(answer.queueurl_list, answer.queuemeta_list, strict=True):
-                seconds, hidden = (shown.get(name) for name in ("MessageRetentionPeriod", "VisibilityTimeout"))
-                found[url.rpartition("/")[2]] = (
-                    {"seconds": int(seconds), "hidden": int(hidden)} if seconds and hidden else {}
-                )
-            marker = answer.next_marker
-            if not marker:
-                return found
+                given = {ours: shown.get(theirs) for ours, theirs in FIELDS.items()}
+                found[url.rpartition("/")[2]] = {} if None in given.values() else {k: int(v) for k, v in given.items()}
+        return found
 
 
 class QueueResource(Changeable):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from http.client import HTTPSConnection
-from typing import Any
+from typing import Any, TypeVar
 
 from link_peer.alicloud import leave_out
 from link_peer.domain.errors import KeysExpired, LinkPeerError, Transient, token_expired
@@ -13,6 +14,8 @@ from link_peer.inbound.requests import encode
 from link_peer.runtime.settings import Settings
 
 TIMEOUT_SECONDS = 5
+EMPTY = "MessageNotExist"
+T = TypeVar("T")
 
 
 class MnsQueue:
@@ -26,27 +29,33 @@ class MnsQueue:
         """Puts a message on a queue of the home account; without a name, on the one of the settings. It is delivered after
         `delay` seconds, at most seven days [doc SendMessage]. Raises Transient if it may not have been accepted."""
         from mns import queue as sdk
-        from mns.mns_exception import MNSExceptionBase
 
         name = queue or self._settings.queue
         if not name:
             raise Transient("LINK_PEER_QUEUE is not set: no message can be put on the queue")
-        try:
-            # the SDK encodes the body in base64, and the event stream decodes it (IsBase64Decode)
-            account(self._settings, self._account).get_queue(name).send_message(
-                sdk.Message(encode(message).decode(), delay_seconds=delay or None)
-            )
-        except MNSExceptionBase as error:
-            if missing := leave_out.named_in(error):
-                raise missing from error
-            problem = trouble(error, self._settings, self._account)
-            if token_expired(problem):
-                raise KeysExpired(f"cannot put the message on the queue {name}: {problem}") from error
-            raise Transient(f"cannot put the message on the queue {name}: {problem}") from error
+        # the SDK encodes the body in base64, and the event stream decodes it (IsBase64Decode)
+        held = sdk.Message(encode(message).decode(), delay_seconds=delay or None)
+        put = account(self._settings, self._account).get_queue(name).send_message
+        asked(self._settings, self._account, f"cannot put the message on the queue {name}", lambda: put(held))
 
     def dead_letters(self) -> int:
         """How many messages are in the dead-letter queue. Raises LinkPeerError if it cannot be read."""
         return waiting(self._settings, self._account, self._settings.dead_letters)
+
+
+def asked(settings: Settings, uid: str, what: str, call: Callable[[], T]) -> T | None:
+    """The answer of a call of the SDK; None where a queue is empty. Raises KeysExpired, else Transient, which say `what` failed."""
+    from mns.mns_exception import MNSExceptionBase
+
+    try:
+        return call()
+    except MNSExceptionBase as error:
+        if missing := leave_out.named_in(error):
+            raise missing from error
+        problem = trouble(error, settings, uid)
+        if problem == EMPTY:
+            return None
+        raise (KeysExpired if token_expired(problem) else Transient)(f"{what}: {problem}") from error
 
 
 def waiting(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -> int:

@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,9 +30,12 @@ from link_peer.runtime.delivery import (
     Throughput,
     within,
 )
-from link_peer.runtime.ports import AuditLog, Cloud, OwnQueues
+from link_peer.runtime.ports import AuditLog, Cloud
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from link_peer.alicloud.own_queues import OwnQueues
 
 clock_for_functions: Callable[[], Clock] = SystemClock
 """The one seam for time: tests that run whole handlers put their own clock here."""
@@ -120,9 +123,9 @@ def open_delivery(
 
 def open_own_queues(delivery: Delivery, context: Any) -> OwnQueues:
     """The accounts' own queues in home, with the keys of this invocation."""
-    from link_peer.alicloud import own_queues
+    from link_peer.alicloud.own_queues import OwnQueues
 
-    return own_queues.OwnQueues(settings_module.load(context), delivery.policy.home)
+    return OwnQueues(settings_module.load(context), delivery.policy.home)
 
 
 def _open_cloud(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:

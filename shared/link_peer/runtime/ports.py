@@ -6,9 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-import msgspec
-
-from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Group, Instance, Party, Rule, RuleKey
 from link_peer.domain.request import Message, SweepAccount
 
@@ -118,30 +115,4 @@ class Queue(Protocol):
     def post(self, message: Message | SweepAccount, *, queue: str = "", delay: int = 0) -> None:
         """Puts a message on a queue of the home account, by its name; without one, on the shared queue of the settings.
         It is delivered after `delay` seconds. Raises Transient when the queue may not have it."""
-        ...
-
-
-class Received(msgspec.Struct, frozen=True):
-    """A message of an account's own queue, and the handle by which it is deleted. `times` is how often it was received,
-    `element` what a stream would push."""
-
-    queue: str
-    handle: str
-    times: int
-    element: dict[str, object]
-
-
-class OwnQueues(Protocol):
-    """The queues of single accounts, read by the function itself."""
-
-    def receive(self, names: Sequence[str], most: int) -> tuple[list[Received], list[LinkPeerError]]:
-        """Up to `most` messages of each of these queues, which are hidden for a while, and why others were not read."""
-        ...
-
-    def delete(self, received: Sequence[Received]) -> None:
-        """Deletes messages. One that is no longer hidden stays, and comes again. Raises Transient."""
-        ...
-
-    def bury(self, one: Received) -> None:
-        """Makes a message a dead letter. Raises Transient."""
         ...

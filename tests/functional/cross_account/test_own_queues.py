@@ -116,16 +116,14 @@ def test_trouble_with_one_queue_costs_no_other(lab: Lab, action: str) -> None:
     lab.cloud.faults.add(Fault("mns", action, times=1))
     send(lab, own(PEER), lab.request(b, a, "tcp/1"))
     for _ in range(2):
-        with pytest.raises(Transient, match="must come again"):
+        with pytest.raises(Transient, match="must be redelivered"):
             read_them(lab)
         lab.cloud.clock.sleep(181)
     assert lab.rules(a) == [f"{b.id} tcp/1"]
     assert left(lab) == 0
 
 
-@pytest.mark.parametrize(
-    "event", [b"[]", b'[{"triggerTime": 1, "triggerName": "x"}]', b'{"triggerTime": "', b'"triggerTime"']
-)
+@pytest.mark.parametrize("event", [b"[]", b'[{"triggerTime": 1, "triggerName": "x"}]', b'"triggerTime"', b"{"])
 def test_only_an_object_of_the_timer_is_the_timers(event: bytes) -> None:
     """What a queue's stream pushes is an array, whatever its messages say."""
     assert not collect.asked_by_timer(event)
