@@ -16,20 +16,18 @@ from link_peer_deploy import runtime_python
 from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import commands, runner
-from benchmarks.figures import cold_start, events, launches, people, reach, sweep
+from benchmarks.figures import cold_start, events, launches, people, reach, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
 
 FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "cold": cold_start.measure,
     "events": events.measure,
-    "scale": sweep.many_groups,
+    "scale": scale.measure,
     "launches": launches.measure,
     "queue": launches.batches,
-    "sweep": sweep.measure,
     "beside": sweep.beside,
     "reach": reach.measure,
-    "flood": sweep.flood,
     "cost": cold_start.cost,
 }
 PEOPLE = "people"

@@ -13,13 +13,16 @@ from collections.abc import Sequence
 from link_peer.domain import marker
 from link_peer.domain.model import TAG, Marker, Party, Port, RuleKey
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, tag_keys
+from link_peer_deploy.names import Names
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.state import Group, Rule
+from link_peer_local.ecs.state import Group
+from link_peer_local.world import PREFIX
 from msgspec import Struct
 
 HOME, PEER = "1000000000000001", "1000000000000002"
+SWEEPS = Names(HOME, PREFIX).sweep_queue
 PORT = Port("tcp", 3306, 3306)
 WRITES = ("Authorize", "Revoke", "Modify")
 PER_VPC = 4000  # instances that the addresses of one VPC suffice for
@@ -58,8 +61,8 @@ def settings(cloud: LocalCloud) -> dict[str, str]:
     }
 
 
-def ring(cloud: LocalCloud, groups: int, instances: int, asking: int) -> None:
-    """Managed groups, each of which admits the one before it by a rule of ours, which the tag of an instance asks for.
+def ring(cloud: LocalCloud, groups: int, instances: int, asking: int, account: str = HOME) -> None:
+    """Managed groups of an account, each of which admits the one before it by a rule of ours that the tag of an instance asks for.
 
     Of all instances, which are spread evenly over the groups, the first `asking` carry the tag.
     """
@@ -69,8 +72,8 @@ def ring(cloud: LocalCloud, groups: int, instances: int, asking: int) -> None:
     made: list[Group] = []
     rings: list[tuple[Group, Group]] = []
     for first in range(0, groups, per_vpc):
-        vpc = cloud.ecs.create_vpc(HOME, "10.0.0.0/16")
-        part = [cloud.ecs.create_group(HOME, vpc.id) for _ in range(min(per_vpc, groups - first))]
+        vpc = cloud.ecs.create_vpc(account, "10.0.0.0/16")
+        part = [cloud.ecs.create_group(account, vpc.id) for _ in range(min(per_vpc, groups - first))]
         rings += zip(part, part[1:] + part[:1], strict=True)
         made += part
     accepted = {target.id: source for source, target in rings}
@@ -79,37 +82,13 @@ def ring(cloud: LocalCloud, groups: int, instances: int, asking: int) -> None:
         source = accepted[group.id]
         new = {tag: "true", "link-accept": f"{source.id}:{PORT}"}
         group.tags.change(0, lambda old, new=new: {**old, **new})  # type: ignore[misc]
-        key = RuleKey(Party(HOME, group.id), f"{source.id}@{HOME}", "", PORT)
+        key = RuleKey(Party(account, group.id), f"{source.id}@{account}", "", PORT)
         mark = Marker(HOME, deployment, key.id(HOME, deployment, cloud.region), (TAG,))
-        authorize(cloud, Party(HOME, group.id), Party(HOME, source.id), PORT, marker.render(mark))
+        authorize(cloud, Party(account, group.id), Party(account, source.id), PORT, marker.render(mark))
     for number in range(instances):
         group = made[number % groups]
         wish = {"link-peer": f"{asks_for[group.id].id}:{PORT}"} if number < asking else {}
-        cloud.ecs.create_instance(HOME, [group.id], tags=wish)
-
-
-def flood(cloud: LocalCloud, groups: int, each: int) -> None:
-    """Groups of the other account with rules that carry valid markers, to which nobody consents. They are put there directly."""
-    tag = tag_keys(DEFAULT_TAG_PREFIX, "prod", HOME).managed
-    vpc = cloud.ecs.create_vpc(PEER, "10.64.0.0/16")
-    cloud.ecs.create_instance(PEER, [cloud.ecs.create_group(PEER, vpc.id).id], tags={"name": "alive"})
-    fields = ("ingress", PORT.protocol.upper(), PORT.range, "Accept", 100, "intranet")
-    for _ in range(groups):
-        group = cloud.ecs.create_group(PEER, vpc.id, tags={tag: "true"})
-        rules = []
-        for n in range(each):
-            key = RuleKey(Party(PEER, group.id), f"{group.id}x{n}@{PEER}", "", PORT)
-            mark = marker.render(Marker(HOME, "prod", key.id(HOME, "prod", cloud.region), (TAG,)))
-            source, rule_id = f"{group.id}x{n}", f"sgr-{group.id[3:]}{n}"
-            rules.append(Rule(*fields, peer_group=source, peer_owner=PEER, description=mark, id=rule_id, sequence=n))
-        group.rules.change(0, lambda old, new=rules: (*old, *new))  # type: ignore[misc]
-
-
-def withdraw(cloud: LocalCloud) -> list[str]:
-    """Takes back the consent of one group of home that holds a rule, and returns its id."""
-    group = next(one for one in cloud.ecs.account(HOME).groups.values() if one.rules.at(cloud.clock.now()))
-    group.tags.change(0, lambda old: {key: text for key, text in old.items() if key != "link-accept"})
-    return [group.id]
+        cloud.ecs.create_instance(account, [group.id], tags=wish)
 
 
 def authorize(cloud: LocalCloud, group: Party, source: Party, port: Port, description: str) -> None:
@@ -169,11 +148,12 @@ def requests(cloud: LocalCloud, count: int) -> list[str]:
     return made
 
 
-def received(cloud: LocalCloud) -> list[str]:
-    """The messages on the queue that are due, which are taken off it."""
-    messages = cloud.mns.receive(HOME, cloud.world.queue, 16, visibility=600)
+def received(cloud: LocalCloud, queue: str = "", most: int = 16) -> list[str]:
+    """The messages on the queue, or the shared one, that are due, which are taken off it."""
+    queue = queue or cloud.world.queue
+    messages = cloud.mns.receive(HOME, queue, most, visibility=600)
     for message in messages:
-        cloud.mns.delete(HOME, cloud.world.queue, message.receipt_handle)
+        cloud.mns.delete(HOME, queue, message.receipt_handle)
     return [message.body for message in messages]
 
 

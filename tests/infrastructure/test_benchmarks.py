@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from link_peer.planning.rota import runs_between
 
-from benchmarks import commands, instructions, runner
+from benchmarks import commands, day, instructions, organisation, runner, virtual
 from benchmarks.cloud import CloudProcess
 from benchmarks.commands import Run
-from benchmarks.figures import events, launches, people
+from benchmarks.figures import events, launches, people, scale
 from benchmarks.process import Code, Worker
 from benchmarks.runner import Bench, Row
 from benchmarks.worlds import Seen
@@ -119,3 +121,25 @@ def test_the_table_shows_medians_and_the_file_every_sample(tmp_path: Path) -> No
     assert lines[3] == "| works | 0.094 | – | – | – | yes |  |  |"
     runner.write("a machine", rows, tmp_path / "bench.json")
     assert json.loads((tmp_path / "bench.json").read_text())["rows"][0]["ours"] == [349.4, 300.0, 400.0]
+
+
+@pytest.mark.parametrize("accounts", [3, 10, 30, 60])
+def test_the_model_of_a_day_is_what_the_local_cloud_counts(accounts: int, tmp_path: Path) -> None:
+    """At rest, with every account's turn at each run, and with looks between two turns."""
+    of, runs = day.Organisation(accounts, 101 * accounts, 3 * accounts), runs_between(accounts)
+    with virtual.deployed(organisation.written(tmp_path, accounts)) as deployment:
+        organisation.settle(deployment.cloud, accounts, 3, 101)
+        counted = [sum((deployment.run() for _ in range(runs)), Counter()) for _ in ("first", "then")][1]
+    assert {api: count * 144 // runs for api, count in counted.items()} == dict(day.a_day(of).calls)
+
+
+def test_a_missed_link_opens_in_the_run_that_lists_its_instance() -> None:
+    """On a virtual clock, and the run says how far it is."""
+    runs, said = scale.missed_link(250, 2)
+    assert (runs.ours, runs.met) == ([1.0], True)
+    assert said.ours == "251 instances on 3 pages: all listed; rules of 2 of 2 groups read"
+
+
+def test_the_page_of_costs_has_the_days_that_the_model_works_out() -> None:
+    """`python -m benchmarks.day` prints them."""
+    assert day.table() in (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")

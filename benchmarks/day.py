@@ -1,0 +1,137 @@
+"""A day of an organisation, worked out from the intervals and page sizes of the code: API calls, messages, seconds and their price.
+
+An account at rest is worked out exactly; a test compares it with the calls that the local cloud counts. Events, links between
+accounts, mutual ones and links by address need further reads and are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from link_peer.alicloud.ecs import PAGE
+from link_peer.planning.rota import RUN_SECONDS, runs_between
+from link_peer.runtime.delivery import READERS
+from link_peer.runtime.pace import SHARE as LEFT_TO_OTHERS
+from msgspec import Struct
+
+from benchmarks.figures.cold_start import usd
+
+DAY, MONTH = 86_400, 30
+PER_MINUTE, LATENCY = 200, 0.05  # of one API in an account and region; seconds of a call
+VCPU, MB = 0.35, 384  # of the sweep in s.yaml
+CPU = 0.0025  # seconds of a call, measured
+MINUTES = 3.0  # that a delivery reads
+
+
+class Organisation(Struct, frozen=True):
+    """`groups` have the managed tag. `largest` is the part of instances and groups that one account holds; the others share the
+    rest evenly."""
+
+    accounts: int
+    instances: int
+    groups: int
+    largest: float = 0.0
+
+    def each(self) -> list[tuple[int, int, int]]:
+        """(how many accounts, instances and groups of each), the largest account first."""
+        counts, others = (self.instances, self.groups), self.accounts - 1
+        held = [max(math.ceil(count / self.accounts), round(count * self.largest)) for count in counts]
+        rest = [math.ceil((count - first) / max(1, others)) for count, first in zip(counts, held, strict=True)]
+        return [(1, held[0], held[1]), (others, rest[0], rest[1])]
+
+
+class Day(Struct, frozen=True):
+    """`calls` by API, over all accounts; `busiest` is the part of its limit that the most used API of the largest account takes.
+    `seconds` are those of the sweep function, in so many `deliveries`."""
+
+    calls: Counter[str]
+    busiest: float
+    deliveries: int
+    seconds: float
+
+    @property
+    def usd_a_month(self) -> float:
+        """What Function Compute asks for the sweeps."""
+        return MONTH * self.deliveries * usd(self.seconds / self.deliveries, VCPU, MB)
+
+
+def a_day(of: Organisation) -> Day:
+    """Works out a day."""
+    calls: Counter[str] = Counter()
+    busiest, deliveries, seconds = 0.0, 0, 0.0
+    for number, (accounts, instances, groups) in enumerate(of.each()):
+        one = an_account(of.accounts, instances, groups)
+        calls += Counter({api: accounts * count for api, count in one.calls.items()})
+        deliveries += accounts * one.deliveries
+        seconds += accounts * one.seconds
+        if number == 0:
+            busiest = one.busiest
+    timer = DAY // RUN_SECONDS
+    calls += Counter({"mns.GetQueueAttributes": timer, "sls.PutLogs": timer})
+    calls["sts.AssumeRole"] -= timer  # home is entered with the function's own keys
+    return Day(calls, busiest, deliveries, seconds)
+
+
+def an_account(accounts: int, instances: int, groups: int) -> Day:
+    """A day of one account of so many, which nothing happens in."""
+    runs = DAY // RUN_SECONDS
+    turns = runs // runs_between(accounts)
+    pages, shown = (max(1, math.ceil(count / PAGE)) for count in (instances, groups))
+    minute = PER_MINUTE // LEFT_TO_OTHERS  # calls of an API that a delivery makes in a minute
+    minutes = max(pages, groups) / minute  # of a listing, and of the rules beside it
+    parts = 1 if minutes <= 1 else 1 + math.ceil(minutes / MINUTES)
+    rules = groups * (1 if pages <= minute else 2)  # once a listing of several parts is complete, rules are read again
+    deliveries = runs + turns * (parts - 1)
+    calls = Counter(
+        {
+            "ecs.DescribeSecurityGroups": deliveries * shown,
+            "ecs.DescribeSecurityGroupAttribute": turns * rules,
+            "ecs.DescribeInstances": turns * pages,
+            "sts.AssumeRole": runs,
+            "mns.SendMessage": deliveries,
+            "sls.PutLogs": turns * parts,
+        }
+    )
+    in_a_row = calls.total() - calls["ecs.DescribeSecurityGroupAttribute"] * (1 - 1 / READERS)
+    seconds = max(in_a_row * LATENCY, turns * 60 * minutes if parts > 1 else 0) + calls.total() * CPU / VCPU
+    ecs = max(count for api, count in calls.items() if api.startswith("ecs"))
+    return Day(calls, ecs / (PER_MINUTE * DAY / 60), deliveries, seconds)
+
+
+PUBLISHED = (
+    Organisation(10, 20_000, 500),
+    Organisation(100, 50_000, 2_000),
+    Organisation(1_000, 100_000, 10_000),
+    Organisation(1_000, 1_000_000, 50_000),
+    Organisation(1_000, 1_000_000, 50_000, largest=0.1),
+)
+
+
+def table(organisations: Iterable[Organisation] = PUBLISHED) -> str:
+    """Days of these organisations, in Markdown: docs/cost.md has it."""
+    rows = [
+        "| accounts / instances / groups | ECS and STS calls a day | the largest account's busiest API, of its limit | messages a day | "
+        "records a day | seconds of Function Compute a day | USD a month |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for of in organisations:
+        day = a_day(of)
+        ecs = sum(count for api, count in day.calls.items() if api.startswith(("ecs.", "sts.")))
+        size = f"{of.accounts:,} / {of.instances:,} / {of.groups:,}" + (
+            f", {of.largest:.0%} in one" if of.largest else ""
+        )
+        cells = (
+            size,
+            f"{ecs:,}",
+            f"{day.busiest:.1%}",
+            f"{day.calls['mns.SendMessage']:,}",
+            f"{day.calls['sls.PutLogs']:,}",
+        )
+        rows.append(f"| {' | '.join(cells)} | {day.seconds:,.0f} | {day.usd_a_month:.2f} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,0 +1,72 @@
+"""An organisation of any number of accounts, for the figures and the model of scale: home, and others that home enters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from link_peer.domain.model import Party
+from link_peer.domain.request import SweepAccount
+from link_peer.inbound.requests import encode
+from link_peer_local.cloud import LocalCloud
+
+from benchmarks import worlds
+from benchmarks.worlds import HOME, SWEEPS
+
+ACCEPT, ENDED = "link-accept", "20260101T000000Z"
+
+
+def uids(accounts: int) -> list[str]:
+    """The accounts, home first."""
+    return [str(int(HOME) + number) for number in range(accounts)]
+
+
+def written(folder: Path, accounts: int) -> str:
+    """The world's file: accounts with the roles of deploy/, and nothing in them."""
+    named = {uid: f"n{number}@example.com" for number, uid in enumerate(uids(accounts))}
+    text = {"home": HOME, "deployment": "prod", "accounts": named, "vpcs": []}
+    path = folder / "world.yaml"
+    path.write_text(json.dumps(text), encoding="utf-8")
+    return str(path)
+
+
+def policy(cloud: LocalCloud) -> bytes:
+    """The policy file of these accounts."""
+    return Path(cloud.world.policy).read_bytes()
+
+
+def settle(cloud: LocalCloud, accounts: int, groups: int, instances: int) -> None:
+    """In each account so many managed groups and instances. Each group admits another one by a rule of ours, which the tag of
+    an instance asks for: nothing is to do."""
+    for uid in uids(accounts):
+        worlds.ring(cloud, groups, instances, groups, account=uid)
+
+
+def end(cloud: LocalCloud) -> list[str]:
+    """Of three groups in each account, one is locked, one takes back its consent, and the consent of one has ended: the groups
+    whose rules must go."""
+    ended = []
+    for owner in cloud.ecs.accounts.values():
+        for group, how in zip(list(owner.groups.values()), ("locked", "withdrawn", "ended"), strict=False):
+            before = group.tags.at(cloud.clock.now())
+            accept = {"withdrawn": {}, "ended": {ACCEPT: f"{before[ACCEPT]}~{ENDED}"}}.get(
+                how, {ACCEPT: before[ACCEPT]}
+            )
+            kept = {key: text for key, text in before.items() if key != ACCEPT}
+            tags = {**kept, **accept, **({"link-lock": "yes"} if how == "locked" else {})}
+            group.tags.change(0, lambda _old, tags=tags: tags)  # type: ignore[misc]
+            ended.append(str(Party(owner.uid, group.id)))
+    return ended
+
+
+def standing(cloud: LocalCloud, groups: Sequence[str]) -> int:
+    """How many of these groups (`sg-…@<uid>`) hold a rule."""
+    named = [group.partition("@") for group in groups]
+    return sum(bool(cloud.ecs.account(uid).groups[name].rules.at(cloud.clock.now())) for name, _, uid in named)
+
+
+def post_sweeps(cloud: LocalCloud, accounts: int) -> None:
+    """Posts what the timer posts for each account when it is its turn."""
+    for uid in uids(accounts):
+        cloud.mns.send(HOME, SWEEPS, encode(SweepAccount(cloud.region, uid, cloud.clock.now())).decode())

@@ -1,0 +1,72 @@
+"""The deployment of s.yaml on one virtual clock in this process: what takes hours on the platform takes a minute.
+
+Faithful for what waits: for the rate limits, which the local cloud applies by its clock, for delays of messages and for the
+intervals of timers. Calls that a function makes side by side are made one after the other, each with its latency, so that the
+time is an upper bound. Computing takes no time: CPU and memory are measured on processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from link_peer.alicloud.sts import CACHE
+from link_peer.app import compose
+from link_peer_local import inprocess, world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import VirtualClock
+from link_peer_local.fc.triggers import deploy
+
+from benchmarks import worlds
+
+TIMER = "every-10m"
+
+
+class Deployment:
+    """The functions and their triggers on a cloud."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud = cloud
+        self._triggers = deploy(cloud, in_process=True)
+        self._every = next(timer.seconds for timer in self._triggers.timers if timer.name == TIMER)
+
+    def run(self) -> Counter[str]:
+        """Fires the timer and delivers what it posts until the timer's next time. Returns the calls by API
+        (`ecs.DescribeInstances`)."""
+        clock = self.cloud.clock
+        end = clock.now() + self._every
+        worlds.calls(self.cloud)
+        self._triggers.fire_timer(TIMER)
+        with contextlib.suppress(TimeoutError):
+            self._triggers.drain(self._every)
+        clock.sleep(end - clock.now())
+        return Counter(f"{call.service}.{call.action}" for call in worlds.calls(self.cloud))
+
+    def records(self, **wanted: str) -> list[dict[str, str]]:
+        """The audit records with these values, in the order of their time."""
+        place = self.cloud.world
+        shards = self.cloud.sls.logstore(place.home, place.audit_project, place.audit_logstore).shards
+        found = [dict(log.fields) for shard in shards for write in shard for log in write.logs]
+        return sorted((one for one in found if wanted.items() <= one.items()), key=lambda one: one["time"])
+
+
+@contextlib.contextmanager
+def deployed(world_file: str = world.DEFAULT) -> Iterator[Deployment]:
+    """A world on a virtual clock, and the functions that act on it. Every client of this process talks to it meanwhile."""
+    with contextlib.ExitStack() as stack:
+
+        def put(where: Any, name: str, new: Any) -> None:
+            stack.enter_context(mock.patch.object(where, name, new))
+
+        cloud = LocalCloud(VirtualClock())
+        world.load(cloud, world_file)
+        cloud.endpoint = "http://127.0.0.1:1"
+        inprocess.install(SimpleNamespace(patch=SimpleNamespace(object=put)), cloud)  # type: ignore[arg-type]
+        put(compose, "clock_for_functions", lambda: cloud.clock)
+        put(compose, "READERS", 1)
+        CACHE.sessions.clear()
+        yield Deployment(cloud)
