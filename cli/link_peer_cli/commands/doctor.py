@@ -12,6 +12,7 @@ import typer
 from link_peer.app.sweeps import run_sweep
 from link_peer.domain.tags import clean
 from link_peer.engine.scopes.everything import Sweep
+from link_peer.planning.actual import owned_rules
 from link_peer.planning.closing import closing
 from link_peer.planning.reach import Scene
 from link_peer.planning.standing import standing
@@ -106,7 +107,7 @@ def _findings(
         run_sweep(sweep)
         view = View(sweep.fetch, env.policy)
         view.all_rules()
-        seen = _seen(env, view, cloud)
+        seen = _seen(env, view, cloud, sweep)
         view.deciding((link.source, link.target) for link in seen.links)
         yield from itertools.chain(*pieces.result())
     if platform:
@@ -125,10 +126,19 @@ def _findings(
             yield one if one.state == UNKNOWN else replace(one, part=TENANTS)
 
 
-def _seen(env: Environment, view: View, cloud: WhatIf) -> CloudSeen:
-    """The links that stand, of which the next sweep removes some."""
+def _seen(env: Environment, view: View, cloud: WhatIf, sweep: Sweep) -> CloudSeen:
+    """The links that stand, of which the next sweep removes some: those that this one would. It leaves groups that have lost our tag
+    to later runs, and what it had no time for."""
     scene, where, now = _before(view, cloud), (env.policy, env.settings.region), env.clock.now()
-    going = closing(scene.snapshot, *where, now).why
+    elsewhere = {rule.group for rule, _ in owned_rules(scene.snapshot, *where)}.difference(sweep.managed)
+    if elsewhere or sweep.unread or sweep.fetch.postponed:
+        going = closing(scene.snapshot, *where, now).why
+    else:
+        left = {
+            rule.key for rules in cloud.rules().values() for rule in rules
+        }  # one may be written anew for another instance
+        removals = ((one, edit.rule) for one in sweep.decisions for edit in one.edits if edit.kind == "remove")
+        going = {(rule.group, rule.id): one.why.detail for one, rule in removals if rule and rule.key not in left}
     links = standing(scene.snapshot, *where, now, going=going)
     return CloudSeen(env.policy, scene, env.settings.region, now, links)
 

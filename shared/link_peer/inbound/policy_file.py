@@ -12,6 +12,7 @@ refused: in a checkout or a wheel, it would be a second policy that nobody revie
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class _Compiled(msgspec.Struct, frozen=True):
     policy: Policy
 
 
+@functools.lru_cache(maxsize=4)  # what is deployed is mostly the file in use, and its compiled form is compared with it
 def parse(text: str, name: str = NAME) -> Policy:
     """The policy in a text; `name` is the file's name in errors. Raises PolicyError."""
     from link_peer.inbound import policy_text  # here, because a packaged policy needs none of it
