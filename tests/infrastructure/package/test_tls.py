@@ -109,6 +109,16 @@ def test_a_proxy_that_refuses_opens_nothing(wire_lab: PackageLab) -> None:
     assert wire_lab.rules(db) == [f"{app.id} tcp/1"]
 
 
+def test_a_proxy_that_lets_everything_through_is_used(wire_lab: PackageLab) -> None:
+    """The certificate that counts is that of the service behind it."""
+    asked: list[str] = []
+    app, db = wire_lab.group("*"), wire_lab.group("*")
+    event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    with listeners.listening(listeners.tunnel(asked)) as place, surrounded(wire_lab, HTTPS_PROXY=f"http://{place}"):
+        assert wire_lab.deliver(auto_link, event) == {"applied": 1}
+    assert {line.split()[1] for line in asked} == {wire_lab.cloud.endpoint.removeprefix("https://")}
+
+
 def test_a_connection_that_was_closed_between_events_is_opened_again(wire_lab: PackageLab) -> None:
     """By the same instance, without an attempt on record, or a call that is made twice."""
     app, db = wire_lab.group("*"), wire_lab.group("*")
