@@ -173,6 +173,8 @@ class AccountSweep(Sweep):
         """Takes over what was listed, and decides what this delivery may judge: where a listing stopped half-way, nothing that is
         not shown. Once it is complete, all rules are read again, in the deliveries that follow."""
         part, pages = self.part, self.part.pages
+        if not self.store.readable(part.account):
+            return  # what these pages ask for is not opened, so they are listed again
         if pages:
             self.fetch.keep_pages(part.account, pages)
             before = part.cursor if pages.first else msgspec.structs.replace(part.cursor, pages=0, instances=0)
