@@ -140,7 +140,7 @@ def test_pages_before_a_failure_are_listed_again() -> None:
     """Since nothing that they ask for was opened."""
     swept = Swept(instances=[LINKED, *FILLER])
     swept.ecs.page, page = 500, swept.ecs.instance_page
-    swept.ecs.instance_page = lambda token="", group="": _fails() if token else page()  # type: ignore[method-assign]
+    swept.ecs.instance_page = lambda token="", **_: _fails() if token else page()  # type: ignore[method-assign]
     swept.deliver()
     assert swept.ecs.existing == []
     swept.ecs.instance_page = page  # type: ignore[method-assign]
