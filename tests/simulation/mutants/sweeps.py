@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
+from link_peer.engine.read.access import Pages
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.scopes.account import AccountSweep
 from link_peer.engine.write.removal_guard import PartGuard
@@ -19,15 +19,13 @@ from tests.simulation.mutants.designs import Patch
 
 def a_part_is_the_whole(patch: Patch) -> None:
     """What a part of a listing does not show is gone, and nobody reads it once more."""
-    keep_pages, keep = Fetch.keep_pages, AccountSweep._keep
+    keep = AccountSweep._keep
 
-    def judging(self: AccountSweep, listed: Any) -> None:
-        keep(self, listed)
+    def judging(self: AccountSweep) -> None:
+        keep(self)
         self.part.judges = self.part.guard.judges = True
 
-    patch.setattr(
-        Fetch, "keep_pages", lambda self, account, listed, **_part: keep_pages(self, account, listed, whole=True)
-    )
+    patch.setattr(Pages, "whole", True)
     patch.setattr(Fetch, "confirm_absent", lambda _self, _parties: None)
     patch.setattr(AccountSweep, "may_lose", lambda *_rule: May.TAKE)
     patch.setattr(AccountSweep, "_keep", judging)
