@@ -234,3 +234,21 @@ def test_any_timer_event_starts_a_sweep(lab: Lab, event: bytes) -> None:
     lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
     answer: dict[str, Any] = json.loads(lab.run(function.handler, event))
     assert answer == {"outcomes": {"applied": 1}}
+
+
+def test_the_timers_messages_go_round_by_account(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the queue of sweeps: each account is swept by a delivery of its own, with a link between them."""
+    queue = "link-peer-sweeps"
+    monkeypatch.setenv("LINK_PEER_SWEEP_QUEUE", queue)
+    a, b = lab.pair()
+    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
+    lab.sweep()
+    assert (lab.rules(b), lab.summary()["progress"]) == ([], "a message was posted for each of 2 of 2 accounts")
+    bodies = lab.queued(queue)
+    assert {body["account"] for body in bodies} == {HOME, PEER}
+    event = json.dumps([lab.message(body, queue) for body in bodies]).encode()
+    assert json.loads(lab.run(function.handler, event)) == {"outcomes": {"applied": 1}}
+    assert lab.rules(b) == [f"{a.id} tcp/1"]
+    found = {r["from_account"]: r["progress"] for r in lab.records("summary") if "from_account" in r}
+    assert found.keys() == {HOME, PEER}
+    assert all("all listed" in progress for progress in found.values())

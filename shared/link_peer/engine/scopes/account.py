@@ -20,8 +20,9 @@ import msgspec
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Marker, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.access import Pages
-from link_peer.engine.scopes.everything import READING_SHARE, RULES_SHARE, RUNS_A_DAY, Sweep
+from link_peer.engine.scopes.everything import CLOSING_SHARE, READING_SHARE, RULES_SHARE, RUNS_A_DAY, Sweep
 from link_peer.engine.write.removal_guard import PartGuard
+from link_peer.engine.write.work import Until
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.claims import DesiredLink
@@ -37,11 +38,11 @@ LISTING_SHARE = 0.75  # of the time left may have passed when the last page of i
 
 
 class Part(msgspec.Struct):
-    """What one delivery does of an account's sweep: the `first` of it, a look once all is read (`idle`), or the `last` before, which
-    judges what is not shown on the groups that are `suspects`. `tagged` are the account's groups with the managed tag, `shown` the digests of
-    their buckets, `due` the buckets whose rules are read, `found` the groups with rules that may have to go since a party is not
-    shown, `pages` what was listed of its instances. `judges`: whether anybody asks for a rule is judged. `enters`: other
-    accounts were read."""
+    """What one delivery does of an account's sweep: the `first` of it, a look once all is read (`idle`), or the `last` before,
+    which judges what is not shown on the groups that are `suspects`. `tagged` are the account's groups with the managed tag,
+    `shown` the digests of their buckets, `due` the buckets whose rules are read, `found` the groups with rules that may have to
+    go since a party is not shown, `pages` what was listed of its instances. `judges`: whether anybody asks for a rule is
+    judged. `enters`: other accounts were read."""
 
     account: str
     cursor: Cursor
@@ -96,23 +97,28 @@ class AccountSweep(Sweep):
 
     def run(self) -> None:
         """Closes, lists, and converges. Raises as `Sweep.run` does."""
+        part, todo = self.part, self._read_groups()
+        if not part.quiet:
+            self._sweep(todo)
+        self._move_on()
+        self._finish()
+
+    def _sweep(self, todo: set[Party]) -> None:
         part = self.part
-        self._read_rules(self._read_groups())
+        self._read_rules(todo)
         self._read_own_parties()
         stuck = self._close(part.guard)
         self._list(self._end(LISTING_SHARE))
         self._keep()
         if self.store.readable(part.account):
             self._read_wishes()
-            self._converge(self.part.guard, stuck)
+            self._converge(part.guard, stuck)
             if self._read_peers():
                 done, self._asked.later = self.report, None
-                stuck |= self._close(self.part.guard)
+                stuck |= self._close(part.guard)
                 self.report = done + self.report
                 self._read_wished_rules()
-                self._converge(self.part.guard, stuck)
-        self._move_on()
-        self._finish()
+                self._converge(part.guard, stuck)
 
     # what is read
 
@@ -190,7 +196,7 @@ class AccountSweep(Sweep):
         if part.first:
             part.guard.judges = bool(pages) and complete
         elif part.last:
-            self.part.guard.judges = complete and len(part.suspects) <= MOST_SUSPECTS and part.suspects <= read
+            part.guard.judges = complete and len(part.suspects) <= MOST_SUSPECTS and part.suspects <= read
 
     def _read_own_parties(self) -> None:
         """The parties of the account that its rules name, as far as other accounts cannot make it read too much."""
@@ -210,7 +216,7 @@ class AccountSweep(Sweep):
     def _halves(self, links: Iterable[Link]) -> None:
         """Reads the rules of the groups that hold the other halves of mutual links."""
         halves = [DesiredLink(link, TAG) for link in links if link.mutual]
-        self._rules_of(halves, RULES_SHARE)
+        self._rules_of(halves, READING_SHARE if self.part.enters else RULES_SHARE)
 
     def _rules_of(self, links: Sequence[DesiredLink], share: float) -> None:
         needed = self._groups_needed(self.store.snapshot(), [one for one in links if one.here])
@@ -246,13 +252,12 @@ class AccountSweep(Sweep):
         for party in named:
             if party.account != part.account and party.account in self.policy.accounts:
                 by_account.setdefault(party.account, set()).add(party)
-        part.enters = True
+        part.enters, self.fetch.postponed = True, postponed
         for account in self._round(sorted(by_account)):
             if self.delivery.clock.now() < until:
                 self.fetch.parties(by_account[account])
             else:
                 postponed |= by_account[account]
-        self.fetch.postponed |= postponed
         self._halves(standing)
         return bool(by_account)
 
@@ -292,6 +297,12 @@ class AccountSweep(Sweep):
         if not own:
             return May.CLOSE
         return May.TAKE if snapshot.covers(link) else May.READ
+
+    def closing_until(self) -> Until:
+        """The account's own closing comes first, and waits for throttled calls: no other account waits for it."""
+        if not self._closing or self.part.enters:
+            return self._until_opening()
+        return Until(self._end(CLOSING_SHARE), self._end(CLOSING_SHARE))
 
     def affordable(self, missing: Missing) -> Missing:
         """While no other account is entered, what can be read in this one."""

@@ -196,6 +196,10 @@ class Sweep(Scope):
         throttled, or more than one account's share, is closed then: nobody's wishes wait for it."""
         if self._closing:
             return Until(self._end(CLOSING_SHARE), 0.0, self._end(CLOSING_EACH) - self.started)
+        return self._until_opening()
+
+    def _until_opening(self) -> Until:
+        """Half of the time that is left."""
         end = _after(self.delivery, self.delivery.clock.now(), LAST_CLOSING_SHARE)
         return Until(end, end)
 
