@@ -20,6 +20,9 @@ from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
 
+STACKS = 2000
+"""Of a stack group [doc ROS limits]; they are in one region, so each is an account."""
+
 
 def add_many(
     file: str,
@@ -36,6 +39,10 @@ def add_many(
     `closers` are as in `describe_peer`."""
     env = load_own(without_keys=True)
     listed = members(document(file).decode(errors="replace"))
+    if folder and len(listed) > STACKS:
+        raise BadInput(
+            "--stack-group", f"{len(listed)} accounts are listed, and a stack group holds {STACKS}: give two lists"
+        )
     new = {uid: name for uid, name in listed.items() if uid not in env.policy.accounts}
     shared = external_id or shared_external_id(env.policy, () if new else listed) or secrets.token_hex(16)
     peers = [peer_of(env, uid, role, shared, None, "", closers) for uid in new or listed]

@@ -38,7 +38,7 @@ class OwnQueues:
         problems: list[LinkPeerError] = []
         for name in names:
             try:
-                taken = self._call(client, name, "batch_receive_message", most)
+                taken = self._call(client, name, "batch_receive_message", most, 0)  # no wait, whatever the queue says
                 found += [self._received(name, message) for message in taken or ()]
             except LinkPeerError as error:
                 problems.append(error)
@@ -58,12 +58,12 @@ class OwnQueues:
         self._call(account(self._settings, self._home), self._settings.dead_letters, "send_message", letter)
         self.delete([one])
 
-    def _call(self, client: Any, name: str, method: str, given: object) -> Any:
+    def _call(self, client: Any, name: str, method: str, *given: object) -> Any:
         queue = client.get_queue(name)
         queue.set_encoding(
             False
         )  # a body that is no base64 would cost the others of its batch; `queue_message` reads both
-        return asked(self._settings, self._home, f"queue {name}", lambda: getattr(queue, method)(given))
+        return asked(self._settings, self._home, f"queue {name}", lambda: getattr(queue, method)(*given))
 
     def _received(self, name: str, message: Any) -> Received:
         subject = f"acs:mns:{self._settings.region}:{self._home}:queues/{name}"

@@ -276,6 +276,7 @@ def test_a_list_without_a_stack_group_has_one_command_for_all(cli: Cli, tmp_path
         ("# none\n", (), "no account is listed"),
         (NEW, (PEER,), "are of one account"),
         (NEW, ("--stack-group", "all"), "--stack-group"),
+        ("\n".join(map(str, range(10**15 + 100, 10**15 + 2101))), ("--stack-group", "fd-a"), "holds 2000"),
     ],
 )
 def test_a_bad_list_is_a_usage_error(
