@@ -127,6 +127,14 @@ def test_a_link_whose_rules_there_was_no_time_to_read_is_opened_by_the_next_deli
     assert [rule.key for rule in swept.ecs.existing] == [RULE.key]
 
 
+def test_what_is_locked_is_closed_first_however_many_groups_wait() -> None:
+    """So is what has changed since it was read; the rest is read in turns."""
+    groups = [managed(Party(HOME, f"sg-{n:03}"), "*", lock=n in (7, 77)) for n in range(100)]
+    swept = Swept(*(ours(key(one.party, APP, "tcp/2")) for one in groups), groups=groups, calls_per_minute=4)
+    swept.deliver()
+    assert len(swept.ecs.existing) == 98
+
+
 def test_a_token_that_the_cloud_refuses_begins_the_listing_again() -> None:
     swept = Swept(instances=FILLER, calls_per_minute=20)
     swept.ecs.page = 10

@@ -152,8 +152,12 @@ class AccountSweep(Sweep):
         return run_of(self.started) // runs_between(len(self.policy.accounts))
 
     def _read_rules(self, todo: set[Party]) -> None:
-        """Reads rules. While some wait for the next minute, instances are listed in this one."""
+        """Reads rules: first of groups that are locked, or show something else than when they were read. While some wait for the
+        next minute, instances are listed in this one."""
         until, before = self._end(RULES_SHARE), math.inf
+        keys, read = self.policy.keys, {bucket.number for bucket in self.part.cursor.buckets}
+        locked = {group.party for group in self.part.tagged if keys.lock_on(group.tags)}
+        self._rules(todo & (locked | self.part.groups(self.part.due & read)), until)
         while True:
             minute = min(until, self._next_minute())
             self.unread.clear()
