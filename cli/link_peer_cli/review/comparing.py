@@ -34,6 +34,13 @@ class Compared(msgspec.Struct, frozen=True):
     failing: Sequence[str]
 
 
+class _Changes(Sweep):
+    """A sweep without its end: its summary, and tags of groups without rules, are no part of what two policies change."""
+
+    def _finish(self) -> None:
+        """Nothing."""
+
+
 class _Supposed(msgspec.Struct, frozen=True):
     sweep: Sweep
     cloud: WhatIf
@@ -62,7 +69,7 @@ def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done
 
 def _suppose(env: Environment, shown: dict[str, ShownRules], progress: Count) -> _Supposed:
     delivery, cloud, kept = suppose(env, "plan", shown)
-    sweep = Sweep(delivery, "plan", progress=progress, keep=lambda _one: True)
+    sweep = _Changes(delivery, "plan", progress=progress, keep=lambda _one: True)
     run_sweep(sweep)
     edits = frozenset((edit.sign, edit.key) for change in cloud.changed_groups() for edit in change.edits)
     return _Supposed(sweep, cloud, edits, kept.records, gaps_of(sweep))

@@ -55,7 +55,7 @@ def start() -> None:
     from link_peer.alicloud import leave_out
 
     leave_out.install()
-    gc.set_threshold(COLLECT_AFTER)
+    gc.set_threshold(max(COLLECT_AFTER, gc.get_threshold()[0]))  # a command has set more
 
 
 @contextlib.contextmanager

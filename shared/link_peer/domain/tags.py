@@ -474,17 +474,19 @@ def _is(key: str, tag: str) -> bool:
 
 
 def _read_accepts(tags: Mapping[str, str], own_account: str, keys: TagKeys) -> list[tuple[str, Accept | BadInput]]:
-    read: list[tuple[str, Accept | BadInput]] = []
-    for key, piece in _entries(tags, [key for key in keys.consenting if key in tags]):
-        text = f"{key}={piece}"
-        try:
-            read.append((text, parse_accept(by_id(piece, keys.names), own_account, text)))
-        except BadInput as error:
-            read.append((text, BadInput(key, error.problem)))
-    return read
+    entries = _entries(tags, [key for key in keys.consenting if key in tags])
+    return [_read_accept(key, piece, by_id(piece, keys.names), own_account) for key, piece in entries]
 
 
 @functools.lru_cache(maxsize=4096)  # a sweep asks about each group as often as links lead to it
+def _read_accept(key: str, piece: str, named: str, own_account: str) -> tuple[str, Accept | BadInput]:
+    text = f"{key}={piece}"
+    try:
+        return text, parse_accept(named, own_account, text)
+    except BadInput as error:
+        return text, BadInput(key, error.problem)
+
+
 def parse_accept(piece: str, own_account: str, text: str) -> Accept:
     """Parses `who[:ports][~end]` on a group of `own_account`; `text` is the tag entry that it is part of. Raises BadInput."""
     consent, tilde, end = piece.partition("~")
