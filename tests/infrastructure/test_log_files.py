@@ -17,7 +17,7 @@ from link_peer_local.core.faults import Fault
 from link_peer_local.fc.triggers import deploy
 from link_peer_local.sls import LogGroup, LogRecord
 
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import HOME, PEER, Lab
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
@@ -100,6 +100,7 @@ def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any]) ->
         "link-peer-removals-held": lambda: write(lab, 1, record="summary", outcome="failed", reason="removals-held"),
         "link-peer-no-access": lambda: write(lab, 1, record="outcome", outcome="denied", reason="no-access"),
         "link-peer-no-sweep": lambda: lab.cloud.clock.sleep(1900),
+        "link-peer-late-accounts": lambda: late_account(lab),
         "link-peer-trouble": lambda: write(lab, 21, record="attempt", detail="throttled"),
         "link-peer-quota": lambda: write(lab, 1, record="outcome", outcome="failed", reason="quota"),
         "link-peer-dead-letters": lambda: dead_letter(lab),
@@ -145,6 +146,13 @@ def invoke_sweep(lab: Lab) -> str:
     result = lab.cloud.fc.invoke(HOME, "link-peer-sweep", b'{"triggerName": "every-10m"}', "live").result
     assert result
     return result.error_type
+
+
+def late_account(lab: Lab) -> None:
+    """Sweeps two accounts, and half an hour later one of them."""
+    for account in (PEER, HOME, HOME):
+        write(lab, 1, record="summary", function="sweep", from_account=account)
+        lab.cloud.clock.sleep(1000)
 
 
 def fail(lab: Lab) -> None:
