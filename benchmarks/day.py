@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from link_peer.alicloud.ecs import PAGE
-from link_peer.planning.rota import RUN_SECONDS, runs_between
+from link_peer.planning.rota import LOOK_SECONDS, RUN_SECONDS, runs_between
 from link_peer.runtime.delivery import READERS
 from link_peer.runtime.pace import SHARE as LEFT_TO_OTHERS
 from msgspec import Struct
@@ -70,26 +70,26 @@ def a_day(of: Organisation) -> Day:
             busiest = one.busiest
     timer = DAY // RUN_SECONDS
     calls += Counter({"mns.GetQueueAttributes": timer, "sls.PutLogs": timer})
-    calls["sts.AssumeRole"] -= timer  # home is entered with the function's own keys
+    calls["sts.AssumeRole"] -= an_account(of.accounts, *of.each()[0][1:]).deliveries  # home is entered with own keys
     return Day(calls, busiest, deliveries, seconds)
 
 
 def an_account(accounts: int, instances: int, groups: int) -> Day:
     """A day of one account of so many, which nothing happens in."""
-    runs = DAY // RUN_SECONDS
-    turns = runs // runs_between(accounts)
+    between = RUN_SECONDS * runs_between(accounts)
+    turns, looks = DAY // between, math.ceil(between / LOOK_SECONDS) - 1
     pages, shown = (max(1, math.ceil(count / PAGE)) for count in (instances, groups))
     minute = PER_MINUTE // LEFT_TO_OTHERS  # calls of an API that a delivery makes in a minute
     minutes = max(pages, groups) / minute  # of a listing, and of the rules beside it
     parts = 1 if minutes <= 1 else 1 + math.ceil(minutes / MINUTES)
     rules = groups * (1 if pages <= minute else 2)  # once a listing of several parts is complete, rules are read again
-    deliveries = runs + turns * (parts - 1)
+    deliveries = turns * (parts + looks)
     calls = Counter(
         {
             "ecs.DescribeSecurityGroups": deliveries * shown,
             "ecs.DescribeSecurityGroupAttribute": turns * rules,
             "ecs.DescribeInstances": turns * pages,
-            "sts.AssumeRole": runs,
+            "sts.AssumeRole": deliveries,  # each in a process that has no session of the account
             "mns.SendMessage": deliveries,
             "sls.PutLogs": turns * parts,
         }

@@ -10,9 +10,12 @@ from typing import Any
 
 from benchmarks.worlds import HOME
 
-TIMER = json.dumps({"triggerTime": "2026-11-26T00:00:00Z", "triggerName": "every-10m", "payload": "sweep"})
-
 _numbers = itertools.count(1)
+
+
+def timer() -> str:
+    """The sweep's timer fires now."""
+    return json.dumps({"triggerTime": _now(), "triggerName": "every-10m", "payload": "sweep"})
 
 
 def launched(instance: str) -> str:
@@ -46,6 +49,9 @@ def messages(bodies: Sequence[str], queue: str) -> str:
 
 
 def _envelope(source: str, kind: str) -> dict[str, Any]:
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    common = {"specversion": "1.0", "time": when, "aliyunaccountid": HOME}
+    common = {"specversion": "1.0", "time": _now(), "aliyunaccountid": HOME}
     return {"id": f"bench-{next(_numbers)}", "source": source, "type": kind, **common}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -37,14 +37,17 @@ class Deployment:
     def run(self) -> Counter[str]:
         """Fires the timer and delivers what it posts until the timer's next time. Returns the calls by API
         (`ecs.DescribeInstances`)."""
-        clock = self.cloud.clock
+        cloud, clock, streams = self.cloud, self.cloud.clock, self._triggers.streams
         end = clock.now() + self._every
-        worlds.calls(self.cloud)
+        worlds.calls(cloud)
         self._triggers.fire_timer(TIMER)
-        with contextlib.suppress(TimeoutError):
-            self._triggers.drain(self._every)
-        clock.sleep(end - clock.now())
-        return Counter(f"{call.service}.{call.action}" for call in worlds.calls(self.cloud))
+        while clock.now() < end:
+            cloud.fc.drain()
+            worked = [stream.step() for stream in streams]
+            if not any(worked):
+                due = [cloud.mns.next_visible_at(worlds.HOME, stream.settings.queue) or end for stream in streams]
+                clock.sleep(min(end, max(min(due), clock.now() + 1)) - clock.now())
+        return Counter(f"{call.service}.{call.action}" for call in worlds.calls(cloud))
 
     def records(self, **wanted: str) -> list[dict[str, str]]:
         """The audit records with these values, in the order of their time."""

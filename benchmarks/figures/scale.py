@@ -142,7 +142,7 @@ class _Fleet:
     def _fire(self) -> None:
         with Worker(self._code, self._env) as worker:
             while not self._ended.is_set():
-                worker.call("sweep", events.TIMER, TIMEOUT)
+                worker.call("sweep", events.timer(), TIMEOUT)
                 self._ended.wait(EVERY)
 
     def _stream(self) -> None:

@@ -3,7 +3,7 @@ is, and what such a message asks for.
 
     timer ─▶ a message for each account ─▶ queue ─▶ one delivery each: groups, closing, a part of the instances, opening
                                              ▲                │
-                                             └────────────────┴─ the account's next message: what is left, or a look in ten minutes
+                                             └────────────────┴─ the account's next message: what is left, or a look in nine minutes
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
     except Transient as trouble:
         if not sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account}):
             raise
-        _post_next(account, begun, delivery, next_look(account, accounts, now))
+        _post_next(account, begun, delivery, next_look(accounts, begun.began, now))
     else:
         _post_next(account, sweep.cursor, delivery, _delay(sweep, accounts))
     return sweep.audit.outcomes
@@ -157,7 +157,7 @@ def _delay(sweep: AccountSweep, accounts: int) -> int | None:
     now, (account,) = sweep.delivery.clock.now(), sweep.accounts
     if sweep.store.readable(account) and not sweep.cursor.listed:
         return AFTER_TROUBLE if sweep.report.pending else int(MINUTE - now % MINUTE) + 1
-    return next_look(account, accounts, now)
+    return next_look(accounts, sweep.cursor.began, now)
 
 
 def _post_next(account: str, cursor: Cursor, delivery: Delivery, delay: int | None) -> None:

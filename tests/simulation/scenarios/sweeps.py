@@ -12,13 +12,14 @@ import msgspec
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.policy import AccountPolicy
 from link_peer.domain.tags import iso
+from link_peer.planning.rota import LOOK_SECONDS
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver
 from tests.simulation.explore import Act, Facts, NextQueued, Scenario
 from tests.simulation.invariants import hold
 from tests.simulation.messages import Message, from_queue, stream, sweep_message
-from tests.simulation.scenarios.common import POLICY, SWEEP_SECONDS, TCP, sweep_and_check
+from tests.simulation.scenarios.common import POLICY, TCP, sweep_and_check
 from tests.simulation.scenarios.neighbours import removals_of_two_accounts
 from tests.simulation.world import HOME, PEER, REGION, START, SWEEPS, World
 
@@ -105,7 +106,7 @@ def _swept_once() -> tuple[World, Message]:
     others = {str(10**17 + number): AccountPolicy("c", f"acs:ram::{10**17 + number}:role/x") for number in range(60)}
     many = msgspec.structs.replace(POLICY, accounts={**POLICY.accounts, **others})
     world, message, delay = paged(), swept("begin"), 0.0
-    while delay < SWEEP_SECONDS:  # what goes on with the listing comes sooner
+    while delay < LOOK_SECONDS:  # what goes on with the listing comes sooner
         deliver(world, message, many)
         queued = world.queue.pop()
         delay, world.now, message = queued.due - world.now, queued.due, from_queue(queued)

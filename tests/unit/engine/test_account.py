@@ -18,7 +18,7 @@ from link_peer.domain.policy import AccountPolicy, Limits
 from link_peer.domain.request import SweepAccount
 from link_peer.inbound.requests import encode
 from link_peer.planning.cursor import Cursor, as_value
-from link_peer.planning.rota import AT_ONCE, MOST_RUNS, RUN_SECONDS, goes_on, next_look, whose_turn
+from link_peer.planning.rota import AT_ONCE, LOOK_SECONDS, MOST_RUNS, RUN_SECONDS, goes_on, next_look, whose_turn
 from link_peer.runtime.ports import Record
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
@@ -78,7 +78,7 @@ def test_a_look_reads_only_groups_that_changed_or_on_which_something_ends() -> N
     swept.ecs.known[APP.id] = managed(APP, "*", lock=True)
     swept.deliver()
     assert set(swept.read()) == {APP.id}
-    for _ in range(7):
+    for _ in range(8):
         swept.deliver()
     assert (swept.ecs.existing, swept.clock.time < NOW + 5_700) == ([], True)
 
@@ -252,14 +252,14 @@ def test_messages_of_an_older_sweep_end_once_a_newer_one_has_begun() -> None:
 
 
 def test_a_record_that_cannot_be_written_leaves_the_message_to_the_platform() -> None:
-    """Where not even the trouble can be recorded; else the account's next message comes in ten minutes."""
+    """Where not even the trouble can be recorded; else the account's next message is a look."""
     for failures in (4, 8):
         swept = Swept()
         swept.log.errors = [Transient("no answer")] * failures
         if failures == 4:
             swept.deliver()
             assert [(delay, message.cursor) for message, delay in swept.queue.swept] == [
-                (600, as_value(Cursor(int(NOW))))
+                (LOOK_SECONDS, as_value(Cursor(int(NOW))))
             ]
         else:
             with pytest.raises(Transient):
@@ -276,10 +276,10 @@ def test_each_account_has_its_turn_and_is_looked_at_between(accounts: int, runs:
     for run, turn in enumerate(found):
         began = NOW + run * RUN_SECONDS
         for account in turn[:5]:
-            looks = [next_look(account, accounts, began + n * RUN_SECONDS) for n in range(runs)]
-            assert looks == [RUN_SECONDS] * (runs - 1) + [None]
-            ends = [goes_on(account, accounts, began, began + n * RUN_SECONDS, listed=True) for n in range(runs + 1)]
-            assert ends == [True] * runs + [False]
+            looks = [next_look(accounts, began, began + n * RUN_SECONDS) for n in range(runs + 1)]
+            assert looks == [LOOK_SECONDS] * runs + [None]
+            ends = [goes_on(account, accounts, began, began + n * RUN_SECONDS, listed=True) for n in range(runs + 2)]
+            assert ends == [True] * (runs + 1) + [False]
 
 
 def test_a_long_listing_goes_on_beside_newer_ones_once_in_four_hours() -> None:
