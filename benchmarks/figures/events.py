@@ -15,12 +15,7 @@ ACCOUNTS = (0, 20, 90)
 LARGE = 200
 WAIT = 0.2
 """Seconds that each call takes where calls in a row are counted: so much that a busy machine starts side by side what may be."""
-ROWS = (
-    ("first link", "first link", "stands", 4, "– / 11"),
-    ("tag removed", "tag removed", "is gone", 6, "–"),
-    ("link", "link of two accounts", "stands", 5, "–"),
-    ("unlink", "unlink of two accounts", "is gone", 4, "–"),
-)
+OPENS, CLOSES = "AuthorizeSecurityGroup", "RevokeSecurityGroup"
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -50,18 +45,19 @@ def untagged(bench: Bench, plain: Code | None, accounts: Sequence[int]) -> list[
 def link(bench: Bench, plain: Code) -> list[Row]:
     """The event that makes a link, the same again, and the removal of the tag, in an account with 200 managed groups; requests
     that make a link of two accounts, as the first of a process, and end it."""
-    chains: dict[str, list[float]] = {name: [] for name in ("first link", "tag removed", "link", "unlink")}
-    stands: dict[str, list[float]] = {name: [] for name in chains}
-
-    def note(name: str, calls: Sequence[Seen], action: str) -> None:
-        chains[name].append(float(in_a_row(calls)))
-        stands[name].append(float(in_a_row([call for call in calls if call.ended <= first(calls, action).ended])))
-
+    done: dict[str, list[float]] = {}  # the calls in a row until the rule stands, or is gone
+    ended: dict[str, list[float]] = {}
     with CloudProcess() as cloud, Worker(bench.ours, {**cloud.env, **bench.env}) as worker:
+
+        def note(what: str, action: str, calls: Sequence[Seen]) -> None:
+            end = min(call.ended for call in calls if call.action == action)
+            done.setdefault(what, []).append(float(in_a_row([call for call in calls if call.ended <= end])))
+            ended.setdefault(what, []).append(float(in_a_row(calls)))
+
         cloud(worlds.ring, LARGE, LARGE, LARGE)
         handled(cloud, worker, "auto_link", events.launched(cloud(worlds.askers, 1, 1)[0].instance))  # warm
         (asker,) = cloud(worlds.askers, 1, 1)
-        made_by = len(handled(cloud, worker, "auto_link", events.launched(asker.instance)))
+        first = len(handled(cloud, worker, "auto_link", events.launched(asker.instance)))
         assert cloud(worlds.standing, [asker.group]) == 1
         seen = handled(cloud, worker, "auto_link", events.launched(asker.instance))
         again = sum(call.service != "sls" for call in seen)
@@ -74,47 +70,40 @@ def link(bench: Bench, plain: Code) -> list[Row]:
         cloud(worlds.slow, WAIT)
         for _ in range(bench.rounds):
             (asker,) = cloud(worlds.askers, 1, 1)
-            made = handled(cloud, worker, "auto_link", events.launched(asker.instance))
-            note("first link", made, "AuthorizeSecurityGroup")
+            note("first link", OPENS, handled(cloud, worker, "auto_link", events.launched(asker.instance)))
             cloud(worlds.tag, asker.instance, None)
-            made = handled(cloud, worker, "auto_link", events.untagged(asker.instance))
-            note("tag removed", made, "RevokeSecurityGroup")
+            note("tag removed", CLOSES, handled(cloud, worker, "auto_link", events.untagged(asker.instance)))
             request = json.loads(cloud(worlds.requests, 1)[0])
             unlink = {**request, "request_id": "chg-end", "action": "unlink"}
             del unlink["until"]
             with Worker(
                 bench.ours, {**cloud.env, **bench.env}
             ) as fresh:  # which enters the other account for the first time
-                for name, body, action in (
-                    ("link", request, "AuthorizeSecurityGroup"),
-                    ("unlink", unlink, "RevokeSecurityGroup"),
-                ):
+                for what, action, body in (("link", OPENS, request), ("unlink", CLOSES, unlink)):
                     event = events.messages([json.dumps(body)], cloud.env["LINK_PEER_QUEUE"])
-                    note(name, handled(cloud, fresh, "cross_account", event), action)
-    counts = [float(made_by), float(again), float(removed)]
-    met = made_by <= 11 and again <= 4 and removed <= 11
+                    note(f"{what} of two accounts", action, handled(cloud, fresh, "cross_account", event))
     return [
         Row(
             f"calls, first link / same again (without its record) / tag removed ({LARGE} groups)",
             "",
-            _each(counts),
+            _each([float(first), float(again), float(removed)]),
             target="≤ 11 / ≤ 4 / ≤ 11",
-            met=met,
+            met=first <= 11 and again <= 4 and removed <= 11,
             plain_bytecode=f"{len(by_plain)} / – / –",
             floor="5 / 3 / 10",
             before="11 / 6 / 215",
         ),
         *(
             Row(
-                f"{what}, dependent calls in a row: the rule {does} after / the record is written after",
+                f"dependent calls in a row, {what}: until the rule is written or removed / all",
                 "",
-                f"{shown(stands[name])} / {shown(chains[name])}",
+                f"{shown(done[what])} / {shown(ended[what])}",
                 target=f"≤ {limit} / –",
-                met=max(stands[name]) <= limit,
-                plain_bytecode=f"{in_a_row(by_plain)} / –" if name == "first link" else "–",
-                before=before,
+                met=max(done[what]) <= limit,
+                plain_bytecode=f"{in_a_row(by_plain)} / –" if what == "first link" else "–",
+                before="– / 11" if what == "first link" else "–",
             )
-            for name, what, does, limit, before in ROWS
+            for what, limit in zip(done, (4, 6, 5, 4), strict=True)
         ),
     ]
 
@@ -125,11 +114,6 @@ def handled(cloud: CloudProcess, worker: Worker, module: str, event: str) -> lis
     answer = worker.call(module, event)
     assert answer.error is None, answer.error
     return cloud(worlds.calls)
-
-
-def first(calls: Sequence[Seen], action: str) -> Seen:
-    """The first call of an action."""
-    return min((call for call in calls if call.action == action), key=lambda call: call.started)
 
 
 def in_a_row(calls: Sequence[Seen]) -> int:

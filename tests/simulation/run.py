@@ -163,7 +163,8 @@ class Run:
                 self.watch.record(record)
             self.world.records += records
 
-        self.call("", "audit", store)
+        if records:
+            self.call("", "audit", store)
 
     def post(self, message: Message | SweepAccount, *, queue: str = SHARED_QUEUE, delay: int = 0) -> None:
         """Puts a message on a queue."""

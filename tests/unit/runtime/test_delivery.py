@@ -28,13 +28,6 @@ def test_the_instance_noted_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) 
     assert (remembered.groups(A), remembered.groups(B)) == (set(), {DB})
 
 
-def test_a_process_begins_anew_after_a_pause() -> None:
-    """Not while it has work."""
-    remembered = Memory()
-    at = [0.0, delivery.PAUSE_SECONDS, 2 * delivery.PAUSE_SECONDS, 3 * delivery.PAUSE_SECONDS + 0.1]
-    assert [remembered.awakes(now) for now in at] == [True, False, False, True]
-
-
 @pytest.mark.parametrize(("said", "recorded"), [("", "alice"), ("team-a", "team-a, applied by alice")])
 def test_the_records_of_a_persons_command_name_the_person(said: str, recorded: str) -> None:
     log = fakes.FakeLog()

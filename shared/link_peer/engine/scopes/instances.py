@@ -104,6 +104,8 @@ class InstanceScope(Scope):
             self.former = former & self.store.snapshot().groups.keys()
         named = [peer for peer in at_home if peer.is_group]
         if named and not self.shrinks and self.delivery.memory.awakes(self.started):
+            # loads what writes records, so that the first one's rule stands soon after its look
+            self.delivery.connections.log.write([])
             self.delivery.clock.sleep(turn(min(self.hints)))
         naming: set[Party] = set()
         holders: list[Party] = []
