@@ -1,7 +1,8 @@
-"""The library's byte code in one file, which a cold start reads instead of finding, checking and reading a file for each module.
+"""A package's byte code in one file, which a cold start reads instead of finding, checking and reading a file for each module.
 
 `write` makes the file of a package that is compiled. This module is then the package's `link_peer/__init__.py`: the import of
-`link_peer` adds a finder that takes the code of its modules from there. The sources stay beside it, for tracebacks and readers.
+`link_peer` adds a finder that takes the code of its modules, and of the SDKs', from there. It also turns the garbage collector
+off, until link_peer.app.compose has set it up. The sources stay beside it, for tracebacks and readers.
 A Python of another version than the one that compiled imports the sources.
 
 The file: the size of the index in four bytes; the index, which `marshal` reads (the magic number of the byte code [doc
@@ -11,6 +12,7 @@ codes. They are read one by one when a module is imported: all at once would rai
 
 from __future__ import annotations
 
+import gc
 import marshal
 import os
 import sys
@@ -26,14 +28,15 @@ HEADER = 16  # bytes of a .pyc before its code, the magic number first [PEP 552]
 MARSHAL = 2  # the format without references, whose bytes depend on the value alone
 
 
-def write(folder: Path) -> None:
-    """Replace the byte code of the package folder, as compileall left it, by the file."""
+def write(package: Path) -> None:
+    """Replace the byte code in the folders of a package, as compileall left it, by the file: all but what installs the finder."""
+    library = package / "link_peer"
     packages: list[str] = []
     places: dict[str, tuple[int, int]] = {}
     magic = codes = b""
-    for source in sorted(folder.glob("*/**/*.py")):
+    for source in sorted({*package.glob("*/**/*.py")} - {library / "__init__.py"}):
         [compiled] = (source.parent / "__pycache__").glob(f"{source.stem}.*.pyc")
-        module = source.relative_to(folder.parent).with_suffix("")
+        module = source.relative_to(package).with_suffix("")
         if module.name == "__init__":
             module = module.parent
             packages.append(".".join(module.parts))
@@ -42,10 +45,10 @@ def write(folder: Path) -> None:
         places[".".join(module.parts)] = len(codes), len(code)
         codes += code
         compiled.unlink()
-    for empty in folder.glob("*/**/__pycache__"):
-        empty.rmdir()
+    for folder in {*package.glob("*/**/__pycache__")} - {library / "__pycache__"}:
+        folder.rmdir()
     index = marshal.dumps((magic, packages, places), MARSHAL)
-    (folder / NAME).write_bytes(len(index).to_bytes(SIZE, "big") + index + codes)
+    (library / NAME).write_bytes(len(index).to_bytes(SIZE, "big") + index + codes)
 
 
 class _Loader(SourceFileLoader):
@@ -62,9 +65,9 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder:  # not of importlib.abc, whose import is a tenth of a cold start
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._path = f"{folder}/{NAME}"
+    def __init__(self, library: str) -> None:
+        self._package = os.path.dirname(library)
+        self._path = f"{library}/{NAME}"
         self._file = os.open(self._path, os.O_RDONLY)  # for as long as the process
         size = int.from_bytes(os.read(self._file, SIZE), "big")
         self.magic, self._packages, self._places = marshal.loads(os.read(self._file, size))  # noqa: S302
@@ -76,7 +79,7 @@ class _Finder:  # not of importlib.abc, whose import is a tenth of a cold start
         if fullname not in self._places:
             return None
         start, size = self._places[fullname]
-        folder = self._folder + fullname[len("link_peer") :].replace(".", "/")
+        folder = f"{self._package}/{fullname.replace('.', '/')}"
         is_package = fullname in self._packages
         path = f"{folder}/__init__.py" if is_package else f"{folder}.py"
         loader = _Loader(fullname, path, self._file, (self._codes + start, size))
@@ -88,12 +91,13 @@ class _Finder:  # not of importlib.abc, whose import is a tenth of a cold start
         return spec
 
 
-def install(folder: str) -> None:
-    """Import the modules of a package folder from its file, if this version of Python has compiled them."""
-    finder = _Finder(folder)
+def install(library: str) -> None:
+    """Import the modules of a package from the file in a folder, if this version of Python has compiled them."""
+    finder = _Finder(library)
     if finder.magic == MAGIC_NUMBER:
         sys.meta_path.insert(0, finder)
 
 
 if __name__ == "link_peer":
+    gc.disable()
     install(__path__[0])  # type: ignore[name-defined]  # noqa: F821

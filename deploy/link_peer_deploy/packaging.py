@@ -9,7 +9,7 @@ The SDKs' clients are cut to the methods that we call: cut.py.
 Modules are compiled by the runtime's Python, which runtime_python.py finds. Without it, a cold start takes four times as
 long, so there is no package, unless one without byte code is asked for. The byte code is not checked against the
 sources when it is loaded: the upload changes file times, so checked byte code would look stale and be compiled again at each
-cold start. Ours is in one file: bundle.py.
+cold start. It is in one file: bundle.py.
 
 The package holds the policy: one that is invalid, or contradicts its own `tests`, stops the build. Beside the zip, the output
 folder gets what s.yaml reads besides: `request-triggers.json`, a trigger for each queue of the policy; `stamp.js`; and
@@ -119,10 +119,10 @@ def _built(policy: Path, checked: Policy, wanted: str, out: Path, target: Target
         package = work / "package"
         package.mkdir()
         digests = archives.install(package, target.runtime)
-        leave_out(package)
         own_code(package, policy)
         if {checked.digest, policy_file.from_bytes((package / policy_file.NAME).read_bytes()).digest} != {wanted}:
             raise PackageError(f"{policy} was changed since it was compared: build it again")
+        leave_out(package)
         check_glibc(package, target.runtime)
         if python:
             compile_modules(package, python)
@@ -240,7 +240,7 @@ def check_glibc(package: Path, runtime: str) -> None:
 
 
 def compile_modules(package: Path, python: str) -> None:
-    """Compile with the runtime's Python, and put what is ours in one file."""
+    """Compile with the runtime's Python, and put the byte code in one file."""
     library = package / "link_peer"
     shutil.copyfile(bundle.__file__, library / "__init__.py")
     files = ["-s", str(package), "-p", "/code"]  # /code is what tracebacks show
@@ -254,7 +254,7 @@ def compile_modules(package: Path, python: str) -> None:
     if done.returncode:
         problem = NO_SPACE if NO_SPACE in done.stdout else (done.stdout + done.stderr).strip().rpartition("\n")[2]
         raise PackageError(f"{python} cannot compile the modules: {problem}")
-    bundle.write(library)
+    bundle.write(package)
 
 
 def check_imports(package: Path, python: str) -> None:

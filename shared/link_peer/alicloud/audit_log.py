@@ -29,9 +29,8 @@ class SlsAuditLog:
 
     def write(self, records: Sequence[Record]) -> None:
         """Returns once SLS has accepted every record. Raises Transient when it may not have."""
-        from link_peer.alicloud.sls import AuditUnavailable, client
-
-        log = client(self._settings)
+        sls = leave_out.imported("link_peer.alicloud.sls")
+        log = sls.client(self._settings)
         for part in in_parts(records):
             now = self._clock.now()
             second, fraction = int(now), int(now % 1 * 1e9)
@@ -44,7 +43,7 @@ class SlsAuditLog:
             except Exception as error:
                 if missing := leave_out.named_in(error):
                     raise missing from error
-                code = error.code if isinstance(error, AuditUnavailable) else type(error).__name__
+                code = error.code if isinstance(error, sls.AuditUnavailable) else type(error).__name__
                 if token_expired(code):
                     raise KeysExpired(f"the audit log cannot be written: {code}") from error
                 from link_peer.alicloud.sdk import unanswered  # only an error needs it: not at a cold start

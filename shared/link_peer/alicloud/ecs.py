@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, TypeVar
 
 from link_peer.alicloud import ecs_shapes as shapes
-from link_peer.alicloud import lazy_models
+from link_peer.alicloud import lazy_models, leave_out
 from link_peer.alicloud.ecs_shapes import models
 from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import CloudError, NoAccess, Throttled
@@ -228,9 +228,8 @@ class SdkEcs:
 
     def _connect(self, *, renew: bool) -> Any:
         lazy_models.install()
-        from alibabacloud_ecs20140526.client import Client
-
-        return Client(client_config(self._settings, "ecs", self._keys(renew)))
+        client = leave_out.imported("alibabacloud_ecs20140526.client")
+        return client.Client(client_config(self._settings, "ecs", self._keys(renew)))
 
     def _send(self, operation: str, request: Any) -> Any:
         """Makes one call. Credentials that expire during a run are renewed once."""

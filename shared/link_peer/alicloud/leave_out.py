@@ -14,6 +14,8 @@ distribution, or a module of an SDK. `install()` adds import finders.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import sys
 import threading
 import warnings
@@ -172,6 +174,19 @@ class _DeferringFinder:
         if spec is not None and spec.loader is not None:
             spec.loader = _Deferring(spec.loader)  # type: ignore[assignment]
         return spec
+
+
+def imported(name: str) -> Any:
+    """A module of an SDK. The garbage collector does not look at the tens of thousands of objects that its first import makes:
+    they stay."""
+    if name in sys.modules:
+        return importlib.import_module(name)  # which waits where another thread imports it
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def install() -> None:

@@ -56,6 +56,8 @@ def start() -> None:
 
     leave_out.install()
     gc.set_threshold(max(COLLECT_AFTER, gc.get_threshold()[0]))  # a command has set more
+    gc.freeze()
+    gc.enable()  # in a package, it is off while our own modules are imported
 
 
 @contextlib.contextmanager
