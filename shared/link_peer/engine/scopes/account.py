@@ -12,7 +12,7 @@ rules are closed before any other account is entered, and its own links are made
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -74,16 +74,8 @@ class AccountSweep(Sweep):
     """One delivery of the sweep of an account, from a cursor, or from the beginning. `cursor` is then what the next one is to
     begin with."""
 
-    def __init__(
-        self,
-        delivery: Delivery,
-        event_id: str,
-        account: str,
-        cursor: Cursor | None = None,
-        *,
-        dead_letters: Callable[[], int] | None = None,
-    ) -> None:
-        super().__init__(delivery, event_id, dead_letters=dead_letters)
+    def __init__(self, delivery: Delivery, event_id: str, account: str, cursor: Cursor | None = None) -> None:
+        super().__init__(delivery, event_id)
         guard = PartGuard(self.policy.limits.removals_per_run)
         begun = cursor or Cursor(int(self.started))
         suspects = frozenset(Party(account, name) for name in begun.suspects)
@@ -257,17 +249,14 @@ class AccountSweep(Sweep):
             if party.account != part.account and party.account in self.policy.accounts:
                 by_account.setdefault(party.account, set()).add(party)
         part.enters, self.fetch.postponed = True, postponed
-        for account in self._round(sorted(by_account)):
+        first = self._run % max(1, len(by_account))  # so that no account is always the last
+        for account in (sorted(by_account) * 2)[first : first + len(by_account)]:
             if self.delivery.clock.now() < until:
                 self.fetch.parties(by_account[account])
             else:
                 postponed |= by_account[account]
         self._halves(standing)
         return bool(by_account)
-
-    def _round(self, accounts: list[str]) -> list[str]:
-        first = self._run % len(accounts) if accounts else 0
-        return accounts[first:] + accounts[:first]
 
     def _order(self, group: Party) -> Any:
         """By buckets, since one is done when all of its rules were read."""
