@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ class SdkEcs:
         self._retry = retry
         self._calls = calls
         self._renewed = False
+        self._renewing = threading.Lock()
         self._client = self._connect(renew=False)
 
     # reads
@@ -232,18 +234,23 @@ class SdkEcs:
         return client.Client(client_config(self._settings, "ecs", self._keys(renew)))
 
     def _send(self, operation: str, request: Any) -> Any:
-        """Makes one call. Credentials that expire during a run are renewed once."""
+        """Makes one call. Credentials that expire during a run are renewed once, also where several threads find them expired."""
         self._calls[operation.title().replace("_", "")] += 1
+        client = self._client
         try:
-            return call(lambda: getattr(self._client, operation)(request)).body
+            return call(lambda: getattr(client, operation)(request)).body
         except Throttled as error:
             error.account = self.account
             raise
         except NoAccess as error:
-            if self._renewed or not error.code.startswith("InvalidSecurityToken"):
+            if not error.code.startswith("InvalidSecurityToken"):
                 raise
-            self._renewed = True
-            self._client = self._connect(renew=True)
+            with self._renewing:
+                if client is self._client:
+                    if self._renewed:
+                        raise
+                    self._renewed = True
+                    self._client = self._connect(renew=True)
             return call(lambda: getattr(self._client, operation)(request)).body
 
     def _read(self, operation: str, request: Any, field: str) -> Any:
