@@ -21,10 +21,10 @@ _SDKS = {
     "Tea": 8,
     "alibabacloud_credentials": 15,
     "alibabacloud_credentials_api": 2,
-    "alibabacloud_ecs20140526": 40,
+    "alibabacloud_ecs20140526": 35,
     "alibabacloud_gateway_spi": 3,
     "alibabacloud_tea_openapi": 16,
-    "aliyun": 79,
+    "aliyun": 11,
     "certifi": 2,
     "darabonba": 14,
     "lz4": 5,
@@ -32,7 +32,7 @@ _SDKS = {
     "requests": 18,
     "six": 1,
     "urllib3": 30,
-    STANDARD: 250,
+    STANDARD: 215,
 }
 _STS = {"alibabacloud_sts20150401": 14}
 _MNS = {"deprecated": 3, "mns": 14, "wrapt": 15}
