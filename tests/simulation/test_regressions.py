@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver
-from tests.simulation.random_inputs import INSTANCES, A, B, X
+from tests.simulation.random_inputs import ADVANCED, INSTANCES, A, B, X
 from tests.simulation.random_run import RandomRun
 from tests.simulation.scenarios.common import POLICY
 
@@ -166,3 +166,11 @@ def test_a_raised_rule_is_removed_beside_an_equal_one_of_ours(run: RandomRun) ->
     run.edit_rule(group=A, number=0, text="strengthen")
     run.forge(ends=(X, A), port="tcp/3306", claim="tag")
     run.come_to_rest()
+
+
+def test_a_group_whose_links_by_address_have_ended_keeps_no_tag(run: RandomRun) -> None:
+    """I9: the sweep that took the claim, which had ended, found that it waits for a rule."""
+    run.begin(tags=[])
+    request: dict[str, Any] = {"name": "r-3", "action": "link", "wanted_ports": ["udp/53"], "until": 600}
+    run.request(ends=(A, ADVANCED), plan={}, inside=False, at=0, **request)
+    run.advance_time(policy=POLICY, seconds=700)

@@ -53,7 +53,7 @@ def _waiting_for_a_rule(scope: Scope, snapshot: Snapshot) -> set[Party]:
     links = {
         wanted.link
         for wanted in scope.desired(snapshot)
-        if wanted.opens and not wanted.denial and not wanted.same_group
+        if wanted.opens and not (wanted.denial or wanted.same_group or scope.context.expired(wanted.claim))
     }
     verdicts = [permitted(snapshot, scope.policy, link, scope.started) for link in links]
     granted = [verdict for verdict in verdicts if verdict.denial is None]
