@@ -224,7 +224,8 @@ class Watch:
         # a stale read shows what is gone, and keeps it until the next sweep: docs/guarantees.md, limits
         hold("I9", not past or self.stale_read, f"{key} gains a claim that expired at {past}")
         wanted = "tag" not in gained or self.states.once_wanted(key, written.pair)
-        if self.omitted and written.pair and not key.dest:
+        # neither read shows all who stand, so that there seems to be room: docs/guarantees.md, limits
+        if (self.omitted or self.stale_read) and written.pair and not key.dest:
             wanted |= written.pair in oracle.wanted_by_tags(self.world, self.policy, written.pair[0]).get(key, ())
         hold("I9", wanted, f"{key} gains a tag's claim, but no tag asks for it")
         for claim in gained - {"tag"}:
