@@ -75,6 +75,7 @@ class Watch:
         self._attempt_recorded = False
         self.states = States(world)
         self._seen: set[RuleKey] = set()  # rules that existed, or were read, at some moment
+        self._owned: set[RuleKey] = set()  # those of ours among them
         self._named: set[tuple[str, RuleName]] = set()  # the same, with their ids
         self._pairs: dict[
             str, set[Pair]
@@ -121,6 +122,8 @@ class Watch:
                 self._seen.add(rule.key)
                 self._named.add((rule.id, _rule_name(rule.key)))
                 owned = oracle.ours(rule, self.policy)
+                if owned:
+                    self._owned.add(rule.key)
                 if owned and owned.pair:
                     self._pairs.setdefault(rule.id, set()).add(owned.pair)
                     if not rule.key.dest:
@@ -501,7 +504,7 @@ class Watch:
         then.groups = {**then.groups, **self._groups}
         for one in oracle.owned_rules(self.world, self.policy):
             for key, pair in _sides(one) if one.key.group.account not in self.world.revoked else ():
-                if key.group in groups & self._groups.keys() and key in self._seen:
+                if key.group in groups & self._groups.keys() and key in self._owned:
                     may = any(oracle.accepted(world, self.policy, key, pair) for world in (self.world, then))
                     hold("I15", may, f"{one.rule} stands, though {key.group} was read: {then.groups[key.group].tags}")
 
