@@ -179,14 +179,20 @@ class Watch:
                     left = not self.states.always_allowed(before)
                     taken = self.states.once_wanted(rule.key, written.pair) or (left and not rule.key.dest)
                     hold("I9", taken, f"{rule} is taken for {written.pair}, while it is still that of {before.pair}")
-                if after - before.claims:
-                    self._check_gain(written, after - before.claims)
+                gained = after - before.claims - self._of_copies(rule)
+                if gained:
+                    self._check_gain(written, gained)
             lost = before.claims - after
             if lost and after <= before.claims and self._opened and rule_id in self._first_rules:
                 self._closed_late.append(f"{rule} loses {lost} after {self._opened} was opened")
             if "tag" in lost and not self.refused and not self.stale_read:
                 kept = self.states.always_wanted(rule.key, before.pair) and not self._displaced(rule)
                 hold("I9", not kept, f"{rule} loses its tag's claim, though the tag existed throughout")
+
+    def _of_copies(self, rule: Rule) -> frozenset[str]:
+        """The claims of other rules of ours like this one, which it takes over before they go."""
+        others = [one for one in self.world.rules[rule.group].values() if one.key == rule.key and one.id != rule.id]
+        return frozenset().union(*(owned.claims for one in others if (owned := oracle.ours(one, self.policy))))
 
     def _displaced(self, rule: Rule) -> bool:
         """Whether an equal rule, a person's or one of ours with the tag's claim, has the priority that a raised rule of ours

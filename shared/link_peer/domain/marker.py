@@ -62,6 +62,15 @@ def fits(marker: Marker) -> bool:
     return len(render(msgspec.structs.replace(marker, claims=(*{TAG, *marker.claims},)))) <= MAX_LENGTH
 
 
+def joined(marker: Marker, copy: Marker) -> Marker:
+    """The marker with the claims of a copy of its rule, so that none is lost with the copy: one claim for each request, and those
+    of the same instances alone, as far as there is room."""
+    mine = {claim.request for claim in marker.claims}
+    more = tuple(claim for claim in copy.claims if claim.request not in mine)
+    both = msgspec.structs.replace(marker, claims=_sorted((*marker.claims, *more)))
+    return both if more and copy.ends == marker.ends and fits(both) else marker
+
+
 @functools.lru_cache(maxsize=4096)  # a sweep asks about each rule a dozen times
 def parse(description: str) -> Marker | None:
     """The marker in a Description, or None for any other text. Claims come sorted."""

@@ -56,7 +56,7 @@ def link_of(key: RuleKey, marker: Marker) -> Link:
 class Actual(msgspec.Struct, frozen=True):
     """The rules of a snapshot by their identity.
 
-    `owned` are ours: of two copies of one rule, the one at our priority. `duplicated` are those of which someone made a
+    `owned` are ours: of two copies of one rule, the one at our priority, with the claims of both. `duplicated` are those of which someone made a
     copy with another priority. `equal` are other people's accept rules. `displaced` are rules of ours with another priority
     beside an equal rule of a person at our priority, which ECS does not let ours have again: the person's counts.
     """
@@ -86,7 +86,8 @@ def actual_state(snapshot: Snapshot, policy: Policy, region: str) -> Actual:
     owned: dict[RuleKey, OwnedRule] = {}
     for rule, marker in ours:
         if rule.key:
-            owned.setdefault(rule.key, (rule, marker))
+            kept, first = owned.setdefault(rule.key, (rule, marker))
+            owned[rule.key] = kept, markers.joined(first, marker)
     ids = {(rule.group, rule.id) for rule, _ in ours}
     rules = (rule for found in snapshot.rules.values() for rule in found)
     others = [rule for rule in rules if rule.key and rule.policy == "accept" and (rule.group, rule.id) not in ids]

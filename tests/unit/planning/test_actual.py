@@ -62,10 +62,11 @@ def test_a_rule_with_another_priority_was_tampered_with(priority: int) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_two_copies_the_one_at_our_priority_counts(order: int) -> None:
-    """In whichever order they are shown; the rule was tampered with."""
-    copies = [ours(K1), msgspec.structs.replace(ours(K1, priority=1), id="sgr-copy")]
+    """In whichever order they are shown, and with the claims of both; the rule was tampered with."""
+    copies = [ours(K1), msgspec.structs.replace(ours(K1, Claim("chg-1"), priority=1), id="sgr-copy")]
     found = actual(*copies[::order])
     assert found.owned[K1][0].priority == 100
+    assert found.claims(K1) == {TAG, Claim("chg-1")}
     assert found.duplicated == {K1}
     assert found.tampered(K1)
 

@@ -159,7 +159,7 @@ class Settler:
                 continue
             _same_instances(edit, found.marker)
             claims = claims_after(edit, found.marker)
-            if claims and _reads_so(edit, found.rule, found.marker):
+            if claims and _reads_so(edit, found, found.marker):
                 continue  # only copies of it go
             if claims:
                 note(batch, ecs.modify(group.id, found.rule.id, _marked(edit, found.marker, claims)))
@@ -204,9 +204,10 @@ class Settler:
             )
             other = found.get(rule.key)
             if other is None or (other.marker is None and marker is not None):
-                found[rule.key] = Existing(rule, marker)
+                found[rule.key] = Existing(rule, marker, frozenset(marker.claims if marker else ()))
             elif marker is not None:
-                found[rule.key] = msgspec.structs.replace(other, copies=(*other.copies, rule.id))
+                both = markers.joined(other.marker or marker, marker)
+                found[rule.key] = msgspec.structs.replace(other, marker=both, copies=(*other.copies, rule.id))
         return found
 
     def unfinished(self, group: Party, edits: Sequence[Edit]) -> list[Edit]:
@@ -229,10 +230,12 @@ class Settler:
 
 
 class Existing(msgspec.Struct, frozen=True):
-    """A rule that exists; `marker` where it is ours, `copies` the ids of copies of it that someone made."""
+    """A rule that exists; `marker` where it is ours, `shown` the claims of its description, `copies` the ids of copies of it
+    that someone made, whose claims `marker` has too."""
 
     rule: Rule
     marker: Marker | None
+    shown: frozenset[Claim] = frozenset()
     copies: tuple[str, ...] = ()
 
 
@@ -283,13 +286,13 @@ def _is_done(edit: Edit, existing: Existing | None) -> bool:
         return not edit.gain  # if someone deleted the rule meanwhile, removing a claim must not recreate it
     if existing.marker is None:
         return True  # someone else's rule counts as present, and is never touched
-    return _reads_so(edit, existing.rule, existing.marker) and not existing.copies
+    return _reads_so(edit, existing, existing.marker) and not existing.copies
 
 
-def _reads_so(edit: Edit, rule: Rule, marker: Marker) -> bool:
+def _reads_so(edit: Edit, existing: Existing, marker: Marker) -> bool:
     """Whether a rule of ours has the claims, the instances and the priority that the edit gives it."""
-    same = claims_after(edit, marker) == frozenset(marker.claims) and _stands_for(edit, marker)
-    return same and rule.priority == PRIORITY
+    same = claims_after(edit, marker) == existing.shown and _stands_for(edit, marker)
+    return same and existing.rule.priority == PRIORITY
 
 
 def claims_after(edit: Edit, marker: Marker) -> frozenset[Claim]:
