@@ -252,12 +252,13 @@ def _marked(edit: Edit, marker: Marker, claims: frozenset[Claim]) -> str:
 
 
 def _same_instances(edit: Edit, marker: Marker) -> None:
-    """Raises LinkDenied where the rule is now that of other instances with the same addresses than it was for the plan."""
+    """Raises Ambiguous where the rule is that of other instances with the same addresses, which the plan did not see, so that it
+    is planned anew. A denial would take the whole link back, also what stood before a stale read did not show it."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
     if edit.ends is None or marker.ends is None or marker.ends in (edit.ends, planned and planned.ends):
         return
     if other := first_difference(marker.ends, edit.ends):
-        raise LinkDenied(denials.address_of_another(edit.ends[0], other))
+        raise Ambiguous(f"{edit.key.group}: a rule has become that of {other}, which has the same address")
 
 
 def _stands_for(edit: Edit, marker: Marker) -> bool:
