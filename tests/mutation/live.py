@@ -25,6 +25,7 @@ def functions(paths: list[Path]) -> Functions:
         _, *package = path.relative_to(ROOT).with_suffix("").parts  # without shared or local
         importlib.import_module(".".join(package).removesuffix(".__init__"))
     found: Functions = {}
+    gc.unfreeze()  # a handler froze what was imported before it: those objects are not listed
     for one in gc.get_objects():
         if isinstance(one, FunctionType) and one.__code__.co_filename in names:
             found.setdefault(_key(one.__code__), []).append(one)
@@ -46,6 +47,7 @@ def put(mutant: Mutant, known: Functions) -> None:
         replaced = _replace(compile(tree, str(mutant.path), "exec"), known, first)
         if not replaced:
             raise LookupError(mutant.place)
+    gc.unfreeze()
     for one in gc.get_objects():
         if isinstance(one, functools._lru_cache_wrapper) and str(one.__module__).startswith("link_peer"):
             one.cache_clear()

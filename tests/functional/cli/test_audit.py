@@ -185,8 +185,8 @@ def test_following_prints_each_new_record_once(lab: Lab, cli: Cli, monkeypatch: 
     app, db = lab.group(), lab.group("*")
     instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
     turns = [lambda: lab.auto_link(lab.event(instance)), lambda: None, lambda: lab.auto_link(lab.event(instance))]
-    take_turns(lab, monkeypatch, turns)
     lab.auto_link(lab.event(instance))
+    take_turns(lab, monkeypatch, turns)
     code, records = cli.json("audit", "--follow")
     assert (code, [record["event_id"] for record in records]) == (0, ["event-1", "event-2", "event-3"])
 

@@ -441,12 +441,13 @@ def test_a_number_has_up_to_twenty_digits() -> None:
         elements(b"[" + b"9" * 21 + b"]")
 
 
-def test_the_timers_event_is_one_object_with_its_time() -> None:
+@pytest.mark.parametrize(("name", "time"), [("timer.json", WHEN + 600), ("queue-timer.json", WHEN)])
+def test_the_timers_event_is_one_object_with_its_time(name: str, time: float) -> None:
     """As Function Compute writes it [doc timer trigger]."""
-    (timer,) = elements((EVENTS / "timer.json").read_bytes())
+    (timer,) = elements((EVENTS / name).read_bytes())
     assert isinstance(timer, dict)
     assert set(timer) == {"triggerTime", "triggerName", "payload"}
-    assert parse_instant(timer["triggerTime"]) == WHEN + 600
+    assert parse_instant(timer["triggerTime"]) == time
 
 
 def test_an_element_of_the_queue_gives_event_id_and_body() -> None:
