@@ -111,6 +111,14 @@ def test_an_alert_fires_only_on_its_condition(lab: Lab, rule: dict[str, Any]) ->
     assert fires(lab, rule)
 
 
+@pytest.mark.parametrize("seconds", [1_000, 7_200])
+def test_no_account_is_late_between_two_full_sweeps(lab: Lab, seconds: int) -> None:
+    """They are four hours apart with a thousand accounts."""
+    [rule] = [rule for rule in ALERTS if rule["name"] == "link-peer-late-accounts"]
+    sweep_accounts(lab, seconds)
+    assert not fires(lab, rule)
+
+
 def test_a_managed_tag_that_is_refused_is_no_trouble(lab: Lab) -> None:
     """Every sweep records it once for each account, for as long as RAM refuses it."""
     [rule] = [rule for rule in ALERTS if rule["name"] == "link-peer-trouble"]
@@ -149,10 +157,15 @@ def invoke_sweep(lab: Lab) -> str:
 
 
 def late_account(lab: Lab) -> None:
-    """Sweeps two accounts, and half an hour later one of them."""
+    """Sweeps two accounts, and more than four hours later one of them."""
+    sweep_accounts(lab, 8_200)
+
+
+def sweep_accounts(lab: Lab, seconds: int) -> None:
+    """Sweeps an account, another one after so many seconds, and that one again."""
     for account in (PEER, HOME, HOME):
         write(lab, 1, record="summary", function="sweep", from_account=account)
-        lab.cloud.clock.sleep(1000)
+        lab.cloud.clock.sleep(seconds)
 
 
 def fail(lab: Lab) -> None:
