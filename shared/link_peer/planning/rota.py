@@ -42,12 +42,14 @@ def last_turn(account: str, accounts: int, now: float) -> float:
 
 def goes_on(account: str, accounts: int, began: float, now: float, *, listed: bool) -> bool:
     """Whether the messages of a sweep that began then are still acted on. Once all is `listed`, a newer sweep takes its place.
-    Before, it goes on, so that a listing ends however long it takes; but if it takes longer than SHORT_RUNS, only that of one
+    Before, it goes on until the account's next turn, for SHORT_RUNS at least; but if its listing takes longer, only that of one
     sweep in four hours does, so that few of them share the account's calls."""
     if listed:  # the timer fires at some moment of a run: until then nothing newer has begun
         return began >= last_turn(account, accounts, now - RUN_SECONDS)
-    runs = run_of(now) - run_of(began)
-    return runs <= SHORT_RUNS or (runs <= MOST_RUNS and (run_of(began) + _offset(account)) % MOST_RUNS == 0)
+    runs, between = run_of(now) - run_of(began), runs_between(accounts)
+    turn = run_of(began) + _offset(account)
+    turn -= turn % between  # the first message may come in a later run than the timer's
+    return runs <= max(SHORT_RUNS, between) or (runs <= MOST_RUNS and turn % MOST_RUNS < between)
 
 
 def next_look(accounts: int, began: float, now: float) -> int | None:

@@ -18,7 +18,16 @@ from link_peer.domain.policy import AccountPolicy, Limits
 from link_peer.domain.request import SweepAccount
 from link_peer.inbound.requests import encode
 from link_peer.planning.cursor import Cursor, as_value
-from link_peer.planning.rota import AT_ONCE, LOOK_SECONDS, MOST_RUNS, RUN_SECONDS, goes_on, next_look, whose_turn
+from link_peer.planning.rota import (
+    AT_ONCE,
+    LOOK_SECONDS,
+    MOST_RUNS,
+    RUN_SECONDS,
+    goes_on,
+    last_turn,
+    next_look,
+    whose_turn,
+)
 from link_peer.runtime.ports import Record
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
@@ -287,6 +296,21 @@ def test_a_long_listing_goes_on_beside_newer_ones_once_in_four_hours() -> None:
     for hours, going in ((0.4, 24), (3.9, 1), (4.2, 0)):
         begun = [NOW + run * RUN_SECONDS for run in range(24)]
         assert sum(goes_on(HOME, 2, one, one + hours * 3600, listed=False) for one in begun) == going
+
+
+@pytest.mark.parametrize("accounts", [43, 200, 400, 600, 950, 1_000])
+@pytest.mark.parametrize("late", [1, RUN_SECONDS])
+def test_an_account_that_is_never_all_listed_is_looked_at_in_every_run(accounts: int, late: int) -> None:
+    """Whatever number of runs lies between its turns, and though its first message comes in the run after the timer's."""
+    begun = [NOW + run * RUN_SECONDS for run in range(300) if _is_turn(run, accounts)]
+    for run in range(100, 300):
+        now = NOW + run * RUN_SECONDS + late
+        assert any(goes_on(HOME, accounts, one + late, now, listed=False) for one in begun if one + late <= now)
+
+
+def _is_turn(run: int, accounts: int) -> bool:
+    now = NOW + run * RUN_SECONDS
+    return last_turn(HOME, accounts, now) == now
 
 
 def test_the_timer_posts_a_message_for_each_account_whose_turn_it_is() -> None:
