@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.app.sweeps import handle_sweep
-from link_peer.domain.errors import CloudError, NoAccess, Transient
+from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Claim, Group, Instance, Party, Rule
 from link_peer.domain.policy import AccountPolicy, Limits
 from link_peer.domain.request import SweepAccount
@@ -273,6 +273,19 @@ def test_a_record_that_cannot_be_written_leaves_the_message_to_the_platform() ->
         else:
             with pytest.raises(Transient):
                 swept.deliver()
+
+
+def test_a_peer_whose_rules_cannot_be_read_keeps_nothing_standing_in_the_account() -> None:
+    """What is not shown is judged though links with the peer wait for ever."""
+    gone, peer = ours(key(DB, Party(HOME, "sg-gone"), "tcp/2")), Party(PEER, "sg-p")
+    wish = instance(Party(HOME, "i-zz"), APP, link_peer=f"{peer}:tcp/1")
+    swept = Swept(gone, groups=[group(APP), managed(DB, "*")], instances=[wish, *FILLER], calls_per_minute=20)
+    swept.ecs.page, swept.peer.known[peer.id] = 10, managed(peer, f"*@{HOME}")
+    swept.peer.errors["rules"] = [Throttled("Throttling")] * 99
+    for _ in range(5):
+        swept.deliver()
+    assert swept.queue.swept[-1][0].cursor["waiting"] == ("i-zz",)  # type: ignore[index]
+    assert gone not in swept.ecs.existing
 
 
 @pytest.mark.parametrize(("accounts", "runs"), [(2, 1), (42, 1), (43, 2), (500, 12), (1_002, 24), (2_000, 24)])

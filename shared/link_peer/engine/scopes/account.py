@@ -79,7 +79,7 @@ class AccountSweep(Sweep):
         guard = PartGuard(self.policy.limits.removals_per_run)
         begun = cursor or Cursor(int(self.started))
         suspects = frozenset(Party(account, name) for name in begun.suspects)
-        last = bool(suspects) and begun.token is None and not (begun.left or begun.waiting)
+        last = bool(suspects) and begun.token is None and not begun.left  # another account may have links wait for ever
         self.part = Part(account, begun, guard, cursor is None, begun.listed, suspects, last)
 
     @property
