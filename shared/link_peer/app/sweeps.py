@@ -143,9 +143,13 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
     try:
         sweep.run()
     except Transient as trouble:
-        if not sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account}):
-            raise
-        _post_next(account, begun, delivery, next_look(accounts, begun.began, now))
+        recorded, delay = (
+            sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account}),
+            next_look(accounts, begun.began, now),
+        )
+        if not recorded and delay is None:
+            raise  # else the platform would give up within a minute, and nothing look at the account until its next turn
+        _post_next(account, begun, delivery, delay)
     else:
         _post_next(account, sweep.cursor, delivery, _delay(sweep, accounts))
     return sweep.audit.outcomes
