@@ -12,6 +12,8 @@ import functools
 import json
 from collections import Counter
 
+import msgspec
+
 from link_peer.app.dispatch import Outcomes, message_elements, raise_first
 from link_peer.domain import denials
 from link_peer.domain.denial import LinkDenied
@@ -136,6 +138,9 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
     so that the platform delivers this one again."""
     account, now, accounts = message.account, delivery.clock.now(), len(delivery.policy.accounts)
     cursor = None if message.cursor is None else read_cursor(message.cursor, now)
+    if cursor and cursor.policy not in ("", delivery.policy.digest):
+        # another number of accounts has turns in other runs: a newer sweep may begin later than this one would end
+        cursor = msgspec.structs.replace(cursor, began=int(now))
     if cursor and not goes_on(account, accounts, cursor.began, now, listed=cursor.listed):
         return Counter()  # a newer sweep of the account has begun
     sweep = AccountSweep(delivery, name, account, cursor)
@@ -143,10 +148,8 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
     try:
         sweep.run()
     except Transient as trouble:
-        recorded, delay = (
-            sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account}),
-            next_look(accounts, begun.began, now),
-        )
+        recorded = sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account})
+        delay = next_look(accounts, begun.began, now)
         if not recorded and delay is None:
             raise  # else the platform would give up within a minute, and nothing look at the account until its next turn
         _post_next(account, begun, delivery, delay)

@@ -260,6 +260,17 @@ def test_messages_of_an_older_sweep_end_once_a_newer_one_has_begun() -> None:
     assert (swept.ecs.calls, swept.queue.swept) == ([], [])
 
 
+def test_under_another_policy_messages_go_on_whatever_turns_it_gives() -> None:
+    """Where the number of accounts has changed, their turns are in other runs; none of these may have been."""
+    swept = Swept(RULE, policy=msgspec.structs.replace(MANY, digest="a" * 64))
+    swept.deliver()
+    swept.clock.time += 5 * 3600
+    swept.fields["policy"] = msgspec.structs.replace(MANY, digest="b" * 64)
+    swept.deliver()
+    ((message, delay),) = swept.queue.swept
+    assert (message.cursor["began"], delay) == (int(swept.clock.time), LOOK_SECONDS)  # type: ignore[index]
+
+
 @pytest.mark.parametrize("failures", [4, 8])
 def test_an_account_is_looked_at_again_where_no_record_can_be_written(failures: int) -> None:
     """Also where not even the trouble can be recorded: the platform would give up within a minute."""
