@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from link_peer.app.dispatch import Outcomes, handle_elements, raise_first
-from link_peer.runtime.delivery import LANES, Delivery
+from link_peer.runtime.delivery import LANES, Delivery, Said
 from link_peer.runtime.side_by_side import Job, run_jobs
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def _carry_out(batch: Sequence[Received], queues: OwnQueues, delivery: Delivery)
     if batch[0].times >= ATTEMPTS:
         queues.bury(batch[0])
         return Counter()
-    outcomes = handle_elements([one.element for one in batch], delivery)
+    # each batch is a delivery of its own: what one has posted limits no other
+    outcomes = handle_elements([one.element for one in batch], msgspec.structs.replace(delivery, said=Said()))
     queues.delete(batch)
     return outcomes

@@ -127,3 +127,14 @@ def test_trouble_with_one_queue_costs_no_other(lab: Lab, action: str) -> None:
 def test_only_an_object_of_the_timer_is_the_timers(event: bytes) -> None:
     """What a queue's stream pushes is an array, whatever its messages say."""
     assert not collect.asked_by_timer(event)
+
+
+def test_what_one_batch_has_posted_limits_no_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery posts few messages, and none twice; so would all batches of the timer together."""
+    said: list[Any] = []
+    monkeypatch.setattr(collect, "handle_elements", lambda _elements, delivery: said.append(delivery.said) or {})
+    for number in range(collect.MOST + 1):
+        for _ in range(collect.MOST):
+            send(lab, own(uid(number)), "{}")
+    read_them(lab)
+    assert len(said) == len({id(one) for one in said}) == 2
