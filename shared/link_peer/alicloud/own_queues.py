@@ -45,10 +45,18 @@ class OwnQueues:
         return found, problems
 
     def delete(self, received: Sequence[Received]) -> None:
-        """Delete messages that were carried out. One whose time to delete it is over comes again."""
+        """Delete messages that were carried out, of each queue though another one's cannot be. One whose time to delete it is over
+        comes again."""
         client = account(self._settings, self._home)
+        problems: list[LinkPeerError] = []
         for name in sorted({one.queue for one in received}):
-            self._call(client, name, "batch_delete_message", [one.handle for one in received if one.queue == name])
+            handles = [one.handle for one in received if one.queue == name]
+            try:
+                self._call(client, name, "batch_delete_message", handles)
+            except LinkPeerError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
 
     def bury(self, one: Received) -> None:
         """Put a message on the dead-letter queue, in the form in which EventBridge does, and delete it."""

@@ -115,12 +115,13 @@ def test_trouble_with_one_queue_costs_no_other(lab: Lab, action: str) -> None:
     lab.cloud.mns.delete_queue(HOME, own(uid(3)))
     lab.cloud.faults.add(Fault("mns", action, times=1))
     send(lab, own(PEER), lab.request(b, a, "tcp/1"))
-    for _ in range(2):
+    send(lab, own(uid(1)), "{}")
+    for again in (1, 0):
         with pytest.raises(Transient, match="must be redelivered"):
             read_them(lab)
+        assert left(lab) <= again
         lab.cloud.clock.sleep(181)
     assert lab.rules(a) == [f"{b.id} tcp/1"]
-    assert left(lab) == 0
 
 
 @pytest.mark.parametrize("event", [b"[]", b'[{"triggerTime": 1, "triggerName": "x"}]', b'"triggerTime"', b"{"])
