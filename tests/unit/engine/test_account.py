@@ -286,16 +286,29 @@ def test_an_account_is_looked_at_again_where_no_record_can_be_written(failures: 
 
 
 def test_a_peer_whose_rules_cannot_be_read_keeps_nothing_standing_in_the_account() -> None:
-    """What is not shown is judged though links with the peer wait for ever."""
+    """What is not shown is judged, once, though links with the peer wait for ever."""
     gone, peer = ours(key(DB, Party(HOME, "sg-gone"), "tcp/2")), Party(PEER, "sg-p")
     wish = instance(Party(HOME, "i-zz"), APP, link_peer=f"{peer}:tcp/1")
     swept = Swept(gone, groups=[group(APP), managed(DB, "*")], instances=[wish, *FILLER], calls_per_minute=20)
     swept.ecs.page, swept.peer.known[peer.id] = 10, managed(peer, f"*@{HOME}")
     swept.peer.errors["rules"] = [Throttled("Throttling")] * 99
-    for _ in range(5):
+    for _ in range(6):
         swept.deliver()
     assert swept.queue.swept[-1][0].cursor["waiting"] == ("i-zz",)  # type: ignore[index]
     assert gone not in swept.ecs.existing
+
+
+def test_what_the_guard_held_is_not_judged_in_parts_after_it() -> None:
+    """A delivery that opens what waited reads one of the groups once more."""
+    groups, peer = [managed(Party(HOME, f"sg-{n:03}"), f"* *@{PEER}") for n in range(80)], Party(PEER, "sg-p")
+    rules = [ours(key(one.party, Party(HOME, "sg-gone"), "tcp/2")) for one in groups]
+    wish = instance(Party(HOME, "i-zz"), APP, link_peer=f"{peer}:tcp/1 sg-001:tcp/7")
+    swept = Swept(*rules, groups=[group(APP), *groups], instances=[wish], calls_per_minute=60)
+    swept.peer.known[peer.id] = managed(peer, f"*@{HOME}")
+    swept.peer.errors["rules"] = [Throttled("Throttling")] * 3
+    for _ in range(4):
+        swept.deliver()
+    assert set(rules) < set(swept.ecs.existing)
 
 
 @pytest.mark.parametrize(("accounts", "runs"), [(2, 1), (42, 1), (43, 2), (500, 12), (1_002, 24), (2_000, 24)])

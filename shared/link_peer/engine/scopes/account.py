@@ -79,7 +79,8 @@ class AccountSweep(Sweep):
         guard = PartGuard(self.policy.limits.removals_per_run)
         begun = cursor or Cursor(int(self.started))
         suspects = frozenset(Party(account, name) for name in begun.suspects)
-        last = bool(suspects) and begun.token is None and not begun.left  # another account may have links wait for ever
+        # what waits may be another account's for ever
+        last = bool(suspects) and begun.token is None and not (begun.left or begun.judged)
         self.part = Part(account, begun, guard, cursor is None, begun.listed, suspects, last)
 
     @property
@@ -331,9 +332,10 @@ class AccountSweep(Sweep):
             after = msgspec.structs.replace(after, buckets=())
         known = {bucket.number for bucket in after.buckets}
         left = sum(cursors.bucket_of(group.party) not in known for group in part.tagged)
-        if part.last:
-            after = msgspec.structs.replace(after, suspects=())
-        elif not part.idle:
+        if part.last or part.guard.judges:
+            if not failed:  # once in a sweep: a part of what was too many would not be
+                after = msgspec.structs.replace(after, suspects=(), judged=True)
+        elif not (part.idle or before.judged):
             after = cursors.suspected(after, part.found)
         part.cursor = msgspec.structs.replace(after, left=left, waiting=self._waiting(snapshot))
 
