@@ -38,6 +38,8 @@ def _context(named: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
     for path, name in {path: name for name, path in named}.items():
         try:
             if name == FOLDERS or os.path.isdir(path):
+                if not any(map(os.path.isdir, path.split(os.pathsep))):
+                    raise NotADirectoryError("not a folder")  # OpenSSL would say so at no call
                 made.load_verify_locations(capath=path)
             else:
                 made.load_verify_locations(path)

@@ -138,14 +138,15 @@ def test_without_a_variable_the_usual_authorities_are_trusted() -> None:
 
 
 @pytest.mark.parametrize("call", ["ecs", "sls", "mns"])
+@pytest.mark.parametrize("variable", VARIABLES)
 def test_a_file_that_cannot_be_loaded_is_no_outage(
-    monkeypatch: pytest.MonkeyPatch, local_cloud: LocalCloud, tmp_path: Path, call: str
+    monkeypatch: pytest.MonkeyPatch, local_cloud: LocalCloud, tmp_path: Path, call: str, variable: str
 ) -> None:
-    """The error names the variable and the file."""
-    monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "none.pem"))
+    """The error names the variable and the file, or the folder."""
+    monkeypatch.setenv(variable, str(tmp_path / "none.pem"))
     local_cloud.endpoint = "https://127.0.0.1:1"
     sls._client.cache_clear()
-    with pytest.raises(LinkPeerError, match=r"CURL_CA_BUNDLE is .*none\.pem, and no certificates") as raised:
+    with pytest.raises(LinkPeerError, match=rf"{variable} is .*none\.pem, and no certificates") as raised:
         calls(local_cloud)[call]()
     assert not isinstance(raised.value, Transient)
 
