@@ -110,11 +110,12 @@ def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], no
 
     def note(group: Party, instants: Iterable[float | None]) -> None:
         coming = [int(-(-one // 1)) for one in instants if one is not None and one > now]
-        found.setdefault(bucket_of(group), []).extend(coming)
+        found.setdefault(bucket_of(group), []).extend(sorted(coming)[:1])
 
+    allowed = sorted(one.until for one in policy.allow if one.until is not None and one.until > now)[:1]
     for group in groups:
         shown = snapshot.groups.get(group)
-        note(group, [one.until for one in policy.allow])
+        note(group, allowed)
         note(group, [one.until for one in accepts(shown.tags, group.account, policy.keys)] if shown else ())
     for rule, marker in owned_rules(snapshot, policy, region):
         if rule.group not in groups or rule.key is None:
