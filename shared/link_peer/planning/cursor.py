@@ -9,7 +9,7 @@ one makes a sweep read more than it needs, or find something at the next sweep; 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Annotated
 
 import msgspec
@@ -82,12 +82,17 @@ def bucket_of(group: Party) -> int:
     return int(short_hash(str(group)), 16) % BUCKETS
 
 
-def digests(groups: Iterable[Group]) -> dict[int, str]:
-    """What a listing shows of the groups of each bucket, as a digest."""
+def digests(groups: Iterable[Group], others: Iterable[Group] = (), keys: Collection[str] = ()) -> dict[int, str]:
+    """What a listing shows of the groups of each bucket, as a digest; and of all groups, which `others` may be, the tags with these
+    `keys`, by which the policy's sets know them: consent may rest on these of any group."""
     found: dict[int, list[str]] = {}
+    tags = (
+        (one.party.id, [one.tags.get(key) for key in keys]) for one in others if not one.tags.keys().isdisjoint(keys)
+    )
+    sets = repr(sorted(tags))
     for group in groups:
         shown = repr((group.party.id, group.vpc, group.rule_count, sorted(group.tags.items())))
-        found.setdefault(bucket_of(group.party), []).append(shown)
+        found.setdefault(bucket_of(group.party), [sets]).append(shown)
     return {
         number: hashlib.sha256("\n".join(sorted(shown)).encode("utf-8", "backslashreplace")).hexdigest()[:12]
         for number, shown in found.items()

@@ -14,8 +14,9 @@ import pytest
 from link_peer.app.sweeps import handle_sweep
 from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import Claim, Group, Instance, Party, Rule
-from link_peer.domain.policy import AccountPolicy, Limits
+from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits
 from link_peer.domain.request import SweepAccount
+from link_peer.domain.tags import Who
 from link_peer.inbound.requests import encode
 from link_peer.planning.cursor import Cursor, as_value
 from link_peer.planning.rota import (
@@ -90,6 +91,18 @@ def test_a_look_reads_only_groups_that_changed_or_on_which_something_ends() -> N
     for _ in range(8):
         swept.deliver()
     assert (swept.ecs.existing, swept.clock.time < NOW + 5_700) == ([], True)
+
+
+def test_a_look_sees_a_group_leave_the_set_that_is_consented_to() -> None:
+    """Though it holds no rule of ours."""
+    allow = Allow(Who(HOME, "set:prod"), Who(HOME, DB.id), (), "allow[0]")
+    policy = msgspec.structs.replace(MANY, sets={"prod": GroupSet(HOME, {"env": "prod"})}, allow=(allow,))
+    swept = Swept(RULE, groups=[group(APP, tags={"env": "prod"}), managed(DB)], policy=policy)
+    swept.deliver()
+    assert swept.ecs.existing == [RULE]
+    swept.ecs.known[APP.id] = group(APP)
+    swept.deliver()
+    assert swept.ecs.existing == []
 
 
 def test_a_listing_goes_on_where_it_stopped_and_opens_what_it_finds() -> None:

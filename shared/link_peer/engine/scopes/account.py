@@ -120,7 +120,7 @@ class AccountSweep(Sweep):
         part, tag = self.part, self.policy.keys.managed
         groups = self.fetch.all_groups([part.account])
         part.tagged = tuple(group for group in groups if group.tags.get(tag) == "true")
-        part.shown = cursors.digests(part.tagged)
+        part.shown = cursors.digests(part.tagged, groups, self.policy.keys.sets)
         part.due = cursors.due(part.cursor, part.shown, self.policy.digest, self.started)
         todo = part.groups(part.due)
         if part.last:
