@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import logging
+import math
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -128,21 +129,23 @@ class QueueStream:
         worked = [self._step(index) for index in range(len(self._batches))]
         return any(worked)
 
-    def idle(self) -> bool:
-        """Whether no message can be received, now or after its delay, and no batch is in progress."""
+    def idle(self, within: float = math.inf) -> bool:
+        """Whether no message can be received, now or after a delay of less than `within` seconds, and no batch is in progress."""
         if not self._allowed():
             return True
         try:
             depth = self._mns.depth(self._account, self.settings.queue)
             waiting = depth.active + depth.delayed
+            due = self._mns.next_visible_at(self._account, self.settings.queue)
+            waiting = waiting if due is not None and due < self._clock.now() + within else 0
         except ApiError:
             waiting = 0
         return not waiting and not any(self._busy) and not any(self._batches)
 
-    def drain(self, timeout: float = 600.0) -> None:
+    def drain(self, timeout: float = 600.0, within: float = math.inf) -> None:
         """Work until idle or blocked, or wait for the threads to; TimeoutError after `timeout` seconds."""
         deadline = self._clock.now() + timeout
-        while not self.idle() and not self.blocked:
+        while not self.idle(within) and not self.blocked:
             if self._clock.now() >= deadline:
                 raise TimeoutError(f"stream {self.settings.name}: a batch is still in progress")
             if self._threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from functools import partial
@@ -147,14 +148,16 @@ class Triggers:
         """Fire the timer trigger of this name now."""
         self._fire(next(timer for timer in self.timers if timer.name == name))
 
-    def drain(self, timeout: float = 600.0) -> None:
-        """Work until all asynchronous calls and queue messages are settled, or wait for the threads to."""
+    def drain(self, timeout: float = 600.0, within: float = math.inf) -> None:
+        """Work until all asynchronous calls and queue messages are settled, or wait for the threads to. Messages that are delayed
+        for `within` seconds or more are left: an account's sweep always posts another one."""
         idle = False
         while not idle:
             self._cloud.fc.drain(timeout)
             for stream in self.streams:
-                stream.drain(timeout)
-            idle = self._cloud.fc.tasks.idle() and all(stream.idle() or stream.blocked for stream in self.streams)
+                stream.drain(timeout, within)
+            settled = all(stream.idle(within) or stream.blocked for stream in self.streams)
+            idle = self._cloud.fc.tasks.idle() and settled
 
     def start(self) -> None:
         """Run everything in threads from now on, in real time; also the triggers that are made later."""

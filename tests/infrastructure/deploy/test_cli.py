@@ -154,7 +154,7 @@ def test_a_first_deploy_makes_the_alias_before_the_triggers(project: Project) ->
     assert {name: sorted(project.triggers(name)) for name in project.functions()} == {
         "link-peer-auto-link": ["instance-state", "instance-tags"],
         "link-peer-cross-account": ["requests", f"requests-{QUEUE}"],
-        "link-peer-sweep": ["every-10m"],
+        "link-peer-sweep": ["accounts", "every-10m"],
     }
 
 

@@ -94,7 +94,7 @@ class Journey:
             region_id=REGION, resource_type=kind, resource_id=[resource], tag=pairs
         )
         self._ecs[account].tag_resources(request)
-        self.cloud.triggers.drain()
+        self.cloud.triggers.drain(within=60)
 
     def untag(self, account: str, *resources: str) -> None:
         """Remove every tag that a person set."""
@@ -107,7 +107,7 @@ class Journey:
                 tag_key=["link-peer", "link-accept"],
             )
             self._ecs[account].untag_resources(request)
-        self.cloud.triggers.drain()
+        self.cloud.triggers.drain(within=60)
 
     def rules(self, account: str, group: str) -> list[str]:
         """`<source> <protocol>/<ports>` of each ingress rule of a group."""
@@ -125,7 +125,7 @@ class Journey:
     def sweep(self) -> None:
         """Let the timer fire."""
         self.cloud.triggers.fire_timer("every-10m")
-        self.cloud.triggers.drain()
+        self.cloud.triggers.drain(within=60)
 
     def forget(self, account: str) -> None:
         """Delete an account's lines from the policy file."""
