@@ -27,7 +27,7 @@ LATE = LEFT_OUT - {"google", "idna"} | {"aliyun.log.async_sql_pb2", "aliyun.log.
 
 
 class _LateName(type):
-    """The class of a stand-in for a name of a module: whoever calls it, or asks it for an attribute, gets the module's."""
+    """The class of a stand-in for a name of a module: a call or an attribute goes to the module's own."""
 
     home: str
 

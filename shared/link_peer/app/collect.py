@@ -38,8 +38,8 @@ def asked_by_timer(event: bytes) -> bool:
 
 
 def collect(queues: OwnQueues, delivery: Delivery) -> Outcomes:
-    """Carries out what stands on the accounts' own queues, in an order that changes with the minute. Raises, after all of
-    them, where a queue could not be read or a message must come again."""
+    """Carries out the messages on the accounts' own queues, in an order that changes with the minute. When all are done, raises
+    if a queue could not be read, or if a message must be delivered again."""
     outcomes: Outcomes = Counter()
     troubles: list[Exception] = []
     began = delivery.clock.now()

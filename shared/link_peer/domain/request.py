@@ -76,7 +76,7 @@ class Look(msgspec.Struct, frozen=True):
 
 class SweepAccount(msgspec.Struct, frozen=True):
     """ "Sweep this account", on a queue of its own. `cursor` is what an earlier such message left to do, as it came: nothing in it
-    is believed. `posted_at` is in epoch seconds."""
+    is trusted. `posted_at` is in epoch seconds."""
 
     region: str
     account: str

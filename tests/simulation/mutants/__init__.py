@@ -110,7 +110,7 @@ MUTANTS = [
     # sweeps by account
     Mutant("what a part does not show is gone", sweeps.a_part_is_the_whole, "a listing, lock", ()),
     Mutant("a cursor skips", sweeps.a_cursor_skips, "a listing, lock", ()),
-    Mutant("a cursor is believed", sweeps.a_cursor_is_believed, "a look, withdraw", ()),
+    Mutant("a cursor is trusted", sweeps.a_cursor_is_trusted, "a look, withdraw", ()),
     Mutant("one guard for all accounts", sweeps.one_guard_for_all, "removals of two accounts, each swept alone", ()),
     # transient errors
     Mutant("a message is not put back", attacks.put_back_dropped, "put back", TROUBLE),

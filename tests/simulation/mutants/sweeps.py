@@ -42,7 +42,7 @@ def a_cursor_skips(patch: Patch) -> None:
     patch.setattr(AccountSweep, "_move_on", skipping)
 
 
-def a_cursor_is_believed(patch: Patch) -> None:
+def a_cursor_is_trusted(patch: Patch) -> None:
     """Groups that a cursor once knew are never read again, whatever they show."""
     patch.setattr(cursors, "due", lambda cursor, shown, *_now: set(shown) - {one.number for one in cursor.buckets})
 
