@@ -194,7 +194,7 @@ def own_code(package: Path, policy: Path) -> None:
     library = Path(link_peer.__file__).parent
     if stray := next(library.rglob(policy_file.COMPILED), None):
         raise PackageError(f"{stray}: only a package has a compiled policy, made from the text: delete it")
-    shutil.copytree(library, package / "link_peer", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(library, package / "link_peer", ignore=shutil.ignore_patterns("__pycache__", "api.py"))
     shutil.copyfile(policy, package / "policy.yaml")
     compile_policy(package)
 

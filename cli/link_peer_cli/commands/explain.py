@@ -67,7 +67,7 @@ def explain(
     if ends[0] == ends[1] and not ends[0].is_group:
         raise BadInput("B", f"{target} is the same instance as A")
     with waiting("reading what decides"):
-        answer, code = _answer(env, view, ends, asked)
+        answer, code = answer_for(env, view, ends, asked)
     if as_json:
         print_answer(answer)
     else:
@@ -77,9 +77,10 @@ def explain(
         raise typer.Exit(code)
 
 
-def _answer(
+def answer_for(
     env: Environment, view: View, ends: tuple[Party, Party], asked: tuple[Port, ...]
 ) -> tuple[Explanation, Exit]:
+    """What decides about packets between two parties on the ports that are asked for, and the exit code."""
     source, target = ends
     links = _links(env, view, ends)
     scene = view.scene

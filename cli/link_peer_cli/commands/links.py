@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -10,7 +10,6 @@ from link_peer.app import compose
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, Port
 from link_peer.domain.tags import parse_instant
-from link_peer.planning.standing import Standing
 
 from link_peer_cli.access import inputs
 from link_peer_cli.access.environment import Environment, load_environment
@@ -20,7 +19,7 @@ from link_peer_cli.audit.at import links_at
 from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.inventory.link_table import LINKS, STATES
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import answers_of, links_of, wording
+from link_peer_cli.inventory.shown import answers_of, links_about, wording
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
@@ -90,16 +89,9 @@ def _now(env: Environment, view: View, party: str, uid: str, ports: Sequence[Por
     """The links that stand, and why the log could not be read, if so."""
     with waiting("reading the groups"):
         view.everything()
-    found = links_of(env, view)
-    if party:
-        ends = {end for link in found for end in (link.source, link.target, *link.members)}
-        wanted = view.find(party, "--party", ends)
-        near = view.scene.groups(wanted)
-        found = [link for link in found if _is_of(link, wanted, near)]
+    found = links_about(env, view, party, "--party", ports)
     if uid:
         found = [link for link in found if uid in (link.source.account, link.target.account)]
-    if ports:
-        found = [link for link in found if link.mutual or any(a.overlaps(b) for a in link.ports for b in ports)]
     with waiting("reading what decides about packets"):
         return answers_of(env, view, found)
 
@@ -116,12 +108,6 @@ def _then(env: Environment, then: float, wanted: str, uid: str, ports: Sequence[
         and (not uid or uid in (one.from_account, one.to_account))
         and (not ports or one.ports == "mutual" or any(a.overlaps(b) for a in ports_of([one.ports], "") for b in ports))
     ]
-
-
-def _is_of(link: Standing, wanted: Party, groups: Collection[Party]) -> bool:
-    """Whether the link has this end, or admits this instance, or leads to it. `groups` are those of an instance."""
-    by_group = {link.target} if link.members else {link.source, link.target}
-    return wanted in {link.source, link.target, *link.members} or not by_group.isdisjoint(groups)
 
 
 def _ends_by(link: LinkAnswer, moment: float) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
-from link_peer.domain.model import Group, Instance, Link, Party, Rule, ports_text
+from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
@@ -33,6 +33,24 @@ def links_of(env: Environment, view: View) -> list[Standing]:
     going = view.closing(env.settings.region, now).why
     read = (view.scene.snapshot, env.policy, env.settings.region)
     return standing(*read, now, going=going) + standing(*read, now, renamed_rules(*read)[0])
+
+
+def links_about(env: Environment, view: View, party: str, field: str, ports: Sequence[Port]) -> list[Standing]:
+    """The links that stand, of one party if it is given, or that open one of these ports if there are any. Raises BadInput for
+    `field` if there is no such party."""
+    found = links_of(env, view)
+    if party:
+        ends = {end for link in found for end in (link.source, link.target, *link.members)}
+        wanted = view.find(party, field, ends)
+        near = view.scene.groups(wanted)
+        found = [link for link in found if _is_of(link, wanted, near)]
+    return [one for one in found if not ports or one.mutual or any(a.overlaps(b) for a in one.ports for b in ports)]
+
+
+def _is_of(link: Standing, wanted: Party, groups: Collection[Party]) -> bool:
+    """Whether the link has this end, or admits this instance, or leads to it. `groups` are those of an instance."""
+    by_group = {link.target} if link.members else {link.source, link.target}
+    return wanted in {link.source, link.target, *link.members} or not by_group.isdisjoint(groups)
 
 
 def link_answer(scene: Scene, link: Standing, asked: Asked, deployment: str = "") -> LinkAnswer:

@@ -38,6 +38,12 @@ class Planned(msgspec.Struct, frozen=True):
     shown: ShownPlan
     notes: list[str]
 
+    def answer(self, warning: str = "") -> PlanAnswer:
+        """The same for programs."""
+        shown = self.shown
+        warned = warning or msgspec.UNSET
+        return PlanAnswer(self.records, self.changes, shown.group_plans, shown.counts, self.notes, warned)
+
 
 def planned(env: Environment, what: Input, progress: Count = lambda *_: None) -> Planned:
     """Return the records and the changes that the functions would make.
@@ -111,8 +117,7 @@ def print_planned(
     """Print what the functions would do, and return the exit code. A `warning` is part of the JSON document only."""
     shown, code = made.shown, exit_code(made.records)
     if as_json:
-        answer = (made.records, made.changes, shown.group_plans, shown.counts, made.notes, warning or msgspec.UNSET)
-        print_answer(PlanAnswer(*answer))
+        print_answer(made.answer(warning))
     elif as_markdown:
         said = [*sections(shown), markdown.notes(made.notes)]
         print(markdown.document("What would change", total(shown), said, rest))
