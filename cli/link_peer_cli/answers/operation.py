@@ -1,4 +1,4 @@
-"""What runs, ran or failed: `audit --verify`, `failed`, `replay`, `invoke`, `selftest`, `local`, `demo`."""
+"""What runs, ran or failed: `audit --verify`, `audit --evidence`, `failed`, `replay`, `invoke`, `selftest`, `local`, `demo`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ class Mismatch(CommandAnswer, frozen=True):
     detail: Annotated[str, means("why")]
     advice: Annotated[str, means("what to do")]
     pending: Annotated[bool, means("whether the other side may not be visible yet")]
+
+
+class EvidenceWritten(CommandAnswer, frozen=True):
+    """With `--evidence`, what was written."""
+
+    files: Annotated[list[str], means("the files")]
+    since: Annotated[str, means("where the period begins")]
+    until: Annotated[str, means("where it ends")]
+    moments: Annotated[
+        list[str], means("the instants of which the links are listed: the ends of months, or that of the period")
+    ]
+    counts: Annotated[dict[str, int], means("how many rows each section has, by the word in the column `section`")]
 
 
 class FailedInvocation(CommandAnswer, frozen=True):

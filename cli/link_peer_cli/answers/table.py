@@ -25,7 +25,9 @@ ANSWERS = {
     "account remove": Printed((deployment.AccountClosed, deployment.AccountRemoved)),
     "adopt": Printed((changes.AdoptionAnswer, changes.AdoptedBefore)),
     "apply": Printed((changes.Applied, changes.NotApplied)),
-    "audit": Printed((operation.Mismatch, Record), lines=True, note="A record of the audit log."),
+    "audit": Printed(
+        (operation.Mismatch, operation.EvidenceWritten, Record), lines=True, note="A record of the audit log."
+    ),
     "check": Printed((deployment.CheckedFile,), lines=True),
     "close": Printed((changes.CloseAnswer,)),
     "demo": Printed((operation.DemoAnswer,)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError
@@ -30,9 +30,19 @@ class _Left(msgspec.Struct, frozen=True):
 
 def links_at(log: AuditReader, moment: float) -> list[LinkAnswer]:
     """The links that stood then. The log has no names. Raises LinkPeerError if it cannot be read."""
+    return [link for link, _ in standing_at(read_outcomes(log, moment, moment), moment)]
+
+
+def read_outcomes(log: AuditReader, first: float, last: float) -> list[Record]:
+    """What tells the links that stood at any instant between these two. Raises LinkPeerError if the log cannot be read."""
     done = " or ".join(condition({"outcome": one}) for one in ("applied", "unchanged", "removed"))
+    return log.read(f"{condition({'record': 'outcome'})} and ({done})", first - KEPT_SECONDS, last)
+
+
+def standing_at(records: Iterable[Record], moment: float) -> list[tuple[LinkAnswer, list[Record]]]:
+    """The links that stood then, as the outcomes until then tell, oldest first; each with the records that say so."""
     standing: dict[RuleKey, _Left] = {}
-    for record in log.read(f"{condition({'record': 'outcome'})} and ({done})", moment - KEPT_SECONDS, moment):
+    for record in records:
         left = tags_in(record.get("claims", "")) or {}
         for rule in (one for one in rules_in(record.get("rules", "")) if one.id in left):
             before = standing.get(rule.key)
@@ -50,7 +60,7 @@ def links_at(log: AuditReader, moment: float) -> list[LinkAnswer]:
         ends = [(one.record.get(f"{side}_account", ""), one.record.get(side, "")) for side in ("from", "to")]
         mutual = one.rule.key.port == ALL
         together.setdefault(tuple(sorted(ends)) if mutual else (*ends, one.claims), []).append(one)
-    return [_link(some, moment) for some in together.values()]
+    return [(_link(some, moment), [one.record for one in some]) for some in together.values()]
 
 
 def _link(rules: Sequence[_Left], moment: float) -> LinkAnswer:

@@ -27,6 +27,13 @@ THREADS = 8  # queries at a time [doc Query limits: at most 100 concurrent ones 
 SKEW_SECONDS = 60  # the time of a record may be a little ahead of our clock
 
 
+def sdk() -> Any:
+    """Our part of the SDK of SLS."""
+    from link_peer.alicloud import sls  # an SDK: when it is asked, since help needs none
+
+    return sls
+
+
 class AuditReader:
     """The audit logstores named in the settings, of the functions and of people's commands, as one log: each record says with
     `logstore` which it is from. Raises LinkPeerError if the settings name none.
@@ -42,15 +49,9 @@ class AuditReader:
         self._clock = clock
         self._stores = (settings.audit_logstore, settings.operator_logstore)
 
-    def _sdk(self) -> Any:
-        """Our part of the SDK of SLS."""
-        from link_peer.alicloud import sls  # an SDK: when it is asked, since help needs none
-
-        return sls
-
     def _ask(self, ask: Callable[[Any], Any]) -> Any:
         """Ask SLS, through its client. Raises LinkPeerError if it refuses, Transient if a later call may succeed."""
-        sls = self._sdk()
+        sls = sdk()
         try:
             return ask(sls.client(msgspec.structs.replace(self._settings, credentials=self._keys())))
         except (sls.AuditUnavailable, sls.LogException) as error:
@@ -75,7 +76,7 @@ class AuditReader:
         terms = [condition({field: value}) for value in sorted(values)]
         named = [f"{query} and ({' or '.join(terms[at : at + BATCH])})" for at in range(0, len(terms), BATCH)]
         self._keys()  # so that the threads find a session, and none begins another
-        self._sdk()  # nor imports it: see late_parts
+        sdk()  # nor imports it: see late_parts
         with ThreadPoolExecutor(THREADS) as pool:
             parts = list(pool.map(lambda one: self.read(one, since), named))
         return sorted(itertools.chain(*parts), key=lambda record: record.get("time", ""))

@@ -35,7 +35,15 @@ COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
 
 
 def verify(env: Environment, since: float, *, as_json: bool) -> None:
-    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything.
+    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything. Raises as `mismatches`."""
+    found, calls = mismatches(env, since, quiet=as_json)
+    _print(found, calls, as_json=as_json)
+    if any(not finding.pending for finding in found):
+        raise typer.Exit(Exit.REFUSED)
+
+
+def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mismatch], int]:
+    """What does not fit since an instant (epoch seconds), and how many calls were compared.
 
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
@@ -44,7 +52,7 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
         raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
     start = since - LONGEST_SECONDS
     accounts = sorted(env.policy.accounts)
-    with progress_bar(unless=as_json) as bar:
+    with progress_bar(unless=quiet) as bar:
         task = bar.add_task("calls read in ActionTrail", total=len(accounts) * len(NAMES))
         events, refused = _events(env, Trail(env), accounts, (start, now), lambda: bar.advance(task))
     log = AuditReader(env.settings, env.clock, env.keys)
@@ -56,10 +64,7 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
     question = msgspec.structs.replace(question, tags=tags)
     older = log.read_any(f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - OLDER_SECONDS)
     older += log.read_any(f"{ours} and {OBSERVED}", "to", [group.id for group in groups], now - OLDER_SECONDS)
-    found = [*_unreadable(env, {**unread, **refused}, records), *join(question, records, older, events)]
-    _print(found, len(events), as_json=as_json)
-    if any(not finding.pending for finding in found):
-        raise typer.Exit(Exit.REFUSED)
+    return [*_unreadable(env, {**unread, **refused}, records), *join(question, records, older, events)], len(events)
 
 
 def _events(

@@ -15,8 +15,9 @@ from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
-from link_peer_cli.access.environment import load_environment
+from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import is_cloud_name, matching, moment, with_uid
+from link_peer_cli.audit.export import export
 from link_peer_cli.audit.log import AuditReader, condition, party_condition
 from link_peer_cli.audit.log import follow as follow_log
 from link_peer_cli.audit.story import Story, stories
@@ -61,6 +62,8 @@ _FIRST = [
 ]
 FIELDS = (*_FIRST, *(name for name in DECISION_FIELDS if name not in _FIRST))
 """The columns of CSV: those of every decision, and what is known of its trigger."""
+WHOLE_LOG = ("--verify", "it compares the whole log, and takes --from and --json only")
+WHOLE_PERIOD = ("--evidence", "it is about all of a period, and takes --from, --to and --json only")
 
 
 def audit(
@@ -69,6 +72,7 @@ def audit(
     link: Annotated[str, typer.Option(help="A link's id.")] = "",
     request: Annotated[str, typer.Option(help="A request's id.")] = "",
     event: Annotated[str, typer.Option(help="An event's id.")] = "",
+    key: Annotated[str, typer.Option(help="A record's key, of whatever kind the record is.")] = "",
     party: Annotated[
         str,
         typer.Option(
@@ -86,7 +90,7 @@ def audit(
         typer.Option(
             "--from",
             "--since",
-            help="How long ago: 90s, 30m, 2h, 7d; or an instant with its zone. Default: 24h; of a story, 365d.",
+            help="How long ago: 90s, 30m, 2h, 7d; or an instant with its zone. Default: 24h; of a story, 365d; of evidence, 30d.",
         ),
     ] = "",
     end: Annotated[str, typer.Option("--to", help="Until when, in the same forms. Default: now.")] = "",
@@ -103,6 +107,14 @@ def audit(
             help="Compare the log with ActionTrail, both ways, in every account. Takes --from and --json only.",
         ),
     ] = False,
+    evidence: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|FILE",
+            help="Write what an auditor asks for as CSV and as a page that prints: into a folder, or one of them into a file that "
+            "ends with .csv or .html. Takes --from, --to and --json only.",
+        ),
+    ] = "",
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
     as_csv: Csv = False,
@@ -115,27 +127,28 @@ def audit(
         "link": matching(link, "--link", "[0-9a-f]{16}"),
         "request_id": matching(request, "--request", r"[A-Za-z0-9._-]{1,48}"),
         "event_id": matching(event, "--event", r'[^"\\*?\s]{1,128}'),  # excludes what has a meaning in a query
+        "key": matching(key, "--key", "[0-9a-f]{16}"),
     }
-    query = condition({"record": "" if everything else "outcome", **fields})
+    query = condition({"record": "" if everything or key else "outcome", **fields})
     party = with_uid(party, "--party") if party else ""
     if party and not is_cloud_name(party):
         party_condition(party, "--party")  # report an invalid option before a missing environment
     RECORDS.column(sort_by or "time")
-    filters = any((follow, everything, party, actor, end, *fields.values()))
+    filters = any((follow, everything, party, actor, end and not evidence, *fields.values()))
     if story and filters:
         raise BadInput("--story", "it prints every record of one request or link, and takes no other filter")
-    if verify and (filters or story or sort_by or as_csv or limit is not None):
-        raise BadInput("--verify", "it compares the whole log, and takes --from and --json only")
+    if (verify or evidence) and (filters or story or sort_by or as_csv or limit is not None or (verify and evidence)):
+        raise BadInput(*(WHOLE_PERIOD if evidence else WHOLE_LOG))
     if follow and (end or sort_by):
         raise BadInput("--follow", "it prints new records: give neither --to nor --sort-by")
     form = form_of(output, as_json=as_json, as_csv=as_csv)
     matching(story, "--story", r"[A-Za-z0-9._-]{1,48}")
     clock = compose.clock_for_functions()
     now = clock.now()
-    since, until = _span(start or ("365d" if story else "24h"), end, now)
+    since, until = _span(start or ("365d" if story else "30d" if evidence else "24h"), end, now)
     env = load_environment(reading=True)
-    if verify:
-        verify_log(env, since, as_json=as_json)
+    if verify or evidence:
+        _of_the_whole_log(env, since, min(now, until or now), evidence, as_json=as_json)
         return
     if party:
         query += f" and {party_condition(by_cloud_name(env, party, '--party'), '--party')}"
@@ -152,6 +165,13 @@ def audit(
     with contextlib.suppress(KeyboardInterrupt):
         for records in follow_log(log, clock, query, since, _print_trouble):
             shown.print(records)
+
+
+def _of_the_whole_log(env: Environment, since: float, until: float, evidence: str, *, as_json: bool) -> None:
+    if evidence:
+        export(env, since, until, evidence, as_json=as_json)
+    else:
+        verify_log(env, since, as_json=as_json)
 
 
 def _span(start: str, end: str, now: float) -> tuple[float, float | None]:

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TextIO, TypeVar
 
 import msgspec
 from link_peer.domain.errors import BadInput
@@ -195,7 +195,7 @@ def _field(value: Any) -> str:
     """A value in one cell."""
     if isinstance(value, list):
         value = "; ".join(one if isinstance(one, str) else one.rule_id for one in value)
-    return "" if value is None else str(value)
+    return "" if value is None or value is msgspec.UNSET else str(value)
 
 
 _FORMULA = re.compile(r"""(^|[;\n])((?:[^\S\n]|")*)(?=[=+@\-\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20])""")
@@ -206,10 +206,15 @@ _CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2
 
 
 def print_csv(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows as CSV and flush. Control characters, and those that turn text around, are escaped, and what a spreadsheet
-    could take for a formula gets an apostrophe before it."""
-    csv.writer(sys.stdout, lineterminator="\n").writerows([_literal(cell) for cell in row] for row in rows)
+    """Print rows as CSV and flush, as `write_csv` writes them."""
+    write_csv(sys.stdout, rows)
     sys.stdout.flush()
+
+
+def write_csv(out: TextIO, rows: Iterable[Sequence[str]]) -> None:
+    """Write rows as CSV. Control characters, and those that turn text around, are escaped, and what a spreadsheet could take for
+    a formula gets an apostrophe before it."""
+    csv.writer(out, lineterminator="\n").writerows([_literal(cell) for cell in row] for row in rows)
 
 
 def print_tsv(rows: Sequence[Sequence[str]]) -> None:

@@ -204,10 +204,14 @@ def port_denied(port: object, denied: object) -> Denial:
     return _not_allowed(f"{port} overlaps {denied}, which the policy never opens")
 
 
+FORBIDDEN = "the policy forbids it, even with consent: "
+"""With what the detail of a guardrail's denial begins, by which readers of the log find it."""
+
+
 def never_allowed(entry: str) -> Denial:
     """A pair that the policy forbids, by an entry of its `never`."""
     return _not_allowed(
-        f"the policy forbids it, even with consent: {entry}",
+        FORBIDDEN + entry,
         "leave it, or have that entry of never in the policy file changed",
     )
 

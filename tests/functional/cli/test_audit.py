@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from link_peer_deploy.description import describe
 from link_peer_deploy.names import Names
 from link_peer_local.sls import LogGroup, LogRecord
 
+from tests.functional.cli.test_audit_verify import as_role, rule
 from tests.functional.command import Cli, take_turns
 from tests.functional.lab import HOME, PEER, Lab
 
@@ -289,3 +291,65 @@ def test_each_of_ten_questions_is_one_query(lab: Lab, cli: Cli) -> None:
                 *(re.sub("|".join(words), lambda name: words[name[0]], row) for row in rows),
             ]
     assert found == known
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_the_evidence_of_a_period_has_everything_with_the_key_of_its_record(lab: Lab, cli: Cli, tmp_path: Path) -> None:
+    """Opened, closed, denied, refused by a guardrail, consent given and withdrawn, what stood at the end of each month, and what
+    ActionTrail does not fit; nothing of before or after. The page has each row of the CSV, and the CSV's hash."""
+    app, db, cache, barred = lab.group(), lab.group("*"), lab.group(), lab.group("*")
+    lab.policy(never=[{"from": f"{app.id}@{HOME}", "to": f"{barred.id}@{HOME}"}])
+    lab.cloud.clock.advance(86_400 * 3)  # 28 November
+    lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-0"))
+    lab.cloud.clock.advance(86_400)
+    start = lab.iso(0)
+    lab.instance(app), lab.instance(db), lab.instance(cache)
+    lab.cross_account(lab.request(app, db, "tcp/2", request_id="chg-1", reason="=1+1<script>"))
+    lab.cross_account(lab.request(app, cache, "tcp/3", request_id="chg-2"))
+    lab.cross_account(lab.request(app, barred, "tcp/4", request_id="chg-3"))
+    assert cli("accept", cache.id, f"{app.id}:tcp/3", "--yes") == 0, cli.err
+    lab.auto_link(lab.group_event(cache))  # that of the same call
+    lab.cross_account(lab.request(app, cache, "tcp/3", request_id="chg-4"))
+    lab.cloud.clock.advance(86_400 * 2)  # December
+    assert cli("withdraw", cache.id, f"{app.id}:tcp/3", "--yes") == 0, cli.err
+    lab.sweep()
+    as_role(lab, HOME, "link-peer-fc", "AuthorizeSecurityGroup", {"SecurityGroupId": db.id, **rule(app)})
+    end = lab.iso(60)
+    lab.cloud.clock.advance(1200)
+    lab.cross_account(lab.request(app, db, "tcp/5", request_id="chg-5"))
+    lab.cloud.clock.advance(1200)
+    code, [said] = cli.json("audit", "--from", start, "--to", end, "--evidence", str(tmp_path / "out"))
+    assert (code, said["moments"]) == (1, ["2026-12-01T00:00:00Z"])
+    whole = Path(said["files"][0]).read_bytes()
+    page, rows = Path(said["files"][1]).read_text("utf-8"), list(csv.DictReader(whole.decode().splitlines()))
+    port = {"tcp/1": db, "tcp/2": db, "tcp/3": cache, "tcp/4": barred}
+    stood = [("stood", one) for one in ("tcp/1", "tcp/2", "tcp/3")]
+    decided = [
+        ("opened", "tcp/2"),
+        ("opened", "tcp/3"),
+        ("closed", "tcp/3"),
+        ("denied", "tcp/3"),
+        ("guardrail", "tcp/4"),
+    ]
+    entry = f"link-accept={app.id}:tcp/3"
+    assert [(row["section"], row["ports"] or row["detail"]) for row in rows[:-1]] == [
+        *(*decided, ("consented", entry), ("withdrawn", entry)),
+        *stood,
+    ]
+    assert all(row["to"] == port[row["ports"]].id for row in rows if row["ports"])
+    assert (rows[0]["claimed_reason"], rows[-1]["reason"]) == ("'=1+1<script>", "no-intent")
+    assert (said["counts"]["opened"], sum(said["counts"].values())) == (2, len(rows))
+    for row in rows[:-1]:  # an auditor's sample
+        _, [record] = cli.json("audit", "--from", "7d", "--key", row["key"])
+        assert (record["to"], record["logstore"]) == (row["to"], row["logstore"])
+    assert (page.count("<tr><td>20"), "<script" in page) == (len(rows), False)
+    assert hashlib.sha256(whole).hexdigest() in page
+    alone = tmp_path / "one.csv"
+    for since, done in ((start, 1), (lab.iso(-60), 0)):
+        assert cli("audit", "--from", since, "--evidence", str(alone)) == done, cli.err
+    assert f"exception 0\nwritten: {alone}\n" in cli.out
+    assert cli("audit", "--from", "200d", "--to", "100d", "--evidence", str(alone)) == 1
+    assert "ActionTrail keeps events for 90 days" in alone.read_text("utf-8")
+    (tmp_path / "file").touch()
+    assert cli("audit", "--evidence", str(tmp_path / "file")) == 1
+    assert "cannot be made" in cli.err

@@ -36,6 +36,7 @@ COMMANDS = {
     "apply": ("apply", "{plan}", "--yes"),
     "audit": ("audit",),
     "audit --verify": ("audit", "--verify"),
+    "audit --evidence": ("audit", "--evidence", "{plan}.csv"),
     "doctor": ("doctor",),
     "failed": ("failed",),
     "verify": ("verify", "--from", "{instance}", "--to", "{group}"),

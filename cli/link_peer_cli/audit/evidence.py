@@ -1,0 +1,190 @@
+"""The evidence of a period, for an auditor: what was opened, closed and denied, who consented, what stood, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+
+import msgspec
+from link_peer.domain.denials import FORBIDDEN
+from link_peer.domain.tags import TagKeys, iso, iso_millis, split
+from link_peer.runtime.ports import Record
+
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.answers.operation import Mismatch
+from link_peer_cli.audit.at import KEPT_SECONDS, read_outcomes, standing_at
+from link_peer_cli.audit.log import AuditReader, condition
+from link_peer_cli.audit.trail import KEPT_SECONDS as TRAIL_KEPT_SECONDS
+from link_peer_cli.audit.trail_join import UNREADABLE
+from link_peer_cli.audit.trail_records import rules_in, tags_in
+from link_peer_cli.audit.verify import mismatches
+from link_peer_cli.ui.records import actor, asker
+
+Row = Record
+"""A row of the evidence: the columns by their names."""
+COLUMNS = (
+    *(
+        "section",
+        "time",
+        "from_account",
+        "from",
+        "to_account",
+        "to",
+        "ports",
+        "actor",
+        "asked_by",
+        "claimed_reason",
+        "reason",
+        "detail",
+    ),
+    *("consent", "since", "until", "link", "rules", "api_requests", "function", "logstore", "received", "key"),
+)
+SECTIONS = {
+    "opened": "Links that were opened, or given another claim",
+    "closed": "Links that were closed, or lost a claim",
+    "denied": "Denied or failed",
+    "guardrail": "Refused by a guardrail",
+    "consented": "Consent given",
+    "withdrawn": "Consent withdrawn",
+    "stood": "Links that stood at the end of a month",
+    "exception": "Exceptions: where the log and ActionTrail do not fit",
+}
+"""What stands under each heading, by the word in the column `section`."""
+OUTCOMES = {"applied": "opened", "removed": "closed", "denied": "denied", "failed": "denied"}
+UNKNOWN_BEFORE = "the whole tag: what it held before is not in the log"
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """The rows by section, those of a section by time. `moments` are the instants of which the links are listed; `unfit`: whether
+    an exception is more than a call that ActionTrail may not show yet."""
+
+    rows: list[Row]
+    moments: list[float]
+    unfit: bool
+
+
+def month_ends(since: float, until: float) -> list[float]:
+    """The ends of months (UTC) in a period, in epoch seconds; its own end where it has none."""
+    day, found = (
+        datetime.fromtimestamp(since, timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0),
+        [],
+    )
+    while (day := (day + timedelta(days=32)).replace(day=1)).timestamp() <= until:
+        found.append(day.timestamp())
+    return found or [until]
+
+
+def gather(env: Environment, since: float, until: float) -> Evidence:
+    """The evidence of a period (epoch seconds). Raises LinkPeerError if the log cannot be read; what ActionTrail does not tell is
+    an exception."""
+    log, ours = AuditReader(env.settings, env.clock, env.keys), condition({"deployment": env.policy.deployment})
+    kinds = " or ".join(condition({"record": one}) for one in ("outcome", "summary", "observed"))
+    records = _once(log.read(f"{ours} and ({kinds})", since, until))
+    moments = month_ends(since, until)
+    outcomes = [
+        one for one in read_outcomes(log, moments[0], moments[-1]) if one.get("deployment") == env.policy.deployment
+    ]
+    seen = [one for one in records if one["record"] == "observed"]
+    groups = sorted({one["to"] for one in seen if one.get("to")})
+    query = f"{ours} and {condition({'record': 'observed'})}"
+    told = [one for one in log.read_any(query, "to", groups, since - KEPT_SECONDS) if one["time"] <= iso_millis(until)]
+    unfit = exceptions(env, since, until)
+    rows = [
+        *decisions(records),
+        *consents(_once(told), env.policy.keys, since),
+        *(row for moment in moments for row in _stood(outcomes, moment)),
+        *map(_exception, unfit),
+    ]
+    order = list(SECTIONS)
+    rows.sort(key=lambda row: (order.index(row["section"]), row["time"]))
+    return Evidence(rows, moments, any(not one.pending for one in unfit))
+
+
+def decisions(records: Iterable[Record]) -> Iterator[Row]:
+    """What was opened, closed, denied, or refused by a guardrail: an entry of `never`, or the limit of removals in one sweep."""
+    for record in records:
+        section = OUTCOMES.get(record.get("outcome", "")) if record["record"] == "outcome" else None
+        if section == "denied" and FORBIDDEN in record.get("detail", ""):
+            section = "guardrail"
+        if record["record"] == "summary" and record.get("held", "0") != "0":
+            section = "guardrail"
+        if section and (section != "opened" or record.get("api_requests")):
+            yield _row(section, record)
+
+
+def consents(records: Iterable[Record], keys: TagKeys, since: float) -> Iterator[Row]:
+    """The entries that each call put on the accept tags of a group, and those that it took off, from an instant on (epoch seconds).
+    What a tag held before is what the call before it left, unless the record itself says it. The records of a command and of its event
+    are one call."""
+    calls: dict[tuple[str, ...], Record] = {}
+    for record in records:
+        about = (
+            record.get("to_account", ""),
+            record.get("to", ""),
+            record.get("event_request") or record.get("key", ""),
+        )
+        if about not in calls or "old_tags" in record:
+            calls[about] = record
+    left: dict[tuple[str, ...], list[str]] = {}
+    for (account, group, _), record in calls.items():
+        tags, old = tags_in(record.get("event_tags", "")) or {}, tags_in(record.get("old_tags", ""))
+        for key in (key for key in keys.consenting if key in tags):
+            before = left.get((account, group, key)) if old is None else split(old.get(key) or "")
+            after = left[account, group, key] = split(tags[key] or "")
+            given = [one for one in after if one not in (before or ())]
+            gone = [one for one in before if one not in after] if before is not None else [UNKNOWN_BEFORE] * (not after)
+            for section, entries in (("consented", given), ("withdrawn", gone)):
+                if entries and record["time"] >= iso_millis(since):
+                    more = {"detail": f"{key}={' '.join(entries)}", "api_requests": record.get("event_request", "")}
+                    yield {**_row(section, record), **more, "asked_by": record.get("event_call", "")}
+
+
+def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:
+    """What `audit --verify` finds in a period, and the part of it of which ActionTrail has no events any more."""
+    kept = max(since, env.clock.now() - TRAIL_KEPT_SECONDS)
+    found = (
+        [one for one in mismatches(env, kept, quiet=True)[0] if one.time <= iso_millis(until)] if kept < until else []
+    )
+    if kept > since:
+        why = f"{iso(since)} to {iso(min(kept, until))} is not compared: ActionTrail keeps events for 90 days"
+        advice = "export the evidence of each month within 90 days"
+        what = (iso(since), env.policy.home, "ActionTrail", "", "", "", UNREADABLE)
+        found.append(Mismatch(*what, why, advice, pending=False))
+    return found
+
+
+def _row(section: str, record: Record) -> Row:
+    rules = " ".join(one.id for one in rules_in(record.get("rules", "")))
+    said = {"section": section, "actor": actor(record), "asked_by": asker(record), "rules": rules}
+    return {**{name: record.get(name, "") for name in COLUMNS}, **said}
+
+
+def _stood(outcomes: Sequence[Record], moment: float) -> Iterator[Row]:
+    told = [one for one in outcomes if one["time"] <= iso_millis(moment)]
+    for link, records in standing_at(told, moment):
+        newest = max(records, key=lambda one: one["time"])
+        yield {
+            **_row("stood", newest),
+            "time": iso(moment),
+            "ports": link.ports,
+            "since": link.since,
+            "until": link.until,
+            "reason": "",
+            "asked_by": "; ".join(link.asked_by),
+            "detail": ": ".join(filter(None, [link.state, link.state_detail])),
+            "consent": "; ".join(link.consent),
+            "rules": " ".join(rule.rule_id for rule in link.rules),
+            "key": " ".join(dict.fromkeys(one.get("key", "") for one in records)),
+        }
+
+
+def _exception(found: Mismatch) -> Row:
+    said = {"section": "exception", "time": found.time, "from_account": found.account, "actor": found.who}
+    detail = f"{found.what}: {found.detail}{' (pending)' if found.pending else ''}"
+    more = {"reason": found.finding, "detail": detail, "rules": found.rule, "api_requests": found.request_id}
+    return {**dict.fromkeys(COLUMNS, ""), **said, **more}
+
+
+def _once(records: Iterable[Record]) -> list[Record]:
+    """The copies of one write once."""
+    return list({(one.get("key") or str(one)): one for one in records}.values())

@@ -1,0 +1,100 @@
+"""`link-peer audit --evidence`: write the evidence of a period as CSV, and as a page that prints."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import typer
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.tags import iso
+from rich.markup import escape
+
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.answers.operation import EvidenceWritten
+from link_peer_cli.audit.evidence import COLUMNS, SECTIONS, Evidence, Row, gather
+from link_peer_cli.ui import files
+from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.printed import PrintedTable, printed
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.tables import write_csv
+
+SHOWN = ("time", "from", "to", "ports", "caused by", "asked by", "what and why", "consent", "key")
+NOTES = {
+    "opened": "Each change that was made for a link. Two deliveries at the same time may both record one rule: count the ids of rules.",
+    "guardrail": "An entry of never in the policy file refused the link, or a sweep held removals above the limit.",
+    "consented": "By tags of groups. Consent by allow in the policy file is in the history of that file.",
+    "stood": "As the log tells; what it cannot know is in docs/audit.md. The key is that of the record that says so.",
+    "exception": "What audit --verify finds. They have no record: what is named is the call's RequestId in ActionTrail.",
+}
+
+
+def export(env: Environment, since: float, until: float, place: str, *, as_json: bool) -> None:
+    """Write the evidence into a folder, or into the one file that `place` names by its suffix, `.csv` or `.html`; exit with 1 if
+    there is an exception. Raises LinkPeerError if the log cannot be read, or a file written."""
+    paths = _paths(place, f"evidence-{iso(since)[:10]}-to-{iso(until)[:10]}")
+    for path in paths:
+        files.require_writable(path)
+    with waiting("reading the audit log and ActionTrail"):
+        found = gather(env, since, until)
+    out = io.StringIO()
+    write_csv(out, [COLUMNS, *([row[name] for name in COLUMNS] for row in found.rows)])
+    csv = out.getvalue().encode()
+    for path in paths:
+        files.write(path, csv if path.endswith(".csv") else _page(env, (since, until), found, csv).encode())
+    count = Counter(row["section"] for row in found.rows)
+    counts = {name: count[name] for name in SECTIONS}
+    if as_json:
+        print_answer(EvidenceWritten(paths, iso(since), iso(until), [iso(one) for one in found.moments], counts))
+    else:
+        console().print(", ".join(f"{name} {number}" for name, number in counts.items()), soft_wrap=True)
+        for path in paths:
+            console().print(escape(f"written: {path}"), soft_wrap=True)
+    if found.unfit:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _paths(place: str, name: str) -> list[str]:
+    if Path(place).suffix in (".csv", ".html"):
+        return [place]
+    try:
+        Path(place).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise LinkPeerError(f"{place!a} cannot be made: {getattr(error, 'strerror', error)}") from None
+    return [str(Path(place) / f"{name}{suffix}") for suffix in (".csv", ".html")]
+
+
+def _page(env: Environment, period: tuple[float, float], found: Evidence, csv: bytes) -> str:
+    facts = [
+        ("period", " to ".join(map(iso, period))),
+        ("deployment", f"{env.policy.deployment} of account {env.policy.home}, {env.settings.region}"),
+        ("logstores", f"{env.settings.audit_project}: {env.settings.audit_logstore}, {env.settings.operator_logstore}"),
+        ("written", f"{iso(env.clock.now())} by link-peer {version('link-peer')}"),
+        ("SHA-256 of the CSV", hashlib.sha256(csv).hexdigest()),
+        ("check a sample", "link-peer audit --key KEY --from TIME --json prints the record with this key"),
+    ]
+    moments = [iso(one) for one in found.moments]
+    tables = [
+        _table(name, moment, [row for row in found.rows if row["section"] == name and moment in ("", row["time"])])
+        for name in SECTIONS
+        for moment in (moments if name == "stood" else [""])
+    ]
+    return printed(f"link-peer: evidence of {iso(period[0])[:10]} to {iso(period[1])[:10]}", facts, tables)
+
+
+def _table(name: str, moment: str, rows: Iterable[Row]) -> PrintedTable:
+    heading = f"{SECTIONS[name]}{moment and ': '}{moment}"
+    return PrintedTable(heading, SHOWN, [_shown(row) for row in rows], NOTES.get(name, ""))
+
+
+def _shown(row: Row) -> tuple[str, ...]:
+    ends = ("@".join(filter(None, [row[side], row[f"{side}_account"]])) for side in ("from", "to"))
+    ended = f"since {row['since']}{', until ' + row['until'] if row['until'] else ''}" if row["since"] else ""
+    why = "; ".join(filter(None, [row["claimed_reason"], row["reason"], row["detail"], ended, row["rules"]]))
+    key = f"{row['key']} in {row['logstore']}" if row["key"] else row["api_requests"]
+    return (row["time"], *ends, row["ports"], row["actor"], row["asked_by"], why, row["consent"], key)

@@ -1,0 +1,50 @@
+"""A page that prints: headings, facts and tables as HTML that loads nothing and runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import msgspec
+
+from link_peer_cli.ui.console import visible
+
+_STYLE = """body{font:12px/1.4 sans-serif;margin:2em}table{border-collapse:collapse;width:100%}h2{margin-top:2em}
+th,td{border:1px solid #999;padding:2px 5px;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#eee}
+thead{display:table-header-group}tr{break-inside:avoid}@page{size:A4 landscape;margin:12mm}@media print{body{margin:0}}"""
+
+
+class PrintedTable(msgspec.Struct, frozen=True):
+    """A table under a heading. `note` is a sentence below the heading."""
+
+    heading: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def printed(title: str, facts: Sequence[Sequence[str]], tables: Sequence[PrintedTable]) -> str:
+    """The page: the facts as a table of two columns, then each table. Other people's texts are shown as they are written, with
+    control characters escaped."""
+    parts = [f"<h1>{_text(title)}</h1>", _table((), facts)]
+    for one in tables:
+        parts.append(f"<h2>{_text(one.heading)} ({len(one.rows)})</h2>")
+        parts += [f"<p>{_text(one.note)}</p>"] * bool(one.note)
+        parts += [_table(one.columns, one.rows)] if one.rows else ["<p>None.</p>"]
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+    body = "\n".join(parts)
+    return f'<!doctype html>\n<html lang="en"><head>{head}<title>{_text(title)}</title><style>{_STYLE}</style></head>\n<body>{body}</body></html>\n'
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = f"<thead>{_line('th', columns)}</thead>" if columns else ""
+    return f"<table>{head}<tbody>\n{''.join(_line('td', row) for row in rows)}</tbody></table>"
+
+
+def _line(cell: str, texts: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{cell}>{_text(text)}</{cell}>' for text in texts)}</tr>\n"
+
+
+def _text(text: str) -> str:
+    return escape(visible(text))
