@@ -1,12 +1,17 @@
-"""The SLS client: one for each endpoint and key, whose connection is kept."""
+"""The SLS client: one for each endpoint and key, whose connection is kept, and records as SLS takes them."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
+from aliyun.log.log_logs_raw_pb2 import LogGroupRaw
+from hypothesis import given
+from hypothesis import settings as settled
+from hypothesis import strategies as some
 from link_peer.alicloud import sls
 from link_peer.alicloud.audit_log import WRITE_BYTES, WRITE_RECORDS, SlsAuditLog, in_parts
 from link_peer.alicloud.leave_out import NotInPackage
+from link_peer.alicloud.log_group import LogGroup
 from link_peer.domain.errors import Transient
 from link_peer.runtime.settings import Credentials
 from link_peer_local.cloud import LocalCloud
@@ -71,3 +76,43 @@ def test_without_a_logstore_nothing_can_be_changed(local_cloud: LocalCloud, miss
     with pytest.raises(Transient, match="LINK_PEER_AUDIT_PROJECT and LINK_PEER_AUDIT_LOGSTORE are not set"):
         SlsAuditLog(without, local_cloud.clock)
     SlsAuditLog(settings(local_cloud), local_cloud.clock)
+
+
+# records, byte for byte what the SDK's own message is
+
+TEXT = some.text(some.characters(exclude_categories=["Cs"])) | some.sampled_from(["", "\0", "天", "x" * 127, "x" * 128])
+RECORDS = some.lists(
+    some.tuples(some.integers(0, 2**32 - 1), some.integers(0, 2**32 - 1), some.dictionaries(TEXT, TEXT)), max_size=4
+)
+
+
+def by_the_sdk(topic: str, source: str, records: list[tuple[int, int, dict[str, str]]]) -> bytes:
+    """As `LogClient.put_logs` makes it."""
+    group = LogGroupRaw(Topic=topic, Source=source)
+    for seconds, nanoseconds, record in records:
+        log = group.Logs.add(Time=seconds, Time_ns=nanoseconds)
+        for name, value in record.items():
+            log.Contents.add(Key=name, Value=value.encode())
+    return bytes(group.SerializeToString())
+
+
+def by_us(topic: str, source: str, records: list[tuple[int, int, dict[str, str]]]) -> bytes:
+    group = LogGroup(topic, source)
+    for record in records:
+        group.add(*record)
+    return group.SerializeToString()
+
+
+@settled(max_examples=50, derandomize=True, deadline=None)
+@given(topic=TEXT, source=TEXT, records=RECORDS)
+def test_any_records_are_the_message_of_the_sdk(
+    topic: str, source: str, records: list[tuple[int, int, dict[str, str]]]
+) -> None:
+    assert by_us(topic, source, records) == by_the_sdk(topic, source, records)
+
+
+def test_large_records_are_the_message_of_the_sdk() -> None:
+    """Of lengths that take one to four bytes."""
+    for size in (2**7 - 1, 2**7, 2**14 - 1, 2**14, 2**21 - 1, 2**21):
+        records = [(1_700_000_000, 999_999_999, {"detail": "x" * size, "天": "天" * (size // 3)})] * 2
+        assert by_us("link-peer", "cn-qingdao", records) == by_the_sdk("link-peer", "cn-qingdao", records)

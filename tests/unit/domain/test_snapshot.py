@@ -39,11 +39,6 @@ def test_a_link_is_covered_once_all_that_could_ask_for_it_were_read(
     assert Snapshot(**read).covers(link) is covered
 
 
-def test_an_account_that_refused_access_or_failed_is_not_readable() -> None:
-    snapshot = Snapshot(refused_accounts={PEER: None}, failed_accounts={"1000000000000003": "timeout"})  # type: ignore[dict-item]
-    assert [snapshot.readable(account) for account in (HOME, PEER, "1000000000000003")] == [True, False, False]
-
-
 def test_tags_are_shown_once_an_instance_of_the_account_has_one() -> None:
     """Another account's tags prove nothing about this one's."""
     tagged, bare = instance(A, APP, link_peer="sg-db"), instance(B, DB)

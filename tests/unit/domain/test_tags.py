@@ -314,18 +314,6 @@ def test_an_entry_with_an_unreadable_end_or_in_capitals_consents_to_nothing(entr
     assert error.field == "link-accept"
 
 
-def test_a_tag_key_in_capitals_consents_to_nothing() -> None:
-    """Keys are case-sensitive."""
-    assert accepts({"Link-Accept": "*", "LINK-ACCEPT.b": "*"}, A, KEYS) == []
-    assert bad_accepts({"Link-Accept": "?"}, A, KEYS) == []
-
-
-def test_a_peer_has_no_end() -> None:
-    """Only `link-until` ends the links of an instance."""
-    ((_, read),) = peers({"link-peer": "sg-db:tcp/1~20270101T000000Z"}, A, KEYS)
-    assert isinstance(read, BadInput)
-
-
 def test_the_managed_tag_names_deployment_and_home() -> None:
     """Two homes with one deployment name do not share it."""
     assert KEYS.managed == f"link-managed.prod.{A}"

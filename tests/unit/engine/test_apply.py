@@ -10,19 +10,23 @@ import msgspec
 import pytest
 from link_peer.domain import denials, reasons
 from link_peer.domain.denials import UNWANTED
-from link_peer.domain.errors import CloudError, Transient
+from link_peer.domain.errors import CloudError, Throttled, Transient
 from link_peer.domain.model import TAG, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import parse_ports
+from link_peer.engine.read.access import Reading
+from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.records import Circumstances
 from link_peer.engine.write import apply
 from link_peer.engine.write.apply import CONSENT_SECONDS, RECORDS_PER_WRITE, Applier, held_records, paused
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, open_work
 from link_peer.planning.decision import Decision, Edit, RulesOf, Unseen
 from link_peer.planning.evaluate import Need, Verdict
+from link_peer.runtime.pace import Pace
 
-from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
+from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs, FakeLog, delivery
 from tests.unit.views import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B, group, instance, key, ours, policy
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
@@ -87,12 +91,6 @@ def test_an_intent_names_the_rules_that_will_change() -> None:
     intents = [json.loads(r["rules"]) for r in applying.log.records if r["record"] == "intent"]
     named = [(rule["ports"], rule["rule_id"]) for rules in intents for rule in rules]
     assert named == [("1/1", ours(K1).id), ("2/2", "")]
-
-
-def test_all_intents_are_recorded_before_the_first_change() -> None:
-    applying = Applying()
-    applying(link(), link(key(CACHE, APP, "tcp/1"), OTHER))
-    assert applying.steps()[:3] == ["intent", "intent", "authorize sg-db"]
 
 
 def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule() -> None:
@@ -395,6 +393,44 @@ def test_an_outcome_counts_the_members_that_were_read_already() -> None:
     applying(link())
     assert (applying.log.records[-1]["instances"], applying.log.records[-1]["instance_ids"]) == ("1", str(A))
     assert "members sg-app" not in applying.calls
+
+
+# what is read for a record
+
+
+def recording(*, rules: int = 2, pace: Pace | None = None) -> tuple[FakeEcs, Fetch]:
+    """sg-app, which has this many rules by the cloud's count, may reach sg-db; the rules of sg-db were read."""
+    ecs = FakeEcs([group(APP, rule_count=rules), group(DB)], rules=[ours(K1)])
+    fetch = Fetch(FakeCloud(ecs), POLICY, FakeClock(), Reading(pace=pace))
+    fetch.parties([APP, DB])
+    fetch.rules([DB])
+    ecs.calls.clear()
+    return ecs, fetch
+
+
+@pytest.mark.parametrize(
+    ("error", "effect"), [(None, "passes"), *((one, "unknown") for one in (Transient("503"), Throttled("rate")))]
+)
+def test_a_change_reads_the_rules_that_could_decide_once(error: Exception | None, effect: str) -> None:
+    """Nor is a read made again that failed, which says nothing about the account. A later decision needs no change for that."""
+    ecs, fetch = recording()
+    ecs.errors["rules"] = [error] if error else []
+    circumstances = Circumstances(fetch)
+    for changed in (True, True, False):
+        assert circumstances.effect(link(), changed=changed)["effect"] == effect
+    assert ecs.calls == ["rules sg-app"]
+    assert fetch.store.readable(HOME)
+
+
+def test_what_no_rule_can_decide_or_no_call_is_left_for_is_not_read() -> None:
+    """The count says that there are no rules; a sweep has made the calls of its pace; the account met trouble since."""
+    ecs, fetch = recording(rules=0)
+    assert Circumstances(fetch).effect(link(), changed=True)["effect"] == "passes"
+    paced, slow = recording(pace=Pace(FakeClock(), NOW + 600, 1))  # one call a minute, which has been made
+    troubled, failed = recording()
+    failed.store.note_trouble(HOME, Transient("503"))
+    assert [Circumstances(one).effect(link(), changed=True)["effect"] for one in (slow, failed)] == ["unknown"] * 2
+    assert (ecs.calls, paced.calls, troubled.calls) == ([], [], [])
 
 
 def test_many_outcomes_are_written_as_they_come() -> None:

@@ -36,30 +36,28 @@ def touched(
 
 
 @pytest.mark.parametrize("action", ["link", "unlink", "sync"])
-def test_a_request_touches_its_groups(action: Any) -> None:
-    assert touched(request(APP, FAR_GROUP, action)) == {APP, FAR_GROUP}
-
-
-def test_groups_are_not_read_for_that() -> None:
+@pytest.mark.parametrize(
+    ("source", "target", "parties"),
+    [
+        (APP, FAR_GROUP, {APP, FAR_GROUP}),
+        (A, FAR, {A, FAR, APP, CACHE, FAR_GROUP}),  # a rule of an instance link may be on any of its groups
+        (A, Party(PEER, "i-gone"), None),  # its rules are on groups that it was in
+        (A, Party("1000000000000009", "i-x"), None),  # of an account that the policy does not list
+    ],
+    ids=["groups", "instances", "not shown", "not listed"],
+)
+def test_a_request_touches_its_parties_and_the_groups_of_its_instances(
+    action: Any, source: Party, target: Party, parties: set[Party] | None
+) -> None:
+    """It may touch anything where these are not known. Groups are not read for that."""
     home, far = accounts()
-    touched(request(APP, FAR_GROUP), home, far)
-    assert (home.calls, far.calls) == ([], [])
-
-
-@pytest.mark.parametrize("action", ["link", "unlink", "sync"])
-def test_a_request_touches_its_instances_and_every_group_that_they_are_in(action: Any) -> None:
-    """A rule of an instance link may be on any of them."""
-    assert touched(request(A, FAR, action)) == {A, FAR, APP, CACHE, FAR_GROUP}
+    assert touched(request(source, target, action), home, far) == parties
+    assert not source.is_group or (home.calls, far.calls) == ([], [])
 
 
 def test_what_a_look_touches_is_not_known() -> None:
     """The peers that the tags of its party name."""
     assert touched(Look("look-sg-app", REGION, APP, NOW + 300)) is None
-
-
-def test_an_instance_that_is_not_shown_may_touch_anything() -> None:
-    """Its rules are on groups that it was in."""
-    assert touched(request(A, Party(PEER, "i-gone"))) is None
 
 
 @pytest.mark.parametrize(
@@ -74,19 +72,21 @@ def test_instances_that_cannot_be_read_may_touch_anything(error: Exception) -> N
     assert both.touches(request(APP, DB)) == {APP, DB}
 
 
-def test_an_account_that_the_policy_does_not_list_is_not_entered() -> None:
-    """Nor is one that refuses access."""
-    stranger = Party("1000000000000009", "i-x")
-    assert touched(request(A, stranger)) is None
+def test_an_account_that_refuses_access_may_touch_anything() -> None:
     assert touched(request(A, FAR), accounts()[0]) is None
 
 
-@pytest.mark.parametrize(("lanes", "others"), [(1, (request(B, FAR),)), (4, ()), (4, (None, None))])
-def test_nothing_is_read_where_nothing_runs_side_by_side(lanes: int, others: tuple[Message | None, ...]) -> None:
-    """With one lane, or one message."""
+ONE = request(A, FAR)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "messages"), [(1, [ONE, request(B, FAR)]), (4, [ONE]), (4, [ONE, None, None]), (4, [None, None])]
+)
+def test_nothing_is_read_where_nothing_runs_side_by_side(lanes: int, messages: list[Message | None]) -> None:
+    """With one lane, or one message, or none."""
     home, far = accounts()
     delivered = delivery(home, far, lanes=lanes)
-    assert Batch(delivered, [request(A, FAR), *others]).delivery is delivered
+    assert Batch(delivered, messages).delivery is delivered
     assert (home.calls, far.calls) == ([], [])
 
 
@@ -101,8 +101,3 @@ def test_a_bug_of_one_message_costs_the_guard_of_a_batch_no_other(monkeypatch: p
     monkeypatch.setattr(batch, "removals_due", due)
     guard = guard_of([request(CACHE, DB), request(APP, DB)], delivery(*accounts()))
     assert guard.held({unseen: 1}) == {unseen}
-
-
-def test_no_message_is_no_batch() -> None:
-    delivered = delivery(FakeEcs(account=HOME), lanes=4)
-    assert Batch(delivered, [None, None]).delivery is delivered

@@ -67,30 +67,6 @@ def test_a_rule_is_kept_where_reading_more_does_not_help() -> None:
     assert found.scope.plans[0].missing.unread == {LINK}
 
 
-def test_an_account_is_probed_once_before_anything_there_is_removed() -> None:
-    """It shows no instance, so the rule is kept."""
-    found = Converging(ours(K1))
-    assert found.run().removed == 0
-    assert found.ecs.calls.count("shows_instances") == 1
-    assert found.ecs.existing == [ours(K1)]
-
-
-def test_what_is_missing_is_read_again_before_a_rule_is_removed() -> None:
-    """The members of the asking group, right before the removal."""
-    found = Converging(ours(K1), instances=[UNSURE])
-    found.run()
-    assert found.ecs.calls.index("members sg-app") < found.ecs.calls.index("revoke sg-db")
-
-
-def test_removals_over_the_limit_are_not_confirmed() -> None:
-    """They are held anyway."""
-    strict = policy(limits=Limits(removals_per_run=0))
-    found = Converging(ours(K1), instances=[UNSURE], with_policy=strict)
-    report = found.run()
-    assert (report.removed, report.held) == (0, {AT_HOME: 1})
-    assert "members sg-app" not in found.ecs.calls
-
-
 class FullDb(FakeEcs):
     """sg-db takes no more rules."""
 

@@ -223,15 +223,6 @@ def test_a_refresh_of_an_account_that_refused_access_raises_that_again() -> None
     assert ecs.calls == []
 
 
-def test_a_refreshed_group_has_its_tags_of_now() -> None:
-    ecs = home()
-    found = opened(ecs)
-    found.parties([DB])
-    ecs.known["sg-db"] = group(DB, "sg-app")
-    found.refresh_group(DB)
-    assert found.store.groups[DB].tags == {"link-accept": "sg-app"}
-
-
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("missing", [APP, A])
 def test_a_missing_group_is_asked_for_by_its_id(missing: Party, listed: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
-from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Limits, Pause, Policy
 from link_peer.domain.request import Hint, Look, Message, look_request, sync_request
 from link_peer.engine.scopes.group import reconcile_group
@@ -20,7 +20,6 @@ from tests.unit.views import (
     CACHE,
     DB,
     HOME,
-    MANAGED,
     NOW,
     PEER,
     POLICY,
@@ -74,26 +73,6 @@ def accepting(accept: str = "*", **fields: Any) -> Group:
 # closing
 
 
-@pytest.mark.parametrize(
-    ("db", "reason"),
-    [(accepting(lock=True), "locked"), (accepting(""), "no-consent"), (accepting("sg-app:tcp/2"), "no-consent")],
-)
-@pytest.mark.parametrize("claims", [(TAG,), (REQ,), (TAG, REQ)])
-def test_what_the_group_no_longer_allows_is_closed_at_once(db: Group, reason: str, claims: tuple[Claim, ...]) -> None:
-    """No matter who asks for it. The guard does not count it, and no instance need be shown."""
-    look = Looking(db, ours(K1, *claims), limit=0)
-    assert look() == []
-    assert look.ecs.existing == []
-    assert look.log.outcomes() == [("removed", reason)]
-
-
-def test_a_group_whose_peer_refuses_access_still_closes() -> None:
-    """Its own tags decide. The account that cannot be entered keeps nothing open."""
-    look = Looking(accepting(""), ours(key(DB, FOREIGN, "tcp/1"), REQ), peer=False)
-    look()
-    assert look.ecs.existing == []
-
-
 @pytest.mark.parametrize("rules", [[ours(K1)], [ours(HERE), ours(THERE)], [ours(HERE, REQ)], [theirs(K1)]])
 def test_what_the_group_still_allows_is_left_alone(rules: list[Rule]) -> None:
     """Nothing that is missing is treated as gone, no half is completed or removed, and nothing is recorded."""
@@ -108,13 +87,6 @@ def test_rules_between_other_groups_are_left_alone() -> None:
     look = Looking(accepting(lock=True), other, app=group(APP, "", managed_tag=True))
     look()
     assert look.ecs.existing == [other]
-
-
-def test_a_claim_that_has_ended_goes_with_the_look() -> None:
-    """An explicit cause."""
-    look = Looking(accepting(), ours(K1, TAG, Claim("chg-9", int(NOW))))
-    look()
-    assert [rule.description.partition(" by=")[2] for rule in look.ecs.existing] == ["tag"]
 
 
 def test_a_claim_that_ends_on_a_rule_that_is_repaired_is_recorded_too() -> None:
@@ -136,26 +108,12 @@ def test_an_instance_rule_on_the_group_is_closed_too() -> None:
 # the managed tag
 
 
-def test_a_managed_tag_that_was_removed_is_set_again() -> None:
-    """Terraform removes tags that it does not know. The intent is recorded first."""
-    look = Looking(group(DB, "*"), ours(K1))
+@pytest.mark.parametrize(("db", "rule"), [(group(DB, "*"), theirs(K1)), (accepting(), ours(HERE, REQ))])
+def test_a_group_without_rules_of_ours_gets_no_tag(db: Group, rule: Rule) -> None:
+    """Nor one with other people's, nor that of the other side of a half which is kept."""
+    look = Looking(db, rule, app=group(APP, "*"))
     look()
-    assert look.ecs.known["sg-db"].tags[MANAGED] == "true"
-    assert (look.ecs.changes(), look.log.kinds()[0]) == (["tag sg-db"], "intent")
-
-
-def test_a_group_without_rules_of_ours_gets_no_tag() -> None:
-    """Nor one with other people's."""
-    look = Looking(group(DB, "*"), theirs(K1))
-    look()
-    assert look.ecs.changes() == []
-
-
-def test_a_kept_half_tags_no_empty_group() -> None:
-    """The other side's group holds no rule of ours, and gets none."""
-    look = Looking(accepting(), ours(HERE, REQ), app=group(APP, "*"))
-    look()
-    assert (look.ecs.changes(), look.log.records) == ([], [])
+    assert (look.ecs.changes(), look.log.outcomes()) == ([], [])
 
 
 # new consent
@@ -258,22 +216,6 @@ def test_closing_comes_before_the_posts() -> None:
 def test_a_group_that_does_not_exist_is_nothing_to_do() -> None:
     look = Looking(None)
     assert (look(), look.log.records, look.queue.posted) == ([], [], [])
-
-
-def test_trouble_with_a_change_is_looked_at_again() -> None:
-    """For up to an hour; the applier has recorded the attempt."""
-    look = Looking(accepting(lock=True), ours(K1))
-    look.ecs.errors["revoke"] = [Transient("503")] * 4
-    assert look() == [Later(DB, "503", NOW + LOOK_AGAIN_SECONDS)]
-    assert "attempt" in look.log.kinds()
-
-
-def test_trouble_with_a_read_is_raised() -> None:
-    look = Looking(accepting(lock=True), ours(K1))
-    look.ecs.errors["rules"] = [Transient("timeout")]
-    with pytest.raises(Transient):
-        look()
-    assert look.ecs.changes() == []
 
 
 def test_refused_access_is_one_denied_look() -> None:

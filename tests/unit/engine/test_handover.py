@@ -69,15 +69,6 @@ def test_pairs_that_time_is_not_left_for_are_posted_by_a_later_look() -> None:
     assert handing.log.kinds() == ["intent", "intent"]
 
 
-def test_each_party_is_posted_with_its_record_before_it() -> None:
-    handing = Handing()
-    post_looks(handing.scope, [B, A], NOW + 60, "why")
-    assert handing.queue.posted == [look_request(party, REGION, NOW + 60) for party in (B, A)]
-    assert handing.said("record", "action", "from_account", "from", "detail") == [
-        ("intent", "look", party.account, party.id, "why") for party in (B, A)
-    ]
-
-
 def test_a_delivery_posts_so_many_messages_and_none_twice() -> None:
     """Looks and syncs together. A record says how many are left to the sweep, also of pairs that were not read."""
     handing = Handing(policy(limits=Limits(max_peers=3)))

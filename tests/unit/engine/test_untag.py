@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.denials import UNWANTED
 from link_peer.domain.errors import NoAccess, Throttled, Transient
@@ -106,29 +107,35 @@ def test_trouble_keeps_the_tag_and_is_noted(error: Any) -> None:
     assert not untag.scope.store.readable(DB.account)
 
 
-def test_a_group_whose_rules_were_not_read_keeps_its_tag() -> None:
-    """There was no time to read it."""
-    untag = Untagging(read=False)
-    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
+WANTED = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG)
+NOTED = theirs(K1, ours(K1).description + " a note")
 
 
-def test_a_group_that_waits_for_a_rule_keeps_its_tag() -> None:
-    """The rule is refused each time, so the tag would come and go."""
-    wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG)
-    untag = Untagging(desired=[wanted])
-    assert (untag.run(), untag.has_tag) == ([], True)
-
-
-def test_a_link_that_another_persons_rule_makes_does_not_keep_the_tag() -> None:
-    """No rule of ours is going to be written there."""
-    wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG)
-    untag = Untagging(theirs(K1), desired=[wanted])
-    assert (len(untag.run()), untag.has_tag) == (1, False)
-
-
-def test_nothing_is_changed_while_the_policy_pauses_link_peer() -> None:
-    untag = Untagging(with_policy=policy(paused=Pause.ALL))
-    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
+@pytest.mark.parametrize(
+    ("rules", "wanted", "fields", "kept"),
+    [
+        ([], [WANTED], {}, True),
+        ([theirs(K1)], [WANTED], {}, False),
+        ([], [msgspec.structs.replace(WANTED, claim=Claim("chg-1"), opens=False)], {}, False),
+        ([], [msgspec.structs.replace(WANTED, denial=UNWANTED)], {}, False),
+        ([], [msgspec.structs.replace(WANTED, same_group=True)], {}, False),
+        ([NOTED], [], {}, True),
+        ([], [], {"read": False}, True),
+        ([], [], {"with_policy": policy(paused=Pause.ALL)}, True),
+        ([], [], {"with_policy": policy(paused=Pause.OPENING)}, False),
+    ],
+    ids=[
+        *("waits for a rule", "a person's rule is the link", "a request, read from a rule", "a denied link"),
+        *("no rule is needed", "a damaged marker", "not read", "paused", "opening paused"),
+    ],
+)
+def test_a_tag_is_kept_for_what_may_come_or_must_be_reported(
+    rules: list[Rule], wanted: list[DesiredLink], fields: dict[str, Any], kept: bool
+) -> None:
+    """A rule that is refused each time would make the tag come and go; every sweep reports a damaged marker."""
+    untag = Untagging(*rules, desired=wanted, **fields)
+    assert (len(untag.run()), untag.has_tag) == (0 if kept else 1, kept)
+    assert not kept or not untag.ecs.changes()
 
 
 def test_a_throttled_account_keeps_the_tag_until_the_next_run() -> None:
@@ -143,33 +150,6 @@ def test_nothing_is_changed_after_the_deadline() -> None:
     untag = Untagging()
     untag.clock.time = untag.scope.delivery.retry.deadline
     assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
-
-
-def test_a_paused_opening_does_not_keep_the_tag() -> None:
-    """The tag opens nothing."""
-    untag = Untagging(with_policy=policy(paused=Pause.OPENING))
-    assert (len(untag.run()), untag.has_tag) == (1, False)
-
-
-def test_a_group_with_a_damaged_marker_keeps_its_tag() -> None:
-    """So that every sweep reports it. It is no rule of ours, so nothing removes it."""
-    untag = Untagging(theirs(K1, ours(K1).description + " a note"))
-    assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
-
-
-def test_a_request_that_is_only_read_from_a_rule_keeps_no_tag() -> None:
-    """It opens nothing, so no rule is going to be written there."""
-    wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), Claim("chg-1"), opens=False)
-    untag = Untagging(desired=[wanted])
-    assert (len(untag.run()), untag.has_tag) == (1, False)
-
-
-@pytest.mark.parametrize("refusal", [{"denial": UNWANTED}, {"same_group": True}])
-def test_a_link_that_is_denied_keeps_no_tag(refusal: Any) -> None:
-    """Nor does one that needs no rule."""
-    wanted = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG, **refusal)
-    untag = Untagging(desired=[wanted])
-    assert (len(untag.run()), untag.has_tag) == (1, False)
 
 
 def test_an_account_that_refuses_access_keeps_its_tags() -> None:

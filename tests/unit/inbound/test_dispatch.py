@@ -100,15 +100,6 @@ def test_a_bug_is_raised_before_a_transient_error() -> None:
         dispatch.handle_elements([message(DB), message(CACHE, "chg-2")], delivered)
 
 
-def test_trouble_while_writing_is_recorded_once() -> None:
-    """The applier has written the attempt; dispatch adds none. The message is put back."""
-    ecs, log, delivered = world()
-    ecs.errors["authorize"] = [Transient("503")] * 4
-    assert dispatch.handle_elements([message(DB)], delivered) == {}
-    assert log.kinds() == ["intent", "attempt"]
-    assert posted(delivered) == [(request(DB, attempt=1), "", 10)]
-
-
 @pytest.mark.parametrize(
     ("attempt", "delay"), [(0, 10), (1, 20), (2, 40), (5, 320), (6, 600), (7, 600), (9_000, 600), (10_000, 600)]
 )
@@ -186,9 +177,9 @@ ASKED = [
 STANDING = [key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB), key(CACHE, APP, "tcp/9")]
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(deadline=None, max_examples=40, derandomize=True)
 @given(
-    st.lists(st.tuples(st.sampled_from(ASKED), st.integers(0, 3)), min_size=2, max_size=10),
+    st.lists(st.tuples(st.sampled_from(ASKED), st.integers(0, 3)), min_size=2, max_size=8),
     st.sets(st.sampled_from(["sg-db", "sg-db:tcp/1", "sg-cache"])),
     st.sets(st.sampled_from(STANDING)),
     st.booleans(),
@@ -282,12 +273,6 @@ def test_a_look_at_another_accounts_party_is_denied() -> None:
     assert (ecs.calls, log.records[0]["reason"], log.records[0]["from_account"]) == ([], "not-allowed", PEER)
 
 
-def test_an_expired_look_is_carried_out_once_more() -> None:
-    ecs, _, delivered = world()
-    assert handle_look(delivered, look(expires=NOW - 10**6)) == {"applied": 1}
-    assert len(ecs.existing) == 1
-
-
 def test_a_look_of_another_region_is_denied() -> None:
     """Its record names the party."""
     _, log, delivered = world()
@@ -327,15 +312,6 @@ def test_a_bad_id_in_a_tag_event_is_recorded_and_costs_no_other() -> None:
     assert len(ecs.existing) == 1
     (denied,) = [record for record in log.records if record.get("reason") == "bad-event"]
     assert (denied["event_id"], "i-BAD" in denied["detail"]) == ("trail-1", True)
-
-
-def test_trouble_with_a_change_is_looked_at_again() -> None:
-    """The applier has recorded the attempt."""
-    ecs, log, delivered = world()
-    ecs.errors["authorize"] = [Transient("503")] * 4
-    assert dispatch.handle_events(json.dumps(event()).encode(), delivered) == {}
-    assert log.kinds() == ["intent", "attempt"]
-    assert posted(delivered) == [(look(A, NOW + 3600), "", 10)]
 
 
 # the timer

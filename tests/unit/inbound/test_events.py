@@ -76,12 +76,7 @@ def changed(name: str, /, **more: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "state"),
-    [
-        ("ecs-created", "Created"),
-        ("ecs-pending", "Pending"),
-        ("ecs-running", "Running"),
-        ("ecs-deleted", "Deleted"),
-    ],
+    [("ecs-created", "Created"), ("ecs-pending", "Pending"), ("ecs-running", "Running"), ("ecs-deleted", "Deleted")],
 )
 def test_a_state_change_gives_a_hint_for_its_instance(name: str, state: str) -> None:
     """With the event's time and the new state. The instance belongs to home."""
@@ -304,10 +299,6 @@ BAD: dict[str, tuple[object, str]] = {
     "malformed": (load("malformed"), "data"),
     "other account": (load("other-account"), "aliyunaccountid"),
     "other account of the older form": (changed("ecs-legacy-running", userId=B), "userId"),
-    "account a number": (changed("ecs-created", aliyunaccountid=int(A)), "aliyunaccountid"),
-    "account masked": (changed("ecs-created", aliyunaccountid="1000********0001"), "aliyunaccountid"),
-    "other region": (changed("ecs-created", aliyunregionid="cn-hangzhou"), "aliyunregionid"),
-    "other region of the older form": (changed("ecs-legacy-running", regionId=["cn-qingdao"]), "regionId"),
     "other region of the call": (changed("tags-added", data_acsRegion="cn-hangzhou"), "data.acsRegion"),
     "other source": (changed("ecs-created", source="acs.evil"), "source"),
     "no source": (changed("ecs-created", source=None), "source"),
@@ -570,7 +561,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(
     st.sampled_from(["ecs-created", "ecs-legacy-running", "tags-removed", "tags-group-lock", "queue-plain"]), st.data()
 )

@@ -246,12 +246,6 @@ def test_link_until_applies_to_every_link_of_the_instance(until: str, reason: st
     assert [code(claim) for claim in found] == [reason, reason]
 
 
-def test_a_peer_with_invalid_syntax_is_denied_on_its_own() -> None:
-    good, bad = sorted(claims(view(GROUPS), APP, link_peer="sg-db,sg-DB"), key=lambda claim: claim.raw)
-    assert (good.denial, good.link) == (None, Link(APP, DB))
-    assert (bad.raw, code(bad)) == ("sg-DB", "bad-tag")
-
-
 @pytest.mark.parametrize(
     ("limit", "denied"), [(4, []), (3, ["sg-cache"]), (1, ["sg-DB", "sg-db", "sg-cache"])], ids=["all", "three", "one"]
 )

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from link_peer.domain import reasons
 from link_peer.domain.denial import Denial
-from link_peer.domain.model import TAG, Claim, Link, Party, Port, Rule, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import parse_ports
+from link_peer.planning.actual import actual_state, link_of, renamed_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan, Refusal, Unseen
 from link_peer.planning.plan import make_plan
@@ -25,6 +26,7 @@ from tests.unit.views import (
     HOME,
     MANAGED,
     NOW,
+    PEER,
     POLICY,
     REGION,
     A,
@@ -42,6 +44,7 @@ from tests.unit.views import (
 OPEN = [managed(APP, "*"), managed(DB, "*"), managed(CACHE, "*")]
 P1, P2 = parse_ports("tcp/1"), parse_ports("tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
+PAST = Claim("chg-9", int(NOW))
 FULL = Denial(reasons.QUOTA, "no room", outcome="failed")
 
 
@@ -86,7 +89,15 @@ LINK = Link(APP, DB, P1)
         ([theirs(K1, act="drop")], [TAG], May.TAKE, [("add", "tcp/1", (TAG,))]),
         ([ours(K1)], [TAG], May.TAKE, []),
         ([ours(K1)], [TAG], May.KEEP, []),
+        ([], [TAG, REQ], May.TAKE, [("add", "tcp/1", (TAG, REQ))]),
         ([ours(K1, REQ)], [TAG], May.KEEP, [("mark", "tcp/1", (TAG, REQ))]),
+        (
+            [ours(K1, REQ, PAST)],
+            [TAG],
+            May.KEEP,
+            [("mark", "tcp/1", (TAG, REQ))],
+        ),  # what has ended is not written again
+        ([ours(K1, TAG, PAST)], [TAG], May.KEEP, []),
         ([ours(K1)], [], May.KEEP, []),
         ([ours(K1, TAG, REQ)], [REQ], May.TAKE, [("mark", "tcp/1", (REQ,))]),
         ([ours(K1, TAG, REQ)], [REQ], May.KEEP, []),
@@ -368,12 +379,6 @@ def test_a_link_with_an_open_question_is_no_decision_yet() -> None:
         assert ([d.outcome for d in answered.decisions], answered.missing.questions) == ([outcome], set())
 
 
-def test_an_account_in_trouble_is_no_decision() -> None:
-    """Nothing is decided about its side, and nothing is recorded."""
-    seen = view(OPEN, rules=[ours(K1)], failed_accounts={HOME: "timeout"})
-    assert plan(seen, desired(LINK)).decisions == ()
-
-
 @pytest.mark.parametrize(
     ("access", "decided", "questions"),
     [(True, [("unchanged", "same-group")], set()), (False, [("denied", "isolated-group")], set()), (None, [], {APP})],
@@ -407,25 +412,17 @@ def test_removals_that_are_held_need_no_confirmation() -> None:
     assert plan(view(OPEN, rules=[ours(K1)]), limit=0).missing.unconfirmed == set()
 
 
-def test_an_address_that_moved_takes_its_rule_along() -> None:
-    """The rule is i-c's, and i-a's request is not."""
+@pytest.mark.parametrize("before", [REQ, TAG])
+def test_an_address_that_moved_takes_its_rule_along(before: Claim) -> None:
+    """The rule is i-c's, and i-a's request is not. It is opened for i-c although its claims may be the same."""
     c = Party(HOME, "i-c")
     addresses = {c: "10.0.0.1", A: "10.0.0.9", B: "10.0.0.2"}
     shown = [instance(party, DB if party == B else APP, ip=ip) for party, ip in addresses.items()]
-    seen = view(OPEN, shown, [ours(ADDRESSES, REQ, ends=(A, B))])
+    seen = view(OPEN, shown, [ours(ADDRESSES, before, ends=(A, B))])
     (taken,) = plan(seen, desired(Link(c, B, P1)), may_lose=May.KEEP).decisions
     assert [(edit.kind, edit.ends, edit.claims) for edit in taken.edits] == [("mark", (c, B), (TAG,))]
     assert taken.edits[0].opens
-    assert msgspec.structs.replace(taken.edits[0], gain=frozenset()).opens
-
-
-def test_an_instance_whose_rule_another_holds_is_read_first() -> None:
-    """The holder of the address was not read."""
-    c = Party(HOME, "i-c")
-    shown = [instance(c, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
-    seen = view(OPEN, shown, [ours(ADDRESSES, ends=(A, B))])
-    found = plan(seen, desired(Link(c, B, P1)), may_lose=May.KEEP)
-    assert found.missing.unread == {Link(A, B, P1)}
+    assert taken.edits[0].gain == ({TAG} - {before})
 
 
 # claims that are read from rules
@@ -547,12 +544,6 @@ def test_an_unlink_is_one_decision_for_a_pair() -> None:
     assert (removed.link, removed.removals) == (Link(APP, DB, (*P1, *P2)), 2)
 
 
-def test_a_link_with_a_port_is_not_written_as_all() -> None:
-    """Only a mutual link is written as ALL."""
-    found = plan(view(OPEN), desired(Link(APP, DB, (Port("icmp"),)))).decisions
-    assert edits(found) == [("add", "icmp", (TAG,))]
-
-
 def test_a_link_without_room_gains_no_claim_by_the_edit_of_another_decision() -> None:
     """The claim that has ended goes from tcp/1 all the same."""
     many = [Claim(f"chg-{n:044}") for n in range(8)]  # the description of tcp/2 has no room for another
@@ -562,3 +553,40 @@ def test_a_link_without_room_gains_no_claim_by_the_edit_of_another_decision() ->
     found = plan(view(OPEN, rules=rules), desired(both, new), may_lose=May.CLOSE, is_request=True)
     assert [d.outcome for d in found.decisions] == ["failed", "removed"]
     assert new not in {claim for d in found.decisions for edit in d.edits for claim in edit.gain}
+
+
+# which rules of a snapshot are ours
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_copies_the_one_at_our_priority_counts(order: int) -> None:
+    """In whichever order they are shown, and with the claims of both; the rule was tampered with."""
+    copies = [ours(K1), msgspec.structs.replace(ours(K1, REQ, priority=1), id="sgr-copy")]
+    found = actual_state(view(OPEN, rules=copies[::order]), POLICY, REGION)
+    assert found.owned[K1][0].priority == 100
+    assert (found.claims(K1), found.duplicated, found.tampered(K1)) == ({TAG, REQ}, {K1}, True)
+
+
+@pytest.mark.parametrize(
+    ("rule_key", "ends", "link"),
+    [
+        (K1, None, LINK),
+        (key(DB, APP), None, Link(APP, DB)),
+        (RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL), (A, B), Link(A, B)),
+        (ADDRESSES, (A, B), Link(A, B, P1)),
+    ],
+)
+def test_a_rule_tells_its_link(rule_key: RuleKey, ends: tuple[Party, Party] | None, link: Link) -> None:
+    """Of a group rule the source and its one port; of an instance rule the ends in its marker."""
+    assert link_of(rule_key, Marker(HOME, "prod", "0" * 16, (TAG,), ends)) == link
+
+
+def test_rules_of_a_former_name_are_told_from_copies_of_their_markers() -> None:
+    """And from those of another home."""
+    k2, text = key(DB, APP, "tcp/2"), ours(K1).description
+    other = ours(k2).description.replace(f"home={HOME}", f"home={PEER}")
+    seen = view(OPEN, rules=[ours(K1), theirs(k2, text), theirs(k2, other)])
+    genuine, copies = renamed_rules(seen, policy(deployment="new"), REGION)
+    assert [[rule.description for rule, _ in found] for found in (genuine, copies)] == [[text]] * 2
+    assert [rule.key for rule, _ in (*genuine, *copies)] == [K1, k2]
+    assert renamed_rules(seen, POLICY, REGION) == ([], [])

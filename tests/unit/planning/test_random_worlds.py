@@ -76,26 +76,18 @@ def desired_links(seen: Snapshot) -> list[DesiredLink]:
     return [claim for i in seen.instances.values() for claim in links_from_tags(seen, i, NOW, POLICY)]
 
 
-@pytest.mark.parametrize("seed", range(300))
-def test_a_plan_carried_out_leaves_nothing_to_plan(seed: int) -> None:
-    """In any world: no rule of a person's is edited, no rule is edited twice, and a second plan has no edits."""
+@pytest.mark.parametrize("seed", range(200))
+def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(seed: int) -> None:
+    """In any world: no rule of a person's is edited, no rule is edited twice, and a second plan has no edits. Each rule of
+    ours is then on a group that accepts its source, and is not locked."""
     seen = some_world(random.Random(seed))
     found = plan(seen, *desired_links(seen)).decisions
     changed = [edit for decision in found for edit in decision.edits]
     assert len({edit.key for edit in changed}) == len(changed)
-    assert all(
-        edit.rule is None or edit.rule.description.startswith("link-peer/2 dep=prod home=1000000000000001 ")
-        for edit in changed
-    )
-    again = plan(carried_out(seen, found), *desired_links(seen)).decisions
-    assert edits(again) == []
-
-
-@pytest.mark.parametrize("seed", range(300))
-def test_after_a_plan_every_rule_of_ours_has_consent(seed: int) -> None:
-    """Each rule of ours is on a group that accepts its source, and is not locked."""
-    seen = some_world(random.Random(seed))
-    after = carried_out(seen, plan(seen, *desired_links(seen)).decisions)
+    ours = f"link-peer/2 dep=prod home={HOME} "
+    assert all(edit.rule is None or edit.rule.description.startswith(ours) for edit in changed)
+    after = carried_out(seen, found)
+    assert edits(plan(after, *desired_links(seen)).decisions) == []
     for rule, marker in owned_rules(after, POLICY, REGION):
         assert rule.key is not None
         assert rule.priority == 100
@@ -258,7 +250,7 @@ class World:
         return ours(named, *dice.choice(CLAIMS), priority=dice.choice([1, 100, 100]), ends=ends)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(150))
 def test_the_plan_is_the_same_in_any_order(seed: int) -> None:
     """Its decisions too are in the same order."""
     world = World(seed)
@@ -269,7 +261,7 @@ def test_the_plan_is_the_same_in_any_order(seed: int) -> None:
 
 def test_the_worlds_have_something_to_decide() -> None:
     """Shared addresses, full groups, removals, repairs."""
-    found = [decision for seed in range(300) for decision in World(seed).plan(shuffled=False).decisions]
+    found = [decision for seed in range(150) for decision in World(seed).plan(shuffled=False).decisions]
     why = {decision.why.reason for decision in found}
     assert {reasons.ADDRESS_CONFLICT, reasons.QUOTA, reasons.NO_CONSENT, reasons.LOCKED} <= why
     assert {decision.outcome for decision in found} == {"applied", "unchanged", "removed", "denied", "failed"}

@@ -263,14 +263,6 @@ def test_an_expired_claim_is_lost_although_its_account_could_not_be_read() -> No
     assert set(removals(world(ours(K1, TAG, ENDED), failed_accounts={HOME: "timeout"})).claims(K1)) == {ENDED}
 
 
-def test_an_account_that_left_the_policy_loses_its_claims() -> None:
-    """An explicit cause."""
-    foreign = key(DB, FOREIGN, "tcp/1")
-    closed = policy(accounts={HOME: POLICY.accounts[HOME]})
-    found = removals(world(ours(foreign, REQ), alive=False), with_policy=closed, may_lose=May.CLOSE)
-    assert causes(found) == {foreign: ("unknown-account", False)}
-
-
 def test_a_tag_that_has_ended_is_an_explicit_cause() -> None:
     """`link-until` is past: the desired link's own denial, for the tag's claim alone."""
     ended = DesiredLink(LINK, TAG, denial=Denial(reasons.EXPIRED, "link-until is past"))
@@ -465,12 +457,6 @@ def test_a_half_without_consent_is_removed_for_that() -> None:
     assert causes(found) == {HERE: ("no-consent", False)}
 
 
-def test_a_locked_side_takes_the_other_half_with_it() -> None:
-    """Both rules of the mutual link, whichever group is locked."""
-    seen = view([group(APP, "*", lock=True), group(DB, "*")], rules=[ours(HERE), ours(THERE)], alive=False)
-    assert causes(removals(seen, may_lose=May.CLOSE)) == dict.fromkeys((HERE, THERE), ("locked", False))
-
-
 # what the plan does with it
 
 
@@ -481,11 +467,6 @@ def test_a_rule_that_loses_its_last_claim_frees_its_room() -> None:
     found = removals(world(*rules), DesiredLink(Link(APP, DB, parse_ports("tcp/2")), REQ))
     assert sorted(found.freed) == sorted([K1, k3])
     assert removals(world(*many(3)), limit=0).freed == set()
-
-
-def test_a_rule_that_loses_nothing_has_no_claims_to_lose() -> None:
-    found = removals(world(ours(K1)), may_lose=May.KEEP)
-    assert (found.claims(K1), found.claims(K2)) == (set(), set())
 
 
 # whose absence is the cause

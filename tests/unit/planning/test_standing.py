@@ -122,10 +122,6 @@ def test_a_link_by_address_names_the_instances_that_it_admits() -> None:
     assert stand(view(OPEN, BOTH, [ours(SQL, REQ)]))[0].written == "by reference"
 
 
-def test_a_rule_of_a_person_is_no_link() -> None:
-    assert stand(view(OPEN, BOTH, [theirs(SQL)])) == []
-
-
 @pytest.mark.parametrize(
     ("claims", "tags", "until"),
     [

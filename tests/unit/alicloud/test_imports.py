@@ -1,0 +1,113 @@
+"""What is imported of the SDKs: models on demand, and no stand-in for a part that is installed. From the package:
+tests/infrastructure/package."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from link_peer.alicloud.lazy_models import PACKAGE, likely_home
+from link_peer.alicloud.leave_out import NotInPackage, named_in
+from link_peer.alicloud.sdk import meaning
+
+ROOT = Path(__file__).parents[3]
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {root!r})
+from link_peer.alicloud import lazy_models, leave_out
+for _ in range(2):
+    leave_out.install()
+    lazy_models.install()
+from alibabacloud_ecs20140526 import models
+from alibabacloud_ecs20140526.client import Client
+request = models.DescribeInstancesRequest(region_id="r", tag=[models.DescribeInstancesRequestTag(key="k")])
+assert request.to_map()["Tag"] == [{{"Key": "k"}}], request.to_map()
+try:
+    models.NoSuchModel
+except AttributeError as error:
+    assert "NoSuchModel" in str(error)
+else:
+    raise AssertionError("an unknown model must be an AttributeError")
+assert models.DescribeVSwitchesRequest(region_id="r").region_id == "r"  # not where its name says
+import aiohttp, idna, dateutil.parser, darabonba.websocket
+assert issubclass(aiohttp.ClientError, Exception)
+assert idna.encode("bücher.example") and dateutil.parser.parse("2026-11-25")
+try:
+    import no_such_module
+except ModuleNotFoundError:
+    print(sum(type(finder).__module__ == leave_out.__name__ for finder in sys.meta_path))
+print(sum(name.startswith("alibabacloud_ecs20140526.models.") for name in sys.modules))
+"""
+
+
+def run(script: str) -> list[str]:
+    """The lines that a process of its own prints."""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_only_the_models_in_use_are_loaded_and_what_is_installed_has_no_stand_in() -> None:
+    """Of more than a thousand model modules, and they behave as usual. The commands and tests run with the whole SDKs; the
+    finders are added once, and other names are not theirs."""
+    finders, models = run(SCRIPT.format(root=str(ROOT / "shared")))
+    assert finders == "2"
+    assert 1 <= int(models) <= 3
+
+
+def test_nearly_every_class_is_where_its_name_says() -> None:
+    """For the others the `__init__` is read, which takes a few milliseconds; none of those is one that we use."""
+    spec = find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin)
+    files = frozenset(file.name for file in path.parent.iterdir())
+    homes = {name: home for home, name in re.findall(r"^from \.(\w+) import (\w+)$", path.read_text(), re.MULTILINE)}
+    elsewhere = {name for name, home in homes.items() if likely_home(name, files) != home}
+    assert len(homes) > 2_000
+    assert len(elsewhere) < 100
+    assert not any("Group" in name or "DescribeInstances" in name for name in elsewhere)
+
+
+def test_an_sdk_of_another_form_is_imported_as_usual(tmp_path: Path) -> None:
+    """A release may name its modules in another way: that costs time, and no model."""
+    models = tmp_path / "alibabacloud_ecs20140526" / "models"
+    models.mkdir(parents=True)
+    (tmp_path / "alibabacloud_ecs20140526" / "__init__.py").touch()
+    (models / "__init__.py").write_text("from .everything import *\n")
+    (models / "everything.py").write_text("class TagResourcesRequest:\n    pass\n")
+    script = f"""
+import sys
+sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT / "shared")!r}]
+from link_peer.alicloud import lazy_models
+lazy_models.install()
+from alibabacloud_ecs20140526 import models
+print(models.TagResourcesRequest.__module__, hasattr(models, "NoSuchModel"))
+"""
+    assert run(script) == ["alibabacloud_ecs20140526.models.everything False"]
+
+
+def test_the_use_of_a_left_out_part_is_found_below_other_errors() -> None:
+    """Whether the SDK raises its own error from it, during it, or keeps it in an attribute [src Tea.exceptions]."""
+    missing = NotInPackage("aiohttp.ClientSession is not part of the package")
+    from_it, during, kept = OSError("gone"), ValueError("meanwhile"), RuntimeError("unretryable")
+    from_it.__cause__ = missing
+    during.__context__ = from_it
+    kept.inner_exception = during  # type: ignore[attr-defined]
+    for error in (missing, from_it, during, kept):
+        assert named_in(error) is missing
+        assert meaning(error) is missing
+    assert named_in(OSError("reset")) is None
+
+
+def test_causes_that_lead_back_to_the_error_end_the_search() -> None:
+    """urllib3 raises one error again while it handles another: such causes are a circle."""
+    first, second = OSError("reset"), ValueError("closed")
+    first.__context__, second.__context__ = second, first
+    assert named_in(first) is None
+    second.__cause__ = NotInPackage("idna.encode is not part of the package")
+    assert named_in(first) is second.__cause__
