@@ -127,11 +127,11 @@ class Identity:
         self.keys[key.access_key_id] = key
         return key
 
-    def add_key(self, user: User, created: float) -> Key:
-        """Create an access key of a user."""
+    def add_key(self, user: User) -> Key:
+        """Add a user, with a new access key."""
+        self.users[user.arn] = user
         key = Key(*_new_key(), Caller(user.account, user.arn, user=user.name))
         self.keys[key.access_key_id] = key
-        user.keys[key.access_key_id] = created
         return key
 
     def policy(self, account: str, kind: str, name: str) -> ManagedPolicy | None:

@@ -94,11 +94,7 @@ class User(Struct):
 
     account: str
     name: str
-    display_name: str = ""
-    comments: str = ""
-    created: float = 0
     attached: Attached = field(default_factory=dict)
-    keys: dict[str, float] = field(default_factory=dict)  # access key id -> time of creation
 
     @property
     def arn(self) -> str:

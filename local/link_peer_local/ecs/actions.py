@@ -17,7 +17,7 @@ from link_peer_local.core.http import loads
 from link_peer_local.core.policy import Access
 from link_peer_local.ecs import addresses, assistant, authorize, groups, instances, interface_changes, interfaces, tags
 from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.describe_instances import describe_instance_status, describe_instances
+from link_peer_local.ecs.describe_instances import describe_instances
 from link_peer_local.ecs.params import Params
 
 
@@ -53,10 +53,8 @@ ACTIONS = {
     "CreateNetworkInterface": Action(interface_changes.create_network_interface, writes=True),
     "CreateSecurityGroup": Action(groups.create_security_group, writes=True),
     "DeleteInstance": Action(instances.delete_instance, writes=True, needs_region=False),
-    "DeleteInstances": Action(instances.delete_instances, writes=True),
     "DeleteNetworkInterface": Action(interface_changes.delete_network_interface, writes=True),
     "DeleteSecurityGroup": Action(groups.delete_security_group, writes=True),
-    "DescribeInstanceStatus": Action(describe_instance_status),
     "DescribeInstances": Action(describe_instances, names=("instance", ("InstanceIds",))),
     "DescribeInvocationResults": Action(assistant.describe_invocation_results),
     "DescribeNetworkInterfaces": Action(interfaces.describe_network_interfaces, names=("eni", ("NetworkInterfaceId",))),
@@ -71,16 +69,13 @@ ACTIONS = {
         groups.describe_security_groups, names=("securitygroup", ("SecurityGroupId", "SecurityGroupIds"))
     ),
     "DescribeTags": Action(tags.describe_tags),
-    "DetachNetworkInterface": Action(interface_changes.detach_network_interface, writes=True),
     "JoinSecurityGroup": Action(instances.join_security_group, writes=True, needs_region=False),
     "LeaveSecurityGroup": Action(instances.leave_security_group, writes=True, needs_region=False),
     "ListTagResources": Action(tags.list_tag_resources),
     "ModifyInstanceAttribute": Action(instances.modify_instance_attribute, writes=True, needs_region=False),
     "ModifyInstanceVpcAttribute": Action(addresses.modify_instance_vpc_attribute, writes=True, needs_region=False),
-    "ModifySecurityGroupAttribute": Action(groups.modify_security_group_attribute, writes=True),
     "ModifySecurityGroupPolicy": Action(groups.modify_security_group_policy, writes=True),
     "ModifySecurityGroupRule": Action(authorize.modify_security_group_rule, writes=True),
-    "RebootInstance": Action(instances.reboot_instance, writes=True, needs_region=False),
     "RemoveTags": Action(tags.remove_tags, writes=True),
     "RevokeSecurityGroup": Action(
         authorize.revoke_security_group, writes=True, names=("securitygroup", ("SecurityGroupId",))

@@ -13,7 +13,7 @@ from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import loads
 from link_peer_local.ecs import interfaces, tags
 from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.paging import numbered, page
+from link_peer_local.ecs.paging import page
 from link_peer_local.ecs.params import invalid
 from link_peer_local.ecs.state import Instance, InstanceState
 
@@ -60,21 +60,6 @@ def _candidates(call: Call, last: int | None) -> Iterable[Instance]:
     if group:
         return call.account.ever_in(group).descending(last)
     return instances.descending(last)
-
-
-def describe_instance_status(call: Call) -> dict[str, Any]:
-    """Statuses, newest first, by page number only; unknown ids are left out."""
-    params = call.params
-    ids = params.listed("InstanceId")
-    if len(ids) > 100:
-        raise invalid("InstanceId")
-    found = []
-    for instance in call.account.instances.descending():
-        state = instance.states.at(call.now - call.store.read_lag.instances)
-        if state and (not ids or instance.id in ids) and params.get("ZoneId") in ("", call.store.zone):
-            found.append({"InstanceId": instance.id, "Status": state.status})
-    chosen, paging = numbered(params, found, most=50)
-    return {"InstanceStatuses": {"InstanceStatus": list(chosen)}, **paging}
 
 
 def nothing(call: Call) -> dict[str, Any]:

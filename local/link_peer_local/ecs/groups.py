@@ -1,4 +1,4 @@
-"""Security groups: create, modify, delete, describe, and which groups' rules name which."""
+"""Security groups: create, delete, describe, and which groups' rules name which."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ def create_security_group(call: Call) -> dict[str, Any]:
     kind = params.get("SecurityGroupType", "normal")
     if kind not in ("normal", "enterprise"):
         raise invalid("SecurityGroupType")
-    name, description = _name(call), _description(call, "InvalidDescription.Malformed")
+    name, description = params.get("SecurityGroupName"), params.get("Description")
+    if name and (not 2 <= len(name) <= 128 or name.startswith(("http://", "https://"))):
+        raise ApiError("InvalidSecurityGroupName.Malformed", 400, "Specified security group name is not valid.")
+    if description and (not 2 <= len(description) <= 256 or description.startswith(("http://", "https://"))):
+        raise ApiError("InvalidDescription.Malformed", 400, 'The specified parameter "Description" is not valid.')
     if len(call.account.groups) >= call.store.quotas.groups:
         raise ApiError("QuotaExceed.SecurityGroup", 403, "The maximum number of security groups is reached.")
     wanted = tags.from_request(call)
@@ -30,28 +34,6 @@ def create_security_group(call: Call) -> dict[str, Any]:
     )
     call.created.append(group.id)
     return {"SecurityGroupId": group.id}
-
-
-def _name(call: Call) -> str:
-    name = call.params.get("SecurityGroupName")
-    if name and (not 2 <= len(name) <= 128 or name.startswith(("http://", "https://"))):
-        raise ApiError("InvalidSecurityGroupName.Malformed", 400, "Specified security group name is not valid.")
-    return name
-
-
-def _description(call: Call, code: str) -> str:
-    description = call.params.get("Description")
-    if description and (not 2 <= len(description) <= 256 or description.startswith(("http://", "https://"))):
-        raise ApiError(code, 400, 'The specified parameter "Description" is not valid.')
-    return description
-
-
-def modify_security_group_attribute(call: Call) -> dict[str, Any]:
-    """Change a group's name or description; an omitted one stays."""
-    group = call.writable_group(call.params.require("SecurityGroupId"))
-    name, description = _name(call), _description(call, "InvalidSecurityGroupDiscription.Malformed")
-    group.name, group.description = name or group.name, description or group.description
-    return {}
 
 
 def modify_security_group_policy(call: Call) -> dict[str, Any]:

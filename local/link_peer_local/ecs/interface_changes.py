@@ -1,4 +1,4 @@
-"""Changes of network interfaces: create, attach, detach, delete, and their secondary addresses.
+"""Changes of network interfaces: create, attach, delete, and their secondary addresses.
 
 Error codes [doc CreateNetworkInterface, AssignPrivateIpAddresses]; which one the platform chooses is partly [inferred].
 Rules of secondary interfaces do not decide reachability here: packets use the primary ones (`reach`).
@@ -56,7 +56,7 @@ def create_network_interface(call: Call) -> dict[str, Any]:
 def delete_network_interface(call: Call) -> dict[str, Any]:
     """Delete an Available interface and release its addresses."""
     interface = call.interface(call.params.require("NetworkInterfaceId"))
-    _require_status(interface, "Available")
+    _require_available(interface)
     for address in (interface.private_ip, *interface.secondary_ips):
         call.store.vpcs[interface.vpc_id].release(address)
     del call.account.interfaces[interface.id]
@@ -66,7 +66,7 @@ def delete_network_interface(call: Call) -> dict[str, Any]:
 def attach_network_interface(call: Call) -> dict[str, Any]:
     """Attach an Available interface to a Running or Stopped instance of its VPC."""
     interface = call.interface(call.params.require("NetworkInterfaceId"))
-    _require_status(interface, "Available")
+    _require_available(interface)
     instance, state = call.instance(call.params.require("InstanceId"))
     if state.status not in ("Running", "Stopped"):
         raise incorrect_status()
@@ -74,20 +74,6 @@ def attach_network_interface(call: Call) -> dict[str, Any]:
         message = "The specified network interface and instance are not in the same VPC."
         raise ApiError("InvalidParameter.Mismatch", 400, message)
     interface.instance_id = instance.id
-    return {}
-
-
-def detach_network_interface(call: Call) -> dict[str, Any]:
-    """Detach a secondary interface from its instance."""
-    interface_id = call.params.require("NetworkInterfaceId")
-    if any(instance.interface_id == interface_id for instance in call.account.instances.values()):
-        message = "Primary network interface can't be detached."
-        raise ApiError("InvalidOperation.DetachPrimaryEniNotAllowed", 400, message)
-    interface = call.interface(interface_id)
-    _require_status(interface, "InUse")
-    if call.params.require("InstanceId") != interface.instance_id:
-        raise ApiError("InvalidInstanceId.NotFound", 404, "The specified InstanceId does not exist.")
-    interface.instance_id = ""
     return {}
 
 
@@ -176,7 +162,7 @@ def _claim(vpc: Vpc, addresses: list[str], count: int) -> list[str]:
     return claimed
 
 
-def _require_status(interface: Interface, status: str) -> None:
-    if interface.status != status:
+def _require_available(interface: Interface) -> None:
+    if interface.status != "Available":
         message = "The operation is not allowed in the current status of the network interface."
         raise ApiError("InvalidOperation.InvalidEniState", 403, message)

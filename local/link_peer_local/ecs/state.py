@@ -73,11 +73,6 @@ class Vpc:
         self._freed: list[int] = []
         self._next = int(self.subnet.network_address) + 1
 
-    @property
-    def used(self) -> int:
-        """How many addresses of the vSwitch are in use."""
-        return len(self._used)
-
     def usable_by(self, account: str) -> bool:
         """Whether the account owns the VPC or it is shared with the account."""
         return account == self.owner or account in self.shared_with

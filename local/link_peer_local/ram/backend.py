@@ -1,4 +1,4 @@
-"""RAM 2015-05-01: roles, policies with their versions, users with their keys, and what is attached to whom.
+"""RAM 2015-05-01: roles, policies with their versions, and which policies roles have. No call makes users.
 
 Refusals [doc RAM "error messages"; src terraform-provider-alicloud for those of roles]. Answers have the fields of the
 SDK's models. Changes take effect at once; on the platform after some seconds.
@@ -14,7 +14,7 @@ from link_peer_local.core.errors import ApiError, unknown_action
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.policy import Access
-from link_peer_local.ram import attachments, policies, roles, users
+from link_peer_local.ram import attachments, policies, roles
 from link_peer_local.ram.call import Answer, Call
 
 
@@ -40,31 +40,20 @@ class RamBackend:
 
 OPERATIONS: dict[str, Callable[[Call], Answer]] = {
     "AttachPolicyToRole": attachments.attach_policy_to_role,
-    "AttachPolicyToUser": attachments.attach_policy_to_user,
-    "CreateAccessKey": users.create_access_key,
     "CreatePolicy": policies.create_policy,
     "CreatePolicyVersion": policies.create_policy_version,
     "CreateRole": roles.create_role,
-    "CreateUser": users.create_user,
-    "DeleteAccessKey": users.delete_access_key,
     "DeletePolicy": policies.delete_policy,
     "DeletePolicyVersion": policies.delete_policy_version,
     "DeleteRole": roles.delete_role,
-    "DeleteUser": users.delete_user,
     "DetachPolicyFromRole": attachments.detach_policy_from_role,
-    "DetachPolicyFromUser": attachments.detach_policy_from_user,
     "GetPolicy": policies.get_policy,
     "GetPolicyVersion": policies.get_policy_version,
     "GetRole": roles.get_role,
-    "GetUser": users.get_user,
-    "ListAccessKeys": users.list_access_keys,
     "ListEntitiesForPolicy": attachments.list_entities_for_policy,
-    "ListPolicies": policies.list_policies,
     "ListPoliciesForRole": attachments.list_policies_for_role,
-    "ListPoliciesForUser": attachments.list_policies_for_user,
     "ListPolicyVersions": policies.list_policy_versions,
     "ListRoles": roles.list_roles,
-    "ListUsers": users.list_users,
     "SetDefaultPolicyVersion": policies.set_default_policy_version,
     "UpdateRole": roles.update_role,
 }
@@ -75,17 +64,9 @@ def access(action: str, params: Mapping[str, str], account: str) -> Access:
 
     Attaching names two resources: the policy, and who gets it.
     """
-    named = [
-        f"{kind}/{params[name]}"
-        for name, kind in (("RoleName", "role"), ("UserName", "user"), ("GroupName", "group"))
-        if params.get(name)
-    ]
     owner = "system" if params.get("PolicyType") == "System" else account
-    resources = [f"acs:ram:*:{account}:{one}" for one in named]
+    resources = [f"acs:ram:*:{account}:role/{params['RoleName']}"] if params.get("RoleName") else []
     if params.get("PolicyName"):
         resources.append(f"acs:ram:*:{owner}:policy/{params['PolicyName']}")
-    return Access(f"ram:{action}", resources or [f"acs:ram:*:{account}:{_listed(action)}/*"])
-
-
-def _listed(action: str) -> str:
-    return {"ListRoles": "role", "ListUsers": "user"}.get(action, "policy")
+    listed = "role" if action == "ListRoles" else "policy"
+    return Access(f"ram:{action}", resources or [f"acs:ram:*:{account}:{listed}/*"])

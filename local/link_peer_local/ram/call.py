@@ -34,13 +34,6 @@ class Call(Struct, frozen=True):
             raise ApiError("EntityNotExist.Role", 404, "The role does not exist.")
         return role
 
-    def user(self) -> User:
-        """The user of the account that UserName names."""
-        user = self.identity.users.get(f"acs:ram::{self.account}:user/{given.name_in(self.params, 'UserName')}")
-        if user is None:
-            raise ApiError("EntityNotExist.User", 404, "The user does not exist.")
-        return user
-
     def policy(self) -> ManagedPolicy:
         """The policy that PolicyType and PolicyName name."""
         return self._known(given.policy_type(self.params))
@@ -97,17 +90,6 @@ def shown_version(policy: ManagedPolicy, version: str) -> Answer:
         "IsDefaultVersion": version == policy.default,
         "PolicyDocument": policy.versions[version].document,
         "CreateDate": utc(policy.versions[version].created),
-    }
-
-
-def shown_user(user: User) -> Answer:
-    """A user."""
-    return {
-        "UserId": user.id,
-        "UserName": user.name,
-        "DisplayName": user.display_name,
-        "Comments": user.comments,
-        "CreateDate": utc(user.created),
     }
 
 

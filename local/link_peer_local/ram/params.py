@@ -10,7 +10,6 @@ from link_peer_local.core.errors import ApiError
 _NAMES = {  # characters, and how many
     "RoleName": (r"[A-Za-z0-9.-]+", 64),
     "PolicyName": (r"[A-Za-z0-9-]+", 128),
-    "UserName": (r"[A-Za-z0-9._-]+", 64),
 }
 MAX_POLICY = 6144  # characters of the document as sent; whether white space counts is unknown [doc CreatePolicy]
 MAX_TRUST = 2048  # [inferred: the former limit of every policy document]
@@ -28,7 +27,7 @@ def require(params: Mapping[str, str], name: str) -> str:
 
 
 def name_in(params: Mapping[str, str], name: str) -> str:
-    """A RoleName, PolicyName or UserName of valid syntax."""
+    """A RoleName or PolicyName of valid syntax."""
     value = require(params, name)
     pattern, most = _NAMES[name]
     if len(value) > most:
@@ -45,10 +44,8 @@ def too_long(name: str) -> ApiError:
     return ApiError(f"InvalidParameter.{name}.Length", 400, f'The parameter - "{name}" beyond the length limit.')
 
 
-def policy_type(params: Mapping[str, str], *, optional: bool = False) -> str:
-    """Custom or System; empty if it is optional and absent."""
-    if optional and not params.get("PolicyType"):
-        return ""
+def policy_type(params: Mapping[str, str]) -> str:
+    """Custom or System."""
     kind = require(params, "PolicyType")
     if kind not in ("Custom", "System"):
         raise ApiError("InvalidParameter.PolicyType", 400, 'The parameter - "PolicyType" is incorrect.')

@@ -8,7 +8,7 @@ from link_peer_local.core.errors import ApiError
 from link_peer_local.core.policy import parse
 from link_peer_local.core.principals import ManagedPolicy, User, Version
 from link_peer_local.ram import params as given
-from link_peer_local.ram.call import Answer, Call, paging, shown_policy, shown_version, without
+from link_peer_local.ram.call import Answer, Call, shown_policy, shown_version, without
 
 
 def create_policy(call: Call) -> Answer:
@@ -30,16 +30,6 @@ def get_policy(call: Call) -> Answer:
     policy = call.policy()
     shown = {**shown_policy(policy), "AttachmentCount": len(call.holders(policy))}
     return {"Policy": shown, "DefaultPolicyVersion": shown_version(policy, policy.default)}
-
-
-def list_policies(call: Call) -> Answer:
-    """The policies that the account may attach, by name."""
-    kind = given.policy_type(call.params, optional=True)
-    custom = {name: policy for (owner, name), policy in call.identity.policies.items() if owner == call.account}
-    known = {**({} if kind == "Custom" else call.identity.system), **({} if kind == "System" else custom)}
-    names, marker = given.page(call.params, list(known))
-    rows = [{**shown_policy(known[name]), "AttachmentCount": len(call.holders(known[name]))} for name in names]
-    return {**paging(marker), "Policies": {"Policy": rows}}
 
 
 def delete_policy(call: Call) -> Answer:

@@ -29,7 +29,6 @@ _OLDEST_SECONDS, _NEWEST_SECONDS = (
     7 * 86400,
     15 * 60,
 )  # accepted age of a log and lead over the server's clock [doc PutLogs]
-_HISTOGRAM_BARS = 60
 
 
 class SlsBackend:
@@ -237,19 +236,6 @@ class SlsBackend:
             return Page(analysis.select(sql, table, (start, end)), processed, sql)
         found.sort(key=lambda log: log.order, reverse=reverse)
         return Page([log.rendered() for log in found[offset : offset + line]], processed)
-
-    def histogram(
-        self, account: str, project: str, name: str, start: int, end: int, query: str = "", topic: str = ""
-    ) -> list[tuple[int, int, int]]:
-        """The number of matching logs in equal parts of [start, end): (from, to, count). SQL is ignored."""
-        query, _ = analysis.split(query)
-        found, _ = self._matching(account, project, name, start, end, query, topic)
-        width = max(1, -(-(end - start) // _HISTOGRAM_BARS))
-        counts: dict[int, int] = {}
-        for log in found:
-            bar = (log.order[0] - start) // width
-            counts[bar] = counts.get(bar, 0) + 1
-        return [(left, min(left + width, end), counts.get(bar, 0)) for bar, left in enumerate(range(start, end, width))]
 
     def _matching(
         self, account: str, project: str, name: str, start: float, end: float, query: str, topic: str

@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import lz4.block
@@ -97,16 +97,6 @@ def _pairs(items: Iterable[Any]) -> dict[str, str]:
 def _text(value: str | bytes) -> str:
     """A string field; protobuf returns bytes for one that is not UTF-8."""
     return value if isinstance(value, str) else value.decode()
-
-
-def from_tracking(body: Mapping[str, Any], now: int) -> LogGroup:
-    """Read a LogGroup from web tracking's JSON: `__logs__`, and optionally `__topic__`, `__source__`, `__tags__`."""
-    logs, tags = body.get("__logs__"), body.get("__tags__", {})
-    if not isinstance(logs, list) or not all(isinstance(log, dict) for log in [*logs, tags]):
-        raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.")
-    records = tuple(LogRecord(now, 0, {key: str(value) for key, value in log.items()}) for log in logs)
-    topic, source = str(body.get("__topic__", "")), str(body.get("__source__", ""))
-    return LogGroup(records, topic, source, {key: str(value) for key, value in tags.items()})
 
 
 def encode(groups: Iterable[LogGroup]) -> bytes:

@@ -26,10 +26,8 @@ _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
         ("POST", r"/logstores", None, "CreateLogStore"),
         ("GET", r"/logstores", None, "ListLogStores"),
         ("POST", r"/logstores/(?P<logstore>[^/]+)/shards/(?:lb|route)", None, "PutLogs"),
-        ("POST", r"/logstores/(?P<logstore>[^/]+)/track", None, "PutWebtracking"),
         ("POST", r"/logstores/(?P<logstore>[^/]+)/logs", None, "GetLogs"),
         ("GET", r"/logstores/(?P<logstore>[^/]+)", "log", "GetLogs"),
-        ("GET", r"/logstores/(?P<logstore>[^/]+)", "histogram", "GetHistograms"),
         ("GET", r"/logstores/(?P<logstore>[^/]+)", None, "GetLogStore"),
         ("PUT", r"/logstores/(?P<logstore>[^/]+)", None, "UpdateLogStore"),
         ("DELETE", r"/logstores/(?P<logstore>[^/]+)", None, "DeleteLogStore"),
@@ -108,9 +106,7 @@ def project_and_region(request: Request) -> tuple[str, str | None]:
 
 _ACTIONS = {  # operations whose action has another name
     "PutLogs": "PostLogStoreLogs",
-    "PutWebtracking": "PostLogStoreLogs",
     "GetLogs": "GetLogStoreLogs",
-    "GetHistograms": "GetLogStoreHistogram",
     "GetCursor": "GetCursorOrData",
     "GetCursorTime": "GetCursorOrData",
     "PullLogs": "GetCursorOrData",

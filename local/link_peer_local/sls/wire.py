@@ -68,13 +68,6 @@ class _Call(Consuming):
         self.backend.put(*self.store, group, route)
         return empty()
 
-    def _PutWebtracking(self) -> Response:  # noqa: N802
-        if not self.backend.logstore(*self.store).settings.get("enable_tracking"):
-            raise ApiError("Unauthorized", 401, "web tracking is not enabled for this logstore")
-        group = codec.from_tracking(self.json_body(), int(self.backend.now()))
-        self.backend.put(*self.store, group)
-        return empty()
-
     # Searching
 
     def _GetLogs(self) -> Response:  # noqa: N802
@@ -131,12 +124,6 @@ class _Call(Consuming):
         if coding:
             response.headers["x-log-compresstype"] = coding
         return response
-
-    def _GetHistograms(self) -> Response:  # noqa: N802
-        start, end = self.integer("from"), self.integer("to")
-        bars = self.backend.histogram(*self.store, start, end, self.query.get("query", ""), self.query.get("topic", ""))
-        answer = [{"from": left, "to": right, "count": n, "progress": "Complete"} for left, right, n in bars]
-        return as_json(answer, progress="Complete", count=str(sum(n for _, _, n in bars)))
 
     # Reading shards
 

@@ -1,7 +1,7 @@
-"""VPC: the VPCs and vSwitches that an account may use, which the ECS backend holds.
+"""VPC: the VPCs that an account may use, which the ECS backend holds.
 
 Fields [src alibabacloud-vpc20160428 7.2.2]. That an account also sees those that others share with it is [inferred] from
-the parameters `VpcOwnerId` and `VSwitchOwnerId`. Here nothing creates or changes a VPC by API.
+the parameter `VpcOwnerId`. Here nothing creates or changes a VPC by API.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class VpcBackend:
             raise ApiError("InvalidRegionId.NotFound", 404, "The specified RegionId does not exist.")
         with self._store.lock:
             usable = [vpc for vpc in self._store.vpcs.values() if vpc.usable_by(caller.account)]
-            return ACTIONS[action](self._store, caller.account, asked, usable)
+            return ACTIONS[action](self._store, asked, usable)
 
 
-def describe_vpcs(store: Store, _account: str, params: Params, vpcs: Iterable[Vpc]) -> dict[str, Any]:
+def describe_vpcs(store: Store, params: Params, vpcs: Iterable[Vpc]) -> dict[str, Any]:
     """The VPCs that match: `VpcId` holds up to 20 ids, separated by commas. An unknown id gives none."""
     wanted = [each for each in params.get("VpcId").split(",") if each]
     if len(wanted) > 20:
@@ -76,37 +76,4 @@ def describe_vpcs(store: Store, _account: str, params: Params, vpcs: Iterable[Vp
     return {"Vpcs": {"Vpc": list(chosen)}, **paging}
 
 
-def describe_vswitches(store: Store, account: str, params: Params, vpcs: Iterable[Vpc]) -> dict[str, Any]:
-    """The vSwitches that match; each VPC has one here. Three addresses at its end and one at its start are reserved."""
-    found: list[dict[str, Any]] = [
-        {
-            "VSwitchId": vpc.vswitch_id,
-            "VSwitchName": "",
-            "Description": "",
-            "VpcId": vpc.id,
-            "Status": "Available",
-            "CidrBlock": str(vpc.subnet),
-            "ZoneId": store.zone,
-            "OwnerId": int(vpc.owner),
-            "ShareType": ("Shared" if vpc.owner != account else "Sharing") if vpc.shared_with else "",
-            "IsDefault": False,
-            "CreationTime": utc(vpc.created),
-            "AvailableIpAddressCount": vpc.subnet.num_addresses - 4 - vpc.used,
-            "ResourceGroupId": "",
-            "NetworkAclId": "",
-            "Tags": {"Tag": []},
-        }
-        for vpc in vpcs
-        if params.get("VSwitchId") in ("", vpc.vswitch_id)
-        and params.get("VpcId") in ("", vpc.id)
-        and params.get("ZoneId") in ("", store.zone)
-        and params.get("VSwitchOwnerId") in ("", vpc.owner)
-    ]
-    chosen, paging = numbered(params, found, most=50)
-    return {"VSwitches": {"VSwitch": list(chosen)}, **paging}
-
-
-ACTIONS: dict[str, Callable[[Store, str, Params, Iterable[Vpc]], dict[str, Any]]] = {
-    "DescribeVSwitches": describe_vswitches,
-    "DescribeVpcs": describe_vpcs,
-}
+ACTIONS: dict[str, Callable[[Store, Params, Iterable[Vpc]], dict[str, Any]]] = {"DescribeVpcs": describe_vpcs}

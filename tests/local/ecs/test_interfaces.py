@@ -49,9 +49,6 @@ class World:
     def attach(self, interface: str, instance: str) -> None:
         ask(self.ecs, "AttachNetworkInterface", network_interface_id=interface, instance_id=instance)
 
-    def detach(self, interface: str, instance: str) -> None:
-        ask(self.ecs, "DetachNetworkInterface", network_interface_id=interface, instance_id=instance)
-
     def delete(self, interface: str) -> None:
         ask(self.ecs, "DeleteNetworkInterface", network_interface_id=interface)
 
@@ -143,8 +140,8 @@ def test_secondary_interfaces_are_filtered(w: World, filters: dict[str, Any], fo
     assert w.found(security_group_id=w.group) == [made]
 
 
-def test_an_interface_is_attached_and_detached(w: World) -> None:
-    """DescribeInstances shows it beside the primary one; releasing the instance detaches it."""
+def test_an_interface_is_attached_until_its_instance_is_released(w: World) -> None:
+    """DescribeInstances shows it beside the primary one."""
     made = w.create(primary_ip_address="10.0.0.9").network_interface_id
     w.attach(made, w.instance.id)
     assert (w.one(made).status, w.one(made).instance_id) == ("InUse", w.instance.id)
@@ -156,11 +153,6 @@ def test_an_interface_is_attached_and_detached(w: World) -> None:
     for again in (lambda: w.attach(made, w.instance.id), lambda: w.delete(made)):
         with refused("InvalidOperation.InvalidEniState", 403):
             again()
-    with refused("InvalidOperation.DetachPrimaryEniNotAllowed", 400):
-        w.detach(w.instance.interface_id, w.instance.id)
-    w.detach(made, w.instance.id)
-    assert w.one(made).status == "Available"
-    w.attach(made, w.instance.id)
     ask(w.ecs, "DeleteInstance", instance_id=w.instance.id, force=True)
     assert w.one(made).status == "Available"
 

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ STREAM = {
 TIMER = {"cronExpression": "@every 10m", "enable": True, "payload": "sweep"}
 
 
+@cache  # a zip holds the time at which it was made
 def package(answer: str) -> str:
     """A package whose handler answers this text, as `code.zipFile` carries it."""
     packed = io.BytesIO()
@@ -223,8 +225,7 @@ def test_a_user_needs_rights_on_the_function_and_on_its_role(setup: Setup) -> No
     """fc:CreateFunction on the function's name, and ram:PassRole on the role."""
     identity = setup.cloud.identity
     user = User(HOME, "deployer")
-    identity.users[user.arn] = user
-    client = setup.signed_by(identity.add_key(user, 0))
+    client = setup.signed_by(identity.add_key(user))
     function = {"Effect": "Allow", "Action": "fc:CreateFunction", "Resource": f"acs:fc:*:{HOME}:functions/f"}
     role = {"Effect": "Allow", "Action": "ram:PassRole", "Resource": ROLE}
     for statements, code in (([role], "AccessDenied"), ([function], "AccessDenied"), ([function, role], "")):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
 from aliyun.log import (
-    GetHistogramsRequest,
     IndexConfig,
     IndexKeyConfig,
     IndexLineConfig,
@@ -162,18 +160,6 @@ def test_more_than_a_page_takes_more_calls(local_cloud: LocalCloud, store: LogCl
     put(store, now, *({"count": str(n)} for n in range(230)))
     assert len(search(store, now)) == 100
     assert [log["count"] for log in search(store, now, size=-1)] == [str(n) for n in range(230)]
-
-
-def test_histogram_counts_what_a_search_finds(local_cloud: LocalCloud, store: LogClient) -> None:
-    """Its parts cover the range without gaps and add up to the matching logs."""
-    now = int(local_cloud.clock.now())
-    put(store, now, *({"outcome": "applied"} for _ in range(7)), {"outcome": "denied"})
-    request = GetHistogramsRequest("proj", "store", now, now + 600, "", "applied")
-    histogram = store.get_histograms(request)
-    bars = histogram.get_histograms()
-    assert (histogram.is_completed(), histogram.get_total_count()) == (True, 7)
-    assert (bars[0].fromTime, bars[-1].toTime) == (now, now + 600)
-    assert all(left.toTime == right.fromTime for left, right in pairwise(bars))
 
 
 def test_logs_become_visible_after_the_lag(local_cloud: LocalCloud, store: LogClient) -> None:

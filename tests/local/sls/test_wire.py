@@ -29,7 +29,7 @@ INDEX = {"line": {"token": [" "]}, "keys": {"a": {"type": "text", "token": [" "]
 def _backend() -> SlsBackend:
     backend = SlsBackend(VirtualClock(), "cn-qingdao")
     backend.create_project(HOME, "proj")
-    backend.create_logstore(HOME, "proj", "store", enable_tracking=True)
+    backend.create_logstore(HOME, "proj", "store")
     backend.create_index(HOME, "proj", "store", INDEX)
     return backend
 
@@ -139,7 +139,6 @@ def test_a_decompression_bomb_is_refused(backend: SlsBackend, kind: str, body: b
         ("POST", "/logstores", b'{"logstoreName": "other", "ttl": 1, "shardCount": 1, "note": "\\ud800"}'),
         ("POST", "/logstores", b'{"logstoreName": "other", "ttl": 1, "shardCount": 1, "note": ' + b"[" * 200_000),
         ("POST", "/logstores/store/logs", b'{"from": 1, "to": 2, "query": "\\ud800"}'),
-        ("POST", "/logstores/store/track", b'{"__logs__": [{"a": "\\udfff"}]}'),
         ("PUT", "/logstores/store/index", b'{"line": ' * 5000 + b"1" + b"}" * 5000),
         ("POST", "/dashboards", b"\xff"),
     ],
@@ -287,19 +286,6 @@ def test_fractions_of_a_second_order_and_limit_a_search(backend: SlsBackend) -> 
     assert [(log["a"], log["__time_ns_part__"]) for log in logs] == [("early", "200000000"), ("late", "700000000")]
     logs = json.loads(call(backend, "GET", f"{target}&fromNs=500000000").body)
     assert [log["a"] for log in logs] == ["late"]
-
-
-def test_web_tracking_writes_json(backend: SlsBackend) -> None:
-    """POST /track takes JSON if the logstore allows it."""
-    body = json.dumps({"__topic__": "t", "__tags__": {"z": "1"}, "__logs__": [{"a": "b"}, {"a": "c"}]}).encode()
-    assert call(backend, "POST", "/logstores/store/track", body, content_type="application/json").status == 200
-    assert [(log["a"], log["__topic__"], log["__tag__:z"]) for log in found(backend)] == [
-        ("b", "t", "1"),
-        ("c", "t", "1"),
-    ]
-    backend.update_logstore(HOME, "proj", "store", enable_tracking=False)
-    answer = call(backend, "POST", "/logstores/store/track", body, content_type="application/json")
-    assert refused(answer) == (401, "Unauthorized")
 
 
 @pytest.mark.parametrize(

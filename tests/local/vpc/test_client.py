@@ -1,10 +1,9 @@
-"""VPCs and vSwitches through the official SDK."""
+"""VPCs through the official SDK."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from alibabacloud_vpc20160428 import models
 from alibabacloud_vpc20160428.client import Client
 from link_peer_local.cloud import LocalCloud
 
@@ -17,11 +16,6 @@ def client(cloud: LocalCloud, account: str = HOME) -> Client:
 
 def vpcs(client: Client, **filters: Any) -> list[Any]:
     return ask(client, "DescribeVpcs", **filters).vpcs.vpc
-
-
-def vswitches(client: Client, **filters: Any) -> list[Any]:
-    request = models.DescribeVSwitchesRequest(region_id=REGION, **filters)
-    return client.describe_vswitches(request).body.v_switches.v_switch
 
 
 def test_an_account_sees_its_vpcs_and_those_shared_with_it(local_cloud: LocalCloud) -> None:
@@ -43,18 +37,6 @@ def test_filters_are_combined_and_lists_are_paged(local_cloud: LocalCloud) -> No
     assert vpcs(client(local_cloud, PEER), vpc_owner_id=int(HOME))[0].vpc_id == shared.id
     body = ask(home, "DescribeVpcs", page_size=1, page_number=2)
     assert (body.total_count, [vpc.vpc_id for vpc in body.vpcs.vpc]) == (2, [shared.id])
-
-
-def test_a_vswitch_counts_its_free_addresses(local_cloud: LocalCloud) -> None:
-    """A /20 has 4,092. Sharing is shown from either side."""
-    shared = list(local_cloud.ecs.vpcs.values())[2]
-    group = local_cloud.ecs.create_group(HOME, shared.id)
-    local_cloud.ecs.create_instance(HOME, [group])
-    (mine,) = vswitches(client(local_cloud), vpc_id=shared.id)
-    (theirs,) = vswitches(client(local_cloud, PEER), v_switch_id=shared.vswitch_id)
-    assert (mine.available_ip_address_count, mine.share_type, theirs.share_type) == (4091, "Sharing", "Shared")
-    assert (mine.cidr_block, mine.zone_id) == (str(shared.subnet), local_cloud.ecs.zone)
-    assert vswitches(client(local_cloud), zone_id="cn-qingdao-z") == []
 
 
 def test_another_region_is_not_here(local_cloud: LocalCloud) -> None:
