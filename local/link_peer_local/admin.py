@@ -1,6 +1,6 @@
-"""The local cloud's own interface, which the real platform has nothing like: faults to inject, time to pass, what it holds.
+"""The local cloud's own interface, which the real platform has nothing like: faults to inject, and what it holds.
 
-Its paths are unsigned: `GET health|state|faults|knobs`, `POST faults|knobs|clock`. Requests must use a loopback host name, and
+Its paths are unsigned: `GET health|state|faults|knobs`, `POST faults|knobs`. Requests must use a loopback host name, and
 changes must be JSON, so that no web page can make a browser call them.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from msgspec.structs import asdict
 
-from link_peer_local.core.clock import Clock, VirtualClock, utc
+from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.faults import Fault, Faults
 from link_peer_local.core.http import Request, Response, loads
@@ -24,7 +24,7 @@ MAX_SECONDS = 10 * 366 * 86_400
 
 
 class AdminBackend:
-    """Reads and changes a cloud's clock, faults and knobs. Refusals are ApiErrors whose message says what is wrong."""
+    """Reads a cloud's state, and changes its faults and knobs. Refusals are ApiErrors whose message says what is wrong."""
 
     def __init__(self, clock: Clock, faults: Faults, identity: Identity, region: str, knobs: Knobs) -> None:
         self._clock = clock
@@ -78,16 +78,6 @@ class AdminBackend:
             raise _invalid(str(problem)) from None
         return self.knobs()
 
-    def advance(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Advance a virtual clock: `{"advance": seconds}`. 409 when the cloud runs on the machine's clock."""
-        if not isinstance(self._clock, VirtualClock):
-            raise ApiError("Conflict", 409, "this cloud runs on the machine's clock")
-        seconds = body.get("advance")
-        if not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_SECONDS:
-            raise _invalid("advance: seconds, from 0 to ten years")
-        self._clock.advance(seconds)
-        return {"time": utc(self._clock.now())}
-
 
 def _fault(body: dict[str, Any]) -> Fault:
     """A fault from JSON. TypeError or ValueError for values that would fail only when a call meets the fault."""
@@ -125,7 +115,7 @@ def _answer(backend: AdminBackend, request: Request) -> dict[str, Any]:
     if request.host not in _LOOPBACK:
         raise ApiError("Forbidden", 403, "only by a loopback name")
     reads = {"health": backend.health, "state": backend.state, "faults": backend.faults, "knobs": backend.knobs}
-    changes = {"faults": backend.change_faults, "knobs": backend.change_knobs, "clock": backend.advance}
+    changes = {"faults": backend.change_faults, "knobs": backend.change_knobs}
     name = request.path.removeprefix(PREFIX)
     if request.method == "GET" and name in reads:
         return reads[name]()

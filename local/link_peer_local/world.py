@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,24 +71,40 @@ def bundled() -> list[str]:
 
 def shipped_roles(cloud: LocalCloud, world: World, accounts: dict[str, Any], tag_prefix: str) -> None:
     """Create the roles that `setup` makes: at home, and in each account for which the policy file names one."""
-    peers = {uid: of["role"] for uid, of in accounts.items() if "role" in of}
-    names = Names(world.home, world.prefix)
-    admin = f"acs:ram::{world.home}:user/{ADMINISTRATOR}"
-    roles = description.describe(names, world.deployment, tag_prefix, list(peers.values()), operators=[admin]).roles
-    _add(cloud, world.home, roles)
-    for uid, arn in peers.items():
-        its = {"account": uid, "role": arn.partition(":role/")[2], "external_id": accounts[uid]["external_id"]}
-        _add(cloud, uid, description.describe_peer(names, world.deployment, tag_prefix, **its))
+    entered = {uid: of for uid, of in accounts.items() if "role" in of}
+    named = (Names(world.home, world.prefix), world.deployment, tag_prefix)
+    found = {world.home: _roles_of_home(*named, tuple(of["role"] for of in entered.values()))}
+    found |= {uid: _roles_of_peer(*named, uid, of["role"], of["external_id"]) for uid, of in entered.items()}
+    for uid, roles in found.items():
+        for name, trust, policies in roles:
+            cloud.identity.add_role(Role(uid, name, trust), policies)
 
 
-def _add(cloud: LocalCloud, account: str, roles: Iterable[description.Role]) -> None:
-    for role in roles:
-        policies = {
+_Roles = list[tuple[str, str, dict[str, str]]]
+"""Name, trust policy and policies of each role. They are rendered once, because thousands of tests load the same."""
+
+
+@lru_cache(maxsize=1024)
+def _roles_of_home(names: Names, deployment: str, tag_prefix: str, peers: tuple[str, ...]) -> _Roles:
+    admin = f"acs:ram::{names.home}:user/{ADMINISTRATOR}"
+    return _rendered(description.describe(names, deployment, tag_prefix, peers, operators=[admin]).roles)
+
+
+@lru_cache(maxsize=1024)
+def _roles_of_peer(names: Names, deployment: str, tag_prefix: str, uid: str, arn: str, external_id: str) -> _Roles:
+    its = {"account": uid, "role": arn.partition(":role/")[2], "external_id": external_id}
+    return _rendered(description.describe_peer(names, deployment, tag_prefix, **its))
+
+
+def _rendered(roles: Iterable[description.Role]) -> _Roles:
+    def policies(role: description.Role) -> dict[str, str]:
+        return {
             name if number == 1 else f"{name}-{number}": json.dumps(document)
             for name, documents in role.policies.items()
             for number, document in enumerate(documents, 1)
         }
-        cloud.identity.add_role(Role(account, role.name, json.dumps(role.trust)), policies)
+
+    return [(role.name, json.dumps(role.trust), policies(role)) for role in roles]
 
 
 def queues_and_log(cloud: LocalCloud, world: World) -> None:

@@ -58,7 +58,7 @@ Searched = tuple[Index, Iterable[Mapping[str, str]]]
 """A table: the index of its logstore, and logs as GetLogs shows them."""
 
 _UNNEST = re.compile(
-    r"""(?P<table>\w+|"[^"]+")\s*,\s*unnest\(\s*(?:try_)?cast\(\s*json_parse\((?P<field>\w+)\)\s+as\s+map\(varchar,\s*varchar\)\s*\)\s*\)"""
+    r"""(?P<table>\b\w+|"[^"]+")\s*,\s*unnest\(\s*(?:try_)?cast\(\s*json_parse\((?P<field>\w+)\)\s+as\s+map\(varchar,\s*varchar\)\s*\)\s*\)"""
     r"""\s+as\s+\w+\((?P<key>\w+),\s*(?P<value>\w+)\)""",
     re.IGNORECASE,
 )

@@ -17,14 +17,12 @@ from link_peer_local.core.http import loads
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import events, tags
 from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.paging import tokens
 from link_peer_local.ecs.params import Params, invalid, missing
 from link_peer_local.ecs.store import Store
 
 _ARN = re.compile(
     r"arn:acs:ecs:(?P<region>[a-z0-9-]+|\*):(?P<account>\d+|\*):(?P<kind>instance|securitygroup|eni)/(?P<id>[\w-]+)"
 )
-KINDS = ("instance", "securitygroup", "eni")
 
 
 class TagBackend:
@@ -53,11 +51,10 @@ class TagBackend:
             if call.params.require("RegionId") != store.region:
                 raise ApiError("InvalidRegionId.NotFound", 404, "The specified RegionId does not exist.")
             answer = ACTIONS[action](call)
-        if action != "ListTagResources":
-            named = [arn.rpartition("/")[2] for arn in _arns(call, required=True)]
-            request = str(uuid.uuid4()).upper()
-            event = events.api_call(caller, store.region, action, params, named, call.now, request)
-            self._record(caller.account, {**event, "data": {**event["data"], "serviceName": "Tag"}})
+        named = [arn.rpartition("/")[2] for arn in _arns(call)]
+        request = str(uuid.uuid4()).upper()
+        event = events.api_call(caller, store.region, action, params, named, call.now, request)
+        self._record(caller.account, {**event, "data": {**event["data"], "serviceName": "Tag"}})
         return answer
 
 
@@ -67,64 +64,20 @@ def tag_resources(call: Call) -> dict[str, Any]:
     if not wanted:
         raise missing("Tags")
     tags.check(wanted)
-    return _each(call, lambda one, named: tags.write(one, named, wanted))
-
-
-def untag_resources(call: Call) -> dict[str, Any]:
-    """Remove the keys from each resource that exists."""
-    keys = call.params.listed("TagKey")
-    if not keys:
-        raise missing("TagKey")
-
-    def remove(one: Call, named: list[Any]) -> None:
-        for history in named:
-            history.change(one.now, lambda old: {key: old[key] for key in old if key not in keys})
-
-    return _each(call, remove)
-
-
-def list_tag_resources(call: Call) -> dict[str, Any]:
-    """The resources that match, by ARN or by having all of the tags, each with all of its tags."""
-    wanted = _tags(call)
-    arns = [_parse(call, arn) for arn in _arns(call, required=False)]
-    if not wanted and not arns:
-        raise missing("ResourceARN")
-    seen = call.now - call.store.read_lag.tags
-    rows = []
-    for kind in KINDS:
-        for resource in tags.resources(call, kind).values():
-            shown = resource.tags.at(seen)
-            named = not arns or (kind, resource.id) in arns
-            if shown and named and tags.exists(call, resource) and wanted.items() <= shown.items():
-                arn = f"arn:acs:ecs:{call.store.region}:{call.account.uid}:{kind}/{resource.id}"
-                listed = [{"Key": key, "Value": value, "Category": "Custom"} for key, value in sorted(shown.items())]
-                rows.append({"ResourceARN": arn, "Tags": listed})
-    rows.sort(key=lambda row: str(row["ResourceARN"]))
-    size = call.params.integer("PageSize", 50)
-    if not 1 <= size <= 1000:
-        raise invalid("PageSize")
-    paged = Call(
-        call.store, call.account, call.action, Params({**call.params.values, "MaxResults": str(size)}), call.now
-    )
-    chosen, token = tokens(paged, lambda _: rows, lambda row: row["ResourceARN"], default=50, least=1, most=1000)
-    return {"TagResources": list(chosen), "NextToken": token}
-
-
-def _each(call: Call, change: Callable[[Call, list[Any]], None]) -> dict[str, Any]:
     failed = []
-    for arn in _arns(call, required=True):
+    for arn in _arns(call):
         try:
             kind, resource = _parse(call, arn)
             one = Call(call.store, call.account, call.action, Params({"ResourceType": kind}), call.now)
-            change(one, tags.named(one, [resource]))
+            tags.write(one, tags.named(one, [resource]), wanted)
         except ApiError as refusal:
             failed.append({"ResourceARN": arn, "Result": {"Code": refusal.code, "Message": refusal.message}})
     return {"FailedResources": {"FailedResource": failed}}
 
 
-def _arns(call: Call, *, required: bool) -> list[str]:
+def _arns(call: Call) -> list[str]:
     arns = call.params.listed("ResourceARN")
-    if required and not arns:
+    if not arns:
         raise missing("ResourceARN")
     if len(arns) > 50:
         raise invalid("ResourceARN")
@@ -152,8 +105,4 @@ def _tags(call: Call) -> dict[str, str]:
     return value
 
 
-ACTIONS: dict[str, Callable[[Call], dict[str, Any]]] = {
-    "ListTagResources": list_tag_resources,
-    "TagResources": tag_resources,
-    "UntagResources": untag_resources,
-}
+ACTIONS: dict[str, Callable[[Call], dict[str, Any]]] = {"TagResources": tag_resources}

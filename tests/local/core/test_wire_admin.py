@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import SystemClock, VirtualClock
+from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request
 
@@ -39,16 +39,6 @@ def test_faults_are_added_and_cleared(cloud: LocalCloud) -> None:
     assert ask(cloud, "GET", "faults") == (200, body)
     assert ask(cloud, "POST", "faults", {"clear": True}) == (200, {"waiting": []})
     assert cloud.faults.waiting() == []
-
-
-def test_a_virtual_clock_is_advanced(cloud: LocalCloud) -> None:
-    """By the number of seconds posted."""
-    assert ask(cloud, "POST", "clock", {"advance": 60}) == (200, {"time": "2026-11-25T00:01:00Z"})
-
-
-def test_the_machines_clock_cannot_be_advanced() -> None:
-    """The answer is 409."""
-    assert ask(LocalCloud(SystemClock()), "POST", "clock", {"advance": 60})[0] == 409
 
 
 def test_state_shows_no_secret(local_cloud: LocalCloud) -> None:
@@ -84,11 +74,6 @@ def test_state_shows_no_secret(local_cloud: LocalCloud) -> None:
         ("POST", "faults", {"kind": "slow", "seconds": -1}, 400),
         ("POST", "faults", {"kind": "throttle", "per_minute": -1}, 400),
         ("POST", "faults", {"kind": "throttle", "per_minute": 0.5}, 400),
-        ("POST", "clock", b'{"advance": 1e999}', 400),
-        ("POST", "clock", {"advance": 1e300}, 400),
-        ("POST", "clock", {"advance": -1}, 400),
-        ("POST", "clock", {"advance": "1"}, 400),
-        ("POST", "clock", {}, 400),
     ],
 )
 def test_invalid_requests_are_refused(cloud: LocalCloud, method: str, path: str, body: Any, status: int) -> None:

@@ -13,7 +13,7 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import EcsBackend
 
 from tests.local.clients import HOME, REGION, ask, key_of, refused
-from tests.local.ecs.helpers import authorize, client, new_group, permission
+from tests.local.ecs.helpers import authorize, client, new_group, permission, run_instances
 
 Published = list[tuple[str, dict[str, Any]]]
 
@@ -27,16 +27,8 @@ def _published(local_cloud: LocalCloud) -> Published:
 
 
 def run(cloud: LocalCloud, **fields: Any) -> str:
-    vpc, ecs = cloud.ecs.default_vpc(HOME), client(cloud)
-    return ask(
-        ecs,
-        "RunInstances",
-        image_id="m-1",
-        instance_type="ecs.g7.large",
-        security_group_id=new_group(ecs),
-        v_switch_id=vpc.vswitch_id,
-        **fields,
-    ).instance_id_sets.instance_id_set[0]
+    ecs = client(cloud)
+    return run_instances(ecs, new_group(ecs), cloud.ecs.default_vpc(HOME).vswitch_id, **fields)[0]
 
 
 def states(published: Published) -> list[str]:

@@ -10,7 +10,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.ecs.history import History, Ordered
 
 from tests.local.clients import HOME, ask
-from tests.local.ecs.helpers import authorize, client, instances, new_group, permission, rules
+from tests.local.ecs.helpers import authorize, client, instances, new_group, permission, rules, run_instances
 
 
 def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:
@@ -51,15 +51,8 @@ def test_tags_and_addresses_may_appear_after_the_instance(local_cloud: LocalClou
     """Tags of RunInstances after `tag_delay`, the private address after `ip_delay`; tags set meanwhile are kept."""
     ecs, backend = client(local_cloud), local_cloud.ecs
     backend.tag_delay, backend.ip_delay = 4, 8
-    (made,) = ask(
-        ecs,
-        "RunInstances",
-        image_id="m-1",
-        instance_type="ecs.g7.large",
-        security_group_id=new_group(ecs),
-        v_switch_id=backend.default_vpc(HOME).vswitch_id,
-        tag=[models.RunInstancesRequestTag(key="a", value="1")],
-    ).instance_id_sets.instance_id_set
+    tag = models.RunInstancesRequestTag(key="a", value="1")
+    (made,) = run_instances(ecs, new_group(ecs), backend.default_vpc(HOME).vswitch_id, tag=[tag])
     ask(
         ecs,
         "TagResources",

@@ -10,7 +10,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.principals import Role
 
 from tests.local.clients import HOME, PEER, REGION, ask, refused
-from tests.local.ecs.helpers import client, instances, new_group
+from tests.local.ecs.helpers import client, instances, new_group, run_instances
 
 
 class World:
@@ -22,18 +22,7 @@ class World:
         self.group = new_group(self.ecs)
 
     def run(self, **fields: Any) -> list[str]:
-        return ask(
-            self.ecs,
-            "RunInstances",
-            **{
-                "region_id": REGION,
-                "image_id": "aliyun_3_x64_20G_alibase.vhd",
-                "instance_type": "ecs.g7.large",
-                "security_group_id": self.group,
-                "v_switch_id": self.vpc.vswitch_id,
-                **fields,
-            },
-        ).instance_id_sets.instance_id_set
+        return run_instances(self.ecs, self.group, self.vpc.vswitch_id, **fields)
 
     def ids(self, **filters: Any) -> list[str]:
         return [instance.instance_id for instance in instances(self.ecs, **filters)]

@@ -352,6 +352,7 @@ def test_asynchronous_settings_belong_to_a_qualifier(setup: Setup) -> None:
     setup.alias(setup.publish())
     put()
     assert (read().async_task, read().max_async_retry_attempts) == (True, 8)
+    assert read().function_arn.endswith(":functions/f/live")
     assert refused(lambda: ask(setup.client, "GetAsyncInvokeConfig", "f")) == "AsyncConfigNotExists"
     ask(setup.client, "DeleteAsyncInvokeConfig", "f", qualifier="live")
     assert refused(read) == "AsyncConfigNotExists"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
-from alibabacloud_tea_openapi.exceptions import ClientException
 from darabonba.runtime import RuntimeOptions
 from link_peer_deploy.manifest import Function, Trigger
 from link_peer_local.cloud import LocalCloud
@@ -88,13 +87,6 @@ def test_a_canary_release_shares_the_calls(setup: Setup) -> None:
     assert {setup.which("live")[0] for _ in range(20)} == {128, 256}
 
 
-def test_a_version_is_published_only_after_a_change(setup: Setup) -> None:
-    """As the platform refuses it."""
-    with pytest.raises(ClientException, match="No changes were made since last publish") as refusal:
-        ask(setup.client, "PublishFunctionVersion", "f", body=models.PublishVersionInput(description="again"))
-    assert refusal.value.code == "VersionPublishError"
-
-
 def test_an_alias_is_created_once(setup: Setup) -> None:
     """409 the second time; its version must exist."""
     given = models.CreateAliasInput(alias_name="canary", version_id="1", description="d")
@@ -121,16 +113,6 @@ def test_triggers_are_listed(setup: Setup) -> None:
     assert setup.client.get_trigger("f", "tick").body.trigger_id == trigger.trigger_id
     with refused("TriggerNotFound"):
         setup.client.get_trigger("f", "tock")
-
-
-def test_the_asynchronous_configuration_is_read(setup: Setup) -> None:
-    """That of the function or of one of its aliases."""
-    found = ask(setup.client, "GetAsyncInvokeConfig", "f", qualifier="live")
-    assert (found.async_task, found.max_async_retry_attempts, found.function_arn.split("/")[1:]) == (
-        True,
-        3,
-        ["f", "live"],
-    )
 
 
 def test_tasks_are_listed_by_qualifier(setup: Setup) -> None:

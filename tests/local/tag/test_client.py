@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from alibabacloud_tag20180828 import models
 from alibabacloud_tag20180828.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller
 
 from tests.local.clients import HOME, PEER, REGION, ask, config, key_of
 
@@ -22,7 +19,7 @@ class World:
         self.cloud = cloud
         self.client = Client(config(key_of(cloud), f"tag.{REGION}.aliyuncs.com"))
         self.group = cloud.ecs.create_group(HOME, next(iter(cloud.ecs.vpcs)), tags={"env": "prod"})
-        self.instance = cloud.ecs.create_instance(HOME, [self.group], tags={"env": "prod", "link-peer": "sg-db"})
+        self.instance = cloud.ecs.create_instance(HOME, [self.group], tags={"env": "prod"})
         self.arns = [self.arn("instance", self.instance.id), self.arn("securitygroup", self.group.id)]
 
     @staticmethod
@@ -35,9 +32,10 @@ class World:
         ).failed_resources.failed_resource
         return [(one.resource_arn, one.result.code) for one in failed]
 
-    def listed(self, **filters: Any) -> dict[str, dict[str, str]]:
-        body = ask(self.client, "ListTagResources", **filters)
-        return {row.resource_arn: {tag.key: tag.value for tag in row.tags} for row in body.tag_resources}
+    def tags(self, key: str) -> list[str | None]:
+        """The value of a tag of the instance and of the group."""
+        now = self.cloud.clock.now()
+        return [one.tags.at(now).get(key) for one in (self.instance, self.group)]
 
 
 @pytest.fixture(name="w")
@@ -58,43 +56,8 @@ def test_resources_are_tagged_by_their_arns(w: World) -> None:
         missing: "InvalidResourceId.NotFound",
         wrong: "InvalidParameter.ResourceARN",
     }
-    assert {arn: tags["team"] for arn, tags in w.listed(resource_arn=w.arns).items()} == dict.fromkeys(w.arns, "red")
-
-
-def test_resources_are_found_by_all_of_the_tags(w: World) -> None:
-    """Each comes with all of its tags."""
-    assert set(w.listed(tags=json.dumps({"env": "prod"}))) == set(w.arns)
-    found = w.listed(tags=json.dumps({"env": "prod", "link-peer": "sg-db"}))
-    assert found == {w.arns[0]: {"env": "prod", "link-peer": "sg-db"}}
-    assert w.listed(tags=json.dumps({"env": "test"})) == {}
-
-
-def test_a_released_instance_is_not_found(w: World) -> None:
-    w.cloud.ecs.call(
-        Caller(HOME, f"acs:ram::{HOME}:root"),
-        "DeleteInstance",
-        {"RegionId": REGION, "InstanceId": w.instance.id, "Force": "true"},
-    )
-    assert set(w.listed(tags=json.dumps({"env": "prod"}))) == {w.arns[1]}
-
-
-def test_a_page_ends_where_the_next_begins(w: World) -> None:
-    request = models.ListTagResourcesRequest(region_id=REGION, tags=json.dumps({"env": "prod"}), page_size=1)
-    seen = []
-    while True:
-        body = w.client.list_tag_resources(request).body
-        seen += [row.resource_arn for row in body.tag_resources]
-        request.next_token = body.next_token
-        if not body.next_token:
-            break
-    assert seen == sorted(w.arns)
-
-
-def test_a_page_holds_up_to_a_thousand_resources(w: World) -> None:
-    assert set(w.listed(resource_arn=w.arns, page_size=1000)) == set(w.arns)
-    for size in (0, 1001):
-        with pytest.raises(ClientException):
-            w.listed(resource_arn=w.arns, page_size=size)
+    assert w.tags("team") == ["red", "red"]
+    assert w.tags("env") == ["prod", "prod"]
 
 
 def test_a_call_that_changes_tags_names_up_to_fifty_resources(w: World) -> None:
@@ -104,11 +67,6 @@ def test_a_call_that_changes_tags_names_up_to_fifty_resources(w: World) -> None:
             w.tag(*arns, team="red")
         assert refused.value.status_code == 400
     assert w.tag(*w.arns * 25, team="red") == []
-
-
-def test_tags_are_removed_by_key(w: World) -> None:
-    assert ask(w.client, "UntagResources", resource_arn=w.arns, tag_key=["env"]).failed_resources.failed_resource == []
-    assert w.listed(resource_arn=w.arns) == {w.arns[0]: {"link-peer": "sg-db"}}
 
 
 @pytest.mark.parametrize("tags", ["{", "[]", '{"a": 1}', json.dumps({str(n): "" for n in range(11)}), "{}"])
