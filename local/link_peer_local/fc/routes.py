@@ -1,7 +1,7 @@
 """Which operation of Function Compute a request is for, what RAM checks for it, and how it is refused.
 
-Paths of 2023-03-30 (FC 3.0), and of 2021-04-06 and 2016-08-15 (FC 2.0, where functions belong to a service) [src
-fc20230330 4.8.3, fc-open20210406 2.0.12, aliyun-fc2 2.5.2].
+Paths of 2023-03-30 (FC 3.0), and of 2021-04-06 (FC 2.0, where functions belong to a service) [src fc20230330 4.8.3,
+fc-open20210406 2.0.12].
 
 A resource of RAM is the path below the version: `functions/<name>`, `functions/<name>/aliases/<alias>`, and
 `services/<service>/functions/<name>` on FC 2.0 [doc FC "policies and sample policies"].
@@ -18,7 +18,7 @@ from link_peer_local.core.http import Request, loads
 from link_peer_local.core.policy import Access
 
 V3 = ("2023-03-30",)
-V2 = ("2021-04-06", "2016-08-15")
+V2 = ("2021-04-06",)
 ALL = (*V3, *V2)
 
 
@@ -67,27 +67,24 @@ class Route(Struct, frozen=True):
     service: str = ""
     function: str = ""
     task: str = ""
-    qualifier: str = ""
     name: str = ""  # of an alias or a trigger, or the number of a version
 
 
 def parse(request: Request) -> Route | None:
     """The route of a request; None for a path that is no operation."""
     version, *rest = request.path.strip("/").split("/")
-    service = qualifier = ""
+    service = ""
     if version in V2:
         if len(rest) < 2 or rest[0] != "services":
             return None
         service, rest = unquote(rest[1]), rest[2:]
-        if version == "2016-08-15":
-            service, _, qualifier = service.partition(".")  # `service.qualifier` [src @alicloud/fc2 2.6.6]
     for method, path, action, versions in _TABLE:
         parts = path.split("/")
         if method != request.method or version not in versions or len(parts) != len(rest):
             continue
         named = {part.strip("<>"): unquote(given) for part, given in zip(parts, rest, strict=True) if part[0] == "<"}
         if all(part[0] == "<" or part == given for part, given in zip(parts, rest, strict=True)) and "" not in rest:
-            return Route(action, version in V2, service, qualifier=qualifier, **named)
+            return Route(action, version in V2, service, **named)
     return None
 
 

@@ -42,8 +42,6 @@ def error(refusal: ApiError) -> Response:
     """A refusal by the service itself: never 200, unlike an error of the function."""
     request_id = new_request_id()
     document = {"RequestId": request_id, "Code": refusal.code, "Message": refusal.message}
-    # Clients of 2016-08-15 read these instead.
-    document |= {"ErrorCode": refusal.code, "ErrorMessage": refusal.message}
     return Response(
         refusal.status,
         {"Content-Type": "application/json", "X-Fc-Request-Id": request_id, "X-Fc-Error-Type": "FcCommonError"},
@@ -68,7 +66,7 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
         return answer({"functions": [render(item) for item in rows], "nextToken": token})
     if route.action in control.ACTIONS:
         return control.handle(backend, caller, route, query, request.body)
-    qualifier = query.get("qualifier") or route.qualifier
+    qualifier = query.get("qualifier", "")
     if route.action == "ListAsyncTasks":
         qualifier = ""  # here it says which records are wanted
     try:
@@ -107,7 +105,7 @@ def _check_place(backend: FcBackend, caller: Caller, request: Request) -> None:
 
 
 def _check_digest(request: Request) -> None:
-    """Content-MD5 in hex, or base64 of either form: the clients of 2016-08-15 differ."""
+    """Content-MD5 in hex, or base64 of either form: clients differ."""
     digest = hashlib.md5(request.body, usedforsecurity=False)
     forms = [base64.b64encode(form).decode() for form in (digest.hexdigest().encode(), digest.digest())]
     if request.headers.get("content-md5", forms[0]) not in (digest.hexdigest(), *forms):

@@ -1,100 +1,18 @@
-"""Older clients that are not installed here: FC 2016-08-15 and EventBridge's CloudEvents batch, signed by hand."""
+"""A batch of CloudEvents, as EventBridge's older clients send it, which are not installed here: signed by hand."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any
 
 import pytest
-from link_peer_deploy.manifest import Function
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Key
-from link_peer_local.fc.backend import FcBackend
-from link_peer_local.fc.runtime import Result
-from link_peer_local.fc.state import role_keys
 
 from tests.local.clients import HOME
 from tests.local.core.test_wire_signatures_by_hand import sign
-
-SERVICE = "link-peer"
-
-
-# Function Compute, 2016-08-15
-
-
-class Echo:
-    """A runtime whose functions return their event."""
-
-    def run(self, function: Function, event: bytes, context: object) -> Result:
-        return Result(event)
-
-    def stop(self, request_id: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
-@pytest.fixture(name="echo")
-def _echo(local_cloud: LocalCloud) -> Iterator[None]:
-    """A function `echo` in the cloud."""
-    fc = local_cloud.fc = FcBackend(
-        local_cloud.clock, local_cloud.region, Echo(), role_keys(local_cloud.identity, local_cloud.clock), SERVICE
-    )
-    fc.deploy(HOME, Function(name="echo", handler="echo.handler", role=f"acs:ram::{HOME}:role/link-peer-fc"))
-    yield
-    fc.close()
-
-
-def call_fc(cloud: LocalCloud, key: Key, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
-    date, kind = formatdate(usegmt=True), "application/octet-stream"
-    more = {f"x-fc-{name.replace('_', '-')}": value for name, value in headers.items()}
-    lines = "".join(f"{name}:{value}\n" for name, value in sorted(more.items()))
-    text = f"{method}\n\n{kind}\n{date}\n{lines}{path}"
-    signed = {"authorization": f"FC {key.access_key_id}:{sign(key, text, 'sha256')}", "date": date}
-    sent = {"host": "127.0.0.1", "content-type": kind, **more, **signed}
-    return cloud.handle(Request(method, path, "", sent, body))
-
-
-@pytest.mark.usefixtures("echo")
-@pytest.mark.parametrize("service", [SERVICE, f"{SERVICE}.LATEST"])
-def test_a_function_is_invoked_under_its_service(local_cloud: LocalCloud, key: Key, service: str) -> None:
-    """The path is `/2016-08-15/services/<service>[.<qualifier>]/functions/<function>/invocations` [src @alicloud/fc2 2.6.6]."""
-    path = f"/2016-08-15/services/{service}/functions/echo/invocations"
-    answer = call_fc(local_cloud, key, "POST", path, b"hello")
-    assert (answer.status, answer.body) == (200, b"hello")
-
-
-@pytest.mark.usefixtures("echo")
-def test_an_asynchronous_call_has_an_empty_answer(local_cloud: LocalCloud, key: Key) -> None:
-    """202 with an empty body, as in later versions."""
-    path = f"/2016-08-15/services/{SERVICE}/functions/echo/invocations"
-    answer = call_fc(local_cloud, key, "POST", path, b"hello", invocation_type="Async")
-    assert (answer.status, answer.body) == (202, b"")
-
-
-@pytest.mark.usefixtures("echo")
-@pytest.mark.parametrize(
-    ("service", "function", "code"),
-    [
-        (SERVICE, "other", "FunctionNotFound"),
-        ("other", "echo", "ServiceNotFound"),
-        (f"{SERVICE}.prod", "echo", "AliasNotFound"),
-        (f"{SERVICE}.7", "echo", "VersionNotFound"),
-    ],
-)
-def test_these_clients_read_errorcode(
-    local_cloud: LocalCloud, key: Key, service: str, function: str, code: str
-) -> None:
-    """Errors have `ErrorCode` and `ErrorMessage`, where later clients read `Code` and `Message`."""
-    answer = call_fc(local_cloud, key, "GET", f"/2016-08-15/services/{service}/functions/{function}")
-    body = json.loads(answer.body)
-    assert (answer.status, body["ErrorCode"], body["Code"]) == (404, code, code)
-    assert body["ErrorMessage"] == body["Message"]
-
-
-# EventBridge, CloudEvents batch
 
 EVENT = {
     "id": "e-1",
