@@ -44,7 +44,7 @@ def _world(local_cloud: LocalCloud) -> World:
 
 
 def test_resources_are_tagged_by_their_arns(w: World) -> None:
-    """Those that cannot be are named in an answer of 200, and the others are tagged. `*` means one's own."""
+    """Those that cannot be are named in an answer of 200, and the others are tagged. `*` means one's own. ActionTrail names all."""
     foreign = f"arn:acs:ecs:{REGION}:{PEER}:instance/{w.instance.id}"
     elsewhere = w.arns[0].replace(REGION, "cn-hangzhou")
     missing, wrong = w.arn("instance", "i-none"), "arn:acs:vpc:cn-qingdao:1:vpc/vpc-1"
@@ -56,6 +56,9 @@ def test_resources_are_tagged_by_their_arns(w: World) -> None:
         missing: "InvalidResourceId.NotFound",
         wrong: "InvalidParameter.ResourceARN",
     }
+    event = w.cloud.trail.newest(HOME)
+    assert (event["serviceName"], event["eventName"]) == ("Tag", "TagResources")
+    assert event["referencedResources"]["ACS::ECS::SecurityGroup"] == [w.group.id]
     assert w.tags("team") == ["red", "red"]
     assert w.tags("env") == ["prod", "prod"]
 
