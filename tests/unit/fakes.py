@@ -21,7 +21,7 @@ from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
 from link_peer.runtime.ports import Record
 
-from tests.unit.views import HOME, NOW, POLICY, REGION
+from tests.unit.small_world import HOME, NOW, POLICY, REGION
 
 
 class FakeClock:

@@ -28,24 +28,8 @@ from link_peer_cli.inventory.advice import Advice, Adviser
 from link_peer_cli.review import live_tests
 from link_peer_cli.review.snapshots import SavedView
 
-from tests.unit.views import (
-    APP,
-    CACHE,
-    DB,
-    HOME,
-    NOW,
-    PEER,
-    POLICY,
-    REGION,
-    A,
-    B,
-    group,
-    instance,
-    key,
-    ours,
-    theirs,
-    view,
-)
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.views import group, instance, key, ours, theirs, view
 
 C = Party(HOME, "i-c")
 STRANGER = Party("1000000000000003", "sg-x")

@@ -13,7 +13,7 @@ from link_peer_cli.review.reviewed import Reviewed
 from link_peer_cli.review.writes import Write, differences, place_of, undone
 
 from tests.unit.fakes import FakeCloud, FakeEcs
-from tests.unit.views import HOME
+from tests.unit.small_world import HOME
 
 DB = Party(HOME, "sg-db")
 TAG = f"link-managed.prod.{HOME}"

@@ -1,4 +1,4 @@
-"""Snapshots of a small world for the pure parts: app, db and cache are groups of one VPC; a and b are instances."""
+"""Snapshots of the small world, for the pure parts."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ from typing import Any
 import msgspec
 from link_peer.domain import marker as markers
 from link_peer.domain.model import TAG, Claim, Group, Instance, Marker, Party, Port, Rule, RuleKey
-from link_peer.domain.policy import AccountPolicy, Policy
+from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso, parse_ports
 
-HOME = "1000000000000001"
-PEER = "1000000000000002"
-REGION = "cn-qingdao"
-MANAGED = f"link-managed.prod.{HOME}"
-INSTANCES = f"{MANAGED}.instances"
-NOW = 1_795_564_800.0  # 2026-11-25T00:00:00Z
-
-APP, DB, CACHE = (Party(HOME, f"sg-{name}") for name in ("app", "db", "cache"))
-A, B = Party(HOME, "i-a"), Party(HOME, "i-b")
-
-POLICY = Policy("prod", {HOME: AccountPolicy("a"), PEER: AccountPolicy("b", f"acs:ram::{PEER}:role/link-peer")})
+from tests.unit.small_world import HOME, INSTANCES, MANAGED, NOW, PEER, POLICY, REGION
 
 
 def policy(**changes: Any) -> Policy:

@@ -9,7 +9,8 @@ from link_peer.domain.model import Link, Party
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 
-from tests.unit.views import APP, DB, HOME, PEER, A, B, instance
+from tests.unit.small_world import APP, DB, HOME, PEER, A, B
+from tests.unit.views import instance
 
 PORT = parse_ports("tcp/1")
 

@@ -32,7 +32,8 @@ from link_peer.planning.rota import (
 from link_peer.runtime.ports import Record
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
-from tests.unit.views import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, group, instance, key, managed, ours
+from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A
+from tests.unit.views import group, instance, key, managed, ours
 
 MANY = msgspec.structs.replace(
     POLICY, accounts={**POLICY.accounts, **{f"{n:016}": AccountPolicy("x", "r") for n in range(1_000)}}

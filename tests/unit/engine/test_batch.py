@@ -14,7 +14,8 @@ from link_peer.engine.batch import Batch, guard_of
 from link_peer.planning.decision import Unseen
 
 from tests.unit.fakes import FakeEcs, delivery
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B, group, instance, key
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
+from tests.unit.views import group, instance, key
 
 FAR = Party(PEER, "i-far")
 FAR_GROUP = Party(PEER, "sg-far")

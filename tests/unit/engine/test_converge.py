@@ -16,7 +16,8 @@ from link_peer.planning.decision import Unseen
 from link_peer.planning.removals import May
 
 from tests.unit.fakes import FakeEcs, FakeLog, FakeScope, delivery, once_covered
-from tests.unit.views import APP, CACHE, DB, HOME, POLICY, A, B, instance, key, managed, ours, policy
+from tests.unit.small_world import APP, CACHE, DB, HOME, POLICY, A, B
+from tests.unit.views import instance, key, managed, ours, policy
 
 K1 = key(DB, APP, "tcp/1")
 AT_HOME = Unseen(HOME, HOME)

@@ -16,7 +16,8 @@ from link_peer.engine.read.fetch import SPARE, Fetch
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
-from tests.unit.views import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B, group, instance, key, ours
+from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B
+from tests.unit.views import group, instance, key, ours
 
 LEDGER = Party(PEER, "sg-ledger")
 K1 = key(DB, APP, "tcp/1")

@@ -15,24 +15,8 @@ from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.write.removal_guard import RemovalGuard
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
-from tests.unit.views import (
-    APP,
-    CACHE,
-    DB,
-    HOME,
-    NOW,
-    PEER,
-    POLICY,
-    REGION,
-    A,
-    B,
-    group,
-    instance,
-    key,
-    ours,
-    policy,
-    theirs,
-)
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.views import group, instance, key, ours, policy, theirs
 
 K1, HERE, THERE = key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB)
 FOREIGN = Party(PEER, "sg-x")

@@ -12,7 +12,8 @@ from link_peer.domain.request import look_request, sync_request
 from link_peer.engine.scopes.handover import post_looks, post_syncs
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, FakeScope, delivery
-from tests.unit.views import APP, DB, NOW, PEER, POLICY, REGION, A, B, policy
+from tests.unit.small_world import APP, DB, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.views import policy
 
 LEDGER = Party(PEER, "sg-ledger")
 PAIRS: dict[Link, Party | None] = {Link(DB, LEDGER): None, Link(APP, LEDGER): A}

@@ -18,7 +18,8 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.decision import Unseen
 
 from tests.unit.fakes import FakeEcs, FakeLog, delivery
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, REGION, A, B, group, instance, key, ours, policy
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, REGION, A, B
+from tests.unit.views import group, instance, key, ours, policy
 
 P1 = parse_ports("tcp/1")
 K1, K2, HERE = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2"), key(DB, APP)

@@ -13,7 +13,8 @@ from link_peer.domain.tags import parse_ports
 from link_peer.engine.write.removal_guard import RemovalGuard, SharedGuard
 from link_peer.planning.decision import Decision, Edit, Unseen
 
-from tests.unit.views import APP, DB, HOME, PEER, key, ours
+from tests.unit.small_world import APP, DB, HOME, PEER
+from tests.unit.views import key, ours
 
 REQ = Claim("chg-1")
 P1 = parse_ports("tcp/1")

@@ -19,7 +19,8 @@ from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, delivery
-from tests.unit.views import APP, DB, HOME, INSTANCES, MANAGED, NOW, REGION, A, B, group, key, ours, theirs
+from tests.unit.small_world import APP, DB, HOME, INSTANCES, MANAGED, NOW, REGION, A, B
+from tests.unit.views import group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")

@@ -21,21 +21,8 @@ from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
-from tests.unit.views import (
-    APP,
-    CACHE,
-    DB,
-    HOME,
-    NOW,
-    PEER,
-    POLICY,
-    A,
-    B,
-    group,
-    instance,
-    key,
-    ours,
-)
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, A, B
+from tests.unit.views import group, instance, key, ours
 
 K1, HERE, THERE = key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB)
 REQ = Claim("chg-1")

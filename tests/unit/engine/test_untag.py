@@ -16,7 +16,8 @@ from link_peer.planning.claims import DesiredLink
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeScope, delivery
-from tests.unit.views import APP, DB, HOME, MANAGED, POLICY, group, key, ours, policy, theirs
+from tests.unit.small_world import APP, DB, HOME, MANAGED, POLICY
+from tests.unit.views import group, key, ours, policy, theirs
 
 K1 = key(DB, APP, "tcp/1")
 

@@ -19,7 +19,8 @@ from link_peer.inbound.requests import decode, encode
 from link_peer.runtime.delivery import Delivery
 
 from tests.unit.fakes import FakeEcs, FakeLog, FakeQueue, delivery
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, instance, key, managed, ours, policy
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A
+from tests.unit.views import instance, key, managed, ours, policy
 
 P1 = parse_ports("tcp/1")
 GROUPS = [managed(APP, "*"), managed(DB, "*"), managed(CACHE, "*")]

@@ -12,7 +12,8 @@ from link_peer.domain.request import Request
 from link_peer.domain.tags import Who
 from link_peer.planning.authority import DAY, hopeless, request_denial
 
-from tests.unit.views import HOME, NOW, PEER, POLICY, REGION, policy
+from tests.unit.small_world import HOME, NOW, PEER, POLICY, REGION
+from tests.unit.views import policy
 
 THIRD = "1000000000000003"
 QUEUES = {HOME: "", PEER: "requests-b", THIRD: "requests-c"}

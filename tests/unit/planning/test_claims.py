@@ -16,7 +16,8 @@ from link_peer.planning.claims import FOLLOWING, DesiredLink, candidates, follow
 from link_peer.planning.decision import MembersOf
 
 from tests.unit.planning.test_plan import plan
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B, group, instance, ours, policy, view
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
+from tests.unit.views import group, instance, ours, policy, view
 
 LEDGER, OTHER = Party(PEER, "sg-ledger"), Party(HOME, "sg-other")
 

@@ -18,7 +18,8 @@ from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Refus
 from link_peer.planning.desired import Desired, Judged, Seen, desired_state, judge
 from link_peer.planning.evaluate import evaluate
 
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B, group, instance, key, ours, view
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.views import group, instance, key, ours, view
 
 OPEN = view([group(APP, "*"), group(DB, "*"), group(CACHE)])
 P1 = parse_ports("tcp/1")

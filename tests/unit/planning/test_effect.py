@@ -11,7 +11,8 @@ from link_peer.domain.tags import parse_ports
 from link_peer.planning import effect_text
 from link_peer.planning.effect import Effect, End, between, end_in, end_of, of_link
 
-from tests.unit.views import APP, CACHE, DB, HOME, A, B, group, instance, key, ours, theirs, view
+from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
+from tests.unit.views import group, instance, key, ours, theirs, view
 
 IN_A, IN_B = "10.0.0.1", "10.0.0.2"
 SQL = parse_ports("tcp/3306")
@@ -57,20 +58,6 @@ def egress(on: Party, peer: str, **fields: Any) -> Rule:
 
 
 # one gate
-
-
-def test_without_a_rule_nothing_comes_in() -> None:
-    effect = reach(world())
-    assert (effect.word, effect.rules) == ("blocked", ())
-    assert effect_text.detail(effect) == f"no ingress rule of {DB} admits tcp/3306"
-
-
-def test_an_accept_rule_admits_and_is_named() -> None:
-    """With its direction and priority."""
-    admitting = ours(OURS)
-    effect = reach(world(admitting))
-    assert (effect.word, effect.rules) == ("open", (admitting,))
-    assert effect_text.detail(effect) == f"{admitting.id} of {DB} accepts tcp/3306 (ingress, priority 100)"
 
 
 def test_an_ipv6_rule_does_not_apply() -> None:

@@ -15,7 +15,8 @@ from link_peer.planning.claims import links_from_tags
 from link_peer.planning.guardrails import never_denial
 from link_peer.planning.permitted import closed_by_group, permitted
 
-from tests.unit.views import APP, CACHE, DB, HOME, NOW, PEER, A, B, group, instance, key, policy, view
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B
+from tests.unit.views import group, instance, key, policy, view
 
 FAR, FAR_I = Party(PEER, "sg-x"), Party(PEER, "i-x")
 SETS = {"prod": GroupSet(HOME, {"env": "prod", "tier": "db"}), "far": GroupSet(PEER, {"env": "dev"})}

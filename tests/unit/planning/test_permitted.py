@@ -16,7 +16,8 @@ from link_peer.planning.decision import Context, InstancesOf, Verdict
 from link_peer.planning.evaluate import evaluate as evaluate_in
 from link_peer.planning.permitted import address_denial, closed_by_group
 
-from tests.unit.views import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B, group, instance, key, policy, view
+from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.views import group, instance, key, policy, view
 
 STRANGER = Party("1000000000000003", "sg-x")
 

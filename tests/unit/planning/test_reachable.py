@@ -16,7 +16,8 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.effect import between, end_of
 from link_peer.planning.reachable import Reached, reachable
 
-from tests.unit.views import APP, CACHE, DB, HOME, PEER, A, B, group, instance, key, ours, theirs, view
+from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
+from tests.unit.views import group, instance, key, ours, theirs, view
 
 FAR, ODD = Party(HOME, "sg-far"), Party(PEER, "sg-odd")
 VPCS = {APP: "vpc-1", DB: "vpc-1", CACHE: "vpc-1", ODD: "vpc-1", FAR: "vpc-2"}

@@ -20,25 +20,8 @@ from link_peer.planning.decision import Context, Refusal, Unseen
 from link_peer.planning.desired import Seen, desired_state, judge
 from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, losses, unseen_accounts
 
-from tests.unit.views import (
-    APP,
-    CACHE,
-    DB,
-    HOME,
-    NOW,
-    PEER,
-    POLICY,
-    REGION,
-    A,
-    B,
-    group,
-    instance,
-    key,
-    ours,
-    policy,
-    theirs,
-    view,
-)
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.views import group, instance, key, ours, policy, theirs, view
 
 OPEN = [group(APP, "*"), group(DB, "*")]
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")

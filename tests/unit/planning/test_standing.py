@@ -15,24 +15,8 @@ from link_peer.planning.reach import Scene, reach
 from link_peer.planning.standing import Standing, Wishes, admitted, standing
 from link_peer.planning.state import link_reach, state_of
 
-from tests.unit.views import (
-    APP,
-    DB,
-    HOME,
-    NOW,
-    PEER,
-    POLICY,
-    REGION,
-    A,
-    B,
-    instance,
-    key,
-    managed,
-    ours,
-    policy,
-    theirs,
-    view,
-)
+from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.views import instance, key, managed, ours, policy, theirs, view
 
 C = Party(HOME, "i-c")
 REQ = Claim("chg-1")

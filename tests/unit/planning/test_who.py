@@ -12,7 +12,8 @@ from link_peer.planning.reach import Scene
 from link_peer.planning.who import named, who
 
 from tests.unit.planning.test_effect import rule
-from tests.unit.views import APP, DB, HOME, PEER, A, B, group, instance, view
+from tests.unit.small_world import APP, DB, HOME, PEER, A, B
+from tests.unit.views import group, instance, view
 
 C = Party(HOME, "i-c")
 WEB = Port("tcp", 80, 89)

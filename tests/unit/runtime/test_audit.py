@@ -12,7 +12,7 @@ from link_peer.runtime.audit import DECISION_FIELDS, AuditWriter
 from link_peer.runtime.retry import Retry
 
 from tests.unit.fakes import FakeClock, FakeLog
-from tests.unit.views import NOW
+from tests.unit.small_world import NOW
 
 GROUP = Party("1000000000000001", "sg-db")
 

@@ -9,7 +9,8 @@ from link_peer.runtime.clock import SystemClock
 from link_peer.runtime.delivery import Memory
 
 from tests.unit import fakes
-from tests.unit.views import APP, DB, A, B, instance
+from tests.unit.small_world import APP, DB, A, B
+from tests.unit.views import instance
 
 
 def test_the_groups_in_which_an_instance_was_last_seen_are_remembered() -> None:

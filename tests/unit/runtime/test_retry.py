@@ -10,7 +10,7 @@ from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, 
 from link_peer.runtime.retry import ATTEMPTS, FIRST_POLL, FIRST_WAIT, MINUTE, POLLS, Retry
 
 from tests.unit.fakes import FakeClock
-from tests.unit.views import NOW  # a full minute
+from tests.unit.small_world import NOW  # a full minute
 
 
 class Call:

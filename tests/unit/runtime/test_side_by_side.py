@@ -15,7 +15,8 @@ from link_peer.domain.model import Party
 from link_peer.runtime.side_by_side import IDS, Job, Merged, MergedCloud, MergedLog, run_jobs
 
 from tests.unit.fakes import FakeCloud, FakeEcs, FakeLog
-from tests.unit.views import APP, CACHE, DB, HOME, PEER, A, B, group, instance
+from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
+from tests.unit.views import group, instance
 
 
 class Held:
