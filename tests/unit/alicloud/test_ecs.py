@@ -56,16 +56,6 @@ def test_a_group_is_read_with_its_tags_and_counts(adapter: Adapter) -> None:
     assert (read.advanced, read.managed) == (False, False)
 
 
-def test_thousands_of_unknown_names_cost_tens_of_calls(adapter: Adapter) -> None:
-    """Even where the account has 2,000 groups."""
-    adapter.cloud.knobs.strict_ids = True
-    groups = adapter.groups(2_000)
-    wanted = [f"sg-bp1{number:017}" for number in range(5_950)]
-    found = adapter.ecs.groups([*wanted, groups[0].id])
-    assert [group.party.id for group in found] == [groups[0].id]
-    assert adapter.made() <= 60
-
-
 @pytest.mark.parametrize(("policy", "reach"), [("Accept", True), ("Drop", False)])
 def test_inner_access_is_the_policy_of_the_group(adapter: Adapter, policy: str, reach: bool) -> None:
     [group] = adapter.groups(1, inner_access=policy)
@@ -145,15 +135,6 @@ def test_instances_are_listed_page_by_page(adapter: Adapter) -> None:
     assert adapter.calls == {"DescribeInstances": 2}
 
 
-def test_a_tag_is_put_on_a_group_and_removed(adapter: Adapter) -> None:
-    """The others stay. Each change returns its RequestId."""
-    [group] = adapter.groups(1, tags={"owner": "b"})
-    assert adapter.ecs.tag([group.id], [TAG, "more"])
-    assert adapter.ecs.groups([group.id])[0].tags == {"owner": "b", TAG: "true", "more": "true"}
-    assert adapter.ecs.untag(group.id, [TAG, "more"])
-    assert adapter.ecs.groups([group.id])[0].tags == {"owner": "b"}
-
-
 def test_groups_are_found_by_the_groups_that_their_rules_name(adapter: Adapter) -> None:
     """Ten groups are asked for in a call. Rules between addresses name no group."""
     groups = adapter.groups(12)
@@ -223,14 +204,14 @@ def test_the_second_page_must_have_its_list_too(adapter: Adapter) -> None:
         adapter.ecs.all_groups()
 
 
-@pytest.mark.parametrize("count", [0, 1, 1001])
-def test_all_rules_of_a_group_are_read(adapter: Adapter, count: int) -> None:
+@pytest.mark.parametrize("count", [0, 1, 21])
+def test_all_rules_of_a_group_are_read(adapter: Adapter, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Over every page; egress rules are left out."""
+    monkeypatch.setattr(ecs, "RULES_PER_PAGE", 10)
     [group] = adapter.groups(1)
-    adapter.cloud.ecs.quotas.rules_per_group = 2_000
-    keys = [RuleKey(Party(HOME, group.id), f"10.0.{n // 250}.{n % 250}/32", "10.1.0.1/32", ALL) for n in range(count)]
-    for start in range(0, count, 100):
-        adapter.ecs.authorize(group.id, [(key, "d") for key in keys[start : start + 100]])
+    keys = [RuleKey(Party(HOME, group.id), f"10.0.0.{n}/32", "10.1.0.1/32", ALL) for n in range(count)]
+    if keys:
+        adapter.ecs.authorize(group.id, [(key, "d") for key in keys])
     assert {rule.key for rule in adapter.ecs.rules(group.id)} == set(keys)
 
 

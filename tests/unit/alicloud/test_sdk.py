@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from darabonba.exceptions import DaraException
+from link_peer.alicloud.mns import MnsQueue
 from link_peer.alicloud.sdk import CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS, call, client_config, meaning
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
+from link_peer.domain.model import Party
+from link_peer.domain.request import look_request
 from link_peer.runtime.settings import Credentials, Settings
+from link_peer_local.cloud import LocalCloud
+
+from tests.unit.alicloud.adapter import HOME, REGION, settings
 
 
 class Refusal(Exception):
@@ -158,3 +165,11 @@ def test_a_client_has_the_settings_of_its_service() -> None:
     assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS)
     assert client_config(settings, "sts", keys).endpoint == "sts.example.com"
     assert client_config(settings, "mns", keys).endpoint is None
+
+
+@pytest.mark.parametrize("queue", ["", "no-such-queue"])
+def test_without_its_queue_a_message_cannot_be_posted(local_cloud: LocalCloud, queue: str) -> None:
+    """Neither with no name in the settings, nor on a queue that does not exist."""
+    unset = msgspec.structs.replace(settings(local_cloud), queue="")
+    with pytest.raises(Transient):
+        MnsQueue(unset, HOME).post(look_request(Party(HOME, "i-web"), REGION, 0.0), queue=queue)
