@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from link_peer.domain.marker import MAX_LENGTH, damaged, fits, owned, parse, render
+from link_peer.domain.marker import damaged, fits, owned, parse, render
 from link_peer.domain.model import ALL, TAG, Claim, Marker, Party, Port, Rule, RuleKey
 
 A, B = "1000000000000001", "1000000000000002"
@@ -18,26 +16,6 @@ UNTIL = Claim("chg-1042", 1798761600)
 
 GROUP_KEY = RuleKey(Party(B, "sg-bp15ed6xe1yxeycg7xxx"), f"sg-bp1azkttqpldxgtedxxx@{A}", "", Port("tcp", 3306, 3306))
 INSTANCE_KEY = RuleKey(Party(A, "sg-db"), "10.0.0.1/32", "10.0.0.2/32", ALL)
-
-reasons = st.one_of(
-    st.just(TAG),
-    st.builds(
-        Claim,
-        st.from_regex(r"[A-Za-z0-9._-]{1,48}", fullmatch=True),
-        st.none() | st.integers(0, 253402300799),
-    ),
-)
-ends = st.tuples(*[st.builds(Party, st.sampled_from([A, B]), st.from_regex(r"i-[0-9a-z]{1,20}", fullmatch=True))] * 2)
-markers = st.builds(
-    Marker,
-    st.sampled_from([A, B, "12345678901234567890"]),
-    st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True),
-    st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
-    st.lists(reasons, min_size=1, max_size=4, unique_by=lambda reason: reason.request).map(
-        lambda found: tuple(sorted(found, key=lambda reason: reason.request))
-    ),
-    st.none() | ends,
-)
 
 
 @pytest.mark.parametrize(
@@ -58,16 +36,9 @@ markers = st.builds(
     ],
 )
 def test_a_marker_is_rendered_as_the_contract_says(marker: Marker, text: str) -> None:
-    """The tag first, then requests by id; an instance's account only if it is not home."""
+    """The tag first, then requests by id; an instance's account only if it is not home. It is read back as the same."""
     assert render(marker) == text
-
-
-@settings(max_examples=80, derandomize=True, deadline=None)
-@given(markers)
-def test_a_rendered_marker_parses_to_the_same_marker(marker: Marker) -> None:
-    """Unless it is too long for a Description."""
-    text = render(marker)
-    assert parse(text) == (marker if len(text) <= MAX_LENGTH else None)
+    assert parse(text) == msgspec.structs.replace(marker, claims=tuple(sorted(marker.claims)))
 
 
 def test_claims_are_read_in_any_order_and_returned_sorted() -> None:

@@ -10,8 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from link_peer.domain.model import Link, Party, Port
 from link_peer.domain.request import Look, Message, Request, SweepAccount, look_request, sync_request
 from link_peer.domain.tags import parse_instant
@@ -455,33 +453,6 @@ def test_a_sync_has_one_id_for_a_pair_in_its_direction() -> None:
     assert sync.request_id != sync_request(Link(LEDGER, APP), REGION, NOW).request_id
     assert (sync.action, sync.link, sync.expires_at) == ("sync", Link(APP, LEDGER), NOW + 3600)
     assert decode(encode(sync), region=REGION, now=NOW) == sync
-
-
-groups = st.builds(Party, st.sampled_from([A, B]), st.from_regex(r"sg-[0-9a-z]{1,20}", fullmatch=True))
-links = st.tuples(groups, groups).filter(lambda ends: ends[0] != ends[1])
-ports = st.lists(
-    st.sampled_from([Port("icmp"), Port("tcp", 1, 9), Port("tcp", 22, 22), Port("udp", 53, 53)]), unique=True
-)
-
-
-@settings(max_examples=60, derandomize=True, deadline=None)
-@given(
-    links,
-    ports,
-    st.none() | st.integers(1, 10**9),
-    st.text(st.characters(codec="utf-8"), max_size=256),
-    st.integers(0, MAX_ATTEMPT),
-    st.integers(0, 999),
-)
-def test_an_encoded_request_decodes_to_the_same_request(
-    ends: tuple[Party, Party], opened: list[Port], lasts: int | None, claim: str, attempt: int, millis: int
-) -> None:
-    """Plain or in base64."""
-    link = Link(*ends, tuple(sorted(opened, key=str)))
-    until = None if lasts is None else int(NOW) + lasts
-    request = Request("chg-1", "link", REGION, link, NOW + 60 + millis / 1000, until, claim, claim[:9], attempt=attempt)
-    assert decode(encode(request), region=REGION, now=NOW) == request
-    assert decode(base64.b64encode(encode(request)), region=REGION, now=NOW) == request
 
 
 def test_a_sweep_of_an_account_is_read_as_it_was_written() -> None:
