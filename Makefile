@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run test coverage test-pages test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup
+.PHONY: help run test docs coverage test-pages test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,16 @@ ELSEWHERE :=
 
 test: setup  ## run every test once, but for the pages
 	$(BIN)/pytest -n auto tests conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
+
+# The site's tools need other versions of what the project uses, so they are beside .venv. Once they are there, it needs no network.
+docs: build/mkdocs/.installed  ## build the site in build/site from README and docs, in English and Chinese; a wrong link fails
+	$(PYTHON) docs/pages.py
+	NO_MKDOCS_2_WARNING=1 build/mkdocs/bin/mkdocs build --strict
+
+build/mkdocs/.installed: docs/requirements.txt
+	$(PYTHON) -m venv build/mkdocs
+	build/mkdocs/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement docs/requirements.txt
+	touch $@
 
 # The tests of the decisions. Those of the commands add hardly a line.
 MEASURED := tests/unit tests/functional --ignore=tests/functional/cli

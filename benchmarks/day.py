@@ -110,7 +110,7 @@ PUBLISHED = (
 
 
 def table(organisations: Iterable[Organisation] = PUBLISHED) -> str:
-    """Days of these organisations, in Markdown: docs/cost.md has it."""
+    """Days of these organisations, in Markdown: docs/performance.md has it."""
     rows = [
         "| accounts / instances / groups | ECS and STS calls a day | the largest account's busiest API, of its limit | messages a day | "
         "records a day | seconds of Function Compute a day | USD a month |",

@@ -16,10 +16,9 @@ NOT_PAGES = {".venv", "build", "node_modules", ".git", "link_peer.egg-info"}
 DEPLOYED = str(ROOT / "tests/functional/cli/deployed.yaml")
 SESSIONS = {
     "README.md": DEPLOYED,
-    "docs/approval.md": "shop",
+    "docs/chat.md": "shop",
     "docs/deploy.md": DEPLOYED,
     "docs/local.md": "cross-account",
-    "docs/notifications.md": "shop",
     "docs/onboarding.md": "cross-account",
     "docs/requests.md": "cross-account",
 }
@@ -56,10 +55,13 @@ LISTED = {
         "deploy/init/README.md",
         "export LINK_PEER_REGION",
     ): "a template; test_init_check.py fills it in, README.md is run",
-    ("docs/cost.md", "USD of one call"): "a formula",
-    ("docs/json.md", "link-peer links | cut"): "needs jq; test_piped.py and test_json.py check what they are given",
-    ("docs/verify-on-cloud.md", "aliyun ecs TagResources"): "for a real account, with ids of its own",
-    ("docs/verify-on-cloud.md", "link-peer selftest"): "for a real account; test_selftest.py asks all questions",
+    ("docs/performance.md", "USD of one call"): "a formula",
+    (
+        "docs/reference.md",
+        "link-peer links | cut",
+    ): "needs jq; test_piped.py and test_json.py check what they are given",
+    ("docs/selftest/README.md", "aliyun ecs TagResources"): "for a real account, with ids of its own",
+    ("docs/selftest/README.md", "link-peer selftest"): "for a real account; test_selftest.py asks all questions",
     ("docs/verify-on-cloud.md", "aliyun ecs DescribeSecurityGroupAttribute"): "for a real account, with its ids",
     ("docs/verify-on-cloud.md", "aliyun ecs AuthorizeSecurityGroup"): "for a real account, with its ids",
     ("docs/verify-on-cloud.md", "while sleep 2"): "for a real account, with its ids",

@@ -145,4 +145,4 @@ def test_a_missed_link_opens_in_the_run_that_lists_its_instance() -> None:
 
 def test_the_page_of_costs_has_the_days_that_the_model_works_out() -> None:
     """`python -m benchmarks.day` prints them."""
-    assert day.table() in (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    assert day.table() in (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")

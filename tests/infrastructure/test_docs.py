@@ -17,6 +17,7 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.tags import TAGS, accepts, bad_accepts, parse_port, peers, tag_keys
 from link_peer.inbound import policy_file as policy
 from link_peer.inbound import requests
+from link_peer_cli.main import all_commands
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import KINDS
@@ -213,12 +214,19 @@ def _generator() -> dict[str, Any]:
         ("AUDIT_PAGE", "audit_page"),  # the questions of the dashboard
         ("POLICY_SCHEMA", "policy_schema"),
         ("PLAN_SCHEMA", "plan_schema"),
-        ("JSON_PAGE", "json_page"),  # what commands print
         ("ANSWERS_SCHEMA", "answers_schema"),
     ],
 )
 def test_what_is_generated_is_current(generator: dict[str, Any], path: str, made_by: str) -> None:
     assert generator[path].read_text("utf-8") == generator[made_by](), "run: python docs/generate_reference.py"
+
+
+def test_the_pages_of_commands_are_current(generator: dict[str, Any]) -> None:
+    """Each command of `link-peer --help` is on one of them, and there is no other page."""
+    pages = {path: path.read_text("utf-8") for path in sorted((DOCS / "commands").glob("*.md"))}
+    assert pages == generator["command_pages"](), "run: python docs/generate_reference.py"
+    named = re.findall(r"^## link-peer (.+)$", "".join(pages.values()), re.MULTILINE)
+    assert sorted(named) == sorted(name for name, _ in all_commands())
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
@@ -242,5 +250,5 @@ def test_every_searchable_field_has_a_meaning(generator: dict[str, Any]) -> None
 
 def test_every_option_is_explained(generator: dict[str, Any]) -> None:
     """No row of a command's table has an empty last cell."""
-    commands = generator["reference"]().split("## Settings")[0]
+    commands = "".join(generator["command_pages"]().values())
     assert [line for line in commands.splitlines() if line.startswith("| `") and line.endswith("|  |")] == []

@@ -1,0 +1,82 @@
+"""Gathers the site's pages in build/pages, for `make docs`: README is the first page, a Chinese page lies beside the English one
+as `<name>.zh.md` with the anchors of its headings, and the files of the project that a page leads to come along."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shutil
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+CHINESE = DOCS / "zh"
+SITE = ROOT / "build" / "pages"
+FIRST = {ROOT / "README.zh-CN.md": ROOT / "README.md"}
+OTHERS = (ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
+SHOWN = {".md", ".json", ".png", ".svg"}
+LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?(?=\))")
+HEADING = re.compile(r"^#+ (.+)$")
+OTHER_LANGUAGE = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
+"""The site has a switch for that."""
+
+
+def english(page: Path) -> Path:
+    """The English page of a Chinese one; any other file itself."""
+    return DOCS / page.relative_to(CHINESE) if page.is_relative_to(CHINESE) else FIRST.get(page, page)
+
+
+def place(path: Path) -> str:
+    """Where a file is on the site. A page has one place in all languages."""
+    path = english(path)
+    if path in FIRST.values():
+        return "index.md"
+    return path.relative_to(DOCS).as_posix() if path.is_relative_to(DOCS) else f"project/{path.relative_to(ROOT)}"
+
+
+def headings(page: Path) -> dict[int, str]:
+    """The anchor of each heading, as GitHub makes it, by the number of its line."""
+    found, fenced = {}, False
+    for number, line in enumerate(page.read_text("utf-8").splitlines()):
+        fenced ^= line.lstrip().startswith("```")
+        if not fenced and (heading := HEADING.match(line)):
+            found[number] = re.sub(r"[^\w\- ]", "", re.sub(r"\]\(.*?\)", "", heading[1]).lower()).replace(" ", "-")
+    return found
+
+
+def rendered(page: Path) -> str:
+    """A page's text, with links and anchors as the site has them."""
+
+    def moved(link: re.Match[str]) -> str:
+        target = (page.parent / link[1]).resolve() if link[1] else page
+        anchor = link[2]
+        if anchor and english(target) != target:
+            anchor = dict(zip(headings(target).values(), headings(english(target)).values(), strict=True))[anchor]
+        path = posixpath.relpath(place(target), posixpath.dirname(place(page))) if link[1] else ""
+        return path + (f"#{anchor}" if anchor else "")
+
+    lines = page.read_text("utf-8").splitlines()
+    if english(page) != page:
+        for number, anchor in zip(headings(page), headings(english(page)).values(), strict=True):
+            lines[number] += f" {{#{anchor}}}"
+    return LINK.sub(moved, OTHER_LANGUAGE.sub("", "\n".join(lines) + "\n"))
+
+
+def gather() -> None:
+    """Write all pages."""
+    shutil.rmtree(SITE, ignore_errors=True)
+    found = [*FIRST, *FIRST.values(), *OTHERS, *(path for path in sorted(DOCS.rglob("*")) if path.suffix in SHOWN)]
+    for path in found:
+        target = SITE / place(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix != ".md":
+            shutil.copyfile(path, target)
+            continue
+        target = target if english(path) == path else target.with_suffix(".zh.md")
+        target.write_text(rendered(path), encoding="utf-8")
+        linked = {(path.parent / link[1]).resolve() for link in LINK.finditer(path.read_text("utf-8"))}
+        found += sorted(one for one in linked if one.is_file() and one not in found)
+
+
+if __name__ == "__main__":
+    gather()
