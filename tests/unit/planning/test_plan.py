@@ -16,6 +16,7 @@ from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import actual_state, link_of, renamed_rules
 from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decision import Context, Decision, Plan, Refusal, Unseen
+from link_peer.planning.diff import edit_of
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
 
@@ -404,6 +405,15 @@ def test_an_address_that_moved_takes_its_rule_along(before: Claim) -> None:
     assert [(edit.kind, edit.ends, edit.claims) for edit in taken.edits] == [("mark", (c, B), (TAG,))]
     assert taken.edits[0].opens
     assert taken.edits[0].gain == ({TAG} - {before})
+
+
+def test_a_rule_stays_while_its_addresses_have_not_moved() -> None:
+    """For whichever instances it is wanted; where they have, for the instances that its marker names, and for nobody."""
+    context = Context(POLICY, REGION, NOW)
+    actual = actual_state(view(OPEN, rules=[ours(ADDRESSES, REQ, ends=(A, B))]), POLICY, REGION)
+    assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(Party(HOME, "i-c"), B)) is None
+    assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(A, B), moved=True) is None
+    assert edit_of(context, actual, ADDRESSES, set(), moved=True) is None
 
 
 # claims that are read from rules
