@@ -59,7 +59,7 @@ def desired_links(seen: Snapshot) -> list[DesiredLink]:
     return [claim for i in seen.instances.values() for claim in links_from_tags(seen, i, NOW, POLICY)]
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(120))
 def test_a_plan_carried_out_leaves_nothing_to_plan_and_no_rule_without_consent(seed: int) -> None:
     """In any world: no rule of a person's is edited, no rule is edited twice, and a second plan has no edits. Each rule of
     ours is then on a group that accepts its source, and is not locked."""
@@ -132,7 +132,7 @@ def done(decisions: Iterable[Decision]) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_any_two_reasons_of_a_kind_may_be_swapped(seed: int) -> None:
     """The plan does the same to rules and tags, comes to the same outcomes, and misses the same."""
     dice = random.Random(seed)
@@ -233,7 +233,7 @@ class World:
         return ours(named, *dice.choice(CLAIMS), priority=dice.choice([1, 100, 100]), ends=ends)
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", range(100))
 def test_the_plan_is_the_same_in_any_order(seed: int) -> None:
     """Its decisions too are in the same order."""
     world = World(seed)
@@ -244,7 +244,7 @@ def test_the_plan_is_the_same_in_any_order(seed: int) -> None:
 
 def test_the_worlds_have_something_to_decide() -> None:
     """Shared addresses, full groups, removals, repairs."""
-    found = [decision for seed in range(150) for decision in World(seed).plan(shuffled=False).decisions]
+    found = [decision for seed in range(100) for decision in World(seed).plan(shuffled=False).decisions]
     why = {decision.why.reason for decision in found}
     assert {reasons.ADDRESS_CONFLICT, reasons.QUOTA, reasons.NO_CONSENT, reasons.LOCKED} <= why
     assert {decision.outcome for decision in found} == {"applied", "unchanged", "removed", "denied", "failed"}
