@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import msgspec
 from link_peer.domain.policy import Policy
@@ -67,6 +66,22 @@ def race(race: Race, switches: int) -> Outcome:
     return outcome
 
 
+def at_once(world: World, messages: Sequence[Message], policy: Policy, took: Callable[[], float]) -> list[Run]:
+    """Runs deliveries that begin at one moment, each call of which takes the seconds that `took` says. One that waits is overtaken
+    by the others."""
+    begun, lanes = world.now, [_DeliveryThread(world, message, policy) for message in messages]
+    due = dict.fromkeys(lanes, begun)
+    for lane in lanes:
+        lane.start()
+    while due:
+        lane = min(due, key=due.__getitem__)
+        world.now = due.pop(lane)
+        lane.go(1)
+        if not lane.finished:
+            due[lane] = world.now + took()
+    return [lane.ran() for lane in lanes]
+
+
 def _start(race: Race) -> World:
     world = race.world()
     reset(world)
@@ -116,6 +131,14 @@ class _DeliveryThread(threading.Thread):
         self.finished = True
         self.paused.release()
 
+    def ran(self) -> Run:
+        """What came of it, once it is finished."""
+        self.join()
+        if self.error is not None:
+            raise self.error
+        assert self.result is not None
+        return self.result
+
     def _before_call(self, _number: int) -> None:
         if self.calls_left == 0:
             self.paused.release()
@@ -129,9 +152,4 @@ def _run(world: World, race: Race, first: int, turns: Sequence[int]) -> list[Run
         lane.start()
     for number, calls in enumerate([*turns, 10_000, 10_000]):
         lanes[(first + number) % 2].go(calls)
-    for lane in lanes:
-        lane.join()
-        if lane.error is not None:
-            raise lane.error
-    runs: list[Any] = [lane.result for lane in lanes]
-    return runs
+    return [lane.ran() for lane in lanes]

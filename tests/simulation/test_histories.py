@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import random
+from itertools import chain
+
 import pytest
+from link_peer.domain.model import Party
 
 from tests.simulation.explore import explore
 from tests.simulation.hunt import RACE_BY_NAME
-from tests.simulation.interleave import race
+from tests.simulation.interleave import at_once, race
+from tests.simulation.run import CHANGES
 from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.scenarios.common import POLICY
+from tests.simulation.scenarios.instances import WEB, event
+from tests.simulation.world import HOME, World
 
 SLICE = {  # the least number of histories: fewer would mean that something is no longer tried
     "two requests, one link": 2_000_000,
@@ -67,3 +75,19 @@ def test_merging_equal_worlds_loses_no_final_state() -> None:
 def test_no_race_breaks_an_invariant(name: str) -> None:
     """In no interleaving of the calls with one switch."""
     assert race(RACE_BY_NAME[name], 1).schedules > 1
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.02, 0.05])
+def test_eight_that_start_at_once_write_at_most_four_changes(seconds: float) -> None:
+    """Rules and tags, where each call takes half as long to half as long again."""
+    chance = random.Random(seconds)
+    for number in range(8):
+        world = World()
+        world.add_group(HOME, "web", "*")
+        world.add_group(HOME, "db", "*")
+        names = [f"{number}x{n}" for n in range(8)]
+        for name in names:
+            world.add_instance(HOME, name, WEB, peer="sg-db:tcp/3306")
+        events = [event(name, "Running", Party(HOME, f"i-{name}")) for name in names]
+        runs = at_once(world, events, POLICY, lambda: seconds * chance.uniform(0.5, 1.5))
+        assert sum(call in CHANGES for call in chain.from_iterable(run.calls for run in runs)) <= 4

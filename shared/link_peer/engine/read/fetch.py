@@ -312,10 +312,23 @@ class Fetch:
 
         return self._access.aside(group.account, read)
 
+    def first_page(self, group: Party) -> Page | None:
+        """The instances of a group as one page shows them, read once and for no decision; None where that is not possible at this
+        moment."""
+        pages = self.store.first_pages
+        if group not in pages and (
+            page := self._access.aside(group.account, lambda ecs: ecs.instance_page(group=group.id))
+        ):
+            pages[group] = page
+        return pages.get(group)
+
     def members_aside(self, group: Party) -> list[Party] | None:
-        """The instances of a group, read now and not kept, as `rules_aside` reads rules."""
+        """The instances of a group, read by now and not kept, as `rules_aside` reads rules."""
         if self._how.pace is not None:
             return None
+        found, following = self.store.first_pages.get(group, ([], "unread"))
+        if not following:
+            return [one.party for one in found]
         return self._access.aside(group.account, lambda ecs: [one.party for one in ecs.members(group.id)])
 
     def side_by_side(self, *reads: Callable[[], object]) -> None:
@@ -352,10 +365,8 @@ class Fetch:
 
     def _count_members(self, question: MembersOf) -> None:
         """As far as one page shows them. No decision waits for the number, so that trouble with it is not noted."""
-        group = question.group
-        found = self._access.aside(group.account, lambda ecs: len(ecs.instance_page(group=group.id)[0]))
-        if found is not None:
-            self.store.answers[question] = found
+        if page := self.first_page(question.group):
+            self.store.answers[question] = len(page[0])
 
     def _read_members(self, ecs: Ecs, group: Party) -> None:
         members = self._in_pace(group.account, functools.partial(ecs.members, group.id))

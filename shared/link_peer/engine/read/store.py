@@ -15,7 +15,7 @@ from link_peer.planning.decision import MembersOf, Question
 class Store:
     """The newest answer about each thing that was read, by the names that `Snapshot` has for it; `answers` has those to
     questions. `engine.read.fetch` fills it; decisions are made from snapshots of it. `unreadable` has each account that refuses access, with the error, or that
-    failed for the moment, in words."""
+    failed for the moment, in words. `first_pages` are of groups' instances, each with the token of the next page, read for no decision."""
 
     def __init__(self) -> None:
         self.instances: dict[Party, Instance] = {}
@@ -26,6 +26,7 @@ class Store:
         self.listings: dict[str, Listing] = {}
         self.live_accounts: set[str] = set()
         self.answers: dict[Question, int] = {}
+        self.first_pages: dict[Party, tuple[list[Instance], str]] = {}
         self.unreadable: dict[str, NoAccess | str] = {}
 
     def snapshot(self) -> Snapshot:

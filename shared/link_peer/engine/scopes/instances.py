@@ -6,19 +6,21 @@ another account is handed to the queue, where cross_account looks at the pair.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 
 import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denial import Waits
+from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule, short_hash
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Address, Snapshot
-from link_peer.engine.converge import Scope, report_held
+from link_peer.engine.converge import Scope, plan_only, report_held
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.closing import converge_and_look
@@ -52,6 +54,8 @@ def reconcile_instances(
     if error := scope.store.refusal(delivery.policy.home):
         audit.write([denied_record(denials.no_access(delivery.policy.home, error.code), "link")])
         return []
+    if scope.rivals:
+        scope.let_others_go_first(guard)
     report = converge_and_look(scope, guard)
     report_held(scope, report, guard)
     scope.hand_over()
@@ -63,7 +67,7 @@ def reconcile_instances(
 
 class InstanceScope(Scope):
     """The instances of one delivery's events. `waiting` are those that the cloud may show, or whose peer it may show,
-    later."""
+    later. `rivals` are other instances that ask for the same: deliveries for them may be about to open it."""
 
     def __init__(self, delivery: Delivery, hints: Sequence[Hint], audit: AuditWriter) -> None:
         super().__init__(open_work(delivery, hints[0].event_id, audit))
@@ -74,6 +78,7 @@ class InstanceScope(Scope):
         self.former: set[Party] = set()
         self.gone: set[Party] = set()
         self.shown: list[Instance] = []
+        self.rivals: set[Party] = set()
 
     @property
     def home(self) -> str:
@@ -103,10 +108,7 @@ class InstanceScope(Scope):
             fetch.parties(former)
             self.former = former & self.store.snapshot().groups.keys()
         named = [peer for peer in at_home if peer.is_group]
-        if named and not self.shrinks and self.delivery.memory.awakes(self.started):
-            # loads what writes records, so that the first one's rule stands soon after its look
-            self.delivery.connections.log.write([])
-            self.delivery.clock.sleep(turn(min(self.hints)))
+        awakes = self.delivery.memory.awakes(self.started) and bool(named) and not self.shrinks
         naming: set[Party] = set()
         holders: list[Party] = []
         ends = self.shrinks and not at_home
@@ -115,6 +117,7 @@ class InstanceScope(Scope):
             lambda: self._read_neighbours() if ends else fetch.parties([*own, *at_home]),
             lambda: naming.update(fetch.references(own | self.former) if self.shrinks else ()),
             lambda: holders.extend(self._groups_with_instance_rules(at_home)),
+            *([lambda: self._find_rivals(set(named))] if awakes else []),
             *([functools.partial(fetch.rules, [peer]) for peer in named] if len(named) <= AHEAD else []),
         )
         if ends:
@@ -134,6 +137,37 @@ class InstanceScope(Scope):
         if not ends:
             self._read_others([group for group in holders if group not in needed], naming - needed)
         self._read_halves()
+
+    def _find_rivals(self, peers: Set[Party]) -> None:
+        """Finds out whether others ask for what these instances ask for, as far as one page of each one's first group shows
+        them."""
+        for group in {Party(self.home, one.groups[0]) for one in self.shown if one.groups}:
+            shown, _ = self.fetch.first_page(group) or ((), "")
+            asking = (one.party for one in shown if not peers.isdisjoint(peers_at_home([one], self.policy)))
+            self.rivals |= set(asking) - self.hints.keys()
+
+    def let_others_go_first(self, guard: RemovalGuard) -> None:
+        """Before a rule is opened for which others ask, too: waits for the instance's turn, and reads the rule's group once more. One
+        that got the managed tag meanwhile, and no rule yet, is being written by another delivery, which is left the time."""
+        plan, managed = plan_only(self, guard), self.policy.keys.managed
+        groups = sorted({edit.key.group for one in plan.decisions for edit in one.edits if edit.opens})
+        if not groups:
+            return
+        # loads what writes records, so that the rule stands soon after this look
+        self.delivery.connections.log.write([])
+        store = self.store
+        before = {group: store.rules.get(group) for group in groups if managed not in store.groups[group].tags}
+        for seconds in (turn(min(self.hints), self.rivals), TURN_SECONDS / 2):
+            self.delivery.clock.sleep(seconds)
+            with contextlib.suppress(NoAccess):  # it is noted, and nothing is opened
+                self.fetch.side_by_side(
+                    *(functools.partial(self.fetch.refresh_rules, group) for group in groups),
+                    *(functools.partial(self.fetch.refresh_group, group) for group in groups),
+                )
+            if not any(
+                managed in store.groups[one].tags and store.rules.get(one) == was for one, was in before.items()
+            ):
+                break
 
     def _read_neighbours(self) -> None:
         """The members of the instances' groups, in which they are or were, without other groups of theirs."""
@@ -357,12 +391,14 @@ class InstanceScope(Scope):
         return hint is not None and self._young(hint)
 
 
-def turn(party: Party) -> float:
-    """How long an instance that was started lets others go first, in seconds. Of many that are started at the same moment and
-    ask for the same, one is to open the link and the others to find it: however many there are, the first one's turn comes
-    TURN_SECONDS / TURN_SPREAD before the second one's on average, since turns are spread exponentially towards the end."""
-    share = (int(short_hash(str(party)), 16) + 0.5) / 2**64
-    return TURN_SECONDS * max(0.0, 1 + math.log(share) / TURN_SPREAD)
+def turn(party: Party, rivals: Collection[Party]) -> float:
+    """How long an instance that was started lets `rivals` go first that ask for the same, in seconds. One is to open the link and
+    the others to find it, but which of them are handled at this moment is not known. So the first of all does not wait, and
+    turns are spread exponentially towards the end: however many of the others come, the first one's is well before the
+    second one's."""
+    place, *others = (short_hash(str(one)) for one in (party, *rivals))
+    count, before = len(others) + 1, sum(other < place for other in others)
+    return TURN_SECONDS * max(0.0, 1 - math.log(count / (before + 0.5)) / min(TURN_SPREAD, math.log(2 * count)))
 
 
 def one_per_party(hints: Iterable[Hint]) -> dict[Party, Hint]:
