@@ -41,7 +41,7 @@ class LinkAnswer(Ends, frozen=True):
         str,
         means(
             "`open`, `partly` (some directions, ports or instances pass), `blocked`, `half-open`, `closing` (its rules go at the next "
-            "sweep) or `unknown`"
+            "sweep, or at the account's next full one) or `unknown`"
         ),
     ]
     state_detail: Annotated[str, means("what decides that")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from link_peer.planning.closing import sweep_of
+
 from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.answers.who import Reacher
 from link_peer_cli.inventory.shown import EXACT, Wording, claims_text, instances_text
@@ -19,13 +21,14 @@ STATES = {
 
 
 def ends(link: LinkAnswer | Reacher, words: Wording) -> str:
-    """When it ends: what is closing, at the next sweep."""
-    return "next sweep" if link.state == "closing" and words.now is not None else words.until(link.until)
+    """When it ends: what is closing, at the next sweep, or at the next full one."""
+    closes = link.state == "closing" and words.now is not None
+    return sweep_of(link.state_detail) if closes else words.until(link.until)
 
 
 def left(link: LinkAnswer | Reacher, words: Wording) -> str:
     """When it ends, in short."""
-    return "next sweep" if link.state == "closing" else words.left(link.until)
+    return sweep_of(link.state_detail) if link.state == "closing" else words.left(link.until)
 
 
 LINKS: Table[LinkAnswer, Wording] = Table(

@@ -1,6 +1,7 @@
 """Which rules the next sweep removes, and why: from the same plan, under the same guard. Pure.
 
-Where tools took the managed tag off a group, the sweep that reads it comes within a day.
+A short sweep removes what is locked, has ended or has lost its consent or permission; what nobody asks for any more, only a full
+one. Where tools took the managed tag off a group, the sweep that reads it comes within a day.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from link_peer.planning.claims import DesiredLink, wanted_by_all
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Plan, Unseen, all_missing
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May, MayLose
+from link_peer.planning.rota import runs_between
+
+_FULL = "; gone at the account's next full sweep"
 
 
 class Closing(msgspec.Struct, frozen=True):
@@ -51,13 +55,20 @@ def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Clos
         return May.TAKE if whole or (rule.key and left.covers(link_of(rule.key, marker))) else May.CLOSE
 
     second = _plan(left, context, wanted_by_all(left, policy, region, now), may_lose)
+    full = _FULL if runs_between(len(policy.accounts)) > 1 else ""
     why = {
-        (edit.rule.group, edit.rule.id): one.why.detail
-        for one in (*first.decisions, *second.decisions)
+        (edit.rule.group, edit.rule.id): one.why.detail + when
+        for plan, when in ((first, ""), (second, full))
+        for one in plan.decisions
         for edit in one.edits
         if edit.rule and edit.kind == "remove"
     }
     return Closing(why, all_missing([first.missing, second.missing]), bool(first.due or second.due))
+
+
+def sweep_of(why: str) -> str:
+    """Which sweep removes what is closing for this reason."""
+    return "next full sweep" if why.endswith(_FULL) else "next sweep"
 
 
 def _plan(snapshot: Snapshot, context: Context, links: Sequence[DesiredLink], may_lose: MayLose) -> Plan:

@@ -2,7 +2,7 @@
 
 | word        | meaning                                                                                              |
 |-------------|------------------------------------------------------------------------------------------------------|
-| `closing`   | its rules go at the next sweep: locked, consent ended or withdrawn, nobody asks any more, …           |
+| `closing`   | its rules go at the next sweep, or the next full one: locked, consent ended, nobody asks any more, …  |
 | `half-open` | one of the two rules of a mutual link is missing                                                     |
 | `open`      | packets pass, in each direction that the link opens and on each of its ports                         |
 | `partly`    | some packets pass, others do not                                                                     |

@@ -10,8 +10,9 @@ from link_peer.domain.model import TAG, Claim, Party, Rule, RuleKey, Traffic
 from link_peer.domain.policy import Allow, Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
-from link_peer.planning.closing import closing
+from link_peer.planning.closing import closing, sweep_of
 from link_peer.planning.reach import Scene, reach
+from link_peer.planning.rota import AT_ONCE
 from link_peer.planning.standing import Standing, Wishes, admitted, standing
 from link_peer.planning.state import link_reach, state_of
 
@@ -238,6 +239,19 @@ def test_a_rule_that_goes_alone_is_a_link_of_its_own(kept: str) -> None:
     seen = view([managed(APP), managed(DB, f"{APP.id}:{kept}")], BOTH, [ours(SQL, REQ), ours(WEB, REQ)])
     found = {link.ports_text: state_of(Scene(seen), link)[0] for link in links(seen)}
     assert found == {kept: "open", ({"tcp/3306", "tcp/80"} - {kept}).pop(): "closing"}
+
+
+@pytest.mark.parametrize("accounts", [AT_ONCE, AT_ONCE + 1])
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_nobody_asks_for_goes_with_a_full_sweep_of_many_accounts(accounts: int, asked: bool) -> None:
+    """What lost its consent goes with any. Up to 42 accounts have a full sweep at each run."""
+    many = {**POLICY.accounts, **{str(10**15 + n): POLICY.accounts[PEER] for n in range(3, accounts + 1)}}
+    groups = [managed(APP), managed(DB)] if asked else OPEN
+    asks = [instance(A, APP, ip="10.0.0.1", tags={"link-peer": "sg-db:tcp/3306"})] if asked else BOTH
+    word, why = state(view(groups, asks, [ours(SQL, TAG)]), accounts=many)
+    full = accounts > AT_ONCE and not asked
+    assert (word, sweep_of(why)) == ("closing", "next full sweep" if full else "next sweep")
+    assert ("full sweep" in why) == full
 
 
 def test_what_was_not_read_completely_is_not_closing() -> None:
