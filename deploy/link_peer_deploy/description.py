@@ -11,8 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-from msgspec import Struct
+from msgspec import Struct, yaml
 
 from link_peer_deploy.documents import RoleFiles, home_roles, operator_arns, peer_roles, render, split
 from link_peer_deploy.names import Names
@@ -214,4 +213,4 @@ def _role(
 def _file(name: str) -> Any:
     """The contents of a file of deploy/, which nobody changes."""
     text = (ROOT / "deploy" / name).read_text(encoding="utf-8")
-    return json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
+    return json.loads(text) if name.endswith(".json") else yaml.decode(text)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, field, yaml
 
 from link_peer_deploy.names import ALIAS
 from link_peer_deploy.project import ROOT
@@ -132,15 +132,13 @@ def request_triggers(queues: Iterable[str]) -> list[dict[str, Any]]:
 
     `queues` are the names of those that the policy gives accounts. Variables are left for Serverless Devs to replace.
     """
-    import yaml  # imported here because worker processes import this module and never read a manifest
-
     text = (ROOT / "deploy" / "request-trigger.yaml").read_text(encoding="utf-8")
-    triggers: list[dict[str, Any]] = [yaml.safe_load(text)]
+    triggers: list[dict[str, Any]] = [yaml.decode(text)]
     own = sorted(queues)
     if len(own) > OWN_TRIGGERS:
         return [OWN_QUEUES, *triggers]
     for queue in own:
-        trigger = yaml.safe_load(text)
+        trigger = yaml.decode(text)
         trigger["triggerName"] += f"-{queue}"
         trigger["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"] = (
             queue
@@ -154,9 +152,7 @@ def resolved(path: Path, *, env: Mapping[str, str], account: str, queues: Iterab
 
     `queues` are the names of those that the policy gives accounts: REQUEST_TRIGGERS is taken to be written for them.
     """
-    import yaml  # see request_triggers
-
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = yaml.decode(path.read_text(encoding="utf-8"))
     files = {REQUEST_TRIGGERS: request_triggers(queues)}
     result = _Resolver(document, env, account, files).resolve(document)
     if not isinstance(result, dict):

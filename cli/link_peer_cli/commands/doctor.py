@@ -28,7 +28,7 @@ from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, rename
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.inventory.shown import EXACT, Wording, wording
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.delivery import Kept, suppose
+from link_peer_cli.review.delivery import Kept, SupposedSweep, suppose
 from link_peer_cli.review.edits import denied_records
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
@@ -78,7 +78,7 @@ def doctor(
     with progress_bar(unless=form is TableForm.JSON) as bar:
         count = counter(bar, "accounts read", "groups read")
         # whose packets pass depends on the addresses of all
-        sweep = Sweep(delivery, "doctor", progress=count, keep=lambda _instance: True)
+        sweep = SupposedSweep(delivery, "doctor", progress=count, keep=lambda _instance: True)
         found = list(_findings(env, account, (platform or both, tenants or both), (sweep, cloud, kept)))
     found = [finding for finding in found if not account or finding.where in ("", account)]
     words = wording(env.policy, env.clock.now(), Scene(sweep.store.snapshot()))

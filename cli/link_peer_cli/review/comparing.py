@@ -16,7 +16,7 @@ from link_peer.runtime.ports import Record
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.changes import ReachChange
 from link_peer_cli.review.cloud import ShownRules, WhatIf
-from link_peer_cli.review.delivery import suppose
+from link_peer_cli.review.delivery import SupposedSweep, suppose
 from link_peer_cli.review.edits import GroupChange, RuleEdit, gaps_of, members_of
 from link_peer_cli.review.reachable import changed_reach
 from link_peer_cli.ui.progress import Count
@@ -32,13 +32,6 @@ class Compared(msgspec.Struct, frozen=True):
     due: int
     gaps: Mapping[str, str]
     failing: Sequence[str]
-
-
-class _Changes(Sweep):
-    """A sweep without its end: its summary, and tags of groups without rules, are no part of what two policies change."""
-
-    def _finish(self) -> None:
-        """Nothing."""
 
 
 class _Supposed(msgspec.Struct, frozen=True):
@@ -69,7 +62,7 @@ def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done
 
 def _suppose(env: Environment, shown: dict[str, ShownRules], progress: Count) -> _Supposed:
     delivery, cloud, kept = suppose(env, "plan", shown)
-    sweep = _Changes(delivery, "plan", progress=progress, keep=lambda _one: True)
+    sweep = SupposedSweep(delivery, "plan", progress=progress, keep=lambda _one: True)
     run_sweep(sweep)
     edits = frozenset((edit.sign, edit.key) for change in cloud.changed_groups() for edit in change.edits)
     return _Supposed(sweep, cloud, edits, kept.records, gaps_of(sweep))

@@ -134,14 +134,18 @@ class Sweep(Scope):
 
     def _finish(self) -> None:
         """Counts what is left undone, takes tags off groups that need none, and records the run."""
+        self._count()
+        untagged = untag_empty_groups(self, self.accounts)
+        record_unreadable(self.audit, self.store.snapshot(), self.accounts)
+        self.audit.write([self._summary(untagged)])
+
+    def _count(self) -> None:
+        """Counts what is left undone, and keeps of the denials those that stayed."""
         recorded = self.report.refused.keys() | {d.link for d in self.decisions if d.outcome == "applied"}
         if self.delivery.out_of_time():
             undone = self.report.undone + len(self.report.pending)
             self.report = msgspec.structs.replace(self.report, undone=undone, pending=())
         self.denied = {key: decision for key, decision in self.denied.items() if decision.link not in recorded}
-        untagged = untag_empty_groups(self, self.accounts)
-        record_unreadable(self.audit, self.store.snapshot(), self.accounts)
-        self.audit.write([self._summary(untagged)])
 
     @property
     def accounts(self) -> list[str]:
