@@ -3,7 +3,7 @@ is, and what such a message asks for.
 
     timer ─▶ a message for each account ─▶ queue ─▶ one delivery each: groups, closing, a part of the instances, opening
                                              ▲                │
-                                             └────────────────┴─ the account's next message: what is left, or a look in nine minutes
+                                             └────────────────┴─ the account's next message: what is left, or a short sweep in nine minutes
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
         recorded = sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account})
         delay = next_look(accounts, begun.began, now)
         if not recorded and delay is None:
-            raise  # else the platform would give up within a minute, and nothing look at the account until its next turn
+            raise  # else the platform would give up within a minute, and nothing sweep the account until its next turn
         _post_next(account, begun, delivery, delay)
     else:
         _post_next(account, sweep.cursor, delivery, _delay(sweep, accounts))
@@ -160,7 +160,7 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
 
 def _delay(sweep: AccountSweep, accounts: int) -> int | None:
     """In how many seconds the account has its next message: in the next minute, in which the limits of the API begin anew, where
-    something is left; else when it is time for a look."""
+    something is left; else when it is time for a short sweep."""
     now, (account,) = sweep.delivery.clock.now(), sweep.accounts
     if sweep.store.readable(account) and not sweep.cursor.listed:
         return AFTER_TROUBLE if sweep.report.pending else int(MINUTE - now % MINUTE) + 1

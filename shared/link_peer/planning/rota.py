@@ -1,8 +1,8 @@
 """When each account is swept. Pure: every instant is passed in (epoch seconds).
 
-The timer begins a sweep of the accounts whose turn it is: of all of them at each run where they are few, and of so many
-accounts that each has its turn within four hours else. Between two turns, an account's own messages have its groups looked at
-every nine minutes.
+The timer begins the full sweep of the accounts whose turn it is: of all of them at each run where they are few, and of so many
+accounts that each has its turn within four hours else. Between two full sweeps, an account's own messages have a short one every
+nine minutes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Collection
 from link_peer.domain.model import short_hash
 
 RUN_SECONDS = 600  # between two runs of the timer, as deployed
-LOOK_SECONDS = 540  # between two looks at an account: what they close is closed within ten minutes
+LOOK_SECONDS = 540  # between two short sweeps of an account: what they close is closed within ten minutes
 AT_ONCE = 42  # accounts of one run: a thousand have their turn within MOST_RUNS
-MOST_RUNS = 24  # between two turns of an account: four hours
+MOST_RUNS = 24  # between two full sweeps of an account: four hours
 SHORT_RUNS = 2  # as long as these, the pages of every sweep may take; longer, those of one sweep in MOST_RUNS
 
 
@@ -24,7 +24,7 @@ def run_of(now: float) -> int:
 
 
 def runs_between(accounts: int) -> int:
-    """How many runs of the timer lie between two turns of an account, of so many accounts."""
+    """How many runs of the timer lie between two full sweeps of an account, of so many accounts."""
     return min(MOST_RUNS, max(1, -(-accounts // AT_ONCE)))
 
 
@@ -53,8 +53,8 @@ def goes_on(account: str, accounts: int, began: float, now: float, *, listed: bo
 
 
 def next_look(accounts: int, began: float, now: float) -> int | None:
-    """In how many seconds the groups of an account whose sweep began then are looked at again; None where the timer has begun its
-    next one by then: it fires at the same moment of each run."""
+    """In how many seconds an account whose full sweep began then has a short one; None where the timer has begun its next full one
+    by then: it fires at the same moment of each run."""
     return LOOK_SECONDS if now + LOOK_SECONDS < began + runs_between(accounts) * RUN_SECONDS else None
 
 

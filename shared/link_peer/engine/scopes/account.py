@@ -2,9 +2,9 @@
 
     groups of the account ─▶ rules of those that changed, or on which something ended ─▶ close
       ─▶ pages of instances, until there is no time ─▶ own links ─▶ parties of other accounts, by their ids ─▶ their links
-      ─▶ a cursor: what is left, and when to look again
+      ─▶ a cursor: what is left, and when the next short sweep is due
 
-The same steps serve the first delivery of a sweep, those that go on with its listing, and the looks between two sweeps, which
+The same steps serve the first delivery of a sweep, those that go on with its listing, and the short sweeps between two full ones, which
 find little to read. Nothing depends on a cursor but what is read. What other accounts hold is not waited for: an account's own
 rules are closed before any other account is entered, and its own links are made before.
 """
@@ -38,7 +38,7 @@ LISTING_SHARE = 0.75  # of the time left may have passed when the last page of i
 
 
 class Part(msgspec.Struct):
-    """What one delivery does of an account's sweep: the `first` of it, a look once all is read (`idle`), or the `last` before,
+    """What one delivery does of an account's sweep: the `first` of it, a short one once all is read (`idle`), or the `last` before,
     which judges what is not shown on the groups that are `suspects`. `tagged` are the account's groups with the managed tag,
     `shown` the digests of their buckets, `due` the buckets whose rules are read, `found` the groups with rules that may have to
     go since a party is not shown, `pages` what was listed of its instances. `judges`: whether anybody asks for a rule is
@@ -61,7 +61,7 @@ class Part(msgspec.Struct):
 
     @property
     def quiet(self) -> bool:
-        """Whether it is a look that found nothing to read."""
+        """Whether it is a short sweep that found nothing to read."""
         return self.idle and not self.due
 
     def groups(self, numbers: Iterable[int]) -> set[Party]:
@@ -350,7 +350,7 @@ class AccountSweep(Sweep):
         return tuple(sorted(found)[:MOST_WAITING])
 
     def _finish(self) -> None:
-        """As in every sweep; a look that found nothing records nothing."""
+        """As in every sweep; a short sweep that found nothing records nothing."""
         if not self.part.guard.judges and not self.part.last:
             self.report = msgspec.structs.replace(self.report, held={})
         if not self.part.quiet or self.decisions or not self.store.readable(self.part.account):
