@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import certifi
+from link_peer_deploy import authorities
 from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import SystemClock
@@ -36,8 +37,13 @@ class CloudProcess:
         self._process = context.Process(target=_serve, args=(other, world_file, self._folder.name), daemon=True)
         self._lock = threading.Lock()
         self._process.start()
-        self.env: Mapping[str, str] = {**self(worlds.settings), **self._trusted()}
-        """The environment variables of a function that uses this cloud."""
+        settings: Mapping[str, str] = self(worlds.settings)
+        file, folder = self._trusted()
+        self.env: Mapping[str, str] = {**settings, "SSL_CERT_DIR": str(folder)}
+        """The environment variables of a function that uses this cloud. Its authority is in a folder, as those of certifi are in
+        a package."""
+        self.peer_env: Mapping[str, str] = {**settings, **dict.fromkeys(VARIABLES, str(file))}
+        """Those of the handlers beside it, which read a file of as many."""
 
     def __call__(self, ask: Callable[Concatenate[LocalCloud, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function on the cloud in its process. Its problem is raised here."""
@@ -54,12 +60,13 @@ class CloudProcess:
         self._process.join()
         self._folder.cleanup()
 
-    def _trusted(self) -> dict[str, str]:
-        """The cloud's authority among some 140 others: to read them all is part of a cold start."""
+    def _trusted(self) -> tuple[Path, Path]:
+        """The cloud's authority among all of certifi, as a file and as a folder."""
         file = Path(self._folder.name, "authorities.pem")
         own = Path(self._folder.name, "authority.pem").read_text(encoding="ascii")
         file.write_text(own + certifi.contents(), encoding="ascii")
-        return dict.fromkeys(VARIABLES, str(file))
+        authorities.write(file, file.with_suffix(""))
+        return file, file.with_suffix("")
 
     def __enter__(self) -> CloudProcess:
         return self

@@ -69,7 +69,8 @@ def first_link(
     instructions are counted into the file `count`."""
     (asker,) = cloud(worlds.askers, 1, 1)
     before = instructions.counting(count) if count else ()
-    with Worker(code, {**cloud.env, **bench.env}, share, before) as worker:
+    env = cloud.env if code is bench.ours else cloud.peer_env
+    with Worker(code, {**env, **bench.env}, share, before) as worker:
         answer = worker.call(module, events.launched(asker.instance), timeout=PATIENCE if count else TIMEOUT)
         if count:
             worker.end()

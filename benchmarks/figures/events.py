@@ -34,7 +34,7 @@ def untagged(bench: Bench, plain: Code | None, accounts: Sequence[int]) -> list[
             (asker,) = cloud(worlds.askers, 1, 1, asking=False)
             ours.append(float(len(handled(cloud, worker, "auto_link", events.launched(asker.instance)))))
             if plain is not None:
-                with Worker(plain, cloud.env) as other:
+                with Worker(plain, cloud.peer_env) as other:
                     others.append(float(len(handled(cloud, other, "plain_handler", events.launched(asker.instance)))))
     name = f"calls, untagged instance, {' / '.join(map(str, accounts))} managed groups"
     target = at_most([max(ours)], 3)
@@ -65,7 +65,7 @@ def link(bench: Bench, plain: Code) -> list[Row]:
         removed = len(handled(cloud, worker, "auto_link", events.untagged(asker.instance)))
         assert cloud(worlds.standing, [asker.group]) == 0
         (other,) = cloud(worlds.askers, 1, 1)
-        with Worker(plain, cloud.env) as plain_worker:
+        with Worker(plain, cloud.peer_env) as plain_worker:
             by_plain = handled(cloud, plain_worker, "plain_handler", events.launched(other.instance))
         cloud(worlds.slow, WAIT)
         for _ in range(bench.rounds):

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import link_peer
 
+from link_peer_deploy import authorities
+from link_peer_deploy.archives import PackageError
+
 CLIENTS = {
     "alibabacloud_ecs20140526/client.py": ("Client", ("ecs.py",)),
     "alibabacloud_sts20150401/client.py": ("Client", ("sts.py",)),
@@ -36,6 +39,17 @@ def contents() -> str:
     with open(where(), encoding="ascii") as file:
         return file.read()
 '''
+SWAPS = {
+    "lz4/__init__.py": (  # the version of its library, in a compiled module
+        "from ._version import (  # noqa: F401\n    library_version_number,\n    library_version_string,\n)\n",
+        "",
+    ),
+    "msgspec/__init__.py": ("import inspect, json, msgpack, structs, toml, yaml", "import json, msgpack, structs"),
+    "msgspec/json.py": ("from ._json_schema import schema, schema_components\n", ""),  # it imports msgspec.inspect
+    # from Python 3.12 on, `isinstance` of a protocol imports inspect, ast and dis; requests 2.33 asked this
+    "requests/models.py": ("        elif isinstance(data, _SupportsRead):", '        elif hasattr(data, "read"):'),
+}
+"""What else a cold start would import in vain: in each module a text, and what is there instead."""
 _NOTE = "# link-peer has removed what it does not call.\n"  # Apache License 2.0, section 4 (b)
 _LINE = re.compile(r"^from \.(\w+) import (\w+)$", re.MULTILINE)  # of the models' __init__
 _MODEL = re.compile(r"\bmain_models\.(\w+)")
@@ -43,7 +57,8 @@ _FUNCTION, _IMPORT = (ast.FunctionDef, ast.AsyncFunctionDef), (ast.Import, ast.I
 
 
 def cut(package: Path) -> None:
-    """Cut the clients in a package folder to what link_peer.alicloud calls, and the models of ECS to those that they name."""
+    """Cut the clients in a package folder to what link_peer.alicloud calls, and the models of ECS to those that they name; make
+    the changes of SWAPS, and a folder of certifi's certificates, which link_peer.alicloud.tls looks for."""
     ours = Path(link_peer.__file__).with_name("alicloud")
     inherited: set[str] = set()
     for name, (client, callers) in CLIENTS.items():
@@ -54,6 +69,17 @@ def cut(package: Path) -> None:
         inherited |= called
     _cut_models(package)
     (package / "certifi" / "core.py").write_text(_CERTIFI, encoding="utf-8")
+    authorities.write(package / "certifi" / "cacert.pem", package / "certifi" / "authorities")
+    swap(package)
+
+
+def swap(package: Path) -> None:
+    """Make the changes of SWAPS in a package folder. Raises PackageError for a module that has changed."""
+    for name, (old, new) in SWAPS.items():
+        text = (package / name).read_text(encoding="utf-8")
+        if text.count(old) != 1:
+            raise PackageError(f"{name} has changed, and {old!r} is not in it once: see link_peer_deploy/cut.py")
+        (package / name).write_text(f"{text.replace(old, new)}\n{_NOTE}", encoding="utf-8")
 
 
 def client_with(wanted: set[str], source: str, client: str, folder: Path) -> tuple[str, set[str]]:

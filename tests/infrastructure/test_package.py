@@ -5,10 +5,12 @@ That its handlers work is tried in tests/infrastructure/package.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,9 +18,15 @@ from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
 from link_peer.domain.errors import LinkPeerError, PolicyError
-from link_peer_deploy import archives, bundle, runtime_python
+from link_peer_deploy import archives, authorities, bundle, cut, runtime_python
 from link_peer_deploy import packaging as package
 from link_peer_deploy.bill import materials
 from link_peer_deploy.manifest import load
@@ -174,6 +182,39 @@ def test_every_version_is_pinned_with_the_hashes_of_its_archives(name: str) -> N
         assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in pin.digests), pin
         assert len(pin.digests) == 1 if pin.name in archives.SOURCE_ONLY else pin.digests, pin
     assert name != "requirements.txt" or {pin.name for pin in pins} >= archives.SOURCE_ONLY
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl here")
+def test_authorities_have_the_names_by_which_openssl_looks_for_them(tmp_path: Path) -> None:
+    """Those of certifi, and two of one subject with everything that its hash leaves out."""
+    one, part, oid = x509.NameAttribute, x509.RelativeDistinguishedName, NameOID
+    odd = [
+        part([one(oid.COUNTRY_NAME, "CN")]),
+        part([one(oid.ORGANIZATION_NAME, "  Ärzte   &\tCO "), one(oid.EMAIL_ADDRESS, "CA@Example.com")]),
+        part([one(oid.COMMON_NAME, "中文 Root", _type=_ASN1Type.BMPString)]),
+        part([one(oid.X500_UNIQUE_IDENTIFIER, b"\0A B", _type=_ASN1Type.BitString)]),
+        part([one(oid.ORGANIZATIONAL_UNIT_NAME, "Long " * 12)]),
+    ]
+    key, begins = ec.generate_private_key(ec.SECP256R1()), datetime.datetime(2026, 1, 1)
+    made = x509.CertificateBuilder(x509.Name(odd), x509.Name(odd), key.public_key(), 1, begins, begins)
+    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    (tmp_path / "file").write_text(f"# some\n{pem}\n# others\n{pem}{certifi.contents()}", encoding="utf-8")
+    authorities.write(tmp_path / "file", tmp_path / "folder")
+    written = list((tmp_path / "folder").iterdir())
+    assert len(written) == certifi.contents().count("BEGIN CERT") + 2
+    for path in written:
+        command = ["openssl", "x509", "-noout", "-hash", "-in", str(path)]
+        done = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603
+        assert done.stdout.strip() == path.stem
+
+
+def test_a_module_that_has_changed_is_not_cut(tmp_path: Path) -> None:
+    """A new version may do something else there: the build stops."""
+    for name, (old, _) in cut.SWAPS.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(old.replace("_SupportsRead", "object"), encoding="utf-8")
+    with pytest.raises(archives.PackageError, match=r"requests/models\.py has changed"):
+        cut.swap(tmp_path)
 
 
 def test_an_archive_with_another_hash_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

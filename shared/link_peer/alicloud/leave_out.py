@@ -24,6 +24,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, NoReturn
 
+from link_peer.alicloud import late_patterns
+
 LEFT_OUT = frozenset(
     {
         # asynchronous calls of the SDKs; ours are synchronous
@@ -195,5 +197,6 @@ def install() -> None:
         return
     sys.meta_path.insert(0, _DeferringFinder())
     sys.meta_path.append(_Finder())
+    late_patterns.install()
     # requests works without a library that guesses the encoding of a text, and says so each time it is imported
     warnings.filterwarnings("ignore", message="Unable to find acceptable character detection dependency")

@@ -116,25 +116,22 @@ def _short(error: Exception) -> str:
 
 
 # [src urllib3, requests, http.client: the texts of their errors] the first that fits is the cause
-_CAUSES = tuple(
-    (re.compile(pattern), cause)
-    for pattern, cause in (
-        ("ProxyError|Tunnel connection failed", "this proxy does not let it through"),
-        (
-            "NameResolutionError|Failed to resolve|Name or service not known|nodename nor servname|Temporary failure in name resolution",
-            "its name cannot be resolved (DNS)",
-        ),
-        ("CERTIFICATE_VERIFY_FAILED|doesn't match", "its TLS certificate is not accepted"),
-        ("SSLError|SSL:", "TLS fails"),
-        ("refused", "the connection is refused"),
-        ("No route to host|unreachable", "the network is unreachable"),
-        ("connect timeout|ConnectTimeout|Connection to .* timed out", "no connection in time"),
-        ("timed out", "no answer in time"),
-        (
-            "reset by peer|closed connection|IncompleteRead|EOF occurred|Connection aborted|Broken pipe",
-            "the connection was closed",
-        ),
-    )
+_CAUSES = (
+    ("ProxyError|Tunnel connection failed", "this proxy does not let it through"),
+    (
+        "NameResolutionError|Failed to resolve|Name or service not known|nodename nor servname|Temporary failure in name resolution",
+        "its name cannot be resolved (DNS)",
+    ),
+    ("CERTIFICATE_VERIFY_FAILED|doesn't match", "its TLS certificate is not accepted"),
+    ("SSLError|SSL:", "TLS fails"),
+    ("refused", "the connection is refused"),
+    ("No route to host|unreachable", "the network is unreachable"),
+    ("connect timeout|ConnectTimeout|Connection to .* timed out", "no connection in time"),
+    ("timed out", "no answer in time"),
+    (
+        "reset by peer|closed connection|IncompleteRead|EOF occurred|Connection aborted|Broken pipe",
+        "the connection was closed",
+    ),
 )
 # the Alibaba SDKs put the text into a dict's repr, which escapes the quotes
 _HOST = re.compile(r"host=\\?'([\w.:-]{1,253})\\?'(?:, port=([0-9]{1,5}))?")
@@ -146,7 +143,7 @@ def unanswered(error: BaseException, host: str = "") -> str:
     `host` is the service's, for SDKs whose errors do not name it.
     """
     text = str(error)
-    cause = next((cause for pattern, cause in _CAUSES if pattern.search(text)), "")
+    cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, text)), "")
     named = _HOST.search(text)
     if named and not host:
         host = named[1] if named[2] in (None, "443", "80") else f"{named[1]}:{named[2]}"

@@ -33,8 +33,11 @@ def context() -> ssl.SSLContext:
 def _context(named: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not named:
-        # OpenSSL reads a certificate of a folder when it needs it [src X509_LOOKUP_hash_dir]
-        made.load_verify_locations(certifi.where(), ssl.get_default_verify_paths().capath)
+        # OpenSSL reads a certificate of a folder when it needs it [src X509_LOOKUP_hash_dir]; a package has certifi's as one
+        folder = os.path.join(os.path.dirname(certifi.where()), "authorities")
+        made.load_verify_locations(**{"capath": folder} if os.path.isdir(folder) else {"cafile": certifi.where()})
+        if system := ssl.get_default_verify_paths().capath:
+            made.load_verify_locations(capath=system)
     for path, name in {path: name for name, path in named}.items():
         try:
             if name == FOLDERS or os.path.isdir(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import cross_account
 import pytest
 from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
+from link_peer_deploy import authorities
 from link_peer_deploy.instance import BUDGET, Instance
-from link_peer_local.core.tls import Authority
+from link_peer_local.core.tls import VARIABLES, Authority
 
 from tests.functional.lab import PEER
 from tests.functional.wire_lab import SILENCE
@@ -143,3 +145,20 @@ def test_links_in_one_account_and_in_two_over_tls(wire_lab: PackageLab, start: C
     assert wire_lab.rules(db) == [f"{a.id} tcp/1"]
     assert wire_lab.rules(b) == [f"{a.id} all"]
     assert instance.imported().excess({**BUDGET["auto_link"], **BUDGET["cross_account"]}) == []
+
+
+def test_without_a_variable_the_authorities_of_the_package_are_trusted(
+    wire_lab: PackageLab, start: Callable[..., Instance], package: Path, authority: Authority, tmp_path: Path
+) -> None:
+    """They are a folder, of which nothing is read before a server presents a certificate."""
+    authorities.write(authority.file, tmp_path / "own")
+    [own] = (tmp_path / "own").iterdir()
+    assert not (package / "certifi" / "authorities" / own.name).exists()
+    shutil.copy(own, package / "certifi" / "authorities")
+    instance = start(wire_lab.cloud, **dict.fromkeys(VARIABLES, ""))
+    loaded = "from link_peer.app import compose\ncompose.start()\nfrom link_peer.alicloud import tls\nanswer = tls.context().cert_store_stats()"
+    assert instance.run(loaded)["x509"] == 0
+    app, db = wire_lab.group("*"), wire_lab.group("*")
+    event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
+    assert instance.deliver("auto_link", event) == {"applied": 1}
+    assert instance.run(loaded)["x509"] == 1

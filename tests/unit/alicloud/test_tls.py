@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 import requests
-from cryptography import x509
 from link_peer.alicloud import sls, tls
 from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.alicloud.mns import MnsQueue
@@ -21,6 +19,7 @@ from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.request import look_request
 from link_peer.runtime.retry import Retry
+from link_peer_deploy import authorities
 from link_peer_local import world as worlds
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import SystemClock
@@ -53,13 +52,9 @@ def _nothing_named(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(name="authority")
 def _authority(tmp_path: Path) -> Authority:
-    """Its folder also has the certificate under the name by which OpenSSL looks for it in folders [man X509_LOOKUP_hash_dir]."""
+    """Beside its file is the folder `hashed`, in which OpenSSL looks for a subject."""
     made = Authority(tmp_path)
-    name = x509.load_pem_x509_certificate(made.file.read_bytes()).subject.public_bytes()[
-        2:
-    ]  # without the sequence's head
-    number = int.from_bytes(hashlib.sha1(name).digest()[:4], "little")  # noqa: S324  # as OpenSSL does
-    (tmp_path / f"{number:08x}.0").write_bytes(made.file.read_bytes())
+    authorities.write(made.file, tmp_path / "hashed")
     return made
 
 
@@ -99,7 +94,9 @@ def test_each_variable_names_who_is_trusted_by_every_service(
 ) -> None:
     """Its certificates are loaded once, for all connections."""
     with serve(world(), authority=authority) as server:
-        monkeypatch.setenv(variable, str(authority.file.parent if variable == tls.FOLDERS else authority.file))
+        monkeypatch.setenv(
+            variable, str(authority.file.with_name("hashed") if variable == tls.FOLDERS else authority.file)
+        )
         for call in calls(server.cloud).values():
             call()
     assert len(loads) == 1
