@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from xml.etree import ElementTree
 
 import pytest
@@ -16,7 +15,7 @@ from link_peer_local.core import rpc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request
 
-from tests.local.clients import ask, config, key_of, refused
+from tests.local.clients import ask, code_of, config, key_of, refused
 from tests.local.core.test_wire_signatures_by_hand import legacy
 
 ECS = "ecs.cn-qingdao.aliyuncs.com"
@@ -125,20 +124,21 @@ def test_xml_holds_any_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "headers"),
+    ("query", "headers", "code"),
     [
-        ("Version=2014-05-26&Format=JSON", {}),
-        ("AccessKeyId=LTAI&Signature=x&Format=JSON", {}),
-        ("", {"x-acs-action": "DescribeRegions"}),
+        ("Version=2014-05-26&Format=JSON", {}, "MissingParameter"),
+        ("AccessKeyId=LTAI&Signature=x&Format=JSON", {}, "MissingParameter"),
+        ("", {"x-acs-version": "2014-05-26"}, "MissingParameter"),
+        ("", {"x-acs-action": "DescribeRegions"}, "InvalidVersion"),
     ],
 )
 def test_an_incomplete_call_is_refused_in_this_style(
-    local_cloud: LocalCloud, query: str, headers: dict[str, str]
+    local_cloud: LocalCloud, query: str, headers: dict[str, str], code: str
 ) -> None:
-    """A call without action or version is not mistaken for one of a REST service."""
-    answer = local_cloud.handle(Request("GET", "/", query, {"host": "h", **headers}))
-    assert answer.status == 400
-    assert {"RequestId", "HostId", "Code", "Message"} <= set(json.loads(answer.body))
+    """A call without action or version is not mistaken for one of a REST service. Its signature is not looked at."""
+    answer = local_cloud.handle(Request("POST", "/", query, {"host": "h", **headers}))
+    assert code_of(answer) == (400, code)
+    assert all(name in answer.body for name in (b"RequestId", b"HostId"))
 
 
 def test_xml_of_a_refusal() -> None:
@@ -154,10 +154,3 @@ def test_xml_of_a_refusal() -> None:
         "a < b",
         "sts.aliyuncs.com",
     ]
-
-
-def test_an_action_is_required(local_cloud: LocalCloud) -> None:
-    """A call without one is refused before its signature is verified."""
-    answer = local_cloud.handle(Request("POST", "/", "", {"host": "h", "x-acs-version": "2014-05-26"}))
-    assert answer.status == 400
-    assert b"MissingParameter" in answer.body

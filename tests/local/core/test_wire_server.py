@@ -8,7 +8,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -237,19 +236,6 @@ def test_expect_100_continue_is_answered(echo: Server) -> None:
         assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
-def test_many_clients_at_once(server: Server) -> None:
-    """Sixteen threads create 48 groups; none is lost or created twice."""
-    client = ecs_of(server)
-
-    def create(number: int) -> str:
-        return str(ask(client, "CreateSecurityGroup", security_group_name=f"sg-{number}").security_group_id)
-
-    with ThreadPoolExecutor(16) as threads:
-        made = list(threads.map(create, range(48)))
-    assert len(set(made)) == 48
-    assert groups(server) == 48
-
-
 def test_a_hundred_blocked_calls_do_not_block_others(echo: Server) -> None:
     """A long poll or a waiting invocation has its own worker, so the function it waits for can still call in."""
     release, held = threading.Event(), threading.Semaphore(0)
@@ -275,8 +261,9 @@ def test_a_hundred_blocked_calls_do_not_block_others(echo: Server) -> None:
 
 
 def test_closing_frees_the_port() -> None:
-    """A closed server no longer answers, and its port can be used again."""
+    """A closed server no longer answers, and its port can be used again. It is bound to 127.0.0.1."""
     first = serve(LocalCloud(SystemClock()))
+    assert first.endpoint.startswith("http://127.0.0.1:")
     port = int(first.endpoint.rpartition(":")[2])
     assert first.cloud.endpoint == first.endpoint
     first.close()
@@ -291,8 +278,3 @@ def test_a_port_in_use_is_an_error(server: Server) -> None:
     """Starting there fails at once."""
     with pytest.raises(OSError, match="address already in use"):
         serve(LocalCloud(SystemClock()), int(server.endpoint.rpartition(":")[2]))
-
-
-def test_only_loopback_listens(server: Server) -> None:
-    """The server is bound to 127.0.0.1."""
-    assert server.endpoint.startswith("http://127.0.0.1:")

@@ -48,27 +48,6 @@ def _world() -> World:
     return World(backend, group_a, group_b, a, b)
 
 
-def test_with_inner_access_drop_the_rules_decide_inside_a_group(w: World) -> None:
-    """ModifySecurityGroupPolicy isolates the members; a CIDR rule admits them again, and Accept ignores the rules."""
-    fellow = w.backend.create_instance(HOME, [w.group_a])
-
-    def reach() -> bool:
-        return may_reach(w.backend, HOME, fellow.id, HOME, w.a.id, "tcp", 22).ok
-
-    def modify(policy: str) -> None:
-        params = {"RegionId": "cn-qingdao", "SecurityGroupId": w.group_a.id, "InnerAccessPolicy": policy}
-        w.backend.call(Caller(HOME, "root"), "ModifySecurityGroupPolicy", params)
-
-    modify("Drop")
-    assert not reach()
-    w.rule(w.group_a, SourceCidrIp=f"{fellow.private_ip}/32", PortRange="22/22")
-    assert reach()
-    w.rule(w.group_a, SourceCidrIp="10.0.0.0/8", Policy="drop", PortRange="22/22")
-    assert not reach()
-    modify("Accept")
-    assert reach()
-
-
 @pytest.mark.parametrize(
     ("inner_first", "direction", "ok"), [(True, "egress", True), (False, "egress", False), (False, "ingress", True)]
 )
