@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ def commands_of(target: str) -> list[str]:
     return [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe.splitlines()]
 
 
-def anchors(text: str) -> set[str]:
+@cache
+def anchors(page: Path) -> set[str]:
     """The anchors that GitHub generates for a page's headings."""
-    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
@@ -57,7 +60,7 @@ def test_links_lead_to_a_page_and_a_heading(path: Path) -> None:
         name, _, anchor = target.partition("#")
         other = path.parent / name if name else path
         assert other.exists(), target
-        assert not anchor or anchor in anchors(other.read_text(encoding="utf-8")), target
+        assert not anchor or anchor in anchors(other.resolve()), target
 
 
 @each_page

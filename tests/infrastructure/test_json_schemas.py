@@ -149,6 +149,7 @@ BEYOND_A_SCHEMA = re.compile(
 """What relates two values, or calculates: a schema cannot say it."""
 
 
+@functools.cache
 def validator(name: str) -> Draft202012Validator:
     schema = SCHEMAS[f"{name}.schema.json"]
     return Draft202012Validator(schema, registry=REGISTRY)
@@ -191,7 +192,7 @@ def mutations(document: Any) -> Iterator[tuple[str, Any]]:
 def policy_problem(document: Any) -> str:
     """Why the parser refuses a policy; empty if it does not."""
     try:
-        policy_file.parse(yaml.safe_dump(document))
+        policy_file.parse(json.dumps(document))  # JSON is YAML, and quicker to write
     except PolicyError as error:
         return str(error)
     return ""

@@ -60,13 +60,13 @@ def test_every_field_of_a_record_is_indexed() -> None:
     )
 
 
-@pytest.mark.parametrize("chart", COUNTS, ids=lambda chart: chart["title"])
-def test_a_chart_has_data(lab: Lab, chart: dict[str, Any]) -> None:
+def test_each_chart_has_data(lab: Lab) -> None:
     """Its query runs on the log of a link that is opened, one that is denied, and a sweep."""
     run_once(lab)
-    rows = asked(lab, chart["query"], 7 * 86400)
-    assert rows
-    assert {chart[axis] for axis in "xy" if axis in chart} <= set(rows[0])
+    for chart in COUNTS:
+        rows = asked(lab, chart["query"], 7 * 86400)
+        assert rows, chart["title"]
+        assert {chart[axis] for axis in "xy" if axis in chart} <= set(rows[0]), chart["title"]
 
 
 def test_duplicate_records_count_once(lab: Lab) -> None:
@@ -81,13 +81,13 @@ def test_duplicate_records_count_once(lab: Lab) -> None:
     assert asked(lab, quota["query"], 3600) == [{"count": "3"}]
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=lambda search: search["name"])
-def test_a_saved_search_runs_and_is_explained(lab: Lab, search: dict[str, Any]) -> None:
+def test_each_saved_search_runs_and_is_explained(lab: Lab) -> None:
     """SLS accepts its query and name, and docs/audit.md has it among its questions."""
     run_once(lab)
-    asked(lab, search["query"], 86400)
-    assert 3 <= len(search["name"]) <= 63
-    assert search["query"] in (DEPLOY.parent / "docs" / "audit.md").read_text(encoding="utf-8")
+    for search in SEARCHES:
+        asked(lab, search["query"], 86400)
+        assert 3 <= len(search["name"]) <= 63
+        assert search["query"] in (DEPLOY.parent / "docs" / "audit.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["name"])

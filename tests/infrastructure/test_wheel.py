@@ -18,6 +18,8 @@ from link_peer_conformance.run import questions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.infrastructure.once import made_once
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {
     "link_peer": "shared",
@@ -51,10 +53,14 @@ def copy_of_the_project(folder: Path) -> Path:
     return folder
 
 
-def build(project: Path, *options: str) -> zipfile.ZipFile:
-    """The wheel of a project folder, built with the setuptools of this environment: no network."""
+def build(project: Path, *options: str) -> None:
+    """Builds a project folder with the setuptools of this environment: no network."""
     command = [sys.executable, "-m", "build", "--no-isolation", *options, str(project)]
     subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+
+
+def wheel_of(project: Path) -> zipfile.ZipFile:
+    """What `build` made of it."""
     [wheel] = (project / "dist").glob("*.whl")
     return zipfile.ZipFile(wheel)
 
@@ -62,7 +68,8 @@ def build(project: Path, *options: str) -> zipfile.ZipFile:
 @pytest.fixture(scope="module", name="wheel")
 def _wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """Built from the sdist, as `build` does by default: a file that the sdist lacks is missing here."""
-    return build(copy_of_the_project(tmp_path_factory.mktemp("wheel")))
+    project = made_once(tmp_path_factory, "wheel", lambda folder: build(copy_of_the_project(folder)))
+    return wheel_of(project)
 
 
 def test_it_installs_no_other_top_level_names(wheel: zipfile.ZipFile) -> None:
@@ -143,7 +150,8 @@ def test_a_module_that_was_renamed_is_not_packed_under_its_old_name(tmp_path: Pa
     left = project / "build" / "lib" / "link_peer" / "renamed.py"
     left.parent.mkdir(parents=True)
     left.touch()
-    assert "link_peer/renamed.py" not in build(project, "--wheel").namelist()
+    build(project, "--wheel")
+    assert "link_peer/renamed.py" not in wheel_of(project).namelist()
 
 
 def test_the_version_is_that_of_pyproject() -> None:

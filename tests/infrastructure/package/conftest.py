@@ -6,6 +6,7 @@ With LINK_PEER_PACKAGE, as `make test-package` sets it, the package is that fold
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shutil
@@ -34,6 +35,7 @@ from link_peer_local.server import Server, serve
 
 from tests.functional.lab import HOME
 from tests.functional.wire_lab import CloudClock, WireLab
+from tests.infrastructure.once import made_once
 
 PYTHON = runtime_python.find(runtime_in_use()) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
 
@@ -101,29 +103,35 @@ def installed(folder: Path) -> Path:
     return folder
 
 
+def make(folder: Path) -> None:
+    """The package, but for its policy. Its instances write no byte code: without this one, each would compile every module."""
+    build.leave_out(installed(folder))
+    build.own_code(folder, POLICY)
+    compileall.compile_dir(folder, quiet=1)
+
+
+@pytest.fixture(name="built", scope="session")
+def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package's folder as it was built."""
+    given = os.environ.get("LINK_PEER_PACKAGE")
+    return Path(given).resolve() if given else made_once(tmp_path_factory, "built", make)
+
+
 @pytest.fixture(name="bill", scope="session")
-def _bill(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """The package's folder as it was built, and its bill of materials."""
-    if given := os.environ.get("LINK_PEER_PACKAGE"):
-        return Path(given), json.loads(Path(given).with_name("package.cdx.json").read_text(encoding="utf-8"))
-    built = installed(tmp_path_factory.mktemp("bill"))
-    build.leave_out(built)
-    return built, materials(built, {pin.name: pin.digests[0] for pin in pinned()}, "0" * 64)
+def _bill(built: Path) -> dict[str, Any]:
+    """Its bill of materials."""
+    if os.environ.get("LINK_PEER_PACKAGE"):
+        found: dict[str, Any] = json.loads(built.with_name("package.cdx.json").read_text(encoding="utf-8"))
+        return found
+    return materials(built, {pin.name: pin.digests[0] for pin in pinned()}, "0" * 64)
 
 
 @pytest.fixture(name="package", scope="session")
-def _package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _package(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, with the policy of the default world."""
-    folder = tmp_path_factory.mktemp("package")
-    if given := os.environ.get("LINK_PEER_PACKAGE"):
-        built = Path(given).resolve()
-    else:
-        built = installed(folder / "built")
-        build.leave_out(built)
-        build.own_code(built, POLICY)
     cloud = LocalCloud(CloudClock())
     world.load(cloud)
-    return with_policy(built, folder / "code", local_policy(cloud))
+    return with_policy(built, tmp_path_factory.mktemp("package") / "code", local_policy(cloud))
 
 
 @pytest.fixture(name="start")
