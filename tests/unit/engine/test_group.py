@@ -202,6 +202,14 @@ def test_a_group_that_does_not_exist_is_nothing_to_do() -> None:
     assert (look(), look.log.records, look.queue.posted) == ([], [], [])
 
 
+def test_trouble_with_a_change_is_looked_at_again() -> None:
+    """For up to an hour; the applier has recorded the attempt."""
+    look = Looking(accepting(lock=True), ours(K1))
+    look.ecs.errors["revoke"] = [Transient("503")] * 4
+    assert look() == [Later(DB, "503", NOW + LOOK_AGAIN_SECONDS)]
+    assert "attempt" in look.log.kinds()
+
+
 def test_refused_access_is_one_denied_look() -> None:
     """Nothing is changed."""
     look = Looking(accepting(lock=True), ours(K1))
