@@ -21,7 +21,7 @@ from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B
 from tests.unit.views import group, instance, key, ours
 
 K1, HERE, THERE = key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB)
@@ -107,6 +107,15 @@ def test_nothing_is_removed_where_the_read_that_confirms_an_absence_fails(error:
 
 
 # groups without the managed tag
+
+
+def test_a_group_that_lost_its_tag_is_found_again() -> None:
+    """Its wanted rule is kept, and the tag is set again."""
+    untagged = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
+    kept = Sweeping(ours(K1), groups=untagged, instances=[instance(A, APP, link_peer="sg-db:tcp/1")])
+    done = kept()
+    assert (kept.claims(), done.managed) == ({K1: "tag"}, [DB])
+    assert kept.ecs.known["sg-db"].tags.get(MANAGED) == "true"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 143, 144, 145, 1000])
