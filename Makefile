@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help run test docs coverage test-pages test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup
+.PHONY: help run test docs pictures coverage test-pages test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ test: setup  ## run every test once, but for the pages
 docs: build/mkdocs/.installed  ## build the site in build/site from README and docs, in English and Chinese; a wrong link fails
 	$(PYTHON) docs/pages.py
 	NO_MKDOCS_2_WARNING=1 build/mkdocs/bin/mkdocs build --strict
+
+pictures: setup  ## draw the map and the changed figures of README and docs in a headless Chromium; needs npm
+	mkdir -p build/pictures
+	npm pack --silent --pack-destination build/pictures mermaid@11.17.2
+	tar -xzf build/pictures/mermaid-11.17.2.tgz -C build/pictures package/dist/mermaid.min.js
+	$(BIN)/python docs/pictures.py
 
 build/mkdocs/.installed: docs/requirements.txt
 	$(PYTHON) -m venv build/mkdocs

@@ -3,6 +3,7 @@ as `<name>.zh.md` with the anchors of its headings, and the files of the project
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 import shutil
@@ -16,6 +17,7 @@ FIRST = {ROOT / "README.zh-CN.md": ROOT / "README.md"}
 OTHERS = (ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
 SHOWN = {".md", ".json", ".png", ".svg"}
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?(?=\))")
+FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$")
 OTHER_LANGUAGE = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
 """The site has a switch for that."""
@@ -32,6 +34,11 @@ def place(path: Path) -> str:
     if path in FIRST.values():
         return "index.md"
     return path.relative_to(DOCS).as_posix() if path.is_relative_to(DOCS) else f"project/{path.relative_to(ROOT)}"
+
+
+def picture(figure: str) -> Path:
+    """The picture of a figure, which `make pictures` draws."""
+    return DOCS / "pictures" / f"{hashlib.sha256(figure.encode()).hexdigest()[:16]}.svg"
 
 
 def headings(page: Path) -> dict[int, str]:
@@ -55,11 +62,15 @@ def rendered(page: Path) -> str:
         path = posixpath.relpath(place(target), posixpath.dirname(place(page))) if link[1] else ""
         return path + (f"#{anchor}" if anchor else "")
 
+    def drawn(figure: re.Match[str]) -> str:
+        return f"![]({posixpath.relpath(place(picture(figure[1])), posixpath.dirname(place(page)))})"
+
     lines = page.read_text("utf-8").splitlines()
     if english(page) != page:
         for number, anchor in zip(headings(page), headings(english(page)).values(), strict=True):
             lines[number] += f" {{#{anchor}}}"
-    return LINK.sub(moved, OTHER_LANGUAGE.sub("", "\n".join(lines) + "\n"))
+    text = LINK.sub(moved, OTHER_LANGUAGE.sub("", "\n".join(lines) + "\n"))
+    return FIGURE.sub(drawn, text)
 
 
 def gather() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from link_peer.domain.errors import BadInput
-from link_peer.domain.tags import TAGS, accepts, bad_accepts, parse_port, peers, tag_keys
+from link_peer.domain.tags import accepts, bad_accepts, parse_port, peers, tag_keys
 from link_peer.inbound import policy_file as policy
 from link_peer.inbound import requests
 from link_peer_cli.main import all_commands
@@ -227,15 +227,6 @@ def test_the_pages_of_commands_are_current(generator: dict[str, Any]) -> None:
     assert pages == generator["command_pages"](), "run: python docs/generate_reference.py"
     named = re.findall(r"^## link-peer (.+)$", "".join(pages.values()), re.MULTILINE)
     assert sorted(named) == sorted(name for name, _ in all_commands())
-
-
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
-def test_the_first_page_shows_each_tag_that_people_write(page: str) -> None:
-    """In both languages, by an example."""
-    text = (ROOT / page).read_text("utf-8")
-    for tag in TAGS:
-        example = f"| `{tag.key.format(prefix='link', deployment='', home='')}="
-        assert (example in text) is (tag.writer == "person"), tag.name
 
 
 def test_every_setting_has_a_meaning(generator: dict[str, Any]) -> None:

@@ -73,6 +73,12 @@ def test_named_files_exist(path: Path) -> None:
 
 
 @each_page
+def test_a_page_can_be_read_at_one_sitting(path: Path) -> None:
+    """It has at most 300 lines."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@each_page
 def test_named_make_targets_exist(path: Path) -> None:
     """`make test` and the like, in code marks and in blocks."""
     targets = set(re.findall(r"^([a-z-]+):.*##", read("Makefile"), re.MULTILINE))

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+TRANSLATED = [DOCS / name for name in ("first-hour.md", "tags.md", "requests.md", "deploy.md", "onboarding.md")]
 PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")] + [
-    (page, ROOT / "docs/zh/howto" / page.name) for page in sorted((ROOT / "docs/howto").glob("*.md"))
+    (page, DOCS / "zh" / page.relative_to(DOCS)) for page in [*TRANSLATED, *sorted((DOCS / "howto").glob("*.md"))]
 ]
-FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FIGURE = "mermaid"  # its labels are prose
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
@@ -41,7 +43,8 @@ def links(page: Path) -> list[Path]:
     """The files that a page leads to, a Chinese page counted as its English one."""
     english = {chinese: of for of, chinese in PAIRS}
     found = [
-        (page.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s:]+)[^)]*\)", page.read_text("utf-8"))
+        (page.parent / target).resolve()
+        for target in re.findall(r"\]\((?!https:)([^)#\s:]+)[^)]*\)", page.read_text("utf-8"))
     ]
     return sorted(english.get(path, path) for path in found if path not in {*PAIRS[0]})
 
@@ -77,6 +80,14 @@ def test_links_lead_to_the_same_pages(english: Path, chinese: Path) -> None:
     translated = {of for of, _ in PAIRS[1:]}
     own = {(chinese.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s:]+)", chinese.read_text("utf-8"))}
     assert not own & translated
+
+
+@both
+def test_links_say_where_a_page_is_in_english(english: Path, chinese: Path) -> None:
+    """Behind each link of a Chinese page to one that has no translation."""
+    translated = {*PAIRS[0], *(page for _, page in PAIRS)}
+    for target, after in re.findall(r"\]\(([^)#\s:]+\.md)[^)]*\)(（英文）)?", chinese.read_text("utf-8")):
+        assert ((chinese.parent / target).resolve() in translated) is not bool(after), target
 
 
 @both

@@ -1,12 +1,17 @@
-"""The how-to pages work as written: their commands and tag changes in order, on a running local cloud."""
+"""The how-to pages and the first hour work as written: their commands and tag changes in order, on a running local cloud."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
+import shlex
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +114,51 @@ def test_the_other_snippets_are_valid(page: Path) -> None:
             assert hcl2.loads(snippet)["resource"]
         else:
             assert language in {"sh", "console"}
+
+
+def in_a_terminal(line: str, folder: Path, settings: dict[str, str]) -> tuple[int, str]:
+    """The exit code of a command and what it prints on a terminal of 110 columns."""
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 110, 0, 0))
+    printed = b""
+    with subprocess.Popen(["/bin/bash", "-c", line], stdout=its, stderr=its, cwd=folder, env=settings) as running:  # noqa: S603
+        os.close(its)
+        with contextlib.suppress(OSError):  # the end of what a terminal has to say
+            while part := os.read(ours, 4096):
+                printed += part
+    os.close(ours)
+    return running.returncode, printed.decode()
+
+
+def test_the_first_hour_works_word_for_word(tmp_path: Path) -> None:
+    """Its file is written, its commands run in two terminals, and each prints the lines that the page shows; `…` is anything."""
+    text = (ROOT / "docs/first-hour.md").read_text("utf-8")
+    settings = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
+        "TERM": "dumb",
+        "LINK_PEER_PAGER": "",
+    }
+    printed = ""
+    with contextlib.ExitStack() as ending:
+        for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            if language == "yaml":
+                (tmp_path / "team.yaml").write_text(block, encoding="utf-8")
+            elif language == "text":
+                for line in block.splitlines():
+                    shown = r"\s+".join(re.escape(word).replace("…", ".*") for word in line.split())
+                    assert re.search(rf"^\s*{shown}", printed, re.MULTILINE), f"{line}\n{printed}"
+            elif block.startswith("link-peer local"):
+                words = shlex.split(block)
+                cloud = ending.enter_context(subprocess.Popen(words, stdout=-1, cwd=tmp_path, env=settings, text=True))  # noqa: S603
+                ending.callback(cloud.terminate)
+                assert cloud.stdout is not None
+                printed = "".join(iter(cloud.stdout.readline, "Ctrl-C stops it. Nothing is saved.\n"))
+                exported = dict(re.findall(r"^ *export (\w+)=(.*)$", printed, re.MULTILINE))
+                assert len(exported) == 8  # as the page says
+                settings |= exported
+            else:
+                for line in block.splitlines():
+                    waits = line.replace("--wait", f"--wait --timeout {LIMIT_SECONDS}")
+                    code, printed = in_a_terminal(waits, tmp_path, settings)
+                    assert code == int("# exits 1" in line), f"{line}\n{printed}"

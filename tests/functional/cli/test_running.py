@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -25,7 +24,6 @@ from tests.functional.command import Cli, check_answers
 pytestmark = pytest.mark.http
 
 ROOT = Path(__file__).resolve().parents[3]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 LIMIT_SECONDS = 600
 WAIT = ("--wait", "--timeout", str(LIMIT_SECONDS))
 APP, DB, CACHE = "sg-bp1shopapp000000000a", "sg-bp1shopdb0000000000a", "sg-bp1shopcache0000000a"
@@ -38,37 +36,6 @@ def _shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for name, value in environment(describe(cloud)).items():
             monkeypatch.setenv(name, value)
         yield
-
-
-def block(language: str) -> str:
-    """The first code block in this language after the tour's mark in the README."""
-    found = re.search(rf"```{language}\n(.*?)```", README.split("<!-- tour -->")[1], re.S)
-    assert found is not None
-    return found[1]
-
-
-@pytest.mark.usefixtures("shop")
-def test_the_tour_in_the_readme_works(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its commands in order. They add the consent that was missing, and the event or the next sweep opens the denied link."""
-    cli = Cli(capsys)
-    codes, printed = {}, {}
-    for line in block("sh").splitlines():
-        program, *args = shlex.split(line, comments=True)
-        assert program == "link-peer"
-        if "--wait" in args:
-            args += ["--timeout", str(LIMIT_SECONDS)]
-        codes[" ".join(args[:2])] = cli(*args)
-        printed[" ".join(args[:2])] = cli.out
-    denied = "plan i-bp1shopapp0000000000a"
-    assert {what: code for what, code in codes.items() if code} == {denied: 1}
-    advice = f"link-accept={APP}:tcp/6379"
-    assert advice in printed[denied]
-    assert advice in printed["sweep"]
-    assert "applied" in printed["request link"]
-    assert "removed" in printed["request unlink"]
-    assert cli("sweep") == 0
-    code, [link] = cli.json("links", "--party", CACHE)
-    assert (code, link["from"], link["ports"]) == (0, APP, "tcp/6379")
 
 
 @pytest.mark.usefixtures("shop")
