@@ -12,8 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, yaml
+from msgspec.structs import replace
 
-from link_peer_deploy.documents import RoleFiles, home_roles, operator_arns, peer_roles, render, split
+from link_peer_deploy.documents import (
+    READER,
+    RoleFiles,
+    flow_log_reading,
+    home_roles,
+    operator_arns,
+    peer_roles,
+    render,
+    split,
+)
 from link_peer_deploy.names import Names
 from link_peer_deploy.project import ROOT
 
@@ -107,11 +117,13 @@ def describe(
     bound_queues: Iterable[str] = (),
     sets: tuple[str, ...] = (),
     operators: Iterable[str] = (),
+    flowlog: str = "",
 ) -> Description:
     """The description of a deployment. `peers` are the ARNs of the other accounts' roles, `bound_queues` the queues of single
-    accounts, `sets` the keys of the policy's sets, `operators` the ARNs of the users and roles that may operate."""
+    accounts, `sets` the keys of the policy's sets, `operators` the ARNs of the users and roles that may operate, `flowlog` home's
+    own in the policy."""
     queues, people = tuple(sorted(bound_queues)), tuple(sorted(operators))
-    return _describe(names, deployment, tag_prefix, tuple(peers), queues, sets, people)
+    return _describe(names, deployment, tag_prefix, tuple(peers), queues, sets, people, flowlog)
 
 
 @functools.lru_cache
@@ -123,9 +135,10 @@ def _describe(
     bound_queues: tuple[str, ...],
     sets: tuple[str, ...],
     operators: tuple[str, ...],
+    flowlog: str,
 ) -> Description:
     return Description(
-        roles=roles_of(names, deployment, tag_prefix, peers, sets, operators),
+        roles=with_flow_log(roles_of(names, deployment, tag_prefix, peers, sets, operators), names.home, flowlog),
         linked_roles=LINKED_ROLES,
         queues=queues_of(names, bound_queues),
         log_project=names.audit_project,
@@ -186,6 +199,20 @@ def describe_peer(
     values = {**_values(names, deployment, tag_prefix), "PEER_ACCOUNT": account, "EXTERNAL_ID": external_id}
     named = operator_arns(names) if closers is None else closers
     return [_role(files, values, closers=named, sets=sets) for files in peer_roles(role, closer=bool(named))]
+
+
+def with_flow_log(roles: Sequence[Role], account: str, flowlog: str) -> list[Role]:
+    """The roles of an account, of which people's reader may read its `flowlog` in the policy, if it has one."""
+    reading = flow_log_reading(account, flowlog)
+
+    def policy(name: str, documents: Sequence[Document]) -> Sequence[Document]:
+        return (
+            split({**documents[0], "Statement": [*(s for d in documents for s in d["Statement"]), *reading]})
+            if name.endswith(READER)
+            else documents
+        )
+
+    return [replace(role, policies={name: policy(name, one) for name, one in role.policies.items()}) for role in roles]
 
 
 def _values(names: Names, deployment: str, tag_prefix: str) -> dict[str, str]:

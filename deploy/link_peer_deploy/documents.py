@@ -97,6 +97,13 @@ def set_denials(keys: Iterable[str]) -> list[dict[str, Any]]:
     return [{**tagging, "Condition": {"StringLike": {f"acs:RequestTag/{key}": ["*"]}}} for key in keys]
 
 
+def flow_log_reading(account: str, place: str) -> list[dict[str, Any]]:
+    """The statement that lets a reader role of an account read its flow log, `project/logstore`; none without one."""
+    project, _, logstore = place.partition("/")
+    resource = f"acs:log:*:{account}:project/{project}/logstore/{logstore}"
+    return [{"Effect": "Allow", "Action": ["log:GetLogStoreLogs"], "Resource": [resource]}] if place else []
+
+
 def render(
     name: str,
     values: Mapping[str, str],

@@ -59,6 +59,15 @@ locals {
 
   documents = { for name, file in local.policies : name => jsondecode(templatefile("${local.files}/${file}", local.placeholders)) }
 
+  # Home's own flow log, if the policy file names one.
+  flow_log = [
+    for place in compact([try(local.policy.accounts[local.home].flowlog, "")]) : {
+      Effect   = "Allow"
+      Action   = ["log:GetLogStoreLogs"]
+      Resource = ["acs:log:*:${local.home}:project/${replace(place, "/", "/logstore/")}"]
+    }
+  ]
+
   # What decides which groups are in the policy's sets is denied to the roles that are denied consent.
   set_keys = sort(distinct(flatten([for set in values(try(local.policy.sets, {})) : keys(set.tags)])))
   set_denials = [
@@ -83,6 +92,7 @@ resource "alicloud_ram_policy" "this" {
     Statement = concat(
       [for statement in local.documents[each.key].Statement : statement if !contains(statement.Resource, "")],
       [for denial in local.set_denials : denial if each.key != "${var.prefix}-reader"],
+      [for statement in local.flow_log : statement if each.key == "${var.prefix}-reader"],
     )
   })
 

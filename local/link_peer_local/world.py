@@ -5,7 +5,8 @@ The roles are those of deploy/, unless the file lists `roles` of its own:
 `{account, name, trusted, external_id, allowed_actions}`, where `trusted` are ARNs and service names, and no
 `allowed_actions` means all. The home account has EventBridge's service-linked roles. With `bare: true`, there are no
 roles, queues or logs at all: what `link-peer setup` starts from. `inactive` lists services that the accounts have not activated. `regions` lists those with a deployment, the cloud's own
-among them: each has the queues and the log, and VPCs whose `region` it is.
+among them: each has the queues and the log, and VPCs whose `region` it is. An account to which the file's policy gives a `flowlog`
+has a week of it, without a packet.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.ecs.state import Group
 from link_peer_local.eventbridge import linked_roles
 from link_peer_local.mns.state import QueueAttributes
+from link_peer_local.sls import flow_logs
 
 WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
@@ -73,8 +75,9 @@ def shipped_roles(cloud: LocalCloud, world: World, accounts: dict[str, Any], tag
     """Create the roles that `setup` makes: at home, and in each account for which the policy file names one."""
     entered = {uid: of for uid, of in accounts.items() if "role" in of}
     named = (Names(world.home, world.prefix), world.deployment, tag_prefix)
-    found = {world.home: _roles_of_home(*named, tuple(of["role"] for of in entered.values()))}
-    found |= {uid: _roles_of_peer(*named, uid, of["role"], of["external_id"]) for uid, of in entered.items()}
+    logs = {uid: of.get("flowlog", "") for uid, of in accounts.items()}
+    found = {world.home: _roles_of_home(*named, tuple(of["role"] for of in entered.values()), logs.get(world.home, ""))}
+    found |= {uid: _roles_of_peer(*named, uid, of["role"], of["external_id"], logs[uid]) for uid, of in entered.items()}
     for uid, roles in found.items():
         for name, trust, policies in roles:
             cloud.identity.add_role(Role(uid, name, trust), policies)
@@ -85,15 +88,19 @@ _Roles = list[tuple[str, str, dict[str, str]]]
 
 
 @lru_cache(maxsize=1024)
-def _roles_of_home(names: Names, deployment: str, tag_prefix: str, peers: tuple[str, ...]) -> _Roles:
+def _roles_of_home(names: Names, deployment: str, tag_prefix: str, peers: tuple[str, ...], flowlog: str) -> _Roles:
     admin = f"acs:ram::{names.home}:user/{ADMINISTRATOR}"
-    return _rendered(description.describe(names, deployment, tag_prefix, peers, operators=[admin]).roles)
+    made = description.describe(names, deployment, tag_prefix, peers, operators=[admin], flowlog=flowlog)
+    return _rendered(made.roles)
 
 
 @lru_cache(maxsize=1024)
-def _roles_of_peer(names: Names, deployment: str, tag_prefix: str, uid: str, arn: str, external_id: str) -> _Roles:
+def _roles_of_peer(
+    names: Names, deployment: str, tag_prefix: str, uid: str, arn: str, external_id: str, flowlog: str
+) -> _Roles:
     its = {"account": uid, "role": arn.partition(":role/")[2], "external_id": external_id}
-    return _rendered(description.describe_peer(names, deployment, tag_prefix, **its))
+    made = description.describe_peer(names, deployment, tag_prefix, **its)
+    return _rendered(description.with_flow_log(made, uid, flowlog))
 
 
 def _rendered(roles: Iterable[description.Role]) -> _Roles:
@@ -197,7 +204,19 @@ class _Loader:
             self._group(group)
         for instance in text.get("instances", ()):
             self._instance(instance)
+        for uid, account in policy["accounts"].items():
+            if "flowlog" in account:
+                self._quiet_week(uid, account["flowlog"])
         return world
+
+    def _quiet_week(self, account: str, flowlog: str) -> None:
+        """Write an account's flow log of the last seven days, in which its interfaces had no packets."""
+        ecs, now = self.cloud.ecs, int(self.cloud.clock.now())
+        asked = {"RegionId": self.cloud.region, "MaxResults": "500"}
+        shown = ecs.call(Caller(account, f"acs:ram::{account}:root"), "DescribeNetworkInterfaces", asked)
+        interfaces = shown["NetworkInterfaceSets"]["NetworkInterfaceSet"]
+        records = flow_logs.lines(interfaces, (), (now - 7 * 86_400 + 1, now))
+        flow_logs.write(self.cloud.sls, account, flowlog, records)
 
     def _plain_policy(self) -> dict[str, Any]:
         """For a world without a policy of its own: every account with the usual role, but for home, which has none."""

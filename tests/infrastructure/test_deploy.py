@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from link_peer.domain.tags import TAGS, tag_keys
-from link_peer_deploy.documents import compact, home_roles, peer_roles, render, set_denials
+from link_peer_deploy.documents import compact, flow_log_reading, home_roles, peer_roles, render, set_denials
 from link_peer_deploy.names import Names
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
@@ -61,6 +61,7 @@ ROS_PARAMETERS = {
     },
     **{f"{name.capitalize()}Tag": {f"acs:RequestTag/link-{name}": ["*"]} for name in DENIED_ALONE},
     "SetDenials": [],
+    "FlowLog": [],
     "Closers": f"acs:ram::{HOME}:role/link-peer-operator",
     "ALIYUN::Region": REGION,
     "ALIYUN::TenantId": PEER,
@@ -253,11 +254,14 @@ def test_the_tags_of_sets_are_denied_where_consent_is() -> None:
         found = {key for key in more if key.startswith("acs:RequestTag/")}
         assert found == ({"acs:RequestTag/env", "acs:RequestTag/tier"} if tags else set()), name
     template = yaml.safe_load((DEPLOY / "peer-account.yaml").read_text(encoding="utf-8"))
-    parameters = {**ROS_PARAMETERS, "SetDenials": set_denials(sets)}
+    log = flow_log_reading(PEER, "own-logs/flows")
+    parameters = {**ROS_PARAMETERS, "SetDenials": set_denials(sets), "FlowLog": log}
     for resource, files in zip(("Role", "Reader", "Closer"), peer_roles("link-peer"), strict=True):
         [policy] = rendered(template["Resources"][resource]["Properties"], parameters)["Policies"]
         [file] = files.policies.values()
-        assert policy["PolicyDocument"] == render(file, VALUES, [PEER_ROLE], sets=sets)
+        wanted = render(file, VALUES, [PEER_ROLE], sets=sets)
+        wanted["Statement"] += log if resource == "Reader" else []
+        assert policy["PolicyDocument"] == wanted
 
 
 def denied_keys(prefix: str) -> list[str]:

@@ -48,6 +48,7 @@ POLICY: dict[str, Any] = {
             "external_id": "example-1",
             "ranges": ["10.20.0.0/16"],
             "queue": "link-peer-requests-b",
+            "flowlog": "own-logs/flows",
         },
     },
     "accept_tags": True,

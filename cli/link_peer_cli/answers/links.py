@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from link_peer_cli.answers import CommandAnswer, means
 
@@ -70,6 +71,19 @@ class LinkAnswer(Ends, frozen=True):
         means("the instances that it admits by address; empty where its rules name the group, or one instance"),
     ]
     rules: Annotated[list[OwnRule], means("its rules")]
+    use: Annotated[
+        str | UnsetType,
+        means(
+            "of `links` and `who`, where the policy file has a `flowlog`: `used`, `unused` or `unknown`, in the last 30 days or those of `--unused`"
+        ),
+    ] = UNSET
+    last_used: Annotated[str | UnsetType, means("when a packet was last let in, to ten minutes; empty if none was")] = (
+        UNSET
+    )
+    use_detail: Annotated[str | UnsetType, means("why it is unknown, or how long it was not used")] = UNSET
+    narrow: Annotated[
+        str | UnsetType, means("the ports that were used, where others of the link were not; else empty")
+    ] = UNSET
 
 
 class LinkArrow(Ends, frozen=True):

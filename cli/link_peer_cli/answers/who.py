@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import UNSET, UnsetType
+
 from link_peer_cli.answers import means
 from link_peer_cli.answers.links import Ends
 
@@ -39,3 +41,5 @@ class Reacher(Ends, frozen=True):
     consent: Annotated[list[str], means("the entries that allow it")]
     consented_by: Annotated[list[str], means("who wrote each of these entries, as `links` has it")]
     description: Annotated[str, means("what a person wrote of the rule")]
+    use: Annotated[str | UnsetType, means("of a link, whether it was used, as `links` has it")] = UNSET
+    last_used: Annotated[str | UnsetType, means("of a link, when it was last used, as `links` has it")] = UNSET

@@ -15,8 +15,8 @@ from link_peer.domain.model import Party
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.accounts import THREADS
 from link_peer_cli.checks.finding import WARNING, CheckFinding, few, unreadable
-from link_peer_cli.checks.interfaces import Interface, read_interfaces
 from link_peer_cli.checks.seen import CloudSeen
+from link_peer_cli.inventory.interfaces import Interface, read_interfaces
 from link_peer_cli.review.cloud import WhatIf
 
 DOCS = "docs/guarantees.md"

@@ -17,9 +17,11 @@ from link_peer_cli.access.inputs import account_named, duration, moment, ports_o
 from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.audit.at import links_at
 from link_peer_cli.audit.log import AuditReader
+from link_peer_cli.inventory.flow_log import DAY
 from link_peer_cli.inventory.link_table import LINKS, STATES
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import answers_of, links_about, wording
+from link_peer_cli.inventory.use import PERIOD, with_use
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
@@ -44,6 +46,12 @@ def links(
             help="The links at that time, from the log: an instant with its zone, or how long ago: 2h, 7d. Prints ids, not names."
         ),
     ] = "",
+    unused: Annotated[
+        str,
+        typer.Option(
+            help="Only links that were certainly not used for this time: 30d. From the flow logs of accounts that the policy file names."
+        ),
+    ] = "",
     open_ended: Annotated[bool, typer.Option("--open-ended", help="Only links without an end.")] = False,
     output: Output = TableForm.TABLE,
     sort_by: SortBy = "",
@@ -62,11 +70,16 @@ def links(
     then = moment(at, "--at", now) if at else None
     if then and then > now:
         raise BadInput("--at", f"{at} is still to come: the log tells what stood")
+    period = duration(unused, "--unused") if unused else PERIOD
+    if unused and (at or period < DAY):
+        raise BadInput("--unused", "give whole days, such as 30d, and no --at")
     env = load_environment(reading=True)
+    if unused and not any(account.flowlog for account in env.policy.accounts.values()):
+        raise BadInput("--unused", "no account of the policy file has a flowlog")
     uid = account_named(env.policy, account, "--account") if account else ""
     view = view_of(suppose(env, "links")[0])
     if then is None:
-        answers, problem = _now(env, view, party, uid, ports)
+        answers, problem = _now(env, view, party, uid, ports, period)
     else:
         answers, problem = _then(env, then, party, uid, ports), ""
     now = then or env.clock.now()
@@ -74,6 +87,7 @@ def links(
         one
         for one in answers
         if (not state or one.state in state)
+        and (not unused or one.use == "unused")
         and not (open_ended and (one.until or one.state == "closing"))
         and (seconds is None or _ends_by(one, now + seconds))
     ]
@@ -85,15 +99,19 @@ def links(
         raise typer.Exit(Exit.REFUSED)
 
 
-def _now(env: Environment, view: View, party: str, uid: str, ports: Sequence[Port]) -> tuple[list[LinkAnswer], str]:
-    """The links that stand, and why the log could not be read, if so."""
+def _now(
+    env: Environment, view: View, party: str, uid: str, ports: Sequence[Port], period: int
+) -> tuple[list[LinkAnswer], str]:
+    """The links that stand, with whether they were used in a period (seconds) that ends now, and why the log could not be read, if so."""
     with waiting("reading the groups"):
         view.everything()
     found = links_about(env, view, party, "--party", ports)
     if uid:
         found = [link for link in found if uid in (link.source.account, link.target.account)]
     with waiting("reading what decides about packets"):
-        return answers_of(env, view, found)
+        answers, problem = answers_of(env, view, found)
+    with waiting("reading the flow logs"):
+        return with_use(env, found, answers, period), problem
 
 
 def _then(env: Environment, then: float, wanted: str, uid: str, ports: Sequence[Port]) -> list[LinkAnswer]:

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 import typer
 from link_peer.domain.model import ALL, Party, Port
 from link_peer.planning import who as planning
+from msgspec import UNSET
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import ports_of
 from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.answers.who import Reacher
-from link_peer_cli.inventory.link_table import STATES, ends, left
+from link_peer_cli.inventory.link_table import STATES, ends, last_used, left
 from link_peer_cli.inventory.reading import PARTY, View, view_of
 from link_peer_cli.inventory.shown import EXACT, Wording, answers_of, links_of, named, wording
+from link_peer_cli.inventory.use import with_use
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
@@ -64,6 +66,7 @@ def _answers(env: Environment, view: View, party: Party, ports: Sequence[Port]) 
     groups = view.scene.groups(party)
     links = [one for one in links_of(env, view) if any(rule.group in groups for rule in one.rules)]
     answers, problem = answers_of(env, view, links)
+    answers = with_use(env, links, answers)
     told = {rule: answer for link, answer in zip(links, answers, strict=True) for rule in link.rules}
     found = planning.who(view.scene, party, ports)
     return [_answer(view, party, one, told.get(one.rule) if one.rule else None) for one in found], problem
@@ -94,6 +97,7 @@ def _answer(view: View, party: Party, one: planning.Reaching, link: LinkAnswer |
 
 
 OF_LINK: dict[str, Any] = {"until": "", "claims": [], "asked_by": [], "consent": [], "consented_by": []}
+OF_LINK |= dict.fromkeys(("use", "last_used"), UNSET)
 """What is said of links alone."""
 WIDE = ("group", "claims", "asked by", "consent", "consented by", "instances", "address", "description")
 SOURCES: Table[Reacher, Wording] = Table(
@@ -110,6 +114,7 @@ SOURCES: Table[Reacher, Wording] = Table(
         Column("until", lambda a, w: ends(a, w) if a.claims else "", lambda a, w: left(a, w) if a.claims else ""),
         *(Column(name, wide=True) for name in WIDE),
         Column("detail", lambda a, _: a.state_detail, wide=True),
+        Column("last used", last_used, wide=True),
     ),
 )
 """Whose rule each is, and until when; who asked and who consented in `-o wide`."""

@@ -31,6 +31,11 @@ def left(link: LinkAnswer | Reacher, words: Wording) -> str:
     return sweep_of(link.state_detail) if link.state == "closing" else words.left(link.until)
 
 
+def last_used(link: LinkAnswer | Reacher, words: Wording) -> str:
+    """When it was last used, or `unused` or `unknown`; empty where nothing is said of it."""
+    return words.ago(link.last_used or "") or link.use or ""
+
+
 LINKS: Table[LinkAnswer, Wording] = Table(
     LinkAnswer,
     EXACT,
@@ -49,6 +54,8 @@ LINKS: Table[LinkAnswer, Wording] = Table(
         Column("written", lambda a, _: a.written_detail or a.written, wide=True),
         Column("instances", lambda a, _: instances_text(a), wide=True),
         Column("detail", lambda a, _: a.state_detail, wide=True),
+        Column("last used", last_used, wide=True),
+        Column("narrow", lambda a, _: a.narrow or "", wide=True),
         Column("rules", wide=True),
     ),
 )

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from link_peer.domain.tags import TAGS
-from link_peer_deploy.description import Role, describe_peer
-from link_peer_deploy.documents import compact, operator_arns, peer_roles, set_denials
+from link_peer_deploy.description import Role, describe_peer, with_flow_log
+from link_peer_deploy.documents import compact, flow_log_reading, operator_arns, peer_roles, set_denials
 from link_peer_deploy.project import ROOT
 
 from link_peer_cli.setup.resource import Deployment, Resource
@@ -91,6 +91,7 @@ class PeerAccount:
             **{name: json.dumps(condition) for name, condition in conditions.items()},
             "Closers": ",".join(self.closers),
             "SetDenials": json.dumps(set_denials(keys.sets)),
+            "FlowLog": json.dumps(flow_log_reading(self.uid, self._flowlog)),
         }
         words: list[str] = []
         for number, (key, value) in enumerate(given.items(), 1):
@@ -107,7 +108,7 @@ class PeerAccount:
         deployment = self.deployment
         its = {"account": self.uid, "role": self.role, "external_id": self.external_id}
         prefix = deployment.settings.tag_prefix
-        return describe_peer(
+        roles = describe_peer(
             deployment.names,
             deployment.policy.deployment,
             prefix,
@@ -115,6 +116,12 @@ class PeerAccount:
             closers=self.closers,
             sets=deployment.policy.keys.sets,
         )
+        return with_flow_log(roles, self.uid, self._flowlog)
+
+    @property
+    def _flowlog(self) -> str:
+        known = self.deployment.policy.accounts.get(self.uid)
+        return known.flowlog if known else ""
 
 
 def _condition(key: str) -> dict[str, list[str]]:

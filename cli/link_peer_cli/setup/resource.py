@@ -47,7 +47,10 @@ class Deployment(msgspec.Struct, frozen=True, dict=True):
         policy = self.policy
         peers = [account.role for _, account in sorted(policy.accounts.items()) if account.role]
         prefix, keys = self.settings.tag_prefix, policy.keys
-        return describe(self.names, policy.deployment, prefix, peers, policy.bound_queues, keys.sets, self.operators)
+        log = policy.accounts[policy.home].flowlog
+        return describe(
+            self.names, policy.deployment, prefix, peers, policy.bound_queues, keys.sets, self.operators, log
+        )
 
 
 class Resource(ABC):

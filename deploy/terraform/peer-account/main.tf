@@ -23,6 +23,14 @@ locals {
     }
   ]
 
+  flow_log = [
+    for place in compact([var.flowlog]) : {
+      Effect   = "Allow"
+      Action   = ["log:GetLogStoreLogs"]
+      Resource = ["acs:log:*:${var.account}:project/${replace(place, "/", "/logstore/")}"]
+    }
+  ]
+
   # Each role has one policy of its own name.
   roles = merge(
     {
@@ -46,6 +54,7 @@ resource "alicloud_ram_policy" "this" {
     Statement = concat(
       jsondecode(templatefile("${local.files}/${each.value.policy}", local.placeholders)).Statement,
       [for denial in local.set_denials : denial if each.value.policy != "ram-peer-reader.json"],
+      [for statement in local.flow_log : statement if each.value.policy == "ram-peer-reader.json"],
     )
   })
 

@@ -52,6 +52,12 @@ variable "set_keys" {
   description = "The keys of the policy's sets, sorted: the roles are denied these tags, too."
 }
 
+variable "flowlog" {
+  type        = string
+  default     = ""
+  description = "The account's flowlog in the policy file, project/logstore, if it has one: its reader's role may read it."
+}
+
 variable "closers" {
   type        = list(string)
   default     = []

@@ -18,7 +18,8 @@ class AccountPolicy(msgspec.Struct, frozen=True):
 
     `ranges` are the IPv4 networks (`10.20.0.0/16`) from which instances of the account may be linked by their address;
     any private address if there are none. `queue` is the name of the queue through which the account's own requests come;
-    empty if they come through the shared queue.
+    empty if they come through the shared queue. `flowlog` is the account's own logstore of VPC flow logs, as `project/logstore`;
+    empty if it has none. It informs and decides nothing.
     """
 
     name: str
@@ -26,6 +27,7 @@ class AccountPolicy(msgspec.Struct, frozen=True):
     external_id: str | None = None
     ranges: tuple[str, ...] = ()
     queue: str = ""
+    flowlog: str = ""
 
 
 class Allow(msgspec.Struct, frozen=True):

@@ -200,4 +200,5 @@ def _account(uid: str, account: AccountEntry) -> AccountPolicy:
         account.external_id or None,
         tuple(account.ranges or ()),
         account.queue or "",
+        account.flowlog or "",
     )

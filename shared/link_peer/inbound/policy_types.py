@@ -59,6 +59,13 @@ _NO_RANGES = "list the networks, or leave `ranges` out to accept every private a
 _RANGES = _some(_NO_RANGES, "Instance links from this account only from these networks.")
 _QUEUE = "a queue name: 1 to 120 characters of A-Z a-z 0-9 and hyphen"  # [doc SMQ limits]
 Queue: TypeAlias = Annotated[str, _form("[A-Za-z0-9-]{1,120}", _QUEUE, "The account's own queue.")]
+_LOGSTORE = (
+    "[a-z0-9][a-z0-9-]{1,61}[a-z0-9]/[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]"  # [doc SLS CreateProject, CreateLogStore]
+)
+_FLOW_LOGS = (
+    "The logstore in this account to which its VPCs write flow logs: from it, `links` and `who` say what was used."
+)
+FlowLog: TypeAlias = Annotated[str, _form(_LOGSTORE, "<project>/<logstore> of the log service", _FLOW_LOGS)]
 _KEY = "[A-Za-z0-9._:/=+,@-]{1,128}"  # RAM takes it as it is, without wildcards
 TagKey: TypeAlias = Annotated[str, _form(_KEY, "a tag key: 1 to 128 characters of A-Z a-z 0-9 . _ : / = + , @ -")]
 _TAGS = Meta(
@@ -80,6 +87,7 @@ class AccountEntry(Struct, frozen=True, forbid_unknown_fields=True):
     external_id: ExternalId | UnsetType = UNSET
     ranges: Annotated[list[Network], _RANGES] | UnsetType = UNSET
     queue: Queue | UnsetType = UNSET
+    flowlog: FlowLog | UnsetType = UNSET
 
 
 _BOTH = Meta(extra_json_schema={"dependentRequired": {"role": ["external_id"], "external_id": ["role"]}})

@@ -368,7 +368,7 @@ def test_the_doctor_reads_what_a_sweep_reads_and_the_interfaces(asked: Asked, la
 
 def test_every_page_of_interfaces_is_read(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not covered may be on the last one."""
-    from link_peer_cli.checks import interfaces
+    from link_peer_cli.inventory import interfaces
 
     _, _, _, b = linked(lab)
     attach(lab, lab.group(), b)

@@ -139,8 +139,11 @@ def test_each_limit_has_bounds(limit: str, lowest: int, highest: int) -> None:
 
 def test_home_may_have_ranges_and_a_queue_too() -> None:
     """They need no role."""
-    account = parse(changed("{name: a@aliyun.com}", "{ranges: [10.0.0.0/12], queue: Q-1}")).accounts[A]
+    account = parse(
+        changed("{name: a@aliyun.com}", "{ranges: [10.0.0.0/12], queue: Q-1, flowlog: own-logs/vpc_1}")
+    ).accounts[A]
     assert (account.ranges, account.queue, account.role) == (("10.0.0.0/12",), "Q-1", None)
+    assert account.flowlog == "own-logs/vpc_1"
 
 
 @pytest.mark.parametrize(
@@ -241,6 +244,7 @@ CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are eac
     (f"8:14: accounts.{B}.ranges[0]: '10.20.0.0/33' is not an IPv4", "10.20.0.0/16", "10.20.0.0/33"),
     (f"8:14: accounts.{B}.ranges[0]: must be a string, in quotes", "10.20.0.0/16", "10"),
     (f"9:12: accounts.{B}.queue: must be a queue name: 1 to", "link-peer-requests-b", '""', "x" * 121, "link_peer", "queues/b"),
+    (f"9:14: accounts.{B}.flowlog: must be <project>/<logstore>", "queue: link-peer-requests-b", "flowlog: logs", "flowlog: A-b/flows", "flowlog: a/flows", "flowlog: logs/F"),
     (f"9:12: accounts.{B}.queue: must be a string, in quotes", "link-peer-requests-b", "12"),
     (f"9:12: accounts.{B}.queue: link-peer-requests-b is already the", "{name: a@aliyun.com}", "{queue: link-peer-requests-b}"),
     ("13:70: allow[1].until: must be a string, in quotes", 'until: "2027-01-01T08:00:00.5+08:00"', "until: 2027-01-01T00:00:00Z"),

@@ -20,7 +20,7 @@ PAGE = 500  # [doc DescribeNetworkInterfaces: MaxResults <= 500]
 
 class Interface(msgspec.Struct, frozen=True):
     """A network interface as DescribeNetworkInterfaces returns it. `instance` is empty where it belongs to no ECS instance,
-    such as one of a container group of ECI. `primary`: the one that the instance was made with."""
+    such as one of a container group of ECI. `primary`: the one that the instance was made with. `addresses` are its private IPv4 ones."""
 
     account: str
     id: str
@@ -29,6 +29,8 @@ class Interface(msgspec.Struct, frozen=True):
     primary: bool
     in_use: bool
     ipv6: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    vpc: str = ""
 
 
 def read_interfaces(
@@ -64,4 +66,6 @@ def _shaped(account: str, row: Any) -> Interface:
         primary=row.type == "Primary",
         in_use=row.status == "InUse",
         ipv6=tuple(str(one.ipv_6address) for one in addresses if one.ipv_6address),
+        addresses=tuple(filter(None, shapes.addresses(row))),
+        vpc=row.vpc_id or "",
     )

@@ -1,0 +1,158 @@
+"""Whether a link was used, judged from lines of a flow log as the local log service answers the query."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from link_peer.domain.model import ALL, Party
+from link_peer.domain.tags import parse_ports
+from link_peer.planning.spans import joined, of_ports
+from link_peer.planning.standing import Standing
+from link_peer_cli.inventory.flow_log import DAY, Flows, flows_of, statement
+from link_peer_cli.inventory.interfaces import Interface
+from link_peer_cli.inventory.use import Period, use_of
+from link_peer_local.sls import LogRecord, analysis, index
+from link_peer_local.sls.flow_logs import INDEX, Flow, lines
+
+from tests.unit.views import HOME
+
+SINCE, DAYS, WINDOW = 1_795_564_800, 7, 7_200
+GROUPS = [Party(HOME, f"sg-{name}") for name in "abcde"]
+PORTS = ("tcp/1", "tcp/1-3", "tcp/3+udp/3", "icmp", "")
+PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
+
+
+def interface(number: int, *groups: Party, **fields: Any) -> Interface:
+    given = {"addresses": (f"10.0.0.{number}",), "vpc": "vpc-1", **fields}
+    return Interface(HOME, f"eni-{number}", frozenset(groups), Party(HOME, f"i-{number}"), True, True, **given)
+
+
+def link(source: Party, target: Party, ports: str, since: float = SINCE - 1) -> Standing:
+    return Standing(source, target, parse_ports(ports) if ports else (ALL,), (), (), since=since)
+
+
+def asked(links: list[Standing], records: list[Any]) -> Flows:
+    """What the log service answers of these lines."""
+    spans = joined(span for one in links if not one.mutual for span in of_ports(one.ports))
+    _, sql = analysis.split(statement(spans, SINCE, every_port=any(one.mutual for one in links)))
+    logs = [{"__time__": str(one.time), **one.contents} for one in records]
+    return flows_of(analysis.select(sql, {"log": (index.parse(INDEX), logs)}, (SINCE, SINCE + DAYS * DAY)))
+
+
+def shown(interfaces: list[Interface]) -> list[dict[str, Any]]:
+    return [
+        {
+            "NetworkInterfaceId": one.id,
+            "InstanceId": one.instance and one.instance.id,
+            "VpcId": one.vpc,
+            "OwnerId": HOME,
+        }
+        for one in interfaces
+    ]
+
+
+def test_no_used_link_is_called_unused_and_idle_ones_are_found() -> None:
+    """In random weeks, with refused packets, answers of other sources, instances that are gone, days without lines and windows
+    that were skipped."""
+    idle = found = 0
+    for seed in range(200):
+        chance = random.Random(seed)
+        enis = [interface(n, *chance.sample(GROUPS, chance.randint(1, 2))) for n in range(chance.randint(4, 8))]
+        gone = interface(99, *chance.sample(GROUPS, 2))
+        links = [link(*chance.sample(GROUPS, 2), chance.choice(PORTS)) for _ in range(6)]
+        sources = [*enis, *([gone] if chance.random() < 0.2 else [])]
+        flows = []
+        for _ in range(chance.randint(0, 12)):
+            source, target = chance.choice(sources), chance.choice(enis)
+            protocol, at = chance.choice(list(PROTOCOLS.values())), SINCE + chance.randrange(DAYS * DAY)
+            more = {
+                "action": chance.choice(["ACCEPT", "ACCEPT", "REJECT"]),
+                "direction": chance.choice(["in", "in", "out"]),
+            }
+            port = 0 if protocol == 1 else chance.randint(1, 4)
+            flows.append(Flow(at, target.id, source.addresses[0], target.addresses[0], port, protocol, **more))
+        records = lines(shown(enis), flows, (SINCE, SINCE + DAYS * DAY), WINDOW)
+        hurt, day = chance.choice([*enis, *[None] * 4]), chance.randrange(DAYS)
+        skip = {"log-status": "SKIPDATA", "action": "-"} if chance.random() < 0.5 else {}
+        lost = [
+            hurt
+            and one.contents["eni-id"] == hurt.id
+            and (one.time - SINCE) // DAY == day
+            and not (skip and chance.random() < 0.3)
+            for one in records
+        ]
+        records = [
+            LogRecord(one.time, 0, {**one.contents, **(skip if gap else {})})
+            for one, gap in zip(records, lost, strict=True)
+            if skip or not gap
+        ]
+        period = Period(SINCE, DAYS, {HOME: asked(links, records)}, {HOME: enis})
+        for one in links:
+            ends = {(one.source, one.target)} | ({(one.target, one.source)} if one.mutual else set())
+            packets = [
+                flow
+                for flow in flows
+                for source in sources
+                for target in enis
+                if (source.addresses[0], target.id) == (flow.source, flow.interface)
+                and any(a in source.groups and b in target.groups for a, b in ends)
+                and (flow.action, flow.direction) == ("ACCEPT", "in")
+                and any(
+                    port.protocol == "all"
+                    or (
+                        PROTOCOLS[port.protocol] == flow.protocol
+                        and (flow.protocol == 1 or port.low <= flow.port <= port.high)
+                    )
+                    for port in one.ports
+                )
+            ]
+            use = use_of(one, period)
+            assert not (packets and use.word == "unused"), (seed, one, use)
+            assert use.word != "used" or packets, (seed, one, use)
+            if (
+                not packets
+                and gone not in sources
+                and not hurt
+                and all(period.of(end) for end in (one.source, one.target))
+            ):
+                idle, found = idle + 1, found + (use.word == "unused")
+    assert idle > 200, idle
+    assert found >= 0.95 * idle, (found, idle)
+
+
+A, B, C = GROUPS[:3]
+QUIET = Flows({}, {"eni-2": frozenset(range(DAYS))})
+
+
+def judged(flows: Flows, ports: str = "tcp/1-3", since: float = SINCE - 1, target: Party = B, **fields: Any) -> Any:
+    interfaces = [interface(1, A, ipv6=("fd00::1",)), interface(2, B, **fields), interface(3, C)]
+    return use_of(link(A, target, ports, since), Period(SINCE, DAYS, {HOME: flows}, {HOME: interfaces}))
+
+
+def test_what_is_missing_makes_an_idle_link_unknown() -> None:
+    """It says what. A packet that was let in is one whatever is missing, but nothing is proposed then."""
+    assert (judged(QUIET).word, judged(QUIET).detail) == ("unused", "no packet was let in for 7 days")
+    known = Flows({"eni-2": {("10.0.0.3", 2): SINCE}}, QUIET.days)  # of another group
+    assert judged(known).word == "unused"
+    for use, why in (
+        (judged(Flows(problem="refused")), "refused"),
+        (judged(Flows({}, {"eni-2": frozenset({0, 1, 2, 3, 5, 6})})), "no line of eni-2 on 1 of 7 days"),
+        (judged(Flows({}, QUIET.days, frozenset({"eni-2"}))), "lines of eni-2 were skipped"),
+        (judged(Flows({"eni-2": {("10.0.0.9", 2): SINCE}}, QUIET.days)), "10.0.0.9 sent packets to eni-2"),
+        (judged(QUIET, ipv6=("fd00::2",)), "both sides have IPv6"),
+        (judged(QUIET, since=SINCE + 1), "does not stand for 7 days"),
+        (judged(QUIET, target=GROUPS[4]), "no network interface of sg-e"),
+        (use_of(link(A, B, "icmp"), Period(SINCE, DAYS, {}, {HOME: "no access"})), "were not read: no access"),
+        (use_of(link(A, B, "icmp"), Period(SINCE, DAYS, {}, {HOME: [interface(2, B)]})), "has no accounts"),
+    ):
+        assert (use.word, use.last, why in use.detail) == ("unknown", None, True), use
+    seen = {("10.0.0.1", 1): SINCE + 5, ("10.0.0.1", 3): SINCE + 9, ("10.0.0.9", 7): SINCE}
+    use = judged(Flows({"eni-2": seen}, QUIET.days))
+    assert (use.word, use.last, use.narrow) == ("used", SINCE + 9, "tcp/1+tcp/3")
+    assert judged(Flows({"eni-2": seen}, {})).narrow == ""
+    assert judged(Flows({"eni-2": {("10.0.0.1", -1): SINCE}}, QUIET.days), "").word == "used"
+    many = {("10.0.0.1", base + port): SINCE for port in range(2, 50, 2) for base in (0, 100_000)}
+    assert judged(Flows({"eni-2": many}, QUIET.days), "tcp/1-60+udp/1-60").narrow == "tcp/2-48+udp/2-48"
+    whole = judged(Flows({"eni-2": {("10.0.0.1", 200_000): SINCE}}, QUIET.days), "icmp+tcp/7")
+    assert whole.narrow == "icmp"
