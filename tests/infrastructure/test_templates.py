@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,16 @@ def alert_state(detail: dict[str, Any]) -> Any:
 
 
 def blocks(module: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """The blocks of a kind in a module, without what the parser adds."""
+    """The blocks of a kind in a module."""
     for path in sorted(module.glob("*.tf")):
-        yield from plain(hcl2.loads(path.read_text(encoding="utf-8"))).get(kind, [])
+        yield from parsed(path).get(kind, [])
+
+
+@cache
+def parsed(path: Path) -> dict[str, Any]:
+    """A file, without what the parser adds."""
+    found: dict[str, Any] = plain(hcl2.loads(path.read_text(encoding="utf-8")))
+    return found
 
 
 def labelled(module: Path, kind: str) -> list[tuple[str, dict[str, Any]]]:
