@@ -30,10 +30,13 @@ from tests.simulation.scenarios.common import (
     two_accounts_and_a_tag,
 )
 from tests.simulation.scenarios.instances import OTHER, event, home_world, start_one
-from tests.simulation.world import HOME, World
+from tests.simulation.world import HOME, PEER, World
 
 R1, R2, R3 = request("r-1", "r-1"), request("r-2", "r-2"), request("r-3", "r-3")
 UNLINK = request("u-1", "u-1", action="unlink")
+TURNED = request(
+    "r-2", "r-2", **{"from": {"account": PEER, "party": "sg-db"}, "to": {"account": HOME, "party": "sg-app"}}
+)
 ONE_PORT = request("r-1", "r-1", "tcp/3306")
 P1, P2, P3 = (request(f"r-{n}", f"r-{n}", "tcp/3306", "udp/53") for n in (1, 2, 3))
 
@@ -195,6 +198,13 @@ RACES = [
         all_applied((R1, R2), mutual_rules(), *TWO),
     ),
     Race(
+        "two requests for one new link, from both ends",
+        two_accounts,
+        POLICY,
+        (R1, TURNED),
+        all_applied((R1, TURNED), mutual_rules(), *TWO),
+    ),
+    Race(
         "two requests for an existing link",
         linked,
         POLICY,
@@ -211,7 +221,9 @@ RACES = [
         max_lost=644,
     ),
     Race("one request twice", two_accounts, POLICY, (R1, R1), same_request),
+    Race("a request and an unlink", two_accounts, POLICY, (R2, UNLINK), link_and_unlink),
     Race("a second request and an unlink", linked, POLICY, (R2, UNLINK), link_and_unlink),
+    Race("a link, an unlink and a sweep", linked, POLICY, (UNLINK, sweep_message()), all_closed),
     Race("a half-open link, an unlink and a sweep", half_open, POLICY, (UNLINK, sweep_message()), all_closed),
     Race("a request and a sweep", linked, POLICY, (R2, sweep_message()), request_and_sweep),
     request_and_tag_removal(SYNC, 91),
