@@ -19,8 +19,10 @@ SHOWN = {".md", ".json", ".png", ".svg"}
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?(?=\))")
 FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$")
-OTHER_LANGUAGE = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
-"""The site has a switch for that."""
+NOT_SHOWN = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n|^<!-- world: .* -->\n", re.MULTILINE)
+"""The site has a switch of languages, and takes a page's name from its first line."""
+NESTED = re.compile(r"^(```.*?^```$)|^ {2}- ", re.DOTALL | re.MULTILINE)
+"""A list in a list: Python's Markdown wants four spaces. Code blocks stay as they are."""
 
 
 def english(page: Path) -> Path:
@@ -69,8 +71,8 @@ def rendered(page: Path) -> str:
     if english(page) != page:
         for number, anchor in zip(headings(page), headings(english(page)).values(), strict=True):
             lines[number] += f" {{#{anchor}}}"
-    text = LINK.sub(moved, OTHER_LANGUAGE.sub("", "\n".join(lines) + "\n"))
-    return FIGURE.sub(drawn, text)
+    text = LINK.sub(moved, NOT_SHOWN.sub("", "\n".join(lines) + "\n"))
+    return NESTED.sub(lambda one: one[1] or "    - ", FIGURE.sub(drawn, text))
 
 
 def gather() -> None:
