@@ -23,18 +23,16 @@ from tests.functional.wire_lab import CloudClock, WireLab
 
 BOTH = (
     "adopt",
-    "adopt_interrupted",
-    "adopt_refused",
-    "drift",
     "links",
     "ownership",
     "recorded_rules",
     "replaced_rules",
-    "standing",
     "addresses",
     "markers",
 )
 """The modules whose tests are about rules as they are read: each of their tests runs under both sets of readings."""
+TURNS = {"event": "default", "sync": "opposite", "one delivery": "default", "by account": "opposite"}
+"""The same for tests that run in several ways anyway: each way has one of the sets."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests about rules twice."""
     module = metafunc.module.__name__.rpartition(".test_")[2]
-    if module in BOTH and "knobs" in metafunc.fixturenames and not metafunc.config.getoption("--knobs"):
+    names = metafunc.fixturenames
+    if module in BOTH and "knobs" in names and "by_account" not in names and not metafunc.config.getoption("--knobs"):
         metafunc.parametrize("knobs", ["default", "opposite"], indirect=True)
 
 
@@ -55,7 +54,9 @@ def _knobs(request: pytest.FixtureRequest) -> Knobs:
 
     A test whose subject is one of them fixes it: `@pytest.mark.knobs(group_sources="rules")`.
     """
-    chosen = getattr(request, "param", None) or request.config.getoption("--knobs")
+    ways = getattr(getattr(request.node, "callspec", None), "params", {})
+    turn = TURNS.get(ways.get("stand") or ways.get("by_account", ""))
+    chosen = getattr(request, "param", None) or request.config.getoption("--knobs") or turn
     if chosen:
         knobs = opposite() if chosen == "opposite" else Knobs()
     else:
@@ -81,6 +82,12 @@ def _record_watch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixt
 def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
     """The default world with its functions: `lab.auto_link(event)`, `lab.rules(group)`, `lab.records()`."""
     return Lab(local_cloud, monkeypatch, tmp_path)
+
+
+@pytest.fixture(name="by_account", params=["one delivery", "by account"])
+def _by_account(lab: Lab, request: pytest.FixtureRequest) -> None:
+    """`lab.sweep()` is one delivery for all accounts, or one for each: the tests of sweeps are about both."""
+    lab.by_account = request.param == "by account"
 
 
 @pytest.fixture(name="living_lab")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -26,12 +27,13 @@ from link_peer.runtime.delivery import Memory
 from link_peer_deploy.description import EVENT_RULES
 from link_peer_local import world as worlds
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import Fault
+from link_peer_local.core.faults import Call, Fault
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Key
 from link_peer_local.ecs.events import on_bus
 from link_peer_local.ecs.state import Group, Instance, block
 from link_peer_local.eventbridge.pattern import Pattern
+from link_peer_local.sls import analysis
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"
@@ -117,6 +119,7 @@ class Lab:
         self._person = keys.access_key_id
         self._function_keys = self._issue()
         monkeypatch.setattr(compose, "clock_for_functions", lambda: cloud.clock)
+        monkeypatch.setattr(analysis, "_SECONDS", math.inf)  # queries are limited by their steps alone
         CACHE.sessions.clear()
         self.a, self.b, self.shared = (vpc["id"] for vpc in cloud.world.vpcs)
         self.context = SimpleNamespace(request_id="r-1", function=SimpleNamespace(name="f", timeout=120))
@@ -612,6 +615,15 @@ class Lab:
         if self.cloud.knobs.request_tags:
             writes += ["TagResources", "UntagResources"]
         return sum(self.cloud.faults.count("ecs", action) for action in writes)
+
+
+def deaths(calls: Iterable[Call]) -> Iterator[dict[str, Any]]:
+    """The faults that end the process of a run which makes these calls: before the first, and after each that changes
+    something. A read leaves everything as it was before it."""
+    yield {"kind": "kill"}
+    for number, call in enumerate(calls):
+        if not call.action.startswith(("Describe", "List", "Get", "AssumeRole")):
+            yield {"kind": "kill-after", "skip": number}
 
 
 def _contents(log: Any) -> dict[str, str]:

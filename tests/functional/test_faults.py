@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import cross_account
 import pytest
@@ -20,7 +20,7 @@ from link_peer_local.core.clock import Clock
 from link_peer_local.core.faults import KINDS, Call, Killed
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import HOME, MANAGED, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab, deaths
 
 LOST = sorted(KINDS - {"slow", "kill", "kill-after", "throttle"})
 BEFORE = [kind for kind in LOST if not kind.endswith("-after")]
@@ -61,8 +61,8 @@ WANTED: dict[str, State] = {
 }
 """How each case ends: the rules of each group with their claims, and whether it has the managed tag."""
 
-EVENTS = ["mutual", "instances", "change", "claims"]
-MESSAGES = ["link", "join", "unlink", "sync", "desync"]
+CHANGED = ["instances", "change", "claims", "link", "join", "unlink"]
+"""The cases that make each kind of change, by an event or a message."""
 
 
 class Case:
@@ -241,16 +241,7 @@ def clean(lab: Lab, name: str) -> list[Call]:
     return calls
 
 
-def deaths(calls: Sequence[Call]) -> Iterator[dict[str, Any]]:
-    """The faults that end the process of a delivery which makes these calls: before the first, and after each that changes
-    something. A read leaves everything as it was before it."""
-    yield {"kind": "kill"}
-    for number, call in enumerate(calls):
-        if not call.action.startswith(("Describe", "AssumeRole")):
-            yield {"kind": "kill-after", "skip": number}
-
-
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize("name", ["instances", "claims", "link", "desync", "neglect"])
 def test_a_delivery_killed_at_any_call_is_completed_by_the_next(make_lab: MakeLab, lab: Lab, name: str) -> None:
     """Before the first call or after any: the change may be made, without a response. No rule is changed without an intent on
     record, and none that stays is removed meanwhile."""
@@ -272,7 +263,7 @@ def test_a_delivery_killed_at_any_call_is_completed_by_the_next(make_lab: MakeLa
         case.ended_well()
 
 
-@pytest.mark.parametrize("name", ["mutual", "change", "link", "unlink", "neglect"])
+@pytest.mark.parametrize("name", ["change", "link", "unlink", "neglect"])
 def test_one_fault_at_any_call_does_not_change_the_final_state(make_lab: MakeLab, lab: Lab, name: str) -> None:
     """An event or message is acknowledged: the call is retried, or what it is about looked at again. The kinds of a fault take
     turns, so that each hits some calls: tests/functional/wire shows that the functions treat those of one class the same."""
@@ -288,7 +279,7 @@ def test_one_fault_at_any_call_does_not_change_the_final_state(make_lab: MakeLab
             case.ended_well()
 
 
-@pytest.mark.parametrize("name", [*EVENTS, *MESSAGES])
+@pytest.mark.parametrize("name", CHANGED)
 def test_a_change_whose_response_is_lost_is_not_repeated(make_lab: MakeLab, name: str) -> None:
     """The group is read before the change is retried: one delivery suffices, with as many changes as a clean one."""
     usual = None
@@ -304,11 +295,16 @@ def test_a_change_whose_response_is_lost_is_not_repeated(make_lab: MakeLab, name
         assert made == usual, action
 
 
-@pytest.mark.parametrize("kind", ["throttle", "error", "html", "truncated", "reset", "no-answer", *AFTER])
-@pytest.mark.parametrize(
-    "action", ["DescribeSecurityGroups", "DescribeSecurityGroupAttribute", "AuthorizeSecurityGroup", "TagResources"]
-)
-@pytest.mark.parametrize("name", ["mutual", "link"])
+CALLS = ("DescribeSecurityGroups", "DescribeSecurityGroupAttribute", "AuthorizeSecurityGroup", "TagResources")
+IN_TURN = [
+    (kind, action, ("mutual", "link")[(row + column) % 2])
+    for row, kind in enumerate(["throttle", *LOST])
+    for column, action in enumerate(CALLS)
+]
+"""Every kind with every call; an event and a request take turns, so that each meets every kind and every call."""
+
+
+@pytest.mark.parametrize(("kind", "action", "name"), IN_TURN)
 def test_what_meets_a_lasting_fault_is_put_back_without_an_outcome(lab: Lab, name: str, action: str, kind: str) -> None:
     """Each time an attempt is recorded. Once the fault is over, the next delivery makes the link."""
     case = Case(lab, name)
@@ -527,159 +523,36 @@ def test_no_change_is_started_shortly_before_the_timeout(lab: Lab, asking: tuple
     assert lab.drain(60) == {"applied": 1}
 
 
-# another delivery meanwhile
-
-World = TypeVar("World")
-
-
-def at_each_call(
-    make_lab: MakeLab, make: Callable[[Lab], tuple[World, Deliver, Callable[[], object]]], least: int = 8
-) -> Iterator[tuple[int, Lab, World]]:
-    """Delivers in a new world for each call that the delivery makes, with all of another delivery right before that call. Yields
-    the call's number, and the world afterwards."""
-    for call in itertools.count():
-        lab = make_lab()
-        world, deliver, other = make(lab)
-        reached = lab.interrupt(call, other)
-        deliver()
-        if not reached():
-            assert call > least
-            return
-        yield call, lab, world
-
-
-def _tagged(lab: Lab, instance: Instance, peer: str) -> None:
-    """The instance asks for a peer; not by `lab.tag`, which would count as a call of the delivery."""
-    params = {"ResourceType": "instance", "ResourceId.1": instance.id, "Tag.1.Key": "link-peer"}
-    lab.call(HOME, "TagResources", {**params, "Tag.1.Value": peer})
-
-
-@pytest.mark.parametrize("second", ["the same", "another", "turned round"])
-def test_a_link_delivered_during_another_loses_no_claim(make_lab: MakeLab, second: str) -> None:
-    """At every call of the first: one rule per side afterwards, with both claims."""
-
-    def make(lab: Lab) -> tuple[Case, Deliver, Deliver]:
-        case = Case(lab, "link")
-        other = "chg-1" if second == "the same" else "chg-2"
-        return case, case.deliver, case.message(request_id=other, turned=second == "turned round")
-
-    claims = "req:chg-1" if second == "the same" else "req:chg-1,req:chg-2"
-    for call, lab, case in at_each_call(make_lab, make):
-        assert [lab.reasons(group) for group in case.groups.values()] == [[claims]] * 2, f"at call {call}"
-
-
-def test_an_unlink_delivered_during_a_link_leaves_nothing_half_open_for_longer_than_a_sweep_allows(
-    make_lab: MakeLab,
-) -> None:
-    """Whichever wins, it wins on both sides: a half that is left is removed after 30 minutes, and never completed."""
-
-    def make(lab: Lab) -> tuple[Case, Deliver, Deliver]:
-        case = Case(lab, "link")
-        return case, case.deliver, case.message("unlink", "chg-2")
-
-    for call, lab, case in at_each_call(make_lab, make):
-        case.follow()
-        a, b = case.groups.values()
-        open_before = [bool(lab.rules(a)), bool(lab.rules(b))]
-        lab.cloud.clock.advance(1800)
-        lab.sweep()
-        assert lab.reasons(a) == lab.reasons(b), f"at call {call}"
-        assert bool(lab.rules(a)) == all(open_before), f"at call {call}"
+# another delivery meanwhile: tests/simulation/races.py tries every pair of deliveries
 
 
 def test_a_tag_set_during_a_sync_is_linked(make_lab: MakeLab) -> None:
-    """The tag and its own sync arrive during an earlier sync of the pair: the rule exists after both."""
+    """The tag and its own sync arrive right before any call of an earlier sync of the pair: the rule exists after both."""
 
-    def make(lab: Lab) -> tuple[tuple[Group, Group], Deliver, Callable[[], object]]:
+    def linked(call: int) -> bool:
+        """Whether the sync has so many calls."""
+        lab = make_lab()
         a, b = lab.pair()
         instance = lab.instance(a)
         lab.instance(b)
         sync = lab.request(a, b, action="sync")
-
-        def other() -> None:
-            _tagged(lab, instance, f"{b.id}@{PEER}:tcp/1")
-            lab.cross_account(sync)
-
-        return (a, b), lambda: lab.cross_account(sync), other
-
-    for call, lab, (a, b) in at_each_call(make_lab, make, least=4):
+        tag = {"ResourceType": "instance", "ResourceId.1": instance.id, "Tag.1.Key": "link-peer"}
+        tag["Tag.1.Value"] = f"{b.id}@{PEER}:tcp/1"
+        reached = lab.interrupt(call, lambda: (lab.call(HOME, "TagResources", tag), lab.cross_account(sync)))
+        lab.cross_account(sync)
         lab.drain(60)
-        assert lab.rules(b) == [f"{a.id} tcp/1"], f"at call {call}"
+        assert not reached() or lab.rules(b) == [f"{a.id} tcp/1"], f"at call {call}"
+        return reached()
+
+    assert next(call for call in itertools.count() if not linked(call)) > 4
 
 
-@pytest.mark.parametrize("action", ["link", "unlink"])
-def test_a_request_during_a_sweep_is_in_effect_on_both_sides_or_neither(make_lab: MakeLab, action: str) -> None:
-    """At every call: both sides or neither, as requested, and the sweep loses no claim, but for a claim that joins a
-    marker between the read and the removal of the rule: the API has no compare-and-set. The other half goes then, once it
-    is 30 minutes old."""
-
-    def make(lab: Lab) -> tuple[tuple[Group, Group], Deliver, Deliver]:
-        a, b = lab.pair()
-        lab.instance(a)
-        lab.instance(b)
-        lab.cross_account(lab.request(a, b, until=lab.iso(60)))
-        lab.cloud.clock.advance(60)
-        request = lab.request(a, b, request_id="chg-2", action=action)
-        return (a, b), lab.sweep, lambda: lab.cross_account(request)
-
-    losses: list[int] = []
-    for call, lab, pair in at_each_call(make_lab, make):
-        lost = next((g for g in pair if action == "link" and lab.reasons(g) == []), None)
-        if lost:
-            revoked = [c for c in lab.cloud.faults.calls if c.action == "RevokeSecurityGroup"]
-            assert lost.id in [one.params["SecurityGroupId"] for one in revoked], f"at call {call}"
-            losses.append(call)
-        lab.sweep()
-        lab.cloud.clock.advance(1800)
-        lab.sweep()
-        expected = ["req:chg-2"] if action == "link" and not lost else []
-        assert [lab.reasons(group) for group in pair] == [expected] * 2, f"at call {call}"
-        assert (MANAGED in lab.tags(pair[0])) == bool(expected), f"at call {call}"
-    assert len(losses) == (2 if action == "link" else 0)
-
-
-def test_a_link_made_by_an_event_during_a_sweep_stays(make_lab: MakeLab) -> None:
-    """auto_link links a tag that the sweep has not read: the link exists after both."""
-
-    def make(lab: Lab) -> tuple[tuple[Group, Group], Deliver, Callable[[], object]]:
-        app, db = lab.group(), lab.group("*")
-        instance = lab.instance(app)
-
-        def other() -> None:
-            _tagged(lab, instance, f"{db.id}:tcp/1")
-            lab.auto_link(lab.event(instance))
-
-        return (app, db), lab.sweep, other
-
-    for call, lab, (app, db) in at_each_call(make_lab, make, least=2):
-        assert lab.rules(db) == [f"{app.id} tcp/1"], f"at call {call}"
-        assert lab.tags(db)[MANAGED] == "true", f"at call {call}"
-
-
-def _linked(lab: Lab, kind: str = "groups") -> tuple[Group, Group, Deliver]:
-    """A link opened by a request, between groups or instances of both accounts; and the delivery that closes it."""
+def _linked(lab: Lab) -> tuple[Group, Group, Deliver]:
+    """A link of groups of both accounts, opened by a request; and the delivery that closes it."""
     a, b = lab.pair()
-    instances = lab.instance(a), lab.instance(b)
-    ends: Sequence[Group | Instance] = (a, b) if kind == "groups" else instances
-    lab.cross_account(lab.request(*ends))
-    assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1"]
-    request = lab.request(*ends, action="unlink", request_id="chg-2")
+    lab.cross_account(lab.request(a, b))
+    request = lab.request(a, b, action="unlink", request_id="chg-2")
     return a, b, lambda: lab.cross_account(request)
-
-
-@pytest.mark.parametrize("kind", ["groups", "instances"])
-@pytest.mark.parametrize("first", ["sweep", "unlink"])
-def test_a_concurrent_unlink_and_sweep_leave_no_rule(make_lab: MakeLab, kind: str, first: str) -> None:
-    """One runs completely at each call of the other: a half that the sweep has read does not restore the link."""
-
-    def make(lab: Lab) -> tuple[tuple[Group, Group], Deliver, Deliver]:
-        a, b, unlink = _linked(lab, kind)
-        return ((a, b), lab.sweep, unlink) if first == "sweep" else ((a, b), unlink, lab.sweep)
-
-    for call, lab, (a, b) in at_each_call(make_lab, make, least=6):
-        assert (lab.rules(a), lab.rules(b)) == ([], []), f"at call {call}"
-        lab.sweep()
-        assert (lab.rules(a), lab.rules(b)) == ([], []), f"at call {call}, after another sweep"
 
 
 def test_an_unlink_closes_the_half_that_a_sweep_leaves(lab: Lab) -> None:

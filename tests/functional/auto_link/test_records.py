@@ -71,13 +71,6 @@ def test_copies_of_one_write_have_the_same_key(lab: Lab) -> None:
     assert len({record["key"] for record in lab.records("intent", "outcome")}) == 2
 
 
-def test_the_record_names_the_instance_that_asked(lab: Lab) -> None:
-    """`from` is the group that represents it; `instance` is the instance."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    assert lab.outcome()["instance"] == f"{instance.id}@{HOME}"
-
-
 @pytest.mark.parametrize(("until", "accepts"), [("2090-01-01T00:00:00Z", "*"), (None, "*~20900101T000000Z")])
 def test_a_record_says_when_its_link_ends(lab: Lab, until: str | None, accepts: str) -> None:
     """By the tag of the instance that asks, or by consent; and which claims each of its rules carries."""

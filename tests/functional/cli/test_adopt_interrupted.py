@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
 from link_peer.domain.denial import parts
-from link_peer_local.core.faults import Killed
+from link_peer_local.core.faults import Call, Killed
 
 from tests.functional.command import ALL, Cli, by_hand, ids, person
-from tests.functional.lab import HOME, MANAGED, Lab
+from tests.functional.lab import HOME, MANAGED, Lab, deaths
 
 
 @pytest.mark.parametrize("skip", [0, 1])
@@ -154,49 +155,53 @@ def test_a_lost_answer_leaves_nothing_undone(lab: Lab, cli: Cli, action: str, ki
 
 @pytest.mark.parametrize("form", ["request", "tag", "mutual"])
 def test_running_it_again_finishes_whatever_stopped_it(
-    make_lab: Callable[[], Lab],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    form: str,
+    make_lab: Callable[[], Lab], capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
-    """Killed before each of its calls, so after each change: the rules are there at every moment, a sweep in between removes nothing, and in the end
-    they are ours, with an outcome."""
-    call, reached = 0, True
-    while reached:
+    """Killed before its first call, or after any that changes something: the rules are there at every moment, a sweep in between
+    removes nothing, and in the end they are ours, with an outcome."""
+    cli, every = Cli(capsys), ALL if form == "mutual" else {}
+
+    def adopted(death: dict[str, Any] | None) -> list[Call]:
+        """Adopts once more after the first run ended; returns the calls of that."""
         lab = make_lab()
-        cli = Cli(capsys)
         app, db = lab.group(), lab.group()
         asking = lab.instance(app)
-        every = ALL if form == "mutual" else {}
         rules = {(db.id, rule := person(lab, db, app, **every))}
         if form == "mutual":
             rules.add((app.id, person(lab, app, db, **every)))
-        options = ["adopt", "--anyone-may-close", rule, "--yes"] + (
-            ["--as", "tag", "--instance", asking.id] if form == "tag" else []
-        )
-        lab.fault(kind="kill", skip=call)
-        try:
-            cli(*options)
-        except Killed:
+        options = ["adopt", "--anyone-may-close", rule, "--yes"]
+        options += ["--as", "tag", "--instance", asking.id] if form == "tag" else []
+
+        def standing() -> set[tuple[str, str]]:
+            return {(group.id, one) for group in (app, db) for one in ids(lab, group)}
+
+        before = lab.calls()
+        if death:
+            lab.fault(**death)
+            with contextlib.suppress(Killed):
+                cli(*options)
+            assert not lab.cloud.faults.waiting()
             capsys.readouterr()
-        reached = not lab.cloud.faults.waiting()
-        lab.cloud.faults.clear()
-        standing = {(group.id, one) for group in (app, db) for one in ids(lab, group)}
-        assert standing == rules, call
+        else:
+            assert cli(*options) == 0
+        calls = list(lab.cloud.faults.calls)[before:]
+        assert standing() == rules, death
         lab.cloud.clock.sleep(3600)
         lab.sweep()
-        assert {(group.id, one) for group in (app, db) for one in ids(lab, group)} == rules, call
-        assert cli(*options) == 0, (call, cli.err, cli.out)
+        assert standing() == rules, death
+        assert cli(*options) == 0, (death, cli.err, cli.out)
         claim = "tag" if form == "tag" else f"req:adopt-{rule}"
-        assert lab.reasons(db) == [claim], call
-        assert lab.reasons(app) == ([claim] if form == "mutual" else []), call
-        assert lab.records("outcome", function="adopt", outcome="applied"), call
-        assert form == "tag" or lab.queued(), call
+        assert (lab.reasons(db), lab.reasons(app)) == ([claim], [claim] if form == "mutual" else []), death
+        assert lab.records("outcome", function="adopt", outcome="applied"), death
+        assert form == "tag" or lab.queued(), death
         lab.sweep()
-        assert {(group.id, one) for group in (app, db) for one in ids(lab, group)} == rules, call
-        call += 1
-    assert call > 15
+        assert standing() == rules, death
+        return calls
+
+    calls = adopted(None)
+    assert len(calls) > 15
+    for death in deaths(calls):
+        adopted(death)
 
 
 @pytest.mark.parametrize("form", ["request", "tag"])

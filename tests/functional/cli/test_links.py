@@ -85,25 +85,24 @@ def test_a_link_whose_consent_is_gone_has_none(lab: Lab, cli: Cli) -> None:
 # filters
 
 
-@pytest.mark.parametrize(
-    ("args", "count"),
-    [
-        *((f"--expiring {within}", n) for within, n in (("1d", 0), ("36d", 0), ("37d", 1), ("67d", 1), ("68d", 2))),
-        *((f"--account {account}", n) for account, n in ((HOME, 2), (PEER, 1), ("b@aliyun.com", 1))),
-        *(
-            (f"--port {ports}", n)
-            for ports, n in (("icmp", 1), ("tcp/443+udp/53", 1), ("icmp+tcp/443", 2), ("udp/3306", 0))
-        ),
-        *((f"--state {word}", n) for word, n in (("open", 2), ("blocked", 0), ("closing --state open", 2))),
-        ("--open-ended", 0),
-        (f"--account {PEER} --port icmp", 0),
-    ],
-)
-def test_filters(lab: Lab, cli: Cli, args: str, count: int) -> None:
+FILTERED = [
+    *((f"--expiring {within}", n) for within, n in (("1d", 0), ("36d", 0), ("37d", 1), ("67d", 1), ("68d", 2))),
+    *((f"--account {account}", n) for account, n in ((HOME, 2), (PEER, 1), ("b@aliyun.com", 1))),
+    *(
+        (f"--port {ports}", n)
+        for ports, n in (("icmp", 1), ("tcp/443+udp/53", 1), ("icmp+tcp/443", 2), ("udp/3306", 0))
+    ),
+    *((f"--state {word}", n) for word, n in (("open", 2), ("blocked", 0), ("closing --state open", 2))),
+    ("--open-ended", 0),
+    (f"--account {PEER} --port icmp", 0),
+]
+
+
+def test_filters(lab: Lab, cli: Cli) -> None:
     """On 25 November, the request's link ends in 37 days, the tag's in 68. An account is on either side, and any of several
     ports counts."""
     linked(lab)
-    assert len(found(cli, *args.split())) == count
+    assert [(args, len(found(cli, *args.split()))) for args, _ in FILTERED] == FILTERED
 
 
 def test_party_lists_the_links_of_a_group_or_an_instance(lab: Lab, cli: Cli) -> None:

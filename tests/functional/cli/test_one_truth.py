@@ -25,7 +25,7 @@ from tests.functional.lab import HOME, PEER, Lab
 from tests.functional.test_effects import ANY
 from tests.simulation.oracle import MARKER
 
-WORLDS = int(os.environ.get("LINK_PEER_TRUTH_WORLDS", "24"))
+WORLDS = int(os.environ.get("LINK_PEER_TRUTH_WORLDS", "10"))
 """Random worlds that are tried."""
 PACKETS = (("tcp", 1), ("tcp", 80), ("tcp", 443), ("udp", 53), ("icmp", -1))
 """Of links of every protocol, and of other ports these."""

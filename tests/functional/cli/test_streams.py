@@ -45,37 +45,33 @@ def prepared(lab: Lab, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", RUN)
-@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "JSON"])
-def test_a_full_disk_is_named(
-    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, options: tuple[str, ...]
-) -> None:
-    """With exit code 1, by every command that prints something."""
-    args = (*prepared(lab, name), *options)
-    with monkeypatch.context() as patched, open("/dev/full", "w", encoding="utf-8") as full:
-        patched.setattr(sys, "stdout", full)
-        code = cli(*args)
-    said = cli.err
-    cli(*args)
-    printed = cli.out != ""
-    assert printed or name in SILENT
-    assert (code, FULL in said) == (1, True) if printed else code in (0, 1, 2)
+def test_a_full_disk_is_named(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """With exit code 1, by every command that prints something, as text or as JSON."""
+    command = prepared(lab, name)
+    for args in (command, [*command, "--json"]):
+        with monkeypatch.context() as patched, open("/dev/full", "w", encoding="utf-8") as full:
+            patched.setattr(sys, "stdout", full)
+            code = cli(*args)
+        said = cli.err
+        cli(*args)
+        printed = cli.out != ""
+        assert printed or name in SILENT
+        assert (code, FULL in said) == (1, True) if printed else code in (0, 1, 2)
 
 
 @pytest.mark.parametrize("name", RUN)
-@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "JSON"])
-def test_ascii_suffices(
-    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, options: tuple[str, ...]
-) -> None:
+def test_ascii_suffices(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """What it lacks is escaped, and JSON stays JSON. A map is UTF-8, as its formats say."""
-    args, buffer = (*prepared(lab, name), *options), io.BytesIO()
-    with monkeypatch.context() as patched:
-        patched.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding="ascii"))
-        cli(*args)
-        sys.stdout.flush()
-        text = buffer.getvalue().decode("utf-8" if name == "map" else "ascii")
-    assert text or name in SILENT
-    if options:
-        for line in text.splitlines():
+    command = prepared(lab, name)
+    for args in (command, [*command, "--json"]):
+        buffer = io.BytesIO()
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding="ascii"))
+            cli(*args)
+            sys.stdout.flush()
+            text = buffer.getvalue().decode("utf-8" if name == "map" else "ascii")
+        assert text or name in SILENT
+        for line in text.splitlines() if "--json" in args else ():
             json.loads(line)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, PEER, POLICY, Lab
 
 
 def refused(lab: Lab, request: dict[str, Any], outcome: str = "denied") -> dict[str, str]:
@@ -82,3 +82,42 @@ def test_a_claim_that_does_not_fit_the_description_fails(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b, request_id="y" * 48)) == {"failed": 1}
     assert lab.reasons(a) == lab.reasons(b) == before
     assert len(before[0].split(",")) == 8
+
+
+# what the policy forbids
+
+
+@pytest.mark.parametrize("side", ["from", "to"])
+def test_an_account_that_the_policy_does_not_list_is_denied(lab: Lab, side: str) -> None:
+    """No role is assumed and no call is made."""
+    a, b = lab.pair()
+    lab.policy(accounts={HOME: POLICY["accounts"][HOME]})
+    request = lab.request(a, b) if side == "to" else lab.request(b, a)
+    record = refused(lab, request)
+    assert record["reason"] == "unknown-account"
+    assert PEER in record["advice"]
+    assert lab.cloud.faults.count("sts") == 0
+    assert lab.cloud.faults.count("ecs") == 0
+
+
+@pytest.mark.parametrize("action", ["link", "unlink"])
+def test_while_paused_nothing_is_changed(lab: Lab, action: str) -> None:
+    a, b = lab.pair()
+    if action == "unlink":
+        lab.cross_account(lab.request(a, b, "tcp/1"))
+    lab.policy(paused=True)
+    before, rules = lab.changes(), lab.rules(b)
+    ports = ("tcp/1",) if action == "link" else ()
+    assert lab.cross_account(lab.request(a, b, *ports, action=action)) == {"denied": 1}
+    assert lab.outcome()["reason"] == "paused"
+    assert lab.changes() == before
+    assert lab.rules(b) == rules
+
+
+def test_a_request_denied_while_paused_is_applied_when_posted_again(lab: Lab) -> None:
+    a, b = lab.pair()
+    lab.policy(paused=True)
+    request = lab.request(a, b)
+    lab.cross_account(request)
+    lab.policy()
+    assert lab.cross_account(request) == {"applied": 1}

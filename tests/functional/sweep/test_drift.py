@@ -9,7 +9,7 @@ from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, MANAGED, PEER, POLICY, Lab
 
-pytestmark = pytest.mark.usefixtures("living_lab")
+pytestmark = pytest.mark.usefixtures("living_lab", "by_account")
 
 
 # addresses
@@ -106,6 +106,7 @@ def test_an_account_removed_from_the_policy_is_no_longer_admitted(lab: Lab) -> N
 # groups
 
 
+@pytest.mark.parametrize("by_account", ["one delivery"], indirect=True)  # its summary is that of all accounts
 def test_a_tag_for_a_deleted_peer_group_is_denied(lab: Lab) -> None:
     """The platform does not delete a group that a rule names. Here a person removed the rule first, and the tag
     still asks. The summary counts the denial at each run; auto_link records it at the next event."""
@@ -155,6 +156,7 @@ def test_both_tags_of_a_group_with_rules_between_instances_are_removed(lab: Lab)
 
 
 @pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("by_account", ["one delivery"], indirect=True)  # its summary is that of all accounts
 def test_a_refusal_to_remove_managed_tags_is_asked_for_once_and_told(lab: Lab) -> None:
     """The account's other groups keep their tags without a call."""
     linked = [lab.linked() for _ in range(2)]

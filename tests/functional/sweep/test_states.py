@@ -12,6 +12,8 @@ from link_peer_local.ecs.state import Group
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
+pytestmark = pytest.mark.usefixtures("by_account")
+
 DROP = {"SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
 
 
