@@ -76,7 +76,9 @@ TABLE = {
         CommandRow("setup", "Create or update roles, queues, logs and alerts.", "--dry-run"),
         CommandRow("package", "Build the code of the functions.", "--policy policy.yaml --first"),
         CommandRow("account add", "Add an account: its roles, its lines of the policy.", "1000000000000002 --write"),
-        CommandRow("account list", "List the accounts, and whether each can be entered.", "", place=":list_accounts"),
+        CommandRow(
+            "account list", "List the accounts, and whether each can be entered.", "", place="account_add:list_accounts"
+        ),
         CommandRow("account remove", "Close every link of an account, and remove it.", "billing --dry-run"),
         CommandRow("failed", "List failed invocations and dead letters.", ""),
         CommandRow("replay", "Replay the events of failed invocations.", "1-6744f1a0-15b2e1c4", place="invoke:replay"),

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,6 +27,8 @@ from link_peer_cli.access import keys
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
 from link_peer_cli.ui.changes import STOPPED
 from link_peer_cli.ui.console import console
+
+T = TypeVar("T")
 
 NAMES = ("LINK_PEER_CLOUD", *(f"LINK_PEER_{service.upper()}_ENDPOINT" for service in SERVICES))
 TIMEOUT = 5.0  # seconds
@@ -181,6 +184,20 @@ def policy_in_use() -> Policy | None:
 
 def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Callable[[], Credentials]]:
     """The settings, with the person's own keys; the policy; and what gives the keys. Raises as `load_own` does."""
+    return _in_use(_policy, without_keys=without_keys)
+
+
+def bare_environment() -> tuple[Settings, Clock]:
+    """The settings with the person's own keys, and the clock, for a command that needs no policy file.
+
+    Raises LinkPeerError that names everything missing.
+    """
+    settings, _, _ = _in_use(lambda _path: None)
+    return settings, NoticeClock(compose.clock_for_functions())
+
+
+def _in_use(load: Callable[[str], T], *, without_keys: bool = False) -> tuple[Settings, T, Callable[[], Credentials]]:
+    """The settings, what is loaded of the policy file, and what gives the keys."""
     compose.start()
     env = dict(os.environ)
     missing = [text] if (text := not_listening(env)) else []
@@ -189,7 +206,7 @@ def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Ca
         missing.append(NO_REGION)
     path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
     try:
-        policy = _policy(path)
+        policy = load(path)
     except OSError as error:
         missing.append(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY")
     own: Callable[[], Credentials] = lambda: NO_KEYS  # noqa: E731
@@ -203,29 +220,6 @@ def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Ca
     mine = own()
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, own
-
-
-def bare_environment() -> tuple[Settings, Clock]:
-    """The settings with the person's own keys, and the clock, for a command that needs no policy file.
-
-    Raises LinkPeerError that names everything that is missing.
-    """
-    compose.start()
-    env = dict(os.environ)
-    env["LINK_PEER_REGION"] = keys.region_in_use(env)
-    env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
-    missing = [text] if (text := not_listening(env)) else []
-    missing += [] if env["LINK_PEER_REGION"] else [NO_REGION]
-    mine = NO_KEYS
-    try:
-        mine = keys.own_keys(env, keys.CHOSEN["profile"])()
-    except LinkPeerError as error:
-        missing.append(str(error))
-    if missing:
-        raise LinkPeerError("\n".join(missing))
-    env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
-    settings = msgspec.structs.replace(settings_module.load(env=env), credentials=mine)
-    return settings, NoticeClock(compose.clock_for_functions())
 
 
 def names_in_use(home: str, prefix: str = "") -> Names:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.answers import changes, deployment, links, operation, who
+from link_peer_cli.answers import changes, deployment, links, operation
 
 
 class Printed(NamedTuple):
@@ -55,7 +55,7 @@ ANSWERS = {
     "test": Printed((links.JudgedTest,), lines=True),
     "verify": Printed((links.TestedPort,), lines=True),
     "--version": Printed((dict[str, str],), note="The version of each package, and of `python`."),
-    "who": Printed((who.Reacher,), lines=True),
+    "who": Printed((links.Reacher,), lines=True),
     "withdraw": Printed((changes.ConsentChange,)),
 }
 """By the command's name."""

@@ -89,19 +89,27 @@ class AuditReader:
             found = [record for record in found if record.get("time", "") <= iso_millis(until)]
         return sorted(found, key=lambda record: record.get("time", ""))
 
+    def begins(self) -> str:
+        """The time of the first record, as RFC 3339; empty if there is none. Raises LinkPeerError if the log cannot be read."""
+        span = (0, int(self._clock.now()) + SKEW_SECONDS)
+        return min(
+            (one.get("time", "") for store in self._stores for one in self._page(store, "*", span, 0, 1)), default=""
+        )
+
     def _whole(self, store: str, query: str, since: int, until: int) -> list[Record]:
         """The records of one logstore."""
         found: list[Record] = []
-        place, span = (self._settings.audit_project, store), (since, until)
-
-        def next_page(sls: Any) -> Any:
-            return sls.get_log(*place, *span, query=query, size=PAGE, offset=len(found), reverse=False)
-
         while True:
-            page = [_record(log, store) for log in self._ask(next_page).get_logs()]
+            page = self._page(store, query, (since, until), len(found))
             found += page
             if len(page) < PAGE:
                 return found
+
+    def _page(self, store: str, query: str, span: tuple[int, int], offset: int, size: int = PAGE) -> list[Record]:
+        """Some records of one logstore, the oldest first."""
+        place = (self._settings.audit_project, store, *span)
+        body = self._ask(lambda sls: sls.get_log(*place, query=query, size=size, offset=offset, reverse=False))
+        return [_record(log, store) for log in body.get_logs()]
 
     def wait(
         self, query: str, done: Callable[[list[Record]], bool], since: float, seconds: float, poll: float = POLL_SECONDS

@@ -21,12 +21,11 @@ from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
 from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, when
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
 from link_peer_cli.ui.tables import draw_table, print_tsv
-from link_peer_cli.ui.times import when
 
 THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
 OLDER_SECONDS = 366 * 86_400.0  # how far back the log is asked whether a rule is one of ours

@@ -1,6 +1,7 @@
 """Links that stand and whose packets do not get through: which rule or setting stops them, and who can change that. Pure.
 
-What is closing is not among them: it goes at the next sweep.
+What is closing is not among them: it goes at the next sweep. And members of linked groups that the policy's `never` bars by
+themselves, or by another group of theirs: a link between groups admits every member, since the platform knows no exceptions.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from collections.abc import Iterator, Sequence
 
 from link_peer.domain.denial import about
 from link_peer.domain.denials import isolated_group
-from link_peer.domain.model import Link, Rule, ports_text
+from link_peer.domain.model import Instance, Link, Party, Rule, ports_text
 from link_peer.planning.effect import Cause
+from link_peer.planning.guardrails import never_denial
 from link_peer.planning.reach import Reach
 from link_peer.planning.standing import Standing
 from link_peer.planning.state import link_reach, state_of
 from link_peer.runtime.ports import Record
 
-from link_peer_cli.checks.finding import OK, WARNING, CheckFinding
+from link_peer_cli.checks.finding import OK, WARNING, CheckFinding, few
 from link_peer_cli.checks.seen import CloudSeen
 
 FEW = 3  # links that are named, of many that one rule stops
@@ -106,3 +108,33 @@ def isolated(seen: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFindin
             f"InnerAccessPolicy Drop: its members reach each other by rules only; {len(denied)} links inside it are denied",
             about(isolated_group(party, advanced=False), "link", Link(party, party), seen.region).advice,
         )
+
+
+def barred(seen: CloudSeen) -> Iterator[CheckFinding]:
+    """One finding for each link between groups with such members, in the account of the first, which names the entry."""
+    for link in seen.links if seen.policy.never else ():
+        found = list(_barred(seen, link)) if link.source.is_group else []
+        if found:
+            first, why = found[0]
+            what = f"members of {link.source} to {link.target} {link.ports_text}"
+            advice = "take them out of the linked group, or link instances (i-…) instead of the groups"
+            yield CheckFinding(
+                WARNING, first.account, what, f"{few(party for party, _ in found)} are in a linked group: {why}", advice
+            )
+
+
+def _barred(seen: CloudSeen, link: Standing) -> Iterator[tuple[Party, str]]:
+    """The members of either group, each with the entry that bars it, if the groups themselves are not barred. Of a link by
+    address, no such member of its source is admitted."""
+    snapshot, ports = seen.scene.snapshot, () if link.mutual else link.ports
+    if never_denial(snapshot, seen.policy, link.source, link.target, ports):
+        return
+    by_reference = any(rule.key and rule.key.source.startswith("sg-") for rule in link.rules)
+    ends: list[tuple[Instance, Party | Instance, Party | Instance]] = [
+        *((one, one, link.target) for one in (seen.scene.members(link.source) if by_reference else ())),
+        *((one, link.source, one) for one in seen.scene.members(link.target)),
+    ]
+    for member, source, target in ends:
+        denial = never_denial(snapshot, seen.policy, source, target, ports)
+        if denial and not denial.undecided:
+            yield member.party, denial.detail

@@ -14,7 +14,7 @@ from link_peer.domain.tags import SET, Who, accepts, bad_accepts, iso
 
 from link_peer_cli.checks.finding import WARNING, CheckFinding
 from link_peer_cli.checks.seen import CloudSeen
-from link_peer_cli.consent.look_alikes import look_alikes
+from link_peer_cli.consent.entries import look_alikes
 
 ALLOW = "policy allow "
 """How the text of an entry of the policy begins."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from link_peer.domain.errors import Transient
@@ -48,18 +48,33 @@ SPELLED_OUT = 3  # findings of one kind that are ok and have a line each
 
 
 def report(findings: Sequence[CheckFinding]) -> list[CheckFinding]:
-    """The findings by state. More than a few of one kind that are ok are one. An advice is for those before it without one, too."""
+    """The findings by state. More than a few of one kind that are ok are one; of many that say the same of other accounts, the first
+    are named. An advice is for those before it without one, too."""
     fine = [finding for finding in findings if finding.state == OK]
     found: list[CheckFinding] = []
     for kind, count in Counter(map(_kind, fine)).items():
         many = [CheckFinding(OK, "", f"{kind} × {count}", "")] if count > SPELLED_OUT else []
         found += many or [finding for finding in fine if _kind(finding) == kind]
-    wrong = sorted((finding for finding in findings if finding.state != OK), key=lambda one: ORDER.index(one.state))
+    others = sorted((finding for finding in findings if finding.state != OK), key=lambda one: ORDER.index(one.state))
+    wrong = list(_first_of_each(others))
     following = [*(finding.advice for finding in wrong), ""][1:]
     return found + [
         replace(finding, advice="") if finding.advice == after else finding
         for finding, after in zip(wrong, following, strict=True)
     ]
+
+
+def _first_of_each(findings: Sequence[CheckFinding]) -> Iterator[CheckFinding]:
+    """Of many accounts for which a check says the same, the first, and how many there are besides."""
+    alike = Counter((one.state, one.what, one.advice) for one in findings if one.where)
+    shown: Counter[tuple[str, str, str]] = Counter()
+    for one in findings:
+        kind = (one.state, one.what, one.advice)
+        shown[kind] += 1
+        if alike[kind] <= SPELLED_OUT + 1 or shown[kind] <= FEW:
+            yield one
+        elif shown[kind] == FEW + 1:
+            yield replace(one, where="", detail=f"{alike[kind] - FEW} more accounts: `--json` has all")
 
 
 def counts(findings: Sequence[CheckFinding]) -> str:

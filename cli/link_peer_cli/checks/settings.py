@@ -10,9 +10,8 @@ from link_peer.domain.policy import Pause
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
-from link_peer_cli.deployed.functions import deployments
+from link_peer_cli.deployed.functions import conflicts, deployments
 from link_peer_cli.deployed.queue import waiting_messages
-from link_peer_cli.setup.neighbours import conflicts
 
 FILTERS = frozenset({"record", "outcome", "reason", "link", "request_id", "event_id", "from", "to"})
 """Fields that `link-peer audit` searches."""

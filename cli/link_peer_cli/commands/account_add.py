@@ -1,4 +1,4 @@
-"""`link-peer account add`: let another account take part, or many at once."""
+"""`link-peer account add` and `account list`: let another account take part, or many at once; those that do."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import re
 from typing import Annotated
 
 import typer
-from link_peer.domain.errors import BadInput
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.runtime.retry import Retry
 from link_peer_deploy.documents import PRINCIPAL
 from rich.markup import escape
 
-from link_peer_cli.access.environment import Environment, load_own
+from link_peer_cli.access.environment import Environment, load_environment, load_own
 from link_peer_cli.access.inputs import account_uid, matching
-from link_peer_cli.answers.deployment import AccountAdded
+from link_peer_cli.answers.deployment import AccountAdded, ListedAccount
+from link_peer_cli.inventory.shown import EXACT
 from link_peer_cli.setup.member import added_to, make_resources, peer_of, tell_of_home, update_home, with_lines
 from link_peer_cli.setup.members import add_many
 from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
-from link_peer_cli.ui.options import Json, PeerProfile, Uid
+from link_peer_cli.ui.exits import Exit
+from link_peer_cli.ui.options import Json, JsonLines, Output, PeerProfile, SortBy, Uid, form_of
+from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, by_words, print_table
 
 
 def add(
@@ -123,3 +128,40 @@ def _explain(env: Environment, peer: PeerAccount, lines: str, *, made: bool, wri
         out.print(f"\n[bold]Add to `accounts` of {escape(path)}[/bold] (or run this with --write):\n", soft_wrap=True)
         print(lines, end="")
     out.print(f"\nThen: link-peer package --allow-wider; s deploy -y; link-peer doctor {peer.uid}", soft_wrap=True)
+
+
+ACCOUNTS = Table(
+    ListedAccount,
+    EXACT,
+    "No accounts.",
+    (
+        Column("uid"),
+        Column("name", short=by_name),
+        Column("role", wide=True),
+        Column("queue"),
+        Column("ranges", lambda a, _: " ".join(a.ranges), short=by_words),
+        Column("entered as", lambda a, _: a.problem or a.entered_as, short=by_words),
+    ),
+)
+
+
+def list_accounts(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonLines = False) -> None:
+    """List the accounts of the policy file, and whether each can be entered."""
+    ACCOUNTS.column(sort_by or "uid")
+    form = form_of(output, as_json=as_json)
+    env = load_environment(reading=True)
+    retry = Retry(env.clock, env.clock.now() + 60)
+    cloud = env.accounts("account", retry)
+    found = []
+    for uid, account in env.policy.accounts.items():
+        try:
+            with waiting(f"entering account {uid}"):
+                owner, arn = cloud.identity(uid)
+            problem = "" if owner == uid else f"the keys belong to account {owner}"
+        except LinkPeerError as error:
+            arn, problem = "", str(error)
+        known = (uid, account.name, account.role, account.queue, list(account.ranges))
+        found.append(ListedAccount(*known, not problem, arn, problem))
+    print_table(ACCOUNTS, found, EXACT, form, sort_by)
+    if any(one.problem for one in found):
+        raise typer.Exit(Exit.REFUSED)

@@ -18,10 +18,8 @@ from link_peer_cli.access.inputs import by_id, ending, matching, party, with_uid
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers.changes import ConsentChange, ConsentOfGroup
 from link_peer_cli.audit.log import AuditReader, condition
-from link_peer_cli.consent.closes import closes
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
-from link_peer_cli.consent.group_tags import GroupTags
-from link_peer_cli.consent.recorded import record_tags
+from link_peer_cli.consent.group_tags import GroupTags, closes, record_tags
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, may_ask, print_answer

@@ -22,7 +22,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import DoctorFinding
-from link_peer_cli.checks import accounts, barred, blocked, consents, deployed, quotas, settings, uncovered
+from link_peer_cli.checks import accounts, blocked, consents, deployed, quotas, settings, uncovered
 from link_peer_cli.checks.finding import COLOURS, FAILING, OK, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
 from link_peer_cli.inventory.reading import View
@@ -158,7 +158,7 @@ def _of_tenants(
     yield from uncovered.check(env, account, cloud, seen)
     yield from consents.check(seen)
     yield from consents.check_keys(seen)
-    yield from barred.check(seen)
+    yield from blocked.barred(seen)
     yield from blocked.isolated(seen, refused)
     yield from blocked.check(seen)
     yield from denied(refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import typer
@@ -18,16 +19,18 @@ from link_peer_cli.access.inputs import ports_of
 from link_peer_cli.answers.links import Advice, Explanation
 from link_peer_cli.audit.consented import consented_by
 from link_peer_cli.audit.story import Asked
-from link_peer_cli.consent.look_alikes import notes
+from link_peer_cli.consent.entries import notes
 from link_peer_cli.inventory.advice import Adviser
-from link_peer_cli.inventory.link_table import LINKS, STATES
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import (
+    LINKS,
+    STATES,
     Wording,
     link_answers,
     links_of,
     named,
     rule_answer,
+    standing_ends,
     wording,
 )
 from link_peer_cli.review.delivery import suppose
@@ -63,7 +66,8 @@ def explain(
     env = load_environment(reading=True)
     view = view_of(suppose(env, "explain")[0])
     with waiting("reading the groups"):
-        ends = view.find(source, "A"), view.find(target, "B")
+        known = functools.partial(standing_ends, env, view)
+        ends = view.find(source, "A", known), view.find(target, "B", known)
     if ends[0] == ends[1] and not ends[0].is_group:
         raise BadInput("B", f"{target} is the same instance as A")
     with waiting("reading what decides"):
@@ -162,8 +166,9 @@ def _people(
 
 def _reachability(scene: Scene, ends: tuple[Party, Party]) -> str:
     snapshot = scene.snapshot
-    vpcs = {shown.vpc for end in ends if (shown := snapshot.groups.get(end) or snapshot.instances.get(end))}
-    return "same-vpc" if len(vpcs) == 1 else "different-vpc"
+    shown = [snapshot.groups.get(end) or snapshot.instances.get(end) for end in ends]
+    vpcs = {one.vpc for one in shown if one}
+    return "unknown" if None in shown else "same-vpc" if len(vpcs) == 1 else "different-vpc"
 
 
 # for people

@@ -18,9 +18,8 @@ from link_peer_cli.answers.links import LinkAnswer
 from link_peer_cli.audit.at import links_at
 from link_peer_cli.audit.log import AuditReader
 from link_peer_cli.inventory.flow_log import DAY
-from link_peer_cli.inventory.link_table import LINKS, STATES
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import answers_of, links_about, wording
+from link_peer_cli.inventory.shown import LINKS, STATES, answers_of, links_about, wording
 from link_peer_cli.inventory.use import PERIOD, with_use
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import warn
@@ -81,7 +80,7 @@ def links(
     if then is None:
         answers, problem = _now(env, view, party, uid, ports, period)
     else:
-        answers, problem = _then(env, then, party, uid, ports), ""
+        answers, problem = _then(env, then, party, uid, ports)
     now = then or env.clock.now()
     answers = [
         one
@@ -114,18 +113,23 @@ def _now(
         return with_use(env, found, answers, period), problem
 
 
-def _then(env: Environment, then: float, wanted: str, uid: str, ports: Sequence[Port]) -> list[LinkAnswer]:
-    """The links that stood. A party is named by its id, or by the policy: what else names meant then is not known."""
+def _then(env: Environment, then: float, wanted: str, uid: str, ports: Sequence[Port]) -> tuple[list[LinkAnswer], str]:
+    """The links that stood, and that the log does not go back so far, if so. A party is named by its id, or by the policy: what else
+    names meant then is not known."""
     named = inputs.party(wanted, "--party", env.policy.home) if wanted else None
     with waiting("reading the audit log"):
-        found = links_at(AuditReader(env.settings, env.clock, env.keys), then)
-    return [
+        log = AuditReader(env.settings, env.clock, env.keys)
+        found = links_at(log, then)
+        begins = "" if found else log.begins()
+    chosen = [
         one
         for one in found
         if (not named or named in (Party(one.from_account, one.source), Party(one.to_account, one.target)))
         and (not uid or uid in (one.from_account, one.to_account))
         and (not ports or one.ports == "mutual" or any(a.overlaps(b) for a in ports_of([one.ports], "") for b in ports))
     ]
+    early = "the log begins at {}, so it does not say what stood before"
+    return chosen, early.format(begins) if begins and parse_instant(begins) > then else ""
 
 
 def _ends_by(link: LinkAnswer, moment: float) -> bool:

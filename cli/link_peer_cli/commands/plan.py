@@ -18,8 +18,8 @@ from link_peer_cli.access.inputs import by_id, document, is_cloud_name, party
 from link_peer_cli.answers.changes import PolicyPlan
 from link_peer_cli.deployed.policy import deployed_policies
 from link_peer_cli.inventory.shown import wording
-from link_peer_cli.review import permitted, reachable
-from link_peer_cli.review.comparing import Compared, compare
+from link_peer_cli.review import permitted
+from link_peer_cli.review.comparing import Compared, compare, reach_lines, reach_section
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.input import Input, look_at, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
@@ -145,7 +145,7 @@ def _plan_policy(path: str, against: str, form: TableForm, *, as_markdown: bool,
         changes = (shown.group_plans, shown.counts, list(now.reach)) if now and shown else ()
         print_answer(PolicyPlan(permitted.answers(found), name, notes, problems, *changes))
     elif as_markdown:
-        said = [reachable.section(now.reach), *sections(shown)] if now and shown else []
+        said = [reach_section(now.reach), *sections(shown)] if now and shown else []
         said = [permitted.section(found), *said, markdown.notes([*problems, *notes])]
         counts = [*([total(shown, VERBS)] if shown else ()), permitted.total(found, name)]
         print(markdown.document(f"What {path} would open and close", " ".join(counts), said, rest))
@@ -174,7 +174,7 @@ def _print_now(now: Compared | None, shown: ShownPlan | None, *, wide: bool) -> 
     """Print what would change now."""
     if now is None or shown is None:
         return
-    for sign, text in reachable.lines(now.reach):
+    for sign, text in reach_lines(now.reach):
         console().print(f"[{COLOURS[sign]}]{sign} {escape(shown.words.said(text))}[/{COLOURS[sign]}]", soft_wrap=True)
     print_plan(console(), shown, verbs=VERBS, wide=wide)
 

@@ -17,8 +17,7 @@ from link_peer_cli.access.noted import of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import Reopening
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, enter, in_each, pages, tags_of, wanted
-from link_peer_cli.consent.group_tags import GroupTags
-from link_peer_cli.consent.recorded import record_tags
+from link_peer_cli.consent.group_tags import GroupTags, record_tags
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 from link_peer.app import compose
-from link_peer.domain.errors import BadInput, Transient
+from link_peer.domain.errors import BadInput, LinkPeerError, Transient
 from link_peer_deploy.documents import PRINCIPAL
 from link_peer_deploy.names import DEFAULT_PREFIX
 from msgspec import UNSET
@@ -24,7 +24,7 @@ from link_peer_cli.answers.deployment import Fault, ResourceAnswer
 from link_peer_cli.setup import plan, resources
 from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
 from link_peer_cli.setup.faults import faults
-from link_peer_cli.setup.in_use import InUse, clean, elsewhere, in_use
+from link_peer_cli.setup.in_use import InUse, clean, elsewhere, functions_of, in_use
 from link_peer_cli.setup.resource import Deployment, ResourceChange
 from link_peer_cli.setup.services import require_home
 from link_peer_cli.ui.console import console, print_answer
@@ -173,8 +173,16 @@ def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool)
         out,
         f"Next: export LINK_PEER_REGION={deployment.settings.region} LINK_PEER_PREFIX={deployment.names.prefix} "
         f"LINK_PEER_TAG_PREFIX={deployment.settings.tag_prefix}; "
-        "link-peer package; s deploy -y",
+        f"link-peer package{'' if _is_deployed(deployment) else ' --first'}; s deploy -y",
     )
+
+
+def _is_deployed(deployment: Deployment) -> bool:
+    """Whether a function exists, also where that cannot be read: `package` says what it misses."""
+    try:
+        return bool(functions_of(deployment))
+    except LinkPeerError:
+        return True
 
 
 def _require_no_faults(deployment: Deployment, talk: _Talk) -> None:

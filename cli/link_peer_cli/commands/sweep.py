@@ -11,6 +11,7 @@ from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import BadInput
 from link_peer.domain.reasons import REASONS, Kind
 from link_peer.engine.scopes.everything import Sweep
+from link_peer.planning.reach import Scene
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 from rich.markup import escape
@@ -73,7 +74,8 @@ def sweep(
     decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
     summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
     groups = members_of(run.store.snapshot(), cloud.changed_groups()) if cloud else []
-    shown = ShownPlan(groups, kept.records, notable(decisions), wording(env.policy, 0))
+    words = wording(env.policy, 0, Scene(run.store.snapshot()) if form is TableForm.TABLE else None)
+    shown = ShownPlan(groups, kept.records, notable(decisions), words)
     code = _exit_code(kept.records, run)
     if save_as and cloud:
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
@@ -84,7 +86,7 @@ def sweep(
         _print_skipped(summary)
         print_plan(console(), shown, changes if commands else None, wide=form is TableForm.WIDE)
     else:
-        print_records(console(), "decisions", decisions)
+        print_records(console(), "decisions", decisions, names=words.called, wide=form is TableForm.WIDE)
         _print_counts(summary)
         _print_skipped(summary)
     if save_as and not as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,11 +13,21 @@ from msgspec import UNSET
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import ports_of
-from link_peer_cli.answers.links import LinkAnswer
-from link_peer_cli.answers.who import Reacher
-from link_peer_cli.inventory.link_table import STATES, ends, last_used, left
+from link_peer_cli.answers.links import LinkAnswer, Reacher
 from link_peer_cli.inventory.reading import PARTY, View, view_of
-from link_peer_cli.inventory.shown import EXACT, Wording, answers_of, links_of, named, wording
+from link_peer_cli.inventory.shown import (
+    EXACT,
+    STATES,
+    Wording,
+    answers_of,
+    ends,
+    last_used,
+    left,
+    links_of,
+    named,
+    standing_ends,
+    wording,
+)
 from link_peer_cli.inventory.use import with_use
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import warn
@@ -46,7 +57,7 @@ def who(
     env = load_environment(reading=True)
     view = view_of(suppose(env, "who")[0])
     with waiting("reading the groups"):
-        wanted = view.find(party, "party")
+        wanted = view.find(party, "party", functools.partial(standing_ends, env, view))
     with waiting("reading what decides about packets"):
         answers, problem = _answers(env, view, wanted, ports)
     print_table(SOURCES, answers, wording(env.policy, env.clock.now(), view.scene), form, sort_by)
@@ -64,11 +75,18 @@ def _answers(env: Environment, view: View, party: Party, ports: Sequence[Port]) 
     view.around(sources)
     view.deciding((source, party) for source in sources)
     groups = view.scene.groups(party)
-    links = [one for one in links_of(env, view) if any(rule.group in groups for rule in one.rules)]
+    links = [
+        one
+        for one in links_of(env, view)
+        if any(rule.group in groups for rule in one.rules) or (one.target == party and not groups)
+    ]
     answers, problem = answers_of(env, view, links)
     answers = with_use(env, links, answers)
     told = {rule: answer for link, answer in zip(links, answers, strict=True) for rule in link.rules}
-    found = planning.who(view.scene, party, ports)
+    # an instance that was released has its rules, but is in no group
+    rules = [] if groups else [(link.source, rule) for link in links for rule in link.rules]
+    gone = [planning.Reaching(end, "", one.group, one, "unknown", f"{party} was not read") for end, one in rules]
+    found = gone or planning.who(view.scene, party, ports)
     return [_answer(view, party, one, told.get(one.rule) if one.rule else None) for one in found], problem
 
 

@@ -1,17 +1,29 @@
 """Changes to the accept tags of a security group, and to the peer tags of an instance: entries that are added,
-replaced and taken off. Pure."""
+replaced and taken off; and keys of tags that only look like those of link-peer. Pure."""
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from link_peer.domain.denial import parts
 from link_peer.domain.errors import BadInput, LinkPeerError
-from link_peer.domain.model import Party
-from link_peer.domain.tags import CONSENT_KEYS, Accept, TagKeys, by_id, compact, parse_accept, parse_party, split
+from link_peer.domain.model import Group, Instance, Party
+from link_peer.domain.tags import (
+    CONSENT_KEYS,
+    TAGS,
+    Accept,
+    TagKeys,
+    by_id,
+    compact,
+    parse_accept,
+    parse_party,
+    similar_keys,
+    split,
+)
 from link_peer.planning.consent import MAX_TAGS, TAG_VALUE, free_keys
 
 
@@ -149,3 +161,23 @@ def _edit(tags: Mapping[str, str], values: Mapping[str, list[str]], added: list[
     put = {key: ",".join(pieces) for key, pieces in changed.items() if pieces}
     before = {key: tags[key] for key in changed if key in tags}
     return TagEdit(put, [key for key, pieces in changed.items() if not pieces], added, removed, before)
+
+
+def look_alikes(shown: Group | Instance, keys: TagKeys) -> Iterator[tuple[str, str]]:
+    """(the fact, what to do) for each key of a group or an instance that means nothing there and looks like one that does."""
+    on = "security group" if shown.party.is_group else "instance"
+    rows = {getattr(keys, tag.name): tag for tag in TAGS if tag.writer == "person"}
+    for key in similar_keys(shown.tags, on, keys):
+        [nearest] = difflib.get_close_matches(key.lower().partition(".")[0], rows, n=1, cutoff=0)
+        meant, where = nearest, rows[nearest].on
+        if (nearest, where) == (keys.accept, on):
+            meant = next(iter(free_keys(shown.tags, keys)), nearest)
+        advice = (
+            f"if you meant {meant}, set that on {'an' if where == 'instance' else 'a'} {where}, and remove this tag"
+        )
+        yield f"the key {key!a} means nothing to link-peer on this {on}", advice
+
+
+def notes(shown: Iterable[Group | Instance], keys: TagKeys) -> list[str]:
+    """The same as sentences that name the party, sorted."""
+    return sorted({f"{one.party}: {detail}: {advice}" for one in shown for detail, advice in look_alikes(one, keys)})

@@ -1,4 +1,5 @@
-"""The tags of security groups, changed with keys of the account that owns the group, never with a role of link-peer."""
+"""The tags of security groups, changed with keys of the account that owns the group, never with a role of link-peer; what the log
+has of that, and which links end with it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.domain.model import Party
-from link_peer.runtime.ports import Ecs
+from link_peer.domain.policy import Policy
+from link_peer.domain.request import Cause, Hint
+from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.records import observed_record, tags_text
+from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.permitted import closed_by_group
+from link_peer.runtime.audit import AuditWriter
+from link_peer.runtime.ports import Ecs, Record
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 
@@ -110,3 +118,54 @@ class GroupTags:
         if account not in self._made:
             self._made[account] = PersonalEcs(self._env.settings, self.accounts[account], self._env.clock)
         return self._made[account]
+
+
+def record_tags(
+    env: Environment, tags: GroupTags, command: str, before: Mapping[Party, Mapping[str, str]], *, patient: bool = True
+) -> str:
+    """Record each call that changed tags, after the change, for each group: what it set, and what was there `before`, as it
+    was read. One attempt, unless `patient`. Returns why the log has no record of it; empty if it has."""
+    event_id, now = f"{command}-cli-{int(env.clock.now())}", dict(before)
+    records: list[Record] = []
+    for call in tags.made:
+        for group in call.groups:
+            was = now.get(group, {})
+            now[group] = {key: value for key, value in {**was, **call.tags}.items() if value is not None}
+            cause = Cause(tags.caller, call.name, call.request_id, tuple(call.tags.items()))
+            record = observed_record(Hint(event_id, group, "tags", cause=cause), now[group], env.policy.keys)
+            records.append({**record, "old_tags": tags_text((key, was.get(key)) for key in call.tags)})
+    common = {"function": command, "deployment": env.policy.deployment, "region": env.settings.region}
+    retry = env.patient_retry() if patient else Retry(env.clock, env.clock.now())
+    try:
+        AuditWriter(env.log(), {**common, "claimed_by": tags.caller}, retry).write(records)
+    except LinkPeerError as error:
+        return str(error)
+    return ""
+
+
+def closes(ecs: Ecs, party: Party, tags: Mapping[str, str], policy: Policy, region: str, now: float) -> list[str]:
+    """The links, each with its rule, that stand on a group now and end if it has these `tags`. Sorted.
+
+    `ecs` is the group's account. An instance of another account may be in any group, as for the functions. Raises
+    LinkPeerError if the account cannot be read.
+    """
+    rules = {party: tuple(ecs.rules(party.id))}
+    groups = {one.party: one for one in ecs.groups([party.id])}
+    owned = owned_rules(Snapshot(rules=rules), policy, region)
+    sources = {marker.ends[0] for _, marker in owned if marker.ends}
+    ids = sorted(one.id for one in sources if one.account == party.account)
+    instances = {one.party: one for one in (ecs.instances(ids) if ids else ())}
+    before = Snapshot(instances, groups, rules)
+    changed = {one: msgspec.structs.replace(group, tags=dict(tags)) for one, group in groups.items()}
+    after = msgspec.structs.replace(before, groups=changed)
+    found: list[str] = []
+    for rule, marker in owned:
+        if rule.key is None:
+            continue
+        link = link_of(rule.key, marker)
+        now_closed, then_closed = (closed_by_group(one, policy, rule.key, link, now) for one in (before, after))
+        if then_closed and not now_closed:
+            claims = " ".join(sorted(f"req:{claim.request}" if claim.request else "tag" for claim in marker.claims))
+            half = ", and the other half of this mutual link" if link.mutual else ""
+            found.append(f"{rule.key.port} from {link.source} to {link.target}: rule {rule.id} ({claims}){half}")
+    return sorted(found)

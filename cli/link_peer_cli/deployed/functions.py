@@ -1,18 +1,23 @@
-"""The deployed functions: how to reach them, their failed asynchronous invocations, and what of them is deployed."""
+"""The deployed functions: how to reach them, their failed asynchronous invocations, what of them is deployed, and what other
+deployments there are."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from link_peer.alicloud.sdk import call
 from link_peer.domain.errors import CloudError
-from link_peer.domain.tags import DEFAULT_TAG_PREFIX
+from link_peer.domain.policy import Policy
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, tag_keys
+from link_peer.runtime.clock import Clock
+from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
 from link_peer_deploy.names import ALIAS, Names
 
+from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.deployed.fc import Fc2, Fc3
 from link_peer_cli.deployed.port import PAGE, WITH_TASKS, Functions, Task, fc3, pages
 
@@ -144,3 +149,29 @@ def deployments(settings: Settings, home: str) -> list[OtherDeployment]:
         for one in found
         if one.function_name.endswith(_FUNCTION)
     ]
+
+
+NEIGHBOUR_SECONDS = 60.0
+
+
+def conflicts(settings: Settings, policy: Policy, prefix: str, clock: Clock) -> Iterator[str]:
+    """Why the deployment with this prefix would share tags or rules with another one: each would undo what the other does.
+    Raises the errors of link_peer.domain.errors."""
+    for other in deployments(settings, policy.home):
+        if other.prefix == prefix:
+            continue
+        if other.tag_prefix == settings.tag_prefix:
+            yield (
+                f"the deployment {other.prefix} in account {policy.home} acts on the same tags, {other.tag_prefix}-…: "
+                "give each a LINK_PEER_TAG_PREFIX of its own"
+            )
+            continue
+        retry = Retry(clock, clock.now() + NEIGHBOUR_SECONDS)
+        home = PersonsAccounts(settings, policy, clock, retry, "neighbours", reading=True).ecs(policy.home)
+        managed = tag_keys(other.tag_prefix, policy.deployment, policy.home).managed
+        if groups := sorted(group.party.id for group in home.tagged_groups(managed)):
+            yield (
+                f"the deployment {other.prefix} in account {policy.home} is called {policy.deployment} in its policy file, too, "
+                f"so each takes the rules of the other for its own ({', '.join(groups[:3])}): change `deployment` in this "
+                "policy file before it has rules"
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
@@ -125,9 +125,10 @@ class View:
         self._rules(question.group for question in questions if isinstance(question, RulesOf))
         self._fetch.questions(questions)
 
-    def find(self, text: str, field: str, known: Collection[Party] = ()) -> Party:
+    def find(self, text: str, field: str, known: Callable[[], Collection[Party]] | None = None) -> Party:
         """The party that a person means: a name of the policy, an id, or the name of a group or an instance, in the account
-        given with `@`, else in any. Those that are `known` need not be shown. Raises BadInput for `field` if there is none, or
+        given with `@`, else in any. Where it is shown nowhere, and is not among those that are `known` all the same, it may be
+        one of an account that is given and cannot be read, if there is a `known`. Raises BadInput for `field` if there is none, or
         more than one."""
         name, at, where = str(self.policy.names.get(text, text)).partition("@")
         accounts = [account_named(self.policy, where, field)] if at else sorted(self.policy.accounts)
@@ -135,7 +136,10 @@ class View:
             parties = [Party(account, name) for account in accounts]
             self._fetch.parties(parties)
             snapshot = self._fetch.store.snapshot()
-            found = [one for one in parties if one in snapshot.groups or one in snapshot.instances or one in known]
+            found = [one for one in parties if one in snapshot.groups or one in snapshot.instances]
+            if known and not found:
+                hidden = {*snapshot.refused_accounts, *snapshot.failed_accounts}
+                found = [one for one in parties if at and one.account in hidden] or sorted({*known()} & {*parties})
         else:
             self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._fetch.all_groups(accounts))
             snapshot = self._fetch.store.snapshot()

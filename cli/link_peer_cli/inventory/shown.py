@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections import Counter
@@ -12,17 +13,19 @@ from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, por
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
+from link_peer.planning.closing import sweep_of
 from link_peer.planning.reach import Scene
 from link_peer.planning.standing import Standing, admitted, standing
 from link_peer.planning.state import state_of
 from link_peer.planning.writing import note
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.answers.links import Ends, Explanation, LinkAnswer, OwnRule, RuleAnswer
+from link_peer_cli.answers.links import Ends, Explanation, LinkAnswer, OwnRule, Reacher, RuleAnswer
 from link_peer_cli.audit.consented import UNKNOWN, consented_by
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.reading import View
-from link_peer_cli.ui.times import when
+from link_peer_cli.ui.console import when
+from link_peer_cli.ui.tables import Column, Table, by_name, by_words
 
 DAY = 86400
 
@@ -40,8 +43,7 @@ def links_about(env: Environment, view: View, party: str, field: str, ports: Seq
     `field` if there is no such party."""
     found = links_of(env, view)
     if party:
-        ends = {end for link in found for end in (link.source, link.target, *link.members)}
-        wanted = view.find(party, field, ends)
+        wanted = view.find(party, field, functools.partial(standing_ends, env, view))
         near = view.scene.groups(wanted)
         found = [link for link in found if _is_of(link, wanted, near)]
     return [one for one in found if not ports or one.mutual or any(a.overlaps(b) for a in one.ports for b in ports)]
@@ -51,6 +53,12 @@ def _is_of(link: Standing, wanted: Party, groups: Collection[Party]) -> bool:
     """Whether the link has this end, or admits this instance, or leads to it. `groups` are those of an instance."""
     by_group = {link.target} if link.members else {link.source, link.target}
     return wanted in {link.source, link.target, *link.members} or not by_group.isdisjoint(groups)
+
+
+def standing_ends(env: Environment, view: View) -> set[Party]:
+    """The parties of the links that stand: one that was released, or deleted, has its rules until the next sweep. Reads everything."""
+    view.everything()
+    return {end for link in links_of(env, view) for end in (link.source, link.target, *link.members)}
 
 
 def link_answer(scene: Scene, link: Standing, asked: Asked, deployment: str = "") -> LinkAnswer:
@@ -202,6 +210,11 @@ class Wording(msgspec.Struct, frozen=True):
         """`app@<account>`, as commands take it; with the id where it has no name of its own."""
         return self.party(self.parties.get(Party(account, party), party), account)
 
+    @property
+    def called(self) -> dict[str, str]:
+        """What a table of records calls accounts, by uid, and parties, by `sg-…@<uid>`."""
+        return {**self.names, **{str(party): name for party, name in self.parties.items()}}
+
     def titles(self, shown: Ends | Explanation) -> tuple[str, str]:
         """The titles of the two ends."""
         return self.title(shown.source, shown.from_account), self.title(shown.target, shown.to_account)
@@ -248,3 +261,56 @@ def short_names(policy: Policy) -> dict[str, str]:
     return {
         uid: one.name for uid, one in policy.accounts.items() if names[one.name] == 1 and _SHORT.fullmatch(one.name)
     }
+
+
+STATES = {
+    "open": "green",
+    "blocked": "red",
+    "partly": "yellow",
+    "half-open": "yellow",
+    "closing": "magenta",
+    "unknown": "yellow",
+}
+"""The colour of each state of a link."""
+
+
+def ends(link: LinkAnswer | Reacher, words: Wording) -> str:
+    """When it ends: what is closing, at the next sweep, or at the next full one."""
+    closes = link.state == "closing" and words.now is not None
+    return sweep_of(link.state_detail) if closes else words.until(link.until)
+
+
+def left(link: LinkAnswer | Reacher, words: Wording) -> str:
+    """When it ends, in short."""
+    return sweep_of(link.state_detail) if link.state == "closing" else words.left(link.until)
+
+
+def last_used(link: LinkAnswer | Reacher, words: Wording) -> str:
+    """When it was last used, or `unused` or `unknown`; empty where nothing is said of it."""
+    return words.ago(link.last_used or "") or link.use or ""
+
+
+LINKS: Table[LinkAnswer, Wording] = Table(
+    LinkAnswer,
+    EXACT,
+    "No links.",
+    (
+        Column("from", lambda a, w: w.ends(a)[0], lambda a, w: w.titles(a)[0], short=by_name),
+        Column("to", lambda a, w: w.ends(a)[1], lambda a, w: w.titles(a)[1], short=by_name),
+        Column("ports", short=by_words),
+        Column("state", colours=STATES),
+        Column("since", lambda a, w: w.ago(a.since)),
+        Column("until", ends, left),
+        Column("claims", lambda a, _: claims_text(a.claims, a.deployment), short=by_words),
+        Column("asked by", wide=True),
+        Column("consent", lambda a, _: "; ".join(a.consent) or "none covers it now", wide=True),
+        Column("consented by", wide=True),
+        Column("written", lambda a, _: a.written_detail or a.written, wide=True),
+        Column("instances", lambda a, _: instances_text(a), wide=True),
+        Column("detail", lambda a, _: a.state_detail, wide=True),
+        Column("last used", last_used, wide=True),
+        Column("narrow", lambda a, _: a.narrow or "", wide=True),
+        Column("rules", wide=True),
+    ),
+)
+"""Names first; ids, and all that explains a link, in `-o wide`."""

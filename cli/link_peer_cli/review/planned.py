@@ -13,7 +13,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import PlanAnswer
-from link_peer_cli.consent.look_alikes import notes
+from link_peer_cli.consent.entries import notes
 from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.delivery import Kept, suppose

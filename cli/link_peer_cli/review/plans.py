@@ -88,7 +88,7 @@ def print_plan(
     room = sys.maxsize if wide or not sys.stdout.isatty() else out.width
     if lines := [line for change in plan.groups for line in _group_lines(change, because, plan.words, room)]:
         out.print("\n".join(lines), soft_wrap=True)  # at once: each print takes as long as ten lines
-    print_records(out, "", plan.notable, names=plan.words.names, wide=wide)
+    print_records(out, "", plan.notable, names=plan.words.called, wide=wide)
     if commands:
         print_changes(out, commands)
     out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)

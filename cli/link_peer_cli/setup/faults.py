@@ -12,11 +12,11 @@ from link_peer_deploy.runtime_python import runtime_in_use
 
 from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.deployed import limits
+from link_peer_cli.deployed.functions import conflicts
 from link_peer_cli.deployed.rules import Bus
 from link_peer_cli.setup import roles
 from link_peer_cli.setup.engine import Wait, patiently
 from link_peer_cli.setup.logs import ANOTHER_NAME, NO_PROJECT, Logs
-from link_peer_cli.setup.neighbours import conflicts
 from link_peer_cli.setup.queues import misnamed
 from link_peer_cli.setup.resource import Deployment
 from link_peer_cli.setup.sdk import log_call

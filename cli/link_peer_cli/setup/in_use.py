@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -44,8 +44,7 @@ class InUse(msgspec.Struct, frozen=True):
 
 def in_use(deployment: Deployment) -> InUse:
     """What is left in this region. Only reads, and the rules of every group: one may have lost its managed tag."""
-    names = sorted(deployment.names.functions.values())
-    functions = [Fault(f"function {name}", "exists", "run `s remove -y`") for name in _functions(deployment, names)]
+    functions = [Fault(f"function {name}", "exists", "run `s remove -y`") for name in functions_of(deployment)]
     held, tagged, unread = _groups(deployment)
     accounts = sorted({party.account for party in held} | unread.keys())
     faults = [
@@ -84,7 +83,7 @@ def _there(deployment: Deployment) -> str:
     """What there is of the deployment in a region; empty if nothing."""
     name = deployment.names.functions["sweep"]
     try:
-        if _functions(deployment, [name]):
+        if functions_of(deployment, [name]):
             return f"the function {name}"
         queue = QueueResource(deployment, deployment.names.queue)
         return f"the {queue.label}" if queue.read() is not None else ""
@@ -136,9 +135,10 @@ def _groups(deployment: Deployment) -> tuple[list[Party], list[Group], dict[str,
     return held, tagged, {uid: str(error) for uid, error in unread.items()}
 
 
-def _functions(deployment: Deployment, names: list[str]) -> list[str]:
-    """Those of these functions that exist."""
+def functions_of(deployment: Deployment, names: Collection[str] = ()) -> list[str]:
+    """The functions of a deployment that exist, or those of these."""
     client, models = fc3(deployment.settings, deployment.policy.home)
     request = models.GetFunctionRequest()
     gone = {"FunctionNotFound"}
+    names = names or sorted(deployment.names.functions.values())
     return [name for name in names if unless(gone, functools.partial(client.get_function, name, request)) is not None]

@@ -7,11 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, TextIO
 
 import msgspec
 from link_peer.domain.errors import BadInput
-from link_peer.domain.tags import clean
+from link_peer.domain.tags import clean, parse_instant
 from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
@@ -51,6 +52,19 @@ def console(*, stderr: bool = False) -> Console:
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = PLAIN_WIDTH
     return made
+
+
+def when(instant: str, *, seconds: bool = False) -> str:
+    """`2026-11-28 18:30 +08:00` for an RFC 3339 instant, on a terminal, in the zone of TZ or of the machine; elsewhere, and where
+    the text is none or has no local time, the text as it is."""
+    if not sys.stdout.isatty():
+        return instant
+    try:
+        local = datetime.fromtimestamp(parse_instant(instant)).astimezone()
+    except (BadInput, ValueError, OverflowError, OSError):
+        return instant
+    text = local.isoformat(" ", "seconds")
+    return f"{text[: 19 if seconds else 16]} {text[19:]}"
 
 
 def warn(texts: Iterable[str]) -> None:

@@ -12,10 +12,9 @@ from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
 
-from link_peer_cli.ui.console import console
+from link_peer_cli.ui.console import console, when
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.tables import Column, Table, by_name, by_words, draw
-from link_peer_cli.ui.times import when
 
 Names = Mapping[str, str]
 PLANNED = {"applied": "would be applied", "removed": "would be removed"}
@@ -80,7 +79,7 @@ def _outcome(record: Record) -> str:
 
 def _party(record: Record, side: str, names: Names) -> str:
     name, account = record.get(side, ""), record.get(f"{side}_account", "")
-    account = names.get(account, account)
+    name, account = names.get(f"{name}@{account}", name), names.get(account, account)
     return f"{name}@{account}" if name and account else name
 
 
@@ -151,7 +150,7 @@ RECORDS: Table[RecordLine, Names] = Table(
         Column("first", wide=True),
     ),
 )
-"""One line a record. The wording is what accounts are called, by uid: by nothing, that of the account that commands mean."""
+"""One line a record. The wording is what accounts are called, by uid, and parties, by `sg-…@<uid>`."""
 
 DECISIONS = msgspec.structs.replace(
     RECORDS, columns=tuple(one for one in RECORDS.columns if one.name not in ("time", "actor"))
@@ -169,7 +168,7 @@ def print_records(
     wide: bool = False,
 ) -> None:
     """Print one line a record, repeats folded, and below them the advice for those that were denied. `words` may give other
-    words for outcomes, `names` those of accounts."""
+    words for outcomes, `names` those of accounts and parties."""
     if title:
         out.print(f"[bold]{escape(title)}[/bold]")
     said = [{**one, "outcome": (words or {}).get(one.get("outcome", ""), one.get("outcome", ""))} for one in records]

@@ -72,16 +72,16 @@ class Table(msgspec.Struct, Generic[T, W], frozen=True):
         return names[name]
 
     def ordered(self, items: Iterable[T], sort_by: str, words: W | None = None) -> list[T]:
-        """The items, by this column: numbers as numbers, names as they are shown in `words`, and what is empty last. As they are
-        if `sort_by` is empty."""
+        """The items, by this column: numbers as numbers, also within a text, names as they are shown in `words`, and what is empty
+        last. As they are if `sort_by` is empty."""
         if not sort_by:
             return list(items)
         column = self.column(sort_by)
 
-        def key(item: T) -> tuple[bool, float, str]:
+        def key(item: T) -> tuple[bool, list[str | int]]:
             said = words if words is not None and column.short is by_name else self.exact
             text = column.text(item, said, brief=said is not self.exact)
-            return not text, float(text) if text.isdecimal() else 0, text
+            return not text, [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
         return sorted(items, key=key)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from link_peer.runtime.audit import DECISION_FIELDS
-from link_peer_cli.ui.times import when
+from link_peer_cli.ui.console import when
 from link_peer_deploy.description import describe
 from link_peer_deploy.names import Names
 from link_peer_local.sls import LogGroup, LogRecord
@@ -27,7 +27,7 @@ def test_a_record_is_one_line(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatc
     """Of at most 120 columns: time, outcome, link, who caused it, who asked and why; the newest is the last one. Ids are whole in
     any width, and a party of home has no account; `-o wide` has everything."""
     app, db = lab.group(), lab.group("*")
-    lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.started(app, tags={"link-peer": f"{db.id}:tcp/10"})
     lab.cross_account(lab.request(app, db, "tcp/2", requested_by="ann", reason="orders"))
     monkeypatch.setenv("COLUMNS", "120")
     assert cli("audit") == 0
@@ -39,7 +39,7 @@ def test_a_record_is_one_line(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert cli("audit", "-o", "wide") == 0
     wide = re.split("  +", cli.out.splitlines()[-1])
     assert wide[1:8] == [*start[1:], "link-peer-requests", "orders", "chg-1 (ann)"]
-    assert [one["ports"] for one in cli.json("audit", "--sort-by", "ports")[1]] == ["tcp/1", "tcp/2"]
+    assert [one["ports"] for one in cli.json("audit", "--sort-by", "ports")[1]] == ["tcp/2", "tcp/10"]
     assert cli("audit", "--sort-by", "none") == 2
 
 

@@ -408,7 +408,7 @@ def test_the_report_stays_short_with_many_groups(lab: Lab, cli: Cli) -> None:
 
 
 def test_findings_that_are_ok_are_summarised_by_kind() -> None:
-    """Up to three of a kind have a line each. The state decides the order of the others."""
+    """Up to three of a kind have a line each, as have the first of many accounts. The state decides the order of what is not ok."""
     fine = [CheckFinding(OK, "", f"trigger {n}", "as shipped") for n in range(4)]
     fine += [CheckFinding(OK, HOME, "access", "read"), CheckFinding(OK, "", "quota: groups", "3")]
     wrong = [CheckFinding(state, "", state, "") for state in (MISSING, WARNING, UNKNOWN, DIFFERS, WARNING)]
@@ -417,6 +417,11 @@ def test_findings_that_are_ok_are_summarised_by_kind() -> None:
     assert [line.what for line in shown[:3]] == ["trigger × 4", "access", "quota: groups"]
     assert counts([*wrong, *fine]) == "1 missing, 1 differs, 1 unknown, 2 warnings, 6 ok"
     assert counts([*fine, wrong[1]]) == "1 warning, 6 ok"
+    refused = [CheckFinding(MISSING, str(uid), "access", "no-access", "ask its owner") for uid in range(1000)]
+    assert [(one.where, one.detail, one.advice) for one in report(refused)] == [
+        *((str(uid), "no-access", "") for uid in range(3)),
+        ("", "997 more accounts: `--json` has all", "ask its owner"),
+    ]
 
 
 def test_equal_advice_in_a_row_is_given_once() -> None:

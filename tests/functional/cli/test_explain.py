@@ -136,6 +136,25 @@ def test_an_account_that_cannot_be_read_is_no_proof_that_a_party_does_not_exist(
     lab.policy_account(PEER, external_id="wrong")
     assert ask.cli("explain", lab.group().id, "sg-nowhere") == 1
     assert f"account {PEER} could not be read" in ask.cli.err.replace("\n", " ")
+    document = ask(lab.group().id, f"sg-nowhere@{PEER}")  # in which account it would be is said
+    assert (document["state"], document["reachability"]) == ("unknown", "unknown")
+    assert f"account {PEER} could not be read" in document["not_read"][0]
+
+
+def test_rules_of_an_instance_that_was_released_stand_until_the_next_sweep(lab: Lab, ask: Asking) -> None:
+    """For `explain` and for `who`; of another id, both say that it does not exist."""
+    a, b = lab.instance(lab.group()), lab.instance(lab.group("*"))
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    lab.release(b)
+    document = ask(a.id, b.id)
+    assert (document["state"], document["state_detail"]) == ("unknown", f"{b.id}@{HOME} was not read")
+    (source,) = ask.cli.json("who", b.id)[1]
+    assert (source["from"], source["state"], source["rule_id"]) == (
+        a.id,
+        "closing",
+        document["links"][0]["rules"][0]["rule_id"],
+    )
+    assert [ask.cli("explain", a.id, "i-nowhere"), ask.cli("who", "i-nowhere")] == [2, 2]
 
 
 # advice

@@ -262,6 +262,7 @@ def test_what_stood_at_an_instant_is_told_by_the_log(lab: Lab, cli: Cli) -> None
     assert len({str(links) for _, links in said}) >= 7
     assert [(at, _links(cli, "--at", at)) for at, _ in said] == said
     assert _links(cli, "--at", "300d") == []
+    assert "the log begins at 2026-" in cli.err
 
 
 def _links(cli: Cli, *options: str) -> list[tuple[object, ...]]:

@@ -39,7 +39,9 @@ def test_setup_refuses_to_share_the_tags_of_another_deployment(
     assert "give each a LINK_PEER_TAG_PREFIX of its own" in cli.err
     assert not [role for role in lab.cloud.identity.roles if "acme" in role]
     monkeypatch.setenv("LINK_PEER_TAG_PREFIX", ACME)
-    assert cli("setup", option) == 0, cli.err
+    for then in ("link-peer package --first; s deploy -y\n", "link-peer package; s deploy -y\n"):
+        assert (cli("setup", option), cli.out.endswith(f"; {then}")) == (0, option == "--yes"), cli.err
+        another(lab, ACME)
 
 
 @pytest.mark.knobs(request_tags=True)  # else nobody may write the tags

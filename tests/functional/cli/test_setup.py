@@ -121,6 +121,7 @@ def test_one_run_creates_everything(cloud: LocalCloud, cli: Cli) -> None:
 def test_a_second_run_changes_nothing_and_says_so(cloud: LocalCloud, cli: Cli) -> None:
     """Also without the options, which alerts then keep."""
     cli("setup", *MAIL)
+    assert cli.out.endswith("; link-peer package --first; s deploy -y\n")
     before = writes(cloud)
     for options in (MAIL, ()):
         assert cli("setup", *options) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 
@@ -146,6 +147,17 @@ def test_removals_in_an_empty_account_need_believe_empty(lab: Lab, cli: Cli) -> 
     assert lab.rules(db) == [f"{theirs.id} tcp/3306"]
     assert cli("sweep", "--believe-empty", PEER) == 0
     assert lab.rules(db) == []
+
+
+@pytest.mark.usefixtures("terminal")
+def test_on_a_terminal_a_sweep_calls_parties_by_their_names(lab: Lab, cli: Cli) -> None:
+    """As `links` does; also the dry run, which has the ids in `-o wide`."""
+    app, db = lab.group(name="app"), lab.group("*", name="db")
+    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert (cli("sweep", "--dry-run"), "db" in cli.out, db.id in cli.out) == (0, True, False)
+    assert (cli("sweep", "--dry-run", "-o", "wide"), db.id in cli.out) == (0, True)
+    assert cli("sweep") == 0
+    assert re.search(r"applied +app@\S+ +db@\S+ +tcp/1", cli.out)
 
 
 @pytest.mark.usefixtures("terminal")

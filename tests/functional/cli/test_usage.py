@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from link_peer_cli.inventory.link_table import STATES
+from link_peer_cli.inventory.shown import STATES
 from link_peer_cli.main import TABLE
 
 from tests.functional.command import Cli
