@@ -16,7 +16,7 @@ from link_peer_cli.checks import functions, running
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.checks.settings import other_deployments
 from link_peer_cli.setup import alerts, events, faults, logs, queues, roles
-from link_peer_cli.setup.resource import Action, Deployment, Resource, ResourceChange, change_of
+from link_peer_cli.setup.resource import Action, Resource, ResourceChange, SetupTarget, change_of
 
 SECONDS = 20.0  # for which a resource is asked again while a service is in trouble
 ADVICE = "link-peer setup"
@@ -50,7 +50,7 @@ def _run(lane: Lane) -> list[list[CheckFinding]]:
 
 def _made_by_setup(env: Environment) -> list[Callable[[], list[CheckFinding]]]:
     """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
-    deployment = Deployment(env.settings, env.policy, env.names, env.clock)
+    deployment = SetupTarget(env.settings, env.policy, env.names, env.clock)
     services = (roles, queues, events, logs, alerts)
     found = [functools.partial(_service, module.resources(deployment), env.clock) for module in services]
     return [*found, functools.partial(_faults, deployment)]
@@ -60,7 +60,7 @@ def _service(resources: Iterable[Resource], clock: Clock) -> list[CheckFinding]:
     return list(_findings(resources, clock))
 
 
-def _faults(deployment: Deployment) -> list[CheckFinding]:
+def _faults(deployment: SetupTarget) -> list[CheckFinding]:
     """A region where the functions cannot be, and too little room on the event bus for the rules that they lack."""
     found = list(faults.region(deployment))
     with contextlib.suppress(LinkPeerError):  # the check of the rules says so

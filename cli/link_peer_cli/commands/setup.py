@@ -25,7 +25,7 @@ from link_peer_cli.setup import plan, resources
 from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
 from link_peer_cli.setup.faults import faults
 from link_peer_cli.setup.in_use import InUse, clean, elsewhere, functions_of, in_use
-from link_peer_cli.setup.resource import Deployment, ResourceChange
+from link_peer_cli.setup.resource import ResourceChange, SetupTarget
 from link_peer_cli.setup.services import require_home
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -85,7 +85,7 @@ def setup(
         _create(deployment, out, talk, dry_run=dry_run)
 
 
-def _deployment(prefix: str, notify: str, action_policy: str, ask: bool) -> Deployment:
+def _deployment(prefix: str, notify: str, action_policy: str, ask: bool) -> SetupTarget:
     """The deployment that the options, the environment and the answers name, with the person's own keys."""
     if notify and "@" not in notify:
         raise BadInput("--notify", f"{notify!a} is not an e-mail address")
@@ -96,7 +96,7 @@ def _deployment(prefix: str, notify: str, action_policy: str, ask: bool) -> Depl
     if ask and not prefix:
         prefix = typer.prompt("Prefix of every name", default=known_prefix)
     settings, policy, _ = settings_in_use()
-    return Deployment(
+    return SetupTarget(
         settings=settings,
         policy=policy,
         names=names_in_use(policy.home, prefix or known_prefix),
@@ -151,7 +151,7 @@ def _answer(change: ResourceChange, result: str, problem: str) -> ResourceAnswer
     )
 
 
-def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool) -> None:
+def _create(deployment: SetupTarget, out: Console, talk: _Talk, *, dry_run: bool) -> None:
     _require_no_faults(deployment, talk)
     with waiting("reading what is there"):
         changes = plan(resources(deployment), deployment.clock, talk.wait)
@@ -177,7 +177,7 @@ def _create(deployment: Deployment, out: Console, talk: _Talk, *, dry_run: bool)
     )
 
 
-def _is_deployed(deployment: Deployment) -> bool:
+def _is_deployed(deployment: SetupTarget) -> bool:
     """Whether a function exists, also where that cannot be read: `package` says what it misses."""
     try:
         return bool(functions_of(deployment))
@@ -185,7 +185,7 @@ def _is_deployed(deployment: Deployment) -> bool:
         return True
 
 
-def _require_no_faults(deployment: Deployment, talk: _Talk) -> None:
+def _require_no_faults(deployment: SetupTarget, talk: _Talk) -> None:
     """Name everything that would make setup or `s deploy` fail, and exit with 1 if there is anything."""
     with waiting("checking the account"):
         found = list(faults(deployment, talk.wait))
@@ -204,7 +204,7 @@ def _refuse(faults: Sequence[Fault], talk: _Talk) -> None:
         raise typer.Exit(Exit.REFUSED)
 
 
-def _carry_out(deployment: Deployment, out: Console, talk: _Talk, changes: Sequence[ResourceChange]) -> None:
+def _carry_out(deployment: SetupTarget, out: Console, talk: _Talk, changes: Sequence[ResourceChange]) -> None:
     """Carry out the changes. Exit with 1 after naming what is missing, if one fails."""
     tell: Callable[[ResourceChange], None] = lambda change: talk.change(out, change, "done")  # noqa: E731
     try:
@@ -230,7 +230,7 @@ def _report(out: Console, talk: _Talk, stopped: Stopped) -> None:
 
 
 def _remove(
-    deployment: Deployment,
+    deployment: SetupTarget,
     out: Console,
     talk: _Talk,
     *,

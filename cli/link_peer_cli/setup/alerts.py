@@ -12,7 +12,7 @@ from link_peer.alicloud import sls
 from msgspec.structs import replace
 
 from link_peer_cli.setup.logs import GONE, InProject, Logs
-from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
+from link_peer_cli.setup.resource import Changeable, Resource, SetupTarget, State
 from link_peer_cli.setup.sdk import log_call, merged, reduced
 
 MAIN_REGION = "cn-heyuan"
@@ -25,7 +25,7 @@ CHART = {"width": 10, "height": 8}
 NOBODY = "give --notify <e-mail address> or --action-policy <id>: without one it would notify nobody"
 
 
-def resources(deployment: Deployment) -> list[Resource]:
+def resources(deployment: SetupTarget) -> list[Resource]:
     """The dashboard; the user and the action policy that --notify asks for; the alert rules."""
     logs = Logs(deployment)
     records = Records(deployment)
@@ -96,7 +96,7 @@ class Dashboard(InProject, Changeable):
 class Records:
     """The records of an account's alert centre, which are of no project."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: SetupTarget) -> None:
         self.deployment = deployment
 
     @functools.cached_property
@@ -169,14 +169,14 @@ class User(Record):
         return ""
 
 
-def _user(deployment: Deployment) -> dict[str, Any]:
+def _user(deployment: SetupTarget) -> dict[str, Any]:
     """[doc SLS "Data structure of alert resource data"]"""
     name = deployment.names.prefix
     value = {"user_id": name, "user_name": name, "email": [deployment.notify], "enabled": True}
     return {"name": name, "value": value if deployment.notify else None}
 
 
-def _action_policy(deployment: Deployment) -> dict[str, Any]:
+def _action_policy(deployment: SetupTarget) -> dict[str, Any]:
     """Mails every alert to that user. The second script only serves escalation, which is off [doc as above]."""
     name = deployment.names.prefix
     script = (

@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 
 from link_peer_cli.deployed.rules import Bus
-from link_peer_cli.setup.resource import Deployment, Resource, State
+from link_peer_cli.setup.resource import Resource, SetupTarget, State
 
 
-def resources(deployment: Deployment) -> list[Resource]:
+def resources(deployment: SetupTarget) -> list[Resource]:
     """The service-linked roles."""
     events = Events(deployment)
     return [LinkedRole(events, name) for name in deployment.description.linked_roles]
@@ -20,7 +20,7 @@ def resources(deployment: Deployment) -> list[Resource]:
 class Events:
     """EventBridge through its official SDK."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: SetupTarget) -> None:
         self._deployment = deployment
 
     @functools.cached_property

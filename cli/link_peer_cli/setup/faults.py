@@ -18,7 +18,7 @@ from link_peer_cli.setup import roles
 from link_peer_cli.setup.engine import Wait, patiently
 from link_peer_cli.setup.logs import ANOTHER_NAME, NO_PROJECT, Logs
 from link_peer_cli.setup.queues import misnamed
-from link_peer_cli.setup.resource import Deployment
+from link_peer_cli.setup.resource import SetupTarget
 from link_peer_cli.setup.sdk import log_call
 from link_peer_cli.setup.services import SERVICES, Service
 
@@ -26,7 +26,7 @@ RULES_PER_BUS = 10
 """Of the default bus [doc FC "event triggers for Alibaba Cloud services", 2025-10]; EventBridge's own page has 50."""
 
 
-def faults(deployment: Deployment, wait: Wait) -> Iterator[Fault]:
+def faults(deployment: SetupTarget, wait: Wait) -> Iterator[Fault]:
     """Every fault. Only reads."""
     yield from region(deployment)
     for uid, name, start in misnamed(deployment):
@@ -41,7 +41,7 @@ def faults(deployment: Deployment, wait: Wait) -> Iterator[Fault]:
                 yield from _asked(deployment, service.name, checks[service.name], wait)
 
 
-def region(deployment: Deployment) -> Iterator[Fault]:
+def region(deployment: SetupTarget) -> Iterator[Fault]:
     """A region that does not exist, or where the functions cannot be."""
     name = deployment.settings.region
     problem, remedy = regions.unsuitable(name, runtime_in_use())
@@ -49,14 +49,14 @@ def region(deployment: Deployment) -> Iterator[Fault]:
         yield Fault(f"region {name}", problem, remedy)
 
 
-def _neighbours(deployment: Deployment) -> Iterator[Fault]:
+def _neighbours(deployment: SetupTarget) -> Iterator[Fault]:
     """Other deployments that act on the same tags or rules."""
     for problem in conflicts(deployment.settings, deployment.policy, deployment.names.prefix, deployment.clock):
         why, _, remedy = problem.rpartition(": ")
         yield Fault("another deployment", why, remedy)
 
 
-def bus(deployment: Deployment) -> Iterator[Fault]:
+def bus(deployment: SetupTarget) -> Iterator[Fault]:
     """Too little room for the rules of the functions on the default event bus; those that exist count as there."""
     ours = re.compile(rf"functions/{re.escape(deployment.names.functions['auto_link'])}(?![A-Za-z0-9_-])")
     rules = list(Bus(deployment.settings).rules())
@@ -72,7 +72,7 @@ def bus(deployment: Deployment) -> Iterator[Fault]:
         )
 
 
-def _roles(deployment: Deployment) -> Iterator[Fault]:
+def _roles(deployment: SetupTarget) -> Iterator[Fault]:
     """More policies than RAM attaches to a role, and an operator role that more people may assume than are named."""
     for role in roles.resources(deployment):
         if not isinstance(role, roles.RamRole):
@@ -83,7 +83,7 @@ def _roles(deployment: Deployment) -> Iterator[Fault]:
         yield from limits.policies(role.label, len(role.policies), others, os.environ)
 
 
-def _project(deployment: Deployment) -> Iterator[Fault]:
+def _project(deployment: SetupTarget) -> Iterator[Fault]:
     """A log project of another customer: it is refused to us, or read as one that does not exist [neither is documented]."""
     logs = Logs(deployment)
     try:
@@ -93,7 +93,7 @@ def _project(deployment: Deployment) -> Iterator[Fault]:
         yield Fault(f"log project {logs.project}", str(error), remedy)
 
 
-def _refused(deployment: Deployment, service: Service, wait: Wait) -> Iterator[Fault]:
+def _refused(deployment: SetupTarget, service: Service, wait: Wait) -> Iterator[Fault]:
     """Whether a harmless read of a service is refused."""
     try:
         patiently(lambda: service.read(deployment), deployment.clock, wait)
@@ -106,7 +106,7 @@ def _refused(deployment: Deployment, service: Service, wait: Wait) -> Iterator[F
 
 
 def _asked(
-    deployment: Deployment, service: str, check: Callable[[Deployment], Iterator[Fault]], wait: Wait
+    deployment: SetupTarget, service: str, check: Callable[[SetupTarget], Iterator[Fault]], wait: Wait
 ) -> list[Fault]:
     """What a check finds; what it may not read is a fault, too."""
     try:

@@ -21,7 +21,7 @@ from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
 from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.deployed.port import fc3
 from link_peer_cli.setup.queues import QueueResource
-from link_peer_cli.setup.resource import Deployment
+from link_peer_cli.setup.resource import SetupTarget
 from link_peer_cli.setup.sdk import unless
 from link_peer_cli.setup.services import SERVICES
 
@@ -42,7 +42,7 @@ class InUse(msgspec.Struct, frozen=True):
     tagged: list[Group]
 
 
-def in_use(deployment: Deployment) -> InUse:
+def in_use(deployment: SetupTarget) -> InUse:
     """What is left in this region. Only reads, and the rules of every group: one may have lost its managed tag."""
     functions = [Fault(f"function {name}", "exists", "run `s remove -y`") for name in functions_of(deployment)]
     held, tagged, unread = _groups(deployment)
@@ -53,7 +53,7 @@ def in_use(deployment: Deployment) -> InUse:
     return InUse([*functions, *faults], tagged)
 
 
-def clean(deployment: Deployment, groups: list[Group]) -> Iterator[str]:
+def clean(deployment: SetupTarget, groups: list[Group]) -> Iterator[str]:
     """Take the managed tags off groups without a rule of ours. Yields a sentence for each group."""
     policy = deployment.policy
     keys = policy.keys.of_group(instances=True)
@@ -66,7 +66,7 @@ def clean(deployment: Deployment, groups: list[Group]) -> Iterator[str]:
             yield f"{group.party}: its managed tag stays ({error}); no rule of link-peer is left"
 
 
-def elsewhere(deployment: Deployment, *, sure: bool) -> str:
+def elsewhere(deployment: SetupTarget, *, sure: bool) -> str:
     """Which other regions have functions or a queue of the deployment, as a sentence; empty if none has. Unless `sure`, also
     those that give no answer. Where an endpoint is set, regions cannot be told apart, and none is asked."""
     settings = deployment.settings
@@ -79,7 +79,7 @@ def elsewhere(deployment: Deployment, *, sure: bool) -> str:
     return ", ".join(f"{region} has {what}" for region, what in there.items() if not (sure and what == UNKNOWN))
 
 
-def _there(deployment: Deployment) -> str:
+def _there(deployment: SetupTarget) -> str:
     """What there is of the deployment in a region; empty if nothing."""
     name = deployment.names.functions["sweep"]
     try:
@@ -91,7 +91,7 @@ def _there(deployment: Deployment) -> str:
         return "" if any(text in str(error) for text in _NOT_THERE) else UNKNOWN
 
 
-def _fault(deployment: Deployment, uid: str, groups: list[str], unread: str) -> Fault:
+def _fault(deployment: SetupTarget, uid: str, groups: list[str], unread: str) -> Fault:
     """What a person does about rules that are left in an account, or about one that cannot be read."""
     remove = f"link-peer account remove {uid} --yes"
     gone = f'then delete "{uid}" from `accounts` and `allow` of the policy file'
@@ -108,7 +108,7 @@ def _fault(deployment: Deployment, uid: str, groups: list[str], unread: str) -> 
     return Fault(f"account {uid}", problem, f"close them: `{remove}`, {gone}")
 
 
-def _accounts(deployment: Deployment, role: str, *, reading: bool) -> PersonsAccounts:
+def _accounts(deployment: SetupTarget, role: str, *, reading: bool) -> PersonsAccounts:
     policy, clock, mine = deployment.policy, deployment.clock, deployment.settings.credentials
     acting = HomeKeys(lambda: mine, deployment.settings, policy, clock, role)
     settings = replace(deployment.settings, credentials=acting())
@@ -116,7 +116,7 @@ def _accounts(deployment: Deployment, role: str, *, reading: bool) -> PersonsAcc
     return PersonsAccounts(settings, policy, clock, retry, "setup", reading=reading)
 
 
-def _groups(deployment: Deployment) -> tuple[list[Party], list[Group], dict[str, str]]:
+def _groups(deployment: SetupTarget) -> tuple[list[Party], list[Group], dict[str, str]]:
     """The groups with rules of ours, those that have only a managed tag, and why accounts could not be read."""
     policy, region = deployment.policy, deployment.settings.region
     cloud = _accounts(deployment, deployment.names.reader_role, reading=True)
@@ -135,7 +135,7 @@ def _groups(deployment: Deployment) -> tuple[list[Party], list[Group], dict[str,
     return held, tagged, {uid: str(error) for uid, error in unread.items()}
 
 
-def functions_of(deployment: Deployment, names: Collection[str] = ()) -> list[str]:
+def functions_of(deployment: SetupTarget, names: Collection[str] = ()) -> list[str]:
     """The functions of a deployment that exist, or those of these."""
     client, models = fc3(deployment.settings, deployment.policy.home)
     request = models.GetFunctionRequest()

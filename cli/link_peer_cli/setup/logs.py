@@ -10,7 +10,7 @@ from aliyun.log.index_config import IndexConfig
 from link_peer.alicloud import sls
 from link_peer.domain.errors import CloudError
 
-from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
+from link_peer_cli.setup.resource import Changeable, Resource, SetupTarget, State
 from link_peer_cli.setup.sdk import log_call, merged, reduced
 
 NO_PROJECT = "ProjectNotExist"
@@ -21,7 +21,7 @@ GONE = frozenset({NO_PROJECT, NO_LOGSTORE})
 ANOTHER_NAME = "set another LINK_PEER_PREFIX"
 
 
-def resources(deployment: Deployment) -> list[Resource]:
+def resources(deployment: SetupTarget) -> list[Resource]:
     """The project, its logstores with an index each, and the saved searches, in the order of creation."""
     logs, described = Logs(deployment), deployment.description
     return [
@@ -35,7 +35,7 @@ def resources(deployment: Deployment) -> list[Resource]:
 class Logs:
     """SLS through its official SDK, and the project of the deployment."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: SetupTarget) -> None:
         self.deployment = deployment
         self.project = deployment.names.audit_project
 

@@ -20,7 +20,7 @@ from link_peer_cli.setup import plan, queues, roles
 from link_peer_cli.setup.engine import carry_out
 from link_peer_cli.setup.peer import PeerAccount, external_id_of
 from link_peer_cli.setup.policy_text import with_entry
-from link_peer_cli.setup.resource import Deployment, Resource, ResourceChange
+from link_peer_cli.setup.resource import Resource, ResourceChange, SetupTarget
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.files import replacing
 
@@ -38,7 +38,7 @@ def peer_of(
     `closers` are as in `describe_peer`."""
     keys = own_keys(os.environ, profile)() if profile else NO_KEYS
     settings = msgspec.structs.replace(env.settings, credentials=keys)
-    deployment = Deployment(settings, env.policy, env.names, env.clock)
+    deployment = SetupTarget(settings, env.policy, env.names, env.clock)
     if profile and (owner := caller(deployment.settings, deployment.settings.credentials)[0]) != uid:
         raise BadInput("--profile", f"the keys of {profile} belong to account {owner}, not to {uid}")
     listed = (known.role or "").partition(":role/")[2] if known else ""
@@ -56,7 +56,7 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[R
     """Bring home's role policies, and the accounts' own queues, to this policy. Returns what was changed, and why not."""
     if env.settings.credentials == NO_KEYS:
         return [], "there are no keys of it"
-    deployment = Deployment(env.settings, policy, env.names, env.clock)
+    deployment = SetupTarget(env.settings, policy, env.names, env.clock)
     try:
         if (owner := caller(deployment.settings, deployment.settings.credentials)[0]) != policy.home:
             return [], f"the keys belong to account {owner}"
@@ -67,7 +67,9 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[R
         return [], str(error)
 
 
-def make_resources(deployment: Deployment, wanted: Sequence[object], where: str, *, talk: bool) -> list[ResourceChange]:
+def make_resources(
+    deployment: SetupTarget, wanted: Sequence[object], where: str, *, talk: bool
+) -> list[ResourceChange]:
     """Create and update resources, and print each change if `talk`."""
     changes = [one for one in plan(wanted, deployment.clock) if one.action.value in ("create", "update")]  # type: ignore[arg-type]
     carry_out(changes, deployment.clock, lambda change: print_change(change, where, talk=talk), where=f"{where}: ")

@@ -12,7 +12,7 @@ from link_peer_deploy.description import Role, describe_peer, with_flow_log
 from link_peer_deploy.documents import compact, flow_log_reading, operator_arns, peer_roles, set_denials
 from link_peer_deploy.project import ROOT
 
-from link_peer_cli.setup.resource import Deployment, Resource
+from link_peer_cli.setup.resource import Resource, SetupTarget
 from link_peer_cli.setup.roles import NO_ROLE, Ram, of_roles
 from link_peer_cli.setup.sdk import unless
 
@@ -23,7 +23,7 @@ class PeerAccount:
     """An account that joins: its uid, the name of the role there, and the external id that the role asks for."""
 
     def __init__(
-        self, deployment: Deployment, uid: str, role: str, external_id: str, closers: Sequence[str] | None = None
+        self, deployment: SetupTarget, uid: str, role: str, external_id: str, closers: Sequence[str] | None = None
     ) -> None:
         """`deployment` has the policy and names of home; its credentials are those of the other account, if any. `closers` are
         as in `describe_peer`."""
@@ -151,7 +151,7 @@ def removal_commands(role: str) -> list[str]:
     return [shlex.join(["aliyun", "ram", *words]) for words in found]
 
 
-def external_id_of(deployment: Deployment, role: str) -> str:
+def external_id_of(deployment: SetupTarget, role: str) -> str:
     """The external id that a role asks for already; empty if there is no such role, or it asks for none."""
     ram = Ram(deployment)
     found = unless({NO_ROLE}, lambda: ram.client.get_role(ram.models.GetRoleRequest(role_name=role)))

@@ -10,7 +10,7 @@ from typing import Any
 from link_peer.alicloud import mns
 from link_peer_deploy.description import HIDDEN_SECONDS, MESSAGE_SECONDS
 
-from link_peer_cli.setup.resource import Changeable, Deployment, Resource, State
+from link_peer_cli.setup.resource import Changeable, Resource, SetupTarget, State
 from link_peer_cli.setup.sdk import queue_call
 
 PAGE = 1000
@@ -19,7 +19,7 @@ PAGE = 1000
 FIELDS = {"seconds": "MessageRetentionPeriod", "hidden": "VisibilityTimeout"}
 
 
-def resources(deployment: Deployment) -> list[Resource]:
+def resources(deployment: SetupTarget) -> list[Resource]:
     """The dead-letter queue, the shared queue, and the bound queues of the policy."""
     listed, bound = Listed(deployment), deployment.policy.bound_queues
     return [
@@ -27,7 +27,7 @@ def resources(deployment: Deployment) -> list[Resource]:
     ]
 
 
-def misnamed(deployment: Deployment) -> list[tuple[str, str, str]]:
+def misnamed(deployment: SetupTarget) -> list[tuple[str, str, str]]:
     """The (account, name, what it must begin with) of each bound queue that the functions' role does not cover: they put
     messages back on it."""
     start = f"{deployment.names.queue}-"
@@ -38,7 +38,7 @@ def misnamed(deployment: Deployment) -> list[tuple[str, str, str]]:
 class Listed:
     """The queues of single accounts, as one listing shows them: a call for each of a thousand would take minutes."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: SetupTarget) -> None:
         self._deployment = deployment
 
     @functools.cached_property
@@ -65,7 +65,7 @@ class QueueResource(Changeable):
 
     kind = "queue"
 
-    def __init__(self, deployment: Deployment, name: str, listed: Listed | None = None) -> None:
+    def __init__(self, deployment: SetupTarget, name: str, listed: Listed | None = None) -> None:
         self.deployment = deployment
         self.name = name
         self._listed = listed

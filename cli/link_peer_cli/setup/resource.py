@@ -22,7 +22,7 @@ State = Mapping[str, Any]
 """What setup controls of a resource, by field. What the cloud shows besides is left out."""
 
 
-class Deployment(msgspec.Struct, frozen=True, dict=True):
+class SetupTarget(msgspec.Struct, frozen=True, dict=True):
     """Which deployment the resources are of, and with which keys they are read and changed.
 
     `notify` is an e-mail address; `action_policy` the id of an action policy of SLS that exists. Where both are empty,
@@ -145,7 +145,7 @@ class Changeable(Resource):
     """A resource that people may well change: what differs from the wanted state is their choice, unless `setup --replace`
     says otherwise."""
 
-    deployment: Deployment
+    deployment: SetupTarget
 
     def kept(self, current: State) -> str:
         """Their choice."""

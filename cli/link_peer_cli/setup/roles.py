@@ -12,7 +12,7 @@ from link_peer.alicloud.sdk import call, client_config
 from link_peer_deploy.description import Role
 from link_peer_deploy.documents import compact, operator_trust, principals
 
-from link_peer_cli.setup.resource import Deployment, Resource, State
+from link_peer_cli.setup.resource import Resource, SetupTarget, State
 from link_peer_cli.setup.sdk import unless
 
 NO_ROLE = "EntityNotExist.Role"
@@ -22,7 +22,7 @@ VERSIONS = 5
 """How many versions RAM keeps of a policy [doc RAM quotas]."""
 
 
-def resources(deployment: Deployment) -> list[RamPolicy | RamRole]:
+def resources(deployment: SetupTarget) -> list[RamPolicy | RamRole]:
     """The policies of the home account's roles, and the roles."""
     return of_roles(Ram(deployment), deployment.description.roles)
 
@@ -36,7 +36,7 @@ def of_roles(ram: Ram, roles: Sequence[Role]) -> list[RamPolicy | RamRole]:
 class Ram:
     """RAM through its official SDK."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: SetupTarget) -> None:
         self._deployment = deployment
 
     @functools.cached_property

@@ -12,7 +12,7 @@ from link_peer.domain.errors import CloudError, LinkPeerError, Throttled
 from link_peer_cli.access.keys import caller
 from link_peer_cli.deployed.port import fc3
 from link_peer_cli.setup.engine import Wait, patiently, say_wait
-from link_peer_cli.setup.resource import Deployment
+from link_peer_cli.setup.resource import SetupTarget
 from link_peer_cli.setup.roles import Ram
 from link_peer_cli.setup.sdk import log_call, queue_call
 
@@ -22,13 +22,13 @@ class Service(msgspec.Struct, frozen=True):
     that has not activated it. `global_`: it is one for all regions."""
 
     name: str
-    read: Callable[[Deployment], object]
+    read: Callable[[SetupTarget], object]
     page: str
     not_active: tuple[str, ...] = ()
     global_: bool = False
 
 
-def require_home(deployment: Deployment, wait: Wait = say_wait) -> None:
+def require_home(deployment: SetupTarget, wait: Wait = say_wait) -> None:
     """Raise LinkPeerError unless the keys belong to the policy's home account. Where nothing answers this first call, there is
     no network, or another address is meant: no minute is waited for it."""
     settings = deployment.settings
@@ -41,17 +41,17 @@ def require_home(deployment: Deployment, wait: Wait = say_wait) -> None:
         )
 
 
-def _ram(deployment: Deployment) -> object:
+def _ram(deployment: SetupTarget) -> object:
     ram = Ram(deployment)
     return call(lambda: ram.client.list_roles(ram.models.ListRolesRequest(max_items=1)))
 
 
-def _functions(deployment: Deployment) -> object:
+def _functions(deployment: SetupTarget) -> object:
     client, models = fc3(deployment.settings, deployment.policy.home)
     return call(lambda: client.list_functions(models.ListFunctionsRequest(limit=1)))
 
 
-def _events(deployment: Deployment) -> object:
+def _events(deployment: SetupTarget) -> object:
     from alibabacloud_eventbridge20200401 import models  # an SDK: when it is asked, since help needs none
     from alibabacloud_eventbridge20200401.client import Client
 
@@ -63,12 +63,12 @@ def _events(deployment: Deployment) -> object:
     return body
 
 
-def _queues(deployment: Deployment) -> object:
+def _queues(deployment: SetupTarget) -> object:
     account = mns.account(deployment.settings, deployment.policy.home)
     return queue_call(lambda: account.list_queue(ret_number=1))
 
 
-def _logs(deployment: Deployment) -> object:
+def _logs(deployment: SetupTarget) -> object:
     client = sls.client(deployment.settings)
     return log_call(lambda: client.list_project(size=1))
 
