@@ -70,7 +70,7 @@ TABLE = {
         CommandRow("check", "Check policy files and their own tests, offline.", "policy.yaml --snapshot snap.json"),
     ),
     "Operate": (
-        CommandRow("demo", "Run the main scenarios on a local cloud.", ""),
+        CommandRow("demo", "Run the main scenarios on a local cloud.", "", place="local:demo"),
         CommandRow("local", "Run a local Alibaba Cloud until Ctrl-C.", "--world shop"),
         CommandRow("init", "Write the files of a new deployment.", "--home 1000000000000001 --region cn-hangzhou"),
         CommandRow("setup", "Create or update roles, queues, logs and alerts.", "--dry-run"),

@@ -83,8 +83,9 @@ def _answers(env: Environment, view: View, party: Party, ports: Sequence[Port]) 
     answers, problem = answers_of(env, view, links)
     answers = with_use(env, links, answers)
     told = {rule: answer for link, answer in zip(links, answers, strict=True) for rule in link.rules}
-    # an instance that was released has its rules, but is in no group
-    rules = [] if groups else [(link.source, rule) for link in links for rule in link.rules]
+    rules = [
+        (link.source, rule) for link in (() if groups else links) for rule in link.rules
+    ]  # of one that was released
     gone = [planning.Reaching(end, "", one.group, one, "unknown", f"{party} was not read") for end, one in rules]
     found = gone or planning.who(view.scene, party, ports)
     return [_answer(view, party, one, told.get(one.rule) if one.rule else None) for one in found], problem

@@ -127,9 +127,8 @@ class View:
 
     def find(self, text: str, field: str, known: Callable[[], Collection[Party]] | None = None) -> Party:
         """The party that a person means: a name of the policy, an id, or the name of a group or an instance, in the account
-        given with `@`, else in any. Where it is shown nowhere, and is not among those that are `known` all the same, it may be
-        one of an account that is given and cannot be read, if there is a `known`. Raises BadInput for `field` if there is none, or
-        more than one."""
+        given with `@`, else in any. With `known`: also one of these that is not shown, or of a given account that cannot be read.
+        Raises BadInput for `field` if there is none, or more than one."""
         name, at, where = str(self.policy.names.get(text, text)).partition("@")
         accounts = [account_named(self.policy, where, field)] if at else sorted(self.policy.accounts)
         if is_group_id(name) or is_instance_id(name):
