@@ -55,8 +55,9 @@ def report(findings: Sequence[CheckFinding]) -> list[CheckFinding]:
     for kind, count in Counter(map(_kind, fine)).items():
         many = [CheckFinding(OK, "", f"{kind} × {count}", "")] if count > SPELLED_OUT else []
         found += many or [finding for finding in fine if _kind(finding) == kind]
-    others = sorted((finding for finding in findings if finding.state != OK), key=lambda one: ORDER.index(one.state))
-    wrong = list(_first_of_each(others))
+    wrong = [
+        *_first_of_each(sorted((one for one in findings if one.state != OK), key=lambda one: ORDER.index(one.state)))
+    ]
     following = [*(finding.advice for finding in wrong), ""][1:]
     return found + [
         replace(finding, advice="") if finding.advice == after else finding
