@@ -70,7 +70,7 @@ class Watch:
         self.messages: list[dict[str, Any]] = []  # the requests and looks of this delivery
         self.queue = ""  # that they came through
         self.put_back: list[str] = []  # request ids
-        self._swept: set[str] = set()  # accounts that are to be swept
+        self._swept: dict[str, bytes] = {}  # by account that is to be swept, the message
         self._first_policy = policy
         self._attempt_recorded = False
         self.states = States(world)
@@ -328,7 +328,7 @@ class Watch:
         delay; the posting of any other is on record."""
         message = json.loads(body)
         if message["action"] == "sweep":
-            self._sweep_posted(message, queue, delay)
+            self._sweep_posted(message, body, queue, delay)
             return
         name = message["request_id"]
         before = [one for one in self.messages if one.get("request_id") == name]
@@ -345,14 +345,14 @@ class Watch:
             intended = party in self._named_parties or self._attempt_recorded or log_failed
         hold("I5", intended, f"a message is posted, but there is no record of it: {message}")
 
-    def _sweep_posted(self, message: Mapping[str, Any], queue: str, delay: int) -> None:
+    def _sweep_posted(self, message: Mapping[str, Any], body: bytes, queue: str, delay: int) -> None:
         """I13 of a message that has an account swept: only a sweep posts it, on the queue of sweeps, once for an account, and it is
-        due before the next turn."""
+        due before the next turn. A post whose answer was lost is made again with the same body."""
         account = message["account"]
         right = self.function == "sweep" and queue == SWEEPS and account in self.policy.accounts and delay <= 600
         hold("I13", right, f"{self.function} posts {message} on {queue!r} in {delay} s")
-        hold("I13", account not in self._swept, f"{account} has two messages of one delivery")
-        self._swept.add(account)
+        same = self._swept.setdefault(account, body) == body
+        hold("I13", same, f"{account} has two messages of one delivery")
 
     def _check_outcome(self, record: Mapping[str, str]) -> None:
         """I4: what an outcome says was true at some moment of the delivery."""

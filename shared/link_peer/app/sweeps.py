@@ -91,6 +91,8 @@ def _post_turns(name: str, time: float, delivery: Delivery) -> Outcomes:
     letters = delivery.connections.dead_letters
     record = turns_record(len(accounts) - len(troubles), delivery.policy, letters)
     audit.write([{**record, "seconds": f"{delivery.clock.now() - start:.1f}"}])
+    if troubles:
+        audit.attempt(str(troubles[0]), {"action": "repair"})
     raise_first(troubles)
     return audit.outcomes
 
@@ -153,8 +155,12 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
         if not recorded and delay is None:
             raise  # else the platform would give up within a minute, and nothing sweep the account until its next turn
         _post_next(account, begun, delivery, delay)
-    else:
+        return sweep.audit.outcomes
+    try:
         _post_next(account, sweep.cursor, delivery, _delay(sweep, accounts))
+    except Transient as trouble:
+        sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account})
+        raise
     return sweep.audit.outcomes
 
 

@@ -88,6 +88,11 @@ class Scope(ABC):
         """What is read of all that a plan misses. What is left out stays undecided."""
         return missing
 
+    def doubtful(self, _plan: Plan) -> Set[str]:
+        """The accounts of which one more read must show an instance before the plan may remove what they do not show. None but
+        in a sweep: an event or a request looks at few parties, and each of them by its id."""
+        return frozenset()
+
     def closing_until(self) -> Until:
         """How long it closes: without a limit, but in a sweep."""
         return UNLIMITED
@@ -149,7 +154,9 @@ class Planner:
         while True:
             snapshot = self._scope.store.snapshot()
             plan = self._planned(snapshot, refused, focus)
-            if not self._missing.read(self._scope.affordable(plan.missing), snapshot):
+            if self._missing.read(self._scope.affordable(plan.missing), snapshot):
+                continue
+            if not self._missing.emptied(self._scope.doubtful(plan)):
                 return plan
 
     def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:

@@ -240,6 +240,18 @@ class Fetch:
 
         self._access.each(sorted(set(accounts) - self.store.live_accounts), probe, threads=1)
 
+    def discard_emptied(self, accounts: Iterable[str]) -> bool:
+        """Asks each of these accounts once more for any instance. One that shows none, or cannot be asked, is not live: returns
+        whether there is one."""
+        live = self.store.live_accounts
+        emptied = {
+            one
+            for one in sorted(live & set(accounts))
+            if not self._access.aside(one, lambda ecs: ecs.shows_instances())
+        }
+        live -= emptied
+        return bool(emptied)
+
     # rules, and what a verdict depends on
 
     def questions(self, questions: Iterable[Question]) -> None:
@@ -370,7 +382,7 @@ class Fetch:
 
     def _read_members(self, ecs: Ecs, group: Party) -> None:
         members = self._in_pace(group.account, functools.partial(ecs.members, group.id))
-        if self._how.compares:
+        if self._how.compares or not members:
             known = set(self.store.members_shown(group))
             if missing := known - {instance.party for instance in members}:
                 # either it was released a moment ago, or the account has stopped showing what it holds

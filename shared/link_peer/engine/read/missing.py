@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from link_peer.domain.model import Party
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch
@@ -16,9 +18,23 @@ class MissingReader:
         self._probed: set[str] = set()
         self._confirmed: set[Party] = set()
         self._asked: set[Question] = set()
+        self._shown: set[str] = set()
 
     def read(self, missing: Missing, snapshot: Snapshot) -> bool:
         """Reads what a plan for the snapshot misses; False when it misses nothing that was not read already."""
+        read = self._read(missing, snapshot)
+        if read:
+            self._shown.clear()
+        return read
+
+    def emptied(self, accounts: Set[str]) -> bool:
+        """Whether one of these accounts shows no instance any more, now that all is read: reads may have begun to be empty after
+        the first ones. Nothing that it does not show is treated as gone then."""
+        asked = accounts - self._shown
+        self._shown |= asked
+        return bool(asked and self._fetch.discard_emptied(asked))
+
+    def _read(self, missing: Missing, snapshot: Snapshot) -> bool:
         fetch = self._fetch
         if missing.unread:
             fetch.parties({party for link in missing.unread for party in link.parties})

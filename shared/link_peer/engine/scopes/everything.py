@@ -16,7 +16,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -194,6 +194,10 @@ class Sweep(Scope):
     def _closing(self) -> bool:
         """Whether wishes are not read yet."""
         return self._asked.later is None
+
+    def doubtful(self, plan: Plan) -> Set[str]:
+        """Those that do not show something which is due for that alone; a person may have said that one is empty."""
+        return {unseen.account for unseen in plan.due} - self._asked.believe_empty
 
     def closing_until(self) -> Until:
         """When other work is due: before wishes are read; then half of the time that is left is kept for opening. What is
