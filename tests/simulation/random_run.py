@@ -32,7 +32,7 @@ from tests.simulation.random_inputs import (
     request_message,
 )
 from tests.simulation.random_people import People, steps
-from tests.simulation.run import CHANGES, SLOW, Run
+from tests.simulation.run import AT_ONCE, CHANGES, SLOW, Run
 from tests.simulation.scenarios.common import half_an_hour_later, sweep_to_rest
 from tests.simulation.world import World
 
@@ -44,6 +44,10 @@ def _as_assertion() -> Iterator[None]:
         yield
     except Broken as broken:
         raise AssertionError(str(broken)) from broken
+
+
+COSTLY = {"stale", *SLOW, *AT_ONCE}
+"""Faults after which what was applied need not stand."""
 
 
 class RandomRun(People):
@@ -77,8 +81,8 @@ class RandomRun(People):
             self.pending.append(message)
         if inner and inner[0].end != "acked" and inside is not None:
             self.pending.append(inside)
-        if inside is not None or {"stale", *SLOW} & set(plan.values()):
-            self.applied.clear()  # a claim may be lost: docs/guarantees.md, limits
+        if inside is not None or COSTLY & set(plan.values()):
+            self.applied.clear()  # a claim may be lost (docs/guarantees.md, limits), or be withdrawn
         return run
 
     def _old_message(self, wanted: bool) -> Message | None:
@@ -137,7 +141,7 @@ class RandomRun(People):
         run = self._deliver(message, plan, self._old_message(inside), at)
         applied = any(r["outcome"] == "applied" and r.get("request_id") == name for r in run.watch.outcomes)
         # deliveries inside others, stale reads and `until` may cost a claim: docs/guarantees.md, limits
-        exact = not inside and not until and not {"stale", *SLOW} & set(plan.values())
+        exact = not inside and not until and not COSTLY & set(plan.values())
         if applied and run.end == "acked" and source.is_group and exact:
             keys = invariants.group_rules(source, target, "+".join(wanted_ports) or "mutual")
             ours = oracle.owned(self.world, self.policy)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -15,7 +16,7 @@ from tests.simulation.driver import deliver
 from tests.simulation.explore import explore
 from tests.simulation.random_inputs import ADVANCED, INSTANCES, A, B, X
 from tests.simulation.random_run import RandomRun
-from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.scenarios import SCENARIOS, sweeps
 from tests.simulation.scenarios.common import POLICY
 
 ONE, TWO, THREE, FOUR, _ = INSTANCES
@@ -185,3 +186,15 @@ def test_no_read_that_shows_too_little_breaks_an_invariant(name: str, kinds: tup
     """I9, of a limit: an instance was left out, so that another one was admitted, whose rule a stale read did not show. I6, of
     an address that another instance has by now: a stale read showed no rules, and the rollback took them all."""
     assert explore(SCENARIOS[name](kinds=kinds)).histories > 1_000
+
+
+@pytest.mark.parametrize("call", [2, 3, 4])
+def test_an_account_whose_reads_turn_empty_loses_no_rule(call: int) -> None:
+    """From a page of its list on, or from the read of a group on, it shows nothing: who asks for the rule is its group's only
+    member, on the second page."""
+    world = sweeps.paged(0)
+    first = world.instances[sweeps.FIRST]
+    world.instances[sweeps.FIRST] = msgspec.structs.replace(first, groups=("sg-store",), tags={})
+    run = deliver(world, sweeps.swept("begin"), POLICY, {call: "empty"})
+    assert run.end == "acked"
+    assert sweeps.STANDS in oracle.owned(world, POLICY)

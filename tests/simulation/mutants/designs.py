@@ -141,6 +141,7 @@ def empty_read_means_gone(patch: Patch) -> None:
 
     patch.setattr(Fetch, "_read_everything", live)
     patch.setattr(Fetch, "probe_liveness", lambda self, accounts: self.store.live_accounts.update(accounts))
+    patch.setattr(Fetch, "discard_emptied", lambda _self, _accounts: False)
 
 
 def outcome_before_the_change(patch: Patch) -> None:
