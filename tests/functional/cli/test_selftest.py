@@ -146,7 +146,7 @@ def test_with_everything_given_every_question_that_exists_here_is_answered(asked
     assert selftest.code == int(bool(found["different"]))
     assert (selftest.existing(), selftest.journal.exists()) == (before, False)
     selftest.clean_up()
-    page = (Path(__file__).parents[3] / "docs" / "verify-on-cloud.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/selftest/README.md").read_text(encoding="utf-8")
     [line] = [line for line in page.splitlines() if line.startswith("- Your keys need ")]
     own = {action for caller, action in asked if (caller.account, caller.role) == (HOME, None)}
     assert own - {"log:Unknown"} <= set(re.findall(r"`([a-z]+:\w+)`", line))  # what is not offered here

@@ -147,7 +147,7 @@ def test_every_field_of_a_policy_is_compared() -> None:
     fields = (*Policy.__struct_fields__, *AccountPolicy.__struct_fields__, *Limits.__struct_fields__)
     assert " ".join(fields) == (
         "deployment accounts accept_tags allow deny limits paused tests never sets names digest leaving tag_prefix "
-        "name role external_id ranges queue "
+        "name role external_id ranges queue flowlog "
         "removals_per_run max_ports max_port_span max_peers max_members max_days max_days_tags"
     )
 
