@@ -156,7 +156,7 @@ def states(policy: str, action_policy: str, operators: Sequence[str] = ()) -> St
     }
     settings: Settings = load_settings(env=env)
     found: Policy = policy_file.parse(policy)
-    deployment = setup.Deployment(
+    deployment = setup.SetupTarget(
         settings, found, Names(HOME, PREFIX), SystemClock(), action_policy=action_policy, operators=tuple(operators)
     )
     return {

@@ -299,6 +299,17 @@ def test_an_account_is_looked_at_again_where_no_record_can_be_written(failures: 
         swept.deliver()
 
 
+def test_a_sweep_whose_next_message_is_not_posted_says_so_and_comes_again() -> None:
+    """The platform delivers its own message once more."""
+    swept = Swept()
+    swept.queue.errors = [Transient("the queue is down")] * 9
+    with pytest.raises(Transient):
+        swept.deliver()
+    attempts = [record["detail"] for record in swept.log.records if record["record"] == "attempt"]
+    assert attempts == ["the queue is down"]
+    assert swept.queue.swept == []
+
+
 def test_a_peer_whose_rules_cannot_be_read_keeps_nothing_standing_in_the_account() -> None:
     """What is not shown is judged, once, though links with the peer wait for ever."""
     gone, peer = ours(key(DB, Party(HOME, "sg-gone"), "tcp/2")), Party(PEER, "sg-p")

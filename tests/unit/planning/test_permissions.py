@@ -1,6 +1,6 @@
 """What could open under one policy and not under another: the rows of the contract, and every point of random small worlds.
 
-`PERMISSIONS=100000` compares as many random pairs of policies; `make test` compares 400.
+`PERMISSIONS=100000` compares as many random pairs of policies; `make test` compares 1,200.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from link_peer.planning.permissions import Kind, difference
 
 A, B, C = "1000000000000001", "1000000000000002", "1000000000000003"
 NOW, SOON, LATER = 1_000, 2_000, 3_000
-PAIRS = int(os.environ.get("PERMISSIONS", "400"))
+PAIRS = int(os.environ.get("PERMISSIONS", "1200"))
 
 
 def who(text: str) -> Who:
