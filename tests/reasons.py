@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import msgspec
 from link_peer.domain import denials, reasons
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.reasons import Kind, Reason
 
 ROWS = {name: row for name, row in vars(reasons).items() if isinstance(row, Reason)}

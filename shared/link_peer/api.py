@@ -33,7 +33,7 @@ from link_peer_cli.review.input import Input, look_at
 from link_peer_cli.review.planned import planned
 
 from link_peer.app import compose
-from link_peer.domain.denial import Denial, LinkDenied
+from link_peer.domain.denials import Denial, LinkDenied
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Link, Party
 from link_peer.domain.policy import Policy

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
-from link_peer.domain.denial import parts
+from link_peer.domain.denials import parts
 from link_peer.domain.tags import TAGS
 
 from tests.functional.command import Cli, Owners

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from link_peer.domain.denial import parts
+from link_peer.domain.denials import parts
 from link_peer_local.ecs.reach import may_reach
 from link_peer_local.ecs.state import Group, Instance
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from link_peer.domain.denial import LinkDenied
+from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import MAX_LENGTH, parse, render
 from link_peer.domain.model import Port

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from link_peer.domain import marker as markers
 from link_peer.domain import reasons
-from link_peer.domain.denial import Waits
+from link_peer.domain.denials import Waits
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, TAG, Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Limits, Policy, PolicyTest

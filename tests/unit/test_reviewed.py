@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from link_peer.domain.denial import LinkDenied
+from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import Group, Party, Port, Rule, RuleKey
 from link_peer.runtime.ports import Ecs

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial, LinkDenied
+from link_peer.domain.denials import Denial, LinkDenied
 from link_peer.domain.errors import CloudError, LinkPeerError, NoAccess, Transient
 from link_peer.domain.model import Claim, Party, Rule
 from link_peer.engine.records import decision_record

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from link_peer.domain.denial import Denial, LinkDenied
+from link_peer.domain.denials import Denial, LinkDenied
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import ALL, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy

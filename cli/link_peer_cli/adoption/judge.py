@@ -13,8 +13,7 @@ from collections.abc import Iterable
 
 import msgspec
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import LinkDenied
-from link_peer.domain.denials import PAUSED
+from link_peer.domain.denials import PAUSED, LinkDenied
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import ALL, PRIORITY, Claim, Instance, Link, Marker, Party, Port, Rule
 from link_peer.domain.policy import Pause, Policy

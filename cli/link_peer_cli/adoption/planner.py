@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from link_peer.domain.denial import LinkDenied
+from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Claim, Party, Rule
 from link_peer.domain.request import Request

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from link_peer.domain.denial import parts
-from link_peer.domain.denials import ACCESS_ADVICE
+from link_peer.domain.denials import ACCESS_ADVICE, parts
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.standing import Standing

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from link_peer.domain.denial import about
-from link_peer.domain.denials import isolated_group
+from link_peer.domain.denials import about, isolated_group
 from link_peer.domain.model import Instance, Link, Party, Rule, ports_text
 from link_peer.planning.effect import Cause
 from link_peer.planning.guardrails import never_denial

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from link_peer.app import compose
-from link_peer.domain.denial import Denial, LinkDenied, about
+from link_peer.domain.denials import Denial, LinkDenied, about
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
 from link_peer.domain.model import Link, Party
 from link_peer.domain.request import Request

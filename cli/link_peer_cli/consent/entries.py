@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
-from link_peer.domain.denial import parts
+from link_peer.domain.denials import parts
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Group, Instance, Party
 from link_peer.domain.tags import (

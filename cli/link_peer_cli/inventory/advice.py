@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial, about, options, parts
+from link_peer.domain.denials import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.tags import Who

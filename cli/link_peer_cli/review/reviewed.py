@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
-from link_peer.domain.denial import LinkDenied
-from link_peer.domain.denials import not_reviewed
+from link_peer.domain.denials import LinkDenied, not_reviewed
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import Rule, RuleKey
 from link_peer.runtime.ports import Cloud, Ecs

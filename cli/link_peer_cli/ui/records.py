@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
-from link_peer.domain.denial import parts
+from link_peer.domain.denials import parts
 from link_peer.domain.model import Party
 from link_peer.runtime.ports import Record
 from rich.console import Console

@@ -15,7 +15,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import about
+from link_peer.domain.denials import about
 from link_peer.domain.errors import BadInput, CloudError, NoAccess, RedeliveryNeeded, Transient
 from link_peer.domain.model import Party, short_hash
 from link_peer.domain.request import Cause, Hint, Look, Message, Request, look_request

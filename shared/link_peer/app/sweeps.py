@@ -16,7 +16,7 @@ import msgspec
 
 from link_peer.app.dispatch import Outcomes, message_elements, raise_first
 from link_peer.domain import denials
-from link_peer.domain.denial import LinkDenied
+from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import BadInput, RedeliveryNeeded, Transient
 from link_peer.domain.model import short_hash
 from link_peer.domain.request import SweepAccount

@@ -1,7 +1,7 @@
 """Everything that can go wrong, and what it means for the delivery.
 
 LinkPeerError
-├── LinkDenied         a link is denied for good: record it, acknowledge the message (domain.denial)
+├── LinkDenied         a link is denied for good: record it, acknowledge the message (domain.denials)
 ├── BadInput           a text from outside has invalid syntax; names the field
 ├── PolicyError        the policy file does not validate: the function does not start
 ├── CloudError         the cloud refused a call for good; carries its code

@@ -1,6 +1,6 @@
 """Every reason that an audit record can give: a row each. docs/requests.md lists the rows.
 
-No decision reads a `code`: it reads the `kind`, or a field of the denial (`domain.denial`). So a reason can be added, or
+No decision reads a `code`: it reads the `kind`, or a field of the denial (`domain.denials`). So a reason can be added, or
 divided in two, without a change of what is done.
 """
 

@@ -10,7 +10,7 @@ from typing import cast
 import msgspec
 
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import Denial, about
+from link_peer.domain.denials import Denial, about
 from link_peer.domain.model import Link, Marker, Party, Rule, RuleKey, ports_text, short_hash
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Hint

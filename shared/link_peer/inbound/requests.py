@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial, LinkDenied
+from link_peer.domain.denials import Denial, LinkDenied
 from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import is_request_id
 from link_peer.domain.model import Link, Party, Ports

@@ -6,7 +6,7 @@ The policy may give an account a queue of its own; RAM decides who may send to i
 from __future__ import annotations
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.model import Group, Link
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import Request

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.model import Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot

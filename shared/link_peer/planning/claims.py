@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence, Set
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import Accept, TagKeys, Who, accepts, covers

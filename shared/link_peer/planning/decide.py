@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial, Waits
-from link_peer.domain.denials import HUMAN_RULE, remark
+from link_peer.domain.denials import HUMAN_RULE, Denial, Waits, remark
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.planning.actual import Actual, link_of

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import NOTHING, Denial
+from link_peer.domain.denials import NOTHING, Denial
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Set
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial
-from link_peer.domain.denials import CLAIM_EXPIRED
+from link_peer.domain.denials import CLAIM_EXPIRED, Denial
 from link_peer.domain.model import Claim, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Set
 
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.model import Link, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual, actual_state

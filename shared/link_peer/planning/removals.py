@@ -13,8 +13,7 @@ from enum import Enum
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial
-from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED
+from link_peer.domain.denials import CLAIM_EXPIRED, UNWANTED, Denial
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot

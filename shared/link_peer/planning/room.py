@@ -13,7 +13,7 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.model import Claim, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual

@@ -16,7 +16,7 @@ from __future__ import annotations
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.model import Group, Link, Party, RuleKey
 from link_peer.domain.snapshot import Snapshot
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from link_peer.domain.denial import parts
+from link_peer.domain.denials import parts
 from link_peer_local.core.faults import Call, Killed
 
 from tests.functional.command import ALL, Cli, by_hand, ids, person

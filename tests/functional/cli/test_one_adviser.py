@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial, parts
+from link_peer.domain.denials import Denial, parts
 from link_peer.domain.reasons import REASONS
 from link_peer_local.ecs.state import Group, Instance
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from link_peer.domain.denial import parts
+from link_peer.domain.denials import parts
 from link_peer_local.core.errors import ApiError
 
 from tests.functional.command import Cli

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from link_peer.domain import marker as markers
 from link_peer.domain import reasons
-from link_peer.domain.denial import LinkDenied
+from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
 from link_peer.engine.read.fetch import NEW_CALLS, NEW_SECONDS, open_fetch

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import reasons
-from link_peer.domain.denial import Denial
-from link_peer.domain.denials import isolated_group, tag_expired
+from link_peer.domain.denials import Denial, isolated_group, tag_expired
 from link_peer.domain.model import TAG, Claim, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import Link, Party
 from link_peer.domain.policy import Allow, GroupSet, Never, Policy

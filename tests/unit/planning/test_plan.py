@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import reasons
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.model import ALL, TAG, Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Address, Snapshot

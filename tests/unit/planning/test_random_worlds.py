@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 from link_peer.domain import reasons
-from link_peer.domain.denial import Denial
+from link_peer.domain.denials import Denial
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Limits

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import reasons
-from link_peer.domain.denial import Denial
-from link_peer.domain.denials import CLAIM_EXPIRED, UNLINKED, UNWANTED
+from link_peer.domain.denials import CLAIM_EXPIRED, UNLINKED, UNWANTED, Denial
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy

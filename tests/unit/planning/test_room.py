@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from link_peer.domain import marker as markers
 from link_peer.domain import reasons
-from link_peer.domain.denial import Denial, Waits
+from link_peer.domain.denials import Denial, Waits
 from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.decision import Context, Edit, RulesOf

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence, Set
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Waits
+from link_peer.domain.denials import Waits
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule, short_hash
 from link_peer.domain.policy import Pause

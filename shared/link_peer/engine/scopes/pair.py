@@ -11,8 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denial import Denial, Waits
-from link_peer.domain.denials import UNLINKED
+from link_peer.domain.denials import UNLINKED, Denial, Waits
 from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Request

@@ -6,8 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from link_peer.domain.denial import NOTHING
-from link_peer.domain.denials import removals_held, sweep_no_access
+from link_peer.domain.denials import NOTHING, removals_held, sweep_no_access
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot

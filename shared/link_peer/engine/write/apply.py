@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
-from link_peer.domain.denial import LinkDenied
 from link_peer.domain.denials import (
     EXPIRED_MEANWHILE,
     PAUSED,
+    LinkDenied,
     removals_held,
     request_expired,
     side_left,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from link_peer.domain.denial import LinkDenied
+from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import Throttled, Transient
 from link_peer.domain.model import Party, Rule, RuleKey
 from link_peer.engine.write.settle import Settler

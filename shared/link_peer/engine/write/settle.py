@@ -12,8 +12,7 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain import marker as markers
-from link_peer.domain.denial import LinkDenied
-from link_peer.domain.denials import ALREADY_GONE
+from link_peer.domain.denials import ALREADY_GONE, LinkDenied
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Transient
 from link_peer.domain.model import PRIORITY, Claim, Marker, Party, Rule, RuleKey
 from link_peer.engine.read.fetch import Fetch

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 
-from link_peer.domain.denial import LinkDenied
-from link_peer.domain.denials import managed_tag_refused, no_access_to_group
+from link_peer.domain.denials import LinkDenied, managed_tag_refused, no_access_to_group
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Party
 from link_peer.engine.read.fetch import Fetch

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 from link_peer.domain import denials, reasons
-from link_peer.domain.denial import Denial, LinkDenied, about, filled, parts
-from link_peer.domain.denials import ALREADY_GONE, CLAIM_EXPIRED, HUMAN_RULE, refused_by_ecs
+from link_peer.domain.denials import (
+    ALREADY_GONE,
+    CLAIM_EXPIRED,
+    HUMAN_RULE,
+    Denial,
+    LinkDenied,
+    about,
+    filled,
+    parts,
+    refused_by_ecs,
+)
 from link_peer.domain.model import Link, Party
 from link_peer.domain.reasons import REASONS
 from link_peer.domain.tags import parse_ports
