@@ -1,5 +1,6 @@
 """Gathers the site's pages in build/pages, for `make docs`: README is the first page, a Chinese page lies beside the English one
-as `<name>.zh.md` with the anchors of its headings, and the files of the project that a page leads to come along."""
+as `<name>.zh.md` with the anchors of its headings, and the files of the project that a page leads to come along. Where there is
+no Chinese page, the site in Chinese has the English one, and says so in its navigation."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$")
 NOT_SHOWN = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n|^<!-- world: .* -->\n", re.MULTILINE)
 """The site has a switch of languages, and takes a page's name from its first line."""
+CALLED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)（英文）")
+"""An English page, as the Chinese README calls it."""
 NESTED = re.compile(r"^(```.*?^```$)|^ {2}- ", re.DOTALL | re.MULTILINE)
 """A list in a list: Python's Markdown wants four spaces. Code blocks stay as they are."""
 
@@ -75,18 +78,29 @@ def rendered(page: Path) -> str:
     return NESTED.sub(lambda one: one[1] or "    - ", FIGURE.sub(drawn, text))
 
 
+def in_english(page: Path) -> str:
+    """What the site in Chinese calls a page that is in English only. The search finds the page itself, so not this copy."""
+    [readme] = FIRST
+    called = {(ROOT / path).resolve(): name for name, path in CALLED.findall(readme.read_text("utf-8"))}
+    name = called.get(page) or page.read_text("utf-8").split("\n", 1)[0].removeprefix("# ")
+    return f'---\ntitle: "{name}（英文）"\nsearch: {{exclude: true}}\n---\n\n'
+
+
 def gather() -> None:
     """Write all pages."""
     shutil.rmtree(SITE, ignore_errors=True)
     found = [*FIRST, *FIRST.values(), *OTHERS, *(path for path in sorted(DOCS.rglob("*")) if path.suffix in SHOWN)]
+    translated = {english(path) for path in found if english(path) != path}
     for path in found:
         target = SITE / place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix != ".md":
             shutil.copyfile(path, target)
             continue
-        target = target if english(path) == path else target.with_suffix(".zh.md")
-        target.write_text(rendered(path), encoding="utf-8")
+        chinese = target.with_suffix(".zh.md")
+        (target if english(path) == path else chinese).write_text(rendered(path), encoding="utf-8")
+        if path not in translated and english(path) == path:
+            chinese.write_text(in_english(path) + rendered(path), encoding="utf-8")
         linked = {(path.parent / link[1]).resolve() for link in LINK.finditer(path.read_text("utf-8"))}
         found += sorted(one for one in linked if one.is_file() and one not in found)
 

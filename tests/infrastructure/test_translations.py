@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")] + [
 ]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FIGURE = "mermaid"  # its labels are prose
+AVOIDED = re.compile("主账号|home 账号|密钥|报文|目标安全组|(?<!来)源安全组|所有者|自己的队列|取下|以 [12] 退出")
+"""Other words for what the glossary has a word for, or that mean something else on the platform: 主账号 is its root account."""
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 both = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=[english.stem for english, _ in PAIRS])
@@ -98,3 +101,15 @@ def test_paragraphs_are_translated(english: Path, chinese: Path) -> None:
     assert len(prose[0]) == len(prose[1])
     left = [line for line in prose[1] if not HAN.search(line) and len(line.split()) > 3]
     assert left == []
+
+
+@both
+def test_a_term_has_one_chinese_word(english: Path, chinese: Path) -> None:
+    assert AVOIDED.findall(chinese.read_text("utf-8")) == []
+
+
+def test_the_site_says_which_pages_are_in_english() -> None:
+    """In its navigation in Chinese, by the name that the Chinese README gives them."""
+    in_english = runpy.run_path(str(DOCS / "pages.py"))["in_english"]
+    assert 'title: "对比（英文）"' in in_english(DOCS / "compared.md")
+    assert 'title: "Commands: Look（英文）"' in in_english(DOCS / "commands/see.md")
