@@ -27,7 +27,9 @@ docs: build/mkdocs/.installed  ## build the site in build/site from README and d
 	$(PYTHON) docs/pages.py
 	NO_MKDOCS_2_WARNING=1 build/mkdocs/bin/mkdocs build --strict
 
+# A figure's boxes are as wide as its letters, so Chinese ones are drawn with a font that has them.
 pictures: setup  ## draw the map and the changed figures of README and docs in a headless Chromium; needs npm
+	fc-list :lang=zh | grep -q . || { apt-get update -q && apt-get install -q -y --no-install-recommends fonts-wqy-microhei; }
 	mkdir -p build/pictures
 	npm pack --silent --pack-destination build/pictures mermaid@11.17.2
 	tar -xzf build/pictures/mermaid-11.17.2.tgz -C build/pictures package/dist/mermaid.min.js
