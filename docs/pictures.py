@@ -19,7 +19,8 @@ from tests.browser import maps
 CHROMIUM = os.environ.get("LINK_PEER_CHROMIUM", "chromium")
 MERMAID = Path(sys.argv[1] if len(sys.argv) > 1 else "build/pictures/package/dist/mermaid.min.js").resolve()
 PAGE = """<!doctype html><meta charset="utf-8"><pre class="mermaid">{text}</pre><script src="{script}"></script><script>
-mermaid.initialize({{startOnLoad: true, theme: "neutral", htmlLabels: false, flowchart: {{htmlLabels: false, useMaxWidth: false}}}})
+mermaid.initialize({{startOnLoad: true, theme: "neutral", htmlLabels: false, flowchart: {{
+  htmlLabels: false, useMaxWidth: false, wrappingWidth: 300}}}})
 </script>"""
 
 
