@@ -104,18 +104,3 @@ def test_nothing_is_decided_by_a_code() -> None:
 )
 def test_every_way_to_decide_by_a_code_is_found(text: str) -> None:
     assert faults(ast.parse(text))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "from link_peer.domain.reasons import REASONS, Kind",
-        "x = denial.reason.kind is Kind.FINAL",
-        'x = {"reason": denial.reason.code}',
-        'if error.code == "Forbidden": pass',
-        "if decision.why.ended: pass",
-    ],
-)
-def test_kinds_and_fields_may_be_read(text: str) -> None:
-    """And a code may be shown."""
-    assert not faults(ast.parse(text))

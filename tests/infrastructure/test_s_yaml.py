@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import copy
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
 from link_peer.runtime.delivery import LANES
@@ -86,88 +84,6 @@ def test_the_props_match_the_closed_types(
     found = props_of(document(*queues, LINK_PEER_RUNTIME=runtime))[name]
     assert fc3_props.props(found).runtime == runtime
     assert props["runtime"] == "python3.12"
-
-
-def places(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every value in a document."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in children:
-        yield (*at, key)
-        yield from places(value, (*at, key))
-
-
-def changed(name: str, at: tuple[Any, ...], key: Any, value: Any) -> dict[str, Any]:
-    """A copy of a function's props; at that place, the last key is replaced by another key or value."""
-    found = copy.deepcopy(FUNCTIONS[name])
-    node: Any = found
-    for step in at[:-1]:
-        node = node[step]
-    del node[at[-1]]
-    if isinstance(node, list):
-        node.insert(at[-1], value)
-    else:
-        node[key] = value
-    return found
-
-
-@each_function
-def test_every_misspelt_key_is_found(name: str, props: dict[str, Any]) -> None:
-    """At any depth."""
-    keys = [at for at in places(props) if isinstance(at[-1], str)]
-    assert len(keys) > 30
-    for at in keys:
-        with pytest.raises(msgspec.ValidationError):
-            fc3_props.props(changed(name, at, at[-1][:-2] + at[-1][-1], _value(props, at)))
-
-
-@each_function
-def test_every_value_has_a_type(name: str, props: dict[str, Any]) -> None:
-    """At any depth: a value in place of a mapping, a mapping in place of a value."""
-    for at in places(props):
-        wrong = 1 if isinstance(_value(props, at), (dict, list)) else {"a": 1}
-        with pytest.raises(msgspec.ValidationError):
-            fc3_props.props(changed(name, at, at[-1], wrong))
-
-
-def _value(node: Any, at: tuple[Any, ...]) -> Any:
-    for step in at:
-        node = node[step]
-    return node
-
-
-TRIGGER = ("triggers", 0, "triggerConfig")
-
-
-@pytest.mark.parametrize(
-    ("name", "at", "value"),
-    [
-        ("sweep", ("timeout",), 0),
-        ("sweep", ("timeout",), "300"),
-        ("sweep", ("timeout",), 301),
-        ("sweep", ("code",), "./package.zip"),
-        ("sweep", ("memorySize",), 400),
-        ("sweep", ("runtime",), "python3.11"),
-        ("sweep", ("role",), "link-peer-fc"),
-        ("sweep", ("cpu",), 0.01),
-        ("sweep", (*TRIGGER, "cronExpression"), "@evry 10m"),
-        ("sweep", (*TRIGGER, "cronExpression"), "@every 10"),
-        ("sweep", ("triggers", 0, "qualifier"), "LATEST"),
-        ("sweep", ("triggers", 0, "triggerType"), "timr"),
-        ("sweep", ("asyncInvokeConfig", "maxAsyncRetryAttempts"), 9),
-        ("sweep", ("asyncInvokeConfig", "qualifier"), "LATEST"),
-        ("auto_link", (*TRIGGER, "eventSourceConfig", "eventSourceType"), "Defaults"),
-        ("auto_link", (*TRIGGER, "eventSinkConfig", "deliveryOption", "mode"), "event-drive"),
-        ("cross_account", (*TRIGGER, "runOptions", "errorsTolerance"), "NONE"),
-        ("cross_account", (*TRIGGER, "runOptions", "retryStrategy", "PushRetryStrategy"), "BACKOFF"),
-        ("cross_account", (*TRIGGER, "runOptions", "deadLetterQueue", "Arn"), "link-peer-dead-letters"),
-        ("cross_account", (*TRIGGER, "runOptions", "batchWindow", "TimeBasedWindow"), 16),
-        ("cross_account", (*TRIGGER, "runOptions", "maximumTasks"), 0),
-    ],
-)
-def test_a_wrong_value_is_found(name: str, at: tuple[Any, ...], value: Any) -> None:
-    """Each of these passes `s verify` with fc3's own schema, or is refused only by the API."""
-    with pytest.raises(msgspec.ValidationError):
-        fc3_props.props(changed(name, at, at[-1], value))
 
 
 def test_around_the_props_there_are_known_keys_only() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -29,18 +28,6 @@ SOURCES = {
     "link_peer_local": "local",
 }
 BUILT_FROM = ("cli", "conformance", "deploy", "functions", "local", "shared")
-DEPLOY_LOCALLY = """
-import sys
-sys.path[:0] = [{folder!r}]
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_deploy import project
-from link_peer_local.fc.triggers import deploy
-cloud = LocalCloud()
-world.load(cloud)
-deploy(cloud, in_process=True)
-print(project.ROOT)
-"""
 
 
 def copy_of_the_project(folder: Path) -> Path:
@@ -72,48 +59,15 @@ def _wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return wheel_of(project)
 
 
-def test_it_installs_no_other_top_level_names(wheel: zipfile.ZipFile) -> None:
-    """The four packages and their metadata; the handlers' modules are data of a deployment."""
-    info = f"link_peer-{version('link-peer')}.dist-info"
-    assert {name.partition("/")[0] for name in wheel.namelist()} == {*SOURCES, info}
-
-
-def test_it_holds_every_module_and_no_other(wheel: zipfile.ZipFile) -> None:
-    """Every .py file of the four packages."""
-    packed = {name for name in wheel.namelist() if name.endswith(".py") and "/shipped/" not in name}
-    assert packed == {
-        str(path.relative_to(ROOT / source))
+def test_it_holds_the_five_packages_and_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
+    """Byte for byte as in the checkout, and nothing else: modules, types, worlds and the page of the map; and s.yaml, the pins, the
+    handlers, what `init` writes, and the files of deploy/. Not the policy: that is its user's. The metadata has the licence."""
+    files = {
+        str(path.relative_to(ROOT / source)): path
         for package, source in SOURCES.items()
-        for path in (ROOT / source / package).rglob("*.py")
+        for path in (ROOT / source / package).rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
     }
-
-
-def test_it_is_typed_and_licensed(wheel: zipfile.ZipFile) -> None:
-    """A py.typed in each package (PEP 561), and the licence."""
-    names = set(wheel.namelist())
-    assert {f"{package}/py.typed" for package in SOURCES} <= names
-    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-
-
-def test_it_holds_the_worlds(wheel: zipfile.ZipFile) -> None:
-    """Every world that `link-peer local --world` can be given by name."""
-    worlds = {path.name for path in (ROOT / "local/link_peer_local/worlds").glob("*.yaml")}
-    assert {Path(name).name for name in wheel.namelist() if "/worlds/" in name} == worlds
-
-
-def test_it_holds_the_page_of_the_map(wheel: zipfile.ZipFile) -> None:
-    """Its markup, style and scripts, and those of others with their licences: the checkout's, byte for byte."""
-    folder = ROOT / "cli/link_peer_cli/ui/drawing/page"
-    files = {str(path.relative_to(ROOT / "cli")): path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
-    assert any(name.endswith("vendor/LICENSES.txt") for name in files)
-    assert {name: wheel.read(name) for name in wheel.namelist() if "/drawing/page/" in name} == files
-
-
-def test_it_holds_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
-    """s.yaml, the pins, the handlers, what `init` writes, and the files of deploy/: the checkout's, byte for byte. Not the policy:
-    that is its user's."""
-    prefix = "link_peer_deploy/shipped/"
-    packed = {name.removeprefix(prefix): wheel.read(name) for name in wheel.namelist() if name.startswith(prefix)}
     patterns = (
         "s.yaml",
         "requirements.txt",
@@ -123,16 +77,14 @@ def test_it_holds_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
         "deploy/*.yaml",
         "deploy/init/*",
     )
-    files = [path for pattern in patterns for path in ROOT.glob(pattern)]
-    assert packed == {str(path.relative_to(ROOT)): path.read_bytes() for path in files}
-
-
-def test_the_local_cloud_deploys_from_an_installed_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
-    """A world loads and the functions are deployed from the packed files, not from a checkout."""
-    wheel.extractall(tmp_path)
-    command = [sys.executable, "-I", "-B", "-c", DEPLOY_LOCALLY.format(folder=str(tmp_path))]
-    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)  # noqa: S603
-    assert done.stdout.strip() == str(tmp_path / "link_peer_deploy" / "shipped")
+    shipped = (path for pattern in patterns for path in ROOT.glob(pattern))
+    files |= {f"link_peer_deploy/shipped/{path.relative_to(ROOT)}": path for path in shipped}
+    assert {f"{package}/py.typed" for package in SOURCES} <= files.keys()
+    info = f"link_peer-{version('link-peer')}.dist-info/"
+    packed = {name: wheel.read(name) for name in wheel.namelist()}
+    assert f"{info}licenses/LICENSE" in packed
+    assert {name for name in packed if not name.startswith(info)} == files.keys()
+    assert [name for name, path in files.items() if packed[name] != path.read_bytes()] == []
 
 
 def test_the_questions_are_found_in_an_installed_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
@@ -152,13 +104,6 @@ def test_a_module_that_was_renamed_is_not_packed_under_its_old_name(tmp_path: Pa
     left.touch()
     build(project, "--wheel")
     assert "link_peer/renamed.py" not in wheel_of(project).namelist()
-
-
-def test_the_version_is_that_of_pyproject() -> None:
-    """One source: what `link-peer --version` prints is the installed metadata, which pyproject.toml gives."""
-    [written] = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
-    done = subprocess.run([sys.executable, "-m", "link_peer_cli", "--version"], check=True, capture_output=True)
-    assert done.stdout.decode().startswith(f"link-peer {written}\n")
 
 
 # what the metadata says it needs
@@ -216,15 +161,13 @@ def test_the_tested_versions_are_in_the_declared_ranges() -> None:
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("demo", "the local cloud needs zstandard, which is not installed: pipx install --force 'link-peer[local]'"),
-        ("local", "the local cloud needs zstandard, which is not installed: pipx install --force 'link-peer[local]'"),
         ("selftest", "pytest, which is not installed: pipx install --force 'link-peer[selftest]'"),
         ("links", "LINK_PEER_REGION"),
     ],
 )
 def test_what_needs_an_extra_says_so(command: str, says: str) -> None:
     """In one line it says how to install it; another command gets as far as its settings."""
-    run = f"import sys; sys.modules.update(zstandard=None, pytest=None); from link_peer_cli.main import main; main([{command!r}])"
+    run = f"import sys; sys.modules.update(pytest=None); from link_peer_cli.main import main; main([{command!r}])"
     env = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "LANG": "C.UTF-8"}
     done = subprocess.run([sys.executable, "-I", "-c", run], check=False, env=env, capture_output=True, text=True)  # noqa: S603
     assert done.returncode

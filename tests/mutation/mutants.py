@@ -19,8 +19,6 @@ TARGETS = [f"shared/link_peer/{room}/**/*.py" for room in ("planning", "engine",
         "ecs/authorize",
         "ecs/rules",
         "ecs/tags",
-        "ecs/ordered",
-        "ecs/idempotency",
         "ecs/groups",
         "tag/backend",
     )

@@ -11,7 +11,7 @@ import auto_link
 import cross_account
 import pytest
 import sweep
-from link_peer_deploy.instance import BUDGET, FUNCTIONS, NEVER, HandlerError, Instance
+from link_peer_deploy.instance import BUDGET, FUNCTIONS, HandlerError, Instance
 from link_peer_local.core.faults import KINDS
 
 from tests.functional.lab import HOME, PEER
@@ -59,28 +59,6 @@ def test_the_samples_are_answered(wire_lab: PackageLab, start: Callable[..., Ins
         assert set(instance.deliver(function, path.read_text(encoding="utf-8"))) <= {"denied", "unchanged"}, path.name
         assert instance.imported().excess(BUDGET[function]) == [], path.name
     assert mine
-
-
-def test_a_link_in_one_account(wire_lab: PackageLab) -> None:
-    """By the event of an instance, and removed with its tag."""
-    app, db = wire_lab.group("*"), wire_lab.group("*")
-    instance = wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    assert wire_lab.deliver(auto_link, wire_lab.event(instance)) == {"applied": 1}
-    assert wire_lab.rules(db) == [f"{app.id} tcp/3306"]
-    wire_lab.tag(instance, link_peer=None)
-    assert wire_lab.deliver(auto_link, wire_lab.tag_event(instance)) == {"removed": 1}
-    assert wire_lab.rules(db) == []
-
-
-def test_a_link_of_two_accounts_by_tag(wire_lab: PackageLab, start: Callable[..., Instance]) -> None:
-    """auto_link posts a message, and cross_account enters the second account and opens both sides."""
-    wire_lab.process = start(wire_lab.cloud)
-    a, b = wire_lab.pair()
-    wire_lab.deliver(auto_link, wire_lab.event(wire_lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})))
-    [posted] = wire_lab.queued()
-    assert wire_lab.deliver(cross_account, [wire_lab.message(posted)]) == {"applied": 1}
-    assert (wire_lab.rules(a), wire_lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
-    assert not wire_lab.process.imported().names & NEVER
 
 
 def test_a_look_is_posted_and_carried_out(wire_lab: PackageLab) -> None:

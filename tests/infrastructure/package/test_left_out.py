@@ -16,7 +16,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from link_peer.alicloud.leave_out import LEFT_OUT
 from link_peer_deploy import packaging as build
 from link_peer_deploy.cut import CLIENTS
-from link_peer_deploy.instance import NEVER, HandlerError, Instance
+from link_peer_deploy.instance import HandlerError, Instance
 from link_peer_local.cloud import LocalCloud
 
 from tests.infrastructure.package.conftest import installed, pinned
@@ -172,14 +172,6 @@ def test_every_entry_of_the_lists_leaves_something_out(tmp_path: Path) -> None:
     written_by_pip = {pattern for pattern in build.UNUSED if pattern.startswith("*.dist-info/")}
     for pattern in {*build.UNUSED} - written_by_pip - {"bin", "*/tests", "_yaml"}:
         assert list(full.glob(pattern)), pattern
-
-
-def test_the_package_holds_no_module_that_is_never_imported_but_large(package: Path) -> None:
-    """What issues named: each was megabytes, and nothing of it was imported."""
-    for name in ("Crypto", "elasticsearch", "regex", "dateparser", "aiohttp", "cryptography", "pytz", "tzdata", "cffi"):
-        assert not (package / name).exists(), name
-    assert not list(package.glob("alibabacloud_fc*"))
-    assert "yaml" in NEVER  # in the package, for a policy that was not compiled, but not imported
 
 
 def test_the_bill_of_materials_lists_what_the_package_holds(built: Path, bill: dict[str, Any]) -> None:

@@ -133,17 +133,20 @@ def test_a_connection_that_was_closed_between_events_is_opened_again(wire_lab: P
 
 
 def test_links_in_one_account_and_in_two_over_tls(wire_lab: PackageLab, start: Callable[..., Instance]) -> None:
-    """ECS, SLS, MNS and STS, with nothing imported that is not in the budget."""
+    """Opened by tags and removed with them: ECS, SLS, MNS and STS, with nothing imported that is not in the budget."""
     instance = start(wire_lab.cloud)
     a, b = wire_lab.pair()
     db = wire_lab.group("*")
     wish = f"{db.id}:tcp/1 {b.id}@{PEER}"
-    event = wire_lab.event(wire_lab.instance(a, tags={"link-peer": wish}))
-    assert instance.deliver("auto_link", event) == {"applied": 1}
+    asking = wire_lab.instance(a, tags={"link-peer": wish})
+    assert instance.deliver("auto_link", wire_lab.event(asking)) == {"applied": 1}
     [posted] = wire_lab.queued()
     assert instance.deliver("cross_account", [wire_lab.message(posted)]) == {"applied": 1}
     assert wire_lab.rules(db) == [f"{a.id} tcp/1"]
     assert wire_lab.rules(b) == [f"{a.id} all"]
+    wire_lab.tag(asking, link_peer=None)
+    assert instance.deliver("auto_link", wire_lab.tag_event(asking)) == {"removed": 1}
+    assert wire_lab.rules(db) == []
     assert instance.imported().excess({**BUDGET["auto_link"], **BUDGET["cross_account"]}) == []
 
 
