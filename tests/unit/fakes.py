@@ -15,8 +15,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
 from link_peer.runtime.ports import Record

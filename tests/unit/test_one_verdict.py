@@ -17,9 +17,8 @@ from link_peer.domain.policy import AccountPolicy, Limits, Policy, PolicyTest
 from link_peer.domain.reasons import Reason
 from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import Who, parse_ports
-from link_peer.planning import authority, consent, evaluate, permitted, policy_tests, room, writing
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision
+from link_peer.planning import authority, consent, evaluate, policy_tests, room, writing
+from link_peer.planning.decision import Context, Decision, DesiredLink
 from link_peer.planning.effect import between, end_in
 from link_peer.planning.plan import make_plan
 from link_peer.planning.reach import Reach
@@ -129,6 +128,7 @@ STRICT = {
     "port_span_too_wide": {"limits": Limits(max_port_span=2)},
 }
 ASKED_OF_WHO_ASKS = {"PAUSED", "not_its_queue", "wrong_queue", "until_not_allowed"}
+OF_LINKS_TOGETHER = {"rule_of_another_group", "too_many_members", "isolated_group"}
 each_denial = pytest.mark.parametrize(("name", "reason", "link", "seen", "rules"), CASES, ids=[c[0] for c in CASES])
 
 
@@ -208,12 +208,15 @@ def test_every_denial_of_a_link_is_tried() -> None:
     """All that the modules of the verdict name, but for those that depend on who asks."""
     names = {
         node.attr
-        for module in (permitted, writing, evaluate, consent, room, authority)
+        for module in (writing, evaluate, consent, room, authority)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "denials"
     }
     of_one_part = {"left_group"}  # of a link by address, which no person asks for
-    assert names - {"NO_ROUTE", "Unaccepted"} - of_one_part == {name for name, *_ in CASES} | ASKED_OF_WHO_ASKS
+    assert (
+        names - {"NO_ROUTE", "Unaccepted"} - of_one_part
+        == {name for name, *_ in CASES} | ASKED_OF_WHO_ASKS | OF_LINKS_TOGETHER
+    )
 
 
 def _port(rule: Rule) -> str:

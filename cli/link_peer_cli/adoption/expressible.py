@@ -15,7 +15,7 @@ from link_peer.domain.model import ALL, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import links_from_tags
-from link_peer.planning.permitted import address_denial
+from link_peer.planning.evaluate import address_denial
 
 from link_peer_cli.consent.entries import asking
 from link_peer_cli.inventory.advice import with_consent

@@ -16,7 +16,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import SET, Who, accepts
 from link_peer.planning.actual import link_of
 from link_peer.planning.consent import consents
-from link_peer.planning.permitted import as_member
+from link_peer.planning.evaluate import as_member
 
 from link_peer_cli.audit.trail_events import EVERY_TAG, Event
 from link_peer_cli.audit.trail_records import Entry, tags_in

@@ -20,8 +20,7 @@ from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Plan
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.removals import May
 from rich.markup import escape
 

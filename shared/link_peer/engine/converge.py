@@ -23,9 +23,9 @@ from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
 from link_peer.planning.choice import judge_of
-from link_peer.planning.claims import DesiredLink, links_from_tags
-from link_peer.planning.decision import Context, Decision, Missing, Plan, Refusal, Unseen
-from link_peer.planning.permitted import permitted
+from link_peer.planning.claims import links_from_tags
+from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal, Unseen
+from link_peer.planning.evaluate import permitted
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter

@@ -26,8 +26,8 @@ from link_peer.domain.denials import Denial
 from link_peer.domain.model import Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.decision import MembersOf, Verdict
-from link_peer.planning.permitted import permitted
+from link_peer.planning.decision import Verdict
+from link_peer.planning.evaluate import permitted
 
 Judge = Callable[[Link], Verdict]
 """Whether a link may exist, and why not."""
@@ -86,9 +86,3 @@ def notes(snapshot: Snapshot, instance: Party, link: Link, passed: Sequence[Verd
         return no_group_accepted(snapshot, instance, denied).detail
     why = [one.denial.detail for one in passed if one.denial]
     return f"{link.source} stands for {instance}, since {'; '.join(why)}" if why else ""
-
-
-def uncounted(snapshot: Snapshot, denied: Sequence[Verdict]) -> frozenset[MembersOf]:
-    """What to read so that such a denial has the numbers of instances."""
-    groups = {one.link.source for one in denied}
-    return frozenset(MembersOf(group) for group in groups if snapshot.member_count(group) is None)

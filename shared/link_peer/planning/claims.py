@@ -17,38 +17,12 @@ from link_peer.domain.tags import Peer, iso, link_until, peers
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import DAY
 from link_peer.planning.choice import Judge, choose, judge_of, notes
-from link_peer.planning.decision import Verdict
+from link_peer.planning.decision import DesiredLink
 from link_peer.planning.guardrails import never_denial
 from link_peer.planning.writing import by_reference, is_by_address, is_otherwise, part
 
 FOLLOWING = 2_000
 """Instances that are looked at for the rules of one group, so that forged rules there cost other accounts little."""
-
-
-class DesiredLink(msgspec.Struct, frozen=True):
-    """A link that someone wants, and the claim for it.
-
-    `instance` and `tag` say whose tag asks. `denial` is a refusal that needs no look at the link: a peer that cannot be
-    parsed, an end that is past, a peer too many. `same_group` marks a peer that is the instance itself or one of its own
-    groups. `raw` is the peer as written, where it cannot be parsed. `has_pair` is false where there is no pair to look at:
-    no group represents the instance, or the peer is one too many. `opens` is false for a claim that is only read from a
-    rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker. `here`: this
-    delivery answers for it; the others only keep rules from being removed. `passed` and `denied` are verdicts on the links by
-    the instance's other groups: see `planning.choice`.
-    """
-
-    link: Link
-    claim: Claim
-    instance: Party | None = None
-    tag: str = ""
-    denial: Denial | None = None
-    same_group: bool = False
-    raw: str = ""
-    has_pair: bool = True
-    opens: bool = True
-    here: bool = True
-    passed: tuple[Verdict, ...] = ()
-    denied: tuple[Verdict, ...] = ()
 
 
 def links_from_tags(

@@ -15,8 +15,8 @@ from link_peer.domain.model import Claim, Marker, Party, Rule
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import link_of
-from link_peer.planning.claims import DesiredLink, wanted_by_all
-from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Plan, Unseen, all_missing
+from link_peer.planning.claims import wanted_by_all
+from link_peer.planning.decision import NOTHING_MISSING, Context, DesiredLink, Missing, Plan, Unseen, all_missing
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May, MayLose
 from link_peer.planning.rota import runs_between

@@ -16,11 +16,10 @@ from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.planning.actual import Actual, link_of
 from link_peer.planning.choice import no_group_accepted
-from link_peer.planning.claims import DesiredLink, choice_note
-from link_peer.planning.decision import Decision, Edit, Need, Verdict
-from link_peer.planning.desired import Answer, Judged, Seen
+from link_peer.planning.claims import choice_note
+from link_peer.planning.decision import Decision, DesiredLink, Edit, Need, Verdict
 from link_peer.planning.diff import opens
-from link_peer.planning.permitted import merged
+from link_peer.planning.evaluate import Answer, Judged, Seen, merged
 from link_peer.planning.removals import Loss, Losses
 from link_peer.planning.writing import note
 

@@ -1,7 +1,7 @@
 """The one verdict on a link, which plan, tests, advice, adoption and the look right before a write all read. Pure.
 
 tag of an instance  ─┐
-request             ─┼─▶ desired link (a link and a claim) ─▶ evaluate ─▶ Verdict: the rules it needs, or a denial
+request             ─┼─▶ desired link (a link and a claim) ─▶ judge ─▶ Answer: the rules it needs, or a denial
 claims on our rules ─┘
 
 | denial by …     | decided by                                                                                    |
@@ -17,21 +17,49 @@ claims on our rules ─┘
 
 `permitted` asks all but the last two. A rule that stands takes its room already, so that a full group closes nothing: a plan
 asks for room last, when it knows what it removes.
+
+`judge` answers all desired links of a plan together. Nothing here depends on the order in which links, groups or instances are
+given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+import functools
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.model import TAG, Claim, Link, Marker, Party, RuleKey
-from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.denials import CLAIM_EXPIRED, Denial
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, RuleKey
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Address, Snapshot
+from link_peer.domain.tags import TagKeys, accepts
 from link_peer.planning.actual import Actual, actual_state, link_of
-from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Need, Question, RulesOf, Verdict, all_missing
-from link_peer.planning.permitted import permitted
+from link_peer.planning.authority import unknown_account
+from link_peer.planning.consent import consent_to, denied_by_policy
+from link_peer.planning.decision import (
+    NOTHING_MISSING,
+    Context,
+    DesiredLink,
+    InstancesOf,
+    MembersOf,
+    Missing,
+    Need,
+    Question,
+    Refusal,
+    RulesOf,
+    Verdict,
+    all_missing,
+)
+from link_peer.planning.guardrails import never_denial, with_sets
 from link_peer.planning.room import no_room_for_link
+from link_peer.planning.writing import MAX_RULES, by_reference, not_written, parts
+
+# [RFC 1918, RFC 6598] A VPC may have other ranges too, by custom range (help page 65398).
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+
 
 Ends = tuple[Party, Party]
 """For whom a rule by address stands, as in its marker."""
@@ -51,6 +79,64 @@ class Judgment(msgspec.Struct, frozen=True):
     def needs(self) -> set[RuleKey]:
         """The rules that the link needs."""
         return {need.key for need in self.verdict.needs}
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What all steps of a plan start from. `refused` are links that the cloud has just refused to write, or that have no
+    room."""
+
+    snapshot: Snapshot
+    context: Context
+    actual: Actual
+    refused: Mapping[Link, Refusal] = {}
+
+    @property
+    def refusals(self) -> set[Denial]:
+        """Why links were refused."""
+        return {refusal.denial for refusal in self.refused.values()}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Whether a desired link is granted, and why not. A link to the instance's own group needs no rule, and so no verdict."""
+
+    wanted: DesiredLink
+    verdict: Verdict | None
+    denial: Denial | None
+
+
+class Judged(msgspec.Struct, frozen=True, dict=True):
+    """The answers to all desired links, in canonical order, and the judgments that they and the refused links rest on."""
+
+    answers: tuple[Answer, ...]
+    judgments: Mapping[Link, Judgment]
+    missing: Missing = NOTHING_MISSING
+
+    def needs(self, link: Link) -> Set[RuleKey]:
+        """The rules that a link needs, with all of its parts."""
+        return self._needs.get(link, frozenset())
+
+    @functools.cached_property
+    def _needs(self) -> Mapping[Link, Set[RuleKey]]:
+        found: dict[Link, set[RuleKey]] = {}
+        for link, judgment in self.judgments.items():
+            found.setdefault(link.whole, set()).update(judgment.needs)
+        return found
+
+    @functools.cached_property
+    def denied(self) -> Mapping[tuple[Link, str], Denial]:
+        """Why claims are denied, by the link of one rule and request id: also where the rules of a link are not known, since an
+        account cannot be read. Of several denials of one claim, one that decides nothing counts: somebody asks."""
+        found: dict[tuple[Link, str], Denial] = {}
+        for answer in self.answers:
+            if answer.denial is not None and answer.verdict:
+                for link in _single(answer.wanted.link):
+                    asked = link, answer.wanted.claim.request
+                    found[asked] = answer.denial if answer.denial.undecided else found.get(asked, answer.denial)
+        return found
+
+
+Wanted = Mapping[RuleKey, frozenset[Claim]]
+"""The claims that want each rule which may exist."""
 
 
 def evaluate(
@@ -158,3 +244,455 @@ def _unread_rules(snapshot: Snapshot, keys: Set[RuleKey]) -> tuple[RulesOf, ...]
 def _undecided(verdict: Verdict, what: str, account: str, questions: Sequence[Question]) -> Verdict:
     denial = denials.unreadable(account, what)
     return msgspec.structs.replace(verdict, denial=denial, open_questions=tuple(questions))
+
+
+# but for room, and what other rules there are
+
+
+class _Side(msgspec.Struct, frozen=True):
+    """One side of a link by address: `group` is given the rule that lets `source` reach `dest`, or where there is none, the
+    whole group. `of` is then the group that the source stands for."""
+
+    group: Group
+    source: Instance
+    dest: Instance | None
+    of: Party | None = None
+
+    @property
+    def vpc(self) -> str:
+        """The VPC in which the source is admitted."""
+        return self.dest.vpc if self.dest else self.group.vpc
+
+    def needs(self, ports: Sequence[Port]) -> tuple[Need, ...]:
+        """A rule for each port; none while an address is missing."""
+        if not self.source.ip or not (self.dest is None or self.dest.ip):
+            return ()
+        dest, other = (f"{self.dest.ip}/32", self.dest.party) if self.dest else ("", self.of or self.group.party)
+        key = RuleKey(self.group.party, f"{self.source.ip}/32", dest, ALL)
+        return tuple(Need(msgspec.structs.replace(key, port=port), (self.source.party, other)) for port in ports)
+
+
+def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """Whether a link may exist as things are now. Where several checks fail, the first one is reported."""
+    needs = _group_needs(link) if link.source.is_group and not link.member else ()
+    denial = unknown_account(policy, link) or denied_by_policy(policy, link.ports)
+    denial = denial or barred(snapshot, policy, link) or no_access(snapshot, link)
+    if denial:
+        return Verdict(link, needs, denial)
+    policy = with_sets(snapshot, policy, link)
+    if link.source.is_group:
+        return _evaluate_groups(snapshot, policy, link, needs, now)
+    return _not_read_yet(snapshot, link) or _evaluate_instances(snapshot, policy, link, now)
+
+
+def _not_read_yet(snapshot: Snapshot, link: Link) -> Verdict | None:
+    """The verdict where an instance of the link was set aside."""
+    aside = tuple(party for party in link.parties if not party.is_group and snapshot.set_aside(party))
+    if not aside:
+        return None
+    unread = denials.unreadable(aside[0].account, f"instance {aside[0].id} was not read yet")
+    return Verdict(link, (), unread, open_questions=aside)
+
+
+def no_access(snapshot: Snapshot, link: Link) -> Denial | None:
+    """An account that refuses access, or could not be read: nothing can be decided about its side."""
+    for account in (link.source.account, link.target.account):
+        if error := snapshot.refused_accounts.get(account):
+            return denials.no_access(account, error.code)
+        if account in snapshot.failed_accounts:
+            return denials.unreadable(account, snapshot.failed_accounts[account])
+    return None
+
+
+def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link, now: float) -> Denial | None:
+    """Whether the group that holds a rule is locked, or no longer accepts the rule's source, or `never` forbids the link. Needs
+    no look at the other side, so that a peer which cannot be read keeps nothing open (fail closed).
+
+    An instance that is not shown may be in any group, so consent to any group of its account counts; but where the
+    source's account refuses access, only consent that names that very party, or `*` of its account, does.
+    """
+    group = snapshot.groups.get(key.group)
+    if group is None:
+        return None
+    if (never := barred(snapshot, policy, link)) and not never.undecided:
+        return never
+    policy = with_sets(snapshot, policy, link, standing=True)
+    source: Party | Instance = link.asker
+    if link.member and link.source.account not in snapshot.refused_accounts:
+        source = snapshot.instances.get(link.asker, as_member(link))
+    elif not link.source.is_group and link.source.account not in snapshot.refused_accounts:
+        named = [entry.who.id for entry in accepts(group.tags, group.party.account, policy.keys)]
+        named += [allow.source.id for allow in policy.allow]
+        groups = tuple(name for name in named if name.startswith("sg-"))
+        source = snapshot.instances.get(link.source) or Instance(link.source, "", groups)
+    return _accepted(policy, link, [(group, source)], now)[1]
+
+
+def barred(snapshot: Snapshot, policy: Policy, link: Link) -> Denial | None:
+    """Why `never` bars a link; of a part of a link by address, its group or its instance."""
+    found = [
+        never_denial(snapshot, policy, one, link.target, link.ports) for one in dict.fromkeys((link.source, link.asker))
+    ]
+    return next((one for one in found if one and not one.undecided), next(filter(None, found), None))
+
+
+def as_member(link: Link) -> Instance:
+    """The instance of a part of a link by address as its consent sees it: in the link's group alone."""
+    return Instance(link.asker, "", (link.source.id,))
+
+
+def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tuple[Need, ...], now: float) -> Verdict:
+    for party in (link.source, link.target):
+        if party not in snapshot.groups:
+            return Verdict(link, needs, denials.peer_not_found(party))
+    source, target = snapshot.groups[link.source], snapshot.groups[link.target]
+    reachability = "same-vpc" if source.vpc == target.vpc else "different-vpc"
+    if denial := not_written(source, target, link):
+        return Verdict(link, needs, denial, reachability)
+    if link.member:
+        return _not_read_yet(snapshot, link) or _evaluate_part(snapshot, policy, link, now)
+    if not by_reference(source, target):
+        return _evaluate_parts(snapshot, policy, link, now)
+    verdict = Verdict(link, needs, None, "same-vpc")
+    sides = [(target, link.source), (source, link.target)][: 2 if link.mutual else 1]
+    used, denial = _accepted(policy, link, sides, now)
+    return msgspec.structs.replace(verdict, consent=used, denial=denial)
+
+
+def _evaluate_parts(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """A link by address as a whole: granted where it is for some instance of its source."""
+    whole = link.source in snapshot.complete_groups or link.source.account in snapshot.whole_accounts
+    verdicts = [permitted(snapshot, policy, one, now) for one in parts(snapshot, link) if one.member]
+    if not verdicts and not whole:
+        unread = denials.unreadable(link.source.account, f"the instances of {link.source.id}")
+        return Verdict(link, (), unread, open_questions=(InstancesOf(link.source),))
+    if not verdicts:
+        return Verdict(link, (), denials.no_members(link.source))
+    return merged(link, verdicts)
+
+
+def merged(link: Link, verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict for the parts of a link by address: the rules and the consent of those that are granted, or the denial of the
+    first."""
+    granted = [one for one in verdicts if one.denial is None]
+    questions = tuple(dict.fromkeys(question for one in verdicts for question in one.open_questions))
+    if not granted:
+        return msgspec.structs.replace(verdicts[0], link=link, open_questions=questions)
+    return msgspec.structs.replace(
+        granted[0],
+        link=link,
+        needs=tuple(dict.fromkeys(need for one in granted for need in one.needs)),
+        consent=tuple(dict.fromkeys(entry for one in granted for entry in one.consent)),
+        open_questions=questions,
+    )
+
+
+def _evaluate_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    """The part of a link by address that is for one instance. Consent is asked as for its group, and for that very instance."""
+    target, instance = snapshot.groups[link.target], snapshot.instances.get(link.asker)
+    reachability = "same-vpc" if snapshot.groups[link.source].vpc == target.vpc else "different-vpc"
+    if instance is None or link.source.id not in instance.groups:
+        left = denials.left_group(link.asker, link.source) if instance else denials.instance_gone(link.asker)
+        return Verdict(link, (), left, reachability)
+    side = _Side(target, msgspec.structs.replace(instance, groups=(link.source.id,)), None, link.source)
+    return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], now)
+
+
+def _accepted(
+    policy: Policy, link: Link, sides: Sequence[tuple[Group, Party | Instance]], now: float
+) -> tuple[tuple[str, ...], Denial | None]:
+    """(the entries that consent, why not) by the groups that are to hold the rules, each with who it is to admit. All that a
+    group says by itself is asked here, so that it is asked too where the other side cannot be read."""
+    if denial := _locked([group for group, _ in sides], policy.keys):
+        return (), denial
+    return consent_to(policy, link, sides, now)
+
+
+def _locked(groups: Sequence[Group], keys: TagKeys) -> Denial | None:
+    """The first group that is locked, and so may hold no rule."""
+    for group in groups:
+        if key := keys.lock_on(group.tags):
+            return denials.locked(group.party, key, group.tags[key], own=key in keys.own_locks(group.tags))
+    return None
+
+
+def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+    for party in (link.source, link.target):
+        if denial := _instance_denial(snapshot.instances.get(party), party):
+            return Verdict(link, (), denial)
+    source, target = snapshot.instances[link.source], snapshot.instances[link.target]
+    reachability = "same-vpc" if source.vpc == target.vpc else "different-vpc"
+    sides: list[_Side] = []
+    for to, other in ((target, source), (source, target))[: 2 if link.mutual else 1]:
+        group = _group_for_rules(snapshot, to)
+        if isinstance(group, Denial):
+            return Verdict(link, (), group, reachability)
+        sides.append(_Side(group, other, to))
+    return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), sides, now)
+
+
+def _with_addresses(
+    snapshot: Snapshot, policy: Policy, verdict: Verdict, sides: Sequence[_Side], now: float
+) -> Verdict:
+    """The verdict once consent and addresses are judged, with the rules of these sides."""
+    link = verdict.link
+    needs = tuple(need for side in sides for need in side.needs(link.ports or (ALL,)))
+    advice = denials.NO_ROUTE if verdict.reachability == "different-vpc" else ""
+    lacking = [end.party for end in (sides[0].source, sides[0].dest) if end and not end.ip]
+    used, denial = _accepted(policy, link, [(side.group, side.source) for side in sides], now)
+    if denial is None and lacking:
+        denial = denials.no_private_ip(lacking[0])
+    verdict = msgspec.structs.replace(
+        verdict, needs=() if lacking else needs, consent=used, denial=denial, advice=advice
+    )
+    return verdict if denial else _with_safe_addresses(snapshot, policy, verdict, sides)
+
+
+def _group_for_rules(snapshot: Snapshot, instance: Instance) -> Group | Denial:
+    """The first of an instance's groups that no product manages, or why it cannot be told."""
+    shown = snapshot.groups_of(instance)
+    if len(shown) < len(instance.groups):  # it may be one of those that are not shown
+        return denials.own_groups_not_found(instance.party.id, ", ".join(instance.groups))
+    first = next((group for group in shown if not group.managed), None)
+    return first or denials.no_group_takes_rules(instance.party)
+
+
+def _instance_denial(instance: Instance | None, party: Party) -> Denial | None:
+    """Why an instance cannot be one side of a link."""
+    if instance is None:
+        return denials.instance_gone(party)
+    return denials.classic_instance(party) if instance.classic or not instance.vpc else None
+
+
+def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, sides: Sequence[_Side]) -> Verdict:
+    """A /32 must mean the instance that was consented to. Its owner picks the address, so it must be private, in the
+    account's ranges, and belong to nothing in the target's VPC."""
+    questions: list[Address] = []
+    for side in sides:
+        source = side.source
+        ranges, account = policy.accounts[source.party.account].ranges, source.party.account
+        if denial := address_denial(source.party, source.ip, ranges):
+            return msgspec.structs.replace(verdict, denial=denial)
+        if source.vpc == side.vpc:
+            continue
+        if side.dest is None and account != side.group.party.account and not ranges:
+            return msgspec.structs.replace(verdict, denial=denials.ranges_missing(source.party, account))
+        question = Address(side.group.party.account, side.vpc, source.ip)
+        taken = snapshot.taken_addresses.get(question)
+        if taken:
+            denial = denials.address_in_target_vpc(source.party, source.ip, side.vpc)
+            return msgspec.structs.replace(verdict, denial=denial)
+        if taken is None:
+            questions.append(question)
+    if questions:
+        denial = denials.unreadable(questions[0].account, f"whether {questions[0].ip} is used in {questions[0].vpc}")
+        return msgspec.structs.replace(verdict, denial=denial, open_questions=tuple(questions))
+    return verdict
+
+
+def address_denial(party: object, ip: str, ranges: Sequence[str]) -> Denial | None:
+    """Why the address cannot be a rule's source: it is not private, or lies outside the `ranges` (IPv4 CIDRs) that the
+    policy gives its account, where it gives any."""
+    if not _inside(ip, PRIVATE):
+        return denials.public_address(party, ip)
+    if ranges and not _inside(ip, tuple(ranges)):
+        return denials.address_out_of_range(party, ip, ranges)
+    return None
+
+
+def _inside(ip: str, ranges: tuple[str, ...]) -> bool:
+    try:
+        address = ipaddress.IPv4Address(ip)
+    except ValueError:
+        return False
+    return any(address in _network(cidr) for cidr in ranges)
+
+
+@functools.lru_cache(maxsize=256)
+def _network(cidr: str) -> ipaddress.IPv4Network:
+    return ipaddress.IPv4Network(cidr)
+
+
+def _group_needs(link: Link) -> tuple[Need, ...]:
+    if link.mutual:
+        return (
+            Need(RuleKey(link.target, str(link.source), "", ALL)),
+            Need(RuleKey(link.source, str(link.target), "", ALL)),
+        )
+    return tuple(Need(RuleKey(link.target, str(link.source), "", port)) for port in link.ports)
+
+
+# all desired links together
+
+
+def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
+    """Answers every desired link; of a mutual one, an instance whose account refuses access does not count as asking. Where instances with one address need the same rule, it is given to the one for which it
+    stands, unless that has another address now; else to the links for which some rule stands, then by order of links."""
+    refused = seen.snapshot.refused_accounts
+    asking = (w for w in links if not (w.link.mutual and w.instance and w.instance.account in refused))
+    ordered = sorted(asking, key=_order)
+    asked = dict.fromkeys(wanted.link for wanted in ordered if not wanted.same_group)
+    unasked = seen.refused.keys() - {link.whole for link in asked}
+    judgments = {link: judge_link(seen, link) for link in [*asked, *unasked]}
+    own = {w.link.target: _own_group(seen.snapshot, w.link.target) for w in ordered if w.same_group and w.here}
+
+    def denial(wanted: DesiredLink) -> Denial | None:
+        if wanted.same_group:
+            return own[wanted.link.target][0] if wanted.here else None
+        if wanted.denial:
+            return wanted.denial
+        return CLAIM_EXPIRED if seen.context.expired(wanted.claim) else judgments[wanted.link].verdict.denial
+
+    first = [(wanted, denial(wanted)) for wanted in ordered]
+    granted = dict.fromkeys(wanted.link for wanted, why in first if why is None and not wanted.same_group)
+    verdicts = [judgments[link].verdict for link in granted]
+    taken = {**too_many(seen, verdicts), **_taken_by_others(seen.actual, verdicts)}
+    unfollowed = _unfollowed(seen.actual, judgments, [wanted for wanted, why in first if why is None])
+    answers = (
+        Answer(wanted, None, why)
+        if wanted.same_group
+        else Answer(
+            wanted,
+            judgments[wanted.link].verdict,
+            why or taken.get(wanted.link) or unfollowed.get((wanted.link, wanted.claim)),
+        )
+        for wanted, why in first
+    )
+    missing = [*(one.missing for one in judgments.values()), *(missing for _, missing in own.values())]
+    missing += [Missing(questions=uncounted(seen.snapshot, w.denied)) for w in ordered if w.here and not w.denial]
+    return Judged(tuple(answers), judgments, all_missing(missing))
+
+
+def judge_link(seen: Seen, link: Link) -> Judgment:
+    """The verdict on a link by the snapshot, but for room. One that was refused is denied."""
+    verdict = permitted(seen.snapshot, seen.context.policy, link, seen.context.now)
+    if verdict.denial is None and link.whole in seen.refused:
+        verdict = msgspec.structs.replace(verdict, denial=seen.refused[link.whole].denial)
+    return with_holders(seen.snapshot, seen.context, seen.actual, verdict)
+
+
+def wanted_claims(answers: Iterable[Answer], actual: Actual) -> Wanted:
+    """What the answers want of each rule. A claim that is only read from a rule keeps that rule and opens none."""
+    found: dict[RuleKey, set[Claim]] = {}
+    for answer in answers:
+        wanted = answer.wanted
+        for need in answer.verdict.needs if answer.verdict and answer.denial is None else ():
+            if wanted.opens or wanted.claim in actual.claims(need.key):
+                found.setdefault(need.key, set()).add(wanted.claim)
+    return {key: _one_per_request(claims) for key, claims in found.items()}
+
+
+def _single(link: Link) -> list[Link]:
+    """The link of each of its rules."""
+    if link.mutual:
+        return [link, Link(link.target, link.source)]
+    return [Link(link.source, link.target, (port,), link.member) for port in link.ports]
+
+
+def _order(wanted: DesiredLink) -> tuple[object, ...]:
+    """The canonical order of desired links."""
+    claim, asker = wanted.claim, str(wanted.instance)
+    why = wanted.denial.detail if wanted.denial else ""
+    return wanted.link, wanted.raw, asker, wanted.tag, claim.request, str(claim.until), wanted.opens, why
+
+
+def _taken_by_others(actual: Actual, granted: Iterable[Verdict]) -> dict[Link, Denial]:
+    """The links that are denied because an instance with the same address is granted one of their rules."""
+
+    def stands(verdict: Verdict) -> bool:
+        owned = ((need.ends, actual.owned[need.key]) for need in verdict.needs if need.key in actual.owned)
+        return any(ends and ends == marker.ends for ends, (_, marker) in owned)
+
+    holders: dict[RuleKey, Ends] = {}
+    denied: dict[Link, Denial] = {}
+    for verdict in sorted(granted, key=lambda one: (not stands(one), one.link)):
+        asked = {need.key: need.ends for need in verdict.needs if need.ends}
+        others = (first_difference(holders[key], ends) for key, ends in asked.items() if key in holders)
+        if holder := next(filter(None, others), None):
+            denied[verdict.link] = denials.address_of_another(verdict.link.asker, holder)
+        else:
+            holders |= {key: ends for key, ends in asked.items() if key not in holders}
+    return denied
+
+
+def _unfollowed(
+    actual: Actual, judgments: Mapping[Link, Judgment], granted: Iterable[DesiredLink]
+) -> dict[tuple[Link, Claim], Denial]:
+    """The parts of requested links by address whose rule stands for a request of another group of the instance, or is given to
+    one. A request's claim is followed by the members of the group in the marker, so that a rule is for the requests of one."""
+    holders: dict[RuleKey, Party] = {}
+    denied: dict[tuple[Link, Claim], Denial] = {}
+    for wanted in granted:
+        link, judgment = wanted.link, judgments.get(wanted.link)
+        if not link.member or wanted.claim.is_tag or judgment is None:
+            continue
+        keys = judgment.needs
+        for key in sorted(keys - judgment.restated - judgment.moved):
+            marker = actual.owned[key][1] if key in actual.owned else None
+            if marker and marker.ends and marker.is_followed:
+                holders.setdefault(key, marker.ends[1])
+        if other := next((holders[key] for key in sorted(keys) if holders.get(key, link.source) != link.source), None):
+            denied[link, wanted.claim] = denials.rule_of_another_group(link.asker, other)
+        else:
+            holders |= dict.fromkeys(keys, link.source)
+    return denied
+
+
+def too_many(seen: Seen, granted: Iterable[Verdict]) -> dict[Link, Denial]:
+    """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join them
+    in order of their instances as long as there is room; of a link of which none stands, all are denied or none."""
+    by_link: dict[Link, list[Link]] = {}
+    for verdict in granted:
+        if verdict.link.member:
+            by_link.setdefault(verdict.link.whole, []).append(verdict.link)
+    standing = _standing_members(seen.actual) if by_link else {}
+    denied: dict[Link, Denial] = {}
+    for whole, asked in by_link.items():
+        there = {member for port in whole.ports for member in standing.get((whole.source, whole.target, port), ())}
+        new = [one for one in sorted(asked) if one.member not in there]
+        limit = most_members(seen.context.policy, whole)
+        room = limit - len(there)
+        if len(new) > room:
+            late = new[max(room, 0) :] if there else new
+            denied |= dict.fromkeys(late, denials.too_many_members(len(there) + len(new), limit))
+    return denied
+
+
+def most_members(policy: Policy, link: Link) -> int:
+    """How many instances a link by address may have: as the policy says, and as one call can write."""
+    return min(policy.limits.max_members, MAX_RULES // max(1, len(link.ports)))
+
+
+def _standing_members(actual: Actual) -> dict[tuple[Party, Party, Port], set[str]]:
+    """The instances for which rules by address stand, by the group that they stand for, the group that admits them, and port."""
+    found: dict[tuple[Party, Party, Port], set[str]] = {}
+    for key, (_, marker) in actual.owned.items():
+        if (link := link_of(key, marker)).member:
+            found.setdefault((link.source, link.target, key.port), set()).add(link.member)
+    return found
+
+
+def _own_group(snapshot: Snapshot, party: Party) -> tuple[Denial | None, Missing]:
+    """Why the members of an instance's own group do not reach each other, if they do not; and what is missing to say so."""
+    group = snapshot.groups.get(party)
+    if group is None:
+        return None, NOTHING_MISSING
+    if group.advanced:
+        return denials.isolated_group(group.party, advanced=True), NOTHING_MISSING
+    if party not in snapshot.inner_access:
+        return None, Missing(questions=frozenset({party}))
+    return None if snapshot.inner_access[party] else denials.isolated_group(party, advanced=False), NOTHING_MISSING
+
+
+def _one_per_request(claims: set[Claim]) -> frozenset[Claim]:
+    """One claim per request. A delivery that died half-way may leave two ends of one request: the earlier one holds."""
+    found: dict[str, Claim] = {}
+    for claim in sorted(claims, key=lambda claim: (claim.request, claim.until is None, claim.until or 0)):
+        found.setdefault(claim.request, claim)
+    return frozenset(found.values())
+
+
+def uncounted(snapshot: Snapshot, denied: Sequence[Verdict]) -> frozenset[MembersOf]:
+    """What to read so that such a denial has the numbers of instances."""
+    groups = {one.link.source for one in denied}
+    return frozenset(MembersOf(group) for group in groups if snapshot.member_count(group) is None)

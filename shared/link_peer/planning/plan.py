@@ -1,7 +1,7 @@
 """Desired state against actual state: a plan that can be printed. Pure: no I/O, reads no clock.
 
     snapshot ─┬─▶ actual_state ─┐
-    desired ──┼─▶ judge ─▶ desired_state ─▶ losses ─▶ edits ─▶ room ─▶ decisions
+    desired ──┼─▶ judge ─▶ wanted_claims ─▶ losses ─▶ edits ─▶ room ─▶ decisions
     links     └─────────────────┘
 
 Each step is a function from frozen values to a frozen value, which says what is missing. The cases of a single rule are the
@@ -16,12 +16,10 @@ from link_peer.domain.denials import Denial
 from link_peer.domain.model import Link, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual, actual_state
-from link_peer.planning.claims import DesiredLink
 from link_peer.planning.decide import Asked, Edits, Settled, decisions, needs_of, opening_edits
-from link_peer.planning.decision import Context, Plan, Refusal, Unseen, all_missing
-from link_peer.planning.desired import Answer, Desired, Judged, Seen, desired_state, judge
+from link_peer.planning.decision import Context, DesiredLink, Plan, Refusal, Unseen, all_missing
 from link_peer.planning.diff import edit_of
-from link_peer.planning.evaluate import Ends
+from link_peer.planning.evaluate import Answer, Ends, Judged, Seen, Wanted, judge, wanted_claims
 from link_peer.planning.removals import Losses, MayLose, losses
 from link_peer.planning.room import after_edits, no_room, room_in
 
@@ -46,16 +44,16 @@ def make_plan(
     seen = Seen(snapshot, context, actual_state(snapshot, context.policy, context.region), refused)
     judged = judge(seen, links)
     asked = _by_link(answer for answer in judged.answers if _in_focus(answer, focus))
-    desired = desired_state(judged.answers, seen.actual)
-    lost = losses(seen, judged, desired, may_lose, held)
-    edits = _edits(seen, judged, asked, desired, lost)
+    wanted = wanted_claims(judged.answers, seen.actual)
+    lost = losses(seen, judged, wanted, may_lose, held)
+    edits = _edits(seen, judged, asked, wanted, lost)
     without_room = _without_room(seen, judged, asked, edits, lost)
     if stuck := {link: Refusal(why) for link, why in without_room.items() if _stands(seen.actual, judged, link)}:
         more = {**refused, **stuck}
         return make_plan(snapshot, context, links, may_lose=may_lose, focus=focus, held=held, refused=more)
     if without_room:
         roomy = [answer for answer in judged.answers if answer.wanted.link.whole not in without_room]
-        edits = _edits(seen, judged, asked, desired_state(roomy, seen.actual), lost)
+        edits = _edits(seen, judged, asked, wanted_claims(roomy, seen.actual), lost)
     settled = Settled(seen, judged, asked, lost, edits, without_room)
     missing = all_missing([judged.missing, lost.missing])
     return Plan(decisions(settled), missing, lost.due, lost.held)
@@ -76,7 +74,7 @@ def _by_link(answers: Iterable[Answer]) -> dict[Asked, tuple[Answer, ...]]:
 
 
 def _edits(
-    seen: Seen, judged: Judged, asked: Mapping[Asked, tuple[Answer, ...]], desired: Desired, lost: Losses
+    seen: Seen, judged: Judged, asked: Mapping[Asked, tuple[Answer, ...]], wanted: Wanted, lost: Losses
 ) -> Edits:
     """The one edit of each rule that someone in focus needs, that loses claims, or that someone changed."""
     ends: dict[RuleKey, Ends | None] = {need.key: need.ends for found in asked.values() for need in needs_of(found)}
@@ -92,7 +90,7 @@ def _edits(
             seen.context,
             seen.actual,
             key,
-            desired.claims(key),
+            wanted.get(key, frozenset()),
             ends=ends.get(key),
             lost=lost.claims(key),
             moved=key in moved,

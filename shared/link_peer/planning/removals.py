@@ -20,9 +20,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import link_of
 from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Unseen, all_missing
-from link_peer.planning.desired import Desired, Judged, Seen, judge_link
-from link_peer.planning.evaluate import Judgment
-from link_peer.planning.permitted import closed_by_group, permitted
+from link_peer.planning.evaluate import Judged, Judgment, Seen, Wanted, closed_by_group, judge_link, permitted
 from link_peer.planning.writing import misplaced
 
 HALF_OPEN_SECONDS = 1800
@@ -87,13 +85,15 @@ class _Standing(msgspec.Struct, frozen=True):
     key: RuleKey
     rule: Rule
     marker: Marker
-    denied: Mapping[str, Denial]
-    """Why the claims of desired links are denied, by request."""
 
     @property
     def link(self) -> Link:
         """The rule's link."""
         return link_of(self.key, self.marker)
+
+    def denied(self, claim: Claim) -> Denial | None:
+        """Why a claim of a desired link is denied."""
+        return self.judged.denied.get((self.link, claim.request))
 
     def judgment(self) -> Judgment:
         """The judgment of the rule's link."""
@@ -101,17 +101,15 @@ class _Standing(msgspec.Struct, frozen=True):
 
 
 def losses(
-    seen: Seen, judged: Judged, desired: Desired, may_lose: MayLose, held: Collection[Unseen] = frozenset()
+    seen: Seen, judged: Judged, wanted: Wanted, may_lose: MayLose, held: Collection[Unseen] = frozenset()
 ) -> Losses:
     """What each rule of ours loses. Removals that are `held` are not made."""
     causes: dict[RuleKey, Mapping[Claim, _Cause]] = {}
     for key, (rule, marker) in sorted(seen.actual.owned.items()):
-        wanted, requests = desired.claims(key), desired.requests(key)
-        unwanted = [one for one in marker.claims if one not in wanted and one.request not in requests]
+        requests = {claim.request for claim in wanted.get(key, ())}
+        unwanted = [one for one in marker.claims if one.request not in requests]
         may = {claim: may for claim in unwanted if (may := may_lose(rule, marker, claim)) is not May.KEEP}
-        link = link_of(key, marker)
-        denied = {one.request: denial for one in may if (denial := desired.denied.get((link, one.request)))}
-        standing = _Standing(seen, judged, key, rule, marker, denied)
+        standing = _Standing(seen, judged, key, rule, marker)
         if may:
             causes[key] = {claim: _cause(standing, claim, how) for claim, how in may.items()}
     due = _due(seen, causes)
@@ -159,7 +157,7 @@ def _cause(standing: _Standing, claim: Claim, may: May) -> _Cause:
         return _Cause(CLAIM_EXPIRED, missing=unread)
     if wrong := misplaced(standing.seen.snapshot, standing.key, standing.link):
         return _Cause(wrong, missing=unread)
-    denial = standing.denied.get(claim.request)
+    denial = standing.denied(claim)
     if denial and not (claim.is_tag and _stands_otherwise(standing)):
         cause, missing = _by_denial(standing, claim, denial, may), NOTHING_MISSING
     else:
@@ -208,7 +206,7 @@ def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
     seen, link = standing.seen.snapshot, standing.link
     accounts = {link.source.account, link.target.account}
     hidden = accounts & seen.refused_accounts.keys() and not accounts & seen.failed_accounts.keys()
-    alone = claim.is_tag and link.mutual and claim.request not in standing.denied
+    alone = claim.is_tag and link.mutual and standing.denied(claim) is None
     return bool(hidden) and alone and not standing.seen.context.hidden_asks
 
 

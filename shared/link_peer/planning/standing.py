@@ -16,8 +16,8 @@ from link_peer.planning.choice import judge_of
 from link_peer.planning.claims import claims_end, last_end, links_from_tags
 from link_peer.planning.consent import current_entries
 from link_peer.planning.effect import rules_of
+from link_peer.planning.evaluate import as_member
 from link_peer.planning.guardrails import with_sets
-from link_peer.planning.permitted import as_member
 from link_peer.planning.reach import Scene
 
 

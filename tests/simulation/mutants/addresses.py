@@ -8,9 +8,9 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.scopes import closing, instances
 from link_peer.engine.scopes.pair import PairScope
-from link_peer.planning import claims, desired, permitted
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Verdict
+from link_peer.planning import claims
+from link_peer.planning import evaluate as verdicts
+from link_peer.planning.decision import DesiredLink, Verdict
 
 from tests.simulation.mutants.designs import Patch
 
@@ -41,7 +41,7 @@ def unlinked_once(patch: Patch) -> None:
 
 def once_a_member(patch: Patch) -> None:
     """An instance that has left the source of a link stays admitted."""
-    evaluate = permitted._evaluate_part
+    evaluate = verdicts._evaluate_part
 
     def part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
         shown = snapshot.instances.get(link.asker)
@@ -50,12 +50,12 @@ def once_a_member(patch: Patch) -> None:
             snapshot = msgspec.structs.replace(snapshot, instances={**snapshot.instances, link.asker: stays})
         return evaluate(snapshot, policy, link, now)
 
-    patch.setattr(permitted, "_evaluate_part", part)
+    patch.setattr(verdicts, "_evaluate_part", part)
 
 
 def any_group_of_the_instance(patch: Patch) -> None:
     """Consent to any group of an instance is consent to its link, whatever group the link is of."""
-    evaluate = permitted._evaluate_part
+    evaluate = verdicts._evaluate_part
 
     def part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
         shown = snapshot.instances.get(link.asker)
@@ -69,8 +69,8 @@ def any_group_of_the_instance(patch: Patch) -> None:
                 return msgspec.structs.replace(verdict, link=link, needs=needs)
         return evaluate(snapshot, policy, link, now)
 
-    patch.setattr(permitted, "_evaluate_part", part)
+    patch.setattr(verdicts, "_evaluate_part", part)
 
 
 def no_limit(patch: Patch) -> None:
-    patch.setattr(desired, "most_members", lambda *_args: 1_000)
+    patch.setattr(verdicts, "most_members", lambda *_args: 1_000)

@@ -23,9 +23,8 @@ from link_peer.engine.write import apply, close, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.close import Closing, Job
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning import claims, consent, desired, evaluate, permitted, removals
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Decision, Unseen
+from link_peer.planning import claims, consent, evaluate, removals
+from link_peer.planning.decision import Decision, DesiredLink, Unseen
 from link_peer.runtime.delivery import Delivery
 
 Patch = pytest.MonkeyPatch
@@ -94,7 +93,7 @@ def hidden_peer_bars_both(patch: Patch) -> None:
     read = PairScope.read
 
     def barred(self: PairScope) -> Any:
-        return read(self) or permitted.no_access(self.store.snapshot(), self.link)
+        return read(self) or evaluate.no_access(self.store.snapshot(), self.link)
 
     patch.setattr(PairScope, "read", barred)
 
@@ -172,7 +171,7 @@ def put_back_on_the_shared_queue(patch: Patch) -> None:
 
 def address_trusted(patch: Patch) -> None:
     """An instance's owner may choose any address."""
-    patch.setattr(permitted, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict)
+    patch.setattr(evaluate, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict)
 
 
 def address_shared(patch: Patch) -> None:
@@ -186,7 +185,7 @@ def rule_taken(patch: Patch) -> None:
     patch.setattr(
         apply,
         "evaluate",
-        lambda snapshot, context, link, **_: permitted.permitted(snapshot, context.policy, link, context.now),
+        lambda snapshot, context, link, **_: evaluate.permitted(snapshot, context.policy, link, context.now),
     )
 
 
@@ -197,15 +196,14 @@ def managed_tag_trusted(patch: Patch) -> None:
 
 def lock_ignored(patch: Patch) -> None:
     """A lock is read with a group's consent, and the policy's consent needs no look at tags."""
-    locked = permitted._locked
-    judge = permitted.permitted
+    locked = evaluate._locked
+    judge = evaluate.permitted
 
     def by_policy(snapshot: Snapshot, policy: Any, link: Link, now: float) -> Any:
-        patch.setattr(permitted, "_locked", (lambda _groups, _keys: None) if policy.allow else locked)
+        patch.setattr(evaluate, "_locked", (lambda _groups, _keys: None) if policy.allow else locked)
         return judge(snapshot, policy, link, now)
 
-    for module in (evaluate, desired):
-        patch.setattr(module, "permitted", by_policy)
+    patch.setattr(evaluate, "permitted", by_policy)
 
 
 def policy_read_once(patch: Patch) -> None:

@@ -27,12 +27,11 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
-from link_peer.planning import claims, consent, guardrails, permitted, plan, removals
+from link_peer.planning import claims, consent, evaluate, guardrails, plan, removals
 from link_peer.planning.actual import link_of
 from link_peer.planning.choice import Choice
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision
-from link_peer.planning.desired import Seen
+from link_peer.planning.decision import Context, Decision, DesiredLink
+from link_peer.planning.evaluate import Seen
 from link_peer.planning.removals import Losses, May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
@@ -49,14 +48,14 @@ def no_consent_check(patch: Patch) -> None:
 
 
 def no_guardrail(patch: Patch) -> None:
-    for module in (permitted, claims):
+    for module in (evaluate, claims):
         patch.setattr(module, "never_denial", lambda *_args: None)
 
 
 def guardrail_one_way(patch: Patch) -> None:
     """A mutual link is judged as a link with ports."""
     never = guardrails.never_denial
-    for module in (permitted, claims):
+    for module in (evaluate, claims):
         patch.setattr(module, "never_denial", lambda *args: never(*args[:4], args[4] or (ALL,)))
 
 

@@ -11,8 +11,7 @@ from link_peer.domain.policy import Limits, Policy
 from link_peer.domain.tags import parse_ports
 from link_peer.engine.converge import PASSES, converge, plan_only, report_held
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Unseen
+from link_peer.planning.decision import DesiredLink, Unseen
 from link_peer.planning.removals import May
 
 from tests.unit.fakes import FakeEcs, FakeLog, FakeScope, delivery, once_covered

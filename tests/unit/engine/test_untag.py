@@ -12,7 +12,7 @@ from link_peer.domain.model import TAG, Claim, Link, Rule
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.tags import parse_ports
 from link_peer.engine.scopes.untag import untag_empty_groups
-from link_peer.planning.claims import DesiredLink
+from link_peer.planning.decision import DesiredLink
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeScope, delivery

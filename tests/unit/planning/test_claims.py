@@ -11,9 +11,10 @@ from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_port, parse_ports
-from link_peer.planning.choice import no_group_accepted, uncounted
-from link_peer.planning.claims import FOLLOWING, DesiredLink, candidates, followed, links_from_tags, sources_of
-from link_peer.planning.decision import MembersOf
+from link_peer.planning.choice import no_group_accepted
+from link_peer.planning.claims import FOLLOWING, candidates, followed, links_from_tags, sources_of
+from link_peer.planning.decision import DesiredLink, MembersOf
+from link_peer.planning.evaluate import uncounted
 
 from tests.unit.planning.test_plan import plan
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B

@@ -12,10 +12,8 @@ from link_peer.domain.model import TAG, Claim, Instance, Link, Party, Rule, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import actual_state
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import NOTHING_MISSING, Context, Missing, Refusal
-from link_peer.planning.desired import Desired, Judged, Seen, desired_state, judge
-from link_peer.planning.evaluate import evaluate
+from link_peer.planning.decision import NOTHING_MISSING, Context, DesiredLink, Missing, Refusal
+from link_peer.planning.evaluate import Judged, Seen, Wanted, evaluate, judge, wanted_claims
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import group, instance, key, ours, view
@@ -52,8 +50,8 @@ def why(found: Judged, link: Link) -> tuple[reasons.Reason, str]:
     return denial.reason, denial.detail
 
 
-def desired(*links: DesiredLink, seen: Snapshot = OPEN, **refused: Refusal) -> Desired:
-    return desired_state(judged(*links, seen=seen, **refused).answers, actual_state(seen, POLICY, REGION))
+def wanted(*links: DesiredLink, seen: Snapshot = OPEN) -> Wanted:
+    return wanted_claims(judged(*links, seen=seen).answers, actual_state(seen, POLICY, REGION))
 
 
 def test_a_link_that_the_cloud_refused_to_write_is_denied_for_that() -> None:
@@ -88,9 +86,7 @@ def test_a_denial_of_the_desired_link_itself_is_reported_first() -> None:
 
 def test_every_claim_for_a_rule_wants_it() -> None:
     """A tag, and each request by its id."""
-    found = desired(DesiredLink(LINK, TAG), DesiredLink(LINK, REQ))
-    assert found.claims(K1) == {TAG, REQ}
-    assert found.requests(K1) == {"", "chg-1"}
+    assert wanted(DesiredLink(LINK, TAG), DesiredLink(LINK, REQ)) == {K1: {TAG, REQ}}
 
 
 @pytest.mark.parametrize(
@@ -104,33 +100,27 @@ def test_every_claim_for_a_rule_wants_it() -> None:
 def test_a_request_has_one_claim_and_its_earlier_end_holds(one: Claim, other: Claim, kept: int) -> None:
     """A delivery that died half-way may have left two; an end is earlier than no end."""
     for links in ((one, other), (other, one)):
-        assert desired(*(DesiredLink(LINK, claim) for claim in links)).claims(K1) == {Claim("chg-1", kept)}
+        assert wanted(*(DesiredLink(LINK, claim) for claim in links)) == {K1: {Claim("chg-1", kept)}}
 
 
 def test_a_denied_claim_is_kept_by_link_and_request() -> None:
     """The tag has expired, the request has not: only the tag's claim is denied."""
-    found = desired(DesiredLink(LINK, TAG, denial=tag_expired(C, "link-until")), DesiredLink(LINK, REQ))
-    assert found.denied == {(LINK, ""): tag_expired(C, "link-until")}
-    assert found.claims(K1) == {REQ}
+    links = DesiredLink(LINK, TAG, denial=tag_expired(C, "link-until")), DesiredLink(LINK, REQ)
+    assert judged(*links).denied == {(LINK, ""): tag_expired(C, "link-until")}
+    assert wanted(*links) == {K1: {REQ}}
 
 
 def test_a_denied_link_denies_each_rule_that_it_needs() -> None:
     """A mutual link needs one on each side."""
-    found = desired(DesiredLink(Link(APP, CACHE), REQ))
-    assert set(found.denied) == {(Link(APP, CACHE), "chg-1"), (Link(CACHE, APP), "chg-1")}
-    assert found.wanted == {}
+    link = DesiredLink(Link(APP, CACHE), REQ)
+    assert set(judged(link).denied) == {(Link(APP, CACHE), "chg-1"), (Link(CACHE, APP), "chg-1")}
+    assert wanted(link) == {}
 
 
 def test_a_link_to_the_own_group_wants_and_denies_nothing() -> None:
     """Members of one group reach each other without a rule."""
-    found = desired(DesiredLink(LINK, TAG, same_group=True))
-    assert (found.wanted, found.denied) == ({}, {})
-
-
-def test_an_unwanted_rule_has_no_claims() -> None:
-    """Asking for it does not add it."""
-    found = desired()
-    assert (found.claims(K1), found.requests(K1), found.wanted) == (set(), set(), {})
+    link = DesiredLink(LINK, TAG, same_group=True)
+    assert (wanted(link), judged(link).denied) == ({}, {})
 
 
 # claims that are only read from rules
@@ -140,16 +130,15 @@ def test_a_claim_that_is_read_from_a_rule_keeps_that_rule() -> None:
     """It opens nothing: the rule on the other side, which lacks the claim, is not wanted for it."""
     link = DesiredLink(Link(APP, DB), REQ, opens=False)
     half = view([group(APP, "*"), group(DB, "*")], rules=[ours(key(DB, APP), REQ)])
-    assert desired(link, seen=half).wanted == {key(DB, APP): {REQ}}
+    assert wanted(link, seen=half) == {key(DB, APP): {REQ}}
     other = view([group(APP, "*"), group(DB, "*")], rules=[ours(key(DB, APP), REQ), ours(key(APP, DB), TAG)])
-    assert desired(link, seen=other).wanted == {key(DB, APP): {REQ}}
-    assert desired(link).wanted == {}
+    assert wanted(link, seen=other) == {key(DB, APP): {REQ}}
+    assert wanted(link) == {}
 
 
 def test_a_claim_that_is_read_from_a_rule_is_denied_like_any_other() -> None:
     """Also on a rule that does not exist."""
-    found = desired(DesiredLink(DENIED, REQ, opens=False))
-    assert set(found.denied) == {(DENIED, "chg-1")}
+    assert set(judged(DesiredLink(DENIED, REQ, opens=False)).denied) == {(DENIED, "chg-1")}
 
 
 # the instance's own group
@@ -224,8 +213,7 @@ def test_a_link_of_which_a_rule_stands_has_the_address_on_other_ports_too() -> N
 def test_a_link_that_is_denied_itself_holds_no_address() -> None:
     """The tag of i-a has ended, so no rule is written for it: i-c is linked, though it comes later in the order of links."""
     ended = DesiredLink(A_TO_B, TAG, denial=tag_expired(A, "link-until"))
-    found = desired(ended, DesiredLink(C_TO_B, REQ), seen=alike())
-    assert found.wanted == {K9: {REQ}}
+    assert wanted(ended, DesiredLink(C_TO_B, REQ), seen=alike()) == {K9: {REQ}}
 
 
 def test_a_rule_whose_instances_moved_gives_nobody_the_address() -> None:

@@ -12,8 +12,8 @@ from link_peer.domain.policy import Allow, GroupSet, Never, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import SET, Who, parse_ports, parse_who
 from link_peer.planning.claims import links_from_tags
+from link_peer.planning.evaluate import closed_by_group, permitted
 from link_peer.planning.guardrails import never_denial
-from link_peer.planning.permitted import closed_by_group, permitted
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B
 from tests.unit.views import group, instance, key, policy, view

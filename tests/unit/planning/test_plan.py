@@ -14,8 +14,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import actual_state, link_of, renamed_rules
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Decision, Plan, Refusal, Unseen
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Refusal, Unseen
 from link_peer.planning.diff import edit_of
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May

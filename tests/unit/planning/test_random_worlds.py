@@ -18,8 +18,8 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning import consent
 from link_peer.planning.actual import owned_rules
-from link_peer.planning.claims import DesiredLink, links_from_tags
-from link_peer.planning.decision import Context, Decision, Plan, Refusal, Unseen
+from link_peer.planning.claims import links_from_tags
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Refusal, Unseen
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
 

@@ -14,9 +14,8 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import actual_state
-from link_peer.planning.claims import DesiredLink
-from link_peer.planning.decision import Context, Refusal, Unseen
-from link_peer.planning.desired import Seen, desired_state, judge
+from link_peer.planning.decision import Context, DesiredLink, Refusal, Unseen
+from link_peer.planning.evaluate import Seen, judge, wanted_claims
 from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, losses, unseen_accounts
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
@@ -50,10 +49,10 @@ def removals(
     context = Context(with_policy, REGION, NOW, **context_fields)
     start = Seen(seen, context, actual_state(seen, with_policy, REGION), refused or {})
     judged = judge(start, wanted)
-    desired = desired_state(judged.answers, start.actual)
+    claims = wanted_claims(judged.answers, start.actual)
     may = may_lose if callable(may_lose) else lambda *_: may_lose
-    due = losses(start, judged, desired, may).due
-    return losses(start, judged, desired, may, {unseen for unseen, keys in due.items() if len(keys) > limit})
+    due = losses(start, judged, claims, may).due
+    return losses(start, judged, claims, may, {unseen for unseen, keys in due.items() if len(keys) > limit})
 
 
 def world(*rules: Rule, shown: list[Instance] | None = None, **view_options: Any) -> Snapshot:

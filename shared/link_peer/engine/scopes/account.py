@@ -25,9 +25,8 @@ from link_peer.engine.write.removal_guard import PartGuard
 from link_peer.engine.write.work import Until
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import link_of, owned_rules
-from link_peer.planning.claims import DesiredLink
 from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
-from link_peer.planning.decision import Decision, InstancesOf, MembersOf, Missing, Plan, Question, RulesOf
+from link_peer.planning.decision import Decision, DesiredLink, InstancesOf, MembersOf, Missing, Plan, Question, RulesOf
 from link_peer.planning.removals import May
 from link_peer.planning.rota import run_of, runs_between
 from link_peer.runtime.delivery import Delivery

@@ -21,9 +21,9 @@ from link_peer.engine.converge import Scope, converge
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, Work
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
-from link_peer.planning.claims import DesiredLink, ended_meanwhile
-from link_peer.planning.decision import Context, Decision, Plan, Verdict
-from link_peer.planning.permitted import closed_by_group, permitted
+from link_peer.planning.claims import ended_meanwhile
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Verdict
+from link_peer.planning.evaluate import closed_by_group, permitted
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
 

@@ -19,8 +19,8 @@ from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.actual import link_of
-from link_peer.planning.claims import DesiredLink, sources_of
-from link_peer.planning.decision import Context, Decision, MembersOf, Missing, Plan
+from link_peer.planning.claims import sources_of
+from link_peer.planning.decision import Context, Decision, DesiredLink, MembersOf, Missing, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.ports import Record
 

@@ -33,9 +33,9 @@ from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, Until, open_work
 from link_peer.planning.actual import damaged_rules, link_of, owned_rules
-from link_peer.planning.claims import DesiredLink, wanted_by_all
-from link_peer.planning.decision import Context, Decision, Plan
-from link_peer.planning.permitted import permitted
+from link_peer.planning.claims import wanted_by_all
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
+from link_peer.planning.evaluate import permitted
 from link_peer.planning.removals import May
 from link_peer.planning.rota import run_of
 from link_peer.runtime.delivery import Delivery

@@ -29,8 +29,8 @@ from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later,
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
-from link_peer.planning.claims import DesiredLink, followed, sources_of
-from link_peer.planning.decision import Context, Decision, Missing, Plan
+from link_peer.planning.claims import followed, sources_of
+from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery

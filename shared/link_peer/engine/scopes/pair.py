@@ -25,9 +25,9 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import request_denial, unknown_account
-from link_peer.planning.claims import DesiredLink, sources_of
-from link_peer.planning.decision import Context, Decision, Plan, Unseen
-from link_peer.planning.permitted import no_access
+from link_peer.planning.claims import sources_of
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Unseen
+from link_peer.planning.evaluate import no_access
 from link_peer.planning.removals import May
 from link_peer.planning.writing import is_by_address, parts
 from link_peer.runtime.audit import AuditWriter

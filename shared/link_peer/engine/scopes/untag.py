@@ -12,8 +12,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.planning.actual import actual_state, damaged_rules, owned_rules
-from link_peer.planning.desired import Seen, too_many
-from link_peer.planning.permitted import permitted
+from link_peer.planning.evaluate import Seen, permitted, too_many
 from link_peer.runtime.turns import in_turns
 
 UNTAGGED = 10  # groups of an account in one run: three calls each, for which nothing waits

@@ -13,8 +13,8 @@ from link_peer.domain.policy import AccountPolicy, Allow, Policy
 from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import compact, parse_ports, parse_who
 from link_peer.planning.decision import Context, InstancesOf, Verdict
+from link_peer.planning.evaluate import address_denial, closed_by_group
 from link_peer.planning.evaluate import evaluate as evaluate_in
-from link_peer.planning.permitted import address_denial, closed_by_group
 
 from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import group, instance, key, policy, view
