@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-TRANSLATED = [DOCS / name for name in ("first-hour.md", "tags.md", "requests.md", "deploy.md", "onboarding.md")]
+TRANSLATED = [
+    DOCS / name for name in ("first-hour.md", "tags.md", "requests.md", "deploy.md", "onboarding.md", "audit.md")
+]
 PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")] + [
     (page, DOCS / "zh" / page.relative_to(DOCS)) for page in [*TRANSLATED, *sorted((DOCS / "howto").glob("*.md"))]
 ]
