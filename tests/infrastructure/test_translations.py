@@ -10,9 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-TRANSLATED = [
-    DOCS / name for name in ("first-hour.md", "tags.md", "requests.md", "deploy.md", "onboarding.md", "audit.md")
-]
+TRANSLATED = [DOCS / page.name for page in sorted((DOCS / "zh").glob("*.md"))]
 PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")] + [
     (page, DOCS / "zh" / page.relative_to(DOCS)) for page in [*TRANSLATED, *sorted((DOCS / "howto").glob("*.md"))]
 ]
