@@ -76,16 +76,6 @@ def test_an_untagged_group_has_an_empty_list_of_tags(w: RuleWorld) -> None:
     assert [group["Tags"] for group in groups] == [{"Tag": []}] * 2
 
 
-def test_the_keys_of_an_instance_come_in_the_captured_order(w: RuleWorld) -> None:
-    """Alibaba's older Python library recurses without end when it meets PublicIpAddress before EipAddress."""
-    w.cloud.ecs.create_instance(HOME, [w.app], tags={"a": "1"})
-    (instance,) = raw(w, "DescribeInstances")["Instances"]["Instance"]
-    keys = list(instance)
-    captured = ["ResourceGroupId", "Memory", "InnerIpAddress", "ImageId", "EipAddress", "HostName", "Tags", "Status"]
-    captured += ["InstanceId", "SecurityGroupIds", "VpcAttributes", "PublicIpAddress", "NetworkInterfaces", "RegionId"]
-    assert [key for key in keys if key in captured] == captured
-
-
 # knobs
 
 
@@ -104,16 +94,6 @@ def test_whether_a_mask_of_32_is_read_back_is_a_knob(w: RuleWorld) -> None:
     w.cloud.knobs.host_mask = "dropped"
     shown = [(rule.source_cidr_ip, rule.dest_cidr_ip) for rule in w.rules(w.db)]
     assert shown == [("10.0.0.7", "10.0.0.8"), ("10.0.0.0/8", "")]
-
-
-def test_what_the_quota_of_sources_counts_is_a_knob(w: RuleWorld) -> None:
-    """Rules whose source is a group, or the groups."""
-    w.cloud.ecs.quotas.group_source_rules = 1
-    w.authorize(w.db, permission(source_group_id=w.app))
-    w.cloud.knobs.group_sources = "groups"
-    w.authorize(w.db, permission(source_group_id=w.app, port_range="22/22"))
-    with refused("AuthorizedGroupRule.LimitExceed", 400):
-        w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_id=int(PEER)))
 
 
 @pytest.mark.parametrize(
@@ -136,34 +116,6 @@ def test_the_error_for_modifying_a_missing_rule_is_a_knob(w: RuleWorld, code: st
     w.cloud.knobs.change({"missing_rule_modify": code})
     with refused(code, 400 if code.startswith("InvalidParam") else 404):
         w.modify(w.db, "sgr-bp1missing", description="new")
-
-
-def test_revoking_what_is_not_there_is_a_knob(w: RuleWorld) -> None:
-    """By content. By id it is an error under every reading."""
-    missing = {"ip_protocol": "tcp", "port_range": "3306/3306", "source_group_id": w.app}
-    w.revoke(w.db, **missing)
-    w.cloud.knobs.missing_permission = "RuleNotExist"
-    with refused("InvalidSecurityGroupRule.RuleNotExist", 400):
-        w.revoke(w.db, **missing)
-    w.authorize(w.db, permission(source_group_id=w.app))
-    w.revoke(w.db, **missing)
-    assert w.rules(w.db) == []
-
-
-def test_whether_a_source_may_be_in_another_vpc_is_a_knob(w: RuleWorld) -> None:
-    other = new_group(w.ecs)
-    with refused("InvalidSourceGroupId.Mismatch", 400):
-        w.authorize(w.db, permission(source_group_id=other))
-    w.cloud.knobs.cross_vpc_sources = True
-    w.authorize(w.db, permission(source_group_id=other))
-    assert [rule.source_group_id for rule in w.rules(w.db)] == [other]
-
-
-def test_whether_a_refused_call_has_written_its_first_permissions_is_a_knob(w: RuleWorld) -> None:
-    w.cloud.knobs.partial_writes = True
-    with refused("InvalidSourceGroupId.NotFound", 404):
-        w.authorize(w.db, permission(source_group_id=w.app), permission(source_group_id="sg-none"))
-    assert [rule.source_group_id for rule in w.rules(w.db)] == [w.app]
 
 
 def test_whether_groups_have_page_numbers_is_a_knob(w: RuleWorld) -> None:

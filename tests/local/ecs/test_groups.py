@@ -259,28 +259,8 @@ def test_the_number_of_groups_is_limited(local_cloud: LocalCloud) -> None:
         new_group(ecs)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "code", "status"),
-    [
-        ("sg-bp1" + "z" * 17, "InvalidSecurityGroupId.NotFound", 404),
-        ("sg-x", "InvalidSecurityGroupId.Malformed", 400),
-    ],
-)
-def test_a_wrong_id_among_others_is_left_out_or_refuses_the_call(
-    local_cloud: LocalCloud, wrong: str, code: str, status: int
-) -> None:
-    """By the knob `strict_ids`: which of the two the platform does is unknown."""
-    ecs = client(local_cloud)
-    group = new_group(ecs)
-    assert ids(ecs, security_group_ids=json.dumps([group, wrong])) == [group]
-    local_cloud.knobs.strict_ids = True
-    assert ids(ecs, security_group_ids=json.dumps([group])) == [group]
-    with refused(code, status):
-        listed(ecs, security_group_ids=json.dumps([group, wrong]))
-
-
 def test_a_malformed_instance_id_is_left_out_or_refuses_the_call(local_cloud: LocalCloud) -> None:
-    """By the same knob. An unknown one is always left out."""
+    """By the knob `strict_ids`: which of the two the platform does is unknown. An unknown one is always left out."""
     ecs = client(local_cloud)
     machine = local_cloud.ecs.create_instance(HOME, [new_group(ecs)]).id
 

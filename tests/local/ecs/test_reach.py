@@ -48,20 +48,6 @@ def _world() -> World:
     return World(backend, group_a, group_b, a, b)
 
 
-@pytest.mark.parametrize(
-    ("inner_first", "direction", "ok"), [(True, "egress", True), (False, "egress", False), (False, "ingress", True)]
-)
-def test_whether_inner_access_comes_before_an_egress_drop_is_a_knob(
-    w: World, inner_first: bool, direction: str, ok: bool
-) -> None:
-    """Two official pages disagree. An ingress drop never stops packets inside the group."""
-    w.backend.knobs.inner_access_first = inner_first
-    member = w.backend.create_instance(HOME, [w.group_a])
-    end = "DestCidrIp" if direction == "egress" else "SourceCidrIp"
-    w.rule(w.group_a, direction, Policy="drop", **{end: "10.0.0.0/8"})
-    assert may_reach(w.backend, HOME, w.a.id, HOME, member.id, "tcp", 3306).ok is ok
-
-
 def test_a_rule_gives_no_route(w: World) -> None:
     """Instances in different VPCs need a peering, whatever the rules say."""
     vpc = w.backend.create_vpc(PEER, "10.3.0.0/16")

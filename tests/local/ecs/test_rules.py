@@ -19,41 +19,6 @@ def _world(local_cloud: LocalCloud) -> RuleWorld:
     return RuleWorld(local_cloud)
 
 
-def test_a_rule_is_read_back_in_the_platforms_spelling(w: RuleWorld) -> None:
-    """TCP and Accept are capitalised, Priority is a JSON number, defaults are filled in."""
-    w.authorize(w.db, permission(source_group_id=w.app, description="why"))
-    raw = w.cloud.ecs.call(
-        Caller(HOME, "root"), "DescribeSecurityGroupAttribute", {"RegionId": REGION, "SecurityGroupId": w.db}
-    )
-    (rule,) = raw["Permissions"]["Permission"]
-    assert rule.pop("SecurityGroupRuleId").startswith("sgr-bp1")
-    assert (
-        rule.items()
-        >= {
-            "IpProtocol": "TCP",
-            "Policy": "Accept",
-            "Priority": 1,
-            "NicType": "intranet",
-            "Direction": "ingress",
-            "SourceGroupId": w.app,
-            "SourceCidrIp": "",
-            "DestCidrIp": "",
-            "Description": "why",
-        }.items()
-    )
-    assert raw["InnerAccessPolicy"] == "Accept"
-    assert "SecurityGroupType" not in raw
-
-
-def test_each_rule_has_its_creation_time(w: RuleWorld) -> None:
-    """Repeating or modifying the rule does not change it."""
-    w.authorize(w.db, permission(source_group_id=w.app))
-    w.cloud.clock.sleep(60)
-    w.authorize(w.db, permission(source_group_id=w.app), permission(source_cidr_ip="10.0.0.0/8"))
-    w.modify(w.db, w.rules(w.db)[0].security_group_rule_id, description="new")
-    assert [rule.create_time for rule in w.rules(w.db)] == ["2026-11-25T00:00:00Z", "2026-11-25T00:01:00Z"]
-
-
 def test_a_peer_accounts_group_needs_its_owners_id(w: RuleWorld) -> None:
     """A missing owner means the caller's own account, where that group does not exist."""
     with refused("InvalidSourceGroupId.NotFound", 404):

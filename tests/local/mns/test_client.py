@@ -106,16 +106,6 @@ def test_received_message_is_invisible_until_its_timeout(local_cloud: LocalCloud
     assert second.receipt_handle != first.receipt_handle
 
 
-def test_deleted_message_is_gone(local_cloud: LocalCloud, queue: Queue) -> None:
-    """It is not redelivered, and deleting it again is an error."""
-    queue.send_message(Message("x"))
-    handle = queue.receive_message().receipt_handle
-    queue.delete_message(handle)
-    local_cloud.clock.sleep(31)
-    assert refusal(queue.receive_message) == "MessageNotExist"
-    assert refusal(lambda: queue.delete_message(handle)) == "MessageNotExist"
-
-
 def test_receipt_handle_expires_with_visibility(local_cloud: LocalCloud, queue: Queue) -> None:
     """Once the message is visible again, its old handle neither deletes nor hides it."""
     queue.send_message(Message("x"))

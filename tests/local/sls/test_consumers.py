@@ -1,16 +1,12 @@
-"""Consumer groups: through the official client, and through its ConsumerWorker, as a shipper to a SIEM runs it."""
+"""Consumer groups through the official client; its ConsumerWorker runs in the example of docs/audit.md."""
 
 from __future__ import annotations
 
 import base64
-import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from aliyun.log import LogClient, LogItem
-from aliyun.log.consumer import ConsumerProcessorBase, ConsumerWorker, CursorPosition, LogHubConfig
-from aliyun.log.putlogsrequest import PutLogsRequest
+from aliyun.log import LogClient
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.http import Request
 from link_peer_local.sls import routes
@@ -178,71 +174,3 @@ def test_a_consumer_group_is_a_resource_of_its_own() -> None:
         "log:GetConsumerGroupCheckPoint": [f"{where}/siem"],
         "log:ConsumerGroupHeartBeat": [f"{where}/siem"],
     }
-
-
-# the official worker
-
-
-class Shipper(ConsumerProcessorBase):
-    """Hands each log to a SIEM, here a list, and saves how far it came."""
-
-    def __init__(self, shipped: list[str], enough: threading.Event, expected: int) -> None:
-        super().__init__()
-        self.shipped, self.enough, self.expected = shipped, enough, expected
-
-    def process(self, log_groups: Any, tracker: Any) -> None:
-        for group in log_groups.LogGroups:
-            for log in group.Logs:
-                self.shipped += [content.Value for content in log.Contents if content.Key == "record"]
-        self.save_checkpoint(tracker, force=True)
-        if len(self.shipped) >= self.expected:
-            self.enough.set()
-
-
-@pytest.fixture(name="ship")
-def _ship(client: LogClient, local_cloud: LocalCloud) -> Iterator[Callable[[int], list[str]]]:
-    """Runs the SDK's ConsumerWorker until it has shipped so many logs, and stops it."""
-    keys = local_cloud.identity.accounts[HOME]
-
-    def ship(expected: int) -> list[str]:
-        shipped: list[str] = []
-        enough = threading.Event()
-        config = LogHubConfig(
-            ENDPOINT,
-            keys.access_key_id,
-            keys.access_key_secret,
-            *GROUP,
-            "siem-1",
-            cursor_position=CursorPosition.BEGIN_CURSOR,
-            heartbeat_interval=0.1,
-            data_fetch_interval=0.1,
-        )
-        config.consumer_group_time_out = 2  # the client derives it from the interval; it is in whole seconds
-        worker = ConsumerWorker(Shipper, config, args=(shipped, enough, expected))
-        worker.start()
-        assert enough.wait(60)
-        worker.shutdown()
-        worker.join(60)
-        assert not worker.is_alive()
-        return shipped
-
-    return ship
-
-
-def write(client: LogClient, local_cloud: LocalCloud, *names: str) -> None:
-    for name in names:
-        item = LogItem(int(local_cloud.clock.now()), [("record", name)], time_nano_part=1)
-        client.put_logs(PutLogsRequest(*WHERE, "", "10.0.0.9", [item]))
-
-
-def test_the_official_worker_ships_every_log_once(
-    client: LogClient, local_cloud: LocalCloud, ship: Callable[[int], list[str]]
-) -> None:
-    """It creates the group itself. Started again, it continues at its checkpoints."""
-    first = [f"a{number}" for number in range(9)]
-    write(client, local_cloud, *first)
-    assert sorted(ship(len(first))) == first
-    assert listed(client) == [("siem", 2, False)]
-    write(client, local_cloud, "b0", "b1")
-    local_cloud.clock.sleep(3)
-    assert sorted(ship(2)) == ["b0", "b1"]
