@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from link_peer.domain.errors import Transient
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.domain.tags import clean
 from link_peer.engine.records import rules_text
@@ -71,18 +70,6 @@ def test_a_record_of_a_decision_has_every_field() -> None:
     assert set(DECISION_FIELDS) == {*names.split(), "rules", "claims", "reachability", "effect"}
     assert (outcome["queue"], outcome["reachability"], outcome["rules"]) == ("", "unknown", "[]")
     assert not set(DECISION_FIELDS) & set(summary)
-
-
-def test_attempts_are_written_together_and_tell_the_trouble() -> None:
-    """The caller learns whether the log took them."""
-    log = FakeLog()
-    assert writer(log).attempts([("503", {"action": "link"}), ("timeout", {"action": "sync"})])
-    assert [(r["record"], r["action"], r["detail"]) for r in log.records] == [
-        ("attempt", "link", "503"),
-        ("attempt", "sync", "timeout"),
-    ]
-    log.errors = [Transient("down")] * 9
-    assert not writer(log).attempt("503", {"action": "link"})
 
 
 def test_control_characters_are_escaped() -> None:

@@ -44,25 +44,15 @@ def test_far_from_the_limit_nothing_waits(per_minute: int | None) -> None:
 
 
 def test_half_of_the_calls_of_a_minute_are_left_to_others() -> None:
-    """The rest are made in the next minutes of the clock."""
+    """The rest are made in the next minutes of the clock. One that could not wait takes the place of another; each account
+    and API has a share of its own."""
     clock = FakeClock(START + 20)
-    times = made_at(Pace(clock, START + 600, 4), clock, 5)
-    assert times == [0, 0, 40, 40, 100]
-
-
-def test_each_api_and_account_has_a_share_of_its_own() -> None:
-    clock = FakeClock(START)
-    pace = Pace(clock, START + 600, 2)
-    for api in (API, ("1000000000000002", API[1]), (API[0], "DescribeSecurityGroups")):
-        made_at(pace, clock, 1, api)
-    assert clock.waits == []
-
-
-def test_a_call_that_could_not_wait_takes_the_place_of_another() -> None:
-    clock = FakeClock(START)
     pace = Pace(clock, START + 600, 4)
+    assert made_at(pace, clock, 5) == [0, 0, 40, 40, 100]
     pace.made(*API)
-    assert made_at(pace, clock, 2) == [0, 60]
+    assert made_at(pace, clock, 1) == [60]
+    for api in (("1000000000000002", API[1]), (API[0], "DescribeSecurityGroups")):
+        assert made_at(pace, clock, 2, api) == [0, 0]
 
 
 def test_no_wait_is_longer_than_five_seconds() -> None:
@@ -73,18 +63,27 @@ def test_no_wait_is_longer_than_five_seconds() -> None:
     assert sum(clock.waits) == 59.5
 
 
-def test_a_throttled_call_is_made_again_in_the_next_minute() -> None:
+@pytest.mark.parametrize(
+    ("errors", "raised", "after"),
+    [
+        ([Throttled("first")], None, 60 + AFTER_MINUTE),
+        ([Throttled("first"), Throttled("second")], "second", 60 + AFTER_MINUTE),
+        ([Transient("timeout")], "timeout", 50),
+    ],
+    ids=["once", "again", "other trouble"],
+)
+def test_a_throttled_call_is_made_again_once_in_the_next_minute(
+    errors: list[Exception], raised: str | None, after: float
+) -> None:
+    """If others use the API up completely, this costs a minute, and not all of the time. Other trouble is raised at once."""
     clock = FakeClock(START + 50)
-    assert Pace(clock, START + 600).call(*API, failing(Throttled("no"))) == "done"
-    assert clock.now() == START + 60 + AFTER_MINUTE
-
-
-def test_a_call_that_is_throttled_again_is_given_up() -> None:
-    """Others use the API up completely: this costs a minute, and not all of the time."""
-    clock = FakeClock(START)
-    with pytest.raises(Throttled, match="second"):
-        Pace(clock, START + 600).call(*API, failing(Throttled("first"), Throttled("second")))
-    assert clock.now() == START + 60 + AFTER_MINUTE
+    pace = Pace(clock, START + 600)
+    if raised:
+        with pytest.raises(Transient, match=raised):
+            pace.call(*API, failing(*errors))
+    else:
+        assert pace.call(*API, failing(*errors)) == "done"
+    assert clock.now() == START + after
 
 
 def test_after_a_refusal_half_of_what_was_let_through_is_called_in_a_minute() -> None:
@@ -121,22 +120,15 @@ def test_calls_refused_together_count_as_one_refusal() -> None:
     assert [pace.may(*API) for _ in range(52)] == [True] * 51 + [False]
 
 
-def test_no_call_waits_beyond_the_deadline() -> None:
+def test_no_call_waits_beyond_the_deadline_or_is_made_after_it() -> None:
     """It fails at once instead."""
     clock = FakeClock(START)
     pace = Pace(clock, START + 60, 2)
     made_at(pace, clock, 1)
-    with pytest.raises(OutOfTime, match="DescribeInstances"):
-        made_at(pace, clock, 1)
+    for late in (pace, Pace(clock, START)):
+        with pytest.raises(OutOfTime, match="DescribeInstances"):
+            made_at(late, clock, 1)
     assert clock.waits == []
-
-
-def test_no_call_is_made_after_the_deadline() -> None:
-    clock = FakeClock(START)
-    pace = Pace(clock, START + 60)
-    clock.time = START + 60
-    with pytest.raises(OutOfTime):
-        made_at(pace, clock, 1)
 
 
 @pytest.mark.parametrize(("until", "waited"), [(61, False), (62, True), (1000, True)])
@@ -145,13 +137,6 @@ def test_the_next_minute_is_waited_for_if_it_begins_in_time(until: float, waited
     assert Pace(clock, START + 100).next_minute(START + until) is waited
     assert clock.now() == START + (61 if waited else 0)
     assert Pace(clock, START).next_minute(START + 1000) is False
-
-
-def test_other_trouble_is_raised_at_once() -> None:
-    clock = FakeClock(START)
-    with pytest.raises(Transient, match="timeout"):
-        Pace(clock, START + 600).call(*API, failing(Transient("timeout")))
-    assert clock.waits == []
 
 
 # turns: which account's job is next

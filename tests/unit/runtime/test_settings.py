@@ -12,69 +12,58 @@ import pytest
 from link_peer.domain.errors import LinkPeerError
 from link_peer.runtime.settings import SERVICES, Credentials, Settings, load
 
-NAMES = ("access_key_id", "access_key_secret", "security_token")
-GIVEN = dict(zip(NAMES, ("STS.context", "secret-context", "token-context"), strict=True))
-ENV = {
-    "LINK_PEER_REGION": "cn-qingdao",
-    "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI.env",
-    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret-env",
-    "ALIBABA_CLOUD_SECURITY_TOKEN": "token-env",
-}
+GIVEN = {"access_key_id": "STS.context", "access_key_secret": "secret-context", "security_token": "token-context"}
+KEY, SECRET, TOKEN = (f"ALIBABA_CLOUD_{name}" for name in ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN"))
+REGION = {"LINK_PEER_REGION": "cn-qingdao"}
+ENV = {**REGION, KEY: "LTAI.env", SECRET: "secret-env", TOKEN: "token-env"}
 
 
 def context(credentials: Any = None, **fields: Any) -> Any:
     return SimpleNamespace(credentials=credentials, **fields)
 
 
-def keys(given: Any, **env: str) -> Credentials:
-    """The credentials in an environment without keys, but for those of `env`."""
-    return load(context(given), {"LINK_PEER_REGION": "cn-qingdao", **env}).credentials
-
-
 # credentials
 
+OF_CONTEXT, OF_ENV = (
+    Credentials("STS.context", "secret-context", "token-context"),
+    Credentials("LTAI.env", "secret-env"),
+)
+
 
 @pytest.mark.parametrize("form", [dict, lambda given: SimpleNamespace(**given)], ids=["mapping", "object"])
-def test_the_context_alone_may_give_the_keys(form: Any) -> None:
-    """python3.10 passes them there and not in the environment. The security token is kept."""
-    assert keys(form(GIVEN)) == Credentials("STS.context", "secret-context", "token-context")
-
-
-@pytest.mark.parametrize("form", [dict, lambda given: SimpleNamespace(**given)], ids=["mapping", "object"])
-@pytest.mark.parametrize("empty", [None, ""])
-def test_keys_without_a_security_token_have_none(form: Any, empty: str | None) -> None:
-    """Whether the platform leaves it out or gives an empty one. An empty token would be sent and refused."""
-    without = {name: GIVEN[name] for name in NAMES[:2]}
-    for given in (without, {**without, "security_token": empty}):
-        assert keys(form(given)).security_token is None
-
-
-def test_the_keys_of_the_context_come_first() -> None:
-    """All three together. A warm instance may outlive the keys that it started with; the context's are fresh."""
-    assert load(context(GIVEN), ENV).credentials == Credentials("STS.context", "secret-context", "token-context")
-    assert load(context(), ENV).credentials == Credentials("LTAI.env", "secret-env", "token-env")
-    assert load(None, {**ENV, "ALIBABA_CLOUD_SECURITY_TOKEN": ""}).credentials.security_token is None
-
-
-@pytest.mark.parametrize("missing", ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"])
-def test_half_of_a_key_in_the_environment_does_not_count(missing: str) -> None:
-    with pytest.raises(LinkPeerError, match="no credentials"):
-        load(None, {name: value for name, value in ENV.items() if name != missing})
-
-
-@pytest.mark.parametrize("missing", NAMES[:2])
-@pytest.mark.parametrize("form", [dict, lambda given: SimpleNamespace(**given)], ids=["mapping", "object"])
-def test_half_of_a_key_in_the_context_is_none(form: Any, missing: str) -> None:
-    """The error says what to set."""
-    for given in (None, form({**GIVEN, missing: ""}), form({n: v for n, v in GIVEN.items() if n != missing})):
+@pytest.mark.parametrize(
+    ("changed", "env", "found"),
+    [
+        ({}, REGION, OF_CONTEXT),
+        ({}, ENV, OF_CONTEXT),
+        ({"security_token": None}, REGION, Credentials("STS.context", "secret-context")),
+        ({"security_token": ""}, REGION, Credentials("STS.context", "secret-context")),
+        ({"access_key_id": ""}, {**ENV, TOKEN: ""}, OF_ENV),
+        ({"access_key_secret": None}, {**ENV, TOKEN: ""}, OF_ENV),
+        ({"access_key_id": ""}, REGION, None),
+        ({"access_key_secret": None}, {**REGION, KEY: "LTAI.env"}, None),
+        ({"access_key_secret": ""}, {**REGION, SECRET: "secret-env"}, None),
+    ],
+)
+def test_the_keys_of_the_context_come_first(
+    form: Any, changed: dict[str, str | None], env: dict[str, str], found: Credentials | None
+) -> None:
+    """All three together: python3.10 passes them there and not in the environment, and a warm instance may outlive the keys
+    that it started with. Half of a key does not count. An empty token is none: it would be sent and refused. Without keys
+    the error says what to set."""
+    given = {name: value for name, value in {**GIVEN, **changed}.items() if value is not None}
+    if found:
+        assert load(context(form(given)), env).credentials == found
+    else:
         with pytest.raises(LinkPeerError, match="ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET"):
-            keys(given)
+            load(context(form(given)), env)
 
 
-def test_a_context_without_credentials_gives_none() -> None:
-    for nothing in (None, SimpleNamespace()):
-        with pytest.raises(LinkPeerError, match="no credentials"):
-            load(nothing, {"LINK_PEER_REGION": "cn-qingdao"})
+@pytest.mark.parametrize("nothing", [None, SimpleNamespace(), context()])
+def test_without_a_context_the_keys_are_those_of_the_environment(nothing: Any) -> None:
+    assert load(nothing, ENV).credentials == Credentials("LTAI.env", "secret-env", "token-env")
+    with pytest.raises(LinkPeerError, match="no credentials"):
+        load(nothing, REGION)
 
 
 def test_credentials_are_shown_without_their_secret() -> None:
@@ -101,9 +90,8 @@ def test_the_region_is_ours_then_the_platforms(env: dict[str, str], region: str)
 
 @pytest.mark.parametrize("given", [None, context(GIVEN), context(GIVEN, region=None), context(GIVEN, region="")])
 def test_without_a_region_nothing_starts(given: Any) -> None:
-    env = {name: value for name, value in ENV.items() if name != "LINK_PEER_REGION"}
     with pytest.raises(LinkPeerError, match="LINK_PEER_REGION is not set"):
-        load(given, env)
+        load(given, {**ENV, "LINK_PEER_REGION": ""})
 
 
 def test_settings_come_from_their_variables() -> None:
@@ -157,14 +145,10 @@ def test_the_scheme_of_an_endpoint_decides(url: str, found: tuple[str, str]) -> 
     assert endpoint(url) == found
 
 
-def test_a_service_without_an_endpoint_has_the_default_one() -> None:
-    assert load(None, ENV).endpoints == {}
-    assert load(None, ENV).endpoint("ecs") == ("https", "")
-
-
 def test_one_setting_points_every_service_at_one_cloud() -> None:
     """A service's own endpoint comes first."""
     assert SERVICES == ("ecs", "sts", "sls", "mns", "fc", "eventbridge", "ram", "actiontrail")
+    assert (load(None, ENV).endpoints, load(None, ENV).endpoint("ecs")) == ({}, ("https", ""))
     everything = {"LINK_PEER_CLOUD": "http://127.0.0.1:1"}
     assert load(None, {**ENV, **everything}).endpoints == dict.fromkeys(SERVICES, "http://127.0.0.1:1")
     for service in SERVICES:

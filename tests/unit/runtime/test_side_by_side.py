@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Party
-from link_peer.runtime.side_by_side import IDS, Job, Merged, MergedCloud, MergedLog, run_jobs
+from link_peer.runtime.side_by_side import IDS, Job, Merged, MergedCloud, run_jobs
 
-from tests.unit.fakes import FakeCloud, FakeEcs, FakeLog
-from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
+from tests.unit.fakes import FakeCloud, FakeEcs
+from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
 from tests.unit.views import group, instance
 
 
@@ -88,29 +88,6 @@ def test_an_error_about_one_item_is_no_one_elses(error: Exception) -> None:
     assert [one.exception() for one in (first, other, last)] == [None] * 3
 
 
-def test_a_call_after_a_failure_is_made_anew() -> None:
-    """Nothing is kept, neither answers nor errors."""
-    errors = [Transient("timeout")]
-
-    def call(_items: list[str]) -> str:
-        if errors:
-            raise errors.pop()
-        return "answer"
-
-    merged = Merged[str, str](call)
-    with pytest.raises(Transient):
-        merged(["a"])
-    assert merged(["a"]) == "answer"
-
-
-def test_records_are_written_in_the_order_of_each_writer() -> None:
-    log = FakeLog()
-    merged = MergedLog(log)
-    merged.write([{"record": "intent"}, {"record": "intent"}])
-    merged.write([{"record": "outcome"}])
-    assert log.kinds() == ["intent", "intent", "outcome"]
-
-
 def test_a_reader_gets_what_it_asked_for_alone() -> None:
     """Another one's groups would look as if this one had read them."""
     ecs = FakeEcs([group(APP), group(DB), group(CACHE)], [instance(A, APP), instance(B, DB)])
@@ -130,67 +107,16 @@ def test_a_reader_gets_what_it_asked_for_alone() -> None:
     assert [[one.party for one in future.result()] for future in asked] == [[APP], [DB], []]
     assert len(held.made) == 2
     assert [one.party for one in shown.instances([B.id])] == [B]
+    assert (shown.groups([]), shown.instances([])) == ([], [])  # no call, which would read everything
 
 
-def test_no_ids_are_no_call() -> None:
-    ecs = FakeEcs()
-    shown = MergedCloud(FakeCloud(ecs)).ecs(HOME)
-    assert (shown.groups([]), shown.instances([]), ecs.calls) == ([], [], [])
-
-
-def test_everything_else_is_a_call_of_its_own() -> None:
-    ecs = FakeEcs([group(DB)])
-    shown = MergedCloud(FakeCloud(ecs)).ecs(HOME)
-    assert (shown.account, shown.rules(DB.id), shown.tag([DB.id], ["key"])) == (HOME, [], "request-2")
-    assert ecs.calls == ["rules sg-db", "tag sg-db"]
-
-
-class Door(FakeCloud):
-    """A cloud that notes who enters, and may refuse."""
-
-    def __init__(self, *accounts: FakeEcs) -> None:
-        super().__init__(*accounts)
-        self.entered: list[str] = []
-        self.errors: list[Exception] = []
-        self.open = threading.Event()
-        self.open.set()
-        self.begun = threading.Event()
-
-    def ecs(self, account: str) -> FakeEcs:
-        self.entered.append(account)
-        self.begun.set()
-        self.open.wait()
-        if self.errors:
-            raise self.errors.pop(0)
-        return super().ecs(account)
-
-
-def test_an_account_is_entered_once() -> None:
-    """However many threads want to; another account's door is not waited for."""
-    door = Door(FakeEcs(), FakeEcs(account=PEER))
-    merged = MergedCloud(door)
-    assert merged.ecs(PEER).account == PEER
-    door.open.clear()
-    door.begun.clear()
-    with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(merged.ecs, HOME)]
-        door.begun.wait()
-        waiting += [pool.submit(merged.ecs, HOME) for _ in range(2)]
-        assert merged.ecs(PEER).account == PEER
-        door.open.set()
-    assert {future.result() for future in waiting} == {merged.ecs(HOME)}
-    assert door.entered == [PEER, HOME]
-
-
-@pytest.mark.parametrize("error", [NoAccess("NoPermission", "no"), Transient("timeout")])
-def test_an_account_that_could_not_be_entered_is_tried_again(error: Exception) -> None:
-    """By the next message that needs it."""
-    door = Door(FakeEcs())
-    door.errors = [error]
-    merged = MergedCloud(door)
-    with pytest.raises(type(error)):
+def test_an_account_is_entered_once_and_tried_again_where_it_could_not_be() -> None:
+    cloud = FakeCloud()
+    merged = MergedCloud(cloud)
+    with pytest.raises(NoAccess):
         merged.ecs(HOME)
-    assert merged.ecs(HOME).account == HOME
+    cloud.accounts[HOME] = FakeEcs()
+    assert merged.ecs(HOME) is merged.ecs(HOME)
 
 
 def test_unknown_ids_of_a_joined_call_never_need_a_read_of_the_whole_account() -> None:
@@ -305,8 +231,3 @@ def test_what_a_job_raises_is_its_result(lanes: int) -> None:
     first, failed, last = run_jobs([course.job("a", "x"), Job(fail, frozenset("x")), course.job("b", "x")], lanes)
     assert (first, last) == ("a", "b")
     assert isinstance(failed, ZeroDivisionError)
-
-
-@pytest.mark.parametrize("lanes", [1, 4])
-def test_no_jobs_have_no_results(lanes: int) -> None:
-    assert run_jobs([], lanes) == []
