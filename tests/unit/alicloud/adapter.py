@@ -30,10 +30,6 @@ class Adapter:
         self.cloud.ecs.quotas.groups = max(self.cloud.ecs.quotas.groups, count + 100)
         return [self.cloud.ecs.create_group(HOME, self.vpc, **fields) for _ in range(count)]  # type: ignore[arg-type]
 
-    def made(self) -> int:
-        """How many API calls were made."""
-        return sum(self.calls.values())
-
 
 def settings(cloud: LocalCloud) -> Settings:
     """Settings with keys of the functions' role."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -34,12 +33,6 @@ def test_groups_by_tag_are_found_beyond_the_limit_of_tag_filters(adapter: Adapte
     assert adapter.calls == {"ListTagResources": 22, "DescribeSecurityGroups": 11}
 
 
-def test_no_group_has_the_tag(adapter: Adapter) -> None:
-    adapter.groups(2)
-    assert adapter.ecs.tagged_groups(TAG) == []
-    assert adapter.calls == {"ListTagResources": 1}
-
-
 def test_a_group_is_read_with_its_tags_and_counts(adapter: Adapter) -> None:
     """`rule_count` counts every rule, `group_rules` those that name a group."""
     app, db = adapter.groups(2, tags={"link-accept": "*"})
@@ -60,11 +53,6 @@ def test_a_group_is_read_with_its_tags_and_counts(adapter: Adapter) -> None:
 def test_inner_access_is_the_policy_of_the_group(adapter: Adapter, policy: str, reach: bool) -> None:
     [group] = adapter.groups(1, inner_access=policy)
     assert adapter.ecs.inner_access(group.id) is reach
-
-
-def test_inner_access_of_an_unknown_group_is_an_error(adapter: Adapter) -> None:
-    with pytest.raises(CloudError, match="InvalidSecurityGroupId"):
-        adapter.ecs.inner_access(UNKNOWN)
 
 
 @pytest.mark.parametrize("finds", ["any", "secondary"])
@@ -124,17 +112,6 @@ def _interface(adapter: Adapter, group: Group) -> dict[str, object]:
     return adapter.cloud.ecs.call(caller, "CreateNetworkInterface", {"RegionId": "cn-qingdao", **params})
 
 
-def test_instances_are_listed_page_by_page(adapter: Adapter) -> None:
-    """A hundred a call; the last page has no token."""
-    [group] = adapter.groups(1)
-    machines = {adapter.cloud.ecs.create_instance(HOME, [group.id]).id for _ in range(101)}
-    first, token = adapter.ecs.instance_page()
-    last, end = adapter.ecs.instance_page(token)
-    assert (len(first), len(last), end) == (100, 1, "")
-    assert {one.party.id for one in [*first, *last]} == machines
-    assert adapter.calls == {"DescribeInstances": 2}
-
-
 def test_groups_are_found_by_the_groups_that_their_rules_name(adapter: Adapter) -> None:
     """Ten groups are asked for in a call. Rules between addresses name no group."""
     groups = adapter.groups(12)
@@ -184,18 +161,6 @@ def test_a_200_without_its_fields_is_ambiguous(adapter: Adapter, what: str) -> N
         {**READS, **CHANGES}[what](adapter)
 
 
-@pytest.mark.parametrize("what", READS)
-def test_a_read_that_is_empty_once_is_repeated(adapter: Adapter, what: str) -> None:
-    """The second attempt is answered as usual."""
-    with contextlib.suppress(CloudError):  # the group does not exist
-        READS[what](adapter)
-    usual = adapter.calls.pop(what.split()[0])
-    adapter.cloud.faults.add(Fault("ecs", what.split()[0], "empty"))
-    with contextlib.suppress(CloudError):  # the group does not exist
-        READS[what](adapter)
-    assert adapter.calls[what.split()[0]] == usual + 1
-
-
 def test_the_second_page_must_have_its_list_too(adapter: Adapter) -> None:
     """Half of the groups must not look like all of them."""
     adapter.groups(150)
@@ -215,13 +180,6 @@ def test_all_rules_of_a_group_are_read(adapter: Adapter, monkeypatch: pytest.Mon
     assert {rule.key for rule in adapter.ecs.rules(group.id)} == set(keys)
 
 
-def test_a_rule_that_must_not_be_written_is_refused_before_any_call(adapter: Adapter) -> None:
-    """Which those are is in test_ecs_shapes."""
-    with pytest.raises(ValueError, match="refusing to write a rule"):
-        adapter.ecs.authorize("sg-a", [(RuleKey(Party(HOME, "sg-a"), "0.0.0.0/0", "", ALL), "d")])
-    assert adapter.made() == 0
-
-
 def test_a_group_that_does_not_exist_has_no_members(adapter: Adapter) -> None:
     """Where the API refuses its id, too; any other refusal is raised."""
     assert adapter.ecs.members(UNKNOWN) == []
@@ -230,15 +188,3 @@ def test_a_group_that_does_not_exist_has_no_members(adapter: Adapter) -> None:
     assert adapter.ecs.members(UNKNOWN) == []
     with pytest.raises(CloudError, match="OperationDenied"):
         adapter.ecs.members(UNKNOWN)
-
-
-def test_members_are_those_of_the_group(adapter: Adapter) -> None:
-    """With address, groups and tags, over every page."""
-    one, other = adapter.groups(2)
-    inside = [adapter.cloud.ecs.create_instance(HOME, [one.id], tags={"a": "b"}) for _ in range(120)]
-    outside = adapter.cloud.ecs.create_instance(HOME, [other.id])
-    found = adapter.ecs.members(one.id)
-    assert {i.party.id for i in found} == {i.id for i in inside}
-    assert {(i.vpc, i.groups, i.tags["a"], i.classic) for i in found} == {(adapter.vpc, (one.id,), "b", False)}
-    assert {i.ip for i in found} == {i.private_ip for i in inside}
-    assert outside.id in {i.party.id for i in adapter.ecs.all_instances()}

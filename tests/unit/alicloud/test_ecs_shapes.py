@@ -38,125 +38,82 @@ def tags(*pairs: tuple[str | None, str | None]) -> Any:
 
 
 def test_a_rule_is_read_with_every_field() -> None:
-    shown = permission(
-        security_group_rule_id="sgr-1",
-        policy="Accept",
-        priority="100",
-        description="d",
-        create_time="2027-01-01T00:00:00Z",
-    )
-    found = shapes.rule(DB, shown)
+    """Those that it does not have are empty; its priority is then 1, the platform's default."""
+    fields = {"security_group_rule_id": "sgr-1", "priority": "100", "description": "d", "create_time": "2027-01-01"}
+    found = shapes.rule(DB, permission(**fields, policy="Accept"))
     assert (found.group, found.id, found.key, found.policy) == (DB, "sgr-1", KEY, "accept")
-    assert (found.priority, found.description, found.created) == (100, "d", "2027-01-01T00:00:00Z")
-
-
-def test_fields_that_a_rule_does_not_have_are_empty() -> None:
-    """Its priority is then 1, the platform's default."""
+    assert (found.priority, found.description, found.created) == (100, "d", "2027-01-01")
     found = shapes.rule(DB, permission())
     assert (found.id, found.policy, found.priority, found.description, found.created) == ("", "", 1, "", "")
 
 
+APP, TCP22 = f"sg-app@{HOME}", KEY.port
+NO_GROUP = {"source_group_id": None}
+RANGELESS = {"port_range": "-1/-1", "source_port_range": "-1/-1"}
+EGRESS = {**NO_GROUP, "direction": "egress"}
+
+
 @pytest.mark.parametrize(
-    ("changes", "source", "dest"),
+    ("changes", "ours", "applies"),
     [
-        ({"source_group_owner_account": PEER}, f"sg-app@{PEER}", ""),
-        ({"source_group_id": "", "source_cidr_ip": "10.0.0.1"}, "10.0.0.1/32", ""),
+        ({}, True, Traffic("ingress", APP, "", TCP22)),
+        ({"source_group_owner_account": PEER}, True, Traffic("ingress", f"sg-app@{PEER}", "", TCP22)),
+        ({"source_group_id": "", "source_cidr_ip": "10.0.0.1"}, True, Traffic("ingress", "10.0.0.1/32", "", TCP22)),
         (
-            {"source_group_id": None, "source_cidr_ip": "10.0.0.1/32", "dest_cidr_ip": "10.0.0.2"},
-            "10.0.0.1/32",
-            "10.0.0.2/32",
+            {**NO_GROUP, "source_cidr_ip": "10.0.0.1/32", "dest_cidr_ip": "10.0.0.2"},
+            True,
+            Traffic("ingress", "10.0.0.1/32", "10.0.0.2/32", TCP22),
         ),
-    ],
-)
-def test_the_source_is_a_group_with_its_account_or_one_address(changes: dict[str, Any], source: str, dest: str) -> None:
-    """Without an owner the group is of the same account. An address may come without its mask."""
-    assert shapes.rule(DB, permission(**changes)).key == RuleKey(DB, source, dest, KEY.port)
-
-
-@pytest.mark.parametrize(
-    ("protocol", "ports", "port"),
-    [("ALL", "-1/-1", ALL), ("Tcp", "8000/8010", Port("tcp", 8000, 8010)), ("icmp", "-1/-1", Port("icmp"))],
-)
-def test_protocol_and_ports_are_read_in_either_case(protocol: str, ports: str, port: Port) -> None:
-    """Rules on ALL and ICMP show a range of source ports that means none."""
-    shown = permission(ip_protocol=protocol, port_range=ports, source_port_range="-1/-1")
-    key = shapes.rule(DB, shown).key
-    assert key is not None
-    assert key.port == port
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"ipv_6source_cidr_ip": "fd00::/8"},
-        {"ipv_6dest_cidr_ip": "fd00::/8"},
-        {"source_prefix_list_id": "pl-1"},
-        {"port_range_list_id": "prl-1"},
-        {"source_port_range": "1/2"},
-        {"port_range": None},
-        {"port_range": ""},
-        {"port_range": "22"},
-        {"port_range": "a/b"},
-        {"port_range": "1/2/3"},
-        {"source_group_id": None},
-        {"source_group_id": None, "source_cidr_ip": "10.0.0.0/24"},
-        {"dest_cidr_ip": "10.0.0.0/24"},
-        {"direction": "egress"},
-        {"direction": "egress", "source_group_id": None, "dest_group_id": "sg-app"},
-    ],
-)
-def test_a_rule_of_a_kind_that_we_never_write_has_no_key(changes: dict[str, Any]) -> None:
-    """It is kept with its id and description, and is nobody's equal."""
-    found = shapes.rule(DB, permission(security_group_rule_id="sgr-1", **changes))
-    assert (found.key, found.id) == (None, "sgr-1")
-
-
-TCP22 = KEY.port
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, Traffic("ingress", f"sg-app@{HOME}", "", TCP22)),
-        ({"source_group_id": None, "source_cidr_ip": "10.0.0.0/24"}, Traffic("ingress", "10.0.0.0/24", "", TCP22)),
-        ({"dest_cidr_ip": "10.0.0.0/24"}, Traffic("ingress", f"sg-app@{HOME}", "10.0.0.0/24", TCP22)),
-        ({"source_port_range": "1/2"}, Traffic("ingress", f"sg-app@{HOME}", "", TCP22, (1, 2))),
-        ({"source_port_range": "1"}, Traffic("ingress", f"sg-app@{HOME}", "", None)),
-        (
-            {"source_group_id": None, "source_prefix_list_id": "pl-1"},
-            Traffic("ingress", "", "", TCP22, prefix_list="pl-1"),
+        ({"ip_protocol": "ALL", **RANGELESS}, True, Traffic("ingress", APP, "", ALL)),
+        ({"ip_protocol": "icmp", **RANGELESS}, True, Traffic("ingress", APP, "", Port("icmp"))),
+        ({"port_range": "8000/8010"}, True, Traffic("ingress", APP, "", Port("tcp", 8000, 8010))),
+        # of a kind that we never write
+        ({**NO_GROUP, "source_cidr_ip": "10.0.0.0/24"}, False, Traffic("ingress", "10.0.0.0/24", "", TCP22)),
+        ({"dest_cidr_ip": "10.0.0.0/24"}, False, Traffic("ingress", APP, "10.0.0.0/24", TCP22)),
+        ({"source_port_range": "1/2"}, False, Traffic("ingress", APP, "", TCP22, (1, 2))),
+        ({"source_port_range": "1"}, False, Traffic("ingress", APP, "", None)),
+        ({**NO_GROUP, "source_prefix_list_id": "pl-1"}, False, Traffic("ingress", "", "", TCP22, prefix_list="pl-1")),
+        ({"port_range": None, "port_range_list_id": "prl-1"}, False, Traffic("ingress", APP, "", None)),
+        *(
+            ({"port_range": text}, False, Traffic("ingress", APP, "", None))
+            for text in (None, "", "22", "a/b", "1/2/3")
         ),
-        ({"port_range": None, "port_range_list_id": "prl-1"}, Traffic("ingress", f"sg-app@{HOME}", "", None)),
-        ({"ipv_6source_cidr_ip": "fd00::/8", "source_group_id": None}, None),
-        ({"ipv_6dest_cidr_ip": "fd00::/8"}, None),
+        (NO_GROUP, False, Traffic("ingress", "", "", TCP22)),
         (
-            {"direction": "egress", "source_group_id": None, "dest_group_id": "sg-x", "source_cidr_ip": "10.0.0.1"},
+            {**EGRESS, "dest_group_id": "sg-x", "source_cidr_ip": "10.0.0.1"},
+            False,
             Traffic("egress", f"sg-x@{HOME}", "10.0.0.1/32", TCP22),
         ),
         (
-            {"direction": "egress", "source_group_id": "", "dest_group_id": "sg-x", "dest_group_owner_account": PEER},
+            {**EGRESS, "dest_group_id": "sg-x", "dest_group_owner_account": PEER},
+            False,
             Traffic("egress", f"sg-x@{PEER}", "", TCP22),
         ),
-        (
-            {"direction": "egress", "source_group_id": None, "dest_cidr_ip": "10.0.0.2"},
-            Traffic("egress", "10.0.0.2/32", "", TCP22),
-        ),
+        ({**EGRESS, "dest_cidr_ip": "10.0.0.2"}, False, Traffic("egress", "10.0.0.2/32", "", TCP22)),
     ],
 )
-def test_what_a_rule_applies_to_is_read_for_both_directions(changes: dict[str, Any], expected: Traffic | None) -> None:
-    """Of prefix lists, the id is read, not the entries; port lists are not read."""
-    assert shapes.rule(DB, permission(**changes)).traffic == expected
+def test_what_a_rule_applies_to_is_read_for_both_directions(
+    changes: dict[str, Any], ours: bool, applies: Traffic
+) -> None:
+    """Without an owner a group is of the same account; an address may come without its mask; rules on ALL and ICMP show a range
+    of source ports that means none. Of prefix lists the id is read, not the entries; port lists are not read. A rule of a kind
+    that we never write is nobody's equal: it has no key."""
+    found = shapes.rule(DB, permission(security_group_rule_id="sgr-1", **changes))
+    assert (found.id, found.traffic) == ("sgr-1", applies)
+    assert applies.port or not ours
+    assert found.key == (RuleKey(DB, applies.peer, applies.own, applies.port or ALL) if ours else None)
 
 
 @pytest.mark.parametrize(
     ("changes", "peer", "own"),
     [
-        ({"ipv_6source_cidr_ip": "fd00::/8", "source_group_id": None}, "fd00::/8", ""),
-        ({"ipv_6dest_cidr_ip": "fd00::1/128"}, f"sg-app@{HOME}", "fd00::1/128"),
+        ({"ipv_6source_cidr_ip": "fd00::/8", **NO_GROUP}, "fd00::/8", ""),
+        ({"ipv_6dest_cidr_ip": "fd00::1/128"}, APP, "fd00::1/128"),
     ],
 )
 def test_what_a_rule_for_ipv6_applies_to_is_kept_apart(changes: dict[str, Any], peer: str, own: str) -> None:
-    assert shapes.rule(DB, permission(**changes)).ipv6 == Traffic("ingress", peer, own, TCP22)
+    found = shapes.rule(DB, permission(**changes))
+    assert (found.key, found.traffic, found.ipv6) == (None, None, Traffic("ingress", peer, own, TCP22))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,10 @@ tests/infrastructure/package."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-from link_peer.alicloud.lazy_models import PACKAGE, likely_home
 from link_peer.alicloud.leave_out import NotInPackage, named_in
 from link_peer.alicloud.sdk import meaning
 
@@ -57,20 +54,6 @@ def test_only_the_models_in_use_are_loaded_and_what_is_installed_has_no_stand_in
     finders, models = run(SCRIPT.format(root=str(ROOT / "shared")))
     assert finders == "2"
     assert 1 <= int(models) <= 3
-
-
-def test_nearly_every_class_is_where_its_name_says() -> None:
-    """For the others the `__init__` is read, which takes a few milliseconds; none of those is one that we use."""
-    spec = find_spec(PACKAGE)
-    assert spec is not None
-    assert spec.origin is not None
-    path = Path(spec.origin)
-    files = frozenset(file.name for file in path.parent.iterdir())
-    homes = {name: home for home, name in re.findall(r"^from \.(\w+) import (\w+)$", path.read_text(), re.MULTILINE)}
-    elsewhere = {name for name, home in homes.items() if likely_home(name, files) != home}
-    assert len(homes) > 2_000
-    assert len(elsewhere) < 100
-    assert not any("Group" in name or "DescribeInstances" in name for name in elsewhere)
 
 
 def test_an_sdk_of_another_form_is_imported_as_usual(tmp_path: Path) -> None:
