@@ -74,34 +74,25 @@ def changed(name: str, /, **more: object) -> dict[str, Any]:
     return event
 
 
+LEGACY = Hint(
+    "2256A988-0B26-4E2B-820A-000000000005", Party(A, "i-bp1legacy00000000000a"), "state", WHEN + 0.922, "Running"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "state"),
     [("ecs-created", "Created"), ("ecs-pending", "Pending"), ("ecs-running", "Running"), ("ecs-deleted", "Deleted")],
 )
 def test_a_state_change_gives_a_hint_for_its_instance(name: str, state: str) -> None:
-    """With the event's time and the new state. The instance belongs to home."""
+    """With the event's time and the new state. The instance belongs to home. CloudMonitor's older format has a time format of
+    its own; the content may be inside data, for receivers in production read both places; and an event with a spec version
+    is a CloudEvent, though it has a field of the older form."""
     instance = Party(A, load(name)["data"]["resourceId"])
     assert sample(name) == [Hint(load(name)["id"], instance, "state", WHEN, state)]
-
-
-def test_the_older_cloudmonitor_format_gives_the_same_hint() -> None:
-    """With its own time format."""
-    assert sample("ecs-legacy-running") == [
-        Hint(
-            "2256A988-0B26-4E2B-820A-000000000005",
-            Party(A, "i-bp1legacy00000000000a"),
-            "state",
-            WHEN + 0.922,
-            "Running",
-        )
-    ]
-
-
-def test_the_content_may_be_inside_data() -> None:
-    """Receivers in production read both places."""
-    event = changed("ecs-created")
-    event["data"] = {"content": event["data"]}
-    assert hints(event) == sample("ecs-created")
+    within = changed(name)
+    within["data"] = {"content": within["data"]}
+    assert hints(within) == hints(changed(name, product="ECS")) == sample(name)
+    assert sample("ecs-legacy-running") == [LEGACY]
 
 
 @pytest.mark.parametrize(
@@ -208,52 +199,57 @@ def test_ids_are_read_from_the_parameters_too(parameters: object, parties: list[
         assert ids(read(event)) == parties
 
 
+OLDER = {"referencedResources": None, "requestParameters": None}
+
+
 @pytest.mark.parametrize(
-    ("type_", "names", "parties"),
+    ("fields", "parties"),
     [
-        ("ACS::ECS::Instance", "i-a;i-b", ["i-a", "i-b"]),
-        ("ACS::ECS::SecurityGroup", "sg-a;sg-b", ["sg-a", "sg-b"]),
-        ("ACS::ECS::Disk", "d-a", []),
+        ({**OLDER, "resourceType": "ACS::ECS::Instance", "resourceName": "i-a;i-b"}, ["i-a", "i-b"]),
+        ({**OLDER, "resourceType": "ACS::ECS::SecurityGroup", "resourceName": "sg-a;sg-b"}, ["sg-a", "sg-b"]),
+        ({**OLDER, "resourceType": "ACS::ECS::Disk", "resourceName": "d-a"}, []),
+        (
+            {
+                "referencedResources": {
+                    "ACS::ECS::Instance": ["i-a"],
+                    "ACS::ECS::SecurityGroup": "sg-a",
+                    "Disk": ["d-a"],
+                }
+            },
+            ["i-a", "sg-a"],
+        ),
     ],
 )
-def test_ids_are_read_from_the_resource_name_too(type_: str, names: str, parties: list[str]) -> None:
-    """Older records join several by semicolons."""
-    event = changed("tags-added", data_referencedResources=None, data_requestParameters=None)
-    event["data"] |= {"resourceType": type_, "resourceName": names}
+def test_ids_are_read_from_the_resource_name_and_of_each_kind(fields: dict[str, Any], parties: list[str]) -> None:
+    """Older records join several by semicolons. One call may name instances and groups."""
+    event = changed("tags-added", data_requestParameters={})
+    event["data"] |= fields
     assert ids(read(event)) == parties
 
 
-def test_one_call_may_name_instances_and_groups() -> None:
-    """Each gets its own hint."""
-    referenced = {"ACS::ECS::Instance": ["i-a"], "ACS::ECS::SecurityGroup": "sg-a", "ACS::ECS::Disk": ["d-a"]}
-    event = changed("tags-added", data_referencedResources=referenced, data_requestParameters={})
-    assert ids(read(event)) == ["i-a", "sg-a"]
-
-
-@pytest.mark.parametrize(("kind", "bad"), [("SecurityGroup", "i-a"), ("Instance", "sg-a"), ("SecurityGroup", "sg-A")])
-def test_an_id_of_another_kind_is_bad_input(kind: str, bad: str) -> None:
-    """A group's id among instances, and an instance's among groups. The message says what was expected."""
-    good = "i-b" if kind == "Instance" else "sg-b"
+@pytest.mark.parametrize(
+    ("kind", "bad", "said"),
+    [
+        ("SecurityGroup", "i-a", "'i-a' is not a security group id (sg-…)"),
+        ("SecurityGroup", "sg-A", "'sg-A' is not a security group id (sg-…)"),
+        ("Instance", "sg-a", "'sg-a' is not an instance id (i-…)"),
+        ("Instance", 'i-a","i-b', "'i-a\",\"i-b' is not an instance id (i-…)"),
+        ("Instance", "i-", "'i-' is not an instance id (i-…)"),
+        ("Instance", "", "'' is not an instance id (i-…)"),
+        ("Instance", {"id": "i-a"}, "the value is not an instance id (i-…)"),
+        ("Instance", ["i-a"], "the value is not an instance id (i-…)"),
+    ],
+)
+def test_one_bad_id_in_a_tag_change_does_not_affect_the_others(kind: str, bad: object, said: str) -> None:
+    """The others are still looked at, and the bad id is returned with what was expected, so that it can be recorded."""
+    first, last = ("i-a", "i-b") if kind == "Instance" else ("sg-a", "sg-b")
     event = changed(
-        "tags-added", data_referencedResources={f"ACS::ECS::{kind}": [bad, good]}, data_requestParameters={}
+        "tags-added", data_referencedResources={f"ACS::ECS::{kind}": [first, bad, last]}, data_requestParameters={}
     )
-    problem, hint = decode(event, home=A, region=REGION, keys=KEYS)
-    assert isinstance(problem, BadInput)
-    expected = "an instance id (i-…)" if kind == "Instance" else "a security group id (sg-…)"
-    assert problem.problem == f"'{bad}' is not {expected}"
-    assert isinstance(hint, Hint)
-    assert hint.party == Party(A, good)
-
-
-@pytest.mark.parametrize("bad", ["i-a*", "i-A", 'i-a","i-b', "i-", 1, {"id": "i-a"}, ["i-a"], ""])
-def test_one_bad_id_in_a_tag_change_does_not_affect_the_others(bad: object) -> None:
-    """The other instances are still looked at, and the bad id is returned, so that it can be recorded."""
-    referenced = {"ACS::ECS::Instance": ["i-a", bad, "i-b"]}
-    event = changed("tags-added", data_referencedResources=referenced, data_requestParameters={})
-    first, problem, last = decode(event, home=A, region=REGION, keys=KEYS)
-    assert ids([one for one in (first, last) if isinstance(one, Hint)]) == ["i-a", "i-b"]
-    assert isinstance(problem, BadInput)
-    assert problem.field == "data"
+    found = decode(event, home=A, region=REGION, keys=KEYS)
+    assert [one.party for one in found if isinstance(one, Hint)] == [Party(A, first), Party(A, last)]
+    assert isinstance(found[1], BadInput)
+    assert (found[1].field, found[1].problem) == ("data", said)
 
 
 def test_irrelevant_events_give_no_hint() -> None:
@@ -272,27 +268,23 @@ def test_irrelevant_events_give_no_hint() -> None:
 def test_a_batch_is_decoded_element_by_element() -> None:
     """A bad element does not affect the others."""
     first, bad, last = elements((EVENTS / "batch.json").read_bytes())
-    assert hints(first) == sample("ecs-created")
+    assert [hints(first), hints(last)] == [sample("ecs-created"), sample("tags-added")]
     with pytest.raises(BadInput, match=r"^resourceId: 'i-BP1NOTANID' is not an instance id"):
         read(bad)
-    assert hints(last) == sample("tags-added")
 
 
 def test_an_event_may_omit_account_region_and_time_but_not_name_another_account() -> None:
     """The party is home's in any case."""
-    event = changed("ecs-created", aliyunaccountid=None, aliyunregionid=None, time=None)
+    event = changed("ecs-created", aliyunaccountid=None, aliyunregionid=None, time=None, id="x" * 128)
     (hint,) = read(event)
-    assert (hint.party.account, hint.time) == (A, None)
+    assert (hint.party.account, hint.time, hint.event_id) == (A, None, "x" * 128)
 
 
 def test_an_event_with_an_invalid_time_is_kept() -> None:
     """ActionTrail's own time is used instead."""
-    (hint,) = read(changed("tags-added", time="yesterday"))
-    assert hint.time == parse_instant("2026-11-25T07:02:00Z")
-    (hint,) = read(changed("ecs-created", time=5))
-    assert hint.time is None
-    (hint,) = read(changed("ecs-legacy-running", eventTime="now"))
-    assert hint.time is None
+    assert read(changed("tags-added", time="yesterday"))[0].time == parse_instant("2026-11-25T07:02:00Z")
+    assert [read(changed("ecs-created", time=time))[0].time for time in (5, "now")] == [None, None]
+    assert read(changed("ecs-legacy-running", eventTime="now"))[0].time is None
 
 
 BAD: dict[str, tuple[object, str]] = {
@@ -303,24 +295,13 @@ BAD: dict[str, tuple[object, str]] = {
     "other source": (changed("ecs-created", source="acs.evil"), "source"),
     "no source": (changed("ecs-created", source=None), "source"),
     "no type": (changed("ecs-created", type=None), "type"),
-    "type a list": (changed("ecs-created", type=["ecs:Instance:StateChange"]), "type"),
-    "no id": (changed("ecs-created", id=None), "id"),
     "id too long": (changed("ecs-created", id="x" * 129), "id"),
     "id with a line feed": (changed("ecs-created", id="a\nb"), "id"),
     "no data": (changed("ecs-created", data=None), "data"),
     "content a text": (changed("ecs-created", data_content="x"), "data.content"),
-    "state a number": (changed("ecs-created", data_state=1), "state"),
     "no state": (changed("ecs-created", data_state=None), "state"),
-    "no instance": (changed("ecs-created", data_resourceId=None), "resourceId"),
     "instance an ARN": (changed("ecs-created", data_resourceId=f"acs:ecs:{REGION}:{A}:instance/i-a"), "resourceId"),
     "instance a group": (changed("ecs-created", data_resourceId="sg-a"), "resourceId"),
-    "instance with more": (changed("ecs-created", data_resourceId='i-a","i-b'), "resourceId"),
-    "a group's change of tags of none": (
-        changed(
-            "tags-group-lock", data_referencedResources=None, data_requestParameters={"ResourceType": "securitygroup"}
-        ),
-        "data",
-    ),
     "a change of tags of none": (
         changed(
             "tags-added",
@@ -337,11 +318,8 @@ BAD: dict[str, tuple[object, str]] = {
     "an interface an instance": (changed("address-assigned", data_eniId="i-a"), "eniId"),
     "no instance whose switch changed": (changed("address-vswitch", data_instanceId=None), "instanceId"),
     "call's name a list": (changed("tags-added", data_eventName=["TagResources"]), "eventName"),
-    "a timer's": (load("timer"), "source"),
     "a queue's": (load("queue-plain"), "source"),
     "a text": ("i-a", "event"),
-    "a number": (5, "event"),
-    "null": (None, "event"),
     "a list": ([load("ecs-created")], "event"),
     "empty": ({}, "source"),
 }
@@ -356,22 +334,18 @@ def test_an_event_that_is_not_for_us_is_bad_input_that_names_the_field(element: 
     assert str(caught.value).replace("…", "").isascii()  # our own i-… is the only other character
 
 
-@pytest.mark.parametrize("account", [5, "a\nb", "1000********0001"])
-def test_an_account_that_is_none_is_not_repeated(account: object) -> None:
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("ecs-created", {"aliyunaccountid": "a\nb"}, "aliyunaccountid: not an account uid"),
+        ("ecs-created", {"aliyunaccountid": 5}, "aliyunaccountid: not an account uid"),
+        ("ecs-legacy-running", {"regionId": ["x"]}, "regionId: the value is not this function's region"),
+    ],
+)
+def test_an_account_or_region_that_is_none_is_not_repeated(name: str, fields: dict[str, object], said: str) -> None:
     """The error may be logged."""
-    with pytest.raises(BadInput, match=r"^aliyunaccountid: not an account uid$"):
-        read(changed("ecs-created", aliyunaccountid=account))
-
-
-@pytest.mark.parametrize("length", [1, 128])
-def test_a_text_has_up_to_128_characters(length: int) -> None:
-    [hint] = read(changed("ecs-created", id="x" * length))
-    assert hint.event_id == "x" * length
-
-
-def test_an_event_with_a_spec_version_is_a_cloud_event() -> None:
-    """Though it has a field of the older form."""
-    assert hints(changed("ecs-created", product="ECS")) == sample("ecs-created")
+    with pytest.raises(BadInput, match=f"^{said}$"):
+        read(changed(name, **fields))
 
 
 @pytest.mark.parametrize("name", ["ecs-created", "tags-added", "tags-group-lock"])
@@ -395,21 +369,16 @@ def test_a_delivery_is_one_object_or_an_array() -> None:
     "event",
     [
         b"",
-        b"null",
         b"5",
-        b'"text"',
         b"{",
-        b"{'a': 1}",
         b'{"a": NaN}',
         b'{"a": ' + b"9" * 5000 + b"}",
         b'{"a": "\xff"}',
         b"\xef\xbb\xbf{}",
-        b'{"a":' * 50000,
         b"[" * 50000,
         b" " * (MAX_BYTES + 1),
-        json.dumps({"a": 1}).encode("utf-16"),
     ],
-    ids=range(14),
+    ids=range(9),
 )
 def test_a_delivery_that_cannot_be_parsed_is_bad_input(event: bytes) -> None:
     """No other error is raised."""
@@ -417,17 +386,14 @@ def test_a_delivery_that_cannot_be_parsed_is_bad_input(event: bytes) -> None:
         elements(event)
 
 
-def test_a_delivery_has_a_largest_size() -> None:
-    """Of one event, and of a batch of messages: more than the platform delivers."""
+def test_a_delivery_has_a_largest_size_and_numbers_of_up_to_twenty_digits() -> None:
+    """Of one event, and of a batch of messages: more than the platform delivers or writes. A longer number would cost time to
+    read."""
     assert (MAX_BYTES, MAX_BATCH_BYTES) == (2**20, 32 * 2**20)
     assert elements(b'{"a": 1}', 8) == [{"a": 1}]
+    assert elements(b"[" + b"9" * 20 + b"]") == [10**20 - 1]
     with pytest.raises(BadInput, match=r"^event: longer than 2 KB$"):
         elements(b"[" + b" " * 2047 + b"]", 2048)
-
-
-def test_a_number_has_up_to_twenty_digits() -> None:
-    """More than any that the platform writes; a longer one would cost time to read."""
-    assert elements(b"[" + b"9" * 20 + b"]") == [10**20 - 1]
     with pytest.raises(BadInput, match=r"^event: not JSON$"):
         elements(b"[" + b"9" * 21 + b"]")
 
@@ -439,16 +405,6 @@ def test_the_timers_event_is_one_object_with_its_time(name: str, time: float) ->
     assert isinstance(timer, dict)
     assert set(timer) == {"triggerTime", "triggerName", "payload"}
     assert parse_instant(timer["triggerTime"]) == time
-
-
-def test_an_element_of_the_queue_gives_event_id_and_body() -> None:
-    """A CloudEvent's id; a message's own id if only the data is delivered; none if only the body is."""
-    event = load("queue-link")[0]
-    data = event["data"]
-    assert queue_message(event) == Envelope(event["id"], data["messageBody"], "link-requests")
-    assert queue_message(data) == Envelope(data["messageId"], data["messageBody"], "")
-    assert queue_message(data["messageBody"]) == Envelope("", data["messageBody"], "")
-    assert queue_message({"version": 1, "reason": "天"}) == Envelope("", '{"version": 1, "reason": "天"}', "")
 
 
 SUBJECT = f"acs:mns:{REGION}:{A}:queues/"
@@ -467,23 +423,15 @@ def test_the_subject_of_the_envelope_names_the_queue(queue: str) -> None:
     [
         None,
         "",
-        5,
-        [SUBJECT + "q"],
         SUBJECT,
         SUBJECT + "q/messages",
         SUBJECT + "q\n",
-        SUBJECT + "q ",
         SUBJECT + "q_b",
-        SUBJECT + "ｑ",
         SUBJECT + "x" * 121,
         " " + SUBJECT + "q",
-        SUBJECT.replace(":queues/", "://queues/") + "q",
         SUBJECT.replace(":queues/", ":topics/") + "q",
-        SUBJECT.replace("mns", "MNS") + "q",
         SUBJECT.replace(REGION, "cn-hangzhou") + "q",
-        SUBJECT.replace(REGION, "") + "q",
         SUBJECT.replace(A, B) + "q",
-        SUBJECT.replace(A, "") + "q",
         "link-requests",
     ],
 )
@@ -507,17 +455,23 @@ def test_without_an_envelope_no_queue_is_proven() -> None:
 
 
 def test_an_element_of_the_queue_is_read_in_any_envelope() -> None:
-    """A missing id or type loses no request."""
-    body = queue_message(load("queue-plain")).body
-    message_id = load("queue-plain")["data"]["messageId"]
-    assert queue_message(changed("queue-plain", id=None)) == Envelope("", body, "link-requests")
-    assert queue_message(changed("queue-plain", id=["x"], type=None)) == Envelope("", body, "link-requests")
-    assert queue_message({"messageBody": body}) == Envelope("", body, "")
-    assert queue_message({"id": 5, "messageId": message_id, "messageBody": body}) == Envelope(message_id, body, "")
-    assert queue_message({"data": body}) == Envelope("", body, "")
-    assert queue_message({"specversion": "1.0", "action": "x", "data": body}) == Envelope("", body, "")
-    raw = {"action": "link", "data": "x"}
-    assert json.loads(queue_message(raw).body) == raw
+    """A CloudEvent's id; a message's own id if only the data is delivered; none if only the body is. A missing id or type loses
+    no request."""
+    event = load("queue-link")[0]
+    data = event["data"]
+    body, message_id = data["messageBody"], data["messageId"]
+    raw = {"action": "link", "data": "x", "reason": "天"}
+    for element, event_id, text, queue in (
+        (event, event["id"], body, "link-requests"),
+        ({**event, "id": ["x"], "type": None}, "", body, "link-requests"),
+        (data, message_id, body, ""),
+        ({"id": 5, "messageId": message_id, "messageBody": body}, message_id, body, ""),
+        ({"data": body}, "", body, ""),
+        ({"specversion": "1.0", "action": "x", "data": body}, "", body, ""),
+        (raw, "", json.dumps(raw, ensure_ascii=False), ""),
+        (body, "", body, ""),
+    ):
+        assert queue_message(element) == Envelope(event_id, text, queue)
     assert queue_message(changed("queue-plain", data_messageBody=None)).body.startswith("{")  # perhaps the request
 
 
@@ -534,8 +488,6 @@ def test_an_element_of_the_queue_is_read_in_any_envelope() -> None:
             "messageBody",
         ),
         (5, "event"),
-        (None, "event"),
-        ([], "event"),
     ],
 )
 def test_anything_else_is_not_an_element_of_the_queue(element: object, field: str) -> None:
@@ -546,9 +498,10 @@ def test_anything_else_is_not_an_element_of_the_queue(element: object, field: st
 
 
 def test_every_sample_is_used() -> None:
-    """Each file of events/ is named in the tests of events or of requests."""
+    """Each file of events/ is named in the tests of events or of messages."""
     here = Path(__file__).parent
-    text = (here / "test_events.py").read_text() + (here / "test_requests.py").read_text()
+    others = (here / "test_requests.py", here.parents[1] / "functional/cross_account/test_messages.py")
+    text = "".join(path.read_text() for path in (Path(__file__), *others))
     samples = [path.stem for path in EVENTS.glob("*.json")]
     assert samples
     assert [name for name in samples if f'"{name}"' not in text and f'"{name}.json"' not in text] == []
@@ -616,12 +569,6 @@ def test_only_tags_that_links_depend_on_are_looked_at(call: str, key: str, looke
 def test_a_tag_key_that_is_no_text_may_be_any_key() -> None:
     parameters = {"ResourceType": "securitygroup", "ResourceId.1": "sg-db", "Tag.1.Key": 5}
     assert ids(read(changed("tags-group-lock", data_requestParameters=parameters)))[-1] == "sg-db"
-
-
-def test_a_region_that_is_no_text_is_not_repeated() -> None:
-    """The message says what it should have been."""
-    with pytest.raises(BadInput, match=r"^regionId: the value is not this function's region$"):
-        read(changed("ecs-legacy-running", regionId=["cn-qingdao"]))
 
 
 @pytest.mark.parametrize(("resource", "party"), [("securitygroup", "sg-db"), ("instance", "i-app")])

@@ -82,7 +82,7 @@ def test_guardrails_sets_and_names_are_read() -> None:
 def test_every_part_of_the_file_is_read() -> None:
     """The example of the contract's form gives the values it names."""
     policy = parse(GOOD)
-    assert policy.deployment == "prod"
+    assert (policy.deployment, policy.home) == ("prod", A)
     assert policy.accounts[A].role is None
     assert policy.accounts[B].role == f"acs:ram::{B}:role/link-peer"
     assert policy.accounts[B].external_id == "link-peer-local-example"
@@ -110,11 +110,6 @@ def test_every_part_of_the_file_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize("length", [1, 128])
-def test_a_name_has_up_to_128_characters(length: int) -> None:
-    assert parse(changed("name: a@aliyun.com", f"name: {'x' * length}")).accounts[A].name == "x" * length
-
-
 @pytest.mark.parametrize(
     ("limit", "lowest", "highest"),
     [
@@ -130,7 +125,13 @@ def test_a_name_has_up_to_128_characters(length: int) -> None:
 def test_each_limit_has_bounds(limit: str, lowest: int, highest: int) -> None:
     """The lowest of removals is none at all. What is beyond is refused with its line: it would fail later, for every request."""
     line = "limits: {removals_per_run: 0, max_ports: 2, max_peers: 3, max_days: 90}"
-    for good, bad in ((lowest, lowest - 1), (highest, highest + 1), (highest, 9_999_999)):
+    for good, bad in (
+        (lowest, lowest - 1),
+        (highest, highest + 1),
+        (highest, 9_999_999),
+        (lowest, "010"),
+        (lowest, "2.5"),
+    ):
         assert getattr(parse(changed(line, f"limits: {{{limit}: {good}}}")).limits, limit) == good
         fault = rf":15:\d+: limits\.{limit}: must be a whole number from {lowest} to {highest}"
         with pytest.raises(PolicyError, match=fault):
@@ -138,12 +139,12 @@ def test_each_limit_has_bounds(limit: str, lowest: int, highest: int) -> None:
 
 
 def test_home_may_have_ranges_and_a_queue_too() -> None:
-    """They need no role."""
+    """They need no role, and an account no name, which is for people: the uid stands in for it."""
     account = parse(
         changed("{name: a@aliyun.com}", "{ranges: [10.0.0.0/12], queue: Q-1, flowlog: own-logs/vpc_1}")
     ).accounts[A]
     assert (account.ranges, account.queue, account.role) == (("10.0.0.0/12",), "Q-1", None)
-    assert account.flowlog == "own-logs/vpc_1"
+    assert (account.flowlog, account.name) == ("own-logs/vpc_1", A)
 
 
 @pytest.mark.parametrize(
@@ -172,13 +173,6 @@ def test_a_test_needs_links_of_one_kind_only() -> None:
     assert only_deny == PolicyTest(Who(A, "i-a"), (), ((Who(B, "i-b"), ()),))
 
 
-def test_home_is_the_account_without_a_role() -> None:
-    """Wherever it stands in the file."""
-    assert parse(GOOD).home == A
-    with_role = f'"{B}": {{name: x, role: "acs:ram::{B}:role/r", external_id: ab}}'
-    assert parse(f'deployment: d\naccounts: {{{with_role}, "{A}": {{name: h}}}}').home == A
-
-
 def test_what_is_left_out_has_a_safe_default() -> None:
     """Tags consent, nothing is allowed beside them, and the limits are those of the contract."""
     policy = parse(f'deployment: prod\naccounts: {{"{A}": {{name: a}}}}\n')
@@ -200,18 +194,14 @@ def test_the_policy_that_init_writes_validates() -> None:
 # fmt: off
 CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are each refused in its place
     ("2:1: accounts: exactly one account, the home account, must have no role:", "{name: a@aliyun.com}", f'{{role: "acs:ram::{A}:role/r", external_id: ab}}'),
-    ("16:1: unknown key 'pause'", "paused:", "pause:"),
     (f"5:5: accounts.{B}: unknown key 'alias'", "    name: b@", "    alias: b@"),
     ("12:39: allow[0]: unknown key 'too'", 'to: "sg-db', 'too: "sg-db'),
-    ("15:31: limits: unknown key 'max_port'", "max_ports: 2", "max_port: 2"),
     ("16:1: duplicate key 'accept_tags': keep one", "paused: false", "accept_tags: false"),
     (f"4:3: accounts: duplicate key '{A}': keep one", f'"{B}":', f"'{A}':"),
     ("1:1: `deployment` is missing: add it", "deployment: prod\n", ""),
     ("1:13: tag_prefix: must be 1 to 16 characters", "deployment: prod", "tag_prefix: acme-x\ndeployment: prod"),
     ("1:13: deployment: must be 1 to 32 characters of a-z, 0-9 and hyphen", "prod", "Prod"),
-    ("1:13: deployment: must be a string, in quotes", "prod", "12"),
     ("1:12: deployment: must be a string, in quotes", "deployment: prod", "deployment:"),
-    ("1:1: deployment: must be a string, in quotes", "prod", "[prod]"),
     ("3:3: accounts: a key must be a string, in quotes", f'"{A}": {{', f"{A}: {{"),
     ("3:3: accounts: '12345678901234' must be an account uid: 15", f'"{A}"', '"12345678901234"'),
     (f"4:3: accounts.{B}: has no role, and neither has", f"    role: acs:ram::{B}:role/link-peer\n    external_id: link-peer-local-example\n", ""),
@@ -224,38 +214,24 @@ CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are eac
     ("10:14: accept_tags: must be true or false", "accept_tags: true", "accept_tags: yes"),
     ("16:9: paused: must be true, false or opening", "paused: false", 'paused: "false"', "paused: closing", "paused: Opening", "paused: off"),
     ("12:12: allow[0].from: must be *@<uid>, sg-…@<uid>, i-…@<uid> or set:<name>", f"sg-app@{A}", "sg-app"),
-    ("13:12: allow[1].from: account 1000000000000003 is not listed: add it under", f"*@{B}", "*@1000000000000003"),
     ("12:69: allow[0].ports: must not be empty: list the ports, or leave `ports`", "[tcp/443, tcp/1-9, tcp/443]", "[]"),
     ("12:86: allow[0].ports[1]: 'tcp/9-1' is not a port such as tcp/3306, tcp/8000-8010, udp/53", "tcp/1-9", "tcp/9-1"),
     ("14:1: deny: must be a mapping (`key: value`)", "{ports: [tcp/22, icmp]}", "[tcp/22]"),
-    ("14:16: deny.ports[0]: must be a string, in quotes", "tcp/22", "22"),
     (f"3:30: accounts.{A}.name: must be 1 to 128 characters", "a@aliyun.com", '""', "x" * 129),
-    ("15:42: limits.max_ports: must be a whole number from 1 to 100", "max_ports: 2", "max_ports: 0", "max_ports: 010", 'max_ports: "2"', "max_ports: 2.5"),
-    ("15:28: limits.removals_per_run: must be a whole number from 0 to 100000", "removals_per_run: 0", "removals_per_run: -1"),
-    ("15:56: limits.max_peers: must be a whole number from 1 to 1000", "max_peers: 3", "max_peers: 0", "max_peers: null"),
     ("15:69: limits.max_days: must be a whole number from 1 to 3650, or null", "max_days: 90", "max_days: 0", "max_days: ~", 'max_days: "null"'),
-    ("16:8: paused: must be true, false or opening", "paused: false", "paused:"),
     (f"8:13: accounts.{B}.ranges: must be a list (`[…]`)", "[10.20.0.0/16, 192.168.0.1/32]", "10.20.0.0/16"),
     (f"8:5: accounts.{B}.ranges: must not be empty: list the", "[10.20.0.0/16, 192.168.0.1/32]", "[]"),
     (f"8:14: accounts.{B}.ranges[0]: must be an IPv4 network", "10.20.0.0/16", '""', "10.20.0.0/255.255.0.0", '"fd00::/8"'),
     (f"8:14: accounts.{B}.ranges[0]: '10.20.0.1/16' is not an IPv4", "10.20.0.0/16", "10.20.0.1/16"),
-    (f"8:28: accounts.{B}.ranges[1]: must be an IPv4 network", "192.168.0.1/32", "192.168.0.1"),
-    (f"8:14: accounts.{B}.ranges[0]: '10.020.0.0/16' is not an IPv4", "10.20.0.0/16", "10.020.0.0/16"),
-    (f"8:14: accounts.{B}.ranges[0]: '10.20.0.0/33' is not an IPv4", "10.20.0.0/16", "10.20.0.0/33"),
-    (f"8:14: accounts.{B}.ranges[0]: must be a string, in quotes", "10.20.0.0/16", "10"),
     (f"9:12: accounts.{B}.queue: must be a queue name: 1 to", "link-peer-requests-b", '""', "x" * 121, "link_peer", "queues/b"),
     (f"9:14: accounts.{B}.flowlog: must be <project>/<logstore>", "queue: link-peer-requests-b", "flowlog: logs", "flowlog: A-b/flows", "flowlog: a/flows", "flowlog: logs/F"),
-    (f"9:12: accounts.{B}.queue: must be a string, in quotes", "link-peer-requests-b", "12"),
     (f"9:12: accounts.{B}.queue: link-peer-requests-b is already the", "{name: a@aliyun.com}", "{queue: link-peer-requests-b}"),
-    ("13:70: allow[1].until: must be a string, in quotes", 'until: "2027-01-01T08:00:00.5+08:00"', "until: 2027-01-01T00:00:00Z"),
     ("13:70: allow[1].until: must be an RFC 3339 instant", ".5+08:00", ""),
     ("13:70: allow[1].until: '2027-02-30T08:00:00.5+08:00' is not an RFC 3339", "2027-01-01T", "2027-02-30T"),
     ("17:1: tests: must be a list (`[…]`)", "tests:\n  - {", "tests:\n  {"),
     ("18:5: tests[0]: `from` is missing: add it", f'  - {{from: "sg-app@{A}", accept', "  - {accept"),
     ("18:88: tests[0].accept[1]: must be sg-…@<uid> or", f"sg-log@{B}", f"*@{B}", "sg-log"),
-    ("18:88: tests[0].accept[1]: account 1000000000000003 is not listed: add it", f"sg-log@{B}", "sg-log@1000000000000003"),
     ("18:123: tests[0].deny[0]: must be sg-…@<uid> or", f"sg-db@{B}:tcp/22", f"sg-db@{B}:tcp/0", f"sg-db@{B}:"),
-    ("18:116: tests[0]: unknown key 'denied'", 'deny: ["sg-db', 'denied: ["sg-db'),
     (f"3:24: accounts.{A}.ranges: 10.20.1.0/24 of {A}", "{name: a@aliyun.com}", "{ranges: [10.16.0.0/24, 10.20.1.0/24]}"),
     ("3:23: anchors and aliases are not allowed: write the value out", "{name: a@", "&a {name: a@"),
     ("3:23: anchors and aliases are not allowed: write the value out", "{name: a@aliyun.com}", "*a"),
@@ -265,7 +241,6 @@ CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are eac
     ("16:10: a value of more than one line, or in block style: write it on one", "paused: false", "paused: [false"),
 )
 CHANGED_GUARDED = (
-    ("2:54: never[0].ports: must not be empty: list the ports, or leave `ports`", "[tcp/22]", "[]"),
     ("2:54: never[0]: unknown key 'until'", "ports: [tcp/22]", "until: x"),
     ("2:9: never[0]: `from` is missing: add it", f'from: "*@{B}", ', ""),
     ("2:42: never[0].to: 'set:dev' is not one of the policy's sets: add it under sets", 'to: "set:prod"', 'to: "set:dev"'),
@@ -275,22 +250,18 @@ CHANGED_GUARDED = (
     ("1:44: sets.prod.tags: must be 1 to 5 tags that its groups carry", "{env: prod, tier: db}", "{}"),
     ("1:75: sets.prod.tags.link-accept: begins with link-, as the tags of", "tier:", "link-accept:"),
     ("1:62: sets.prod.tags: 't*' must be a tag key: 1 to 128", "tier:", '"t*":'),
-    ("1:68: sets.prod.tags.tier: must be a string, in quotes", "tier: db", "tier: 1"),
     ("1:44: sets.prod.tags: must be 1 to 5 tags that its groups carry", "tier: db", "a: a, b: b, c: c, d: d, e: e"),
     ("1:107: sets.b.tags: more than 5 different keys in all sets", "{env: prod}", "{a: a, b: b, c: c, d: d}"),
     ("1:8: sets: 'Prod' must be 1 to 32 characters", "{prod: {", "{Prod: {"),
     ("3:9: names: 'sg-db' must be 1 to 32 characters", "ledger:", "sg-db:"),
-    (f"3:9: names: '{'x' * 33}' must be 1 to 32", "ledger:", f"{'x' * 33}:"),
     ("3:9: names: 'i-db' must be 1 to 32 characters", "ledger:", "i-db:"),
     ("3:9: names: 'tcp' must be 1 to 32 characters", "ledger:", "tcp:"),
-    ("3:17: names.ledger: must be sg-…@<uid> or i-…@<uid>", 'ledger: "sg-db', 'ledger: "*'),
     ("3:50: names.app-1: must be sg-…@<uid> or i-…@<uid>", f"i-app@{A}", "i-app"),
 )
 WHOLE = (
     (f"4:3: accounts.{B}: has no role, and neither has", GOOD.replace('    role: ', '    # role: ').replace('    external_id: ', '    # external_id: ')),
     ("2:1: accounts: must not be empty: exactly one account, the home account,", 'deployment: d\naccounts: {}\n'),
     ("3:8: allow: must be a list (`[…]`)", 'deployment: d\naccounts: {}\nallow: sg-a\n'.replace('{}', f'{{"{A}": {{name: a}}}}')),
-    ("19:5: tests[1]: tests nothing: list links under `accept` or `deny`", GOOD + f'  - {{from: "sg-app@{A}"}}\n'),
     ("19:5: tests[1]: tests nothing: list links under `accept` or `deny`", GOOD + f'  - {{from: "sg-app@{A}", deny: []}}\n'),
     ("19:12: tests[1].from: must be sg-…@<uid> or i-…@<uid>", GOOD + f'  - {{from: "*@{A}", deny: ["sg-a@{B}"]}}\n'),
     (f"3:24: accounts.{A}.ranges: 10.20.0.0/30 of {A}", changed('{name: a@aliyun.com}', '{ranges: [10.20.0.0/30]}').replace('10.20.0.0/16,', '10.0.0.0/8, 10.19.0.0/16,')),
@@ -299,7 +270,6 @@ WHOLE = (
     ("1:1: the file is empty: add `deployment` and `accounts`", '# nothing\n'),
     ("1:13: a value of more than one line, or in block style", "deployment: |"),
     ("1:11: nested too deeply", 'a: ' + '[' * 500 + '\n'),
-    ("1:1: longer than 256 KB: split the deployment", '#' * (MAX_BYTES + 1)),
     ("1:1: longer than 256 KB: split the deployment", '#' + '财' * (MAX_BYTES // 2)),
 )
 # fmt: on
@@ -439,13 +409,6 @@ def test_a_damaged_file_is_refused_or_says_what_it_shows(places: list[tuple[int,
         return
     assert parse(without_comments(text)) == policy
     assert [uid for uid, account in policy.accounts.items() if account.role is None] == [policy.home]
-
-
-def test_an_account_needs_no_name() -> None:
-    """The name is for people; the uid stands in for it."""
-    policy = parse(f'deployment: prod\naccounts: {{"{A}": {{}}}}\n')
-    assert policy.accounts[A].name == A
-    assert policy.home == A
 
 
 # the compiled policy of the package
