@@ -217,9 +217,11 @@ class Plan(msgspec.Struct, frozen=True):
     """Decisions in canonical order, and what is missing to make more of them.
 
     `due` are the rules that would be removed only because something is not shown; `held` counts those that are held back.
+    `unshown` are links that are denied until the cloud shows an instance, or its address.
     """
 
     decisions: tuple[Decision, ...]
     missing: Missing = NOTHING_MISSING
     due: Mapping[Unseen, frozenset[RuleKey]] = {}
     held: Mapping[Unseen, int] = {}
+    unshown: frozenset[Link] = frozenset()

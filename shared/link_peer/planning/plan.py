@@ -6,22 +6,58 @@
 
 Each step is a function from frozen values to a frozen value, which says what is missing. The cases of a single rule are the
 table in `planning.diff`. The order in which links, groups and rules are given decides nothing.
+
+The one edit of a rule is made by the first of these decisions: a link in focus that it opens, the decision that takes its claims,
+a repair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 
-from link_peer.domain.denials import Denial
-from link_peer.domain.model import Link, RuleKey
+import msgspec
+
+from link_peer.domain import denials
+from link_peer.domain.denials import HUMAN_RULE, Denial, Waits, remark
+from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
+from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import Actual, actual_state
-from link_peer.planning.decide import Asked, Edits, Settled, decisions, needs_of, opening_edits
-from link_peer.planning.decision import Context, DesiredLink, Plan, Refusal, Unseen, all_missing
-from link_peer.planning.diff import edit_of
-from link_peer.planning.evaluate import Answer, Ends, Judged, Seen, Wanted, judge, wanted_claims
-from link_peer.planning.removals import Losses, MayLose, losses
+from link_peer.planning.actual import Actual, actual_state, link_of
+from link_peer.planning.choice import no_group_accepted
+from link_peer.planning.claims import choice_note
+from link_peer.planning.decision import (
+    Context,
+    Decision,
+    DesiredLink,
+    Edit,
+    Need,
+    Plan,
+    Refusal,
+    Unseen,
+    Verdict,
+    all_missing,
+)
+from link_peer.planning.diff import edit_of, opens
+from link_peer.planning.evaluate import Answer, Ends, Judged, Seen, Wanted, judge, merged, wanted_claims
+from link_peer.planning.removals import Loss, Losses, MayLose, losses
 from link_peer.planning.room import after_edits, no_room, room_in
+from link_peer.planning.writing import note
+
+Asked = tuple[Link, str]
+"""A link as someone asked for it: with the peer as written, where that cannot be parsed."""
+
+Edits = Mapping[RuleKey, Edit]
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What all steps before the wording of decisions have found."""
+
+    seen: Seen
+    judged: Judged
+    asked: Mapping[Asked, tuple[Answer, ...]]
+    lost: Losses
+    edits: Edits
+    without_room: Mapping[Link, Denial]
 
 
 def make_plan(
@@ -56,7 +92,9 @@ def make_plan(
         edits = _edits(seen, judged, asked, wanted_claims(roomy, seen.actual), lost)
     settled = Settled(seen, judged, asked, lost, edits, without_room)
     missing = all_missing([judged.missing, lost.missing])
-    return Plan(decisions(settled), missing, lost.due, lost.held)
+    found = decisions(settled)
+    unshown = (d.link for d in found if d.outcome == "denied" and d.why.waits is Waits.FOR_THE_CLOUD)
+    return Plan(found, missing, lost.due, lost.held, frozenset(unshown))
 
 
 def _in_focus(answer: Answer, focus: Set[Link] | None) -> bool:
@@ -128,3 +166,292 @@ def _without_room(
 def _stands(actual: Actual, judged: Judged, link: Link) -> bool:
     """Whether some rule of the link is ours already."""
     return any(key in actual.owned for key in judged.needs(link))
+
+
+# decisions
+
+
+def decisions(settled: Settled) -> tuple[Decision, ...]:
+    """In canonical order: what is removed beside a person's rule, answers, removals, repairs of rules and of managed tags."""
+    opening = _assigned(settled)
+    answers = {asked: _answer(settled, asked, opening.get(asked, ())) for asked in settled.asked}
+    made = {edit.key for edits in opening.values() for edit in edits}
+    rolled_back, removed = _removed(settled, answers, made)
+    answers |= rolled_back
+    decided = [answer for answer in answers.values() if not _undecided(answer)]
+    made |= settled.lost.lost.keys()
+    return (*_displaced(settled), *decided, *removed, *_repairs(settled, made), *_untagged(settled, decided))
+
+
+def _assigned(settled: Settled) -> dict[Asked, tuple[Edit, ...]]:
+    """Which link makes the edits by which rules are opened: of several that need one rule, the first."""
+    found: dict[Asked, tuple[Edit, ...]] = {}
+    made: set[RuleKey] = set()
+    for asked, answers in settled.asked.items():
+        if asked[0] not in settled.without_room:
+            edits = opening_edits(needs_of(answers), settled.edits, settled.seen.actual)
+            found[asked] = tuple(edit for edit in edits if edit.key not in made)
+            made |= {edit.key for edit in found[asked]}
+    return found
+
+
+def _granted(answers: Iterable[Answer]) -> tuple[DesiredLink, Verdict] | None:
+    """The first of these that is granted a link which needs rules, with the verdict: on all of its parts that are granted."""
+    found = [(one.wanted, one.verdict) for one in answers if one.verdict and one.denial is None]
+    if not found:
+        return None
+    wanted, verdict = found[0]
+    return wanted, merged(wanted.link.whole, [one for _, one in found]) if wanted.link.member else verdict
+
+
+def _left_out(answers: Iterable[Answer]) -> str:
+    """The instances that a link by address does not admit, in words."""
+    return denials.left_out(
+        {a.wanted.link.member: a.denial.detail for a in answers if a.wanted.link.member and a.denial}
+    )
+
+
+def needs_of(answers: Iterable[Answer]) -> tuple[Need, ...]:
+    """The rules of a link that some of these answers grants."""
+    granted = _granted(answers)
+    return granted[1].needs if granted else ()
+
+
+def opening_edits(needs: Iterable[Need], edits: Edits, actual: Actual) -> list[Edit]:
+    """The edits that open the rules of a link."""
+    return [edits[need.key] for need in needs if need.key in edits and opens(edits[need.key], actual)]
+
+
+# desired links
+
+
+def _answer(settled: Settled, asked: Asked, edits: tuple[Edit, ...]) -> Decision:
+    link, answers, context = asked[0], settled.asked[asked], settled.seen.context
+    granted = _granted(answers)
+    if granted is None:
+        return _denied(settled, asked)
+    wanted, verdict = granted
+    snapshot = settled.seen.snapshot
+    notes = [choice_note(snapshot, wanted), note(snapshot, link), _left_out(answers)]
+    waiting = any(one.denial and one.denial.waits is Waits.FOR_A_RULE for one in answers)
+    why = remark("; ".join(filter(None, notes)), verdict.advice)
+    answer = Decision(
+        link,
+        context.actions[0],
+        "unchanged",
+        msgspec.structs.replace(why, waits=Waits.FOR_A_RULE if waiting else Waits.NO),
+        verdict=verdict,
+        instance=wanted.instance,
+        rules=_existing(settled.seen.actual, verdict.needs),
+    )
+    if full := settled.without_room.get(link):
+        return msgspec.structs.replace(answer, outcome=full.outcome, why=full)
+    if all(need.key in settled.seen.actual.equal for need in verdict.needs):
+        return msgspec.structs.replace(answer, why=HUMAN_RULE)
+    return msgspec.structs.replace(
+        answer,
+        outcome="applied" if edits or context.is_request else "unchanged",
+        edits=edits,
+        missing_managed_tag=_missing_managed_tag(settled, verdict.needs, edits),
+    )
+
+
+def _denied(settled: Settled, asked: Asked) -> Decision:
+    link, first = asked[0], settled.asked[asked][0]
+    wanted, why, outcome = first.wanted, first.denial, "unchanged"
+    if why is None:
+        why = denials.same_group(link.target.id, is_group=link.target.is_group)
+    else:
+        if wanted.instance and wanted.denied and not wanted.denial:
+            why = no_group_accepted(settled.seen.snapshot, wanted.instance, wanted.denied)
+        outcome = why.outcome
+    action = settled.seen.context.actions[0]
+    return Decision(link, action, outcome, why, verdict=first.verdict, instance=wanted.instance, raw=wanted.raw)
+
+
+def _existing(actual: Actual, needs: Iterable[Need]) -> tuple[Rule, ...]:
+    keys = [need.key for need in needs if need.key in actual]
+    return tuple(actual.owned[key][0] if key in actual.owned else actual.equal[key] for key in keys)
+
+
+# the managed tag
+
+
+def _missing_managed_tag(settled: Settled, needs: Iterable[Need], edits: Iterable[Edit]) -> tuple[Party, ...]:
+    """The groups of rules of ours, and of new ones, that lack their tags."""
+    owned, freed = settled.seen.actual.owned, settled.lost.freed
+    kept = (need.key for need in needs if need.key in owned and need.key not in freed)
+    keys = [*kept, *(edit.key for edit in edits)]
+    return tuple(dict.fromkeys(key.group for key in keys if _lacks_tag(settled.seen, key)))
+
+
+def _untagged(settled: Settled, decided: Iterable[Decision]) -> list[Decision]:
+    """The other groups that keep rules of ours and lack their tags, whatever the verdict on their links: by these the
+    next sweep finds them. Nothing is opened, so they are written also while opening is paused."""
+    pause, owned = settled.seen.context.policy.paused, settled.seen.actual.owned
+    if pause is Pause.ALL:
+        return []
+    written = [d for d in decided if pause is Pause.NONE or not any(edit.gain for edit in d.edits)]
+    done = {group for decision in written for group in decision.missing_managed_tag}
+    kept = owned.keys() - settled.lost.freed
+    lacking = (key for key in kept if key.group not in done and _lacks_tag(settled.seen, key))
+    first = {key.group: key for key in sorted(lacking, key=lambda key: (key.by_address, key))}
+    return [
+        Decision(
+            link_of(key, owned[key][1]).whole,
+            "repair",
+            "unchanged",
+            denials.tag_was_missing(group),
+            missing_managed_tag=(group,),
+            rules=(owned[key][0],),
+        )
+        for group, key in sorted(first.items())
+    ]
+
+
+def _lacks_tag(seen: Seen, key: RuleKey) -> bool:
+    """Whether a rule's group lacks a tag by which the rule is found."""
+    shown = seen.snapshot.groups.get(key.group)
+    tags = seen.context.policy.keys.of_group(instances=key.by_address)
+    return shown is not None and any(shown.tags.get(tag) != "true" for tag in tags)
+
+
+# claims that rules lose
+
+
+def _removed(
+    settled: Settled, answers: Mapping[Asked, Decision], made: Set[RuleKey]
+) -> tuple[dict[Asked, Decision], list[Decision]]:
+    """The answers to refused links with what is rolled back for them; and for the rest one decision for each pair, cause and set
+    of claims, without the edits that are `made` already."""
+    rolled_back: dict[Asked, Decision] = {}
+    removed: list[Decision] = []
+    asked_links = {link for link, _ in settled.asked}
+    for (link, loss), keys in _by_pair(settled).items():
+        edits = tuple(settled.edits[key] for key in keys if key not in made)
+        rules = tuple(settled.seen.actual.owned[key][0] for key in keys)
+        if asked := _refused_link(settled, loss.why, keys, answers):
+            rolled_back[asked] = msgspec.structs.replace(answers[asked], edits=edits, rules=rules)
+            continue
+        turned = Link(link.target, link.source, link.ports)  # the way round in which someone in focus asked for it
+        ports = () if link.mutual else tuple(sorted({key.port for key in keys}))
+        removed.append(
+            Decision(
+                turned if link.mutual and turned in asked_links else Link(link.source, link.target, ports),
+                "expire" if loss.why.ended else settled.seen.context.actions[1],
+                "removed",
+                denials.still_standing(
+                    denials.in_detail(
+                        loss.why,
+                        [claim.request for claim in loss.claims if claim.request],
+                        kept=not any(edit.kind == "remove" for edit in edits),
+                        members=_members(settled, keys),
+                    ),
+                    _not_reached(settled.seen, link, keys),
+                ),
+                edits=edits,
+                unseen=loss.unseen,
+                rules=rules,
+            )
+        )
+    return rolled_back, removed
+
+
+def _members(settled: Settled, keys: Iterable[RuleKey]) -> set[str]:
+    """The instances that these rules of a link by address are for."""
+    links = (link_of(key, settled.seen.actual.owned[key][1]) for key in keys)
+    return {link.member for link in links if link.member}
+
+
+def _not_reached(seen: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
+    """The accounts and groups that may hold the other side of what goes, and could not be read, each with why."""
+    if not link.mutual and seen.context.withdrawn is None:
+        return []
+    snapshot, groups = seen.snapshot, {key.group for key in keys}
+    other = {link.source.account, link.target.account} - {group.account for group in groups}
+    ends = (link.source, link.target)
+    unread = {
+        **{end.account: f"{end.id} is not shown" for end in ends if not snapshot.groups_with(end)},
+        **snapshot.failed_accounts,
+        **{uid: f"access is refused ({error.code})" for uid, error in snapshot.refused_accounts.items()},
+    }
+    found = [denials.side_unread(f"account {uid}", unread[uid]) for uid in sorted(other & unread.keys())]
+    sides = [snapshot.groups_with(end) for end in ends]
+    halves = [group for side in sides if not groups.intersection(side) for group in side if link.mutual]
+    return found + [
+        denials.side_unread(str(group), "its rules were not read")
+        for group in sorted(halves)
+        if group.account not in unread and group not in snapshot.rules and snapshot.groups[group].rule_count
+    ]
+
+
+def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
+    """The rules that lose the same claims for the same cause, by pair: a mutual link with its lower end first, or the link of
+    the first of its rules."""
+    seen = settled.seen
+    grouped: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
+    for key, loss in settled.lost.lost.items():
+        link = link_of(key, seen.actual.owned[key][1])
+        ends = (link.source, link.target)
+        if link.mutual:
+            ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
+        if seen.context.withdrawn is not None or loss.why in seen.refusals:
+            loss = msgspec.structs.replace(loss, claims=frozenset())
+        grouped.setdefault((*ends, link.mutual, loss), []).append(key)
+    return {
+        (Link(source, target, () if mutual else (keys[0].port,)), loss): keys
+        for (source, target, mutual, loss), keys in grouped.items()
+    }
+
+
+def _refused_link(
+    settled: Settled, why: Denial, keys: Sequence[RuleKey], answers: Mapping[Asked, Decision]
+) -> Asked | None:
+    """The link in focus whose refusal takes these rules back."""
+    for link, refusal in sorted(settled.seen.refused.items(), key=lambda one: one[0]):
+        needs = settled.judged.needs(link)
+        if refusal.denial == why and (link, "") in answers and needs >= set(keys):
+            return link, ""
+    return None
+
+
+# rules that someone changed
+
+
+def _displaced(settled: Settled) -> list[Decision]:
+    """Rules of ours with another priority, beside a person's equal rule that has ours. The person's counts from now on."""
+    return [
+        Decision(
+            link_of(key, marker).whole,
+            "repair",
+            "removed",
+            denials.displaced(rule.priority),
+            edits=(Edit(key, lose=frozenset(marker.claims), ends=marker.ends, rule=rule),),
+            rules=(rule,),
+        )
+        for key, (rule, marker) in sorted(settled.seen.actual.displaced.items())
+    ]
+
+
+def _repairs(settled: Settled, made: Set[RuleKey]) -> list[Decision]:
+    """Rules of ours to which someone gave another priority, and whose edit is not `made` yet."""
+    seen = settled.seen
+    refused = {key for link in seen.refused for key in settled.judged.needs(link)}
+    return [
+        Decision(
+            link_of(key, marker).whole,
+            "repair",
+            "applied",
+            denials.repaired(rule.priority, PRIORITY),
+            edits=(settled.edits[key],),
+            rules=(rule,),
+        )
+        for key, (rule, marker) in sorted(seen.actual.owned.items())
+        if seen.actual.tampered(key) and key not in made
+        if key not in refused and link_of(key, marker).whole not in seen.refused  # not tried twice in one delivery
+    ]
+
+
+def _undecided(answer: Decision) -> bool:
+    """Whether an account could not be read, or a question is open: then there is nothing to record."""
+    return answer.outcome == "denied" and answer.why.waits is Waits.FOR_A_READ

@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterable, Sequence, Set
 import msgspec
 
 from link_peer.domain import denials
-from link_peer.domain.denials import Waits
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule, short_hash
 from link_peer.domain.policy import Pause
@@ -252,16 +251,14 @@ class InstanceScope(Scope):
         return May.TAKE if snapshot.covers(link) else May.READ
 
     def select(self, plan: Plan) -> list[Decision]:
-        """A peer, or an address, that the cloud may show later: not denied yet, nothing removed, but looked at again. Of what
-        others ask for, changes only."""
+        """A pair of which the cloud may show a peer, or an address, later is looked at again, and nothing is recorded or removed.
+        Of what others ask for, changes only."""
         asked = {None, *(instance.party for instance in self.shown)}
         decisions = [decision for decision in plan.decisions if decision.edits or decision.instance in asked]
-        later = [decision for decision in decisions if self._may_still_come(decision)]
+        later = [one for one in decisions if one.link in plan.unshown and self._may_still_come(one.instance)]
         pairs = [{decision.link.source, decision.link.target} for decision in later]
         for decision in later:
-            assert decision.instance is not None  # noqa: S101  # _may_still_come checks it
-            why = f"{decision.link.source} to {decision.link.target}: {decision.why.detail}, yet"
-            self._wait(decision.instance, why)
+            self._wait_for(decision)
         return [d for d in decisions if {d.link.source, d.link.target} not in pairs]
 
     def hand_over(self) -> None:
@@ -384,11 +381,14 @@ class InstanceScope(Scope):
         accounts = {link.source.account, link.target.account}
         return accounts != {self.home} and accounts <= self.policy.accounts.keys()
 
-    def _may_still_come(self, decision: Decision) -> bool:
-        if decision.outcome != "denied" or decision.why.waits is not Waits.FOR_THE_CLOUD:
-            return False
-        hint = self.hints.get(decision.instance) if decision.instance else None
+    def _may_still_come(self, asker: Party | None) -> bool:
+        """Whether what an instance asks for may still be shown."""
+        hint = self.hints.get(asker) if asker else None
         return hint is not None and self._young(hint)
+
+    def _wait_for(self, decision: Decision) -> None:
+        assert decision.instance is not None  # noqa: S101  # _may_still_come checks it
+        self._wait(decision.instance, f"{decision.link.source} to {decision.link.target}: {decision.why.detail}, yet")
 
 
 def turn(party: Party, rivals: Collection[Party]) -> float:

@@ -144,15 +144,19 @@ class PairScope(Scope):
     def select(self, plan: Plan) -> list[Decision]:
         """All of them; of the first plan also that removals are held, or that nothing is decided about the pair."""
         answered, self._answered = self._answered, True
+        silent = all(decision.action == "repair" for decision in plan.decisions)
+        own = self._about_the_pair(plan) if not answered and (plan.held or silent) else []
+        return [*own, *plan.decisions]
+
+    def _about_the_pair(self, plan: Plan) -> list[Decision]:
         limit = self.policy.limits.removals_per_run
         more = [("failed", denials.removals_held(unseen.account, n, limit)) for unseen, n in plan.held.items()]
-        if not more and all(decision.action == "repair" for decision in plan.decisions):
+        if not more:
             snapshot = self.store.snapshot()
             hidden = no_access(snapshot, self.link)
             more = [("denied", hidden)] if hidden else [("unchanged", self._nothing_to_do(plan, snapshot))]
             more = [one for one in more if one[1].waits is Waits.NO]  # what was not read is looked at again
-        own = [Decision(self.link, self.request.action, outcome, why) for outcome, why in more]
-        return [*(() if answered else own), *plan.decisions]
+        return [Decision(self.link, self.request.action, outcome, why) for outcome, why in more]
 
     def joined_meanwhile(self) -> bool:
         """Whether an unlink left a rule of its pair, by what was read back, with a claim that it took of others: an instance has

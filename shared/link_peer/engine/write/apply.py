@@ -204,6 +204,8 @@ class Applier:
         rules = _existing(decision)
         if decision.outcome == "removed" and not decision.edits and rules.keys() & self._failed_keys:
             return [], Report()  # the shared edit failed, so do not report this removal
+        if not (decision.edits or decision.missing_managed_tag):
+            return self._done(decision, requests, rules)
         try:
             decision = self._write(decision, requests, rules)
         except LinkDenied as refused:
