@@ -80,8 +80,7 @@ def rendered(page: Path) -> str:
 
 def in_english(page: Path) -> str:
     """What the site in Chinese calls a page that is in English only. The search finds the page itself, so not this copy."""
-    [readme] = FIRST
-    called = {(ROOT / path).resolve(): name for name, path in CALLED.findall(readme.read_text("utf-8"))}
+    called = {ROOT / path: name for name, path in CALLED.findall(next(iter(FIRST)).read_text("utf-8"))}
     name = called.get(page) or page.read_text("utf-8").split("\n", 1)[0].removeprefix("# ")
     return f'---\ntitle: "{name}（英文）"\nsearch: {{exclude: true}}\n---\n\n'
 
