@@ -14,7 +14,6 @@ from link_peer.domain.request import Message, SweepAccount
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.engine.write.work import open_work
-from link_peer.planning.actual import link_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
@@ -262,12 +261,6 @@ def delivery(
 
 
 MayLose = Callable[[Snapshot, Rule, Marker, Claim], May]
-
-
-def once_covered(snapshot: Snapshot, rule: Rule, marker: Marker, _claim: Claim) -> May:
-    """Every claim may be taken once all that could want its link was read."""
-    assert rule.key is not None
-    return May.TAKE if snapshot.covers(link_of(rule.key, marker)) else May.READ
 
 
 class FakeScope(Scope):

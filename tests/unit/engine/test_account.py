@@ -372,16 +372,3 @@ def test_an_account_that_is_never_all_listed_is_looked_at_in_every_run(accounts:
 def _is_turn(run: int, accounts: int) -> bool:
     now = NOW + run * RUN_SECONDS
     return last_turn(HOME, accounts, now) == now
-
-
-def test_the_timer_posts_a_message_for_each_account_whose_turn_it_is() -> None:
-    queue, log = FakeQueue(), FakeLog()
-    given = delivery(log=log, queue=queue)
-    given = msgspec.structs.replace(given, connections=msgspec.structs.replace(given.connections, sweep_queue="sweeps"))
-    handle_sweep(b'{"triggerTime": "2026-11-25T00:00:00Z"}', given)
-    assert [(message.account, delay) for message, delay in queue.swept] == [(HOME, 0), (PEER, 0)]
-    (summary,) = log.records
-    assert summary["progress"] == "a message was posted for each of 2 of 2 accounts"
-    queue.errors = [Transient("no answer")] * 5
-    with pytest.raises(Transient):
-        handle_sweep(b"{}", given)

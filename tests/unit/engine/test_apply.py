@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.records import Circumstances
 from link_peer.engine.write import apply
-from link_peer.engine.write.apply import CONSENT_SECONDS, RECORDS_PER_WRITE, Applier, held_records, paused
+from link_peer.engine.write.apply import CONSENT_SECONDS, RECORDS_PER_WRITE, Applier, paused
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, open_work
 from link_peer.planning.decision import Decision, Edit, RulesOf, Unseen
@@ -27,8 +26,8 @@ from link_peer.planning.evaluate import Need, Verdict
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs, FakeLog, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B
-from tests.unit.views import group, instance, key, ours, policy
+from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY
+from tests.unit.views import group, key, ours, policy
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 LINK, OTHER = Link(APP, DB, parse_ports("tcp/1")), Link(APP, CACHE, parse_ports("tcp/1"))
@@ -85,15 +84,6 @@ def removal(k: RuleKey = K1, *unseen: Unseen) -> Decision:
     return Decision(link, "unlink", "removed", UNWANTED, (edit,), unseen=frozenset(unseen), rules=(ours(k),))
 
 
-def test_an_intent_names_the_rules_that_will_change() -> None:
-    """A rule that exists has its id, and a new one has none yet."""
-    applying = Applying(ours(K1))
-    applying(removal(), link(K2))
-    intents = [json.loads(r["rules"]) for r in applying.log.records if r["record"] == "intent"]
-    named = [(rule["ports"], rule["rule_id"]) for rules in intents for rule in rules]
-    assert named == [("1/1", ours(K1).id), ("2/2", "")]
-
-
 def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule() -> None:
     """A sweep that found the group empty a moment ago may have removed it since the plan was made."""
     applying = Applying()
@@ -121,18 +111,6 @@ def test_a_group_that_was_tagged_since_the_plan_is_not_tagged_with_the_others() 
     for write in tags.ahead([DB, CACHE, APP]):
         write()
     assert applying.ecs.changes() == ["tag sg-db", "tag sg-cache sg-app"]
-
-
-def test_a_group_gets_all_of_its_tags_at_once() -> None:
-    """Also where only the second decision brings a rule between instances."""
-    applying = Applying(tagged=False)
-    between = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", K1.port)
-    ends = (A, B)
-    edit = Edit(between, frozenset({TAG}), ends=ends, claims=(TAG,))
-    second = Decision(Link(*ends, (K1.port,)), "link", "applied", edits=(edit,), missing_managed_tag=(DB,))
-    applying(link(missing_managed_tag=(DB,)), second)
-    assert applying.steps().count("tag sg-db") == 1
-    assert {MANAGED, f"{MANAGED}.instances"} <= applying.ecs.known["sg-db"].tags.keys()
 
 
 def test_groups_that_cannot_be_tagged_together_are_tagged_one_by_one() -> None:
@@ -178,15 +156,6 @@ def refused_link() -> Decision:
     return Decision(LINK, "link", "applied", edits=edits, verdict=Verdict(LINK, (Need(K1), Need(K2))))
 
 
-def test_a_refused_link_is_reported_to_be_rolled_back_and_has_no_outcome_yet() -> None:
-    """`partial` names the claims that this delivery may have written."""
-    applying = Applying(kind=Full)
-    report = applying(refused_link())
-    refusal = report.refused[LINK]
-    assert (refusal.denial.reason, refusal.partial) == (reasons.QUOTA, {(K1, TAG), (K2, TAG)})
-    assert (report.changed, applying.log.outcomes()) == (0, [])
-
-
 def test_a_link_that_is_refused_twice_in_a_pass_takes_back_what_either_wrote() -> None:
     """Two decisions may be about one link: two rules of it."""
     applying = Applying(kind=Full)
@@ -223,13 +192,6 @@ def mark(k: RuleKey = K1, *, gain: bool, lose: bool) -> Decision:
     return Decision(of, "link", "applied" if gain else "removed", edits=(edit,), verdict=Verdict(of, (Need(k),)))
 
 
-def test_while_paused_no_group_is_tagged() -> None:
-    """A link that is complete but for the managed tag is unchanged."""
-    applying = Applying(with_policy=policy(paused=Pause.ALL))
-    applying(Decision(LINK, "link", "unchanged", missing_managed_tag=(DB,)))
-    assert (applying.steps(), applying.log.outcomes()) == (["outcome"], [("unchanged", "")])
-
-
 @pytest.mark.parametrize("pause", list(Pause))
 def test_a_repaired_priority_opens_nothing(pause: Pause) -> None:
     """An operator's drop must win while opening is paused, too. Only a full pause leaves the rule as it is."""
@@ -238,14 +200,6 @@ def test_a_repaired_priority_opens_nothing(pause: Pause) -> None:
     applying = Applying(tampered, with_policy=policy(paused=pause))
     applying(Decision(LINK, "repair", "applied", edits=(edit,), rules=(tampered,)))
     assert [rule.priority for rule in applying.ecs.existing] == [1 if pause is Pause.ALL else 100]
-
-
-def test_a_link_that_gains_nothing_is_not_paused() -> None:
-    """A decision without a gain is carried out as it is."""
-    decision = Decision(LINK, "link", "unchanged", missing_managed_tag=(DB,))
-    assert paused(decision, Pause.OPENING) == decision
-    assert paused(removal(), Pause.OPENING) == removal()
-    assert paused(link(), Pause.NONE) == link()
 
 
 def test_a_new_rule_is_dropped_while_opening_is_paused() -> None:
@@ -270,14 +224,6 @@ def test_a_policy_of_another_deployment_is_a_transient_error(changed: Policy) ->
     assert (applying.ecs.changes(), len(report.pending), report.refused) == ([], 1, {})
 
 
-def test_a_removal_asks_no_policy() -> None:
-    """Closing needs nobody's leave."""
-    applying = Applying(ours(K1))
-    applying.policy = policy(paused=Pause.ALL)
-    applying(removal())
-    assert applying.ecs.existing == []
-
-
 def test_removals_made_are_counted_by_the_guard() -> None:
     """Those whose cause is that something is not shown. What could not be made is not counted."""
     unseen = Unseen(HOME, HOME)
@@ -288,18 +234,6 @@ def test_removals_made_are_counted_by_the_guard() -> None:
     failing.ecs.errors["revoke"] = [Transient("503")] * 4
     failing(removal(K1, unseen))
     assert failing.guard.held({unseen: 1}) == set()
-
-
-def test_held_removals_have_a_summary_for_each_account() -> None:
-    """Which account does not show its resources, and how many rules that would cost."""
-    held = {Unseen(HOME, HOME): 60, Unseen(PEER, HOME): 51}
-    records = held_records(held, 50)
-    assert [(r["record"], r["outcome"], r["reason"], r["from_account"]) for r in records] == [
-        ("summary", "failed", "removals-held", HOME),
-        ("summary", "failed", "removals-held", PEER),
-    ]
-    assert records[0]["detail"].startswith(f"60 rules would be removed only because account {HOME} does not show")
-    assert "at most 50 may be removed" in records[0]["detail"]
 
 
 def test_a_removal_is_not_reported_where_the_shared_edit_failed() -> None:
@@ -366,15 +300,6 @@ def test_nothing_is_read_for_a_closing_when_the_time_is_over() -> None:
 # a request's end
 
 
-@pytest.mark.parametrize(("late", "written"), [(-1, True), (0, True), (LATE_SECONDS, True), (LATE_SECONDS + 1, False)])
-def test_a_request_that_expires_while_it_is_carried_out_opens_nothing(late: float, written: bool) -> None:
-    """It may be five minutes past: clocks differ."""
-    applying = Applying(expires_at=NOW - late)
-    report = applying(link())
-    assert bool(applying.ecs.existing) == written
-    assert [refusal.denial.reason for refusal in report.refused.values()] == ([] if written else [reasons.EXPIRED])
-
-
 def test_an_expired_request_still_closes() -> None:
     """What it has written is taken back."""
     applying = Applying(ours(K1), expires_at=NOW - LATE_SECONDS - 1)
@@ -383,17 +308,6 @@ def test_an_expired_request_still_closes() -> None:
 
 
 # how many instances the rules admit
-
-
-def test_an_outcome_counts_the_members_that_were_read_already() -> None:
-    """For the plan, say: they are not read again."""
-    applying = Applying()
-    applying.ecs.running = {"i-a": instance(A, APP), "i-b": instance(B, DB)}
-    applying.fetch.members([APP])
-    applying.calls.clear()
-    applying(link())
-    assert (applying.log.records[-1]["instances"], applying.log.records[-1]["instance_ids"]) == ("1", str(A))
-    assert "members sg-app" not in applying.calls
 
 
 # what is read for a record
@@ -455,10 +369,3 @@ def test_reports_of_passes_add_up() -> None:
     total = one + msgspec.structs.replace(one, refused_keys=frozenset({K2}))
     assert (total.changed, total.removed, total.held, len(total.pending)) == (4, 2, {Unseen(HOME, HOME): 3}, 2)
     assert (total.refused_keys, total.undone) == ({K1, K2}, 2)
-
-
-def test_a_report_counts_recorded_outcomes_by_reason() -> None:
-    """Those of all passes."""
-    applying = Applying(ours(K2), with_policy=policy(paused=Pause.OPENING))
-    total = applying(link(), removal(K2)) + applying(Decision(OTHER, "link", "unchanged"))
-    assert dict(total.reasons) == {("denied", "paused"): 1, ("removed", ""): 1, ("unchanged", ""): 1}

@@ -73,24 +73,6 @@ def test_instances_that_cannot_be_read_may_touch_anything(error: Exception) -> N
     assert both.touches(request(APP, DB)) == {APP, DB}
 
 
-def test_an_account_that_refuses_access_may_touch_anything() -> None:
-    assert touched(request(A, FAR), accounts()[0]) is None
-
-
-ONE = request(A, FAR)
-
-
-@pytest.mark.parametrize(
-    ("lanes", "messages"), [(1, [ONE, request(B, FAR)]), (4, [ONE]), (4, [ONE, None, None]), (4, [None, None])]
-)
-def test_nothing_is_read_where_nothing_runs_side_by_side(lanes: int, messages: list[Message | None]) -> None:
-    """With one lane, or one message, or none."""
-    home, far = accounts()
-    delivered = delivery(home, far, lanes=lanes)
-    assert Batch(delivered, messages).delivery is delivered
-    assert (home.calls, far.calls) == ([], [])
-
-
 def test_a_bug_of_one_message_costs_the_guard_of_a_batch_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     unseen, keys = Unseen(HOME, HOME), frozenset(key(DB, APP, f"tcp/{n}") for n in range(1, 60))
 

@@ -9,12 +9,12 @@ from link_peer.domain.errors import CloudError, NoAccess
 from link_peer.domain.model import TAG, Instance, Link, Rule, RuleKey
 from link_peer.domain.policy import Limits, Policy
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.converge import PASSES, converge, plan_only, report_held
+from link_peer.engine.converge import PASSES, converge, report_held
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.decision import DesiredLink, Unseen
 from link_peer.planning.removals import May
 
-from tests.unit.fakes import FakeEcs, FakeLog, FakeScope, delivery, once_covered
+from tests.unit.fakes import FakeEcs, FakeLog, FakeScope, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, POLICY, A, B
 from tests.unit.views import instance, key, managed, ours, policy
 
@@ -50,14 +50,6 @@ class Converging:
 
     def run(self) -> Any:
         return converge(self.scope, self.guard)
-
-
-def test_what_a_plan_could_not_decide_is_read_first() -> None:
-    """The members of sg-app could want the rule: none does, so it is removed."""
-    found = Converging(ours(K1), instances=[UNSURE], may_lose=once_covered)
-    assert found.run().removed == 1
-    assert "members sg-app" in found.ecs.calls
-    assert found.ecs.existing == []
 
 
 def test_a_rule_is_kept_where_reading_more_does_not_help() -> None:
@@ -97,17 +89,6 @@ def test_held_removals_are_reported_once_per_delivery() -> None:
     assert "at most 0 may be removed" in record["detail"]
 
 
-def test_questions_are_asked_once() -> None:
-    """Whether the source's address is used in the target's VPC. Then the link is written."""
-    far, near = instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")
-    found = Converging(desired=[Link(A, B, LINK.ports)], instances=[far, near])
-    found.scope.fetch.parties([A, B])
-    assert found.run().changed == 1
-    assert [call for call in found.ecs.calls if call.startswith("addresses_taken")] == [
-        "addresses_taken vpc-1 10.0.0.1"
-    ]
-
-
 def test_a_question_that_cannot_be_answered_ends() -> None:
     """The account refuses the call: it is asked once, and the link is denied for that."""
     far, near = instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")
@@ -116,11 +97,3 @@ def test_a_question_that_cannot_be_answered_ends() -> None:
     found.ecs.errors["addresses_taken"] = [NoAccess("Forbidden.RAM", "no")]
     assert found.run().changed == 0
     assert found.log.outcomes() == [("denied", "no-access")]
-
-
-def test_a_plan_alone_is_not_carried_out() -> None:
-    """It is read for in the same way, and nothing is recorded."""
-    found = Converging(ours(K1), instances=[UNSURE], may_lose=once_covered)
-    (removal,) = plan_only(found.scope, found.guard).decisions
-    assert (removal.outcome, removal.removals, removal.unseen) == ("removed", 1, {AT_HOME})
-    assert (found.ecs.changes(), found.log.records) == ([], [])

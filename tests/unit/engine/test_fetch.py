@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -73,15 +72,6 @@ def test_nothing_is_asked_for_twice(read: Callable[[Fetch], object]) -> None:
     assert (ecs.calls, found.store.snapshot()) == (before, snapshot)
 
 
-def test_instances_are_read_with_the_groups_that_they_are_in() -> None:
-    """In two calls, whatever the number of instances."""
-    ecs = home()
-    found = opened(ecs)
-    found.parties([A, B])
-    assert set(found.store.snapshot().groups) == {APP, DB}
-    assert ecs.calls == ["instances i-a i-b", "groups sg-app sg-db"]
-
-
 def test_a_group_that_was_shown_or_asked_for_is_not_asked_for_again() -> None:
     """Though an instance that is read later is in it: one was listed by its tag, the other is not shown."""
     ecs = FakeEcs([group(DB, managed_tag=True)], [instance(A, APP), instance(B, APP, DB)])
@@ -90,15 +80,6 @@ def test_a_group_that_was_shown_or_asked_for_is_not_asked_for_again() -> None:
     found.parties([A])
     found.parties([B])
     assert [call for call in ecs.calls if call.startswith("groups")] == ["groups sg-app"]
-
-
-def test_members_are_read_with_all_of_their_groups() -> None:
-    """The group is then complete; no other is."""
-    found = opened(home())
-    found.members([DB])
-    snapshot = found.store.snapshot()
-    assert (set(snapshot.instances), set(snapshot.groups)) == ({B}, {APP, DB})
-    assert snapshot.complete_groups == {DB}
 
 
 @pytest.mark.parametrize("tolerant", [False, True])
@@ -119,16 +100,6 @@ def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(to
     assert reading.store.readable(HOME) is (not tolerant or others > 0)
 
 
-def test_a_party_that_does_not_exist_counts_as_requested() -> None:
-    """So that it is known to be missing, and not merely unread."""
-    gone = Party(HOME, "i-gone")
-    for with_groups in (True, False):
-        found = opened(home())
-        (found.parties if with_groups else found.instances)([gone])
-        snapshot = found.store.snapshot()
-        assert (gone in snapshot.requested, gone in snapshot.instances) == (True, False)
-
-
 def test_a_snapshot_does_not_change_with_later_reads() -> None:
     """It is frozen for a pass of planning."""
     found = opened(home())
@@ -136,15 +107,6 @@ def test_a_snapshot_does_not_change_with_later_reads() -> None:
     found.parties([A])
     found.rules([DB])
     assert (dict(before.instances), dict(before.rules)) == ({}, {})
-
-
-def test_a_group_that_does_not_exist_has_no_rules() -> None:
-    """ECS answers with an error code for it."""
-    ecs = home()
-    ecs.errors["rules"] = [CloudError("InvalidSecurityGroupId.NotFound", "no")]
-    found = opened(ecs)
-    found.rules([DB])
-    assert found.store.snapshot().rules == {DB: ()}
 
 
 def test_an_account_that_refuses_access_is_noted_and_not_asked_again() -> None:
@@ -188,13 +150,6 @@ def test_an_account_that_fails_later_is_noted_as_failed() -> None:
     assert ecs.calls == ["instance_page", "rules sg-app"]
 
 
-def test_the_first_trouble_of_an_account_is_kept() -> None:
-    found = opened(home(), tolerant=True)
-    for text in ("first", "second"):
-        found.store.note_trouble(HOME, Transient(text))
-    assert found.store.snapshot().failed_accounts == {HOME: "first"}
-
-
 @pytest.mark.parametrize("tolerant", [False, True])
 @pytest.mark.parametrize(
     "error", [Transient("timeout"), NoAccess("Forbidden.RAM", "no"), CloudError("Strange", "what")]
@@ -210,23 +165,6 @@ def test_a_refresh_raises_whatever_the_reader_tolerates(error: Exception, tolera
     assert found.store.rules.get(DB, ()) == ()
 
 
-def test_a_refresh_is_made_although_an_earlier_read_failed() -> None:
-    """The trouble may be over, and a change waits for it."""
-    found = opened(home(), tolerant=True)
-    found.store.note_trouble(HOME, Transient("timeout"))
-    assert found.refresh_rules(DB) == (ours(K1),)
-
-
-def test_a_refresh_of_an_account_that_refused_access_raises_that_again() -> None:
-    """Without a call."""
-    ecs = home()
-    found = opened(ecs)
-    found.store.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
-    with pytest.raises(NoAccess, match=r"Forbidden\.RAM"):
-        found.refresh_rules(DB)
-    assert ecs.calls == []
-
-
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("missing", [APP, A])
 def test_a_missing_group_is_asked_for_by_its_id(missing: Party, listed: bool) -> None:
@@ -239,30 +177,6 @@ def test_a_missing_group_is_asked_for_by_its_id(missing: Party, listed: bool) ->
     ecs.known["sg-app"] = group(APP)
     found.confirm_absent([missing])
     assert APP in found.store.groups
-
-
-def test_groups_whose_rules_name_others_are_found_in_each_account() -> None:
-    """Once each, sorted."""
-    found = opened(home(), FakeEcs(rules=[ours(key(LEDGER, Party(PEER, "sg-x"), "tcp/1"))], account=PEER))
-    assert found.references([APP, Party(PEER, "sg-x"), APP]) == [DB, LEDGER]
-
-
-@pytest.mark.parametrize("shows", [True, False])
-def test_an_account_is_live_once_it_shows_an_instance(shows: bool) -> None:
-    """One unfiltered call for each account."""
-    found = opened(FakeEcs(instances=[instance(A)] if shows else []))
-    found.probe_liveness([HOME])
-    assert found.store.snapshot().live_accounts == ({HOME} if shows else set())
-
-
-def test_reads_side_by_side_find_the_same() -> None:
-    """With threads, each group is still read once."""
-    groups = [Party(HOME, f"sg-{number}") for number in range(20)]
-    ecs = FakeEcs(map(group, groups))
-    found = Fetch(FakeCloud(ecs), POLICY, FakeClock(), threads=4)
-    found.rules(groups)
-    assert set(found.store.snapshot().rules) == set(groups)
-    assert set(Counter(ecs.calls).values()) == {1}
 
 
 @pytest.mark.parametrize(("tolerant", "most"), [(True, 4), (False, 1)])
@@ -282,15 +196,6 @@ def test_members_are_read_side_by_side_by_a_tolerant_reader_only(tolerant: bool,
     assert found.store.snapshot().complete_groups == set(groups)
     if not tolerant:
         assert ecs.calls[:4] == [f"members sg-{number}" for number in range(4)]
-
-
-def test_tagged_groups_are_those_with_the_tag() -> None:
-    """Of every account that can be read, sorted."""
-    ecs = FakeEcs([group(APP), group(DB, managed_tag=True)])
-    found = opened(ecs, peer())
-    assert found.tagged_groups([HOME, PEER], MANAGED) == [DB]
-    assert found.tagged_groups([HOME], "link-managed.test.1000000000000001") == []
-    assert set(found.store.snapshot().groups) == {DB}
 
 
 def test_after_all_groups_no_group_is_asked_for_by_id() -> None:
@@ -359,16 +264,6 @@ def test_of_a_whole_account_only_instances_with_wishes_are_kept() -> None:
     assert (snapshot.whole_accounts, snapshot.live_accounts) == ({HOME}, {HOME})
 
 
-def test_an_instance_that_was_asked_for_before_is_kept() -> None:
-    """It is the end of a rule, say. What the later read shows of it counts."""
-    ecs = crowd()
-    found = frugal(ecs)
-    found.parties([B])
-    ecs.running["i-b"] = instance(B, APP, ip="10.0.0.9")
-    found.everything([HOME])
-    assert found.store.snapshot().instances[B].ip == "10.0.0.9"
-
-
 def test_an_instance_set_aside_is_read_by_its_id_when_it_is_asked_for() -> None:
     """One that the account does not show, and one that is kept, cost no call."""
     ecs = crowd()
@@ -394,16 +289,6 @@ def test_an_instance_that_is_released_after_it_was_set_aside_is_gone_once_asked_
     assert (released in snapshot.instances, released in snapshot.requested) == (False, True)
     assert not snapshot.set_aside(released)
     assert not snapshot.shows_members(released)
-
-
-@pytest.mark.parametrize("tagged", [True, False])
-def test_an_account_shows_tags_if_any_instance_set_aside_has_one(tagged: bool) -> None:
-    """Whatever the tag."""
-    found = frugal(FakeEcs(instances=[instance(A, APP), instance(B, APP, **({"owner": "b"} if tagged else {}))]))
-    found.everything([HOME])
-    assert found.store.snapshot().instances == {}
-    assert found.store.snapshot().shows_tags(HOME) is tagged
-    assert not found.store.snapshot().shows_tags(PEER)
 
 
 def test_an_instance_shown_on_two_pages_counts_once() -> None:
@@ -471,16 +356,6 @@ def test_no_rules_are_read_when_the_time_for_them_is_over() -> None:
     assert (ecs.calls, APP in found.store.rules) == ([], False)
 
 
-def test_a_read_that_a_change_depends_on_does_not_wait_but_counts() -> None:
-    """What was read before may be old after a wait."""
-    found, clock = paced(home(), per_minute=4)
-    for _ in range(3):
-        found.refresh_rules(DB)
-    assert clock.waits == []
-    found.rules([APP])
-    assert APP not in found.store.rules
-
-
 def test_questions_are_answered_by_the_account_that_they_are_about() -> None:
     """Whether an address is used, in the account's own view of the VPC; whether a group's members reach each other."""
     ecs, other = home(), peer()
@@ -520,17 +395,6 @@ def test_a_party_that_the_cloud_calls_malformed_costs_its_account_nothing_else(c
     assert set(found.store.snapshot().inner_access) == ({DB} if readable else set())
 
 
-def test_a_question_that_cannot_be_answered_stays_open() -> None:
-    """Trouble is raised; refused access is noted."""
-    ecs = home()
-    ecs.errors["inner_access"] = [Transient("timeout"), NoAccess("Forbidden.RAM", "no")]
-    found = opened(ecs)
-    with pytest.raises(Transient):
-        found.questions([APP])
-    found.questions([APP])
-    assert (found.store.snapshot().inner_access, set(found.store.snapshot().refused_accounts)) == ({}, {HOME})
-
-
 def test_postponed_instances_are_not_read_by_their_id() -> None:
     """Unless their absence is to be confirmed. What a read of their whole account says of them counts."""
     ecs = home()
@@ -543,21 +407,6 @@ def test_postponed_instances_are_not_read_by_their_id() -> None:
     found.everything([HOME])
     found.parties([Party(HOME, "i-gone")])
     assert Party(HOME, "i-gone") in found.store.requested
-
-
-def test_what_is_known_now_is_what_the_snapshot_shows() -> None:
-    """For one decision, without the copy."""
-    found = opened(home())
-    found.parties([A])
-    found.rules([DB])
-    found.questions([APP, Address(HOME, "vpc-1", "10.0.0.1")])
-    known, frozen = found.store.now_known(), found.store.snapshot()
-    for field in ("instances", "groups", "rules", "inner_access", "taken_addresses", "refused_accounts"):
-        assert getattr(known, field) == getattr(frozen, field) != ({} if field != "refused_accounts" else None)
-    found.store.note_trouble(PEER, NoAccess("NoPermission", "no"))
-    found.store.note_trouble(HOME, Transient("timeout"))
-    known = found.store.now_known()
-    assert (set(known.refused_accounts), set(known.failed_accounts)) == ({PEER}, {HOME})
 
 
 def test_the_time_at_which_a_groups_tags_were_read_is_known() -> None:
@@ -582,13 +431,3 @@ def test_the_members_of_a_group_are_counted_once_all_were_read() -> None:
     assert (found.store.member_count(APP), found.store.member_count(DB)) == (2, None)
     found.everything([HOME])
     assert (found.store.member_count(DB), found.store.member_count(CACHE)) == (1, 0)
-
-
-def test_a_tag_that_was_just_written_is_noted() -> None:
-    """Beside the group's other tags, without a read."""
-    ecs = FakeEcs([group(DB, "sg-app")])
-    found = opened(ecs)
-    found.parties([DB])
-    found.store.note_tags(DB, [MANAGED])
-    assert found.store.groups[DB].tags == {"link-accept": "sg-app", MANAGED: "true"}
-    assert ecs.calls == ["groups sg-db"]

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
-from link_peer.domain.model import ALL, Claim, Group, Instance, Link, Party, Rule, RuleKey
-from link_peer.domain.policy import Limits, Pause, Policy
+from link_peer.domain.model import Claim, Group, Instance, Link, Party, Rule
+from link_peer.domain.policy import Limits, Policy
 from link_peer.domain.request import Hint, Look, Message, look_request, sync_request
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.write.removal_guard import RemovalGuard
 
-from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
+from tests.unit.fakes import FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import group, instance, key, ours, policy, theirs
 
@@ -33,21 +33,16 @@ class Looking:
         app: Group | None = None,
         instances: Sequence[Instance] = (),
         with_policy: Policy = POLICY,
-        peer: bool = True,
-        limit: int = 50,
-        foreign: Sequence[Rule] = (),
     ) -> None:
         home = [app or group(APP, "*", managed_tag=True), group(CACHE, "*", managed_tag=True)]
         self.ecs = FakeEcs([*home, *([db] if db else [])], instances, rules)
-        self.peer = FakeEcs([group(FOREIGN, f"*@{HOME}", managed_tag=True)], rules=foreign, account=PEER)
-        self.log, self.queue, self.clock = FakeLog(), FakeQueue(), FakeClock()
-        accounts = [self.ecs, self.peer] if peer else [self.ecs]
-        self.delivery = delivery(*accounts, log=self.log, policy=with_policy, clock=self.clock, queue=self.queue)
-        self.guard = RemovalGuard(limit)
+        self.peer = FakeEcs([group(FOREIGN, f"*@{HOME}", managed_tag=True)], account=PEER)
+        self.log, self.queue = FakeLog(), FakeQueue()
+        self.delivery = delivery(self.ecs, self.peer, log=self.log, policy=with_policy, queue=self.queue)
 
     def __call__(self, kind: Literal["tags", "look"] = "tags") -> list[Later]:
         hint = Hint("event-1", DB, kind, NOW)
-        return reconcile_group(self.delivery, hint, self.delivery.audit({}), self.guard)
+        return reconcile_group(self.delivery, hint, self.delivery.audit({}), RemovalGuard(50))
 
 
 def accepting(accept: str = "*", **fields: Any) -> Group:
@@ -79,14 +74,6 @@ def test_a_claim_that_ends_on_a_rule_that_is_repaired_is_recorded_too() -> None:
     look()
     assert look.log.outcomes() == [("applied", ""), ("removed", "expired")]
     assert (len(look.ecs.changes()), look.ecs.existing) == (1, [ours(K1, REQ)])
-
-
-def test_an_instance_rule_on_the_group_is_closed_too() -> None:
-    addresses = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL)
-    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
-    look = Looking(accepting(lock=True), ours(addresses, ends=(A, B)), instances=shown)
-    look()
-    assert look.ecs.existing == []
 
 
 # the managed tag
@@ -158,14 +145,6 @@ def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted:
     assert not any(call.startswith("instances") for call in look.peer.calls)
 
 
-def test_what_stands_already_is_not_posted() -> None:
-    """A rule for each wish that the group allows."""
-    rules = [ours(K1), ours(key(DB, CACHE, "tcp/1"))]
-    look = Looking(accepting("sg-app:tcp/1 sg-cache:tcp/1"), *rules, instances=ASKING)
-    look()
-    assert (look.queue.posted, look.log.records) == ([], [])
-
-
 @pytest.mark.parametrize(("standing", "posted"), [([], [sync(FOREIGN, DB)]), ([ours(key(DB, FOREIGN, "tcp/1"))], [])])
 def test_a_look_reads_the_other_account(standing: list[Rule], posted: list[Message]) -> None:
     """What an event must take for different."""
@@ -174,14 +153,6 @@ def test_a_look_reads_the_other_account(standing: list[Rule], posted: list[Messa
     look.peer.running[asking.id] = instance(asking, FOREIGN, link_peer=f"sg-db@{HOME}:tcp/1")
     look("look")
     assert look.queue.posted == posted
-
-
-def test_while_everything_is_paused_many_pairs_are_no_look() -> None:
-    """Each is denied."""
-    many = " ".join(f"sg-{n}@{PEER}:tcp/1" for n in range(4))
-    look = Looking(accepting(many), instances=ASKING, with_policy=policy(paused=Pause.ALL))
-    look()
-    assert (look.queue.posted, look.log.outcomes()) == ([], [("denied", "paused")] * 4)
 
 
 def test_closing_comes_before_the_posts() -> None:
@@ -210,14 +181,6 @@ def test_trouble_with_a_change_is_looked_at_again() -> None:
     assert "attempt" in look.log.kinds()
 
 
-def test_trouble_with_a_read_is_raised() -> None:
-    look = Looking(accepting(lock=True), ours(K1))
-    look.ecs.errors["rules"] = [Transient("timeout")]
-    with pytest.raises(Transient):
-        look()
-    assert look.ecs.changes() == []
-
-
 def test_refused_access_is_one_denied_look() -> None:
     """Nothing is changed."""
     look = Looking(accepting(lock=True), ours(K1))
@@ -226,13 +189,3 @@ def test_refused_access_is_one_denied_look() -> None:
     assert look.log.outcomes() == [("denied", "no-access")]
     assert (look.log.records[0]["action"], look.ecs.changes()) == ("look", [])
     assert look.log.records[0]["detail"] == f"account {HOME}: Forbidden.RAM"
-
-
-def test_the_calls_of_a_look_do_not_grow_with_the_groups_of_the_account() -> None:
-    """Only the group, its rules and the parties of those are read."""
-    look = Looking(accepting(), ours(HERE), ours(THERE))
-    for number in range(100):
-        name = Party(HOME, f"sg-{number}")
-        look.ecs.known[name.id] = group(name, managed_tag=True)
-    look()
-    assert sorted(look.ecs.calls) == ["groups sg-app", "groups sg-db", "rules sg-db"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import Link, Party
-from link_peer.domain.policy import Limits, Pause, Policy
+from link_peer.domain.policy import Limits, Policy
 from link_peer.domain.request import look_request, sync_request
 from link_peer.engine.scopes.handover import post_looks, post_syncs
 
@@ -42,16 +42,6 @@ def test_each_pair_is_posted_once_with_its_record_before_it() -> None:
         ("intent", "sync", requests[0].request_id, DB.id, LEDGER.id, "", "why"),
         ("intent", "sync", requests[1].request_id, APP.id, LEDGER.id, str(A), "why"),
     ]
-
-
-def test_while_everything_is_paused_a_pair_is_denied() -> None:
-    """While only opening is paused it is posted: the sync may have to close."""
-    handing = Handing(policy(paused=Pause.ALL))
-    post_syncs(handing.scope, PAIRS, "why")
-    assert (handing.queue.posted, handing.log.outcomes()) == ([], [("denied", "paused")] * 2)
-    opening = Handing(policy(paused=Pause.OPENING))
-    post_syncs(opening.scope, PAIRS, "why")
-    assert len(opening.queue.posted) == 2
 
 
 def test_pairs_that_time_is_not_left_for_are_posted_by_a_later_look() -> None:

@@ -22,8 +22,7 @@ from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, REGION, A, B
 from tests.unit.views import group, instance, key, ours, policy
 
 P1 = parse_ports("tcp/1")
-K1, K2, HERE = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2"), key(DB, APP)
-REQ = Claim("chg-1")
+K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 SYNC = Request("tag-1", "sync", REGION, Link(APP, DB), NOW + 600)
 
 
@@ -68,13 +67,6 @@ def test_a_link_takes_no_claim_of_others() -> None:
     asking = Asking(ours(K2, TAG, ended))
     assert asking("link", *P1) == [("applied", "")]
     assert asking.claims() == {K2: f"tag,req:chg-2~{compact(NOW)}", K1: "req:chg-1"}
-
-
-def test_a_sync_opens_nothing_for_a_request() -> None:
-    """It reads the wish from tags alone."""
-    asking = Asking(ours(HERE, REQ), instances=[instance(A, APP, link_peer="sg-cache")])
-    assert asking("sync") == [("unchanged", "")]
-    assert asking.claims() == {HERE: "req:chg-1"}
 
 
 # counting in advance

@@ -44,14 +44,6 @@ def test_each_pair_of_accounts_is_counted_by_itself(other: Unseen) -> None:
     assert guard.held({AT_HOME: 1, other: 2}) == {AT_HOME}
 
 
-def test_removals_made_earlier_in_the_delivery_count() -> None:
-    """Two were made, so none is left of a limit of 2."""
-    guard = RemovalGuard(3)
-    guard.made(removal(1, 2))
-    assert guard.held({AT_HOME: 1}) == set()
-    assert guard.held({AT_HOME: 2}) == {AT_HOME}
-
-
 def test_a_removal_counts_for_every_account_that_does_not_show_it() -> None:
     """Both sides of a mutual link may be missing."""
     guard = RemovalGuard(1)
@@ -78,17 +70,6 @@ def test_a_batch_that_is_due_to_remove_too_much_removes_nothing(due: int, held: 
     assert guard.held({AT_HOME: 1, AT_PEER: 1}) == ({AT_HOME} if held else set())
 
 
-def test_expecting_again_reopens_nothing() -> None:
-    guard = RemovalGuard(0)
-    guard.expect({AT_HOME: 1})
-    guard.expect({AT_PEER: 1})
-    assert guard.held({AT_HOME: 0, AT_PEER: 0}) == {AT_HOME, AT_PEER}
-
-
-def test_a_new_guard_has_reported_nothing() -> None:
-    assert RemovalGuard(0).reported == set()
-
-
 # shared by messages side by side
 
 
@@ -105,11 +86,6 @@ def test_what_another_thread_plans_counts(other: ThreadPoolExecutor) -> None:
     assert other.submit(guard.held, {AT_HOME: 2}).result() == set()
     assert guard.held({AT_HOME: 1, AT_PEER: 3}) == set()
     assert guard.held({AT_HOME: 2, AT_PEER: 3}) == {AT_HOME}
-
-
-def test_planning_again_replaces_the_plan() -> None:
-    guard = SharedGuard(3)
-    assert guard.held({AT_HOME: 2}) == guard.held({AT_HOME: 3}) == set()
 
 
 def test_what_was_made_counts_once(other: ThreadPoolExecutor) -> None:
@@ -129,16 +105,3 @@ def test_what_is_made_in_part_counts_in_full_until_the_message_is_done(other: Th
     other.submit(guard.done).result()
     assert guard.held({AT_HOME: 2}) == set()
     assert guard.held({AT_HOME: 3}) == {AT_HOME}
-
-
-def test_a_message_that_planned_nothing_may_be_done() -> None:
-    guard = SharedGuard(0)
-    guard.done()
-    guard.made(removal(1, unseen=()))
-    assert guard.held({AT_HOME: 0}) == set()
-
-
-def test_what_a_batch_is_due_to_remove_is_expected_as_before() -> None:
-    guard = SharedGuard(2)
-    guard.expect({AT_HOME: 3})
-    assert guard.held({AT_HOME: 1, AT_PEER: 1}) == {AT_HOME}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
-from link_peer.domain import marker as markers
 from link_peer.domain import reasons
 from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
@@ -19,11 +18,11 @@ from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, delivery
-from tests.unit.small_world import APP, DB, HOME, INSTANCES, MANAGED, NOW, REGION, A, B
+from tests.unit.small_world import APP, DB, HOME, INSTANCES, MANAGED, A, B
 from tests.unit.views import group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
-REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
+REQ = Claim("chg-1")
 FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full", "request-x")
 
 
@@ -71,12 +70,6 @@ def mark(rule: Rule, gain: Sequence[Claim] = (), lose: Sequence[Claim] = (), cla
     return Edit(rule.key, frozenset(gain), frozenset(lose), rule=rule, claims=tuple(claims))
 
 
-def claims_of(rules: Sequence[Rule]) -> list[tuple[Claim, ...]]:
-    """The claims of every rule, None where a rule is not ours."""
-    found = [markers.owned(rule, "prod", REGION, HOME) for rule in rules]
-    return [marker.claims if marker else () for marker in found]
-
-
 def test_new_rules_are_written_in_one_call() -> None:
     """Of at most 100 rules."""
     settle = settling()
@@ -90,15 +83,6 @@ def test_a_rule_that_shows_its_claims_already_is_not_written() -> None:
     settle = settling(ours(K1))
     assert set(settle(add(), mark(ours(K1), [TAG], claims=[TAG]))) == {K1}
     assert settle.ecs.changes() == []
-
-
-def test_a_change_whose_answer_was_lost_is_found_by_reading() -> None:
-    """It is not written a second time."""
-    settle = settling()
-    settle.ecs.lost["authorize"] = [Ambiguous("reset", request_id="request-lost")]
-    settle(add())
-    assert settle.ecs.changes() == ["authorize sg-db"]
-    assert settle.requests == ["request-lost"]
 
 
 # answers that are lost, or late
@@ -142,13 +126,6 @@ def test_a_call_that_is_refused_in_part_denies_the_link_and_what_it_wrote_is_see
 
 
 # what others did meanwhile
-
-
-def test_a_claim_of_the_same_request_is_replaced() -> None:
-    """A request has one claim: the one that is written last."""
-    settle = settling(ours(K1, Claim("chg-1", int(NOW) + 9)))
-    settle(mark(ours(K1), gain=[REQ], claims=[REQ]))
-    assert claims_of(settle.ecs.existing) == [(REQ,)]
 
 
 def test_a_rule_that_someone_deleted_is_not_recreated_by_losing_a_claim() -> None:
@@ -204,25 +181,7 @@ def test_each_marker_is_changed_after_a_read_of_its_own() -> None:
     assert settle.ecs.calls == ["rules sg-db", *change, *change]
 
 
-def test_a_description_without_room_denies_the_link() -> None:
-    """Other deliveries have filled it since the plan was made."""
-    claims = tuple(Claim(f"chg-{number:044}") for number in range(7))
-    settle = settling(ours(K1, *claims))
-    settle.ecs.existing[0] = ours(K1, *claims)
-    with pytest.raises(LinkDenied) as refused:
-        settle(mark(ours(K1), gain=[Claim("c" * 48), Claim("d" * 48)], claims=[TAG]))
-    assert refused.value.denial.reason is reasons.QUOTA
-    assert settle.ecs.changes() == []
-
-
 # the managed tag
-
-
-def test_the_managed_tag_is_written_once() -> None:
-    settle = settling()
-    for _ in range(2):
-        settle.tags.write(DB, settle.requests)
-    assert settle.ecs.changes() == ["tag sg-db"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ What it opens, closes, keeps and records is in tests/functional/sweep."""
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -14,17 +13,16 @@ from typing import Any
 import pytest
 from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, RuleKey
-from link_peer.domain.policy import Policy
 from link_peer.engine.scopes import everything
 from link_peer.engine.scopes.everything import MAX_EXTRA_READS, RUNS_A_DAY, Sweep
 from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B
 from tests.unit.views import group, instance, key, ours
 
-K1, HERE, THERE = key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB)
+K1 = key(DB, APP, "tcp/1")
 REQ = Claim("chg-1")
 FOREIGN = Party(PEER, "sg-x")
 BYSTANDER = instance(B, CACHE, link_peer="sg-nowhere")
@@ -39,8 +37,6 @@ class Sweeping:
         *rules: Rule,
         groups: Sequence[Group] | None = None,
         instances: Sequence[Instance] = (BYSTANDER,),
-        with_policy: Policy = POLICY,
-        clock: FakeClock | None = None,
         kind: type[FakeEcs] = FakeEcs,
         **fields: Any,
     ) -> None:
@@ -49,9 +45,9 @@ class Sweeping:
         self.ecs = kind([_counted(one, rules) for one in shown], instances, rules, calls=self.calls)
         self.peer = FakeEcs(account=PEER)
         self.log = FakeLog(self.calls)
-        self.clock = clock or FakeClock()
+        self.clock = FakeClock()
         accounts = (self.ecs, self.peer)
-        self.delivery = delivery(*accounts, log=self.log, policy=with_policy, clock=self.clock, **fields)
+        self.delivery = delivery(*accounts, log=self.log, clock=self.clock, **fields)
 
     def __call__(self, **options: Any) -> Sweep:
         sweep = Sweep(self.delivery, "sweep-1", **options)
@@ -107,15 +103,6 @@ def test_nothing_is_removed_where_the_read_that_confirms_an_absence_fails(error:
 
 
 # groups without the managed tag
-
-
-def test_a_group_that_lost_its_tag_is_found_again() -> None:
-    """Its wanted rule is kept, and the tag is set again."""
-    untagged = [group(APP, "*"), group(DB, "*"), group(CACHE, "*")]
-    kept = Sweeping(ours(K1), groups=untagged, instances=[instance(A, APP, link_peer="sg-db:tcp/1")])
-    done = kept()
-    assert (kept.claims(), done.managed) == ({K1: "tag"}, [DB])
-    assert kept.ecs.known["sg-db"].tags.get(MANAGED) == "true"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 143, 144, 145, 1000])
@@ -193,15 +180,6 @@ def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside() -> None:
     assert {rule.key for rule in rules} < set(sweep.claims())
 
 
-def test_an_instance_that_a_tag_invents_costs_no_call() -> None:
-    """Every instance is listed, so it is known that it does not exist. Its absence is confirmed once it closes a link."""
-    peers = " ".join(f"i-no{number}" for number in range(50))
-    sweep = Sweeping(instances=[instance(A, APP, ip="10.0.0.1", link_peer=peers)])
-    sweep()
-    assert [call for call in sweep.calls if call.startswith("instances")] == []
-    assert json.loads(sweep.summary["counts"]) == {"denied instance-gone": 50}
-
-
 def test_an_end_that_cannot_be_read_any_more_closes_nothing() -> None:
     """It was set aside, and its account fails before it is read by its id."""
     sweep = Sweeping(
@@ -246,13 +224,6 @@ def most(sweep: Sweeping, method: str) -> int:
     """The most calls of a kind in one minute."""
     minutes: Counter[tuple[str, int]] = sweep.ecs.minutes  # type: ignore[attr-defined]
     return max(count for (name, _), count in minutes.items() if name == method)
-
-
-def test_a_sweep_reads_at_once_where_no_limit_is_known() -> None:
-    sweep = crowded()
-    sweep()
-    assert most(sweep, "instance_page") == 30
-    assert not [wait for wait in sweep.clock.waits if wait >= 1]
 
 
 def test_a_sweep_leaves_half_of_each_apis_calls_to_others() -> None:
@@ -322,23 +293,6 @@ def test_a_sweep_that_could_not_list_all_instances_removes_nothing_for_their_abs
     assert set(sweep.claims()) == {K1}
     assert done.report.pending == ()
     assert f"{HOME}: no time is left" in sweep.summary["detail"]
-
-
-def test_another_account_is_listed_first_in_each_minute() -> None:
-    """So that none is always the last when time runs out."""
-    firsts = set()
-    for minute in range(2):
-        calls: list[str] = []
-
-        class Named(FakeEcs):
-            def instance_page(self, token: str = "") -> tuple[list[Instance], str]:
-                calls.append(self.account)  # noqa: B023
-                return super().instance_page(token)
-
-        world = delivery(Named(), Named(account=PEER), clock=FakeClock(NOW + 60 * minute))
-        Sweep(world, "sweep-1").run()
-        firsts.add(calls[0])
-    assert firsts == {HOME, PEER}
 
 
 def test_closing_waits_for_no_throttled_account_until_wishes_are_read() -> None:
