@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, ports_text
@@ -33,7 +35,6 @@ from link_peer.domain.tags import (
     parse_who,
     peers,
     quoted,
-    split,
     tag_keys,
 )
 
@@ -52,60 +53,25 @@ port_values = st.one_of(
 
 
 @pytest.mark.parametrize(
-    ("text", "party"),
+    ("parse", "text", "value"),
     [
-        ("sg-db", Party(A, "sg-db")),
-        ("i-db", Party(A, "i-db")),
-        (f"sg-db@{B}", Party(B, "sg-db")),
-        (f"sg-db@{A}", Party(A, "sg-db")),
-        (f"i-db@{B}", Party(B, "i-db")),
-        (f"i-db@{A}", Party(A, "i-db")),
-        ("sg-" + "z" * 60, Party(A, "sg-" + "z" * 60)),
-        ("sg-db@123456789012345", Party("123456789012345", "sg-db")),
-        ("sg-db@12345678901234567890", Party("12345678901234567890", "sg-db")),
+        (parse_party, "sg-db", Party(A, "sg-db")),
+        (parse_party, "i-db", Party(A, "i-db")),
+        (parse_party, f"sg-db@{B}", Party(B, "sg-db")),
+        (parse_party, f"i-db@{B}", Party(B, "i-db")),
+        (parse_party, f"i-db@{A}", Party(A, "i-db")),
+        (parse_party, "sg-" + "z" * 60, Party(A, "sg-" + "z" * 60)),
+        (parse_party, "sg-db@123456789012345", Party("123456789012345", "sg-db")),
+        (parse_party, "sg-db@12345678901234567890", Party("12345678901234567890", "sg-db")),
+        (parse_who, "*", Who(A, "*")),
+        (parse_who, "i-app", Who(A, "i-app")),
+        (parse_who, f"sg-app@{B}", Who(B, "sg-app")),
+        (parse_who, f"*@{B}", Who(B, "*")),
     ],
 )
-def test_a_party_is_a_group_or_an_instance_of_any_account(text: str, party: Party) -> None:
-    """A name without an account means the own account."""
-    assert parse_party(text, A) == party
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "sg-", "i-", "db", "eni-db", "*", f"*@{B}"),
-        *("sg-DB", "SG-db", "sg_db", "sg-d-b", "sg-" + "z" * 61),
-        *("sg-db\n", "sg-db ", "\tsg-db", "sg-dｂ", "ѕg-db", "sg-db\u200b"),
-        *("sg-db@", "sg-db@12345678901234", "sg-db@123456789012345678901", "sg-db@１000000000000001"),
-        *(f"sg-db@{B}@{B}", f"i-db@{B}@{B}", "i-db@", "i-db@12345678901234", f"eni-db@{B}"),
-    ],
-)
-def test_any_other_text_is_not_a_party(text: str) -> None:
-    with pytest.raises(BadInput, match=r"^party: "):
-        parse_party(text, A)
-
-
-@pytest.mark.parametrize(
-    ("text", "who"),
-    [
-        ("*", Who(A, "*")),
-        ("sg-app", Who(A, "sg-app")),
-        ("i-app", Who(A, "i-app")),
-        (f"sg-app@{B}", Who(B, "sg-app")),
-        (f"i-app@{B}", Who(B, "i-app")),
-        (f"*@{B}", Who(B, "*")),
-    ],
-)
-def test_consent_names_a_group_an_instance_or_a_whole_account(text: str, who: Who) -> None:
-    """A name without an account means the own account."""
-    assert parse_who(text, A) == who
-
-
-@pytest.mark.parametrize("text", ["", "**", "sg-*", "@", f"@{B}", "*@", "*@all", "10.0.0.1/32", "sg-app@home"])
-def test_any_other_text_is_not_a_party_of_a_consent(text: str) -> None:
-    """An address, for example, cannot be accepted."""
-    with pytest.raises(BadInput, match=r"^who: "):
-        parse_who(text, A)
+def test_a_name_is_of_its_account_or_of_the_own_one(parse: Any, text: str, value: Party | Who) -> None:
+    """A group or an instance; a consent may also name a whole account."""
+    assert parse(text, A) == value
 
 
 def test_the_policy_file_must_write_the_account() -> None:
@@ -131,62 +97,95 @@ def test_a_port_is_a_number_a_range_or_icmp(text: str, port: Port) -> None:
     assert parse_port(text) == port
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "3306", "tcp", "tcp/", "TCP/1", "sctp/1", "icmp/8", "icmp/-1", "all"),
-        *("tcp/0", "tcp/00", "tcp/080", "tcp/65536", "tcp/99999", "tcp/100000", "tcp/" + "9" * 5000),
-        *("tcp/-1", "tcp/-1/-1", "tcp/+1", "tcp/1_0", "tcp/0x10", "tcp/１", "tcp/²", "tcp/ 1", "tcp/1\n"),
-        *("tcp/20-10", "tcp/1-65536", "tcp/1-", "tcp/1-02", "tcp/1-2-3", "tcp/1:2"),
-    ],
-)
-def test_any_other_text_is_not_a_port(text: str) -> None:
-    """`all` is not: only a mutual link opens everything."""
-    with pytest.raises(BadInput, match=r"^port: "):
-        parse_port(text)
-
-
 def test_ports_are_unique_and_sorted_as_strings() -> None:
     """So that two spellings of one link are equal."""
-    assert parse_ports("udp/53+tcp/22+tcp/1000+udp/53") == (
-        Port("tcp", 1000, 1000),
-        Port("tcp", 22, 22),
-        Port("udp", 53, 53),
-    )
-
-
-@pytest.mark.parametrize("text", ["", "+", "tcp/1+", "+tcp/1", "tcp/1++tcp/2", "tcp/1 +tcp/2", "tcp/1,tcp/2"])
-def test_an_empty_item_in_a_list_of_ports_is_invalid(text: str) -> None:
-    """One invalid port invalidates the list."""
-    with pytest.raises(BadInput):
-        parse_ports(text)
+    assert [str(port) for port in parse_ports("udp/53+tcp/22+tcp/1000+udp/53")] == ["tcp/1000", "tcp/22", "udp/53"]
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1" * 14, "1" * 21, "1" * 15 + "\n", "１" * 16, "-" + "1" * 15, "1.5e15" + "0" * 10]
-)
-def test_an_account_uid_is_15_to_20_ascii_digits(text: str) -> None:
-    """Any other text is not an account."""
-    assert is_account_uid("1" * 15)
-    assert is_account_uid("1" * 20)
-    assert not is_account_uid(text)
-
-
-@pytest.mark.parametrize(
-    ("value", "pieces"),
+    ("field", "parse", "texts"),
     [
-        ("", []),
-        (" , ,", []),
-        ("sg-a", ["sg-a"]),
-        ("sg-a,sg-b sg-c, sg-d ,", ["sg-a", "sg-b", "sg-c", "sg-d"]),
-        ("sg-a\tsg-b", ["sg-a\tsg-b"]),
-        ("sg-a\nsg-b", ["sg-a\nsg-b"]),
-        ("sg-a\u00a0sg-b;sg-c", ["sg-a\u00a0sg-b;sg-c"]),
+        (
+            "party",
+            lambda text: parse_party(text, A),
+            [
+                *("", "sg-", "i-", "db", "eni-db", "*", f"*@{B}"),
+                *("sg-DB", "SG-db", "sg_db", "sg-d-b", "sg-" + "z" * 61),
+                *("sg-db\n", "sg-db ", "\tsg-db", "sg-dｂ", "ѕg-db", "sg-db\u200b"),
+                *("sg-db@", "sg-db@12345678901234", "sg-db@123456789012345678901", "sg-db@１000000000000001"),
+                *(f"sg-db@{B}@{B}", f"i-db@{B}@{B}", "i-db@", "i-db@12345678901234", f"eni-db@{B}"),
+            ],
+        ),
+        (
+            "who",
+            lambda text: parse_who(text, A),
+            ["", "**", "sg-*", "@", f"@{B}", "*@", "*@all", "10.0.0.1/32", "sg-app@home"],
+        ),
+        (
+            "port",
+            parse_port,
+            [
+                *("", "3306", "tcp", "tcp/", "TCP/1", "sctp/1", "icmp/8", "icmp/-1", "all"),
+                *("tcp/0", "tcp/00", "tcp/080", "tcp/65536", "tcp/99999", "tcp/100000", "tcp/" + "9" * 5000),
+                *("tcp/-1", "tcp/-1/-1", "tcp/+1", "tcp/1_0", "tcp/0x10", "tcp/１", "tcp/²", "tcp/ 1", "tcp/1\n"),
+                *("tcp/20-10", "tcp/1-65536", "tcp/1-", "tcp/1-02", "tcp/1-2-3", "tcp/1:2"),
+            ],
+        ),
+        ("port", parse_ports, ["", "+", "tcp/1+", "+tcp/1", "tcp/1++tcp/2", "tcp/1 +tcp/2", "tcp/1,tcp/2"]),
+        (
+            "",
+            lambda text: parse_peer(text, A),
+            ["sg-db:", ":tcp/1", "sg-db:tcp/1:tcp/2", "sg-db::tcp/1", "sg-db:mutual", "sg-db/tcp"],
+        ),
+        (
+            "instant",
+            parse_instant,
+            [
+                *("", "tomorrow", "1795593600", "2026-11-25", "2026-11-25T08:00:00", "2026-11-25 08:00:00Z"),
+                *("2026-11-25T08:00Z", "2026-11-25T08:00:00,5Z", "2026-11-25T08:00:00.Z"),
+                "2026-11-25T08:00:00." + "1" * 5000 + "Z",
+                *(f"2026-11-25T08:00:00{zone}" for zone in ("+0800", "+08", "+24:00", "+08:60")),
+                *(f"2026-{day}T00:00:00Z" for day in ("02-29", "13-01", "00-01", "11-31")),
+                *("2026-11-25T24:00:00Z", "2026-11-25T08:60:00Z", "2026-12-31T23:59:60Z"),
+                *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"),
+                *("２026-11-25T08:00:00Z", "2026-11-25T08:00:00Z\n", " 2026-11-25T08:00:00Z"),
+            ],
+        ),
+        (
+            "",
+            parse_compact,
+            ["", "20261125T080000", "20261325T080000Z", "20261125t080000z", "2026-11-25T08:00:00Z"],
+        ),
     ],
+    ids=["party", "consent", "port", "ports", "peer", "instant", "compact instant"],
 )
-def test_only_comma_and_space_separate(value: str, pieces: list[str]) -> None:
-    """Other white space stays in the piece, and makes it invalid."""
-    assert split(value) == pieces
+def test_any_other_text_is_bad_input(field: str, parse: Callable[[str], object], texts: list[str]) -> None:
+    """`all` is no port: only a mutual link opens everything. An address cannot be accepted. An instant has a zone, exists in the
+    calendar, and is no leap second."""
+    for text in texts:
+        with pytest.raises(BadInput, match=f"^{field}"):
+            parse(text)
+
+
+@pytest.mark.parametrize(
+    ("valid", "yes", "no"),
+    [
+        (
+            is_account_uid,
+            ["1" * 15, "1" * 20],
+            ["", "1" * 14, "1" * 21, "1" * 15 + "\n", "１" * 16, "-" + "1" * 15, "1.5e15" + "0" * 10],
+        ),
+        (
+            is_tag_prefix,
+            ["a", "link", "acme2", "a" * 16],
+            ["", "Acme", "1a", "a-b", "a.b", "a" * 17, "\u0430", "link-"],
+        ),
+    ],
+    ids=["15 to 20 ASCII digits", "a letter and up to 15 letters and digits"],
+)
+def test_an_account_and_a_tag_prefix(valid: Callable[[str], bool], yes: list[str], no: list[str]) -> None:
+    """No prefix has a hyphen, so that none is the beginning of another's keys."""
+    assert [valid(text) for text in (*yes, *no)] == [True] * len(yes) + [False] * len(no)
 
 
 def test_peers_are_read_from_the_tag_and_its_suffixes_in_the_order_of_keys() -> None:
@@ -208,19 +207,6 @@ def test_peers_are_read_from_the_tag_and_its_suffixes_in_the_order_of_keys() -> 
     ]
 
 
-def test_one_invalid_peer_does_not_affect_the_others() -> None:
-    """It is returned with its tag and its text."""
-    good, bad = sorted(
-        peers({"link-peer.a": "sg-db:,sg-log"}, A, KEYS), key=lambda found: isinstance(found[1], BadInput)
-    )
-    assert good == ("link-peer.a=sg-log", Peer(Party(A, "sg-log")))
-    text, error = bad
-    assert text == "link-peer.a=sg-db:"
-    assert isinstance(error, BadInput)
-    assert error.field == "link-peer.a"
-    assert error.problem.startswith("'' is not a port such as tcp/3306")
-
-
 def test_equal_peers_count_once_and_peers_with_other_ports_count_too() -> None:
     """In any spelling, and from any of the tags."""
     tags = {
@@ -229,13 +215,6 @@ def test_equal_peers_count_once_and_peers_with_other_ports_count_too() -> None:
     }
     found = peers(tags, A, KEYS)
     assert [text for text, _ in found] == ["link-peer=sg-db:tcp/1+tcp/2", "link-peer=sg-db", "link-peer.2=no"]
-
-
-@pytest.mark.parametrize("text", ["sg-db:", ":tcp/1", "sg-db:tcp/1:tcp/2", "sg-db::tcp/1", "sg-db:mutual", "sg-db/tcp"])
-def test_any_other_text_is_not_a_peer(text: str) -> None:
-    """An empty list of ports is not a mutual link."""
-    with pytest.raises(BadInput):
-        parse_peer(text, A)
 
 
 def test_a_consent_keeps_its_text_and_an_invalid_entry_consents_to_nothing() -> None:
@@ -313,12 +292,6 @@ def test_an_entry_with_an_unreadable_end_or_in_capitals_consents_to_nothing(entr
     assert error.field == "link-accept"
 
 
-def test_the_managed_tag_names_deployment_and_home() -> None:
-    """Two homes with one deployment name do not share it."""
-    assert KEYS.managed == f"link-managed.prod.{A}"
-    assert KEYS.of_group(instances=True) == (KEYS.managed, f"{KEYS.managed}.instances")
-
-
 def test_a_deployment_reads_only_tags_of_its_own_prefix() -> None:
     """Peers, consent and the end of links with another prefix are another deployment's."""
     acme = tag_keys("acme", "prod", A)
@@ -351,43 +324,12 @@ def test_link_lock_locks_a_group_under_every_prefix(tags: dict[str, str], link: 
     assert (KEYS.lock_on(tags), tag_keys("acme", "prod", A).lock_on(tags)) == (link, acme)
 
 
-@pytest.mark.parametrize("text", ["", "Acme", "1a", "a-b", "a.b", "a" * 17, "\u0430", "link-"])
-def test_a_tag_prefix_is_a_letter_and_up_to_15_letters_and_digits(text: str) -> None:
-    """No prefix has a hyphen, so that none is the beginning of another's keys."""
-    assert not is_tag_prefix(text)
-    assert all(map(is_tag_prefix, ("a", "link", "acme2", "a" * 16)))
-
-
-@pytest.mark.parametrize(
-    ("consent", "port", "covered"),
-    [
-        ("tcp/3306", "tcp/3306", True),
-        ("tcp/3306", "tcp/3307", False),
-        ("tcp/3306", "udp/3306", False),
-        ("tcp/3306", "tcp/3306-3307", False),
-        ("tcp/1-100", "tcp/20-30", True),
-        ("tcp/1-100", "tcp/100", True),
-        ("tcp/1-100", "tcp/100-101", False),
-        ("tcp/2-100", "tcp/1-100", False),
-        ("tcp/1-5+tcp/6-10", "tcp/3-8", True),
-        ("tcp/1-5+tcp/7-10", "tcp/3-8", False),
-        ("tcp/1-9+tcp/2-3+tcp/10-20", "tcp/5-15", True),
-        ("tcp/1-5+udp/6-10", "tcp/3-8", False),
-        ("tcp/1-65535+udp/1-65535", "icmp", False),
-        ("icmp", "icmp", True),
-        ("icmp", "tcp/1", False),
-    ],
-)
-def test_a_port_is_covered_if_the_consents_ports_include_all_of_it(consent: str, port: str, covered: bool) -> None:
-    """Only ports of the same protocol cover it."""
-    assert covers(parse_ports(consent), parse_port(port)) is covered
-
-
 def test_only_a_consent_without_ports_covers_everything() -> None:
     """A mutual link is never covered by a list of ports, however long."""
     assert covers((), ALL)
     assert covers((), Port("icmp"))
     assert not covers(parse_ports("tcp/1-65535+udp/1-65535+icmp"), ALL)
+    assert not covers(parse_ports("tcp/1-65535+udp/1-65535"), Port("icmp"))
 
 
 @pytest.mark.parametrize(
@@ -407,32 +349,6 @@ def test_only_a_consent_without_ports_covers_everything() -> None:
 def test_an_instant_is_rfc3339_with_a_zone(text: str, epoch: float) -> None:
     """In seconds since the epoch, to the millisecond."""
     assert parse_instant(text) == epoch
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *(
-            "",
-            "tomorrow",
-            "1795593600",
-            "2026-11-25",
-            "2026-11-25T08:00:00",
-            "2026-11-25 08:00:00Z",
-            "2026-11-25T08:00Z",
-        ),
-        *("2026-11-25T08:00:00,5Z", "2026-11-25T08:00:00.Z", "2026-11-25T08:00:00." + "1" * 5000 + "Z"),
-        *(f"2026-11-25T08:00:00{zone}" for zone in ("+0800", "+08", "+24:00", "+08:60")),
-        *(f"2026-{day}T00:00:00Z" for day in ("02-29", "13-01", "00-01", "11-31")),
-        *("2026-11-25T24:00:00Z", "2026-11-25T08:60:00Z", "2026-12-31T23:59:60Z"),
-        *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"),
-        *("２026-11-25T08:00:00Z", "2026-11-25T08:00:00Z\n", " 2026-11-25T08:00:00Z"),
-    ],
-)
-def test_any_other_text_is_not_an_instant(text: str) -> None:
-    """Such as one without a zone, a date that does not exist, or a leap second."""
-    with pytest.raises(BadInput, match=r"^instant: "):
-        parse_instant(text)
 
 
 @quick
@@ -463,18 +379,11 @@ def test_the_time_zone_of_the_machine_does_not_matter(zone: str, epoch: int, tex
     assert parse_instant(f"{text}+08:00") == epoch - 8 * 3600
 
 
-def test_the_compact_form_has_whole_seconds_and_sixteen_characters() -> None:
-    """As markers write it. A fraction is dropped, so that no link lasts longer than was asked."""
-    assert compact(1795593600.999) == "20261125T080000Z"
-    assert compact(-0.5) == "19691231T235959Z"
-
-
-def test_records_write_instants_to_the_second_or_to_the_millisecond() -> None:
-    """Rounded down."""
+def test_instants_are_written_rounded_down() -> None:
+    """In markers and records to the second, so that no link lasts longer than was asked; elsewhere to the millisecond."""
+    assert (compact(1795593600.999), compact(-0.5)) == ("20261125T080000Z", "19691231T235959Z")
     assert iso(1795593600.999) == "2026-11-25T08:00:00Z"
-    assert iso_millis(1795593600) == "2026-11-25T08:00:00.000Z"
-    assert iso_millis(1795593600.1239) == "2026-11-25T08:00:00.123Z"
-    assert iso_millis(1795593600.9999) == "2026-11-25T08:00:00.999Z"
+    assert [iso_millis(1795593600 + part)[19:] for part in (0, 0.1239, 0.9999)] == [".000Z", ".123Z", ".999Z"]
     assert iso_millis(-0.0005) == "1969-12-31T23:59:59.999Z"
 
 
@@ -485,15 +394,6 @@ def test_every_millisecond_is_read_back_as_it_was_written(second: int, millis: i
     epoch = second + millis / 1000
     assert iso_millis(epoch).endswith(f".{millis:03d}Z")
     assert parse_instant(iso_millis(epoch)) == epoch
-
-
-@pytest.mark.parametrize(
-    "text", ["", "20261125T080000", "20261325T080000Z", "20261125t080000z", "2026-11-25T08:00:00Z"]
-)
-def test_any_other_text_is_not_a_compact_instant(text: str) -> None:
-    """There is one spelling only."""
-    with pytest.raises(BadInput):
-        parse_compact(text)
 
 
 def test_link_until_is_none_an_instant_or_an_error() -> None:
@@ -514,6 +414,11 @@ def test_a_text_from_outside_is_escaped_and_clipped_in_messages() -> None:
 
 @quick
 @given(st.lists(port_values, min_size=1, max_size=6), port_values)
+@example(list(parse_ports("tcp/1-5+tcp/6-10")), parse_port("tcp/3-8"))
+@example(list(parse_ports("tcp/1-5+tcp/7-10")), parse_port("tcp/3-8"))
+@example(list(parse_ports("tcp/1-9+tcp/2-3+tcp/10-20")), parse_port("tcp/5-15"))
+@example(list(parse_ports("tcp/1-100")), parse_port("tcp/100-101"))
+@example(list(parse_ports("tcp/2-100")), parse_port("tcp/1-100"))
 def test_coverage_equals_counting_every_port(own: list[Port], asked: Port) -> None:
     """The union of the consent's ranges, port by port."""
     union = {(p.protocol, n) for p in own for n in range(p.low, p.high + 1)}
