@@ -72,30 +72,6 @@ def test_a_queue_speaks_for_its_account(action: Any, source: str, target: str, q
     assert denial is None or denial.reason is reasons.NOT_ALLOWED
 
 
-def test_the_denial_names_the_queue_to_use() -> None:
-    """On the shared queue: that of the account. On another account's: whose it is."""
-    shared = request_denial(bound(), request("link", PEER, HOME), "", NOW)
-    other = request_denial(bound(), request("link", PEER, HOME), "requests-c", NOW)
-    assert shared is not None
-    assert (PEER in shared.detail, "the queue requests-b" in shared.advice) == (True, True)
-    assert other is not None
-    assert ("requests-c" in other.detail, THIRD in other.detail) == (True, True)
-
-
-def test_an_account_that_the_policy_does_not_list_has_no_queue() -> None:
-    """The verdict denies it as `unknown-account`; who sent the request does not matter."""
-    stranger = Link(Party("1000000000000009", "sg-x"), PARTIES[HOME])
-    asked = Request("chg-1", "link", REGION, stranger, NOW + 600)
-    assert request_denial(bound(), asked, "", NOW) is None
-
-
-def test_without_queues_of_their_own_anyone_may_ask() -> None:
-    """Consent of the groups decides then."""
-    for action in ("link", "unlink", "sync"):
-        assert request_denial(POLICY, request(action, PEER, HOME), "", NOW) is None
-        assert request_denial(POLICY, request(action, PEER, HOME), "anything", NOW) is None
-
-
 @pytest.mark.parametrize(
     ("action", "until", "max_days", "allowed"),
     [
