@@ -1,6 +1,7 @@
 """Writes from the code: the pages of commands in docs/commands, with their options and what they print for programs; the tables
 of settings and record fields in reference.md, of reasons in requests.md, of tags in tags.md and of roles in permissions.md; the
-questions in auditor.md; and the schemas of a policy file, of what commands print and of a saved plan.
+questions in auditor.md; the schemas of a policy file, of what commands print and of a saved plan; and what the RAM documents and the
+ROS template deny of tags.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
 """
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 import typer
 from link_peer.domain.reasons import REASONS
-from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TAGS
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, LOCK_TAG, TAGS, tag_keys
 from link_peer.inbound.policy_types import PolicyFile
 from link_peer.runtime.settings import SERVICES
 from link_peer_cli.answers import CommandFailed
@@ -24,6 +25,7 @@ from link_peer_cli.answers.table import ANSWERS
 from link_peer_cli.main import TABLE, all_commands, app
 from link_peer_cli.review.saved import SavedPlan
 from link_peer_deploy.description import Role, describe, describe_peer
+from link_peer_deploy.documents import set_denials
 from link_peer_deploy.names import Names
 
 DOCS = Path(__file__).parent
@@ -362,13 +364,52 @@ def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 
+def denied_tags() -> dict[Path, str]:
+    """The RAM documents and the ROS template, with the denials of the tags that only people write. Who closes locks, too."""
+    keys = tag_keys("${LINK_PEER_TAG_PREFIX}", "", "")
+    alone = {tag.name: getattr(keys, tag.name) for tag in TAGS if tag.denied and tag.name != "accept"}
+    denied = [*keys.consenting, *alone.values(), LOCK_TAG]
+    closing = [key for key in denied if key not in (keys.lock, LOCK_TAG)]
+    found = {}
+    for name, of in {"function-role": denied, "peer-role": denied, "operator": closing, "peer-closer": closing}.items():
+        path = ROOT / "deploy" / f"ram-{name}.json"
+        lines = ",\n".join(f"    {json.dumps(one)}" for one in set_denials(of))
+        pattern = r'    \{"Effect": "Deny", .*"acs:RequestTag/.*\}(,\n    \{"Effect": "Deny", .*"acs:RequestTag/.*\})*'
+        found[path] = re.sub(pattern, lambda _, lines=lines: lines, path.read_text("utf-8"))  # type: ignore[misc]
+    path = ROOT / "deploy" / "peer-account.yaml"
+    found[path] = _template_denials(path.read_text("utf-8"), alone, [denied, closing])
+    return found
+
+
+def _template_denials(text: str, alone: Mapping[str, str], roles: Sequence[Sequence[str]]) -> str:
+    """The ROS template with a parameter for each key, and the statements of the roles that write, in their order."""
+    keys = tag_keys(DEFAULT_TAG_PREFIX, "", "").consenting
+    names = [key.removeprefix(f"{DEFAULT_TAG_PREFIX}-") for key in keys]
+    told = f"as a condition, if LINK_PEER_TAG_PREFIX is not {DEFAULT_TAG_PREFIX}\n    Default:"
+    lines = ["  AcceptTags:\n    Type: Json", f"    Description: the nine tags by which a group consents, {told}"]
+    lines += [f'      {name}: {{"acs:RequestTag/{key}": ["*"]}}' for name, key in zip(names, keys, strict=True)]
+    values = [f'{{"Fn::Select": [{name}, {{Ref: AcceptTags}}]}}' for name in names]
+    by_key = dict(zip(roles[0], values, strict=False)) | {LOCK_TAG: f'{{"acs:RequestTag/{LOCK_TAG}": ["*"]}}'}
+    for name, key in alone.items():
+        default = f"{DEFAULT_TAG_PREFIX}-{name}"
+        lines += [f"  {name.capitalize()}Tag:\n    Type: Json", f"    Description: the tag {default}, {told}"]
+        lines[-1] += f' {{"acs:RequestTag/{default}": ["*"]}}'
+        by_key[key] = f"{{Ref: {name.capitalize()}Tag}}"
+    text = re.sub(r"  AcceptTags:\n.*?(?=  SetDenials:)", lambda _: "\n".join([*lines, ""]), text, flags=re.DOTALL)
+    deny = (
+        '- {Effect: Deny, Action: ["ecs:TagResources", "ecs:UntagResources"], Resource: ["*"], Condition: {StringLike: '
+    )
+    made = iter("".join(f"{' ' * 18}{deny}{by_key[key]}}}}}\n" for key in role) for role in roles)
+    return re.sub(rf"( {{18}}{re.escape(deny)}.*\n)+", lambda _: next(made), text)
+
+
 if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")
     REQUESTS.write_text(requests(), encoding="utf-8")
     POLICY_SCHEMA.write_text(policy_schema(), encoding="utf-8")
     PLAN_SCHEMA.write_text(plan_schema(), encoding="utf-8")
     ANSWERS_SCHEMA.write_text(answers_schema(), encoding="utf-8")
-    for path, text in command_pages().items():
+    for path, text in {**command_pages(), **denied_tags()}.items():
         path.write_text(text, encoding="utf-8")
     TAGS_PAGE.write_text(tags_page(), encoding="utf-8")
     PERMISSIONS_PAGE.write_text(permissions_page(), encoding="utf-8")

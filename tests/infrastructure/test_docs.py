@@ -221,6 +221,11 @@ def test_what_is_generated_is_current(generator: dict[str, Any], path: str, made
     assert generator[path].read_text("utf-8") == generator[made_by](), "run: python docs/generate_reference.py"
 
 
+def test_what_ram_denies_follows_from_the_table_of_tags(generator: dict[str, Any]) -> None:
+    for path, text in generator["denied_tags"]().items():
+        assert path.read_text("utf-8") == text, "run: python docs/generate_reference.py"
+
+
 def test_the_pages_of_commands_are_current(generator: dict[str, Any]) -> None:
     """Each command of `link-peer --help` is on one of them, and there is no other page."""
     pages = {path: path.read_text("utf-8") for path in sorted((DOCS / "commands").glob("*.md"))}

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from link_peer.domain.tags import TAGS
+from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TAGS
 from link_peer_deploy.description import Role, describe_peer, with_flow_log
 from link_peer_deploy.documents import compact, flow_log_reading, operator_arns, peer_roles, set_denials
 from link_peer_deploy.project import ROOT
@@ -76,13 +76,14 @@ class PeerAccount:
         deployment = self.deployment
         keys = deployment.policy.keys
         prefix = keys.accept.removesuffix("accept")
-        others = [tag for tag in TAGS if tag.denied and tag.name != "accept"]
-        conditions = {
+        conditions: dict[str, Any] = {
             "ManagedTag": _condition(keys.managed),
             "InstancesTag": _condition(keys.instances),
-            "AcceptTags": {key.removeprefix(prefix): _condition(key) for key in keys.consenting},
-            **{f"{tag.name.capitalize()}Tag": _condition(getattr(keys, tag.name)) for tag in others},
         }
+        if prefix != f"{DEFAULT_TAG_PREFIX}-":  # else the template's own defaults
+            conditions["AcceptTags"] = {key.removeprefix(prefix): _condition(key) for key in keys.consenting}
+            others = [tag.name for tag in TAGS if tag.denied and tag.name != "accept"]
+            conditions |= {f"{name.capitalize()}Tag": _condition(getattr(keys, name)) for name in others}
         given = {
             "HomeAccount": deployment.policy.home,
             "ExternalId": self.external_id,

@@ -31,9 +31,10 @@ def _cli(
     return Cli(capsys)
 
 
-@pytest.fixture(name="printed")
-def _printed(cli: Cli, tmp_path: Path) -> list[dict[str, Any]]:
-    """The parameters of both commands."""
+@pytest.fixture(name="printed", params=["link", "acme"])
+def _printed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> list[dict[str, Any]]:
+    """The parameters of both commands, with the default prefix of tags and with another."""
+    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", request.param)
     (path := tmp_path / "members.txt").write_text("\n".join(MEMBERS))
     _, [shown] = cli.json("account", "add", "--from", str(path), "--stack-group", "fd-a1B2c3", "--write")
     return [parameters(command) for command in shown["commands"]]
@@ -69,8 +70,8 @@ def test_each_member_gets_the_roles_of_account_add(cli: Cli, printed: list[dict[
     """The same template and parameters, unchanged, for three members: names, trust and policies are equal."""
     template = yaml.safe_load(TEMPLATE)
     given = {p["ParameterKey"]: p["ParameterValue"] for p in printed[0]["Parameters"]}
-    assert set(given) == set(template["Parameters"])
-    values = {
+    values = {name: one["Default"] for name, one in template["Parameters"].items() if name not in given}
+    values |= {
         name: json.loads(value) if template["Parameters"][name]["Type"] == "Json" else value
         for name, value in given.items()
     }
