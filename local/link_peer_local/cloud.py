@@ -15,7 +15,7 @@ from link_peer_local import admin, coverage
 from link_peer_local.actiontrail.backend import ActionTrail
 from link_peer_local.core import places, real_api, rpc, signatures, tls
 from link_peer_local.core.clock import Clock, SystemClock
-from link_peer_local.core.errors import ApiError, not_activated, unknown_action
+from link_peer_local.core.errors import ApiError, not_activated
 from link_peer_local.core.faults import Call, Faults
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Identity
@@ -46,7 +46,10 @@ log = logging.getLogger(__name__)
 
 
 Answering = Callable[[Caller, str, Mapping[str, str]], dict[str, Any]]
-"""The `call` of an RPC service: runs one action; the answer without RequestId, or ApiError."""
+"""The `call` of an RPC service: runs one action that there is; the answer without RequestId, or ApiError."""
+
+_DENIED = {"vpc": "Forbidden.RAM", "tag": "NoPermission", "actiontrail": "NoPermission"}
+"""The services without resources in RAM, and how each refuses what it does not allow."""
 
 
 class RestWire(Protocol):
@@ -124,9 +127,9 @@ class LocalCloud:
         self.fc.endpoint = lambda: self.endpoint
         self.triggers = Triggers(self)
         self.ecs.permitted = self.identity.permitted
-        self.vpc = VpcBackend(self.ecs, partial(self._permitted, "vpc"))
-        self.trail = ActionTrail(self.clock, region, partial(self._permitted, "actiontrail"))
-        self.tag = TagBackend(self.ecs, partial(self._permitted, "tag"), self.trail.record)
+        self.vpc = VpcBackend(self.ecs)
+        self.trail = ActionTrail(self.clock, region)
+        self.tag = TagBackend(self.ecs, self.trail.record)
         self.ecs.on_event = self._publish
 
     @property
@@ -151,9 +154,6 @@ class LocalCloud:
                 if self.triggers.started:
                     made.triggers.start()
             return self.shared.regions[region]
-
-    def _permitted(self, service: str, caller: Caller, action: str) -> bool:
-        return self.identity.permitted(caller, Access(f"{service}:{action}"))
 
     def _publish(self, account: str, event: dict[str, Any]) -> None:
         self.trail.record(account, event)
@@ -199,14 +199,20 @@ class LocalCloud:
     def _call(self, answering: Answering, caller: Caller, call: rpc.Call) -> Response:
         """Run an RPC call that RAM allows. ECS, STS and RAM ask RAM themselves: their refusals depend on the call."""
         self._require_active(call.service)
+        if call.action not in coverage.OFFERED[call.service]:
+            if call.action in real_api.names(call.service):
+                raise real_api.not_offered(call.service, call.action)
+            raise ApiError("InvalidAction.NotFound", 404)
         if call.service == "ecs" and places.elsewhere(call.host, call.sent.get("RegionId", "")):
-            message = "The specified endpoint cant operate this region, please use API DescribeRegions to get the appropriate endpoint, or upgrade your SDK to latest version."
-            raise ApiError("InvalidOperation.NotSupportedEndpoint", 404, message)
+            raise ApiError("InvalidOperation.NotSupportedEndpoint", 404)
         if call.service == "eventbridge":
             asked = eventbridge_wire.called(call.action, call.params, self.region, caller.account)
             if not self.identity.permitted(caller, asked):
                 raise eventbridge_wire.refused(asked)
-        return _offered(answering, caller, call)
+        denied = _DENIED.get(call.service, "")
+        if denied and not self.identity.permitted(caller, Access(f"{call.service}:{call.action}")):
+            raise ApiError(denied, 403)
+        return rpc.answer(call, answering(caller, call.action, call.params))
 
     def _rest(self, request: Request) -> Response:
         service, wire, backend = self._service(request)
@@ -247,16 +253,6 @@ class LocalCloud:
         return "sls", sls_wire, self.sls
 
 
-def _offered(answering: Answering, caller: Caller, call: rpc.Call) -> Response:
-    """Answer an RPC call; one of an action that only the real service has is answered as not offered."""
-    try:
-        return rpc.answer(call, answering(caller, call.action, call.params))
-    except ApiError as refusal:
-        if refusal.code == unknown_action().code and call.action in real_api.names(call.service):
-            raise real_api.not_offered(call.service, call.action) from None
-        raise
-
-
 def _safely(run: Callable[[], Response], error: Callable[[ApiError], Response]) -> Callable[[], Response]:
     """Render a refusal in the service's format; answer 500 for a bug of ours, and log it."""
 
@@ -267,6 +263,6 @@ def _safely(run: Callable[[], Response], error: Callable[[ApiError], Response]) 
             return error(refusal)
         except Exception:
             log.exception("the local cloud failed")
-            return error(ApiError("InternalError", 500, "The request processing has failed due to some unknown error."))
+            return error(ApiError("InternalError", 500))
 
     return answer

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+
+@cache
+def _messages() -> dict[str, str]:
+    """The platform's words for the codes that have the same ones everywhere."""
+    found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("messages.yaml").read_text(encoding="utf-8"))
+    return found
+
 
 class ApiError(Exception):
     """A refusal in the platform's own terms; each service's wire layer renders it.
 
-    `code` keeps the platform's spelling (`InvalidParamter.Conflict` is theirs); `status` is the HTTP status.
+    `code` keeps the platform's spelling (`InvalidParamter.Conflict` is theirs); `status` is the HTTP status. Without a message it
+    is that of messages.yaml.
     """
 
-    def __init__(self, code: str, status: int, message: str) -> None:
+    def __init__(self, code: str, status: int, message: str = "") -> None:
+        message = message or _messages()[code]
         super().__init__(f"{status} {code}: {message}")
         self.code = code
         self.status = status
         self.message = message
-
-
-def unknown_action() -> ApiError:
-    """What the RPC gateway answers for an action that the service does not have."""
-    return ApiError("InvalidAction.NotFound", 404, "Specified api is not found, please check your url and method.")
 
 
 _REFUSALS = {

@@ -110,7 +110,7 @@ def parse(request: Request) -> Call:
 def check(call: Call) -> None:
     """Raise the gateway's own refusals, which come before any service sees the call."""
     if call.method not in ("GET", "POST"):
-        raise ApiError("UnsupportedHTTPMethod", 400, "This http method is not supported.")
+        raise ApiError("UnsupportedHTTPMethod", 400)
     if not call.action:
         raise ApiError(
             "MissingParameter", 400, 'The input parameter "Action" that is mandatory for this request is not supplied.'
@@ -118,7 +118,7 @@ def check(call: Call) -> None:
     if call.version in _ELSEWHERE:
         raise real_api.not_offered(_ELSEWHERE[call.version], call.action)
     if not call.service:
-        raise ApiError("InvalidVersion", 400, "Specified parameter Version is not valid.")
+        raise ApiError("InvalidVersion", 400)
 
 
 def answer(call: Call, result: Mapping[str, object]) -> Response:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs import events, interfaces
-from link_peer_local.ecs.call import Call, too_many_rules
+from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.params import missing
 from link_peer_local.ecs.state import Instance, Vpc
 
@@ -28,7 +28,7 @@ def modify_instance_vpc_attribute(call: Call) -> dict[str, Any]:
         message = "The current status of instance does not support this operation."
         raise ApiError("IncorrectInstanceStatus", 400, message)
     if instance.must_start:
-        raise ApiError("InvalidPrivateIp.Changing", 400, "Previous action is not finished yet.")
+        raise ApiError("InvalidPrivateIp.Changing", 400)
     vpc = _vpc(call, instance)
     moves = vpc.id != instance.vpc_id
     groups = _groups(call, instance, vpc) if moves else state.groups
@@ -38,8 +38,7 @@ def modify_instance_vpc_attribute(call: Call) -> dict[str, Any]:
         message = f'The specified private IP address "{address}" is duplicated.'
         raise ApiError("InvalidPrivateIpAddress.Duplicated", 400, message)
     if taken is None:
-        message = "The specified virtual switch has not enough available ip."
-        raise ApiError("InvalidParameter.NotEnoughIpInVSwitch", 404, message)
+        raise ApiError("InvalidParameter.NotEnoughIpInVSwitch", 404)
     call.store.vpcs[instance.vpc_id].release(instance.private_ip)
     instance.private_ip, instance.vpc_id, instance.vswitch_id = taken, vpc.id, vpc.vswitch_id
     instance.must_start = True
@@ -58,13 +57,11 @@ def _vpc(call: Call, instance: Instance) -> Vpc:
     if vpc is None or not vpc.usable_by(call.account.uid):
         raise ApiError("InvalidVSwitchId.NotFound", 404, "Specified virtual switch does not exist.")
     if not wanted and params.listed("SecurityGroupId"):
-        message = "The specified parameter SecurityGroupId.N and VpcId need be empty."
-        raise ApiError("InvalidParameter.MustBeEmpty", 404, message)
+        raise ApiError("InvalidParameter.MustBeEmpty", 404)
     if wanted == instance.vpc_id:
-        message = "The specified instance is already in the destination VPC."
-        raise ApiError("InvalidParameter.AlreadyInTargetVpc", 404, message)
+        raise ApiError("InvalidParameter.AlreadyInTargetVpc", 404)
     if wanted and vpc.id != wanted:
-        raise ApiError("InvalidVSwitch.NotBelongToVpc", 404, "The specified VSwitch does not belong to the VPC.")
+        raise ApiError("InvalidVSwitch.NotBelongToVpc", 404)
     if not wanted and vpc.id != instance.vpc_id:
         raise ApiError("InvalidVSwitchId.NotFound", 404, "Specified virtual switch is not found in current VPC.")
     return vpc
@@ -76,24 +73,21 @@ def _groups(call: Call, instance: Instance, vpc: Vpc) -> tuple[str, ...]:
     if not ids:
         raise missing("SecurityGroupId")
     if len(set(ids)) < len(ids):
-        raise ApiError("InvalidParameter.SecurityGroupIdRepeated", 404, "A security group id is repeated.")
+        raise ApiError("InvalidParameter.SecurityGroupIdRepeated", 404)
     groups = [call.writable_group(one) for one in ids]
     if any(group.vpc_id != vpc.id for group in groups):
-        message = "The specified SecurityGroupIds are belong to different vpc."
-        raise ApiError("InvalidSecurityGroupVpc.NotBelongToOneVpc", 404, message)
+        raise ApiError("InvalidSecurityGroupVpc.NotBelongToOneVpc", 404)
     if len({group.type for group in groups}) > 1:
-        message = "The specified instance can not join multi SecurityGroup types."
-        raise ApiError("EnterpriseGroupLimited.MutliGroupType", 404, message)
+        raise ApiError("EnterpriseGroupLimited.MutliGroupType", 404)
     if len(groups) > call.store.quotas.groups_per_instance:
         message = "The specified instance has exceed quota of SecurityGroup."
         raise ApiError("JoinedGroupLimitExceed", 404, message)
     if call.rules_of(ids) > call.store.quotas.rules_per_instance:
-        raise too_many_rules()
+        raise ApiError("AclLimitExceed", 403)
     if instance.secondary_ips:
-        raise ApiError("InvalidIp.MultiPrimaryIp", 404, "The Specified operation is denied due to multi private ip.")
+        raise ApiError("InvalidIp.MultiPrimaryIp", 404)
     if interfaces.attached(call, instance):
-        message = "The Specified operation is denied due to elastic network interface."
-        raise ApiError("InvalidInstance.AttachedEni", 404, message)
+        raise ApiError("InvalidInstance.AttachedEni", 404)
     return tuple(ids)
 
 
@@ -107,8 +101,7 @@ def _address(wanted: str, instance: Instance, vpc: Vpc) -> str:
         message = "Specified private IP address is malformed."
         raise ApiError("InvalidPrivateIpAddress.Malformed", 400, message) from None
     if not inside:
-        message = "Specified private IP address is not in the CIDR block of virtual switch."
-        raise ApiError("InvalidPrivateIpAddress.Mismatch", 400, message)
+        raise ApiError("InvalidPrivateIpAddress.Mismatch", 400)
     if wanted == instance.private_ip:
         message = "The specified IP address already exists on current ENI."
         raise ApiError("InvalidPrivateIpAddress.Duplicated", 400, message)

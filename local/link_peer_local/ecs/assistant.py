@@ -22,15 +22,15 @@ def run_command(call: Call) -> dict[str, Any]:
     """Run a command on each instance at once; DescribeInvocationResults reads the outcome."""
     params = call.params
     if params.require("Type") not in ("RunShellScript", "RunBatScript", "RunPowerShellScript"):
-        raise ApiError("InvalidParam.Type", 403, "The specified type is invalid.")
+        raise ApiError("InvalidParam.Type", 403)
     command = _content(params.require("CommandContent"), params.get("ContentEncoding", "PlainText"))
     ids = params.listed("InstanceId")
     if not ids:
         raise missing("InstanceId")
     if len(ids) > 100:
-        raise ApiError("InstanceIds.ExceedLimit", 403, "The number of instance IDs exceeds the upper limit.")
+        raise ApiError("InstanceIds.ExceedLimit", 403)
     if not set(ids) <= {instance.id for instance in call.account.instances.values() if instance.states.at(call.now)}:
-        raise ApiError("InvalidInstance.NotFound", 404, "The specified instance does not exist.")
+        raise ApiError("InvalidInstance.NotFound", 404)
     invoke_id, command_id = new_id("t").replace("bp1", "qd0", 1), new_id("c").replace("bp1", "qd0", 1)
     for instance_id in dict.fromkeys(ids):
         status, output, code, error = _run(call, *call.instance(instance_id), command)

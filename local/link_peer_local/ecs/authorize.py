@@ -74,8 +74,7 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
     group = call.writable_group(call.params.require("SecurityGroupId"))
     wanted = _parse(call, group, direction)
     if len({rule.identity for rule in wanted}) < len(wanted):
-        message = "There are duplicate permissions in the specified parameter Permissions."
-        raise ApiError("InvalidParam.DuplicatePermissions", 400, message)
+        raise ApiError("InvalidParam.DuplicatePermissions", 400)
     for step in [[rule] for rule in wanted] if call.store.knobs.partial_writes else [wanted]:
         _add(call, group, step)
     return {}
@@ -115,8 +114,7 @@ def _check_quotas(call: Call, group: Group, planned: list[Rule]) -> None:
     fullest = max((call.rules_of(state.groups) for state in states if state and group.id in state.groups), default=0)
     most = call.store.knobs.rules_per_group if quotas.rules_per_group is None else quotas.rules_per_group
     if len(planned) > most or fullest + more > quotas.rules_per_instance:
-        message = "The limit of authorization records in the security group reaches."
-        raise ApiError("AuthorizationLimitExceed", 403, message)
+        raise ApiError("AuthorizationLimitExceed", 403)
 
 
 def _check_peer(call: Call, group: Group, rule: Rule) -> None:
@@ -137,20 +135,15 @@ def _check_peer(call: Call, group: Group, rule: Rule) -> None:
         raise ApiError(f"Invalid{peer}GroupId.NotFound", 404, message)
     if named is group:
         if rule.direction == "egress":
-            message = "The authorized SecurityGroupId should be different from the DestGroupId."
-            raise ApiError("InvalidSecurityGroup.IsSame", 403, message)
+            raise ApiError("InvalidSecurityGroup.IsSame", 403)
         message = "The specified SecurityGroupId should be different from the SourceGroupId."
         raise ApiError("InvalidParamter.Conflict", 403, message)
     if named.managed:
         raise managed_by_product(named.id)
     if named.type == "enterprise":
-        message = "The security group can not authorize to enterprise level security group."
-        raise ApiError("InvalidGroupAuthParameter.OperationDenied", 400, message)
+        raise ApiError("InvalidGroupAuthParameter.OperationDenied", 400)
     if bool(named.vpc_id) != bool(group.vpc_id):
-        message = (
-            "The specified SecurityGroup network type should be same with SourceGroup network type (vpc or classic)."
-        )
-        raise ApiError("InvalidNetworkType.Mismatch", 403, message)
+        raise ApiError("InvalidNetworkType.Mismatch", 403)
     if named.vpc_id != group.vpc_id and not call.store.knobs.cross_vpc_sources:
         other = "source group" if rule.direction == "ingress" else "destination group"
         message = f"Specified security group and {other} are not in the same VPC."
@@ -169,7 +162,7 @@ def _revoke(call: Call, direction: str) -> dict[str, Any]:
         wanted = {rule.identity for rule in _parse(call, group, direction)}
         revoked = {rule.id for rule in group.rules.at(call.now) if rule.identity in wanted}
         if not revoked and call.store.knobs.missing_permission == "RuleNotExist":
-            raise ApiError("InvalidSecurityGroupRule.RuleNotExist", 400, "The specified rule does not exist.")
+            raise ApiError("InvalidSecurityGroupRule.RuleNotExist", 400)
     if revoked:
         group.rules.change(call.now, lambda old: tuple(rule for rule in old if rule.id not in revoked))
     return {}
@@ -178,8 +171,7 @@ def _revoke(call: Call, direction: str) -> dict[str, Any]:
 def _known_ids(call: Call, group: Group, direction: str, ids: list[str]) -> set[str]:
     existing = {rule.id for rule in group.rules.at(call.now) if rule.direction == direction}
     if len(set(ids)) < len(ids):
-        message = "The specified parameter SecurityGroupRuleId is repeated."
-        raise ApiError("InvalidParam.SecurityGroupRuleIdRepeated", 400, message)
+        raise ApiError("InvalidParam.SecurityGroupRuleIdRepeated", 400)
     if len(ids) > 100 or not existing.issuperset(ids):
         message = "The specified parameter SecurityGroupRuleId is not valid."
         code = call.store.knobs.missing_rule
@@ -199,13 +191,12 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
         raise ApiError(code, _MISSING_RULE[code], message)
     given = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
     if not given:
-        raise ApiError("InvalidParam.InvalidModifyRuleRequest", 400, "The request parameters are illegal.")
+        raise ApiError("InvalidParam.InvalidModifyRuleRequest", 400)
     if given.get("NicType", old.nic_type) != old.nic_type:
-        raise ApiError("InvalidOperation.ModifyNicType", 400, "NicType is not allowed to modify.")
+        raise ApiError("InvalidOperation.ModifyNicType", 400)
     sources = ("SourceCidrIp", "Ipv6SourceCidrIp", "SourceGroupId", "SourcePrefixListId")  # the first one wins [doc]
     if next((name for name in sources if name in given), "PortRange") not in _as_fields(old, given):
-        message = "The source or destination type of the rules cannot be modified."
-        raise ApiError("InvalidOperation.ModifySgRuleEntityType", 400, message)
+        raise ApiError("InvalidOperation.ModifySgRuleEntityType", 400)
     parsed = rules.parse(
         {**_as_fields(old, given), **given},
         direction="ingress",
@@ -215,8 +206,7 @@ def modify_security_group_rule(call: Call) -> dict[str, Any]:
     )
     _check_peer(call, group, parsed)
     if any(rule.identity == parsed.identity for rule in existing if rule.id != rule_id):
-        message = "The rule being modified will be duplicated with an existing rule."
-        raise ApiError("InvalidOperation.RuleDuplicate", 400, message)
+        raise ApiError("InvalidOperation.RuleDuplicate", 400)
     new = replace(parsed, id=old.id, sequence=old.sequence, created=old.created)
     group.rules.change(call.now, lambda rows: tuple(new if rule.id == rule_id else rule for rule in rows))
     call.store.names(group, new)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from link_peer_local.core.clock import Clock
-from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.policy import Access
@@ -33,8 +33,6 @@ class EcsBackend(Store):
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str], request_id: str = "") -> dict[str, Any]:
         """Run one API call; the response and its ActionTrail event share `request_id`."""
-        if action not in ACTIONS:
-            raise unknown_action()
         error: ApiError | None = None
         with self.lock:
             call = Call(self, self.account(caller.account), action, Params(params), self.clock.now())
@@ -67,14 +65,13 @@ class EcsBackend(Store):
         if not self.permitted(caller, asked):
             if call.action == "DescribeInstances" and not call.params.flag("DryRun"):
                 return describe_instances.nothing(call)
-            message = "User not authorized to operate on the specified resource, or this API doesn't support RAM."
-            raise ApiError("Forbidden.RAM", 403, message)
+            raise ApiError("Forbidden.RAM", 403)
         region = call.params.get("RegionId")
         action = ACTIONS[call.action]
         if not region and action.needs_region:
             raise _no_region(call.action)
         if region not in ("", self.region):
-            raise ApiError("InvalidRegionId.NotFound", 404, "The specified RegionId does not exist.")
+            raise ApiError("InvalidRegionId.NotFound", 404)
         if not action.writes:
             return action.run(call)
         known = self.tokens.recall(caller.account, call.action, call.params, call.now)
@@ -119,13 +116,12 @@ class ClientTokens:
         if not token:
             return None
         if len(token) > 64 or not token.isascii():
-            raise ApiError("InvalidClientToken.ValueNotSupported", 400, "The ClientToken provided is invalid.")
+            raise ApiError("InvalidClientToken.ValueNotSupported", 400)
         known = self._answers.get((account, action, token))
         if known is None or now - known[0] > self.retention:
             return None
         if known[1] != _fingerprint(params):
-            message = "Request uses a client token in a previous request but is not identical to that request."
-            raise ApiError("IdempotentParameterMismatch", 400, message)
+            raise ApiError("IdempotentParameterMismatch", 400)
         return known[2]
 
     def remember(self, account: str, action: str, params: Params, now: float, answer: dict[str, Any]) -> None:

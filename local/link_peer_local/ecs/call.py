@@ -25,16 +25,15 @@ class Call(Struct):
     def dry_run(self) -> None:
         """End a dry run. Call it once everything is checked and before anything is changed."""
         if self.params.flag("DryRun"):
-            raise ApiError("DryRunOperation", 400, "Request validation has been passed with DryRun flag set.")
+            raise ApiError("DryRunOperation", 400)
 
     def group(self, group_id: str) -> Group:
         """A group of the caller's own account; other accounts' groups do not exist for the caller."""
         if not group_id.startswith("sg-"):
-            message = "The specified parameter SecurityGroupId is not valid."
-            raise ApiError("InvalidSecurityGroupId.Malformed", 400, message)
+            raise ApiError("InvalidSecurityGroupId.Malformed", 400)
         group = self.account.groups.get(group_id)
         if group is None:
-            raise ApiError("InvalidSecurityGroupId.NotFound", 404, "The specified SecurityGroupId does not exist.")
+            raise ApiError("InvalidSecurityGroupId.NotFound", 404)
         return group
 
     def rules_of(self, groups: Iterable[str]) -> int:
@@ -52,7 +51,7 @@ class Call(Struct):
         """A secondary interface of the caller's own account."""
         interface = self.account.interfaces.get(interface_id)
         if interface is None:
-            raise ApiError("InvalidEniId.NotFound", 404, "The specified EniId does not exist.")
+            raise ApiError("InvalidEniId.NotFound", 404)
         return interface
 
     def shown_ip(self, instance: Instance) -> str:
@@ -68,7 +67,7 @@ class Call(Struct):
         instance = self.account.instances.get(instance_id)
         state = instance.states.at(self.now) if instance else None
         if instance is None or state is None:
-            raise ApiError("InvalidInstanceId.NotFound", 404, "The specified InstanceId does not exist.")
+            raise ApiError("InvalidInstanceId.NotFound", 404)
         return instance, state
 
 
@@ -76,12 +75,6 @@ def managed_by_product(group_id: str) -> ApiError:
     """The refusal to change a group that a cloud product manages."""
     message = f"The security group {group_id} is managed by a cloud product and cannot be operated."
     return ApiError("InvalidOperation.ResourceManagedByCloudProduct", 403, message)
-
-
-def too_many_rules() -> ApiError:
-    """The refusal when an instance would have more rules than its quota."""
-    message = "The number of security group rules of the instance or network interface exceeds the limit."
-    return ApiError("AclLimitExceed", 403, message)
 
 
 def incorrect_status() -> ApiError:

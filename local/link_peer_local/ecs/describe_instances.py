@@ -73,10 +73,9 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
     params = call.params
     network, status = params.get("InstanceNetworkType"), params.get("Status")
     if network not in ("", "vpc", "classic"):
-        message = "The specified InstanceNetworkType is not found"
-        raise ApiError("InvalidNetworkType.NotFound", 404, message)
+        raise ApiError("InvalidNetworkType.NotFound", 404)
     if status and status not in STATUSES:
-        raise ApiError("InvalidStatus.NotFound", 404, "The specified Status is not found")
+        raise ApiError("InvalidStatus.NotFound", 404)
     ids = params.ids("InstanceIds", "InvalidInstanceIds.Malformed", strict=call.store.knobs.strict_ids)
     addresses = params.json_list("PrivateIpAddresses", "InvalidPrivateIpAddresses.Malformed")
     inner = params.json_list("InnerIpAddresses", "InvalidInnerIpAddresses.Malformed")

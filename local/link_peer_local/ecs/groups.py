@@ -22,11 +22,11 @@ def create_security_group(call: Call) -> dict[str, Any]:
         raise invalid("SecurityGroupType")
     name, description = params.get("SecurityGroupName"), params.get("Description")
     if name and (not 2 <= len(name) <= 128 or name.startswith(("http://", "https://"))):
-        raise ApiError("InvalidSecurityGroupName.Malformed", 400, "Specified security group name is not valid.")
+        raise ApiError("InvalidSecurityGroupName.Malformed", 400)
     if description and (not 2 <= len(description) <= 256 or description.startswith(("http://", "https://"))):
-        raise ApiError("InvalidDescription.Malformed", 400, 'The specified parameter "Description" is not valid.')
+        raise ApiError("InvalidDescription.Malformed", 400)
     if len(call.account.groups) >= call.store.quotas.groups:
-        raise ApiError("QuotaExceed.SecurityGroup", 403, "The maximum number of security groups is reached.")
+        raise ApiError("QuotaExceed.SecurityGroup", 403)
     wanted = tags.from_request(call)
     vpc_id = _vpc_id(call)
     group = call.store.add_group(
@@ -85,16 +85,12 @@ def describe_security_groups(call: Call) -> dict[str, Any]:
     params = call.params
     ids = params.ids("SecurityGroupIds", "InvalidSecurityGroupId.Malformed", strict=call.store.knobs.strict_ids)
     if call.store.knobs.strict_ids and not set(ids or ()) <= call.account.groups.keys():
-        raise ApiError("InvalidSecurityGroupId.NotFound", 404, "The specified SecurityGroupId does not exist.")
+        raise ApiError("InvalidSecurityGroupId.NotFound", 404)
     if not call.store.knobs.page_numbers and ("PageNumber" in params or "PageSize" in params):
-        message = (
-            "The parameters PageNumber and PageSize are currently not supported,"
-            " please use NextToken and MaxResults instead."
-        )
-        raise ApiError("NotSupported.PageNumberAndPageSize", 400, message)
+        raise ApiError("NotSupported.PageNumberAndPageSize", 400)
     kind, network = params.get("SecurityGroupType"), params.get("NetworkType")
     if kind not in ("", "normal", "enterprise"):
-        raise ApiError("InvalidParameter.SecurityGroupType", 400, "The specified SecurityGroupType is not valid.")
+        raise ApiError("InvalidParameter.SecurityGroupType", 400)
     if network not in ("", "vpc", "classic"):
         raise invalid("NetworkType")
     managed = params.flag("ServiceManaged") if params.get("ServiceManaged") else None
@@ -157,7 +153,7 @@ def describe_security_group_attribute(call: Call) -> dict[str, Any]:
         raise invalid("Direction")
     nic_type = params.get("NicType") or "internet"
     if nic_type not in ("internet", "intranet"):
-        raise ApiError("InvalidNicType.ValueNotSupported", 400, "The specified NicType does not exist.")
+        raise ApiError("InvalidNicType.ValueNotSupported", 400)
     if group.vpc_id:
         nic_type = "intranet"
     rules = [

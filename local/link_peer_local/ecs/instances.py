@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs import tags
-from link_peer_local.ecs.call import Call, incorrect_status, managed_by_product, too_many_rules
+from link_peer_local.ecs.call import Call, incorrect_status, managed_by_product
 from link_peer_local.ecs.params import invalid, missing
 from link_peer_local.ecs.state import Group, Instance, InstanceState, Vpc
 
@@ -18,9 +18,9 @@ def run_instances(call: Call) -> dict[str, Any]:
     """Create 1 to 100 instances and start them."""
     amount = call.params.integer("Amount", 1)
     if not 1 <= amount <= 100:
-        raise ApiError("InvalidMaxAmount.Malformed", 400, "The specified parameter MaxAmount is not valid.")
+        raise ApiError("InvalidMaxAmount.Malformed", 400)
     if not 1 <= call.params.integer("MinAmount", 1) <= amount:
-        raise ApiError("InvalidMinAmount.Malformed", 400, "The specified parameter MinAmount is not valid.")
+        raise ApiError("InvalidMinAmount.Malformed", 400)
     ids = [instance.id for instance in _create(call, amount)]
     for instance_id in ids:
         call.store.boot(call.account, instance_id, call.now)
@@ -44,12 +44,12 @@ def _create(call: Call, amount: int) -> list[Instance]:
     vpc = requested_vpc(call, groups[0])
     wanted = tags.from_request(call)
     if len(wanted) > call.store.quotas.tags_per_resource:
-        raise tags.quota_exceeded()
+        raise ApiError("OperationDenied.QuotaExceed", 400)
     address = params.get("PrivateIpAddress")
     if address:
         check_address(vpc, address)
         if amount > 1:
-            raise _outside_the_block()
+            raise ApiError("InvalidPrivateIpAddress", 400)
     call.dry_run()
     addresses = [_take(call, vpc, address) for _ in range(amount)]
     if vpc and None in addresses:
@@ -98,18 +98,13 @@ def requested_groups(call: Call) -> list[Group]:
             message = "Specified security groups are not in the same VPC."
             raise ApiError("InvalidParameter.Mismatch", 400, message)
         if group.type != groups[0].type:
-            raise _mixed_types()
+            raise ApiError("InvalidOperation.MultiGroupType", 400)
     if len(groups) > call.store.quotas.groups_per_instance:
         message = "Exceeding the allowed amount of security groups that an instance can be in."
         raise ApiError("JoinedGroupLimitExceed", 400, message)
     if call.rules_of(ids) > call.store.quotas.rules_per_instance:
-        raise too_many_rules()
+        raise ApiError("AclLimitExceed", 403)
     return groups
-
-
-def _mixed_types() -> ApiError:
-    message = "The specified instance can't join different types of security group."
-    return ApiError("InvalidOperation.MultiGroupType", 400, message)
 
 
 def requested_vpc(call: Call, group: Group) -> Vpc | None:
@@ -136,12 +131,7 @@ def check_address(vpc: Vpc | None, address: str) -> None:
         message = "The specified parameter PrivateIpAddress is not valid."
         raise ApiError("InvalidPrivateIpAddress.Malformed", 400, message) from None
     if not inside:
-        raise _outside_the_block()
-
-
-def _outside_the_block() -> ApiError:
-    message = "Specified private IP address is not in the CIDR block of virtual switch."
-    return ApiError("InvalidPrivateIpAddress", 400, message)
+        raise ApiError("InvalidPrivateIpAddress", 400)
 
 
 def _take(call: Call, vpc: Vpc | None, wanted: str) -> str | None:
@@ -200,15 +190,10 @@ def _move(call: Call, instance: Instance, state: InstanceState) -> None:
         raise incorrect_status()
     groups = requested_groups(call)
     if groups[0].vpc_id != instance.vpc_id:
-        raise _other_vpc()
+        raise ApiError("InvalidInstanceId.Mismatch", 400)
     ids = tuple(group.id for group in groups)
     instance.states.change(call.now, lambda old: old and replace(old, groups=ids))
     call.account.join(instance, ids)
-
-
-def _other_vpc() -> ApiError:
-    message = "Specified instance and security group are not in the same VPC."
-    return ApiError("InvalidInstanceId.Mismatch", 400, message)
 
 
 def delete_instance(call: Call) -> dict[str, Any]:
@@ -240,17 +225,15 @@ def join_security_group(call: Call) -> dict[str, Any]:
     """Add an instance to a group."""
     group, instance, state = _membership(call)
     if group.id in state.groups:
-        message = "The specified instance already exists in the specified security group."
-        raise ApiError("InvalidInstanceId.AlreadyExists", 403, message)
+        raise ApiError("InvalidInstanceId.AlreadyExists", 403)
     if group.vpc_id != instance.vpc_id:
-        raise _other_vpc()
+        raise ApiError("InvalidInstanceId.Mismatch", 400)
     if any(call.account.groups[other].type != group.type for other in state.groups):
-        raise _mixed_types()
+        raise ApiError("InvalidOperation.MultiGroupType", 400)
     if len(state.groups) >= call.store.quotas.groups_per_instance:
-        message = "Exceeding the allowed amount of security groups that an instance can be in."
-        raise ApiError("InstanceSecurityGroupLimitExceeded", 400, message)
+        raise ApiError("InstanceSecurityGroupLimitExceeded", 400)
     if call.rules_of([*state.groups, group.id]) > call.store.quotas.rules_per_instance:
-        raise too_many_rules()
+        raise ApiError("AclLimitExceed", 403)
     instance.states.change(call.now, lambda old: old and replace(old, groups=(*old.groups, group.id)))
     call.account.join(instance, [group.id])
     return {}
@@ -261,11 +244,9 @@ def leave_security_group(call: Call) -> dict[str, Any]:
     group, instance, state = _membership(call)
     if group.id not in state.groups:
         # a success before 2024-07-08 [doc LeaveSecurityGroup, 2025-03-12]
-        message = "The specified instance is not associated with the specified security group."
-        raise ApiError("InvalidSecurityGroupAssociation.NotFound", 400, message)
+        raise ApiError("InvalidSecurityGroupAssociation.NotFound", 400)
     if len(state.groups) == 1:
-        message = "The specified security group is the last security group for the instance."
-        raise ApiError("InstanceLastSecurityGroup", 403, message)
+        raise ApiError("InstanceLastSecurityGroup", 403)
     rest = tuple(other for other in state.groups if other != group.id)
     instance.states.change(call.now, lambda old: old and replace(old, groups=rest))
     return {}

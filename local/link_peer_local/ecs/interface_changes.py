@@ -95,8 +95,7 @@ def unassign_private_ip_addresses(call: Call) -> dict[str, Any]:
     if not addresses:
         raise missing("PrivateIpAddress")
     if not set(addresses) <= set(target.secondary_ips):
-        message = "The specified IP is not assigned to the network interface as a secondary one."
-        raise ApiError("InvalidIp.IpUnassigned", 400, message)
+        raise ApiError("InvalidIp.IpUnassigned", 400)
     for address in addresses:
         target.secondary_ips.remove(address)
         call.store.vpcs[target.vpc_id].release(address)
@@ -134,22 +133,21 @@ def _secondary(call: Call, vpc: Vpc, *, required: bool, present: int = 0) -> lis
     if not 0 <= count <= MAX_SECONDARY:
         raise invalid("SecondaryPrivateIpAddressCount")
     if present + len(addresses) + count > MAX_SECONDARY:
-        message = "The number of private IP addresses of the network interface exceeds the limit."
-        raise ApiError("InvalidOperation.Ipv4CountExceeded", 403, message)
+        raise ApiError("InvalidOperation.Ipv4CountExceeded", 403)
     return _claim(vpc, addresses, count)
 
 
 def _claim(vpc: Vpc, addresses: list[str], count: int) -> list[str]:
     """Claim these addresses and `count` free ones, all or none."""
     if len(set(addresses)) < len(addresses):
-        raise ApiError("InvalidIp.IpRepeated", 400, "The specified IP is repeated.")
+        raise ApiError("InvalidIp.IpRepeated", 400)
     for address in addresses:
         check_address(vpc, address)
     claimed: list[str] = []
     for address in [*addresses, *[""] * count]:
         if address:
             taken = address if vpc.claim(address) else None
-            problem = ApiError("InvalidIp.IpAssigned", 400, "The specified IP is already assigned.")
+            problem = ApiError("InvalidIp.IpAssigned", 400)
         else:
             taken = vpc.take()
             message = f'The specified VSwitch "{vpc.vswitch_id}" has not enough IpAddress.'
@@ -164,5 +162,4 @@ def _claim(vpc: Vpc, addresses: list[str], count: int) -> list[str]:
 
 def _require_available(interface: Interface) -> None:
     if interface.status != "Available":
-        message = "The operation is not allowed in the current status of the network interface."
-        raise ApiError("InvalidOperation.InvalidEniState", 403, message)
+        raise ApiError("InvalidOperation.InvalidEniState", 403)

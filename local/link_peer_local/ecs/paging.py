@@ -42,7 +42,7 @@ def _position(call: Call) -> Any:
 def _invalid_token(call: Call) -> ApiError:
     """The refusal in the spelling of the action's own error table."""
     if call.action == "DescribeSecurityGroups":
-        return ApiError("InValidParameter.NextToken", 400, "The parameter NextToken is invalid.")
+        return ApiError("InValidParameter.NextToken", 400)
     return invalid("NextToken")
 
 

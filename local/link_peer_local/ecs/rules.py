@@ -82,8 +82,7 @@ def _protocol(text: str) -> str:
         return NAMES[text.upper()]
     if re.fullmatch(r"\d{1,3}", text, re.ASCII) and int(text) <= 255:
         return NUMBERS.get(int(text), str(int(text)))
-    message = "The parameter IpProtocol must be specified with case insensitive TCP, UDP, ICMP, GRE or All."
-    raise ApiError("InvalidIpProtocol.ValueNotSupported", 400, message)
+    raise ApiError("InvalidIpProtocol.ValueNotSupported", 400)
 
 
 def _ports(text: str, name: str, protocol: str) -> str:
@@ -104,8 +103,8 @@ def _ports(text: str, name: str, protocol: str) -> str:
 def _port_range(fields: Mapping[str, str], protocol: str) -> str:
     if not fields.get("PortRange"):
         if fields.get("PortRangeListId"):
-            raise ApiError("InvalidPortRangeListId.NotFound", 400, "The specified port range list was not found.")
-        raise ApiError("InvalidPortRange.Malformed", 400, "The specified parameter PortRange must set.")
+            raise ApiError("InvalidPortRangeListId.NotFound", 400)
+        raise ApiError("InvalidPortRange.Malformed", 400)
     return _ports(fields["PortRange"], "PortRange", protocol)
 
 
@@ -116,8 +115,7 @@ def _source_ports(text: str, protocol: str) -> str:
     try:
         return _ports(text, "SourcePortRange", protocol)
     except ApiError:
-        message = "The specified parameter SourcePortRange is not valid."
-        raise ApiError("InvalidSourcePortRange.Malformed", 400, message) from None
+        raise ApiError("InvalidSourcePortRange.Malformed", 400) from None
 
 
 def _cidr4(fields: Mapping[str, str], name: str) -> str:
@@ -157,16 +155,14 @@ def _check_family(protocol: str, *, v4: bool, v6: bool) -> None:
         message = "IPv6 and IPv4 addresses cannot exist at the same time."
         raise ApiError("InvalidParameter.Conflict", 400, message)
     if protocol == "ICMP" and v6:
-        message = "IPv6 address cannot be specified for IPv4-specific protocol."
-        raise ApiError("InvalidParam.Ipv4ProtocolConflictWithIpv6Address", 400, message)
+        raise ApiError("InvalidParam.Ipv4ProtocolConflictWithIpv6Address", 400)
     if protocol == "ICMPv6" and v4:
-        message = "IPv4 address cannot be specified for IPv6-specific protocol."
-        raise ApiError("InvalidParam.Ipv6ProtocolConflictWithIpv4Address", 400, message)
+        raise ApiError("InvalidParam.Ipv6ProtocolConflictWithIpv4Address", 400)
 
 
 def _no_peer(fields: Mapping[str, str], peer: str) -> ApiError:
     if fields.get(f"{peer}PrefixListId"):  # the local cloud has no prefix lists
-        return ApiError("InvalidPrefixListId.NotFound", 404, "The specified prefix list was not found.")
+        return ApiError("InvalidPrefixListId.NotFound", 404)
     message = f"One of the parameters {peer}CidrIp, {peer}GroupId or {peer}PrefixListId must be specified."
     return ApiError(f"MissingParameter.{peer}", 400, message)
 
@@ -179,16 +175,16 @@ def _policy(text: str) -> str:
 
 def _priority(text: str) -> int:
     if not re.fullmatch(r"-?\d{1,9}", text, re.ASCII):
-        raise ApiError("InvalidPriority.Malformed", 400, "The parameter Priority is invalid.")
+        raise ApiError("InvalidPriority.Malformed", 400)
     if not 1 <= int(text) <= 100:
-        raise ApiError("InvalidPriority.ValueNotSupported", 400, "The parameter Priority is invalid.")
+        raise ApiError("InvalidPriority.ValueNotSupported", 400)
     return int(text)
 
 
 def _nic_type(text: str, classic: bool, group: str, peer: str) -> str:
     """In a VPC always intranet; the default of the classic network is internet, which a group rule may not have."""
     if text not in ("", "internet", "intranet"):
-        raise ApiError("InvalidNicType.ValueNotSupported", 400, "The specified NicType does not exist.")
+        raise ApiError("InvalidNicType.ValueNotSupported", 400)
     nic_type = text or ("internet" if classic else "intranet")
     if group and nic_type != "intranet":
         message = "NicType is required or NicType expects intranet."
@@ -211,6 +207,5 @@ def _owner(fields: Mapping[str, str], peer: str, home: str, names: Mapping[str, 
 def _description(fields: Mapping[str, str]) -> str:
     text = fields.get("Description", "")
     if len(text) > 512:
-        message = "The specified security group rule description is not valid."
-        raise ApiError("InvalidSecurityGroupDiscription.Malformed", 400, message)
+        raise ApiError("InvalidSecurityGroupDiscription.Malformed", 400)
     return text

@@ -36,19 +36,19 @@ def check(tags: Mapping[str, str]) -> None:
     """Check syntax: keys of 1-128 characters, not `aliyun…` or `acs:…`; values up to 128; no URL [doc SDK 7.11.8]."""
     for key, value in tags.items():
         if not 1 <= len(key) <= 128 or key.startswith(("aliyun", "acs:")) or "http://" in key or "https://" in key:
-            raise ApiError("InvalidTagKey.Malformed", 400, "The specified Tag.n.Key is not valid.")
+            raise ApiError("InvalidTagKey.Malformed", 400)
         if len(value) > 128 or "http://" in value or "https://" in value:
-            raise ApiError("InvalidTagValue.Malformed", 400, "The specified Tag.n.Value is not valid.")
+            raise ApiError("InvalidTagValue.Malformed", 400)
 
 
 def from_request(call: Call) -> dict[str, str]:
     """The checked `Tag.N.Key` and `Tag.N.Value` of a call that writes tags."""
     records = call.params.records("Tag")
     if len(records) > 20:
-        raise ApiError("NumberExceed.Tags", 400, "The Tags parameter's number is exceed , Valid : 20")
+        raise ApiError("NumberExceed.Tags", 400)
     tags = {record.get("Key", ""): record.get("Value", "") for record in records}
     if len(tags) < len(records):
-        raise ApiError("Duplicate.TagKey", 400, "The Tag.N.Key contain duplicate key.")
+        raise ApiError("Duplicate.TagKey", 400)
     check(tags)
     return tags
 
@@ -59,10 +59,10 @@ def filters(call: Call) -> Filter:
     for record in call.params.records("Tag"):
         key = record.get("Key") or record.get("key")
         if not key:
-            raise ApiError("InvalidTag.Mismatch", 400, "The specified Tag.n.Key and Tag.n.Value are not match.")
+            raise ApiError("InvalidTag.Mismatch", 400)
         wanted.append((key, record.get("Value", record.get("value"))))
     if len(wanted) > 20:
-        raise ApiError("InvalidTagCount", 400, "The specified tags are beyond the permitted range.")
+        raise ApiError("InvalidTagCount", 400)
     return wanted
 
 
@@ -75,14 +75,13 @@ def check_matches(call: Call, wanted: Filter, read: Callable[[None], Iterable[ob
     """A tag filter fails beyond 1,000 matches [doc]; the error code is [inferred]."""
     most = call.store.quotas.tag_filter_matches
     if wanted and sum(1 for _ in islice(read(None), most + 1)) > most:
-        raise ApiError("InvalidTagCount", 400, "The specified tags are beyond the permitted range.")
+        raise ApiError("InvalidTagCount", 400)
 
 
 def resources(call: Call, kind: str) -> Ordered[Any]:
     """The caller's resources of a type (instance, securitygroup, eni), some of which may not `exist`."""
     if not kind:
-        message = "The parameter - ResourceType should not be null"
-        raise ApiError("MissingParameter.ResourceType", 404, message)
+        raise ApiError("MissingParameter.ResourceType", 404)
     account = call.account
     kinds: dict[str, Ordered[Any]] = {
         "instance": account.instances,
@@ -91,8 +90,7 @@ def resources(call: Call, kind: str) -> Ordered[Any]:
     }
     if kind in kinds:
         return kinds[kind]
-    message = "The ResourceType provided does not exist in our records."
-    raise ApiError("InvalidResourceType.NotFound", 404, message)
+    raise ApiError("InvalidResourceType.NotFound", 404)
 
 
 def exists(call: Call, resource: Tagged | None) -> bool:
@@ -104,17 +102,16 @@ def named(call: Call, ids: list[str]) -> list[History[dict[str, str]]]:
     """The tags of these resources; ApiError unless all of them exist."""
     known = resources(call, call.params.get("ResourceType").lower())
     if not ids:
-        raise ApiError("MissingParameter.ResourceIds", 404, "The parameter - ResourceIds should not be null")
+        raise ApiError("MissingParameter.ResourceIds", 404)
     if not all(exists(call, known.get(resource)) for resource in ids):
-        message = "The specified ResourceIds are not found in our records."
-        raise ApiError("InvalidResourceId.NotFound", 404, message)
+        raise ApiError("InvalidResourceId.NotFound", 404)
     return [known[resource].tags for resource in dict.fromkeys(ids)]
 
 
 def _ids(call: Call) -> list[str]:
     ids = call.params.listed("ResourceId")
     if len(ids) > 50:
-        raise ApiError("NumberExceed.ResourceIds", 400, "The ResourceIds parameter's number is exceed , Valid : 50")
+        raise ApiError("NumberExceed.ResourceIds", 400)
     return ids
 
 
@@ -127,21 +124,11 @@ def tag_resources(call: Call) -> dict[str, Any]:
 def write(call: Call, resources: list[History[dict[str, str]]], new: Mapping[str, str]) -> None:
     """Add tags to resources, or overwrite their values; ApiError without tags or beyond the quota."""
     if not new:
-        raise no_tags()
+        raise ApiError("MissingParameter.Tags", 404)
     if any(len({**tags.at(call.now), **new}) > call.store.quotas.tags_per_resource for tags in resources):
-        raise quota_exceeded()
+        raise ApiError("OperationDenied.QuotaExceed", 400)
     for tags in resources:
         tags.change(call.now, lambda old: {**old, **new})
-
-
-def no_tags() -> ApiError:
-    """The refusal of a call that names no tags."""
-    return ApiError("MissingParameter.Tags", 404, "The parameter - Tags should not be null")
-
-
-def quota_exceeded() -> ApiError:
-    """The refusal of more tags than a resource may have."""
-    return ApiError("OperationDenied.QuotaExceed", 400, "The quota of tags on resource is beyond permitted range.")
 
 
 def untag_resources(call: Call) -> dict[str, Any]:
@@ -149,10 +136,10 @@ def untag_resources(call: Call) -> dict[str, Any]:
     tagged = named(call, _ids(call))
     keys = call.params.listed("TagKey")
     if len(keys) > 20:
-        raise ApiError("NumberExceed.Tags", 400, "The Tags parameter's number is exceed , Valid : 20")
+        raise ApiError("NumberExceed.Tags", 400)
     every = not keys and call.params.flag("All")
     if not keys and not every:
-        raise no_tags()
+        raise ApiError("MissingParameter.Tags", 404)
     for tags in tagged:
         tags.change(call.now, lambda old: {} if every else {key: old[key] for key in old if key not in keys})
     return {}
@@ -166,7 +153,7 @@ def list_tag_resources(call: Call) -> dict[str, Any]:
     kind = call.params.get("ResourceType").lower()
     known, ids, wanted = resources(call, kind), _ids(call), filters(call)
     if not ids and not wanted:
-        raise no_tags()
+        raise ApiError("MissingParameter.Tags", 404)
     seen = call.now - call.store.read_lag.tags
 
     def read(last: list[Any] | None) -> Iterator[Row]:
@@ -197,7 +184,7 @@ def remove_tags(call: Call) -> dict[str, Any]:
     (tagged,) = named(call, [call.params.require("ResourceId")])
     removed = filters(call)
     if not removed:
-        raise no_tags()
+        raise ApiError("MissingParameter.Tags", 404)
     tagged.change(call.now, lambda old: {key: value for key, value in old.items() if not _among(removed, key, value)})
     return {}
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import loads
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.eventbridge import linked_roles, traces
@@ -100,13 +100,11 @@ class EventBridge:
         if action in linked_roles.ACTIONS:
             answered = linked_roles.answer(self._identity, caller.account, action, params, self._clock.now())
             return {"Code": "Success", "Success": True, "Message": "", **answered}
-        if action in RULE_ACTIONS or action in traces.TRACE_ACTIONS:
-            bus = params.get("EventBusName", "")
-            if bus != "default":
-                raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
-            data = self._look(caller.account, action, params)
-            return {"Code": "Success", "Success": True, "Message": "", "Data": data}
-        raise unknown_action()
+        bus = params.get("EventBusName", "")
+        if bus != "default":
+            raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
+        data = self._look(caller.account, action, params)
+        return {"Code": "Success", "Success": True, "Message": "", "Data": data}
 
     def _look(self, account: str, action: str, params: Mapping[str, str]) -> dict[str, Any]:
         """What a caller may read of the default bus: its rules, and the events that it received."""
@@ -127,7 +125,7 @@ class EventBridge:
     def _put_events(self, caller: Caller, params: Mapping[str, str]) -> dict[str, Any]:
         bus = params.get("EventBusName", "")
         if not bus:
-            raise ApiError("EventBusNameEmpty", 400, "The event bus name is required.")
+            raise ApiError("EventBusNameEmpty", 400)
         try:
             entries = loads(params.get("EventList", ""))
         except ValueError:
@@ -142,10 +140,10 @@ class EventBridge:
     def put(self, account: str, events: Any) -> dict[str, Any]:
         """Publish CloudEvents, each of which names its bus in `aliyuneventbusname`; an invalid one fails alone."""
         if not isinstance(events, list) or not events:
-            raise ApiError("EventListEmpty", 400, "The event list is not a JSON array of events.")
+            raise ApiError("EventListEmpty", 400)
         for bus in [event.get("aliyuneventbusname") for event in events if isinstance(event, dict)]:
             if not bus:
-                raise ApiError("EventBusNameEmpty", 400, "The event bus name is required.")
+                raise ApiError("EventBusNameEmpty", 400)
             if bus != "default":
                 raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
         results = []

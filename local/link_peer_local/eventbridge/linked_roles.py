@@ -42,7 +42,7 @@ def answer(identity: Identity, account: str, action: str, params: Mapping[str, s
     if action == "CheckServiceLinkedRoleForProduct":
         return {"Data": {"CheckPass": exists(identity, account, name), "StsRoleName": name}}
     if exists(identity, account, name):
-        raise ApiError("EntityAlreadyExists.Role", 409, "The role does already EXIST.")
+        raise ApiError("EntityAlreadyExists.Role", 409)
     create(identity, account, now, name)
     return {"HttpCode": 200}
 

@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Mapping
 
-from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response, loads
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.policy import Access
@@ -29,7 +29,7 @@ def action(request: Request) -> str:
 def handle(backend: EventBridge, caller: Caller, request: Request) -> Response:
     """Answer one request of a verified caller. Each event names its bus in the extension `aliyuneventbusname`."""
     if action(request) == "Unknown":
-        raise unknown_action()
+        raise ApiError("InvalidAction.NotFound", 404)
     if not request.headers.get("content-type", "").startswith("application/cloudevents-batch+json"):
         raise ApiError("InvalidContentType", 415, "The content type must be application/cloudevents-batch+json.")
     try:

@@ -59,13 +59,13 @@ class MnsBackend:
         if not 1 <= len(name) <= _NAME_LENGTH:
             raise ApiError("QueueNameLengthError", 400, f"Queue name length should between 1 and {_NAME_LENGTH}.")
         if not _NAME.fullmatch(name):
-            raise ApiError("InvalidQueueName", 400, "The queue name you provided is invalid.")
+            raise ApiError("InvalidQueueName", 400)
         with self._changed:
             self._check(account, name, attributes)
             existing = self._queues.get((account, name))
             if existing is not None:
                 if existing.attributes != attributes:
-                    raise ApiError("QueueAlreadyExist", 409, "The queue you want to create is already exist.")
+                    raise ApiError("QueueAlreadyExist", 409)
                 return False
             if len(self.queues(account)) >= MAX_QUEUES:
                 raise ApiError("QueueNumExceededLimit", 403, f"The number of queues exceeds the limit {MAX_QUEUES}.")
@@ -92,7 +92,7 @@ class MnsBackend:
         with self._changed:
             queue = self._queues.get((account, name))
             if queue is None:
-                raise ApiError("QueueNotExist", 404, "The queue name you provided is not exist.")
+                raise ApiError("QueueNotExist", 404)
             return queue
 
     def queues(self, account: str, prefix: str = "") -> list[Queue]:
@@ -246,11 +246,11 @@ class MnsBackend:
     def _held(self, queue: Queue, receipt_handle: str) -> Entry:
         """The message of a handle; a handle is valid until its NextVisibleTime [doc ReceiveMessage]."""
         if not re.fullmatch(r"\d{1,2}-[0-9a-f]{32}", receipt_handle):
-            raise ApiError("ReceiptHandleError", 400, "The receipt handle you provided is not valid.")
+            raise ApiError("ReceiptHandleError", 400)
         for entry in self._kept(queue):
             if entry.receipt_handle == receipt_handle and entry.next_visible_time > self._now():
                 return entry
-        raise ApiError("MessageNotExist", 404, "Message not exist.")
+        raise ApiError("MessageNotExist", 404)
 
 
 def _between(name: str, value: int, low: int, high: int, unit: str = "seconds") -> None:

@@ -97,11 +97,11 @@ class _Call:
             message = "The OwnerId that your Access Key Id associated to is forbidden for this operation."
             raise ApiError("AccessDenied", 403, message)
         if place and place[2] != self.backend.region:  # nor does such a region exist
-            raise ApiError("QueueNotExist", 404, "The queue name you provided is not exist.")
+            raise ApiError("QueueNotExist", 404)
         self._check_digest()
         method: Callable[[], Response] | None = getattr(self, f"_{action(self.request)}", None)
         if method is None:
-            raise ApiError("InvalidRequestURL", 400, "Http request URL format invalid.")
+            raise ApiError("InvalidRequestURL", 400)
         return method()
 
     def _check_digest(self) -> None:
@@ -110,7 +110,7 @@ class _Call:
         # The Python client sends base64 of the hex digest; HTTP specifies base64 of the digest.
         forms = {base64.b64encode(form).decode() for form in (digest.hexdigest().encode(), digest.digest())}
         if sent and sent not in forms:
-            raise ApiError("InvalidDegist", 400, "The Content-MD5 you specified is invalid.")
+            raise ApiError("InvalidDegist", 400)
 
     # What was sent
 
@@ -248,7 +248,7 @@ class _Call:
 
     def _BatchDeleteMessage(self) -> Response:  # noqa: N802
         if not self.request.body:
-            raise ApiError("MissingReceiptHandle", 400, "ReceiptHandle is required.")
+            raise ApiError("MissingReceiptHandle", 400)
         handles = [
             (element.text or "").strip()
             for element in xml.document(self.request.body, "ReceiptHandles").iter("ReceiptHandle")
@@ -274,9 +274,9 @@ class _Call:
 
     def _ChangeMessageVisibility(self) -> Response:  # noqa: N802
         if "ReceiptHandle" not in self.query:
-            raise ApiError("MissingReceiptHandle", 400, "ReceiptHandle is required.")
+            raise ApiError("MissingReceiptHandle", 400)
         if "VisibilityTimeout" not in self.query:
-            raise ApiError("MissingVisibilityTimeout", 400, "VisibilityTimeout is required.")
+            raise ApiError("MissingVisibilityTimeout", 400)
         seconds = self.integer("VisibilityTimeout", 0)
         held = self.backend.change_visibility(self.account, self.name, self.query["ReceiptHandle"], seconds)
         changed: list[Element] = [
@@ -288,7 +288,7 @@ class _Call:
 
 def _some(messages: list[Message]) -> list[Message]:
     if not messages:
-        raise ApiError("MessageNotExist", 404, "Message not exist.")
+        raise ApiError("MessageNotExist", 404)
     return messages
 
 

@@ -62,7 +62,7 @@ class _NoDoctype(ElementTree.TreeBuilder):
     """Builds a tree of elements, text and CDATA; refuses a document type declaration, and so every entity."""
 
     def doctype(self, *_: object) -> None:
-        raise _malformed()
+        raise ApiError("MalformedXML", 400)
 
 
 def document(body: bytes, root: str) -> ElementTree.Element:
@@ -71,7 +71,7 @@ def document(body: bytes, root: str) -> ElementTree.Element:
     try:
         parsed = ElementTree.fromstring(body, parser)  # noqa: S314 - as above
     except (ElementTree.ParseError, LookupError, ValueError) as problem:  # the latter two: an unknown encoding
-        raise _malformed() from problem
+        raise ApiError("MalformedXML", 400) from problem
     for element in parsed.iter():
         element.tag = element.tag.rpartition("}")[2]
     if parsed.tag != root:
@@ -111,7 +111,3 @@ def bad_element(name: str) -> ApiError:
     """The refusal of an element that the schema does not allow."""
     message = f"The XML you provided did not validate against our published schema, cause by {name}."
     return ApiError("InvalidArgument", 400, message)
-
-
-def _malformed() -> ApiError:
-    return ApiError("MalformedXML", 400, "The XML you provided was not well-formed.")

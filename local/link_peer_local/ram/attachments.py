@@ -19,10 +19,9 @@ def attach_policy_to_role(call: Call) -> Answer:
     """Give a policy to a role."""
     role, policy = call.role(), call.policy()
     if (policy.type, policy.name) in role.attached:
-        raise ApiError("EntityAlreadyExists.Role.Policy", 409, "The role has already been attached this policy.")
+        raise ApiError("EntityAlreadyExists.Role.Policy", 409)
     if sum(of == policy.type for of, _ in role.attached) >= MAX_ATTACHED[policy.type]:
-        message = "The count of policies attached to the role beyond the current limits."
-        raise ApiError("LimitExceeded.Role.Policy", 409, message)
+        raise ApiError("LimitExceeded.Role.Policy", 409)
     role.attached[policy.type, policy.name] = call.now
     return {}
 
@@ -32,7 +31,7 @@ def detach_policy_from_role(call: Call) -> Answer:
     role = call.role()
     attached = (given.policy_type(call.params), given.name_in(call.params, "PolicyName"))
     if attached not in role.attached:
-        raise ApiError("EntityNotExist.Role.Policy", 404, "The indicate policy of the role does not exist.")
+        raise ApiError("EntityNotExist.Role.Policy", 404)
     del role.attached[attached]
     return {}
 

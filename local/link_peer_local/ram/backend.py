@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from link_peer_local.core.clock import Clock
-from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.policy import Access
@@ -29,13 +29,12 @@ class RamBackend:
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> Answer:
         """Run one action: the answer without RequestId, or ApiError."""
-        operation = OPERATIONS.get(action)
-        if operation is None:
-            raise unknown_action()
         if not self._identity.permitted(caller, access(action, params, caller.account)):
-            raise ApiError("NoPermission", 403, "You are not authorized to do this action.")
+            raise ApiError("NoPermission", 403)
         with self._lock:
-            return operation(Call(self._identity, caller.account, params, self._clock.now(), self._knobs.trusts_anyone))
+            return OPERATIONS[action](
+                Call(self._identity, caller.account, params, self._clock.now(), self._knobs.trusts_anyone)
+            )
 
 
 OPERATIONS: dict[str, Callable[[Call], Answer]] = {

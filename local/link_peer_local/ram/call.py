@@ -45,7 +45,7 @@ class Call(Struct, frozen=True):
     def _known(self, kind: str) -> ManagedPolicy:
         policy = self.identity.policy(self.account, kind, given.name_in(self.params, "PolicyName"))
         if policy is None:
-            raise ApiError("EntityNotExist.Policy", 404, "The policy does not exist.")
+            raise ApiError("EntityNotExist.Policy", 404)
         return policy
 
     def holders(self, policy: ManagedPolicy) -> list[Holder]:

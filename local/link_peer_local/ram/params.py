@@ -48,7 +48,7 @@ def policy_type(params: Mapping[str, str]) -> str:
     """Custom or System."""
     kind = require(params, "PolicyType")
     if kind not in ("Custom", "System"):
-        raise ApiError("InvalidParameter.PolicyType", 400, 'The parameter - "PolicyType" is incorrect.')
+        raise ApiError("InvalidParameter.PolicyType", 400)
     return kind
 
 
@@ -93,9 +93,7 @@ def page(params: Mapping[str, str], rows: list[str]) -> tuple[list[str], str]:
     """The rows from `Marker` on, at most `MaxItems`, and the marker of the next page; empty on the last."""
     size = params.get("MaxItems") or "100"
     if not re.fullmatch(r"[0-9]{1,4}", size) or not 1 <= int(size) <= 1000:
-        raise ApiError(
-            "InvalidParameter.MaxItems", 400, 'The parameter - "MaxItems" MUST be in the range of 1 and 1000.'
-        )
+        raise ApiError("InvalidParameter.MaxItems", 400)
     marker = params.get("Marker", "")
     rest = [row for row in sorted(rows) if row >= marker]
     following = rest[int(size)] if len(rest) > int(size) else ""

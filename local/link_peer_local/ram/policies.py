@@ -17,7 +17,7 @@ def create_policy(call: Call) -> Answer:
     document = given.document(call.params, "PolicyDocument", given.MAX_POLICY, parse)
     description = given.description(call.params, "Description")
     if (call.account, name) in call.identity.policies:
-        raise ApiError("EntityAlreadyExists.Policy", 409, "The policy does already EXIST.")
+        raise ApiError("EntityAlreadyExists.Policy", 409)
     policy = ManagedPolicy(
         name, {"v1": Version(document, call.now)}, description=description, created=call.now, updated=call.now
     )
@@ -37,13 +37,11 @@ def delete_policy(call: Call) -> Answer:
     policy = call.custom()
     for holder in call.holders(policy):
         if isinstance(holder, User):
-            message = "The policy CAN NOT been attached to any user while deleting the policy."
-            raise ApiError("DeleteConflict.Policy.User", 409, message)
+            raise ApiError("DeleteConflict.Policy.User", 409)
         message = "The policy CAN NOT been attached to any role while deleting the policy."
         raise ApiError("DeleteConflict.Role.Policy", 409, message)
     if len(policy.versions) > 1 and not given.flag(call.params, "CascadingDelete"):
-        message = "The policy CAN NOT has any version except the default version."
-        raise ApiError("DeleteConflict.Policy.Version", 409, message)
+        raise ApiError("DeleteConflict.Policy.Version", 409)
     del call.identity.policies[call.account, policy.name]
     return {}
 
@@ -59,11 +57,10 @@ def create_policy_version(call: Call) -> Answer:
     default = given.flag(call.params, "SetAsDefault")
     rotate = call.params.get("RotateStrategy") or "None"
     if rotate not in ("None", ROTATE):
-        raise ApiError("InvalidParameter.RotateStrategy", 400, 'The parameter - "RotateStrategy" is incorrect.')
+        raise ApiError("InvalidParameter.RotateStrategy", 400)
     if len(policy.versions) >= MAX_VERSIONS:
         if rotate == "None":
-            message = "The count of policy version beyond the current limits."
-            raise ApiError("LimitExceeded.Policy.Version", 409, message)
+            raise ApiError("LimitExceeded.Policy.Version", 409)
         del policy.versions[next(version for version in policy.versions if version != policy.default)]
     policy.made += 1
     version = f"v{policy.made}"
@@ -100,8 +97,7 @@ def delete_policy_version(call: Call) -> Answer:
     policy = call.custom()
     version = _version(policy, call.params)
     if version == policy.default:
-        message = "The default policy version CAN NOT been deleted directly."
-        raise ApiError("DeleteConflict.Policy.Version.Default", 409, message)
+        raise ApiError("DeleteConflict.Policy.Version.Default", 409)
     del policy.versions[version]
     return {}
 
@@ -109,5 +105,5 @@ def delete_policy_version(call: Call) -> Answer:
 def _version(policy: ManagedPolicy, params: Mapping[str, str]) -> str:
     version = given.require(params, "VersionId")
     if version not in policy.versions:
-        raise ApiError("EntityNotExist.Policy.Version", 404, "The policy version does not exist.")
+        raise ApiError("EntityNotExist.Policy.Version", 404)
     return version

@@ -22,7 +22,7 @@ def create_role(call: Call) -> Answer:
         updated=call.now,
     )
     if role.arn in call.identity.roles:
-        raise ApiError("EntityAlreadyExists.Role", 409, "The role does already EXIST.")
+        raise ApiError("EntityAlreadyExists.Role", 409)
     call.identity.add_role(role)
     return {"Role": without(shown_role(role), "UpdateDate")}
 
@@ -61,7 +61,7 @@ def delete_role(call: Call) -> Answer:
     """Delete a role that nothing is attached to."""
     role = call.role()
     if role.linked_to:  # its service's console does, or DeleteServiceLinkedRole; the code is assumed
-        raise ApiError("InvalidOperation.ServiceLinkedRole", 403, "A service-linked role cannot be deleted directly.")
+        raise ApiError("InvalidOperation.ServiceLinkedRole", 403)
     if role.attached:
         message = "The role CAN NOT has any attached policy while deleting the role."
         raise ApiError("DeleteConflict.Role.Policy", 409, message)

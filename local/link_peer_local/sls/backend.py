@@ -150,7 +150,7 @@ class SlsBackend:
         with self._lock:
             store = self.logstore(account, project, name)
             if store.index is not None:
-                raise ApiError("IndexAlreadyExist", 400, "log store index is already created")
+                raise ApiError("IndexAlreadyExist", 400)
             store.index = indexes.parse(document)
 
     def update_index(self, account: str, project: str, name: str, document: Any) -> None:
@@ -164,7 +164,7 @@ class SlsBackend:
         with self._lock:
             found = self.logstore(account, project, name).index
             if found is None:
-                raise ApiError("IndexConfigNotExist", 400, "logstore without index config")
+                raise ApiError("IndexConfigNotExist", 400)
             return found
 
     def delete_index(self, account: str, project: str, name: str) -> None:
@@ -219,9 +219,9 @@ class SlsBackend:
         With SQL the answer is its rows, and `offset`, `line` and `reverse` have no effect [doc GetLogs].
         """
         if not 0 <= line <= 100:
-            raise ApiError("InvalidLine", 400, "line is invalid")
+            raise ApiError("InvalidLine", 400)
         if offset < 0:
-            raise ApiError("InvalidOffset", 400, "offset is invalid")
+            raise ApiError("InvalidOffset", 400)
         query, sql = analysis.split(query)
         found, processed = self._matching(account, project, name, start, end, query, topic)
         if sql:
@@ -241,7 +241,7 @@ class SlsBackend:
         self, account: str, project: str, name: str, start: float, end: float, query: str, topic: str
     ) -> tuple[list[StoredLog], int]:
         if not 0 <= start < end:
-            raise ApiError("InvalidTimeRange", 400, "request time range is invalid")
+            raise ApiError("InvalidTimeRange", 400)
         with self._lock:
             store, now = self.logstore(account, project, name), self._clock.now()
             matches = compile_query(query, self.index(account, project, name))

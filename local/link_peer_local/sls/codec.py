@@ -30,18 +30,17 @@ def decompress(body: bytes, kind: str, raw_size: str | None) -> bytes:
         _check_size(len(body))
         return body
     if raw_size is None:
-        message = "x-log-bodyrawsize does not exist in header when it is necessary."
-        raise ApiError("MissingBodyRawSize", 400, message)
+        raise ApiError("MissingBodyRawSize", 400)
     if not re.fullmatch(r"\d{1,18}", raw_size, re.ASCII):
-        raise ApiError("InvalidBodyRawSize", 400, "x-log-bodyrawsize is invalid.")
+        raise ApiError("InvalidBodyRawSize", 400)
     size = int(raw_size)
     _check_size(size)
     try:
         plain = _decompressed(body, kind, size)
     except (lz4.block.LZ4BlockError, zstandard.ZstdError, zlib.error, ValueError) as problem:
-        raise ApiError("PostBodyUncompressError", 400, "Failed to decompress logs.") from problem
+        raise ApiError("PostBodyUncompressError", 400) from problem
     if len(plain) != size:
-        raise ApiError("PostBodyUncompressError", 400, "Failed to decompress logs.")
+        raise ApiError("PostBodyUncompressError", 400)
     return plain
 
 
@@ -84,9 +83,9 @@ def decode(body: bytes) -> LogGroup:
         records = tuple(LogRecord(log.Time, log.Time_ns, _pairs(log.Contents)) for log in group.Logs)
         decoded = LogGroup(records, _text(group.Topic), _text(group.Source), _pairs(group.LogTags))
     except UnicodeDecodeError as problem:
-        raise ApiError("InvalidEncoding", 400, "Non-UTF8 characters are in logs.") from problem
+        raise ApiError("InvalidEncoding", 400) from problem
     if any(not name for record in records for name in record.contents):
-        raise ApiError("InvalidKey", 400, "Invalid keys are in logs.")
+        raise ApiError("InvalidKey", 400)
     return decoded
 
 

@@ -65,14 +65,14 @@ class ConsumerGroup(Struct):
         try:
             base64.b64decode(cursor, validate=True)
         except binascii.Error:
-            raise ApiError("InvalidShardCheckPoint", 400, "shard checkpoint not encoded by base64.") from None
+            raise ApiError("InvalidShardCheckPoint", 400) from None
         self._forget(now)
         if not force:
             reader = self.consumers.get(consumer)
             if reader is None:
-                raise ApiError("ConsumerNotExist", 404, "consumer not exist in the consumer group")
+                raise ApiError("ConsumerNotExist", 404)
             if shard not in reader.assigned | reader.reported:
-                raise ApiError("ConsumerNotMatch", 400, "the shard is not held by the consumer")
+                raise ApiError("ConsumerNotMatch", 400)
         self.checkpoints[shard] = Checkpoint(cursor, consumer, int(now * 1_000_000))
 
     def shown(self, shards: Collection[int]) -> Iterator[dict[str, Any]]:
@@ -100,7 +100,7 @@ class ConsumerGroups(dict[str, ConsumerGroup]):
         if not valid or type(timeout) is not int or timeout < 1 or not isinstance(order, bool):
             raise ApiError("JsonInfoInvalid", 400, "consumerGroup or timeout is of error format.")
         if name in self:
-            raise ApiError("ConsumerGroupAlreadyExist", 400, "consumer group already exist.")
+            raise ApiError("ConsumerGroupAlreadyExist", 400)
         self[name] = ConsumerGroup(name, timeout, order)
 
     def change(self, name: str, timeout: Any, order: Any) -> None:
@@ -114,5 +114,5 @@ class ConsumerGroups(dict[str, ConsumerGroup]):
     def find(self, name: str) -> ConsumerGroup:
         """One group; ApiError ConsumerGroupNotExist."""
         if name not in self:
-            raise ApiError("ConsumerGroupNotExist", 404, "consumer group not exist.")
+            raise ApiError("ConsumerGroupNotExist", 404)
         return self[name]

@@ -27,9 +27,7 @@ class Incoming:
         headers = self.request.headers
         sent = headers.get("content-type", "")
         if self.request.body and not sent:
-            raise ApiError(
-                "MissingContentType", 400, "Content-Type does not exist in http header when body is not empty."
-            )
+            raise ApiError("MissingContentType", 400)
         if sent.partition(";")[0].strip() != content_type:
             raise ApiError("InvalidContentType", 415, f"Content-Type {sent} is unsupported.")
         return codec.decompress(

@@ -117,5 +117,5 @@ def position(cursor: str) -> int:
     except ValueError:
         text = b""
     if not re.fullmatch(rb"\d{1,18}", text):
-        raise ApiError("InvalidCursor", 400, "this cursor is invalid.")
+        raise ApiError("InvalidCursor", 400)
     return int(text)

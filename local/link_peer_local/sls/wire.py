@@ -48,7 +48,7 @@ class _Call(Consuming):
             raise ApiError("ProjectNotExist", 404, f"The Project does not exist : {self.project}")
         version = self.request.headers.get("x-log-apiversion")
         if version is None:
-            raise ApiError("MissingAPIVersion", 400, "x-log-apiversion does not exist in http header.")
+            raise ApiError("MissingAPIVersion", 400)
         if version != "0.6.0":
             raise ApiError("InvalidAPIVersion", 400, f"x-log-apiversion {version} is unsupported.")
         digest = self.request.headers.get("content-md5")
@@ -76,7 +76,7 @@ class _Call(Consuming):
             self.query = {key: as_text(value) for key, value in self.json_body().items()}
         reverse = self.query.get("reverse", "false").lower()
         if reverse not in ("true", "false"):
-            raise ApiError("InvalidReverse", 400, "Reverse value is invalid")
+            raise ApiError("InvalidReverse", 400)
         query = self.query.get("query", "")
         page = self.backend.search(
             *self.store,

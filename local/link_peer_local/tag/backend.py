@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from link_peer_local.core.errors import ApiError, unknown_action
+from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import loads
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import events, tags
@@ -26,30 +26,19 @@ _ARN = re.compile(
 
 
 class TagBackend:
-    """The calls of the Tag service. `permitted(caller, action)` says what a caller's policy allows; `record(account, event)`
-    tells ActionTrail of a write that was carried out."""
+    """The calls of the Tag service. `record(account, event)` tells ActionTrail of a write that was carried out."""
 
-    def __init__(
-        self,
-        store: Store,
-        permitted: Callable[[Caller, str], bool],
-        record: Callable[[str, Mapping[str, Any]], None],
-    ) -> None:
+    def __init__(self, store: Store, record: Callable[[str, Mapping[str, Any]], None]) -> None:
         self._store = store
-        self._permitted = permitted
         self._record = record
 
     def call(self, caller: Caller, action: str, params: Mapping[str, str]) -> dict[str, Any]:
         """Run one action: the answer without RequestId, or ApiError."""
-        if action not in ACTIONS:
-            raise unknown_action()
-        if not self._permitted(caller, action):
-            raise ApiError("NoPermission", 403, "You are not authorized to do this action.")
         store = self._store
         with store.lock:
             call = Call(store, store.account(caller.account), action, Params(params), store.clock.now())
             if call.params.require("RegionId") != store.region:
-                raise ApiError("InvalidRegionId.NotFound", 404, "The specified RegionId does not exist.")
+                raise ApiError("InvalidRegionId.NotFound", 404)
             answer = ACTIONS[action](call)
         named = [arn.rpartition("/")[2] for arn in _arns(call)]
         request = str(uuid.uuid4()).upper()
@@ -88,9 +77,9 @@ def _parse(call: Call, arn: str) -> tuple[str, str]:
     """Type and id of a resource of the caller's."""
     found = _ARN.fullmatch(arn)
     if found is None:
-        raise ApiError("InvalidParameter.ResourceARN", 400, "The specified ResourceARN is invalid.")
+        raise ApiError("InvalidParameter.ResourceARN", 400)
     if found["region"] not in ("*", call.store.region) or found["account"] not in ("*", call.account.uid):
-        raise ApiError("InvalidResourceId.NotFound", 404, "The specified ResourceIds are not found in our records.")
+        raise ApiError("InvalidResourceId.NotFound", 404)
     return found["kind"], found["id"]
 
 
