@@ -58,12 +58,12 @@ SETTINGS = {
     "LINK_PEER_QUEUE": "the shared queue, if its name is not `<prefix>-requests`. The dead-letter queue, whose messages the sweep counts, has `-dead-letters` in place of `-requests`",
     "LINK_PEER_AUDIT_PROJECT": "the log project, if its name is not `<prefix>-<home uid>`",
     "LINK_PEER_AUDIT_LOGSTORE": "the logstore of the audit log, if its name is not `decisions`",
-    "LINK_PEER_SWEEP_QUEUE": "the queue for sweeps of single accounts, to which only the functions may send; where it is not set, "
+    "LINK_PEER_SWEEP_QUEUE": "the queue for sweeps of single accounts, to which only the functions may send; if it is not set, "
     "each sweep is one delivery for all accounts",
     "LINK_PEER_OPERATOR_LOGSTORE": "the logstore of the records of people's commands, if its name is not that of the audit log with `-operators` after it",
-    "LINK_PEER_CALLS_PER_MINUTE": "the rate limit of ECS in your accounts; not known by default",
-    "LINK_PEER_QUOTA_POLICIES": "how many custom policies RAM attaches to a role, where the quota was raised from 5: `check`, `setup` and `package` go by it",
-    "LINK_PEER_QUOTA_QUEUES": "how many queues SMQ allows in the region, where the quota was raised from 1,000",
+    "LINK_PEER_CALLS_PER_MINUTE": "the rate limit of ECS in your accounts, [per API and minute](operations.md#the-sweep-and-rate-limits); not known by default",
+    "LINK_PEER_QUOTA_POLICIES": "how many custom policies RAM attaches to a role, if the quota was raised from 5; `check`, `setup` and `package` use it",
+    "LINK_PEER_QUOTA_QUEUES": "how many queues SMQ allows in the region, if the quota was raised from 1,000",
     "LINK_PEER_RUNTIME": "the functions' runtime: `python3.12` by default, or `python3.10`",
     "LINK_PEER_PAGER": "the pager of commands, instead of `PAGER`; empty for none",
     "LINK_PEER_CLOUD": "the address of a local cloud, for all services at once",
@@ -71,7 +71,7 @@ SETTINGS = {
 """Each setting that the functions, the commands or the deployment read, but the endpoints of single services."""
 
 INTRODUCTION = """\
-Written from the code. What all commands have in common: [reference.md](../reference.md).
+What these commands take, and what they print for programs. What all commands have in common: [reference.md](../reference.md).
 """
 
 OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY"}
@@ -157,14 +157,15 @@ def command_pages() -> dict[Path, str]:
 def _answer(command: str, defs: dict[str, Any], homes: dict[str, str]) -> Iterator[str]:
     """What a command prints with `--json`."""
     printed = ANSWERS[command]
-    how = " ".join(["`--json`:", "an object a line." if printed.lines else "one document.", printed.note]).strip()
+    how = " ".join(["`--json`:", "one object per line." if printed.lines else "one document.", printed.note]).strip()
     for kind in printed.types:
         one, home = defs.get(kind.__name__), homes.get(kind.__name__, command)
+        said = f"{how} {one['description'] if one else ''}".strip()
         if one and home == command:
-            yield f"{how} {one['description']}".strip() + "\n"
+            yield f"{said}\n"
             yield from _table(("field", "type", "meaning"), list(_answer_rows(one, defs, homes)))
-        else:
-            yield f"{how} {one['description'].rstrip('.')}: as of {_of_command(home)}.\n" if one else f"{how}\n"
+        elif said:
+            yield f"{said.rstrip('.')}: as for {_of_command(home)}.\n" if one else f"{said}\n"
         how = ""
 
 
@@ -304,7 +305,7 @@ def _commands(names: Sequence[str]) -> Iterator[str]:
 def _option(option: Any) -> tuple[str, str, str]:
     names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
     if option.param_type_name == "argument":
-        names = f"`{option.metavar or option.name.upper()}`"
+        names = f"`{(option.metavar or option.name.upper()).strip('[].').replace('|', '` or `')}`"
     default = option.default
     shown = f"`{default}`" if default and isinstance(default, str | int) and default is not True else ""
     return names, "required" if option.required else shown, _cell(option.help or "")
@@ -312,7 +313,7 @@ def _option(option: Any) -> tuple[str, str, str]:
 
 def _settings() -> Iterator[str]:
     yield "## Settings\n"
-    yield "Environment variables. Keys come from `ALIBABA_CLOUD_ACCESS_KEY_ID` and the like, or from the profile of the `aliyun` CLI.\n"
+    yield "Environment variables. Keys come from `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET`, or from the profile of the `aliyun` CLI.\n"
     endpoints = ", ".join(f"`LINK_PEER_{service.upper()}_ENDPOINT`" for service in SERVICES)
     rows = [(f"`{name}`", meaning) for name, meaning in SETTINGS.items()]
     yield from _table(
@@ -321,31 +322,16 @@ def _settings() -> Iterator[str]:
 
 
 def _fields() -> Iterator[str]:
-    """The fields that are searchable, by what audit.md says of them, and their types in the index."""
+    """The fields of records that audit.md explains, and their types in the index."""
     index = json.loads((ROOT / "deploy/sls-index.json").read_text("utf-8"))["keys"]
-    decisions, observed, summaries = _documented("audit.md", "| field | meaning")
+    tables = (DOCS / "audit.md").read_text("utf-8").split("| field | meaning")[1:]
     yield "## Fields of an audit record\n"
-    yield "All values are strings; the type is that of the index. `record` is `intent`, `outcome`, `attempt`, `summary` or `observed`.\n"
-    tables = (("Of a decision", decisions), ("Of an observed record", observed), ("Of a sweep's summary", summaries))
-    for title, documented in tables:
+    yield "[audit.md](audit.md#fields) says what they mean. All values are strings; the type is that of the index. `record` is `intent`, `outcome`, `attempt`, `summary` or `observed`.\n"
+    for title, table in zip(("Of a decision", "Of an observed record", "Of a sweep's summary"), tables, strict=True):
         yield f"### {title}\n"
-        rows = []
-        for names, (meaning, *_) in documented.items():
-            types = sorted({index[name]["type"] for name in names if name in index})
-            shown = meaning.replace("see below", "see [audit.md](audit.md#fields)").replace("](#", "](audit.md#")
-            rows.append((", ".join(f"`{name}`" for name in names), ", ".join(types), shown))
-        yield from _table(("field", "type", "meaning"), rows)
-
-
-def _documented(page: str, heading: str) -> list[dict[tuple[str, ...], tuple[str, ...]]]:
-    """The tables of a page with this heading: of each row, the names in the first cell, and the other cells."""
-    tables = (DOCS / page).read_text("utf-8").split(heading)[1:]
-    return [dict(map(_row, table.split("\n\n")[0].splitlines()[2:])) for table in tables]
-
-
-def _row(line: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    first, *rest = line.strip("| ").split(" | ")
-    return tuple(re.findall(r"`([\w-]+)`", first)), tuple(rest)
+        rows = [re.findall(r"`([\w-]+)`", line.split(" | ")[0]) for line in table.split("\n\n")[0].splitlines()[2:]]
+        types = [sorted({index[name]["type"] for name in names if name in index}) for names in rows]
+        yield from _table(("field", "type"), [(_listed(n), ", ".join(t)) for n, t in zip(rows, types, strict=True)])
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -42,7 +42,7 @@ TABLE = {
         CommandRow("links", "List the existing links, each with its state.", "--expiring 7d", "--party sg-db --csv"),
         CommandRow("map", "Draw who may reach whom.", "--out map.html", place="map:draw_map"),
         CommandRow("audit", "Read the audit log: what was decided, who asked, why.", "--from 7d --outcome denied"),
-        CommandRow("stale", "List what the sweep would remove, and consent without use.", ""),
+        CommandRow("stale", "List what the sweep would remove, and obsolete consent.", ""),
         CommandRow("doctor", "Check what is deployed, the access, and the requested links.", "", "--platform"),
         CommandRow("verify", "Test with packets whether A reaches B.", "--from i-web --to i-db --port tcp/3306"),
     ),

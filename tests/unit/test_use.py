@@ -141,7 +141,7 @@ def test_what_is_missing_makes_an_idle_link_unknown() -> None:
         (judged(Flows({}, QUIET.days, frozenset({"eni-2"}))), "lines of eni-2 were skipped"),
         (judged(Flows({"eni-2": {("10.0.0.9", 2): SINCE}}, QUIET.days)), "10.0.0.9 sent packets to eni-2"),
         (judged(QUIET, ipv6=("fd00::2",)), "both sides have IPv6"),
-        (judged(QUIET, since=SINCE + 1), "does not stand for 7 days"),
+        (judged(QUIET, since=SINCE + 1), "has not existed for 7 days"),
         (judged(QUIET, target=GROUPS[4]), "no network interface of sg-e"),
         (use_of(link(A, B, "icmp"), Period(SINCE, DAYS, {}, {HOME: "no access"})), "were not read: no access"),
         (use_of(link(A, B, "icmp"), Period(SINCE, DAYS, {}, {HOME: [interface(2, B)]})), "has no accounts"),

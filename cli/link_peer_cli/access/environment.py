@@ -50,8 +50,8 @@ def not_listening(env: Mapping[str, str]) -> str:
             socket.create_connection((host, port), TIMEOUT).close()
         except OSError:
             return (
-                f"{name} points to {given}, where nothing listens: unset it and what else `link-peer local` printed to "
-                "export (a new terminal has none of it), or start a local cloud there"
+                f"{name} points to {given}, where nothing listens: unset it and the other variables that `link-peer local` "
+                "printed, or open a new terminal, or start a local cloud there"
             )
     return ""
 

@@ -128,7 +128,7 @@ class Adopting:
             (group, text) for group, edit in plan.adoption.consent if group in self._written for text in edit.added
         ]
         commands = "; ".join(f"link-peer withdraw {group} {text}" for group, text in given)
-        return f"the consent was written and stays; run it again, or take it off: {commands}" if commands else ""
+        return f"the consent was written and stays; run it again, or withdraw it: {commands}" if commands else ""
 
     def _again(self, plan: AdoptionPlan) -> Adoption:
         """Read and judge everything once more, right before a person's rule is changed.
@@ -169,7 +169,7 @@ class Adopting:
             raise Transient(NOT_SHOWN)
         if not is_ours(found[0], self._delivery.policy, self._delivery.region):
             raise NotAdoptable(
-                f"{mark.rule.id} was changed at the same moment, and its marker does not fit: run it again"
+                f"{mark.rule.id} was changed at the same moment, and its marker does not match: run it again"
             )
         return found[0]
 

@@ -57,10 +57,10 @@ def _key(rule: Rule) -> RuleKey:
     if not traffic.peer:
         raise no(
             "admits a prefix list, and a link names a group or an instance",
-            "replace it by rules that name their groups",
+            "replace it with rules that name their groups",
         )
     if traffic.port is None:
-        raise no("names a port list or source ports, and a link names ports itself", "replace it by a rule with ports")
+        raise no("names a port list or source ports, and a link names ports itself", "replace it with plain ports")
     if traffic.port.protocol not in PROTOCOLS:
         raise no(f"opens the protocol {traffic.port.protocol}, and a link opens TCP, UDP or ICMP", "leave it as it is")
     if rule.key is None and not traffic.peer.endswith("/32") and not traffic.peer.startswith("sg-"):
@@ -68,7 +68,9 @@ def _key(rule: Rule) -> RuleKey:
             f"admits {traffic.peer}, and a link names a group or an instance", "link the groups behind these addresses"
         )
     if rule.key is None or (rule.key.source.startswith("sg-") and rule.key.dest):
-        raise no("limits source ports or destination addresses as no link does", "replace it by a rule without")
+        raise no(
+            "limits source ports or destination addresses, which no link does", "replace it with one that does not"
+        )
     return rule.key
 
 

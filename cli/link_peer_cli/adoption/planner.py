@@ -195,5 +195,5 @@ class AdoptionPlanner:
             raise NotAdoptable(
                 f"{lacking} no queue of its own, so whoever may send to {env.settings.queue} could remove the adopted rule by an "
                 f"unlink: give it one ({', '.join(f'accounts.{uid}.queue' for uid in shared)} in the policy file, then deploy and "
-                "run link-peer setup), or put up with that: --anyone-may-close. A link by tag (--as tag) is closed by no unlink"
+                "run link-peer setup), or accept that: --anyone-may-close. A link by tag (--as tag) cannot be unlinked"
             )

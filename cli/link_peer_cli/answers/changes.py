@@ -51,9 +51,7 @@ class PlanAnswer(CommandAnswer, frozen=True):
     counts: Counts
     notes: Annotated[
         list[str],
-        means(
-            "tags that only look like those of link-peer, on what was read, and rules that one of the documents refuses"
-        ),
+        means("tags that only look like those of link-peer, and rules that one of two documents does not allow"),
     ]
     warning: Annotated[
         str | UnsetType, means("of a request: how the policy of the functions differs from the local one, if it does")
@@ -123,7 +121,7 @@ Action = Annotated[str, means("`authorize`, `modify`, `revoke`, `tag` or `untag`
 GroupAccount = Annotated[str, means("the account of the group")]
 ChangedGroup = Annotated[str, means("the group")]
 KnownRule = Annotated[str | UnsetType, means("the id of a rule that exists")]
-Place = Annotated[RulePlace | UnsetType, means("of a rule: where it admits what")]
+Place = Annotated[RulePlace | UnsetType, means("of a rule: what it admits, and where")]
 Before = Annotated[str | UnsetType, means("the description that it has")]
 After = Annotated[str | UnsetType, means("the description that it gets")]
 Tags = Annotated[list[str] | UnsetType, means("of a change of tags: their keys")]
@@ -145,7 +143,7 @@ class LeftChange(msgspec.Struct, frozen=True):
 class OtherChange(msgspec.Struct, frozen=True):
     """A change that was not reviewed, or that would not happen now."""
 
-    sign: Annotated[str, means("`+` was not reviewed, `-` would not happen now, `~` otherwise than reviewed")]
+    sign: Annotated[str, means("`+` was not reviewed, `-` would not happen now, `~` would happen differently")]
     why: Annotated[str, means("the same in words")]
     what: Annotated[str, means("the change in words")]
     action: Action
@@ -159,7 +157,7 @@ class OtherChange(msgspec.Struct, frozen=True):
 
 
 class Applied(CommandAnswer, frozen=True):
-    """What was made of a saved plan."""
+    """Which changes of a saved plan were made."""
 
     decisions: Records
     reviewed: Annotated[int, means("how many changes the plan has")]
@@ -198,8 +196,8 @@ class ConsentOfGroup(msgspec.Struct, frozen=True):
 
     group: Annotated[str, means("the group")]
     account: Annotated[str, means("its account")]
-    added: Annotated[list[str], means("the entries that come")]
-    removed: Annotated[list[str], means("the entries that go")]
+    added: Annotated[list[str], means("the entries that are added")]
+    removed: Annotated[list[str], means("the entries that are removed")]
     closes: Annotated[list[str], means("of `withdraw`: the links that end, each with its rule")]
     commands: Annotated[list[str], means("the commands that do it")]
     written: Annotated[bool, means("whether it is written")]
@@ -251,7 +249,7 @@ class AdoptedBefore(CommandAnswer, frozen=True):
     rule: Annotated[str, means("its id")]
     account: Annotated[str, means("the account of its group")]
     group: Annotated[str, means("its group")]
-    unchanged: Annotated[str, means("by what it is held")]
+    unchanged: Annotated[str, means("what holds it")]
 
 
 class ClosedAccount(msgspec.Struct, frozen=True):
@@ -271,7 +269,7 @@ class CloseAnswer(CommandAnswer, frozen=True):
     locked: Annotated[list[str], means("the groups that have the lock now")]
     decisions: Annotated[list[Record], means("the records of what was closed")]
     commands: Annotated[list[CloudCall], means("with `--dry-run`, the calls that would be made")]
-    accounts: Annotated[list[ClosedAccount], means("what stands in each account")]
+    accounts: Annotated[list[ClosedAccount], means("what is left in each account")]
     unlocked: Annotated[dict[str, str], means("by group, why it could not be locked: a sweep may open it again")]
     left: Annotated[
         list[str] | None, means("the rules that are left, as far as known; null if the keys cannot read that")

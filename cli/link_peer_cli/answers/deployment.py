@@ -12,11 +12,11 @@ from link_peer_cli.answers import CloudCall, CommandAnswer, means
 
 
 class AccountAdded(CommandAnswer, frozen=True):
-    """An account, or those of `--from`, and what takes it in."""
+    """An account, or those of `--from`, and what adds it."""
 
     policy: Annotated[str, means("the lines of the account, or of those of `--from` that are new, for the policy file")]
     written: Annotated[bool, means("whether they were added to it")]
-    changes: Annotated[list[str], means("what was created or changed, in that account and in home")]
+    changes: Annotated[list[str], means("what was created or changed, in that account and at home")]
     ros: Annotated[str, means("what the account's owner runs, this or `commands`; empty with `--profile`")]
     commands: Annotated[list[str], means("the same without ROS; with `--stack-group`, what makes the stack group")]
     home: Annotated[str, means("why home was not changed; empty if it was")]
@@ -57,7 +57,7 @@ class CheckedFile(CommandAnswer, frozen=True):
     """What is known of one policy file."""
 
     file: Annotated[str, means("its path")]
-    problems: Annotated[list[str], means("sentences, none for a file that can be packaged")]
+    problems: Annotated[list[str], means("what is wrong, each a sentence; empty for a file that can be packaged")]
     accounts: Annotated[int, means("how many accounts it has")]
     passed: Annotated[int, means("how many of its tests hold")]
     undecided: Annotated[int, means("how many of its tests depend on tags")]
@@ -93,8 +93,8 @@ class PackageBuilt(CommandAnswer, frozen=True):
     sha256: Annotated[str, means("the zip's digest")]
     bytes: Annotated[int, means("the size of the zip")]
     unpacked_bytes: Annotated[int, means("the size of the folder")]
-    runtime: Annotated[str, means("what it was built for")]
-    compiled: Annotated[bool, means("whether with byte code")]
+    runtime: Annotated[str, means("the runtime that it was built for")]
+    compiled: Annotated[bool, means("whether it contains bytecode")]
 
 
 class ResourceAnswer(CommandAnswer, frozen=True):

@@ -42,8 +42,8 @@ class LinkAnswer(Ends, frozen=True):
     state: Annotated[
         str,
         means(
-            "`open`, `partly` (some directions, ports or instances pass), `blocked`, `half-open`, `closing` (its rules go at the next "
-            "sweep, or at the account's next full one) or `unknown`"
+            "`open`, `partly` (some directions, ports or instances pass), `blocked`, `half-open`, `closing` (the next sweep, or "
+            "the account's next full one, removes its rules) or `unknown`"
         ),
     ]
     state_detail: Annotated[str, means("what decides that")]
@@ -66,7 +66,7 @@ class LinkAnswer(Ends, frozen=True):
     ]
     instances: Annotated[int | None, means("how many instances it admits; null if that could not be read")]
     written: Annotated[str, means("how: `by reference` (its rules name a group), `by address` or `between instances`")]
-    written_detail: Annotated[str, means("why its rules name addresses, where a rule for groups does")]
+    written_detail: Annotated[str, means("for a link of groups, why its rules name addresses; else empty")]
     by_address: Annotated[
         list[str],
         means("the instances that it admits by address; empty where its rules name the group, or one instance"),
@@ -78,9 +78,9 @@ class LinkAnswer(Ends, frozen=True):
             "of `links` and `who`, where the policy file has a `flowlog`: `used`, `unused` or `unknown`, in the last 30 days or those of `--unused`"
         ),
     ] = UNSET
-    last_used: Annotated[str | UnsetType, means("when a packet was last let in, to ten minutes; empty if none was")] = (
-        UNSET
-    )
+    last_used: Annotated[
+        str | UnsetType, means("when a packet was last let in, exact to ten minutes; empty if none was")
+    ] = UNSET
     use_detail: Annotated[str | UnsetType, means("why it is unknown, or how long it was not used")] = UNSET
     narrow: Annotated[
         str | UnsetType, means("the ports that were used, where others of the link were not; else empty")
@@ -198,7 +198,7 @@ class JudgedTest(CommandAnswer, frozen=True):
     target: Annotated[str, means("its target")] = msgspec.field(name="to")
     ports: Annotated[str, means("its ports")]
     expected: Annotated[str, means("what the test expects")]
-    found: Annotated[str, means("what is: `allowed`, `denied` or `unknown`")]
+    found: Annotated[str, means("the verdict: `allowed`, `denied` or `unknown`")]
     why: Annotated[str, means("why")]
     passed: Annotated[bool | None, means("null if that could not be known")]
 
@@ -245,6 +245,6 @@ class Reacher(Ends, frozen=True):
     asked_by: Annotated[list[str], means("who asked for it")]
     consent: Annotated[list[str], means("the entries that allow it")]
     consented_by: Annotated[list[str], means("who wrote each of these entries, as `links` has it")]
-    description: Annotated[str, means("what a person wrote of the rule")]
+    description: Annotated[str, means("the rule's description; empty for rules of link-peer")]
     use: Annotated[str | UnsetType, means("of a link, whether it was used, as `links` has it")] = UNSET
     last_used: Annotated[str | UnsetType, means("of a link, when it was last used, as `links` has it")] = UNSET

@@ -11,7 +11,7 @@ from link_peer_cli.answers import CommandAnswer, means
 
 
 class Mismatch(CommandAnswer, frozen=True):
-    """With `--verify`, what of the audit log and of ActionTrail does not fit."""
+    """With `--verify`, a difference between the audit log and ActionTrail."""
 
     time: Annotated[str, means("when")]
     account: Annotated[str, means("where")]
@@ -19,7 +19,7 @@ class Mismatch(CommandAnswer, frozen=True):
     rule: Annotated[str, means("the ids of rules, or rules by their fields")]
     request_id: Annotated[str, means("the id of the call")]
     who: Annotated[str, means("who made it: a role session, or a function")]
-    finding: Annotated[str, means("the kind: docs/audit.md has them all")]
+    finding: Annotated[str, means("the kind, as docs/audit.md lists them")]
     detail: Annotated[str, means("why")]
     advice: Annotated[str, means("what to do")]
     pending: Annotated[bool, means("whether the other side may not be visible yet")]
@@ -32,7 +32,7 @@ class EvidenceWritten(CommandAnswer, frozen=True):
     since: Annotated[str, means("where the period begins")]
     until: Annotated[str, means("where it ends")]
     moments: Annotated[
-        list[str], means("the instants of which the links are listed: the ends of months, or that of the period")
+        list[str], means("the instants for which the links are listed: the ends of months, or that of the period")
     ]
     counts: Annotated[dict[str, int], means("how many rows each section has, by the word in the column `section`")]
 
@@ -120,7 +120,7 @@ class Leftover(msgspec.Struct, frozen=True):
     account: Annotated[str, means("its account")]
     region: Annotated[str, means("its region")]
     run: Annotated[str, means("the run that made it")]
-    id: Annotated[str, means("its id; empty until the cloud has told it")]
+    id: Annotated[str, means("its id; empty until the cloud has returned it")]
 
 
 class CleanedUp(CommandAnswer, frozen=True):

@@ -111,9 +111,7 @@ def _of_event(question: Question, log: Log, known: Known, event: Event) -> Itera
     elif detail := _ours(question, log, event):
         problems.append((BY_ANOTHER, detail))
     if wrong := sorted({entry.logstore for entry in named} - logs):
-        problems.append(
-            (WRONG_LOG, f"a record in {wrong[0]} has its RequestId, where who made the call does not write")
-        )
+        problems.append((WRONG_LOG, f"a record in {wrong[0]} has its RequestId, to which the caller does not write"))
     if problems:
         yield _of(question, event, problems[0][0], "; ".join(dict.fromkeys(text for _, text in problems)))
 
@@ -127,7 +125,7 @@ def _unexplained(question: Question, log: Log, event: Event, recorded: Sequence[
     elif tags and people and all(keys.lock_on({key: ""}) for key in tags):
         # a lock is a tag of a person's, and nobody's leave is needed to set it
         if event.name == "UntagResources" and event.request_id not in log.reopened(question.roles.operators):
-            yield NO_INTENT, "it took off a lock, and no record of link-peer reopen has its RequestId"
+            yield NO_INTENT, "it removed a lock, and no record of link-peer reopen has its RequestId"
     elif _by_us(question, event) and any(key not in (keys.managed, keys.instances) for key in tags):
         yield NO_INTENT, "link-peer never writes this tag with this role"
     elif recorded and not _covered(log, event, lambda intent: any(_led_to(intent, entry, event) for entry in recorded)):
@@ -257,8 +255,8 @@ def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch
     advice = (
         f"ask {event.who}; link-peer sweep --dry-run shows what a sweep puts back or closes, link-peer stale what it leaves alone"
         if finding == BY_ANOTHER
-        else f"find out who used the role {event.role or event.who} and from where; if nobody of yours did, take its permissions "
-        "away and undo the call by hand: a sweep leaves rules without a marker alone"
+        else f"find out who used the role {event.role or event.who} and from where; if it was none of your people, revoke its "
+        "permissions and undo the call by hand: a sweep leaves rules without a marker alone"
     )
     return Mismatch(
         time=iso(event.time),

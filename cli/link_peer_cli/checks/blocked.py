@@ -1,6 +1,6 @@
 """Links that stand and whose packets do not get through: which rule or setting stops them, and who can change that. Pure.
 
-What is closing is not among them: it goes at the next sweep. And members of linked groups that the policy's `never` bars by
+What is closing is not among them: the next sweep removes it. And members of linked groups that the policy's `never` bars by
 themselves, or by another group of theirs: a link between groups admits every member, since the platform knows no exceptions.
 """
 

@@ -56,7 +56,7 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
         if tagged:
             detail = f"the tags {key} of {tagged} groups consent to nothing: accept_tags is false in the policy file"
             yield CheckFinding(
-                WARNING, "", "consent by tags", detail, "take the tags off, or write the pairs into `allow`"
+                WARNING, "", "consent by tags", detail, "remove the tags, or write the pairs into `allow`"
             )
     for one in found:
         what = f"consent of {one.group}"
@@ -75,7 +75,7 @@ def check_keys(seen: CloudSeen) -> Iterator[CheckFinding]:
 
 def _advice(one: Dead) -> str:
     if one.text.startswith(ALLOW):
-        return f"take the entry out of the policy file: {one.text.removeprefix(ALLOW)}"
+        return f"remove the entry from the policy file: {one.text.removeprefix(ALLOW)}"
     key, _, entry = one.text.partition("=")
     if not one.readable:
         return f"correct the entry {entry} of the tag {key} on {one.group}: docs/tags.md"

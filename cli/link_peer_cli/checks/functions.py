@@ -82,7 +82,7 @@ def _live(what: str, live: Live) -> CheckFinding:
     detail = f"version {live.version} is {ALIAS}, {live.runtime}" + (f", {stamp[1]}" if stamp else "")
     if live.weights:
         shares = ", ".join(f"{share:.0%} of the calls go to version {n}" for n, share in sorted(live.weights.items()))
-        return CheckFinding(WARNING, "", what, f"{detail}; {shares}", "end the canary release: docs/operations.md")
+        return CheckFinding(WARNING, "", what, f"{detail}; {shares}", "end the canary release: docs/deploy.md")
     if not live.recorded:
         blind = "no record of its requests is kept: the alert link-peer-function-errors does not see it"
         return CheckFinding(WARNING, "", what, f"{detail}; {blind}", DEPLOY)

@@ -33,7 +33,7 @@ def check(env: Environment) -> Iterator[CheckFinding]:
         return
     yield _age(env, what, summary)
     if "dead_letters" not in summary:
-        blind = f"did not count the dead letters, for which link-peer-dead-letters waits: {summary.get('detail', '')}"
+        blind = f"did not count the dead letters, which link-peer-dead-letters needs: {summary.get('detail', '')}"
         yield CheckFinding(WARNING, "", what, blind, "link-peer setup, and s deploy -y after an update")
     yield _policy(env, summary)
 

@@ -60,7 +60,7 @@ def renamed_deployments(seen: CloudSeen) -> Iterator[CheckFinding]:
     for rule, marker in renamed_rules(seen.scene.snapshot, seen.policy, seen.region)[0]:
         groups.setdefault((rule.group.account, marker.deployment), []).append(rule.group)
     for (account, deployment), found in sorted(groups.items()):
-        detail = f"{len(found)} on {few(found)}: nothing of this deployment closes them"
+        detail = f"{len(found)} on {few(found)}: this deployment does not close them"
         advice = f"if it is a former name of this one: link-peer close --deployment {deployment} --dry-run"
         yield CheckFinding(WARNING, account, f"rules of deployment {deployment}", detail, advice)
 

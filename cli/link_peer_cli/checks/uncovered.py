@@ -56,7 +56,7 @@ def _of(seen: CloudSeen, account: str, interfaces: Sequence[Interface]) -> Itera
             "not covered: interfaces of no ECS instance",
             f"{len(foreign)} interfaces in groups with links belong to no ECS instance, such as ECI container groups and ACK "
             f"pods: {few(one.id for one in foreign)} in {groups}",
-            f"rules of groups hold for them too, but their tags are not read, and no record counts them: {DOCS}",
+            f"rules of groups apply to them too, but their tags are not read, and no record counts them: {DOCS}",
         )
 
 
@@ -99,7 +99,7 @@ def _secondary(seen: CloudSeen, account: str, interfaces: Iterable[Interface]) -
             account,
             "not covered: secondary interfaces",
             f"{len(others)} secondary interfaces of instances with links are in other groups: {named}",
-            f"links hold for interfaces in their groups: put these into the same groups if they should: {DOCS}",
+            f"links apply to interfaces in their groups: put these into the same groups if they should: {DOCS}",
         )
 
 

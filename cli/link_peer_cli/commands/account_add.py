@@ -43,12 +43,12 @@ def add(
         ),
     ] = None,
     no_closer: Annotated[
-        bool, typer.Option("--no-closer", help="Make no role by which home's people may close there.")
+        bool, typer.Option("--no-closer", help="Make no role with which home's operators may close there.")
     ] = False,
     profile: PeerProfile = "",
     write: Annotated[bool, typer.Option("--write", help="Add the lines to the policy file.")] = False,
     listed: Annotated[
-        str, typer.Option("--from", help="A file with accounts, one a line: uid and name; or - for stdin.")
+        str, typer.Option("--from", help="A file with accounts, one per line: uid and name; or - for stdin.")
     ] = "",
     stack_group: Annotated[
         str,

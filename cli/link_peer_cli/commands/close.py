@@ -46,9 +46,9 @@ def close(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Lock groups with a tag and remove link-peer's rules from them now, in all accounts at once; then say what still stands.
+    """Lock groups with a tag and remove link-peer's rules from them now, in all accounts at once; then say what is left.
 
-    Another account is entered with keys of it (`--profile`), else by its closer role; if it has none, its owner gets the
+    Another account is entered with its keys (`--profile`), else by its closer role; if it has none, its owner gets the
     commands. Nothing is opened there until `reopen`.
     """
     if deployment and (groups or account or everything):
@@ -184,7 +184,7 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
 
 
 def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry_run: bool) -> None:
-    """Say what stands in each account, if there is more than one; and what is to be done there, each command on a line of
+    """Say what is left in each account, if there is more than one; and what is to be done there, each command on a line of
     its own."""
     out = console()
     if len(accounts) > 1 and not dry_run:
@@ -196,7 +196,7 @@ def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry
             continue
         what = f"account {one.account}: "
         if one.left is None and one.problem and one.entered:
-            what += f"it could not be read ({one.problem}), so that what stands there is unknown. Run again:"
+            what += f"it could not be read ({one.problem}), so what is left there is unknown. Run again:"
         elif not one.entered:
             what += f"not closed, since it was not entered ({one.problem}). Its owner runs this, or give --profile:"
         elif one.account in reopening:
@@ -210,7 +210,7 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
     """Say how many groups were locked, and what is known of their rules."""
     out, locked = console(), f"groups locked: {len(report.run.locked)}"
     if not report.at_home:
-        out.print(f"{locked}. The keys are not of home: the next sweep removes the rules.", soft_wrap=True)
+        out.print(f"{locked}. The keys are not those of home: the next sweep removes the rules.", soft_wrap=True)
         return
     unknown = [one.account for one in accounts if one.left is None]
     left = f"at least {len(report.left)}, unknown in {', '.join(unknown)}" if unknown else str(len(report.left))
@@ -228,7 +228,7 @@ def _require_former(env: Environment, name: str, *, insists: bool) -> None:
         raise BadInput("--deployment", f"{name} is this deployment: link-peer close --all")
     if not insists and (signs := "; ".join(_signs_of_life(env, name))):
         raise LinkPeerError(
-            f"nothing was changed: the deployment {name} may still be there: {signs}. If it is a former name of this one after "
+            f"nothing was changed: the deployment {name} may still exist: {signs}. If it is a former name of this one after "
             "all: --even-if-alive"
         )
 
@@ -252,6 +252,6 @@ def _signs_of_life(env: Environment, name: str) -> Iterator[str]:
             names = {key[len(before) : -len(after)] for key in keys if key.startswith(before) and key.endswith(after)}
             # where RAM refuses managed tags, nothing says what it is called
             if other.prefix == name or other.tag_prefix == env.settings.tag_prefix or name in names or not names:
-                yield f"the functions {other.prefix}-… are in account {env.policy.home}, and may be its"
+                yield f"the functions {other.prefix}-… are in account {env.policy.home}, and may belong to it"
     except LinkPeerError as error:
-        yield f"that could not be told: {error}"
+        yield f"that could not be read: {error}"

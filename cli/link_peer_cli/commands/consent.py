@@ -42,12 +42,12 @@ def accept(
     until: Until = "",
     profile: Profile = "",
     dry_run: DryRun = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="With an id: ask nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With an id: do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
     """Let others reach a group: write a tag of its own for each entry, with your own keys. An equal entry stays as it is.
 
-    With the id of a request or a link: what its last denial for want of consent advised, after showing it.
+    With the id of a request or a link: shows its last denial for lack of consent, asks, and does what that advised.
     """
     env = load_own()
     end = ending(until, "--until", env.clock.now()) if until else None
@@ -55,9 +55,7 @@ def accept(
     denial: Record | None = None
     if is_group_id(by_id(what).partition("@")[0]):
         if not who:
-            raise BadInput(
-                "who", "give whom the group is to accept: sg-…, i-… or *, optionally with @<account> and ports"
-            )
+            raise BadInput("who", "name whom the group accepts: sg-…, i-… or *, optionally with @<account> and ports")
         group = _group(what, tags)
         wanted = [(group, [entry(with_uid(who, "who"), group.account, "who")])]
     elif who:
@@ -80,16 +78,16 @@ def accept(
 
 def withdraw(
     group: Annotated[str, typer.Argument(help="The group: sg-… or a name, optionally with @<account>.")],
-    who: Annotated[str, typer.Argument(help="The entry to take off: sg-app, sg-app:tcp/3306, *@<account>….")],
+    who: Annotated[str, typer.Argument(help="The entry to remove: sg-app, sg-app:tcp/3306, *@<account>….")],
     every: Annotated[bool, typer.Option("--all", help="Every entry that names this party, with any ports.")] = False,
     profile: Profile = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Take an entry off a group's accept tags, with your own keys. What it alone allowed is then closed.
+    """Remove an entry from a group's accept tags, with your own keys. What it alone allowed is then closed.
 
-    Shows which links that are, and asks.
+    Shows these links, and asks first.
     """
     env = load_own()
     tags = GroupTags(env, [profile] if profile else [])
@@ -124,7 +122,7 @@ def _ended_by(edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags,
     try:
         return closes(tags.ecs(group.account), group, then, env.policy, env.settings.region, env.clock.now())
     except LinkPeerError as error:
-        return [f"what it alone allowed, which cannot be told now: {error}"]
+        return [f"what it alone allowed, which cannot be determined now: {error}"]
 
 
 def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:
@@ -144,7 +142,7 @@ def _group(text: str, tags: GroupTags) -> Party:
 
 
 def _denial(name: str) -> Record:
-    """The last denial of a request or link (by its id) for want of consent. Raises LinkPeerError if there is none."""
+    """The last denial of a request or link (by its id) for lack of consent. Raises LinkPeerError if there is none."""
     matching(name, "id", "[A-Za-z0-9._-]{1,48}")
     env = load_environment(reading=True)
     denied = condition({"record": "outcome", "deployment": env.policy.deployment})
@@ -156,7 +154,7 @@ def _denial(name: str) -> Record:
     found = [one for one in found if advised(one.get("advice", ""), env.policy.home)]
     if not found:
         raise LinkPeerError(
-            f"the audit log has no denial of {name} for want of consent: link-peer audit shows what it has"
+            f"the audit log has no denial of {name} for lack of consent: link-peer audit shows what it has"
         )
     senders = {(one.get("link", ""), one.get("queue", "")): f"{one.get('from')} -> {one.get('to')}" for one in found}
     if len(senders) > 1 and name not in {link for link, _ in senders}:
@@ -200,7 +198,7 @@ def _show(planned: Sequence[tuple[Party, TagEdit]], denial: Record | None, ended
     for text in ended or ():
         out.print(f"[red]closes {escape(text)}[/red]", soft_wrap=True)
     if ended == []:
-        out.print("closes no link: nothing stands by it alone")
+        out.print("closes no link: none depends on it alone")
 
 
 def _carry_out(

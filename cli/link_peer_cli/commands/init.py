@@ -45,7 +45,7 @@ def init(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write policy.yaml, s.yaml and what goes with them for a new deployment. Replaces no file: a README or a .gitignore that is
+    """Write policy.yaml, s.yaml and what goes with them for a new deployment. Replaces no file: an existing README or .gitignore
     there stays, a policy.yaml or an s.yaml is an error."""
     values = _values(home or _home_of_the_keys(), deployment, prefix)
     texts = _texts(values, workflow=workflow)

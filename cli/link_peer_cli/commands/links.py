@@ -30,7 +30,7 @@ from link_peer_cli.ui.tables import TableForm, print_table
 
 
 def links(
-    expiring: Annotated[str, typer.Option(help="Only what ends within this time: 7d. Its consent counts too.")] = "",
+    expiring: Annotated[str, typer.Option(help="Only links that, or whose consent, end within this time: 7d.")] = "",
     party: Annotated[
         str, typer.Option(help="Only links of this group or instance: an id or a name, optionally with @<account>.")
     ] = "",
@@ -68,7 +68,7 @@ def links(
     now = compose.clock_for_functions().now()
     then = moment(at, "--at", now) if at else None
     if then and then > now:
-        raise BadInput("--at", f"{at} is still to come: the log tells what stood")
+        raise BadInput("--at", f"{at} is in the future: the log has only the past")
     period = duration(unused, "--unused") if unused else PERIOD
     if unused and (at or period < DAY):
         raise BadInput("--unused", "give whole days, such as 30d, and no --at")

@@ -40,7 +40,7 @@ def local(
     ] = False,
     tls: Annotated[
         bool,
-        typer.Option("--tls", help="Speak https, with an authority made at start, whose file is printed."),
+        typer.Option("--tls", help="Use https, with a certificate authority made at start; print its file."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON: the endpoint, accounts, keys and names.")

@@ -36,9 +36,9 @@ def draw_map(
         ),
     ] = "",
     form: Annotated[
-        str, typer.Option("--format", help="Default: what the file's suffix says.", metavar="html|svg|mermaid|json")
+        str, typer.Option("--format", help="Default: that of the file's suffix.", metavar="html|svg|mermaid|json")
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per arrow and line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """Draw who may reach whom: every existing link, in all accounts of the policy.
 

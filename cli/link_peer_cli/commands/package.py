@@ -41,7 +41,7 @@ def package(
     ] = "",
     first: Annotated[bool, typer.Option("--first", help="Nothing is deployed yet.")] = False,
     allow_wider: Annotated[
-        bool, typer.Option("--allow-wider", help="Even if more could open than under the deployed policy.")
+        bool, typer.Option("--allow-wider", help="Build it even if more could open than under the deployed policy.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +89,7 @@ ADVICE = "give --against FILE with the policy that is deployed, or --allow-wider
 def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, allow_wider: bool) -> None:
     """Raise LinkPeerError if more could open under a policy than under what is deployed, or if that is not known."""
     if against and path.samefile(against):
-        raise BadInput("--against", f"{against} is the policy file itself, from which it differs in nothing")
+        raise BadInput("--against", f"{against} is the policy file itself: give a file with the deployed policy")
     try:
         olds = [policy_file(against, "--against")] if against else _deployed(new, first=first)
     except LinkPeerError as error:

@@ -40,7 +40,7 @@ def plan(
     what: Annotated[
         str,
         typer.Argument(
-            help="An instance: its id or name; or a file with one or an array of events or requests; - for stdin."
+            help="An instance (id or name), or a file with an event or a request, or with an array of them; - for stdin."
         ),
     ] = "",
     policy: Annotated[

@@ -41,14 +41,14 @@ def reopen(
     groups: Groups = None,
     account: Account = "",
     everything: All = False,
-    force: Annotated[bool, typer.Option("--force", help="Take off locks that `close` did not set, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also remove locks that `close` did not set.")] = False,
     profile: Profiles = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Take off the locks that `close` set. What tags still ask for is opened again; requests must be posted again.
+    """Remove the locks that `close` set. What tags still ask for is opened again; requests must be posted again.
 
-    Another account is entered as by `close`; by its closer role, only locks that home set are taken off.
+    Another account is entered as by `close`; by its closer role, only locks that home set are removed.
     """
     env = load_environment(reading=dry_run)
     tags = tags_of(env, profile)
@@ -151,17 +151,17 @@ def _say(env: Environment, found: Found, done: list[Party], planned: list[CloudC
     out, err = console(), console(stderr=True)
     for group, (key, _) in found.common.items():
         command = aliyun.untag(env.settings.region, [group.id], [key])
-        text = f"{group} stays locked: {key} locks it for every deployment. Its owner takes it off: {command}"
+        text = f"{group} stays locked: {key} locks it for every deployment. Its owner removes it: {command}"
         out.print(escape(text), soft_wrap=True)
     for call in planned:
         out.print(escape(f"# account {call.account}\n{call.command}"), soft_wrap=True)
     for group, value in found.kept.items():
-        text = f"{group} stays locked ({value}): with keys of its account, --force takes this lock off, too"
+        text = f"{group} stays locked ({value}): with keys of its account, --force removes this lock, too"
         out.print(escape(text), soft_wrap=True)
     for where, why in found.problems.items():
         err.print(f"[red]{escape(where)}: {escape(why)}[/red]", soft_wrap=True)
     if not planned:
-        out.print(f"locks taken off: {len(done)}")
+        out.print(f"locks removed: {len(done)}")
         if done:
             out.print("What tags ask for is opened again: at home within seconds, elsewhere by the next sweep.")
             out.print("Requests must be posted again.")

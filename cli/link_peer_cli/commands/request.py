@@ -124,9 +124,7 @@ def request(
     log = AuditReader(env.settings, env.clock) if wait else None
     # The same id may have outcomes of earlier requests.
     known = len(_own(asked, queue, log.read(_outcomes(asked)))) if log else 0
-    CHANGES.then = (
-        f"A request that was posted needs no other: link-peer audit --request {request_id} shows its outcome."
-    )
+    CHANGES.then = f"If it was posted, do not post another: link-peer audit --request {request_id} shows its outcome."
     post(env.asking(queue), env.policy.home, asked, queue)
     # Print the id before waiting, and on stderr, so that it is known even if the wait is interrupted.
     if as_json:

@@ -43,7 +43,7 @@ def selftest(
         str, typer.Option(help="The VPC for throw-away groups. Default: the first with a marked group.")
     ] = "",
     instances: Annotated[
-        bool, typer.Option("--instances", help="Also launch up to ten small instances, for minutes.")
+        bool, typer.Option("--instances", help="Also launch up to ten small instances, for some minutes.")
     ] = False,
     image: Annotated[str, typer.Option(help="Their image; one with Cloud Assistant, sshd, ping and nc.")] = "",
     instance_type: Annotated[str, typer.Option(help="Their type.")] = "",
@@ -55,12 +55,12 @@ def selftest(
     prefix: Annotated[
         str, typer.Option(envvar="LINK_PEER_PREFIX", help="Names begin with <prefix>-selftest-.")
     ] = "link-peer",
-    journal: Annotated[Path, typer.Option(help="Names everything that was created and is not removed yet.")] = Path(
-        "selftest.journal"
-    ),
+    journal: Annotated[
+        Path, typer.Option(help="The file that names everything that was created and is not removed yet.")
+    ] = Path("selftest.journal"),
     out: Annotated[Path | None, typer.Option(help="Write the report to this file, as JSON.", metavar="FILE")] = None,
     clean_up: Annotated[
-        bool, typer.Option("--clean-up", help="Remove what an earlier run left, and do no more.")
+        bool, typer.Option("--clean-up", help="Only list what an earlier run left; with --yes, remove it.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -45,10 +45,10 @@ def setup(
     prefix: Prefix = "",
     notify: Annotated[str, typer.Option(help="The e-mail address that the alerts notify.")] = "",
     action_policy: Annotated[
-        str, typer.Option(help="The id of an action policy of SLS that exists, for the alerts.")
+        str, typer.Option(help="The id of an existing action policy of SLS, for the alerts.")
     ] = "",
     retention: Annotated[
-        int, typer.Option(min=0, max=3650, help="Keep the audit log for so many days at least. Default: a new one 365.")
+        int, typer.Option(min=0, max=3650, help="Keep the audit log for at least so many days. A new one: 365.")
     ] = 0,
     operators: Annotated[
         list[str] | None,
@@ -62,10 +62,10 @@ def setup(
     dry_run: DryRun = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove all but the logs.")] = False,
     with_logs: Annotated[
-        bool, typer.Option("--with-logs", help="With --remove: delete the audit log and the functions' log too.")
+        bool, typer.Option("--with-logs", help="With --remove: also delete the audit log and the functions' log.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="With --remove: although functions or rules of the deployment are left.")
+        bool, typer.Option("--force", help="With --remove: even if functions or rules of the deployment are left.")
     ] = False,
     yes: Yes = False,
     as_json: JsonLines = False,

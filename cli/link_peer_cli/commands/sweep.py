@@ -40,7 +40,7 @@ def sweep(
     dry_run: DryRun = False,
     believe_empty: Annotated[
         list[str] | None,
-        typer.Option(help="An account (uid or name) that has no instances: make removals there. Repeat for more."),
+        typer.Option(help="An account (uid or name) that is really empty: remove rules there. Repeat for more."),
     ] = None,
     commands: Commands = False,
     detailed: Detailed = False,

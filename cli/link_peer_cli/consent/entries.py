@@ -28,7 +28,7 @@ from link_peer.planning.consent import MAX_TAGS, TAG_VALUE, free_keys
 
 
 class TagEdit(msgspec.Struct, frozen=True):
-    """What changes on a group's tags: those to set (key to value), those to delete, and the entries that come and go.
+    """What changes on a group's tags: those to set (key to value), those to delete, and the entries that are added and removed.
     `before` has the values that these tags have until then, by key."""
 
     put: dict[str, str]

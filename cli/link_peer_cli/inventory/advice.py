@@ -198,7 +198,7 @@ class Adviser:
             elsewhere = link.target.account != judged.asker.account
             wanted = f"{link.target if elsewhere else link.target.id}:{ports_text(link.ports)}"
             tags = asking_tags(instance.tags, wanted, self._policy.keys)
-            why = f"the link is written {written}, and {judged.asker} does not ask for it: tag it as the others are, if it is to"
+            why = f"the link is written {written}, and {judged.asker} does not ask for it: tag it like the others if it should"
             yield Advice(why, set_tags(self._region, [judged.asker.id], tags))
         else:
             why = "ask for the link" + (f", which is written {written}" if written else "")

@@ -42,7 +42,7 @@ class ProbeVerdict(msgspec.Struct, frozen=True):
         if self.contradiction:
             return (
                 f"CONTRADICTION: the packet arrived, and the rules say that it is {blocked_by(self)}. The rules were "
-                "changed during the test, or it took another way than between these two addresses"
+                "changed during the test, or it took another path than between these two addresses"
             )
         if self.result is ProbeResult.REFUSED:
             return f"it arrived, and was refused: nothing listens on {self.port}, or the instance's own firewall refuses it"

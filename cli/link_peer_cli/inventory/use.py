@@ -92,7 +92,7 @@ def use_of(link: Standing, period: Period) -> Use:
                 if not doubt:
                     seen[port] = max(last, seen.get(port, 0))
     if link.since is None or link.since > period.since:
-        doubts.append(f"it does not stand for {period.days} days yet")
+        doubts.append(f"it has not existed for {period.days} days yet")
     if seen:
         return Use("used", max(seen.values()), "", "" if doubts else _narrower(link, seen))
     if doubts:

@@ -61,7 +61,7 @@ def clean(deployment: SetupTarget, groups: list[Group]) -> Iterator[str]:
     for group in groups:
         try:
             cloud.ecs(group.party.account).untag(group.party.id, [key for key in keys if key in group.tags])
-            yield f"{group.party}: took its managed tag off; no rule of link-peer was left"
+            yield f"{group.party}: removed its managed tag; no rule of link-peer was left"
         except LinkPeerError as error:
             yield f"{group.party}: its managed tag stays ({error}); no rule of link-peer is left"
 
@@ -100,7 +100,7 @@ def _fault(deployment: SetupTarget, uid: str, groups: list[str], unread: str) ->
         return Fault(
             f"account {uid}",
             problem,
-            f"close its links with keys of it: `{remove} --profile PROFILE`, {gone}; that alone, if this was done before",
+            f"close its links with keys of it: `{remove} --profile PROFILE`, {gone}; or only the latter, if its links were closed before",
         )
     problem = f"rules of link-peer are left on {', '.join(groups)}"
     if uid == deployment.policy.home:

@@ -45,7 +45,7 @@ Ports = Annotated[
 Groups = Annotated[
     list[str] | None,
     typer.Argument(
-        help="sg-…, or for `close` a name, optionally with @<account>; or an account.", metavar="[GROUP|ACCOUNT]..."
+        help="sg-… (`close`: or a name), optionally with @<account>; or an account.", metavar="[GROUP|ACCOUNT]..."
     ),
 ]
 Account = Annotated[

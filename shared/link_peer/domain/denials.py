@@ -218,7 +218,7 @@ ACCESS_ADVICE = (
 PAUSED = Denial(
     reasons.PAUSED,
     "the policy pauses link-peer: nothing is opened",
-    "set paused: false in the policy file and deploy it, then post the request again, or touch the tag",
+    "set paused: false in the policy file and deploy it, then post the request again, or change the tag",
 )
 
 

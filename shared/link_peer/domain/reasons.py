@@ -36,8 +36,8 @@ NO_CONSENT = Reason(
     "no-consent",
     Kind.FINAL,
     "the accepting group has not accepted this source on every port, or its consent has ended",
-    "set the tag that `advice` names, on the group it names: `link-peer accept` with keys of the group's account, which "
-    "`advice` has too",
+    "set the tag that `advice` names, on the group it names: with keys of the group's account, run the `link-peer accept` of "
+    "`advice`",
 )
 NOT_ALLOWED = Reason(
     "not-allowed",
@@ -60,7 +60,7 @@ BAD_REQUEST = Reason(
     "bad-request",
     Kind.FINAL,
     "the message does not match the schema; `detail` names the field",
-    "correct it and post it again",
+    "correct the message and post it again",
 )
 BAD_EVENT = Reason(
     "bad-event",
@@ -131,7 +131,7 @@ CLASSIC_NETWORK = Reason(
 ADVANCED_GROUP = Reason(
     "advanced-group",
     Kind.FINAL,
-    "an advanced group cannot have a group as a source, nor be one, and the link has no ports",
+    "an advanced group cannot have a group as a source, nor be a source, and the link has no ports",
     "name ports, so that the link is written by address, or instances",
 )
 MANAGED_GROUP = Reason(
@@ -179,7 +179,7 @@ QUOTA = Reason(
 REMOVALS_HELD = Reason(
     "removals-held",
     Kind.FINAL,
-    "an account no longer shows more instances or groups at once than `removals_per_run` allows to remove rules for",
+    "more than `removals_per_run` rules would be removed only because one account no longer shows instances or groups",
     "list them with `link-peer stale`; raise the limit if they should be removed",
 )
 HUMAN_RULE = Reason(

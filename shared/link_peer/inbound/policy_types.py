@@ -56,7 +56,7 @@ Role: TypeAlias = Annotated[str, _form(_ROLE, _ROLE_SAID, "The role that link-pe
 _ID, _ID_SAID = "[A-Za-z0-9_+=,.@:/-]{2,1224}", f"2 to 1224 characters of {_SECRET}"  # [doc AssumeRole]
 ExternalId: TypeAlias = Annotated[str, _form(_ID, _ID_SAID, "The one that the role's trust policy requires.")]
 _NO_RANGES = "list the networks, or leave `ranges` out to accept every private address"
-_RANGES = _some(_NO_RANGES, "Instance links from this account only from these networks.")
+_RANGES = _some(_NO_RANGES, "Addresses of this account in rules are only from these networks.")
 _QUEUE = "a queue name: 1 to 120 characters of A-Z a-z 0-9 and hyphen"  # [doc SMQ limits]
 Queue: TypeAlias = Annotated[str, _form("[A-Za-z0-9-]{1,120}", _QUEUE, "The account's own queue.")]
 _LOGSTORE = (

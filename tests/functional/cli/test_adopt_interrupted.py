@@ -42,7 +42,7 @@ def test_a_rule_that_changes_during_the_call_is_no_rule_of_ours(lab: Lab, cli: C
     app, db, rule = by_hand(lab)
     lab.meanwhile("ModifySecurityGroupRule", lambda: lab.modify(db, lab.raw_rules(db)[0], PortRange="22/22"))
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 1
-    assert "its marker does not fit" in lab.records("attempt")[0]["detail"]
+    assert "its marker does not match" in lab.records("attempt")[0]["detail"]
     lab.sweep()
     assert lab.rules(db) == [f"{app.id} tcp/22"]
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err

@@ -303,7 +303,7 @@ def test_consent_is_withdrawn_though_its_rules_cannot_be_read(lab: Lab, cli: Cli
     db = lab.group("sg-app")
     lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", code="Forbidden.RAM", status=403, times=None)
     assert cli("withdraw", db.id, "sg-app", "--yes") == 0, cli.err
-    assert "cannot be told now" in cli.out
+    assert "cannot be determined now" in cli.out
     assert lab.tags(db) == {}
 
 

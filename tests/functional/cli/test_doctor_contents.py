@@ -220,7 +220,7 @@ def test_dead_entries_of_the_policy_are_warnings(lab: Lab, cli: Cli) -> None:
         "ended at 2020-01-01T00:00:00Z",
         f"sg-gone@{HOME} does not exist",
     ]
-    assert all(one["advice"].startswith("take the entry out of the policy file: ") for one in dead)
+    assert all(one["advice"].startswith("remove the entry from the policy file: ") for one in dead)
     _, stale = cli.json("stale")
     assert [(one["kind"], one["group"], one["why"]) for one in stale] == [
         ("consent", db.id, one["detail"].rpartition(": ")[2]) for one in dead

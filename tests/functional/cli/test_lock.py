@@ -43,7 +43,7 @@ def test_reopening_lets_tags_open_again(lab: Lab, links: Linked, cli: Cli) -> No
     assert cli("close", links.app.id, links.cache.id) == 0
     assert links.counts() == [0, 0, 1, 0]
     assert cli("reopen", "--all") == 0, cli.err
-    assert "locks taken off: 2" in cli.out
+    assert "locks removed: 2" in cli.out
     assert LOCK not in lab.tags(links.app)
     [locked], [opened] = (lab.records("observed", to=links.app.id, function=name) for name in ("close", "reopen"))
     value, consent = json.loads(locked["event_tags"])[LOCK], json.loads(opened["tags"])
@@ -362,7 +362,7 @@ def test_an_owner_locks_with_keys_of_another_account(
     """The rules are removed by the next sweep, since these keys cannot enter home."""
     request.getfixturevalue("peer_keys")
     assert cli("close", links.db.id) == 0, cli.err
-    assert "groups locked: 1. The keys are not of home: the next sweep removes the rules." in cli.out
+    assert "groups locked: 1. The keys are not those of home: the next sweep removes the rules." in cli.out
     assert "rules left" not in cli.out  # they are: nobody looked
     assert LOCK in lab.tags(links.db)
     code, [shown] = cli.json("close", links.db.id)

@@ -45,7 +45,7 @@ def test_after_close_all_the_tags_that_are_left_are_taken_off(lab: Lab, links: L
     assert "in the way" not in cli.out
     assert cli("setup", "--remove", "--yes") == 0, cli.err
     for group in tagged:
-        assert f"{group.id}@{group.account}: took its managed tag off" in cli.out or MANAGED not in lab.tags(group)
+        assert f"{group.id}@{group.account}: removed its managed tag" in cli.out or MANAGED not in lab.tags(group)
         assert not [key for key in lab.tags(group) if key.startswith("link-managed")]
     assert home_roles(lab) == set()
 
