@@ -71,19 +71,6 @@ def test_the_first_suitable_group_represents_the_instance(groups: list[Party], c
     assert next(iter(candidates(view(GROUPS), instance(A, *groups), group(CACHE))), None) == chosen
 
 
-@pytest.mark.parametrize(
-    ("groups", "reason"),
-    [
-        ([MANAGED], "managed-group"),
-        ([CLASSIC], "classic-network"),
-        ([Party(HOME, "sg-unseen")], "peer-not-found"),
-    ],
-)
-def test_without_a_suitable_group_the_link_is_denied_with_the_reason(groups: list[Party], reason: str) -> None:
-    (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
-    assert code(claim) == reason
-
-
 # consent chooses
 
 WISHED = parse_ports("tcp/1")
@@ -162,26 +149,6 @@ def test_what_consent_would_not_resolve_is_the_denial(ip: str, reason: str) -> N
     assert found.why.reason.code == reason
 
 
-def test_a_locked_group_among_those_without_consent_is_named_and_not_advised() -> None:
-    seen = view([group(APP, "*", lock=True), group(DB, "*"), group(CACHE)], counted={APP: 1, DB: 9})
-    (wanted,) = claims(seen, APP, DB, link_peer="sg-cache")
-    denial = no_group_accepted(seen, A, wanted.denied)
-    assert f"{APP} (1 instance; {APP} carries the tag link-lock), {DB} (9 instances)" in denial.detail
-    assert denial.advice.endswith(f"link-peer accept {CACHE} sg-db")
-
-
-def test_an_end_that_is_past_keeps_nothing_for_a_later_group() -> None:
-    """Nor does one denial of several take the place of that of the end."""
-    seen = view([group(APP), group(DB), group(CACHE)], refused_accounts={HOME: NoAccess("No", "no")})
-    ended = {"link_peer": "sg-cache:tcp/1", "link_until": "2001-01-01T00:00:00Z"}
-    assert [code(one) for one in claims(seen, APP, DB, **ended)] == ["expired"]
-    asker = instance(A, APP, DB, **ended)
-    seen = view([group(APP), group(DB), group(CACHE)], [asker])
-    found = plan(seen, *links_from_tags(seen, asker, NOW, policy()))
-    assert [decision.why.reason.code for decision in found.decisions] == ["expired"]
-    assert found.missing.questions == frozenset()
-
-
 @pytest.mark.parametrize("here", [True, False])
 def test_the_instances_of_groups_are_counted_for_what_is_answered(here: bool) -> None:
     asker = instance(A, APP, DB, link_peer="sg-cache:tcp/1")
@@ -225,29 +192,6 @@ def test_a_peer_becomes_a_link_of_groups_or_of_instances(peer: str, link: Link) 
     assert claim.tag == f"link-peer={peer}"
 
 
-@pytest.mark.parametrize("peer", ["sg-app", "sg-app:tcp/1", "i-a", f"sg-app@{HOME}", f"i-a@{HOME}"])
-def test_a_peer_that_is_the_instance_or_its_own_group_needs_no_link(peer: str) -> None:
-    (claim,) = claims(view(GROUPS), APP, link_peer=peer)
-    assert claim.same_group
-
-
-@pytest.mark.parametrize(
-    ("until", "reason"),
-    [
-        ("2026-11-25T00:00:01Z", None),
-        ("2026-11-25T00:00:00Z", "expired"),
-        ("2026-11-25T08:00:00+08:00", "expired"),
-        ("2026-11-24T23:59:59Z", "expired"),
-        ("whenever", "bad-tag"),
-        ("", "bad-tag"),
-    ],
-)
-def test_link_until_applies_to_every_link_of_the_instance(until: str, reason: str | None) -> None:
-    """The time is 2026-11-25T00:00:00Z."""
-    found = claims(view(GROUPS), APP, link_peer="sg-db i-b", link_until=until)
-    assert [code(claim) for claim in found] == [reason, reason]
-
-
 @pytest.mark.parametrize(
     ("limit", "denied"), [(4, []), (3, ["sg-cache"]), (1, ["sg-DB", "sg-db", "sg-cache"])], ids=["all", "three", "one"]
 )
@@ -259,12 +203,6 @@ def test_peers_beyond_the_limit_are_denied(limit: int, denied: list[str]) -> Non
     assert [claim.link.target.id for claim in beyond] == [name for name in denied if name != "sg-DB"]
     assert code(found[1]) == "bad-tag"
     assert all(claim.denial is not None and f"may name {limit} peers" in claim.denial.detail for claim in beyond)
-
-
-def test_a_peer_beyond_the_limit_is_denied_for_that_although_link_until_is_past() -> None:
-    """Setting a later end would not help it."""
-    found = claims(view(GROUPS), APP, max_peers=1, link_peer="sg-db i-b", link_until="2026-11-24T00:00:00Z")
-    assert [code(claim) for claim in found] == ["expired", "not-allowed"]
 
 
 @pytest.mark.parametrize(
@@ -286,28 +224,6 @@ def test_a_tag_may_ask_for_as_many_days_as_the_policy_allows(until: str, denied:
     if denied == "not-allowed":
         assert claim.denial is not None
         assert "--ResourceId.1 i-a --Tag.1.Key link-until --Tag.1.Value 2026-12-25T00:00:00Z" in claim.denial.advice
-
-
-@pytest.mark.parametrize("tags", [{"link_until": "whenever"}, {"link_until": "2026-11-24T00:00:00Z"}, {"max_peers": 0}])
-def test_the_own_group_is_not_denied_for_an_end_or_a_limit(tags: Any) -> None:
-    """No rule is needed, so none can have ended."""
-    (claim,) = claims(view(GROUPS), APP, link_peer="sg-app", **tags)
-    assert (claim.same_group, claim.denial) == (True, None)
-
-
-def test_a_denied_peer_names_the_group_that_represents_the_instance() -> None:
-    """Or the instance, where no group does."""
-    (bad,) = claims(view(GROUPS), APP, link_peer="sg-DB")
-    (alone,) = claims(view(GROUPS), MANAGED, link_peer="sg-DB")
-    assert (bad.link.source, alone.link.source) == (APP, A)
-
-
-@pytest.mark.parametrize(("groups", "named"), [([Party(HOME, "sg-unseen")], "(sg-unseen)"), ([], "(none)")])
-def test_a_denial_names_the_instances_own_groups(groups: list[Party], named: str) -> None:
-    """Those that the cloud does not show."""
-    (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
-    assert claim.denial is not None
-    assert named in claim.denial.detail
 
 
 def test_few_instances_are_looked_at_for_the_rules_of_one_group() -> None:

@@ -48,22 +48,6 @@ def test_tags_on_the_accepting_group(accept: str, asked: str, uncovered: str) ->
 
 @pytest.mark.parametrize(
     ("accept", "covered"),
-    [
-        ("sg-app", False),
-        ("*", False),
-        ("sg-app@1000000000000002", True),
-        ("*@1000000000000002", True),
-        ("*@1000000000000001", False),
-    ],
-)
-def test_a_name_without_an_account_means_the_groups_own_account(accept: str, covered: bool) -> None:
-    """sg-app of another account asks: only an entry with that account's uid names it."""
-    _, missing = consent.consents(POLICY, group(DB, accept), FOREIGN, DB, ports("tcp/1"), NOW)
-    assert (not missing) == covered
-
-
-@pytest.mark.parametrize(
-    ("accept", "covered"),
     [("i-a", True), ("i-b", False), ("sg-app", True), ("sg-second", True), ("sg-db", False), ("*", True)],
 )
 def test_an_instance_is_named_by_itself_or_any_of_its_groups(accept: str, covered: bool) -> None:
@@ -94,11 +78,6 @@ def test_reviewed_pairs_of_the_policy(source: str, target: str, entry_ports: str
     used, missing = consent.consents(listed, group(DB, "sg-app"), APP, DB, ports("tcp/1"), NOW)
     assert (not missing) == covered
     assert used == (["policy allow text"] if covered else [])
-
-
-def test_each_entry_is_named_once_as_evidence() -> None:
-    used, _ = consent.consents(POLICY, group(DB, "* sg-app:tcp/9"), APP, DB, ports("tcp/1+tcp/2"), NOW)
-    assert used == [f"{DB} link-accept=*"]
 
 
 @pytest.mark.parametrize(

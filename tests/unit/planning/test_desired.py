@@ -20,7 +20,7 @@ from tests.unit.views import group, instance, key, ours, view
 
 OPEN = view([group(APP, "*"), group(DB, "*"), group(CACHE)])
 P1 = parse_ports("tcp/1")
-LINK, DENIED = Link(APP, DB, P1), Link(APP, CACHE, P1)
+LINK = Link(APP, DB, P1)
 K1 = key(DB, APP, "tcp/1")
 REQ = Claim("chg-1")
 FULL = Denial(reasons.QUOTA, "the group is full", outcome="failed")
@@ -69,27 +69,6 @@ def test_a_denial_by_the_snapshot_comes_before_a_refusal_by_the_cloud() -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "code"),
-    [(int(NOW) + 1, None), (int(NOW), reasons.EXPIRED), (int(NOW) - 1, reasons.EXPIRED), (None, None)],
-)
-def test_a_claim_is_denied_from_its_end_on(until: int | None, code: reasons.Reason | None) -> None:
-    """The end itself counts as past."""
-    denial = denial_of(judged(DesiredLink(LINK, Claim("chg-1", until))), LINK)
-    assert (denial.reason if denial else None) == code
-
-
-def test_a_denial_of_the_desired_link_itself_is_reported_first() -> None:
-    """Such as a `link-until` tag that is past, on a link that has no consent either."""
-    ended = tag_expired(C, "link-until")
-    assert denial_of(judged(DesiredLink(DENIED, TAG, denial=ended)), DENIED) == ended
-
-
-def test_every_claim_for_a_rule_wants_it() -> None:
-    """A tag, and each request by its id."""
-    assert wanted(DesiredLink(LINK, TAG), DesiredLink(LINK, REQ)) == {K1: {TAG, REQ}}
-
-
-@pytest.mark.parametrize(
     ("one", "other", "kept"),
     [
         # eight pairs, since the order of a set is another one in each process
@@ -117,30 +96,6 @@ def test_a_denied_link_denies_each_rule_that_it_needs() -> None:
     assert wanted(link) == {}
 
 
-def test_a_link_to_the_own_group_wants_and_denies_nothing() -> None:
-    """Members of one group reach each other without a rule."""
-    link = DesiredLink(LINK, TAG, same_group=True)
-    assert (wanted(link), judged(link).denied) == ({}, {})
-
-
-# claims that are only read from rules
-
-
-def test_a_claim_that_is_read_from_a_rule_keeps_that_rule() -> None:
-    """It opens nothing: the rule on the other side, which lacks the claim, is not wanted for it."""
-    link = DesiredLink(Link(APP, DB), REQ, opens=False)
-    half = view([group(APP, "*"), group(DB, "*")], rules=[ours(key(DB, APP), REQ)])
-    assert wanted(link, seen=half) == {key(DB, APP): {REQ}}
-    other = view([group(APP, "*"), group(DB, "*")], rules=[ours(key(DB, APP), REQ), ours(key(APP, DB), TAG)])
-    assert wanted(link, seen=other) == {key(DB, APP): {REQ}}
-    assert wanted(link) == {}
-
-
-def test_a_claim_that_is_read_from_a_rule_is_denied_like_any_other() -> None:
-    """Also on a rule that does not exist."""
-    assert set(judged(DesiredLink(DENIED, REQ, opens=False)).denied) == {(DENIED, "chg-1")}
-
-
 # the instance's own group
 
 
@@ -165,12 +120,6 @@ def test_the_own_group_is_denied_where_its_members_do_not_reach_each_other(
     assert denial_of(found, wanted.link) == denial
     assert found.missing.questions == ({APP} if asks else set())
     assert judged(msgspec.structs.replace(wanted, here=False), seen=seen).missing == NOTHING_MISSING
-
-
-def test_the_own_group_is_judged_before_any_other_denial() -> None:
-    """No link is needed, so an end of it means nothing; a group that was not read is not denied."""
-    wanted = DesiredLink(Link(APP, APP), TAG, denial=tag_expired(C, "link-until"), same_group=True)
-    assert denial_of(judged(wanted, seen=view([])), wanted.link) is None
 
 
 # one address, two instances
@@ -227,14 +176,6 @@ def test_a_rule_whose_instances_moved_gives_nobody_the_address() -> None:
     assert denial_of(found, second) is not None
 
 
-def test_an_address_that_moved_belongs_to_its_new_instance() -> None:
-    """i-a is shown with another address."""
-    seen = alike(ours(K9, ends=(A, B)), a="10.0.0.9")
-    found = judged(C_TO_B, seen=seen)
-    assert denial_of(found, C_TO_B) is None
-    assert found.judgments[C_TO_B].moved == {K9}
-
-
 def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -> None:
     """Another read has to confirm it. An account that shows nothing proves nothing."""
     live = alike(ours(K9, ends=(A, B)), without=(A,))
@@ -253,13 +194,6 @@ def test_the_holder_of_a_rule_that_was_not_read_is_read_first() -> None:
     seen = msgspec.structs.replace(seen, requested=seen.requested - {A})
     found = judged(C_TO_B, seen=seen)
     assert (why(found, C_TO_B)[0], found.missing.unread) == (reasons.ADDRESS_CONFLICT, {Link(A, B, P9)})
-
-
-@pytest.mark.parametrize("needed", ["tcp/9", "tcp/8+tcp/9", "tcp/9+tcp/10"])
-def test_one_rule_of_another_denies_the_link(needed: str) -> None:
-    """Whichever of its rules that is."""
-    link = Link(C, B, parse_ports(needed))
-    assert denial_of(judged(link, seen=alike(ours(K9, ends=(A, B)))), link) is not None
 
 
 def test_an_instance_without_an_address_keeps_its_rule() -> None:
@@ -300,12 +234,6 @@ def test_the_verdict_on_one_link_asks_for_the_holder_of_its_rule() -> None:
     assert evaluate(held, Context(POLICY, REGION, NOW), C_TO_B, {Claim("c" * 48)}).denial is None
 
 
-def test_two_claims_of_one_instance_do_not_conflict() -> None:
-    """Nor do links of different ports, which need different rules."""
-    found = judged(A_TO_B, DesiredLink(A_TO_B, REQ), Link(C, B, P1), seen=alike())
-    assert {answer.denial for answer in found.answers} == {None}
-
-
 def test_a_conflict_names_the_instance_that_differs() -> None:
     """Here the target."""
     d = Party(HOME, "i-d")
@@ -314,9 +242,3 @@ def test_a_conflict_names_the_instance_that_differs() -> None:
     found = judged(A_TO_B, Link(A, d, P9), seen=seen)
     assert denial_of(found, A_TO_B) is None
     assert f"exists already for {B}" in why(found, Link(A, d, P9))[1]
-
-
-def test_another_persons_rule_on_the_addresses_is_no_conflict() -> None:
-    """It counts as present, no matter for whom it was made."""
-    person = Rule(DB, "sgr-1", K9, "accept", 1, "db access")
-    assert denial_of(judged(C_TO_B, seen=alike(person)), C_TO_B) is None

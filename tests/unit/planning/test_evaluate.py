@@ -92,31 +92,11 @@ def test_a_link_by_address_is_undecided_until_its_instances_are_read() -> None:
     assert (verdict.denial.undecided, verdict.open_questions) == (True, (InstancesOf(APP),))
 
 
-@pytest.mark.parametrize(
-    ("link", "keys"),
-    [
-        (Link(APP, DB, parse_ports("tcp/1+icmp")), {key(DB, APP, "tcp/1"), key(DB, APP, "icmp")}),
-        (Link(APP, DB), {key(DB, APP), key(APP, DB)}),
-    ],
-    ids=["with ports", "mutual"],
-)
-def test_a_link_needs_a_rule_for_each_port_or_one_on_each_side(link: Link, keys: set[RuleKey]) -> None:
-    """With ports, on the target's group."""
-    assert {(need.key, need.ends) for need in evaluate(view(OPEN), POLICY, link).needs} == {(one, None) for one in keys}
-
-
 def test_a_denied_link_still_lists_the_rules_it_would_need() -> None:
     """Removals look up existing rules by them."""
     verdict = evaluate(view([group(APP), group(DB)]), POLICY, Link(APP, DB))
     assert code(verdict) == "no-consent"
     assert {need.key for need in verdict.needs} == {key(DB, APP), key(APP, DB)}
-
-
-def test_a_link_with_an_account_that_refuses_access_is_denied_no_access() -> None:
-    seen = msgspec.structs.replace(view(OPEN), refused_accounts={HOME: NoAccess("Forbidden.RAM", "no")})
-    verdict = evaluate(seen, POLICY, Link(APP, DB, PORTS))
-    assert code(verdict) == "no-access"
-    assert "Forbidden.RAM" in detail(verdict)
 
 
 def test_links_of_instances_are_rules_between_two_addresses() -> None:
@@ -143,53 +123,6 @@ def test_missing_consent_is_reported_before_a_missing_address() -> None:
     seen = view([group(APP), group(DB)], [instance(A, APP), instance(B, DB)])
     verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
     assert code(verdict) == "no-consent"
-
-
-@pytest.mark.parametrize(
-    ("shown", "unseen"), [([A, B], False), ([A], True), ([B], True)], ids=["both", "no target", "no source"]
-)
-def test_a_denial_for_an_instance_that_is_not_shown_is_marked_unseen(shown: list[Party], unseen: bool) -> None:
-    """Removals for such a denial need a live account."""
-    seen = view(OPEN, [instance(party, APP if party == A else DB, ip="10.0.0.9") for party in shown])
-    denial = evaluate(seen, POLICY, Link(A, B, PORTS)).denial
-    assert (denial is not None and denial.unseen) == unseen
-
-
-@pytest.mark.parametrize(
-    ("denial", "advice"),
-    [
-        (Link(APP, DB, PORTS), f"tag {DB} link-accept=sg-app:tcp/1: link-peer accept {DB} sg-app:tcp/1"),
-        (
-            Link(APP, DB),
-            f"tag {DB} link-accept=sg-app and tag {APP} link-accept=sg-db: "
-            f"link-peer accept {DB} sg-app; link-peer accept {APP} sg-db",
-        ),
-    ],
-)
-def test_the_advice_names_each_missing_tag_and_the_commands_that_set_it(denial: Link, advice: str) -> None:
-    found = evaluate(view([group(APP), group(DB)]), POLICY, denial).denial
-    assert found is not None
-    assert found.advice == advice
-
-
-# locks
-
-
-@pytest.mark.parametrize(
-    ("locked", "link", "denied"),
-    [
-        (DB, Link(A, B, PORTS), True),
-        (APP, Link(A, B, PORTS), False),
-        (APP, Link(A, B), True),
-        (DB, Link(A, B), True),
-    ],
-)
-def test_an_instance_link_puts_no_rule_on_a_locked_group(locked: Party, link: Link, denied: bool) -> None:
-    """Of a link with ports, the source's group gets no rule. The rules that it would need are still listed."""
-    groups = [group(party, "*", lock=party == locked) for party in (APP, DB)]
-    verdict = evaluate(view(groups, PAIR), POLICY, link)
-    assert code(verdict) == ("locked" if denied else None)
-    assert len(verdict.needs) == (2 if link.mutual else 1)
 
 
 # addresses of instance links
@@ -306,13 +239,6 @@ def test_both_addresses_of_a_mutual_link_are_asked_about(first: bool) -> None:
     assert (code(verdict), said) == ("address-conflict", (True, False))
 
 
-def test_the_target_account_is_asked_about_its_own_vpc() -> None:
-    """Its view of the VPC counts: the source's account may not see it."""
-    party, app = Party(PEER, "i-p"), Party(PEER, "sg-p")
-    seen = view([group(app), group(DB, f"*@{PEER}")], [instance(party, app, ip="10.0.0.1", vpc="vpc-2"), PAIR[1]])
-    assert evaluate(seen, POLICY, Link(party, B, PORTS)).open_questions == (A_IN_1,)
-
-
 @pytest.mark.parametrize(
     ("seen", "with_policy", "denial"),
     [
@@ -330,7 +256,7 @@ def test_no_address_is_asked_about_where_that_decides_nothing(
     assert (code(verdict), verdict.open_questions) == (denial, ())
 
 
-# which group takes an instance's rule, and evidence
+# which group takes an instance's rule
 
 
 @pytest.mark.parametrize("groups", [[], [group(DB, "*", managed=True)], [group(APP)]])
@@ -358,51 +284,10 @@ def test_an_instance_rule_is_on_the_first_group_that_no_product_manages(groups: 
     assert (code(verdict), rules_on) == ((None, [on]) if on else ("managed-group", []))
 
 
-@pytest.mark.parametrize(
-    ("which", "change"), [(A, {"classic": True}), (B, {"classic": True}), (A, {"vpc": ""}), (B, {"vpc": ""})]
-)
-def test_an_instance_in_the_classic_network_is_denied(which: Party, change: dict[str, Any]) -> None:
-    shown = [msgspec.structs.replace(one, **change) if one.party == which else one for one in PAIR]
-    verdict = evaluate(view(OPEN, shown), POLICY, Link(A, B, PORTS))
-    assert (code(verdict), which.id in detail(verdict)) == ("classic-network", True)
-
-
-def test_an_instance_link_across_vpcs_is_granted_with_advice_about_routes() -> None:
-    seen = view(OPEN, FAR, taken_addresses={A_IN_1: False})
-    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
-    assert (verdict.denial, verdict.reachability) == (None, "different-vpc")
-    assert "CEN" in verdict.advice
-    assert evaluate(view(OPEN, PAIR), POLICY, Link(A, B, PORTS)).advice == ""
-
-
-def test_a_mutual_link_names_the_consent_of_both_groups() -> None:
-    """The target's first. With ports, the target's alone."""
-    seen = view([group(APP, "sg-db"), group(DB, "sg-app")])
-    both = (f"{DB} link-accept=sg-app", f"{APP} link-accept=sg-db")
-    assert evaluate(seen, POLICY, Link(APP, DB)).consent == both
-    assert evaluate(seen, POLICY, Link(APP, DB, PORTS)).consent == both[:1]
-
-
-def test_a_missing_consent_is_named_with_its_group_source_and_ports() -> None:
-    seen = view([group(APP), group(DB, "sg-app:tcp/1")])
-    some = evaluate(seen, POLICY, Link(APP, DB, parse_ports("tcp/2+tcp/1+icmp")))
-    assert detail(some) == f"{DB} has not accepted {APP} on icmp+tcp/2"
-    both = f"{DB} has not accepted {APP} on all ports; {APP} has not accepted {DB} on all ports"
-    assert detail(evaluate(seen, POLICY, Link(APP, DB))) == both
-
-
 # accounts that cannot be read
 
 FOREIGN, FAR_I = Party(PEER, "sg-x"), Party(PEER, "i-x")
 REFUSED = {PEER: NoAccess("NoPermission", "no")}
-
-
-@pytest.mark.parametrize("link", [Link(APP, FOREIGN, PORTS), Link(FOREIGN, APP, PORTS)])
-def test_an_account_that_met_trouble_is_denied_without_a_reason(link: Link) -> None:
-    """Nothing is decided about its side now."""
-    seen = view(OPEN, failed_accounts={PEER: "timeout"})
-    verdict = evaluate(seen, POLICY, link)
-    assert (code(verdict), "timeout" in detail(verdict)) == ("", True)
 
 
 def closed(accept: str, link: Link, lock: bool = False, allow: tuple[Allow, ...] = (), **seen: Any) -> str | None:
@@ -471,13 +356,6 @@ def test_an_instance_that_is_shown_is_in_its_own_groups_only() -> None:
     shown = [instance(FAR_I, FOREIGN, ip="10.0.0.1")]
     assert closed(f"sg-any@{PEER}", link, instances=shown) == "no-consent"
     assert closed(f"sg-x@{PEER}", link, instances=shown) is None
-
-
-@pytest.mark.parametrize("seen", [{"refused_accounts": REFUSED}, {"failed_accounts": {PEER: "timeout"}}])
-def test_a_lock_closes_although_the_peer_cannot_be_read(seen: dict[str, Any]) -> None:
-    """And although the group accepts everything."""
-    assert closed(f"*@{PEER}", Link(FOREIGN, DB, PORTS), lock=True, **seen) == "locked"
-    assert closed(f"*@{PEER}", Link(FAR_I, B, PORTS), lock=True, **seen) == "locked"
 
 
 def test_a_group_that_was_not_read_closes_nothing() -> None:

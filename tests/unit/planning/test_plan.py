@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from link_peer.domain import reasons
 from link_peer.domain.denials import Denial
-from link_peer.domain.model import ALL, TAG, Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.model import TAG, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
-from link_peer.domain.snapshot import Address, Snapshot
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
-from link_peer.planning.actual import actual_state, link_of, renamed_rules
+from link_peer.planning.actual import actual_state, renamed_rules
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Refusal, Unseen
 from link_peer.planning.diff import edit_of
 from link_peer.planning.plan import make_plan
@@ -126,29 +126,6 @@ def test_a_persons_rule_beside_one_of_ours_is_no_reason() -> None:
     ]
 
 
-def test_a_request_that_finds_its_link_is_applied_again() -> None:
-    found = plan(view(OPEN, rules=[ours(K1, REQ)]), desired(LINK, REQ), may_lose=May.KEEP, is_request=True)
-    assert [(d.outcome, d.edits) for d in found.decisions] == [("applied", ())]
-
-
-@pytest.mark.parametrize("before", [Claim("chg-1", int(NOW) + 60), Claim("chg-1")])
-@pytest.mark.parametrize("after", [Claim("chg-1", int(NOW) + 120), Claim("chg-1")])
-def test_one_request_has_one_claim_on_a_rule(before: Claim, after: Claim) -> None:
-    """A later message with another end replaces the earlier claim."""
-    found = plan(view(OPEN, rules=[ours(K1, before)]), desired(LINK, after), may_lose=May.TAKE)
-    assert edits(found.decisions) == ([("mark", "tcp/1", (after,))] if before != after else [])
-
-
-def test_a_denied_link_writes_nothing_and_its_rules_are_removed() -> None:
-    """Withdrawn consent is an explicit cause, so the guard does not count the removal."""
-    seen = view([managed(APP), managed(DB)], rules=[ours(K1)])
-    denied, removed = plan(seen, desired(LINK)).decisions
-    assert (denied.action, removed.action) == ("link", "unlink")
-    assert (denied.outcome, denied.why.reason.code, denied.edits) == ("denied", "no-consent", ())
-    assert (removed.outcome, removed.why.reason.code, removed.unseen) == ("removed", "no-consent", frozenset())
-    assert edits([removed]) == [("remove", "tcp/1", ())]
-
-
 def test_removals_that_the_guard_holds_are_no_decisions() -> None:
     """The plan counts them. Links, and removals with an explicit cause, are decided all the same."""
     k2, k3 = key(DB, APP, "tcp/2"), key(DB, APP, "tcp/3")
@@ -156,13 +133,6 @@ def test_removals_that_the_guard_holds_are_no_decisions() -> None:
     found = plan(seen, desired(Link(APP, CACHE, P1)), limit=1)
     assert found.held == {Unseen(HOME, HOME): 2}
     assert [(d.outcome, d.why.reason.code) for d in found.decisions] == [("applied", ""), ("removed", "expired")]
-
-
-def test_both_rules_of_a_mutual_link_are_removed_in_one_decision() -> None:
-    seen = view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])
-    (removed,) = plan(seen).decisions
-    assert len(removed.edits) == 2
-    assert removed.link.mutual
 
 
 def test_the_targets_group_is_written_first_since_it_may_refuse() -> None:
@@ -249,24 +219,6 @@ def test_each_refused_link_takes_back_its_own_rules() -> None:
     }
 
 
-def test_two_refused_links_with_one_reason_take_back_each_its_own() -> None:
-    """The full group is the same."""
-    far = Link(CACHE, DB, P1)
-    k3 = key(DB, CACHE, "tcp/1")
-    refused = {far: Refusal(FULL, frozenset({(k3, TAG)})), LINK: Refusal(FULL, frozenset({(K1, TAG)}))}
-    found = plan(view(OPEN, rules=[ours(K1), ours(k3)]), desired(LINK), desired(far), refused=refused).decisions
-    assert {d.link: [edit.key for edit in d.edits] for d in found} == {LINK: [K1], far: [k3]}
-
-
-def test_a_decision_names_groups_that_lack_the_managed_tag() -> None:
-    """Also where the rule exists already; not where only a person's rule does."""
-    bare = [managed(APP, "*"), group(DB, "*")]
-    assert plan(view(bare), desired(LINK)).decisions[0].missing_managed_tag == (DB,)
-    assert plan(view(bare, rules=[ours(K1)]), desired(LINK)).decisions[0].missing_managed_tag == (DB,)
-    assert plan(view(OPEN, rules=[ours(K1)]), desired(LINK)).decisions[0].missing_managed_tag == ()
-    assert plan(view(bare, rules=[theirs(K1)]), desired(LINK)).decisions[0].missing_managed_tag == ()
-
-
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
@@ -306,13 +258,6 @@ def test_the_managed_tag_is_written_again_while_opening_is_paused() -> None:
         assert [d.action for d in found if d.missing_managed_tag and not d.edits] == tagged
 
 
-def test_a_link_that_opens_nothing_writes_its_managed_tag_while_opening_is_paused() -> None:
-    """So no repair of its own is due."""
-    seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
-    found = plan(seen, desired(LINK), may_lose=May.KEEP, with_policy=policy(paused=Pause.OPENING)).decisions
-    assert [(d.action, d.missing_managed_tag) for d in found] == [("link", (DB,))]
-
-
 def test_a_group_that_loses_its_last_rule_gets_no_managed_tag() -> None:
     """The sweep would remove it again. Nor does a request's claim that the rule does not carry keep it."""
     seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
@@ -346,36 +291,6 @@ def test_a_raised_rule_is_put_back_where_no_rule_is_in_the_way() -> None:
 
 # what is read next
 
-FAR = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
-
-
-def test_a_link_with_an_open_question_is_no_decision_yet() -> None:
-    """The plan asks it. Once it is answered, the link is granted or denied."""
-    question = Address(HOME, "vpc-1", "10.0.0.1")
-    wanted = desired(Link(A, B, P1))
-    asking = plan(view(OPEN, FAR), wanted)
-    assert (asking.decisions, asking.missing.questions) == ((), {question})
-    for taken, outcome in ((False, "applied"), (True, "denied")):
-        answered = plan(view(OPEN, FAR, taken_addresses={question: taken}), wanted)
-        assert ([d.outcome for d in answered.decisions], answered.missing.questions) == ([outcome], set())
-
-
-@pytest.mark.parametrize(
-    ("access", "decided", "questions"),
-    [(True, [("unchanged", "same-group")], set()), (False, [("denied", "isolated-group")], set()), (None, [], {APP})],
-)
-def test_the_own_group_is_unchanged_where_its_members_reach_each_other(
-    access: bool | None, decided: list[tuple[str, str]], questions: set[Party]
-) -> None:
-    """Where that is not known, the plan asks; the answer until then is not recorded as denied."""
-    seen = view(OPEN, inner_access={} if access is None else {APP: access})
-    found = plan(seen, DesiredLink(Link(APP, APP), TAG, A, same_group=True))
-    assert found.missing.questions == questions
-    if access is not None:
-        assert [(d.outcome, d.why.reason.code) for d in found.decisions] == decided
-    assert edits(found.decisions) == []
-    assert all(decision.verdict is None for decision in found.decisions)
-
 
 def test_the_askers_of_what_is_not_shown_are_confirmed() -> None:
     """Of a group link the source, of a mutual or an instance link both; not where the cause is explicit. Also where other
@@ -387,10 +302,6 @@ def test_the_askers_of_what_is_not_shown_are_confirmed() -> None:
     assert plan(view(OPEN, rules=[ours(ADDRESSES, ends=(A, B))])).missing.unconfirmed == {A, B}
     assert plan(view([managed(APP), managed(DB)], rules=[ours(K1)])).missing.unconfirmed == set()
     assert plan(view(OPEN, [instance(A, APP, link_peer="x")], [ours(K1)])).missing.unconfirmed == {APP}
-
-
-def test_removals_that_are_held_need_no_confirmation() -> None:
-    assert plan(view(OPEN, rules=[ours(K1)]), limit=0).missing.unconfirmed == set()
 
 
 @pytest.mark.parametrize("before", [REQ, TAG])
@@ -431,36 +342,11 @@ def test_a_tag_completes_its_link_and_adds_no_request() -> None:
     assert edits(found.decisions) == [("add", "all", (TAG,))]
 
 
-def test_a_half_that_is_only_kept_tags_no_other_group() -> None:
-    """The other side's group holds no rule of ours, and none is written there."""
-    tagged = managed(DB, "*")
-    seen = view([managed(APP, "*"), tagged], rules=[ours(key(DB, APP), REQ)])
-    found = plan(seen, DesiredLink(Link(APP, DB), REQ, opens=False)).decisions
-    assert [decision.missing_managed_tag for decision in found] == [()]
-
-
-# wording
-
-
-def test_a_removal_names_the_requests_whose_claims_go() -> None:
-    """And says that the rule is kept, where other claims want it."""
-    seen = view(OPEN, rules=[ours(K1, Claim("chg-1", int(NOW)), REQ2)])
-    (removed,) = plan(seen, desired(LINK, REQ2), focus=set()).decisions
-    assert removed.why.detail == "the link has ended (of chg-1); the rule is kept, since other claims want it"
-    assert (removed.outcome, removed.action, removed.removals) == ("removed", "expire", 0)
-
-
 def test_a_mutual_removal_is_named_as_the_link_was_asked_for() -> None:
     """The way round in which someone asks for it now, though it is denied."""
     seen = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP)), ours(key(APP, DB))])
     for link in (Link(APP, DB), Link(DB, APP)):
         assert {d.link for d in plan(seen, desired(link)).decisions} == {link}
-
-
-def test_a_removal_is_not_named_as_a_link_the_other_way() -> None:
-    """Only a mutual link is the same in both directions."""
-    found = plan(view(OPEN, rules=[ours(K1)]), desired(Link(DB, APP, P1))).decisions
-    assert {d.link: d.outcome for d in found} == {Link(DB, APP, P1): "applied", LINK: "removed"}
 
 
 def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:
@@ -498,30 +384,12 @@ def test_a_rule_is_repaired_beside_one_that_is_added(wanted: str, changed: str) 
     }
 
 
-def test_a_refused_repair_is_not_tried_again_and_others_are_made() -> None:
-    """Whichever comes first."""
-    k2 = key(DB, APP, "tcp/2")
-    seen = view(OPEN, rules=[ours(K1, priority=1), ours(k2, priority=1)])
-    for refused, repaired in ((LINK, k2), (Link(APP, DB, P2), K1)):
-        found = plan(seen, refused={refused: Refusal(Denial(reasons.NO_ACCESS, "no"))}, may_lose=May.KEEP).decisions
-        assert [edit.key for decision in found for edit in decision.edits] == [repaired]
-
-
 def test_the_refused_repair_of_a_released_instances_rule_is_not_tried_again() -> None:
     """Which rules its link needs is not known any more."""
     between = ours(ADDRESSES, ends=(A, B), priority=1)
     refused = {Link(A, B, P1): Refusal(Denial(reasons.NO_ACCESS, "no"))}
     assert edits(plan(view(OPEN, rules=[between]), may_lose=May.KEEP).decisions) == [("mark", "tcp/1", (TAG,))]
     assert plan(view(OPEN, rules=[between]), refused=refused, may_lose=May.KEEP).decisions == ()
-
-
-def test_a_refused_repair_of_a_healthy_mutual_link_leaves_both_sides() -> None:
-    """It is not tried twice in a delivery, and nothing is rolled back: both rules stood before."""
-    both = [ours(key(DB, APP), priority=1), ours(key(APP, DB))]
-    refusal = Refusal(Denial(reasons.NO_ACCESS, "no"))
-    for asked in ([], [desired(Link(APP, DB))]):
-        found = plan(view(OPEN, rules=both), *asked, refused={Link(APP, DB): refusal}, may_lose=May.CLOSE)
-        assert edits(found.decisions) == []
 
 
 # an unlink
@@ -555,20 +423,6 @@ def test_of_two_copies_the_one_at_our_priority_counts(order: int) -> None:
     found = actual_state(view(OPEN, rules=copies[::order]), POLICY, REGION)
     assert found.owned[K1][0].priority == 100
     assert (found.claims(K1), found.duplicated, found.tampered(K1)) == ({TAG, REQ}, {K1}, True)
-
-
-@pytest.mark.parametrize(
-    ("rule_key", "ends", "link"),
-    [
-        (K1, None, LINK),
-        (key(DB, APP), None, Link(APP, DB)),
-        (RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", ALL), (A, B), Link(A, B)),
-        (ADDRESSES, (A, B), Link(A, B, P1)),
-    ],
-)
-def test_a_rule_tells_its_link(rule_key: RuleKey, ends: tuple[Party, Party] | None, link: Link) -> None:
-    """Of a group rule the source and its one port; of an instance rule the ends in its marker."""
-    assert link_of(rule_key, Marker(HOME, "prod", "0" * 16, (TAG,), ends)) == link
 
 
 def test_rules_of_a_former_name_are_told_from_copies_of_their_markers() -> None:

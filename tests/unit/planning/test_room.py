@@ -10,7 +10,6 @@ from link_peer.domain import marker as markers
 from link_peer.domain import reasons
 from link_peer.domain.denials import Denial, Waits
 from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Rule, RuleKey
-from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.decision import Context, Edit, RulesOf
 from link_peer.planning.evaluate import evaluate
 from link_peer.planning.room import GROUP_SOURCES, after_edits, in_doubt, no_room, room_in
@@ -115,11 +114,6 @@ def test_room_is_given_once() -> None:
     assert lacking(FULL, NEW, adds(DB, CACHE, "tcp/1"), freed=[rule.key for rule in FULL[:1] if rule.key]) is not None
 
 
-def test_a_group_that_was_not_read_is_taken_to_be_empty() -> None:
-    """The cloud decides when the rule is written."""
-    assert no_room(room_in(Snapshot(), [DB]), NEW, CONTEXT) is None
-
-
 def requests_that_fill() -> tuple[Claim, ...]:
     """As many request claims as fit into the description of a rule on sg-db, with room for the tag."""
     claims: tuple[Claim, ...] = ()
@@ -131,21 +125,6 @@ def requests_that_fill() -> tuple[Claim, ...]:
 def edit_of(claims: tuple[Claim, ...]) -> Edit:
     k1 = key(DB, APP, "tcp/1")
     return Edit(k1, frozenset(claims), rule=ours(k1), claims=claims)
-
-
-def test_a_description_that_cannot_hold_the_claims_is_full() -> None:
-    """512 characters."""
-    found = lacking([], [*adds(DB, APP, "tcp/2"), edit_of((*requests_that_fill(), Claim("c" * 48)))])
-    assert found is not None
-    assert found.reason is reasons.QUOTA
-    assert "description" in found.detail
-
-
-def test_the_tag_always_has_room_in_a_description() -> None:
-    """However many requests a sender has posted."""
-    claims = requests_that_fill()
-    assert lacking([], [edit_of(claims)]) is None
-    assert lacking([], [edit_of((TAG, *claims))]) is None
 
 
 def test_a_claim_leaves_a_description_that_is_too_long() -> None:

@@ -34,11 +34,6 @@ def stand(snapshot: Snapshot, **changes: Any) -> list[Standing]:
     return standing(snapshot, policy(**changes), REGION, NOW)
 
 
-def test_a_link_tells_the_deployment_that_its_rules_name() -> None:
-    (link,) = stand(view(OPEN, rules=[ours(SQL)]))
-    assert link.deployment == POLICY.deployment
-
-
 def links(snapshot: Snapshot, **changes: Any) -> list[Standing]:
     """The links that stand, with what the next sweep removes by itself."""
     going = closing(snapshot, policy(**changes), REGION, NOW).why
@@ -263,12 +258,6 @@ def test_what_was_not_read_completely_is_not_closing() -> None:
     assert state(view(OPEN, BOTH, [ours(SQL, TAG)], **parts))[0] == "closing"
 
 
-def test_a_link_to_an_instance_that_is_gone_is_closing() -> None:
-    """Every instance of its account was read."""
-    rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", SQL.port)
-    assert state(view(OPEN, BOTH[:1], [ours(rule, TAG, ends=(A, B))]))[0] == "closing"
-
-
 def test_half_of_a_link_to_what_was_not_read_is_unknown() -> None:
     """Its other rule may stand there."""
     shown = [managed(APP, "*", rule_count=-1), managed(DB, "*")]
@@ -293,13 +282,6 @@ def test_a_link_ends_with_the_last_consent_that_covers_it() -> None:
     assert (link.until, len(link.consent)) == (IN_A_DAY, 2)
     [link] = stand(view([managed(APP), managed(DB, f"* {two}")], BOTH, [ours(SQL, REQ)]))
     assert link.until is None
-
-
-def test_a_link_ends_at_the_earlier_of_its_claims_and_of_consent() -> None:
-    groups = [managed(APP), managed(DB, f"*~{COMPACT[IN_AN_HOUR]}")]
-    assert stand(view(groups, BOTH, [ours(SQL, Claim("a", IN_A_DAY))]))[0].until == IN_AN_HOUR
-    assert stand(view(OPEN, BOTH, [ours(SQL, Claim("a", IN_A_DAY))]))[0].until == IN_A_DAY
-    assert stand(view(OPEN, BOTH, [ours(SQL, REQ)]))[0].until is None
 
 
 @pytest.mark.parametrize(
@@ -333,13 +315,6 @@ def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:
     assert none.detail.endswith("; none of 2 pairs of instances passes")
     assert reach(Scene(view(OPEN, BOTH)), APP, DB, (SQL.port,)).detail == f"no ingress rule of {DB} admits tcp/3306"
     assert reach(Scene(view()), APP, DB, (SQL.port,)).detail == f"{APP} and {DB} was not read"
-
-
-def test_a_party_is_titled_by_its_name_where_it_has_one() -> None:
-    """A name is cleaned: its owner chose it."""
-    named = managed(DB, name="orders\u202e")
-    scene = Scene(view([managed(APP), named], BOTH))
-    assert [scene.titled(party) for party in (APP, DB)] == [str(APP), f"{DB} (orders\\u202e)"]
 
 
 def test_two_ends_of_one_request_can_be_told_apart() -> None:
