@@ -21,13 +21,14 @@ class NotFound(Exception):
 
 
 def find(runtime: str) -> str:
-    """A command that runs the runtime's Python, such as `python3.12`.
+    """The path of the runtime's Python: what starts it may have no PATH, as a function's instance.
 
     It is RUNTIME_PYTHON if that is set, else the first that runs of: the runtime's name on PATH, what pyenv installed, and
     what uv installed. Raises NotFound; also for a RUNTIME_PYTHON of another version.
     """
     version = runtime.removeprefix("python")
     if given := os.environ.get("RUNTIME_PYTHON"):
+        given = shutil.which(given) or given
         found = _version(given)
         if not found:
             raise NotFound(f"there is no {given} here")
@@ -41,7 +42,7 @@ def find(runtime: str) -> str:
 
 
 def _candidates(runtime: str, version: str) -> Iterator[str]:
-    yield runtime
+    yield shutil.which(runtime) or runtime
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     installed = (path for path in (pyenv / "versions").glob(f"{version}.*") if path.name.rpartition(".")[2].isdecimal())
     for folder in sorted(installed, key=lambda path: int(path.name.rpartition(".")[2]), reverse=True):

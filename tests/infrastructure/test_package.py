@@ -343,9 +343,10 @@ def test_the_runtimes_python_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     python_of("3.99.11", tmp_path / "pyenv" / "versions" / "3.99.11-dev" / "bin" / "python3.99")
     assert runtime_python.find("python3.99") == str(newest)
     python_of("3.99.1", shim)
-    assert runtime_python.find("python3.99") == "python3.99"
-    monkeypatch.setenv("RUNTIME_PYTHON", str(newest))
-    assert runtime_python.find("python3.99") == str(newest)
+    assert runtime_python.find("python3.99") == str(shim)  # its path: an instance of the package has no PATH
+    for given in (str(newest), "python3.99"):
+        monkeypatch.setenv("RUNTIME_PYTHON", given)
+        assert runtime_python.find("python3.99") == (str(newest) if given == str(newest) else str(shim))
 
 
 def test_an_unknown_runtime_has_no_package(policy: Path) -> None:
