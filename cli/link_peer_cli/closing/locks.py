@@ -21,6 +21,8 @@ from link_peer_cli.ui.changes import STOPPED
 
 T = TypeVar("T")
 
+BY_ID = "; what opens takes no name that it has in the cloud, but its id"
+
 Wanted = Mapping[str, frozenset[Party] | None]
 """The accounts that a command is about, each with the groups that are named in it; None for all that it finds there."""
 
@@ -48,9 +50,12 @@ def wanted(
         if is_account_uid(text) or (by_id(text) == text and text in uids):
             found[account_uid(text, "group")] = None
             continue
-        one = party(text if opens else by_cloud_name(env, text, "group"), "group", own)
+        one = party(text, "group", own, BY_ID) if opens else party(by_cloud_name(env, text, "group"), "group", own)
         if not one.is_group:
-            raise BadInput("group", f"{one.id} is an instance: a lock is a tag of a group")
+            raise BadInput(
+                "group",
+                f"{one.id} is an instance: a lock is a tag of a group; `link-peer who {one.id} -o wide` names its groups",
+            )
         groups = found.get(one.account, frozenset())
         found[one.account] = None if groups is None else groups | {one}
     require_known(env, found, "--account" if account else "group")

@@ -33,6 +33,7 @@ from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.tables import draw_table
 
 TAG_VALUE = 128  # characters
+LISTED = 5  # groups that the command which opens them again names
 
 
 def close(
@@ -95,7 +96,7 @@ def _all_there(run: ClosingRun, accounts: Wanted) -> None:
     for uid, standing in run.standing.items():
         for group in sorted(accounts[uid] or ()):
             if group not in standing.groups and not standing.problem:
-                raise LinkPeerError(f"{group.id} does not exist in account {uid}")
+                raise LinkPeerError(f"{group} does not exist; one of another account is named {group.id}@<account>")
 
 
 def _question(run: ClosingRun) -> str:
@@ -217,6 +218,10 @@ def _say_closed(report: _Report, accounts: list[ClosedAccount], removed: int) ->
     out.print(f"{locked}; links closed: {removed}; rules left: {left}", soft_wrap=True)
     if report.run.locked:  # a person who sees 0 alone would look for what went wrong
         out.print("The functions close locked groups, too, and may be first: link-peer audit --reason locked")
+        names = sorted(map(str, report.run.locked))
+        out.print(
+            f"Open again with: link-peer reopen {' '.join(names) if len(names) <= LISTED else '--all'}", soft_wrap=True
+        )
 
 
 def _require_former(env: Environment, name: str, *, insists: bool) -> None:

@@ -74,7 +74,9 @@ def links(
         raise BadInput("--unused", "give whole days, such as 30d, and no --at")
     env = load_environment(reading=True)
     if unused and not any(account.flowlog for account in env.policy.accounts.values()):
-        raise BadInput("--unused", "no account of the policy file has a flowlog")
+        raise BadInput(
+            "--unused", "no account of the policy file has a flowlog: project/logstore, where its VPC flow logs are"
+        )
     uid = account_named(env.policy, account, "--account") if account else ""
     view = view_of(suppose(env, "links")[0])
     if then is None:

@@ -154,7 +154,7 @@ def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> No
     }
     made = planned_file(env, json.dumps([envelope]).encode())
     warning = other_policy(env)
-    code = print_planned(made, as_json=as_json, warning=warning, wide=True)
+    code = print_planned(made, as_json=as_json, warning=warning)
     if warning and not as_json:
         console(stderr=True).print(f"[yellow]{escape(OTHER_POLICY)}{escape(warning)}[/yellow]", soft_wrap=True)
     raise typer.Exit(code)

@@ -256,7 +256,8 @@ def print_closed(
     wrong."""
     out, err = console(), console(stderr=True)
     if records:
-        print_records(out, "planned decisions" if dry_run else "decisions", records, PLANNED if dry_run else None)
+        closed = [{**one, "advice": ""} for one in records]  # it says how to open again, which is not wanted now
+        print_records(out, "planned decisions" if dry_run else "decisions", closed, PLANNED if dry_run else None)
     if dry_run:
         print_changes(out, changes)
     for text in left[:LEFT]:
