@@ -20,8 +20,18 @@ SHOWN = {".md", ".json", ".png", ".svg"}
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?(?=\))")
 FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$")
-NOT_SHOWN = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n|^<!-- world: .* -->\n", re.MULTILINE)
-"""The site has a switch of languages, and takes a page's name from its first line."""
+SWITCH = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
+"""The site has a switch of languages of its own."""
+WORLD = re.compile(r"^<!-- world: (.*) -->\n(# .*\n)")
+TRY = """
+!!! tip "Try it without an account"
+    The ids are those of `link-peer local --world {world}` ([the local cloud](../local.md#start)). Paste what it prints into a second terminal, and the commands of this page after it. Instead of the console, `link-peer accept` writes `link-accept`, and a copy of the [world's file](../local.md#worlds) gives an instance its tags.
+"""
+TRY_IN_CHINESE = """
+!!! tip "无需账号即可试用"
+    本页的 ID 来自 `link-peer local --world {world}`（[本地云](../local.md#start)，英文）。请将它输出的内容粘贴到第二个终端，然后在其中运行本页的命令。本地云没有控制台：`link-accept` 用 `link-peer accept` 写入；实例的标签写在[环境文件](../local.md#worlds)的副本中。
+"""
+"""The world in which a page's commands are tested, which a reader can start, too."""
 CALLED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)（英文）")
 """An English page, as the Chinese README calls it."""
 NESTED = re.compile(r"^(```.*?^```$)|^ {2}- ", re.DOTALL | re.MULTILINE)
@@ -74,7 +84,9 @@ def rendered(page: Path) -> str:
     if english(page) != page:
         for number, anchor in zip(headings(page), headings(english(page)).values(), strict=True):
             lines[number] += f" {{#{anchor}}}"
-    text = LINK.sub(moved, NOT_SHOWN.sub("", "\n".join(lines) + "\n"))
+    text = LINK.sub(moved, SWITCH.sub("", "\n".join(lines) + "\n"))
+    tip = TRY if english(page) == page else TRY_IN_CHINESE
+    text = WORLD.sub(lambda found: found[2] + tip.format(world=found[1]), text)
     return NESTED.sub(lambda one: one[1] or "    - ", FIGURE.sub(drawn, text))
 
 
