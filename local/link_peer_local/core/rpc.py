@@ -38,15 +38,6 @@ _ELSEWHERE = {
     "2022-01-01": "VPC peering",
 }
 """Versions of services near these that the local cloud has not."""
-_PRODUCTS = {
-    "ecs": "Ecs",
-    "sts": "Sts",
-    "ram": "Ram",
-    "eventbridge": "eventbridge",
-    "vpc": "Vpc",
-    "tag": "Tag",
-    "actiontrail": "Actiontrail",
-}
 _PROTOCOL = frozenset(
     {
         "Action",
@@ -128,7 +119,7 @@ def answer(call: Call, result: Mapping[str, object]) -> Response:
 
 def error(call: Call, refusal: ApiError) -> Response:
     """Render a refusal in the gateway's format."""
-    product = _PRODUCTS.get(call.service, "")
+    product = call.service if call.service == "eventbridge" else call.service.capitalize()
     body = {
         "RequestId": call.request_id,
         "HostId": call.host,

@@ -47,11 +47,6 @@ class Message(Struct, frozen=True):
     dequeue_count: int
     receipt_handle: str = ""
 
-    @property
-    def body_md5(self) -> str:
-        """MD5 of the body, as MNS shows it."""
-        return body_md5(self.body)
-
 
 class Depth(Struct, frozen=True):
     """How many messages a queue holds: receivable, received but invisible, and delayed."""

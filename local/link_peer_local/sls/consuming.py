@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Response, loads
-from link_peer_local.sls.codec import as_json, empty
+from link_peer_local.sls.codec import as_json
 from link_peer_local.sls.settings import Settings
 
 
 class Consuming(Settings):
     """A request of a verified caller. Each operation is a method named `_<Operation>`."""
 
-    def _CreateConsumerGroup(self) -> Response:  # noqa: N802 - named as the operation is
+    def _CreateConsumerGroup(self) -> None:  # noqa: N802 - named as the operation is
         body = self.json_body()
         with self.backend.consumer_groups(*self.store) as groups:
             groups.create(body.get("consumerGroup"), body.get("timeout"), body.get("order", False))
-        return empty()
 
     def _ListConsumerGroup(self) -> Response:  # noqa: N802
         with self.backend.consumer_groups(*self.store) as groups:
@@ -23,16 +22,14 @@ class Consuming(Settings):
                 [{"name": group.name, "timeout": group.timeout, "order": group.order} for group in groups.values()]
             )
 
-    def _UpdateConsumerGroup(self) -> Response:  # noqa: N802
+    def _UpdateConsumerGroup(self) -> None:  # noqa: N802
         body = self.json_body()
         with self.backend.consumer_groups(*self.store) as groups:
             groups.change(self.path["group"], body.get("timeout"), body.get("order"))
-        return empty()
 
-    def _DeleteConsumerGroup(self) -> Response:  # noqa: N802
+    def _DeleteConsumerGroup(self) -> None:  # noqa: N802
         with self.backend.consumer_groups(*self.store) as groups:
             del groups[groups.find(self.path["group"]).name]
-        return empty()
 
     def _ConsumerGroupHeartBeat(self) -> Response:  # noqa: N802
         reported = self._shards()
@@ -57,7 +54,7 @@ class Consuming(Settings):
     def _existing(self) -> range:
         return range(len(self.backend.logstore(*self.store).shards))
 
-    def _ConsumerGroupUpdateCheckPoint(self) -> Response:  # noqa: N802
+    def _ConsumerGroupUpdateCheckPoint(self) -> None:  # noqa: N802
         body = self.json_body()
         shard, cursor = body.get("shard"), body.get("checkpoint")
         with self.backend.consumer_groups(*self.store) as groups:
@@ -68,7 +65,6 @@ class Consuming(Settings):
                 raise ApiError("ShardNotExist", 404, "shard not exist.")
             force = self.query.get("forceSuccess", "").lower() == "true"
             group.save(shard, cursor, self.query.get("consumer", ""), self.backend.now(), force=force)
-        return empty()
 
     def _GetCheckPoint(self) -> Response:  # noqa: N802
         with self.backend.consumer_groups(*self.store) as groups:

@@ -43,8 +43,8 @@ class Incoming:
         """A text as a JSON object."""
         try:
             value = loads(text)
-        except ValueError as problem:
-            raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.") from problem
+        except ValueError:
+            value = None
         if not isinstance(value, dict):
             raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.")
         return value

@@ -9,7 +9,7 @@ from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
 from link_peer_local.sls.backend import SlsBackend
-from link_peer_local.sls.codec import as_json, empty
+from link_peer_local.sls.codec import as_json
 from link_peer_local.sls.documents import Documents
 from link_peer_local.sls.incoming import Incoming
 from link_peer_local.sls.state import Logstore, Project
@@ -26,7 +26,7 @@ _LOGSTORE_DEFAULTS: dict[str, Any] = {
 
 
 class Settings(Incoming):
-    """A request of a verified caller. Each operation is a method named `_<Operation>`."""
+    """A request of a verified caller. Each operation is a method named `_<Operation>`, which returns None where 200 is the answer."""
 
     def __init__(self, backend: SlsBackend, caller: Caller, request: Request) -> None:
         super().__init__(request)
@@ -40,24 +40,21 @@ class Settings(Incoming):
 
     # Projects
 
-    def _CreateProject(self) -> Response:  # noqa: N802 - named as the operation is
+    def _CreateProject(self) -> None:  # noqa: N802 - named as the operation is
         body = self.json_body()
         name = str(body.get("projectName", ""))
         if self.project not in ("", name):
             raise ApiError("ParameterInvalid", 400, f"project name {name} is not that of the host, {self.project}")
         self.backend.create_project(self.account, name, str(body.get("description", "")))
-        return empty()
 
     def _GetProject(self) -> Response:  # noqa: N802
         return as_json(self._shown(self.backend.project(self.account, self.project)))
 
-    def _UpdateProject(self) -> Response:  # noqa: N802
+    def _UpdateProject(self) -> None:  # noqa: N802
         self.backend.update_project(self.account, self.project, str(self.json_body().get("description", "")))
-        return empty()
 
-    def _DeleteProject(self) -> Response:  # noqa: N802
+    def _DeleteProject(self) -> None:  # noqa: N802
         self.backend.delete_project(self.account, self.project)
-        return empty()
 
     def _ListProject(self) -> Response:  # noqa: N802
         part = self.query.get("projectName", "")
@@ -85,11 +82,10 @@ class Settings(Incoming):
 
     # Logstores
 
-    def _CreateLogStore(self) -> Response:  # noqa: N802
+    def _CreateLogStore(self) -> None:  # noqa: N802
         body = self.json_body()
         name, ttl, shards = body.pop("logstoreName", ""), body.pop("ttl", None), body.pop("shardCount", None)
         self.backend.create_logstore(self.account, self.project, str(name), ttl, shards, **body)
-        return empty()
 
     def _ListLogStores(self) -> Response:  # noqa: N802
         part = self.query.get("logstoreName", "")
@@ -106,35 +102,30 @@ class Settings(Incoming):
         }
         return as_json({**_LOGSTORE_DEFAULTS, **store.settings, **facts})
 
-    def _UpdateLogStore(self) -> Response:  # noqa: N802
+    def _UpdateLogStore(self) -> None:  # noqa: N802
         body = self.json_body()
         body.pop("logstoreName", None)
         body.pop("shardCount", None)  # shards change by split and merge only
         self.backend.update_logstore(*self.store, **body)
-        return empty()
 
-    def _DeleteLogStore(self) -> Response:  # noqa: N802
+    def _DeleteLogStore(self) -> None:  # noqa: N802
         self.backend.delete_logstore(*self.store)
-        return empty()
 
     # Indexes
 
-    def _CreateIndex(self) -> Response:  # noqa: N802
+    def _CreateIndex(self) -> None:  # noqa: N802
         self.backend.create_index(*self.store, self.json_body())
-        return empty()
 
-    def _UpdateIndex(self) -> Response:  # noqa: N802
+    def _UpdateIndex(self) -> None:  # noqa: N802
         self.backend.update_index(*self.store, self.json_body())
-        return empty()
 
     def _GetIndex(self) -> Response:  # noqa: N802
         store = self.backend.logstore(*self.store)
         facts = {"ttl": store.settings["ttl"], "index_mode": "v2", "lastModifyTime": store.modified}
         return as_json({**facts, **self.backend.index(*self.store).document})
 
-    def _DeleteIndex(self) -> Response:  # noqa: N802
+    def _DeleteIndex(self) -> None:  # noqa: N802
         self.backend.delete_index(*self.store)
-        return empty()
 
     # Dashboards, alert rules and saved searches
 
@@ -144,20 +135,17 @@ class Settings(Incoming):
         kinds = {"Dashboard": project.dashboards, "SavedSearch": project.searches}
         return next((found for kind, found in kinds.items() if self.name.endswith(kind)), project.alerts)
 
-    def _create_document(self) -> Response:
+    def _create_document(self) -> None:
         self._documents.create(self.json_body())
-        return empty()
 
     def _get_document(self) -> Response:
         return as_json(self._documents.read(self.path["name"]))
 
-    def _update_document(self) -> Response:
+    def _update_document(self) -> None:
         self._documents.update(self.path["name"], self.json_body())
-        return empty()
 
-    def _delete_document(self) -> Response:
+    def _delete_document(self) -> None:
         self._documents.delete(self.path["name"])
-        return empty()
 
     _CreateDashboard = _CreateAlert = _CreateSavedSearch = _create_document
     _GetDashboard = _GetAlert = _GetSavedSearch = _get_document
@@ -175,15 +163,15 @@ class Settings(Incoming):
             return self._listing("results", [])
         return self._listing("results", list(self._documents.values()))
 
-    def _UpdateAlert(self) -> Response:  # noqa: N802
+    def _UpdateAlert(self) -> None:  # noqa: N802
         action = self.query.get("action")
         if not action:
-            return self._update_document()
+            self._update_document()
+            return
         if action not in ("enable", "disable"):
             raise ApiError("ParameterInvalid", 400, f"action {action} is invalid")
         name, state = self.path["name"], f"{action}d".capitalize()
         self._documents.update(name, {**self._documents.read(name), "state": state, "status": state})
-        return empty()
 
     # Records of the alert centre
 
@@ -208,11 +196,9 @@ class Settings(Incoming):
     def _ListResourceRecords(self) -> Response:  # noqa: N802
         return self._listing("items", list(self._records.values()))
 
-    def _UpdateResourceRecord(self) -> Response:  # noqa: N802
+    def _UpdateResourceRecord(self) -> None:  # noqa: N802
         self._records.update(self.path["name"], self._record())
-        return empty()
 
-    def _DeleteResourceRecord(self) -> Response:  # noqa: N802
+    def _DeleteResourceRecord(self) -> None:  # noqa: N802
         for name in self.query.get("ids", "").split(","):
             self._records.delete(name)
-        return empty()

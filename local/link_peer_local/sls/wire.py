@@ -55,18 +55,17 @@ class _Call(Consuming):
         # SLS uses the upper-case hex digest, where HTTP specifies base64.
         if digest and digest != hashlib.md5(self.request.body).hexdigest().upper():  # noqa: S324 - their hash
             raise ApiError("PostBodyInvalid", 400, "Content-MD5 does not match the body.")
-        method: Callable[[], Response] | None = getattr(self, f"_{self.name}", None)
+        method: Callable[[], Response | None] | None = getattr(self, f"_{self.name}", None)
         if method is None:
             raise ApiError("ParameterInvalid", 400, f"no such resource: {self.request.method} {self.request.path}")
-        return method()
+        return method() or empty()
 
     # Writing
 
-    def _PutLogs(self) -> Response:  # noqa: N802
+    def _PutLogs(self) -> None:  # noqa: N802
         group = codec.decode(self.body("application/x-protobuf"))
         route = self.query.get("key") if self.request.path.endswith("/route") else None
         self.backend.put(*self.store, group, route)
-        return empty()
 
     # Searching
 
