@@ -69,6 +69,14 @@ def loads(text: str | bytes) -> Any:
     return value
 
 
+def loaded(text: str | bytes) -> Any:
+    """What `loads` reads; None for what it refuses."""
+    try:
+        return loads(text)
+    except ValueError:
+        return None
+
+
 def _within(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())

@@ -13,7 +13,7 @@ from typing import Any
 from link_peer_deploy.regions import REGIONS
 from msgspec import Struct
 
-from link_peer_local.core.http import loads
+from link_peer_local.core.http import loaded
 from link_peer_local.core.policy import Access
 from link_peer_local.ecs import addresses, assistant, authorize, groups, instances, interface_changes, interfaces, tags
 from link_peer_local.ecs.call import Call
@@ -115,10 +115,7 @@ def _ids(params: Params, name: str) -> list[str]:
     text = params.get(name)
     if not text.startswith("["):
         return [*([text] if text else []), *params.listed(name)]
-    try:
-        return [str(one) for one in loads(text)]
-    except ValueError:
-        return []  # the action refuses it
+    return [str(one) for one in loaded(text) or ()]  # the action refuses what is no JSON
 
 
 def _tags(values: Mapping[str, str]) -> dict[str, list[str]]:

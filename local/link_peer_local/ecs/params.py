@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loads
+from link_peer_local.core.http import loaded
 
 _ID = re.compile(r"(?:sg|i)-[0-9a-z]{15,30}", re.ASCII)
 
@@ -92,13 +92,9 @@ class Params:
         text = self.values.get(name, "")
         if not text:
             return None
-        malformed = ApiError(code, 400, f'The specified parameter "{name}" is not valid.')
-        try:
-            value = loads(text)
-        except ValueError:
-            raise malformed from None
+        value = loaded(text)
         if not isinstance(value, list) or len(value) > most or not all(isinstance(item, str) for item in value):
-            raise malformed
+            raise ApiError(code, 400, f'The specified parameter "{name}" is not valid.')
         return value
 
     def ids(self, name: str, code: str, *, strict: bool) -> list[str] | None:

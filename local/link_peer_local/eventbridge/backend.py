@@ -11,7 +11,7 @@ from typing import Any
 
 from link_peer_local.core.clock import Clock, utc
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loads
+from link_peer_local.core.http import loaded, loads
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.eventbridge import linked_roles, traces
 from link_peer_local.eventbridge.pattern import Pattern
@@ -126,10 +126,7 @@ class EventBridge:
         bus = params.get("EventBusName", "")
         if not bus:
             raise ApiError("EventBusNameEmpty", 400)
-        try:
-            entries = loads(params.get("EventList", ""))
-        except ValueError:
-            entries = None
+        entries = loaded(params.get("EventList", ""))
         if isinstance(entries, list):
             entries = [_event(entry, bus) if isinstance(entry, dict) else entry for entry in entries]
         outcome = self.put(caller.account, entries)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response, loads
+from link_peer_local.core.http import Request, Response, loaded
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.policy import Access
 from link_peer_local.eventbridge import linked_roles
@@ -32,11 +32,7 @@ def handle(backend: EventBridge, caller: Caller, request: Request) -> Response:
         raise ApiError("InvalidAction.NotFound", 404)
     if not request.headers.get("content-type", "").startswith("application/cloudevents-batch+json"):
         raise ApiError("InvalidContentType", 415, "The content type must be application/cloudevents-batch+json.")
-    try:
-        events = loads(request.body)
-    except ValueError:
-        events = None
-    return _json(200, {"RequestId": _request_id(), **backend.put(caller.account, events)})
+    return _json(200, {"RequestId": _request_id(), **backend.put(caller.account, loaded(request.body))})
 
 
 def error(refusal: ApiError) -> Response:

@@ -27,7 +27,7 @@ from link_peer_deploy.manifest import Function, Trigger
 from msgspec.structs import replace
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loads
+from link_peer_local.core.http import loaded
 from link_peer_local.core.real_api import not_offered
 from link_peer_local.eventbridge.stream import queue_of
 from link_peer_local.fc.state import AsyncConfig
@@ -48,10 +48,7 @@ MAX_ENVIRONMENT = 4096  # bytes [doc FC environment variables]
 
 def given(body: bytes) -> dict[str, Any]:
     """The JSON object of a request; without the fields that are null."""
-    try:
-        found = loads(body) if body else {}
-    except ValueError:
-        found = None
+    found = loaded(body) if body else {}
     if not isinstance(found, dict):
         raise invalid("the body is not a JSON object")
     return {name: value for name, value in found.items() if value is not None}
@@ -97,10 +94,7 @@ def trigger(wanted: Mapping[str, Any], old: Trigger | None = None) -> Trigger:
         if not wanted.get(name):
             raise invalid(f"{name} is required but not provided")
     text = wanted.get("triggerConfig")
-    try:
-        config = loads(text) if isinstance(text, str) else old.config if old and text is None else None
-    except ValueError:
-        config = None
+    config = loaded(text) if isinstance(text, str) else old.config if old and text is None else None
     if not isinstance(config, dict):
         raise invalid("triggerConfig is not the JSON text of an object")
     if old and "eventSourceConfig" in old.config:  # an update ignores another type of source [doc EventSourceConfig]

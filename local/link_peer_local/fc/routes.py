@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote
 from msgspec import Struct
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, loads
+from link_peer_local.core.http import Request, loaded
 from link_peer_local.core.policy import Access
 
 V3 = ("2023-03-30",)
@@ -124,9 +124,6 @@ def refused(asked: Access) -> ApiError:
 
 def _created(body: bytes) -> str:
     """The name in the body of a request that creates something; `*` without one."""
-    try:
-        given = loads(body)
-    except ValueError:
-        return "*"
+    given = loaded(body)
     names = [given[name] for name in _NAMES if isinstance(given.get(name), str)] if isinstance(given, dict) else []
     return names[0] if names else "*"

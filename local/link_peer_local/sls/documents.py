@@ -5,12 +5,12 @@ They are stored and returned as they were sent. Nothing draws, evaluates or noti
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from link_peer_local.core.errors import ApiError
+from link_peer_local.core.http import loaded
 
 Document = dict[str, Any]
 
@@ -117,11 +117,7 @@ def _check_search(document: Document) -> None:
 
 def _check_record(document: Document) -> None:
     """A record's value is JSON in a string [doc "Data structure of alert resource data"]."""
-    try:
-        value = json.loads(required(document, "value", str))
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
+    if not isinstance(loaded(required(document, "value", str)), dict):
         raise ApiError("ParameterInvalid", 400, "value is invalid")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, loads
+from link_peer_local.core.http import Request, loaded
 from link_peer_local.sls import codec
 from link_peer_local.sls.routes import project_and_region, route
 
@@ -41,10 +41,7 @@ class Incoming:
     @staticmethod
     def json_object(text: bytes) -> dict[str, Any]:
         """A text as a JSON object."""
-        try:
-            value = loads(text)
-        except ValueError:
-            value = None
+        value = loaded(text)
         if not isinstance(value, dict):
             raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.")
         return value

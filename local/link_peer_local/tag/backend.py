@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loads
+from link_peer_local.core.http import loaded
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import events, tags
 from link_peer_local.ecs.call import Call
@@ -85,10 +85,7 @@ def _parse(call: Call, arn: str) -> tuple[str, str]:
 
 def _tags(call: Call) -> dict[str, str]:
     text = call.params.get("Tags")
-    try:
-        value = loads(text) if text else {}
-    except ValueError:
-        value = None
+    value = loaded(text) if text else {}
     if not isinstance(value, dict) or len(value) > 10 or not all(isinstance(each, str) for each in value.values()):
         raise invalid("Tags")
     return value
