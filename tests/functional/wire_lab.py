@@ -13,6 +13,7 @@ from link_peer.alicloud import mns as queue
 from link_peer.alicloud import sdk, sls
 from link_peer.app import compose
 from link_peer.domain.errors import Transient
+from link_peer.runtime.delivery import READERS
 from link_peer_local.core.clock import SystemClock
 from link_peer_local.server import Server
 
@@ -63,6 +64,7 @@ class WireLab(Lab):
         for name, value in self.function_keys().items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(compose, "clock_for_functions", lambda: HurriedClock(clock))
+        monkeypatch.setattr(compose, "READERS", READERS)
         self._clock = clock
         self._monkeypatch = monkeypatch
         self.wait(PATIENCE)

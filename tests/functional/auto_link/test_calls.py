@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
+from link_peer.app import compose
 from link_peer.domain.model import Party
 from link_peer.engine.read.access import Access
 from link_peer.engine.scopes import instances
-from link_peer.runtime.delivery import PAUSE_SECONDS
+from link_peer.runtime.delivery import PAUSE_SECONDS, READERS
 from link_peer_local.core.http import Request, Response
 from link_peer_local.ecs.state import Instance
 
@@ -87,6 +88,7 @@ def steps(lab: Lab, deliver: Callable[[], object]) -> list[list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lab.cloud, "handle", counted)
         patch.setattr(Access, "side_by_side", side_by_side)
+        patch.setattr(compose, "READERS", READERS)
         deliver()
     return [sorted(action for at, action in made if at == one) for one in sorted({at for at, _ in made})]
 

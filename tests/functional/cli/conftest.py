@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 from _pytest.capture import CaptureIO
+from link_peer_cli.review import delivery
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.policy import Access
 
 from tests.functional.command import Asked, Cli, Linked, Typed, Written, write_profiles
 from tests.functional.lab import PEER, Lab
+
+
+@pytest.fixture(autouse=True)
+def _one_read_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the order of a command's calls is always the same."""
+    monkeypatch.setattr(delivery, "READERS", 1)
 
 
 @pytest.fixture(name="cli")
