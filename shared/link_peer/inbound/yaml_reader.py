@@ -106,7 +106,7 @@ class YamlReader:
             if flow and mark.column < lowest - ends:
                 self._fail(mark, "not indented, although a `[` or `{` is still open: indent it")
             if name.startswith("Flow"):
-                if starts and not flow:
+                if not flow:
                     line = self._text[mark.index - mark.column : mark.index]
                     lowest = len(line) - len(line.lstrip(" ")) + 1
                 flow += starts - ends

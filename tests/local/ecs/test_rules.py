@@ -113,6 +113,8 @@ def test_a_group_may_have_as_many_rules_as_the_knob_says(w: RuleWorld, most: int
 def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
     """Counted over all its groups and both directions, whether the rule or the membership is new."""
     w.cloud.ecs.quotas.rules_per_instance = 3
+    empty = w.cloud.ecs.create_group(HOME, w.shared).id
+    w.authorize(empty, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in range(3)))
     w.authorize(w.db, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in range(2)))
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
     instance = w.cloud.ecs.create_instance(HOME, [w.app]).id

@@ -342,6 +342,7 @@ SHOWN_OTHERWISE = (
     ("2:1: `...` ends a YAML document", "accounts:", "...\naccounts:"),
     ("16:8: more than 40 spaces in a row", "paused: false", "paused:" + " " * 41 + "false", "paused:" + " " * 300 + "# x"),
     ("17:1: not indented, although a", "paused: false", 'deny: {ports: [tcp/22, # x\n"tcp/23"]}', "deny: {\nports: []}"),
+    ("4:3: not indented, although a", "a@aliyun.com", "\n  a@aliyun.com"),
     ("16:22: a `#` begins a comment only after a space", "paused: false", 'deny: {ports: ["22"]}# x', 'deny: {ports: ["icmp"#, "tcp/22"\n  ]}'),
     ("3:30: a value with special characters", "a@aliyun.com", "a#b", 'a"b', "a'b", "a&b"),
     ("3:31: U+FF1A FULLWIDTH COLON in a value", "a@aliyun.com", "a：b"),

@@ -236,6 +236,10 @@ def test_a_rule_that_goes_alone_is_a_link_of_its_own(kept: str) -> None:
     assert found == {kept: "open", ({"tcp/3306", "tcp/80"} - {kept}).pop(): "closing"}
 
 
+def test_a_link_that_the_next_sweep_takes_one_of_two_claims_from_stays_open() -> None:
+    assert state(view(OPEN, BOTH, [ours(SQL, TAG, REQ)]))[0] == "open"
+
+
 @pytest.mark.parametrize("accounts", [AT_ONCE, AT_ONCE + 1])
 @pytest.mark.parametrize("asked", [True, False])
 def test_what_nobody_asks_for_goes_with_a_full_sweep_of_many_accounts(accounts: int, asked: bool) -> None:

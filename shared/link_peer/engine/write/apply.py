@@ -163,7 +163,7 @@ class Applier:
                 intents.before([decision])
                 ids = begun[decision.link][0] if decision.link in begun else requests(decision)
                 records, done = self._carry_out(decision, ids)
-                if paced and done.pending and isinstance(done.pending[0], Throttled):
+                if done.pending and isinstance(done.pending[0], Throttled):
                     begun[decision.link] = ids, done.pending[0]
                     self._closer.parked.add(done.pending[0].account)
                     left.append(decision)
@@ -223,7 +223,7 @@ class Applier:
         troubles = [problem for problem in closing.standing.values() if isinstance(problem, Transient)]
         if not closing.made and troubles:
             return self._troubled(decision, troubles[0], requests, rules)
-        if not closing.made and refused:
+        if not closing.made:
             return self._refused(decision, refused[0], requests, rules)
         standing = {edit.key for edit in decision.edits} - closing.made
         self._failed_keys |= standing
