@@ -203,3 +203,22 @@ def test_a_group_with_more_than_a_page_of_rules_needs_next_token(w: RuleWorld) -
     assert read(direction="egress") == (0, "")
     with refused("InvalidParameter", 400):
         read(next_token="caeba0bbb2be03f84eb48b699f0a4883")
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "source"),
+    [
+        ("1", "ICMP", ""),
+        ("6", "TCP", ""),
+        ("17", "UDP", ""),
+        ("47", "GRE", ""),
+        ("58", "ICMPv6", "::/0"),
+        ("99", "99", ""),
+    ],
+)
+def test_a_protocol_that_is_given_by_its_number_reads_back_by_its_name(
+    w: RuleWorld, number: str, name: str, source: str
+) -> None:
+    where = {"ipv_6source_cidr_ip": source} if source else {"source_cidr_ip": "10.0.0.1"}
+    w.authorize(w.db, permission(ip_protocol=number, port_range="1/1" if name in ("TCP", "UDP") else "-1/-1", **where))
+    assert [rule.ip_protocol for rule in w.rules(w.db)] == [name]
