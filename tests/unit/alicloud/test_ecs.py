@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from link_peer.alicloud import ecs
 from link_peer.domain.errors import Ambiguous, CloudError
-from link_peer.domain.model import ALL, Party, Port, RuleKey
+from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
 from link_peer_local.core.identity import Caller
@@ -31,28 +31,6 @@ def test_groups_by_tag_are_found_beyond_the_limit_of_tag_filters(adapter: Adapte
     adapter.groups(3, tags={"link-managed.test.1": "true"})
     assert {group.party.id for group in adapter.ecs.tagged_groups(TAG)} == ids(tagged)
     assert adapter.calls == {"ListTagResources": 22, "DescribeSecurityGroups": 11}
-
-
-def test_a_group_is_read_with_its_tags_and_counts(adapter: Adapter) -> None:
-    """`rule_count` counts every rule, `group_rules` those that name a group."""
-    app, db = adapter.groups(2, tags={"link-accept": "*"})
-    adapter.ecs.authorize(
-        db.id,
-        [
-            (RuleKey(Party(HOME, db.id), f"{app.id}@{HOME}", "", Port("tcp", 1, 1)), "a"),
-            (RuleKey(Party(HOME, db.id), "10.0.0.1/32", "10.0.0.2/32", ALL), "b"),
-        ],
-    )
-    [read] = adapter.ecs.groups([db.id])
-    assert (read.party, read.vpc, read.tags) == (Party(HOME, db.id), adapter.vpc, {"link-accept": "*"})
-    assert (read.rule_count, read.group_rules) == (2, 1)
-    assert (read.advanced, read.managed) == (False, False)
-
-
-@pytest.mark.parametrize(("policy", "reach"), [("Accept", True), ("Drop", False)])
-def test_inner_access_is_the_policy_of_the_group(adapter: Adapter, policy: str, reach: bool) -> None:
-    [group] = adapter.groups(1, inner_access=policy)
-    assert adapter.ecs.inner_access(group.id) is reach
 
 
 @pytest.mark.parametrize("finds", ["any", "secondary"])
@@ -93,16 +71,6 @@ def test_addresses_are_asked_for_one_by_one_in_a_vpc_that_takes_more_calls_to_li
     assert adapter.ecs.addresses_taken(adapter.vpc, wanted[1:]) == {wanted[1]}
     assert adapter.calls["DescribeNetworkInterfaces"] > 4
     assert adapter.ecs.addresses_taken(adapter.vpc, wanted) == set(wanted[:2])
-
-
-def test_the_instance_of_a_primary_interface_is_found(adapter: Adapter) -> None:
-    """A hundred a call. Secondary and unknown interfaces have none that matters."""
-    [group] = adapter.groups(1)
-    machines = [adapter.cloud.ecs.create_instance(HOME, [group.id]) for _ in range(99)]
-    primary = {one.interface_id: one.id for one in machines}
-    secondary = str(_interface(adapter, group)["NetworkInterfaceId"])
-    assert adapter.ecs.instances_of([*primary, secondary, "eni-none"]) == primary
-    assert adapter.calls == {"DescribeNetworkInterfaces": 2}
 
 
 def _interface(adapter: Adapter, group: Group) -> dict[str, object]:

@@ -103,16 +103,6 @@ def test_an_error_without_a_code_is_ambiguous_and_tells_its_kind() -> None:
     assert str(meant) == "no readable answer (ConnectionError < TimeoutError)"
 
 
-def test_the_kinds_of_at_most_four_errors_are_told() -> None:
-    """An error that was raised while another was handled counts too."""
-    error: Exception = OSError()
-    for _ in range(5):
-        outer = OSError()
-        outer.__context__ = error
-        error = outer
-    assert str(meaning(error)) == "no readable answer (OSError < OSError < OSError < OSError)"
-
-
 @pytest.mark.parametrize(
     "error",
     [

@@ -181,6 +181,17 @@ def test_each_marker_is_changed_after_a_read_of_its_own() -> None:
     assert settle.ecs.calls == ["rules sg-db", *change, *change]
 
 
+def test_a_description_without_room_denies_the_link() -> None:
+    """Other deliveries have filled it since the plan was made."""
+    claims = tuple(Claim(f"chg-{number:044}") for number in range(7))
+    settle = settling(ours(K1, *claims))
+    settle.ecs.existing[0] = ours(K1, *claims)
+    with pytest.raises(LinkDenied) as refused:
+        settle(mark(ours(K1), gain=[Claim("c" * 48), Claim("d" * 48)], claims=[TAG]))
+    assert refused.value.denial.reason is reasons.QUOTA
+    assert settle.ecs.changes() == []
+
+
 # the managed tag
 
 

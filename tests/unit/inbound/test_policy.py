@@ -131,6 +131,7 @@ def test_each_limit_has_bounds(limit: str, lowest: int, highest: int) -> None:
         (highest, 9_999_999),
         (lowest, "010"),
         (lowest, "2.5"),
+        (lowest, '"2"'),
     ):
         assert getattr(parse(changed(line, f"limits: {{{limit}: {good}}}")).limits, limit) == good
         fault = rf":15:\d+: limits\.{limit}: must be a whole number from {lowest} to {highest}"
@@ -214,6 +215,7 @@ CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are eac
     ("10:14: accept_tags: must be true or false", "accept_tags: true", "accept_tags: yes"),
     ("16:9: paused: must be true, false or opening", "paused: false", 'paused: "false"', "paused: closing", "paused: Opening", "paused: off"),
     ("12:12: allow[0].from: must be *@<uid>, sg-…@<uid>, i-…@<uid> or set:<name>", f"sg-app@{A}", "sg-app"),
+    ("13:12: allow[1].from: account 1000000000000003 is not listed: add it under", f"*@{B}", "*@1000000000000003"),
     ("12:69: allow[0].ports: must not be empty: list the ports, or leave `ports`", "[tcp/443, tcp/1-9, tcp/443]", "[]"),
     ("12:86: allow[0].ports[1]: 'tcp/9-1' is not a port such as tcp/3306, tcp/8000-8010, udp/53", "tcp/1-9", "tcp/9-1"),
     ("14:1: deny: must be a mapping (`key: value`)", "{ports: [tcp/22, icmp]}", "[tcp/22]"),
