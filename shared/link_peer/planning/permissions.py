@@ -111,7 +111,7 @@ _SAID = {
     "allow": ("{who}: {ports} may open{end} without a tag", "{who}: {ports} may no longer open{end} without a tag"),
     "never": ("{who}: {ports} may open, with consent", "{who}: {ports} may not open, even with consent"),
     "deny": ("{ports} may open{also}", "{ports} may not open{also}"),
-    "queue": ("senders to {queue} may ask in the name of {uid}", "only senders to {other} may ask in the name of {uid}"),
+    "queue": ("senders to {queue} may ask as {uid}", "only senders to {other} may ask as {uid}"),
     "ranges": ("{uid} may be linked by {more} more addresses", "{uid} may be linked by {more} fewer addresses"),
     "groups": (
         "groups of {uid} may be linked by address to VPCs of other accounts",
