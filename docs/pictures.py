@@ -1,5 +1,6 @@
 """Draws the pictures of README and the site in a headless Chromium, for `make pictures`: the page of `link-peer map` with the
-example of its tests, and each figure as an SVG that is named by its text, so that `make docs` finds none for a changed one."""
+example of its tests; the evidence of the world `company`, as the command writes it; its dashboard, with the answers of the local SLS
+to each chart's query; and each figure as an SVG that is named by its text, so that `make docs` finds none for a changed one."""
 
 from __future__ import annotations
 
@@ -7,11 +8,16 @@ import os
 import re
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from link_peer_cli.demo.local_cloud import LocalCloud, describe, environment, running
 from link_peer_cli.ui.drawing.html import html
+from link_peer_deploy import description
+from link_peer_deploy.names import Names
 from pages import DOCS, FIGURE, FIRST, picture
 
 from tests.browser import maps
@@ -19,9 +25,18 @@ from tests.browser import maps
 CHROMIUM = os.environ.get("LINK_PEER_CHROMIUM", "chromium")
 MERMAID = Path(sys.argv[1] if len(sys.argv) > 1 else "build/pictures/package/dist/mermaid.min.js").resolve()
 PAGE = """<!doctype html><meta charset="utf-8"><pre class="mermaid">{text}</pre><script src="{script}"></script><script>
-mermaid.initialize({{startOnLoad: true, theme: "neutral", htmlLabels: false, flowchart: {{
-  htmlLabels: false, useMaxWidth: false, wrappingWidth: 300}}}})
+mermaid.initialize({{startOnLoad: true, theme: "neutral", deterministicIds: true, htmlLabels: false,
+  flowchart: {{htmlLabels: false, useMaxWidth: false, wrappingWidth: 300}}}})
 </script>"""
+
+ROWS, NARROW = 6, 6
+"""How many rows of a chart's answer are drawn, and how many columns beside another chart."""
+DASHBOARD = """<!doctype html><meta charset="utf-8"><style>
+body{{font:13px sans-serif;margin:16px;background:#f3f4f6}}h1{{font-size:18px}}
+main{{display:grid;grid-template-columns:1fr 1fr;gap:12px}}section{{background:#fff;border:1px solid #ddd;padding:8px 12px;min-width:0}}
+h2{{font-size:13px;margin:0 0 6px}}table{{width:100%;border-collapse:collapse;font-size:11px}}.wide{{grid-column:span 2}}
+td,th{{border-bottom:1px solid #eee;text-align:left;padding:3px 5px;max-width:9em;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}}
+p{{color:#666;margin:4px 0}}</style><h1>link-peer: {title}</h1><main>{charts}</main>"""
 
 
 def chromium(page: str, *options: str) -> str:
@@ -43,11 +58,72 @@ def figure(text: str) -> str:
     return found[0].replace("<svg ", '<svg style="background: white" ', 1).replace("<br>", "<br/>") + "\n"
 
 
+def evidence(cloud: LocalCloud, since: datetime, until: datetime) -> str:
+    """The page that `link-peer audit --evidence` writes of a period."""
+    with TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        period = ("--from", since.isoformat(), "--to", until.isoformat(), "--evidence", str(page))
+        command = [sys.executable, "-m", "link_peer_cli", "audit", *period]
+        subprocess.run(command, check=False, env={**os.environ, **environment(describe(cloud))})  # noqa: S603  # 1: an exception
+        return page.read_text("utf-8")
+
+
+def dashboard(cloud: LocalCloud, now: datetime) -> str:
+    """The charts of the dashboard at some time, as the local SLS answers their queries."""
+    world, charts = cloud.world, []
+    for chart in description.describe(Names(world.home), world.deployment, "link").charts:
+        since = now - timedelta(**{{"h": "hours", "d": "days"}[chart["start"][-1]]: int(chart["start"][1:-1])})
+        place = (world.home, world.audit_project, world.audit_logstore, since.timestamp(), now.timestamp())
+        rows = [dict(row) for row in cloud.sls.search(*place, chart["query"]).logs]
+        shown = (
+            "<p>No data.</p>"
+            if not rows
+            else table(rows)
+            if chart["type"] == "table"
+            else bars(rows, chart["x"], chart["y"])
+        )
+        wide = ' class="wide"' * (bool(rows) and len(rows[0]) > NARROW)
+        charts.append(f"<section{wide}><h2>{escape(chart['title'])}</h2>{shown}</section>")
+    title = f"the dashboard at {now:%Y-%m-%d %H:%M} UTC, of the local cloud's log (drawn by a script; the console draws its own)"
+    return DASHBOARD.format(title=title, charts="".join(charts))
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """The first rows of an answer."""
+    lines = [("th", rows[0]), *(("td", row.values()) for row in rows[:ROWS])]
+    cells = (
+        "".join(f"<{kind}>{escape('' if text == 'null' else text)}</{kind}>" for text in texts) for kind, texts in lines
+    )
+    more = f"<p>… {len(rows) - ROWS} more</p>" if len(rows) > ROWS else ""
+    return f"<table><tr>{'</tr><tr>'.join(cells)}</tr></table>{more}"
+
+
+def bars(rows: list[dict[str, str]], x: str, y: str) -> str:
+    """A bar for each row, with its value."""
+    most, width = max(float(row[y]) for row in rows), 540 / len(rows)
+    parts = []
+    for number, row in enumerate(rows):
+        height, left = 80 * float(row[y]) / most, number * width + 20
+        parts.append(
+            f'<rect x="{left}" y="{100 - height}" width="{min(40, width - 6)}" height="{height}" fill="#1677ff"/>'
+        )
+        parts.append(
+            f'<text x="{left}" y="{96 - height}">{escape(row[y])}</text><text x="{left}" y="114">{escape(row[x])}</text>'
+        )
+    return f'<svg viewBox="0 0 580 120" font-size="10">{"".join(parts)}</svg>'
+
+
 def draw() -> None:
-    """Draw the map, and each figure that has no picture; remove pictures of figures that are gone."""
+    """Draw the pages, and each figure that has no picture; remove pictures of figures that are gone."""
     folder = DOCS / "pictures"
     folder.mkdir(exist_ok=True)
     chromium(html(maps.five()), f"--screenshot={folder / 'map.png'}", "--window-size=1280,720")
+    until = datetime.now(timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    since = (until - timedelta(days=1)).replace(day=1)
+    with running("company") as cloud:
+        page, charts = evidence(cloud, since, until), dashboard(cloud, since.replace(day=28, hour=18))
+    chromium(page, f"--screenshot={folder / 'evidence.png'}", "--window-size=1280,1480")
+    chromium(charts, f"--screenshot={folder / 'dashboard.png'}", "--window-size=1280,1830")
     pages = [*FIRST, *FIRST.values(), *DOCS.rglob("*.md")]
     texts = {picture(text): text for page in pages for text in FIGURE.findall(page.read_text("utf-8"))}
     for path in set(folder.glob("*.svg")) - texts.keys():

@@ -122,7 +122,9 @@ def how(block: Block) -> str:
         return "listed"
     if entry(block, dict(ELSEWHERE)):
         return "elsewhere"
-    if block.page.startswith(("docs/howto/", "docs/first-hour.md")):
+    if block.page.startswith(("docs/howto/", "docs/first-hour.md")) or (
+        block.page == "docs/auditor.md" and block.language
+    ):
         return "howto"  # test_howto.py
     if block.language == "sh":
         return "session" if block.page in SESSIONS else ""  # test_pages.py

@@ -6,7 +6,7 @@ The roles are those of deploy/, unless the file lists `roles` of its own:
 `allowed_actions` means all. The home account has EventBridge's service-linked roles. With `bare: true`, there are no
 roles, queues or logs at all: what `link-peer setup` starts from. `inactive` lists services that the accounts have not activated. `regions` lists those with a deployment, the cloud's own
 among them: each has the queues and the log, and VPCs whose `region` it is. An account to which the file's policy gives a `flowlog`
-has a week of it, without a packet.
+has a week of it, without a packet. A `history` is played only where the clock is a PastClock, by who serves the cloud.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from link_peer_deploy.documents import CLOSER, READER
 from link_peer_deploy.names import Names
 from msgspec.structs import replace
 
+from link_peer_local import history
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.clock import PastClock
 from link_peer_local.core.errors import SERVICES
 from link_peer_local.core.identity import ADMINISTRATOR, Caller
 from link_peer_local.core.names import World
@@ -34,7 +36,6 @@ from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.ecs.state import Group
 from link_peer_local.eventbridge import linked_roles
 from link_peer_local.mns.state import QueueAttributes
-from link_peer_local.sls import flow_logs
 
 WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
@@ -170,6 +171,8 @@ class _Loader:
 
     def load(self) -> World:
         text, cloud = self.text, self.cloud
+        if "history" in text and isinstance(cloud.clock, PastClock):
+            cloud.clock.begin(history.begin(cloud.clock.now()))
         for uid, name in text["accounts"].items():
             cloud.identity.add_account(uid, name)
             cloud.ecs.account_names[name] = uid
@@ -186,6 +189,9 @@ class _Loader:
             deployment=text["deployment"],
             bare=bool(text.get("bare")),
             queues=list(text.get("queues", ())),
+            history=text.get("history", []),
+            traffic=text.get("traffic", []),
+            flow_logs={uid: one["flowlog"] for uid, one in policy["accounts"].items() if "flowlog" in one},
         )
         self._open_regions(world)
         cloud.knobs.change(text.get("knobs") or {})
@@ -204,19 +210,10 @@ class _Loader:
             self._group(group)
         for instance in text.get("instances", ()):
             self._instance(instance)
-        for uid, account in policy["accounts"].items():
-            if "flowlog" in account:
-                self._quiet_week(uid, account["flowlog"])
+        now = int(cloud.clock.now())
+        if not world.history:
+            history.capture(cloud, (now - 7 * 86_400 + 1, now))
         return world
-
-    def _quiet_week(self, account: str, flowlog: str) -> None:
-        """Write an account's flow log of the last seven days, in which its interfaces had no packets."""
-        ecs, now = self.cloud.ecs, int(self.cloud.clock.now())
-        asked = {"RegionId": self.cloud.region, "MaxResults": "500"}
-        shown = ecs.call(Caller(account, f"acs:ram::{account}:root"), "DescribeNetworkInterfaces", asked)
-        interfaces = shown["NetworkInterfaceSets"]["NetworkInterfaceSet"]
-        records = flow_logs.lines(interfaces, (), (now - 7 * 86_400 + 1, now))
-        flow_logs.write(self.cloud.sls, account, flowlog, records)
 
     def _plain_policy(self) -> dict[str, Any]:
         """For a world without a policy of its own: every account with the usual role, but for home, which has none."""

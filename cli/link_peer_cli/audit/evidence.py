@@ -15,6 +15,7 @@ from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.at import KEPT_SECONDS, read_outcomes, standing_at
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.trail import KEPT_SECONDS as TRAIL_KEPT_SECONDS
+from link_peer_cli.audit.trail import MARGIN_SECONDS
 from link_peer_cli.audit.trail_join import UNREADABLE
 from link_peer_cli.audit.trail_records import rules_in, tags_in
 from link_peer_cli.audit.verify import mismatches
@@ -141,7 +142,7 @@ def consents(records: Iterable[Record], keys: TagKeys, since: float) -> Iterator
 
 def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:
     """What `audit --verify` finds in a period, and the part of it of which ActionTrail has no events any more."""
-    kept = max(since, env.clock.now() - TRAIL_KEPT_SECONDS)
+    kept = max(since, env.clock.now() - TRAIL_KEPT_SECONDS - MARGIN_SECONDS)
     found = (
         [one for one in mismatches(env, kept, quiet=True)[0] if one.time <= iso_millis(until)] if kept < until else []
     )

@@ -17,7 +17,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.log import AuditReader, condition
-from link_peer_cli.audit.trail import KEPT_SECONDS, NAMES, Trail
+from link_peer_cli.audit.trail import KEPT_SECONDS, MARGIN_SECONDS, NAMES, Trail
 from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
@@ -47,7 +47,7 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
     now = env.clock.now()
-    if since < now - KEPT_SECONDS:
+    if since < now - KEPT_SECONDS - MARGIN_SECONDS:
         raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
     start = since - LONGEST_SECONDS
     accounts = sorted(env.policy.accounts)

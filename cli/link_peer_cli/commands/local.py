@@ -24,6 +24,7 @@ from link_peer_cli.demo.stage import CheckFailed, Stage
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
+from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import draw_table
 
 _SIGNAL_CHECK_SECONDS = 0.5
@@ -32,7 +33,8 @@ _SIGNAL_CHECK_SECONDS = 0.5
 def local(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.", min=0, max=65535)] = 0,
     world: Annotated[
-        str, typer.Option(help="A world file, or two-accounts, shop, cross-account, two-vpcs, by-hand or empty.")
+        str,
+        typer.Option(help="A world file, or two-accounts, shop, cross-account, two-vpcs, by-hand, company or empty."),
     ] = "",
     no_functions: Annotated[
         bool,
@@ -55,7 +57,8 @@ def local(
         signal.signal(name, lambda *_: stop.set())
     with contextlib.ExitStack() as stack:
         try:
-            cloud = stack.enter_context(running(world, port, connected=not no_functions, tls=tls))
+            with waiting("starting the local cloud"):
+                cloud = stack.enter_context(running(world, port, connected=not no_functions, tls=tls))
         except (WorldError, OSError) as problem:
             raise typer.BadParameter(str(problem)) from None
         described = describe(cloud)

@@ -5,20 +5,25 @@ What it needs beyond the command line is an extra of the wheel. The import raise
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+from link_peer.app import compose
 from link_peer.domain.errors import LinkPeerError
 
 from link_peer_cli.answers.operation import CloudDescribed
 from link_peer_cli.ui.changes import CHANGES
 
 try:
+    from link_peer_local import history
     from link_peer_local import world as worlds
     from link_peer_local.cloud import LocalCloud
+    from link_peer_local.core.clock import PastClock
+    from link_peer_local.core.errors import ApiError
     from link_peer_local.core.tls import VARIABLES, Authority
     from link_peer_local.fc.triggers import deploy
     from link_peer_local.server import serve
@@ -38,12 +43,15 @@ def running(world: str = "", port: int = 0, *, connected: bool = True, tls: bool
     deployed. Raises WorldError for an invalid world and
     OSError for a port in use.
     """
-    cloud = LocalCloud()
+    clock = PastClock()
+    cloud = LocalCloud(clock)
     worlds.load(cloud, world or worlds.DEFAULT)
     with (
         TemporaryDirectory(prefix="link-peer-") as folder,
         serve(cloud, port, Authority(Path(folder)) if tls else None),
     ):
+        if cloud.world.history:
+            _play_history(cloud, clock)
         for place in cloud.regions.values():
             if not cloud.world.bare:
                 deploy(place, connected=connected)
@@ -54,6 +62,17 @@ def running(world: str = "", port: int = 0, *, connected: bool = True, tls: bool
             CHANGES.clear()  # what was changed there ends with it
             for place in cloud.regions.values():
                 place.triggers.close()
+
+
+def _play_history(cloud: LocalCloud, clock: PastClock) -> None:
+    """Play the world's history with the functions in this process, which read the time from the cloud's clock."""
+    usual, compose.clock_for_functions = compose.clock_for_functions, lambda: clock
+    try:
+        history.play(cloud, clock, time.time())
+    except (KeyError, TypeError, ValueError, ApiError) as problem:
+        raise WorldError(f"history: {problem!r}") from problem
+    finally:
+        compose.clock_for_functions = usual
 
 
 def describe(cloud: LocalCloud) -> CloudDescribed:

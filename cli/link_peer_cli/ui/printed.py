@@ -10,8 +10,8 @@ import msgspec
 from link_peer_cli.ui.console import visible
 
 _STYLE = """body{font:12px/1.4 sans-serif;margin:2em}table{border-collapse:collapse;width:100%}h2{margin-top:2em}
-th,td{border:1px solid #999;padding:2px 5px;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#eee}
-thead{display:table-header-group}tr{break-inside:avoid}@page{size:A4 landscape;margin:12mm}@media print{body{margin:0}}"""
+th,td{border:1px solid #999;padding:2px 5px;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#eee;overflow-wrap:normal}
+td{min-width:4.5em}td:first-child{min-width:14em}td:last-child{min-width:10em}thead{display:table-header-group}tr{break-inside:avoid}@page{size:A4 landscape;margin:12mm}@media print{body{margin:0}}"""
 
 
 class PrintedTable(msgspec.Struct, frozen=True):

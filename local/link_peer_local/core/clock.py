@@ -35,6 +35,27 @@ class VirtualClock:
     advance = sleep
 
 
+class PastClock(VirtualClock):
+    """The machine's time; a VirtualClock in the past while a world's history is played."""
+
+    over = True
+
+    def begin(self, now: float) -> None:
+        """Go back, until `over` is set again."""
+        self._now, self.over = now, False
+
+    def now(self) -> float:
+        """The machine's time, or that of the history."""
+        return time.time() if self.over else self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Wait in real time, or advance the history."""
+        if self.over:
+            time.sleep(seconds)
+        else:
+            self.advance(seconds)
+
+
 Clock = SystemClock | VirtualClock
 
 

@@ -1,4 +1,4 @@
-"""The how-to pages and the first hour work as written: their commands and tag changes in order, on a running local cloud."""
+"""The how-to pages, the first hour and the report of a month work as written, in order, on a running local cloud."""
 
 from __future__ import annotations
 
@@ -130,9 +130,10 @@ def in_a_terminal(line: str, folder: Path, settings: dict[str, str]) -> tuple[in
     return running.returncode, printed.decode()
 
 
-def test_the_first_hour_works_word_for_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["first-hour", "auditor"])
+def test_a_page_for_two_terminals_works_word_for_word(page: str, tmp_path: Path) -> None:
     """Its file is written, its commands run in two terminals, and each prints the lines that the page shows; `…` is anything."""
-    text = (ROOT / "docs/first-hour.md").read_text("utf-8")
+    text = (ROOT / f"docs/{page}.md").read_text("utf-8")
     settings = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
@@ -158,7 +159,7 @@ def test_the_first_hour_works_word_for_word(tmp_path: Path) -> None:
                 assert len(exported) == 8  # as the page says
                 settings |= exported
             else:
-                for line in block.splitlines():
+                for line in block.replace("\\\n", "").splitlines():
                     waits = line.replace("--wait", f"--wait --timeout {LIMIT_SECONDS}")
                     code, printed = in_a_terminal(waits, tmp_path, settings)
                     assert code == int("# exits 1" in line), f"{line}\n{printed}"

@@ -137,7 +137,7 @@ def test_an_invalid_world_names_its_file(tmp_path: Path, text: str, problem: str
 def test_an_unknown_world_is_an_error() -> None:
     """The error names those that there are."""
     with pytest.raises(
-        world.WorldError, match="'atlantis' is neither a file nor one of by-hand, cross-account, empty, shop"
+        world.WorldError, match="'atlantis' is neither a file nor one of by-hand, company, cross-account, empty, shop"
     ):
         world.load(LocalCloud(VirtualClock()), "atlantis")
 
