@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import pytest
 from link_peer.domain import denials, reasons
-from link_peer.domain.denials import (
-    ALREADY_GONE,
-    CLAIM_EXPIRED,
-    HUMAN_RULE,
-    Denial,
-    LinkDenied,
-    about,
-    filled,
-    parts,
-    refused_by_ecs,
-)
+from link_peer.domain.denials import Denial, filled, parts, refused_by_ecs
 from link_peer.domain.model import Link, Party
 from link_peer.domain.reasons import REASONS
 from link_peer.domain.tags import parse_ports
@@ -65,20 +55,6 @@ def test_an_error_code_that_is_not_known_is_not_allowed() -> None:
     denial = refused_by_ecs(GROUP, "Strange.Code", "words of ECS")
     assert (denial.reason.code, denial.outcome) == ("not-allowed", "denied")
     assert denial.advice.startswith("look the code up")
-
-
-def test_a_code_of_a_rule_that_is_gone_is_no_refusal() -> None:
-    """The two sets have no code in common: reading the group decides about those."""
-    for code in ALREADY_GONE:
-        assert refused_by_ecs(GROUP, code, "").reason.code == "not-allowed"
-
-
-def test_a_denied_link_says_why_in_its_message() -> None:
-    denied = LinkDenied(denials.HUMAN_RULE)
-    assert (denied.denial, str(denied)) == (
-        denials.HUMAN_RULE,
-        "human-rule: a person's rule already admits the same traffic",
-    )
 
 
 @pytest.mark.parametrize(
@@ -201,11 +177,3 @@ REQUEST = "link-peer request {action} {link}"
 def test_a_link_is_named_as_the_command_takes_it(text: str, link: Link, action: str, words: str) -> None:
     """With every port; and the region where the advice has a place for it."""
     assert filled(text, action, link, REGION) == words
-
-
-def test_a_denial_keeps_its_cause() -> None:
-    """Only the advice is about one link; without any, it stays as it is."""
-    found = about(CLAIM_EXPIRED, "expire", Link(A, B), REGION)
-    assert (found.reason, found.detail) == (CLAIM_EXPIRED.reason, CLAIM_EXPIRED.detail)
-    assert parts(found.advice)[1] == f"link-peer request link --from {A} --to {B}"
-    assert about(HUMAN_RULE, "link", Link(A, B), REGION) == HUMAN_RULE

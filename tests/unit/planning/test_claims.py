@@ -226,6 +226,14 @@ def test_a_tag_may_ask_for_as_many_days_as_the_policy_allows(until: str, denied:
         assert "--ResourceId.1 i-a --Tag.1.Key link-until --Tag.1.Value 2026-12-25T00:00:00Z" in claim.denial.advice
 
 
+@pytest.mark.parametrize(("groups", "named"), [([Party(HOME, "sg-unseen")], "(sg-unseen)"), ([], "(none)")])
+def test_a_denial_names_the_instances_own_groups(groups: list[Party], named: str) -> None:
+    """Those that the cloud does not show."""
+    (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
+    assert claim.denial is not None
+    assert named in claim.denial.detail
+
+
 def test_few_instances_are_looked_at_for_the_rules_of_one_group() -> None:
     """Whoever may write rules there can name a large group in each, and many requests: every rule is kept all the same."""
     members = [instance(Party(HOME, f"i-{n}"), APP, ip=f"10.0.{n // 250}.{n % 250 + 1}") for n in range(300)]

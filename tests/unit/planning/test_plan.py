@@ -392,6 +392,15 @@ def test_the_refused_repair_of_a_released_instances_rule_is_not_tried_again() ->
     assert plan(view(OPEN, rules=[between]), refused=refused, may_lose=May.KEEP).decisions == ()
 
 
+def test_a_refused_repair_of_a_healthy_mutual_link_leaves_both_sides() -> None:
+    """It is not tried twice in a delivery, and nothing is rolled back: both rules stood before."""
+    both = [ours(key(DB, APP), priority=1), ours(key(APP, DB))]
+    refusal = Refusal(Denial(reasons.NO_ACCESS, "no"))
+    for asked in ([], [desired(Link(APP, DB))]):
+        found = plan(view(OPEN, rules=both), *asked, refused={Link(APP, DB): refusal}, may_lose=May.CLOSE)
+        assert edits(found.decisions) == []
+
+
 # an unlink
 
 
