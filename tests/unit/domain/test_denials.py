@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 from link_peer.domain import denials, reasons
-from link_peer.domain.denials import Denial, filled, parts, refused_by_ecs
-from link_peer.domain.model import Link, Party
+from link_peer.domain.denials import Denial, parts, refused_by_ecs
+from link_peer.domain.model import Party
 from link_peer.domain.reasons import REASONS
-from link_peer.domain.tags import parse_ports
 
 GROUP = Party("1000000000000001", "sg-db")
-A, B = Party("1000000000000001", "i-a"), Party("1000000000000002", "i-b")
-REGION = "cn-qingdao"
 
 
 def test_every_row_has_a_meaning_and_a_remedy() -> None:
@@ -156,24 +153,3 @@ def test_nothing_else_is_put_into_the_advice(written: str) -> None:
 def test_a_command_is_told_from_words(text: str, expected: tuple[str, str]) -> None:
     """It begins with a program's name, at the start or after a colon."""
     assert parts(text) == expected
-
-
-REQUEST = "link-peer request {action} {link}"
-
-
-@pytest.mark.parametrize(
-    ("text", "link", "action", "words"),
-    [
-        (REQUEST, Link(A, B), "link", f"link-peer request link --from {A} --to {B}"),
-        (
-            REQUEST,
-            Link(B, A, parse_ports("tcp/1+udp/2-3")),
-            "unlink",
-            f"link-peer request unlink --from {B} --to {A} --port tcp/1 --port udp/2-3",
-        ),
-        ("--RegionId {region}", Link(A, B), "link", "--RegionId cn-qingdao"),
-    ],
-)
-def test_a_link_is_named_as_the_command_takes_it(text: str, link: Link, action: str, words: str) -> None:
-    """With every port; and the region where the advice has a place for it."""
-    assert filled(text, action, link, REGION) == words

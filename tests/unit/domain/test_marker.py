@@ -85,6 +85,7 @@ def test_a_rule_is_ours_by_its_marker_home_deployment_and_recomputed_id() -> Non
     assert owned(rule(INSTANCE_KEY, render(marker)), "prod", REGION, A) == marker
     assert owned(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", REGION, A) == Marker(A, "prod", ID, (TAG,))
     assert owned(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", "cn-hangzhou", A) is None
+    assert not damaged(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", REGION, A)
 
 
 def text_of(key: RuleKey, home: str = A, deployment: str = "prod") -> str:
@@ -110,6 +111,12 @@ NOT_OURS = {
     "a marker copied to another source": (copied(source=f"sg-x@{A}"), True),
     "a group rule with ends": (rule(GROUP_KEY, f"{HEAD} by=tag from=i-a to=i-b"), True),
     "an instance rule without ends": (rule(INSTANCE_KEY, text_of(INSTANCE_KEY)), True),
+    "a tag twice": (rule(GROUP_KEY, f"{HEAD} by=tag,tag"), True),
+    "a newer version": (rule(GROUP_KEY, f"link-peer/3 dep=prod home={A}"), True),
+    "a word before ours": (rule(GROUP_KEY, f"reviewed: {HEAD} by=tag"), False),
+    "no version": (rule(GROUP_KEY, f"link-peer dep=prod home={A}"), False),
+    "a longer home": (rule(GROUP_KEY, f"link-peer/2 dep=prod home={A}0"), False),
+    "a longer deployment": (rule(GROUP_KEY, f"link-peer/2 dep=production home={A}"), False),
 }
 
 
@@ -119,27 +126,6 @@ def test_every_other_rule_belongs_to_a_person(theirs: Rule, reported: bool) -> N
     deployment's and another home's are not."""
     assert owned(theirs, "prod", REGION, A) is None
     assert damaged(theirs, "prod", REGION, A) is reported
-
-
-@pytest.mark.parametrize(
-    ("description", "reported"),
-    [
-        (f"{HEAD} by=tag", False),
-        (f"{HEAD} by=tag,tag", True),
-        (f"{HEAD} by=tag\n", True),
-        (f"link-peer/3 dep=prod home={A}", True),
-        (f"reviewed: {HEAD} by=tag", False),
-        (f"link-peer dep=prod home={A}", False),
-        (f"link-peer/2 dep=prod home={A}0", False),
-        (f"link-peer/2 dep=production home={A}", False),
-        ("", False),
-    ],
-)
-def test_a_description_that_starts_like_ours_is_reported_unless_it_is_the_rules_own(
-    description: str, reported: bool
-) -> None:
-    """It must start with `link-peer/` and have both words: our deployment and our home."""
-    assert damaged(rule(GROUP_KEY, description), "prod", REGION, A) is reported
 
 
 def long(length: int, *claims: Claim) -> Marker:

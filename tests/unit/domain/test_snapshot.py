@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer.domain.model import Link, Party
+from link_peer.domain.model import Link
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 
 from tests.unit.small_world import APP, DB, HOME, PEER, A, B
-from tests.unit.views import instance
 
 PORT = parse_ports("tcp/1")
 
@@ -38,23 +37,3 @@ def test_a_link_is_covered_once_all_that_could_ask_for_it_were_read(
 ) -> None:
     """And its target was asked for: whether it exists is known."""
     assert Snapshot(**read).covers(link) is covered
-
-
-def test_tags_are_shown_once_an_instance_of_the_account_has_one() -> None:
-    """Another account's tags prove nothing about this one's."""
-    tagged, bare = instance(A, APP, link_peer="sg-db"), instance(B, DB)
-    assert Snapshot(instances={A: tagged, B: bare}).shows_tags(HOME)
-    assert not Snapshot(instances={A: tagged}).shows_tags(PEER)
-    assert not Snapshot(instances={B: bare}).shows_tags(HOME)
-
-
-def test_a_group_is_shown_by_its_members() -> None:
-    """Of its own account: the same name in another one is another group."""
-    snapshot = Snapshot(instances={A: instance(A, APP)})
-    assert [snapshot.shows_members(party) for party in (A, B, APP, DB, Party(PEER, APP.id))] == [
-        True,
-        False,
-        True,
-        False,
-        False,
-    ]

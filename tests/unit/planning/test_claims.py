@@ -11,10 +11,8 @@ from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_port, parse_ports
-from link_peer.planning.choice import no_group_accepted
-from link_peer.planning.claims import FOLLOWING, candidates, followed, links_from_tags, sources_of
+from link_peer.planning.claims import FOLLOWING, candidates, followed, links_from_tags
 from link_peer.planning.decision import DesiredLink, MembersOf
-from link_peer.planning.evaluate import uncounted
 
 from tests.unit.planning.test_plan import plan
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
@@ -102,42 +100,6 @@ def test_the_first_group_whose_consent_covers_the_link_stands_for_the_instance(
     assert not any(one.opens or one.here or one.has_pair for one in rest)
 
 
-@pytest.mark.parametrize(
-    ("locked", "chosen", "reasons_of"),
-    [(APP, DB, ["locked"]), (CACHE, APP, []), (None, APP, [])],
-)
-def test_a_group_that_is_locked_is_passed_over_where_it_would_hold_a_rule(
-    locked: Party | None, chosen: Party, reasons_of: list[str]
-) -> None:
-    """A mutual link. Where the peer is locked, none is better than another, and the first one's denial says so."""
-    seen = view([group(one, "*", lock=one == locked) for one in (APP, DB, CACHE)])
-    (wanted,) = claims(seen, APP, DB, link_peer="sg-cache")
-    assert (wanted.link.source, wanted.denied) == (chosen, ())
-    assert [one.denial.reason.code for one in wanted.passed if one.denial] == reasons_of
-
-
-@pytest.mark.parametrize(
-    ("members", "order"),
-    [
-        ({APP: 41, DB: 3, OTHER: 1}, ["other@1 (1 instance)", "db@1 (3 instances)", "app@1 (41 instances)"]),
-        ({APP: 2, DB: 2}, ["app@1 (2 instances)", "db@1 (2 instances)", "other@1 (instances not counted)"]),
-        ({APP: 100, DB: 0}, ["db@1 (0 instances)", "app@1 (100 instances or more)", "other@1 (instances not counted)"]),
-        ({}, [f"{name}@1 (instances not counted)" for name in ("app", "db", "other")]),
-    ],
-)
-def test_the_smallest_of_groups_without_consent_is_named_first_and_advised(
-    members: dict[Party, int], order: list[str]
-) -> None:
-    """Those that were not counted come last."""
-    seen = view([group(APP), group(DB), group(OTHER), group(CACHE)], counted=members)
-    (wanted,) = claims(seen, APP, DB, OTHER, link_peer="sg-cache:tcp/1")
-    denial = no_group_accepted(seen, A, wanted.denied)
-    listed = ", ".join(f"sg-{one}".replace("@1", f"@{HOME}") for one in order)
-    assert denial.detail.endswith(f"the groups of {A} that could stand for it, smallest first: {listed}")
-    assert denial.advice.endswith(f"link-peer accept {CACHE} sg-{order[0].partition('@')[0]}:tcp/1")
-    assert uncounted(seen, wanted.denied) == {MembersOf(one) for one in (APP, DB, OTHER) if one not in members}
-
-
 @pytest.mark.parametrize(("ip", "reason"), [("", "no-private-ip"), ("8.8.8.8", "address-conflict")])
 def test_what_consent_would_not_resolve_is_the_denial(ip: str, reason: str) -> None:
     """No advice to accept another group, whose link has the same address."""
@@ -155,18 +117,6 @@ def test_the_instances_of_groups_are_counted_for_what_is_answered(here: bool) ->
     seen = view([group(APP), group(DB), group(CACHE)], [asker])
     wanted = [msgspec.structs.replace(one, here=here) for one in links_from_tags(seen, asker, NOW, policy())]
     assert plan(seen, *wanted).missing.questions == ({MembersOf(APP), MembersOf(DB)} if here else set())
-
-
-def test_a_look_at_a_pair_is_about_all_groups_of_those_who_ask() -> None:
-    """Not about those of other groups' instances, or of members that ask for something else."""
-    tags = {"link_peer": "sg-cache:tcp/1"}
-    seen = view(
-        [group(one, "*") for one in (APP, DB, OTHER, CACHE)],
-        [instance(A, APP, DB, **tags), instance(B, OTHER, **tags), instance(Party(HOME, "i-c"), APP, OTHER)],
-    )
-    wishes = [one for shown in seen.instances.values() for one in links_from_tags(seen, shown, NOW, policy())]
-    assert sources_of(seen, wishes, Link(APP, CACHE)) == {APP, DB}
-    assert sources_of(seen, wishes, Link(CACHE, APP)) == {CACHE}
 
 
 # what tags ask for

@@ -14,7 +14,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import actual_state, renamed_rules
-from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Refusal, Unseen
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Refusal
 from link_peer.planning.diff import edit_of
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
@@ -126,15 +126,6 @@ def test_a_persons_rule_beside_one_of_ours_is_no_reason() -> None:
     ]
 
 
-def test_removals_that_the_guard_holds_are_no_decisions() -> None:
-    """The plan counts them. Links, and removals with an explicit cause, are decided all the same."""
-    k2, k3 = key(DB, APP, "tcp/2"), key(DB, APP, "tcp/3")
-    seen = view(OPEN, rules=[ours(K1), ours(k2), ours(k3, Claim("chg-1", int(NOW)))])
-    found = plan(seen, desired(Link(APP, CACHE, P1)), limit=1)
-    assert found.held == {Unseen(HOME, HOME): 2}
-    assert [(d.outcome, d.why.reason.code) for d in found.decisions] == [("applied", ""), ("removed", "expired")]
-
-
 def test_the_targets_group_is_written_first_since_it_may_refuse() -> None:
     (decision,) = plan(view(OPEN), desired(Link(APP, DB))).decisions
     assert [edit.key.group for edit in decision.edits] == [DB, APP]
@@ -217,26 +208,6 @@ def test_each_refused_link_takes_back_its_own_rules() -> None:
         (far, "failed"): [there],
         (Link(APP, DB, P2), "removed"): [key(DB, APP, "tcp/2")],
     }
-
-
-@pytest.mark.parametrize(
-    ("wanted", "found"),
-    [
-        ([], [("repair", "unchanged")]),
-        ([desired(LINK)], [("link", "unchanged")]),
-        ([desired(Link(APP, DB, P2))], [("link", "applied")]),
-        ([desired(Link(APP, DB))], [("repair", "unchanged")]),
-    ],
-    ids=["nobody asks", "the rule's link", "another link", "a link that is denied"],
-)
-def test_a_group_that_keeps_a_rule_gets_its_managed_tag_back_once(
-    wanted: list[DesiredLink], found: list[tuple[str, str]]
-) -> None:
-    """Whatever the verdict on its links."""
-    seen = view([managed(APP), group(DB, "*")], rules=[ours(K1)])
-    decisions = plan(seen, *wanted, may_lose=May.KEEP).decisions
-    assert [(d.action, d.outcome) for d in decisions if d.missing_managed_tag == (DB,)] == found
-    assert {d.missing_managed_tag for d in decisions} <= {(DB,), ()}
 
 
 def test_a_group_with_a_rule_between_instances_needs_its_second_tag() -> None:
@@ -373,32 +344,12 @@ def test_a_repair_says_what_was_wrong() -> None:
     assert copied.why.detail == "a copy of it with another priority is removed"
 
 
-@pytest.mark.parametrize(("wanted", "changed"), [("tcp/1", "tcp/2"), ("tcp/2", "tcp/1")])
-def test_a_rule_is_repaired_beside_one_that_is_added(wanted: str, changed: str) -> None:
-    """Whichever comes first."""
-    rule = ours(key(DB, APP, changed), priority=1)
-    found = plan(view(OPEN, rules=[rule]), desired(Link(APP, DB, parse_ports(wanted))), may_lose=May.KEEP)
-    assert {(one.action, str(one.link)) for one in found.decisions if one.edits} == {
-        ("link", str(Link(APP, DB, parse_ports(wanted)))),
-        ("repair", str(Link(APP, DB, parse_ports(changed)))),
-    }
-
-
 def test_the_refused_repair_of_a_released_instances_rule_is_not_tried_again() -> None:
     """Which rules its link needs is not known any more."""
     between = ours(ADDRESSES, ends=(A, B), priority=1)
     refused = {Link(A, B, P1): Refusal(Denial(reasons.NO_ACCESS, "no"))}
     assert edits(plan(view(OPEN, rules=[between]), may_lose=May.KEEP).decisions) == [("mark", "tcp/1", (TAG,))]
     assert plan(view(OPEN, rules=[between]), refused=refused, may_lose=May.KEEP).decisions == ()
-
-
-def test_a_refused_repair_of_a_healthy_mutual_link_leaves_both_sides() -> None:
-    """It is not tried twice in a delivery, and nothing is rolled back: both rules stood before."""
-    both = [ours(key(DB, APP), priority=1), ours(key(APP, DB))]
-    refusal = Refusal(Denial(reasons.NO_ACCESS, "no"))
-    for asked in ([], [desired(Link(APP, DB))]):
-        found = plan(view(OPEN, rules=both), *asked, refused={Link(APP, DB): refusal}, may_lose=May.CLOSE)
-        assert edits(found.decisions) == []
 
 
 # an unlink

@@ -92,13 +92,6 @@ def test_never_wins_over_the_list(never: str, verdict: str) -> None:
     assert allowed.verdict is Verdict.OPEN
 
 
-def test_denied_ports_win_over_the_list() -> None:
-    """And a mutual link is denied as long as any port is."""
-    for target, tags in ((f"sg-db@{B}:tcp/3306", "false"), (f"sg-log@{B}", "true")):
-        [finding] = judge(parse(policy(f"sg-app@{A}", "accept", target, tags=tags, deny="tcp/3000-4000")), NOW)
-        assert finding.verdict is Verdict.DENIED
-
-
 def test_an_entry_that_has_ended_consents_to_nothing() -> None:
     """The mutual link loses one of its directions in 2027."""
     text = policy(f"sg-app@{A}", "accept", f"sg-log@{B}")

@@ -18,7 +18,7 @@ from link_peer.planning.decision import Context, DesiredLink, Refusal, Unseen
 from link_peer.planning.evaluate import Seen, judge, wanted_claims
 from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, losses, unseen_accounts
 
-from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import group, instance, key, ours, policy, theirs, view
 
 OPEN = [group(APP, "*"), group(DB, "*")]
@@ -116,14 +116,6 @@ def test_what_is_unwanted_or_not_shown_is_taken_only_where_all_was_read(may: May
     """`May.TAKE` alone goes that far."""
     assert removals(seen, may_lose=may).lost == {}
     assert set(removals(seen, may_lose=May.TAKE).lost) == {K1}
-
-
-def test_the_link_of_a_claim_that_may_be_taken_once_all_is_read_is_noted() -> None:
-    """So that it is read, also where the claim has an explicit cause."""
-    assert removals(world(ours(K1)), may_lose=May.READ).missing.unread == {LINK}
-    assert removals(world(ours(K1, ENDED)), may_lose=May.READ).missing.unread == {LINK}
-    for may in (May.KEEP, May.CLOSE, May.TAKE):
-        assert removals(world(ours(K1)), may_lose=may).missing.unread == set()
 
 
 def test_each_claim_is_asked_about_by_itself() -> None:
@@ -230,21 +222,6 @@ def test_a_deleted_event_proves_nothing_of_an_instance_that_is_shown(may: May) -
 
 
 # the guard
-
-
-def many(count: int, target: Party = DB, source: Party = APP, *claims: Claim) -> list[Rule]:
-    return [ours(key(target, source, f"tcp/{port}"), *claims) for port in range(1, count + 1)]
-
-
-def test_removals_in_one_account_hold_none_in_another() -> None:
-    """The rules for the other account's group are due too, and are within the limit. So is what has an explicit cause."""
-    foreign = key(DB, FOREIGN, "tcp/9")
-    accepting = [group(APP, "*"), group(DB, f"* *@{PEER}"), group(FOREIGN)]
-    rules = [*many(3), ours(foreign), ours(key(CACHE, APP, "tcp/1"), ENDED)]
-    found = removals(view([*accepting, group(CACHE, "*")], rules=rules), limit=2)
-    assert found.held == {AT_HOME: 3}
-    assert set(found.lost) == {foreign, key(CACHE, APP, "tcp/1")}
-    assert found.lost[foreign].unseen == {Unseen(PEER, HOME)}
 
 
 def test_a_held_claim_keeps_a_rule_whose_other_claim_goes() -> None:

@@ -107,13 +107,6 @@ def test_what_one_of_two_documents_refuses_is_in_doubt(
     assert len(in_doubt(rules, naming, room)) == doubts
 
 
-def test_room_is_given_once() -> None:
-    """A second link, with another source, finds what the first has left. The same source needs no more room."""
-    assert lacking(FULL[1:], NEW, adds(DB, CACHE, "tcp/1")) is not None
-    assert lacking(FULL[1:], NEW, adds(DB, APP, "tcp/2")) is None
-    assert lacking(FULL, NEW, adds(DB, CACHE, "tcp/1"), freed=[rule.key for rule in FULL[:1] if rule.key]) is not None
-
-
 def requests_that_fill() -> tuple[Claim, ...]:
     """As many request claims as fit into the description of a rule on sg-db, with room for the tag."""
     claims: tuple[Claim, ...] = ()

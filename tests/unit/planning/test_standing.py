@@ -81,13 +81,6 @@ def test_a_link_is_between_two_sets_if_each_has_one_end() -> None:
     assert [link.between(ends) for ends in ((app, other), (other, db), (db, other), (other, app))] == [False] * 4
 
 
-def test_half_of_a_link_between_instances_is_named_by_its_instance() -> None:
-    """The rule is on the group of the instance that it opens."""
-    rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", THERE.port)
-    [link] = stand(view(OPEN, BOTH, [ours(rule, REQ, ends=(A, B))]))
-    assert (link.source, link.target, link.half, link.written) == (A, B, A, "between instances")
-
-
 def test_a_link_by_address_names_the_instances_that_it_admits() -> None:
     """Each rule is for one; the link is that of their group."""
     rules = [
@@ -133,13 +126,6 @@ def test_only_a_link_with_a_tags_claim_has_instances_that_ask() -> None:
     assert wishes.for_link(APP, DB, (WEB.port,)) == []
     for ends in ((DB, APP), (APP, DB)):  # it asks for everything, both ways
         assert [one.party for one in wishes.for_link(*ends, (THERE.port,))] == [B]
-
-
-def test_a_tag_that_asks_for_nothing_that_can_be_opened_is_no_wish() -> None:
-    """One that cannot be parsed, and one whose end is past."""
-    tags = {"link_peer": f"sg-: {DB.id}:tcp/3306", "link_until": iso(NOW - 1)}
-    [link] = stand(view(OPEN, [instance(A, APP, **tags)], [ours(SQL, TAG)]))
-    assert link.askers == ()
 
 
 def test_the_consent_of_a_link_is_what_covers_it_now_and_its_first_end() -> None:
