@@ -12,18 +12,6 @@ from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, PEER, REGION, Lab, party
 
-
-@pytest.mark.parametrize("account", [HOME, PEER])
-def test_both_parties_may_be_in_one_account(lab: Lab, account: str) -> None:
-    """In home or in another account; consent is then written without an account."""
-    a, b = lab.group(account=account), lab.group(account=account)
-    lab.tag(b, link_accept=f"{a.id}:udp/53")
-    assert lab.cross_account(lab.request(a, b, "udp/53")) == {"applied": 1}
-    assert lab.rules(b) == [f"{a.id} udp/53"]
-    (rule,) = lab.raw_rules(b)
-    assert rule["SourceGroupOwnerAccount"] in ("", account)
-
-
 # duplicates and further claims
 
 
@@ -73,15 +61,6 @@ def test_a_second_request_adds_its_claim_to_the_marker(lab: Lab) -> None:
     assert [rule["SecurityGroupRuleId"] for group in (a, b) for rule in lab.raw_rules(group)] == ids
 
 
-def test_a_tag_and_two_requests_share_a_rule(lab: Lab) -> None:
-    a, b = lab.pair()
-    instance = lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
-    lab.cross_account(lab.request(a, b, "tcp/1", request_id="chg-2"), lab.request(a, b, "tcp/1"))
-    lab.auto_link(lab.event(instance))
-    assert lab.cross_account(*lab.queued()) == {"applied": 1}
-    assert lab.reasons(b) == ["tag,req:chg-1,req:chg-2"]
-
-
 @pytest.mark.parametrize("first", ["2027-01-01T00:00:00Z", None])
 @pytest.mark.parametrize("until", ["2026-12-01T00:00:00Z", "2027-06-01T00:00:00Z", "2027-01-01T00:00:00+08:00", None])
 def test_the_end_of_a_request_never_changes(lab: Lab, first: str | None, until: str | None) -> None:
@@ -108,30 +87,12 @@ def _until(instant: str | None) -> dict[str, str]:
     return {"until": instant} if instant else {}
 
 
-def test_links_in_both_directions_are_two_links(lab: Lab) -> None:
-    """A→B and B→A with ports: one rule on each side, each with its own claim."""
-    a, b = lab.pair()
-    requests = lab.request(a, b, "tcp/1"), lab.request(b, a, "tcp/2", request_id="chg-2")
-    assert lab.cross_account(*requests) == {"applied": 2}
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} tcp/2"], [f"{a.id} tcp/1"])
-    assert (lab.reasons(a), lab.reasons(b)) == (["req:chg-2"], ["req:chg-1"])
-
-
 def test_a_mutual_link_requested_from_both_sides_is_one_link(lab: Lab) -> None:
     """Its rules carry both claims, and its records have one link id."""
     a, b = lab.pair()
     assert lab.cross_account(lab.request(a, b), lab.request(b, a, request_id="chg-2")) == {"applied": 2}
     assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1,req:chg-2"]
     assert len({record["link"] for record in lab.records()}) == 1
-
-
-def test_a_side_deleted_by_a_person_is_restored_by_the_same_message(lab: Lab) -> None:
-    a, b = lab.pair()
-    request = lab.request(a, b)
-    lab.cross_account(request)
-    lab.revoke(a)
-    assert lab.cross_account(request) == {"applied": 1}
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
 
 
 # rules made by people
