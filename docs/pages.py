@@ -25,11 +25,11 @@ SWITCH = re.compile(r"^\[(?:简体中文|English)\]\(.*\)\n\n", re.MULTILINE)
 WORLD = re.compile(r"^<!-- world: (.*) -->\n(# .*\n)")
 TRY = """
 !!! tip "Try it without an account"
-    The ids are those of `link-peer local --world {world}` ([the local cloud](../local.md#start)). Paste what it prints into a second terminal, and the commands of this page after it. Instead of the console, `link-peer accept` writes `link-accept`, and a copy of the [world's file](../local.md#worlds) gives an instance its tags.
+    The ids are those of `link-peer local --world {world}` ([the local cloud](../local.md#start)). Paste the `export` lines that it prints into a second terminal, and then the commands of this page. Instead of the console, `link-peer accept` writes `link-accept`, and a copy of the [world's file](../local.md#worlds) gives an instance its tags.
 """
 TRY_IN_CHINESE = """
 !!! tip "无需账号即可试用"
-    本页的 ID 来自 `link-peer local --world {world}`（[本地云](../local.md#start)，英文）。请将它输出的内容粘贴到第二个终端，然后在其中运行本页的命令。本地云没有控制台：`link-accept` 用 `link-peer accept` 写入；实例的标签写在[环境文件](../local.md#worlds)的副本中。
+    本页的 ID 来自 `link-peer local --world {world}`（[本地云](../local.md#start)，英文）。请将它输出的 `export` 语句粘贴到第二个终端，然后在其中运行本页的命令。本地云没有控制台：`link-accept` 用 `link-peer accept` 写入；实例的标签写在[环境文件](../local.md#worlds)的副本中。
 """
 """The world in which a page's commands are tested, which a reader can start, too."""
 CALLED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)（英文）")

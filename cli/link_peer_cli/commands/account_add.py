@@ -128,6 +128,7 @@ def _explain(env: Environment, peer: PeerAccount, lines: str, *, made: bool, wri
         out.print(f"\n[bold]Add to `accounts` of {escape(path)}[/bold] (or run this with --write):\n", soft_wrap=True)
         print(lines, end="")
     out.print(f"\nThen: link-peer package --allow-wider; s deploy -y; link-peer doctor {peer.uid}", soft_wrap=True)
+    out.print("(before the first deployment, --first in place of --allow-wider)")
 
 
 ACCOUNTS = Table(

@@ -121,5 +121,6 @@ def demo(as_json: Json = False) -> None:
         called = sys.argv[0] if sys.argv[0].endswith("link-peer") else "link-peer"
         out.print(f"  {escape(called)} local      run a local cloud with the functions; prints what to export")
         out.print(f"  {escape(called)} --help     list all commands")
+        out.print("Step by step, to a link of your own: docs/first-hour.md of the repository")
     if problem:
         raise typer.Exit(Exit.REFUSED)

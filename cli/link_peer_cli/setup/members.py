@@ -109,3 +109,4 @@ def _explain(
     else:
         out.print(f"\n{path} has them all.", soft_wrap=True)
     out.print("\nThen: link-peer package --allow-wider; s deploy -y; link-peer account list", soft_wrap=True)
+    out.print("(before the first deployment, --first in place of --allow-wider)")
