@@ -156,14 +156,6 @@ def test_which_calls_a_fault_hits(local_cloud: LocalCloud, ecs: Ecs, fault: Faul
     assert outcomes(local_cloud, ecs, 4) == expected
 
 
-def test_cleared_faults_are_gone(local_cloud: LocalCloud, ecs: Ecs) -> None:
-    """`clear` removes the pending faults."""
-    local_cloud.faults.add(Fault("ecs", times=None))
-    assert outcomes(local_cloud, ecs, 1) == "x"
-    local_cloud.faults.clear()
-    assert outcomes(local_cloud, ecs, 1) == "."
-
-
 def test_an_unknown_kind_is_refused(local_cloud: LocalCloud) -> None:
     """A misspelt kind would never match any behaviour, so it is refused at once."""
     with pytest.raises(ValueError, match="no such fault: 'rset'"):

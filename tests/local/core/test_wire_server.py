@@ -87,24 +87,6 @@ def test_a_reset_fault_resets_the_connection(server: Server, kind: str) -> None:
         ask(ecs_of(server), "DescribeRegions")
 
 
-def test_a_no_answer_fault_is_silence(server: Server) -> None:
-    """The client gets nothing until its read timeout, although the change was made."""
-    server.cloud.faults.add(Fault("ecs", kind="no-answer-after"))
-    handle, handled = server.cloud.handle, threading.Event()
-
-    def watched(request: Request) -> Response:
-        try:
-            return handle(request)
-        finally:
-            handled.set()
-
-    server.cloud.handle = watched  # type: ignore[method-assign]
-    with pytest.raises(UnretryableException, match=r"Read timed out. \(read timeout=0.15\)"):
-        ask(ecs_of(server, read_timeout=150), "CreateSecurityGroup", security_group_name="sg-app")
-    assert handled.wait(GENEROUS)
-    assert groups(server) == 1
-
-
 def ports_of(connection: http.client.HTTPConnection) -> set[int]:
     """The ports from which two requests come."""
     ports = set()
