@@ -56,11 +56,6 @@ each_trigger = pytest.mark.parametrize(("name", "trigger"), TRIGGERS)
 each_event_trigger = pytest.mark.parametrize(("name", "trigger"), EVENT_TRIGGERS)
 
 
-def test_there_are_exactly_three_functions() -> None:
-    """One resource per function."""
-    assert set(FUNCTIONS) == {"auto_link", "cross_account", "sweep"}
-
-
 def test_the_component_is_pinned() -> None:
     """An unpinned component could change its behaviour between two deploys."""
     used = [item["component"] for item in DOCUMENT["resources"].values()]
@@ -96,23 +91,7 @@ def test_around_the_props_there_are_known_keys_only() -> None:
         assert resource["actions"] == {"pre-deploy": STEPS}
 
 
-# versions behind an alias
-
-
-def test_a_deploy_publishes_and_moves_the_alias_before_triggers_name_it() -> None:
-    """The stamp makes every deploy a change, so that nothing is refused or skipped for being unchanged."""
-    assert [
-        {"plugin": "./build/stamp.js"},
-        {"component": "fc3@0.1.22 deploy --function -y"},
-        {"component": "fc3@0.1.22 version publish"},
-        {"component": f"fc3@0.1.22 alias publish --alias-name {ALIAS} --version-id latest --vw {{}}"},
-    ] == STEPS
-    assert {case.values[1]["qualifier"] for case in TRIGGERS} == {ALIAS}
-
-
-def test_the_credentials_alias_is_a_literal() -> None:
-    """The CLI looks it up as it stands: with a variable there, `${config('AccountID')}` is not found. `-a` overrides it."""
-    assert yaml.safe_load(S_YAML.read_text(encoding="utf-8"))["access"] == "default"
+# the functions and their triggers
 
 
 @each_function
@@ -124,12 +103,6 @@ def test_the_handler_exists(name: str, props: dict[str, Any]) -> None:
     tree = ast.parse(source.read_text(encoding="utf-8"))
     [handler] = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "handler"]
     assert [argument.arg for argument in handler.args.args] == ["event", "context"]
-
-
-@each_function
-def test_the_environment_is_small(name: str, props: dict[str, Any]) -> None:
-    """At most 4 KB in total [doc environment-variables]."""
-    assert sum(len(key) + len(value) for key, value in props["environmentVariables"].items()) < 4096
 
 
 @each_trigger

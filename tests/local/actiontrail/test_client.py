@@ -10,7 +10,7 @@ from alibabacloud_actiontrail20200706.client import Client
 from alibabacloud_tea_openapi.exceptions import ClientException
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, REGION, ask, config, key_of, refused
+from tests.local.clients import HOME, REGION, ask, config, key_of
 from tests.local.ecs.helpers import RuleWorld, permission
 
 
@@ -46,12 +46,6 @@ def test_a_change_is_found_with_its_request_id_and_caller(w: World) -> None:
         "CreateSecurityGroup",
     ]
     assert w.found("ResourceName", w.peer) == []
-
-
-def test_a_refused_change_is_recorded_with_its_error(w: World) -> None:
-    with refused("InvalidSourceGroupId.NotFound", 404):
-        w.authorize(w.db, permission(source_group_id="sg-none"))
-    assert w.found()[0]["errorCode"] == "InvalidSourceGroupId.NotFound"
 
 
 @pytest.mark.parametrize(
