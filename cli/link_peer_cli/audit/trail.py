@@ -25,14 +25,9 @@ THROTTLED_SECONDS = 1.0  # the limit counts the calls of a second
 THROTTLED_ATTEMPTS = 20
 
 NAMES = (
-    "AuthorizeSecurityGroup",
-    "RevokeSecurityGroup",
-    "ModifySecurityGroupRule",
-    "AuthorizeSecurityGroupEgress",
-    "RevokeSecurityGroupEgress",
-    "ModifySecurityGroupEgressRule",
-    "ModifySecurityGroupPolicy",
-    "DeleteSecurityGroup",
+    *("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule", "AuthorizeSecurityGroupEgress"),
+    *("RevokeSecurityGroupEgress", "ModifySecurityGroupEgressRule", "ModifySecurityGroupPolicy"),
+    *("DeleteSecurityGroup",),
     *TAG_CALLS,
 )
 """The calls that change the rules of a security group, or its tags, those of the Tag service among them. Each is a query of its own: an event
