@@ -158,13 +158,6 @@ def test_consent_that_has_ended_covers_nothing(seconds: int, covered: bool) -> N
     assert (used, not missing) == (["policy allow text"] if covered else [], covered)
 
 
-def test_an_entry_that_has_ended_leaves_the_next_one() -> None:
-    """Each port is covered by one entry of those that hold now, which is the evidence."""
-    accepting = group(DB, f"sg-app~{end(0)} sg-app:tcp/1")
-    used, missing = consent.consents(POLICY, accepting, APP, DB, ports("tcp/1+tcp/2"), NOW)
-    assert (used, missing) == ([f"{DB} link-accept=sg-app:tcp/1"], list(ports("tcp/2")))
-
-
 @pytest.mark.parametrize("target", ["i-b", "sg-db"])
 def test_an_allow_entry_that_names_the_target_instance_or_its_group_covers_an_instance_link(target: str) -> None:
     """The rule is on sg-db, for i-b."""

@@ -130,7 +130,7 @@ def test_missing_consent_is_reported_before_a_missing_address() -> None:
 # addresses of instance links
 
 FAR = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")]
-A_IN_1, B_IN_2 = Address(HOME, "vpc-1", "10.0.0.1"), Address(HOME, "vpc-2", "10.0.0.2")
+A_IN_1 = Address(HOME, "vpc-1", "10.0.0.1")
 
 
 def with_ranges(*ranges: str) -> Policy:
@@ -228,17 +228,6 @@ def test_across_vpcs_the_targets_vpc_must_not_use_the_sources_address(taken: boo
     assert verdict.open_questions == ((A_IN_1,) if taken is None else ())
     assert (verdict.reachability, bool(verdict.needs)) == ("different-vpc", True)
     assert not taken or "vpc-1" in detail(verdict)
-
-
-@pytest.mark.parametrize("first", [False, True])
-def test_both_addresses_of_a_mutual_link_are_asked_about(first: bool) -> None:
-    """Each in the other's VPC. One that is used denies the link although the other was not read."""
-    seen = view(OPEN, FAR)
-    assert evaluate(seen, POLICY, Link(A, B)).open_questions == (A_IN_1, B_IN_2)
-    used, unknown = (A_IN_1, B_IN_2) if first else (B_IN_2, A_IN_1)
-    verdict = evaluate(msgspec.structs.replace(seen, taken_addresses={used: True}), POLICY, Link(A, B))
-    said = used.ip in detail(verdict), unknown.ip in detail(verdict)
-    assert (code(verdict), said) == ("address-conflict", (True, False))
 
 
 @pytest.mark.parametrize(
@@ -428,20 +417,6 @@ def test_a_denial_by_the_snapshot_comes_before_a_refusal_by_the_cloud() -> None:
     assert why(found, LINK)[0] is reasons.NO_CONSENT
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "kept"),
-    [
-        # eight pairs, since the order of a set is another one in each process
-        *((Claim("chg-1", end + 4), Claim("chg-1", end), end) for end in range(int(NOW) + 1, int(NOW) + 9)),
-        (REQ, Claim("chg-1", 2**31), 2**31),
-    ],
-)
-def test_a_request_has_one_claim_and_its_earlier_end_holds(one: Claim, other: Claim, kept: int) -> None:
-    """A delivery that died half-way may have left two; an end is earlier than no end."""
-    for links in ((one, other), (other, one)):
-        assert wanted(*(DesiredLink(LINK, claim) for claim in links)) == {K1: {Claim("chg-1", kept)}}
-
-
 def test_a_denied_claim_is_kept_by_link_and_request() -> None:
     """The tag has expired, the request has not: only the tag's claim is denied."""
     links = DesiredLink(LINK, TAG, denial=tag_expired(C, "link-until")), DesiredLink(LINK, REQ)
@@ -570,16 +545,6 @@ def test_an_instance_whose_account_cannot_be_read_keeps_its_rule() -> None:
     seen = msgspec.structs.replace(seen, requested={*seen.requested, far}, failed_accounts={PEER: "timeout"})
     found = judged(C_TO_B, seen=seen)
     assert denial_of(found, C_TO_B) is not None
-    assert found.missing == NOTHING_MISSING
-
-
-def test_the_rule_of_a_released_instance_belongs_to_its_new_one() -> None:
-    """The platform says that it was released: no account need be live, and nothing is confirmed."""
-    seen = alike(ours(K9, ends=(A, B)), without=(A,))
-    silent = world(msgspec.structs.replace(seen, live_accounts=set(), requested={A, B}))
-    told = msgspec.structs.replace(silent, context=Context(POLICY, REGION, NOW, deleted=frozenset({A})))
-    found = judge(told, [DesiredLink(C_TO_B, TAG)])
-    assert denial_of(found, C_TO_B) is None
     assert found.missing == NOTHING_MISSING
 
 

@@ -115,17 +115,6 @@ def test_the_outcome_of_a_desired_link(existing: list[Rule], outcome: str, reaso
     assert (decision.outcome, decision.why.reason.code, decision.link) == (outcome, reason, LINK)
 
 
-def test_a_persons_rule_beside_one_of_ours_is_no_reason() -> None:
-    """Only where a person's rules are all that a link has."""
-    link, k2 = desired(Link(APP, DB, (*P1, *P2))), key(DB, APP, "tcp/2")
-    (added,) = plan(view(OPEN, rules=[theirs(K1)]), link).decisions
-    (stands,) = plan(view(OPEN, rules=[theirs(K1), ours(k2)]), link).decisions
-    assert [(d.outcome, len(d.edits), d.why.reason) for d in (added, stands)] == [
-        ("applied", 1, reasons.NONE),
-        ("unchanged", 0, reasons.NONE),
-    ]
-
-
 def test_the_targets_group_is_written_first_since_it_may_refuse() -> None:
     (decision,) = plan(view(OPEN), desired(Link(APP, DB))).decisions
     assert [edit.key.group for edit in decision.edits] == [DB, APP]
@@ -192,10 +181,10 @@ def test_a_rollback_keeps_what_another_link_wants() -> None:
     assert edits(plan(seen, desired(long), desired(short), refused=refused).decisions) == []
 
 
-def test_each_refused_link_takes_back_its_own_rules() -> None:
-    """In its own answer. A rule that goes for another reason has a decision of its own."""
+@pytest.mark.parametrize("elsewhere", [Denial(reasons.QUOTA, "no room there", outcome="failed"), FULL])
+def test_each_refused_link_takes_back_its_own_rules(elsewhere: Denial) -> None:
+    """In its own answer, also where the reason is the same. A rule that goes for another one has a decision of its own."""
     far, there = Link(APP, CACHE, P1), key(CACHE, APP, "tcp/1")
-    elsewhere = Denial(reasons.QUOTA, "no room there", outcome="failed")
     refused = {
         LINK: Refusal(FULL, frozenset({(K1, TAG)})),
         far: Refusal(elsewhere, frozenset({(there, TAG)})),
@@ -227,6 +216,13 @@ def test_the_managed_tag_is_written_again_while_opening_is_paused() -> None:
         wanted = desired(Link(APP, DB, P2))
         found = plan(seen, wanted, may_lose=May.KEEP, with_policy=policy(paused=pause)).decisions
         assert [d.action for d in found if d.missing_managed_tag and not d.edits] == tagged
+
+
+def test_a_link_that_opens_nothing_writes_its_managed_tag_while_opening_is_paused() -> None:
+    """So no repair of its own is due."""
+    seen = view([managed(APP, "*"), group(DB, "*")], rules=[ours(K1)])
+    found = plan(seen, desired(LINK), may_lose=May.KEEP, with_policy=policy(paused=Pause.OPENING)).decisions
+    assert [(d.action, d.missing_managed_tag) for d in found] == [("link", (DB,))]
 
 
 def test_a_group_that_loses_its_last_rule_gets_no_managed_tag() -> None:

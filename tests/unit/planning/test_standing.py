@@ -146,18 +146,6 @@ def test_the_consent_of_a_link_is_what_covers_it_now_and_its_first_end() -> None
     assert link.until == IN_AN_HOUR
 
 
-def test_the_instances_that_a_link_admits_are_counted_where_all_were_read() -> None:
-    """Of a mutual link those of both sides."""
-    scene = Scene(view(OPEN, [*BOTH, instance(Party(HOME, "i-c"), APP)], [ours(SQL)]))
-    assert admitted(scene, Standing(APP, DB, (SQL.port,), (), ())) == 2
-    assert admitted(scene, Standing(APP, DB, (THERE.port,), (), ())) == 3
-    half = Scene(view(OPEN, BOTH, whole_accounts=frozenset(), complete_groups=frozenset({APP})))
-    assert admitted(half, Standing(APP, DB, (SQL.port,), (), ())) == 1
-    assert admitted(half, Standing(APP, DB, (THERE.port,), (), ())) is None
-    unread = Scene(view(OPEN, BOTH, whole_accounts=frozenset()))
-    assert admitted(unread, Standing(APP, DB, (SQL.port,), (), ())) is None
-
-
 # states
 
 
