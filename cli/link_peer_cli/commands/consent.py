@@ -284,8 +284,8 @@ def _say_next(
         if not env.policy.accept_tags:
             out.print("[yellow]The policy counts its allow list only: this tag opens nothing.[/yellow]")
         out.print(f"Links by tag that were denied for it are opened {when}.")
-        if denial and denial.get("request_id"):
-            out.print(escape(f"A request must be posted again: {denial['request_id']} was denied for good."))
+        name = (denial or {}).get("request_id") or "what was denied for it"
+        out.print(escape(f"A request must be posted again: {name} was denied for good."))
     else:
         out.print(f"What it alone allowed is closed {when}; link-peer sweep does it now.")
     for text in still:
