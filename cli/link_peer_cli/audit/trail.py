@@ -27,7 +27,7 @@ THROTTLED_ATTEMPTS = 20
 NAMES = (
     *("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule", "AuthorizeSecurityGroupEgress"),
     *("RevokeSecurityGroupEgress", "ModifySecurityGroupEgressRule", "ModifySecurityGroupPolicy"),
-    *("DeleteSecurityGroup",),
+    "DeleteSecurityGroup",
     *TAG_CALLS,
 )
 """The calls that change the rules of a security group, or its tags, those of the Tag service among them. Each is a query of its own: an event

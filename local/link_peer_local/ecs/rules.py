@@ -12,7 +12,7 @@ from link_peer_local.ecs.state import Rule, block
 FIELDS = frozenset(
     {
         *("Policy", "Priority", "IpProtocol", "PortRange", "PortRangeListId", "NicType", "Description"),
-        *("SourcePortRange",),
+        "SourcePortRange",
         *(f"{end}{what}" for end in ("Source", "Dest") for what in ("CidrIp", "GroupId", "PrefixListId")),
         *(f"{end}GroupOwner{what}" for end in ("Source", "Dest") for what in ("Id", "Account")),
         "Ipv6SourceCidrIp",
