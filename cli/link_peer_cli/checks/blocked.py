@@ -14,8 +14,7 @@ from link_peer.domain.model import Instance, Link, Party, Rule, ports_text
 from link_peer.planning.effect import Cause
 from link_peer.planning.guardrails import never_denial
 from link_peer.planning.reach import Reach
-from link_peer.planning.standing import Standing
-from link_peer.planning.state import link_reach, state_of
+from link_peer.planning.standing import Standing, link_reach, state_of
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.checks.finding import OK, WARNING, CheckFinding, few

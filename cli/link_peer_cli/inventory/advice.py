@@ -12,8 +12,7 @@ from link_peer.domain.denials import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.tags import Who
-from link_peer.planning.choice import by_size, choose, judge_of
-from link_peer.planning.claims import candidates, choice_note, links_from_tags
+from link_peer.planning.claims import by_size, candidates, choice_note, choose, judge_of, links_from_tags
 from link_peer.planning.decision import Context
 from link_peer.planning.effect import Cause
 from link_peer.planning.evaluate import most_members, uncounted

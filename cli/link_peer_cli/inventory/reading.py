@@ -10,8 +10,7 @@ from link_peer.domain.model import Claim, Group, Instance, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.access import Reading
-from link_peer.engine.read.fetch import Fetch, open_fetch
-from link_peer.engine.read.missing import MissingReader
+from link_peer.engine.read.fetch import Fetch, MissingReader, open_fetch
 from link_peer.planning.closing import Closing, closing
 from link_peer.planning.decision import Context, Question, RulesOf, Verdict
 from link_peer.planning.evaluate import evaluate

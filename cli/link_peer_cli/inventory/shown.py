@@ -15,8 +15,7 @@ from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
 from link_peer.planning.closing import sweep_of
 from link_peer.planning.reach import Scene
-from link_peer.planning.standing import Standing, admitted, standing
-from link_peer.planning.state import state_of
+from link_peer.planning.standing import Standing, admitted, standing, state_of
 from link_peer.planning.writing import note
 
 from link_peer_cli.access.environment import Environment

@@ -16,14 +16,12 @@ from link_peer.domain.denials import Waits
 from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.read.fetch import Fetch
-from link_peer.engine.read.missing import MissingReader
+from link_peer.engine.read.fetch import Fetch, MissingReader
 from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
-from link_peer.planning.choice import judge_of
-from link_peer.planning.claims import links_from_tags
+from link_peer.planning.claims import judge_of, links_from_tags
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal, Unseen
 from link_peer.planning.evaluate import permitted
 from link_peer.planning.plan import make_plan

@@ -66,7 +66,7 @@ class DesiredLink(msgspec.Struct, frozen=True):
     no group represents the instance, or the peer is one too many. `opens` is false for a claim that is only read from a
     rule: it keeps the rule, and never opens anything, since anyone who may write rules may write a marker. `here`: this
     delivery answers for it; the others only keep rules from being removed. `passed` and `denied` are verdicts on the links by
-    the instance's other groups: see `planning.choice`.
+    the instance's other groups: see `planning.claims`.
     """
 
     link: Link

@@ -23,8 +23,7 @@ from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual, actual_state, link_of
-from link_peer.planning.choice import no_group_accepted
-from link_peer.planning.claims import choice_note
+from link_peer.planning.claims import choice_note, no_group_accepted
 from link_peer.planning.decision import (
     Context,
     Decision,

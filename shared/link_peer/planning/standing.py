@@ -1,4 +1,16 @@
-"""The links that stand, as a person asks about them: who may reach whom, since when, until when, why, and who asked."""
+"""The links that stand, as a person asks about them: who may reach whom, since when, until when, why, and who asked.
+
+What a link is now is one word that every view shows, the first that holds:
+
+| word        | meaning                                                                                              |
+|-------------|------------------------------------------------------------------------------------------------------|
+| `closing`   | its rules go at the next sweep, or the next full one: locked, consent ended, nobody asks any more, …  |
+| `half-open` | one of the two rules of a mutual link is missing                                                     |
+| `open`      | packets pass, in each direction that the link opens and on each of its ports                         |
+| `partly`    | some packets pass, others do not                                                                     |
+| `blocked`   | no packet passes                                                                                     |
+| `unknown`   | something that decides about packets was not read                                                    |
+"""
 
 from __future__ import annotations
 
@@ -12,13 +24,12 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import covers, parse_instant
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
-from link_peer.planning.choice import judge_of
-from link_peer.planning.claims import claims_end, last_end, links_from_tags
+from link_peer.planning.claims import claims_end, judge_of, last_end, links_from_tags
 from link_peer.planning.consent import current_entries
 from link_peer.planning.effect import rules_of
 from link_peer.planning.evaluate import as_member
 from link_peer.planning.guardrails import with_sets
-from link_peer.planning.reach import Scene
+from link_peer.planning.reach import Reach, Scene, both_ways, reach
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -218,3 +229,21 @@ def covering(snapshot: Snapshot, policy: Policy, now: float, rule: Rule, marker:
     source = as_member(link) if link.member else source
     found = current_entries(with_sets(snapshot, policy, link), group, source, link.target, now)
     return {label: entry.until for label, entry in found if covers(entry.ports, rule.key.port)}
+
+
+def state_of(scene: Scene, link: Standing) -> tuple[str, str]:
+    """The word, the first that holds, and what closes the link, which half is missing, or what decides about packets. Of packets, it is known as far as
+    the rules of all groups of its instances were read."""
+    if link.closing:
+        return "closing", link.closing
+    if link.half is not None:
+        return "half-open", f"{link.half} has no rule"
+    found = link_reach(scene, link)
+    return found.word, found.detail
+
+
+def link_reach(scene: Scene, link: Standing) -> Reach:
+    """What becomes of a link's packets: of one by address, those of every instance of the group where a request asks for it."""
+    if not link.mutual:
+        return reach(scene, link.source, link.target, link.ports, () if link.requests else link.members)
+    return both_ways(reach(scene, link.source, link.target, (ALL,)), reach(scene, link.target, link.source, (ALL,)))

@@ -29,7 +29,7 @@ from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
 from link_peer.planning import claims, consent, evaluate, guardrails, plan, removals
 from link_peer.planning.actual import link_of
-from link_peer.planning.choice import Choice
+from link_peer.planning.claims import Choice
 from link_peer.planning.decision import Context, Decision, DesiredLink
 from link_peer.planning.evaluate import Seen
 from link_peer.planning.removals import Losses, May

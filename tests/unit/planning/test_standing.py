@@ -13,8 +13,7 @@ from link_peer.domain.tags import Who, compact, iso
 from link_peer.planning.closing import closing, sweep_of
 from link_peer.planning.reach import Scene, reach
 from link_peer.planning.rota import AT_ONCE
-from link_peer.planning.standing import Standing, Wishes, admitted, standing
-from link_peer.planning.state import link_reach, state_of
+from link_peer.planning.standing import Standing, Wishes, admitted, link_reach, standing, state_of
 
 from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import instance, key, managed, ours, policy, theirs, view
