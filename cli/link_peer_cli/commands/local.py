@@ -86,8 +86,11 @@ def _print_description(described: CloudDescribed, *, connected: bool) -> None:
     for name, value in environment(described).items():
         out.print(f"  export {name}={value}", soft_wrap=True)
     if connected:
-        out.print("\nThen set link-peer tags on instances and link-accept tags on groups: the deployed functions apply")
-        out.print("them within seconds. Watch the decisions with: link-peer audit --follow")
+        out.print(
+            "\nThen set link-accept tags on groups (link-peer accept) and link-peer tags on instances (an SDK, or the"
+        )
+        out.print("world's file), or post requests (link-peer request): the deployed functions act within seconds.")
+        out.print("Watch the decisions with: link-peer audit --follow")
     else:
         out.print(
             "\nNothing triggers the functions. Invoke one with: link-peer invoke link-peer-sweep events/timer.json"
