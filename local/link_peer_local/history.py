@@ -13,6 +13,7 @@ from typing import Any
 
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import PastClock, utc
+from link_peer_local.core.errors import ApiError
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.principals import User
 from link_peer_local.fc.triggers import deploy
@@ -31,7 +32,8 @@ def begin(now: float) -> float:
 
 
 def play(cloud: LocalCloud, clock: PastClock, now: float) -> None:
-    """Play the world's history, from what its clock says until `now`; then the clock is the machine's."""
+    """Play the world's history, from what its clock says until `now`; then the clock is the machine's. ValueError for an act that
+    cannot be played."""
     start = clock.now()
     acts = [(start + _seconds(act["at"]), act) for act in cloud.world.history]
     for begins in range(int(start), int(now), DAY):
@@ -40,7 +42,10 @@ def play(cloud: LocalCloud, clock: PastClock, now: float) -> None:
         for when, act in acts:
             if begins <= when < ends:
                 clock.advance(when - clock.now())
-                _act(cloud, act)
+                try:
+                    _act(cloud, act)
+                except (ApiError, KeyError, TypeError, ValueError) as problem:
+                    raise ValueError(f"at {act['at']}: {problem!r}") from problem
                 triggers.drain(within=LATE)
         clock.advance(ends - 60 - clock.now())
         triggers.fire_timer(TIMER)

@@ -23,7 +23,6 @@ try:
     from link_peer_local import world as worlds
     from link_peer_local.cloud import LocalCloud
     from link_peer_local.core.clock import PastClock
-    from link_peer_local.core.errors import ApiError
     from link_peer_local.core.tls import VARIABLES, Authority
     from link_peer_local.fc.triggers import deploy
     from link_peer_local.server import serve
@@ -69,8 +68,8 @@ def _play_history(cloud: LocalCloud, clock: PastClock) -> None:
     usual, compose.clock_for_functions = compose.clock_for_functions, lambda: clock
     try:
         history.play(cloud, clock, time.time())
-    except (KeyError, TypeError, ValueError, ApiError) as problem:
-        raise WorldError(f"history: {problem!r}") from problem
+    except (KeyError, ValueError) as problem:
+        raise WorldError(f"history: {problem}") from problem
     finally:
         compose.clock_for_functions = usual
 

@@ -18,6 +18,7 @@ from link_peer.domain.tags import parse_instant
 from link_peer_cli.demo import acts
 from link_peer_cli.demo.local_cloud import describe, environment, running
 from link_peer_local.core.identity import Caller
+from link_peer_local.world import WORLDS
 
 from tests.functional.command import Cli, check_answers
 
@@ -97,6 +98,16 @@ from link_peer_cli.main import main
 sys.argv[1:] = ["local", "--port", "0", "--json"]
 main()
 """
+
+
+def test_an_act_of_a_history_that_cannot_be_played_is_named(cli: Cli, tmp_path: Path) -> None:
+    """By its time, with what the cloud says."""
+    world, shop = tmp_path / "world.yaml", (WORLDS / "shop.yaml").read_text("utf-8")
+    world.write_text(
+        f"{shop}history: [{{at: 01 00:00, by: 1000000000000001/ann, tag: {{sg-none: {{a: b}}}}}}]\n", "utf-8"
+    )
+    assert cli("local", "--world", str(world)) == 2
+    assert re.search(r"history: at 01 00:00: .*InvalidResourceId", cli.err)
 
 
 def test_local_ends_if_another_thread_gets_the_signal() -> None:
