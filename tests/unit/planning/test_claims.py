@@ -69,6 +69,22 @@ def test_the_first_suitable_group_represents_the_instance(groups: list[Party], c
     assert next(iter(candidates(view(GROUPS), instance(A, *groups), group(CACHE))), None) == chosen
 
 
+@pytest.mark.parametrize(
+    ("groups", "reason", "named"),
+    [
+        ([MANAGED], "managed-group", "sg-managed"),
+        ([CLASSIC], "classic-network", "i-a"),
+        ([Party(HOME, "sg-unseen")], "peer-not-found", "(sg-unseen)"),
+        ([], "peer-not-found", "(none)"),
+    ],
+)
+def test_without_a_suitable_group_the_link_is_denied(groups: list[Party], reason: str, named: str) -> None:
+    """Groups that the cloud does not show are named."""
+    (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
+    assert claim.denial is not None
+    assert (claim.denial.reason.code, named in claim.denial.detail) == (reason, True)
+
+
 # consent chooses
 
 WISHED = parse_ports("tcp/1")
@@ -174,14 +190,6 @@ def test_a_tag_may_ask_for_as_many_days_as_the_policy_allows(until: str, denied:
     if denied == "not-allowed":
         assert claim.denial is not None
         assert "--ResourceId.1 i-a --Tag.1.Key link-until --Tag.1.Value 2026-12-25T00:00:00Z" in claim.denial.advice
-
-
-@pytest.mark.parametrize(("groups", "named"), [([Party(HOME, "sg-unseen")], "(sg-unseen)"), ([], "(none)")])
-def test_a_denial_names_the_instances_own_groups(groups: list[Party], named: str) -> None:
-    """Those that the cloud does not show."""
-    (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
-    assert claim.denial is not None
-    assert named in claim.denial.detail
 
 
 def test_few_instances_are_looked_at_for_the_rules_of_one_group() -> None:

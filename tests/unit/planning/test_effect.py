@@ -222,7 +222,12 @@ def test_the_instance_that_asked_is_one_end_of_a_link_of_its_own_group(inside: b
     assert of_link(seen, Link(DB, DB, SQL), A).word == word
 
 
-def test_an_effect_names_the_rules_that_decide_and_what_was_not_read() -> None:
+def test_an_effect_names_the_rules_that_decide_the_ports_and_what_was_not_read() -> None:
+    in_range = world(ours(key(DB, APP, "tcp/80-90")), drop("0.0.0.0/0", port=Port("tcp", 85, 100)))
+    assert [str(port) for port in (*of_link(in_range, RANGE).blocked, *of_link(in_range, RANGE).passed)] == [
+        "tcp/85-90",
+        "tcp/80-84",
+    ]
     left = neighbours(LEFT, rule(DB, "0.0.0.0/0"), access=True)
     assert of_link(left, A_TO_B).rules == (LEFT,)
     assert of_link(neighbours(ALL_DROPPED, access=None), A_TO_B).unread == {DB}
