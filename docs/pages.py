@@ -29,7 +29,7 @@ TRY = """
 """
 TRY_IN_CHINESE = """
 !!! tip "无需账号即可试用"
-    本页的 ID 来自 `link-peer local --world {world}`（[本地云](../local.md#start)）。请将它输出的 `export` 语句粘贴到第二个终端，然后在其中运行本页的命令。本地云没有控制台：`link-accept` 用 `link-peer accept` 写入；实例的标签写在[环境文件](../local.md#worlds)的副本中。
+    本页的 ID 来自 `link-peer local --world {world}`（[本地云](../local.md#start)（英文））。请将它输出的 `export` 语句粘贴到第二个终端，然后在其中运行本页的命令。本地云没有控制台：`link-accept` 用 `link-peer accept` 写入；实例的标签写在[环境文件](../local.md#worlds)（英文）的副本中。
 """
 """The world in which a page's commands are tested, which a reader can start, too."""
 CALLED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)（英文）")

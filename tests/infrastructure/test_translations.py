@@ -111,6 +111,7 @@ def test_a_term_has_one_chinese_word(english: Path, chinese: Path) -> None:
 
 
 def test_the_site_says_which_pages_are_in_english() -> None:
-    """In its navigation in Chinese, by the name that the Chinese README gives them."""
-    in_english = runpy.run_path(str(DOCS / "pages.py"))["in_english"]
-    assert 'title: "设计决策（英文）"' in in_english(DOCS / "decisions.md")
+    """In its navigation in Chinese, by the name that the Chinese README gives them, and behind links of its own."""
+    pages = runpy.run_path(str(DOCS / "pages.py"))
+    assert 'title: "设计决策（英文）"' in pages["in_english"](DOCS / "decisions.md")
+    assert not re.findall(r"\.md[^)]*\)(?!（英文）)", pages["TRY_IN_CHINESE"])
