@@ -1,6 +1,5 @@
 """Gathers the site's pages in build/pages, for `make docs`: README is the first page, a Chinese page lies beside the English one
-as `<name>.zh.md` with the anchors of its headings, and the files of the project that a page leads to come along. Where there is
-no Chinese page, the site in Chinese has the English one, and says so in its navigation."""
+as `<name>.zh.md` with its anchors, or an English copy whose title says so, and the files that a page leads to come along."""
 
 from __future__ import annotations
 
