@@ -60,27 +60,6 @@ def test_an_instance_that_is_shown_late_is_linked_by_a_look(lab: Lab) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/1"]
 
 
-def test_late_tags_are_found_by_the_next_event(lab: Lab) -> None:
-    """Tags may follow the Created event, which is no error; the Running event or the tag change finds them."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app)
-    assert lab.auto_link(lab.event(instance, "Created")) == {}
-    lab.tag(instance, link_peer=f"{db.id}:tcp/1")
-    assert lab.auto_link(lab.event(instance, "Running")) == {"applied": 1}
-    assert lab.auto_link(lab.tag_event(instance, "TagResources")) == {"unchanged": 1}
-
-
-def test_events_out_of_order_end_in_the_same_state(lab: Lab) -> None:
-    """A Created event that arrives after the tag was removed does not add the link again."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    created = lab.event(instance, "Created")
-    lab.auto_link(lab.event(instance, "Running"))
-    lab.retag(instance, link_peer=None)
-    assert lab.auto_link(created) == {}
-    assert lab.rules(db) == []
-
-
 @pytest.mark.parametrize("end", ["source", "target"])
 def test_an_instance_link_waits_for_the_address_of_a_new_instance(lab: Lab, end: str) -> None:
     """The instance is looked at again for five minutes, and the last look denies `no-private-ip`; no rule is ever written
@@ -109,13 +88,6 @@ def test_an_address_that_is_shown_late_is_used_by_a_look(lab: Lab) -> None:
     assert lab.auto_link(lab.event(instance)) == {}
     assert lab.drain(60) == {"applied": 1}
     assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/1"]
-
-
-def test_a_group_link_needs_no_address(lab: Lab) -> None:
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    instance.ip_visible_from = lab.cloud.clock.now() + 3600
-    assert lab.auto_link(lab.event(instance, "Created")) == {"applied": 1}
 
 
 def test_a_new_peer_instance_that_is_not_shown_yet_is_awaited(lab: Lab) -> None:

@@ -64,14 +64,6 @@ def test_a_deleted_event_does_not_remove_a_requests_link_of_an_existing_instance
         assert lab.raw_rules(db) == before
 
 
-def test_a_peer_that_becomes_invalid_removes_its_old_rule(lab: Lab) -> None:
-    """No tag asks for the old rule any more; the new value is denied."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    assert lab.retag(instance, link_peer=f"{db.id}:tcp/x") == {"denied": 1, "removed": 1}
-    assert lab.rules(db) == []
-
-
 @pytest.mark.parametrize("run", ["event", "sweep"])
 def test_nothing_is_removed_where_the_read_after_one_that_omits_an_instance_fails(
     make_lab: Callable[[], Lab], run: str
