@@ -14,8 +14,14 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 SHIPPED = (
-    *("s.yaml", "requirements.txt", "requirements-build.txt", "functions/*.py", "deploy/*.json", "deploy/*.yaml"),
-    *("deploy/*.js", "deploy/init/*"),
+    "s.yaml",
+    "requirements.txt",
+    "requirements-build.txt",
+    "functions/*.py",
+    "deploy/*.json",
+    "deploy/*.yaml",
+    "deploy/*.js",
+    "deploy/init/*",
 )
 
 

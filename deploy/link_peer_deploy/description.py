@@ -55,8 +55,14 @@ EVENT_RULES: Mapping[str, Document] = {
         "type": ["ecs:ActionTrail:ApiCall", "ecs:ActionTrail:ConsoleOperation"],
         "data": {
             "eventName": [
-                *("TagResources", "UntagResources", "AddTags", "RemoveTags", "JoinSecurityGroup"),
-                *("LeaveSecurityGroup", "ModifyInstanceAttribute", "ModifyInstanceVpcAttribute"),
+                "TagResources",
+                "UntagResources",
+                "AddTags",
+                "RemoveTags",
+                "JoinSecurityGroup",
+                "LeaveSecurityGroup",
+                "ModifyInstanceAttribute",
+                "ModifyInstanceVpcAttribute",
                 "ModifyNetworkInterfaceAttribute",
             ]
         },

@@ -57,8 +57,14 @@ UNUSED = (
     "urllib3/http2/__init__.py",
     "aliyun/log/_proto_py2",
     "_yaml",  # libyaml, without which PyYAML does the same
-    *("yaml/_yaml.*", "*.dist-info/INSTALLER", "*.dist-info/RECORD", "*.dist-info/REQUESTED", "*.dist-info/WHEEL"),
-    *("*.dist-info/direct_url.json", "*.dist-info/entry_points.txt", "*.dist-info/top_level.txt"),
+    "yaml/_yaml.*",
+    "*.dist-info/INSTALLER",
+    "*.dist-info/RECORD",
+    "*.dist-info/REQUESTED",
+    "*.dist-info/WHEEL",
+    "*.dist-info/direct_url.json",
+    "*.dist-info/entry_points.txt",
+    "*.dist-info/top_level.txt",
 )
 """Files that nothing asks for."""
 MAX_ZIP, MAX_UNPACKED = 10_000_000, 40_000_000

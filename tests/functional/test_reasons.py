@@ -16,8 +16,17 @@ from tests.reasons import SHIFTS, swapped
 
 Act = Callable[[Lab], object]
 SAID = {
-    *("reason", "detail", "advice", "counts", "time", "api_requests", "seconds", "effect", "effect_detail"),
-    *("policy", "key"),
+    "reason",
+    "detail",
+    "advice",
+    "counts",
+    "time",
+    "api_requests",
+    "seconds",
+    "effect",
+    "effect_detail",
+    "policy",
+    "key",
 }
 """What a record says of an outcome, and what differs between two runs of one script."""
 

@@ -24,8 +24,20 @@ from link_peer_cli.ui.records import actor, asker
 Row = Record
 """A row of the evidence: the columns by their names."""
 COLUMNS = (
-    *("section", "time", "from_account", "from", "to_account", "to", "ports", "actor", "asked_by"),
-    *("claimed_reason", "reason", "detail"),
+    *(
+        "section",
+        "time",
+        "from_account",
+        "from",
+        "to_account",
+        "to",
+        "ports",
+        "actor",
+        "asked_by",
+        "claimed_reason",
+        "reason",
+        "detail",
+    ),
     *("consent", "since", "until", "link", "rules", "api_requests", "function", "logstore", "received", "key"),
 )
 SECTIONS = {

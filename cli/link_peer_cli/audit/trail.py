@@ -25,8 +25,13 @@ THROTTLED_SECONDS = 1.0  # the limit counts the calls of a second
 THROTTLED_ATTEMPTS = 20
 
 NAMES = (
-    *("AuthorizeSecurityGroup", "RevokeSecurityGroup", "ModifySecurityGroupRule", "AuthorizeSecurityGroupEgress"),
-    *("RevokeSecurityGroupEgress", "ModifySecurityGroupEgressRule", "ModifySecurityGroupPolicy"),
+    "AuthorizeSecurityGroup",
+    "RevokeSecurityGroup",
+    "ModifySecurityGroupRule",
+    "AuthorizeSecurityGroupEgress",
+    "RevokeSecurityGroupEgress",
+    "ModifySecurityGroupEgressRule",
+    "ModifySecurityGroupPolicy",
     "DeleteSecurityGroup",
     *TAG_CALLS,
 )

@@ -33,9 +33,32 @@ from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
 _FIRST = [
-    *("time", "record", "function", "action", "outcome", "reason", "detail", "advice", "from_account", "from"),
-    *("to_account", "to", "ports", "link", "instance", "request_id", "event_id", "claimed_by", "claimed_reason"),
-    *("consent", "queue", "instances", "instance_ids", "effect", "effect_detail", "api_requests"),
+    "time",
+    "record",
+    "function",
+    "action",
+    "outcome",
+    "reason",
+    "detail",
+    "advice",
+    "from_account",
+    "from",
+    "to_account",
+    "to",
+    "ports",
+    "link",
+    "instance",
+    "request_id",
+    "event_id",
+    "claimed_by",
+    "claimed_reason",
+    "consent",
+    "queue",
+    "instances",
+    "instance_ids",
+    "effect",
+    "effect_detail",
+    "api_requests",
 ]
 FIELDS = (*_FIRST, *(name for name in DECISION_FIELDS if name not in _FIRST))
 """The columns of CSV: those of every decision, and what is known of its trigger."""

@@ -25,8 +25,20 @@ COLOURS |= {said: COLOURS[outcome] for outcome, said in PLANNED.items()}
 FUNCTIONS = ("auto_link", "cross_account", "sweep")
 
 _SAME = [
-    *("record", "action", "outcome", "reason", "detail", "from", "from_account", "to", "to_account", "ports"),
-    *("instance", "request_id", "queue", "claimed_by"),
+    "record",
+    "action",
+    "outcome",
+    "reason",
+    "detail",
+    "from",
+    "from_account",
+    "to",
+    "to_account",
+    "ports",
+    "instance",
+    "request_id",
+    "queue",
+    "claimed_by",
 ]
 _COUNTS = ("changed", "removed", "held", "denied", "dead_letters")
 

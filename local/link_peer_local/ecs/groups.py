@@ -205,11 +205,32 @@ def _permission(call: Call, rule: Rule) -> dict[str, Any]:
 
 
 _PERMISSION = (
-    *("SourceGroupId", "Policy", "Description", "SourcePortRange", "Priority", "CreateTime", "DestPrefixListName"),
-    *("Ipv6SourceCidrIp", "NicType", "DestGroupId", "Direction", "SourceGroupName", "PortRange"),
-    *("DestGroupOwnerAccount", "DestPrefixListId", "SourceCidrIp", "SourcePrefixListName", "IpProtocol"),
-    *("DestCidrIp", "DestGroupName", "SecurityGroupRuleId", "Ipv6DestCidrIp", "SourceGroupOwnerAccount"),
-    *("SourcePrefixListId", "PortRangeListId", "PortRangeListName"),
+    "SourceGroupId",
+    "Policy",
+    "Description",
+    "SourcePortRange",
+    "Priority",
+    "CreateTime",
+    "DestPrefixListName",
+    "Ipv6SourceCidrIp",
+    "NicType",
+    "DestGroupId",
+    "Direction",
+    "SourceGroupName",
+    "PortRange",
+    "DestGroupOwnerAccount",
+    "DestPrefixListId",
+    "SourceCidrIp",
+    "SourcePrefixListName",
+    "IpProtocol",
+    "DestCidrIp",
+    "DestGroupName",
+    "SecurityGroupRuleId",
+    "Ipv6DestCidrIp",
+    "SourceGroupOwnerAccount",
+    "SourcePrefixListId",
+    "PortRangeListId",
+    "PortRangeListName",
 )
 
 

@@ -11,7 +11,13 @@ from link_peer_local.ecs.state import Rule, block
 
 FIELDS = frozenset(
     {
-        *("Policy", "Priority", "IpProtocol", "PortRange", "PortRangeListId", "NicType", "Description"),
+        "Policy",
+        "Priority",
+        "IpProtocol",
+        "PortRange",
+        "PortRangeListId",
+        "NicType",
+        "Description",
         "SourcePortRange",
         *(f"{end}{what}" for end in ("Source", "Dest") for what in ("CidrIp", "GroupId", "PrefixListId")),
         *(f"{end}GroupOwner{what}" for end in ("Source", "Dest") for what in ("Id", "Account")),

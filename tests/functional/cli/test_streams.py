@@ -125,7 +125,14 @@ def test_it_is_nowhere_else(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("links", "stale", "doctor", "audit", "map", "test", "failed", "sweep"),
+        "links",
+        "stale",
+        "doctor",
+        "audit",
+        "map",
+        "test",
+        "failed",
+        "sweep",
         "sweep --dry-run",
         "plan i-1",
         "account list",

@@ -47,7 +47,14 @@ def test_an_instances_life_is_published_in_order(local_cloud: LocalCloud, publis
     ask(ecs, "StartInstance", instance_id=made)
     ask(ecs, "DeleteInstance", instance_id=made, force=True)
     assert states(published) == [
-        *("Created", "Starting", "Running", "Stopping", "Stopped", "Starting", "Running", "Deleted"),
+        "Created",
+        "Starting",
+        "Running",
+        "Stopping",
+        "Stopped",
+        "Starting",
+        "Running",
+        "Deleted",
     ]
 
 
