@@ -212,9 +212,7 @@ GOOD = {
     [
         ({"account": "1000000000009999"}, "unknown-account", "1000000000009999"),
         ({"account": 7}, "bad-request", "account"),
-        ({"account": "x\n"}, "bad-request", "account"),
         ({"region": "cn-hangzhou"}, "different-region", "cn-hangzhou"),
-        ({"region": "CN\ud800"}, "bad-request", "region"),
         ({"posted_at": "yesterday"}, "bad-request", "posted_at"),
         ({"action": "link"}, "bad-request", "action"),
         ({"believe_empty": [HOME]}, "bad-request", "believe_empty"),
@@ -234,13 +232,10 @@ def test_a_message_that_is_none_is_denied_and_recorded(changed: dict[str, object
     "cursor",
     [
         "",
-        [1],
         {},
-        {"began": "now"},
         {"began": int(NOW) + 1},
         {"began": int(NOW), "token": 7},
         {"began": int(NOW), "buckets": [[999, "0" * 12, 0]]},
-        {"began": int(NOW), "suspects": ["i-a"]},
         {"began": int(NOW), "grants": "all"},
         {"began": int(NOW), "token": "\ud800"},
     ],

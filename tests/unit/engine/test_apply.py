@@ -133,15 +133,6 @@ def test_closing_comes_before_opening() -> None:
     assert applying.ecs.changes() == ["revoke sg-app", "modify sg-db", "authorize sg-db", "authorize sg-cache"]
 
 
-def test_a_link_that_also_removes_a_rule_comes_before_the_others() -> None:
-    """What was denied and takes its rules back."""
-    back = Edit(K2, lose=frozenset({TAG}), rule=ours(K2))
-    applying = Applying(ours(K2))
-    denied = Decision(OTHER, "link", "denied", msgspec.structs.replace(UNWANTED, reason=reasons.LOCKED), (back,))
-    applying(link(), denied)
-    assert applying.ecs.changes() == ["revoke sg-db", "authorize sg-db"]
-
-
 class Full(FakeEcs):
     """sg-db takes one more rule, and refuses those after it."""
 

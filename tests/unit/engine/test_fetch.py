@@ -15,7 +15,7 @@ from link_peer.engine.read.fetch import SPARE, Fetch
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs
-from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, A, B
 from tests.unit.views import group, instance, key, ours
 
 LEDGER = Party(PEER, "sg-ledger")
@@ -72,16 +72,6 @@ def test_nothing_is_asked_for_twice(read: Callable[[Fetch], object]) -> None:
     assert (ecs.calls, found.store.snapshot()) == (before, snapshot)
 
 
-def test_a_group_that_was_shown_or_asked_for_is_not_asked_for_again() -> None:
-    """Though an instance that is read later is in it: one was listed by its tag, the other is not shown."""
-    ecs = FakeEcs([group(DB, managed_tag=True)], [instance(A, APP), instance(B, APP, DB)])
-    found = opened(ecs)
-    found.tagged_groups([HOME], MANAGED)
-    found.parties([A])
-    found.parties([B])
-    assert [call for call in ecs.calls if call.startswith("groups")] == ["groups sg-app"]
-
-
 @pytest.mark.parametrize("tolerant", [False, True])
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(tolerant: bool, others: int) -> None:
@@ -100,15 +90,6 @@ def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(to
     assert reading.store.readable(HOME) is (not tolerant or others > 0)
 
 
-def test_a_snapshot_does_not_change_with_later_reads() -> None:
-    """It is frozen for a pass of planning."""
-    found = opened(home())
-    before = found.store.snapshot()
-    found.parties([A])
-    found.rules([DB])
-    assert (dict(before.instances), dict(before.rules)) == ({}, {})
-
-
 def test_an_account_that_refuses_access_is_noted_and_not_asked_again() -> None:
     """By a fetch that is not tolerant, too: the verdict is `no-access`."""
     ecs = home()
@@ -122,18 +103,6 @@ def test_an_account_that_refuses_access_is_noted_and_not_asked_again() -> None:
     assert refusal is not None
     assert refusal.code == "Forbidden.RAM"
     assert set(found.store.snapshot().refused_accounts) == {HOME}
-
-
-def test_a_transient_error_is_raised() -> None:
-    """A code that is not expected counts as such, and the error names the account."""
-    ecs = home()
-    ecs.errors["groups"] = [Transient("timeout"), CloudError("Strange", "what")]
-    found = opened(ecs)
-    with pytest.raises(Transient, match="timeout"):
-        found.parties([DB])
-    with pytest.raises(Transient, match=f"account {HOME}: Strange"):
-        found.parties([DB])
-    assert found.store.readable(HOME)
 
 
 def test_an_account_that_fails_later_is_noted_as_failed() -> None:
@@ -210,17 +179,6 @@ def test_after_all_groups_no_group_is_asked_for_by_id() -> None:
     assert Party(HOME, "sg-invented") in snapshot.requested
 
 
-def test_groups_that_could_not_be_listed_are_asked_for_by_id() -> None:
-    """The list failed, so nothing is known of them."""
-    ecs = home()
-    ecs.errors["all_groups"] = [Transient("timeout")]
-    found = opened(ecs)
-    with pytest.raises(Transient):
-        found.all_groups([HOME])
-    found.parties([DB])
-    assert ecs.calls == ["all_groups", "groups sg-db"]
-
-
 def test_an_instance_of_a_whole_account_is_not_asked_for_by_id() -> None:
     """Unless its absence must be confirmed: a Describe call may omit it."""
     ecs = home()
@@ -278,19 +236,6 @@ def test_an_instance_set_aside_is_read_by_its_id_when_it_is_asked_for() -> None:
     assert not found.store.snapshot().set_aside(aside)
 
 
-def test_an_instance_that_is_released_after_it_was_set_aside_is_gone_once_asked_for() -> None:
-    ecs = crowd()
-    found = frugal(ecs)
-    found.everything([HOME])
-    del ecs.running["i-2"]
-    released = Party(HOME, "i-2")
-    found.questions([released])
-    snapshot = found.store.snapshot()
-    assert (released in snapshot.instances, released in snapshot.requested) == (False, True)
-    assert not snapshot.set_aside(released)
-    assert not snapshot.shows_members(released)
-
-
 def test_an_instance_shown_on_two_pages_counts_once() -> None:
     """A new one moves the others to later pages."""
 
@@ -341,14 +286,6 @@ def test_rules_beyond_the_pace_are_left_unread_without_a_wait() -> None:
     assert found.store.readable(HOME)
 
 
-def test_throttled_rules_are_left_unread_and_the_account_readable() -> None:
-    ecs = home()
-    ecs.errors["rules"] = [Throttled("no")]
-    found, clock = paced(ecs)
-    found.rules([APP, DB])
-    assert (ecs.calls, found.store.readable(HOME), clock.waits) == (["rules sg-app"], True, [])
-
-
 def test_no_rules_are_read_when_the_time_for_them_is_over() -> None:
     ecs = home()
     found, _ = paced(ecs)
@@ -369,11 +306,6 @@ def test_questions_are_answered_by_the_account_that_they_are_about() -> None:
     assert snapshot.inner_access == {APP: False, DB: True}
     assert other.calls == ["addresses_taken vpc-2 10.0.0.1 10.0.0.2"]
     assert ecs.calls == ["inner_access sg-app", "inner_access sg-db"]
-
-
-def test_a_sweep_reads_no_members_for_a_record() -> None:
-    """It lists all instances. A delivery of its own reads them beside its writes."""
-    assert [found.members_aside(APP) for found in (paced(home())[0], opened(home()))] == [None, [A, B]]
 
 
 def test_a_sweep_asks_an_account_about_so_many_addresses() -> None:

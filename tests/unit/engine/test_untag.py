@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -72,40 +73,42 @@ def test_a_rule_that_was_written_since_the_group_was_read_keeps_the_tag() -> Non
 class Racing(FakeEcs):
     """Another delivery writes a rule while the tag is removed."""
 
-    def untag(self, group: str, key: str) -> str:
+    def untag(self, group: str, keys: Sequence[str]) -> str:
         self.existing.append(ours(K1))
-        return super().untag(group, key)
-
-
-def test_a_rule_that_is_written_meanwhile_gets_the_tag_back() -> None:
-    """Both requests are returned."""
-    untag = Untagging(kind=Racing)
-    assert len(untag.run()) == 2
-    assert untag.has_tag
-    assert untag.ecs.changes() == ["untag sg-db", "tag sg-db"]
+        return super().untag(group, keys)
 
 
 class Failing(FakeEcs):
     """The read that follows the change fails."""
 
-    def untag(self, group: str, key: str) -> str:
+    def untag(self, group: str, keys: Sequence[str]) -> str:
         self.errors["rules"] = [Transient("timeout")]
-        return super().untag(group, key)
+        return super().untag(group, keys)
 
 
-def test_a_group_that_cannot_be_read_after_the_change_gets_the_tag_back() -> None:
-    """A failed read does not prove that the group is empty."""
-    untag = Untagging(kind=Failing)
-    assert (len(untag.run()), untag.has_tag) == (2, True)
+@pytest.mark.parametrize("kind", [Racing, Failing])
+def test_a_group_that_may_have_a_rule_by_now_gets_the_tag_back(kind: type[FakeEcs]) -> None:
+    """A failed read does not prove that the group is empty. Both requests are returned."""
+    untag = Untagging(kind=kind)
+    assert len(untag.run()) == 2
+    assert untag.has_tag
+    assert untag.ecs.changes() == ["untag sg-db", "tag sg-db"]
 
 
-@pytest.mark.parametrize("error", [Transient("timeout"), NoAccess("Forbidden.RAM", "no")])
-def test_trouble_keeps_the_tag_and_is_noted(error: Any) -> None:
-    """Nothing is raised: the next sweep tries again."""
+@pytest.mark.parametrize(
+    ("call", "errors", "records"),
+    [
+        ("rules", [Transient("timeout")], []),
+        ("rules", [NoAccess("Forbidden.RAM", "no")], []),
+        ("untag", [Throttled("no")] * ATTEMPTS, ["intent"]),
+    ],
+)
+def test_trouble_keeps_the_tag_until_the_next_run(call: str, errors: list[Exception], records: list[str]) -> None:
+    """Nothing is raised: the next sweep tries again. A read that fails is noted; a throttled account is no failure."""
     untag = Untagging()
-    untag.ecs.errors["rules"] = [error]
-    assert (untag.run(), untag.has_tag, untag.log.records) == ([], True, [])
-    assert not untag.scope.store.readable(DB.account)
+    untag.ecs.errors[call] = errors
+    assert (untag.run(), untag.has_tag, untag.log.kinds()) == ([], True, records)
+    assert untag.scope.store.readable(DB.account) is (call == "untag")
 
 
 WANTED = DesiredLink(Link(APP, DB, parse_ports("tcp/1")), TAG)
@@ -137,13 +140,6 @@ def test_a_tag_is_kept_for_what_may_come_or_must_be_reported(
     untag = Untagging(*rules, desired=wanted, **fields)
     assert (len(untag.run()), untag.has_tag) == (0 if kept else 1, kept)
     assert not kept or not untag.ecs.changes()
-
-
-def test_a_throttled_account_keeps_the_tag_until_the_next_run() -> None:
-    """That is no failure."""
-    untag = Untagging()
-    untag.ecs.errors["untag"] = [Throttled("no")] * ATTEMPTS
-    assert (untag.run(), untag.has_tag, untag.log.kinds()) == ([], True, ["intent"])
 
 
 def test_nothing_is_changed_after_the_deadline() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_peer.app import dispatch, sweeps
-from link_peer.domain.errors import RedeliveryNeeded, Transient
+from link_peer.domain.errors import Transient
 from link_peer.domain.model import Link, Party, RuleKey
-from link_peer.domain.policy import AccountPolicy, Limits
+from link_peer.domain.policy import AccountPolicy
 from link_peer.domain.request import Look, Message, Request
 from link_peer.domain.tags import parse_ports
 from link_peer.inbound.requests import decode, encode
@@ -114,17 +114,6 @@ def test_the_delay_of_a_message_that_is_put_back_grows_from_ten_seconds_to_ten_m
     assert again == msgspec.structs.replace(asked, attempt=min(attempt + 1, 10_000))
 
 
-def test_trouble_that_no_record_shows_is_raised_as_such() -> None:
-    """Neither the log nor the queue takes anything: not even an attempt can be written."""
-    ecs, log, delivered = world()
-    log.errors = [Transient("log down")] * 20
-    queue_of(delivered).errors = [Transient("queue down")] * 20
-    with pytest.raises(Transient) as raised:
-        dispatch.handle_elements([message(DB)], delivered)
-    assert not isinstance(raised.value, RedeliveryNeeded)
-    assert ecs.changes() == []
-
-
 BOUND = policy(accounts={HOME: AccountPolicy("a", queue="requests-a"), PEER: POLICY.accounts[PEER]})
 
 
@@ -142,16 +131,6 @@ def test_a_message_is_put_back_on_its_own_queue(name: str, back: str) -> None:
     dispatch.handle_elements([arrived(message(DB), name)], delivered)
     assert posted(delivered) == [(request(DB, attempt=1), back, 10)]
     assert {(record["queue"], record["event_id"]) for record in log.records} == {(name, "m-1")}
-
-
-def test_a_bug_while_removals_are_counted_costs_no_message() -> None:
-    """Each is carried out, and counted then."""
-    ecs = FakeEcs(GROUPS, [instance(A, APP)], [ours(key(DB, APP, "tcp/1")), ours(key(CACHE, APP, "tcp/1"))])
-    _, _, delivered = world(ecs, policy=policy(limits=Limits(removals_per_run=1)))
-    ecs.errors["groups"] = [ZeroDivisionError("bug")]
-    outcomes = dispatch.handle_elements([message(DB, "tag-1", "sync"), message(CACHE, "tag-2", "sync")], delivered)
-    assert outcomes == {"removed": 1, "failed": 1}
-    assert len(ecs.existing) == 1
 
 
 # equal messages of one batch
