@@ -116,17 +116,6 @@ def test_the_first_group_whose_consent_covers_the_link_stands_for_the_instance(
     assert not any(one.opens or one.here or one.has_pair for one in rest)
 
 
-@pytest.mark.parametrize(("ip", "reason"), [("", "no-private-ip"), ("8.8.8.8", "address-conflict")])
-def test_what_consent_would_not_resolve_is_the_denial(ip: str, reason: str) -> None:
-    """No advice to accept another group, whose link has the same address."""
-    asker = instance(A, APP, DB, ip=ip, vpc="vpc-2", link_peer="sg-cache:tcp/1")
-    groups = [group(APP, vpc="vpc-2"), group(DB, vpc="vpc-2"), group(CACHE, "sg-db:tcp/1")]
-    (wanted,) = links_from_tags(seen := view(groups, [asker]), asker, NOW, policy())
-    assert (wanted.link.source, wanted.denied) == (DB, ())
-    (found,) = plan(seen, wanted).decisions
-    assert found.why.reason.code == reason
-
-
 @pytest.mark.parametrize("here", [True, False])
 def test_the_instances_of_groups_are_counted_for_what_is_answered(here: bool) -> None:
     asker = instance(A, APP, DB, link_peer="sg-cache:tcp/1")

@@ -424,13 +424,6 @@ def test_a_denied_claim_is_kept_by_link_and_request() -> None:
     assert wanted(*links) == {K1: {REQ}}
 
 
-def test_a_denied_link_denies_each_rule_that_it_needs() -> None:
-    """A mutual link needs one on each side."""
-    link = DesiredLink(Link(APP, CACHE), REQ)
-    assert set(judged(link).denied) == {(Link(APP, CACHE), "chg-1"), (Link(CACHE, APP), "chg-1")}
-    assert wanted(link) == {}
-
-
 # the instance's own group
 
 

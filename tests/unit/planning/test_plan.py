@@ -101,20 +101,6 @@ def test_the_table(
     assert edits(found.decisions) == change
 
 
-@pytest.mark.parametrize(
-    ("existing", "outcome", "reason"),
-    [
-        ([], "applied", ""),
-        ([ours(K1)], "unchanged", ""),
-        ([theirs(K1)], "unchanged", "human-rule"),
-        ([ours(K1, REQ)], "applied", ""),
-    ],
-)
-def test_the_outcome_of_a_desired_link(existing: list[Rule], outcome: str, reason: str) -> None:
-    (decision,) = plan(view(OPEN, rules=existing), desired(LINK), may_lose=May.KEEP).decisions
-    assert (decision.outcome, decision.why.reason.code, decision.link) == (outcome, reason, LINK)
-
-
 def test_the_targets_group_is_written_first_since_it_may_refuse() -> None:
     (decision,) = plan(view(OPEN), desired(Link(APP, DB))).decisions
     assert [edit.key.group for edit in decision.edits] == [DB, APP]

@@ -13,7 +13,7 @@ from link_peer.domain.tags import Who, compact, iso
 from link_peer.planning.closing import closing, sweep_of
 from link_peer.planning.reach import Scene, reach
 from link_peer.planning.rota import AT_ONCE
-from link_peer.planning.standing import Standing, Wishes, admitted, link_reach, standing, state_of
+from link_peer.planning.standing import Standing, Wishes, admitted, standing, state_of
 
 from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import instance, key, managed, ours, policy, theirs, view
@@ -250,35 +250,6 @@ def test_nothing_is_closing_while_the_policy_is_paused() -> None:
         "open",
         "closing",
     ]
-
-
-def test_a_link_ends_with_the_last_consent_that_covers_it() -> None:
-    """Of several entries, each is enough; they are all named."""
-    two = f"{APP.id}:tcp/3306~{COMPACT[IN_AN_HOUR]} *~{COMPACT[IN_A_DAY]}"
-    [link] = stand(view([managed(APP), managed(DB, two)], BOTH, [ours(SQL, REQ)]))
-    assert (link.until, len(link.consent)) == (IN_A_DAY, 2)
-    [link] = stand(view([managed(APP), managed(DB, f"* {two}")], BOTH, [ours(SQL, REQ)]))
-    assert link.until is None
-
-
-@pytest.mark.parametrize(
-    ("rules", "word"),
-    [
-        ([ours(SQL, REQ)], "unknown"),
-        ([ours(SQL, REQ), drop(SQL)], "blocked"),
-        ([ours(THERE, REQ), ours(BACK, REQ)], "unknown"),
-        ([ours(THERE, REQ), ours(BACK, REQ), drop(BACK)], "unknown"),
-        ([ours(THERE, REQ), ours(BACK, REQ), drop(THERE)], "unknown"),
-    ],
-)
-def test_packets_of_which_nothing_is_known_are_not_called_blocked(rules: list[Rule], word: str) -> None:
-    """Nor those of a mutual link of which one direction is blocked. The rules of one group of the source were not read."""
-    elsewhere = instance(A, APP, Party(HOME, "sg-unread"), ip="10.0.0.1")
-    snapshot = view(OPEN, [elsewhere, BOTH[1]], rules)
-    [link] = stand(snapshot)
-    assert link_reach(Scene(snapshot), link).word == word
-    whole = view(OPEN, BOTH, [rule for rule in rules if rule.policy == "accept"])
-    assert link_reach(Scene(whole), link).word == "open"
 
 
 def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:
