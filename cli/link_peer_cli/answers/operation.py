@@ -32,7 +32,7 @@ class EvidenceWritten(CommandAnswer, frozen=True):
     since: Annotated[str, means("where the period begins")]
     until: Annotated[str, means("where it ends")]
     moments: Annotated[
-        list[str], means("the instants for which the links are listed: the ends of months, or that of the period")
+        list[str], means("the instants for which the links are listed: the ends of months, and that of the period")
     ]
     counts: Annotated[dict[str, int], means("how many rows each section has, by the word in the column `section`")]
 

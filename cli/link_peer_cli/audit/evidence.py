@@ -47,7 +47,7 @@ SECTIONS = {
     "guardrail": "Refused by a guardrail",
     "consented": "Consent given",
     "withdrawn": "Consent withdrawn",
-    "stood": "Links that stood at the end of a month",
+    "stood": "Links that stood at the end of a month, or of the period",
     "exception": "Exceptions: where the log and ActionTrail do not fit",
 }
 """What stands under each heading, by the word in the column `section`."""
@@ -65,14 +65,14 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 def month_ends(since: float, until: float) -> list[float]:
-    """The ends of months (UTC) in a period, in epoch seconds; its own end where it has none."""
+    """The ends of months (UTC) in a period, and its own, in epoch seconds."""
     day, found = (
         datetime.fromtimestamp(since, timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0),
         [],
     )
-    while (day := (day + timedelta(days=32)).replace(day=1)).timestamp() <= until:
+    while (day := (day + timedelta(days=32)).replace(day=1)).timestamp() < until:
         found.append(day.timestamp())
-    return found or [until]
+    return [*found, until]
 
 
 def gather(env: Environment, since: float, until: float) -> Evidence:
