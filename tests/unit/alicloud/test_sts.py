@@ -7,10 +7,11 @@ import json
 import msgspec
 import pytest
 from link_peer.alicloud.sts import Accounts, SessionCache, session_name_for
-from link_peer.domain.errors import Ambiguous
+from link_peer.domain.errors import Ambiguous, NoAccess
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.runtime.settings import Credentials, Settings
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.principals import Role, trust_text
 from pytest_mock import MockerFixture
@@ -79,6 +80,16 @@ def test_sts_has_an_endpoint_of_its_own(
     entered = Accounts(given, POLICY, local_cloud.clock, retry(local_cloud), "test", SessionCache())
     entered.ecs(PEER).all_groups()
     assert called == [host, "ecs.example.com"]
+
+
+def test_a_role_that_is_refused_for_any_reason_is_no_access(local_cloud: LocalCloud) -> None:
+    """The account cannot be entered; the code and the RequestId are those of STS."""
+    local_cloud.faults.add(Fault("sts", "AssumeRole", code="InvalidParameter.RoleArn", status=400, times=None))
+    with pytest.raises(NoAccess) as refused:
+        accounts(local_cloud, SessionCache()).ecs(PEER)
+    assert refused.value.code == "InvalidParameter.RoleArn"
+    assert refused.value.request_id
+    assert refused.value.message
 
 
 @pytest.mark.parametrize("external_id", ["one-for-all-accounts", None])

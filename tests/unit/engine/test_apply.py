@@ -26,8 +26,8 @@ from link_peer.planning.evaluate import Need, Verdict
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs, FakeLog, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY
-from tests.unit.views import group, key, ours, policy
+from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B
+from tests.unit.views import group, instance, key, ours, policy
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 LINK, OTHER = Link(APP, DB, parse_ports("tcp/1")), Link(APP, CACHE, parse_ports("tcp/1"))
@@ -299,6 +299,17 @@ def test_an_expired_request_still_closes() -> None:
 
 
 # how many instances the rules admit
+
+
+def test_an_outcome_counts_the_members_that_were_read_already() -> None:
+    """For the plan, say: they are not read again."""
+    applying = Applying()
+    applying.ecs.running = {"i-a": instance(A, APP), "i-b": instance(B, DB)}
+    applying.fetch.members([APP])
+    applying.calls.clear()
+    applying(link())
+    assert (applying.log.records[-1]["instances"], applying.log.records[-1]["instance_ids"]) == ("1", str(A))
+    assert "members sg-app" not in applying.calls
 
 
 # what is read for a record

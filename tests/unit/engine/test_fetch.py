@@ -236,6 +236,16 @@ def test_an_instance_set_aside_is_read_by_its_id_when_it_is_asked_for() -> None:
     assert not found.store.snapshot().set_aside(aside)
 
 
+@pytest.mark.parametrize("tagged", [True, False])
+def test_an_account_shows_tags_if_any_instance_set_aside_has_one(tagged: bool) -> None:
+    """Whatever the tag."""
+    found = frugal(FakeEcs(instances=[instance(A, APP), instance(B, APP, **({"owner": "b"} if tagged else {}))]))
+    found.everything([HOME])
+    assert found.store.snapshot().instances == {}
+    assert found.store.snapshot().shows_tags(HOME) is tagged
+    assert not found.store.snapshot().shows_tags(PEER)
+
+
 def test_an_instance_shown_on_two_pages_counts_once() -> None:
     """A new one moves the others to later pages."""
 
@@ -306,6 +316,11 @@ def test_questions_are_answered_by_the_account_that_they_are_about() -> None:
     assert snapshot.inner_access == {APP: False, DB: True}
     assert other.calls == ["addresses_taken vpc-2 10.0.0.1 10.0.0.2"]
     assert ecs.calls == ["inner_access sg-app", "inner_access sg-db"]
+
+
+def test_a_sweep_reads_no_members_for_a_record() -> None:
+    """It lists all instances. A delivery of its own reads them beside its writes."""
+    assert [found.members_aside(APP) for found in (paced(home())[0], opened(home()))] == [None, [A, B]]
 
 
 def test_a_sweep_asks_an_account_about_so_many_addresses() -> None:

@@ -181,6 +181,14 @@ def test_trouble_with_a_change_is_looked_at_again() -> None:
     assert "attempt" in look.log.kinds()
 
 
+def test_trouble_with_a_read_is_raised() -> None:
+    look = Looking(accepting(lock=True), ours(K1))
+    look.ecs.errors["rules"] = [Transient("timeout")]
+    with pytest.raises(Transient):
+        look()
+    assert look.ecs.changes() == []
+
+
 def test_refused_access_is_one_denied_look() -> None:
     """Nothing is changed."""
     look = Looking(accepting(lock=True), ours(K1))

@@ -147,3 +147,17 @@ def test_nothing_is_changed_after_the_deadline() -> None:
     untag = Untagging()
     untag.clock.time = untag.scope.delivery.retry.deadline
     assert (untag.run(), untag.has_tag, untag.calls) == ([], True, [])
+
+
+def test_an_account_that_refuses_access_keeps_its_tags() -> None:
+    """Another read of the same group met it meanwhile. Nothing is recorded or changed."""
+    untag = Untagging()
+    holds = untag.ecs.rules
+
+    def refusing(name: str) -> list[Rule]:
+        untag.scope.store.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
+        return holds(name)
+
+    untag.ecs.rules = refusing  # type: ignore[method-assign]
+    assert untag.run() == []
+    assert (untag.has_tag, untag.log.records) == (True, [])
