@@ -17,6 +17,7 @@ from link_peer.domain.tags import (
     Peer,
     Who,
     accepts,
+    asks_for_links,
     bad_accepts,
     compact,
     covers,
@@ -289,6 +290,19 @@ def test_an_entry_with_an_unreadable_end_or_in_capitals_consents_to_nothing(entr
     ((text, error),) = bad_accepts(tags, A, KEYS)
     assert text == f"link-accept={entry}"
     assert error.field == "link-accept"
+
+
+def test_a_deployment_reads_only_tags_of_its_own_prefix() -> None:
+    """Peers, consent and the end of links with another prefix are another deployment's."""
+    acme = tag_keys("acme", "prod", A)
+    tags = {"link-peer": "sg-db", "link-accept": "*", "link-until": "2026-11-25T08:00:00Z"}
+    own = {key.replace("link-", "acme-"): value for key, value in tags.items()}
+    for keys, mine, other in ((KEYS, tags, own), (acme, own, tags)):
+        assert (asks_for_links(mine, keys), asks_for_links(other, keys)) == (True, False)
+        assert (len(peers(mine, A, keys)), peers(other, A, keys)) == (1, [])
+        assert (len(accepts(mine, A, keys)), accepts(other, A, keys)) == (1, [])
+        assert link_until(mine, keys) == 1795593600
+        assert link_until(other, keys) is None
 
 
 @pytest.mark.parametrize(

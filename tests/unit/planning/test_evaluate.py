@@ -230,6 +230,13 @@ def test_across_vpcs_the_targets_vpc_must_not_use_the_sources_address(taken: boo
     assert not taken or "vpc-1" in detail(verdict)
 
 
+def test_the_target_account_is_asked_about_its_own_vpc() -> None:
+    """Its view of the VPC counts: the source's account may not see it."""
+    party, app = Party(PEER, "i-p"), Party(PEER, "sg-p")
+    seen = view([group(app), group(DB, f"*@{PEER}")], [instance(party, app, ip="10.0.0.1", vpc="vpc-2"), PAIR[1]])
+    assert evaluate(seen, POLICY, Link(party, B, PORTS)).open_questions == (A_IN_1,)
+
+
 @pytest.mark.parametrize(
     ("seen", "with_policy", "denial"),
     [

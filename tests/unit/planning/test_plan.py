@@ -101,6 +101,18 @@ def test_the_table(
     assert edits(found.decisions) == change
 
 
+def test_a_request_that_finds_its_link_is_applied_again() -> None:
+    found = plan(view(OPEN, rules=[ours(K1, REQ)]), desired(LINK, REQ), may_lose=May.KEEP, is_request=True)
+    assert [(d.outcome, d.edits) for d in found.decisions] == [("applied", ())]
+
+
+def test_both_rules_of_a_mutual_link_are_removed_in_one_decision() -> None:
+    seen = view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])
+    (removed,) = plan(seen).decisions
+    assert len(removed.edits) == 2
+    assert removed.link.mutual
+
+
 def test_the_targets_group_is_written_first_since_it_may_refuse() -> None:
     (decision,) = plan(view(OPEN), desired(Link(APP, DB))).decisions
     assert [edit.key.group for edit in decision.edits] == [DB, APP]
@@ -295,11 +307,25 @@ def test_a_tag_completes_its_link_and_adds_no_request() -> None:
     assert edits(found.decisions) == [("add", "all", (TAG,))]
 
 
+def test_a_removal_names_the_requests_whose_claims_go() -> None:
+    """And says that the rule is kept, where other claims want it."""
+    seen = view(OPEN, rules=[ours(K1, Claim("chg-1", int(NOW)), REQ2)])
+    (removed,) = plan(seen, desired(LINK, REQ2), focus=set()).decisions
+    assert removed.why.detail == "the link has ended (of chg-1); the rule is kept, since other claims want it"
+    assert (removed.outcome, removed.action, removed.removals) == ("removed", "expire", 0)
+
+
 def test_a_mutual_removal_is_named_as_the_link_was_asked_for() -> None:
     """The way round in which someone asks for it now, though it is denied."""
     seen = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP)), ours(key(APP, DB))])
     for link in (Link(APP, DB), Link(DB, APP)):
         assert {d.link for d in plan(seen, desired(link)).decisions} == {link}
+
+
+def test_a_removal_is_not_named_as_a_link_the_other_way() -> None:
+    """Only a mutual link is the same in both directions."""
+    found = plan(view(OPEN, rules=[ours(K1)]), desired(Link(DB, APP, P1))).decisions
+    assert {d.link: d.outcome for d in found} == {Link(DB, APP, P1): "applied", LINK: "removed"}
 
 
 def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:

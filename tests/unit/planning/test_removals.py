@@ -18,7 +18,7 @@ from link_peer.planning.decision import Context, DesiredLink, Refusal, Unseen
 from link_peer.planning.evaluate import Seen, judge, wanted_claims
 from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, losses, unseen_accounts
 
-from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import group, instance, key, ours, policy, theirs, view
 
 OPEN = [group(APP, "*"), group(DB, "*")]
@@ -266,6 +266,15 @@ def test_a_persons_rule_makes_a_refused_request_complete() -> None:
     seen = world(ours(K1, REQ), theirs(K2))
     found = removals(seen, DesiredLink(BOTH, REQ), refused={BOTH: Refusal(FULL)}, is_request=True, may_lose=May.CLOSE)
     assert found.lost == {}
+
+
+def test_a_refused_link_takes_back_nothing_of_another() -> None:
+    """Though both were refused for the same reason: the one is half a mutual link, the other stood before."""
+    half = Link(APP, CACHE)
+    refused = {half: Refusal(FULL), LINK: Refusal(FULL)}
+    seen = view([*OPEN, group(CACHE, "*")], rules=[ours(key(CACHE, APP)), ours(K1)])
+    found = removals(seen, DesiredLink(half, TAG), DesiredLink(LINK, TAG), refused=refused)
+    assert set(found.lost) == {key(CACHE, APP)}
 
 
 def test_a_refusal_because_something_does_not_exist_is_not_counted() -> None:
