@@ -297,6 +297,14 @@ def closed(accept: str, link: Link, lock: bool = False, allow: tuple[Allow, ...]
     return denial.reason.code if denial else None
 
 
+def test_a_missing_consent_is_named_with_its_group_source_and_ports() -> None:
+    seen = view([group(APP), group(DB, "sg-app:tcp/1")])
+    some = evaluate(seen, POLICY, Link(APP, DB, parse_ports("tcp/2+tcp/1+icmp")))
+    assert detail(some) == f"{DB} has not accepted {APP} on icmp+tcp/2"
+    both = f"{DB} has not accepted {APP} on all ports; {APP} has not accepted {DB} on all ports"
+    assert detail(evaluate(seen, POLICY, Link(APP, DB))) == both
+
+
 @pytest.mark.parametrize("seen", [{"refused_accounts": REFUSED}, {"failed_accounts": {PEER: "timeout"}}, {}])
 @pytest.mark.parametrize(
     ("accept", "reason"),
