@@ -297,6 +297,14 @@ def closed(accept: str, link: Link, lock: bool = False, allow: tuple[Allow, ...]
     return denial.reason.code if denial else None
 
 
+def test_an_instance_link_across_vpcs_is_granted_with_advice_about_routes() -> None:
+    seen = view(OPEN, FAR, taken_addresses={A_IN_1: False})
+    verdict = evaluate(seen, POLICY, Link(A, B, PORTS))
+    assert (verdict.denial, verdict.reachability) == (None, "different-vpc")
+    assert "CEN" in verdict.advice
+    assert evaluate(view(OPEN, PAIR), POLICY, Link(A, B, PORTS)).advice == ""
+
+
 def test_a_missing_consent_is_named_with_its_group_source_and_ports() -> None:
     seen = view([group(APP), group(DB, "sg-app:tcp/1")])
     some = evaluate(seen, POLICY, Link(APP, DB, parse_ports("tcp/2+tcp/1+icmp")))

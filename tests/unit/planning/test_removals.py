@@ -432,3 +432,9 @@ def test_an_instance_that_the_platform_says_was_released_is_not_missing() -> Non
     assert unseen(view(), link, gone, deleted=(A, FAR)) == set()
     assert unseen(view(), Link(A, B, P1), None, deleted=(A,)) == set()
     assert unseen(view(), Link(A, B, P1), None, deleted=(B,)) == {HOME}
+
+
+def test_a_denial_that_says_nothing_of_absence_leaves_the_askers() -> None:
+    """Such as one that the cloud gave to a write."""
+    assert unseen(view([], [TAGGED]), Link(APP, DB, P1), Denial(reasons.QUOTA, "", outcome="failed")) == set()
+    assert unseen(view(), Link(APP, DB, P1), Denial(reasons.QUOTA, "", outcome="failed")) == {HOME}
