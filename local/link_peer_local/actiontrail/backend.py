@@ -90,7 +90,7 @@ def _condition(params: Params) -> Callable[[dict[str, Any]], bool]:
     """The test of the one condition that a query may have."""
     conditions = params.records("LookupAttribute")
     if len(conditions) > 1:
-        raise ApiError("InvalidLookupAttributesException", 400, "Only one LookupAttribute can be specified.")
+        raise ApiError("InvalidLookupAttributesException", 400)
     if not conditions:
         return lambda _event: True
     key, value = conditions[0].get("Key", ""), conditions[0].get("Value", "")

@@ -55,7 +55,7 @@ def _vpc(call: Call, instance: Instance) -> Vpc:
     vswitch, wanted = params.require("VSwitchId"), params.get("VpcId")
     vpc = next((vpc for vpc in call.store.vpcs.values() if vpc.vswitch_id == vswitch), None)
     if vpc is None or not vpc.usable_by(call.account.uid):
-        raise ApiError("InvalidVSwitchId.NotFound", 404, "Specified virtual switch does not exist.")
+        raise ApiError("InvalidVSwitchId.NotFound", 404)
     if not wanted and params.listed("SecurityGroupId"):
         raise ApiError("InvalidParameter.MustBeEmpty", 404)
     if wanted == instance.vpc_id:
@@ -80,8 +80,7 @@ def _groups(call: Call, instance: Instance, vpc: Vpc) -> tuple[str, ...]:
     if len({group.type for group in groups}) > 1:
         raise ApiError("EnterpriseGroupLimited.MutliGroupType", 404)
     if len(groups) > call.store.quotas.groups_per_instance:
-        message = "The specified instance has exceed quota of SecurityGroup."
-        raise ApiError("JoinedGroupLimitExceed", 404, message)
+        raise ApiError("JoinedGroupLimitExceed", 404)
     if call.rules_of(ids) > call.store.quotas.rules_per_instance:
         raise ApiError("AclLimitExceed", 403)
     if instance.secondary_ips:
@@ -98,11 +97,9 @@ def _address(wanted: str, instance: Instance, vpc: Vpc) -> str:
     try:
         inside = ipaddress.IPv4Address(wanted) in vpc.subnet
     except ValueError:
-        message = "Specified private IP address is malformed."
-        raise ApiError("InvalidPrivateIpAddress.Malformed", 400, message) from None
+        raise ApiError("InvalidPrivateIpAddress.Malformed", 400) from None
     if not inside:
         raise ApiError("InvalidPrivateIpAddress.Mismatch", 400)
     if wanted == instance.private_ip:
-        message = "The specified IP address already exists on current ENI."
-        raise ApiError("InvalidPrivateIpAddress.Duplicated", 400, message)
+        raise ApiError("InvalidPrivateIpAddress.Duplicated", 400)
     return wanted

@@ -48,17 +48,12 @@ def _permissions(call: Call) -> list[Mapping[str, str]]:
     listed = call.params.records("Permissions")
     flat = {name: value for name, value in call.params.values.items() if name in rules.FIELDS}
     if listed and flat:
-        raise _cannot_coexist()
+        raise ApiError("InvalidParam.Permissions", 400)
     if call.params.highest("Permissions") > 100:
         raise ApiError("InvalidParam.Permissions", 400, "The specified parameter Permissions is not valid.")
     if not listed and not flat:
         raise missing("IpProtocol")
     return [*listed] if listed else [flat]
-
-
-def _cannot_coexist() -> ApiError:
-    message = "The specified parameter Permissions cannot coexist with other parameters."
-    return ApiError("InvalidParam.Permissions", 400, message)
 
 
 def _parse(call: Call, group: Group, direction: str) -> list[Rule]:
@@ -121,11 +116,7 @@ def _check_peer(call: Call, group: Group, rule: Rule) -> None:
     """Check that `group` may hold the rule and that the rule may name its source (or destination) group."""
     peer = rules.peer_end(rule.direction)
     if group.type == "enterprise" and rule.peer_group:  # drops and priorities are allowed [doc 120621]
-        message = (
-            "The attributes Policy, SourceGroupId, DestGroupId of enterprise level security groups"
-            " are not allowed to be set or modified."
-        )
-        raise ApiError("InvalidGroupParameter.OperationDenied", 400, message)
+        raise ApiError("InvalidGroupParameter.OperationDenied", 400)
     if not rule.peer_group:
         return
     owner = call.store.accounts.get(rule.peer_owner)
@@ -136,8 +127,7 @@ def _check_peer(call: Call, group: Group, rule: Rule) -> None:
     if named is group:
         if rule.direction == "egress":
             raise ApiError("InvalidSecurityGroup.IsSame", 403)
-        message = "The specified SecurityGroupId should be different from the SourceGroupId."
-        raise ApiError("InvalidParamter.Conflict", 403, message)
+        raise ApiError("InvalidParamter.Conflict", 403)
     if named.managed:
         raise managed_by_product(named.id)
     if named.type == "enterprise":
@@ -156,7 +146,7 @@ def _revoke(call: Call, direction: str) -> dict[str, Any]:
     ids = call.params.listed("SecurityGroupRuleId")
     if ids:
         if call.params.records("Permissions") or any(name in rules.FIELDS for name in call.params.values):
-            raise _cannot_coexist()
+            raise ApiError("InvalidParam.Permissions", 400)
         revoked = _known_ids(call, group, direction, ids)
     else:
         wanted = {rule.identity for rule in _parse(call, group, direction)}

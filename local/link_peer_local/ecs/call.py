@@ -75,9 +75,3 @@ def managed_by_product(group_id: str) -> ApiError:
     """The refusal to change a group that a cloud product manages."""
     message = f"The security group {group_id} is managed by a cloud product and cannot be operated."
     return ApiError("InvalidOperation.ResourceManagedByCloudProduct", 403, message)
-
-
-def incorrect_status() -> ApiError:
-    """The refusal of an action that the instance's status does not allow."""
-    message = "The current status of the resource does not support this operation."
-    return ApiError("IncorrectInstanceStatus", 403, message)

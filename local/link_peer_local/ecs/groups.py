@@ -41,7 +41,7 @@ def modify_security_group_policy(call: Call) -> dict[str, Any]:
     group = call.writable_group(call.params.require("SecurityGroupId"))
     policy = call.params.require("InnerAccessPolicy").capitalize()
     if policy not in ("Accept", "Drop"):
-        raise ApiError("InvalidPolicy.Malformed", 400, "The specified parameter InnerAccessPolicy is not valid.")
+        raise ApiError("InvalidPolicy.Malformed", 400)
     if group.type == "enterprise":
         message = "The inner access policy of enterprise level security groups is not allowed to be modified."
         raise ApiError("InvalidGroupParameter.OperationDenied", 400, message)
@@ -58,7 +58,7 @@ def _vpc_id(call: Call) -> str:
         return vpc_id
     default = call.store.default_vpc(call.account.uid)
     if default is None:
-        raise ApiError("InvalidVpcId.NotFound", 403, "The VpcId must not empty when only support vpc vm.")
+        raise ApiError("InvalidVpcId.NotFound", 403)
     return default.id
 
 
@@ -71,8 +71,7 @@ def delete_security_group(call: Call) -> dict[str, Any]:
     instances = (instance.states.at(call.now) for instance in call.account.ever_in(group.id).values())
     used = any(state is not None and group.id in state.groups for state in instances)
     if used or any(group.id in interface.groups for interface in call.account.interfaces.values()):
-        message = "There is still instance(s) in the specified security group."
-        raise ApiError("DependencyViolation", 403, message)
+        raise ApiError("DependencyViolation", 403)
     if call.store.referencing(group.id, call.now):
         message = "The specified security group has been authorized in another one."
         raise ApiError("DependencyViolation", 403, message)

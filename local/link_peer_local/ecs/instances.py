@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs import tags
-from link_peer_local.ecs.call import Call, incorrect_status, managed_by_product
+from link_peer_local.ecs.call import Call, managed_by_product
 from link_peer_local.ecs.params import invalid, missing
 from link_peer_local.ecs.state import Group, Instance, InstanceState, Vpc
 
@@ -85,8 +85,7 @@ def requested_groups(call: Call) -> list[Group]:
     """The groups in SecurityGroupId or SecurityGroupIds.N, not both; all of one VPC and one type."""
     single, several = call.params.get("SecurityGroupId"), call.params.listed("SecurityGroupIds")
     if single and several:
-        message = "SecurityGroupId and SecurityGroupIds.N cannot be specified at the same time."
-        raise ApiError("InvalidParameter.Conflict", 400, message)
+        raise ApiError("InvalidParameter.Conflict", 400)
     ids = list(dict.fromkeys(several or [single]))
     if not all(ids):
         raise missing("SecurityGroupId")
@@ -116,10 +115,9 @@ def requested_vpc(call: Call, group: Group) -> Vpc | None:
         raise missing("VSwitchId")
     vpc = next((vpc for vpc in call.store.vpcs.values() if vpc.vswitch_id == vswitch_id), None)
     if vpc is None or not vpc.usable_by(call.account.uid):
-        raise ApiError("InvalidVSwitchId.NotFound", 404, "Specified virtual switch does not exist.")
+        raise ApiError("InvalidVSwitchId.NotFound", 404)
     if vpc.id != group.vpc_id:
-        message = "Specified security group and virtual switch are not in the same VPC."
-        raise ApiError("InvalidParameter.Mismatch", 400, message)
+        raise ApiError("InvalidParameter.Mismatch", 400)
     return vpc
 
 
@@ -149,7 +147,7 @@ def start_instance(call: Call) -> dict[str, Any]:
     """Start a Stopped instance."""
     instance, state = call.instance(call.params.require("InstanceId"))
     if state.status != "Stopped":
-        raise incorrect_status()
+        raise ApiError("IncorrectInstanceStatus", 403)
     call.dry_run()
     call.store.boot(call.account, instance.id, call.now)
     return {}
@@ -159,7 +157,7 @@ def stop_instance(call: Call) -> dict[str, Any]:
     """Stop a Running instance."""
     instance, state = call.instance(call.params.require("InstanceId"))
     if state.status != "Running":
-        raise incorrect_status()
+        raise ApiError("IncorrectInstanceStatus", 403)
     call.dry_run()
     instance.states.change(call.now, lambda old: old and replace(old, status="Stopped"))
     for status in ("Stopping", "Stopped"):
@@ -187,7 +185,7 @@ def modify_instance_attribute(call: Call) -> dict[str, Any]:
 
 def _move(call: Call, instance: Instance, state: InstanceState) -> None:
     if state.status not in ("Running", "Stopped"):
-        raise incorrect_status()
+        raise ApiError("IncorrectInstanceStatus", 403)
     groups = requested_groups(call)
     if groups[0].vpc_id != instance.vpc_id:
         raise ApiError("InvalidInstanceId.Mismatch", 400)
@@ -201,7 +199,7 @@ def delete_instance(call: Call) -> dict[str, Any]:
     instance_id, force = call.params.require("InstanceId"), call.params.flag("Force")
     _, state = call.instance(instance_id)
     if state.status != "Stopped" and not (force and state.status == "Running"):
-        raise incorrect_status()
+        raise ApiError("IncorrectInstanceStatus", 403)
     call.dry_run()
     call.store.release(call.account, instance_id, call.now)
     call.store.announce(call.account.uid, instance_id, "Deleted", call.now)
@@ -217,7 +215,7 @@ def _membership(call: Call) -> tuple[Group, Instance, InstanceState]:
     group = call.writable_group(group_id)
     instance, state = call.instance(instance_id)
     if state.status not in ("Running", "Stopped"):
-        raise incorrect_status()
+        raise ApiError("IncorrectInstanceStatus", 403)
     return group, instance, state
 
 

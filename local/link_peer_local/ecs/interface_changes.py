@@ -10,7 +10,7 @@ from typing import Any
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs import events, interfaces, tags
-from link_peer_local.ecs.call import Call, incorrect_status
+from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.history import History
 from link_peer_local.ecs.instances import check_address, requested_groups, requested_vpc
 from link_peer_local.ecs.params import invalid, missing
@@ -69,7 +69,7 @@ def attach_network_interface(call: Call) -> dict[str, Any]:
     _require_available(interface)
     instance, state = call.instance(call.params.require("InstanceId"))
     if state.status not in ("Running", "Stopped"):
-        raise incorrect_status()
+        raise ApiError("IncorrectInstanceStatus", 403)
     if instance.vpc_id != interface.vpc_id:
         message = "The specified network interface and instance are not in the same VPC."
         raise ApiError("InvalidParameter.Mismatch", 400, message)
@@ -116,7 +116,7 @@ def _target(call: Call) -> Interface | Instance:
         if instance.interface_id == interface_id and instance.states.at(call.now):
             _, state = call.instance(instance.id)
             if state.status not in ("Running", "Stopped"):
-                raise incorrect_status()
+                raise ApiError("IncorrectInstanceStatus", 403)
             return instance
     return call.interface(interface_id)
 

@@ -31,7 +31,7 @@ class Call(Struct, frozen=True):
         """The role of the account that RoleName names."""
         role = self.identity.roles.get(f"acs:ram::{self.account}:role/{given.name_in(self.params, 'RoleName')}")
         if role is None:
-            raise ApiError("EntityNotExist.Role", 404, "The role does not exist.")
+            raise ApiError("EntityNotExist.Role", 404)
         return role
 
     def policy(self) -> ManagedPolicy:

@@ -38,8 +38,7 @@ def delete_policy(call: Call) -> Answer:
     for holder in call.holders(policy):
         if isinstance(holder, User):
             raise ApiError("DeleteConflict.Policy.User", 409)
-        message = "The policy CAN NOT been attached to any role while deleting the policy."
-        raise ApiError("DeleteConflict.Role.Policy", 409, message)
+        raise ApiError("DeleteConflict.Role.Policy", 409)
     if len(policy.versions) > 1 and not given.flag(call.params, "CascadingDelete"):
         raise ApiError("DeleteConflict.Policy.Version", 409)
     del call.identity.policies[call.account, policy.name]

@@ -98,7 +98,7 @@ class ConsumerGroups(dict[str, ConsumerGroup]):
         """Add a group; ApiError for an invalid or an existing one."""
         valid = isinstance(name, str) and _NAME.fullmatch(name)
         if not valid or type(timeout) is not int or timeout < 1 or not isinstance(order, bool):
-            raise ApiError("JsonInfoInvalid", 400, "consumerGroup or timeout is of error format.")
+            raise ApiError("JsonInfoInvalid", 400)
         if name in self:
             raise ApiError("ConsumerGroupAlreadyExist", 400)
         self[name] = ConsumerGroup(name, timeout, order)
@@ -108,7 +108,7 @@ class ConsumerGroups(dict[str, ConsumerGroup]):
         group = self.find(name)
         timeout, order = group.timeout if timeout is None else timeout, group.order if order is None else order
         if type(timeout) is not int or timeout < 1 or not isinstance(order, bool):
-            raise ApiError("JsonInfoInvalid", 400, "consumerGroup or timeout is of error format.")
+            raise ApiError("JsonInfoInvalid", 400)
         group.timeout, group.order = timeout, order
 
     def find(self, name: str) -> ConsumerGroup:

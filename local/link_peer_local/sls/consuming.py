@@ -45,7 +45,7 @@ class Consuming(Settings):
         try:
             body = loads(self.body("application/json") or b"[]")
         except ValueError as problem:
-            raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.") from problem
+            raise ApiError("PostBodyInvalid", 400) from problem
         shards = body.get("shards", []) if isinstance(body, dict) else body
         if not isinstance(shards, list) or not all(type(shard) is int for shard in shards):
             raise ApiError("JsonInfoInvalid", 400, "shards is of error format.")
@@ -62,7 +62,7 @@ class Consuming(Settings):
             if type(shard) is not int or not isinstance(cursor, str):
                 raise ApiError("JsonInfoInvalid", 400, "shard or checkpoint is of error format.")
             if shard not in self._existing():
-                raise ApiError("ShardNotExist", 404, "shard not exist.")
+                raise ApiError("ShardNotExist", 404)
             force = self.query.get("forceSuccess", "").lower() == "true"
             group.save(shard, cursor, self.query.get("consumer", ""), self.backend.now(), force=force)
 
@@ -71,5 +71,5 @@ class Consuming(Settings):
             group = groups.find(self.path["group"])
             wanted = [self.integer("shard")] if self.query.get("shard") else self._existing()
             if not set(wanted) <= set(self._existing()):
-                raise ApiError("ShardNotExist", 404, "shard not exist.")
+                raise ApiError("ShardNotExist", 404)
             return as_json(list(group.shown(wanted)))

@@ -43,7 +43,7 @@ class Incoming:
         """A text as a JSON object."""
         value = loaded(text)
         if not isinstance(value, dict):
-            raise ApiError("PostBodyInvalid", 400, "The request body is not valid JSON object.")
+            raise ApiError("PostBodyInvalid", 400)
         return value
 
     def integer(self, name: str, default: int | None = None) -> int:
