@@ -305,6 +305,23 @@ def test_an_instance_link_across_vpcs_is_granted_with_advice_about_routes() -> N
     assert evaluate(view(OPEN, PAIR), POLICY, Link(A, B, PORTS)).advice == ""
 
 
+@pytest.mark.parametrize(
+    ("denial", "advice"),
+    [
+        (Link(APP, DB, PORTS), f"tag {DB} link-accept=sg-app:tcp/1: link-peer accept {DB} sg-app:tcp/1"),
+        (
+            Link(APP, DB),
+            f"tag {DB} link-accept=sg-app and tag {APP} link-accept=sg-db: "
+            f"link-peer accept {DB} sg-app; link-peer accept {APP} sg-db",
+        ),
+    ],
+)
+def test_the_advice_names_each_missing_tag_and_the_commands_that_set_it(denial: Link, advice: str) -> None:
+    found = evaluate(view([group(APP), group(DB)]), POLICY, denial).denial
+    assert found is not None
+    assert found.advice == advice
+
+
 def test_a_missing_consent_is_named_with_its_group_source_and_ports() -> None:
     seen = view([group(APP), group(DB, "sg-app:tcp/1")])
     some = evaluate(seen, POLICY, Link(APP, DB, parse_ports("tcp/2+tcp/1+icmp")))
