@@ -167,22 +167,6 @@ def test_a_token_that_the_cloud_refuses_begins_the_listing_again() -> None:
     assert swept.summaries[-1]["progress"].startswith("390 instances on 39 pages: the listing goes on")
 
 
-def test_pages_before_a_failure_are_listed_again() -> None:
-    """Since nothing that they ask for was opened."""
-    swept = Swept(instances=[LINKED, *FILLER])
-    swept.ecs.page, page = 500, swept.ecs.instance_page
-    swept.ecs.instance_page = lambda token="", **_: _fails() if token else page()  # type: ignore[method-assign]
-    swept.deliver()
-    assert swept.ecs.existing == []
-    swept.ecs.instance_page = page  # type: ignore[method-assign]
-    swept.deliver()
-    assert [rule.key for rule in swept.ecs.existing] == [RULE.key]
-
-
-def _fails() -> tuple[list[Instance], str]:
-    raise Transient("timeout")
-
-
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_peer_that_cannot_be_read_costs_the_account_none_of_its_own_links(refused: bool) -> None:
     """Neither a closing nor an opening waits for it; one that only fails for the moment keeps what it asks for."""
@@ -367,3 +351,18 @@ def test_an_account_that_is_never_all_listed_is_looked_at_in_every_run(accounts:
 def _is_turn(run: int, accounts: int) -> bool:
     now = NOW + run * RUN_SECONDS
     return last_turn(HOME, accounts, now) == now
+
+
+def test_the_timer_posts_a_message_for_each_account_whose_turn_it_is() -> None:
+    """One that could not be posted is on record."""
+    queue, log = FakeQueue(), FakeLog()
+    given = delivery(log=log, queue=queue)
+    given = msgspec.structs.replace(given, connections=msgspec.structs.replace(given.connections, sweep_queue="sweeps"))
+    handle_sweep(b'{"triggerTime": "2026-11-25T00:00:00Z"}', given)
+    assert [(message.account, delay) for message, delay in queue.swept] == [(HOME, 0), (PEER, 0)]
+    (summary,) = log.records
+    assert summary["progress"] == "a message was posted for each of 2 of 2 accounts"
+    queue.errors = [Transient("no answer")] * 5
+    with pytest.raises(Transient):
+        handle_sweep(b"{}", given)
+    assert log.kinds() == ["summary", "summary", "attempt"]

@@ -339,17 +339,6 @@ def test_a_change_reads_the_rules_that_could_decide_once(error: Exception | None
     assert fetch.store.readable(HOME)
 
 
-def test_what_no_rule_can_decide_or_no_call_is_left_for_is_not_read() -> None:
-    """The count says that there are no rules; a sweep has made the calls of its pace; the account met trouble since."""
-    ecs, fetch = recording(rules=0)
-    assert Circumstances(fetch).effect(link(), changed=True)["effect"] == "passes"
-    paced, slow = recording(pace=Pace(FakeClock(), NOW + 600, 1))  # one call a minute, which has been made
-    troubled, failed = recording()
-    failed.store.note_trouble(HOME, Transient("503"))
-    assert [Circumstances(one).effect(link(), changed=True)["effect"] for one in (slow, failed)] == ["unknown"] * 2
-    assert (ecs.calls, paced.calls, troubled.calls) == ([], [], [])
-
-
 def test_many_outcomes_are_written_as_they_come() -> None:
     """So that a run which dies has recorded most of them."""
     applying = Applying()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from link_peer.domain.errors import CloudError, NoAccess
+from link_peer.domain.errors import CloudError
 from link_peer.domain.model import TAG, Instance, Link, Rule, RuleKey
 from link_peer.domain.policy import Limits, Policy
 from link_peer.domain.tags import parse_ports
@@ -15,7 +15,7 @@ from link_peer.planning.decision import DesiredLink, Unseen
 from link_peer.planning.removals import May
 
 from tests.unit.fakes import FakeEcs, FakeLog, FakeScope, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, POLICY, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, POLICY, A
 from tests.unit.views import instance, key, managed, ours, policy
 
 K1 = key(DB, APP, "tcp/1")
@@ -87,13 +87,3 @@ def test_held_removals_are_reported_once_per_delivery() -> None:
     assert (record["outcome"], record["reason"], record["from_account"]) == ("failed", "removals-held", HOME)
     assert f"1 rules would be removed only because account {HOME}" in record["detail"]
     assert "at most 0 may be removed" in record["detail"]
-
-
-def test_a_question_that_cannot_be_answered_ends() -> None:
-    """The account refuses the call: it is asked once, and the link is denied for that."""
-    far, near = instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, DB, ip="10.0.0.2")
-    found = Converging(desired=[Link(A, B, LINK.ports)], instances=[far, near])
-    found.scope.fetch.parties([A, B])
-    found.ecs.errors["addresses_taken"] = [NoAccess("Forbidden.RAM", "no")]
-    assert found.run().changed == 0
-    assert found.log.outcomes() == [("denied", "no-access")]

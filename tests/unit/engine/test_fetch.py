@@ -90,21 +90,6 @@ def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(to
     assert reading.store.readable(HOME) is (not tolerant or others > 0)
 
 
-def test_an_account_that_refuses_access_is_noted_and_not_asked_again() -> None:
-    """By a fetch that is not tolerant, too: the verdict is `no-access`."""
-    ecs = home()
-    ecs.errors["groups"] = [NoAccess("Forbidden.RAM", "no")]
-    found = opened(ecs)
-    found.parties([DB])
-    found.rules([DB])
-    assert ecs.calls == ["groups sg-db"]
-    assert not found.store.readable(HOME)
-    refusal = found.store.refusal(HOME)
-    assert refusal is not None
-    assert refusal.code == "Forbidden.RAM"
-    assert set(found.store.snapshot().refused_accounts) == {HOME}
-
-
 def test_an_account_that_fails_later_is_noted_as_failed() -> None:
     """Though all of its instances were read: nothing is decided about its side any more, and nothing more is read there."""
     ecs = home()
@@ -165,32 +150,6 @@ def test_members_are_read_side_by_side_by_a_tolerant_reader_only(tolerant: bool,
     assert found.store.snapshot().complete_groups == set(groups)
     if not tolerant:
         assert ecs.calls[:4] == [f"members sg-{number}" for number in range(4)]
-
-
-def test_after_all_groups_no_group_is_asked_for_by_id() -> None:
-    """A name that a tag invents costs no call. Other accounts' groups are asked for."""
-    ecs, other = home(), peer()
-    found = opened(ecs, other)
-    assert [shown.party for shown in found.all_groups([HOME])] == [APP, DB]
-    found.parties([DB, Party(HOME, "sg-invented"), LEDGER])
-    assert (ecs.calls, other.calls) == (["all_groups"], ["groups sg-ledger"])
-    snapshot = found.store.snapshot()
-    assert set(snapshot.groups) == {APP, DB, LEDGER}
-    assert Party(HOME, "sg-invented") in snapshot.requested
-
-
-def test_an_instance_of_a_whole_account_is_not_asked_for_by_id() -> None:
-    """Unless its absence must be confirmed: a Describe call may omit it."""
-    ecs = home()
-    found = opened(ecs)
-    found.everything([HOME])
-    gone = Party(HOME, "i-gone")
-    found.parties([gone])
-    assert (ecs.calls[0], [call for call in ecs.calls if "i-gone" in call]) == ("instance_page", [])
-    assert gone in found.store.snapshot().requested
-    ecs.running["i-gone"] = instance(gone)
-    found.confirm_absent([gone])
-    assert gone in found.store.snapshot().instances
 
 
 def crowd() -> FakeEcs:
@@ -301,21 +260,6 @@ def test_no_rules_are_read_when_the_time_for_them_is_over() -> None:
     found, _ = paced(ecs)
     found.rules([APP, DB], until=NOW)
     assert (ecs.calls, APP in found.store.rules) == ([], False)
-
-
-def test_questions_are_answered_by_the_account_that_they_are_about() -> None:
-    """Whether an address is used, in the account's own view of the VPC; whether a group's members reach each other."""
-    ecs, other = home(), peer()
-    ecs.isolated = {"sg-app"}
-    other.addresses = {("vpc-2", "10.0.0.1")}
-    found = opened(ecs, other)
-    used, free = Address(PEER, "vpc-2", "10.0.0.1"), Address(PEER, "vpc-2", "10.0.0.2")
-    found.questions([used, free, APP, DB])
-    snapshot = found.store.snapshot()
-    assert snapshot.taken_addresses == {used: True, free: False}
-    assert snapshot.inner_access == {APP: False, DB: True}
-    assert other.calls == ["addresses_taken vpc-2 10.0.0.1 10.0.0.2"]
-    assert ecs.calls == ["inner_access sg-app", "inner_access sg-db"]
 
 
 def test_a_sweep_reads_no_members_for_a_record() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
@@ -40,8 +40,8 @@ class Looking:
         self.log, self.queue = FakeLog(), FakeQueue()
         self.delivery = delivery(self.ecs, self.peer, log=self.log, policy=with_policy, queue=self.queue)
 
-    def __call__(self, kind: Literal["tags", "look"] = "tags") -> list[Later]:
-        hint = Hint("event-1", DB, kind, NOW)
+    def __call__(self) -> list[Later]:
+        hint = Hint("event-1", DB, "tags", NOW)
         return reconcile_group(self.delivery, hint, self.delivery.audit({}), RemovalGuard(50))
 
 
@@ -143,16 +143,6 @@ def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted:
     assert left == ([("look", "1")] if len(posted) == 3 else [])
     assert {call.split()[0] for call in look.ecs.calls} <= CALLS
     assert not any(call.startswith("instances") for call in look.peer.calls)
-
-
-@pytest.mark.parametrize(("standing", "posted"), [([], [sync(FOREIGN, DB)]), ([ours(key(DB, FOREIGN, "tcp/1"))], [])])
-def test_a_look_reads_the_other_account(standing: list[Rule], posted: list[Message]) -> None:
-    """What an event must take for different."""
-    look = Looking(accepting(f"sg-x@{PEER}:tcp/1"), *standing)
-    asking = Party(PEER, "i-x")
-    look.peer.running[asking.id] = instance(asking, FOREIGN, link_peer=f"sg-db@{HOME}:tcp/1")
-    look("look")
-    assert look.queue.posted == posted
 
 
 def test_closing_comes_before_the_posts() -> None:

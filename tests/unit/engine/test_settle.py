@@ -231,18 +231,6 @@ def test_an_account_that_refuses_access_meanwhile_denies_the_link(tags: bool) ->
     assert "Forbidden.RAM" in refused.value.denial.detail
 
 
-def test_nothing_is_written_in_an_account_that_has_refused_access() -> None:
-    """Another read of this delivery has met it. The denial names the code, without a call."""
-    settle = settling()
-    settle.fetch.store.note_trouble(HOME, NoAccess("Forbidden.RAM", "no"))
-    settle.ecs.calls.clear()
-    with pytest.raises(LinkDenied) as refused:
-        settle.tags.write(DB, settle.requests)
-    assert refused.value.denial.reason is reasons.NO_ACCESS
-    assert "Forbidden.RAM" in refused.value.denial.detail
-    assert (settle.ecs.calls, settle.requests) == ([], [])
-
-
 @pytest.mark.parametrize(("count", "calls"), [(1, 1), (100, 1), (101, 2)])
 @pytest.mark.parametrize(
     ("since", "again"), [("", 0), ("a second", 0), ("longer", 1), ("a change", 1), ("reads", 0), ("more reads", 1)]

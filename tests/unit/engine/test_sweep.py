@@ -180,18 +180,6 @@ def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside() -> None:
     assert {rule.key for rule in rules} < set(sweep.claims())
 
 
-def test_an_end_that_cannot_be_read_any_more_closes_nothing() -> None:
-    """It was set aside, and its account fails before it is read by its id."""
-    sweep = Sweeping(
-        ours(HERE_I, ends=(A, B)),
-        ours(THERE_I, ends=(B, A)),
-        instances=[instance(A, APP, ip="10.0.0.1", link_peer="i-b"), instance(B, DB, ip="10.0.0.2")],
-    )
-    sweep.ecs.errors["instances"] = [Transient("timeout")]
-    sweep()
-    assert set(sweep.claims()) == {HERE_I, THERE_I}
-
-
 # the share of an API's calls, and the time
 
 
@@ -281,18 +269,6 @@ def test_what_a_throttled_account_asks_for_is_opened_in_the_next_minute() -> Non
     assert {rule.group for rule in sweep.ecs.existing} == {DB, CACHE}
     assert (done.report.pending, done.report.undone) == ((), 0)
     assert sum(sweep.clock.waits) >= 60 - NOW % 60
-
-
-def test_a_sweep_that_could_not_list_all_instances_removes_nothing_for_their_absence() -> None:
-    """Nor opens anything in that account. It is no failure, and the summary says so."""
-    asking = instance(A, APP, link_peer="sg-cache:tcp/1")
-    filler = [instance(Party(HOME, f"i-{number}"), APP) for number in range(9)]
-    sweep = Sweeping(ours(K1), instances=[asking, *filler], calls_per_minute=4, seconds=60)
-    sweep.ecs.page = 2
-    done = sweep()
-    assert set(sweep.claims()) == {K1}
-    assert done.report.pending == ()
-    assert f"{HOME}: no time is left" in sweep.summary["detail"]
 
 
 def test_closing_waits_for_no_throttled_account_until_wishes_are_read() -> None:
