@@ -20,7 +20,7 @@ PAGES := tests/functional/cli/test_pages.py tests/functional/cli/test_howto.py
 ELSEWHERE :=
 
 test: setup  ## run every test once, but for the pages
-	$(BIN)/pytest -n auto tests conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
+	$(BIN)/pytest -n auto --dist worksteal tests conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
 
 # The site's tools need other versions of what the project uses, so they are beside .venv. Once they are there, it needs no network.
 docs: build/mkdocs/.installed  ## build the site in build/site from README and docs, in English and Chinese; a wrong link fails
@@ -50,11 +50,11 @@ MEASURED := tests/unit tests/functional --ignore=tests/functional/cli
 CORE = $(shell $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 
 coverage: setup  ## run the tests of the decisions in another time zone, with a floor for the line coverage
-	TZ=Asia/Shanghai COVERAGE_CORE=$(CORE) $(BIN)/pytest -n auto $(MEASURED) --cov --cov-report=term-missing:skip-covered
+	TZ=Asia/Shanghai COVERAGE_CORE=$(CORE) $(BIN)/pytest -n auto --dist worksteal $(MEASURED) --cov --cov-report=term-missing:skip-covered
 	$(BIN)/coverage report --include='$(WHOLE)' --fail-under=100
 
 test-pages: setup  ## run the commands of the README, the how-to pages and the other pages on local clouds
-	$(BIN)/pytest -n auto $(PAGES)
+	$(BIN)/pytest -n auto --dist worksteal $(PAGES)
 
 test-wheel: setup  ## build the wheel, install it outside the checkout and run it
 	.ci/test-wheel $(PYTHON)
@@ -81,7 +81,7 @@ package: setup  ## build build/package.zip, which s.yaml deploys, with policy.ya
 
 test-package: OPTIONS := --allow-wider
 test-package: package  ## build the package and run its handlers on the runtime's Python
-	LINK_PEER_PACKAGE=build/package $(BIN)/pytest -n auto tests/infrastructure/package
+	LINK_PEER_PACKAGE=build/package $(BIN)/pytest -n auto --dist worksteal tests/infrastructure/package
 
 test-deploy: setup  ## run the real Serverless Devs CLI on s.yaml, and deploy to a local cloud; needs npm
 	mkdir -p build/serverless-devs
@@ -100,7 +100,7 @@ test-terraform: setup  ## plan deploy/terraform with a real Terraform, which it 
 	$(PYTHON) -m venv build/terraform
 	build/terraform/bin/pip install --quiet --disable-pip-version-check --requirement tests/infrastructure/terraform/requirements.txt
 	build/terraform/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile --upgrade --target build/terraform/provider --requirement tests/infrastructure/terraform/provider.txt
-	LINK_PEER_TERRAFORM=$(CURDIR)/build/terraform/bin/python LINK_PEER_PROVIDER=$(CURDIR)/build/terraform/provider $(BIN)/pytest -n auto tests/infrastructure/terraform
+	LINK_PEER_TERRAFORM=$(CURDIR)/build/terraform/bin/python LINK_PEER_PROVIDER=$(CURDIR)/build/terraform/provider $(BIN)/pytest -n auto --dist worksteal tests/infrastructure/terraform
 
 # What drives the browser goes beside .venv, not into it.
 test-browser: setup  ## click through the page of `link-peer map` in a headless Chromium, which it installs on Debian; needs npm
