@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Its many processes would compile every module again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help run test docs pictures coverage test-pages test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 
@@ -13,6 +14,11 @@ from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.server import Server, serve
 from pytest_mock import MockerFixture
+
+
+def pytest_configure() -> None:
+    """Collects garbage rarely: thousands of tests are kept from their collection on, and each look at them takes time."""
+    gc.set_threshold(100_000, 50, 50)
 
 
 @pytest.fixture(name="knobs")

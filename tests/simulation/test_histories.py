@@ -34,8 +34,8 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "omitted once, i-store": 500_000,
     "too many removals": 16_000,
     "moved, group port": 7_000_000,
-    "moved, address": 10_000_000,
-    "sg-app refuses": 4_000_000,
+    "moved, address": 5_000_000,
+    "sg-app refuses": 3_000_000,
     "sg-db refuses": 400_000,
     "a second home": 500_000,
     "a hidden account": 50_000,
@@ -56,11 +56,14 @@ SLICE = {  # the least number of histories: fewer would mean that something is n
     "removals of two accounts, each swept alone": 400,
 }
 
+FIRST_CALLS = {"moved, address": 10, "sg-app refuses": 14, "consent moves": 14}
+"""The largest have their faults at so many first calls of a delivery here, and at any in `make prove`."""
+
 
 @pytest.mark.parametrize("name", SLICE)
 def test_no_history_breaks_an_invariant(name: str) -> None:
     """Neither during its deliveries nor at its end."""
-    assert explore(SCENARIOS[name]()).histories >= SLICE[name]
+    assert explore(SCENARIOS[name](calls=FIRST_CALLS.get(name, 99))).histories >= SLICE[name]
 
 
 def test_merging_equal_worlds_loses_no_final_state() -> None:
