@@ -271,6 +271,19 @@ def test_what_a_throttled_account_asks_for_is_opened_in_the_next_minute() -> Non
     assert sum(sweep.clock.waits) >= 60 - NOW % 60
 
 
+def test_what_fails_when_the_time_is_over_is_left_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run has not failed; the next one goes on."""
+    sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1"), BYSTANDER])
+
+    def late(*_args: object) -> str:
+        sweep.clock.time = sweep.delivery.retry.deadline
+        raise Transient("503")
+
+    monkeypatch.setattr(sweep.ecs, "authorize", late)
+    done = sweep()
+    assert (sweep.ecs.existing, done.report.pending, done.report.undone) == ([], (), 1)
+
+
 def test_closing_waits_for_no_throttled_account_until_wishes_are_read() -> None:
     """Nor for one that has much to close. Then it waits, and keeps half of the time for opening."""
     sweeping = Sweeping()

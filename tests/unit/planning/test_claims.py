@@ -205,3 +205,11 @@ def test_no_forged_rule_by_address_is_followed_where_a_rule_can_name_the_group(p
     members = [instance(A, APP, ip="10.0.0.1"), instance(B, APP, ip="10.0.0.2")]
     found = followed(view([group(APP), group(DB)] if known else [group(DB)], members, rules), policy(), REGION)
     assert {one.link.member for one in found} == (set() if known else {"i-a", "i-b"})
+
+
+def test_only_a_request_whose_claim_was_taken_still_brings_in_the_members_of_its_group() -> None:
+    """A tag asks for its own instance alone."""
+    link = Link(APP, DB, (parse_port("tcp/1"),))
+    seen = view([group(APP, advanced=True), group(DB, "*", advanced=True)], [instance(A, APP, ip="10.0.0.1")])
+    assert followed(seen, policy(), REGION, [(link, TAG)]) == []
+    assert [one.link.member for one in followed(seen, policy(), REGION, [(link, Claim("r"))])] == ["i-a"]

@@ -226,6 +226,15 @@ def test_what_nobody_asks_for_goes_with_a_full_sweep_of_many_accounts(accounts: 
     assert ("full sweep" in why) == full
 
 
+def test_a_link_to_an_instance_that_is_gone_counts_among_removals() -> None:
+    """Whether they are too many is known once every rule was read."""
+    rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", SQL.port)
+    gone = view(OPEN, BOTH[:1], [ours(rule, TAG, ends=(A, B))])
+    assert state(gone)[0] == "closing"
+    assert closing(gone, POLICY, REGION, NOW).counted
+    assert not closing(view(OPEN, BOTH), POLICY, REGION, NOW).counted
+
+
 def test_what_was_not_read_completely_is_not_closing() -> None:
     """Nobody was seen to ask, but not every instance was read. What its group no longer allows is closing all the same."""
     parts: dict[str, Any] = {"whole_accounts": frozenset(), "complete_groups": frozenset()}
@@ -263,6 +272,12 @@ def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:
     assert none.detail.endswith("; none of 2 pairs of instances passes")
     assert reach(Scene(view(OPEN, BOTH)), APP, DB, (SQL.port,)).detail == f"no ingress rule of {DB} admits tcp/3306"
     assert reach(Scene(view()), APP, DB, (SQL.port,)).detail == f"{APP} and {DB} was not read"
+    dropped = drop(RuleKey(DB, "10.0.0.4/32", "", SQL.port))
+    stopped = view(OPEN, [*BOTH, second, instance(Party(HOME, "i-d"), APP, ip="10.0.0.4")], [ours(SQL, REQ), dropped])
+    partly = reach(Scene(stopped), APP, DB, (SQL.port,))
+    assert (partly.word, partly.detail.partition(":")[0]) == ("partly", "from i-d to i-b")
+    nobody = view(OPEN, [instance(B, DB, Party(HOME, "sg-unread"), ip="10.0.0.2")], [ours(SQL, REQ)])
+    assert reach(Scene(nobody), APP, DB, (SQL.port,)).word == "unknown"
 
 
 def test_two_ends_of_one_request_can_be_told_apart() -> None:
