@@ -119,6 +119,23 @@ def test_a_refresh_raises_whatever_the_reader_tolerates(error: Exception, tolera
     assert found.store.rules.get(DB, ()) == ()
 
 
+def test_a_refresh_counts_among_the_calls_of_its_minute() -> None:
+    found, _ = paced(home(), per_minute=2)
+    found.refresh_rules(DB)
+    found.refresh_rules(DB)
+    found.rules([APP])
+    assert APP not in found.store.rules
+
+
+def test_a_look_beside_a_delivery_notes_what_the_delivery_would_raise() -> None:
+    """In the store that both share."""
+    ecs = home()
+    found = opened(ecs, tolerant=False)
+    ecs.errors["rules"] = [Transient("timeout")]
+    found.tolerant().rules([DB])
+    assert not found.store.readable(HOME)
+
+
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("missing", [APP, A])
 def test_a_missing_group_is_asked_for_by_its_id(missing: Party, listed: bool) -> None:
