@@ -60,7 +60,7 @@ def _key(rule: Rule) -> RuleKey:
             "replace it with rules that name their groups",
         )
     if traffic.port is None:
-        raise no("names a port list or source ports, and a link names ports itself", "replace it with plain ports")
+        raise no("names a port list or source ports, which no link does", "replace it with plain ports")
     if traffic.port.protocol not in PROTOCOLS:
         raise no(f"opens the protocol {traffic.port.protocol}, and a link opens TCP, UDP or ICMP", "leave it as it is")
     if rule.key is None and not traffic.peer.endswith("/32") and not traffic.peer.startswith("sg-"):

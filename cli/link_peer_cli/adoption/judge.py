@@ -26,7 +26,7 @@ from link_peer.planning.evaluate import evaluate
 from link_peer_cli.adoption.expressible import NotAdoptable, is_in
 from link_peer_cli.consent.entries import TagEdit, adding
 
-CHANGED = "the rule, or one it depends on, was changed or deleted since it was shown; it is not adopted: run it again"
+CHANGED = "the rule, or one it depends on, was changed or deleted since it was shown, so it is not adopted: run the command again"
 
 
 class MoreToRead(LinkPeerError):

@@ -57,7 +57,7 @@ class CheckedFile(CommandAnswer, frozen=True):
     """What is known of one policy file."""
 
     file: Annotated[str, means("its path")]
-    problems: Annotated[list[str], means("what is wrong, each a sentence; empty for a file that can be packaged")]
+    problems: Annotated[list[str], means("what is wrong, one sentence each; empty for a file that can be packaged")]
     accounts: Annotated[int, means("how many accounts it has")]
     passed: Annotated[int, means("how many of its tests hold")]
     undecided: Annotated[int, means("how many of its tests depend on tags")]

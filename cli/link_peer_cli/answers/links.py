@@ -83,7 +83,7 @@ class LinkAnswer(Ends, frozen=True):
     ] = UNSET
     use_detail: Annotated[str | UnsetType, means("why it is unknown, or how long it was not used")] = UNSET
     narrow: Annotated[
-        str | UnsetType, means("the ports that were used, where others of the link were not; else empty")
+        str | UnsetType, means("the ports that were used, if others of the link were not; else empty")
     ] = UNSET
 
 

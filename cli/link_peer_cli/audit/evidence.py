@@ -48,7 +48,7 @@ SECTIONS = {
     "consented": "Consent given",
     "withdrawn": "Consent withdrawn",
     "stood": "Links that stood at the end of a month, or of the period",
-    "exception": "Exceptions: where the log and ActionTrail do not fit",
+    "exception": "Exceptions: where the log and ActionTrail do not agree",
 }
 """What stands under each heading, by the word in the column `section`."""
 OUTCOMES = {"applied": "opened", "removed": "closed", "denied": "denied", "failed": "denied"}

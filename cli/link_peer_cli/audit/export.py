@@ -29,8 +29,8 @@ NOTES = {
     "opened": "Each change that was made for a link. Two deliveries at the same time may both record one rule: count the ids of rules.",
     "guardrail": "An entry of never in the policy file refused the link, or a sweep held removals above the limit.",
     "consented": "By tags of groups. Consent by allow in the policy file is in the history of that file.",
-    "stood": "As the log tells; what it cannot know is in docs/audit.md. The key is that of the record that says so.",
-    "exception": "What audit --verify finds. They have no record: what is named is the call's RequestId in ActionTrail.",
+    "stood": "According to the log; docs/audit.md says what it cannot know. The key is that of the record that says so.",
+    "exception": "What audit --verify finds. They have no record: the call's RequestId in ActionTrail is named instead.",
 }
 
 

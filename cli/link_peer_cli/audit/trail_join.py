@@ -111,7 +111,7 @@ def _of_event(question: Question, log: Log, known: Known, event: Event) -> Itera
     elif detail := _ours(question, log, event):
         problems.append((BY_ANOTHER, detail))
     if wrong := sorted({entry.logstore for entry in named} - logs):
-        problems.append((WRONG_LOG, f"a record in {wrong[0]} has its RequestId, to which the caller does not write"))
+        problems.append((WRONG_LOG, f"a record in {wrong[0]}, to which the caller does not write, has its RequestId"))
     if problems:
         yield _of(question, event, problems[0][0], "; ".join(dict.fromkeys(text for _, text in problems)))
 

@@ -54,7 +54,7 @@ def _waiting(env: Environment) -> Iterator[CheckFinding]:
     faster than they are carried out."""
     names = env.names
     raise_tasks = (
-        "look at the errors of the function in the logstore functions; raise maximumTasks of its trigger accounts"
+        "look at the errors of the function in the logstore functions; raise maximumTasks of the trigger accounts"
     )
     for what, queue, most, advice in (
         ("dead letters", names.dead_letters, 0, "link-peer failed"),

@@ -99,7 +99,7 @@ def _secondary(seen: CloudSeen, account: str, interfaces: Iterable[Interface]) -
             account,
             "not covered: secondary interfaces",
             f"{len(others)} secondary interfaces of instances with links are in other groups: {named}",
-            f"links apply to interfaces in their groups: put these into the same groups if they should: {DOCS}",
+            f"links apply only to interfaces in the linked groups: put these into them if links should apply: {DOCS}",
         )
 
 

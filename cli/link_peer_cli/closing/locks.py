@@ -21,7 +21,7 @@ from link_peer_cli.ui.changes import STOPPED
 
 T = TypeVar("T")
 
-BY_ID = "; what opens takes no name that it has in the cloud, but its id"
+BY_ID = "; a command that opens takes the id, not a name from the cloud"
 
 Wanted = Mapping[str, frozenset[Party] | None]
 """The accounts that a command is about, each with the groups that are named in it; None for all that it finds there."""

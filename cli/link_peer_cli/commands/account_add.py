@@ -43,7 +43,7 @@ def add(
         ),
     ] = None,
     no_closer: Annotated[
-        bool, typer.Option("--no-closer", help="Make no role with which home's operators may close there.")
+        bool, typer.Option("--no-closer", help="Do not make the role with which home's operators may close there.")
     ] = False,
     profile: PeerProfile = "",
     write: Annotated[bool, typer.Option("--write", help="Add the lines to the policy file.")] = False,

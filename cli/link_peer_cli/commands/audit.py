@@ -111,7 +111,7 @@ def audit(
         str,
         typer.Option(
             metavar="FOLDER|FILE",
-            help="Write what an auditor asks for as CSV and as a page that prints: into a folder, or one of them into a file that "
+            help="Write an auditor's evidence as CSV and as a printable page: both into a folder, or one of them into a file that "
             "ends with .csv or .html. Takes --from, --to and --json only.",
         ),
     ] = "",

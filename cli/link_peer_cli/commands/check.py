@@ -30,7 +30,7 @@ def check(
         list[str] | None, typer.Argument(help="Policy files. Default: LINK_PEER_POLICY, else policy.yaml.")
     ] = None,
     snapshot: Annotated[
-        str, typer.Option(help="Judge the tests that depend on tags on this file of `link-peer test --out`.")
+        str, typer.Option(help="Run the tests that depend on tags, too, on this file of `link-peer test --out`.")
     ] = "",
     as_json: JsonLines = False,
 ) -> None:

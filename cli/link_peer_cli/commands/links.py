@@ -30,7 +30,9 @@ from link_peer_cli.ui.tables import TableForm, print_table
 
 
 def links(
-    expiring: Annotated[str, typer.Option(help="Only links that, or whose consent, end within this time: 7d.")] = "",
+    expiring: Annotated[
+        str, typer.Option(help="Only links that end, or whose consent ends, within this time: 7d.")
+    ] = "",
     party: Annotated[
         str, typer.Option(help="Only links of this group or instance: an id or a name, optionally with @<account>.")
     ] = "",
@@ -130,7 +132,7 @@ def _then(env: Environment, then: float, wanted: str, uid: str, ports: Sequence[
         and (not uid or uid in (one.from_account, one.to_account))
         and (not ports or one.ports == "mutual" or any(a.overlaps(b) for a in ports_of([one.ports], "") for b in ports))
     ]
-    early = "the log begins at {}, so it does not say what stood before"
+    early = "the log begins at {}, so it does not have the links before that"
     return chosen, early.format(begins) if begins and parse_instant(begins) > then else ""
 
 

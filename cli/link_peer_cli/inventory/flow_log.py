@@ -91,5 +91,5 @@ def read_flows(env: Environment, account: str, spans: Spans, since: int, until: 
     except LinkPeerError as error:
         return Flows(problem=f"{where} was not read: {str(error).replace('the audit log cannot be read', 'refused')}")
     if not complete or len(rows) >= LIMIT:
-        return Flows(problem=f"{where} did not answer with all of its flows")
+        return Flows(problem=f"{where} did not return all of its flows")
     return flows_of(rows)

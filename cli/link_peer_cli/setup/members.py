@@ -41,7 +41,7 @@ def add_many(
     listed = members(document(file).decode(errors="replace"))
     if folder and len(listed) > STACKS:
         raise BadInput(
-            "--stack-group", f"{len(listed)} accounts are listed, and a stack group holds {STACKS}: give two lists"
+            "--stack-group", f"{len(listed)} accounts are listed, but a stack group holds {STACKS}: split the list"
         )
     new = {uid: name for uid, name in listed.items() if uid not in env.policy.accounts}
     shared = external_id or shared_external_id(env.policy, () if new else listed) or secrets.token_hex(16)
