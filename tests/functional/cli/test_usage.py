@@ -124,7 +124,7 @@ UNMEANT: list[tuple[str, str]] = [
     ("reopen", "give groups"),
     ("reopen sg-a --all", "give groups"),
     ("reopen i-a", "instance"),
-    ("reopen app", "but its id"),  # whoever may rename a group would choose which one is opened
+    ("reopen app", "takes the id, not a name"),  # whoever may rename a group would choose which one is opened
     ("reopen sg-a@1000000000000009", "not in the policy"),
     ("reopen --account b", "uid"),
     ("adopt sg-1", "'sg-1' is not sgr-"),
