@@ -167,6 +167,22 @@ def test_a_token_that_the_cloud_refuses_begins_the_listing_again() -> None:
     assert swept.summaries[-1]["progress"].startswith("390 instances on 39 pages: the listing goes on")
 
 
+def test_pages_before_a_failure_are_listed_again() -> None:
+    """Since nothing that they ask for was opened."""
+    swept = Swept(instances=[LINKED, *FILLER])
+    swept.ecs.page, page = 500, swept.ecs.instance_page
+    swept.ecs.instance_page = lambda token="", **_: _fails() if token else page()  # type: ignore[method-assign]
+    swept.deliver()
+    assert swept.ecs.existing == []
+    swept.ecs.instance_page = page  # type: ignore[method-assign]
+    swept.deliver()
+    assert [rule.key for rule in swept.ecs.existing] == [RULE.key]
+
+
+def _fails() -> tuple[list[Instance], str]:
+    raise Transient("timeout")
+
+
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_peer_that_cannot_be_read_costs_the_account_none_of_its_own_links(refused: bool) -> None:
     """Neither a closing nor an opening waits for it; one that only fails for the moment keeps what it asks for."""
@@ -196,7 +212,9 @@ GOOD = {
     [
         ({"account": "1000000000009999"}, "unknown-account", "1000000000009999"),
         ({"account": 7}, "bad-request", "account"),
+        ({"account": "x\n"}, "bad-request", "account"),
         ({"region": "cn-hangzhou"}, "different-region", "cn-hangzhou"),
+        ({"region": "CN\ud800"}, "bad-request", "region"),
         ({"posted_at": "yesterday"}, "bad-request", "posted_at"),
         ({"action": "link"}, "bad-request", "action"),
         ({"believe_empty": [HOME]}, "bad-request", "believe_empty"),

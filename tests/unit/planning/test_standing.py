@@ -226,6 +226,25 @@ def test_what_nobody_asks_for_goes_with_a_full_sweep_of_many_accounts(accounts: 
     assert ("full sweep" in why) == full
 
 
+def test_half_of_a_link_between_instances_is_named_by_its_instance() -> None:
+    """The rule is on the group of the instance that it opens."""
+    rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", THERE.port)
+    [link] = stand(view(OPEN, BOTH, [ours(rule, REQ, ends=(A, B))]))
+    assert (link.source, link.target, link.half, link.written) == (A, B, A, "between instances")
+
+
+def test_the_instances_that_a_link_admits_are_counted_where_all_were_read() -> None:
+    """Of a mutual link those of both sides."""
+    scene = Scene(view(OPEN, [*BOTH, instance(Party(HOME, "i-c"), APP)], [ours(SQL)]))
+    assert admitted(scene, Standing(APP, DB, (SQL.port,), (), ())) == 2
+    assert admitted(scene, Standing(APP, DB, (THERE.port,), (), ())) == 3
+    half = Scene(view(OPEN, BOTH, whole_accounts=frozenset(), complete_groups=frozenset({APP})))
+    assert admitted(half, Standing(APP, DB, (SQL.port,), (), ())) == 1
+    assert admitted(half, Standing(APP, DB, (THERE.port,), (), ())) is None
+    unread = Scene(view(OPEN, BOTH, whole_accounts=frozenset()))
+    assert admitted(unread, Standing(APP, DB, (SQL.port,), (), ())) is None
+
+
 def test_a_link_to_an_instance_that_is_gone_counts_among_removals() -> None:
     """Whether they are too many is known once every rule was read."""
     rule = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", SQL.port)
