@@ -288,6 +288,23 @@ def test_nothing_is_read_for_a_closing_when_the_time_is_over() -> None:
     assert not any(call.startswith("rules") for call in applying.calls)
 
 
+def test_no_call_begins_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another rule, and another claim on one that stands, are two calls on one group."""
+    applying = Applying(ours(K2, Claim("chg-1")))
+    for name in ("authorize", "modify"):
+
+        def slow(*given: Any, write: Any = getattr(applying.ecs, name)) -> Any:
+            applying.clock.time = applying.delivery.retry.deadline
+            return write(*given)
+
+        monkeypatch.setattr(applying.ecs, name, slow)
+    more = Edit(K2, frozenset({TAG}), claims=(TAG, Claim("chg-1")), rule=ours(K2, Claim("chg-1")))
+    both = link()
+    report = applying(msgspec.structs.replace(both, edits=(*both.edits, more)))
+    assert len(report.pending) == 1
+    assert len(applying.ecs.changes()) == 1
+
+
 # a request's end
 
 
