@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from link_peer.alicloud import ecs
-from link_peer.domain.errors import Ambiguous, CloudError
+from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Fault
@@ -156,3 +156,13 @@ def test_a_group_that_does_not_exist_has_no_members(adapter: Adapter) -> None:
     assert adapter.ecs.members(UNKNOWN) == []
     with pytest.raises(CloudError, match="OperationDenied"):
         adapter.ecs.members(UNKNOWN)
+
+
+def test_keys_that_are_refused_after_their_renewal_are_not_renewed_again(adapter: Adapter) -> None:
+    """Three calls: with the first keys, with the new ones, and once more with these."""
+    code = "InvalidSecurityToken.Expired"
+    adapter.cloud.faults.add(Fault("ecs", "DescribeInstances", code=code, status=403, times=None))
+    for made in (2, 3):
+        with pytest.raises(NoAccess, match=code):
+            adapter.ecs.members(UNKNOWN)
+        assert sum(call.action == "DescribeInstances" for call in adapter.cloud.faults.calls) == made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -66,6 +66,15 @@ class Applying:
 
     def __call__(self, *decisions: Decision) -> Report:
         return self.applier.apply(decisions)
+
+    def late_after(self, write: Callable[..., str]) -> Callable[..., str]:
+        """The same call, after which the function's time is over."""
+
+        def last(*given: Any) -> str:
+            self.clock.time = self.delivery.retry.deadline
+            return write(*given)
+
+        return last
 
     def steps(self) -> list[str]:
         """Changes and records, without the reads between them."""
@@ -292,12 +301,7 @@ def test_no_call_begins_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -
     """Another rule, and another claim on one that stands, are two calls on one group."""
     applying = Applying(ours(K2, Claim("chg-1")))
     for name in ("authorize", "modify"):
-
-        def slow(*given: Any, write: Any = getattr(applying.ecs, name)) -> Any:
-            applying.clock.time = applying.delivery.retry.deadline
-            return write(*given)
-
-        monkeypatch.setattr(applying.ecs, name, slow)
+        monkeypatch.setattr(applying.ecs, name, applying.late_after(getattr(applying.ecs, name)))
     more = Edit(K2, frozenset({TAG}), claims=(TAG, Claim("chg-1")), rule=ours(K2, Claim("chg-1")))
     both = link()
     report = applying(msgspec.structs.replace(both, edits=(*both.edits, more)))
