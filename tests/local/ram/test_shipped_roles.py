@@ -5,29 +5,23 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alibabacloud_ecs20140526 import models as ecs
 from alibabacloud_ecs20140526.client import Client as Ecs
-from alibabacloud_fc20230330 import models as fc
-from alibabacloud_fc20230330.client import Client as Fc
 from alibabacloud_sts20150401.client import Client as Sts
-from aliyun.log import LogClient, LogException, LogItem, PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Key
 from link_peer_local.core.policy import Access, like
 from link_peer_local.core.principals import policy_text
 from link_peer_local.coverage import OFFERED
 from link_peer_local.ecs.state import Group
-from link_peer_local.fc.triggers import deploy
-from mns.mns_exception import MNSExceptionBase
-from mns.queue import Message
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refused
+from tests.local.clients import HOME, PEER, ask, config, key_of, refused
 from tests.local.ecs.helpers import permission
 
 FUNCTION, READER, OPERATOR = (f"acs:ram::{HOME}:role/link-peer-{name}" for name in ("fc", "reader", "operator"))
@@ -104,40 +98,6 @@ class As:
 
     def assume(self, role: str) -> None:
         ask(Sts(config(self.key)), "AssumeRole", role_arn=role, role_session_name="test", external_id=EXTERNAL_ID)
-
-    @property
-    def log(self) -> LogClient:
-        return logs_of(self.key)
-
-    def put(self, store: str = "decisions") -> None:
-        row = LogItem(int(self.cloud.clock.now()), contents=[("outcome", "applied")])
-        self.log.put_logs(PutLogsRequest(f"link-peer-{HOME}", store, "", "10.0.0.9", [row]))
-
-    def read(self, project: str = f"link-peer-{HOME}", store: str = "decisions") -> None:
-        now = int(self.cloud.clock.now())
-        self.log.get_log(project, store, now - 60, now, query="*")
-
-    def queue(self, name: str) -> Any:
-        return queues_of(self.key).get_queue(name)
-
-    def invoke(self, function: str = "link-peer-sweep", **more: Any) -> None:
-        Fc(config(self.key, f"{HOME}.cn-qingdao.fc.aliyuncs.com")).invoke_function(
-            function, fc.InvokeFunctionRequest(body=b"{}", **more)
-        )
-
-
-@contextmanager
-def denied_by_log() -> Iterator[None]:
-    with pytest.raises(LogException, match="denied by sts or ram, action: log:") as problem:
-        yield
-    assert (problem.value.get_error_code(), problem.value.resp_status) == ("Unauthorized", 401)
-
-
-@contextmanager
-def denied_by_mns() -> Iterator[None]:
-    with pytest.raises(MNSExceptionBase) as problem:
-        yield
-    assert problem.value.type == "AccessDenied"
 
 
 CHANGES: dict[str, Callable[[As], None]] = {
@@ -224,85 +184,51 @@ def test_a_session_policy_cannot_widen_a_role(local_cloud: LocalCloud) -> None:
         who.revoke()
     with refused("NoPermission", 403):
         who.assume(PEER_ROLE)
-    with denied_by_log():
-        who.put()
     who.show()
-    who.read()
 
 
-def test_functions_and_operators_write_a_log_each_and_people_read_both(local_cloud: LocalCloud) -> None:
-    """Neither writes the other's. Only of this deployment's project. Nobody deletes it."""
-    local_cloud.sls.create_project(HOME, "link-peer-other")
-    local_cloud.sls.create_logstore(HOME, "link-peer-other", "decisions")
-    for role, store in itertools.product((READER, OPERATOR), ("decisions", "decisions-operators")):
-        who = As(local_cloud, role)
-        who.read(store=store)
-        who.log.get_index_config(f"link-peer-{HOME}", "decisions")
-        with denied_by_log():
-            who.read("link-peer-other")
-    for role, store in ((READER, "decisions"), (FUNCTION, "decisions-operators"), (OPERATOR, "decisions")):
-        with denied_by_log():
-            As(local_cloud, role).put(store)
-    with denied_by_log():
-        As(local_cloud, FUNCTION).read()
-    for role, store in ((FUNCTION, "decisions"), (OPERATOR, "decisions-operators")):
-        who = As(local_cloud, role)
-        who.put(store)
-        place = (f"link-peer-{HOME}", store)
-        with denied_by_log():
-            who.log.delete_logstore(*place)
-        with denied_by_log():
-            who.log.update_logstore(*place, ttl=1)
-        with denied_by_log():
-            who.log.delete_index(*place)
-        with denied_by_log():
-            who.log.delete_project(place[0])
+LOG, QUEUES = f"acs:log:cn-qingdao:{HOME}:project/link-peer-{HOME}", f"acs:mns:cn-qingdao:{HOME}:/queues"
+CALLS = f"acs:fc:cn-qingdao:{HOME}:functions"
+OF_HOME = {FUNCTION, READER, OPERATOR}
 
 
-def test_requests_are_sent_and_dead_letters_looked_at(local_cloud: LocalCloud) -> None:
-    """Only the functions receive and delete messages, on queues that prove who asks: the rest is the platform's part. There,
-    only they put a request back."""
-    local_cloud.mns.create_queue(HOME, f"link-peer-requests-{PEER}")
-    local_cloud.mns.create_queue(HOME, "orders")
-    local_cloud.mns.send(HOME, "link-peer-dead-letters", "lost")
-    queues = ("link-peer-requests", f"link-peer-requests-{PEER}", "orders")
-    for role, allowed in ((FUNCTION, 2), (OPERATOR, 1)):
-        for number, name in enumerate(queues):
-            with denied_by_mns() if number >= allowed else nullcontext():
-                As(local_cloud, role).queue(name).send_message(Message("{}"))
-    reader = As(local_cloud, READER)
-    assert reader.queue("link-peer-dead-letters").peek_message().message_body
-    reader.queue("link-peer-requests").get_attributes()
-    with denied_by_mns():
-        reader.queue("link-peer-requests").send_message(Message("{}"))
-    with denied_by_mns():
-        reader.queue("link-peer-requests").peek_message()
-    own = (queues[1],)
-    for role, denied in ((FUNCTION, ()), (READER, own), (OPERATOR, own)):
-        for name in ("link-peer-requests", "link-peer-dead-letters", "link-peer-sweeps", *denied):
-            with denied_by_mns():
-                As(local_cloud, role).queue(name).receive_message(0)
+@pytest.mark.parametrize(
+    ("action", "resource", "roles"),
+    [
+        *(("log:GetLogStoreLogs", f"{LOG}/logstore/{one}", {READER, OPERATOR}) for one in ("decisions", "decisions-operators")),
+        ("log:GetLogStoreLogs", f"acs:log:cn-qingdao:{HOME}:project/link-peer-other/logstore/decisions", set()),
+        ("log:PostLogStoreLogs", f"{LOG}/logstore/decisions", {FUNCTION}),
+        ("log:PostLogStoreLogs", f"{LOG}/logstore/decisions-operators", {OPERATOR}),
+        *((f"log:{what}", f"{LOG}/logstore/decisions", set()) for what in ("DeleteLogStore", "UpdateLogStore", "DeleteIndex")),
+        ("log:DeleteProject", LOG, set()),
+        ("mns:SendMessage", f"{QUEUES}/link-peer-requests/messages", {FUNCTION, OPERATOR}),
+        ("mns:SendMessage", f"{QUEUES}/link-peer-requests-{PEER}/messages", {FUNCTION}),
+        ("mns:SendMessage", f"{QUEUES}/orders/messages", set()),
+        ("mns:PeekMessage", f"{QUEUES}/link-peer-dead-letters/messages", {READER, OPERATOR}),
+        ("mns:PeekMessage", f"{QUEUES}/link-peer-requests/messages", set()),
+        ("mns:ReceiveMessage", f"{QUEUES}/link-peer-requests-{PEER}/messages", {FUNCTION}),
+        *(("mns:ReceiveMessage", f"{QUEUES}/link-peer-{one}/messages", set()) for one in ("requests", "dead-letters", "sweeps")),
+        ("fc:InvokeFunction", f"{CALLS}/link-peer-sweep", {OPERATOR}),
+        *(("fc:InvokeFunction", f"{CALLS}/{one}", set()) for one in ("payroll", "link-peer-sweep-other", "link-peer-cross-account")),
+    ],
+)  # fmt: skip
+def test_who_may_use_logs_queues_and_functions(
+    local_cloud: LocalCloud, action: str, resource: str, roles: set[str]
+) -> None:
+    """Functions and operators write a log each, people read both, and nobody deletes one. Only the functions receive messages, on
+    queues that prove who asks, and only they put a request back there. Operators alone invoke functions, but not the one that takes
+    requests: who invokes that one may state any queue."""
+    access, identity = Access(action, [resource]), local_cloud.identity
+    assert {role for role in OF_HOME if identity.permitted(As(local_cloud, role).key.caller, access)} == roles
 
 
 def test_only_the_functions_send_to_the_queue_of_sweeps(local_cloud: LocalCloud) -> None:
     """Whatever else people are allowed: what stands on it is carried out as the timer's own word."""
-    As(local_cloud, FUNCTION).queue("link-peer-sweeps").send_message(Message("{}"))
-    for role in (READER, OPERATOR):
+    access, identity = Access("mns:SendMessage", [f"{QUEUES}/link-peer-sweeps/messages"]), local_cloud.identity
+    for role in OF_HOME:
         wide = policy_text([{"Effect": "Allow", "Action": ["mns:*"], "Resource": "*"}])
-        local_cloud.identity.add_role(local_cloud.identity.roles[role], {"wide": wide})
-        with denied_by_mns():
-            As(local_cloud, role).queue("link-peer-sweeps").send_message(Message("{}"))
-
-
-def test_functions_are_invoked_by_operators_alone(local_cloud: LocalCloud) -> None:
-    """And only those of the deployment that take no requests: who invokes that one may state any queue."""
-    deploy(local_cloud, in_process=True)
-    for role in (FUNCTION, READER):
-        with refused("AccessDenied", 403):
-            As(local_cloud, role).invoke()
-    for name in ("payroll", "link-peer-sweep-other", "link-peer-cross-account"):
-        with refused("AccessDenied", 403):
-            As(local_cloud, OPERATOR).invoke(name)
+        identity.add_role(identity.roles[role], {"wide": wide})
+        assert identity.permitted(As(local_cloud, role).key.caller, access) is (role == FUNCTION)
 
 
 CODES = {"sls": "log"}

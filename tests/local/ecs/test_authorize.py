@@ -1,4 +1,4 @@
-"""Rules through the official SDK: what is written, refused, read back and changed."""
+"""Rules through the official SDK: how they are added, changed and revoked."""
 
 from __future__ import annotations
 
