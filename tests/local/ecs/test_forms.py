@@ -10,7 +10,7 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.core.knobs import readings
 
 from tests.local.clients import HOME, PEER, REGION, ask, refused
-from tests.local.ecs.helpers import RuleWorld, client, new_group, permission
+from tests.local.ecs.helpers import RuleWorld, new_group, permission
 
 
 @pytest.fixture(name="w")
@@ -130,20 +130,6 @@ def test_whether_groups_have_page_numbers_is_a_knob(w: RuleWorld) -> None:
         with refused("NotSupported.PageNumberAndPageSize", 400):
             listed(**given)
     assert listed() == listed(max_results=10) == 2
-
-
-def test_another_accounts_view_has_its_own_owner(w: RuleWorld) -> None:
-    """`own` is meant from the side of the account that reads."""
-    group = w.peer
-    peers = client(w.cloud, PEER)
-    ask(
-        peers,
-        "AuthorizeSecurityGroup",
-        security_group_id=group,
-        permissions=[permission(source_group_id=w.app, source_group_owner_id=int(HOME))],
-    )
-    (rule,) = ask(peers, "DescribeSecurityGroupAttribute", security_group_id=group).permissions.permission
-    assert rule.source_group_owner_account == HOME
 
 
 # what tools send

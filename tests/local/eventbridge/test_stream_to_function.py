@@ -12,7 +12,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.fc.triggers import Triggers, deploy
 from mns.queue import Message
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, Lab
 from tests.local.clients import key_of, queues_of
 
 
@@ -53,15 +53,6 @@ def _lab(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return lab
 
 
-def test_a_posted_request_opens_both_sides(lab: Deployed) -> None:
-    """In base64, the queue's usual encoding; then the message is deleted."""
-    a, b = lab.pair()
-    lab.post(lab.request(a, b))
-    lab.settle()
-    assert (lab.rules(a), lab.rules(b)) == ([f"{b.id} all"], [f"{a.id} all"])
-    assert (lab.depth(), lab.dead()) == (0, [])
-
-
 def unable_to_put_back(lab: Deployed) -> None:
     """From now on, requests meet transient errors, and what the function sends to the queue does too."""
     lab.fault(service="sts", kind="error", times=None)
@@ -85,21 +76,3 @@ def test_what_cannot_be_put_back_is_dead_lettered(lab: Deployed) -> None:
     lab.post(dead["data"]["messageBody"])
     lab.settle()
     assert lab.records(request_id="chg-bad")[0]["outcome"] == "applied"
-
-
-def test_a_tag_opens_the_other_account_through_every_trigger(lab: Deployed) -> None:
-    """ActionTrail reports the tag change, auto_link sends the pair, the stream delivers it; and in reverse when untagged."""
-    a, b = lab.pair()
-    instance = lab.instance(a)
-    lab.instance(b)
-    lab.tag(instance, link_peer=f"{b.id}@{PEER}:tcp/3306")
-    lab.settle()
-    assert lab.rules(b) == [f"{a.id} tcp/3306"]
-    assert [record["function"] for record in lab.records()] == ["cross_account"]
-
-    lab.tag(instance, link_peer=None)
-    lab.settle()
-    # nothing in the home account refers to the pair any more: the sweep finds what the tag left behind
-    lab.triggers.fire_timer("every-10m")
-    lab.settle()
-    assert lab.rules(b) == []
