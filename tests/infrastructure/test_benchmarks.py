@@ -10,13 +10,10 @@ from pathlib import Path
 import pytest
 from link_peer.planning.rota import AT_ONCE, runs_between
 
-from benchmarks import commands, day, instructions, organisation, runner, virtual
-from benchmarks.cloud import CloudProcess
-from benchmarks.commands import Run
+from benchmarks import day, organisation, virtual
 from benchmarks.figures import events, launches, people, scale
-from benchmarks.process import Code, Worker
-from benchmarks.runner import Bench, Row
-from benchmarks.worlds import Seen
+from benchmarks.process import Code
+from benchmarks.runner import Bench
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [str(ROOT / "functions"), str(ROOT / "shared"), *filter(None, sys.path)]
@@ -48,79 +45,6 @@ def test_commands_are_measured_in_a_company_of_five_accounts() -> None:
     assert {"tag", "chg-1000"} <= {why for one in documents for why in one["claims"]}
     assert {one["from_account"] != one["to_account"] for one in documents} == {True, False}
     assert links.runs[0].cpu > 0
-
-
-def test_the_table_of_commands_shows_medians_and_the_fastest_run() -> None:
-    """A command that fails misses its target, however fast it is."""
-    runs = [Run(wall, 0.5, 80, 0, "") for wall in (3.0, 1.0, 2.5)]
-    failed = commands.Measured("links", [Run(0.1, 0.1, 80, 1, "no keys")], [3], [0.2], 2.0)
-    lines = commands.table([commands.Measured("map", runs, [3, 3, 4], [0.2] * 3, 2.0), failed]).splitlines()
-    assert lines[2] == "| `map` | 2.50 (1.00) | 0.50 | 0.20 | 3..4 | 80 | ≤ 2 | yes |"
-    assert lines[3].endswith("| **no** |")
-
-
-def test_a_handler_that_fails_says_why(tmp_path: Path) -> None:
-    """Its error comes back; the process goes on."""
-    (tmp_path / "broken.py").write_text("def handler(event, context):\n    raise ValueError(event.decode())\n")
-    with Worker(Code(sys.executable, [str(tmp_path)]), {}, share=0.5) as worker:
-        for text in ("one", "two"):
-            assert worker.call("broken", text).error == f"ValueError: {text}"
-
-
-@pytest.mark.parametrize(
-    ("tool", "text"),
-    [
-        ("cachegrind", "desc: I1\nfn=0\n1 5\nsummary: 924000000\n"),
-        ("perf", "# started on Sun\n\n924000000,,instructions:u,1,100.00,,\n"),
-    ],
-)
-def test_the_sum_of_instructions_is_read_from_what_the_tool_wrote(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tool: str, text: str
-) -> None:
-    """Either tool writes a file of its own form, to the place that its command names."""
-    monkeypatch.setattr(instructions, "counter", lambda: tool)
-    (tmp_path / "count").write_text(text)
-    assert any(word.endswith(str(tmp_path / "count")) for word in instructions.counting(tmp_path / "count"))
-    assert instructions.counted(tmp_path / "count") == 924_000_000
-
-
-def test_a_problem_in_the_cloud_is_raised_where_it_was_asked() -> None:
-    """And the cloud answers the next question."""
-    with CloudProcess() as cloud:
-        with pytest.raises(ZeroDivisionError):
-            cloud(_divide, 0)
-        assert cloud(_divide, 2) == 3
-
-
-def _divide(_cloud: object, number: int) -> int:
-    return 6 // number
-
-
-@pytest.mark.parametrize(
-    ("times", "most"),
-    [
-        ([], 0),
-        ([(0, 1), (1, 2), (2, 3)], 3),
-        ([(0, 2), (1, 3), (2, 4)], 2),
-        ([(0, 9), (1, 2), (3, 4)], 2),
-    ],
-)
-def test_calls_in_a_row_do_not_overlap(times: list[tuple[float, float]], most: int) -> None:
-    """Calls side by side count once."""
-    assert events.in_a_row([Seen("ecs", "A", started, ended) for started, ended in times]) == most
-
-
-def test_the_table_shows_medians_and_the_file_every_sample(tmp_path: Path) -> None:
-    """Numbers are shortened in the table only; a missed target is marked."""
-    rows = [
-        Row("CPU", "ms", [349.4, 300.0, 400.0], before="350", **runner.at_most([349.4], 42)),  # type: ignore[arg-type]
-        Row("works", "", "yes", floor=[0.094]),
-    ]
-    lines = runner.table(rows).splitlines()
-    assert lines[2] == "| CPU, ms | – | – | – | 350 | 349 (300..400) | ≤ 42 | **no** |"
-    assert lines[3] == "| works | 0.094 | – | – | – | yes |  |  |"
-    runner.write("a machine", rows, tmp_path / "bench.json")
-    assert json.loads((tmp_path / "bench.json").read_text())["rows"][0]["ours"] == [349.4, 300.0, 400.0]
 
 
 @pytest.mark.parametrize("accounts", [3, AT_ONCE + 1])

@@ -12,7 +12,6 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-SECTIONS = ["Context", "Decision", "Consequences", "Rejected"]
 FOLDERS = r"\.ci|\.github|benchmarks|cli|conformance|deploy|docs|events|functions|local|shared|tests"
 
 
@@ -91,15 +90,6 @@ def test_every_make_target_is_listed_by_help() -> None:
     assert set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.MULTILINE)) == set(phony.split())
 
 
-def test_decisions_are_numbered_and_have_the_same_sections() -> None:
-    """Each is a heading with its number, and has its sections in this order."""
-    [_, *decisions] = re.split(r"^## ", read("docs/decisions.md"), flags=re.MULTILINE)
-    assert [text.partition(". ")[0] for text in decisions] == [str(n) for n in range(1, len(decisions) + 1)]
-    for text in decisions:
-        assert re.findall(r"^\*\*(\w+)\.?\*\*", text, re.MULTILINE) == SECTIONS
-    assert len(decisions) >= 9
-
-
 def test_a_commit_runs_the_linters_of_ci() -> None:
     """The hooks of pre-commit are the commands of `make lint`, in their order."""
     [repo] = parsed(".pre-commit-config.yaml")["repos"]
@@ -113,44 +103,6 @@ def test_ci_runs_everything_on_every_supported_python() -> None:
     supported = re.findall(r"Python :: (3\.\d+)", read("pyproject.toml"))
     assert job["strategy"]["matrix"]["python"] == supported
     assert job["steps"][-1] == {"run": ".ci/run"}
-    made = re.findall(r"^ *make ([a-z-]+)(?: ELSEWHERE=tests/infrastructure/package)?$", read(".ci/run"), re.MULTILINE)
-    assert made == [
-        "lint",
-        "docs",
-        "test",
-        "test-package",
-        "test",
-        "coverage",
-        "test-pages",
-        "test-wheel",
-        "test-deploy",
-        "test-ros",
-        "test-terraform",
-        "test-browser",
-    ]
-
-
-def test_coverage_has_a_floor() -> None:
-    """`make coverage` fails below it, and where one of the files that must be executed whole is not. It runs in another time zone
-    than CI's own UTC, in which a local time passes for an instant."""
-    measured, whole = commands_of("coverage")
-    assert measured.startswith("TZ=Asia/Shanghai ")
-    assert " $(MEASURED) --cov " in measured
-    assert whole == ".venv/bin/coverage report --include='$(WHOLE)' --fail-under=100"
-    [patterns] = re.findall(r"^WHOLE := (.+)$", read("Makefile"), re.MULTILINE)
-    for pattern in patterns.split(","):
-        assert len(list((ROOT / "shared").glob(pattern))) == 1, pattern
-    [least] = re.findall(r"^fail_under = ([0-9.]+)$", read("pyproject.toml"), re.MULTILINE)
-    assert float(least) >= 99
-
-
-def test_issue_forms_are_complete() -> None:
-    """What GitHub requires of a form: name, description, and a label on every field that a person fills in."""
-    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*_*.yml"):
-        form = parsed(str(path.relative_to(ROOT)))
-        assert form["name"]
-        assert form["description"]
-        assert all(field["attributes"]["label"] for field in form["body"] if field["type"] != "markdown")
 
 
 def test_the_changelog_has_a_section_for_this_version_and_for_what_comes() -> None:
@@ -161,9 +113,7 @@ def test_the_changelog_has_a_section_for_this_version_and_for_what_comes() -> No
     assert re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", headings[1])
 
 
-def test_the_licence_is_the_whole_of_apache_2() -> None:
-    """Terms and appendix, as the metadata says."""
-    text = read("LICENSE")
-    assert "Version 2.0, January 2004" in text
-    assert "END OF TERMS AND CONDITIONS" in text
-    assert 'license = "Apache-2.0"' in read("pyproject.toml")
+def test_what_must_be_executed_whole_is_there() -> None:
+    """A module that is renamed would no longer be measured, and nothing would say so."""
+    [patterns] = re.findall(r"^WHOLE := (.+)$", read("Makefile"), re.MULTILINE)
+    assert [one for one in patterns.split(",") if len(list((ROOT / "shared").glob(one))) != 1] == []

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -124,38 +123,6 @@ def test_refuses_a_bad_prefix(tmp_path: Path, prefix: str) -> None:
     said = terraform(MODULE, **home(tmp_path, ALONE, prefix=prefix))
     assert said["plan"]["code"] == 1
     assert "2 to 24 of a-z" in said["plan"]["err"]
-
-
-def test_planted_faults_are_found(tmp_path: Path) -> None:
-    """A misspelt argument, block and resource attribute, and a required argument that is missing."""
-    module = changed(
-        tmp_path,
-        ("auto_split ", "auto_splitt "),
-        ("param_list {", "param_lists {"),
-        ("queue_name               = each.key", ""),
-        ("= alicloud_log_project.this.project_name\n}\n", "= alicloud_log_project.this.arm\n}\n"),
-    )
-    said = json.loads(terraform(module, **home(tmp_path, ALONE))["validate"]["out"])
-    found = "\n".join(f"{fault['summary']}: {fault['detail']}" for fault in said["diagnostics"])
-    for fault in ('"auto_splitt"', '"param_lists"', '"queue_name" is required', '"arm"'):
-        assert fault in found
-
-
-def test_planted_values_are_found(tmp_path: Path) -> None:
-    """A value that is not among those that the provider's documentation allows, and a number out of its range."""
-    module = changed(tmp_path, ('"CONSTANT"', '"CONST"'), ("days = 365", "days = 3651"))
-    with pytest.raises(AssertionError, match=r"form = CONST.*retention_period = 3651"):
-        plan(module, tmp_path, **home(tmp_path, ALONE, event_rules=True))
-
-
-def changed(folder: Path, *replaced: tuple[str, str]) -> Path:
-    """A copy of the module with other text in it."""
-    shutil.copytree(MODULE.parent, folder / "deploy")
-    module = folder / "deploy" / MODULE.name
-    for old, new in replaced:
-        [path] = [path for path in module.glob("*.tf") if old in path.read_text(encoding="utf-8")]
-        path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
-    return module
 
 
 def home(folder: Path, policy: str, **more: Any) -> dict[str, Any]:
