@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import PRIORITY, Claim, Group, Instance, Marker, Party, Rule, RuleKey
+from link_peer.domain.model import PRIORITY, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message, SweepAccount
 from link_peer.domain.snapshot import Snapshot
@@ -260,7 +260,7 @@ def delivery(
     return Delivery("test", REGION, policy, within(clock or FakeClock(), seconds), connections, throughput)
 
 
-MayLose = Callable[[Snapshot, Rule, Marker, Claim], May]
+MayLose = Callable[[Snapshot, Rule, Link, Claim], May]
 
 
 class FakeScope(Scope):
@@ -286,8 +286,8 @@ class FakeScope(Scope):
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         return self._desired
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
-        return self._may_lose(snapshot, rule, marker, claim)
+    def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
+        return self._may_lose(snapshot, rule, link, claim)
 
     def select(self, plan: Plan) -> Sequence[Decision]:
         self.plans.append(plan)

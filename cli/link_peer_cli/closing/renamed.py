@@ -14,7 +14,7 @@ from typing import NoReturn
 import msgspec
 import typer
 from link_peer.domain.denials import remark
-from link_peer.domain.model import Claim, Marker, Party, Rule
+from link_peer.domain.model import Claim, Link, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import TOLERANT
@@ -111,7 +111,7 @@ class _Leftovers(Scope):
         """Nothing."""
         return []
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:  # noqa: ARG002
+    def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:  # noqa: ARG002
         """Everything."""
         return May.TAKE
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import msgspec
 
 from link_peer.domain.denials import Waits
-from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
+from link_peer.domain.model import Claim, Instance, Link, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch, MissingReader
@@ -75,8 +75,8 @@ class Scope(ABC):
         """The links that tags and requests ask for, as far as this scope looks. It answers for those that are `here`."""
 
     @abstractmethod
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
-        """How far this delivery may take a claim from a rule of ours."""
+    def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
+        """How far this delivery may take a claim from a rule of ours, which is the link's."""
 
     @abstractmethod
     def select(self, plan: Plan) -> Sequence[Decision]:

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from link_peer.domain import marker as markers
-from link_peer.domain.model import Claim, Marker, Party, Rule
+from link_peer.domain.model import Claim, Link, Party, Rule
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import link_of
 from link_peer.planning.claims import wanted_by_all
 from link_peer.planning.decision import NOTHING_MISSING, Context, DesiredLink, Missing, Plan, Unseen, all_missing
 from link_peer.planning.plan import make_plan
@@ -47,12 +46,11 @@ def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Clos
     snapshot = msgspec.structs.replace(snapshot, rules={**none, **snapshot.rules})  # what has none need not be read
     # a person's keys may be refused where those of the functions are not: that is no sign that nobody asks
     context = Context(policy, region, now, ("repair", "repair"), completes_tags_only=True, hidden_asks=True)
-    first = _plan(snapshot, context, [], lambda _rule, _marker, _claim: May.CLOSE)
+    first = _plan(snapshot, context, [], lambda _rule, _link, _claim: May.CLOSE)
     left = _after(snapshot, context, first)
 
-    def may_lose(rule: Rule, marker: Marker, _claim: Claim) -> May:
-        whole = rule.group.account in left.whole_accounts
-        return May.TAKE if whole or (rule.key and left.covers(link_of(rule.key, marker))) else May.CLOSE
+    def may_lose(rule: Rule, link: Link, _claim: Claim) -> May:
+        return May.TAKE if rule.group.account in left.whole_accounts or left.covers(link) else May.CLOSE
 
     second = _plan(left, context, wanted_by_all(left, policy, region, now), may_lose)
     full = _FULL if runs_between(len(policy.accounts)) > 1 else ""

@@ -37,7 +37,8 @@ class May(Enum):
     READ = "read"  # as TAKE, once everything that could want the rule's link is read; until then as CLOSE
 
 
-MayLose = Callable[[Rule, Marker, Claim], May]
+MayLose = Callable[[Rule, Link, Claim], May]
+"""How far a claim may be taken from a rule of a link."""
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -108,8 +109,8 @@ def losses(
     for key, (rule, marker) in sorted(seen.actual.owned.items()):
         requests = {claim.request for claim in wanted.get(key, ())}
         unwanted = [one for one in marker.claims if one.request not in requests]
-        may = {claim: may for claim in unwanted if (may := may_lose(rule, marker, claim)) is not May.KEEP}
         standing = _Standing(seen, judged, key, rule, marker)
+        may = {claim: may for claim in unwanted if (may := may_lose(rule, standing.link, claim)) is not May.KEEP}
         if may:
             causes[key] = {claim: _cause(standing, claim, how) for claim, how in may.items()}
     due = _due(seen, causes)

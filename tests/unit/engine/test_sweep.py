@@ -20,7 +20,7 @@ from link_peer.planning.rota import RUN_SECONDS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B
-from tests.unit.views import group, instance, key, ours
+from tests.unit.views import group, instance, key, managed, ours
 
 K1 = key(DB, APP, "tcp/1")
 REQ = Claim("chg-1")
@@ -109,11 +109,11 @@ def test_nothing_is_removed_where_the_read_that_confirms_an_absence_fails(error:
 def test_every_group_with_rules_is_looked_at_within_a_day(count: int) -> None:
     """At most 200 in one sweep; groups without rules cost nothing."""
     groups = [group(Party(HOME, f"sg-{n:05}"), rule_count=1) for n in range(count)]
-    idle = [group(Party(HOME, f"sg-idle{n}")) for n in range(3)]
+    others = [group(Party(HOME, "sg-idle")), managed(DB, rule_count=1)]
     seen: set[Party] = set()
     for run in range(RUNS_A_DAY):
         world = delivery(FakeEcs(), clock=FakeClock(NOW + run * RUN_SECONDS))
-        share = Sweep(world, "sweep-1")._share([*groups, *idle], seen={HOME})
+        share = Sweep(world, "sweep-1")._share([*groups, *others])
         assert len(share) <= MAX_EXTRA_READS
         seen |= set(share)
     assert seen == {shown.party for shown in groups}
@@ -126,7 +126,7 @@ def test_where_no_group_has_the_tag_every_group_is_looked_at_soon(count: int, ru
     seen: set[Party] = set()
     for run in range(runs):
         world = delivery(FakeEcs(), clock=FakeClock(NOW + run * RUN_SECONDS))
-        share = Sweep(world, "sweep-1")._share(groups, seen={HOME})
+        share = Sweep(world, "sweep-1")._share([*groups, managed(DB)])
         assert len(share) == len(set(share)) <= MAX_EXTRA_READS
         seen |= set(share)
     assert seen == {shown.party for shown in groups}
@@ -136,7 +136,7 @@ def test_a_run_reads_no_more_groups_than_it_may(monkeypatch: pytest.MonkeyPatch)
     """Also where the daily share alone is as many."""
     monkeypatch.setattr(everything, "MAX_EXTRA_READS", 1)
     groups = [group(Party(HOME, f"sg-{n}"), rule_count=1) for n in range(3)]
-    assert len(Sweep(delivery(FakeEcs()), "sweep-1")._share(groups, seen=set())) == 1
+    assert len(Sweep(delivery(FakeEcs()), "sweep-1")._share(groups)) == 1
 
 
 # instances that are set aside

@@ -201,7 +201,7 @@ class World:
             self._seen(shuffled=shuffled),
             self.context,
             links,
-            may_lose=lambda rule, _marker, _claim: self.may[bool(rule.key and rule.key.dest)],
+            may_lose=lambda rule, _link, _claim: self.may[bool(rule.key and rule.key.dest)],
             held=self.held,
             refused=dict(refused),
         )

@@ -22,12 +22,21 @@ from link_peer.runtime.clock import Clock
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 from link_peer.runtime.ports import Cloud, Ecs
+from link_peer.runtime.retry import MINUTE
 from link_peer.runtime.turns import in_turns
 
 T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """(how many are done, of how many)."""
+
+Meanwhile = Callable[[float], None]
+"""What is done while others wait, until the minute ends (epoch seconds)."""
+
+
+def nothing(_minute: float) -> None:
+    """The default: nothing is done."""
+
 
 SPARE = 200  # reads of an account in one run that may be left out
 ACCOUNTS = 64  # that are listed at the same time
@@ -280,11 +289,15 @@ class Fetch:
         self._access.each(todo, lambda ecs, group: self._read_due_rules(ecs, group, until))
 
     def rules_in_time(
-        self, groups: Collection[Party], until: float = math.inf, progress: Progress = lambda _done, _all: None
+        self,
+        groups: Collection[Party],
+        until: float = math.inf,
+        progress: Progress = lambda _done, _all: None,
+        meanwhile: Meanwhile = nothing,
     ) -> list[Party]:
         """Reads the rules of these groups, one of each account in turn and those of one account in their order, over as many
         minutes as the pace makes of it. Returns those that are left at `until`, or after a minute that let none through.
-        `progress` gets how many were read, and of how many."""
+        `progress` gets how many were read, and of how many; `meanwhile` is called before each wait for the next minute."""
         todo, pace, before = in_turns(groups, lambda group: group.account), self._how.pace, math.inf
         while True:
             done = len(groups) - len(todo)
@@ -292,7 +305,10 @@ class Fetch:
                 self.rules(todo[start : start + CHUNK], until)
                 progress(done + min(start + CHUNK, len(todo)), len(groups))
             todo = [one for one in todo if one not in self.store.rules and self.store.readable(one.account)]
-            if not todo or len(todo) >= before or pace is None or not pace.next_minute(until):
+            if not todo or len(todo) >= before or pace is None:
+                return todo
+            meanwhile((self._clock.now() // MINUTE + 1) * MINUTE)
+            if not pace.next_minute(until):
                 return todo
             before = len(todo)
 

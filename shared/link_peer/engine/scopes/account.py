@@ -11,13 +11,12 @@ rules are closed before any other account is entered, and its own links are made
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Marker, Party, Rule
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.access import Pages
 from link_peer.engine.scopes.everything import CLOSING_SHARE, READING_SHARE, RULES_SHARE, RUNS_A_DAY, Sweep
@@ -31,14 +30,13 @@ from link_peer.planning.removals import May
 from link_peer.planning.rota import run_of, runs_between
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
-from link_peer.runtime.retry import MINUTE
 
 LISTING_SHARE = 0.75  # of the time left may have passed when the last page of instances is read
 
 
 class Part(msgspec.Struct):
-    """What one delivery does of an account's sweep: the `first` of it, a short one once all is read (`idle`), or the `last` before,
-    which judges what is not shown on the groups that are `suspects`. `tagged` are the account's groups with the managed tag,
+    """What one delivery does of an account's sweep: the `first` of it, a short one once all is read (`idle`), or the last before,
+    which judges what is not shown on the groups that are `suspects`; there are none in others. `tagged` are the account's groups with the managed tag,
     `shown` the digests of their buckets, `due` the buckets whose rules are read, `found` the groups with rules that may have to
     go since a party is not shown, `pages` what was listed of its instances. `judges`: whether anybody asks for a rule is
     judged. `enters`: other accounts were read."""
@@ -49,7 +47,6 @@ class Part(msgspec.Struct):
     first: bool
     idle: bool
     suspects: frozenset[Party]
-    last: bool
     tagged: tuple[Group, ...] = ()
     shown: dict[int, str] = {}
     due: set[int] = set()
@@ -62,6 +59,11 @@ class Part(msgspec.Struct):
     def quiet(self) -> bool:
         """Whether it is a short sweep that found nothing to read."""
         return self.idle and not self.due
+
+    @property
+    def judged(self) -> set[Party]:
+        """The groups that this delivery judges, if any: those to be read, and those that others suspect."""
+        return self.groups(self.due) | self.suspects
 
     def groups(self, numbers: Iterable[int]) -> set[Party]:
         """The groups with the managed tag in these buckets."""
@@ -77,10 +79,9 @@ class AccountSweep(Sweep):
         super().__init__(delivery, event_id)
         guard = PartGuard(self.policy.limits.removals_per_run)
         begun = cursor or Cursor(int(self.started))
-        suspects = frozenset(Party(account, name) for name in begun.suspects)
-        # what waits may be another account's for ever
-        last = bool(suspects) and begun.token is None and not (begun.left or begun.judged)
-        self.part = Part(account, begun, guard, cursor is None, begun.listed, suspects, last)
+        # whatever waits: that may be another account's for ever
+        suspects = frozenset(Party(account, name) for name in begun.suspects if not begun.left)
+        self.part = Part(account, begun, guard, cursor is None, begun.listed, suspects)
 
     @property
     def cursor(self) -> Cursor:
@@ -121,13 +122,7 @@ class AccountSweep(Sweep):
         part.tagged = tuple(group for group in groups if group.tags.get(tag) == "true")
         part.shown = cursors.digests(part.tagged, groups, self.policy.keys.sets)
         part.due = cursors.due(part.cursor, part.shown, self.policy.digest, self.started)
-        todo = part.groups(part.due)
-        if part.last:
-            todo |= part.suspects
-        if part.first:
-            seen = {part.account} if part.tagged else set[str]()
-            todo |= set(self._share([group for group in groups if group.tags.get(tag) != "true"], seen))
-        return todo
+        return part.judged | set(self._share(groups) if part.first else ())
 
     @property
     def accounts(self) -> list[str]:
@@ -146,28 +141,16 @@ class AccountSweep(Sweep):
     def _read_rules(self, todo: set[Party]) -> None:
         """Reads rules: first of groups that are locked, or show something else than when they were read. While some wait for the
         next minute, instances are listed in this one."""
-        until, before = self._end(RULES_SHARE), math.inf
+        until = self._end(RULES_SHARE)
         keys, read = self.policy.keys, {bucket.number for bucket in self.part.cursor.buckets}
         locked = {group.party for group in self.part.tagged if keys.lock_on(group.tags)}
         self._rules(todo & (locked | self.part.groups(self.part.due & read)), until)
-        while True:
-            minute = min(until, self._next_minute())
-            self.unread.clear()
-            self._rules(todo, minute)
-            left, pace = self.unread.total(), self.fetch.pace
-            if not left or left >= before:
-                return
-            before = left
-            self._list(minute)
-            if pace is None or not pace.next_minute(until):
-                return
-
-    def _next_minute(self) -> float:
-        return (self.delivery.clock.now() // MINUTE + 1) * MINUTE
+        self.unread.clear()
+        self._rules(todo, until, lambda minute: self._list(min(minute, until)))
 
     def _list(self, until: float) -> None:
         part = self.part
-        if part.cursor.token is not None and self.store.readable(part.account):
+        if part.cursor.token is not None:
             part.pages = part.pages or self.fetch.pages(part.cursor.token)
             self.fetch.read_pages(part.account, part.pages, until)
 
@@ -187,12 +170,9 @@ class AccountSweep(Sweep):
                 instances=before.instances + len(pages.listing.ids),
             )
         part.judges = not pages or pages.whole
-        read = self.store.rules.keys()
-        complete = part.judges and not part.groups(part.due) - read
-        if part.first:
-            part.guard.judges = bool(pages) and complete
-        elif part.last:
-            part.guard.judges = complete and len(part.suspects) <= MOST_SUSPECTS and part.suspects <= read
+        if part.first or part.suspects:
+            whole = part.judges and part.judged <= self.store.rules.keys()
+            part.guard.judges = whole and len(part.suspects) <= MOST_SUSPECTS
 
     def _read_own_parties(self) -> None:
         """The parties of the account that its rules name, as far as other accounts cannot make it read too much."""
@@ -278,14 +258,13 @@ class AccountSweep(Sweep):
         accounts = {link.source.account, link.target.account}
         return self.part.account in accounts and (self.part.enters or len(accounts) == 1)
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+    def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Every claim of the account's rules and of the other halves of its mutual links, so that both go together, where all that
         could ask for it is read: what is not is read for it. Of other rules, and while a listing is under way, those with an
         explicit cause."""
         part = self.part
-        if self._closing or not part.judges or rule.key is None or self._is_later(rule, marker):
+        if self._closing or not part.judges or self._is_later(rule.group, link):
             return May.CLOSE
-        link = link_of(rule.key, marker)
         own = self._answers(link) and (link.mutual or rule.group.account == part.account)
         if not own:
             return May.CLOSE
@@ -331,7 +310,7 @@ class AccountSweep(Sweep):
             after = msgspec.structs.replace(after, buckets=())
         known = {bucket.number for bucket in after.buckets}
         left = sum(cursors.bucket_of(group.party) not in known for group in part.tagged)
-        if part.last or part.guard.judges:
+        if part.suspects or part.guard.judges:
             if not failed:  # once in a sweep: a part of what was too many would not be
                 after = msgspec.structs.replace(after, suspects=(), judged=True)
         elif not (part.idle or before.judged):
@@ -350,9 +329,9 @@ class AccountSweep(Sweep):
 
     def _finish(self) -> None:
         """As in every sweep; a short sweep that found nothing records nothing."""
-        if not self.part.guard.judges and not self.part.last:
+        if not (self.part.guard.judges or self.part.suspects):
             self.report = msgspec.structs.replace(self.report, held={})
-        if not self.part.quiet or self.decisions or not self.store.readable(self.part.account):
+        if not self.part.quiet or not self.store.readable(self.part.account):
             super()._finish()
 
     def _summary(self, untagged: Sequence[str]) -> Record:

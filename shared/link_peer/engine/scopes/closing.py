@@ -112,11 +112,10 @@ class ClosingScope(Scope):
             for claim in marker.claims
         ]
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+    def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Links of these groups lose what they, their peers or the policy no longer allow; nothing else is decided here."""
-        link = link_of(rule.key, marker) if rule.key else None
         links = {one for one, _ in self.standing(snapshot)}
-        turned = Link(link.target, link.source, link.ports) if link else None
+        turned = Link(link.target, link.source, link.ports)
         return May.CLOSE if link in links or turned in links else May.KEEP
 
     def select(self, plan: Plan) -> list[Decision]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 
-from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule
+from link_peer.domain.model import Claim, Instance, Link, Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import Peer, peers
@@ -18,7 +18,6 @@ from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning.actual import link_of
 from link_peer.planning.claims import sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, MembersOf, Missing, Plan
 from link_peer.planning.removals import May
@@ -99,11 +98,10 @@ class PairsScope(Scope):
         wishes = [w for w in self.wishes(snapshot, snapshot.instances.values()) if not w.raw and self.pair_of(w.link)]
         return [w if _pair_of(self.whole, w.link) else msgspec.structs.replace(w, here=False) for w in wishes]
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+    def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Tags' claims on rules of these pairs."""
-        link = link_of(rule.key, marker) if rule.key else None
-        known = link and (_pair_of(self.whole, link) or (link.mutual and self.pair_of(link)))
-        if link is None or not claim.is_tag or not known:
+        known = _pair_of(self.whole, link) or (link.mutual and self.pair_of(link))
+        if not claim.is_tag or not known:
             return May.KEEP
         return May.TAKE if snapshot.covers(link) else May.READ
 

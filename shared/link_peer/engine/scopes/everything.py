@@ -21,11 +21,12 @@ from typing import Any
 
 import msgspec
 
-from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import Reading
+from link_peer.engine.read.fetch import Meanwhile, nothing
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.scopes.closing import look
 from link_peer.engine.scopes.summary import count_letters, record_unreadable, skipped, summary_record
@@ -175,20 +176,18 @@ class Sweep(Scope):
             for one in found
         ]
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+    def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
         look at instances. What the other end's account did not show decides nothing: see `permitted.no_access`."""
         if self._closing or rule.group.account not in snapshot.whole_accounts:
             return May.CLOSE
-        return May.CLOSE if self._is_later(rule, marker) else May.TAKE
+        return May.CLOSE if self._is_later(rule.group, link) else May.TAKE
 
-    def _is_later(self, rule: Rule, marker: Marker) -> bool:
-        """Whether this run does not read all that tells whether anybody asks for a rule."""
+    def _is_later(self, group: Party, link: Link) -> bool:
+        """Whether this run does not read all that tells whether anybody asks for a link's rule on a group."""
         later, postponed = self._asked.later or set(), self.fetch.postponed
-        if not (later or postponed) or rule.key is None:
-            return False
-        ends = {*link_of(rule.key, marker).parties} - {rule.group}
-        return bool(ends & postponed or {(rule.group.account, end) for end in ends} & later)
+        ends = {*link.parties} - {group}
+        return bool(ends & postponed or {(group.account, end) for end in ends} & later)
 
     @property
     def _closing(self) -> bool:
@@ -249,11 +248,9 @@ class Sweep(Scope):
         later, or by nothing."""
         fetch = self.fetch
         groups = fetch.all_groups(self.accounts)
-        tag = self.policy.keys.managed
-        tagged = [group.party for group in groups if group.tags.get(tag) == "true"]
+        tagged = [group.party for group in groups if self._has_tag(group)]
         self._rules(tagged, self._end(RULES_SHARE))
-        untagged = [group for group in groups if group.tags.get(tag) != "true"]
-        extra = self._share(untagged, {group.account for group in tagged})
+        extra = self._share(groups)
         self._rules(extra, self._end(RULES_SHARE))
         snapshot = self.store.snapshot()
         owned = owned_rules(snapshot, self.policy, self.delivery.region)
@@ -267,14 +264,18 @@ class Sweep(Scope):
         halves = [DesiredLink(link, TAG) for _, link in links if link.mutual]  # is the other half there?
         self._rules(self._groups_needed(snapshot, halves), self._end(RULES_SHARE))
 
-    def _share(self, untagged: Sequence[Group], seen: set[str]) -> list[Party]:
+    def _has_tag(self, group: Group) -> bool:
+        return group.tags.get(self.policy.keys.managed) == "true"
+
+    def _share(self, shown: Sequence[Group]) -> list[Party]:
         """The groups without the managed tag that this run looks at. Tools that rewrite tags remove it (Terraform does), so
         every group with rules is looked at within a day.
 
-        An account in which no group has the tag (`seen` are the others) perhaps does not let it be written: RAM may not
-        know the condition key of tag calls. There as many are looked at as a run may.
+        An account in which no group has the tag perhaps does not let it be written: RAM may not know the condition key of tag
+        calls. There as many are looked at as a run may.
         """
-        groups = sorted(group.party for group in untagged if group.rule_count)
+        groups = sorted(group.party for group in shown if group.rule_count and not self._has_tag(group))
+        seen = {group.party.account for group in shown if self._has_tag(group)}
         share = _part(groups, min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / self.runs_a_day) + 1)), self._run)
         unseen = [group for group in groups if group.account not in seen and group not in share]
         return share + _part(unseen, MAX_EXTRA_READS - len(share), self._run)
@@ -337,16 +338,17 @@ class Sweep(Scope):
         """The number of this run: parts of what is too much for one run go round by it."""
         return run_of(self.started)
 
-    def _rules(self, groups: Iterable[Party], until: float) -> None:
+    def _rules(self, groups: Iterable[Party], until: float, meanwhile: Meanwhile = nothing) -> None:
         """Reads rules for as long as there is time, for all accounts in turn; each from another place each minute, since
-        nothing remembers where the last run stopped."""
+        nothing remembers where the last run stopped. `meanwhile` is as in Fetch."""
         readable = (group for group in set(groups) if self.store.readable(group.account))
         todo: list[Party] = []
         for _, of_account in itertools.groupby(sorted(readable, key=self._order), key=lambda group: group.account):
             part = list(of_account)
             first = int(self.started // 60 * GOLDEN % 1 * len(part))
             todo += part[first:] + part[:first]
-        left = self.fetch.rules_in_time(todo, until, functools.partial(self._asked.progress, "groups read"))
+        progress = functools.partial(self._asked.progress, "groups read")
+        left = self.fetch.rules_in_time(todo, until, progress, meanwhile)
         self.unread += Counter(group.account for group in left)
 
     def _order(self, group: Party) -> Any:

@@ -15,7 +15,7 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import Claim, Instance, Link, Marker, Party, Rule, short_hash
+from link_peer.domain.model import Claim, Instance, Link, Party, Rule, short_hash
 from link_peer.domain.policy import Pause
 from link_peer.domain.request import Hint
 from link_peer.domain.snapshot import Address, Snapshot
@@ -231,11 +231,10 @@ class InstanceScope(Scope):
             if not self._foreign(wanted.link) or not wanted.has_pair
         ]
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+    def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Tag links at home that these instances may have asked for, and what admits them by address, as long as home can be
         read."""
-        link = link_of(rule.key, marker) if rule.key else None
-        if link is None or {link.source.account, link.target.account} != {self.home}:
+        if {link.source.account, link.target.account} != {self.home}:
             return May.KEEP
         if not claim.is_tag and not link.member:
             return May.KEEP

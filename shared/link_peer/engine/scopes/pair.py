@@ -13,7 +13,7 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denials import UNLINKED, Denial, Waits
 from link_peer.domain.errors import RedeliveryNeeded, Transient
-from link_peer.domain.model import Claim, Link, Marker, Rule, RuleKey
+from link_peer.domain.model import Claim, Link, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
@@ -123,11 +123,10 @@ class PairScope(Scope):
         wishes = self._from_tags(snapshot)
         return [w if self._forward(w.link) else msgspec.structs.replace(w, here=False) for w in wishes]
 
-    def may_lose(self, snapshot: Snapshot, rule: Rule, marker: Marker, claim: Claim) -> May:
+    def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """A link may only lose its own request's claim, a sync takes tags' claims, an unlink takes requests' claims. Where an
         instance asks as another group now, a sync takes the former one's, once all of its instances are read."""
-        link = link_of(rule.key, marker) if rule.key else None
-        if link is None or not self._between(link):
+        if not self._between(link):
             return May.KEEP
         forward = self._forward(link)
         if self.request.action == "link":
@@ -164,7 +163,7 @@ class PairScope(Scope):
         taken = {claim for _, claim in self.work.writes.taken} if self.request.action == "unlink" else set()
         owned = owned_rules(self.store.snapshot(), self.policy, self.delivery.region) if taken else []
         return any(
-            link.member and self.may_lose(self.store.snapshot(), rule, marker, claim) is May.TAKE
+            link.member and self.may_lose(self.store.snapshot(), rule, link, claim) is May.TAKE
             for rule, marker in owned
             if rule.key and (link := link_of(rule.key, marker))
             for claim in taken & {*marker.claims}
