@@ -66,7 +66,7 @@ def ports_text(spans: Spans) -> str:
         return "all ports"
     texts = []
     for low, high in joined(spans):
-        protocol, base = ("tcp", 0) if high < _UDP else ("udp", _UDP)
+        protocol, base = ("udp", _UDP) if high // _UDP else ("tcp", 0)
         ports = f"{low - base}" if low == high else f"{low - base}-{high - base}"
-        texts.append("icmp" if low == _ICMP[0] else f"{protocol}/{ports}")
+        texts.append("icmp" if (low, high) == _ICMP else f"{protocol}/{ports}")
     return ", ".join(texts)

@@ -4,7 +4,6 @@ What it opens, closes and keeps is in tests/functional/sweep, where the same tes
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -19,16 +18,7 @@ from link_peer.domain.request import SweepAccount
 from link_peer.domain.tags import Who
 from link_peer.inbound.requests import encode
 from link_peer.planning.cursor import Cursor, as_value
-from link_peer.planning.rota import (
-    AT_ONCE,
-    LOOK_SECONDS,
-    MOST_RUNS,
-    RUN_SECONDS,
-    goes_on,
-    last_turn,
-    next_look,
-    whose_turn,
-)
+from link_peer.planning.rota import LOOK_SECONDS
 from link_peer.runtime.ports import Record
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
@@ -331,44 +321,6 @@ def test_what_the_guard_held_is_not_judged_in_parts_after_it() -> None:
     for _ in range(4):
         swept.deliver()
     assert set(rules) < set(swept.ecs.existing)
-
-
-@pytest.mark.parametrize(("accounts", "runs"), [(2, 1), (42, 1), (43, 2), (500, 12), (1_002, 24), (2_000, 24)])
-def test_each_account_has_its_turn_and_is_looked_at_between(accounts: int, runs: int) -> None:
-    """The timer posts each account once in so many of its runs; what it says of the next look and the last turn agrees."""
-    names = [f"{n:016}" for n in range(accounts)]
-    found = [whose_turn(names, NOW + run * RUN_SECONDS) for run in range(runs)]
-    assert sorted(itertools.chain(*found)) == names
-    assert max(map(len, found)) < 2 * max(AT_ONCE, accounts / MOST_RUNS)
-    for run, turn in enumerate(found):
-        began = NOW + run * RUN_SECONDS
-        for account in turn[:5]:
-            looks = [next_look(accounts, began, began + n * RUN_SECONDS) for n in range(runs + 1)]
-            assert looks == [LOOK_SECONDS] * runs + [None]
-            ends = [goes_on(account, accounts, began, began + n * RUN_SECONDS, listed=True) for n in range(runs + 2)]
-            assert ends == [True] * (runs + 1) + [False]
-
-
-def test_a_long_listing_goes_on_beside_newer_ones_once_in_four_hours() -> None:
-    """The others end after half an hour, so that few share an account's calls."""
-    for hours, going in ((0.4, 24), (3.9, 1), (4.2, 0)):
-        begun = [NOW + run * RUN_SECONDS for run in range(24)]
-        assert sum(goes_on(HOME, 2, one, one + hours * 3600, listed=False) for one in begun) == going
-
-
-@pytest.mark.parametrize("accounts", [43, 200, 400, 600, 950, 1_000])
-@pytest.mark.parametrize("late", [1, RUN_SECONDS])
-def test_an_account_that_is_never_all_listed_is_looked_at_in_every_run(accounts: int, late: int) -> None:
-    """Whatever number of runs lies between its turns, and though its first message comes in the run after the timer's."""
-    begun = [NOW + run * RUN_SECONDS for run in range(300) if _is_turn(run, accounts)]
-    for run in range(100, 300):
-        now = NOW + run * RUN_SECONDS + late
-        assert any(goes_on(HOME, accounts, one + late, now, listed=False) for one in begun if one + late <= now)
-
-
-def _is_turn(run: int, accounts: int) -> bool:
-    now = NOW + run * RUN_SECONDS
-    return last_turn(HOME, accounts, now) == now
 
 
 def test_the_timer_posts_a_message_for_each_account_whose_turn_it_is() -> None:
