@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from link_peer.domain import denials, reasons
-from link_peer.domain.denials import Denial, parts, refused_by_ecs
-from link_peer.domain.model import Party
+from link_peer.domain.denials import (
+    Candidate,
+    Denial,
+    Unaccepted,
+    Waits,
+    filled,
+    no_consent,
+    no_group_accepted,
+    parts,
+    refused_by_ecs,
+)
+from link_peer.domain.model import ALL, Link, Party
 from link_peer.domain.reasons import REASONS
+from link_peer.domain.tags import parse_ports
 
-GROUP = Party("1000000000000001", "sg-db")
+HOME, OTHER = "1000000000000001", "1000000000000002"
+GROUP, INSTANCE = Party(HOME, "sg-db"), Party(HOME, "i-a")
+NOTHING = "no rule between the two carries a request's claim"
+NAME = "name instances (i-…) instead of the group"
+CHECK = "check the id, the account and the region"
+UNTAG = "aliyun ecs UntagResources --RegionId {region} --ResourceType"
+
+
+def lock(value: str = "by hand", *, own: bool = True) -> str:
+    return denials.locked(GROUP, "link-lock", value, own=own).advice
 
 
 def test_every_row_has_a_meaning_and_a_remedy() -> None:
@@ -54,37 +76,178 @@ def test_an_error_code_that_is_not_known_is_not_allowed() -> None:
     assert denial.advice.startswith("look the code up")
 
 
+FIVE = [f"i-{n}" for n in range(1, 6)]
+
+
 @pytest.mark.parametrize(
-    ("requests", "kept", "detail"),
+    ("given", "detail"),
     [
-        ([], False, "the link has ended"),
-        (["chg-2", "chg-1"], False, "the link has ended (of chg-1, chg-2)"),
-        ([], True, "the link has ended; the rule is kept, since other claims want it"),
+        ({}, ""),
+        ({"requests": ["chg-2", "chg-1"]}, " (of chg-1, chg-2)"),
+        ({"kept": True}, "; the rule is kept, since other claims want it"),
+        ({"members": FIVE[::-1]}, ", for i-1, i-2, i-3, i-4, i-5"),
+        (
+            {"members": {*FIVE, "i-6", "i-7"}, "requests": ["chg-1"]},
+            ", for i-1, i-2, i-3, i-4, i-5 and 2 more (of chg-1)",
+        ),
+        ({"members": ["ended"]}, ""),  # which the cause names
     ],
 )
-def test_a_removal_names_its_requests_and_whether_the_rule_is_kept(
-    requests: list[str], kept: bool, detail: str
+def test_a_removal_names_its_requests_and_instances_and_whether_the_rule_is_kept(
+    given: dict[str, Any], detail: str
 ) -> None:
-    """Code and advice stay those of the cause."""
-    found = denials.in_detail(denials.CLAIM_EXPIRED, requests, kept=kept)
-    assert (found.reason.code, found.detail, found.advice) == ("expired", detail, denials.CLAIM_EXPIRED.advice)
+    """Of many instances, the first few. Code and advice stay those of the cause."""
+    found = denials.in_detail(denials.CLAIM_EXPIRED, **{"requests": [], "kept": False, **given})
+    assert found.detail == f"the link has ended{detail}"
+    assert (found.reason.code, found.advice) == ("expired", denials.CLAIM_EXPIRED.advice)
+
+
+def unaccepted(*tags: str) -> Unaccepted:
+    return Unaccepted(GROUP, Party(OTHER, "sg-app"), parse_ports("tcp/80+tcp/22"), tags, "sg-app:tcp/22+tcp/80")
+
+
+OPENED = no_consent([unaccepted("k=v", "k.2=w")], by_tag=True)
+MISSING = f"{GROUP} has not accepted sg-app@{OTHER} on tcp/22+tcp/80"
+POST = "link-peer request {action} {link}"
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (denials.left_out({}), ""),
+        (denials.left_out(dict.fromkeys(FIVE, "x")), "not admitted: i-1: x; i-2: x; i-3: x; i-4: x; i-5: x"),
+        (denials.left_out(dict.fromkeys(("i-6", *FIVE), "x")).partition("5: x")[2], "; and 1 more"),
+        (OPENED.detail, MISSING),
+        (OPENED.advice, f"tag {GROUP} k=v k.2=w: link-peer accept {GROUP} sg-app:tcp/22+tcp/80"),
+        (no_consent([unaccepted()], by_tag=False).advice, "have the pair added to allow in the policy file"),
+        (
+            no_consent([unaccepted(), Unaccepted(GROUP, GROUP, (ALL,), ["k=v"], "sg-x")], by_tag=True).advice,
+            f"{GROUP} has no consenting key left: join the entry to the value of one, or withdraw entries and "
+            f"tag {GROUP} k=v: link-peer accept {GROUP} sg-app:tcp/22+tcp/80; link-peer accept {GROUP} sg-x",
+        ),
+        (no_consent([Unaccepted(GROUP, GROUP, (ALL,), [], "")], by_tag=True).detail[-9:], "all ports"),
+        (Candidate(GROUP, OPENED, None), f"{GROUP} (instances not counted)"),
+        (Candidate(GROUP, OPENED, 1), f"{GROUP} (1 instance)"),
+        (Candidate(GROUP, OPENED, 100), f"{GROUP} (100 instances or more)"),
+        (
+            Candidate(GROUP, denials.HUMAN_RULE, 2),
+            f"{GROUP} (2 instances; a person's rule already admits the same traffic)",
+        ),
+        (
+            no_group_accepted(GROUP, [Candidate(GROUP, denials.HUMAN_RULE, 1), Candidate(GROUP, OPENED, 1)]).detail,
+            f"{MISSING}; the groups of {GROUP} that could stand for it, smallest first: {GROUP} (1 instance; a person's rule "
+            f"already admits the same traffic), {GROUP} (1 instance)",
+        ),
+        (denials.no_access_to_group("sg-x").detail, "sg-x cannot be read or changed"),
+        (denials.no_access_to_group("sg-x", "Forbidden").detail, "sg-x cannot be read or changed: Forbidden"),
+        (denials.id_in_use("a").advice.partition("makes: ")[2], POST),
+        (denials.id_in_use("a", "X").advice.partition("makes: ")[2], f"{POST} --until X"),
+        (denials.nothing_to_unlink([]).detail, NOTHING),
+        (denials.nothing_to_unlink(["x", "y"]).detail, f"{NOTHING}; there are: x; y"),
+        (denials.nothing_to_do([], []).detail, "no tag asks for this pair, and no rule of it carries a tag's claim"),
+        (
+            denials.nothing_to_do([], ["i-1", "i-2"]).detail,
+            "no tag of this side asks for the pair; the other side's does (i-1, i-2)",
+        ),
+        (
+            denials.nothing_to_do([OTHER], ["i-1"]).detail,
+            f"no tag that can be read asks for this pair, but {OTHER} shows no instances, so nothing is removed there",
+        ),
+        (denials.side_left("sg-x", "y", known=True), "the rule on sg-x still stands: y"),
+        (denials.side_left("sg-x", "y", known=False), "the rule on sg-x may still stand: y"),
+        (denials.repaired(100, 100).detail, "a copy of it with another priority is removed"),
+        (denials.repaired(1, 100).detail, "its priority was 1, and is 100 again"),
+        (denials.request_expired("expires_at", "X").advice, f"post it again: {POST}"),
+        (denials.request_expired("until", "X").advice, f"post it again with a later --until, or with none: {POST}"),
+        (denials.different_region("cn-x", "cn-y", is_look=True).advice[-17:], "rules of your own"),
+        (parts(denials.different_region("cn-x", "cn-y", is_look=False).advice)[1], f"LINK_PEER_REGION=cn-x {POST}"),
+        (parts(denials.tag_expired(INSTANCE, "k").advice)[1], f"{UNTAG} instance --ResourceId.1 i-a --TagKey.1 k"),
+        (parts(lock(own=False))[1], f"{UNTAG} securitygroup --ResourceId.1 sg-db --TagKey.1 link-lock"),
+        (parts(lock())[1], f"link-peer reopen {GROUP} --force"),
+        (parts(lock("link-peer close by li"))[1], f"link-peer reopen {GROUP}"),
+        (denials.isolated_group(GROUP, advanced=True).advice, NAME),
+        (
+            denials.isolated_group(GROUP, advanced=False).advice,
+            f"{NAME}; or let all of its members reach each other on all ports: aliyun ecs ModifySecurityGroupPolicy "
+            "--RegionId {region} --SecurityGroupId sg-db --InnerAccessPolicy Accept",
+        ),
+        (
+            denials.peer_not_found(GROUP).advice,
+            f"{CHECK}; keys in account {HOME} show it: aliyun ecs DescribeSecurityGroups --RegionId {{region}} "
+            "--SecurityGroupIds '[\"sg-db\"]'",
+        ),
+        (
+            denials.instance_gone("i-a").advice,
+            f"{CHECK}; keys show it: aliyun ecs DescribeInstances --RegionId {{region}} --InstanceIds '[\"i-a\"]'",
+        ),
+        (
+            denials.tag_end_not_allowed(INSTANCE, "k", 7, "X").advice,
+            "set k within 7 days: aliyun ecs TagResources --RegionId {region} --ResourceType instance --ResourceId.1 i-a "
+            "--Tag.1.Key k --Tag.1.Value X",
+        ),
+        (
+            denials.description_full("sg-x").detail,
+            "the rule's description has no room for another claim (512 characters)",
+        ),
+        (denials.group_full("sg-x", 20, 20).detail, "the rules of sg-x name 20 groups already (the limit is 20)"),
+    ],
+)
+def test_what_a_denial_says(found: object, text: str) -> None:
+    """Each of its forms, whole."""
+    assert str(found) == text
+
+
+def test_advice_names_the_link_that_it_is_about() -> None:
+    """The action and the region too, once it is known; advice without a link is as it is."""
+    link = Link(GROUP, INSTANCE, parse_ports("tcp/1+udp/2"))
+    told = denials.about(denials.CLAIM_EXPIRED, "unlink", link, "cn-x")
+    options = f"--from {GROUP} --to {INSTANCE} --port tcp/1 --port udp/2"
+    assert told.advice.endswith(f": link-peer request link {options}")
+    assert filled("{action} in {region}", "sync", link, "cn-x") == "sync in cn-x"
+    assert filled("nothing", "sync", link, "cn-x") == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("denial", "what"),
+    [
+        (denials.CLAIM_EXPIRED, "ended"),
+        (denials.EXPIRED_MEANWHILE, "ended"),
+        (denials.tag_expired(INSTANCE, "k"), "ended"),
+        (denials.request_expired("until", "X"), "ended"),
+        (denials.look_expired("X"), ""),
+        (denials.half_open(GROUP), "half_open"),
+        (OPENED, "owners lacks_consent"),
+        (denials.locked(GROUP, "k", "", own=True), "owners"),
+        (denials.instance_gone("i-a"), "unseen FOR_THE_CLOUD"),
+        (denials.instance_not_shown(), "unseen"),
+        (denials.peer_not_found("sg-x"), "unseen"),
+        (denials.no_private_ip("i-a"), "unseen FOR_THE_CLOUD"),
+        (denials.unreadable("1", "x"), "undecided FOR_A_READ"),
+        (denials.no_access("1", "x"), "undecided"),
+        (denials.PAUSED, "undecided"),
+        (denials.too_many_members(2, 1), "FOR_A_RULE"),
+        (denials.address_of_another("i-a", "i-b"), "FOR_A_RULE"),
+        (denials.rule_of_another_group("i-a", "sg-x"), "FOR_A_RULE"),
+        (denials.too_many_ports(2, 1), ""),
+    ],
+)
+def test_what_is_done_about_a_denial_follows_from_its_fields(denial: Denial, what: str) -> None:
+    """What may resolve it, and who."""
+    said = [
+        name
+        for name in ("ended", "half_open", "owners", "lacks_consent", "unseen", "undecided")
+        if getattr(denial, name)
+    ]
+    assert [*said, *([] if denial.waits is Waits.NO else [denial.waits.name])] == what.split()
 
 
 @pytest.mark.parametrize(
     ("denial", "code", "detail", "advice"),
     [
-        (
-            denials.locked(GROUP, "link-lock", "by hand", own=True),
-            "locked",
-            f"{GROUP} carries the tag link-lock",
-            f"remove the tag link-lock from {GROUP}",
-        ),
-        (denials.isolated_group(GROUP, advanced=True), "isolated-group", str(GROUP), "name instances (i-…)"),
         (denials.public_address("i-a", "8.8.8.8"), "address-conflict", "8.8.8.8", "private address"),
         (denials.address_out_of_range("i-a", "10.9.0.1", ["10.0.0.0/16"]), "address-conflict", "10.0.0.0/16", "ranges"),
         (denials.address_in_target_vpc("i-a", "10.0.0.1", "vpc-1"), "address-conflict", "vpc-1", "does not use"),
         (denials.address_of_another("i-a", "i-c"), "address-conflict", "for i-c", "different addresses"),
-        (denials.id_in_use("chg-1"), "id-in-use", "chg-1", "new request_id"),
         (denials.half_open(GROUP), "half-open", f"the rule on {GROUP} is missing", "post the request again"),
         (denials.too_many_peers(50), "not-allowed", "50 peers", "remove peers"),
         (
@@ -96,7 +259,6 @@ def test_a_removal_names_its_requests_and_whether_the_rule_is_kept(
         (denials.wrong_queue("1", "requests-b"), "not-allowed", "account 1", "requests-b"),
         (denials.not_its_queue("requests-b", "1"), "not-allowed", "requests-b", "the account it speaks for"),
         (denials.not_home("2"), "not-allowed", "2 is not it", "send a sync"),
-        (denials.group_full(GROUP, 20, 20), "quota", "name 20 groups already", "name instances"),
         (denials.removals_held("1", 60, 50), "removals-held", "60 rules", "link-peer stale"),
     ],
 )
