@@ -25,8 +25,8 @@ MAX_LENGTH = 512
 
 # Pieces are cut at spaces and commas first, then matched: no pattern repeats a group.
 _MARKER = re.compile(
-    r"link-peer/2 dep=([a-z0-9-]{1,32}) home=([0-9]{15,20}) id=([0-9a-f]{16}) by=([!-~]{1,512})"
-    r"(?: from=([a-z0-9@-]{1,100}) (to|of)=([a-z0-9@-]{1,100}))?"
+    r"link-peer/2 dep=(?P<dep>[a-z0-9-]{1,32}) home=(?P<home>[0-9]{15,20}) id=(?P<id>[0-9a-f]{16}) by=(?P<by>[!-~]{1,512})"
+    r"(?P<ends> from=(?P<source>[a-z0-9@-]{1,100}) (?P<word>to|of)=(?P<other>[a-z0-9@-]{1,100}))?"
 )
 _KINDS = {"to": is_instance_id, "of": is_group_id}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,48}")
@@ -77,15 +77,15 @@ def parse(description: str) -> Marker | None:
     match = _MARKER.fullmatch(description) if len(description) <= MAX_LENGTH else None
     if match is None:
         return None
-    home = match[2]
+    home = match["home"]
     try:
-        claims = claims_in(match[4])
-        ends = _parse_ends(match[5], match[6], match[7], home) if match[5] else None
+        claims = claims_in(match["by"])
+        ends = _parse_ends(match["source"], match["word"], match["other"], home) if match["ends"] else None
     except BadInput:
         return None
     if len({claim.request for claim in claims}) < len(claims):
         return None
-    return Marker(home, match[1], match[3], claims, ends)
+    return Marker(home, match["dep"], match["id"], claims, ends)
 
 
 def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
@@ -111,7 +111,7 @@ def damaged(rule: Rule, deployment: str, region: str, home: str) -> bool:
     """Whether a rule's description names this deployment and home, but is not the marker of this rule: someone added a note
     to it, or copied it. Such a rule is left alone and reported."""
     words = rule.description.split(" ")
-    claims_to_be_ours = words[0].startswith("link-peer/") and {f"dep={deployment}", f"home={home}"} <= set(words)
+    claims_to_be_ours = words[0].startswith("link-peer/") and {f"dep={deployment}", f"home={home}"}.issubset(words)
     return claims_to_be_ours and owned(rule, deployment, region, home) is None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -151,7 +152,7 @@ class Claim(msgspec.Struct, frozen=True):
 
     def __lt__(self, other: Claim) -> bool:
         """By request; of two ends of one, which someone may have written, the one without an end last."""
-        mine, theirs = ((one.request, one.until is None, one.until or 0) for one in (self, other))
+        mine, theirs = ((one.request, math.inf if one.until is None else one.until) for one in (self, other))
         return mine < theirs
 
 

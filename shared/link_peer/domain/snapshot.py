@@ -71,16 +71,14 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def set_aside(self, party: Party) -> bool:
         """Whether the instance was shown by a read of its whole account and not kept: it exists, and nothing more is known of
         it until it is read by its id."""
-        listing = self.listings.get(party.account)
         unread = party not in self.instances and party not in self.requested
-        return unread and listing is not None and party.id in listing.ids
+        return unread and party.id in self._listing(party.account).ids
 
     def shows_members(self, party: Party) -> bool:
         """Whether the instance, or any instance of the group, was shown."""
         if not party.is_group:
             return party in self.instances or self.set_aside(party)
-        listing = self.listings.get(party.account)
-        return party in self.members or (listing is not None and party.id in listing.members)
+        return party in self.members or party.id in self._listing(party.account).members
 
     def member_count(self, group: Party) -> int | None:
         """How many instances a group has; None where they were not counted."""
@@ -91,10 +89,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     def shows_tags(self, account: str) -> bool:
         """Whether any instance of the account was shown with a tag: if none was, missing tags prove nothing."""
-        listing = self.listings.get(account)
-        if listing is not None and listing.tagged:
-            return True
-        return any(party.account == account and instance.tags for party, instance in self.instances.items())
+        kept = (instance.tags for party, instance in self.instances.items() if party.account == account)
+        return self._listing(account).tagged or any(kept)
 
     @functools.cached_property
     def members(self) -> Mapping[Party, tuple[Party, ...]]:
@@ -107,7 +103,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     def instances_in(self, account: str) -> int:
         """How many instances of the account were shown."""
-        ids = self.listings[account].ids if account in self.listings else frozenset()
+        ids = self._listing(account).ids
         return len(ids) + sum(p.account == account and p.id not in ids for p in self.instances)
 
     def groups_of(self, instance: Instance) -> list[Group]:
@@ -120,6 +116,9 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         if party.is_group:
             return [party] if party in self.groups else []
         return [group.party for group in self.groups_of(self.instances[party])] if party in self.instances else []
+
+    def _listing(self, account: str) -> Listing:
+        return self.listings.get(account, Listing())
 
     def _was_read(self, party: Party) -> bool:
         if party.account in self.whole_accounts:

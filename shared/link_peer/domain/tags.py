@@ -43,7 +43,7 @@ _INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
 _INTERFACE = re.compile("eni-[0-9a-z]{1,60}")
 _ACCOUNT = re.compile(r"[0-9]{15,20}")
 _NAME = re.compile(r"(?!sg-|i-)[a-z][a-z0-9-]{0,31}")
-_HEAD = re.compile(r"[^:~]*")
+_AFTER_NAME = re.compile("[:~]")
 _PROTOCOLS = frozenset({"tcp", "udp", "icmp", "icmpv6", "gre", "all"})  # [doc AuthorizeSecurityGroup]
 _PORT = re.compile(r"(tcp|udp)/([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?")
 _INSTANT = re.compile(
@@ -296,8 +296,8 @@ def is_name(text: str) -> bool:
 def by_id(text: str, names: Mapping[str, Party]) -> str:
     """A party, a peer or a consent (`ledger:tcp/3306`) with the id and account that the policy gives its name; other text as it
     is."""
-    name = _HEAD.match(text)
-    return f"{names[name[0]]}{text[name.end() :]}" if name and name[0] in names else text
+    name = _AFTER_NAME.split(text)[0]
+    return f"{names[name]}{text.removeprefix(name)}" if name in names else text
 
 
 def parse_party(text: str, home: str) -> Party:
@@ -317,7 +317,7 @@ def parse_who(text: str, home: str | None) -> Who:
     """
     name, at, account = text.partition("@")
     if name == "*" or is_group_id(name) or is_instance_id(name):
-        if at and is_account_uid(account):
+        if is_account_uid(account):
             return Who(account, name)
         if not at and home is not None:
             return Who(home, name)
@@ -418,7 +418,7 @@ def parse_instant(text: str) -> float:
     match = _INSTANT.fullmatch(text)
     if match:
         sign, hours, minutes = match[8], int(match[9] or 0), int(match[10] or 0)
-        if hours <= 23 and minutes <= 59:
+        if minutes <= 59:
             offset = timedelta(hours=hours, minutes=minutes)
             # Digits after milliseconds are dropped: a float would round them, possibly up to the next second.
             millis = int((match[7] or "0")[:3].ljust(3, "0"))

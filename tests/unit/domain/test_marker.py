@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.marker import damaged, fits, owned, parse, render
+from link_peer.domain.marker import claims_text, damaged, fits, joined, owned, parse, renamed, render
 from link_peer.domain.model import ALL, TAG, Claim, Marker, Party, Port, Rule, RuleKey
 
 A, B = "1000000000000001", "1000000000000002"
@@ -17,6 +17,7 @@ CHANGE = Claim("chg-1042")
 UNTIL = Claim("chg-1042", 1798761600)
 
 GROUP_KEY = RuleKey(Party(B, "sg-bp15ed6xe1yxeycg7xxx"), f"sg-bp1azkttqpldxgtedxxx@{A}", "", Port("tcp", 3306, 3306))
+ADDRESS_KEY = RuleKey(Party(A, "sg-db"), "10.0.0.1/32", "", ALL)
 INSTANCE_KEY = RuleKey(Party(A, "sg-db"), "10.0.0.1/32", "10.0.0.2/32", ALL)
 
 
@@ -85,6 +86,8 @@ def test_a_rule_is_ours_by_its_marker_home_deployment_and_recomputed_id() -> Non
     assert owned(rule(INSTANCE_KEY, render(marker)), "prod", REGION, A) == marker
     assert owned(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", REGION, A) == Marker(A, "prod", ID, (TAG,))
     assert owned(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", "cn-hangzhou", A) is None
+    by_address = Marker(A, "prod", ADDRESS_KEY.id(A, "prod", REGION), (TAG,), (Party(A, "i-a"), Party(A, "sg-a")))
+    assert owned(rule(ADDRESS_KEY, render(by_address)), "prod", REGION, A) == by_address
     assert not damaged(rule(GROUP_KEY, f"{HEAD} by=tag"), "prod", REGION, A)
 
 
@@ -103,6 +106,8 @@ NOT_OURS = {
     "a drop": (rule(GROUP_KEY, f"{HEAD} by=tag", "drop"), True),
     "another deployment": (rule(GROUP_KEY, text_of(GROUP_KEY, deployment="test")), False),
     "another home": (rule(GROUP_KEY, text_of(GROUP_KEY, home=B)), False),
+    "another home with our id": (rule(GROUP_KEY, text_of(GROUP_KEY).replace(f"home={A}", f"home={B}")), False),
+    "another deployment with our id": (rule(GROUP_KEY, text_of(GROUP_KEY).replace("dep=prod", "dep=test")), False),
     "another home's id": (rule(GROUP_KEY, text_of(GROUP_KEY, home=B).replace(f"home={B}", f"home={A}")), True),
     "version 1": (rule(GROUP_KEY, "link-peer/1 dep=prod id=daed3c026b1eb6c4 by=tag"), False),
     "a marker with a note": (rule(GROUP_KEY, f"{HEAD} by=tag reviewed"), True),
@@ -110,6 +115,8 @@ NOT_OURS = {
     "a marker copied to another group": (copied(group=Party(B, "sg-x")), True),
     "a marker copied to another source": (copied(source=f"sg-x@{A}"), True),
     "a group rule with ends": (rule(GROUP_KEY, f"{HEAD} by=tag from=i-a to=i-b"), True),
+    "an instance rule for a group": (rule(INSTANCE_KEY, f"{text_of(INSTANCE_KEY)} from=i-a of=sg-a"), True),
+    "a rule by address for an instance": (rule(ADDRESS_KEY, f"{text_of(ADDRESS_KEY)} from=i-a to=i-b"), True),
     "an instance rule without ends": (rule(INSTANCE_KEY, text_of(INSTANCE_KEY)), True),
     "a tag twice": (rule(GROUP_KEY, f"{HEAD} by=tag,tag"), True),
     "a newer version": (rule(GROUP_KEY, f"link-peer/3 dep=prod home={A}"), True),
@@ -128,6 +135,32 @@ def test_every_other_rule_belongs_to_a_person(theirs: Rule, reported: bool) -> N
     assert damaged(theirs, "prod", REGION, A) is reported
 
 
+def test_a_marker_under_another_name_of_this_home_is_of_a_deployment_that_was_renamed() -> None:
+    """Not that of another home, nor ours."""
+    theirs = rule(GROUP_KEY, text_of(GROUP_KEY, deployment="test"))
+    assert renamed(theirs, "prod", A) == parse(theirs.description)
+    for other in (rule(GROUP_KEY, "by hand"), rule(GROUP_KEY, text_of(GROUP_KEY))):
+        assert renamed(other, "prod", A) is None
+    assert renamed(theirs, "prod", B) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "copied", "both"),
+    [
+        ([TAG], [Claim("a")], "tag,req:a"),
+        ([Claim("b", 0)], [TAG, Claim("b"), Claim("a")], "tag,req:a,req:b~19700101T000000Z"),
+        ([Claim("a")], [Claim("a", 9)], "req:a"),
+    ],
+)
+def test_a_marker_takes_the_claims_of_a_copy_of_its_rule(claims: list[Claim], copied: list[Claim], both: str) -> None:
+    """One for each request: its own wins. A copy for other instances has nothing to do with it."""
+    ends = Party(A, "i-a"), Party(A, "i-b")
+    marker, copy = (Marker(A, "prod", ID, tuple(some), ends) for some in (claims, copied))
+    assert claims_text(joined(marker, copy).claims) == both
+    assert joined(marker, msgspec.structs.replace(copy, ends=ends[::-1])) is marker
+    assert joined(marker, marker) is marker
+
+
 def long(length: int, *claims: Claim) -> Marker:
     """A marker whose Description has this length."""
     marker = Marker(A, "prod", ID, (*claims, *(Claim(f"{number:048d}") for number in range(8))))
@@ -144,5 +177,6 @@ def test_a_description_holds_512_characters_and_keeps_room_for_the_tag() -> None
     assert not fits(long(509))
     assert fits(long(512, TAG))
     assert not fits(long(513, TAG))
+    assert joined(long(508), Marker(A, "prod", ID, (Claim("y"),))) == long(508)
     assert parse(render(long(512))) is not None
     assert parse(render(long(513))) is None

@@ -14,14 +14,18 @@ from hypothesis import strategies as st
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, ports_text
 from link_peer.domain.tags import (
+    FIELD_LIMIT,
     Peer,
     Who,
     accepts,
     asks_for_links,
     bad_accepts,
+    clean,
     compact,
     covers,
     is_account_uid,
+    is_interface_id,
+    is_name,
     is_tag_prefix,
     iso,
     iso_millis,
@@ -35,11 +39,13 @@ from link_peer.domain.tags import (
     parse_who,
     peers,
     quoted,
+    similar_keys,
     tag_keys,
 )
 
 A, B = "1000000000000001", "1000000000000002"
 KEYS = tag_keys("link", "prod", A)
+PROTOCOLS = ["tcp", "udp", "icmp", "icmpv6", "gre", "all"]
 quick = settings(max_examples=60, derandomize=True, deadline=None)
 
 port_values = st.one_of(
@@ -75,7 +81,8 @@ def test_a_name_is_of_its_account_or_of_the_own_one(parse: Any, text: str, value
 
 
 def test_the_policy_file_must_write_the_account() -> None:
-    """It has no own account that a bare name could mean."""
+    """It has no own account that a bare name could mean. A set of groups is written with none."""
+    assert [str(Who(B, name)) for name in ("sg-app", "*", "set:prod")] == [f"sg-app@{B}", f"*@{B}", "set:prod"]
     assert parse_who(f"sg-app@{B}", None) == Who(B, "sg-app")
     with pytest.raises(BadInput, match=r"is not \*@<uid>"):
         parse_who("sg-app", None)
@@ -175,13 +182,15 @@ def test_any_other_text_is_bad_input(field: str, parse: Callable[[str], object],
             ["1" * 15, "1" * 20],
             ["", "1" * 14, "1" * 21, "1" * 15 + "\n", "１" * 16, "-" + "1" * 15, "1.5e15" + "0" * 10],
         ),
+        (is_name, ["ledger", "a-1", "a" * 32, "sg", "i", "tcpx"], ["", "1a", "A", "a" * 33, "sg-a", "i-a", *PROTOCOLS]),
+        (is_interface_id, ["eni-1a"], ["", "eni-", "i-1a", "eni-A"]),
         (
             is_tag_prefix,
             ["a", "link", "acme2", "a" * 16],
             ["", "Acme", "1a", "a-b", "a.b", "a" * 17, "\u0430", "link-"],
         ),
     ],
-    ids=["15 to 20 ASCII digits", "a letter and up to 15 letters and digits"],
+    ids=["15 to 20 ASCII digits", "name of a party", "interface", "a letter and up to 15 letters and digits"],
 )
 def test_an_account_and_a_tag_prefix(valid: Callable[[str], bool], yes: list[str], no: list[str]) -> None:
     """No prefix has a hyphen, so that none is the beginning of another's keys."""
@@ -314,6 +323,8 @@ def test_a_deployment_reads_only_tags_of_its_own_prefix() -> None:
         ({"acme-lock": "", "link-lock": ""}, "link-lock", "link-lock"),
         ({"other-lock": ""}, "", ""),
         ({" Link-Lock": ""}, " Link-Lock", " Link-Lock"),
+        ({"link-lock.b": "", "link-lock.a": "", "acme-lock": ""}, "link-lock.a", "link-lock.a"),
+        ({"acme-lock.b": "", "acme-lock.a": ""}, "", "acme-lock.a"),
         ({"LINK - LOCK.inc 7": ""}, "LINK - LOCK.inc 7", "LINK - LOCK.inc 7"),
         ({"Acme-Lock.2": ""}, "", "Acme-Lock.2"),
         ({"link-locked": "", "link_lock": "", "link-lock-2": ""}, "", ""),
@@ -322,6 +333,34 @@ def test_a_deployment_reads_only_tags_of_its_own_prefix() -> None:
 def test_link_lock_locks_a_group_under_every_prefix(tags: dict[str, str], link: str, acme: str) -> None:
     """A lock with the deployment's own prefix locks it for that one alone. Case, spaces and what follows a dot do not count."""
     assert (KEYS.lock_on(tags), tag_keys("acme", "prod", A).lock_on(tags)) == (link, acme)
+
+
+ON_GROUPS = ["link-accept", "link-accept.2", "link-accept.9", "link-lock", "Link-Lock.x"]
+ON_INSTANCES = ["link-peer", "link-peer.x", "link-until"]
+WRITTEN = [f"link-managed.prod.{A}", f"link-managed.prod.{A}.instances"]
+MEANT = ["link-accept.1", "link-accept.10", "Link-Peer", "link_peers", "link-until.x", "LINK-untill"]
+OTHERS = ["env", "my-link-peer", "acme-peer", f"link-managed.test.{A}", f"link-managed.prod.{B}"]
+EVERY = [*ON_GROUPS, *ON_INSTANCES, *WRITTEN, *MEANT, *OTHERS]
+
+
+def test_each_key_means_something_on_groups_or_on_instances_or_looks_as_if_it_did() -> None:
+    """Links depend on those that people write, and on those of link-peer once somebody took them off. The managed tags of others
+    are no mistake. `link-lock` locks under every prefix; keys of a set consent."""
+    keys = msgspec.structs.replace(KEYS, sets=("env",))
+    for removed, own in ((False, []), (True, WRITTEN)):
+        found = [key for key in EVERY if keys.links_depend_on(key, removed=removed)]
+        assert found == [*ON_GROUPS, *ON_INSTANCES, *own]
+    assert [key for key in EVERY if keys.decides(key)] == [*ON_GROUPS, "env"]
+    tags = dict.fromkeys(EVERY, "")
+    assert similar_keys(tags, "security group", keys) == sorted([*ON_INSTANCES, *MEANT])
+    assert similar_keys(tags, "instance", keys) == sorted([*ON_GROUPS, *MEANT])
+    acme = tag_keys("acme", "prod", A)
+    assert [key for key in ("acme-lock", "link-lock", "acme-lock.x") if acme.links_depend_on(key, removed=False)]
+    assert similar_keys(dict.fromkeys(["acme-lock", "link-lock", "Link-Locked"], ""), "security group", acme) == [
+        "Link-Locked"
+    ]
+    assert (keys.of_group(instances=False), keys.of_group(instances=True)) == ((WRITTEN[0],), tuple(WRITTEN))
+    assert keys.consenting == ("link-accept", *(f"link-accept.{n}" for n in range(2, 10)))
 
 
 def test_only_a_consent_without_ports_covers_everything() -> None:
@@ -409,7 +448,9 @@ def test_link_until_is_none_an_instant_or_an_error() -> None:
 def test_a_text_from_outside_is_escaped_and_clipped_in_messages() -> None:
     """So that a message has no control or bidi characters, and not a megabyte of text."""
     assert quoted("a\u202e\n\ud800") == "'a\\u202e\\n\\ud800'"
-    assert len(quoted("x" * 1000)) < 100
+    assert [quoted("x" * n) for n in (80, 81)] == ["'" + "x" * 80 + "'", "'" + "x" * 80 + "...'"]
+    assert clean("a\u202e\n\ud800é\ue000") == "a\\u202e\\u000a\\ud800é\\ue000"
+    assert [len(clean("x" * 9_000, limit)) for limit in (FIELD_LIMIT, 10, None)] == [8_000, 10, 9_000]
 
 
 @quick
