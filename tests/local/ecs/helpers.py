@@ -59,6 +59,13 @@ class RuleWorld:
     def authorize(self, group: str, *permissions: Any, **more: Any) -> None:
         authorize(self.ecs, group, *permissions, **more)
 
+    def egress(self, group: str, to: str) -> None:
+        """Add an egress rule to another group."""
+        given = models.AuthorizeSecurityGroupEgressRequestPermissions(
+            ip_protocol="tcp", port_range="1/1", dest_group_id=to
+        )
+        ask(self.ecs, "AuthorizeSecurityGroupEgress", security_group_id=group, permissions=[given])
+
     def rules(self, group: str) -> list[Any]:
         return rules(self.ecs, group)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.params import Params
+from msgspec.structs import replace
 
 from tests.local.clients import HOME, PEER, REGION, ask, refused
-from tests.local.ecs.helpers import RuleWorld, permission
+from tests.local.ecs.helpers import RuleWorld, new_group, permission
 
 
 @pytest.fixture(name="w")
@@ -26,12 +28,19 @@ def test_a_peer_accounts_group_needs_its_owners_id(w: RuleWorld) -> None:
 
 
 def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
-    """100 work (an 18 KB request line), 101 do not."""
+    """Nor ids of rules; 100 work (an 18 KB request line). At least one permission."""
     many = [permission(source_cidr_ip="10.0.0.1/32", port_range=f"{n}/{n}") for n in range(1, 102)]
     with refused("InvalidParam.Permissions", 400):
         w.authorize(w.db, *many)
     w.authorize(w.db, *many[:100])
-    assert len(w.rules(w.db)) == 100
+    w.authorize(w.db, many[100])
+    ids = [rule.security_group_rule_id for rule in w.rules(w.db)]
+    with refused("InvalidParam.SecurityGroupRuleId", 400):
+        w.revoke(w.db, *ids)
+    w.revoke(w.db, *ids[1:])
+    assert [rule.security_group_rule_id for rule in w.rules(w.db)] == ids[:1]
+    with refused("MissingParameter", 400):
+        w.authorize(w.db)
     one = {"IpProtocol": "tcp", "PortRange": "1/1", "SourceCidrIp": "10.0.0.2/32"}
     for number in (101, 100_000):
         params = {f"Permissions.{number}.{name}": value for name, value in one.items()}
@@ -50,14 +59,8 @@ def test_the_classic_network_defaults_to_internet(w: RuleWorld) -> None:
         w.authorize(one, permission(source_group_id=two))
     w.authorize(one, permission(source_group_id=two, nic_type="intranet"))
     assert w.rules(one) == []
-    assert (
-        len(
-            ask(
-                w.ecs, "DescribeSecurityGroupAttribute", security_group_id=one, nic_type="intranet"
-            ).permissions.permission
-        )
-        == 1
-    )
+    shown = ask(w.ecs, "DescribeSecurityGroupAttribute", security_group_id=one, nic_type="intranet").permissions
+    assert len(shown.permission) == 1
     with refused("InvalidNetworkType.Mismatch", 403):
         w.authorize(one, permission(source_group_id=w.app, nic_type="intranet"))
 
@@ -72,11 +75,6 @@ def test_another_accounts_group_does_not_exist(w: RuleWorld) -> None:
         w.rules("group-1")
 
 
-def test_a_group_cannot_name_itself(w: RuleWorld) -> None:
-    with refused("InvalidParamter.Conflict", 403):
-        w.authorize(w.db, permission(source_group_id=w.db))
-
-
 def test_managed_groups_are_read_only_and_cannot_be_named(w: RuleWorld) -> None:
     """Reading one is allowed."""
     managed = w.cloud.ecs.create_group(HOME, w.shared, managed=True).id
@@ -87,17 +85,57 @@ def test_managed_groups_are_read_only_and_cannot_be_named(w: RuleWorld) -> None:
     assert w.rules(managed) == []
 
 
-def test_group_sources_have_a_quota_of_their_own(w: RuleWorld) -> None:
-    """Each port counts; repeating a rule adds none and still succeeds at the limit."""
+@pytest.mark.parametrize("counted", ["rules", "groups"])
+def test_group_sources_have_a_quota_of_their_own(w: RuleWorld, counted: str) -> None:
+    """Of rules, or of groups: a knob. Repeating a rule adds none and still succeeds at the limit."""
+    w.cloud.knobs.change({"group_sources": counted})
     w.cloud.ecs.quotas.group_source_rules = 1
     w.authorize(w.db, permission(source_group_id=w.app))
     w.authorize(w.db, permission(source_group_id=w.app))
-    with refused("AuthorizedGroupRule.LimitExceed", 400):
+    with nullcontext() if counted == "groups" else refused("AuthorizedGroupRule.LimitExceed", 400):
         w.authorize(w.db, permission(source_group_id=w.app, port_range="22/22"))
-    w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/8"))
-    w.cloud.ecs.quotas.rules_per_group = 2
+    with refused("AuthorizedGroupRule.LimitExceed", 400):
+        w.authorize(w.db, permission(source_group_id=new_group(w.ecs, w.shared)))
+    with refused("AuthorizedGroupRule.LimitExceed", 400):
+        w.egress(w.db, w.app)
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.8"))
+    w.cloud.ecs.quotas.rules_per_group = len(w.rules(w.db))
     with refused("AuthorizationLimitExceed", 403):
-        w.authorize(w.db, permission(source_cidr_ip="10.0.0.0/9"))
+        w.authorize(w.db, permission(source_cidr_ip="10.0.0.9"))
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_whether_permissions_before_an_invalid_one_are_written_is_a_knob(w: RuleWorld, partial: bool) -> None:
+    w.cloud.knobs.partial_writes = partial
+    with refused("InvalidSourceGroupId.NotFound", 404):
+        w.authorize(w.db, permission(source_group_id=w.app), permission(source_group_id="sg-none"))
+    assert len(w.rules(w.db)) == partial
+
+
+def test_a_rule_names_another_group_of_its_vpc(w: RuleWorld) -> None:
+    """In either direction; whether of another VPC is a knob."""
+    far = new_group(w.ecs)
+    for group, code, status in ((w.db, "InvalidParamter.Conflict", 403), (far, "InvalidSourceGroupId.Mismatch", 400)):
+        with refused(code, status):
+            w.authorize(w.db, permission(source_group_id=group))
+    for group, code, status in (
+        (w.db, "InvalidSecurityGroup.IsSame", 403),
+        ("sg-none", "InvalidDestGroupId.NotFound", 404),
+        (far, "InvalidDestGroupId.Mismatch", 400),
+    ):
+        with refused(code, status):
+            w.egress(w.db, group)
+    w.cloud.knobs.cross_vpc_sources = True
+    w.authorize(w.db, permission(source_group_id=far))
+    assert [rule.source_group_id for rule in w.rules(w.db)] == [far]
+
+
+def test_whether_revoking_what_is_not_there_fails_is_a_knob(w: RuleWorld) -> None:
+    missing = {"ip_protocol": "tcp", "port_range": "1/1", "source_cidr_ip": "10.0.0.7"}
+    w.revoke(w.db, **missing)
+    w.cloud.knobs.missing_permission = "RuleNotExist"
+    with refused("InvalidSecurityGroupRule.RuleNotExist", 400):
+        w.revoke(w.db, **missing)
 
 
 @pytest.mark.parametrize("most", [200, 1000])
@@ -152,13 +190,21 @@ def test_indexed_parameters_are_read_in_numerical_order() -> None:
 
 
 def test_modifying_changes_the_given_fields_and_keeps_the_id(w: RuleWorld) -> None:
-    """This is the only way to change a description."""
+    """Of an ingress rule: this is the only way to change a description."""
     w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_id=int(PEER), description="old"))
     (old,) = w.rules(w.db)
     w.modify(w.db, old.security_group_rule_id, description="new", port_range="3307/3307")
     (new,) = w.rules(w.db)
     assert new.security_group_rule_id == old.security_group_rule_id
     assert (new.description, new.port_range, new.source_group_owner_account) == ("new", "3307/3307", PEER)
+    ends = {"ipv_6source_cidr_ip": "::1/128", "ipv_6dest_cidr_ip": "::2/128", "source_port_range": "1/2"}
+    w.authorize(w.app, permission(**ends, policy="drop", priority="7"))
+    w.egress(w.app, w.db)
+    outward, old = sorted(w.rules(w.app), key=lambda rule: rule.direction)
+    w.modify(w.app, old.security_group_rule_id, description="new")
+    assert [rule.to_map() for rule in w.rules(w.app) if rule.description] == [{**old.to_map(), "Description": "new"}]
+    with refused("InvalidSecurityGroupRuleId.NotFound", 404):
+        w.modify(w.app, outward.security_group_rule_id, description="new")
 
 
 def test_a_client_token_returns_the_old_success_after_a_revoke(w: RuleWorld) -> None:
@@ -186,10 +232,9 @@ def test_a_refused_call_is_not_remembered_by_its_token(w: RuleWorld) -> None:
 
 def test_a_group_with_more_than_a_page_of_rules_needs_next_token(w: RuleWorld) -> None:
     """500 per page by default, at least 10, at most 1,000; both directions are listed by default."""
-    w.cloud.ecs.quotas.rules_per_group = 1100
-    for block in range(6):
-        many = [permission(source_cidr_ip=f"10.0.{block}.{n}", port_range="1/1") for n in range(100)]
-        w.authorize(w.db, *many)
+    w.authorize(w.db, permission(source_cidr_ip="10.0.0.1"))
+    stored = w.cloud.ecs.accounts[HOME].groups[w.db].rules
+    stored.change(w.cloud.clock.now(), lambda one: tuple(replace(one[0], sequence=n) for n in range(1001)))
 
     def read(**fields: Any) -> tuple[int, str]:
         body = ask(w.ecs, "DescribeSecurityGroupAttribute", security_group_id=w.db, **fields)
@@ -197,28 +242,13 @@ def test_a_group_with_more_than_a_page_of_rules_needs_next_token(w: RuleWorld) -
 
     count, token = read()
     assert count == 500
-    assert read(next_token=token) == (100, "")
+    second, token = read(next_token=token)
+    assert (second, read(next_token=token)) == (500, (1, ""))
     assert read(max_results=1)[0] == 10
-    assert read(max_results=5000) == (600, "")
+    assert read(max_results=5000)[0] == 1000
     assert read(direction="egress") == (0, "")
-    with refused("InvalidParameter", 400):
-        read(next_token="caeba0bbb2be03f84eb48b699f0a4883")
-
-
-@pytest.mark.parametrize(
-    ("number", "name", "source"),
-    [
-        ("1", "ICMP", ""),
-        ("6", "TCP", ""),
-        ("17", "UDP", ""),
-        ("47", "GRE", ""),
-        ("58", "ICMPv6", "::/0"),
-        ("99", "99", ""),
-    ],
-)
-def test_a_protocol_that_is_given_by_its_number_reads_back_by_its_name(
-    w: RuleWorld, number: str, name: str, source: str
-) -> None:
-    where = {"ipv_6source_cidr_ip": source} if source else {"source_cidr_ip": "10.0.0.1"}
-    w.authorize(w.db, permission(ip_protocol=number, port_range="1/1" if name in ("TCP", "UDP") else "-1/-1", **where))
-    assert [rule.ip_protocol for rule in w.rules(w.db)] == [name]
+    for wrong in ({"next_token": "caeba0bbb2be03f84eb48b699f0a4883"}, {"direction": "inward"}):
+        with refused("InvalidParameter", 400):
+            read(**wrong)
+    with refused("InvalidNicType.ValueNotSupported", 400):
+        read(nic_type="extranet")

@@ -33,7 +33,12 @@ def test_a_group_without_vpc_goes_into_the_accounts_own(local_cloud: LocalCloud)
         new_group(ecs, security_group_name="app")
         (group,) = listed(ecs).security_groups.security_group
         assert local_cloud.ecs.vpcs[group.vpc_id].owner == account
-        assert (group.security_group_type, group.service_managed, group.rule_count) == ("normal", False, 0)
+        assert (group.security_group_type, group.service_managed, group.service_id, group.rule_count) == (
+            "normal",
+            False,
+            0,
+            0,
+        )
 
 
 @pytest.mark.parametrize(
@@ -136,10 +141,16 @@ def test_filters_are_combined(local_cloud: LocalCloud) -> None:
     any_value = models.DescribeSecurityGroupsRequestTag(key="link-accept")
     assert ids(ecs, tag=[any_value]) == [app]
     assert ids(ecs, tag=[models.DescribeSecurityGroupsRequestTag(key="link-accept", value="sg-1")]) == []
-    with refused("InvalidSecurityGroupId.Malformed", 400):
-        ids(ecs, security_group_ids="sg-none")
-    with refused("DryRunOperation", 400):
-        ids(ecs, dry_run=True)
+    for wrong, code in (
+        ({"security_group_ids": "sg-none"}, "InvalidSecurityGroupId.Malformed"),
+        ({"security_group_type": "advanced"}, "InvalidParameter.SecurityGroupType"),
+        ({"network_type": "cloud"}, "InvalidParameter"),
+        ({"dry_run": True}, "DryRunOperation"),
+    ):
+        with refused(code, 400):
+            ids(ecs, **wrong)
+    (shown,) = listed(ecs, security_group_ids=f'["{managed}", "{managed}"]').security_groups.security_group
+    assert (shown.service_managed, shown.service_id, shown.creation_time) == (True, 1, "2026-11-25T00:00:00Z")
 
 
 def test_a_tag_filter_fails_beyond_its_limit_of_matches(local_cloud: LocalCloud) -> None:
@@ -167,7 +178,7 @@ def test_the_inner_access_policy_of_a_managed_group_is_fixed(local_cloud: LocalC
 
 
 def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: LocalCloud) -> None:
-    """A rule in another account's group is such a reference; the group's own rules are not."""
+    """A rule in another account's group is such a reference; the group's own rules are not, nor an instance that has left."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
     app, db = new_group(ecs, shared), new_group(peer, shared)
     authorize(peer, db, permission(source_group_id=app, source_group_owner_id=int(HOME)))
@@ -189,6 +200,12 @@ def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: 
     delete(ecs, app)
     with refused("InvalidSecurityGroupId.NotFound", 404):
         delete(ecs, app)
+    both = [new_group(ecs), new_group(ecs)]
+    instance = local_cloud.ecs.create_instance(HOME, both).id
+    ask(ecs, "LeaveSecurityGroup", security_group_id=both[0], instance_id=instance)
+    delete(ecs, both[0])
+    ask(ecs, "DeleteInstance", instance_id=instance, force=True)
+    delete(ecs, both[1])
 
 
 def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
@@ -203,6 +220,7 @@ def test_references_include_other_accounts(local_cloud: LocalCloud) -> None:
     rule_id = rule.security_group_rule_id
     ask(peer, "ModifySecurityGroupRule", security_group_id=db, security_group_rule_id=rule_id, **new)
     assert references(ecs, app, lonely) == {lonely: [(PEER, db)]}
+    assert references(ecs, *[lonely] * 10) == {lonely: [(PEER, db)]}
     with refused("InvalidParameter", 400):
         references(ecs, *[app] * 11)
 

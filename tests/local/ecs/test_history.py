@@ -19,15 +19,23 @@ def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:
     app, db = new_group(ecs), new_group(ecs)
     local_cloud.ecs.read_lag.rules = 5
     local_cloud.clock.sleep(10)
+
+    def counted() -> tuple[int, int]:
+        """The rules of the group as the list of groups shows them, and the groups whose rules name the other."""
+        (shown,) = ask(ecs, "DescribeSecurityGroups", security_group_id=db).security_groups.security_group
+        naming = ask(ecs, "DescribeSecurityGroupReferences", security_group_id=[app]).security_group_references
+        return shown.rule_count, len(naming.security_group_reference)
+
     authorize(ecs, db, permission(source_group_id=app))
-    assert rules(ecs, db) == []
+    assert (rules(ecs, db), counted()) == ([], (0, 0))
     authorize(ecs, db, permission(source_group_id=app))
     local_cloud.clock.sleep(5)
+    assert counted() == (1, 1)
     (rule,) = rules(ecs, db)
     ask(ecs, "RevokeSecurityGroup", security_group_id=db, security_group_rule_id=[rule.security_group_rule_id])
     assert len(rules(ecs, db)) == 1
     local_cloud.clock.sleep(5)
-    assert rules(ecs, db) == []
+    assert (rules(ecs, db), counted()) == ([], (0, 0))
 
 
 def test_instances_and_tags_lag_independently(local_cloud: LocalCloud) -> None:

@@ -112,8 +112,14 @@ def test_the_limits_of_one_call(w: World) -> None:
     """50 resources, 20 tags, unique keys, a known type; resources and tags are required."""
     with refused("NumberExceed.ResourceIds", 400):
         w.tag(*[f"i-{n}" for n in range(51)], a="1")
+    with refused("InvalidResourceId.NotFound", 404):
+        w.tag(*[f"i-{n}" for n in range(50)], a="1")
     with refused("NumberExceed.Tags", 400):
         w.tag(**{f"k{n}": "v" for n in range(21)})
+    wanted = [models.DescribeInstancesRequestTag(key=f"k{n}") for n in range(21)]
+    assert instances(w.ecs, tag=wanted[:20]) == []
+    with refused("InvalidTagCount", 400):
+        instances(w.ecs, tag=wanted)
     w.untag(*(f"k{n}" for n in range(20)))
     with refused("NumberExceed.Tags", 400):
         w.untag(*(f"k{n}" for n in range(21)))
@@ -198,13 +204,24 @@ def test_list_tag_resources_shows_every_tag_of_what_matches(w: World) -> None:
     assert found(("team", "a")) == [(both, "env", "prod"), (both, "team", "a")]
     assert len(found(("team", None))) == 3
     assert found(("team", "b"), ("env", "prod")) == []
+    wanted = [models.ListTagResourcesRequestTag(key="team", value="b")]
+    assert w.listed(resource_type="securitygroup", resource_id=[both], tag=wanted).tag_resources.tag_resource == []
 
 
 def test_a_released_instance_has_no_tags_to_list(w: World) -> None:
-    """Nor can it be tagged, although lagging reads may still show it."""
+    """Nor can it be tagged, although lagging reads may still show it. Tags are listed late, too, in either way."""
+    w.cloud.ecs.read_lag.tags = 5
+    w.cloud.clock.sleep(5)
+
+    def shown() -> tuple[int, int]:
+        return len(w.listed(resource_id=[w.instance]).tag_resources.tag_resource), len(w.described().tags.tag)
+
     w.tag(team="a")
+    assert shown() == (0, 0)
+    w.cloud.clock.sleep(5)
+    assert shown() == (1, 1)
     ask(w.ecs, "DeleteInstance", instance_id=w.instance, force=True)
-    assert w.listed(resource_id=[w.instance]).tag_resources.tag_resource == []
+    assert shown() == (0, 0)
     with refused("InvalidResourceId.NotFound", 404):
         w.tag(team="b")
 
@@ -275,6 +292,7 @@ def test_distinct_tags_are_described_with_their_counts(w: World) -> None:
         ("b", "2"): (1, None),
     }
     assert (w.described().total_count, w.described().page_size) == (2, 50)
+    assert w.described(page_size=101).page_size == 100
     assert len(w.described(page_number=2, page_size=1).tags.tag) == 1
     with refused("InvalidResourceType.NotFound", 404):
         w.described(resource_type="spaceship")
