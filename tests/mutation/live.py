@@ -11,6 +11,7 @@ import sys
 from array import array
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 from tests.mutation.mutants import ROOT, Mutant, constant, parts, units
 
@@ -29,6 +30,7 @@ def functions(paths: list[Path]) -> Functions:
     for one in gc.get_objects():
         if isinstance(one, FunctionType) and one.__code__.co_filename in names:
             found.setdefault(_key(one.__code__), []).append(one)
+    _caches()
     return found
 
 
@@ -47,10 +49,15 @@ def put(mutant: Mutant, known: Functions) -> None:
         replaced = _replace(compile(tree, str(mutant.path), "exec"), known, first)
         if not replaced:
             raise LookupError(mutant.place)
-    gc.unfreeze()
-    for one in gc.get_objects():
-        if isinstance(one, functools._lru_cache_wrapper) and str(one.__module__).startswith("link_peer"):
-            one.cache_clear()
+    for cached in _caches():
+        cached.cache_clear()
+
+
+@functools.cache
+def _caches() -> list[functools._lru_cache_wrapper[Any]]:
+    """What remembers answers of the code. Found before the processes of the mutants begin: each would copy what it looks at."""
+    found = (one for one in gc.get_objects() if isinstance(one, functools._lru_cache_wrapper))
+    return [one for one in found if str(one.__module__).startswith("link_peer")]
 
 
 def _replace(code: CodeType, known: Functions, first: int | None = None) -> int:
