@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 import yaml
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from alibabacloud_tea_openapi.models import Config
-from aliyun.log import LogClient
+from aliyun.log import LogClient, LogException
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Response
@@ -72,6 +72,19 @@ def ask(client: Any, action: str, *names: str, **fields: Any) -> Any:
         request.region_id = REGION
     answer = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower())(*names, request)
     return getattr(answer, "body", None)
+
+
+def refusal(call: Callable[..., object], *given: Any, **fields: Any) -> tuple[str, int]:
+    """Code and HTTP status with which a call is refused, by the SDK's exception or the backend's; no code if it is not."""
+    try:
+        call(*given, **fields)
+    except ApiError as problem:
+        return problem.code, problem.status
+    except (ClientException, ServerException) as problem:
+        return problem.code, problem.status_code
+    except LogException as problem:
+        return problem.get_error_code(), problem.get_resp_status()
+    return "", 0
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from link_peer_local.core.clock import VirtualClock
 from mns.mns_exception import MNSServerException
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, ask, config, key_of, logs_of, queues_of, refused, world_file
+from tests.local.clients import HOME, ask, config, key_of, logs_of, queues_of, refusal, world_file
 
 
 @pytest.fixture(name="cloud")
@@ -40,8 +40,7 @@ def test_function_compute(cloud: LocalCloud) -> None:
 def test_eventbridge(cloud: LocalCloud) -> None:
     """ServiceAccessDenied."""
     client = EventBridge(config(key_of(cloud), "eventbridge-console.cn-qingdao.aliyuncs.com"))
-    with refused("ServiceAccessDenied", 403):
-        ask(client, "ListEventBuses")
+    assert refusal(ask, client, "ListEventBuses") == ("ServiceAccessDenied", 403)
 
 
 def test_sls(cloud: LocalCloud) -> None:

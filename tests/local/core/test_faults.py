@@ -16,7 +16,7 @@ from mns.mns_exception import MNSClientNetworkException, MNSServerException
 from mns.queue import Message
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, ask, config, key_of, logs_of, queues_of, refused
+from tests.local.clients import HOME, ask, config, key_of, logs_of, queues_of, refusal
 
 UNNOTICED = {"slow", "empty", "empty-after"}  # the client raises nothing
 BEFORE = sorted(kind for kind in KINDS - UNNOTICED if not kind.endswith("-after"))
@@ -83,8 +83,7 @@ def test_what_the_ecs_client_raises(
 def test_an_error_can_be_specified(local_cloud: LocalCloud, ecs: Ecs) -> None:
     """`code` and `status` replace the service's internal error."""
     local_cloud.faults.add(Fault("ecs", kind="error", code="ServiceUnavailable", status=503))
-    with refused("ServiceUnavailable", 503):
-        create(ecs)
+    assert refusal(create, ecs) == ("ServiceUnavailable", 503)
 
 
 def test_a_slow_call_takes_its_seconds(local_cloud: LocalCloud, ecs: Ecs) -> None:
@@ -190,8 +189,7 @@ def test_a_rate_limit_counts_each_api_and_starts_anew_with_the_next_minute(local
     for _ in range(2):
         create(ecs)
     for _ in range(2):
-        with refused("Throttling.User", 400):
-            create(ecs)
+        assert refusal(create, ecs) == ("Throttling.User", 400)
     ask(ecs, "DescribeSecurityGroups")
     clock.sleep(14)
     with pytest.raises(ClientException):

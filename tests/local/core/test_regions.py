@@ -28,7 +28,7 @@ from link_peer_local.server import serve
 from mns.queue import QueueMeta
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refused, world_file
+from tests.local.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refusal, refused, world_file
 
 HERE, THERE = "cn-qingdao", "cn-hangzhou"
 CONSENT = {"link-accept": "*"}
@@ -96,8 +96,7 @@ def test_a_policy_for_one_region_allows_nothing_in_another(cloud: LocalCloud) ->
     cloud.identity.add_role(role, {"look": policy_text([allow])})
     ecs = Client(config(cloud.identity.issue(role, "test", cloud.clock.now() + 3600), "ecs.aliyuncs.com"))
     assert groups(ecs, HERE) == []
-    with refused("Forbidden.RAM", 403):
-        groups(ecs, THERE)
+    assert refusal(groups, ecs, THERE) == ("Forbidden.RAM", 403)
 
 
 def log_client(cloud: LocalCloud, region: str, account: str = HOME, host: str = "") -> LogClient:

@@ -15,7 +15,7 @@ from link_peer_local.core import rpc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request
 
-from tests.local.clients import ask, code_of, config, key_of, refused
+from tests.local.clients import ask, code_of, config, key_of, refusal
 from tests.local.core.test_wire_signatures_by_hand import legacy
 
 ECS = "ecs.cn-qingdao.aliyuncs.com"
@@ -80,8 +80,7 @@ def test_a_refusal_has_the_gateways_fields(local_cloud: LocalCloud) -> None:
 def test_a_bug_of_ours_is_an_internal_error(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that fails answers 500 as the platform would, and the exception is logged."""
     monkeypatch.setattr(local_cloud.ecs, "call", lambda *_arguments, **_options: 1 / 0)
-    with refused("InternalError", 500):
-        call(local_cloud, "DescribeRegions")
+    assert refusal(call, local_cloud, "DescribeRegions") == ("InternalError", 500)
 
 
 # XML

@@ -8,7 +8,7 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, ask, refused
+from tests.local.clients import HOME, PEER, ask, refusal, refused
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -42,8 +42,7 @@ def test_an_instances_attributes_are_changed_one_by_one(w: World) -> None:
     w.modify(description="the shop", host_name="shop-1")
     (found,) = instances(w.ecs)
     assert (found.instance_name, found.description, found.host_name) == ("shop", "the shop", "shop-1")
-    with refused("InvalidParameter", 400):
-        w.modify(instance_name="other", password="Secret-1")
+    assert refusal(w.modify, instance_name="other", password="Secret-1") == ("InvalidParameter", 400)
     (found,) = instances(w.ecs)
     assert found.instance_name == "shop"
 

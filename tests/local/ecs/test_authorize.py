@@ -12,7 +12,7 @@ from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.params import Params
 from msgspec.structs import replace
 
-from tests.local.clients import HOME, PEER, REGION, ask, refused
+from tests.local.clients import HOME, PEER, REGION, ask, refusal, refused
 from tests.local.ecs.helpers import RuleWorld, new_group, permission
 
 
@@ -30,17 +30,14 @@ def test_a_peer_accounts_group_needs_its_owners_id(w: RuleWorld) -> None:
 def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
     """Nor ids of rules; 100 work (an 18 KB request line). At least one permission."""
     many = [permission(source_cidr_ip="10.0.0.1/32", port_range=f"{n}/{n}") for n in range(1, 102)]
-    with refused("InvalidParam.Permissions", 400):
-        w.authorize(w.db, *many)
+    assert refusal(w.authorize, w.db, *many) == ("InvalidParam.Permissions", 400)
     w.authorize(w.db, *many[:100])
     w.authorize(w.db, many[100])
     ids = [rule.security_group_rule_id for rule in w.rules(w.db)]
-    with refused("InvalidParam.SecurityGroupRuleId", 400):
-        w.revoke(w.db, *ids)
+    assert refusal(w.revoke, w.db, *ids) == ("InvalidParam.SecurityGroupRuleId", 400)
     w.revoke(w.db, *ids[1:])
     assert [rule.security_group_rule_id for rule in w.rules(w.db)] == ids[:1]
-    with refused("MissingParameter", 400):
-        w.authorize(w.db)
+    assert refusal(w.authorize, w.db) == ("MissingParameter", 400)
     one = {"IpProtocol": "tcp", "PortRange": "1/1", "SourceCidrIp": "10.0.0.2/32"}
     for number in (101, 100_000):
         params = {f"Permissions.{number}.{name}": value for name, value in one.items()}
@@ -55,8 +52,7 @@ def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
 def test_the_classic_network_defaults_to_internet(w: RuleWorld) -> None:
     """So a group rule there must say intranet, and Describe shows one NIC type per call."""
     one, two = (w.cloud.ecs.create_group(HOME, "").id for _ in range(2))
-    with refused("InvalidSourceGroupId.Mismatch", 403):
-        w.authorize(one, permission(source_group_id=two))
+    assert refusal(w.authorize, one, permission(source_group_id=two)) == ("InvalidSourceGroupId.Mismatch", 403)
     w.authorize(one, permission(source_group_id=two, nic_type="intranet"))
     assert w.rules(one) == []
     shown = ask(w.ecs, "DescribeSecurityGroupAttribute", security_group_id=one, nic_type="intranet").permissions
@@ -69,10 +65,8 @@ def test_another_accounts_group_does_not_exist(w: RuleWorld) -> None:
     """Neither for writing nor for reading, and neither does an unknown group of the caller."""
     with refused("InvalidSecurityGroupId.NotFound", 404):
         w.authorize(w.peer, permission(source_group_id=w.app))
-    with refused("InvalidSecurityGroupId.NotFound", 404):
-        w.rules(w.peer)
-    with refused("InvalidSecurityGroupId.Malformed", 400):
-        w.rules("group-1")
+    assert refusal(w.rules, w.peer) == ("InvalidSecurityGroupId.NotFound", 404)
+    assert refusal(w.rules, "group-1") == ("InvalidSecurityGroupId.Malformed", 400)
 
 
 def test_managed_groups_are_read_only_and_cannot_be_named(w: RuleWorld) -> None:
@@ -96,8 +90,7 @@ def test_group_sources_have_a_quota_of_their_own(w: RuleWorld, counted: str) -> 
         w.authorize(w.db, permission(source_group_id=w.app, port_range="22/22"))
     with refused("AuthorizedGroupRule.LimitExceed", 400):
         w.authorize(w.db, permission(source_group_id=new_group(w.ecs, w.shared)))
-    with refused("AuthorizedGroupRule.LimitExceed", 400):
-        w.egress(w.db, w.app)
+    assert refusal(w.egress, w.db, w.app) == ("AuthorizedGroupRule.LimitExceed", 400)
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.8"))
     w.cloud.ecs.quotas.rules_per_group = len(w.rules(w.db))
     with refused("AuthorizationLimitExceed", 403):
@@ -134,8 +127,7 @@ def test_whether_revoking_what_is_not_there_fails_is_a_knob(w: RuleWorld) -> Non
     missing = {"ip_protocol": "tcp", "port_range": "1/1", "source_cidr_ip": "10.0.0.7"}
     w.revoke(w.db, **missing)
     w.cloud.knobs.missing_permission = "RuleNotExist"
-    with refused("InvalidSecurityGroupRule.RuleNotExist", 400):
-        w.revoke(w.db, **missing)
+    assert refusal(w.revoke, w.db, **missing) == ("InvalidSecurityGroupRule.RuleNotExist", 400)
 
 
 @pytest.mark.parametrize("most", [200, 1000])
@@ -144,8 +136,7 @@ def test_a_group_may_have_as_many_rules_as_the_knob_says(w: RuleWorld, most: int
     ports = [permission(source_cidr_ip="10.0.0.1", port_range=f"{n}/{n}") for n in range(1, most + 2)]
     for start in range(0, most, 100):
         w.authorize(w.db, *ports[start : start + 100])
-    with refused("AuthorizationLimitExceed", 403):
-        w.authorize(w.db, ports[most])
+    assert refusal(w.authorize, w.db, ports[most]) == ("AuthorizationLimitExceed", 403)
 
 
 def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
@@ -164,8 +155,7 @@ def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
     ask(w.ecs, "LeaveSecurityGroup", security_group_id=w.db, instance_id=instance)
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.2"))
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.2"))  # the instance that left does not count
-    with refused("AclLimitExceed", 403):
-        w.ecs.join_security_group(join)
+    assert refusal(w.ecs.join_security_group, join) == ("AclLimitExceed", 403)
     with refused("AclLimitExceed", 403):
         ask(w.ecs, "RunInstances", image_id="i", instance_type="t", security_group_ids=[w.app, w.db])
 
@@ -248,7 +238,5 @@ def test_a_group_with_more_than_a_page_of_rules_needs_next_token(w: RuleWorld) -
     assert read(max_results=5000)[0] == 1000
     assert read(direction="egress") == (0, "")
     for wrong in ({"next_token": "caeba0bbb2be03f84eb48b699f0a4883"}, {"direction": "inward"}):
-        with refused("InvalidParameter", 400):
-            read(**wrong)
-    with refused("InvalidNicType.ValueNotSupported", 400):
-        read(nic_type="extranet")
+        assert refusal(read, **wrong) == ("InvalidParameter", 400)
+    assert refusal(read, nic_type="extranet") == ("InvalidNicType.ValueNotSupported", 400)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, REGION, ask, refused
+from tests.local.clients import HOME, REGION, ask, refusal
 from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 
@@ -90,10 +90,8 @@ def test_base64_in_and_plain_text_out(w: World) -> None:
     invoke_id = w.run(content, w.a.id, content_encoding="Base64")
     (result,) = w.results(invoke_id=invoke_id, content_encoding="PlainText")
     assert "1 received" in result.output
-    with refused("InvalidParameter", 400):
-        w.run("not base64!", w.a.id, content_encoding="Base64")
-    with refused("InvalidParameter", 400):
-        w.run(content, w.a.id, content_encoding="Rot13")
+    assert refusal(w.run, "not base64!", w.a.id, content_encoding="Base64") == ("InvalidParameter", 400)
+    assert refusal(w.run, content, w.a.id, content_encoding="Rot13") == ("InvalidParameter", 400)
 
 
 def test_an_instance_that_does_not_run_aborts_the_command(w: World) -> None:
@@ -120,14 +118,10 @@ def test_an_agent_that_does_not_run_aborts_the_command(w: World) -> None:
 
 def test_a_command_needs_a_type_and_existing_instances(w: World) -> None:
     """Each refusal has its own code."""
-    with refused("InvalidInstance.NotFound", 404):
-        w.run("ping 10.0.0.1", w.a.id, "i-none")
-    with refused("MissingParameter", 400):
-        w.run("ping 10.0.0.1")
-    with refused("MissingParameter", 400):
-        w.run("ping 10.0.0.1", w.a.id, type=None)
-    with refused("InvalidParam.Type", 403):
-        w.run("ping 10.0.0.1", w.a.id, type="RunPython")
+    assert refusal(w.run, "ping 10.0.0.1", w.a.id, "i-none") == ("InvalidInstance.NotFound", 404)
+    assert refusal(w.run, "ping 10.0.0.1") == ("MissingParameter", 400)
+    assert refusal(w.run, "ping 10.0.0.1", w.a.id, type=None) == ("MissingParameter", 400)
+    assert refusal(w.run, "ping 10.0.0.1", w.a.id, type="RunPython") == ("InvalidParam.Type", 403)
     assert w.results() == []
 
 

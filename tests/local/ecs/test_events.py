@@ -12,7 +12,7 @@ from link_peer_local.core.clock import SystemClock
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs import EcsBackend
 
-from tests.local.clients import HOME, REGION, ask, key_of, refused
+from tests.local.clients import HOME, REGION, ask, key_of, refusal, refused
 from tests.local.ecs.helpers import authorize, client, new_group, permission, run_instances
 
 Published = list[tuple[str, dict[str, Any]]]
@@ -130,8 +130,7 @@ def test_a_slow_boot_publishes_each_state_in_time(local_cloud: LocalCloud, publi
         return ask(ecs, "DescribeInstances").instances.instance[0].status
 
     assert (status(), states(published)) == ("Pending", ["Created"])
-    with refused("IncorrectInstanceStatus", 403):
-        ask(ecs, "DeleteInstance", instance_id=made, force=True)
+    assert refusal(ask, ecs, "DeleteInstance", instance_id=made, force=True) == ("IncorrectInstanceStatus", 403)
     local_cloud.clock.sleep(30)
     assert (status(), states(published)) == ("Starting", ["Created", "Starting"])
     local_cloud.clock.sleep(30)

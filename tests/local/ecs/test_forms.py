@@ -9,7 +9,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.knobs import readings
 
-from tests.local.clients import HOME, PEER, REGION, ask, refused
+from tests.local.clients import HOME, PEER, REGION, ask, refusal, refused
 from tests.local.ecs.helpers import RuleWorld, new_group, permission
 
 
@@ -127,8 +127,7 @@ def test_whether_groups_have_page_numbers_is_a_knob(w: RuleWorld) -> None:
     assert listed(page_number=1, page_size=10) == 2
     w.cloud.knobs.page_numbers = False
     for given in ({"page_number": 1}, {"page_size": 10}):
-        with refused("NotSupported.PageNumberAndPageSize", 400):
-            listed(**given)
+        assert refusal(listed, **given) == ("NotSupported.PageNumberAndPageSize", 400)
     assert listed() == listed(max_results=10) == 2
 
 

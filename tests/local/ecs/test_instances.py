@@ -8,7 +8,7 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, ask, refused
+from tests.local.clients import HOME, PEER, REGION, ask, refusal, refused
 from tests.local.ecs.helpers import client, instances, new_group, run_instances
 
 
@@ -83,8 +83,7 @@ def test_an_instances_groups_share_its_vpc_and_one_type(w: World) -> None:
     assert w.one(made).security_group_ids.security_group_id == [second, w.group]
     shared = list(w.cloud.ecs.vpcs)[2]
     elsewhere, advanced = new_group(w.ecs, shared), new_group(w.ecs, security_group_type="enterprise")
-    with refused("InvalidParameter.Mismatch", 400):
-        w.run(security_group_id=elsewhere)
+    assert refusal(w.run, security_group_id=elsewhere) == ("InvalidParameter.Mismatch", 400)
     with refused("InvalidParameter.Mismatch", 400):
         w.run(security_group_id=None, security_group_ids=[w.group, elsewhere])
     with refused("InvalidOperation.MultiGroupType", 400):
@@ -106,12 +105,10 @@ def test_create_instance_does_not_start_it(w: World) -> None:
         v_switch_id=w.vpc.vswitch_id,
     ).instance_id
     assert w.one(made).status == "Stopped"
-    with refused("IncorrectInstanceStatus", 403):
-        ask(w.ecs, "StopInstance", instance_id=made)
+    assert refusal(ask, w.ecs, "StopInstance", instance_id=made) == ("IncorrectInstanceStatus", 403)
     ask(w.ecs, "StartInstance", instance_id=made)
     assert w.one(made).status == "Running"
-    with refused("IncorrectInstanceStatus", 403):
-        ask(w.ecs, "StartInstance", instance_id=made)
+    assert refusal(ask, w.ecs, "StartInstance", instance_id=made) == ("IncorrectInstanceStatus", 403)
     ask(w.ecs, "StopInstance", instance_id=made)
     assert w.one(made).status == "Stopped"
     w.delete(made)
@@ -121,11 +118,9 @@ def test_create_instance_does_not_start_it(w: World) -> None:
 def test_a_running_instance_is_released_only_by_force(w: World) -> None:
     """Once."""
     running, other = w.run(amount=2)
-    with refused("IncorrectInstanceStatus", 403):
-        w.delete(running)
+    assert refusal(w.delete, running) == ("IncorrectInstanceStatus", 403)
     w.delete(running, force=True)
-    with refused("InvalidInstanceId.NotFound", 404):
-        w.delete(running, force=True)
+    assert refusal(w.delete, running, force=True) == ("InvalidInstanceId.NotFound", 404)
     assert w.ids() == [other]
 
 
@@ -140,12 +135,10 @@ def test_a_released_address_goes_to_the_next_instance(w: World) -> None:
 def test_addresses_run_out(w: World) -> None:
     """With a pool of one address; nothing is created when there are too few."""
     w.cloud.ecs.ip_pool = ["10.0.0.77"]
-    with refused("InvalidVSwitchId.IpNotEnough", 403):
-        w.run(amount=2)
+    assert refusal(w.run, amount=2) == ("InvalidVSwitchId.IpNotEnough", 403)
     (made,) = w.run()
     assert w.one(made).vpc_attributes.private_ip_address.ip_address == ["10.0.0.77"]
-    with refused("InvalidPrivateIpAddress.Duplicated", 400):
-        w.run(private_ip_address="10.0.0.77")
+    assert refusal(w.run, private_ip_address="10.0.0.77") == ("InvalidPrivateIpAddress.Duplicated", 400)
 
 
 def test_the_peer_account_runs_instances_in_the_shared_vswitch_only(w: World) -> None:
@@ -157,8 +150,7 @@ def test_the_peer_account_runs_instances_in_the_shared_vswitch_only(w: World) ->
     (made,) = peer.run()
     assert peer.ids() == [made]
     assert w.ids() == []
-    with refused("InvalidVSwitchId.NotFound", 404):
-        peer.run(v_switch_id=own.vswitch_id)
+    assert refusal(peer.run, v_switch_id=own.vswitch_id) == ("InvalidVSwitchId.NotFound", 404)
 
 
 def test_an_unknown_id_gives_an_empty_list(w: World) -> None:
@@ -168,13 +160,11 @@ def test_an_unknown_id_gives_an_empty_list(w: World) -> None:
     assert w.ids(instance_ids='["i-none"]') == []
     assert w.ids(instance_ids="[]") == []
     assert instances(client(w.cloud, PEER), instance_ids=f'["{made}"]') == []
-    with refused("InvalidInstanceIds.Malformed", 400):
-        w.ids(instance_ids=made)
+    assert refusal(w.ids, instance_ids=made) == ("InvalidInstanceIds.Malformed", 400)
     with refused("InvalidInstanceIds.Malformed", 400):
         w.ids(instance_ids=str(["i-1"] * 101).replace("'", '"'))
     for hostile in ("[" * 60_000, '["\\ud800"]', "[" + "9" * 5000 + "]"):
-        with refused("InvalidInstanceIds.Malformed", 400):
-            w.ids(instance_ids=hostile)
+        assert refusal(w.ids, instance_ids=hostile) == ("InvalidInstanceIds.Malformed", 400)
 
 
 def test_instances_come_ten_a_page(w: World) -> None:
@@ -207,10 +197,8 @@ def test_filters_are_combined(w: World) -> None:
     assert w.ids(tag=[models.DescribeInstancesRequestTag(key="link-peer")]) == [web]
     assert w.ids(tag=[models.DescribeInstancesRequestTag(key="link-peer", value="sg-x")]) == []
     assert w.ids(security_group_id="sg-none") == []
-    with refused("InvalidStatus.NotFound", 404):
-        w.ids(status="running")
-    with refused("InvalidNetworkType.NotFound", 404):
-        w.ids(instance_network_type="cloud")
+    assert refusal(w.ids, status="running") == ("InvalidStatus.NotFound", 404)
+    assert refusal(w.ids, instance_network_type="cloud") == ("InvalidNetworkType.NotFound", 404)
     with refused("InvalidTag.Mismatch", 400):
         w.ids(tag=[models.DescribeInstancesRequestTag(value="sg-db")])
 
@@ -253,8 +241,7 @@ def test_a_tag_filter_fails_beyond_its_limit_of_matches(w: World) -> None:
     w.cloud.ecs.quotas.tag_filter_matches = 2
     tag = models.RunInstancesRequestTag(key="link-peer", value="sg-db")
     w.run(amount=3, tag=[tag])
-    with refused("InvalidTagCount", 400):
-        w.ids(tag=[models.DescribeInstancesRequestTag(key="link-peer")])
+    assert refusal(w.ids, tag=[models.DescribeInstancesRequestTag(key="link-peer")]) == ("InvalidTagCount", 400)
     assert len(w.ids()) == 3
 
 
@@ -289,18 +276,13 @@ def test_join_and_leave_change_the_groups_in_order(w: World) -> None:
 
     join(second)
     assert w.one(made).security_group_ids.security_group_id == [w.group, second]
-    with refused("InvalidInstanceId.AlreadyExists", 403):
-        join(second)
-    with refused("InvalidInstanceId.Mismatch", 400):
-        join(new_group(w.ecs, list(w.cloud.ecs.vpcs)[2]))
+    assert refusal(join, second) == ("InvalidInstanceId.AlreadyExists", 403)
+    assert refusal(join, new_group(w.ecs, list(w.cloud.ecs.vpcs)[2])) == ("InvalidInstanceId.Mismatch", 400)
     with refused("InvalidOperation.MultiGroupType", 400):
         join(new_group(w.ecs, security_group_type="enterprise"))
     w.cloud.ecs.quotas.groups_per_instance = 2
-    with refused("InstanceSecurityGroupLimitExceeded", 400):
-        join(new_group(w.ecs))
+    assert refusal(join, new_group(w.ecs)) == ("InstanceSecurityGroupLimitExceeded", 400)
     leave(w.group)
     assert w.one(made).security_group_ids.security_group_id == [second]
-    with refused("InvalidSecurityGroupAssociation.NotFound", 400):
-        leave(w.group)
-    with refused("InstanceLastSecurityGroup", 403):
-        leave(second)
+    assert refusal(leave, w.group) == ("InvalidSecurityGroupAssociation.NotFound", 400)
+    assert refusal(leave, second) == ("InstanceLastSecurityGroup", 403)

@@ -8,7 +8,7 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, ask, refused
+from tests.local.clients import HOME, PEER, REGION, ask, refusal, refused
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -77,8 +77,7 @@ def test_a_new_interface_is_available_with_its_addresses(w: World) -> None:
     assert (shown.private_ip_address, shown.network_interface_name, shown.instance_id) == ("10.0.0.9", "nic", "")
     assert shown.security_group_ids.security_group_id == [w.group]
     assert [(tag.tag_key, tag.tag_value) for tag in shown.tags.tag] == [("a", "b")]
-    with refused("InvalidIp.IpAssigned", 400):
-        w.create(primary_ip_address="10.0.0.7")
+    assert refusal(w.create, primary_ip_address="10.0.0.7") == ("InvalidIp.IpAssigned", 400)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +150,7 @@ def test_an_interface_is_attached_until_its_instance_is_released(w: World) -> No
         ("Secondary", "10.0.0.9"),
     ]
     for again in (lambda: w.attach(made, w.instance.id), lambda: w.delete(made)):
-        with refused("InvalidOperation.InvalidEniState", 403):
-            again()
+        assert refusal(again) == ("InvalidOperation.InvalidEniState", 403)
     ask(w.ecs, "DeleteInstance", instance_id=w.instance.id, force=True)
     assert w.one(made).status == "Available"
 
@@ -163,12 +161,9 @@ def test_an_interface_is_attached_within_its_vpc_only(w: World) -> None:
     elsewhere = w.cloud.ecs.create_instance(HOME, [other])
     pending = w.cloud.ecs.create_instance(HOME, [w.group], status="Pending")
     made = w.create().network_interface_id
-    with refused("InvalidParameter.Mismatch", 400):
-        w.attach(made, elsewhere.id)
-    with refused("IncorrectInstanceStatus", 403):
-        w.attach(made, pending.id)
-    with refused("InvalidEniId.NotFound", 404):
-        w.attach("eni-none", w.instance.id)
+    assert refusal(w.attach, made, elsewhere.id) == ("InvalidParameter.Mismatch", 400)
+    assert refusal(w.attach, made, pending.id) == ("IncorrectInstanceStatus", 403)
+    assert refusal(w.attach, "eni-none", w.instance.id) == ("InvalidEniId.NotFound", 404)
     assert w.one(made).status == "Available"
 
 
@@ -177,8 +172,7 @@ def test_a_deleted_interface_frees_its_addresses_and_its_group(w: World) -> None
     group = new_group(w.ecs)
     made = w.create(security_group_id=group, primary_ip_address="10.0.0.9").network_interface_id
     delete = models.DeleteSecurityGroupRequest(region_id=REGION, security_group_id=group)
-    with refused("DependencyViolation", 403):
-        w.ecs.delete_security_group(delete)
+    assert refusal(w.ecs.delete_security_group, delete) == ("DependencyViolation", 403)
     w.delete(made)
     assert w.found(network_interface_id=[made]) == []
     w.ecs.delete_security_group(delete)
@@ -193,8 +187,7 @@ def test_secondary_addresses_are_assigned_and_unassigned(w: World, kind: str) ->
     (more,) = w.assign(interface, secondary_private_ip_address_count=1)
     assert [address for address, first in w.addresses(interface) if not first] == ["10.0.0.20", "10.0.0.21", more]
     assert w.found(vpc_id=w.vpc.id, private_ip_address=["10.0.0.21"]) == [interface]
-    with refused("InvalidIp.IpUnassigned", 400):
-        w.unassign(interface, "10.0.0.20", "10.0.0.99")
+    assert refusal(w.unassign, interface, "10.0.0.20", "10.0.0.99") == ("InvalidIp.IpUnassigned", 400)
     w.unassign(interface, "10.0.0.20", more)
     assert [address for address, first in w.addresses(interface) if not first] == ["10.0.0.21"]
     w.create(primary_ip_address="10.0.0.20")
@@ -207,8 +200,7 @@ def test_secondary_addresses_are_limited(w: World) -> None:
         w.assign(made, secondary_private_ip_address_count=1)
     with refused("InvalidIp.IpAssigned", 400):
         w.assign(w.instance.interface_id, private_ip_address=["10.0.0.200", "10.0.0.1"])
-    with refused("MissingParameter", 400):
-        w.assign(w.instance.interface_id)
+    assert refusal(w.assign, w.instance.interface_id) == ("MissingParameter", 400)
     assert w.addresses(w.instance.interface_id) == [("10.0.0.1", True)]
     ask(w.ecs, "DeleteInstance", instance_id=w.instance.id, force=True)
     with refused("InvalidEniId.NotFound", 404):
@@ -228,8 +220,7 @@ def test_another_accounts_interfaces_are_not_visible(w: World) -> None:
     peer = World.__new__(World)
     peer.cloud, peer.ecs = w.cloud, client(w.cloud, PEER)
     assert peer.found() == []
-    with refused("InvalidEniId.NotFound", 404):
-        peer.delete(made)
+    assert refusal(peer.delete, made) == ("InvalidEniId.NotFound", 404)
 
 
 def test_ipv6_addresses_are_shown_where_there_are_any(w: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, ask, refused
+from tests.local.clients import HOME, PEER, ask, refusal, refused
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -77,8 +77,7 @@ def test_tagging_adds_and_overwrites_and_untagging_removes(w: World) -> None:
     assert w.tags() == {"b": "3", "c": ""}
     w.untag(every=True)
     assert w.tags() == {}
-    with refused("MissingParameter.Tags", 404):
-        w.untag()
+    assert refusal(w.untag) == ("MissingParameter.Tags", 404)
 
 
 @pytest.mark.parametrize(
@@ -110,53 +109,40 @@ def test_a_key_and_a_value_may_have_128_characters(w: World) -> None:
 
 def test_the_limits_of_one_call(w: World) -> None:
     """50 resources, 20 tags, unique keys, a known type; resources and tags are required."""
-    with refused("NumberExceed.ResourceIds", 400):
-        w.tag(*[f"i-{n}" for n in range(51)], a="1")
-    with refused("InvalidResourceId.NotFound", 404):
-        w.tag(*[f"i-{n}" for n in range(50)], a="1")
-    with refused("NumberExceed.Tags", 400):
-        w.tag(**{f"k{n}": "v" for n in range(21)})
+    assert refusal(w.tag, *[f"i-{n}" for n in range(51)], a="1") == ("NumberExceed.ResourceIds", 400)
+    assert refusal(w.tag, *[f"i-{n}" for n in range(50)], a="1") == ("InvalidResourceId.NotFound", 404)
+    assert refusal(w.tag, **{f"k{n}": "v" for n in range(21)}) == ("NumberExceed.Tags", 400)
     wanted = [models.DescribeInstancesRequestTag(key=f"k{n}") for n in range(21)]
     assert instances(w.ecs, tag=wanted[:20]) == []
-    with refused("InvalidTagCount", 400):
-        instances(w.ecs, tag=wanted)
+    assert refusal(instances, w.ecs, tag=wanted) == ("InvalidTagCount", 400)
     w.untag(*(f"k{n}" for n in range(20)))
-    with refused("NumberExceed.Tags", 400):
-        w.untag(*(f"k{n}" for n in range(21)))
-    with refused("Duplicate.TagKey", 400):
-        w.tag_all([w.instance], [("a", "1"), ("a", "2")])
-    with refused("InvalidResourceType.NotFound", 404):
-        w.tag(kind="spaceship", a="1")
-    with refused("MissingParameter.ResourceType", 404):
-        w.tag(kind=None, a="1")
-    with refused("MissingParameter.ResourceIds", 404):
-        w.tag_all([], [("a", "1")])
-    with refused("MissingParameter.Tags", 404):
-        w.tag()
+    assert refusal(w.untag, *(f"k{n}" for n in range(21))) == ("NumberExceed.Tags", 400)
+    assert refusal(w.tag_all, [w.instance], [("a", "1"), ("a", "2")]) == ("Duplicate.TagKey", 400)
+    assert refusal(w.tag, kind="spaceship", a="1") == ("InvalidResourceType.NotFound", 404)
+    assert refusal(w.tag, kind=None, a="1") == ("MissingParameter.ResourceType", 404)
+    assert refusal(w.tag_all, [], [("a", "1")]) == ("MissingParameter.ResourceIds", 404)
+    assert refusal(w.tag) == ("MissingParameter.Tags", 404)
 
 
 def test_tagging_is_all_or_nothing(w: World) -> None:
     """One unknown id, another account's resource, or a group among instances refuses the call."""
     peers = new_group(client(w.cloud, PEER))
     for resource in ("i-none", w.group, peers):
-        with refused("InvalidResourceId.NotFound", 404):
-            w.tag(w.instance, resource, a="1")
+        assert refusal(w.tag, w.instance, resource, a="1") == ("InvalidResourceId.NotFound", 404)
     assert w.tags() == {}
 
 
 def test_a_resource_has_at_most_twenty_tags(w: World) -> None:
     """Overwriting one of them is allowed."""
     w.tag(**{f"k{n}": "v" for n in range(20)})
-    with refused("OperationDenied.QuotaExceed", 400):
-        w.tag(one="more")
+    assert refusal(w.tag, one="more") == ("OperationDenied.QuotaExceed", 400)
     w.tag(k0="new")
     assert w.tags()["k0"] == "new"
 
 
 def test_listing_requires_ids_or_tags_and_is_paged(w: World) -> None:
     """50 rows per page, continued by NextToken; unknown ids list nothing."""
-    with refused("MissingParameter.Tags", 404):
-        w.listed()
+    assert refusal(w.listed) == ("MissingParameter.Tags", 404)
     assert w.listed(resource_id=["i-none"]).tag_resources.tag_resource == []
     others = [w.cloud.ecs.create_instance(HOME, [w.group], tags={f"k{n:02}": "v" for n in range(20)}).id for _ in "abc"]
     first = w.listed(resource_id=others)
@@ -173,8 +159,7 @@ def test_list_tag_resources_reads_beyond_the_limit_of_tag_filters(w: World) -> N
     tags, vpc = {"link-managed": "true"}, next(iter(w.cloud.ecs.vpcs))
     made = {w.cloud.ecs.create_group(HOME, vpc, tags=tags).id for _ in range(1001)}
     wanted = [models.DescribeSecurityGroupsRequestTag(key="link-managed", value="true")]
-    with refused("InvalidTagCount", 400):
-        ask(w.ecs, "DescribeSecurityGroups", tag=wanted)
+    assert refusal(ask, w.ecs, "DescribeSecurityGroups", tag=wanted) == ("InvalidTagCount", 400)
     found: list[str] = []
     token: str | None = None
     while token != "":
@@ -222,8 +207,7 @@ def test_a_released_instance_has_no_tags_to_list(w: World) -> None:
     assert shown() == (1, 1)
     ask(w.ecs, "DeleteInstance", instance_id=w.instance, force=True)
     assert shown() == (0, 0)
-    with refused("InvalidResourceId.NotFound", 404):
-        w.tag(team="b")
+    assert refusal(w.tag, team="b") == ("InvalidResourceId.NotFound", 404)
 
 
 # the older actions
@@ -257,19 +241,13 @@ def test_invalid_calls_change_nothing(w: World) -> None:
     """Unknown resources, another account's, missing tags, invalid keys, and more tags than a resource may have."""
     foreign = new_group(client(w.cloud, PEER))
     for resource, kind in (("i-none", "instance"), (foreign, "securitygroup")):
-        with refused("InvalidResourceId.NotFound", 404):
-            w.add(resource, kind, a="1")
-    with refused("MissingParameter", 400):
-        ask(w.ecs, "AddTags", resource_type="instance")
-    with refused("MissingParameter.Tags", 404):
-        w.add(w.instance)
-    with refused("MissingParameter.Tags", 404):
-        w.remove()
-    with refused("InvalidTagKey.Malformed", 400):
-        w.add(w.instance, **{"acs:x": "1"})
+        assert refusal(w.add, resource, kind, a="1") == ("InvalidResourceId.NotFound", 404)
+    assert refusal(ask, w.ecs, "AddTags", resource_type="instance") == ("MissingParameter", 400)
+    assert refusal(w.add, w.instance) == ("MissingParameter.Tags", 404)
+    assert refusal(w.remove) == ("MissingParameter.Tags", 404)
+    assert refusal(w.add, w.instance, **{"acs:x": "1"}) == ("InvalidTagKey.Malformed", 400)
     w.cloud.ecs.quotas.tags_per_resource = 1
-    with refused("OperationDenied.QuotaExceed", 400):
-        w.add(w.instance, a="1", b="2")
+    assert refusal(w.add, w.instance, a="1", b="2") == ("OperationDenied.QuotaExceed", 400)
     assert w.tags() == {}
 
 
@@ -294,5 +272,4 @@ def test_distinct_tags_are_described_with_their_counts(w: World) -> None:
     assert (w.described().total_count, w.described().page_size) == (2, 50)
     assert w.described(page_size=101).page_size == 100
     assert len(w.described(page_number=2, page_size=1).tags.tag) == 1
-    with refused("InvalidResourceType.NotFound", 404):
-        w.described(resource_type="spaceship")
+    assert refusal(w.described, resource_type="spaceship") == ("InvalidResourceType.NotFound", 404)

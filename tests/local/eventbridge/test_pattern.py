@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from link_peer_local.eventbridge.pattern import Pattern
 
-from tests.local.clients import refused
+from tests.local.clients import refusal
 
 EVENT = {
     "source": "acs.ecs",
@@ -59,5 +59,4 @@ def test_an_invalid_pattern_is_refused(text: str) -> None:
 def test_an_operator_is_not_offered() -> None:
     """Wherever it stands."""
     for pattern in ({"source": [{"prefix": "acs."}]}, {"data": {"count": [1, {"numeric": [">", 0]}]}}):
-        with refused("NotOfferedByLocalCloud", 501):
-            Pattern(json.dumps(pattern))
+        assert refusal(Pattern, json.dumps(pattern)) == ("NotOfferedByLocalCloud", 501)

@@ -31,7 +31,7 @@ from link_peer_local.fc.runtime import InProcessRuntime
 from link_peer_local.fc.state import role_keys
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, refused
+from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, refusal, refused
 
 ROLE = f"acs:ram::{HOME}:role/fn"
 DEAD_LETTERS = "acs:mns:cn-qingdao::/queues/dead/messages"
@@ -204,33 +204,26 @@ def test_tail_logs_come_back_in_a_header(setup: Setup) -> None:
 )
 def test_an_unknown_invocation_or_log_type_is_refused(setup: Setup, headers: dict[str, str]) -> None:
     """InvalidArgument, 400."""
-    with refused("InvalidArgument", 400):
-        setup.invoke("echo", **headers)
+    assert refusal(setup.invoke, "echo", **headers) == ("InvalidArgument", 400)
 
 
 def test_an_unknown_function_is_not_found(setup: Setup) -> None:
     """404, in both versions; another account's neither. FC 2.0 looks up the service first."""
-    with refused("FunctionNotFound", 404):
-        setup.invoke("nothing")
-    with refused("FunctionNotFound", 404):
-        setup.invoke2("nothing")
-    with refused("FunctionNotFound", 404):
-        ask(setup.stranger(), "InvokeFunction", "echo", body=b"")
-    with refused("ServiceNotFound", 404):
-        setup.invoke2("echo", service="nothing")
+    assert refusal(setup.invoke, "nothing") == ("FunctionNotFound", 404)
+    assert refusal(setup.invoke2, "nothing") == ("FunctionNotFound", 404)
+    assert refusal(ask, setup.stranger(), "InvokeFunction", "echo", body=b"") == ("FunctionNotFound", 404)
+    assert refusal(setup.invoke2, "echo", service="nothing") == ("ServiceNotFound", 404)
 
 
 def test_an_operation_that_is_not_offered_is_refused(setup: Setup) -> None:
     """As a gap of the local cloud, not as a mistake of the caller's. It raises the SDK's error of a server."""
-    with refused("NotOfferedByLocalCloud", 501):
-        setup.fc3.delete_layer_version("layer", "1")
+    assert refusal(setup.fc3.delete_layer_version, "layer", "1") == ("NotOfferedByLocalCloud", 501)
 
 
 def test_a_role_that_does_not_trust_function_compute_gives_no_credentials(setup: Setup) -> None:
     """FC assumes the role as fc.aliyuncs.com."""
     setup.cloud.identity.roles[ROLE].trust = trust_text(["ecs.aliyuncs.com"])
-    with refused("AccessDenied", 403):
-        setup.invoke("echo")
+    assert refusal(setup.invoke, "echo") == ("AccessDenied", 403)
 
 
 def test_functions_are_listed_and_described(setup: Setup) -> None:
@@ -381,8 +374,7 @@ def test_tasks_are_listed_with_filters_and_pages(setup: Setup) -> None:
     assert listed(prefix="a-", sort_order_by_time="desc")[0] == ["a-2", "a-1", "a-0"]
     assert listed(status="Enqueued")[0] == ["b"]
     for wrong in ({"status": "Failure"}, {"sort_order_by_time": "up"}, {"next_token": "9" * 5000}):
-        with refused("InvalidArgument", 400):
-            listed(**wrong)
+        assert refusal(listed, **wrong) == ("InvalidArgument", 400)
     first, token = listed(limit=3)
     assert (first, listed(limit=3, next_token=token)[0]) == (["a-0", "a-1", "a-2"], ["b"])
     for include in (True, False):
@@ -434,8 +426,7 @@ def test_without_async_task_there_are_no_records(setup: Setup) -> None:
     setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id="job")
     setup.fc.drain()
     assert ask(setup.fc3, "ListAsyncTasks", "echo").tasks == []
-    with refused("StatefulAsyncInvocationNotFound", 404):
-        setup.task("echo", "job")
+    assert refusal(setup.task, "echo", "job") == ("StatefulAsyncInvocationNotFound", 404)
 
 
 def test_credentials_are_renewed_before_they_expire(setup: Setup) -> None:

@@ -13,7 +13,7 @@ from link_peer_deploy.manifest import Function, Trigger
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.principals import Role, trust_text
 
-from tests.local.clients import HOME, ask, config, key_of, refused
+from tests.local.clients import HOME, ask, config, key_of, refusal, refused
 
 SAMPLE = "def which(event, context):\n    return [context.function.memory, context.service.qualifier]\n"
 
@@ -92,8 +92,7 @@ def test_an_alias_is_created_once(setup: Setup) -> None:
     given = models.CreateAliasInput(alias_name="canary", version_id="1", description="d")
     made = ask(setup.client, "CreateAlias", "f", body=given)
     assert (made.alias_name, made.version_id, made.description) == ("canary", "1", "d")
-    with refused("AliasAlreadyExists", 409):
-        ask(setup.client, "CreateAlias", "f", body=given)
+    assert refusal(ask, setup.client, "CreateAlias", "f", body=given) == ("AliasAlreadyExists", 409)
     with refused("VersionNotFound"):
         setup.alias(version_id="7")
 

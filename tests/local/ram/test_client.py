@@ -14,7 +14,7 @@ from link_peer_local.core.identity import Key
 from link_peer_local.core.principals import User
 from link_peer_local.eventbridge.linked_roles import SERVICES
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, refused
+from tests.local.clients import HOME, PEER, ask, config, key_of, refusal, refused
 
 Call = Callable[..., Any]
 
@@ -90,12 +90,10 @@ def test_a_role_is_changed(local_cloud: LocalCloud, ram: Call) -> None:
 
 def test_a_role_is_deleted_once_nothing_is_attached(ram: Call, attached: dict[str, str]) -> None:
     """DeleteConflict.Role.Policy until then, and its name is free afterwards."""
-    with refused("DeleteConflict.Role.Policy", 409):
-        ram("DeleteRole", role_name="auditor")
+    assert refusal(ram, "DeleteRole", role_name="auditor") == ("DeleteConflict.Role.Policy", 409)
     ram("DetachPolicyFromRole", **attached)
     ram("DeleteRole", role_name="auditor")
-    with refused("EntityNotExist.Role", 404):
-        ram("GetRole", role_name="auditor")
+    assert refusal(ram, "GetRole", role_name="auditor") == ("EntityNotExist.Role", 404)
     make_role(ram)
 
 
@@ -110,14 +108,12 @@ def test_roles_are_listed_by_page(ram: Call) -> None:
         assert page.is_truncated is (marker is not None)
     assert names == [*sorted(SERVICES), "auditor", "link-peer-fc", "link-peer-operator", "link-peer-reader"]
     assert marker is None
-    with refused("InvalidParameter.MaxItems", 400):
-        ram("ListRoles", max_items=1001)
+    assert refusal(ram, "ListRoles", max_items=1001) == ("InvalidParameter.MaxItems", 400)
 
 
 def test_another_accounts_roles_do_not_exist(ram: Call) -> None:
     """Each account has a directory of its own."""
-    with refused("EntityNotExist.Role", 404):
-        ram("GetRole", role_name="link-peer")
+    assert refusal(ram, "GetRole", role_name="link-peer") == ("EntityNotExist.Role", 404)
 
 
 @pytest.mark.parametrize(
@@ -192,17 +188,14 @@ def test_a_policy_is_deleted_once_nobody_has_it(ram: Call, attached: dict[str, s
         ram("DeletePolicy", policy_name="look", cascading_delete=True)
     ram("DetachPolicyFromRole", **attached)
     ram("CreatePolicyVersion", policy_name="look", policy_document=document())
-    with refused("DeleteConflict.Policy.Version", 409):
-        ram("DeletePolicy", policy_name="look")
+    assert refusal(ram, "DeletePolicy", policy_name="look") == ("DeleteConflict.Policy.Version", 409)
     ram("DeletePolicy", policy_name="look", cascading_delete=True)
-    with refused("EntityNotExist.Policy", 404):
-        ram("GetPolicy", policy_type="Custom", policy_name="look")
+    assert refusal(ram, "GetPolicy", policy_type="Custom", policy_name="look") == ("EntityNotExist.Policy", 404)
 
 
 def test_a_policy_is_attached_once(ram: Call, attached: dict[str, str]) -> None:
     """ListPoliciesForRole and ListEntitiesForPolicy show it, custom or of the platform."""
-    with refused("EntityAlreadyExists.Role.Policy", 409):
-        ram("AttachPolicyToRole", **attached)
+    assert refusal(ram, "AttachPolicyToRole", **attached) == ("EntityAlreadyExists.Role.Policy", 409)
     ram("AttachPolicyToRole", policy_type="System", policy_name="AliyunSTSAssumeRoleAccess", role_name="auditor")
     of_role = ram("ListPoliciesForRole", role_name="auditor").policies.policy
     assert [(policy.policy_type, policy.policy_name, policy.default_version) for policy in of_role] == [
@@ -213,8 +206,7 @@ def test_a_policy_is_attached_once(ram: Call, attached: dict[str, str]) -> None:
     assert [role.role_name for role in entities.roles.role] == ["auditor"]
     assert (entities.users.user, entities.groups.group) == ([], [])
     ram("DetachPolicyFromRole", **attached)
-    with refused("EntityNotExist.Role.Policy", 404):
-        ram("DetachPolicyFromRole", **attached)
+    assert refusal(ram, "DetachPolicyFromRole", **attached) == ("EntityNotExist.Role.Policy", 404)
 
 
 @pytest.mark.parametrize(
@@ -258,8 +250,7 @@ def test_a_system_policy_cannot_be_changed(ram: Call) -> None:
     """The account has no policy of that name."""
     with refused("EntityNotExist.Policy", 404):
         ram("CreatePolicyVersion", policy_name="AdministratorAccess", policy_document=document())
-    with refused("EntityNotExist.Policy", 404):
-        ram("DeletePolicy", policy_name="AdministratorAccess")
+    assert refusal(ram, "DeletePolicy", policy_name="AdministratorAccess") == ("EntityNotExist.Policy", 404)
     with refused("InvalidParameter.PolicyType", 400):
         ram("GetPolicy", policy_type="Own", policy_name="look")
 
@@ -277,16 +268,13 @@ def test_a_user_may_do_what_the_attached_policies_allow(local_cloud: LocalCloud,
     """A new version takes effect. A policy that a user has is not deleted."""
     theirs = ram_of(person(local_cloud, ram, document("ram:GetRole")))
     assert theirs("GetRole", role_name="link-peer-fc").role.role_name == "link-peer-fc"
-    with refused("NoPermission", 403):
-        theirs("DeleteRole", role_name="link-peer-fc")
+    assert refusal(theirs, "DeleteRole", role_name="link-peer-fc") == ("NoPermission", 403)
     ram("CreatePolicyVersion", policy_name="of-ana", policy_document=document("ram:ListRoles"), set_as_default=True)
-    with refused("NoPermission", 403):
-        theirs("GetRole", role_name="link-peer-fc")
+    assert refusal(theirs, "GetRole", role_name="link-peer-fc") == ("NoPermission", 403)
     assert theirs("ListRoles").roles.role
     entities = ram("ListEntitiesForPolicy", policy_type="Custom", policy_name="of-ana")
     assert [user.user_name for user in entities.users.user] == ["ana"]
-    with refused("DeleteConflict.Policy.User", 409):
-        ram("DeletePolicy", policy_name="of-ana")
+    assert refusal(ram, "DeletePolicy", policy_name="of-ana") == ("DeleteConflict.Policy.User", 409)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from link_peer_local.core.principals import policy_text
 from link_peer_local.coverage import OFFERED
 from link_peer_local.ecs.state import Group
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, refused
+from tests.local.clients import HOME, PEER, ask, config, key_of, refusal, refused
 from tests.local.ecs.helpers import permission
 
 FUNCTION, READER, OPERATOR = (f"acs:ram::{HOME}:role/link-peer-{name}" for name in ("fc", "reader", "operator"))
@@ -169,8 +169,7 @@ def test_who_may_take_on_which_role(local_cloud: LocalCloud, role: str) -> None:
 def test_closing_needs_a_second_factor(local_cloud: LocalCloud) -> None:
     """Which a session has if the keys that assumed it had, where RAM passes that on; a user's access key never has."""
     As(local_cloud, OPERATOR).assume(PEER_CLOSER)
-    with refused("NoPermission", 403):
-        As(local_cloud, OPERATOR, mfa=False).assume(PEER_CLOSER)
+    assert refusal(lambda: As(local_cloud, OPERATOR, mfa=False).assume(PEER_CLOSER)) == ("NoPermission", 403)
     for passed_on in (True, False):
         local_cloud.knobs.mfa_in_sessions = passed_on
         made = ask(Sts(config(key_of(local_cloud))), "AssumeRole", role_arn=OPERATOR, role_session_name="test")
@@ -180,10 +179,8 @@ def test_closing_needs_a_second_factor(local_cloud: LocalCloud) -> None:
 def test_a_session_policy_cannot_widen_a_role(local_cloud: LocalCloud) -> None:
     everything = json.dumps({"Version": "1", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
     who = As(local_cloud, READER, everything)
-    with refused("Forbidden.RAM", 403):
-        who.revoke()
-    with refused("NoPermission", 403):
-        who.assume(PEER_ROLE)
+    assert refusal(who.revoke) == ("Forbidden.RAM", 403)
+    assert refusal(who.assume, PEER_ROLE) == ("NoPermission", 403)
     who.show()
 
 
@@ -268,5 +265,4 @@ def test_no_role_tags_where_ram_does_not_know_the_key(local_cloud: LocalCloud, r
     """Not even its own tag: no statement allows a call of which RAM cannot tell the tags."""
     local_cloud.knobs.request_tags = False
     for keys, call in itertools.product(OWN_TAGS + OTHER_TAGS, (As.tag, As.untag)):
-        with refused("Forbidden.RAM", 403):
-            call(As(local_cloud, role), *keys)
+        assert refusal(call, As(local_cloud, role), *keys) == ("Forbidden.RAM", 403)

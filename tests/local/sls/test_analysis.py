@@ -9,7 +9,8 @@ from aliyun.log import IndexConfig, IndexKeyConfig, IndexLineConfig, LogClient
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.sls import analysis
 
-from tests.local.sls.test_client import HOME, TOKENS, client_of, put, refusal, search
+from tests.local.clients import refusal
+from tests.local.sls.test_client import HOME, TOKENS, client_of, put, search
 
 ALERT = {
     "name": "denials",
@@ -197,19 +198,19 @@ def test_dashboard_lifecycle(store: LogClient) -> None:
     chart = {"title": "c", "type": "table", "search": {}, "display": {}, "action": {}}
     document = {"dashboardName": "d", "displayName": "D", "description": "", "charts": [chart]}
     store.create_dashboard("proj", document)
-    assert refusal(lambda: store.create_dashboard("proj", document)) == (400, "ParameterInvalid")
+    assert refusal(store.create_dashboard, "proj", document) == ("ParameterInvalid", 400)
     assert store.list_dashboard("proj").get_entities() == ["d"]
     store.update_dashboard("proj", {**document, "displayName": "other"})
     assert store.get_dashboard("proj", "d").get_entity() == {**document, "displayName": "other"}
     store.delete_dashboard("proj", "d")
-    assert refusal(lambda: store.get_dashboard("proj", "d")) == (404, "DashboardNotExist")
-    assert refusal(lambda: store.create_dashboard("proj", {"displayName": "D"})) == (400, "ParameterInvalid")
+    assert refusal(store.get_dashboard, "proj", "d") == ("DashboardNotExist", 404)
+    assert refusal(store.create_dashboard, "proj", {"displayName": "D"}) == ("ParameterInvalid", 400)
 
 
 def test_alert_rule_lifecycle(store: LogClient) -> None:
     """An alert rule can be created, listed, disabled, changed and deleted."""
     store.create_alert("proj", ALERT)
-    assert refusal(lambda: store.create_alert("proj", ALERT)) == (400, "JobAlreadyExist")
+    assert refusal(store.create_alert, "proj", ALERT) == ("JobAlreadyExist", 400)
     assert [alert["name"] for alert in store.list_alert("proj").get_entities()] == ["denials"]
     store.disable_alert("proj", "denials")
     assert store.get_alert("proj", "denials").get_entity()["state"] == "Disabled"
@@ -217,7 +218,7 @@ def test_alert_rule_lifecycle(store: LogClient) -> None:
     store.update_alert("proj", {**ALERT, "displayName": "other"})
     assert store.get_alert("proj", "denials").get_entity()["displayName"] == "other"
     store.delete_alert("proj", "denials")
-    assert refusal(lambda: store.get_alert("proj", "denials")) == (404, "JobNotExist")
+    assert refusal(store.get_alert, "proj", "denials") == ("JobNotExist", 404)
 
 
 @pytest.mark.parametrize(
@@ -232,4 +233,4 @@ def test_alert_rule_lifecycle(store: LogClient) -> None:
 )
 def test_an_incomplete_alert_rule_is_refused(store: LogClient, change: dict[str, Any]) -> None:
     """ParameterInvalid, 400."""
-    assert refusal(lambda: store.create_alert("proj", {**ALERT, **change})) == (400, "ParameterInvalid")
+    assert refusal(store.create_alert, "proj", {**ALERT, **change}) == ("ParameterInvalid", 400)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 from aliyun.log import (
@@ -17,7 +16,7 @@ from aliyun.log import (
 from aliyun.log.putlogsrequest import PutLogsRequest
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, key_of, logs_of
+from tests.local.clients import HOME, PEER, key_of, logs_of, refusal
 
 TOKENS = [",", " ", ":", '"']
 
@@ -53,13 +52,6 @@ def search(client: LogClient, now: float, query: str = "", **options: object) ->
     return [{"time": log.get_time(), "source": log.get_source(), **log.get_contents()} for log in response.get_logs()]
 
 
-def refusal(call: Callable[[], object]) -> tuple[int, str]:
-    with pytest.raises(LogException) as refused:
-        call()
-    assert refused.value.get_request_id()
-    return refused.value.get_resp_status(), refused.value.get_error_code()
-
-
 # Projects
 
 
@@ -67,18 +59,18 @@ def test_project_names_are_global(local_cloud: LocalCloud, client: LogClient) ->
     """Another account cannot use a project's name, nor see the project."""
     client.create_project("proj", "mine")
     other = client_of(local_cloud, PEER)
-    assert refusal(lambda: other.create_project("proj", "theirs")) == (400, "ProjectAlreadyExist")
-    assert refusal(lambda: other.get_project("proj")) == (404, "ProjectNotExist")
-    assert refusal(lambda: other.list_logstore("proj")) == (404, "ProjectNotExist")
+    assert refusal(other.create_project, "proj", "theirs") == ("ProjectAlreadyExist", 400)
+    assert refusal(other.get_project, "proj") == ("ProjectNotExist", 404)
+    assert refusal(other.list_logstore, "proj") == ("ProjectNotExist", 404)
     assert "proj" not in [p["projectName"] for p in other.list_project().get_projects()]
-    assert refusal(lambda: client.create_project("proj", "again")) == (400, "ProjectAlreadyExist")
+    assert refusal(client.create_project, "proj", "again") == ("ProjectAlreadyExist", 400)
 
 
 def test_project_of_another_region_does_not_exist(local_cloud: LocalCloud, client: LogClient) -> None:
     """The region in the host name counts; the intranet name of the same region reaches the same project."""
     client.create_project("proj", "")
     elsewhere = client_of(local_cloud, HOME, "cn-beijing.log.aliyuncs.com")
-    assert refusal(lambda: elsewhere.get_project("proj")) == (404, "ProjectNotExist")
+    assert refusal(elsewhere.get_project, "proj") == ("ProjectNotExist", 404)
     inside = client_of(local_cloud, HOME, "cn-qingdao-intranet.log.aliyuncs.com")
     assert inside.get_project("proj").projectName == "proj"
 
@@ -101,7 +93,7 @@ def test_search_without_an_index_is_refused(local_cloud: LocalCloud, client: Log
     client.create_logstore("proj", "store")
     now = local_cloud.clock.now()
     put(client, now, {"outcome": "early"})
-    assert refusal(lambda: search(client, now)) == (400, "IndexConfigNotExist")
+    assert refusal(search, client, now) == ("IndexConfigNotExist", 400)
     client.create_index("proj", "store", IndexConfig(line_config=IndexLineConfig(TOKENS)))
     put(client, now, {"outcome": "late"})
     assert [log["outcome"] for log in search(client, now)] == ["late"]
@@ -141,8 +133,8 @@ def test_both_forms_of_get_logs_answer_alike(local_cloud: LocalCloud, store: Log
     assert search(store, now, "applied", offset=5) == []
     assert [log["count"] for log in search(store, now, "denied", topic="topic-a")] == ["9"]
     assert search(store, now, "denied", topic="other") == []
-    assert refusal(lambda: search(store, now, "nokey: x")) == (400, "ParameterInvalid")
-    assert refusal(lambda: search(store, now, "(applied")) == (400, "ParameterInvalid")
+    assert refusal(search, store, now, "nokey: x") == ("ParameterInvalid", 400)
+    assert refusal(search, store, now, "(applied") == ("ParameterInvalid", 400)
 
 
 def test_search_range_is_half_open(local_cloud: LocalCloud, store: LogClient) -> None:
@@ -151,7 +143,7 @@ def test_search_range_is_half_open(local_cloud: LocalCloud, store: LogClient) ->
     put(store, now, {"count": "0"}, {"count": "1"}, {"count": "2"})
     found = store.get_log("proj", "store", now, now + 2).get_logs()
     assert [log.get_contents()["count"] for log in found] == ["0", "1"]
-    assert refusal(lambda: store.get_log("proj", "store", now, now)) == (400, "InvalidTimeRange")
+    assert refusal(store.get_log, "proj", "store", now, now) == ("InvalidTimeRange", 400)
 
 
 def test_more_than_a_page_takes_more_calls(local_cloud: LocalCloud, store: LogClient) -> None:
@@ -194,15 +186,15 @@ def test_log_time_must_be_near_the_servers(
     if accepted:
         put(store, moment, {"outcome": "applied"})
     else:
-        assert refusal(lambda: put(store, moment, {"outcome": "applied"})) == (400, "PostBodyInvalid")
+        assert refusal(put, store, moment, {"outcome": "applied"}) == ("PostBodyInvalid", 400)
 
 
 def test_write_to_a_missing_logstore_is_refused(local_cloud: LocalCloud, client: LogClient) -> None:
     """It is not created implicitly."""
     now = local_cloud.clock.now()
-    assert refusal(lambda: put(client, now, {"a": "b"})) == (404, "ProjectNotExist")
+    assert refusal(put, client, now, {"a": "b"}) == ("ProjectNotExist", 404)
     client.create_project("proj", "")
-    assert refusal(lambda: put(client, now, {"a": "b"})) == (404, "LogStoreNotExist")
+    assert refusal(put, client, now, {"a": "b"}) == ("LogStoreNotExist", 404)
 
 
 # Reading shards
@@ -252,9 +244,9 @@ def test_hash_key_picks_the_shard(local_cloud: LocalCloud, store: LogClient) -> 
 
 def test_invalid_shard_or_cursor_is_refused(store: LogClient) -> None:
     """An unknown shard is 404, an invalid cursor is 400."""
-    assert refusal(lambda: store.get_begin_cursor("proj", "store", 2)) == (404, "ShardNotExist")
-    assert refusal(lambda: store.pull_logs("proj", "store", 0, "!!")) == (400, "InvalidCursor")
-    assert refusal(lambda: store.get_cursor("proj", "store", 0, -5)) == (400, "ParameterInvalid")
+    assert refusal(store.get_begin_cursor, "proj", "store", 2) == ("ShardNotExist", 404)
+    assert refusal(store.pull_logs, "proj", "store", 0, "!!") == ("InvalidCursor", 400)
+    assert refusal(store.get_cursor, "proj", "store", 0, -5) == ("ParameterInvalid", 400)
 
 
 def test_errors_are_flat_json(store: LogClient) -> None:

@@ -10,7 +10,8 @@ from aliyun.log import LogClient
 from aliyun.log.resource_params import ResourceRecord
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.sls.test_client import HOME, PEER, client_of, refusal
+from tests.local.clients import refusal
+from tests.local.sls.test_client import HOME, PEER, client_of
 
 SEARCH = {
     "savedsearchName": "denied",
@@ -37,7 +38,7 @@ def test_a_saved_search_is_created_replaced_and_deleted(client: LogClient) -> No
     assert client.get_savedsearch("proj", "denied").get_entity()["searchQuery"] == "*"
     assert client.list_savedsearch("proj").get_entities() == ["denied"]
     client.delete_savedsearch("proj", "denied")
-    assert refusal(lambda: client.get_savedsearch("proj", "denied")) == (404, "SavedSearchNotExist")
+    assert refusal(client.get_savedsearch, "proj", "denied") == ("SavedSearchNotExist", 404)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +46,13 @@ def test_a_saved_search_is_created_replaced_and_deleted(client: LogClient) -> No
 )
 def test_an_incomplete_saved_search_is_refused(client: LogClient, changes: dict[str, Any]) -> None:
     """A name has at least three characters; query, logstore and title are needed."""
-    assert refusal(lambda: client.create_savedsearch("proj", {**SEARCH, **changes})) == (400, "ParameterInvalid")
+    assert refusal(client.create_savedsearch, "proj", {**SEARCH, **changes}) == ("ParameterInvalid", 400)
 
 
 def test_a_saved_search_exists_once(client: LogClient) -> None:
     """In a project."""
     client.create_savedsearch("proj", SEARCH)
-    assert refusal(lambda: client.create_savedsearch("proj", SEARCH)) == (400, "ParameterInvalid")
+    assert refusal(client.create_savedsearch, "proj", SEARCH) == ("ParameterInvalid", 400)
     client.create_project("other", "")
     client.create_savedsearch("other", SEARCH)
 
@@ -67,19 +68,19 @@ def test_a_record_is_kept_for_the_account(local_cloud: LocalCloud) -> None:
     main.update_resource_record(TABLE, ResourceRecord("ann", "Ann", {**user, "enabled": False}))
     assert local_cloud.sls.records(HOME, TABLE)["ann"]["value"] == json.dumps({**user, "enabled": False})
     other = client_of(local_cloud, PEER, "cn-heyuan.log.aliyuncs.com")
-    assert refusal(lambda: other.get_resource_record(TABLE, "ann")) == (404, "ResourceRecordNotExist")
+    assert refusal(other.get_resource_record, TABLE, "ann") == ("ResourceRecordNotExist", 404)
     main.delete_resource_record(TABLE, ["ann"])
-    assert refusal(lambda: main.get_resource_record(TABLE, "ann")) == (404, "ResourceRecordNotExist")
+    assert refusal(main.get_resource_record, TABLE, "ann") == ("ResourceRecordNotExist", 404)
 
 
 def test_records_are_not_in_other_regions_nor_in_unknown_tables(local_cloud: LocalCloud, client: LogClient) -> None:
     """A value is a JSON object."""
-    assert refusal(lambda: client.get_resource_record(TABLE, "ann"))[0] == 404
+    assert refusal(client.get_resource_record, TABLE, "ann") == ("ProjectNotExist", 404)
     main = client_of(local_cloud, HOME, "cn-heyuan.log.aliyuncs.com")
     record = ResourceRecord("ann", "Ann", {"user_id": "ann"})
-    assert refusal(lambda: main.create_resource_record("sls.unknown", record)) == (404, "ResourceNotExist")
+    assert refusal(main.create_resource_record, "sls.unknown", record) == ("ResourceNotExist", 404)
     main.create_resource_record(TABLE, record)
-    assert refusal(lambda: main.create_resource_record(TABLE, record)) == (400, "ResourceRecordAlreadyExist")
+    assert refusal(main.create_resource_record, TABLE, record) == ("ResourceRecordAlreadyExist", 400)
 
 
 def test_a_new_project_may_be_invisible_for_a_while(local_cloud: LocalCloud) -> None:
@@ -87,7 +88,7 @@ def test_a_new_project_may_be_invisible_for_a_while(local_cloud: LocalCloud) -> 
     local_cloud.sls.project_visible_after = 10
     made = client_of(local_cloud, HOME)
     made.create_project("fresh", "")
-    assert refusal(lambda: made.create_logstore("fresh", "store")) == (404, "ProjectNotExist")
-    assert refusal(lambda: made.create_project("fresh", "")) == (400, "ProjectAlreadyExist")
+    assert refusal(made.create_logstore, "fresh", "store") == ("ProjectNotExist", 404)
+    assert refusal(made.create_project, "fresh", "") == ("ProjectAlreadyExist", 400)
     local_cloud.clock.sleep(10)
     made.create_logstore("fresh", "store")

@@ -10,7 +10,7 @@ from link_peer_local.sls.index import DEFAULT_TOKENS, Index, parse
 from link_peer_local.sls.query import compile_query
 from msgspec import Struct
 
-from tests.local.clients import refused
+from tests.local.clients import refusal, refused
 
 TOKENS = sorted(DEFAULT_TOKENS)
 INDEX = parse(
@@ -237,5 +237,4 @@ def test_full_text_index_can_exclude_fields() -> None:
 )
 def test_invalid_index_is_refused(document: object) -> None:
     """An index without content, or with a wrong type or delimiter list, is IndexInfoInvalid (400)."""
-    with refused("IndexInfoInvalid", 400):
-        parse(document)
+    assert refusal(parse, document) == ("IndexInfoInvalid", 400)
