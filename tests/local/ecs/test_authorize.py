@@ -146,14 +146,15 @@ def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
     w.authorize(empty, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in range(3)))
     w.authorize(w.db, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in range(2)))
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
-    instance = w.cloud.ecs.create_instance(HOME, [w.app]).id
+    instance, gone, _ = (w.cloud.ecs.create_instance(HOME, [w.app]).id for _ in range(3))
+    ask(w.ecs, "DeleteInstance", instance_id=gone, force=True)
     join = models.JoinSecurityGroupRequest(security_group_id=w.db, instance_id=instance)
     w.ecs.join_security_group(join)
     with refused("AuthorizationLimitExceed", 403):
         w.authorize(w.app, permission(source_cidr_ip="10.0.0.2"))
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
     ask(w.ecs, "LeaveSecurityGroup", security_group_id=w.db, instance_id=instance)
-    w.authorize(w.app, permission(source_cidr_ip="10.0.0.2"))
+    w.authorize(w.app, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in (2, 3)))
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.2"))  # the instance that left does not count
     assert refusal(w.ecs.join_security_group, join) == ("AclLimitExceed", 403)
     with refused("AclLimitExceed", 403):
