@@ -7,8 +7,9 @@ changes must be JSON, so that no web page can make a browser call them.
 from __future__ import annotations
 
 import json
-from typing import Any, get_type_hints
+from typing import Any
 
+from msgspec import ValidationError, convert
 from msgspec.structs import asdict
 
 from link_peer_local.core.clock import Clock, utc
@@ -20,7 +21,6 @@ from link_peer_local.core.knobs import Knobs, readings
 
 PREFIX = "/_local/"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
-MAX_SECONDS = 10 * 366 * 86_400
 
 
 class AdminBackend:
@@ -61,8 +61,8 @@ class AdminBackend:
             self._faults.clear()
         else:
             try:
-                self._faults.add(_fault(body))
-            except (TypeError, ValueError) as problem:
+                self._faults.add(convert(body, Fault))
+            except (ValidationError, ValueError) as problem:
                 raise _invalid(str(problem)) from None
         return self.faults()
 
@@ -77,21 +77,6 @@ class AdminBackend:
         except ValueError as problem:
             raise _invalid(str(problem)) from None
         return self.knobs()
-
-
-def _fault(body: dict[str, Any]) -> Fault:
-    """A fault from JSON. TypeError or ValueError for values that would fail only when a call meets the fault."""
-    fault = Fault(**body)
-    for name, kind in get_type_hints(Fault).items():
-        if not isinstance(getattr(fault, name), int | float if kind is float else kind):
-            raise TypeError(f"{name}: invalid value {body[name]!r}")
-    if not 400 <= (fault.status or 400) <= 599:
-        raise ValueError("status: must be from 400 to 599")
-    if fault.per_minute is not None and fault.per_minute < 0:
-        raise ValueError("per_minute: must not be negative")
-    if not 0 <= fault.seconds <= MAX_SECONDS:
-        raise ValueError("seconds: must be from 0 to ten years")
-    return fault
 
 
 def _invalid(problem: str) -> ApiError:

@@ -27,8 +27,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
+from typing import Annotated
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.errors import ApiError
@@ -37,6 +38,7 @@ from link_peer_local.core.http import ConnectionDropped, NoAnswer, Response
 _REPLACING = ("error", "html", "truncated", "empty", "reset", "no-answer", "kill")
 KINDS = frozenset({"throttle", "slow", *_REPLACING, *(f"{kind}-after" for kind in _REPLACING)})
 REMEMBERED_CALLS = 100_000
+TEN_YEARS = 10 * 366 * 86_400
 
 # Throttling and internal errors by service; both code and status differ [wire facts, SDK runs].
 _THROTTLED = {
@@ -73,7 +75,7 @@ class Call(Struct):
     ended: float | None = None
 
 
-class Fault(Struct):
+class Fault(Struct, forbid_unknown_fields=True):
     """What happens to the calls it matches: the first `skip` pass, the next `times` are hit (None: all of them).
 
     `service` and `action` are shell patterns; `account` limits it to one caller's account; `seconds` is for slow. With
@@ -87,9 +89,9 @@ class Fault(Struct):
     skip: int = 0
     account: str | None = None
     code: str | None = None
-    status: int | None = None
-    seconds: float = 0.0
-    per_minute: int | None = None
+    status: Annotated[int, Meta(ge=400, le=599)] | None = None
+    seconds: Annotated[float, Meta(ge=0, le=TEN_YEARS)] = 0.0
+    per_minute: Annotated[int, Meta(ge=0)] | None = None
 
     def matches(self, call: Call) -> bool:
         """Whether service, action and account are those of the call, and its service has such faults."""

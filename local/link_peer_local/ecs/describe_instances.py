@@ -1,34 +1,29 @@
-"""DescribeInstances: its filters, all of which an instance must match, and the shape of its answer."""
+"""DescribeInstances: its filters, all of which an instance must match, and the shape of its answer. A filter that is not offered is
+refused: the caller would take an unfiltered list for a filtered one."""
 
 from __future__ import annotations
 
 import fnmatch
-import math
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
 from link_peer_local.core.clock import utc
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import loads
+from link_peer_local.core.real_api import not_offered
 from link_peer_local.ecs import interfaces, tags
 from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.paging import page
-from link_peer_local.ecs.params import invalid
+from link_peer_local.ecs.paging import PAGING, page
 from link_peer_local.ecs.state import Instance, InstanceState
 
 STATUSES = ("Pending", "Running", "Starting", "Stopping", "Stopped")
-_EVERYBODY = {
-    "DeviceAvailable": "true",
-    "HttpEndpoint": "enabled",
-    "HttpTokens": "optional",
-    "InstanceChargeType": "PostPaid",
-    "InternetChargeType": "PayByTraffic",
-    "IoOptimized": "true",
-}
-"""Filters by properties that are the same for every instance here."""
-_NOBODY = ("HpcClusterId", "HttpPutResponseHopLimit", "KeyPairName", "LockReason", "RdmaIpAddresses", "ResourceGroupId")
-"""Filters by properties that no instance here has."""
+_OFFERED = frozenset(
+    {
+        *("RegionId", "InstanceIds", "SecurityGroupId", "VpcId", "VSwitchId", "Status", "InstanceName"),
+        *("PrivateIpAddresses", "InstanceNetworkType", "DryRun", *PAGING),
+    }
+)
+"""The parameters that are offered, beside `Tag.N`."""
 
 Seen = tuple[Instance, InstanceState]
 
@@ -71,6 +66,9 @@ def nothing(call: Call) -> dict[str, Any]:
 
 def _filter(call: Call) -> Callable[[Seen], bool]:
     params = call.params
+    for name in params.values:
+        if name not in _OFFERED and not name.startswith("Tag."):
+            raise not_offered("ecs", f"{name} of DescribeInstances")
     network, status = params.get("InstanceNetworkType"), params.get("Status")
     if network not in ("", "vpc", "classic"):
         raise ApiError("InvalidNetworkType.NotFound", 404)
@@ -78,13 +76,6 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
         raise ApiError("InvalidStatus.NotFound", 404)
     ids = params.ids("InstanceIds", "InvalidInstanceIds.Malformed", strict=call.store.knobs.strict_ids)
     addresses = params.json_list("PrivateIpAddresses", "InvalidPrivateIpAddresses.Malformed")
-    inner = params.json_list("InnerIpAddresses", "InvalidInnerIpAddresses.Malformed")
-    public = params.json_list("PublicIpAddresses", "InvalidPublicIpAddresses.Malformed")
-    eips = params.json_list("EipAddresses", "InvalidEipAddresses.Malformed")
-    since, until = _created(call)
-    common = all(params.get(name).lower() in ("", value.lower()) for name, value in _EVERYBODY.items())
-    if not common or any(map(params.get, _NOBODY)) or params.listed("Ipv6Address"):
-        return lambda _seen: False
 
     def wanted(seen: Seen) -> bool:
         instance, state = seen
@@ -95,37 +86,11 @@ def _filter(call: Call) -> Callable[[Seen], bool]:
             and params.get("SecurityGroupId") in ("", *state.groups)
             and params.get("VpcId") in ("", instance.vpc_id)
             and params.get("VSwitchId") in ("", instance.vswitch_id)
-            and params.get("ZoneId") in ("", call.store.zone)
-            and params.get("InstanceType") in ("", instance.instance_type)
-            and params.get("InstanceTypeFamily") in ("", _family(instance))
-            and params.get("ImageId") in ("", instance.image_id)
-            and since <= instance.created // 60 * 60 <= until  # to the minute, as the answer shows it
             and fnmatch.fnmatchcase(instance.name, _glob(params.get("InstanceName")))
             and (addresses is None or network == "classic" or call.shown_ip(instance) in addresses)
-            and (inner is None or network != "classic")  # each address filter applies to its own network type [doc]
-            and public is None
-            and eips is None  # no instance here has a public address
         )
 
     return wanted
-
-
-def _family(instance: Instance) -> str:
-    return instance.instance_type.rsplit(".", 1)[0]
-
-
-def _created(call: Call) -> tuple[float, float]:
-    """The bounds of the filters CreationStartTime and CreationEndTime [doc]; other keys are refused."""
-    bounds = {"CreationStartTime": -math.inf, "CreationEndTime": math.inf}
-    for record in call.params.records("Filter"):
-        key = record.get("Key", "")
-        if key not in bounds:
-            raise invalid("Filter.N.Key")
-        try:
-            bounds[key] = datetime.strptime(record.get("Value", ""), "%Y-%m-%dT%H:%M%z").timestamp()
-        except ValueError:
-            raise invalid("Filter.N.Value") from None
-    return bounds["CreationStartTime"], bounds["CreationEndTime"]
 
 
 def _glob(name: str) -> str:
@@ -168,7 +133,7 @@ def _answer(call: Call, instance: Instance, state: InstanceState) -> dict[str, A
         "OSType": "linux",
         "CreationTime": created,
         "Description": instance.description,
-        "InstanceTypeFamily": _family(instance),
+        "InstanceTypeFamily": instance.instance_type.rsplit(".", 1)[0],
         "PublicIpAddress": {"IpAddress": []},
         "NetworkInterfaces": {
             "NetworkInterface": [] if instance.classic else [interfaces.summary(call, each) for each in attached]
