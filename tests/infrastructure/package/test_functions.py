@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import auto_link
 import cross_account
@@ -122,21 +121,6 @@ def test_a_call_without_a_readable_response_is_ambiguous(wire_lab: PackageLab, k
         assert wire_lab.process.run(code) == "Ambiguous", action
 
 
-@pytest.mark.parametrize(
-    ("code", "status", "means"),
-    [
-        ("Throttling", 400, "Throttled"),
-        ("ServiceUnavailable", 503, "Ambiguous"),
-        ("Forbidden.RAM", 403, "NoAccess"),
-        ("InvalidParameter", 400, "CloudError"),
-    ],
-)
-def test_an_error_response_is_classified_by_its_code(wire_lab: PackageLab, code: str, status: int, means: str) -> None:
-    wire_lab.fault(service="ecs", action="DescribeInstances", code=code, status=status)
-    run = f"{ACCOUNTS}\nanswer = attempt(lambda: accounts.ecs({HOME!r}).all_instances())"
-    assert wire_lab.process.run(run) == means
-
-
 @pytest.mark.parametrize("kind", TROUBLE)
 def test_a_failed_assume_role_is_a_transient_error(wire_lab: PackageLab, kind: str) -> None:
     wire_lab.fault(service="sts", kind=kind)
@@ -167,19 +151,3 @@ def test_a_post_that_may_be_lost_is_a_transient_error(wire_lab: PackageLab, kind
     assert 1 <= wire_lab.cloud.faults.count("mns") <= most
     wire_lab.cloud.faults.clear()
     assert wire_lab.process.run(code) == "None"
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_a_change_is_recorded_even_if_the_next_one_fails(wire_lab: PackageLab) -> None:
-    """A marker is changed, then adding a rule fails at first: the outcome lists all three RequestIds."""
-    app, db = wire_lab.group(), wire_lab.group("*")
-    wire_lab.deliver(cross_account, [wire_lab.message(wire_lab.request(app, db, "tcp/1"))])
-    event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"}))
-    made: list[dict[str, Any]] = []
-    wire_lab.cloud.ecs.on_event = lambda _account, event: made.append(event["data"])
-    wire_lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error")
-    wire_lab.deliver(auto_link, event)
-    assert [change["eventName"] for change in made] == ["ModifySecurityGroupRule", "AuthorizeSecurityGroup"]
-    changed, refused, written = wire_lab.outcome()["api_requests"].split(",")
-    assert [changed, written] == [change["requestId"] for change in made]
-    assert refused not in ("", changed, written)
