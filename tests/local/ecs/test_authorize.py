@@ -57,6 +57,11 @@ def test_the_classic_network_defaults_to_internet(w: RuleWorld) -> None:
     assert w.rules(one) == []
     shown = ask(w.ecs, "DescribeSecurityGroupAttribute", security_group_id=one, nic_type="intranet").permissions
     assert len(shown.permission) == 1
+    w.authorize(one, permission(source_cidr_ip="10.0.0.1"))
+    for _ in range(2):
+        ((nic_type, rule),) = ((rule.nic_type, rule.security_group_rule_id) for rule in w.rules(one))
+        assert nic_type == "internet"
+        w.modify(one, rule, description="new")
     with refused("InvalidNetworkType.Mismatch", 403):
         w.authorize(one, permission(source_group_id=w.app, nic_type="intranet"))
 

@@ -279,4 +279,8 @@ def test_a_malformed_instance_id_is_left_out_or_refuses_the_call(local_cloud: Lo
     assert found(machine, "i-x") == [machine]
     local_cloud.knobs.strict_ids = True
     assert found(machine, "i-bp1" + "z" * 17) == [machine]
+    (group,) = ids(ecs)
+    assert (ids(ecs, security_group_ids=json.dumps([group])), ids(ecs)) == ([group], [group])
+    unknown = json.dumps([group, "sg-bp1" + "z" * 17])
+    assert refusal(ids, ecs, security_group_ids=unknown) == ("InvalidSecurityGroupId.NotFound", 404)
     assert refusal(found, machine, "i-x") == ("InvalidInstanceIds.Malformed", 400)
