@@ -9,6 +9,7 @@ one makes a sweep read more than it needs, or find something at the next sweep; 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Annotated
 
@@ -114,17 +115,18 @@ def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], no
     found: dict[int, list[int]] = {}
 
     def note(group: Party, instants: Iterable[float | None]) -> None:
-        coming = [int(-(-one // 1)) for one in instants if one is not None and one > now]
-        found.setdefault(bucket_of(group), []).extend(sorted(coming)[:1])
+        coming = (math.ceil(one) for one in instants if one is not None and one > now)
+        found.setdefault(bucket_of(group), []).extend(coming)
 
-    allowed = sorted(one.until for one in policy.allow if one.until is not None and one.until > now)[:1]
+    allowed = {one.until for one in policy.allow}
     for group in groups:
         shown = snapshot.groups.get(group)
         note(group, allowed)
         note(group, [one.until for one in accepts(shown.tags, group.account, policy.keys)] if shown else ())
     for rule, marker in owned_rules(snapshot, policy, region):
-        if rule.group not in groups or rule.key is None:
+        if rule.group not in groups:
             continue
+        assert rule.key is not None  # noqa: S101  # a rule of ours
         link = link_of(rule.key, marker)
         note(rule.group, [claim.until for claim in marker.claims])
         note(rule.group, [created(rule) + HALF_OPEN_SECONDS] if link.mutual else ())

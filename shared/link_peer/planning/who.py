@@ -178,12 +178,14 @@ def _ends(cidr: str) -> tuple[int, int] | None:
     return int(network[0]), int(network[-1])
 
 
-def _both(one: Port, other: Port) -> Iterator[Port]:
-    """The packets of both."""
-    if ALL in (one, other):
-        yield other if one == ALL else one
-    elif protocol_name(one) == protocol_name(other):
-        if -1 in (one.low, other.low):
-            yield other if one.low == -1 else one
-        elif (low := max(one.low, other.low)) <= (high := min(one.high, other.high)):
-            yield Port(other.protocol, low, high)
+def _both(named: Port, asked: Port) -> Iterator[Port]:
+    """The packets that a rule names, of those in question."""
+    if asked == ALL:
+        yield named
+    elif named == ALL:
+        yield asked
+    elif protocol_name(named) == asked.protocol:
+        if named.low == -1:
+            yield asked
+        elif (low := max(named.low, asked.low)) <= (high := min(named.high, asked.high)):
+            yield Port(asked.protocol, low, high)

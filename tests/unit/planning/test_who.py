@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain.errors import CloudError
-from link_peer.domain.model import Instance, Party, Port, Rule, Traffic
+from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
 from link_peer.planning.reach import Scene
 from link_peer.planning.who import named, who
 
@@ -35,6 +35,13 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
         ([rule(DB, str(APP), port=WEB), DROP], {}, [Port("tcp", 81, 999)], ["sg-app - open 1"]),
         ([rule(DB, str(APP), port=WEB), DROP], {}, [Port("tcp", 1, 999)], ["sg-app - partly 1"]),
         ([rule(DB, str(APP), port=Port("6", 80, 80))], {}, [WEB], ["sg-app - open 1"]),
+        ([rule(DB, str(APP), port=Port("6")), DROP], {}, [Port("tcp", 80, 80)], ["sg-app - blocked 1"]),
+        ([rule(DB, str(APP), port=Port("6")), DROP], {}, [WEB], ["sg-app - partly 1"]),
+        ([rule(DB, str(APP), port=ALL), DROP], {}, [Port("tcp", 80, 80)], ["sg-app - blocked 1"]),
+        ([rule(DB, str(APP), port=WEB)], {}, [Port("tcp", 89, 99)], ["sg-app - open 1"]),
+        ([rule(DB, str(APP), port=WEB)], {}, [Port("tcp", 90, 99)], []),
+        ([rule(DB, str(APP), port=WEB)], {}, [Port("udp", 80, 80)], []),
+        ([rule(DB, str(APP), port=WEB)], {}, [Port("udp", 80, 80), Port("tcp", 1, 80)], ["sg-app - open 1"]),
         ([rule(DB, "10.0.0.1/32")], {"more": FAR}, [], ["i-a 10.0.0.1/32 open 1"]),
         (
             [rule(DB, "10.0.0.7/32")],
