@@ -225,7 +225,11 @@ def _calls(node: ast.Call) -> Iterator[tuple[ast.AST, Replacement]]:
         yield function, {"attr": _METHODS[function.attr]}
     if len(node.args) > 1 and getattr(function, "id", "") not in ("isinstance", *_NAMES):
         first, second, *more = node.args
-        if type(first) is type(second) and isinstance(first, ast.Name | ast.Attribute):
+        if (
+            type(first) is type(second)
+            and isinstance(first, ast.Name | ast.Attribute)
+            and ast.dump(first) != ast.dump(second)
+        ):
             yield node, {"args": [second, first, *more]}
 
 

@@ -206,9 +206,7 @@ def fitting(rules: Iterable[Rule], ends: tuple[End, End], packet: Port | None = 
 
 def together(effects: Sequence[Effect]) -> Effect:
     """One answer for several: blocked if one is, else unknown if one is."""
-    worst: bool | None = True
-    for effect in effects:
-        worst = False if worst is False or effect.passes is False else worst and effect.passes
+    worst = _worst({effect.passes for effect in effects})
     return Effect(
         worst,
         tuple(part for effect in effects if effect.passes == worst for part in effect.parts),
@@ -459,9 +457,13 @@ def _network(cidr: str) -> ipaddress.IPv4Network:
     return ipaddress.IPv4Network(cidr, strict=False)
 
 
+def _worst(found: Set[bool | None]) -> bool | None:
+    return False if False in found else None if None in found else True
+
+
 def _effect(steps: Sequence[tuple[Port, _Step]]) -> Effect:
     found = {step.passes for _, step in steps}
-    passes = False if False in found else None if None in found else True
+    passes = _worst(found)
     blocked = tuple(packet for packet, step in steps if step.passes is False)
     passed = tuple(packet for packet, step in steps if step.passes)
     unread = frozenset(group for _, step in steps for group in step.unread)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, Traffic
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning import effect_text
-from link_peer.planning.effect import of_link
+from link_peer.planning.effect import Cause, absent, applying, end_of, of_link
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
 from tests.unit.views import group, instance, key, ours, theirs, view
@@ -123,6 +124,21 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
         (world(drop(""), ours(OURS)), A_TO_B, f"{DOUBTFUL}its prefix list is not read"),
         (world(drop("0.0.0.0/0", port=None), ours(OURS)), A_TO_B, f"{DOUBTFUL}its port list is not read"),
         (world(drop("nonsense"), ours(OURS)), A_TO_B, f"{DOUBTFUL}nonsense cannot be read"),
+        (world(drop("10.0.0.1/32", own="odd"), ours(OURS)), A_TO_B, f"{DOUBTFUL}odd cannot be read"),
+        (
+            view(
+                [group(APP, vpc="vpc-2"), group(DB)],
+                [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), PAIR[1]],
+                [drop(str(APP)), rule(DB, "10.0.0.1/32", priority=2)],
+            ),
+            A_TO_B,
+            f"{DOUBTFUL}nothing documents rules that name a group of another VPC",
+        ),
+        (
+            neighbours(access=None),
+            A_TO_B,
+            f"unknown: whether members of {DB} reach each other was not read: tcp/3306",
+        ),
         (
             world(drop("0.0.0.0/0", source_ports=(1, 40000)), ours(OURS)),
             A_TO_B,
@@ -169,6 +185,15 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
             RANGE,
             f"open: sgr-accept of {DB} accepts tcp/80-90 (ingress, priority 1)",
         ),
+        (
+            world(
+                ours(key(DB, APP, "tcp/80-90")), *(drop("0.0.0.0/0", port=Port("tcp", n, n)) for n in (80, 82, 84, 86))
+            ),
+            RANGE,
+            "partly: "
+            + "".join(f"sgr-drop of {DB} drops tcp/{n} (ingress, priority 1); " for n in (80, 82, 84))
+            + "and 1 more; tcp/81+tcp/83+tcp/85 and 1 more passes",
+        ),
         # mutual links
         (
             world(*BOTH),
@@ -194,6 +219,59 @@ def test_what_becomes_of_the_packets_of_a_link(seen: Snapshot, link: Link, text:
     """One word, and what decides."""
     effect = of_link(seen, link)
     assert f"{effect.word}: {effect_text.detail(effect)}" == text
+
+
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [
+        # what may apply matters only where it would change the answer
+        ([rule(DB, "")], "unknown"),
+        ([rule(DB, ""), ours(OURS)], "open"),
+        ([drop("")], "blocked"),
+        ([drop("", priority=100), rule(DB, "10.0.0.1/32", priority=50)], "open"),
+        # a drop wins a tie, and an accept of a smaller priority wins over it
+        ([drop("0.0.0.0/0"), rule(DB, "10.0.0.1/32")], "blocked"),
+        ([drop("0.0.0.0/0", priority=2), rule(DB, "10.0.0.1/32")], "open"),
+        # the connection may come from any port that systems choose, and from no other
+        ([ours(OURS), drop("0.0.0.0/0", source_ports=(32_768, 65_535))], "blocked"),
+        ([ours(OURS), drop("0.0.0.0/0", source_ports=(32_769, 65_535))], "unknown"),
+        ([ours(OURS), drop("0.0.0.0/0", source_ports=(32_768, 65_534))], "unknown"),
+        ([ours(OURS), drop("0.0.0.0/0", source_ports=(1, 32_768))], "unknown"),
+        ([ours(OURS), drop("0.0.0.0/0", source_ports=(1, 32_767))], "open"),
+        # its peer and its own end, by address; a range may be written with any address in it
+        ([ours(OURS), drop("10.0.0.3/30")], "blocked"),
+        ([ours(OURS), drop("10.0.0.4/30")], "open"),
+        ([ours(OURS), drop("0.0.0.0/0", own="10.0.0.2/32")], "blocked"),
+        ([ours(OURS), drop("0.0.0.0/0", own="10.0.0.1/32")], "open"),
+        ([ours(OURS), drop(str(CACHE))], "open"),
+        # its protocol, also by number, and its ports
+        ([ours(OURS), drop("0.0.0.0/0", port=Port("6"))], "blocked"),
+        ([ours(OURS), drop("0.0.0.0/0", port=Port("17"))], "open"),
+        ([ours(OURS), drop("0.0.0.0/0", port=Port("all"))], "blocked"),
+        ([ours(OURS), drop("0.0.0.0/0", port=Port("tcp", 3306, 3310))], "blocked"),
+        ([ours(OURS), drop("0.0.0.0/0", port=Port("tcp", 3300, 3306))], "blocked"),
+        ([ours(OURS), drop("0.0.0.0/0", port=Port("tcp", 3307, 3310))], "open"),
+        ([ours(OURS), egress(DB, "0.0.0.0/0", act="drop")], "open"),
+        ([ours(OURS), rule(APP, "0.0.0.0/0", act="drop")], "open"),
+        # IPv6 is another matter
+        ([ours(OURS), Rule(DB, "sgr-6", None, "drop", 1, ipv6=Traffic("ingress", "::/0", "", None))], "open"),
+    ],
+)
+def test_the_first_rule_that_applies_decides(rules: list[Rule], word: str) -> None:
+    """By priority."""
+    assert of_link(world(*rules), A_TO_B).word == word
+
+
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [([drop("10.0.0.1/32")], "blocked"), ([drop("10.0.0.1/32", priority=2)], "unknown"), ([ours(OURS)], "unknown")],
+)
+def test_rules_that_were_not_read_override_all_but_a_drop_of_the_first_priority(rules: list[Rule], word: str) -> None:
+    """Those of another group of the target."""
+    instances = [PAIR[0], instance(B, DB, CACHE, ip="10.0.0.2")]
+    seen = view([group(APP), group(DB), group(CACHE, rule_count=1)], instances, rules)
+    read = {party: found for party, found in seen.rules.items() if party != CACHE}
+    assert of_link(msgspec.structs.replace(seen, rules=read), A_TO_B).word == word
 
 
 @pytest.mark.parametrize(
@@ -230,5 +308,26 @@ def test_an_effect_names_the_rules_that_decide_the_ports_and_what_was_not_read()
     ]
     left = neighbours(LEFT, rule(DB, "0.0.0.0/0"), access=True)
     assert of_link(left, A_TO_B).rules == (LEFT,)
+    assert of_link(left, A_TO_B).causes == {Cause.ORDER_UNKNOWN}
+    assert of_link(world(), A_TO_B).rules == ()
+    assert effect_text.detail(absent([Party(HOME, "")])) == ""
+    numbers = of_link(world(*BOTH, *(drop("0.0.0.0/0", port=Port(n)) for n in ("17", "50", "58"))), MUTUAL)
+    assert [{str(port) for port in some} for some in (numbers.blocked, numbers.passed)] == [
+        {"udp/1-65535", "50"},
+        {"tcp/1-65535", "udp/1-65535", "icmp", "gre"},
+    ]
+
+
+def test_the_rules_that_apply_are_listed_as_they_count() -> None:
+    """Egress before ingress; by priority, a drop first; also one of which it is not known."""
+    rules = [
+        egress(APP, "0.0.0.0/0"),
+        drop("", priority=5),
+        rule(DB, str(APP), priority=5),
+        drop("0.0.0.0/0", priority=1),
+    ]
+    others = [drop("0.0.0.0/0", port=Port("udp", 3306, 3306)), egress(DB, "0.0.0.0/0"), rule(APP, "0.0.0.0/0")]
+    found = applying(world(*rules[::-1], *others), end_of(PAIR[0]), end_of(PAIR[1]), SQL)
+    assert found == [rules[0], rules[3], rules[1], rules[2]]
     assert of_link(neighbours(ALL_DROPPED, access=None), A_TO_B).unread == {DB}
     assert of_link(unread(group(APP, rule_count=3)), A_TO_B).unread == {APP}
