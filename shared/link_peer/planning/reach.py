@@ -92,10 +92,11 @@ class Reach(msgspec.Struct, frozen=True):
         if self.word == "unknown" and self.doubt:
             effect, ends = self.doubt
         detail = effect_text.detail(effect)
-        if effect.passes or ends is None or self.pairs < 2:
+        if effect.passes or self.pairs < 2:
             return detail
         if not self.passing:
             return f"{detail}; none of {self.pairs} pairs of instances passes"
+        assert ends is not None  # noqa: S101  # of pairs, there is a first one
         source, dest = ends
         rest = f"{self.passing} of {self.pairs} pairs of instances pass"
         return f"from {source.id} to {dest.id}: {detail}; {rest}"

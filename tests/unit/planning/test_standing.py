@@ -11,7 +11,7 @@ from link_peer.domain.policy import Allow, Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
 from link_peer.planning.closing import closing, sweep_of
-from link_peer.planning.reach import Scene, reach
+from link_peer.planning.reach import Scene
 from link_peer.planning.rota import AT_ONCE
 from link_peer.planning.standing import Standing, Wishes, admitted, standing, state_of
 
@@ -278,25 +278,6 @@ def test_nothing_is_closing_while_the_policy_is_paused() -> None:
         "open",
         "closing",
     ]
-
-
-def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:
-    """With how many pairs pass; of one pair, or none, what decides alone."""
-    second = instance(Party(HOME, "i-c"), APP, Party(HOME, "sg-unread"), ip="10.0.0.3")
-    snapshot = view(OPEN, [*BOTH, second], [ours(SQL, REQ)])
-    some = reach(Scene(snapshot), APP, DB, (SQL.port,))
-    assert some.detail.startswith("from i-c to i-b: the rules of sg-unread")
-    assert some.detail.endswith("; 1 of 2 pairs of instances pass")
-    none = reach(Scene(view(OPEN, [*BOTH, second])), APP, DB, (SQL.port,))
-    assert none.detail.endswith("; none of 2 pairs of instances passes")
-    assert reach(Scene(view(OPEN, BOTH)), APP, DB, (SQL.port,)).detail == f"no ingress rule of {DB} admits tcp/3306"
-    assert reach(Scene(view()), APP, DB, (SQL.port,)).detail == f"{APP} and {DB} was not read"
-    dropped = drop(RuleKey(DB, "10.0.0.4/32", "", SQL.port))
-    stopped = view(OPEN, [*BOTH, second, instance(Party(HOME, "i-d"), APP, ip="10.0.0.4")], [ours(SQL, REQ), dropped])
-    partly = reach(Scene(stopped), APP, DB, (SQL.port,))
-    assert (partly.word, partly.detail.partition(":")[0]) == ("partly", "from i-d to i-b")
-    nobody = view(OPEN, [instance(B, DB, Party(HOME, "sg-unread"), ip="10.0.0.2")], [ours(SQL, REQ)])
-    assert reach(Scene(nobody), APP, DB, (SQL.port,)).word == "unknown"
 
 
 def test_two_ends_of_one_request_can_be_told_apart() -> None:

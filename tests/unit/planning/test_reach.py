@@ -1,0 +1,135 @@
+"""What becomes of packets between many instances: of which pair it is said, and what was read of them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from link_peer.domain.errors import NoAccess
+from link_peer.domain.model import ALL, Instance, Party, Port
+from link_peer.planning.reach import Scene, both_ways, reach
+
+from tests.unit.planning.test_effect import SQL, drop, egress, rule
+from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
+from tests.unit.views import group, instance, key, ours, theirs, view
+
+C, D = Party(HOME, "i-c"), Party(HOME, "i-d")
+UNREAD = Party(HOME, "sg-unread")
+GROUPS = [group(APP), group(DB), group(CACHE)]
+PAIR = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+OURS = ours(key(DB, APP, "tcp/3306"))
+UNKNOWN = instance(C, APP, UNREAD, ip="10.0.0.3")
+LEAVES = egress(CACHE, "0.0.0.0/0", act="drop")
+EVERYTHING = ours(key(DB, APP)), ours(key(APP, DB))
+
+
+def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:
+    """With how many pairs pass; of one pair, or none, what decides alone."""
+    snapshot = view(GROUPS, [*PAIR, UNKNOWN], [OURS])
+    some = reach(Scene(snapshot), APP, DB, SQL)
+    assert some.detail.startswith("from i-c to i-b: the rules of sg-unread")
+    assert some.detail.endswith("; 1 of 2 pairs of instances pass")
+    none = reach(Scene(view(GROUPS, [*PAIR, UNKNOWN])), APP, DB, SQL)
+    assert none.detail.endswith("; none of 2 pairs of instances passes")
+    assert reach(Scene(view(GROUPS, PAIR)), APP, DB, SQL).detail == f"no ingress rule of {DB} admits tcp/3306"
+    assert reach(Scene(view()), APP, DB, SQL).detail == f"{APP} and {DB} was not read"
+    dropped = drop("10.0.0.4/32")
+    stopped = view(GROUPS, [*PAIR, UNKNOWN, instance(D, APP, ip="10.0.0.4")], [OURS, dropped])
+    partly = reach(Scene(stopped), APP, DB, SQL)
+    assert (partly.word, partly.detail.partition(":")[0]) == ("partly", "from i-d to i-b")
+    nobody = view(GROUPS, [instance(B, DB, UNREAD, ip="10.0.0.2")], [OURS])
+    assert reach(Scene(nobody), APP, DB, SQL).word == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("more", "ports", "word", "detail"),
+    [
+        # one pair is blocked, of another it is not known: the doubt is said
+        ([UNKNOWN, drop("10.0.0.1/32")], SQL, "unknown", f"the rules of {UNREAD}"),
+        ([UNKNOWN, drop("10.0.0.1/32"), drop("10.0.0.3/32")], SQL, "blocked", "sgr-drop"),
+        # some packets pass as well: what stops the others is said
+        ([UNKNOWN, instance(D, APP, ip="10.0.0.4"), drop("10.0.0.1/32")], SQL, "partly", "from i-a"),
+        ([instance(D, APP, ip="10.0.0.4")], SQL, "open", "sgr-"),
+        ([UNKNOWN, instance(D, APP, ip="10.0.0.4")], SQL, "unknown", "from i-c"),
+    ],
+)
+def test_what_is_said_of_several_pairs(more: list[object], ports: tuple[Port, ...], word: str, detail: str) -> None:
+    """In one word, and which pair decides."""
+    instances = [*PAIR, *(one for one in more if isinstance(one, Instance))]
+    seen = view(GROUPS, instances, [OURS, *(one for one in more if not isinstance(one, Instance))])
+    found = reach(Scene(seen), APP, DB, ports)
+    assert (found.word, found.detail.startswith(detail)) == (word, True), found.detail
+
+
+def test_a_party_without_instances_stands_for_one_that_is_in_the_group_only() -> None:
+    """The other end is what it is: its groups and address count. No pair is counted then, nor named."""
+    app, db = [instance(one, group_, CACHE, ip="10.0.0.9") for one, group_ in ((A, APP), (B, DB))]
+    for instances in ([app], [db]):
+        rules = [OURS, LEAVES if instances == [app] else drop("0.0.0.0/0", own="10.0.0.9/32")]
+        found = reach(Scene(view(GROUPS, instances, rules)), APP, DB, SQL)
+        assert (found.word, found.pairs, found.passing, found.ends) == ("blocked", 0, 0, None)
+    alone = reach(Scene(view(GROUPS, [app], inner_access={APP: False})), APP, APP, SQL)
+    assert (alone.word, alone.pairs) == ("blocked", 0)  # an instance is no pair with itself
+    assert reach(Scene(view(GROUPS, [], [OURS])), APP, DB, SQL).word == "open"
+    assert reach(Scene(view(GROUPS, [], [OURS])), A, DB, SQL).detail == f"{A} was not read"
+    assert reach(Scene(view(GROUPS, [], [OURS])), APP, UNREAD, SQL).detail == f"{UNREAD} was not read"
+
+
+def test_only_some_instances_may_count_as_the_source() -> None:
+    """Wherever they are now."""
+    scene = Scene(view(GROUPS, [*PAIR, instance(C, CACHE, ip="10.0.0.3")], [rule(DB, "10.0.0.3/32")]))
+    assert [reach(scene, APP, DB, SQL, only).word for only in ((), (C,), (A, C))] == ["blocked", "open", "partly"]
+    assert reach(scene, APP, DB, SQL, (A, C)).pairs == 2
+
+
+def test_of_very_many_pairs_the_rest_is_judged_without_addresses() -> None:
+    """Where these matter. Else each pair counts, and no instance is one with itself."""
+    sources = [instance(Party(HOME, f"i-s{n}"), APP, *[CACHE][: n % 2], ip=f"10.0.1.{n}") for n in range(40)]
+    targets = [instance(Party(HOME, f"i-t{n}"), DB, ip=f"10.0.2.{n}") for n in range(20)]
+    seen = view(GROUPS, [*sources, *targets], [OURS, drop("10.9.0.0/16")])
+    found = reach(Scene(seen), APP, DB, SQL)
+    assert (found.word, found.pairs, found.passing) == ("unknown", 800, 500)
+    every = reach(Scene(msgspec.structs.replace(seen, rules={DB: (OURS,), APP: (), CACHE: ()})), APP, DB, SQL)
+    assert (every.word, every.pairs, every.passing) == ("open", 800, 800)
+    within = reach(Scene(view(GROUPS, targets[:3], inner_access={DB: True})), DB, DB, SQL)
+    assert (within.pairs, within.passing) == (6, 6)
+
+
+@pytest.mark.parametrize(
+    ("rules", "word", "detail"),
+    [
+        (EVERYTHING, "open", f"{EVERYTHING[0].id} of {DB} accepts all"),
+        (EVERYTHING[:1], "partly", f"no ingress rule of {APP} admits all"),
+        (EVERYTHING[1:], "partly", f"no ingress rule of {DB} admits all"),
+        ((), "blocked", f"no ingress rule of {DB} admits all"),
+        # one direction is not known, of the other some packets are stopped
+        (
+            (*EVERYTHING, drop("", port=ALL), theirs(key(APP, DB, "tcp/22"), act="drop")),
+            "partly",
+            "sgr-drop-1 of sg-app",
+        ),
+        ((EVERYTHING[0], drop("", port=ALL)), "unknown", "it is not known whether sgr-drop of sg-db"),
+        ((EVERYTHING[1], rule(APP, "", act="drop", port=ALL)), "unknown", "it is not known whether sgr-drop of sg-app"),
+    ],
+)
+def test_a_mutual_link_is_said_of_its_worse_direction(rules: tuple[object, ...], word: str, detail: str) -> None:
+    """Unless it is not known, and no packet passes: then of what is not known."""
+    scene = Scene(view(GROUPS, PAIR, rules))  # type: ignore[arg-type]
+    found = both_ways(reach(scene, APP, DB, (ALL,)), reach(scene, DB, APP, (ALL,)))
+    assert (found.word, found.detail[: len(detail)]) == (word, detail)
+
+
+def test_what_was_read_of_parties() -> None:
+    """Every member, whose groups, and what they are called."""
+    named = [group(APP, name="orders\u202e"), group(DB, name=DB.id), group(CACHE)]
+    app = instance(A, APP, CACHE)
+    half = view(
+        named, [app], whole_accounts={PEER}, complete_groups={APP}, refused_accounts={PEER: NoAccess("x", "no")}
+    )
+    scene = Scene(half)
+    parties = (APP, CACHE, A, B, Party(PEER, "sg-x"))
+    assert [one for one in parties if scene.complete(one)] == [APP, A, B]
+    assert Scene(view(named, [app], failed_accounts={HOME: "x"})).complete(APP) is False
+    assert [scene.members(one) for one in (APP, CACHE, DB, A, B)] == [[app], [app], [], [app], []]
+    assert [scene.groups(one) for one in (APP, DB, A, B)] == [{APP, CACHE}, {DB}, {APP, CACHE}, set()]
+    assert [scene.titled(one) for one in (APP, DB, CACHE)] == [f"{APP} (orders\\u202e)", str(DB), str(CACHE)]
+    assert Scene(view([], [msgspec.structs.replace(app, name="web")])).name(A) == "web"
