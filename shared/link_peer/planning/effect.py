@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import itertools
 from collections.abc import Iterable, Iterator, Sequence, Set
 from enum import Enum
 
@@ -144,11 +145,9 @@ def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effec
     Between groups these are packets between instances that are in no other group, and have any address. `asker` is an
     instance of one of the two groups that stands for its group, with all of its groups and its address.
     """
-    ends = _ends(snapshot, link, asker)
-    missing = [party for party, end in zip((link.source, link.target), ends, strict=True) if end is None]
-    source, target = ends
+    source, target = _ends(snapshot, link, asker)
     if source is None or target is None:
-        return absent(missing)
+        return absent([party for party, end in ((link.source, source), (link.target, target)) if end is None])
     ports = link.ports or (ALL,)
     effects = [between(snapshot, source, target, ports)]
     if link.mutual:
@@ -307,7 +306,7 @@ class _Path:
             yield port
         else:
             cuts = sorted({port.low, *(cut for cut in self._cuts(port.protocol) if port.low < cut <= port.high)})
-            for low, following in zip(cuts, [*cuts[1:], port.high + 1], strict=True):
+            for low, following in itertools.pairwise([*cuts, port.high + 1]):
                 yield Port(port.protocol, low, following - 1)
 
     def candidates(self) -> list[_Candidate]:

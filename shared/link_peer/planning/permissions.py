@@ -183,11 +183,6 @@ class _Entry(msgspec.Struct, frozen=True):
         """What is known of parties that match this entry and no other."""
         return frozenset({self.source}), frozenset({self.target})
 
-    @property
-    def meaning(self) -> tuple[object, ...]:
-        """What two entries that are the same have in common."""
-        return self.source, self.target, self.ports, self.until
-
     def names(self, source: Ends, target: Ends) -> bool:
         """Whether it holds for every pair of such parties."""
         return self.source.covers(source) and self.target.covers(target)
@@ -296,10 +291,7 @@ def _gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
 
 
 def _allow_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
-    same = {one.meaning for one in old.allow}
     for one in new.allow:
-        if one.meaning in same or one.until <= now:
-            continue
         left = new.left(*one.ends, minus(one.ports, [MUTUAL]))
         gained = old.lacks(*one.ends, left, now, one.until)
         if gained or _mutual_gain(old, new, one, now):
@@ -329,18 +321,15 @@ def _mutual_gain(old: _Rules, new: _Rules, one: _Entry, now: float) -> bool:
 def _tags_consent_to_more(old: _Rules, new: _Rules, now: float) -> bool:
     every = [frozenset({_End(uid, "*")}) for uid in new.policy.accounts]
     return any(
-        old.lacks(source, target, left, now, math.inf)
-        or old.lacks(target, source, common(left, [MUTUAL]), now, math.inf)
+        old.lacks(source, target, new.left(source, target, EVERYTHING), now, math.inf)
         for source in every
         for target in every
-        for left in [new.left(source, target, EVERYTHING)]
     )
 
 
 def _never_gains(old: _Rules, new: _Rules, now: float) -> Iterator[_Gain]:
-    same, accounts = {one.meaning for one in new.never}, new.policy.accounts
     for one in old.never:
-        if one.meaning in same or not accounts.keys() >= {one.source.account, one.target.account}:
+        if not new.policy.accounts.keys() >= {one.source.account, one.target.account}:
             continue
         found: list[tuple[Ends | None, Ends | None, Spans]] = [(*one.ends, one.ports)]
         if not new.policy.accept_tags:

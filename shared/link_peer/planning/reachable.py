@@ -138,7 +138,7 @@ def _by_address(end: End, instances: Iterable[Instance], cidrs: Collection[str])
     wide = [cidr for cidr in cidrs if not cidr.endswith("/32")]
     found: dict[tuple[object, ...], list[Instance]] = defaultdict(list)
     for one in instances:
-        alone = one.ip if not one.ip or f"{one.ip}/32" in cidrs else "/"
+        alone = one.ip if f"{one.ip}/32" in cidrs else bool(one.ip)
         found[alone, tuple(inside(one.ip, cidr) for cidr in wide)].append(one)
     return {
         msgspec.structs.replace(end, ip=some[0].ip): frozenset(one.party for one in some) for some in found.values()

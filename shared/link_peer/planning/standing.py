@@ -113,8 +113,7 @@ def standing(
     # Accounts are read side by side: without an order, which rule of a mutual link comes first would be chance.
     found = owned_rules(snapshot, policy, region) if rules is None else rules
     for rule, marker in sorted(found, key=lambda one: (one[0].group, one[0].id)):
-        if rule.key is None:
-            continue
+        assert rule.key is not None  # noqa: S101  # it has its marker
         link = link_of(rule.key, marker)
         ends = (
             (min(link.source, link.target), max(link.source, link.target))

@@ -135,7 +135,7 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
             f"{DOUBTFUL}nothing documents rules that name a group of another VPC",
         ),
         (
-            neighbours(access=None),
+            msgspec.structs.replace(neighbours(access=None), groups={CACHE: group(CACHE)}),
             A_TO_B,
             f"unknown: whether members of {DB} reach each other was not read: tcp/3306",
         ),

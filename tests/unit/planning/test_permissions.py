@@ -142,6 +142,91 @@ def test_the_widest_comes_first_and_says_what_may_open() -> None:
     assert first.new == f"set:prod of {A} -> sg-db@{B}: udp/1; set:prod carries env=prod, tier=1"
 
 
+NARROW = changed(paused=Pause.OPENING, tests=())
+WIDEST = changed(
+    deployment="test",
+    accept_tags=True,
+    accounts={
+        A: AccountPolicy("a"),
+        B: AccountPolicy("b", f"acs:ram::{B}:role/admin", "other"),
+        C: AccountPolicy("c", "role"),
+    },
+    allow=(allow("*", f"*@{B}", "tcp/3306"), allow("sg-app", f"sg-db@{B}", until=LATER), *BASE.allow),
+    deny=(),
+    limits=Limits(removals_per_run=60, max_ports=8, max_port_span=20, max_peers=6, max_members=6),
+    tests=(),
+    never=(),
+    names={"ledger": Party(B, "sg-other"), "audit": Party(B, "sg-audit")},
+    tag_prefix="acme",
+)
+REST = "tcp/1-3305, tcp/3307-65535, udp/1-65535, icmp"
+SAID = f"""
+deployment: the rules of the deployment prod stay, and nothing closes them any more | prod | test
+paused: links open again | opening | false
+accept_tags: tags of groups consent, without a change of this file | false | true
+accounts.{C}: {C} (c) may have links | nothing | c
+tag_prefix: tags that begin with acme- ask and consent | link | acme
+allow[0]: *@{A} -> *@{B}: tcp/3306 may open without a tag | nothing | *@{A} -> *@{B}: tcp/3306
+never[0]: *@{B} -> set:guard of {A}: tcp/23 may open, with consent | {{guard}} | nothing
+allow[1]: sg-app@{A} -> sg-db@{B}: {REST} may open until 19700101T005000Z without a tag | {{now}} | {{then}}
+deny.ports: tcp/22, tcp/3389 may open, and mutual links | tcp/22, tcp/3389 | none
+accounts.{B}.queue: senders to the shared queue may ask as {B} | link-peer-b | the shared queue
+accounts.{B}.role: {B} is entered through another role, which may be allowed more | {{role}}/link-peer | {{role}}/admin
+accounts.{B}.ranges: {B} may be linked by 22,020,096 more addresses | 10.2.0.0/16 | every private address
+names.audit: audit means sg-audit@{B} in tags and requests | nothing | sg-audit@{B}
+names.ledger: ledger means sg-other@{B} in tags and requests | sg-ledger@{B} | sg-other@{B}
+limits.max_days: any number of days may pass until the link of a request ends | 30 | any number of
+limits.max_days_tags: any number of days may pass until the link of a tag ends | 30 | any number of
+limits.max_members: 6 instances may be admitted by a link by address | 5 | 6
+limits.max_peers: 6 peers may be asked for by an instance | 5 | 6
+limits.max_port_span: 20 ports may be in a range | 10 | 20
+limits.max_ports: 8 ports may be in a link | 4 | 8
+limits.removals_per_run: 60 removals may be made in one run because an account does not show their parties | 50 | 60
+tag_prefix: tags that begin with link- mean nothing | link | acme
+accounts.{B}.ranges: groups of {B} may not be linked by address to VPCs of other accounts | 10.2.0.0/16 | every private address
+names.ledger: ledger does not mean sg-ledger@{B} in tags and requests | sg-ledger@{B} | sg-other@{B}
+accounts.{B}.external_id: changed; no more and no less may open | not shown | not shown
+""".format(
+    guard=f"*@{B} -> set:guard of {A}: tcp/23; set:guard carries env=prod, tier=1",
+    now=f"sg-app@{A} -> sg-db@{B}: tcp/3306",
+    then=f"sg-app@{A} -> sg-db@{B}: all ports until 19700101T005000Z",
+    role=f"acs:ram::{B}:role",
+)
+
+
+def test_each_difference_is_said_with_what_the_files_say() -> None:
+    """What is wider, the widest first; then what is narrower; then what is neither. All that is lost the other way round is
+    said as lost, but for what no policy knows."""
+    found = [f"{one.path}: {one.text} | {one.old} | {one.new}" for one in difference(NARROW, WIDEST, NOW)]
+    assert found == SAID.strip().splitlines()
+    lost = [one for one in difference(WIDEST, NARROW, NOW) if one.kind is Kind.NARROWER]
+    gained = [one for one in difference(NARROW, WIDEST, NOW) if one.kind is Kind.WIDER]
+    gained = [one for one in gained if one.path not in ("deployment", f"accounts.{B}.role")]
+    assert [(one.path, one.new, one.old) for one in lost] == [(one.path, one.old, one.new) for one in gained]
+    assert lost[4].text == f"*@{A} -> *@{B}: tcp/3306 may no longer open without a tag"
+    for tests, text in (((), "fewer tests must hold"), (BASE.tests * 2, "")):
+        assert [one.text for one in difference(BASE, changed(tests=tests), NOW)] == [text][: bool(text)]
+
+
+def test_another_home_is_wider_and_an_account_that_has_no_role_any_more_is_entered_by_none() -> None:
+    accounts = {A: AccountPolicy("a", "role", "x"), B: msgspec.structs.replace(BASE.accounts[B], role=None)}
+    (home,) = [one for one in difference(BASE, changed(accounts=accounts), NOW) if one.kind is Kind.WIDER]
+    assert (home.path, home.old, home.new) == ("accounts", A, B)
+
+
+def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
+    """Consent of another pair, each way on every port, opens none."""
+    every = "tcp/1-65535+udp/1-65535+icmp"
+    one_way = [("i-1", f"i-2@{B}"), (f"i-3@{B}", "i-1")]
+    old, new = (changed(allow=tuple(allow(*pair, ports) for pair in one_way), deny=()) for ports in (every, ""))
+    assert {one.kind for one in difference(old, new, NOW)} == {Kind.NEITHER}
+    pair = [("i-1", f"i-2@{B}"), (f"i-2@{B}", "i-1")]
+    old, new = (changed(allow=tuple(allow(*pair_, ports) for pair_ in pair), deny=()) for ports in (every, ""))
+    assert found(old, new, Kind.WIDER) == ["allow[0]", "allow[1]"]
+    wide = [changed(new, allow=(*new.allow, allow("*", f"i-2@{B}", ports))) for ports in (every, "")]
+    assert found(*wide, Kind.WIDER) == []  # the one pair that is open both ways was before
+
+
 def test_every_field_of_a_policy_is_compared() -> None:
     """A new field must be thought of here."""
     fields = (*Policy.__struct_fields__, *AccountPolicy.__struct_fields__, *Limits.__struct_fields__)

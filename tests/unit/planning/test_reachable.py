@@ -16,6 +16,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.effect import between, end_of
 from link_peer.planning.reachable import Reached, reachable
 
+from tests.unit.planning.test_effect import OURS, drop
 from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
 from tests.unit.views import group, instance, key, ours, theirs, view
 
@@ -182,6 +183,7 @@ def test_what_is_gained_and_lost_is_what_trying_each_pair_shows(seed: int) -> No
     before, after, links = some_world(random.Random(seed))
     found = reachable(before, after)
     assert by_packet(found) == by_trying(before, after, links)
+    assert [one.sign for one in found] == sorted(one.sign for one in found)  # what is gained comes first
     for sign in "+-":
         pairs = [one.pairs or 1000 for one in found if one.sign == sign]
         assert pairs == sorted(pairs, reverse=True)
@@ -210,3 +212,26 @@ def test_ports_are_named_as_few_and_all_of_them_as_everything() -> None:
     people = [theirs(key(DB, APP, "tcp/80-90")), theirs(key(DB, APP, "tcp/75"), act="drop", priority=101)]
     opened = [view(groups, instances, rules) for rules in (people, [*people, ours(key(DB, APP, "tcp/70-95"))])]
     assert [str(port) for one in reachable(*opened) for port in one.ports] == ["tcp/70-79", "tcp/91-95"]
+
+
+def test_a_rule_of_a_person_counts_as_any_other() -> None:
+    """Also one between accounts of which one was not read: then nothing is counted. Its ports are named as few."""
+    groups, instances = [group(APP), group(DB)], [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    before, after = view(groups, instances), view(groups, instances, [theirs(key(DB, APP, "tcp/1"))])
+    [found] = reachable(before, after)
+    assert (found.sign, found.source, found.target, found.pairs) == ("+", APP, DB, 1)
+    far = [theirs(key(DB, ODD, port)) for port in ("all", "tcp/22")]
+    states = [view(groups, instances, rules, whole_accounts={HOME}) for rules in ([], far)]
+    assert reachable(*states) == [Reached("+", False, ODD, DB, (ALL,))]
+    assert reachable(*states[::-1]) == [Reached("-", False, ODD, DB, (ALL,))]
+
+
+def test_an_instance_without_an_address_may_have_any() -> None:
+    """Where a rule is about one, it is not known of it; others that have none of these are alike."""
+    instances = [instance(one, APP, ip=ip) for one, ip in ((A, "10.0.0.1"), (Party(HOME, "i-c"), ""))]
+    groups, people = [group(APP), group(DB)], [drop("10.0.0.5/32")]
+    states = [
+        view(groups, [*instances, instance(B, DB, ip="10.0.0.2")], [*people, *rules]) for rules in ([], [ours(OURS)])
+    ]
+    found = reachable(*states)
+    assert sorted((one.sign, one.sure, one.pairs) for one in found) == [("+", False, 1), ("+", True, 1)]

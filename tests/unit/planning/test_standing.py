@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain.model import TAG, Claim, Party, Rule, RuleKey, Traffic
-from link_peer.domain.policy import Allow, Pause
+from link_peer.domain.policy import Allow, Limits, Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
+from link_peer.planning.actual import owned_rules
 from link_peer.planning.closing import closing, sweep_of
 from link_peer.planning.reach import Scene
 from link_peer.planning.rota import AT_ONCE
@@ -57,7 +58,11 @@ def test_rules_of_one_pair_with_the_same_claims_are_one_link() -> None:
     [link] = stand(view(OPEN, BOTH, [ours(SQL, REQ, age=60), ours(WEB, REQ, age=600)]))
     assert (link.source, link.target, [str(port) for port in link.ports]) == (APP, DB, ["tcp/3306", "tcp/80"])
     assert (link.claims, link.requests, link.ports_text) == ((REQ,), ("chg-1",), "tcp/3306+tcp/80")
-    assert link.since == NOW - 600
+    assert (link.since, link.deployment, stand(view(OPEN, BOTH, [ours(SQL)]))[0].since) == (NOW - 600, "prod", None)
+    [again] = standing(
+        view(OPEN, BOTH), POLICY, REGION, NOW, owned_rules(view(OPEN, BOTH, [ours(SQL)]), POLICY, REGION)
+    )
+    assert (again.source, again.requests) == (APP, ())
     assert len(stand(view(OPEN, BOTH, [ours(SQL, REQ), ours(WEB, TAG)]))) == 2
 
 
@@ -94,6 +99,23 @@ def test_a_link_by_address_names_the_instances_that_it_admits() -> None:
     assert stand(view(OPEN, BOTH, [ours(SQL, REQ)]))[0].written == "by reference"
 
 
+def test_each_instance_of_a_link_by_address_has_an_end_of_its_own() -> None:
+    """The link's is the first. A request's link is for the whole group, a tag's for those that ask."""
+    text, end = f"{DB.id}:tcp/3306", iso(IN_AN_HOUR)
+    members = [
+        instance(A, APP, ip="10.0.0.1", link_peer=text, link_until=end),
+        instance(C, APP, ip="10.0.0.3", link_peer=text),
+    ]
+    keys = [RuleKey(DB, f"{one.ip}/32", "", SQL.port) for one in members]
+    rules = [ours(rule, TAG, ends=(one.party, APP)) for rule, one in zip(keys, members, strict=True)]
+    [link] = stand(view(OPEN, [*members, BOTH[1]], rules))
+    assert (link.until, link.askers) == (IN_AN_HOUR, (A, C))
+    for claim, word in ((TAG, "open"), (REQ, "partly")):
+        seen = view(OPEN, [*members, BOTH[1]], [ours(keys[0], claim, ends=(A, APP))])
+        [one] = stand(seen)
+        assert (state_of(Scene(seen), one)[0], one.members) == (word, (A,))
+
+
 @pytest.mark.parametrize(
     ("claims", "tags", "until"),
     [
@@ -121,6 +143,10 @@ def test_only_a_link_with_a_tags_claim_has_instances_that_ask() -> None:
     assert [link.askers for link in stand(seen)] == [(A,)]
     assert [link.askers for link in stand(view(OPEN, [asking], [ours(SQL, REQ)]))] == [()]
     assert [link.askers for link in stand(view(OPEN, [back], [ours(THERE), ours(BACK)]))] == [(B,)]
+    denied = instance(A, APP, link_peer=f"x {DB.id}:tcp/3306")
+    first_only = policy(limits=Limits(max_peers=1))
+    assert Wishes(view(OPEN, [denied]), POLICY, NOW).for_link(APP, DB, (SQL.port,)) == [denied]
+    assert Wishes(view(OPEN, [denied]), first_only, NOW).for_link(APP, DB, (SQL.port,)) == []
     wishes = Wishes(seen, POLICY, NOW)
     assert wishes.for_link(APP, DB, (WEB.port,)) == []
     for ends in ((DB, APP), (APP, DB)):  # it asks for everything, both ways

@@ -56,6 +56,12 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
         ([rule(DB, f"sg-x@{PEER}")], {}, [], ["sg-x - unknown None"]),
         ([rule(DB, str(APP))], {"whole_accounts": {}, "complete_groups": {DB}}, [], ["sg-app - unknown None"]),
         ([rule(DB, str(APP))], {"whole_accounts": {}}, [], ["- - unknown None", "sg-app - unknown None"]),
+        (
+            [rule(DB, str(APP)), rule(DB, "10.0.0.1/32", act="drop")],
+            {"whole_accounts": {}, "complete_groups": {DB}, "more": instance(C, APP, ip="10.0.0.3")},
+            [],
+            ["sg-app - partly None"],
+        ),
         ([rule(DB, str(APP))], {"rules": {}, "groups": {DB: group(DB, rule_count=1)}}, [], ["- - unknown None"]),
         ([], {"rules": {}, "groups": {}, "instances": {}, **REFUSED}, [], ["- - unknown None", "- - unknown None"]),
         ([], {"inner_access": {}}, [], ["sg-db - unknown 1"]),
