@@ -50,6 +50,10 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
             ["i-c 10.0.0.7/32 open 1"],
         ),
         ([rule(DB, "10.0.0.9/32")], {}, [], ["- 10.0.0.9/32 open None"]),
+        ([rule(DB, "10.0.0.1/32")], {"more": instance(C, APP, ip="10.0.0.1")}, [], ["- 10.0.0.1/32 open None"]),
+        ([rule(DB, str(APP))], {"more": FAR}, [], ["sg-app - unknown 2"]),
+        ([rule(DB, str(APP))], {"more": instance(C, APP, ip="10.0.0.3")}, [], ["sg-app - open 2"]),
+        ([], {"more": instance(C, DB, ip="10.0.0.3"), "inner_access": {DB: True}}, [], ["sg-db - open 2"]),
         ([IPV6], {}, [], ["- 2001:db8::/32 unknown None"]),
         ([rule(DB, str(APP), port=Port("icmp"))], {}, [Port("icmp")], ["sg-app - open 1"]),
         ([rule(DB, "10.0.0.x/8")], {}, [], ["- 10.0.0.x/8 unknown None"]),
@@ -77,6 +81,14 @@ def test_what_is_listed(rules: list[Rule], read: dict[str, Any], asked: list[Por
         f"{one.source.id if one.source else '-'} {one.address or '-'} {one.state} {one.instances}" for one in found
     ]
     assert shown == expected
+
+
+def test_an_instance_is_no_source_of_itself() -> None:
+    """Of its group, the others are; the rules of all of its groups count, and those for its own address."""
+    instances = [instance(one, DB, ip=f"10.0.0.{n}") for n, one in enumerate((A, B, C))]
+    seen = view([group(DB)], instances, [rule(DB, "10.9.0.0/16", own="10.0.0.1/32")], inner_access={DB: True})
+    found = [[(one.source, one.address, one.state, one.instances) for one in who(Scene(seen), x)] for x in (A, B)]
+    assert found == [[(DB, "", "open", 2)], [(None, "10.9.0.0/16", "open", None), (DB, "", "open", 2)]]
 
 
 def test_the_parties_that_rules_name_are_read_before() -> None:
