@@ -63,13 +63,13 @@ def _around(decider: Decider) -> tuple[str, str]:
 def _doubt(doubt: Doubt, rule: Rule) -> str:
     traffic = rule.traffic
     assert traffic is not None  # noqa: S101  # else the rule would not apply to IPv4 packets
-    low, high = traffic.source_ports or (1, 65535)
+    source_ports = "-".join(map(str, traffic.source_ports or ()))
     return {
         Doubt.ADDRESS: "it depends on an address that was not read",
         Doubt.PREFIX_LIST: "its prefix list is not read",
         Doubt.PORT_LIST: "its port list is not read",
         Doubt.OTHER_VPC: "nothing documents rules that name a group of another VPC",
-        Doubt.SOURCE_PORTS: f"it is restricted to the source ports {low}-{high}",
+        Doubt.SOURCE_PORTS: f"it is restricted to the source ports {source_ports}",
         Doubt.OWN_RANGE: f"{traffic.own} cannot be read",
         Doubt.PEER_RANGE: f"{traffic.peer} cannot be read",
     }[doubt]
