@@ -66,8 +66,10 @@ def test_state_shows_no_secret(local_cloud: LocalCloud) -> None:
         ("POST", "knobs", b'{"retry_factor": 1e999}', 400),
         ("POST", "faults", [], 400),
         ("POST", "faults", b"{", 400),
-        ("POST", "faults", b'{"code": ' + b"[" * 100_000, 400),
-        ("POST", "faults", b'{"code": "\\ud800"}', 400),
+        *(
+            ("POST", "faults", b'{"code": ' + one, 400)
+            for one in (b"[" * 100_000, b"[" * 200 + b"]" * 200 + b"}", b'"\\ud800"}', b"NaN}")
+        ),
         ("POST", "faults", {"service": 1}, 400),
         ("POST", "faults", {"times": "2"}, 400),
         ("POST", "faults", {"status": 99}, 400),

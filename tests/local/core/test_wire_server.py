@@ -15,10 +15,8 @@ from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_ecs20140526.models import (
     AuthorizeSecurityGroupRequestPermissions,
 )
-from darabonba.exceptions import UnretryableException
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import SystemClock
-from link_peer_local.core.faults import Fault
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.tls import Authority
 from link_peer_local.server import Server, serve
@@ -76,14 +74,6 @@ def test_a_proxied_request_is_answered(server: Server, monkeypatch: pytest.Monke
     monkeypatch.setenv("http_proxy", server.endpoint)
     client = logs_of(key_of(server.cloud), "http://cn-qingdao.log.aliyuncs.com")
     assert client.list_logstore(f"link-peer-{HOME}").logstores == ["decisions", "decisions-operators", "functions"]
-
-
-@pytest.mark.parametrize("kind", ["reset", "kill"])
-def test_a_reset_fault_resets_the_connection(server: Server, kind: str) -> None:
-    """The client sees ECONNRESET, as from a failing load balancer. A fault cannot kill a caller in another process."""
-    server.cloud.faults.add(Fault("ecs", kind=kind))
-    with pytest.raises(UnretryableException, match="Connection reset by peer"):
-        ask(ecs_of(server), "DescribeRegions")
 
 
 def ports_of(connection: http.client.HTTPConnection) -> set[int]:

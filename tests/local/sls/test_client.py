@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from aliyun.log import (
     IndexConfig,
     IndexKeyConfig,
     IndexLineConfig,
     LogClient,
-    LogException,
     LogItem,
 )
 from aliyun.log.putlogsrequest import PutLogsRequest
@@ -247,11 +244,3 @@ def test_invalid_shard_or_cursor_is_refused(store: LogClient) -> None:
     assert refusal(store.get_begin_cursor, "proj", "store", 2) == ("ShardNotExist", 404)
     assert refusal(store.pull_logs, "proj", "store", 0, "!!") == ("InvalidCursor", 400)
     assert refusal(store.get_cursor, "proj", "store", 0, -5) == ("ParameterInvalid", 400)
-
-
-def test_errors_are_flat_json(store: LogClient) -> None:
-    """The body holds errorCode and errorMessage, nothing else."""
-    with pytest.raises(LogException) as refused:
-        store.get_logstore("proj", "absent")
-    body = refused.value.get_resp_body()
-    assert json.loads(body) == {"errorCode": "LogStoreNotExist", "errorMessage": "logstore absent does not exist."}
