@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,7 @@ import yaml
 from link_peer.domain.tags import TAGS, tag_keys
 from link_peer_deploy.documents import compact, flow_log_reading, home_roles, peer_roles, render, set_denials
 from link_peer_deploy.names import Names
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.policy import like
-from link_peer_local.world import WORLDS, load
 
 from tests.functional.lab import HOME, PEER, REGION
 
@@ -99,14 +95,6 @@ def called() -> set[str]:
     return {"ecs:" + str(operation).title().replace("_", "") for operation in operations}
 
 
-@pytest.mark.parametrize("name", POLICIES)
-def test_a_policy_has_only_known_placeholders(name: str) -> None:
-    """Each file is a RAM policy of version 1 after `envsubst` with the variables that docs/ lists."""
-    policy = document(name)
-    assert policy["Version"] == "1"
-    assert {statement["Effect"] for statement in policy["Statement"]} <= {"Allow", "Deny"}
-
-
 @pytest.mark.parametrize(
     ("names", "peer"),
     [
@@ -122,25 +110,6 @@ def test_a_role_allows_exactly_the_ecs_actions_that_the_code_calls(names: list[s
     assert {"ecs:AuthorizeSecurityGroup", "ecs:DescribeSecurityGroupReferences"} <= needed
     needed -= {"ecs:DescribeSecurityGroupReferences"} if peer else set()
     assert {action for name in names for action in allowed(name, "ecs:")} == needed
-
-
-@pytest.mark.parametrize("world", sorted({path.stem for path in WORLDS.glob("*.yaml")} - {"empty", "company"}))
-def test_the_roles_of_the_local_worlds_are_the_shipped_ones(world: str) -> None:
-    """So that a missing permission is found before the real cloud refuses it: the same trust, and the same policies. The readers of
-    `company` may read its flow logs, too."""
-    cloud = LocalCloud(VirtualClock())
-    load(cloud, world)
-    others = [uid for uid in cloud.identity.accounts if uid != HOME]
-    peers = [f"acs:ram::{uid}:role/link-peer" for uid in others]
-    expected = {(HOME, files.name): files for files in home_roles("link-peer")}
-    expected |= {(uid, files.name): files for uid in others for files in peer_roles("link-peer")}
-    found = [role for role in cloud.identity.roles.values() if not role.name.startswith("AliyunServiceRole")]
-    assert {(role.account, role.name) for role in found} == set(expected)
-    for role in found:
-        files = expected[role.account, role.name]
-        assert json.loads(role.trust) == document(files.trust)
-        attached = {name: json.loads(cloud.identity.policies[role.account, name].document) for _, name in role.attached}
-        assert attached == {name: render(file, VALUES, peers) for name, file in files.policies.items()}
 
 
 def test_the_names_of_the_roles_are_those_of_the_commands() -> None:
@@ -336,11 +305,3 @@ def rendered(value: Any, parameters: Mapping[str, Any]) -> Any:
     if set(value) == {"Fn::Sub"}:
         return re.sub(r"\$\{([^}]+)\}", lambda match: parameters[match[1]], value["Fn::Sub"])
     return {key: rendered(item, parameters) for key, item in value.items()}
-
-
-def test_two_variables_name_everything() -> None:
-    """The prefixes of names and of tags, which serve policies and functions; the rest are the accounts and the deployment."""
-    used = {
-        name for path in POLICIES for name in re.findall(r"\$\{(LINK_PEER_\w+)\}", (DEPLOY / path).read_text("utf-8"))
-    }
-    assert used == {"LINK_PEER_PREFIX", "LINK_PEER_TAG_PREFIX"}

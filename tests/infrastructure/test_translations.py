@@ -31,6 +31,16 @@ def snippets(text: str) -> list[tuple[str, str]]:
     ]
 
 
+def levels(text: str) -> list[str]:
+    """The level of each heading."""
+    return re.findall(r"^(#+) ", FENCED.sub("", text), re.MULTILINE)
+
+
+def prose(text: str) -> list[str]:
+    """The paragraphs and list items."""
+    return [line for line in FENCED.sub("", text).split("\n") if line and not line.startswith(("|", "<!--"))]
+
+
 def tables(text: str) -> list[tuple[int, int]]:
     """The rows and columns of each table."""
     found = re.findall(r"(?:^\|.*\n)+", FENCED.sub("", text), re.MULTILINE)
@@ -57,25 +67,12 @@ def test_every_chinese_page_has_an_english_one() -> None:
 
 
 @both
-def test_headings_are_the_same_in_number_and_level(english: Path, chinese: Path) -> None:
-    levels = [
-        re.findall(r"^(#+) ", FENCED.sub("", page.read_text("utf-8")), re.MULTILINE) for page in (english, chinese)
-    ]
-    assert levels[0] == levels[1]
-
-
-@both
-def test_snippets_are_the_same_except_comments(english: Path, chinese: Path) -> None:
+def test_a_page_has_the_same_parts(english: Path, chinese: Path) -> None:
+    """Levels of headings, snippets except their comments, rows, columns and names of tables, as many paragraphs and list items."""
     texts = [page.read_text("utf-8") for page in (english, chinese)]
-    assert snippets(texts[0]) == snippets(texts[1])
+    for parts in (levels, snippets, tables, code_in_tables, lambda text: len(prose(text))):
+        assert parts(texts[0]) == parts(texts[1])
     assert 2 * len(snippets(texts[0])) == texts[0].count("\n```")
-
-
-@both
-def test_tables_have_the_same_rows_columns_and_names(english: Path, chinese: Path) -> None:
-    texts = [page.read_text("utf-8") for page in (english, chinese)]
-    assert tables(texts[0]) == tables(texts[1])
-    assert code_in_tables(texts[0]) == code_in_tables(texts[1])
 
 
 @both
@@ -97,12 +94,8 @@ def test_links_say_where_a_page_is_in_english(english: Path, chinese: Path) -> N
 
 @both
 def test_paragraphs_are_translated(english: Path, chinese: Path) -> None:
-    """As many paragraphs and list items; none of more than a few words was left in English."""
-    pages = [FENCED.sub("", page.read_text("utf-8")).split("\n") for page in (english, chinese)]
-    prose = [[line for line in page if line and not line.startswith(("|", "<!--"))] for page in pages]
-    assert len(prose[0]) == len(prose[1])
-    left = [line for line in prose[1] if not HAN.search(line) and len(line.split()) > 3]
-    assert left == []
+    """None of more than a few words was left in English."""
+    assert [line for line in prose(chinese.read_text("utf-8")) if not HAN.search(line) and len(line.split()) > 3] == []
 
 
 @both
