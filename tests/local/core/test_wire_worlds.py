@@ -7,22 +7,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from alibabacloud_ecs20140526.client import Client
-from alibabacloud_ecs20140526.models import DescribeSecurityGroupsRequest
-from alibabacloud_sts20150401.client import Client as Sts
-from aliyun.log import LogItem, PutLogsRequest
-from link_peer_local import inprocess, world
+from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.policy import Access
 from link_peer_local.fc.triggers import deploy
-from link_peer_local.ram.params import MAX_POLICY
 from link_peer_local.server import Server
-from pytest_mock import MockerFixture
 
-from tests.accounts import world_of, written
-from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, logs_of, world_file
+from tests.local.clients import HOME, PEER, world_file
 
 
 def test_the_description_names_everything(server: Server) -> None:
@@ -73,20 +66,6 @@ def test_keys_are_new_each_time() -> None:
         world.load(cloud)
     first, second = (cloud.identity.accounts[HOME].access_key_secret for cloud in clouds)
     assert first != second
-
-
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [("outcome: denied", 1), ("from: sg-app", 1), ("from: sg", 0), ("detail: accepted", 1), ("ports: tcp/3306", 1)],
-)
-def test_the_audit_log_is_indexed(local_cloud: LocalCloud, query: str, found: int) -> None:
-    """Ids and fixed words are found as a whole, sentences by their words."""
-    client = logs_of(key_of(local_cloud))
-    now = int(local_cloud.clock.now())
-    record = {"outcome": "denied", "from": "sg-app", "detail": "sg-db has not accepted sg-app", "ports": "tcp/3306"}
-    row = LogItem(now, contents=list(record.items()))
-    client.put_logs(PutLogsRequest(f"link-peer-{HOME}", "decisions", "", "", [row]))
-    assert client.get_log(f"link-peer-{HOME}", "decisions", now - 1, now + 1, query=query).get_count() == found
 
 
 def test_a_world_may_have_more_queues_and_isolated_groups(tmp_path: Path) -> None:
@@ -164,37 +143,3 @@ def test_a_world_may_list_roles_of_its_own(tmp_path: Path) -> None:
     assert cloud.identity.permitted(free, Access("log:PostLogStoreLogs", ["acs:log:cn-qingdao:1:project/x"]))
     described = world.describe(cloud)
     assert (described["role_arn"], described["external_id"]) == (enter.arn, "of-this-file")
-
-
-# worlds of 1 to 500 accounts
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 40, 500])
-def test_the_functions_enter_every_account(mocker: MockerFixture, tmp_path: Path, count: int) -> None:
-    """By the policies as shipped, which are no longer than RAM takes; the first, the last and one between are tried."""
-    text = world_of(count)
-    cloud = LocalCloud(VirtualClock())
-    world.load(cloud, written(tmp_path, text))
-    inprocess.install(mocker, cloud)
-    documents = [
-        version.document for policy in cloud.identity.policies.values() for version in policy.versions.values()
-    ]
-    assert max(map(len, documents)) <= MAX_POLICY
-    home = cloud.identity.roles[f"acs:ram::{text['home']}:role/link-peer-fc"]
-    key = cloud.identity.issue(home, "functions", cloud.clock.now() + 3600)
-    sts = Sts(config(key))
-    peers = {uid: of for uid, of in text["policy"]["accounts"].items() if "role" in of}
-    assert len(peers) == count - 1
-    for uid in {*list(peers)[:1], *list(peers)[-1:], *list(peers)[count // 2 :][:1]}:
-        got = ask(
-            sts,
-            "AssumeRole",
-            role_arn=peers[uid]["role"],
-            role_session_name="test",
-            external_id=peers[uid]["external_id"],
-        ).credentials
-        cloud.ecs.create_group(uid, cloud.world.vpcs[0]["id"])
-        shown = Client(config(cloud.identity.keys[got.access_key_id])).describe_security_groups(
-            DescribeSecurityGroupsRequest(region_id=REGION)
-        )
-        assert len(shown.body.security_groups.security_group) == 1

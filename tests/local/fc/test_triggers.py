@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from link_peer_deploy.manifest import Function, Manifest, Trigger, load
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import Clock, SystemClock, VirtualClock
+from link_peer_local.core.clock import Clock, VirtualClock
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.eventbridge import linked_roles
@@ -136,24 +136,6 @@ def test_an_instance_event_reaches_auto_link(setup: Setup) -> None:
     [(name, event)] = setup.seen()
     assert name == "link-peer-auto-link"
     assert (event["data"]["state"], event["aliyunaccountid"]) == ("Running", HOME)
-
-
-def test_an_event_that_no_pattern_matches_is_not_delivered(setup: Setup) -> None:
-    """For example an interface that was made."""
-    setup.cloud.events.publish(
-        HOME, {"source": "acs.ecs", "type": "ecs:NetworkInterface:NetworkInterfaceOperateCompleted"}
-    )
-    assert setup.seen() == []
-
-
-def test_an_event_is_retried_by_function_compute(setup: Setup) -> None:
-    """The same event, until the function succeeds."""
-    setup.fail(2)
-    setup.state_event("Created")
-    events = [event for _, event in setup.seen()]
-    assert len(events) == 3
-    assert events[0] == events[1] == events[2]
-    assert setup.dead() == []
 
 
 def test_an_event_that_always_fails_ends_on_the_dead_letter_queue(setup: Setup) -> None:
@@ -379,19 +361,6 @@ def test_a_deployment_follows_its_world(tmp_path: Path) -> None:
     queues = [stream.settings.queue for stream in triggers.streams]
     assert (cloud.fc.service, queues) == ("svc", ["lp-requests", "lp-requests-b", "lp-sweeps"])
     assert cloud.fc.runtime.env == {"LINK_PEER_POLICY": "/p.yaml", "LINK_PEER_CLOUD": "http://127.0.0.1:4"}
-
-
-def test_started_triggers_run_by_themselves(tmp_path: Path) -> None:
-    """In threads and real time, an event and a message each reach their function, and `drain` waits for them."""
-    setup = Setup(tmp_path, clock=SystemClock())
-    setup.triggers.start()
-    try:
-        setup.state_event("Running")
-        setup.mns.send(HOME, QUEUE, "a")
-        setup.triggers.drain(120)
-    finally:
-        setup.triggers.close()
-    assert {name for name, _ in setup.sample.seen} == {"link-peer-auto-link", "link-peer-cross-account"}
 
 
 def test_the_manifest_must_be_for_the_clouds_region(tmp_path: Path) -> None:
