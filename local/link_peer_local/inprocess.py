@@ -1,8 +1,9 @@
 """The local cloud without sockets: official clients build, sign and parse as usual; only their transport is replaced.
 
-Any host name works, because services are recognized by host, path and headers. Two methods are patched, which every
-synchronous client uses: `requests.adapters.HTTPAdapter.send` (ECS, STS, FC, EventBridge, SLS, older RPC clients) and
-`mns.mns_http.MNSHttp.send_request`.
+Any host name works, because services are recognized by host, path and headers. Three methods are patched, of which every
+synchronous client uses one: `darabonba.core.DaraCore.do_action` (ECS, STS, RAM, FC, EventBridge),
+`requests.adapters.HTTPAdapter.send` (SLS, older clients) and `mns.mns_http.MNSHttp.send_request`. The first could do with the
+second, but preparing a request of requests costs as much as the call itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
+from darabonba.core import DEFAULT_READ_TIMEOUT, DaraCore
+from darabonba.exceptions import RetryError
+from darabonba.request import DaraRequest
+from darabonba.response import DaraResponse
 from mns import mns_http
 from mns.mns_exception import MNSClientNetworkException
 from requests.adapters import HTTPAdapter
@@ -36,9 +41,13 @@ def install(mocker: MockerFixture, cloud: LocalCloud) -> None:
     def send(adapter: HTTPAdapter, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         return _send(cloud, adapter, request, options.get("timeout"))
 
+    def do_action(request: DaraRequest, runtime_option: Mapping[str, Any] | None = None) -> DaraResponse:
+        return _do_action(cloud, request, runtime_option or {})
+
     def send_request(http: mns_http.MNSHttp, request: mns_http.RequestInternal) -> mns_http.ResponseInternal:
         return _send_mns(cloud, http.host, request)
 
+    mocker.patch.object(DaraCore, "do_action", do_action)
     mocker.patch.object(HTTPAdapter, "send", send)
     mocker.patch.object(mns_http.MNSHttp, "send_request", send_request)
 
@@ -46,19 +55,8 @@ def install(mocker: MockerFixture, cloud: LocalCloud) -> None:
 def _send(
     cloud: LocalCloud, adapter: HTTPAdapter, request: requests.PreparedRequest, timeout: float | tuple[Any, Any] | None
 ) -> requests.Response:
-    url = urlsplit(str(request.url))
-    headers = {"host": url.netloc, **_lower(request.headers)}
-    try:
-        answer = cloud.handle(Request(str(request.method), url.path or "/", url.query, headers, _body(request.body)))
-    except ConnectionDropped:
-        raise requests.ConnectionError(ProtocolError("Connection aborted.", _RESET), request=request) from None
-    except NoAnswer:
-        seconds = timeout[1] if isinstance(timeout, tuple) else timeout
-        if seconds:
-            cloud.clock.sleep(seconds)
-        pool = (HTTPSConnectionPool if url.scheme == "https" else HTTPConnectionPool)(url.hostname or "", url.port)
-        silence = ReadTimeoutError(pool, request.path_url, f"Read timed out. (read timeout={seconds})")
-        raise requests.ReadTimeout(silence, request=request) from None
+    seconds = timeout[1] if isinstance(timeout, tuple) else timeout
+    answer = _answer(cloud, str(request.method), str(request.url), request.headers, request.body, seconds)
     return adapter.build_response(
         request,
         HTTPResponse(
@@ -69,6 +67,39 @@ def _send(
             preload_content=False,
         ),
     )
+
+
+def _do_action(cloud: LocalCloud, request: DaraRequest, options: Mapping[str, Any]) -> DaraResponse:
+    """As [src darabonba.core] does with requests."""
+    seconds = int(options.get("readTimeout") or options.get("timeout") or DEFAULT_READ_TIMEOUT) / 1000
+    try:
+        url = DaraCore.compose_url(request)
+        answer = _answer(cloud, request.method.upper(), url, request.headers, request.body, seconds)
+    except OSError as error:
+        raise RetryError(str(error)) from None
+    response = DaraResponse()
+    response.status_code, response.status_message = answer.status, reasons.get(answer.status, "")
+    response.headers = _lower({"Content-Length": len(answer.body), **answer.headers})
+    response.body = answer.body
+    return response
+
+
+def _answer(
+    cloud: LocalCloud, method: str, target: str, headers: Mapping[str, Any], body: Any, seconds: float | None
+) -> Response:
+    """The cloud's response, or the error of requests for a lost one; a silent cloud takes so many seconds of its time."""
+    url = urlsplit(target)
+    sent = {"host": url.netloc, **_lower(headers)}
+    try:
+        return cloud.handle(Request(method, url.path or "/", url.query, sent, _body(body)))
+    except ConnectionDropped:
+        raise requests.ConnectionError(ProtocolError("Connection aborted.", _RESET)) from None
+    except NoAnswer:
+        if seconds:
+            cloud.clock.sleep(seconds)
+        pool = (HTTPSConnectionPool if url.scheme == "https" else HTTPConnectionPool)(url.hostname or "", url.port)
+        path = url.path + (f"?{url.query}" if url.query else "")
+        raise requests.ReadTimeout(ReadTimeoutError(pool, path, f"Read timed out. (read timeout={seconds})")) from None
 
 
 def _send_mns(cloud: LocalCloud, host: str, sent: mns_http.RequestInternal) -> mns_http.ResponseInternal:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
 
@@ -46,6 +48,12 @@ class NoAnswer(Exception):
     """Injected fault: the server stays silent until the client times out. The change may have been made."""
 
 
+@lru_cache(maxsize=256)
+def pairs(query: str) -> tuple[tuple[str, str], ...]:
+    """The names and values of a query, which those who verify, parse and answer a request each ask for."""
+    return tuple(parse_qsl(query, keep_blank_values=True))
+
+
 MAX_DEPTH = 100
 """Levels of lists and objects: far more than the APIs accept, far fewer than Python's encoder can write."""
 
@@ -60,11 +68,11 @@ def loads(text: str | bytes) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _within(outer)]
-    if any(_within(outer) for outer in level):
-        raise ValueError("nested too deeply")
+    level, depth = [value], 0
+    while level := [inner for outer in level for inner in _within(outer)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deeply")
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     return value
 

@@ -69,8 +69,7 @@ class Statement(Struct, frozen=True):
 
     def applies(self, access: Access, resource: str | None) -> bool:
         """Whether the statement decides about this action on this resource."""
-        named = any(like(pattern.lower(), access.action.lower()) for pattern in self.actions)
-        if named is self.inverted or not self._covers(access, resource):
+        if _named(self.actions, access.action) is self.inverted or not self._covers(access, resource):
             return False
         met = [condition.met(access.context, every=self.allow) for condition in self.conditions]
         return all(met) if self.allow else False not in met
@@ -124,6 +123,12 @@ def parse_trust(text: str) -> Policy:
 def like(pattern: str, text: str) -> bool:
     """Whether a pattern with `*` (any characters) and `?` (one) matches the whole text."""
     return _regex(pattern).fullmatch(text) is not None
+
+
+@lru_cache(maxsize=65_536)
+def _named(patterns: tuple[str, ...], action: str) -> bool:
+    """Whether one of the patterns of actions, which ignore case, matches."""
+    return any(like(pattern.lower(), action.lower()) for pattern in patterns)
 
 
 @lru_cache(maxsize=4096)

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from link_peer_local.core import real_api
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response
+from link_peer_local.core.http import Request, Response, pairs
 
 SERVICES = {
     "2014-05-26": "ecs",
@@ -132,7 +132,7 @@ def error(call: Call, refusal: ApiError) -> Response:
 
 
 def _sent(request: Request) -> dict[str, str]:
-    sent = dict(parse_qsl(request.query, keep_blank_values=True))
+    sent = dict(pairs(request.query))
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         sent.update(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
     return sent

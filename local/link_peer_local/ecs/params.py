@@ -22,6 +22,8 @@ def invalid(name: str) -> ApiError:
     return ApiError("InvalidParameter", 400, f'The specified parameter "{name}" is not valid.')
 
 
+_NUMBER = re.compile(r"[1-9]\d{0,4}", re.ASCII)
+_NUMBERED = re.compile(r"([1-9]\d{0,4})\.(\w+)", re.ASCII)
 _TAG_VALUE = re.compile(r"Tag\.\d+\.[Vv]alue", re.ASCII)
 
 
@@ -66,19 +68,16 @@ class Params:
 
     def listed(self, name: str) -> list[str]:
         """The values of `Name.1`, `Name.2`, … in the order of their numbers."""
-        found = []
-        for key, value in self.values.items():
-            match = re.fullmatch(re.escape(name) + r"\.([1-9]\d{0,4})", key, re.ASCII)
-            if match:
-                found.append((int(match[1]), value))
-        return [value for _, value in sorted(found)]
+        head = f"{name}."
+        numbers = [key for key in self.values if key.startswith(head) and _NUMBER.fullmatch(key, len(head))]
+        return [self.values[key] for key in sorted(numbers, key=lambda key: int(key[len(head) :]))]
 
     def records(self, name: str) -> list[dict[str, str]]:
         """The values of `Name.N.Field`, as one dict per number."""
         found: dict[int, dict[str, str]] = {}
+        head = f"{name}."
         for key, value in self.values.items():
-            match = re.fullmatch(re.escape(name) + r"\.([1-9]\d{0,4})\.(\w+)", key, re.ASCII)
-            if match:
+            if key.startswith(head) and (match := _NUMBERED.fullmatch(key, len(head))):
                 found.setdefault(int(match[1]), {})[match[2]] = value
         return [found[number] for number in sorted(found)]
 

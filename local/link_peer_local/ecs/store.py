@@ -89,7 +89,9 @@ class Store:
     def account(self, uid: str) -> AccountState:
         """The account's state, created on first use."""
         with self.lock:
-            return self.accounts.setdefault(uid, AccountState(uid))
+            if uid not in self.accounts:
+                self.accounts[uid] = AccountState(uid)
+            return self.accounts[uid]
 
     def default_vpc(self, uid: str) -> Vpc | None:
         """The first VPC that the account owns."""
