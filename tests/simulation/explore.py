@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 from link_peer.domain.policy import Policy
@@ -17,7 +17,7 @@ from tests.simulation import invariants
 from tests.simulation.driver import deliver, reset
 from tests.simulation.invariants import Broken
 from tests.simulation.messages import Message, from_queue
-from tests.simulation.run import SLOW, kinds_for
+from tests.simulation.run import READS, SLOW, kinds_for
 from tests.simulation.world import START, World
 
 PERIOD = 60  # seconds
@@ -163,9 +163,20 @@ def _outcomes(
         yield plan, after, frozenset(facts), len(run.calls)
         if len(plan) < scenario.faults and run.end != "killed":
             first = plan[-1][0] + 1 if plan else 0
-            for number, name in enumerate(run.calls[: scenario.calls]):
-                if number >= first:
-                    todo += [(*plan, (number, kind)) for kind in kinds_for(name) if kind in scenario.kinds]
+            for number in range(first, len(run.calls[: scenario.calls])):
+                todo += [(*plan, (number, kind)) for kind in _kinds(scenario.kinds, run.calls, number, first)]
+
+
+def _kinds(kinds: Collection[str], calls: Sequence[str], number: int, first: int) -> Iterator[str]:
+    """The faults to try at a call, none of which is tried before `first`. A process that dies leaves the world as the last call
+    that changed something did: of the kills between two of these, one is tried."""
+    for kind in kinds_for(calls[number]):
+        if kind == "kill" and number > first:
+            skipped = "kill-after" in kinds or calls[number - 1] in READS
+        else:
+            skipped = kind == "kill-after" and calls[number] in READS and (number > first or "kill" in kinds)
+        if kind in kinds and not skipped:
+            yield kind
 
 
 def _with_history(broken: Broken, trace: Sequence[str]) -> Broken:
