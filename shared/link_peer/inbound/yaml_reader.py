@@ -73,8 +73,13 @@ class YamlReader:
 
         self._check_characters()
         try:
-            self._check_tokens(list(yaml.scan(self._text, Loader=yaml.SafeLoader))[1:])
-            node: Any = yaml.compose(self._text, Loader=yaml.SafeLoader)
+            loader: Any = yaml.SafeLoader(self._text)
+            tokens = []
+            while loader.check_token():
+                tokens.append(loader.get_token())
+            self._check_tokens(tokens[1:])
+            loader.tokens = tokens  # scanning takes longest, so that the same are parsed
+            node = loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             self._fail(error.problem_mark or error.context_mark, f"not valid YAML: {error.problem or error.context}")
         if node is None:
