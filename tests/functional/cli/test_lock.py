@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 
 import pytest
@@ -376,8 +375,8 @@ UIDS = [str(10**15 + number) for number in range(1, 6)]
 
 
 @pytest.mark.knobs(request_tags=True, mfa_in_sessions=True, group_sources="rules")
-def test_five_accounts_are_empty_after_one_command(lab: Lab, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
-    """With keys of home alone: 150 groups, each with a link by port and one half of a mutual link. Prints how long it took."""
+def test_five_accounts_are_empty_after_one_command(lab: Lab, cli: Cli) -> None:
+    """With keys of home alone: 30 groups, each with a link by port and one half of a mutual link."""
     for uid in UIDS[2:]:
         lab.cloud.identity.add_account(uid, uid)
     roles = {"external_id": "link-peer-local-example"}
@@ -385,20 +384,17 @@ def test_five_accounts_are_empty_after_one_command(lab: Lab, cli: Cli, capsys: p
     lab.policy(accounts={HOME: {"name": "a@aliyun.com"}, **accounts})
     shipped_roles(lab.cloud, lab.cloud.world, accounts, "link")
     vpc = lab.cloud.ecs.create_vpc(HOME, "10.3.0.0/16", shared_with=tuple(UIDS[1:])).id
-    groups = [lab.group(*(f"*@{uid}" for uid in UIDS), account=UIDS[n % 5], vpc=vpc) for n in range(150)]
+    groups = [lab.group(*(f"*@{uid}" for uid in UIDS), account=UIDS[n % 5], vpc=vpc) for n in range(30)]
     for n, group in enumerate(groups):
-        wishes = [groups[(n + 7) % 150], groups[n ^ 1]]
+        wishes = [groups[(n + 7) % 30], groups[n ^ 1]]
         tags = [f"{peer.id}@{peer.account}{ports}" for peer, ports in zip(wishes, (":tcp/3306", ""), strict=True)]
         lab.instance(group, tags={"link-peer": " ".join(tags)})
     lab.sweep()
     lab.drain()
-    assert [len(lab.rules(group)) for group in groups] == [2] * 150
-    began = time.perf_counter()
+    assert [len(lab.rules(group)) for group in groups] == [2] * 30
     assert cli("close", "--all", "--yes") == 0, cli.err
-    with capsys.disabled():
-        print(f"\n150 groups in five accounts closed in {time.perf_counter() - began:.1f} s")
-    assert "groups locked: 150; links closed: 225; rules left: 0" in cli.out
+    assert "groups locked: 30; links closed: 45; rules left: 0" in cli.out
     for _ in range(2):
         lab.sweep()
         lab.drain()
-    assert [len(lab.rules(group)) for group in groups] == [0] * 150
+    assert [len(lab.rules(group)) for group in groups] == [0] * 30
