@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import calendar
-import functools
+import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -17,7 +18,7 @@ from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import MAX_LENGTH, parse, render
 from link_peer.domain.model import Port
-from link_peer.domain.request import Look
+from link_peer.domain.request import Hint, Look
 from link_peer.domain.tags import Peer, accepts, bad_accepts, link_until, parse_instant, peers, tag_keys
 from link_peer.inbound.events import decode as decode_event
 from link_peer.inbound.events import elements, queue_message
@@ -26,6 +27,7 @@ from link_peer.inbound.requests import decode, encode
 A, B = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
 KEYS = tag_keys("link", "prod", A)
+ROOT = Path(__file__).parents[2]
 NOW = parse_instant("2026-11-25T07:00:00Z")
 quick = settings(max_examples=60, derandomize=True, deadline=None)  # tests/fuzz tries more
 
@@ -213,23 +215,36 @@ def test_a_request_matches_the_schema_or_raises_our_own_error(text: str, coded: 
     assert decode(encode(request), region=REGION, now=NOW) == request
 
 
+SAMPLES = ("ecs-created", "ecs-legacy-running", "tags-removed", "tags-group-lock", "queue-plain")
+
+
+@st.composite
+def samples(draw: st.DrawFn) -> bytes:
+    """A sample of events/ with any value in any field of it, or of its data."""
+    event = json.loads((ROOT / "events" / f"{draw(st.sampled_from(SAMPLES))}.json").read_text())
+    where = draw(st.sampled_from([event, *(part for part in event.values() if isinstance(part, dict))]))
+    where[draw(st.sampled_from(sorted(where)))] = draw(json_values)
+    return json.dumps(event).encode()
+
+
 @quick
-@given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
+@given(samples() | st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 @example(b"[" * 100_000)
 @example(b'{"a":' * 100_000)
 @example(b"1" * 5000)
 def test_a_delivery_of_any_bytes_is_elements_or_bad_input(event: bytes) -> None:
-    """Each element gives hints, a message's body, or bad input: never another exception."""
+    """Each element gives hints of home's parties, a message's body, or bad input: never another exception."""
     try:
         found = elements(event)
     except BadInput:
         return
     for element in found:
-        for read in (functools.partial(decode_event, keys=KEYS), queue_message):
-            try:
-                read(element, home=A, region=REGION)
-            except BadInput:
-                continue
+        with contextlib.suppress(BadInput):
+            hints = decode_event(element, home=A, region=REGION, keys=KEYS)
+            parties = [one.party for one in hints if isinstance(one, Hint)]
+            assert all(one.account == A and (is_id(one.id, "sg-") or is_id(one.id, "i-")) for one in parties)
+        with contextlib.suppress(BadInput):
+            assert queue_message(element, home=A, region=REGION).queue in ("", "link-requests")
 
 
 # descriptions

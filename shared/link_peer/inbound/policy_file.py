@@ -65,7 +65,8 @@ def from_bytes(raw: bytes, name: str = NAME) -> Policy:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        line, column = raw.count(b"\n", 0, error.start) + 1, error.start - raw.rfind(b"\n", 0, error.start)
+        before = raw[: error.start].decode()
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise PolicyError(f"{name}:{line}:{column}: not UTF-8: save the file as UTF-8") from None
     return msgspec.structs.replace(parse(text, name), digest=_digest(raw)[:16])
 

@@ -60,7 +60,8 @@ class YamlReader:
 
     def fail_index(self, index: int, problem: str) -> NoReturn:
         """Raises the PolicyError for a problem at a character of the text, counted from 0."""
-        line, column = self._text.count("\n", 0, index) + 1, index - self._text.rfind("\n", 0, index)
+        before = self._text[:index]
+        line, column = before.count("\n") + 1, index - before.rfind("\n")
         raise PolicyError(f"{self._name}:{line}:{column}: {problem}") from None
 
     def _fail(self, mark: Mark | None, problem: str, at: str = "") -> NoReturn:

@@ -17,7 +17,7 @@ from link_peer.domain.model import Party, Port
 from link_peer.domain.policy import GroupSet, Limits, Pause, PolicyTest
 from link_peer.domain.tags import Who
 from link_peer.inbound import policy_file
-from link_peer.inbound.policy_file import MAX_BYTES, load, parse
+from link_peer.inbound.policy_file import load, parse
 from pytest_mock import MockerFixture
 
 A = "1000000000000001"
@@ -61,6 +61,11 @@ def changed(old: str, new: str, text: str = GOOD) -> str:
     return text.replace(old, new, 1)
 
 
+def padded(length: int) -> str:
+    """The good file with a comment that fills it up to so many bytes."""
+    return GOOD + "#财".ljust(length - len(GOOD) - 2, "x")
+
+
 def guarded(old: str, new: str) -> str:
     return changed(old, new, GUARDED)
 
@@ -86,7 +91,8 @@ def test_every_part_of_the_file_is_read() -> None:
     assert policy.accounts[A].role is None
     assert policy.accounts[B].role == f"acs:ram::{B}:role/link-peer"
     assert policy.accounts[B].external_id == "link-peer-local-example"
-    assert policy.accept_tags is True
+    assert (policy.accept_tags, policy.tag_prefix) == (True, "")
+    assert parse(changed("deployment", "tag_prefix: acme\ndeployment")).tag_prefix == "acme"
     assert policy.deny == (Port("icmp"), Port("tcp", 22, 22))
     assert policy.limits == Limits(removals_per_run=0, max_ports=2, max_peers=3, max_days=90)
     assert policy.paused is Pause.NONE
@@ -225,6 +231,7 @@ CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are eac
     (f"8:5: accounts.{B}.ranges: must not be empty: list the", "[10.20.0.0/16, 192.168.0.1/32]", "[]"),
     (f"8:14: accounts.{B}.ranges[0]: must be an IPv4 network", "10.20.0.0/16", '""', "10.20.0.0/255.255.0.0", '"fd00::/8"'),
     (f"8:14: accounts.{B}.ranges[0]: '10.20.0.1/16' is not an IPv4", "10.20.0.0/16", "10.20.0.1/16"),
+    (f"8:28: accounts.{B}.ranges[1]: '192.168.0.1/24' is not an IPv4", "192.168.0.1/32", "192.168.0.1/24"),
     (f"9:12: accounts.{B}.queue: must be a queue name: 1 to", "link-peer-requests-b", '""', "x" * 121, "link_peer", "queues/b"),
     (f"9:14: accounts.{B}.flowlog: must be <project>/<logstore>", "queue: link-peer-requests-b", "flowlog: logs", "flowlog: A-b/flows", "flowlog: a/flows", "flowlog: logs/F"),
     (f"9:12: accounts.{B}.queue: link-peer-requests-b is already the", "{name: a@aliyun.com}", "{queue: link-peer-requests-b}"),
@@ -249,6 +256,7 @@ CHANGED_GUARDED = (
     ("2:42: never[0].to: must be *@<uid>, sg-…@<uid>, i-…@<uid> or set:<name>", 'to: "set:prod"', 'to: "ledger"'),
     ("21:88: tests[0].accept[1]: must be sg-…@<uid> or", f'"sg-log@{B}"', '"set:prod"'),
     ("1:87: sets.b.account: must be an account uid: 15 to 20 digits, in quotes", f'b: {{account: "{B}"', 'b: {account: "x"'),
+    ("1:87: sets.b.account: account 1000000000000003 is not listed", f'b: {{account: "{B}"', 'b: {account: "1000000000000003"'),
     ("1:44: sets.prod.tags: must be 1 to 5 tags that its groups carry", "{env: prod, tier: db}", "{}"),
     ("1:75: sets.prod.tags.link-accept: begins with link-, as the tags of", "tier:", "link-accept:"),
     ("1:62: sets.prod.tags: 't*' must be a tag key: 1 to 128", "tier:", '"t*":'),
@@ -272,7 +280,7 @@ WHOLE = (
     ("1:1: the file is empty: add `deployment` and `accounts`", '# nothing\n'),
     ("1:13: a value of more than one line, or in block style", "deployment: |"),
     ("1:11: nested too deeply", 'a: ' + '[' * 500 + '\n'),
-    ("1:1: longer than 256 KB: split the deployment", '#' + '财' * (MAX_BYTES // 2)),
+    ("1:1: longer than 256 KB: split the deployment", padded(2**18 + 1)),
 )
 # fmt: on
 REFUSED = [
@@ -300,9 +308,10 @@ def test_an_external_id_is_never_repeated_in_a_message(external_id: str) -> None
 def test_a_file_that_is_not_utf8_is_refused_at_its_place(tmp_path: Path) -> None:
     """The name in the message is the file's own."""
     path = tmp_path / "mine.yaml"
-    path.write_bytes(b"deployment: prod\naccounts: \xff\n")
-    with pytest.raises(PolicyError, match=r"^mine\.yaml:2:11: not UTF-8"):
-        load(path)
+    for text, place in (("deployment: prod\n# 财: ", "2:6"), ("\n", "2:1"), ("", "1:1")):
+        path.write_bytes(text.encode() + b"\xff\n")
+        with pytest.raises(PolicyError, match=rf"^mine\.yaml:{place}: not UTF-8"):
+            load(path)
 
 
 # what is shown is what is loaded
@@ -374,7 +383,7 @@ def test_what_is_clear_to_read_is_read() -> None:
     comments = GOOD.replace("\n", " " * 50 + "\n", 1) + "# комментарий：“注释” …\n"
     lines = changed("{ports: [tcp/22, icmp]}", "{\n  ports: [\n  tcp/22,  # why\n  icmp,\n]}", comments)
     assert parse(lines) == parse("---\n" + lines.replace("\n", "\r\n")) == parse(GOOD)
-    assert parse(changed("paused:", "paused:" + " " * 39)) == parse(GOOD)
+    assert parse(changed("paused:", "paused:" + " " * 39)) == parse(padded(2**18)) == parse(GOOD)
 
 
 def without_comments(text: str) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import base64
-import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from link_peer.domain.denials import LinkDenied
 from link_peer.domain.model import Link, Party, Port
 from link_peer.domain.request import Look, Message, Request, SweepAccount, look_request, sync_request
 from link_peer.domain.tags import parse_instant
 from link_peer.inbound.events import elements, queue_message
-from link_peer.inbound.message_body import MAX_BYTES, body_of
+from link_peer.inbound.message_body import SURROGATE, body_of
 from link_peer.inbound.requests import MAX_ATTEMPT, BadRequest, DeniedRequest, Known, decode, decode_sweep, encode
 
 A, B = "1000000000000001", "1000000000000002"
@@ -78,6 +78,10 @@ def refused(message: object) -> BadRequest:
     assert str(caught.value).replace("…", "").isascii()  # our own sg-… is the only other character
     assert len(str(caught.value)) < 500
     return caught.value
+
+
+def read_sweep(body: str | bytes) -> SweepAccount:
+    return decode_sweep(body, region=REGION, accounts=[A, B])
 
 
 def less(*names: str, **more: object) -> dict[str, Any]:
@@ -237,6 +241,8 @@ def test_ports_until_reason_and_requested_by_are_optional() -> None:
     assert request.link == Link(APP, LEDGER)
     assert (request.until, request.justification, request.requested_by) == (None, "", "")
     ends = {"from": {"account": A, "party": "i-a"}, "to": {"account": A, "party": "i-b"}}
+    long = read(less(reason="x" * 256, requested_by="y" * 256))
+    assert (long.justification, long.requested_by) == ("x" * 256, "y" * 256)
     link = read(less(**ends, ports=["udp/53", "tcp/22", "udp/53", "icmp"])).link
     assert link == Link(Party(A, "i-a"), Party(A, "i-b"), (Port("icmp"), Port("tcp", 22, 22), Port("udp", 53, 53)))
 
@@ -254,7 +260,8 @@ BAD: dict[str, tuple[object, str]] = {
     "request id with a line feed": (less(request_id="chg-1\n"), "request_id"),
     "attempt negative": (less(attempt=-1), "attempt"),
     "attempt too high": (less(attempt=10001), "attempt"),
-    "attempt enormous": (json.dumps(GOOD)[:-1] + ', "attempt": 1000000000000}', "body"),
+    "attempt of nine digits": (less(attempt=999_999_999), "attempt"),
+    "attempt of ten digits": (less(attempt=1_000_000_000), "body"),
     "attempt true": (less(attempt=True), "attempt"),
     "attempt 1.0": (json.dumps(GOOD)[:-1] + ', "attempt": 1.0}', "body"),
     "look with ports": (look(ports=["tcp/1"]), "body"),
@@ -299,7 +306,6 @@ BAD: dict[str, tuple[object, str]] = {
     "a byte order mark": (b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), "body"),
     "half a character": ('{"a": "\ud800"}', "body"),
     "nested deeply": ('{"a":' * 10000, "body"),
-    "too long": (json.dumps(GOOD) + " " * MAX_BYTES, "body"),
     "base64 with dirt": (base64.b64encode(json.dumps(GOOD).encode()) + b"!", "body"),
 }
 
@@ -334,18 +340,20 @@ def test_the_sender_of_a_message_that_is_not_strict_json_is_recorded(more: str) 
 
 
 def test_a_hostile_field_name_cannot_fake_the_location_of_an_error() -> None:
-    """It is escaped, and `field` names the part of the schema that it was in."""
+    """It is escaped and cut, and `field` names the part of the schema that it was in."""
     error = refused(less(**{"from": {"account": A, "party": "sg-a", "\u202ex` - at `$.\u202ey": 1}}))
     assert error.field == "from"
     assert "\\u202e" in error.problem
+    assert len(refused(less(**{"x" * 999: 1})).problem) == 300
+    assert refused(less(**{"\ud800": 1})).problem == SURROGATE
 
 
 def test_a_message_of_64_kb_is_read() -> None:
     """One byte more is refused."""
     text = json.dumps(GOOD)
-    assert read(text + " " * (MAX_BYTES - len(text))) == LINK
-    assert body_of(b"{" + b" " * (MAX_BYTES - 1))
-    assert refused(b"{" + b" " * MAX_BYTES).problem == "longer than 64 KB"
+    assert read(text + " " * (2**16 - len(text))) == LINK
+    assert body_of(b"{" + b" " * (2**16 - 1))
+    assert refused(b"{" + b" " * 2**16).problem == "longer than 64 KB"
 
 
 def test_a_sync_has_one_id_for_a_pair_in_its_direction() -> None:
@@ -359,8 +367,37 @@ def test_a_sync_has_one_id_for_a_pair_in_its_direction() -> None:
 
 def test_a_sweep_of_an_account_is_read_as_it_was_written() -> None:
     """The sample, and one with a cursor."""
-    read = functools.partial(decode_sweep, region=REGION, accounts=[A, B])
     (body,) = sample("sweep-account")
-    assert read(body) == SweepAccount(REGION, B, NOW, "")
+    assert read_sweep(body) == SweepAccount(REGION, B, NOW, "")
     asked = SweepAccount(REGION, A, NOW + 0.5, {"began": 1_795_593_600, "buckets": [[1, "0" * 12, 0]]})
-    assert read(encode(asked)) == asked
+    assert read_sweep(encode(asked)) == asked
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"cursor": 10**11}, ""),
+        ({"cursor": 10**12}, "body: the number '1000000000000' is not allowed"),
+        ({"attempt": 1}, "body: Object contains unknown field `attempt`"),
+        ({"posted_at": "now"}, "posted_at: 'now' is not"),
+        ({"region": "cn_qingdao"}, "region: 'cn_qingdao' is not a region id"),
+        ({"account": "1" * 14}, "account: '11111111111111' is not an account uid"),
+        ({"region": "cn-hangzhou"}, "cn-hangzhou"),
+        ({"account": "1000000000000003"}, "1000000000000003"),
+    ],
+)
+def test_a_sweep_names_this_region_and_a_known_account(fields: dict[str, Any], said: str) -> None:
+    """And matches the schema. What it says of itself is not kept; whoever posts one is not told to post it elsewhere."""
+    (body,) = sample("sweep-account")
+    text = json.dumps(json.loads(body) | fields)
+    if not said:
+        assert read_sweep(text).cursor == 10**11
+        return
+    with pytest.raises((BadRequest, LinkDenied)) as caught:
+        read_sweep(text)
+    if isinstance(caught.value, BadRequest):
+        assert str(caught.value).startswith(said)
+        assert caught.value.known == Known()
+    else:
+        assert said in caught.value.denial.detail
+        assert "post it there" not in caught.value.denial.advice

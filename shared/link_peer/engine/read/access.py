@@ -64,7 +64,7 @@ class Pages:
                 if instance.party.id not in self._ids:  # one may move to the next page meanwhile, and be shown twice
                     self._ids.add(instance.party.id)
                     self._members.update(instance.groups)
-                self._tagged = self._tagged or bool(instance.tags)
+                self._tagged |= bool(instance.tags)
                 if self._keep(instance):
                     self.kept.append(instance)
 
@@ -158,7 +158,7 @@ class Access:
         """Makes these reads at the same time, where threads are allowed."""
         threads = threads or self.threads
         if threads > 1 and len(reads) > 1:
-            with ThreadPoolExecutor(min(threads, len(reads))) as pool:
+            with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(lambda read: read(), reads))
         else:
             for read in reads:

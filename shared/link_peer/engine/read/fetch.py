@@ -99,7 +99,7 @@ class Fetch:
         their whole account has told about them."""
         store = self.store
         asked = {party for party in parties if party not in store.requested}
-        unknown = [p for p in asked if not p.is_group and (p in by_id or not self._known_from_listing(p))]
+        unknown = [p for p in asked if not p.is_group and (p in by_id or not self._missing_from_listing(p))]
         asked -= self.postponed.intersection(unknown).difference(by_id)
         unknown = [party for party in unknown if party in asked]
         self._access.by_account(unknown, lambda ecs, ids: store.keep_instances(ecs.instances(ids)))
@@ -198,7 +198,7 @@ class Fetch:
             progress(len(self.store.listings))
 
         # all at once: an account in which each call waits for the next minute holds up no other
-        threads = min(len(accounts), ACCOUNTS) if self._access.threads > 1 else 1
+        threads = ACCOUNTS if self._access.threads > 1 else 1
         self._access.side_by_side([functools.partial(read, account) for account in accounts], threads)
 
     def pages(self, first: str = "") -> Pages:
@@ -247,7 +247,7 @@ class Fetch:
             if ecs.shows_instances() and account not in self.store.listings:
                 self.store.live_accounts.add(account)
 
-        self._access.each(sorted(set(accounts) - self.store.live_accounts), probe, threads=1)
+        self._access.each(sorted(set(accounts) - self.store.live_accounts), probe)
 
     def discard_emptied(self, accounts: Iterable[str]) -> bool:
         """Asks each of these accounts once more for any instance. One that shows none, or cannot be asked, is not live: returns
@@ -321,9 +321,10 @@ class Fetch:
     def rules_are_new(self, group: Party) -> bool:
         """Whether the group's rules were read a moment ago, and nothing was `changed` since. Never where reading is paced: a
         sweep reads much between the rules and their removal."""
-        at, calls = self._rules_read_at.get(group, (-math.inf, 0))
-        near = self._clock.now() - at <= NEW_SECONDS and self.calls.total() - calls <= NEW_CALLS
-        return near and self._how.pace is None
+        if group not in self._rules_read_at or self._how.pace is not None:
+            return False
+        at, calls = self._rules_read_at[group]
+        return self._clock.now() - at <= NEW_SECONDS and self.calls.total() - calls <= NEW_CALLS
 
     def changed(self) -> None:
         """Notes that something is about to be changed: from now on, rules that were read before are old."""
@@ -425,30 +426,29 @@ class Fetch:
 
     def _read_due_rules(self, ecs: Ecs, group: Party, until: float) -> None:
         pace = self._how.pace
-        if pace is None:
+        if self._clock.now() >= until or (pace and not pace.may(group.account, _READ_RULES)):
+            return
+        try:
             self._read_rules(ecs, group)
-        elif self._clock.now() < until and pace.may(group.account, _READ_RULES):
-            try:
-                self._read_rules(ecs, group)
-            except Throttled:
-                pace.throttled(group.account, _READ_RULES)
+        except Throttled:
+            if pace is None:
+                raise
+            pace.throttled(group.account, _READ_RULES)
 
     def _read_rules(self, ecs: Ecs, group: Party) -> None:
         at = self._clock.now()
         try:
             self.store.rules[group] = tuple(ecs.rules(group.id))
             self._rules_read_at[group] = at, self.calls.total()
-        except NoAccess:
-            raise
         except CloudError as error:
             if not error.code.startswith("InvalidSecurityGroupId"):
                 raise
             self.store.rules[group] = ()
 
-    def _known_from_listing(self, instance: Party) -> bool:
-        """Whether a read of its whole account tells all about an instance: it was not shown, or is kept."""
+    def _missing_from_listing(self, instance: Party) -> bool:
+        """Whether a read of its whole account did not show an instance."""
         listing = self.store.listings.get(instance.account)
-        return listing is not None and (instance in self.store.instances or instance.id not in listing.ids)
+        return listing is not None and instance.id not in listing.ids
 
     def _keep_groups(self, groups: Iterable[Group]) -> None:
         now = self._clock.now()
@@ -484,7 +484,7 @@ class MissingReader:
         the first ones. Nothing that it does not show is treated as gone then."""
         asked = accounts - self._shown
         self._shown |= asked
-        return bool(asked and self._fetch.discard_emptied(asked))
+        return self._fetch.discard_emptied(asked)
 
     def _read(self, missing: Missing, snapshot: Snapshot) -> bool:
         fetch = self._fetch
