@@ -59,7 +59,7 @@ class DestinationConfig(Closed):
 
 class AsyncInvokeConfig(Closed):
     qualifier: Literal["live"]
-    asyncTask: bool
+    asyncTask: Literal[True]
     maxAsyncRetryAttempts: Annotated[int, Meta(ge=0, le=8)]
     maxAsyncEventAgeInSeconds: Annotated[int, Meta(ge=1, le=2592000)]
     destinationConfig: DestinationConfig
@@ -67,7 +67,7 @@ class AsyncInvokeConfig(Closed):
 
 class TimerConfig(Closed):
     cronExpression: Cron
-    enable: bool
+    enable: Literal[True]
     payload: str
 
 
@@ -120,7 +120,7 @@ class RunOptions(Closed):
 
 
 class EventBridgeConfig(Closed):
-    triggerEnable: bool
+    triggerEnable: Literal[True]
     asyncInvocationType: bool
     eventRuleFilterPattern: str
     eventSourceConfig: EventSource

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator
@@ -94,28 +93,10 @@ def test_around_the_props_there_are_known_keys_only() -> None:
 # the functions and their triggers
 
 
-@each_function
-def test_the_handler_exists(name: str, props: dict[str, Any]) -> None:
-    """`file.handler`: the file in functions/ defines `handler(event, context)`."""
-    module, _, attribute = props["handler"].partition(".")
-    assert (module, attribute) == (name, "handler")
-    source = ROOT / "functions" / f"{module}.py"
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    [handler] = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "handler"]
-    assert [argument.arg for argument in handler.args.args] == ["event", "context"]
-
-
 @each_trigger
 def test_a_trigger_has_a_sample_event(name: str, trigger: dict[str, Any]) -> None:
     """events/ contains at least one sample of what each trigger delivers."""
     assert all(list((ROOT / "events").glob(f"{sample}*.json")) for sample in SAMPLES[trigger["triggerName"]])
-
-
-@each_trigger
-def test_a_trigger_is_enabled(name: str, trigger: dict[str, Any]) -> None:
-    """A trigger that was left disabled after a test would go unnoticed."""
-    config = trigger["triggerConfig"]
-    assert config.get("triggerEnable", config.get("enable")) is True
 
 
 @each_event_trigger
@@ -130,16 +111,6 @@ def test_failed_events_are_dead_lettered(name: str, trigger: dict[str, Any]) -> 
         trigger["triggerConfig"]["runOptions"]["mode"]
         == trigger["triggerConfig"]["eventSinkConfig"]["deliveryOption"]["mode"]
     )
-
-
-@each_function
-def test_asynchronous_functions_have_task_records_and_dead_letters(name: str, props: dict[str, Any]) -> None:
-    """`failed` and `replay` read the task records."""
-    kinds = {(item["triggerType"], item["triggerConfig"].get("asyncInvocationType")) for item in props["triggers"]}
-    if kinds == {("eventbridge", False)}:
-        assert "asyncInvokeConfig" not in props
-        return
-    assert props["asyncInvokeConfig"]["asyncTask"] is True
 
 
 def test_the_triggers_of_auto_link_are_the_rules_of_the_description() -> None:
@@ -295,14 +266,3 @@ def test_a_variable_that_cannot_be_resolved_is_an_error(tmp_path: Path, expressi
     path.write_text(yaml.safe_dump({"vars": {"a": 1}, "resources": {"x": expression}}), encoding="utf-8")
     with pytest.raises(ValueError, match=problem):
         resolved(path, env={}, account=HOME)
-
-
-def test_a_lone_variable_keeps_its_type(tmp_path: Path) -> None:
-    """`${vars.n}` alone is a number, within text it is text; references may name other resources."""
-    path = tmp_path / "s.yaml"
-    text = {
-        "vars": {"n": 3},
-        "resources": {"a": {"props": {"n": "${vars.n}"}}, "b": "${resources.a.props.n}/${vars.n}"},
-    }
-    path.write_text(json.dumps(text), encoding="utf-8")
-    assert resolved(path, env={}, account=HOME)["resources"] == {"a": {"props": {"n": 3}}, "b": "3/3"}

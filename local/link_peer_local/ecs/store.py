@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from link_peer_local.core.clock import Clock, SystemClock
+from link_peer_local.core.clock import Clock
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.ecs import events
 from link_peer_local.ecs.history import HORIZON, History
@@ -191,10 +191,6 @@ class Store:
         for status, delay in (("Starting", self.boot_delay / 2), ("Running", self.boot_delay)):
             self._enter(account.instances[instance_id], status, now + delay)
             self.announce(account.uid, instance_id, status, now + delay)
-            if delay and isinstance(self.clock, SystemClock):
-                timer = threading.Timer(delay, self.publish_due)
-                timer.daemon = True
-                timer.start()
 
     @staticmethod
     def _enter(instance: Instance, status: str, when: float) -> None:

@@ -175,8 +175,8 @@ class SlsBackend:
 
     # Writing
 
-    def put(self, account: str, project: str, name: str, group: LogGroup, route: str | None = None) -> None:
-        """Write one group, all of it or nothing; `route` is the hash key that selects the shard."""
+    def put(self, account: str, project: str, name: str, group: LogGroup) -> None:
+        """Write one group, all of it or nothing, to the shards in turn."""
         with self._lock:
             store, now = self.logstore(account, project, name), self._clock.now()
             for record in group.records:
@@ -195,8 +195,7 @@ class SlsBackend:
                 )
                 for record in group.records
             )
-            shard = next(store.turn) % len(store.shards) if route is None else state.shard_of(route, len(store.shards))
-            store.shards[shard].append(Write(now, group, logs))
+            store.shards[next(store.turn) % len(store.shards)].append(Write(now, group, logs))
 
     # Searching
 

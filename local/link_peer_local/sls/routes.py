@@ -25,7 +25,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], str | None, str]] = [
         ("DELETE", r"/", None, "DeleteProject"),
         ("POST", r"/logstores", None, "CreateLogStore"),
         ("GET", r"/logstores", None, "ListLogStores"),
-        ("POST", r"/logstores/(?P<logstore>[^/]+)/shards/(?:lb|route)", None, "PutLogs"),
+        ("POST", r"/logstores/(?P<logstore>[^/]+)/shards/lb", None, "PutLogs"),
         ("POST", r"/logstores/(?P<logstore>[^/]+)/logs", None, "GetLogs"),
         ("GET", r"/logstores/(?P<logstore>[^/]+)", "log", "GetLogs"),
         ("GET", r"/logstores/(?P<logstore>[^/]+)", None, "GetLogStore"),

@@ -8,6 +8,7 @@ from typing import Any
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
+from link_peer_local.core.real_api import not_offered
 from link_peer_local.sls.backend import SlsBackend
 from link_peer_local.sls.codec import as_json
 from link_peer_local.sls.documents import Documents
@@ -164,14 +165,9 @@ class Settings(Incoming):
         return self._listing("results", list(self._documents.values()))
 
     def _UpdateAlert(self) -> None:  # noqa: N802
-        action = self.query.get("action")
-        if not action:
-            self._update_document()
-            return
-        if action not in ("enable", "disable"):
-            raise ApiError("ParameterInvalid", 400, f"action {action} is invalid")
-        name, state = self.path["name"], f"{action}d".capitalize()
-        self._documents.update(name, {**self._documents.read(name), "state": state, "status": state})
+        if self.query.get("action"):
+            raise not_offered("sls", "action of UpdateAlert")
+        self._update_document()
 
     # Records of the alert centre
 

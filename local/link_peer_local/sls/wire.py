@@ -63,9 +63,7 @@ class _Call(Consuming):
     # Writing
 
     def _PutLogs(self) -> None:  # noqa: N802
-        group = codec.decode(self.body("application/x-protobuf"))
-        route = self.query.get("key") if self.request.path.endswith("/route") else None
-        self.backend.put(*self.store, group, route)
+        self.backend.put(*self.store, codec.decode(self.body("application/x-protobuf")))
 
     # Searching
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
 from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import SystemClock
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs import EcsBackend
 
-from tests.local.clients import HOME, REGION, ask, key_of, refusal, refused
+from tests.local.clients import HOME, REGION, ask, refusal, refused
 from tests.local.ecs.helpers import authorize, client, new_group, permission, run_instances
 
 Published = list[tuple[str, dict[str, Any]]]
@@ -137,59 +133,3 @@ def test_a_slow_boot_publishes_each_state_in_time(local_cloud: LocalCloud, publi
     local_cloud.ecs.publish_due()
     assert states(published) == ["Created", "Starting", "Running"]
     assert status() == "Running"
-
-
-def test_a_listener_may_call_back(local_cloud: LocalCloud, published: Published) -> None:
-    """Events are published after the change and without the lock, so a listener sees the change."""
-    seen: list[int] = []
-    caller = key_of(local_cloud).caller
-
-    def listen(_account: str, event: dict[str, Any]) -> None:
-        if event["data"].get("state") == "Created":
-            answer = local_cloud.ecs.call(caller, "DescribeInstances", {"RegionId": REGION})
-            seen.append(len(answer["Instances"]["Instance"]))
-
-    local_cloud.ecs.on_event = listen
-    run(local_cloud)
-    assert seen == [1]
-
-
-def test_with_real_time_the_events_of_a_slow_boot_need_no_call() -> None:
-    """A timer publishes them."""
-    backend, seen, running = EcsBackend(SystemClock()), [], threading.Event()
-
-    def listen(_account: str, event: dict[str, Any]) -> None:
-        seen.append(event["data"].get("state"))
-        if seen[-1] == "Running":
-            running.set()
-
-    vpc = backend.create_vpc(HOME, "10.0.0.0/16")
-    group = backend.create_group(HOME, vpc.id)
-    backend.on_event, backend.boot_delay = listen, 0.05
-    params = {"RegionId": REGION, "ImageId": "m-1", "InstanceType": "ecs.g7.large"}
-    params |= {"SecurityGroupId": group.id, "VSwitchId": vpc.vswitch_id}
-    backend.call(Caller(HOME, "root"), "RunInstances", params)
-    assert running.wait(60)
-    assert [state for state in seen if state] == ["Created", "Starting", "Running"]
-
-
-def test_many_threads_may_call_at_once(published: Published, local_cloud: LocalCloud) -> None:
-    """No rule is lost or written twice, and each call has one event."""
-    caller = Caller(HOME, "root")
-    group = local_cloud.ecs.call(caller, "CreateSecurityGroup", {"RegionId": REGION})["SecurityGroupId"]
-
-    def write(first: int) -> None:
-        for port in range(first, first + 20):
-            fields = {"IpProtocol": "tcp", "PortRange": f"{port}/{port}", "SourceCidrIp": "10.0.0.1"}
-            local_cloud.ecs.call(
-                caller, "AuthorizeSecurityGroup", {"RegionId": REGION, "SecurityGroupId": group, **fields}
-            )
-
-    threads = [threading.Thread(target=write, args=(first,)) for first in (1, 1, 11, 21, 31, 41)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    ports = [rule.port_range for rule in local_cloud.ecs.account(HOME).groups[group].rules.at(2e9)]
-    assert sorted(ports) == sorted(f"{port}/{port}" for port in range(1, 61))
-    assert len(calls(published, "AuthorizeSecurityGroup")) == 120

@@ -258,24 +258,6 @@ def test_long_polling_ends_when_the_queue_is_deleted(running: MnsBackend) -> Non
         running.receive(HOME, "jobs", wait=20)
 
 
-def test_concurrent_receivers_share_the_messages(running: MnsBackend) -> None:
-    """Every message is received once, however many receivers there are."""
-    for number in range(40):
-        running.send(HOME, "jobs", str(number))
-    bodies: list[str] = []
-
-    def work() -> None:
-        while got := running.receive(HOME, "jobs", 3):
-            bodies.extend(message.body for message in got)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(bodies, key=int) == [str(number) for number in range(40)]
-
-
 def test_hook_is_called_outside_the_lock(backend: MnsBackend) -> None:
     """`on_send` can read the queue from any thread, and is not called for a delayed message."""
     seen: list[tuple[str, str, int]] = []

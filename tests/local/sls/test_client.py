@@ -218,25 +218,14 @@ def test_every_log_can_be_pulled_once(local_cloud: LocalCloud, store: LogClient)
 def test_cursor_by_time_skips_what_was_received_before(local_cloud: LocalCloud, store: LogClient) -> None:
     """A cursor from a unix time points at the first write received then or later."""
     start = int(local_cloud.clock.now())
-    key = {"hashKey": "0" * 32}
-    put(store, start, {"count": "0"}, **key)
-    local_cloud.clock.sleep(10)
-    put(store, start, {"count": "1"}, **key)
+    for seconds, counts in ((0, "01"), (10, "23")):
+        local_cloud.clock.sleep(seconds)
+        for count in counts:  # one for each shard
+            put(store, start, {"count": count})
     cursor = store.get_cursor("proj", "store", 0, start + 5).get_cursor()
     logs = store.pull_logs("proj", "store", 0, cursor).get_flatten_logs_json()
-    assert [log["count"] for log in logs] == ["1"]
+    assert [log["count"] for log in logs] == ["2"]
     assert int(store.get_cursor_time("proj", "store", 0, cursor).get_cursor_time()) == start + 10
-
-
-def test_hash_key_picks_the_shard(local_cloud: LocalCloud, store: LogClient) -> None:
-    """Low keys go to the first shard, high ones to the last."""
-    now = local_cloud.clock.now()
-    put(store, now, {"count": "low"}, hashKey="0" * 32)
-    put(store, now, {"count": "high"}, hashKey="f" * 32)
-    for shard, expected in enumerate(["low", "high"]):
-        cursor = store.get_begin_cursor("proj", "store", shard).get_cursor()
-        logs = store.pull_logs("proj", "store", shard, cursor).get_flatten_logs_json()
-        assert [log["count"] for log in logs] == [expected]
 
 
 def test_invalid_shard_or_cursor_is_refused(store: LogClient) -> None:

@@ -241,7 +241,6 @@ def test_fractions_of_a_second_order_and_limit_a_search(backend: SlsBackend) -> 
         ("POST", "/", "CreateProject"),
         ("GET", "/", "GetProject"),
         ("POST", "/logstores/s/shards/lb", "PutLogs"),
-        ("POST", "/logstores/s/shards/route?key=x", "PutLogs"),
         ("POST", "/logstores/s/logs", "GetLogs"),
         ("GET", "/logstores/s?type=log&from=1", "GetLogs"),
         ("GET", "/logstores/s", "GetLogStore"),
