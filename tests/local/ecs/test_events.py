@@ -106,9 +106,10 @@ def test_refused_writes_are_published_with_their_error(local_cloud: LocalCloud, 
     group = new_group(ecs)
     with refused("InvalidSourceGroupId.NotFound", 404):
         authorize(ecs, group, permission(source_group_id="sg-none"))
-    (data,) = calls(published, "AuthorizeSecurityGroup")
-    assert data["errorCode"] == "InvalidSourceGroupId.NotFound"
-    assert data["referencedResources"] == {"ACS::ECS::SecurityGroup": [group]}
+    for action, problem in (("CreateSecurityGroup", None), ("AuthorizeSecurityGroup", "InvalidSourceGroupId.NotFound")):
+        (data,) = calls(published, action)
+        assert data.get("errorCode") == problem
+        assert data["referencedResources"] == {"ACS::ECS::SecurityGroup": [group]}
 
 
 def test_reads_are_not_published(local_cloud: LocalCloud, published: Published) -> None:

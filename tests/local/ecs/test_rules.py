@@ -42,6 +42,7 @@ def parse(fields: dict[str, str], *, direction: str = "ingress", classic: bool =
         ({**GROUP, "SourceGroupOwnerAccount": "b@aliyun.com"}, {"peer_owner": PEER}),
         ({**GROUP, "SourceGroupOwnerAccount": "nobody"}, {"peer_owner": "nobody"}),
         ({"SourceGroupId": "sg-1", "SourceGroupOwnerId": "?"}, {"peer_group": "", "peer_owner": ""}),
+        ({**IPV6, "SourceGroupId": "sg-1"}, {"peer_group": "", "peer_owner": ""}),
     ],
 )  # fmt: skip
 def test_a_permission_means_one_rule(fields: dict[str, str], means: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ class World:
         )
 
     def tags(self) -> dict[str, str]:
-        (instance,) = instances(self.ecs)
+        (instance,) = instances(self.ecs, instance_ids=f'["{self.instance}"]')
         return {tag.tag_key: tag.tag_value for tag in instance.tags.tag} if instance.tags else {}
 
     def listed(self, **query: Any) -> Any:
@@ -115,6 +115,8 @@ def test_the_limits_of_one_call(w: World) -> None:
     wanted = [models.DescribeInstancesRequestTag(key=f"k{n}") for n in range(21)]
     assert instances(w.ecs, tag=wanted[:20]) == []
     assert refusal(instances, w.ecs, tag=wanted) == ("InvalidTagCount", 400)
+    without_key = [models.DescribeInstancesRequestTag(value="v")]
+    assert refusal(instances, w.ecs, tag=without_key) == ("InvalidTag.Mismatch", 400)
     w.untag(*(f"k{n}" for n in range(20)))
     assert refusal(w.untag, *(f"k{n}" for n in range(21))) == ("NumberExceed.Tags", 400)
     assert refusal(w.tag_all, [w.instance], [("a", "1"), ("a", "2")]) == ("Duplicate.TagKey", 400)
@@ -135,7 +137,8 @@ def test_tagging_is_all_or_nothing(w: World) -> None:
 def test_a_resource_has_at_most_twenty_tags(w: World) -> None:
     """Overwriting one of them is allowed."""
     w.tag(**{f"k{n}": "v" for n in range(20)})
-    assert refusal(w.tag, one="more") == ("OperationDenied.QuotaExceed", 400)
+    other = w.cloud.ecs.create_instance(HOME, [w.group]).id
+    assert refusal(w.tag, w.instance, other, one="more") == ("OperationDenied.QuotaExceed", 400)
     w.tag(k0="new")
     assert w.tags()["k0"] == "new"
 
@@ -144,14 +147,16 @@ def test_listing_requires_ids_or_tags_and_is_paged(w: World) -> None:
     """50 rows per page, continued by NextToken; unknown ids list nothing."""
     assert refusal(w.listed) == ("MissingParameter.Tags", 404)
     assert w.listed(resource_id=["i-none"]).tag_resources.tag_resource == []
-    others = [w.cloud.ecs.create_instance(HOME, [w.group], tags={f"k{n:02}": "v" for n in range(20)}).id for _ in "abc"]
-    first = w.listed(resource_id=others)
-    second = w.listed(resource_id=others, next_token=first.next_token)
-    rows = [*first.tag_resources.tag_resource, *second.tag_resources.tag_resource]
-    assert (len(first.tag_resources.tag_resource), second.next_token) == (50, "")
-    assert sorted((row.resource_id, row.tag_key) for row in rows) == sorted(
-        (other, f"k{n:02}") for other in others for n in range(20)
-    )
+    tags = {f"k{n:02}": "v" for n in range(20)}
+    for name in ("i-c", "i-b", "i-a"):
+        w.cloud.ecs.create_instance(HOME, [w.group], tags=tags, instance_id=name)
+    by_tag = {"tag": [models.ListTagResourcesRequestTag(key="k00")]}
+    for asked in ({"resource_id": ["i-a", "i-b", "i-c"]}, by_tag):
+        first = w.listed(**asked)
+        second = w.listed(**asked, next_token=first.next_token)
+        rows = [*first.tag_resources.tag_resource, *second.tag_resources.tag_resource]
+        assert (len(first.tag_resources.tag_resource), second.next_token) == (50, "")
+        assert [(row.resource_id, row.tag_key) for row in rows] == [(f"i-{n}", key) for n in "cba" for key in tags]
 
 
 def test_list_tag_resources_reads_beyond_the_limit_of_tag_filters(w: World) -> None:
