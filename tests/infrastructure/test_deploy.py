@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from link_peer.domain.tags import TAGS, tag_keys
-from link_peer_deploy.documents import compact, flow_log_reading, home_roles, peer_roles, render, set_denials
-from link_peer_deploy.names import Names
+from link_peer_deploy.documents import compact, flow_log_reading, peer_roles, render, set_denials
 from link_peer_local.core.policy import like
 
 from tests.functional.lab import HOME, PEER, REGION
@@ -110,19 +109,6 @@ def test_a_role_allows_exactly_the_ecs_actions_that_the_code_calls(names: list[s
     assert {"ecs:AuthorizeSecurityGroup", "ecs:DescribeSecurityGroupReferences"} <= needed
     needed -= {"ecs:DescribeSecurityGroupReferences"} if peer else set()
     assert {action for name in names for action in allowed(name, "ecs:")} == needed
-
-
-def test_the_names_of_the_roles_are_those_of_the_commands() -> None:
-    """Which look for the roles of their prefix."""
-    names = Names(HOME, "staging")
-    assert [files.name for files in home_roles("staging")] == [
-        names.function_role,
-        names.reader_role,
-        names.operator_role,
-    ]
-    ends = ["", "-reader", "-closer"]
-    assert [files.name for files in peer_roles(names.peer_role)] == [f"{names.peer_role}{end}" for end in ends]
-    assert len(peer_roles(names.peer_role, closer=False)) == 2
 
 
 @pytest.mark.parametrize("name", [*WRITERS, *READERS])
