@@ -203,8 +203,10 @@ class FakeLog:
         self.records: list[Record] = []
         self.calls = [] if calls is None else calls
         self.errors: list[Exception] = []
+        self.writes = 0
 
     def write(self, records: Sequence[Record]) -> None:
+        self.writes += 1
         if self.errors:
             raise self.errors.pop(0)
         self.records += records
