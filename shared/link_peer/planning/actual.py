@@ -25,6 +25,12 @@ def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRu
     return found
 
 
+def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> list[tuple[Link, Rule, Marker]]:
+    """Every rule of ours in the snapshot, with its link and its marker."""
+    owned = owned_rules(snapshot, policy, region)
+    return [(link_of(rule.key, marker), rule, marker) for rule, marker in owned if rule.key]
+
+
 def renamed_rules(snapshot: Snapshot, policy: Policy, region: str) -> tuple[list[OwnedRule], list[OwnedRule]]:
     """Every rule of this home under another deployment's name, with its marker: those whose marker is that rule's, and those
     whose marker someone copied or made up."""

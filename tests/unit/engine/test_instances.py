@@ -22,7 +22,7 @@ from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import group, instance, key, managed, ours, policy
 
-C = Party(HOME, "i-c")
+C, D = Party(HOME, "i-c"), Party(HOME, "i-d")
 FOREIGN = Party(PEER, "sg-x")
 REQ = Claim("chg-1")
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
@@ -242,7 +242,7 @@ def test_of_many_groups_with_rules_between_addresses_as_many_are_read_as_calls_a
     assert sum(call.startswith("rules sg-") for call in world.ecs.calls) == read
 
 
-@pytest.mark.parametrize(("count", "made", "left"), [(20, 60, 0), (21, 0, 0), (40, 20, 14), (40, 60, 28)])
+@pytest.mark.parametrize(("count", "made", "left"), [(20, 60, 0), (21, 0, 0), (21, 60, 9), (40, 20, 14)])
 @pytest.mark.parametrize("peer", ["", "sg-db:tcp/1"])
 def test_of_many_groups_whose_rules_name_its_own_those_are_read_first_that_no_neighbour_names(
     count: int, made: int, left: int, peer: str
@@ -272,7 +272,7 @@ ASKS = one(A, APP, peer="sg-db:tcp/1")
         ([state("Created", C)], ASKS, MANAGED_DB, [], [TURN]),  # what has the tag already is not being written
         ([state("Running", C)], one(A, APP, peer="sg-cache:tcp/1"), BARE, [], []),
         ([state("Running", C), state("Running")], ASKS, BARE, [], []),
-        ([state("Running", C), state("Running")], one(B, APP, peer="sg-db:tcp/1"), BARE, [], [turn(A, {B})]),
+        ([state("Running", C), state("Running")], one(D, APP, peer="sg-db:tcp/1"), BARE, [], [turn(A, {D})]),
         ([state("Running", C)], ASKS, BARE, [ours(K1)], []),
         ([state("Running", C)], ASKS, BARE, [ours(K1), ours(K2)], []),  # only closes
         ([hint(C)], ASKS, BARE, [], []),
@@ -320,6 +320,10 @@ def test_one_whose_turn_it_is_leaves_time_to_a_delivery_that_has_begun_to_write(
 
 
 def test_nobody_waits_within_five_seconds_of_other_work_nor_opens_what_may_be_read_no_more() -> None:
+    world = World(ASKS, one(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
+    world.ecs.errors["instance_page"] = [Transient("timeout")]
+    world(state("Running", C))  # who else asks is not known
+    assert (world.clock.waits, world.left) == ([], [K1])
     world = World(ASKS, one(C, APP, peer="sg-db:tcp/1"), groups=list(BARE.values()))
     world(state("Running", B))
     world.clock.time += 5
@@ -383,10 +387,12 @@ MOVED = "10.0.0.8"
     [
         # of its groups, what no other instance of theirs asks for
         ([hint()], [one(A, APP)], [ours(K1), ours(CACHES)], ["sg-cache>sg-db tcp/1"]),
-        ([hint()], [one(A, APP), one(C, APP, peer="sg-db:tcp/1 sg-x:tcp/1")], [ours(K1), ours(K2)], ["sg-app>sg-db tcp/1"]),
+        ([hint()], [one(A, APP), one(C, APP, peer="sg-db:tcp/1 sg-x:tcp/1 sg-db:tcp/9")], [ours(K1), ours(K2)], ["sg-app>sg-db tcp/1"]),
         ([hint()], [one(A, APP)], [ours(K1, REQ)], ["sg-app>sg-db tcp/1"]),
         ([hint(B)], [one(B, DB)], [ours(K1)], ["sg-app>sg-db tcp/1"]),
         ([state("Pending")], [one(A, APP, peer="sg-db:tcp/2")], [ours(K1), ours(K2)], ["sg-app>sg-db tcp/2"]),
+        ([state("Pending", B), hint()], [one(A, APP), one(B, CACHE)], [ours(K1)], []),
+        ([hint()], [one(A, APP)], [ours(K1, Claim("chg-1", int(NOW)))], ["sg-app>sg-db tcp/1"]),
         # of a mutual link both halves, at the event of either side
         ([hint()], [one(A, APP)], [ours(HERE), ours(THERE)], []),
         ([hint(B)], [one(B, DB)], [ours(HERE), ours(THERE)], []),
@@ -455,11 +461,20 @@ def test_where_this_process_saw_an_instance_before_its_rules_are_looked_at(
 ) -> None:
     """A released one is in no group, and one that has moved in others. Of others' links nothing is taken."""
     neighbour = one(C, APP, peer="sg-db:tcp/2")
-    world = World(REMEMBERED, neighbour, rules=rules)
+    world = World(REMEMBERED, neighbour, rules=rules, groups=list(BARE.values()))
     world(state("Pending"))
     world.ecs.running = {i.party.id: i for i in (now, neighbour) if i}
     world(event)
     assert sorted(map(text, world.left)) == left
+
+
+def test_a_group_that_is_no_longer_shown_is_not_looked_at_for_an_instance_that_was_in_it() -> None:
+    world = World(REMEMBERED, groups=list(BARE.values()))
+    world(state("Pending"))
+    world.ecs.running.clear()
+    del world.ecs.known[APP.id]
+    world(state("Deleted"))
+    assert world.ecs.calls == ["instances i-a", "groups sg-app", HOLDERS, "rules sg-cache"]
 
 
 @pytest.mark.parametrize("kind", ["moved", "look", "tags"])
@@ -471,6 +486,9 @@ def test_where_this_process_saw_an_instance_before_its_rules_are_looked_at(
         ("sg-db", [ours(HERE), ours(THERE)], [HERE, THERE]),
         ("sg-db", [ours(THERE)], [THERE]),
         ("sg-db:tcp/1", [ours(THERE)], []),
+        ("sg-db:tcp/1", [ours(K1, TAG, REQ)], [K1]),
+        ("sg-db:tcp/1", [ours(key(CACHE, APP, "tcp/1"))], []),
+        ("sg-db:tcp/1", [ours(key(DB, OTHERS[0], "tcp/1"))], []),  # it is not shown
     ],
 )
 def test_the_rules_of_peers_lead_to_the_groups_that_an_instance_has_left(
@@ -480,7 +498,35 @@ def test_the_rules_of_peers_lead_to_the_groups_that_an_instance_has_left(
     groups = [*GROUPS[1:], group(APP, "*")]
     world = World(one(A, CACHE, peer=peer), rules=rules, groups=groups)
     world(hint(kind=kind, expires=NOW + 9 if kind == "look" else None))
-    assert [rule.key for rule in rules if rule.key not in world.left] == (closed if kind != "tags" else [])
+    changed = [rule.key for rule in rules if rule not in world.ecs.existing]
+    assert changed == (closed if kind != "tags" else [])
+
+
+@pytest.mark.parametrize(("made", "closed"), [(24, 10), (60, 0)])
+@pytest.mark.parametrize("mutual", [True, False])
+def test_of_many_groups_that_an_instance_may_have_left_half_the_calls_are_spent_on(
+    made: int, closed: int, mutual: bool
+) -> None:
+    """None on those that only requests name."""
+    others = sorted(OTHERS)
+    rules = [ours(key(other, DB)) if mutual else ours(key(DB, other, "tcp/1")) for other in others[20:]]
+    rules += [ours(key(DB, other, "tcp/1"), REQ) for other in others[:20]]
+    groups = [*BARE.values(), *(group(other, "*") for other in OTHERS)]
+    world = World(one(A, CACHE, peer="sg-db" if mutual else "sg-db:tcp/1"), rules=rules, groups=groups)
+    world.delivery.cloud("").calls["before"] = made
+    world(hint(kind="moved"))
+    assert sum(rule not in world.ecs.existing for rule in rules) == closed
+
+
+@pytest.mark.parametrize("peer", ["sg-db", "sg-db:tcp/1"])
+def test_a_move_reads_neither_other_accounts_nor_the_instances_of_other_links(peer: str) -> None:
+    rules = [admits(group=DB), between(C, B, DB), ours(key(FOREIGN, DB))]
+    world = World(
+        one(A, CACHE, peer=f"{peer} sg-x@{PEER}"), rules=rules, groups=[BARE[CACHE], group(DB, f"* *@{PEER}")]
+    )
+    world(hint(kind="moved"))
+    assert world.peer.calls == []
+    assert "instances i-b i-c" not in world.reads[:8]
 
 
 # pairs with other accounts
@@ -550,6 +596,7 @@ def test_one_sync_looks_at_all_groups_of_those_who_ask() -> None:
         ([one(A, APP, peer=wishes(*FOUR))], [], [hint()], [look_request(A, REGION, NOW + 300)]),
         ([one(A, APP, peer=wishes(*FOUR)), one(B, DB)], [], [hint(time=None), hint(B, time=NOW + 50)], [look_request(A, REGION, NOW + 300)]),
         ([one(A, APP, peer=wishes(*FOUR)), one(B, APP)], [], [hint(time=NOW - 60), hint(B, time=NOW - 50)], [look_request(A, REGION, NOW + 250), look_request(B, REGION, NOW + 250)]),
+        ([one(A, APP, peer=wishes(*FOUR[:3])), one(B, DB)], [], [LOOK, hint(B)], [sync_request(Link(APP, far(one)), REGION, NOW) for one in FOUR[:3]]),
         ([one(A, APP)], [admits(one) for one in FOUR], [hint()], [look_request(A, REGION, NOW + 300)]),
         ([one(A, APP, peer=f"i-none:tcp/1 {wishes(*FOUR)}")], [], [hint()], []),
         ([one(A, APP, peer=wishes("i-p", "i-q", "i-r", "i-s"))], [], [hint()], [look_request(A, REGION, NOW + 300)]),
@@ -563,6 +610,12 @@ def test_of_many_pairs_with_other_accounts_a_look_finds_out_which_differ(
     later = world(*events)
     assert world.queue.posted == posted
     assert [one.party for one in later] == ([] if posted else [A])
+
+
+def test_peers_after_the_most_that_may_be_named_are_denied_and_not_put_on_the_queue() -> None:
+    world = World(one(A, APP, peer=wishes(*FOUR)), with_policy=policy(limits=Limits(max_peers=2)))
+    world()
+    assert (len(world.queue.posted), world.log.outcomes()) == (2, [("denied", "not-allowed")] * 2)
 
 
 def test_while_paused_no_pair_is_put_on_the_queue() -> None:
@@ -598,7 +651,7 @@ def test_a_look_whose_peers_cannot_be_read_now_is_repeated_until_it_expires(
 def test_home_that_refuses_reads_is_denied_once() -> None:
     world = World(one(A, APP), rules=[ours(K1)])
     world.ecs.errors["instances"] = [NoAccess("Forbidden.RAM", "no")]
-    assert (world(), world.left) == ([], [K1])
+    assert (world(state("Pending", time=NOW - 300)), world.left) == ([], [K1])
     [record] = world.log.records
     assert (record["outcome"], record["reason"], record["action"]) == ("denied", "no-access", "link")
     assert record["detail"] == f"account {HOME}: Forbidden.RAM"

@@ -27,7 +27,7 @@ from link_peer.engine.scopes.differing import affordable, calls_left, difference
 from link_peer.engine.scopes.handover import AT_ONCE, LOOK_AGAIN_SECONDS, Later, post_looks, post_syncs
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
-from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.actual import owned_links
 from link_peer.planning.claims import followed, sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan
 from link_peer.planning.removals import May
@@ -75,7 +75,6 @@ class InstanceScope(Scope):
         self.looks = all(hint.kind == "look" for hint in hints)
         self.waiting: dict[Party, Later] = {}
         self.former: set[Party] = set()
-        self.gone: set[Party] = set()
         self.shown: list[Instance] = []
         self.rivals: set[Party] = set()
 
@@ -99,8 +98,8 @@ class InstanceScope(Scope):
         if not self.store.readable(self.home):
             return
         snapshot = self.store.snapshot()
-        unseen = [self._classify(party, hint, snapshot) for party, hint in self.hints.items()]
-        self.audit.write([record for record in unseen if record])
+        gone = [record for party, hint in self.hints.items() if (record := self._classify(party, hint, snapshot))]
+        self.audit.write(gone)
         at_home = peers_at_home(self.shown, self.policy)
         own = self._own_groups()
         if former := self._former_groups() - own:
@@ -115,7 +114,7 @@ class InstanceScope(Scope):
             # who else asks for what they asked for; the groups are read with those that hold the rules
             lambda: self._read_neighbours() if ends else fetch.parties([*own, *at_home]),
             lambda: naming.update(fetch.references(own | self.former) if self.shrinks else ()),
-            lambda: holders.extend(self._groups_with_instance_rules(at_home)),
+            lambda: holders.extend(self._groups_with_instance_rules(at_home, bool(gone))),
             *([lambda: self._find_rivals(set(named))] if awakes else []),
             *([functools.partial(fetch.rules, [peer]) for peer in named] if len(named) <= AHEAD else []),
         )
@@ -191,9 +190,8 @@ class InstanceScope(Scope):
     def _read_halves(self) -> None:
         """The rules of the instances' groups that hold the other halves of mutual links: a group has no managed tag where that
         was refused."""
-        standing = owned_rules(self.store.snapshot(), self.policy, self.delivery.region)
-        links = [link_of(rule.key, marker) for rule, marker in standing if rule.key]
-        ends = {end for link in links if link.mutual for end in (link.source, link.target)}
+        standing = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
+        ends = {end for link, _, _ in standing if link.mutual for end in (link.source, link.target)}
         self.fetch.rules(ends & (self._own_groups() | self.former) & self.store.groups.keys())
 
     def _find_left_groups(self, links: Set[Link], peers: Set[Party]) -> None:
@@ -206,11 +204,10 @@ class InstanceScope(Scope):
         mutual = {target for target in at_home if target.is_group}
         halves = {half for half in fetch.references(mutual) if half.account == self.home} - peers - known
         fetch.rules(sorted(halves)[: max(0, calls_left(fetch) // 2)])
-        standing = owned_rules(self.store.snapshot(), self.policy, self.delivery.region)
         tagged = [
-            link_of(rule.key, marker)
-            for rule, marker in standing
-            if rule.key and rule.group in peers | halves and any(claim.is_tag for claim in marker.claims)
+            link
+            for link, rule, marker in owned_links(self.store.snapshot(), self.policy, self.delivery.region)
+            if rule.group in peers | halves and any(claim.is_tag for claim in marker.claims)
         ]
         ends = {link.source for link in tagged} | {link.target for link in tagged if link.mutual}
         left = {end for end in ends - mutual - known if end.is_group and end.account == self.home}
@@ -234,31 +231,29 @@ class InstanceScope(Scope):
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Tag links at home that these instances may have asked for, and what admits them by address, as long as home can be
         read."""
-        if {link.source.account, link.target.account} != {self.home}:
-            return May.KEEP
-        if not claim.is_tag and not link.member:
-            return May.KEEP
-        asking = {link.source, link.target} if link.mutual else {link.source}
+        at_home = {link.source.account, link.target.account} == {self.home}
+        if at_home and (claim.is_tag or link.member) and self._may_have_asked(link) and snapshot.readable(self.home):
+            return May.TAKE if snapshot.covers(link) else May.READ
+        return May.KEEP
+
+    def _may_have_asked(self, link: Link) -> bool:
+        """Whether these instances may have asked for a link, or were admitted by it."""
         if link.member:
-            concerned = link.asker in self.hints
-        elif link.source.is_group:
-            concerned = bool(asking & (self._own_groups() | self.former))
-        else:
-            concerned = bool({link.source, link.target} & self.hints.keys())
-        if not concerned or not snapshot.readable(self.home):
-            return May.KEEP
-        return May.TAKE if snapshot.covers(link) else May.READ
+            return link.asker in self.hints
+        asking = {link.source, link.target} if link.mutual or not link.source.is_group else {link.source}
+        return bool(asking & (self._own_groups() | self.former | self.hints.keys()))
 
     def select(self, plan: Plan) -> list[Decision]:
         """A pair of which the cloud may show a peer, or an address, later is looked at again, and nothing is recorded or removed.
         Of what others ask for, changes only."""
         asked = {None, *(instance.party for instance in self.shown)}
         decisions = [decision for decision in plan.decisions if decision.edits or decision.instance in asked]
-        later = [one for one in decisions if one.link in plan.unshown and self._may_still_come(one.instance)]
-        pairs = [{decision.link.source, decision.link.target} for decision in later]
-        for decision in later:
-            self._wait_for(decision)
-        return [d for d in decisions if {d.link.source, d.link.target} not in pairs]
+        pairs = []
+        for one in decisions:
+            if one.link in plan.unshown and one.instance in self.hints and self._until(one.instance) > self.started:
+                self._wait(one.instance, f"{one.link.source} to {one.link.target}: {one.why.detail}, yet")
+                pairs.append({one.link.source, one.link.target})
+        return [one for one in decisions if {one.link.source, one.link.target} not in pairs]
 
     def hand_over(self) -> None:
         """Posts syncs of pairs with other accounts. An event does not read the other side, so that all of them may differ: of
@@ -298,13 +293,10 @@ class InstanceScope(Scope):
         also = {Link(group, pair.target): pair for pair in pairs for group in sources_of(snapshot, wishes, pair)}
         standing: set[Link] = set()
         own = self._own_groups() | self.hints.keys()
-        for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
-            link = link_of(rule.key, marker) if rule.key else None
-            if link and link.target in own and self._foreign(link) and any(claim.is_tag for claim in marker.claims):
-                ends = (link.source, link.target)
-                if link.mutual and link.source.account != self.home:
-                    ends = (link.target, link.source)
-                pair = also.get(Link(*ends), Link(*ends))  # one sync looks at all groups of those who ask
+        for link, _, marker in owned_links(snapshot, self.policy, self.delivery.region):
+            if link.target in own and self._foreign(link) and any(claim.is_tag for claim in marker.claims):
+                pair = Link(link.target, link.source) if link.mutual else Link(link.source, link.target)
+                pair = also.get(pair, pair)  # one sync looks at all groups of those who ask
                 pairs.setdefault(pair, None)
                 standing.add(pair)
         ranked = sorted(pairs, key=lambda pair: (pair in named, pair in standing, pair))
@@ -316,7 +308,7 @@ class InstanceScope(Scope):
         wishing = [*self.hints, *peers_at_home(self.shown, self.policy)]
         own = {self.store.instances[party].ip for party in wishing if party in self.store.instances}
         kept = affordable(self.fetch, missing).questions
-        own_questions = {one for one in missing.questions if not isinstance(one, Address) or one.ip in own}
+        own_questions = {one for one in missing.questions if isinstance(one, Address) and one.ip in own}
         return msgspec.structs.replace(missing, questions=kept | own_questions)
 
     def _classify(self, party: Party, hint: Hint, snapshot: Snapshot) -> Record | None:
@@ -326,27 +318,25 @@ class InstanceScope(Scope):
         if instance is not None:
             self.shown.append(instance)
         elif hint.state == "Deleted":
-            self.gone.add(party)
-        elif self._young(hint):
+            return None
+        elif self._until(party) > self.started:
             self._wait(party, f"{party} is not shown yet")
-        else:
-            self.gone.add(party)
-            if hint.kind != "look":
-                fields = {"from_account": party.account, "from": party.id, "instance": str(party)}
-                return denied_record(denials.instance_not_shown(), "link", **fields)
+        elif hint.kind != "look":
+            fields = {"from_account": party.account, "from": party.id, "instance": str(party)}
+            return denied_record(denials.instance_not_shown(), "link", **fields)
         return None
 
     def _wait(self, party: Party, why: str) -> None:
-        hint = self.hints[party]
-        expires = hint.expires if hint.expires is not None else (hint.time or self.started) + YOUNG_SECONDS
-        self.waiting.setdefault(party, Later(party, why, expires))
+        self.waiting.setdefault(party, Later(party, why, self._until(party)))
 
-    def _young(self, hint: Hint) -> bool:
-        """Whether the cloud may still come to show what it does not show: within five minutes of the event, or until a look
-        expires. Clocks may differ, but an event dated tomorrow is not awaited until then."""
+    def _until(self, party: Party) -> float:
+        """Until when the cloud may come to show what it does not show (epoch seconds): five minutes after the event, or when a look
+        expires. Clocks may differ, but an event dated tomorrow, or not at all, is not awaited."""
+        hint = self.hints[party]
         if hint.expires is not None:
-            return self.started < hint.expires
-        return hint.time is not None and abs(self.started - hint.time) < YOUNG_SECONDS
+            return hint.expires
+        time = hint.time or 0.0
+        return time + YOUNG_SECONDS if time < self.started + YOUNG_SECONDS else 0.0
 
     def _former_groups(self) -> set[Party]:
         """The groups in which this process saw the instances before; those of now are remembered for later."""
@@ -355,11 +345,11 @@ class InstanceScope(Scope):
             self.delivery.memory.note(instance)
         return former
 
-    def _groups_with_instance_rules(self, peers: Iterable[Party]) -> list[Party]:
+    def _groups_with_instance_rules(self, peers: Iterable[Party], gone: bool) -> list[Party]:
         """Where an instance may be gone, may have moved or may ask no more, its rules are on any of these: an address leads
         to no rule. One that starts may have another address, or be another member of the source of a link."""
         starts = any(hint.state == "Running" for hint in self.hints.values())
-        if not (self.shrinks or starts or self.gone or any(not peer.is_group for peer in peers)):
+        if not (self.shrinks or starts or gone or any(not peer.is_group for peer in peers)):
             return []
         return self.fetch.tagged_groups([self.home], self.policy.keys.instances)
 
@@ -380,23 +370,14 @@ class InstanceScope(Scope):
         accounts = {link.source.account, link.target.account}
         return accounts != {self.home} and accounts <= self.policy.accounts.keys()
 
-    def _may_still_come(self, asker: Party | None) -> bool:
-        """Whether what an instance asks for may still be shown."""
-        hint = self.hints.get(asker) if asker else None
-        return hint is not None and self._young(hint)
-
-    def _wait_for(self, decision: Decision) -> None:
-        assert decision.instance is not None  # noqa: S101  # _may_still_come checks it
-        self._wait(decision.instance, f"{decision.link.source} to {decision.link.target}: {decision.why.detail}, yet")
-
 
 def turn(party: Party, rivals: Collection[Party]) -> float:
     """How long an instance that was started lets `rivals` go first that ask for the same, in seconds. One is to open the link and
     the others to find it, but which of them are handled at this moment is not known. So the first of all does not wait, and
     turns are spread exponentially towards the end: however many of the others come, the first one's is well before the
     second one's."""
-    place, *others = (short_hash(str(one)) for one in (party, *rivals))
-    count, before = len(others) + 1, sum(other < place for other in others)
+    places = [short_hash(str(one)) for one in (party, *rivals)]
+    count, before = len(places), sorted(places).index(places[0])
     return TURN_SECONDS * max(0.0, 1 - math.log(count / (before + 0.5)) / min(TURN_SPREAD, math.log(2 * count)))
 
 

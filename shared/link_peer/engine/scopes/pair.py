@@ -13,7 +13,7 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denials import UNLINKED, Denial, Waits
 from link_peer.domain.errors import RedeliveryNeeded, Transient
-from link_peer.domain.model import Claim, Link, Rule, RuleKey
+from link_peer.domain.model import ALL, Claim, Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
@@ -23,7 +23,7 @@ from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.scopes.closing import converge_and_look, groups_wanted, look
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
-from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.actual import owned_links
 from link_peer.planning.authority import request_denial, unknown_account
 from link_peer.planning.claims import sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Unseen
@@ -161,11 +161,10 @@ class PairScope(Scope):
         """Whether an unlink left a rule of its pair, by what was read back, with a claim that it took of others: an instance has
         joined the link since it read."""
         taken = {claim for _, claim in self.work.writes.taken} if self.request.action == "unlink" else set()
-        owned = owned_rules(self.store.snapshot(), self.policy, self.delivery.region) if taken else []
+        owned = owned_links(self.store.snapshot(), self.policy, self.delivery.region) if taken else []
         return any(
             link.member and self.may_lose(self.store.snapshot(), rule, link, claim) is May.TAKE
-            for rule, marker in owned
-            if rule.key and (link := link_of(rule.key, marker))
+            for link, rule, marker in owned
             for claim in taken & {*marker.claims}
         )
 
@@ -177,10 +176,7 @@ class PairScope(Scope):
 
     def _id_in_use(self) -> Denial | None:
         """Whether another link of the same pair carries this request's id: other ports, another direction or end."""
-        for rule, marker in owned_rules(self.store.snapshot(), self.policy, self.delivery.region):
-            link = link_of(rule.key, marker) if rule.key else None
-            if link is None or {link.source, link.target} != self.ends:
-                continue
+        for link, _, marker in self._between_the_two(self.store.snapshot()):
             for claim in marker.claims:
                 if claim.request == self.request.request_id and not self._is_part(link, claim):
                     return denials.id_in_use(claim.request, iso(self.request.until) if self.request.until else "")
@@ -234,9 +230,8 @@ class PairScope(Scope):
         found = sources_of(snapshot, self.wishes(snapshot, snapshot.instances.values()), self.link)
         self.sources = frozenset([self.link.source, *sorted(found - {self.link.source})[:OTHER_SOURCES]])
         needed = self.needed_groups(snapshot, [w.link for w in self._from_tags(snapshot) if self._forward(w.link)])
-        owned = owned_rules(snapshot, self.policy, self.delivery.region)
-        standing = [link_of(rule.key, marker) for rule, marker in owned if rule.key]
-        needed |= {link.source for link in standing if link.mutual and self._forward(link)}
+        standing = owned_links(snapshot, self.policy, self.delivery.region)
+        needed |= {link.source for link, _, _ in standing if link.mutual and self._forward(link)}
         self.fetch.rules(needed & snapshot.groups.keys())
 
     def _forward(self, link: Link) -> bool:
@@ -259,10 +254,12 @@ class PairScope(Scope):
 
     def _claims_between(self, snapshot: Snapshot) -> list[str]:
         """What the rules of ours between the two carry, each as `<group> <port> by <claims>`."""
-        found = []
-        for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
-            link = link_of(rule.key, marker) if rule.key else None
-            if rule.key and link and {link.source, link.target} == self.ends:
-                claims = ",".join(claim.request or "tag" for claim in marker.claims)
-                found.append(f"{rule.group} {rule.key.port} by {claims}")
-        return sorted(found)
+        return sorted(
+            f"{rule.group} {link.ports[0] if link.ports else ALL} by {','.join(one.request or 'tag' for one in marker.claims)}"
+            for link, rule, marker in self._between_the_two(snapshot)
+        )
+
+    def _between_the_two(self, snapshot: Snapshot) -> list[tuple[Link, Rule, Marker]]:
+        """The rules of ours between the two parties, whichever way they open."""
+        owned = owned_links(snapshot, self.policy, self.delivery.region)
+        return [one for one in owned if {one[0].source, one[0].target} == self.ends]
