@@ -1,4 +1,4 @@
-"""A small world: app, db and cache are groups of one VPC; a and b are instances."""
+"""A small world: app, db and cache are groups of one VPC; a to d are instances."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ INSTANCES = f"{MANAGED}.instances"
 NOW = 1_795_564_800.0  # 2026-11-25T00:00:00Z
 
 APP, DB, CACHE = (Party(HOME, f"sg-{name}") for name in ("app", "db", "cache"))
-A, B = Party(HOME, "i-a"), Party(HOME, "i-b")
+A, B, C, D = (Party(HOME, f"i-{name}") for name in "abcd")
 
 POLICY = Policy("prod", {HOME: AccountPolicy("a"), PEER: AccountPolicy("b", f"acs:ram::{PEER}:role/link-peer")})

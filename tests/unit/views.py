@@ -10,9 +10,9 @@ from link_peer.domain import marker as markers
 from link_peer.domain.model import TAG, Claim, Group, Instance, Marker, Party, Port, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import iso, parse_ports
+from link_peer.domain.tags import iso, parse_port, parse_ports
 
-from tests.unit.small_world import HOME, INSTANCES, MANAGED, NOW, PEER, POLICY, REGION
+from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, MANAGED, NOW, PEER, POLICY, REGION, A, B, C
 
 
 def policy(**changes: Any) -> Policy:
@@ -82,3 +82,29 @@ def view(
         "live_accounts": {HOME, PEER} if alive else set(),
     }
     return Snapshot(**{**read, **fields})
+
+
+IPS = {A: "10.0.0.1", B: "10.0.0.2", C: "10.0.0.3"}
+APART = [managed(APP, "*"), managed(DB, "*", vpc="vpc-2"), managed(CACHE, "*")]
+"""The groups of the small world, with sg-db in another VPC: links to it are written by address."""
+
+
+def one(party: Party, *groups: Party, peer: str = "", **fields: Any) -> Instance:
+    """An instance of home, which asks for `peer`."""
+    tags = {"link_peer": peer} if peer else {}
+    return instance(party, *groups, **{"ip": IPS.get(party, "10.0.0.9"), **tags, **fields})
+
+
+def between(source: Party, target: Party, group: Party, port: str = "tcp/1", ip: str = "", *claims: Claim) -> Rule:
+    """A rule of ours between the addresses of two instances; `ip` is the source's, where it is not that of now."""
+    rule = RuleKey(group, f"{ip or IPS[source]}/32", f"{IPS[target]}/32", parse_port(port))
+    return ours(rule, *claims, ends=(source, target))
+
+
+def member(party: Party, *claims: Claim) -> Rule:
+    """A rule of a link of sg-app by address, for one of its instances."""
+    return ours(RuleKey(DB, f"{IPS[party]}/32", "", parse_port("tcp/1")), *claims, ends=(party, APP))
+
+
+def text(rule: RuleKey) -> str:
+    return f"{rule.source.partition('@')[0]}>{rule.group.id} {rule.port}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,35 +13,20 @@ from link_peer.domain.errors import NoAccess, Transient
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey, short_hash
 from link_peer.domain.policy import Limits, Pause, Policy
 from link_peer.domain.request import Hint, Look, Message, look_request, sync_request
-from link_peer.domain.tags import parse_port
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.scopes.instances import FOREIGN as FOREIGN_PAIR
 from link_peer.engine.scopes.instances import TURN_SECONDS, one_per_party, reconcile_instances, turn
 from link_peer.engine.write.removal_guard import RemovalGuard
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, managed, ours, policy
+from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, NOW, PEER, POLICY, REGION, A, B, C, D
+from tests.unit.views import APART, between, group, key, managed, member, one, ours, policy, text
 
-C, D = Party(HOME, "i-c"), Party(HOME, "i-d")
 FOREIGN = Party(PEER, "sg-x")
 REQ = Claim("chg-1")
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 HERE, THERE = key(DB, APP), key(APP, DB)
 GROUPS = tuple(managed(one, "*") for one in (APP, DB, CACHE))
-IPS = {A: "10.0.0.1", B: "10.0.0.2", C: "10.0.0.3"}
-
-
-def one(party: Party, *groups: Party, peer: str = "", **fields: Any) -> Instance:
-    """An instance of home, which asks for `peer`."""
-    tags = {"link_peer": peer} if peer else {}
-    return instance(party, *groups, **{"ip": IPS.get(party, "10.0.0.9"), **tags, **fields})
-
-
-def between(source: Party, target: Party, group: Party, port: str = "tcp/1", ip: str = "", *claims: Claim) -> Rule:
-    """A rule of ours between the addresses of two instances; `ip` is the source's, where it is not that of now."""
-    rule = RuleKey(group, f"{ip or IPS[source]}/32", f"{IPS[target]}/32", parse_port(port))
-    return ours(rule, *claims, ends=(source, target))
 
 
 def hint(party: Party = A, kind: Any = "tags", time: float | None = NOW, **fields: Any) -> Hint:
@@ -242,6 +228,26 @@ def test_of_many_groups_with_rules_between_addresses_as_many_are_read_as_calls_a
     assert sum(call.startswith("rules sg-") for call in world.ecs.calls) == read
 
 
+class Spent(Counter[str]):
+    """The calls of a message: so many before, and those that are made now."""
+
+    def __init__(self, before: int, made: list[str]) -> None:
+        self.before, self.made = before, made
+
+    def total(self) -> int:
+        return self.before + len(self.made)
+
+
+def test_the_groups_with_rules_between_addresses_are_read_first_and_take_calls_from_the_others() -> None:
+    """Ten of them. Of the fifty calls six are kept, and nineteen were made before."""
+    rules = [ours(key(other, APP, "tcp/1")) for other in OTHERS[10:]]
+    groups = [group(APP, "*"), *map(managed, OTHERS[:10]), *(group(other, "*") for other in OTHERS[10:])]
+    world = World(one(A, APP), rules=rules, groups=groups)
+    world.delivery.cloud("").calls = Spent(15, world.ecs.calls)  # type: ignore[misc]
+    world()
+    assert sum(call.startswith("rules") for call in world.reads) == 10 + 50 - 6 - 19 - 10
+
+
 @pytest.mark.parametrize(("count", "made", "left"), [(20, 60, 0), (21, 0, 0), (21, 60, 9), (40, 20, 14)])
 @pytest.mark.parametrize("peer", ["", "sg-db:tcp/1"])
 def test_of_many_groups_whose_rules_name_its_own_those_are_read_first_that_no_neighbour_names(
@@ -364,18 +370,6 @@ def test_of_several_events_of_an_instance_the_latest_counts_and_a_deletion_befor
 
 # what is closed, and for whom
 
-APART = [managed(APP, "*"), managed(DB, "*", vpc="vpc-2"), managed(CACHE, "*")]
-NEWLY = (APP, DB, CACHE)
-
-
-def member(party: Party, *claims: Claim) -> Rule:
-    """A rule of a link of sg-app by address, for one of its instances."""
-    return ours(RuleKey(DB, f"{IPS[party]}/32", "", K1.port), *claims, ends=(party, APP))
-
-
-def text(rule: RuleKey) -> str:
-    return f"{rule.source.partition('@')[0]}>{rule.group.id} {rule.port}"
-
 
 CACHES = key(DB, CACHE, "tcp/1")
 AB, CB, CA = between(A, B, DB), between(C, B, DB), between(C, A, DB)
@@ -410,6 +404,8 @@ MOVED = "10.0.0.8"
         ([hint()], [one(A, CACHE), one(C, APP)], [member(A, REQ), member(C, REQ)], ["10.0.0.3/32>sg-db tcp/1"]),
         ([hint()], [one(A, APP, ip=MOVED), one(C, APP)], [member(A, REQ), member(C, REQ)], ["10.0.0.3/32>sg-db tcp/1", "10.0.0.8/32>sg-db tcp/1"]),
         ([state("Running")], [one(A, APP), one(C, APP)], [member(C, REQ)], ["10.0.0.1/32>sg-db tcp/1", "10.0.0.3/32>sg-db tcp/1"]),
+        ([state("Running"), state("Pending", B)], [one(A, APP), one(C, APP), one(B, CACHE)], [member(C, REQ)], ["10.0.0.1/32>sg-db tcp/1", "10.0.0.3/32>sg-db tcp/1"]),
+        ([hint()], [one(A, APP, ip=""), one(C, APP)], [member(A, REQ), member(C, REQ)], ["10.0.0.3/32>sg-db tcp/1"]),
     ],
 )  # fmt: skip
 def test_an_event_closes_what_its_instance_may_have_asked_for_and_nobody_asks_for_now(
@@ -497,7 +493,7 @@ def test_the_rules_of_peers_lead_to_the_groups_that_an_instance_has_left(
     """Only an event that may be of a move looks for them. A tag's rule is closed where nobody of the former group asks."""
     groups = [*GROUPS[1:], group(APP, "*")]
     world = World(one(A, CACHE, peer=peer), rules=rules, groups=groups)
-    world(hint(kind=kind, expires=NOW + 9 if kind == "look" else None))
+    world(hint(kind=kind, expires=NOW + 9 if kind == "look" else None), state("Pending", D))
     changed = [rule.key for rule in rules if rule not in world.ecs.existing]
     assert changed == (closed if kind != "tags" else [])
 
@@ -516,6 +512,7 @@ def test_of_many_groups_that_an_instance_may_have_left_half_the_calls_are_spent_
     world.delivery.cloud("").calls["before"] = made
     world(hint(kind="moved"))
     assert sum(rule not in world.ecs.existing for rule in rules) == closed
+    assert closed or not {f"rules {other.id}" for other in others} & set(world.ecs.calls)
 
 
 @pytest.mark.parametrize("peer", ["sg-db", "sg-db:tcp/1"])
@@ -526,7 +523,7 @@ def test_a_move_reads_neither_other_accounts_nor_the_instances_of_other_links(pe
     )
     world(hint(kind="moved"))
     assert world.peer.calls == []
-    assert "instances i-b i-c" not in world.reads[:8]
+    assert [call for call in world.ecs.calls if call.startswith("instances")] == ["instances i-a"]
 
 
 # pairs with other accounts
@@ -657,6 +654,21 @@ def test_home_that_refuses_reads_is_denied_once() -> None:
     assert record["detail"] == f"account {HOME}: Forbidden.RAM"
 
 
+class Refusing(FakeEcs):
+    """Refuses access from the second read of a group's members on, which is made before the last rule is taken."""
+
+    def members(self, group: str) -> list[Instance]:
+        if f"members {group}" in self.calls:
+            self.errors["members"] = [NoAccess("Forbidden.RAM", "no")]
+        return super().members(group)
+
+
+def test_home_that_begins_to_refuse_reads_loses_nothing() -> None:
+    world = World(one(A, APP), rules=[ours(K1)])
+    world.ecs = world.delivery.cloud("").accounts[HOME] = Refusing(GROUPS, [one(A, APP)], [ours(K1)])  # type: ignore[attr-defined]
+    assert (world(), world.left) == ([], [K1])
+
+
 def test_after_a_transient_error_of_a_change_all_of_the_delivery_is_looked_at_again() -> None:
     """For an hour, and why; the pairs with other accounts are posted all the same."""
     world = World(one(A, APP, peer=f"sg-db:tcp/1 {wishes('sg-x')}"), one(B, DB))
@@ -665,11 +677,11 @@ def test_after_a_transient_error_of_a_change_all_of_the_delivery_is_looked_at_ag
     assert (world.left, len(world.queue.posted)) == ([], 1)
 
 
-def test_addresses_that_its_own_links_depend_on_are_asked_for_whatever_calls_are_left() -> None:
+@pytest.mark.parametrize(("made", "asked"), [(0, "10.0.0.3 10.0.0.8"), (43, "10.0.0.8")])
+def test_addresses_that_its_own_links_depend_on_are_asked_for_whatever_calls_are_left(made: int, asked: str) -> None:
     """Of those that others' rules depend on, as many as may be."""
-    world = World(one(A, APP, peer="sg-db:tcp/1"), one(C, APP), groups=APART, rules=[member(C, REQ)])
-    world.delivery.cloud("").calls["before"] = 44
+    rules = [member(A, REQ), member(C, REQ)]
+    world = World(one(A, APP, ip=MOVED), one(C, APP), groups=[BARE[APP], APART[1]], rules=rules)
+    world.delivery.cloud("").calls["before"] = made
     world()
-    assert [call for call in world.ecs.calls if call.startswith("addresses_taken")] == [
-        "addresses_taken vpc-2 10.0.0.1"
-    ]
+    assert next(call for call in world.reads if call.startswith("addresses_taken")) == f"addresses_taken vpc-2 {asked}"

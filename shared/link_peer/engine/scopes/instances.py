@@ -199,10 +199,10 @@ class InstanceScope(Scope):
         of their peers name them; and where such a rule is gone already, the other half of a mutual link names the peer."""
         if not any(hint.kind in ("moved", "look") for hint in self.hints.values()):
             return
-        fetch, known = self.fetch, self._own_groups() | self.former
+        fetch = self.fetch
         at_home = {link.target for link in links if link.mutual and link.target.account == self.home}
         mutual = {target for target in at_home if target.is_group}
-        halves = {half for half in fetch.references(mutual) if half.account == self.home} - peers - known
+        halves = {half for half in fetch.references(mutual) if half.account == self.home} - peers
         fetch.rules(sorted(halves)[: max(0, calls_left(fetch) // 2)])
         tagged = [
             link
@@ -210,7 +210,7 @@ class InstanceScope(Scope):
             if rule.group in peers | halves and any(claim.is_tag for claim in marker.claims)
         ]
         ends = {link.source for link in tagged} | {link.target for link in tagged if link.mutual}
-        left = {end for end in ends - mutual - known if end.is_group and end.account == self.home}
+        left = {end for end in ends - mutual if end.is_group and end.account == self.home}
         few = sorted(left)[: max(0, calls_left(fetch) // 2)]
         fetch.parties(few)
         self.former |= self.store.snapshot().groups.keys() & few
@@ -229,10 +229,9 @@ class InstanceScope(Scope):
         ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
-        """Tag links at home that these instances may have asked for, and what admits them by address, as long as home can be
-        read."""
+        """Tag links at home that these instances may have asked for, and what admits them by address."""
         at_home = {link.source.account, link.target.account} == {self.home}
-        if at_home and (claim.is_tag or link.member) and self._may_have_asked(link) and snapshot.readable(self.home):
+        if at_home and (claim.is_tag or link.member) and self._may_have_asked(link):
             return May.TAKE if snapshot.covers(link) else May.READ
         return May.KEEP
 
@@ -296,7 +295,7 @@ class InstanceScope(Scope):
         for link, _, marker in owned_links(snapshot, self.policy, self.delivery.region):
             if link.target in own and self._foreign(link) and any(claim.is_tag for claim in marker.claims):
                 pair = Link(link.target, link.source) if link.mutual else Link(link.source, link.target)
-                pair = also.get(pair, pair)  # one sync looks at all groups of those who ask
+                pair = also.get(pair) or pair  # one sync looks at all groups of those who ask
                 pairs.setdefault(pair, None)
                 standing.add(pair)
         ranked = sorted(pairs, key=lambda pair: (pair in named, pair in standing, pair))

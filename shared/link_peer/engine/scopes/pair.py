@@ -19,6 +19,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
 from link_peer.engine.converge import PASSES, Scope, converge, plan_only, report_held
 from link_peer.engine.read.access import BY_SIDE, STRICT
+from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.scopes.closing import converge_and_look, groups_wanted, look
 from link_peer.engine.write.removal_guard import RemovalGuard
@@ -215,7 +216,8 @@ class PairScope(Scope):
             snapshot = self.store.snapshot()
             needed = self.needed_groups(snapshot, (wanted.link for wanted in self._from_tags(snapshot)))
             # the tag may have been refused: a rule is most likely on a group that an instance is in now
-            fetch.rules(needed | {shown.party for shown in snapshot.groups.values() if shown.rule_count})
+            now = groups_of(snapshot.instances.values()) & snapshot.groups.keys()
+            fetch.rules(needed | {group for group in now if snapshot.groups[group].rule_count})
 
     def _read_untagged(self, accounts: set[str]) -> None:
         """For an unlink, the first groups with rules of accounts in which no group has the tag: perhaps it was refused."""
