@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Link, Party, RuleKey
@@ -13,7 +14,7 @@ from link_peer.engine import batch
 from link_peer.engine.batch import Batch, guard_of
 from link_peer.planning.decision import Unseen
 
-from tests.unit.fakes import FakeEcs, delivery
+from tests.unit.fakes import FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
 from tests.unit.views import group, instance, key
 
@@ -71,6 +72,64 @@ def test_instances_that_cannot_be_read_may_touch_anything(error: Exception) -> N
     both = Batch(delivery(home, far, lanes=4), [request(A, FAR), request(APP, DB)])
     assert both.touches(request(A, FAR)) is None
     assert both.touches(request(APP, DB)) == {APP, DB}
+
+
+@pytest.mark.parametrize(
+    ("messages", "lanes", "shared"),
+    [
+        ([request(APP, DB), None], 4, False),
+        ([request(A, DB), request(APP, CACHE)], 1, False),
+        ([request(A, B), None, request(APP, CACHE)], 2, True),
+    ],
+)
+def test_messages_share_what_they_read_where_some_may_run_side_by_side(
+    messages: list[Message | None], lanes: int, shared: bool
+) -> None:
+    """Under the name of the first. Otherwise nothing is read in advance."""
+    names: list[str] = []
+    home, far = accounts()
+    given = delivery(home, far, lanes=lanes)
+    cloud = given.cloud("")
+    connections = msgspec.structs.replace(
+        given.connections, open_cloud=lambda name, _retry: names.append(name) or cloud
+    )
+    given = msgspec.structs.replace(given, connections=connections)
+    first = msgspec.structs.replace(messages[0], request_id="first")
+    batch = Batch(given, [first, *messages[1:]])
+    assert (batch.delivery is given, names) == (not shared, ["first"] if shared else [])
+    assert home.calls == (["instances i-a i-b"] if shared else [])
+
+
+LOOK = Look("look-sg-app", REGION, APP, NOW + 300)
+SYNCS = (request(CACHE, DB), request(APP, DB))
+
+
+@pytest.mark.parametrize(
+    ("messages", "count", "held"),
+    [
+        (SYNCS, 26, True),
+        (SYNCS, 25, False),
+        (SYNCS[:1], 60, False),  # it is counted when it is carried out
+        ((SYNCS[0], LOOK, None, request(APP, DB, "unlink")), 60, False),
+    ],
+)
+def test_what_syncs_are_due_to_remove_together_is_held_and_said_in_advance(
+    monkeypatch: pytest.MonkeyPatch, messages: tuple[Message | None, ...], count: int, held: bool
+) -> None:
+    """More than fifty rules, each counted once. Only syncs are asked, and one summary names who sent them."""
+    unseen, log = Unseen(HOME, HOME), FakeLog()
+
+    def due(_delivery: object, one: Request) -> dict[Unseen, frozenset[RuleKey]]:
+        assert one.action == "sync"
+        return {unseen: frozenset(key(DB, one.link.source, f"tcp/{n}") for n in range(1, count + 1))}
+
+    monkeypatch.setattr(batch, "removals_due", due)
+    guard = guard_of(
+        [*messages, *messages[:1]] if len(messages) == 2 else messages, delivery(*accounts(), log=log), "x"
+    )
+    assert bool(guard.held({unseen: 1})) == held
+    assert [(one["record"], one["action"], one["actor"]) for one in log.records] == [("summary", "sync", "x")] * held
+    assert guard.reported == ({unseen} if held else set())
 
 
 def test_a_bug_of_one_message_costs_the_guard_of_a_batch_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+from link_peer.domain import denials
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import TAG, Instance, Link, Rule, RuleKey
 from link_peer.domain.policy import Limits, Policy
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.converge import PASSES, converge, report_held
+from link_peer.engine.converge import Planner, converge, report_held
+from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning.decision import DesiredLink, Unseen
+from link_peer.engine.write.work import Report
+from link_peer.planning.decision import Decision, DesiredLink, Plan, Refusal, Unseen
 from link_peer.planning.removals import May
 
 from tests.unit.fakes import FakeEcs, FakeLog, FakeScope, delivery
@@ -73,8 +77,45 @@ def test_passes_end() -> None:
     found = Converging(ours(K1), desired=[MUTUAL], instances=[UNSURE], with_policy=strict, kind=FullDb)
     report = found.run()
     assert report.held == {AT_HOME: 1}
-    assert len(found.scope.plans) <= PASSES
+    assert len(found.scope.plans) == 2
     assert found.log.outcomes() == [("failed", "quota")]
+
+
+WAITING = Link(APP, CACHE, LINK.ports)
+PLAN = Plan(
+    (
+        Decision(WAITING, "link", "denied", denials.address_of_another(A, APP)),
+        Decision(MUTUAL, "link", "denied", denials.no_private_ip(A)),
+    )
+)
+REFUSED = Report(refused={LINK: Refusal(denials.NOTHING)})
+
+
+@pytest.mark.parametrize(
+    ("report", "again"),
+    [
+        (Report(), None),
+        (Report(changed=1), None),
+        (REFUSED, {LINK}),
+        (Report(removed=1), {WAITING}),
+        (REFUSED + Report(removed=1), {LINK, WAITING}),
+    ],
+)
+def test_links_that_were_refused_or_waited_for_a_rule_that_was_removed_are_answered_again(
+    monkeypatch: pytest.MonkeyPatch, report: Report, again: set[Link] | None
+) -> None:
+    """Those alone, in three passes at most. `report` is that of every pass."""
+    asked: list[Any] = []
+
+    def plan(_planner: object, _refused: object, focus: object) -> Plan:
+        asked.append(focus)
+        return PLAN
+
+    monkeypatch.setattr(Planner, "plan", plan)
+    monkeypatch.setattr(Applier, "apply", lambda *_: report)
+    found = Converging().run()
+    assert asked == ([None, again, again] if again else [None])
+    assert found.removed == len(asked) * report.removed
 
 
 def test_held_removals_are_reported_once_per_delivery() -> None:

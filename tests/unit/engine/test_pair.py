@@ -12,7 +12,7 @@ from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Por
 from link_peer.domain.policy import Limits
 from link_peer.domain.request import Request
 from link_peer.domain.tags import compact, parse_ports
-from link_peer.engine.scopes.pair import OTHER_SOURCES, UNTAGGED, reconcile_pair, removals_due
+from link_peer.engine.scopes.pair import reconcile_pair, removals_due
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.decision import Unseen
 
@@ -41,10 +41,11 @@ class Asking:
         groups: Sequence[Group] = GROUPS,
         far: Sequence[Rule] = (),
         limit: int = 50,
+        **limits: Any,
     ) -> None:
         self.ecs, self.log = FakeEcs(groups, instances, rules), FakeLog()
         self.peer = FakeEcs([managed(X, f"*@{HOME}")], rules=far, account=PEER)
-        limited = policy(limits=Limits(removals_per_run=limit))
+        limited = policy(limits=Limits(removals_per_run=limit, **limits))
         self.delivery = delivery(self.ecs, self.peer, log=self.log, policy=limited)
         self.guard = RemovalGuard(limit)
 
@@ -81,6 +82,7 @@ class Asking:
         ([ours(K1, REQ)], (), {}, ("denied", "id-in-use")),
         ([ours(K1, REQ)], P1, {"source": DB, "target": APP}, ("denied", "id-in-use")),
         ([ours(HERE, REQ), ours(THERE, REQ)], P1, {}, ("denied", "id-in-use")),
+        ([ours(HERE, REQ)], P1, {}, ("denied", "id-in-use")),
         ([ours(K1, REQ)], P1, {"until": int(NOW) + 99}, ("denied", "id-in-use")),
         ([ours(K1, Claim("chg-1", int(NOW) + 99))], P1, {}, ("denied", "id-in-use")),
         ([], (), {"target": APP}, ("unchanged", "same-group")),
@@ -94,11 +96,17 @@ def test_a_link_opens_what_its_request_asks_for_unless_its_id_is_another_links(
     """Other ports, fewer of them, another direction or another end. A denial changes nothing."""
     asking = Asking(*rules)
     assert asking("link", ports=ports, **fields) == [answer]
+    assert bool(asking.ecs.calls) == (answer[1] in ("", "id-in-use", "expired"))
     if answer[0] != "applied":
         assert (asking.ecs.existing, asking.ecs.changes()) == (rules, [])
     elif ports:
         assert {f"sg-app>sg-db {port}" for port in ports} <= asking.claims.keys()
     assert [record["request_id"] for record in asking.log.records if "request_id" in record] == []
+
+
+def test_a_link_that_would_last_longer_than_the_policy_allows_is_denied_without_a_read() -> None:
+    asking = Asking(max_days=1)
+    assert (asking("link", ports=P1), asking.ecs.calls) == ([("denied", "not-allowed")], [])
 
 
 def test_a_link_of_two_accounts_has_the_ends_that_its_request_says() -> None:
@@ -168,6 +176,7 @@ def test_an_unlink_takes_the_claims_of_all_requests(
         ("sg-db:tcp/1 sg-cache:tcp/2", "sg-app:tcp/2", [], ["sg-app>sg-db tcp/1"], {"applied"}),
         ("sg-db", "", [], ["sg-app>sg-db all", "sg-db>sg-app all"], {"applied"}),
         ("sg-db:tcp/1", "", [ours(K1)], ["sg-app>sg-db tcp/1"], {"unchanged"}),
+        ("", "", [ours(K1, Claim("chg-1", int(NOW)))], ["sg-app>sg-db tcp/1"], {"unchanged"}),
         ("", "", [ours(K1), ours(HERE), ours(THERE)], [], {"removed"}),
         ("", "sg-app", [ours(HERE), ours(THERE)], ["sg-app>sg-db all", "sg-db>sg-app all"], {"unchanged"}),
         ("", "", [ours(TURNED), ours(key(DB, CACHE, "tcp/1")), ours(K1, REQ)], ["sg-app>sg-db tcp/1", CACHES, "sg-db>sg-app tcp/1"], {"unchanged"}),
@@ -194,12 +203,25 @@ def test_a_sync_takes_the_rule_of_a_group_that_stands_for_its_instances_no_more(
 
 @pytest.mark.parametrize(("more", "left"), [(0, 0), (1, 1)])
 def test_of_many_groups_that_may_stand_for_its_instances_a_sync_looks_at_some(more: int, left: int) -> None:
-    others = [Party(HOME, f"sg-o{n:02}") for n in range(OTHER_SOURCES + more)]
+    others = [Party(HOME, f"sg-o{n:02}") for n in range(20 + more)]
     rules = [ours(key(DB, other, "tcp/1")) for other in others]
     groups = [*GROUPS, *(managed(other, "*") for other in others)]
     asking = Asking(*rules, instances=[one(A, APP, *others, peer="sg-db:tcp/1")], groups=groups)
     asking("sync")
+    assert not any(call.startswith("rules sg-o") for call in asking.ecs.calls)
     assert sorted(asking.claims) == sorted(["sg-app>sg-db tcp/1", *(text(r.key) for r in rules[-1:] if r.key and left)])
+
+
+def test_a_sync_takes_the_rule_of_an_instance_that_has_left_its_from_group() -> None:
+    """It is read for that by its id."""
+    asking = Asking(member(C), instances=[one(A, APP), one(C, CACHE)], groups=APART)
+    assert (asking("sync"), asking.claims) == ([("removed", "no-members")], {})
+
+
+def test_a_sync_reads_the_halves_of_its_own_mutual_links_alone() -> None:
+    asking = Asking(ours(key(DB, CACHE)), ours(K1), instances=[one(A, APP, peer="sg-db:tcp/1"), one(B, DB)])
+    assert asking("sync") == [("unchanged", "")]
+    assert asking.ecs.calls == [*BOTH, "members sg-app", "members sg-db"]
 
 
 # what is said where nothing is decided
@@ -327,7 +349,7 @@ def test_an_unlink_of_instances_reads_some_groups_that_have_no_tag() -> None:
     groups = [group(Party(HOME, f"sg-{n:02}"), rule_count=n % 3 and 1) for n in range(90)]
     asking = Asking(groups=groups)
     asking("unlink", A, B)
-    assert sum(call.startswith("rules") for call in asking.ecs.calls) == UNTAGGED
+    assert sum(call.startswith("rules") for call in asking.ecs.calls) == 40
 
 
 # counting in advance

@@ -30,7 +30,7 @@ from link_peer.planning.claims import sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Unseen
 from link_peer.planning.evaluate import no_access
 from link_peer.planning.removals import May
-from link_peer.planning.writing import is_by_address, parts
+from link_peer.planning.writing import parts
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 
@@ -45,9 +45,8 @@ def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: Audi
     else:
         report = converge_and_look(scope, guard)
         for _ in range(PASSES):
-            if report.pending or not scope.joined_meanwhile():
-                break
-            report += converge(scope, guard)
+            if scope.joined_meanwhile():
+                report += converge(scope, guard)
     report_held(scope, report, guard)
     if report.pending:
         raise RedeliveryNeeded(str(report.pending[0]))
@@ -56,15 +55,12 @@ def reconcile_pair(delivery: Delivery, request: Request, queue: str, audit: Audi
 
 
 def removals_due(delivery: Delivery, request: Request) -> Mapping[Unseen, frozenset[RuleKey]]:
-    """The rules that a request would remove only because something is not shown. Reads only; none where it cannot read,
-    since the request itself reports why."""
+    """The rules that a request would remove only because something is not shown. Reads only; none where it is denied, since the
+    request itself reports why."""
     scope = PairScope(delivery, request, delivery.audit({}))
-    try:
-        if scope.read():
-            return {}
-        return plan_only(scope, RemovalGuard(delivery.policy.limits.removals_per_run)).due
-    except Transient:
+    if scope.read():
         return {}
+    return plan_only(scope, RemovalGuard(delivery.policy.limits.removals_per_run)).due
 
 
 OTHER_SOURCES = 20  # groups that may stand for the instances of a sync's `from`, beside that group
@@ -207,13 +203,9 @@ class PairScope(Scope):
             if self.request.action == "sync":
                 fetch.members(groups)
                 self._read_sources()
-            elif self.request.action == "link" and is_by_address(snapshot, self.link):
-                fetch.members([self.link.source])
         elif self.request.action == "link":
             fetch.rules(self.needed_groups(snapshot, [self.link]))
         else:
-            fetch.groups_of_instances()
-            snapshot = self.store.snapshot()
             needed = self.needed_groups(snapshot, (wanted.link for wanted in self._from_tags(snapshot)))
             # the tag may have been refused: a rule is most likely on a group that an instance is in now
             now = groups_of(snapshot.instances.values()) & snapshot.groups.keys()

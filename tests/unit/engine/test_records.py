@@ -1,0 +1,275 @@
+"""Decisions as audit records: what each field says, and how much of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from link_peer.domain.errors import Transient
+from link_peer.domain.model import TAG, Claim, Instance, Link, Party, Rule
+from link_peer.domain.request import Cause, Hint
+from link_peer.domain.tags import FIELD_LIMIT, parse_ports
+from link_peer.engine import records
+from link_peer.engine.read.fetch import Fetch, open_fetch
+from link_peer.engine.records import (
+    Circumstances,
+    decision_record,
+    link_fields,
+    observed_record,
+    party_fields,
+    tags_text,
+    until_field,
+)
+from link_peer.planning.decision import Decision, Edit, Need, Verdict
+
+from tests.unit.fakes import FakeEcs, delivery
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B, C
+from tests.unit.views import between, key, managed, member, one, ours, theirs, view
+
+P1 = parse_ports("tcp/1")
+LINK, PAIR = Link(APP, DB, P1), Link(A, B, P1)
+K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
+REQ = Claim("chg-1")
+OURS, BOTH = ours(K1), ours(K2, TAG, REQ)
+
+
+def decision(link: Link = LINK, outcome: str = "applied", **fields: Any) -> Decision:
+    return Decision(link, "link", outcome, **fields)
+
+
+def removing(rule: Rule) -> Edit:
+    return Edit(rule.key or K1, lose=frozenset({TAG}), rule=rule)
+
+
+# the fields of a decision
+
+
+FOREIGN_KIND = Rule(DB, "sgr-6", None, "accept", 1)
+"""A rule of a kind that we never write."""
+
+
+def test_an_intent_names_what_will_change_and_the_others_what_there_is() -> None:
+    edits = (Edit(K1, gain=frozenset({TAG}), claims=(TAG,)), removing(BOTH))
+    made = decision(edits=edits, missing_managed_tag=(DB, APP))
+    shown = {
+        kind: decision_record(made, REGION, kind, rules=[OURS, FOREIGN_KIND], api_requests=["r-1", "", "r-2"])
+        for kind in ("intent", "attempt", "outcome")
+    }
+    ids = {kind: [(rule["ports"], rule["rule_id"]) for rule in json.loads(one["rules"])] for kind, one in shown.items()}
+    assert ids == {
+        "intent": [("1/1", ""), ("2/2", BOTH.id)],
+        "attempt": [("1/1", OURS.id)],
+        "outcome": [("1/1", OURS.id)],
+    }
+    assert [one["tagged"] for one in shown.values()] == [f"{DB},{APP}", "", ""]
+    assert {one["api_requests"] for one in shown.values()} == {"r-1,r-2"}
+    assert [one.get("outcome") for one in shown.values()] == [None, None, "applied"]
+    assert {(one["record"], one["action"], one["link"], one["ports"]) for one in shown.values()} == {
+        (kind, "link", LINK.id(REGION), "tcp/1") for kind in shown
+    }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "asks", "said"),
+    [
+        (None, None, ("unknown", "", "")),
+        (Verdict(LINK, reachability="same-vpc", consent=("x", "y")), A, ("same-vpc", "x; y", str(A))),
+    ],
+)
+def test_a_record_says_what_the_verdict_rests_on_and_who_asks(
+    verdict: Verdict | None, asks: Party | None, said: tuple[str, str, str]
+) -> None:
+    shown = decision_record(decision(verdict=verdict, instance=asks), REGION, "attempt")
+    assert (shown["reachability"], shown["consent"], shown["instance"]) == said
+
+
+CHANGED = ours(K2, REQ)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "edits", "rules", "claims"),
+    [
+        ("applied", (), [OURS, BOTH], {OURS.id: "tag", BOTH.id: "tag,req:chg-1"}),
+        ("unchanged", (), [OURS, theirs(K2)], {OURS.id: "tag"}),
+        ("removed", (removing(OURS),), [], {OURS.id: None}),
+        ("removed", (removing(OURS), removing(BOTH)), [CHANGED], {BOTH.id: "req:chg-1", OURS.id: None}),
+        ("removed", (removing(OURS),), [OURS], {OURS.id: None}),
+        ("applied", (Edit(K1, rule=OURS, claims=(REQ,)), Edit(K2, claims=(TAG,))), [OURS], {OURS.id: "tag"}),
+        ("denied", (removing(OURS),), [OURS], {}),
+        ("failed", (), [OURS], {}),
+    ],
+)
+def test_an_outcome_names_the_claims_that_each_rule_is_left_with(
+    outcome: str, edits: tuple[Edit, ...], rules: list[Rule], claims: dict[str, str | None]
+) -> None:
+    """As they were read back; null for those that are gone. One that was changed instead, or not at all, is not gone."""
+    shown = decision_record(decision(outcome=outcome, edits=edits), REGION, "outcome", rules=rules)
+    assert json.loads(shown["claims"]) == claims
+
+
+ENDS = {"link_until": "2026-12-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("asker", "accept", "rules", "outcome", "until"),
+    [
+        (one(A, APP, **ENDS), "*", [OURS], "applied", "2026-12-01T00:00:00Z"),
+        (one(A, APP, **ENDS), "*~20261130T000000Z", [OURS], "applied", "2026-11-30T00:00:00Z"),
+        (one(A, APP), "*", [OURS, ours(K2, Claim("chg-1", int(NOW) + 86400))], "removed", "2026-11-26T00:00:00Z"),
+        (one(A, APP), "*", [OURS], "applied", ""),
+        (None, "*", [OURS], "applied", ""),
+        (one(A, APP, **ENDS), "*", [OURS], "failed", ""),
+    ],
+)
+def test_a_record_says_when_the_first_rule_of_its_link_ends(
+    asker: Instance | None, accept: str, rules: list[Rule], outcome: str, until: str
+) -> None:
+    """By the tag of the instance that asks, by a request's end or by consent."""
+    known = view([managed(APP), managed(DB, accept)], [asker] if asker else [], rules)
+    for instance in (A, None):
+        shown = until_field(decision(outcome=outcome, instance=instance), rules, known, POLICY, NOW)
+        assert shown == {"until": until if instance or "11-2" in until or "11-30" in until else ""}
+
+
+def test_a_link_is_named_by_its_parties_and_an_unreadable_peer_as_it_was_written() -> None:
+    parties = {"from_account": HOME, "from": APP.id, "to_account": HOME}
+    assert link_fields(LINK, REGION) == {**parties, "to": DB.id, "ports": "tcp/1", "link": LINK.id(REGION)}
+    raw = [link_fields(Link(APP, Party(HOME, ""), P1), REGION, text) for text in ("SG-X", "SG-Y")]
+    assert [{**one, "link": len(one["link"])} for one in raw] == [
+        {**parties, "to": text, "ports": "", "link": 16} for text in ("SG-X", "SG-Y")
+    ]
+    assert raw[0]["link"] != raw[1]["link"]
+
+
+def test_of_a_request_that_cannot_be_parsed_the_known_parties_are_named() -> None:
+    source, target = {"from_account": HOME, "from": APP.id}, {"to_account": HOME, "to": DB.id}
+    assert [party_fields(APP, None), party_fields(None, DB), party_fields(APP, DB)] == [source, target, source | target]
+
+
+def test_an_event_of_a_groups_tags_is_recorded_with_the_tags_that_decide_now() -> None:
+    """Consent first. Tags that were not read are not known, which is another thing than none."""
+    cause = Cause("acs:ram::1:user/alice", "TagResources", "r-1", (("link-lock", "x"), ("link-accept", None)))
+    hint = Hint("event-1", DB, "tags", NOW, cause=cause)
+    tags = {"link-lock": "x", "env": "prod", "link-accept.2": "sg-b", "link-accept": "sg-a"}
+    shown = observed_record(hint, tags, POLICY.keys)
+    assert shown == {
+        "record": "observed",
+        "event_id": "event-1",
+        "action": "consent",
+        "to_account": HOME,
+        "to": DB.id,
+        "actor": cause.actor,
+        "event_call": "TagResources",
+        "event_request": "r-1",
+        "event_tags": '{"link-lock":"x","link-accept":null}',
+        "tags": '{"link-accept":"sg-a","link-accept.2":"sg-b","link-lock":"x"}',
+        "detail": "",
+    }
+    assert (observed_record(hint, {}, POLICY.keys)["tags"], observed_record(hint, {}, POLICY.keys)["detail"]) == (
+        "{}",
+        "",
+    )
+    unknown = observed_record(hint, None, POLICY.keys)
+    assert (unknown["tags"], unknown["detail"]) == ("", records.NOT_SHOWN)
+
+
+def test_of_tags_as_many_are_named_as_a_field_holds() -> None:
+    """It says how many more there are. Text of any language stays readable."""
+    assert tags_text([("a", "值")]) == '{"a":"值"}'
+    whole = [("a", "x" * (FIELD_LIMIT - len('{"a":"","b":""}'))), ("b", "")]
+    assert len(tags_text(whole)) == FIELD_LIMIT
+    shown = json.loads(tags_text([("a", "x"), ("b", "y" * 10), ("c", "z" * FIELD_LIMIT), ("d", "")]))
+    assert shown == {"a": "x", "b": "y" * 10, "…": "2 more"}
+
+
+# whom rules admit
+
+
+def circumstances(*shown: Instance, read: Sequence[Party] = (), **fields: Any) -> tuple[Circumstances, FakeEcs, Fetch]:
+    ecs = FakeEcs(fields.pop("groups", [managed(p, "*") for p in (APP, DB, CACHE)]), shown, fields.pop("rules", ()))
+    fetch = open_fetch(delivery(ecs), "test")
+    fetch.members(read)
+    ecs.calls.clear()
+    return Circumstances(fetch), ecs, fetch
+
+
+ADMITS = (key(DB, APP, "tcp/1"), key(DB, CACHE, "tcp/1"))
+MEMBERS = tuple(member(party).key for party in (A, C) if member(party).key)
+NEEDS = Verdict(LINK, needs=tuple(Need(one, (party, APP)) for one, party in zip(MEMBERS, (A, C), strict=True) if one))
+NOBODY = {"instances": "", "instance_ids": ""}
+
+
+def admitted(*parties: Party, count: int | None = None) -> dict[str, str]:
+    return {"instances": str(len(parties) if count is None else count), "instance_ids": " ".join(map(str, parties))}
+
+
+@pytest.mark.parametrize("read", [(), (APP,), (APP, CACHE)])
+def test_a_record_names_the_instances_of_the_groups_that_rules_admit_once_all_are_read(read: tuple[Party, ...]) -> None:
+    """Each group's members are read once, for the record alone, unless they are known."""
+    found, ecs, fetch = circumstances(one(A, APP), one(C, APP), one(B, CACHE), read=read)
+    assert found.admitted(ADMITS, decision()) == (NOBODY if len(read) < 2 else admitted(A, B, C))
+    for _ in range(2):
+        found.read_members(ADMITS)
+    assert found.admitted(ADMITS, decision()) == admitted(A, B, C)
+    assert ecs.calls == [f"members {group.id}" for group in (APP, CACHE) if group not in read]
+    assert fetch.store.complete_groups == set(read)
+
+
+def test_where_members_cannot_be_read_or_no_rule_stands_nobody_is_named() -> None:
+    found, ecs, _ = circumstances(one(A, APP), one(B, CACHE))
+    ecs.errors["members"] = [Transient("timeout")]
+    found.read_members(ADMITS)
+    assert (found.admitted(ADMITS, decision()), found.admitted([], decision())) == (NOBODY, NOBODY)
+
+
+def test_a_group_whose_number_alone_is_known_is_counted() -> None:
+    """As after a read of the whole account, which keeps no instance that asks for nothing."""
+    found, _, fetch = circumstances(one(A, APP), one(C, APP))
+    fetch.everything([HOME])
+    assert found.admitted(ADMITS[:1], decision())["instances"] == "2"
+
+
+def test_twenty_instances_are_named_and_all_are_counted() -> None:
+    many = [one(Party(HOME, f"i-{n:02}"), APP) for n in range(21)]
+    found, *_ = circumstances(*many, read=[APP])
+    assert found.admitted(ADMITS[:1], decision()) == admitted(*(i.party for i in many[:20]), count=21)
+
+
+def test_rules_between_addresses_admit_the_instances_that_they_are_for() -> None:
+    """Of a link by address those whose rules these are; of two instances the source, or both where it is mutual."""
+    found, *_ = circumstances()
+    edits = tuple(Edit(one, ends=(A, APP)) for one in MEMBERS[:1] if one)
+    keys = [one for one in MEMBERS if one]
+    assert found.admitted(keys, decision(verdict=NEEDS)) == admitted(A, C)
+    assert found.admitted(keys[:1], decision(verdict=NEEDS)) == admitted(A)
+    assert found.admitted(keys[:1], decision(edits=edits)) == admitted(A)
+    here, there = between(A, B, DB).key, between(B, A, APP).key
+    assert here
+    assert there
+    assert found.admitted([here], decision(PAIR, verdict=Verdict(PAIR, needs=(Need(here, (A, B)),)))) == admitted(A)
+    assert found.admitted([here, there], decision(Link(A, B))) == admitted(A, B)
+
+
+def test_what_becomes_of_packets_is_read_where_something_has_changed() -> None:
+    """Each group's rules once, for records alone; one that cannot be read is not asked again. The order of rules in different
+    groups does not matter."""
+    groups = [managed(party, "*", rule_count=1) for party in (APP, DB)]
+    found, ecs, fetch = circumstances(one(A, APP), one(B, DB), groups=groups, rules=[between(A, B, DB)])
+    fetch.parties([A, B])
+    ecs.calls.clear()
+    made = decision(PAIR, rules=(between(A, B, DB),))
+    assert (found.effect(made)["effect"], ecs.calls) == ("unknown", [])
+    ecs.errors["rules"] = [Transient("timeout")]
+    assert found.effect(made, changed=True)["effect"] == "unknown"
+    assert "sg-app" in found.effect(made, changed=True)["effect_detail"]
+    assert ecs.calls == ["rules sg-app", "rules sg-db"]
+    assert DB not in fetch.store.rules
+    fetch.rules([APP])
+    assert found.effect(made)["effect"] == "passes"
+
+
+def test_a_link_that_no_packet_takes_is_blocked() -> None:
+    found, *_ = circumstances(one(A, APP), one(B, DB), read=[APP, DB])
+    assert found.effect(decision())["effect"] == "blocked"
