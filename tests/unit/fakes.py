@@ -195,6 +195,16 @@ class FakeCloud:
         return self.accounts[account]
 
 
+class Spent(Counter[str]):
+    """The calls of a message: so many before, and those that are made now."""
+
+    def __init__(self, before: int, made: list[str]) -> None:
+        self.before, self.made = before, made
+
+    def total(self) -> int:
+        return self.before + len(self.made)
+
+
 class FakeLog:
     """An audit log. `calls` gets the kind of every record, so that a test can compare its order with that of API calls.
     `errors` are raised by the next writes."""

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from link_peer.domain.errors import NoAccess, Transient
 from link_peer.domain.model import Claim, Group, Instance, Link, Party, Rule
-from link_peer.domain.policy import Limits, Policy
+from link_peer.domain.policy import Limits, Pause, Policy
 from link_peer.domain.request import Hint, Look, Message, look_request, sync_request
 from link_peer.engine.scopes.group import reconcile_group
 from link_peer.engine.scopes.handover import LOOK_AGAIN_SECONDS, Later
 from link_peer.engine.write.removal_guard import RemovalGuard
 
-from tests.unit.fakes import FakeEcs, FakeLog, FakeQueue, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.fakes import FakeEcs, FakeLog, FakeQueue, Spent, delivery
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B, C
 from tests.unit.views import group, instance, key, ours, policy, theirs
 
 K1, HERE, THERE = key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB)
@@ -98,7 +98,6 @@ def look_at(party: Party) -> Message:
     return look_request(party, REGION, NOW + LOOK_AGAIN_SECONDS)
 
 
-C = Party(HOME, "i-c")
 ASKING = (
     instance(A, APP, ip="10.0.0.1", link_peer="sg-db:tcp/1 i-b:tcp/2"),
     instance(B, DB, ip="10.0.0.2", link_peer="sg-app"),
@@ -118,6 +117,7 @@ CALLS = {"groups", "instances", "members", "rules"}
         ("sg-app:tcp/1 i-a sg-cache:tcp/1 i-c", [sync(APP, DB), sync(CACHE, DB), look_at(A)]),
         ("sg-app:tcp/9 sg-cache:tcp/9 i-a:tcp/9", []),
         (" ".join(f"sg-{n}@{PEER}:tcp/1" for n in range(4)), [look_at(DB)]),
+        (" ".join(f"sg-{n}@{PEER}:tcp/1" for n in range(3)), [sync(Party(PEER, f"sg-{n}"), DB) for n in range(3)]),
     ],
     ids=[
         "groups of known accounts",
@@ -128,6 +128,7 @@ CALLS = {"groups", "instances", "members", "rules"}
         "at most 3",
         "nothing that is asked for",
         "many of other accounts",
+        "three of other accounts",
     ],
 )
 def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted: list[Message]) -> None:
@@ -140,9 +141,30 @@ def test_what_the_group_newly_allows_is_synced_or_looked_at(accept: str, posted:
     said = [record for record in look.log.records if record["record"] == "intent"]
     assert [(r["action"], r["from"]) for r in said if r["from"]] == intents
     left = [(r["action"], r["detail"].partition(" ")[0]) for r in said if not r["from"]]
-    assert left == ([("look", "1")] if len(posted) == 3 else [])
+    assert left == ([("look", "1")] if len(posted) == 3 and sync(CACHE, DB) in posted else [])
     assert {call.split()[0] for call in look.ecs.calls} <= CALLS
     assert not any(call.startswith("instances") for call in look.peer.calls)
+
+
+@pytest.mark.parametrize("calls", [38, 60])
+def test_the_pairs_of_which_no_rule_stands_are_looked_at_first(calls: int) -> None:
+    """So many calls were made before: the others are left to the sweep."""
+    look = Looking(
+        accepting("sg-app:tcp/1+tcp/2 sg-cache:tcp/1"),
+        ours(K1),
+        instances=[instance(A, APP, link_peer="sg-db:tcp/1+tcp/2"), instance(C, CACHE, link_peer="sg-db:tcp/1")],
+    )
+    look.delivery.cloud("").calls = Spent(calls, look.ecs.calls)  # type: ignore[misc]
+    look()
+    assert look.queue.posted == ([sync(CACHE, DB)] if calls < 44 else [])
+
+
+def test_while_paused_many_pairs_are_neither_looked_at_nor_posted() -> None:
+    """Each is on record."""
+    accept = " ".join(f"sg-{n}@{PEER}:tcp/1" for n in range(4))
+    look = Looking(accepting(accept), with_policy=policy(paused=Pause.ALL))
+    look()
+    assert (look.queue.posted, look.log.outcomes()) == ([], [("denied", "paused")] * 4)
 
 
 def test_closing_comes_before_the_posts() -> None:
@@ -171,12 +193,24 @@ def test_trouble_with_a_change_is_looked_at_again() -> None:
     assert "attempt" in look.log.kinds()
 
 
-def test_trouble_with_a_read_is_raised() -> None:
+@pytest.mark.parametrize("read", ["groups", "rules"])
+def test_trouble_with_a_read_is_raised(read: str) -> None:
     look = Looking(accepting(lock=True), ours(K1))
-    look.ecs.errors["rules"] = [Transient("timeout")]
+    look.ecs.errors[read] = [Transient("timeout")]
     with pytest.raises(Transient):
         look()
     assert look.ecs.changes() == []
+
+
+def test_trouble_with_another_account_keeps_nothing_open_and_is_looked_at_again() -> None:
+    """The group's own tags are noted for what its event says."""
+    look = Looking(accepting(lock=True), ours(key(DB, FOREIGN)))
+    look.peer.errors["groups"] = [Transient("timeout")] * 4
+    assert look() == [Later(DB, "timeout", NOW + LOOK_AGAIN_SECONDS)]
+    assert look.ecs.existing == []
+    [attempt] = [record for record in look.log.records if record["record"] == "attempt"]
+    assert (attempt["action"], attempt["from_account"], attempt["from"]) == ("look", HOME, DB.id)
+    assert look.delivery.said.tags == {DB: accepting(lock=True).tags}
 
 
 def test_refused_access_is_one_denied_look() -> None:

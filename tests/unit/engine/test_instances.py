@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from link_peer.engine.scopes.instances import FOREIGN as FOREIGN_PAIR
 from link_peer.engine.scopes.instances import TURN_SECONDS, one_per_party, reconcile_instances, turn
 from link_peer.engine.write.removal_guard import RemovalGuard
 
-from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
+from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, Spent, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, NOW, PEER, POLICY, REGION, A, B, C, D
 from tests.unit.views import APART, between, group, key, managed, member, one, ours, policy, text
 
@@ -226,16 +225,6 @@ def test_of_many_groups_with_rules_between_addresses_as_many_are_read_as_calls_a
     world.delivery.cloud("").calls["before"] = made
     world(event)
     assert sum(call.startswith("rules sg-") for call in world.ecs.calls) == read
-
-
-class Spent(Counter[str]):
-    """The calls of a message: so many before, and those that are made now."""
-
-    def __init__(self, before: int, made: list[str]) -> None:
-        self.before, self.made = before, made
-
-    def total(self) -> int:
-        return self.before + len(self.made)
 
 
 def test_the_groups_with_rules_between_addresses_are_read_first_and_take_calls_from_the_others() -> None:

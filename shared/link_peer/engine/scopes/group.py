@@ -62,9 +62,10 @@ class GroupScope(ClosingScope):
         """The group, and what ClosingScope reads of its links. Raises Transient if the group itself cannot be read now."""
         self.fetch.parties([self.party])
         self._require_read()
-        if not self.store.readable(self.party.account) or self.store.groups.get(self.party) is None:
+        group = self.store.groups.get(self.party)
+        if group is None:
             return
-        self.delivery.said.tags[self.party] = self.store.groups[self.party].tags
+        self.delivery.said.tags[self.party] = group.tags
         self.fetch.rules([self.party])
         self._require_read()
         super().read()
