@@ -37,12 +37,6 @@ def test_an_invalid_element_that_cannot_be_recorded_is_redelivered(lab: Lab) -> 
         lab.auto_link({**lab.event("i-bp1x"), "source": "acs.oss"})
 
 
-def test_two_events_of_one_instance_give_one_outcome(lab: Lab) -> None:
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    assert lab.auto_link(lab.event(instance, "Created"), lab.event(instance, "Running")) == {"applied": 1}
-
-
 def test_an_instance_that_is_not_shown_yet_does_not_block_the_others(lab: Lab) -> None:
     """The other event is handled; the instance alone is looked at again, and the attempt names its event."""
     app, db = lab.group(), lab.group("*")

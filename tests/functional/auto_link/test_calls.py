@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import random
-import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -15,7 +13,7 @@ from link_peer.app import compose
 from link_peer.domain.model import Party
 from link_peer.engine.read.access import Access
 from link_peer.engine.scopes import instances
-from link_peer.runtime.delivery import PAUSE_SECONDS, READERS
+from link_peer.runtime.delivery import READERS
 from link_peer_local.core.http import Request, Response
 from link_peer_local.ecs.state import Instance
 
@@ -38,18 +36,6 @@ def _crowd(lab: Lab) -> None:
     for one, other in itertools.pairwise(groups):
         lab.instance(one, tags={"link-peer": f"{other.id}:tcp/1"})
         lab.forge(other, one, "tag", "tcp/1")
-
-
-@pytest.mark.usefixtures("crowd")
-@pytest.mark.parametrize("state", ["Pending", "Running"])
-def test_an_instance_that_asks_for_nothing_costs_two_calls_or_three(lab: Lab, state: str) -> None:
-    """The instance and its groups; when it runs, which groups have rules by address, since it may join a link. Nothing is
-    recorded."""
-    assert calls(lab, lab.event(lab.instance(lab.group()), state)) == {
-        "DescribeInstances": 1,
-        "DescribeSecurityGroups": 1,
-        **({"ListTagResources": 1} if state == "Running" else {}),
-    }
 
 
 @pytest.mark.parametrize(("accepts", "read"), [("", 4), ("*", 2)])
@@ -139,33 +125,6 @@ def test_the_fourth_call_in_a_row_opens_a_link_of_two_accounts_and_the_third_clo
 
 
 @pytest.mark.knobs(request_tags=True)
-@pytest.mark.usefixtures("crowd")
-def test_the_end_of_an_instance_link_reads_only_groups_that_hold_such_rules(lab: Lab) -> None:
-    """They have a tag of their own."""
-    app, db = lab.group(), lab.group("*")
-    target = lab.instance(db)
-    instance = lab.started(app, tags={"link-peer": f"{target.id}:tcp/3306"})
-    assert lab.tags(db)[INSTANCES] == lab.tags(db)[MANAGED] == "true"
-    lab.release(instance)
-    deleted = calls(lab, lab.event(instance, "Deleted"))
-    assert lab.rules(db) == []
-    assert deleted.total() <= 14
-
-
-def test_the_rules_of_a_group_whose_instance_is_gone_are_found_where_it_was_seen_before(lab: Lab) -> None:
-    """The cloud does not tell which groups a released instance was in. Another process leaves it to the sweep."""
-    app, db = lab.group(), lab.group("*")
-    lab.instance(lab.group())
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.release(instance)
-    lab.forget()
-    assert lab.auto_link(lab.event(instance, "Deleted")) == {}
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-    lab.sweep()
-    assert lab.rules(db) == []
-
-
-@pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("mutual", [False, True])
 def test_a_move_costs_at_most_fifty_calls_while_nothing_changes(lab: Lab, mutual: bool) -> None:
     """Though nineteen other groups reach the peer, and forty hold rules between addresses."""
@@ -203,39 +162,6 @@ def test_of_many_that_start_together_one_opens_the_link(lab: Lab, monkeypatch: p
     lab.auto_link(lab.event(waiting.pop()))
     assert (lab.changes(), lab.rules(db)) == (2, [f"{app.id} tcp/3306"])
     assert [one["outcome"] for one in lab.records()] == ["applied", *["unchanged"] * 7]
-
-
-@pytest.mark.parametrize(("crowd", "handled", "few"), [(2, 2, 1), (8, 8, 1), (100, 8, 2), (100, 100, 4)])
-def test_few_others_have_their_turn_right_after_the_first(crowd: int, handled: int, few: int) -> None:
-    """Within two calls of 20 ms, whichever of a crowd are handled at that moment. Nobody waits for more than half a second."""
-    for one in range(20):
-        all_of_them = {Party(HOME, f"i-{one}x{n}") for n in range(crowd)}
-        turns = sorted(instances.turn(party, all_of_them - {party}) for party in all_of_them)
-        assert turns[0] == 0 < turns[-1] <= instances.TURN_SECONDS
-        found = [sorted(random.Random(seed).sample(turns, handled)) for seed in range(50)]
-        assert statistics.median(sum(turn < some[0] + 0.04 for turn in some) for some in found) <= few
-
-
-def test_others_go_first_only_where_a_process_begins_and_more_than_one_instance_asks(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not for one that asks for nothing, nor for a tag that a person changes, nor for the next event of many, nor where the rule
-    stands; and not for the only one that asks."""
-    monkeypatch.setattr(instances, "turn", lambda _party, _rivals: 0.1)
-
-    def asking(count: int) -> Instance:
-        app, db = lab.group(), lab.group("*")
-        lab.instance(app)
-        return next(iter([lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}) for _ in range(count)]))
-
-    one, two, three, quiet = asking(1), asking(2), asking(2), lab.instance(lab.group())
-    begun = []
-    for event in (quiet, lab.tag_event(two), one, three, asking(2), three):
-        before = lab.cloud.clock.now()
-        lab.auto_link(lab.event(event) if isinstance(event, Instance) else event)
-        begun.append(lab.cloud.clock.now() - before > 0.09)
-        lab.cloud.clock.advance(PAUSE_SECONDS + 1 if len(begun) in (2, 4, 5) else 0)
-    assert begun == [False, False, False, False, True, False]
 
 
 # what one message costs while nothing is to be changed: at most fifty calls, with all that it posts
@@ -311,16 +237,3 @@ def test_a_group_with_many_rules_and_entries_costs_few_calls(lab: Lab, account: 
     for deliver, what in ((lab.auto_link, lab.group_event(db)), (lab.cross_account, lab.look(db, lab.iso(3600)))):
         messages, calls = cost(lab, deliver, what)
         assert (messages <= 2, calls <= LIMIT + 8 * (messages - 1)) == (True, True), (messages, calls)
-
-
-def test_an_instance_whose_group_many_others_reach_costs_few_calls(lab: Lab) -> None:
-    """Of groups whose rules name its own, few are read: those first that no neighbour's tag names. There the rule of a tag that
-    was removed is closed at once."""
-    app, peers = lab.group(), [lab.group("*") for _ in range(60)]
-    names = [f"{peer.id}:tcp/1" for peer in peers]
-    _, one = (lab.instance(app, tags=tags("link-peer", part, 4)) for part in (names[:30], names[30:]))
-    lab.sweep()
-    messages, calls = cost(lab, lab.auto_link, lab.tag_event(one))
-    assert (messages, calls <= LIMIT) == (1, True), calls
-    assert lab.retag(one, link_peer=None)["removed"] == 4
-    assert [lab.rules(peer) for peer in peers[30:34]] == [[]] * 4

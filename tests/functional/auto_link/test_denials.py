@@ -31,14 +31,6 @@ def test_an_invalid_peer_is_denied_alone(lab: Lab, peer: str) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-def test_two_invalid_peers_have_two_records(lab: Lab) -> None:
-    """Their keys differ."""
-    lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": "one two"})))
-    records = lab.records(reason="bad-tag")
-    assert {r["to"] for r in records} == {"one", "two"}
-    assert len({r["key"] for r in records}) == 2
-
-
 @pytest.mark.parametrize(("end", "reason"), [("tomorrow", "bad-tag"), ("2020-01-01T00:00:00Z", "expired")])
 def test_what_a_link_until_removes_names_the_instance_in_its_advice(lab: Lab, end: str, reason: str) -> None:
     """So that the command in the record of the removal can be pasted."""
@@ -49,21 +41,6 @@ def test_what_a_link_until_removes_names_the_instance_in_its_advice(lab: Lab, en
     removed = lab.records(record="outcome", outcome="removed", reason=reason)
     assert removed
     assert all(f"--ResourceId.1 {instance.id} --TagKey.1 link-until" in record["advice"] for record in removed)
-
-
-@pytest.mark.parametrize("kind", ["sg-bp1gone", "i-bp1gone"])
-def test_a_missing_peer_is_denied_after_five_minutes(lab: Lab, kind: str) -> None:
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{kind}:tcp/1"})
-    assert lab.auto_link(lab.event(instance, time=lab.iso(-301))) == {"denied": 1}
-    denied(lab, "peer-not-found" if kind.startswith("sg") else "instance-gone")
-
-
-def test_an_account_that_the_policy_does_not_list_is_unknown(lab: Lab) -> None:
-    """Nothing is posted for it either."""
-    unlisted = "1000000000000003"
-    lab.auto_link(lab.event(lab.instance(lab.group(), tags={"link-peer": f"sg-bp1x@{unlisted}:tcp/1"})))
-    assert unlisted in denied(lab, "unknown-account")["detail"]
-    assert lab.queued() == []
 
 
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])

@@ -44,15 +44,6 @@ def test_a_peer_in_another_account_is_posted_as_a_sync_of_the_pair(lab: Lab, por
     assert lab.changes() == 0
 
 
-def test_all_links_of_a_pair_share_one_sync(lab: Lab) -> None:
-    """Two links of one instance, and one of a second instance in the same delivery."""
-    app, ledger = lab.group(), lab.group("*", account=PEER)
-    one = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1 {ledger.id}@{PEER}:tcp/2"})
-    two = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/3"})
-    lab.auto_link(lab.event(one), lab.event(two))
-    assert without_claims(lab.queued()) == [sync_of(lab, app, ledger)]
-
-
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("ends", ["untagged", "released"])
 def test_instances_of_two_accounts_and_vpcs_are_linked_until_the_tag_goes(lab: Lab, ends: str) -> None:
@@ -96,25 +87,6 @@ def test_a_one_way_link_to_another_accounts_instance_closes_with_the_sweep(lab: 
     assert lab.rules(ledger) == []
 
 
-def test_a_peer_account_without_instances_does_not_keep_a_link_open(lab: Lab) -> None:
-    """The tag was removed at home, which shows instances."""
-    app, ledger = lab.group(), lab.group(f"*@{HOME}", account=PEER)
-    instance = lab.started(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
-    (sync,) = lab.queued()
-    lab.cross_account(sync)
-    lab.tag(instance, link_peer=None)
-    assert lab.cross_account(sync) == {"removed": 1}
-    assert lab.rules(ledger) == []
-
-
-def test_a_rule_held_only_by_a_request_triggers_no_sync(lab: Lab) -> None:
-    app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
-    lab.cross_account(lab.request(app, ledger))
-    assert lab.reasons(app) == ["req:chg-1"]
-    lab.auto_link(lab.tag_event(lab.instance(app)))
-    assert lab.queued() == []
-
-
 @pytest.mark.parametrize("until", [-1, None])
 def test_link_until_ends_a_link_in_the_other_account(lab: Lab, until: int | None) -> None:
     """Past or invalid: the rule in the other account must be removed, so a sync of the pair is posted."""
@@ -154,16 +126,6 @@ def test_no_sync_is_posted_while_the_audit_log_is_down(lab: Lab) -> None:
     assert without_claims(lab.queued()) == [sync_of(lab, app, ledger)]
 
 
-def test_a_rule_that_admits_another_account_is_synced_the_way_it_opens(lab: Lab) -> None:
-    app, ledger = lab.group(f"*@{PEER}"), lab.group(account=PEER)
-    lab.instance(ledger, tags={"link-peer": f"{app.id}@{HOME}:tcp/1"})
-    lab.sweep()
-    assert lab.rules(app) == [f"{ledger.id} tcp/1"]
-    lab.auto_link(lab.tag_event(lab.instance(app)))
-    (message,) = lab.queued()
-    assert (message["from"]["party"], message["to"]["party"]) == (ledger.id, app.id)
-
-
 def test_a_look_posts_first_what_must_be_closed(lab: Lab) -> None:
     """Then what must be opened, and nothing of the pairs that are as they should be. What consent denies is recorded."""
     app, mute = lab.group(f"*@{PEER}"), lab.group(account=PEER)
@@ -181,17 +143,3 @@ def test_a_look_posts_first_what_must_be_closed(lab: Lab) -> None:
     assert (lab.outcome()["reason"], lab.outcome()["to"]) == ("no-consent", mute.id)
     first, *rest = [message["to"]["party"] for message in lab.queued()]
     assert (first, sorted(rest)) == (old.id, sorted(ledger.id for ledger in new))
-
-
-def test_a_look_whose_peers_cannot_be_read_now_is_put_back(lab: Lab) -> None:
-    """It does not become a message for each of them."""
-    ledgers = [lab.group(f"*@{HOME}", account=PEER) for _ in range(3)]
-    asked = " ".join(f"{ledger.id}@{PEER}:tcp/1" for ledger in ledgers[:2])
-    instance = lab.instance(lab.group(), tags={"link-peer": asked, "link-peer.2": f"{ledgers[2].id}@{PEER}:tcp/1"})
-    lab.fault(service="ecs", account=PEER, kind="throttle", times=None)
-    assert lab.cross_account(lab.look(instance, lab.iso(3600))) == {}
-    (again,) = lab.queued(after=10)
-    assert (again["action"], again["attempt"]) == ("look", 1)
-    lab.cloud.faults.clear()
-    lab.cross_account(again)
-    assert len(lab.queued()) == 3

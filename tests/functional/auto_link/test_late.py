@@ -33,24 +33,6 @@ def test_a_look_at_an_instance_that_is_never_shown_ends_without_a_record(lab: La
     assert lab.records() == []
 
 
-def test_an_event_dated_in_the_future_is_not_awaited(lab: Lab) -> None:
-    """A clock may be slightly ahead, but anyone who may publish events can date them freely."""
-    assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(60))) == {}
-    assert len(lab.queued(after=10)) == 1
-    assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(302))) == {"denied": 1}
-    assert lab.outcome()["reason"] == "instance-gone"
-    assert lab.queued(after=10) == []
-
-
-def test_an_instance_that_is_still_not_shown_after_five_minutes_is_gone(lab: Lab) -> None:
-    """Denied and acknowledged: another look would not help."""
-    lab.instance(lab.group())
-    assert lab.auto_link(lab.event("i-bp1late", "Created", time=lab.iso(-300))) == {"denied": 1}
-    record = lab.outcome()
-    assert (record["reason"], record["from"]) == ("instance-gone", "i-bp1late")
-    assert lab.queued(after=10) == []
-
-
 def test_an_instance_that_is_shown_late_is_linked_by_a_look(lab: Lab) -> None:
     app, db = lab.group(), lab.group("*")
     lab.cloud.ecs.read_lag.instances = 30
@@ -80,35 +62,6 @@ def test_an_instance_link_waits_for_the_address_of_a_new_instance(lab: Lab, end:
     assert lab.changes() == 0
 
 
-def test_an_address_that_is_shown_late_is_used_by_a_look(lab: Lab) -> None:
-    db = lab.group("*")
-    target = lab.instance(db)
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
-    instance.ip_visible_from = lab.cloud.clock.now() + 20
-    assert lab.auto_link(lab.event(instance)) == {}
-    assert lab.drain(60) == {"applied": 1}
-    assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/1"]
-
-
-def test_a_new_peer_instance_that_is_not_shown_yet_is_awaited(lab: Lab) -> None:
-    """Of two instances launched together, one may be shown first. The other link is made meanwhile."""
-    app, db = lab.group(), lab.group("*")
-    tags = {"link-peer": f"i-bp1late:tcp/1 {db.id}:tcp/2"}
-    instance = lab.instance(app, tags=tags)
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/2"]
-    assert "i-bp1late" in lab.records("attempt")[-1]["detail"]
-
-    (look,) = lab.queued(after=10)
-    assert look["party"]["party"] == instance.id
-    lab.cross_account(look)
-    assert lab.records(outcome="denied") == []
-
-    assert lab.drain(600)["denied"] == 1
-    assert [record["reason"] for record in lab.records(outcome="denied")] == ["instance-gone"]
-    assert lab.queued(after=600) == []
-
-
 def test_a_new_peer_instance_that_is_shown_late_is_linked(lab: Lab) -> None:
     """By the look at the instance that names it."""
     db, late = lab.group("*"), "i-bp1late000000000000"
@@ -117,25 +70,3 @@ def test_a_new_peer_instance_that_is_shown_late_is_linked(lab: Lab) -> None:
     target = lab.instance(db, instance_id=late)
     assert lab.drain(60) == {"applied": 1}
     assert lab.rules(db) == [f"{instance.private_ip}/32>{target.private_ip}/32 tcp/1"]
-
-
-def test_an_event_without_a_time_is_not_looked_at_again(lab: Lab) -> None:
-    """It would be unknown when to stop."""
-    lab.instance(lab.group())
-    event = lab.event("i-bp1late", "Created")
-    del event["time"]
-    assert lab.auto_link(event) == {"denied": 1}
-    assert lab.queued(after=10) == []
-
-
-def test_a_rule_stays_while_its_peers_address_is_not_shown(lab: Lab) -> None:
-    """The instance is looked at again, and the existing rule stays throughout."""
-    db = lab.group("*")
-    target = lab.instance(db)
-    instance = lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
-    (rule,) = lab.raw_rules(db)
-    target.ip_visible_from = lab.cloud.clock.now() + 60
-    assert lab.auto_link(lab.event(instance)) == {}
-    assert lab.raw_rules(db) == [rule]
-    assert lab.drain(120) == {"unchanged": 1}
-    assert lab.raw_rules(db) == [rule]

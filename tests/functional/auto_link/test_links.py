@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from link_peer.domain.model import Party
-from link_peer.domain.request import Hint
-from link_peer.engine.scopes.handover import AT_ONCE
-from link_peer.engine.scopes.instances import one_per_party
 
-from tests.functional.lab import HOME, PEER, Lab
-
-
-def test_an_instance_without_our_tags_is_ignored(lab: Lab) -> None:
-    """No change and no record."""
-    instance = lab.instance(lab.group(), tags={"owner": "team-orders"})
-    assert lab.auto_link(lab.event(instance, "Created")) == {}
-    assert lab.records("intent", "outcome", "attempt", "summary") == []
-    assert lab.changes() == 0
+from tests.functional.lab import HOME, Lab
 
 
 def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
@@ -66,25 +54,6 @@ def test_which_events_have_an_instance_looked_at(lab: Lab, event: str, looks: bo
     told = lab.tag_event(instance, event) if event.endswith("Resources") else lab.event(instance, event)
     assert lab.auto_link(told) == ({"applied": 1} if looks else {})
     assert lab.rules(db) == ([f"{app.id} tcp/3306"] if looks else [])
-
-
-def test_of_several_events_of_an_instance_the_latest_counts_and_a_deletion_before_all() -> None:
-    one = Party(HOME, "i-1")
-    early, late, gone = (
-        Hint("early", one, "tags", 1.0),
-        Hint("late", one, "tags", 2.0),
-        Hint("gone", one, "state", 0.5, "Deleted"),
-    )
-    assert [one_per_party(some)[one] for some in ([late, early], [early, late], [gone, late])] == [late, late, gone]
-
-
-def test_many_pairs_with_other_accounts_are_one_look(lab: Lab) -> None:
-    """Which of them differ, the look finds out."""
-    ledgers = [lab.group(f"*@{HOME}", account=PEER) for _ in range(AT_ONCE + 1)]
-    tags = {f"link-peer.{n}": f"{one.id}@{PEER}:tcp/1" for n, one in enumerate(ledgers)}
-    instance = lab.instance(lab.group(), tags=tags)
-    lab.auto_link(lab.event(instance))
-    assert [message["request_id"] for message in lab.queued(after=10)] == [f"look-{instance.id}"]
 
 
 def test_instances_of_one_group_can_be_linked(lab: Lab) -> None:

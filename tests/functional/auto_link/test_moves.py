@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, Lab
 
 
 def move(lab: Lab, instance: Instance, *groups: Group) -> dict[str, int]:
@@ -41,14 +41,6 @@ def test_joining_and_leaving_are_moves(lab: Lab) -> None:
     assert lab.rules(db) == [f"{web.id} tcp/1"]
 
 
-def test_a_move_posts_the_pair_with_another_account(lab: Lab) -> None:
-    app, web, ledger = lab.group(), lab.group(), lab.group(f"*@{HOME}", account=PEER)
-    instance = lab.instance(app, tags={"link-peer": f"{ledger.id}@{PEER}:tcp/1"})
-    move(lab, instance, web)
-    [message] = lab.queued()
-    assert (message["action"], message["from"]["party"], message["to"]["party"]) == ("sync", web.id, ledger.id)
-
-
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("moves", ["source", "target"])
 def test_the_rule_of_an_old_address_goes_at_the_event(lab: Lab, moves: str) -> None:
@@ -71,18 +63,6 @@ def test_the_rule_between_instances_follows_its_target_into_another_group(lab: L
     assert move(lab, target, new) == {"applied": 1, "removed": 1}
     assert lab.rules(old) == []
     assert lab.rules(new) == [f"{source.private_ip}/32>{target.private_ip}/32 tcp/3306"]
-
-
-@pytest.mark.parametrize("moved", ["ModifyInstanceAttribute", "JoinSecurityGroup", "StartInstance"])
-def test_a_change_of_nothing_that_links_depend_on_changes_nothing(lab: Lab, moved: str) -> None:
-    app, web, db = lab.group(), lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    before = lab.raw_rules(db)
-    more = {"ModifyInstanceAttribute": {"InstanceName": "x"}, "JoinSecurityGroup": {"SecurityGroupId": web.id}}
-    if moved == "StartInstance":
-        lab.done(instance, "StopInstance")
-    assert lab.done(instance, moved, **more.get(moved, {})).keys() <= {"unchanged"}
-    assert lab.raw_rules(db) == before
 
 
 def test_the_addresses_of_secondary_interfaces_cost_one_call(lab: Lab) -> None:

@@ -9,7 +9,6 @@ import cross_account
 import pytest
 from link_peer.domain.errors import Transient
 from link_peer_local.core.identity import Caller, User
-from msgspec.structs import replace
 
 from tests.functional.lab import HOME, PEER, REGION, Group, Lab
 
@@ -65,15 +64,6 @@ def test_every_event_of_a_batch_is_recorded_though_the_group_is_looked_at_once(l
     assert found == [(ids[0], db.id, "alice"), (ids[1], db.id, "bob"), (ids[2], app.id, "bob")]
     assert (lab.outcome()["event_id"], lab.outcome()["actor"]) == (started["id"], "ecs:Instance:StateChange")
     assert len({one["key"] for one in lab.records("observed")}) == 3
-
-
-def test_of_a_group_that_is_not_shown_the_tags_are_unknown(lab: Lab) -> None:
-    """The record says so; a group without tags is another thing."""
-    db = lab.group()
-    lab.auto_link(said(lab, replace(db, id="sg-ghost")), said(lab, db))
-    unknown, none = lab.records("observed")
-    assert (unknown["to"], unknown.get("tags"), "not known" in unknown["detail"]) == ("sg-ghost", None, True)
-    assert (none["tags"], none.get("detail")) == ("{}", None)
 
 
 def test_closing_waits_for_no_observed_record(lab: Lab) -> None:

@@ -7,8 +7,6 @@ import json
 import re
 from typing import Any
 
-import pytest
-
 from tests.functional.lab import HOME, REGION, Lab
 
 
@@ -49,15 +47,6 @@ def test_an_applied_link_has_a_complete_record(lab: Lab) -> None:
     assert [requests[request] for request in answered] == ["TagResources", "AuthorizeSecurityGroup"]
 
 
-@pytest.mark.knobs(request_tags=True)
-def test_an_unchanged_link_has_no_intent(lab: Lab) -> None:
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.auto_link(lab.event(instance))
-    assert len(lab.records("intent")) == 1
-    assert [r["outcome"] for r in lab.records()] == ["applied", "unchanged"]
-
-
 def test_copies_of_one_write_have_the_same_key(lab: Lab) -> None:
     """The log took the records, but its answer was lost, so they are written again: each pair is one record."""
     app, db = lab.group(), lab.group("*")
@@ -69,16 +58,3 @@ def test_copies_of_one_write_have_the_same_key(lab: Lab) -> None:
         first, again = lab.records(kind)
         assert first == again
     assert len({record["key"] for record in lab.records("intent", "outcome")}) == 2
-
-
-@pytest.mark.parametrize(("until", "accepts"), [("2090-01-01T00:00:00Z", "*"), (None, "*~20900101T000000Z")])
-def test_a_record_says_when_its_link_ends(lab: Lab, until: str | None, accepts: str) -> None:
-    """By the tag of the instance that asks, or by consent; and which claims each of its rules carries."""
-    app, db = lab.group(), lab.group(accepts)
-    ends = {"link-until": until} if until else {}
-    lab.started(app, tags={"link-peer": f"{db.id}:tcp/1", **ends})
-    [rule] = lab.raw_rules(db)
-    assert (lab.outcome()["until"], lab.outcome()["claims"]) == (
-        "2090-01-01T00:00:00Z",
-        f'{{"{rule["SecurityGroupRuleId"]}":"tag"}}',
-    )

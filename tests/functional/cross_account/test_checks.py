@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.functional.lab import HOME, PEER, POLICY, Lab
+from tests.functional.lab import PEER, Lab
 
 
 def test_a_persons_equal_rule_needs_no_room(lab: Lab) -> None:
@@ -34,19 +34,6 @@ def test_a_claim_that_does_not_fit_the_description_fails(lab: Lab) -> None:
 
 
 # what the policy forbids
-
-
-@pytest.mark.parametrize("side", ["from", "to"])
-def test_an_account_that_the_policy_does_not_list_is_denied(lab: Lab, side: str) -> None:
-    """No role is assumed and no call is made."""
-    a, b = lab.pair()
-    lab.policy(accounts={HOME: POLICY["accounts"][HOME]})
-    request = lab.request(a, b) if side == "to" else lab.request(b, a)
-    assert lab.cross_account(request) == {"denied": 1}
-    assert lab.outcome()["reason"] == "unknown-account"
-    assert PEER in lab.outcome()["advice"]
-    assert lab.cloud.faults.count("sts") == 0
-    assert lab.cloud.faults.count("ecs") == 0
 
 
 @pytest.mark.parametrize("action", ["link", "unlink"])

@@ -61,33 +61,6 @@ def test_a_second_request_adds_its_claim_to_the_marker(lab: Lab) -> None:
     assert [rule["SecurityGroupRuleId"] for group in (a, b) for rule in lab.raw_rules(group)] == ids
 
 
-@pytest.mark.parametrize("first", ["2027-01-01T00:00:00Z", None])
-@pytest.mark.parametrize("until", ["2026-12-01T00:00:00Z", "2027-06-01T00:00:00Z", "2027-01-01T00:00:00+08:00", None])
-def test_the_end_of_a_request_never_changes(lab: Lab, first: str | None, until: str | None) -> None:
-    """A request id with another end, or with none, is `id-in-use`: neither earlier nor later."""
-    a, b = lab.pair()
-    assert lab.cross_account(lab.request(a, b, **_until(first))) == {"applied": 1}
-    reasons = lab.reasons(a), lab.reasons(b)
-    before = lab.changes()
-    same = first == until
-    assert lab.cross_account(lab.request(a, b, **_until(until))) == ({"applied": 1} if same else {"denied": 1})
-    assert lab.outcome()["reason"] == ("" if same else "id-in-use")
-    assert (lab.reasons(a), lab.reasons(b)) == reasons
-    assert lab.changes() == before
-
-
-def _until(instant: str | None) -> dict[str, str]:
-    return {"until": instant} if instant else {}
-
-
-def test_a_mutual_link_requested_from_both_sides_is_one_link(lab: Lab) -> None:
-    """Its rules carry both claims, and its records have one link id."""
-    a, b = lab.pair()
-    assert lab.cross_account(lab.request(a, b), lab.request(b, a, request_id="chg-2")) == {"applied": 2}
-    assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1,req:chg-2"]
-    assert len({record["link"] for record in lab.records()}) == 1
-
-
 # rules made by people
 
 
@@ -168,46 +141,6 @@ def test_an_outcome_has_every_field_of_a_request(lab: Lab) -> None:
     assert len(record["api_requests"].split(",")) >= 1
     assert record["time"]
     assert record["key"]
-
-
-@pytest.mark.parametrize("ports", [("tcp/3",), ("tcp/1",), ("tcp/1", "tcp/3"), ()])
-def test_a_request_id_that_a_rule_carries_for_other_ports_is_in_use(lab: Lab, ports: tuple[str, ...]) -> None:
-    """Other ports, fewer, some others, or all traffic: nothing changes."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1", "tcp/2"))
-    before = lab.changes()
-    assert lab.cross_account(lab.request(a, b, *ports)) == {"denied": 1}
-    assert lab.outcome()["reason"] == "id-in-use"
-    assert "chg-1" in lab.outcome()["detail"]
-    assert lab.changes() == before
-    assert (lab.rules(a), lab.rules(b)) == ([], [f"{a.id} tcp/1", f"{a.id} tcp/2"])
-
-
-def test_a_request_id_is_in_use_whatever_the_direction(lab: Lab) -> None:
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    assert lab.cross_account(lab.request(b, a, "tcp/1")) == {"denied": 1}
-    assert lab.outcome()["reason"] == "id-in-use"
-    assert lab.rules(a) == []
-
-
-def test_a_request_id_of_another_pair_is_free(lab: Lab) -> None:
-    """Ids are the senders' own: they are compared within a pair only."""
-    a, b = lab.pair()
-    c, _ = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    assert lab.cross_account(lab.request(c, b, "tcp/2")) == {"applied": 1}
-    assert lab.rules(b) == sorted([f"{a.id} tcp/1", f"{c.id} tcp/2"])
-
-
-def test_a_message_that_needs_every_rule_of_its_id_completes_them(lab: Lab) -> None:
-    """As the redelivery of one that died half-way does."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    assert lab.cross_account(lab.request(a, b, "tcp/1", "tcp/2")) == {"applied": 1}
-    assert lab.rules(b) == [f"{a.id} tcp/1", f"{a.id} tcp/2"]
-    assert lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2")) == {"removed": 1}
-    assert lab.rules(b) == []
 
 
 def test_a_batch_may_be_as_large_as_one_invocation(lab: Lab) -> None:

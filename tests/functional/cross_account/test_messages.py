@@ -75,15 +75,6 @@ def test_a_message_without_any_id_is_identified_by_its_content(lab: Lab) -> None
     assert all(one.startswith("unreadable-") for one in ids)
 
 
-@pytest.mark.parametrize("kind", ["sg", "i"])
-def test_a_link_of_a_party_with_itself_needs_no_rule(lab: Lab, kind: str) -> None:
-    a, _ = lab.pair()
-    party = a if kind == "sg" else lab.instance(a)
-    assert lab.cross_account(lab.request(party, party, "tcp/1")) == {"unchanged": 1}
-    assert lab.outcome()["reason"] == "same-group"
-    assert lab.changes() == 0
-
-
 def test_a_bug_in_one_message_does_not_affect_the_others(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is raised as it is, after the others are done: a bug must not look like a transient error."""
     a, b = lab.pair()

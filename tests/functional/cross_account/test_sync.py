@@ -17,23 +17,6 @@ def wanting(lab: Lab, a: Group, b: Group, ports: str = ":tcp/1") -> Instance:
     return lab.instance(a, tags={"link-peer": f"{b.id}@{b.account}{ports}"})
 
 
-def test_a_sync_without_a_tag_opens_nothing(lab: Lab) -> None:
-    """Anyone may post one."""
-    a, b = lab.pair()
-    lab.instance(a)
-    assert sync(lab, a, b) == {"unchanged": 1}
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-    assert lab.changes() == 0
-
-
-def test_a_sync_in_the_opposite_direction_opens_nothing(lab: Lab) -> None:
-    """Only the tags of `from`'s instances count."""
-    a, b = lab.pair()
-    wanting(lab, a, b)
-    assert sync(lab, b, a) == {"unchanged": 1}
-    assert lab.rules(b) == []
-
-
 def test_a_sync_reads_tags_in_the_other_account_too(lab: Lab) -> None:
     """`from` may be the peer account's group, whose instances ask for home's."""
     a, b = lab.pair()
@@ -62,17 +45,3 @@ def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
     lab.policy(limits={"removals_per_run": 2})
     lab.cross_account(lab.request(a, b, action="sync"), lab.request(c, b, action="sync", request_id="tag-2"))
     assert lab.rules(b) == []
-
-
-def test_a_pair_that_a_delivery_names_twice_counts_once(lab: Lab) -> None:
-    """It is the same rule that is due."""
-    a, b = lab.pair()
-    instance = wanting(lab, a, b)
-    lab.instance(a)
-    lab.instance(b)
-    sync(lab, a, b)
-    lab.policy(limits={"removals_per_run": 1})
-    lab.tag(instance, link_peer=None)
-    looks = [lab.request(a, b, action="sync", request_id=f"tag-{n}") for n in range(3)]
-    assert lab.cross_account(*looks) == {"removed": 1, "unchanged": 2}
-    assert lab.records("summary") == []

@@ -2,74 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from link_peer.domain.tags import compact, parse_instant
-from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import HOME, PEER, Lab
-
-
-def delete(lab: Lab, *groups: Group) -> None:
-    for group in groups:
-        lab.call(group.account, "DeleteSecurityGroup", {"SecurityGroupId": group.id})
-
-
-def test_an_unlink_without_ports_closes_everything_between_the_two(lab: Lab) -> None:
-    """Both directions, with ports and without, of all requests."""
-    a, b = lab.pair()
-    lab.cross_account(
-        lab.request(a, b),
-        lab.request(a, b, "tcp/1", "udp/2", request_id="chg-2"),
-        lab.request(b, a, "tcp/3", request_id="chg-3"),
-    )
-    assert len(lab.rules(a)) + len(lab.rules(b)) == 5
-    assert set(lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-4"))) == {"removed"}
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
-def test_an_unlink_with_ports_closes_those_in_that_direction(lab: Lab) -> None:
-    """Not other ports, not the other direction, and not the mutual link."""
-    a, b = lab.pair()
-    lab.cross_account(
-        lab.request(a, b),
-        lab.request(a, b, "tcp/1", "tcp/2", request_id="chg-2"),
-        lab.request(b, a, "tcp/1", request_id="chg-3"),
-    )
-    assert lab.cross_account(lab.request(a, b, "tcp/1", action="unlink", request_id="chg-4")) == {"removed": 1}
-    assert lab.rules(b) == [f"{a.id} all", f"{a.id} tcp/2"]
-    assert lab.rules(a) == [f"{b.id} all", f"{b.id} tcp/1"]
-
-
-def test_an_unlink_removes_the_claims_of_all_requests(lab: Lab) -> None:
-    """Not only those of its own id; one `removed` for both sides."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b), lab.request(a, b, request_id="chg-2"))
-    assert lab.cross_account(lab.request(b, a, action="unlink", request_id="chg-3")) == {"removed": 1}
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-    assert (lab.outcome()["action"], lab.outcome()["request_id"]) == ("unlink", "chg-3")
-
-
-def test_a_tags_claim_keeps_the_rule(lab: Lab) -> None:
-    """`removed`, since a claim was removed; the record says that the rule stays."""
-    a, b = lab.pair()
-    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
-    lab.cross_account(lab.request(a, b, action="sync"), lab.request(a, b, "tcp/1"))
-    assert lab.reasons(b) == ["tag,req:chg-1"]
-    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
-    assert lab.reasons(b) == ["tag"]
-    assert "the rule is kept" in lab.outcome()["detail"]
-    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
-
-
-def test_an_unlink_has_its_own_outcome_beside_a_repair(lab: Lab) -> None:
-    """The priority of another link's rule is corrected, and the unlink still has an outcome."""
-    a, b = lab.pair()
-    c = lab.group(account=HOME)
-    lab.cross_account(lab.request(c, b, "tcp/9", request_id="chg-9"))
-    lab.modify(b, lab.raw_rules(b)[0], Priority="1")
-    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"applied": 1, "unchanged": 1}
-    assert lab.records(request_id="chg-1", action="unlink")
-    assert int(lab.raw_rules(b)[0]["Priority"]) == 100
+from tests.functional.lab import HOME, Lab
 
 
 def test_an_unlink_needs_no_consent(lab: Lab) -> None:
@@ -89,25 +24,6 @@ def test_an_unlink_needs_no_instances(lab: Lab) -> None:
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
 
 
-def test_an_unlink_that_changes_nothing_names_what_stands_between_the_two(living_lab: Lab) -> None:
-    """Each rule of ours with its claims, whichever way it opens; not those of other pairs. An unlink of a port leaves the
-    claims on the others."""
-    lab = living_lab
-    instance, app, db = lab.linked()
-    other = lab.group("*")
-    lab.tag(instance, **{"link-peer.2": f"{other.id}:tcp/2"})
-    lab.cross_account(lab.request(other, db, ports=["tcp/7"], request_id="chg-7"))
-    lab.auto_link(lab.event(instance))
-    assert lab.cross_account(lab.request(db, app, action="unlink")) == {"unchanged": 1}
-    detail = lab.outcome()["detail"]
-    assert detail == f"no rule between the two carries a request's claim; there are: {db.id}@{HOME} tcp/1 by tag"
-    lab.cross_account(lab.request(app, db, ports=["tcp/9"], request_id="chg-9"))
-    lab.cross_account(lab.request(app, db, ports=["tcp/8"], action="unlink"))
-    assert lab.outcome()["detail"] == f"{detail}; {db.id}@{HOME} tcp/9 by chg-9"
-    assert lab.cross_account(lab.request(app, lab.group(), action="unlink", request_id="chg-2")) == {"unchanged": 1}
-    assert lab.outcome()["detail"] == "no rule between the two carries a request's claim"
-
-
 def test_other_rules_between_the_two_stay(lab: Lab) -> None:
     """A person's rule, another deployment's, and one with a forged marker."""
     a, b = lab.pair()
@@ -121,16 +37,6 @@ def test_other_rules_between_the_two_stay(lab: Lab) -> None:
     before = lab.raw_rules(b)
     assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
     assert lab.raw_rules(b) == before
-
-
-@pytest.mark.parametrize("gone", ["a", "b"])
-def test_an_unlink_of_a_deleted_group_changes_nothing(lab: Lab, gone: str) -> None:
-    """Nothing is left to close: the platform does not delete a group that a rule still names."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    lab.revoke(b)
-    delete(lab, a if gone == "a" else b)
-    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"unchanged": 1}
 
 
 def test_an_unlink_of_deleted_instances_removes_their_rules(lab: Lab) -> None:
