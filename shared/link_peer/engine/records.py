@@ -65,8 +65,8 @@ def _left(decision: Decision, rules: Iterable[Rule]) -> tuple[list[tuple[Rule, M
     """What a decision leaves: the rules of ours among these, with their markers, and those that it removed. The rules are as they
     were read back; of those to remove, as they were before, if they were not changed instead, or not at all."""
     read = {rule.key: rule for rule in rules}
-    gone = [one.rule for one in decision.edits if one.kind == "remove" and one.rule]
-    gone = [rule for rule in gone if read.get(rule.key, rule) == rule]
+    removed = filter(None, (one.rule for one in decision.edits if one.kind == "remove"))
+    gone = [rule for rule in removed if read.get(rule.key, rule) == rule]
     left = [
         (rule, marker) for rule in read.values() if (marker := markers.parse(rule.description)) and rule not in gone
     ]
@@ -218,14 +218,14 @@ class Circumstances:
         """The fields `effect` and `effect_detail`. Where the decision has changed something, groups whose rules the answer
         depends on are read, each at most once; nothing is read for a decision that changed nothing."""
         effect = self._effect_of(decision)
-        if changed and effect.unread - self._asked:
+        if changed:
             for group in sorted(effect.unread - self._asked):
                 rules = self._fetch.rules_aside(group)
                 if rules is not None:
                     self._rules[group] = rules
             self._asked |= effect.unread
             effect = self._effect_of(decision)
-        word = {"open": "passes", "partly": "blocked"}.get(effect.word, effect.word)
+        word = {"open": "passes", "partly": "blocked"}.get(effect.word) or effect.word
         return {"effect": word, "effect_detail": effect_text.detail(effect)}
 
     def _count(self, group: Party) -> int | None:

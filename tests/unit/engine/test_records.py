@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import TAG, Claim, Instance, Link, Party, Rule
@@ -26,7 +27,7 @@ from link_peer.planning.decision import Decision, Edit, Need, Verdict
 
 from tests.unit.fakes import FakeEcs, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B, C
-from tests.unit.views import between, key, managed, member, one, ours, theirs, view
+from tests.unit.views import APART, between, key, managed, member, one, ours, theirs, view
 
 P1 = parse_ports("tcp/1")
 LINK, PAIR = Link(APP, DB, P1), Link(A, B, P1)
@@ -131,6 +132,13 @@ def test_a_record_says_when_the_first_rule_of_its_link_ends(
     for instance in (A, None):
         shown = until_field(decision(outcome=outcome, instance=instance), rules, known, POLICY, NOW)
         assert shown == {"until": until if instance or "11-2" in until or "11-30" in until else ""}
+
+
+def test_a_rule_that_was_removed_ends_no_link() -> None:
+    """Also where it was still shown when the rules were read back."""
+    rule = ours(K1, Claim("chg-1", int(NOW) + 60))
+    made = decision(outcome="removed", edits=(removing(rule),))
+    assert until_field(made, [rule], view([managed(APP), managed(DB, "*")]), POLICY, NOW) == {"until": ""}
 
 
 def test_a_link_is_named_by_its_parties_and_an_unreadable_peer_as_it_was_written() -> None:
@@ -268,6 +276,15 @@ def test_what_becomes_of_packets_is_read_where_something_has_changed() -> None:
     assert DB not in fetch.store.rules
     fetch.rules([APP])
     assert found.effect(made)["effect"] == "passes"
+
+
+def test_of_a_link_by_address_the_packets_of_the_instance_that_asks_are_looked_at_else_of_the_first() -> None:
+    shown = (one(A, APP), one(C, APP), one(B, DB))
+    found, *_, fetch = circumstances(*shown, groups=APART, rules=[member(A)], read=[APP, DB])
+    fetch.rules([APP, DB])
+    made = decision(verdict=NEEDS, rules=(member(C), member(A)))
+    assert found.effect(made)["effect"] == "passes"
+    assert found.effect(msgspec.structs.replace(made, instance=C))["effect"] == "blocked"
 
 
 def test_a_link_that_no_packet_takes_is_blocked() -> None:
