@@ -43,9 +43,9 @@ def edit_of(
         gain = frozenset(wanted)
         return Edit(key, gain, ends=ends, claims=tuple(sorted(gain))) if gain else None
     rule, marker = actual.owned[key]
-    inherited = moved and ends is not None and ends != marker.ends
+    others = ends is not None and ends != marker.ends
+    inherited, restated = moved and others, restated and others
     claims = set(wanted) if inherited else _claims_after(marker, wanted, lost)
-    restated = restated and ends is not None and ends != marker.ends
     if restated:
         claims -= {claim for claim in marker.claims if not claim.is_tag and claim not in wanted}
     changed = inherited or restated

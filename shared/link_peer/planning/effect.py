@@ -367,7 +367,7 @@ class _Gate:
             return _Step(False, (Decider(Cause.NO_EGRESS, self._groups, self._direction),))
         if None in shown:
             unread = [group for group in own.groups if group not in snapshot.groups]
-            return _Step(None, (Decider(Cause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread), level=1)
+            return _Step(None, (Decider(Cause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread))
         return _Step(True, ())
 
 

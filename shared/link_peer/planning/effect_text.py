@@ -8,7 +8,7 @@ from link_peer.domain.model import Party, Port, Rule
 from link_peer.planning.effect import Cause, Decider, Doubt, Effect, Part
 
 _FEW = 3  # named in a text, of many
-_WHOLE = ((1, 65535), (-1, -1))  # ranges that mean all of a protocol
+_WHOLE = (1, 65535)
 
 
 def detail(effect: Effect) -> str:
@@ -95,7 +95,7 @@ def _packets(packets: Sequence[Port]) -> str:
             merged[-1] = Port(last.protocol, last.low, packet.high)
         else:
             merged.append(packet)
-    texts = [port.protocol if (port.low, port.high) in _WHOLE else str(port) for port in merged]
+    texts = [port.protocol if (port.low, port.high) == _WHOLE else str(port) for port in merged]
     if {"tcp", "udp", "icmp", "gre"} <= set(texts):
         return "all"
     return "+".join(texts[:_FEW]) + (f" and {len(texts) - _FEW} more" if len(texts) > _FEW else "")

@@ -59,8 +59,8 @@ def named(scene: Scene, party: Party) -> set[Party]:
 
 
 class _Asked:
-    """The question who reaches a party. `peers` are what ingress rules of its groups name, and whether a drop does; `having` are
-    the instances by address."""
+    """The question who reaches a party. `peers` are what ingress rules of its groups name; `having` are the instances by
+    address."""
 
     def __init__(self, scene: Scene, party: Party, ports: tuple[Port, ...]) -> None:
         self._scene = scene
@@ -70,11 +70,10 @@ class _Asked:
         self.having: dict[str, list[Instance]] = {}
         for one in scene.snapshot.instances.values():
             self.having.setdefault(f"{one.ip}/32", []).append(one)
-        self.peers: dict[str, bool] = {}
-        for rule in (rule for group in self._groups for rule in rules_of(scene.snapshot, group) or ()):
-            if rule.traffic and rule.traffic.direction == "ingress":
-                peer = rule.traffic.peer
-                self.peers[peer] = rule.policy == "drop" or self.peers.get(peer, False)
+        rules = (rule for group in self._groups for rule in rules_of(scene.snapshot, group) or ())
+        named = [(it.peer, rule.policy) for rule in rules if (it := rule.traffic) and it.direction == "ingress"]
+        self.peers = dict.fromkeys(peer for peer, _ in named)
+        self._dropped = dict.fromkeys(peer for peer, policy in named if policy == "drop")
 
     def found(self) -> Iterator[Reaching]:
         """Every source, in no order."""
@@ -127,10 +126,10 @@ class _Asked:
             having = self.having.get(peer, [])
             near = [one for one in having if shown and one.vpc == shown.vpc]
             return near or having or [_nobody(_parts(peer, ())[0])]
-        drops = [named for drop, drops in self.peers.items() if drops and (named := _party(drop))]
+        drops = filter(None, map(_party, self._dropped))
         dropped = {one.party: one for drop in drops for one in self._scene.members(drop)}.values()
         known = [one for one in dropped if shown and one.vpc == shown.vpc and inside(one.ip, peer) is True]
-        even = not any(self.peers.values()) and traffic.source_ports is None and traffic.port  # its addresses are alike
+        even = not self._dropped and traffic.source_ports is None and traffic.port  # its addresses are alike
         ranges = [] if even else [one for one in self.peers if "@" not in one]
         return [*map(_nobody, _parts(peer, ranges)), *known]
 
@@ -166,8 +165,8 @@ def _parts(cidr: str, others: Iterable[str]) -> list[str]:
     whole, *parts = (_ends(one) for one in (cidr, *others))
     if whole is None:
         return [""]
-    cuts = {whole[0], *(cut for part in parts if part for cut in (part[0], part[1] + 1) if whole[0] < cut <= whole[1])}
-    return [str(ipaddress.IPv4Address(cut)) for cut in sorted(cuts)]
+    cuts = {whole[0], *(cut for part in parts if part for cut in (part[0], part[1] + 1))}
+    return [str(ipaddress.IPv4Address(cut)) for cut in sorted(cuts) if whole[0] <= cut <= whole[1]]
 
 
 def _ends(cidr: str) -> tuple[int, int] | None:

@@ -84,18 +84,6 @@ def test_for_people_the_verdict_comes_first(lab: Lab, ask: Asking, monkeypatch: 
     assert f"{db.id}@{HOME} (ledger)" in ask.cli.out
 
 
-def test_a_tags_link_names_the_instances_that_ask(lab: Lab, ask: Asking) -> None:
-    """Other members of their group too, of which it was not asked. It ends when the last of them says so."""
-    app, db = lab.group("*"), lab.group("*")
-    tags = {"link-peer": f"{db.id}:tcp/3306", "link-until": "2027-01-01T00:00:00Z"}
-    a, c = lab.instance(app, tags=tags), lab.instance(app, tags={**tags, "link-until": "2027-02-01T00:00:00Z"})
-    b = lab.instance(db)
-    lab.auto_link(lab.event(a))
-    (link,) = ask.checked(a, b)["links"]
-    assert link["asked_by"] == sorted(f"{one.id}@{HOME}" for one in (a, c))
-    assert (link["claims"], link["until"], link["instances"]) == (["tag"], "2027-02-01T00:00:00Z", 2)
-
-
 def test_without_a_port_the_links_ports_are_meant_and_without_a_link_everything(lab: Lab, ask: Asking) -> None:
     _, _, a, b = linked(lab)
     assert ask(a.id, b.id)["ports"] == "tcp/3306"
@@ -284,20 +272,6 @@ def test_what_passes_can_be_tested_with_a_command(lab: Lab, ask: Asking) -> None
 
 
 # many instances
-
-
-def test_one_of_many_instances_that_is_stopped_makes_the_verdict_and_is_named(lab: Lab, ask: Asking) -> None:
-    """A drop of one address; those of the others pass."""
-    app, db, a, _ = linked(lab)
-    others = [lab.instance(app) for _ in range(3)]
-    drop = lab.authorize(db, **ANY, SourceCidrIp=f"{others[1].private_ip}/32", Policy="drop", Priority="1")
-    document = ask(app.id, db.id, "tcp/3306")
-    assert (document["state"], document["pairs"], document["passing"]) == ("partly", 4, 3)
-    assert document["state_detail"].startswith(f"from {others[1].id} to ")
-    assert drop in document["state_detail"]
-    assert document["state_detail"].endswith("3 of 4 pairs of instances pass")
-    assert [rule["rule_id"] for rule in document["rules"]] == [drop]
-    assert ask(a.id, db.id, "tcp/3306")["state"] == "open"
 
 
 def test_a_drop_in_another_group_of_a_member_counts(lab: Lab, ask: Asking) -> None:

@@ -242,34 +242,6 @@ def test_what_is_done_about_a_denial_follows_from_its_fields(denial: Denial, wha
 
 
 @pytest.mark.parametrize(
-    ("denial", "code", "detail", "advice"),
-    [
-        (denials.public_address("i-a", "8.8.8.8"), "address-conflict", "8.8.8.8", "private address"),
-        (denials.address_out_of_range("i-a", "10.9.0.1", ["10.0.0.0/16"]), "address-conflict", "10.0.0.0/16", "ranges"),
-        (denials.address_in_target_vpc("i-a", "10.0.0.1", "vpc-1"), "address-conflict", "vpc-1", "does not use"),
-        (denials.address_of_another("i-a", "i-c"), "address-conflict", "for i-c", "different addresses"),
-        (denials.half_open(GROUP), "half-open", f"the rule on {GROUP} is missing", "post the request again"),
-        (denials.too_many_peers(50), "not-allowed", "50 peers", "remove peers"),
-        (
-            denials.until_not_allowed(7, "2027-01-01T00:00:00Z"),
-            "not-allowed",
-            "at most 7 days",
-            "until of at most 7 days",
-        ),
-        (denials.wrong_queue("1", "requests-b"), "not-allowed", "account 1", "requests-b"),
-        (denials.not_its_queue("requests-b", "1"), "not-allowed", "requests-b", "the account it speaks for"),
-        (denials.not_home("2"), "not-allowed", "2 is not it", "send a sync"),
-        (denials.removals_held("1", 60, 50), "removals-held", "60 rules", "link-peer stale"),
-    ],
-)
-def test_a_denial_says_what_decided_and_what_to_do(denial: Denial, code: str, detail: str, advice: str) -> None:
-    """With the names that it is about."""
-    assert denial.reason.code == code
-    assert detail in denial.detail
-    assert advice in denial.advice
-
-
-@pytest.mark.parametrize(
     ("written", "name", "means"),
     [
         ("rm-bp1db", "rm-bp1db", "the IP whitelist of the RDS instance"),

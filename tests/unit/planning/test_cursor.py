@@ -150,6 +150,7 @@ def asking(party: Party, *groups: Party, until: str) -> Instance:
         ([ours(SQL, age=1_000)], [], "", None),
         # the rules of other groups, and those of people, end nothing here
         ([ours(BACK, Claim("a", AT + 60))], [], "", None),
+        ([ours(BACK, Claim("a", AT + 60)), ours(SQL, Claim("b", AT + 90))], [], "", 90),
         ([Rule(DB, "sgr-1", SQL, "accept", 1, "by hand", iso(AT - 9))], [], "", None),
     ],
 )
@@ -157,7 +158,7 @@ def test_a_bucket_ends_with_the_first_of_what_is_to_come(
     rules: list[Rule], instances: list[Instance], accept: str, coming: int | None
 ) -> None:
     """Consent, claims, and what instances ask for."""
-    seen = view([managed(DB, accept), managed(APP)], instances, rules)
+    seen = view([managed(APP), managed(DB, accept)], instances, rules)
     found = ends(seen, POLICY, REGION, {DB}, NOW)
     assert found == ({} if coming is None else {bucket_of(DB): AT + coming})
 

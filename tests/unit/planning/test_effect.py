@@ -264,7 +264,11 @@ def test_the_first_rule_that_applies_decides(rules: list[Rule], word: str) -> No
 
 @pytest.mark.parametrize(
     ("rules", "word"),
-    [([drop("10.0.0.1/32")], "blocked"), ([drop("10.0.0.1/32", priority=2)], "unknown"), ([ours(OURS)], "unknown")],
+    [
+        ([drop("10.0.0.1/32")], "blocked"),
+        ([drop("10.0.0.1/32", priority=2)], "unknown"),
+        ([rule(DB, str(APP))], "unknown"),
+    ],
 )
 def test_rules_that_were_not_read_override_all_but_a_drop_of_the_first_priority(rules: list[Rule], word: str) -> None:
     """Those of another group of the target."""

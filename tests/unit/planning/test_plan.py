@@ -289,6 +289,18 @@ def test_a_rule_stays_while_its_addresses_have_not_moved() -> None:
     assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(Party(HOME, "i-c"), B)) is None
     assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(A, B), moved=True) is None
     assert edit_of(context, actual, ADDRESSES, set(), moved=True) is None
+    assert edit_of(context, actual, ADDRESSES, set(), restated=True) is None
+    assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(A, B), restated=True) is None
+
+
+def test_a_rule_that_is_restated_keeps_the_claims_of_tags_alone() -> None:
+    """Of requests, those that want it now: the members of the other group would follow the others."""
+    actual = actual_state(view(OPEN, rules=[ours(ADDRESSES, TAG, REQ, ends=(A, B))]), POLICY, REGION)
+    for wanted in ({Claim("chg-2")}, {REQ}, set[Claim]()):
+        edit = edit_of(Context(POLICY, REGION, NOW), actual, ADDRESSES, wanted, ends=(A, DB), restated=True)
+        assert edit is not None
+        assert (set(edit.claims), edit.ends) == ({TAG, *wanted}, (A, DB))
+        assert (edit.gain, edit.lose) == (wanted - {REQ}, {REQ} - wanted)
 
 
 # claims that are read from rules

@@ -107,6 +107,7 @@ def test_of_very_many_pairs_the_rest_is_judged_without_addresses() -> None:
             "partly",
             "sgr-drop-1 of sg-app",
         ),
+        ((rule(DB, "", port=Port("tcp", 22, 22)),), "unknown", "it is not known whether sgr-accept of sg-db"),
         ((EVERYTHING[0], drop("", port=ALL)), "unknown", "it is not known whether sgr-drop of sg-db"),
         ((EVERYTHING[1], rule(APP, "", act="drop", port=ALL)), "unknown", "it is not known whether sgr-drop of sg-app"),
     ],
@@ -132,4 +133,5 @@ def test_what_was_read_of_parties() -> None:
     assert [scene.members(one) for one in (APP, CACHE, DB, A, B)] == [[app], [app], [], [app], []]
     assert [scene.groups(one) for one in (APP, DB, A, B)] == [{APP, CACHE}, {DB}, {APP, CACHE}, set()]
     assert [scene.titled(one) for one in (APP, DB, CACHE)] == [f"{APP} (orders\\u202e)", str(DB), str(CACHE)]
+    assert scene.name(B) == ""
     assert Scene(view([], [msgspec.structs.replace(app, name="web")])).name(A) == "web"

@@ -140,7 +140,8 @@ def test_only_a_link_with_a_tags_claim_has_instances_that_ask() -> None:
     asking = instance(A, APP, link_peer=f"{DB.id}:tcp/3306+tcp/1")
     back = instance(B, DB, link_peer=APP.id)
     seen = view(OPEN, [asking, back], [ours(SQL, TAG)])
-    assert [link.askers for link in stand(seen)] == [(A,)]
+    for claims in ((TAG,), (TAG, REQ)):
+        assert [link.askers for link in stand(view(OPEN, [asking, back], [ours(SQL, *claims)]))] == [(A,)]
     assert [link.askers for link in stand(view(OPEN, [asking], [ours(SQL, REQ)]))] == [()]
     assert [link.askers for link in stand(view(OPEN, [back], [ours(THERE), ours(BACK)]))] == [(B,)]
     denied = instance(A, APP, link_peer=f"x {DB.id}:tcp/3306")

@@ -20,6 +20,9 @@ WEB = Port("tcp", 80, 89)
 FAR = instance(C, APP, ip="10.0.0.1", vpc="vpc-2")
 LIST = Rule(DB, "sgr-accept", None, "accept", 1, other=Traffic("ingress", "", "", WEB, prefix_list="pl-1"))
 IPV6 = Rule(DB, "sgr-6", None, "accept", 1, ipv6=Traffic("ingress", "2001:db8::/32", "", WEB))
+AT_APP = instance(A, APP, ip="10.0.0.1")
+RANGE = rule(DB, "10.0.0.0/24")
+ADVANCED = {APP: group(APP, advanced=True), DB: group(DB)}
 REFUSED = {"refused_accounts": {HOME: CloudError("Forbidden.RAM", "no")}}
 DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
 
@@ -55,6 +58,32 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
         ([rule(DB, str(APP))], {"more": instance(C, APP, ip="10.0.0.3")}, [], ["sg-app - open 2"]),
         ([], {"more": instance(C, DB, ip="10.0.0.3"), "inner_access": {DB: True}}, [], ["sg-db - open 2"]),
         ([IPV6], {}, [], ["- 2001:db8::/32 unknown None"]),
+        # other ranges and drops tell the addresses of a range apart; those of instances count where a drop names their group
+        ([RANGE, rule(DB, "10.0.0.128/25", act="drop")], {}, [], ["- 10.0.0.0/24 partly None"]),
+        ([RANGE, rule(DB, "10.0.0.255/32", act="drop")], {}, [], ["- 10.0.0.0/24 partly None"]),
+        ([RANGE, rule(DB, "10.0.0.0/32", act="drop")], {}, [], ["- 10.0.0.0/24 partly None"]),
+        ([RANGE, rule(DB, "10.0.1.0/24", act="drop")], {}, [], ["- 10.0.0.0/24 open None"]),
+        ([RANGE, rule(DB, "10.0.0.0/16", act="drop")], {}, [], ["- 10.0.0.0/24 blocked None"]),
+        ([RANGE, rule(DB, str(APP), act="drop")], {}, [], ["- 10.0.0.0/24 partly None"]),
+        ([RANGE, rule(DB, str(APP), act="drop"), DROP], {"groups": ADVANCED}, [Port("udp", 1, 1)], []),
+        ([RANGE, rule(DB, str(APP))], {"groups": ADVANCED}, [], ["- 10.0.0.0/24 open None", "sg-app - blocked 1"]),
+        (
+            [RANGE, rule(DB, str(APP), act="drop")],
+            {"more": FAR, "instances": {C: FAR}},
+            [],
+            ["- 10.0.0.0/24 open None"],
+        ),
+        (
+            [RANGE, rule(DB, str(APP), act="drop"), rule(DB, "10.0.0.1/32", act="drop")],
+            {},
+            [],
+            ["- 10.0.0.0/24 partly None"],
+        ),
+        ([rule(DB, "10.9.0.0/24"), rule(DB, str(APP), act="drop")], {}, [], ["- 10.9.0.0/24 open None"]),
+        ([rule(DB, str(APP), direction="egress")], {}, [], []),
+        ([rule(DB, str(APP), own="10.0.0.2/32")], {"instances": {A: AT_APP}}, [], ["sg-app - open 1"]),
+        ([rule(DB, str(APP), own="10.0.0.3/32")], {}, [], ["sg-app - open 1"]),
+        ([rule(DB, "10.0.0.0/24", source_ports=(1, 40_000))], {}, [], ["- 10.0.0.0/24 unknown None"]),
         ([rule(DB, str(APP), port=Port("icmp"))], {}, [Port("icmp")], ["sg-app - open 1"]),
         ([rule(DB, "10.0.0.x/8")], {}, [], ["- 10.0.0.x/8 unknown None"]),
         ([rule(DB, f"sg-x@{PEER}")], {}, [], ["sg-x - unknown None"]),
@@ -74,7 +103,7 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
 def test_what_is_listed(rules: list[Rule], read: dict[str, Any], asked: list[Port], expected: list[str]) -> None:
     """Source, address, state and number of instances. What was not read is unknown, never nothing."""
     more: list[Instance] = [one] if (one := read.get("more")) else []
-    instances = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2"), *more]
+    instances = [AT_APP, instance(B, DB, ip="10.0.0.2"), *more]
     given = {"inner_access": {DB: False}, **{name: value for name, value in read.items() if name != "more"}}
     found = who(Scene(msgspec.structs.replace(view([group(APP), group(DB)], instances, rules), **given)), DB, asked)
     shown = [
@@ -88,6 +117,9 @@ def test_an_instance_is_no_source_of_itself() -> None:
     instances = [instance(one, DB, ip=f"10.0.0.{n}") for n, one in enumerate((A, B, C))]
     seen = view([group(DB)], instances, [rule(DB, "10.9.0.0/16", own="10.0.0.1/32")], inner_access={DB: True})
     found = [[(one.source, one.address, one.state, one.instances) for one in who(Scene(seen), x)] for x in (A, B)]
+    dropped = view([group(DB)], instances, [RANGE, rule(DB, "10.0.0.128/25", act="drop")], inner_access={DB: False})
+    (why,) = [one.why for one in who(Scene(dropped), B) if one.address]
+    assert why.startswith("from 10.0.0.128 to i-b: sgr-drop of ")
     assert found == [[(DB, "", "open", 2)], [(None, "10.9.0.0/16", "open", None), (DB, "", "open", 2)]]
 
 
@@ -96,3 +128,15 @@ def test_the_parties_that_rules_name_are_read_before() -> None:
     rules = [rule(DB, str(APP)), rule(DB, "10.0.0.2/32"), LIST]
     scene = Scene(view([group(APP), group(DB)], [instance(A, APP, ip="10.0.0.2")], rules))
     assert named(scene, DB) == {APP, A}
+
+
+def test_it_is_said_that_not_every_instance_of_a_source_was_read() -> None:
+    """Unless what decides is known whatever the others are."""
+    instances = [AT_APP, instance(B, DB, ip="10.0.0.2"), instance(C, APP, ip="10.0.0.3")]
+    for more, said in (
+        ([], f"not every instance of {APP} was read"),
+        ([rule(DB, "10.0.0.1/32", act="drop")], "from i-a to i-b"),
+    ):
+        seen = view([group(APP), group(DB)], instances, [rule(DB, str(APP)), *more], inner_access={DB: False})
+        (found,) = who(Scene(msgspec.structs.replace(seen, whole_accounts=frozenset(), complete_groups={DB})), DB)
+        assert found.why.startswith(said)

@@ -21,7 +21,7 @@ FAR, ADVANCED = {"vpc": "vpc-2"}, {"advanced": True}
     [
         ({}, {}, None, ""),
         (FAR, FAR, None, ""),
-        (FAR, {}, "different-vpc", "their VPCs differ"),
+        (FAR, {}, f"different-vpc: {APP} is in vpc-2, {DB} in vpc-1: no", "their VPCs differ"),
         ({}, FAR, "different-vpc", "their VPCs differ"),
         (ADVANCED, {}, f"advanced-group: {APP}", "sg-app is an advanced group"),
         ({}, ADVANCED, f"advanced-group: {DB}", "sg-db is an advanced group"),
