@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _MAX_DEPTH = 8  # the policy file itself needs four
 _MAX_SPACES = 40
-_TAG = "tag:yaml.org,2002:"  # prefix of the type that YAML itself resolves a node to
+_STRING = "tag:yaml.org,2002:str"  # what YAML itself resolves a string to
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,8})")
 _ODD = re.compile(r"\r\n|[^ -~\n]")
 _RUN = re.compile(rf" {{{_MAX_SPACES + 1},}}(?=[^ \r\n])")
@@ -64,8 +64,8 @@ class YamlReader:
         line, column = before.count("\n") + 1, index - before.rfind("\n")
         raise PolicyError(f"{self._name}:{line}:{column}: {problem}") from None
 
-    def _fail(self, mark: Mark | None, problem: str, at: str = "") -> NoReturn:
-        self.fail_index(mark.index if mark else 0, f"{at}: {problem}" if at else problem)
+    def _fail(self, mark: Mark, problem: str, at: str = "") -> NoReturn:
+        self.fail_index(mark.index, f"{at}: {problem}" if at else problem)
 
     def decode(self, kind: type[T]) -> T | None:
         """The file's document as a value of a struct type; None if the file has none."""
@@ -82,7 +82,8 @@ class YamlReader:
             loader.tokens = tokens  # scanning takes longest, so that the same are parsed
             node = loader.get_single_node()
         except yaml.MarkedYAMLError as error:
-            self._fail(error.problem_mark or error.context_mark, f"not valid YAML: {error.problem or error.context}")
+            mark: Any = error.problem_mark  # none of these errors is without one
+            self._fail(mark, f"not valid YAML: {error.problem}")
         if node is None:
             return None
         self._places[""] = node.start_mark
@@ -108,15 +109,16 @@ class YamlReader:
         for number, token in enumerate(tokens):
             self._check_token(token, first=number == 0)
             name, mark = type(token).__name__, token.start_mark
-            starts, ends = name.endswith(_STARTS), name.endswith(_ENDS)
-            if flow and mark.column < lowest - ends:
+            ends = name.endswith(_ENDS)
+            deeper = name.endswith(_STARTS) - ends
+            if flow > 0 and mark.column < lowest - ends:
                 self._fail(mark, "not indented, although a `[` or `{` is still open: indent it")
             if name.startswith("Flow"):
                 if not flow:
                     line = self._text[mark.index - mark.column : mark.index]
                     lowest = len(line) - len(line.lstrip(" ")) + 1
-                flow += starts - ends
-            depth += starts - ends
+                flow += deeper
+            depth += deeper
             if depth > _MAX_DEPTH:
                 self._fail(mark, "nested too deeply")
 
@@ -227,10 +229,10 @@ def _is_plain(char: str) -> bool:
 
 def _scalar(node: Any) -> Any:
     """A scalar's value: a string, `true`, `false`, `null` or a decimal whole number, each in this spelling alone."""
-    kind, text = node.tag.removeprefix(_TAG), node.value
-    if kind == "str":
+    text = node.value
+    if node.tag == _STRING:
         return text
-    if kind == "int" and _INTEGER.fullmatch(text):
+    if _INTEGER.fullmatch(text):
         return int(text)
     return {"true": True, "false": False, "null": None}.get(text, _UNCLEAR)
 

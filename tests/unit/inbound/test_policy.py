@@ -99,6 +99,7 @@ def test_every_part_of_the_file_is_read() -> None:
     assert policy.accounts[B].ranges == ("10.20.0.0/16", "192.168.0.1/32")
     assert (policy.accounts[A].ranges, policy.accounts[A].queue) == ((), "")
     assert policy.bound_queues == {"link-peer-requests-b": B}
+    assert parse(changed("    queue: link-peer-requests-b\n", "")).bound_queues == {}
     app, anything = policy.allow
     assert (app.source, app.target) == (Who(A, "sg-app"), Who(B, "sg-db"))
     assert app.ports == (Port("tcp", 1, 9), Port("tcp", 443, 443))
@@ -248,6 +249,8 @@ CHANGED = (  # the refusal, what of GOOD is replaced, and the texts that are eac
     ("1:13: YAML tags are not allowed: remove the `!…`", "prod", "!!python/name:os.system x"),
     ("16:1: a key must be a string, in quotes where YAML reads it otherwise", "paused: false", "[paused]: false"),
     ("16:10: a value of more than one line, or in block style: write it on one", "paused: false", "paused: [false"),
+    ("16:9: not valid YAML: ", "paused: false", "paused: `x", "paused: ]"),
+    ("16:1: not valid YAML: expected <block end>, but found '-'", "paused: false", "- x"),
 )
 CHANGED_GUARDED = (
     ("2:54: never[0]: unknown key 'until'", "ports: [tcp/22]", "until: x"),
@@ -496,6 +499,10 @@ def test_a_compiled_policy_outside_a_package_is_refused(
     (tmp_path / place).write_bytes(form)
     with pytest.raises(PolicyError, match=r"policy\.compiled\.json: only a package has a compiled policy.*delete it"):
         load(packaged)
+
+
+def test_the_library_is_the_folder_that_a_package_has_beside_the_policy() -> None:
+    assert policy_file.LIBRARY == ROOT / "shared" / "link_peer"
 
 
 def test_an_invalid_policy_is_not_compiled() -> None:
