@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from alibabacloud_ecs20140526 import models
 from alibabacloud_ecs20140526.client import Client
 from alibabacloud_eventbridge20200401.client import Client as EventBridge
 from alibabacloud_fc20230330.client import Client as Fc
@@ -56,8 +55,8 @@ def _cloud(mocker: MockerFixture, file: Path) -> LocalCloud:
 
 
 def groups(ecs: Client, region: str) -> list[str]:
-    found = ecs.describe_security_groups(models.DescribeSecurityGroupsRequest(region_id=region))
-    return [group.security_group_id for group in found.body.security_groups.security_group]
+    found = ask(ecs, "DescribeSecurityGroups", region_id=region)
+    return [group.security_group_id for group in found.security_groups.security_group]
 
 
 def group_in(cloud: LocalCloud, **fields: Any) -> str:
@@ -163,15 +162,10 @@ def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -
         there = served.region_at(THERE)
         app = group_in(there)
         instance = there.ecs.create_instance(HOME, [app])
-        tag = models.TagResourcesRequestTag("link-peer", f"{target[THERE]}:tcp/3306")
-        ask(
-            Client(config(key_of(served), served.endpoint.removeprefix("http://"))),
-            "TagResources",
-            region_id=THERE,
-            resource_type="instance",
-            resource_id=[instance.id],
-            tag=[tag],
-        )
+        ecs = Client(config(key_of(served), served.endpoint.removeprefix("http://")))
+        tag = [{"key": "link-peer", "value": f"{target[THERE]}:tcp/3306"}]
+        which: dict[str, Any] = {"resource_type": "instance", "resource_id": [instance.id]}
+        ask(ecs, "TagResources", region_id=THERE, tag=tag, **which)
         for triggers in deployed:
             triggers.drain(300)
         later = served.region_at("cn-chengdu")

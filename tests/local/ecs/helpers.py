@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from alibabacloud_ecs20140526 import models
 from alibabacloud_ecs20140526.client import Client
 from link_peer_local.cloud import LocalCloud
 
@@ -15,16 +14,12 @@ def client(cloud: LocalCloud, account: str = HOME) -> Client:
     return Client(config(key_of(cloud, account), f"ecs.{REGION}.aliyuncs.com"))
 
 
-def permission(**fields: Any) -> models.AuthorizeSecurityGroupRequestPermissions:
+def permission(**fields: Any) -> dict[str, Any]:
     """A permission on TCP 3306 unless other fields are given."""
-    return models.AuthorizeSecurityGroupRequestPermissions(
-        **{"ip_protocol": "tcp", "port_range": "3306/3306", **fields}
-    )
+    return {"ip_protocol": "tcp", "port_range": "3306/3306", **fields}
 
 
-def authorize(
-    ecs: Client, group: str, *permissions: models.AuthorizeSecurityGroupRequestPermissions, **more: Any
-) -> None:
+def authorize(ecs: Client, group: str, *permissions: dict[str, Any], **more: Any) -> None:
     ask(ecs, "AuthorizeSecurityGroup", security_group_id=group, permissions=list(permissions), **more)
 
 
@@ -61,9 +56,7 @@ class RuleWorld:
 
     def egress(self, group: str, to: str) -> None:
         """Add an egress rule to another group."""
-        given = models.AuthorizeSecurityGroupEgressRequestPermissions(
-            ip_protocol="tcp", port_range="1/1", dest_group_id=to
-        )
+        given = permission(port_range="1/1", dest_group_id=to)
         ask(self.ecs, "AuthorizeSecurityGroupEgress", security_group_id=group, permissions=[given])
 
     def rules(self, group: str) -> list[Any]:

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.params import Params
@@ -153,15 +152,15 @@ def test_the_rules_of_an_instance_are_limited(w: RuleWorld) -> None:
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
     instance, gone, _ = (w.cloud.ecs.create_instance(HOME, [w.app]).id for _ in range(3))
     ask(w.ecs, "DeleteInstance", instance_id=gone, force=True)
-    join = models.JoinSecurityGroupRequest(security_group_id=w.db, instance_id=instance)
-    w.ecs.join_security_group(join)
+    joining = {"security_group_id": w.db, "instance_id": instance}
+    ask(w.ecs, "JoinSecurityGroup", **joining)
     with refused("AuthorizationLimitExceed", 403):
         w.authorize(w.app, permission(source_cidr_ip="10.0.0.2"))
     w.authorize(w.app, permission(source_cidr_ip="10.0.0.1"))
     ask(w.ecs, "LeaveSecurityGroup", security_group_id=w.db, instance_id=instance)
     w.authorize(w.app, *(permission(source_cidr_ip=f"10.0.0.{n}") for n in (2, 3)))
     w.authorize(w.db, permission(source_cidr_ip="10.0.0.2"))  # the instance that left does not count
-    assert refusal(w.ecs.join_security_group, join) == ("AclLimitExceed", 403)
+    assert refusal(ask, w.ecs, "JoinSecurityGroup", **joining) == ("AclLimitExceed", 403)
     with refused("AclLimitExceed", 403):
         ask(w.ecs, "RunInstances", image_id="i", instance_type="t", security_group_ids=[w.app, w.db])
 

@@ -41,7 +41,7 @@ def test_a_rule_without_ports_shows_minus_one_for_its_source_ports(
     given = permission(ip_protocol=protocol, port_range=ports, source_group_id=w.app)
     w.authorize(w.db, given)
     if source_ports:
-        given.source_port_range = source_ports
+        given["source_port_range"] = source_ports
         w.authorize(w.db, given)
     (rule,) = w.rules(w.db)
     assert rule.source_port_range == source_ports

@@ -119,8 +119,7 @@ def test_a_token_works_only_for_its_query_and_account(local_cloud: LocalCloud) -
 def test_filters_are_combined(local_cloud: LocalCloud) -> None:
     """By id, name, type, VPC, network, managed flag and tags; unknown ids are left out."""
     ecs, (own, _, shared) = client(local_cloud), local_cloud.ecs.vpcs
-    tag = models.CreateSecurityGroupRequestTag(key="link-accept", value="*")
-    app = new_group(ecs, security_group_name="app", tag=[tag])
+    app = new_group(ecs, security_group_name="app", tag=[{"key": "link-accept", "value": "*"}])
     advanced = new_group(ecs, shared, security_group_type="enterprise")
     managed = local_cloud.ecs.create_group(HOME, own, managed=True).id
     classic = local_cloud.ecs.create_group(HOME, "").id
@@ -133,9 +132,8 @@ def test_filters_are_combined(local_cloud: LocalCloud) -> None:
     assert ids(ecs, network_type="classic") == [classic]
     assert ids(ecs, resource_group_id="rg-1") == []
     assert set(ids(ecs, service_managed=False, network_type="vpc")) == {app, advanced}
-    any_value = models.DescribeSecurityGroupsRequestTag(key="link-accept")
-    assert ids(ecs, tag=[any_value]) == [app]
-    assert ids(ecs, tag=[models.DescribeSecurityGroupsRequestTag(key="link-accept", value="sg-1")]) == []
+    assert ids(ecs, tag=[{"key": "link-accept"}]) == [app]
+    assert ids(ecs, tag=[{"key": "link-accept", "value": "sg-1"}]) == []
     for wrong, code in (
         ({"security_group_ids": "sg-none"}, "InvalidSecurityGroupId.Malformed"),
         ({"security_group_type": "advanced"}, "InvalidParameter.SecurityGroupType"),
@@ -152,7 +150,7 @@ def test_a_tag_filter_fails_beyond_its_limit_of_matches(local_cloud: LocalCloud)
     """1,000 on the platform; without the filter all groups can be read."""
     ecs, vpc = client(local_cloud), next(iter(local_cloud.ecs.vpcs))
     local_cloud.ecs.quotas.tag_filter_matches = 2
-    any_value = models.DescribeSecurityGroupsRequestTag(key="link-managed")
+    any_value = {"key": "link-managed"}
     made = [local_cloud.ecs.create_group(HOME, vpc, tags={"link-managed": "true"}).id for _ in range(2)]
     assert sorted(ids(ecs, tag=[any_value])) == sorted(made)
     made.append(local_cloud.ecs.create_group(HOME, vpc, tags={"link-managed": "true"}).id)
@@ -175,20 +173,12 @@ def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: 
     """A rule in another account's group is such a reference; the group's own rules are not, nor an instance that has left."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]
     app, db = new_group(ecs, shared), new_group(peer, shared)
-    authorize(peer, db, permission(source_group_id=app, source_group_owner_id=int(HOME)))
+    named = permission(source_group_id=app, source_group_owner_id=int(HOME))
+    authorize(peer, db, named)
     local_cloud.ecs.create_instance(PEER, [db])
     assert refusal(delete, ecs, app) == ("DependencyViolation", 403)
     assert refusal(delete, peer, db) == ("DependencyViolation", 403)
-    ask(
-        peer,
-        "RevokeSecurityGroup",
-        security_group_id=db,
-        permissions=[
-            models.RevokeSecurityGroupRequestPermissions(
-                ip_protocol="tcp", port_range="3306/3306", source_group_id=app, source_group_owner_id=int(HOME)
-            )
-        ],
-    )
+    ask(peer, "RevokeSecurityGroup", security_group_id=db, permissions=[named])
     delete(ecs, app)
     assert refusal(delete, ecs, app) == ("InvalidSecurityGroupId.NotFound", 404)
     both = [new_group(ecs), new_group(ecs)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
-from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.ecs.history import History, Ordered
 
@@ -59,15 +58,9 @@ def test_tags_and_addresses_may_appear_after_the_instance(local_cloud: LocalClou
     """Tags of RunInstances after `tag_delay`, the private address after `ip_delay`; tags set meanwhile are kept."""
     ecs, backend = client(local_cloud), local_cloud.ecs
     backend.tag_delay, backend.ip_delay = 4, 8
-    tag = models.RunInstancesRequestTag(key="a", value="1")
-    (made,) = run_instances(ecs, new_group(ecs), backend.default_vpc(HOME).vswitch_id, tag=[tag])
-    ask(
-        ecs,
-        "TagResources",
-        resource_type="instance",
-        resource_id=[made],
-        tag=[models.TagResourcesRequestTag(key="b", value="2")],
-    )
+    tags = [{"key": "a", "value": "1"}], [{"key": "b", "value": "2"}]
+    (made,) = run_instances(ecs, new_group(ecs), backend.default_vpc(HOME).vswitch_id, tag=tags[0])
+    ask(ecs, "TagResources", resource_type="instance", resource_id=[made], tag=tags[1])
 
     def seen() -> tuple[set[str], list[str]]:
         (instance,) = instances(ecs)

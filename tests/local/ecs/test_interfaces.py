@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, ask, refusal, refused
+from tests.local.clients import HOME, PEER, ask, refusal, refused
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -22,16 +21,8 @@ class World:
         self.instance = cloud.ecs.create_instance(HOME, [self.group])
 
     def create(self, **fields: Any) -> Any:
-        return ask(
-            self.ecs,
-            "CreateNetworkInterface",
-            **{
-                "region_id": REGION,
-                "v_switch_id": self.vpc.vswitch_id,
-                "security_group_id": self.group,
-                **fields,
-            },
-        )
+        usual = {"v_switch_id": self.vpc.vswitch_id, "security_group_id": self.group}
+        return ask(self.ecs, "CreateNetworkInterface", **{**usual, **fields})
 
     def found(self, **filters: Any) -> list[str]:
         body = ask(self.ecs, "DescribeNetworkInterfaces", **filters)
@@ -67,10 +58,8 @@ def _world(local_cloud: LocalCloud) -> World:
 
 def test_a_new_interface_is_available_with_its_addresses(w: World) -> None:
     """The answer and DescribeNetworkInterfaces show the same; the addresses are in use from then on."""
-    tag = models.CreateNetworkInterfaceRequestTag(key="a", value="b")
-    made = w.create(
-        primary_ip_address="10.0.0.9", private_ip_address=["10.0.0.7"], network_interface_name="nic", tag=[tag]
-    )
+    addresses = {"primary_ip_address": "10.0.0.9", "private_ip_address": ["10.0.0.7"]}
+    made = w.create(network_interface_name="nic", tag=[{"key": "a", "value": "b"}], **addresses)
     assert (made.status, made.type, made.owner_id, made.vpc_id) == ("Available", "Secondary", HOME, w.vpc.id)
     assert w.addresses(made.network_interface_id) == [("10.0.0.9", True), ("10.0.0.7", False)]
     shown = w.one(made.network_interface_id)
@@ -124,8 +113,8 @@ def test_an_address_is_found_in_its_vpc(w: World) -> None:
     ("filters", "found"),
     [
         ({"type": "Secondary", "status": "Available", "network_interface_name": "nic"}, True),
-        ({"tag": [models.DescribeNetworkInterfacesRequestTag(key="a", value="b")]}, True),
-        ({"tag": [models.DescribeNetworkInterfacesRequestTag(key="a", value="c")]}, False),
+        ({"tag": [{"key": "a", "value": "b"}]}, True),
+        ({"tag": [{"key": "a", "value": "c"}]}, False),
         ({"status": "InUse", "type": "Secondary"}, False),
         ({"network_interface_name": "other"}, False),
         ({"security_group_id": "sg-none"}, False),
@@ -133,8 +122,7 @@ def test_an_address_is_found_in_its_vpc(w: World) -> None:
 )
 def test_secondary_interfaces_are_filtered(w: World, filters: dict[str, Any], found: bool) -> None:
     """By type, status, name, tag and group."""
-    tag = models.CreateNetworkInterfaceRequestTag(key="a", value="b")
-    made = w.create(network_interface_name="nic", tag=[tag]).network_interface_id
+    made = w.create(network_interface_name="nic", tag=[{"key": "a", "value": "b"}]).network_interface_id
     assert w.found(**filters) == ([made] if found else [])
     assert w.found(security_group_id=w.group) == [made]
 
@@ -171,11 +159,10 @@ def test_a_deleted_interface_frees_its_addresses_and_its_group(w: World) -> None
     """A group cannot be deleted while an interface is in it."""
     group = new_group(w.ecs)
     made = w.create(security_group_id=group, primary_ip_address="10.0.0.9").network_interface_id
-    delete = models.DeleteSecurityGroupRequest(region_id=REGION, security_group_id=group)
-    assert refusal(w.ecs.delete_security_group, delete) == ("DependencyViolation", 403)
+    assert refusal(ask, w.ecs, "DeleteSecurityGroup", security_group_id=group) == ("DependencyViolation", 403)
     w.delete(made)
     assert w.found(network_interface_id=[made]) == []
-    w.ecs.delete_security_group(delete)
+    ask(w.ecs, "DeleteSecurityGroup", security_group_id=group)
     w.create(primary_ip_address="10.0.0.9")
 
 
@@ -238,12 +225,7 @@ def test_ipv6_addresses_are_shown_where_there_are_any(w: World) -> None:
 def test_interfaces_have_tags(w: World) -> None:
     """Written and listed with the resource type eni."""
     made = w.create().network_interface_id
-    ask(
-        w.ecs,
-        "TagResources",
-        resource_type="eni",
-        resource_id=[made],
-        tag=[models.TagResourcesRequestTag(key="a", value="b")],
-    )
-    listed = ask(w.ecs, "ListTagResources", resource_type="eni", resource_id=[made]).tag_resources.tag_resource
+    which: dict[str, Any] = {"resource_type": "eni", "resource_id": [made]}
+    ask(w.ecs, "TagResources", tag=[{"key": "a", "value": "b"}], **which)
+    listed = ask(w.ecs, "ListTagResources", **which).tag_resources.tag_resource
     assert [(row.resource_id, row.tag_key, row.tag_value) for row in listed] == [(made, "a", "b")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from alibabacloud_ecs20140526 import models
 from link_peer_local.cloud import LocalCloud
 
 from tests.local.clients import HOME, PEER, ask, refusal, refused
@@ -26,23 +25,12 @@ class World:
         self.tag_all(list(resources or [self.instance]), [*tags.items()], kind)
 
     def tag_all(self, resources: list[str], tags: list[tuple[str, str]], kind: str | None = "instance") -> None:
-        ask(
-            self.ecs,
-            "TagResources",
-            resource_type=kind,
-            resource_id=resources,
-            tag=[models.TagResourcesRequestTag(key=key, value=value) for key, value in tags],
-        )
+        pairs = [{"key": key, "value": value} for key, value in tags]
+        ask(self.ecs, "TagResources", resource_type=kind, resource_id=resources, tag=pairs)
 
     def untag(self, *keys: str, every: bool | None = None) -> None:
-        ask(
-            self.ecs,
-            "UntagResources",
-            resource_type="instance",
-            resource_id=[self.instance],
-            tag_key=list(keys) or None,
-            all=every,
-        )
+        which: dict[str, Any] = {"resource_type": "instance", "resource_id": [self.instance]}
+        ask(self.ecs, "UntagResources", tag_key=list(keys) or None, all=every, **which)
 
     def tags(self) -> dict[str, str]:
         (instance,) = instances(self.ecs, instance_ids=f'["{self.instance}"]')
@@ -52,11 +40,11 @@ class World:
         return ask(self.ecs, "ListTagResources", **{"resource_type": "instance", **query})
 
     def add(self, resource: str, kind: str = "instance", **tags: str) -> None:
-        pairs = [models.AddTagsRequestTag(key=key, value=value) for key, value in tags.items()]
+        pairs = [{"key": key, "value": value} for key, value in tags.items()]
         ask(self.ecs, "AddTags", resource_type=kind, resource_id=resource, tag=pairs)
 
     def remove(self, *tags: tuple[str, str | None]) -> None:
-        pairs = [models.RemoveTagsRequestTag(key=key, value=value) for key, value in tags]
+        pairs = [{"key": key, "value": value} for key, value in tags]
         ask(self.ecs, "RemoveTags", resource_type="instance", resource_id=self.instance, tag=pairs)
 
     def described(self, **filters: Any) -> Any:
@@ -112,11 +100,10 @@ def test_the_limits_of_one_call(w: World) -> None:
     assert refusal(w.tag, *[f"i-{n}" for n in range(51)], a="1") == ("NumberExceed.ResourceIds", 400)
     assert refusal(w.tag, *[f"i-{n}" for n in range(50)], a="1") == ("InvalidResourceId.NotFound", 404)
     assert refusal(w.tag, **{f"k{n}": "v" for n in range(21)}) == ("NumberExceed.Tags", 400)
-    wanted = [models.DescribeInstancesRequestTag(key=f"k{n}") for n in range(21)]
+    wanted = [{"key": f"k{n}"} for n in range(21)]
     assert instances(w.ecs, tag=wanted[:20]) == []
     assert refusal(instances, w.ecs, tag=wanted) == ("InvalidTagCount", 400)
-    without_key = [models.DescribeInstancesRequestTag(value="v")]
-    assert refusal(instances, w.ecs, tag=without_key) == ("InvalidTag.Mismatch", 400)
+    assert refusal(instances, w.ecs, tag=[{"value": "v"}]) == ("InvalidTag.Mismatch", 400)
     w.untag(*(f"k{n}" for n in range(20)))
     assert refusal(w.untag, *(f"k{n}" for n in range(21))) == ("NumberExceed.Tags", 400)
     assert refusal(w.tag_all, [w.instance], [("a", "1"), ("a", "2")]) == ("Duplicate.TagKey", 400)
@@ -150,7 +137,7 @@ def test_listing_requires_ids_or_tags_and_is_paged(w: World) -> None:
     tags = {f"k{n:02}": "v" for n in range(20)}
     for name in ("i-c", "i-b", "i-a"):
         w.cloud.ecs.create_instance(HOME, [w.group], tags=tags, instance_id=name)
-    by_tag = {"tag": [models.ListTagResourcesRequestTag(key="k00")]}
+    by_tag = {"tag": [{"key": "k00"}]}
     for asked in ({"resource_id": ["i-a", "i-b", "i-c"]}, by_tag):
         first = w.listed(**asked)
         second = w.listed(**asked, next_token=first.next_token)
@@ -163,16 +150,12 @@ def test_list_tag_resources_reads_beyond_the_limit_of_tag_filters(w: World) -> N
     """Describe calls fail beyond 1,000 matches of a tag filter; this one pages through all of them."""
     tags, vpc = {"link-managed": "true"}, next(iter(w.cloud.ecs.vpcs))
     made = {w.cloud.ecs.create_group(HOME, vpc, tags=tags).id for _ in range(1001)}
-    wanted = [models.DescribeSecurityGroupsRequestTag(key="link-managed", value="true")]
+    wanted = [{"key": "link-managed", "value": "true"}]
     assert refusal(ask, w.ecs, "DescribeSecurityGroups", tag=wanted) == ("InvalidTagCount", 400)
     found: list[str] = []
     token: str | None = None
     while token != "":
-        page = w.listed(
-            resource_type="securitygroup",
-            tag=[models.ListTagResourcesRequestTag(key="link-managed", value="true")],
-            next_token=token,
-        )
+        page = w.listed(resource_type="securitygroup", tag=wanted, next_token=token)
         found += [row.resource_id for row in page.tag_resources.tag_resource]
         token = page.next_token
     assert sorted(found) == sorted(made)
@@ -186,7 +169,7 @@ def test_list_tag_resources_shows_every_tag_of_what_matches(w: World) -> None:
     w.tag(team="a")
 
     def found(*tags: tuple[str, str | None]) -> list[tuple[str, str, str]]:
-        wanted = [models.ListTagResourcesRequestTag(key=key, value=value) for key, value in tags]
+        wanted = [{"key": key, "value": value} for key, value in tags]
         rows = w.listed(resource_type="securitygroup", tag=wanted).tag_resources.tag_resource
         assert all(row.resource_type == "securitygroup" for row in rows)
         return [(row.resource_id, row.tag_key, row.tag_value) for row in rows]
@@ -194,8 +177,8 @@ def test_list_tag_resources_shows_every_tag_of_what_matches(w: World) -> None:
     assert found(("team", "a")) == [(both, "env", "prod"), (both, "team", "a")]
     assert len(found(("team", None))) == 3
     assert found(("team", "b"), ("env", "prod")) == []
-    wanted = [models.ListTagResourcesRequestTag(key="team", value="b")]
-    assert w.listed(resource_type="securitygroup", resource_id=[both], tag=wanted).tag_resources.tag_resource == []
+    other = w.listed(resource_type="securitygroup", resource_id=[both], tag=[{"key": "team", "value": "b"}])
+    assert other.tag_resources.tag_resource == []
 
 
 def test_a_released_instance_has_no_tags_to_list(w: World) -> None:
@@ -270,7 +253,7 @@ def test_distinct_tags_are_described_with_their_counts(w: World) -> None:
 
     assert counts() == {("a", "1"): (2, 1), ("b", "2"): (1, None)}
     assert counts(resource_type="instance", resource_id=other) == {("a", "1"): (1, None)}
-    assert counts(tag=[models.DescribeTagsRequestTag(key="b", value="2")]) == {
+    assert counts(tag=[{"key": "b", "value": "2"}]) == {
         ("a", "1"): (1, None),
         ("b", "2"): (1, None),
     }

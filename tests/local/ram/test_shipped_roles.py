@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alibabacloud_ecs20140526 import models as ecs
 from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_sts20150401.client import Client as Sts
 from link_peer_local.cloud import LocalCloud
@@ -45,37 +44,28 @@ class As:
     # ECS
 
     def revoke(self) -> None:
-        given = ecs.RevokeSecurityGroupRequestPermissions(
-            ip_protocol="TCP", port_range="1/1", source_cidr_ip="10.0.0.1"
-        )
-        ask(self.ecs, "RevokeSecurityGroup", security_group_id=self.group.id, permissions=[given])
+        self._call("RevokeSecurityGroup", permissions=[permission(source_cidr_ip="10.0.0.1")])
 
     def authorize(self, *sources: str) -> None:
         given = [permission(source_cidr_ip=source) for source in sources or ["10.0.0.1"]]
-        ask(self.ecs, "AuthorizeSecurityGroup", security_group_id=self.group.id, permissions=given)
+        self._call("AuthorizeSecurityGroup", permissions=given)
 
     def egress(self) -> None:
-        given = ecs.AuthorizeSecurityGroupEgressRequestPermissions(
-            ip_protocol="TCP", port_range="1/1", dest_cidr_ip="10.0.0.1"
-        )
-        ask(self.ecs, "AuthorizeSecurityGroupEgress", security_group_id=self.group.id, permissions=[given])
+        self._call("AuthorizeSecurityGroupEgress", permissions=[permission(dest_cidr_ip="10.0.0.1")])
+
+    def _call(self, action: str, **fields: Any) -> None:
+        ask(self.ecs, action, security_group_id=self.group.id, **fields)
 
     def tag(self, *keys: str, kind: str = "securitygroup") -> None:
-        given = [ecs.TagResourcesRequestTag(key=key, value="true") for key in keys]
+        given = [{"key": key, "value": "true"} for key in keys]
         ask(self.ecs, "TagResources", resource_type=kind, resource_id=[self.group.id], tag=given)
 
     def untag(self, *keys: str, **more: Any) -> None:
-        ask(
-            self.ecs,
-            "UntagResources",
-            resource_type="securitygroup",
-            resource_id=[self.group.id],
-            tag_key=list(keys) or None,
-            **more,
-        )
+        which = {"resource_type": "securitygroup", "resource_id": [self.group.id]}
+        ask(self.ecs, "UntagResources", tag_key=list(keys) or None, **which, **more)
 
     def delete_group(self) -> None:
-        ask(self.ecs, "DeleteSecurityGroup", security_group_id=self.group.id)
+        self._call("DeleteSecurityGroup")
 
     def contents(self) -> tuple[Any, Any]:
         """The tags and rules of the group."""
@@ -83,7 +73,7 @@ class As:
         return dict(self.group.tags.at(now)), self.group.rules.at(now)
 
     def show(self) -> None:
-        ask(self.ecs, "DescribeSecurityGroupAttribute", security_group_id=self.group.id)
+        self._call("DescribeSecurityGroupAttribute")
 
     # the other services
 
