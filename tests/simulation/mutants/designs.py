@@ -201,7 +201,6 @@ def event_is_a_fact(patch: Patch) -> None:
         read(self)
         deleted = {party for party, hint in self.hints.items() if hint.state == "Deleted"}
         self.shown = [instance for instance in self.shown if instance.party not in deleted]
-        self.gone |= deleted
         snapshot = self.store.snapshot
 
         def without() -> Snapshot:
