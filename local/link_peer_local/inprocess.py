@@ -1,9 +1,10 @@
 """The local cloud without sockets: official clients build, sign and parse as usual; only their transport is replaced.
 
-Any host name works, because services are recognized by host, path and headers. Three methods are patched, of which every
+Any host name works, because services are recognized by host, path and headers. Four methods are patched, of which every
 synchronous client uses one: `darabonba.core.DaraCore.do_action` (ECS, STS, RAM, FC, EventBridge),
-`requests.adapters.HTTPAdapter.send` (SLS, older clients) and `mns.mns_http.MNSHttp.send_request`. The first could do with the
-second, but preparing a request of requests costs as much as the call itself.
+`aliyun.log.logclient.LogClient._getHttpResponse` (SLS), `mns.mns_http.MNSHttp.send_request` and
+`requests.adapters.HTTPAdapter.send` (older clients). The first two could do with the last, but preparing a request of requests
+costs as much as the call itself.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import io
 from collections.abc import Iterable, Mapping
 from http.client import responses as reasons
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
+from aliyun.log.logclient import LogClient
+from aliyun.log.logexception import LogException
 from darabonba.core import DEFAULT_READ_TIMEOUT, DaraCore
 from darabonba.exceptions import RetryError
 from darabonba.request import DaraRequest
@@ -22,6 +25,8 @@ from darabonba.response import DaraResponse
 from mns import mns_http
 from mns.mns_exception import MNSClientNetworkException
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import requote_uri
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
@@ -44,10 +49,14 @@ def install(mocker: MockerFixture, cloud: LocalCloud) -> None:
     def do_action(request: DaraRequest, runtime_option: Mapping[str, Any] | None = None) -> DaraResponse:
         return _do_action(cloud, request, runtime_option or {})
 
+    def get_http_response(client: Any, *sent: Any) -> tuple[int, bytes, Mapping[str, str]]:
+        return _get_http_response(cloud, client, *sent)
+
     def send_request(http: mns_http.MNSHttp, request: mns_http.RequestInternal) -> mns_http.ResponseInternal:
         return _send_mns(cloud, http.host, request)
 
     mocker.patch.object(DaraCore, "do_action", do_action)
+    mocker.patch.object(LogClient, "_getHttpResponse", get_http_response)
     mocker.patch.object(HTTPAdapter, "send", send)
     mocker.patch.object(mns_http.MNSHttp, "send_request", send_request)
 
@@ -82,6 +91,19 @@ def _do_action(cloud: LocalCloud, request: DaraRequest, options: Mapping[str, An
     response.headers = _lower({"Content-Length": len(answer.body), **answer.headers})
     response.body = answer.body
     return response
+
+
+def _get_http_response(
+    cloud: LocalCloud, client: Any, method: str, url: str, params: Any, body: Any, headers: dict[str, Any]
+) -> tuple[int, bytes, Mapping[str, str]]:
+    """As [src aliyun.log.logclient] does with requests."""
+    headers["User-Agent"] = client._user_agent
+    target = requote_uri(f"{url}?{urlencode(params, doseq=True)}" if params else url)
+    try:
+        answer = _answer(cloud, method.upper(), target, headers, body, client._timeout)
+    except OSError as error:
+        raise LogException("LogRequestError", str(error)) from None
+    return answer.status, answer.body, CaseInsensitiveDict(answer.headers)
 
 
 def _answer(

@@ -620,12 +620,17 @@ class Lab:
         return sum(self.cloud.faults.count("ecs", action) for action in writes)
 
 
+def reads(call: Call) -> bool:
+    """Whether a call changes nothing."""
+    return call.action.startswith(("Describe", "List", "Get", "AssumeRole"))
+
+
 def deaths(calls: Iterable[Call]) -> Iterator[dict[str, Any]]:
     """The faults that end the process of a run which makes these calls: before the first, and after each that changes
     something. A read leaves everything as it was before it."""
     yield {"kind": "kill"}
     for number, call in enumerate(calls):
-        if not call.action.startswith(("Describe", "List", "Get", "AssumeRole")):
+        if not reads(call):
             yield {"kind": "kill-after", "skip": number}
 
 

@@ -48,6 +48,7 @@ def test_using_what_the_package_leaves_out_is_no_unavailable_log(
 ) -> None:
     """It would be tried again and again as a transient error. The SDK turns every error into one of its own."""
     given = settings(local_cloud)
+    mocker.stopall()  # it has its own transport again
     mocker.patch("requests.Session.post", side_effect=NotInPackage("idna.encode is not part of the package"))
     with pytest.raises(NotInPackage, match=r"idna\.encode"):
         SlsAuditLog(given, local_cloud.clock).write([{"record": "intent"}])
