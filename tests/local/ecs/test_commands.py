@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, REGION, ask, refusal
+from tests.local.clients import HOME, ask, refusal
 from tests.local.ecs.helpers import authorize, client, new_group, permission
 
 
@@ -23,17 +23,8 @@ class World:
         authorize(self.ecs, db, ping, permission(source_group_id=app))
 
     def run(self, command: str, *instances: str, **fields: Any) -> str:
-        return ask(
-            self.ecs,
-            "RunCommand",
-            **{
-                "region_id": REGION,
-                "type": "RunShellScript",
-                "command_content": command,
-                "instance_id": list(instances),
-                **fields,
-            },
-        ).invoke_id
+        usual = {"type": "RunShellScript", "command_content": command, "instance_id": list(instances)}
+        return ask(self.ecs, "RunCommand", **{**usual, **fields}).invoke_id
 
     def results(self, **query: Any) -> list[Any]:
         invocation = ask(self.ecs, "DescribeInvocationResults", **query).invocation
