@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import denials, reasons
-from link_peer.domain.denials import UNWANTED
-from link_peer.domain.errors import CloudError, Throttled, Transient
+from link_peer.domain.denials import UNWANTED, Denial
+from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import TAG, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
@@ -17,26 +17,33 @@ from link_peer.domain.tags import parse_ports
 from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.records import Circumstances
-from link_peer.engine.write import apply
+from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import CONSENT_SECONDS, RECORDS_PER_WRITE, Applier, paused
+from link_peer.engine.write.close import only_closes
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.engine.write.work import Report, open_work
+from link_peer.engine.write.work import UNLIMITED, Report, Until, open_work
 from link_peer.planning.decision import Decision, Edit, RulesOf, Unseen
 from link_peer.planning.evaluate import Need, Verdict
 from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs, FakeLog, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, MANAGED, NOW, PEER, POLICY, A, B
 from tests.unit.views import group, instance, key, ours, policy
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
-LINK, OTHER = Link(APP, DB, parse_ports("tcp/1")), Link(APP, CACHE, parse_ports("tcp/1"))
+K3, KC = key(DB, APP, "tcp/3"), key(CACHE, APP, "tcp/1")
+LINK = Link(APP, DB, (K1.port,))
 PEER_GROUP = Party(PEER, "sg-x")
+KX, KX_2 = key(PEER_GROUP, APP, "tcp/1"), key(PEER_GROUP, APP, "tcp/2")
+K32 = RuleKey(DB, "10.0.0.9/32", "", K1.port)
+FAR, ACROSS = Link(APP, CACHE, (K1.port,)), Link(APP, PEER_GROUP, (K1.port,))
 FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full", "request-refused")
+BUSY = Transient("503", request_id="request-busy")
 
 
 class Applying:
-    """An Applier in a world of fakes. `calls` has API calls and the kinds of records, in their order."""
+    """An Applier in a world of fakes: three groups of home, and one of another account. `calls` has API calls and the kinds of
+    records, in their order."""
 
     def __init__(
         self,
@@ -45,36 +52,46 @@ class Applying:
         with_policy: Policy = POLICY,
         kind: type[FakeEcs] = FakeEcs,
         tagged: bool = True,
-        expires_at: float | None = None,
+        paced: bool = False,
+        **request: Any,
     ) -> None:
+        """`paced` as in a sweep; `request` is what `open_work` is told of one."""
         self.calls: list[str] = []
-        groups = [group(party, "*", managed_tag=tagged) for party in (APP, DB, CACHE)]
-        self.ecs = kind(groups, rules=rules, calls=self.calls)
+        groups = [group(party, f"* *@{PEER}", managed_tag=tagged) for party in (APP, DB, CACHE)]
+        self.ecs = kind(groups, rules=[rule for rule in rules if rule.group.account == HOME], calls=self.calls)
+        far = [group(PEER_GROUP, f"*@{HOME}", managed_tag=tagged)]
+        self.peer = kind(far, rules=[r for r in rules if r.group.account == PEER], account=PEER, calls=self.calls)
         self.log = FakeLog(self.calls)
         self.clock = FakeClock()
         self.policy = with_policy  # as the file says it now
         self.delivery = delivery(
-            self.ecs, log=self.log, policy=with_policy, clock=self.clock, current_policy=lambda: self.policy
+            self.ecs, self.peer, log=self.log, policy=with_policy, clock=self.clock, current_policy=lambda: self.policy
         )
-        work = open_work(self.delivery, "test", self.delivery.audit({}), expires_at=expires_at)
+        how = Reading(pace=Pace(self.clock, self.delivery.retry.deadline) if paced else None)
+        work = open_work(self.delivery, "test", self.delivery.audit({}), how, **request)
         self.fetch = work.fetch
-        self.fetch.parties([APP, DB, CACHE])
-        self.fetch.rules([APP, DB, CACHE])
+        self.fetch.parties([APP, DB, CACHE, PEER_GROUP])
+        self.fetch.rules([APP, DB, CACHE, PEER_GROUP])
         self.guard = RemovalGuard(limit)
         self.applier = Applier(work, self.guard)
         self.calls.clear()
 
-    def __call__(self, *decisions: Decision) -> Report:
-        return self.applier.apply(decisions)
+    def __call__(self, *decisions: Decision, until: Until = UNLIMITED) -> Report:
+        return self.applier.apply(decisions, until)
 
-    def late_after(self, write: Callable[..., str]) -> Callable[..., str]:
-        """The same call, after which the function's time is over."""
+    def before(self, happens: Callable[[], object], *names: str) -> None:
+        """Something happens before each of these calls."""
 
-        def last(*given: Any) -> str:
-            self.clock.time = self.delivery.retry.deadline
-            return write(*given)
+        def meanwhile(call: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *given: (happens(), call(*given))[1]
 
-        return last
+        for ecs in (self.ecs, self.peer):
+            for name in names:
+                setattr(ecs, name, meanwhile(getattr(ecs, name)))
+
+    def slow(self, seconds: float, *names: str) -> None:
+        """Each of these calls takes so long."""
+        self.before(lambda: self.clock.sleep(seconds), *names)
 
     def steps(self) -> list[str]:
         """Changes and records, without the reads between them."""
@@ -87,25 +104,63 @@ def link(k: RuleKey = K1, of: Link = LINK, **fields: Any) -> Decision:
     return Decision(of, "link", "applied", edits=(edit,), verdict=Verdict(of, (Need(k),)), **fields)
 
 
+REPAIRED = Decision(
+    Link(APP, DB, (K2.port,)), "repair", "applied", edits=(Edit(K2, rule=ours(K2, priority=1), claims=(TAG,)),)
+)
+"""Somebody gave the rule another priority."""
+
+
 def removal(k: RuleKey = K1, *unseen: Unseen) -> Decision:
     edit = Edit(k, lose=frozenset({TAG}), rule=ours(k))
     link = Link(APP, k.group, (k.port,))
     return Decision(link, "unlink", "removed", UNWANTED, (edit,), unseen=frozenset(unseen), rules=(ours(k),))
 
 
-def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule() -> None:
-    """A sweep that found the group empty a moment ago may have removed it since the plan was made."""
-    applying = Applying()
+@pytest.mark.parametrize("repairs", [False, True])
+def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule(repairs: bool) -> None:
+    """A sweep that found the group empty a moment ago may have removed it since the plan was made. Whatever else is changed."""
+    applying = Applying(ours(K2, priority=1))
     applying.ecs.untag("sg-db", [MANAGED])
     applying.calls.clear()
-    applying(link())
-    assert applying.steps() == ["intent", "authorize sg-db", "tag sg-db", "outcome"]
+    edits = (*link().edits, *([REPAIRED.edits[0]] if repairs else []))
+    applying(msgspec.structs.replace(link(), edits=edits))
+    assert applying.steps() == ["intent", *["modify sg-db"] * repairs, "authorize sg-db", "tag sg-db", "outcome"]
+
+
+BY_ADDRESS = Edit(K32, frozenset({TAG}), ends=(A, APP), claims=(TAG,))
+
+
+@pytest.mark.parametrize(
+    ("what", "tags"),
+    [
+        (link(missing_managed_tag=(DB,)), {MANAGED}),
+        (Decision(LINK, "link", "applied", edits=(BY_ADDRESS,), missing_managed_tag=(DB,)), {MANAGED, INSTANCES}),
+        (
+            Decision(LINK, "link", "applied", missing_managed_tag=(DB,), rules=(ours(K32, ends=(A, APP)),)),
+            {MANAGED, INSTANCES},
+        ),
+    ],
+)
+def test_a_group_with_rules_by_address_that_stand_or_come_gets_both_tags(what: Decision, tags: set[str]) -> None:
+    applying = Applying(tagged=False)
+    applying(what)
+    assert applying.ecs.known["sg-db"].tags.keys() - {"link-accept"} == tags
+
+
+def test_intents_are_written_ahead_a_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each before the first change of its decision, and once; outcomes as they come."""
+    monkeypatch.setattr(apply, "RECORDS_PER_WRITE", 2)
+    applying = Applying(ours(K2))
+    back = key(APP, DB, "tcp/1")
+    applying(link(), link(KC, FAR), removal(K2), link(back, Link(DB, APP, (K1.port,))))
+    first = ["intent", "intent", "revoke sg-db", "authorize sg-db", "outcome", "outcome"]
+    assert applying.steps() == [*first, "intent", "intent", "authorize sg-cache", "authorize sg-app", *["outcome"] * 2]
 
 
 def test_the_groups_of_a_plan_are_tagged_in_one_call() -> None:
     """Each request id is that of the call which tagged the decision's groups."""
     applying = Applying(tagged=False)
-    far = link(key(CACHE, APP, "tcp/1"), OTHER, missing_managed_tag=(CACHE,))
+    far = link(KC, FAR, missing_managed_tag=(CACHE,))
     applying(link(missing_managed_tag=(DB,)), far)
     assert applying.ecs.changes() == ["tag sg-db sg-cache", "authorize sg-db", "authorize sg-cache"]
     tagged = [record["api_requests"].split(",")[0] for record in applying.log.records if record["record"] == "outcome"]
@@ -123,17 +178,94 @@ def test_a_group_that_was_tagged_since_the_plan_is_not_tagged_with_the_others() 
 
 
 def test_groups_that_cannot_be_tagged_together_are_tagged_one_by_one() -> None:
-    """One group that refuses its tag costs the others nothing."""
+    """One group that refuses its tag costs the others nothing. One that only lacks its tag comes last."""
     applying = Applying(tagged=False)
     applying.ecs.errors["tag"] = [CloudError("InvalidResourceId.NotFound", "gone", "request-x")]
-    far = link(key(CACHE, APP, "tcp/1"), OTHER, missing_managed_tag=(CACHE,))
-    applying(link(missing_managed_tag=(DB,)), far)
-    assert applying.ecs.changes()[1:] == ["tag sg-db", "authorize sg-db", "tag sg-cache", "authorize sg-cache"]
+    applying(link(missing_managed_tag=(CACHE, DB)))
+    assert applying.ecs.changes()[1:] == ["tag sg-db", "authorize sg-db", "tag sg-cache"]
+
+
+def untagged(*groups: Party, action: str = "repair") -> Decision:
+    """What writes managed tags alone."""
+    return Decision(LINK, action, "unchanged", missing_managed_tag=groups)
+
+
+@pytest.mark.parametrize(
+    ("error", "calls", "records"),
+    [
+        (None, ["tag sg-db", "tag sg-x", "tag sg-cache sg-app"], "repaired repaired repaired linked"),
+        (
+            CloudError("Quota", "full"),
+            ["tag sg-db", "tag sg-x", "tag sg-cache sg-app"],
+            "tried repaired repaired linked",
+        ),
+        (NoAccess("Forbidden.RAM", "no"), ["tag sg-db", "tag sg-x"], "tried repaired linked"),
+    ],
+)
+def test_tags_alone_are_tried_on_one_group_of_each_account_first(
+    error: Exception | None, calls: list[str], records: str
+) -> None:
+    """Where the account refuses it, a repair of its other groups is not recorded; a link that somebody asked for is."""
+    applying = Applying(tagged=False)
+    applying.ecs.errors["tag"] = [error] if error else []
+    applying(untagged(DB), untagged(CACHE), untagged(PEER_GROUP), untagged(APP, action="link"))
+    assert applying.ecs.changes() == calls
+    words = {("attempt", "repair"): "tried", ("outcome", "repair"): "repaired", ("outcome", "link"): "linked"}
+    assert [
+        words.get((one["record"], one["action"]), "") for one in applying.log.records if one["record"] != "intent"
+    ] == records.split()
+
+
+def test_a_repair_of_tags_of_which_one_is_refused_is_recorded_as_made() -> None:
+    applying = Applying(tagged=False)
+    refused = CloudError("Quota", "full")
+    applying.ecs.errors["tag"] = [refused, refused]
+    applying(untagged(DB, CACHE))
+    assert applying.ecs.changes() == ["tag sg-db sg-cache", "tag sg-db", "tag sg-cache"]
+    assert applying.log.kinds() == ["intent", "outcome"]
+
+
+SWAP = Edit(
+    K2, frozenset({TAG}), frozenset({Claim("chg-1")}), rule=ours(K2, TAG, Claim("chg-1")), claims=(Claim("chg-1"), TAG)
+)
+LOSS = Edit(K3, lose=frozenset({TAG}), rule=ours(K3, TAG, Claim("chg-1")), claims=(Claim("chg-1"),))
+TAKEN = Edit(K3, lose=frozenset({TAG}), rule=ours(K3))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "edits", "closes", "first"),
+    [
+        ("removed", [SWAP], False, True),
+        ("denied", [SWAP], False, False),
+        ("applied", [SWAP], False, False),
+        ("applied", [TAKEN, *REPAIRED.edits], False, True),
+        ("applied", [TAKEN, *link().edits], False, True),
+        ("applied", [LOSS], False, True),
+        ("denied", [LOSS], True, True),
+        ("removed", [TAKEN], True, True),
+        ("removed", [LOSS, SWAP], False, True),
+        ("removed", [LOSS, *REPAIRED.edits], False, True),
+        ("applied", [LOSS, *link().edits], False, False),
+        ("applied", REPAIRED.edits, False, True),
+        ("removed", [], False, False),
+        ("applied", [], False, False),
+    ],
+)
+def test_what_takes_a_rule_or_a_claim_comes_before_what_only_opens(
+    outcome: str, edits: Sequence[Edit], closes: bool, first: bool
+) -> None:
+    """What gives nothing at all `closes`, group by group. A removal that another decision's change makes comes last."""
+    mixed = Decision(Link(APP, DB, (K2.port,)), "sync", outcome, edits=tuple(edits))
+    assert only_closes(mixed) == closes
+    applying = Applying(ours(K2, TAG, Claim("chg-1"), priority=1), ours(K3))
+    applying(link(KC, FAR), mixed)
+    outcomes = [record["action"] for record in applying.log.records if record["record"] == "outcome"]
+    assert outcomes == (["sync", "link"] if first else ["link", "sync"])
 
 
 def test_closing_comes_before_opening() -> None:
     """In whatever order they were decided: no amount of links keeps a closing from being done in time."""
-    opens = [link(), link(key(CACHE, APP, "tcp/1"), OTHER)]
+    opens = [link(), link(KC, FAR)]
     loses = Edit(K2, lose=frozenset({TAG}), rule=ours(K2, TAG, Claim("chg-1")), claims=(Claim("chg-1"),))
     lighter = Decision(Link(APP, DB, (K2.port,)), "expire", "removed", UNWANTED, (loses,))
     k3 = key(APP, DB, "tcp/3")
@@ -173,13 +305,17 @@ def test_what_goes_back_is_not_judged_by_the_policy_of_that_moment() -> None:
     assert applying.ecs.descriptions() == [ours(K1, Claim("chg-1")).description]
 
 
-def test_a_link_that_is_refused_in_the_last_pass_is_recorded_at_the_end() -> None:
-    """`finish` leaves no refused link without an outcome, and records none twice."""
+@pytest.mark.parametrize("another", [False, True])
+def test_a_link_that_is_refused_in_the_last_pass_is_recorded_at_the_end(another: bool) -> None:
+    """`finish` leaves no refused link without an outcome, and records none twice; a pass without the link records it, too."""
     applying = Applying(kind=Full)
     applying(refused_link())
+    if another:
+        applying()
     for _ in range(2):
         applying.applier.finish()
     assert applying.log.outcomes() == [("failed", "quota")]
+    assert applying.log.records[-1]["api_requests"] == "request-refused"
 
 
 def mark(k: RuleKey = K1, *, gain: bool, lose: bool) -> Decision:
@@ -200,6 +336,7 @@ def test_a_repaired_priority_opens_nothing(pause: Pause) -> None:
     applying = Applying(tampered, with_policy=policy(paused=pause))
     applying(Decision(LINK, "repair", "applied", edits=(edit,), rules=(tampered,)))
     assert [rule.priority for rule in applying.ecs.existing] == [1 if pause is Pause.ALL else 100]
+    assert applying.log.outcomes() == [("denied", "paused") if pause is Pause.ALL else ("applied", "")]
 
 
 def test_a_new_rule_is_dropped_while_opening_is_paused() -> None:
@@ -208,6 +345,30 @@ def test_a_new_rule_is_dropped_while_opening_is_paused() -> None:
     assert paused(mark(gain=True, lose=False), Pause.OPENING).edits == ()
     (edit,) = paused(mark(gain=True, lose=True), Pause.OPENING).edits
     assert (edit.gain, edit.lose, edit.claims) == (frozenset(), {Claim("chg-2")}, (Claim("chg-1"),))
+    several = msgspec.structs.replace(link(), edits=(*link().edits, LOSS, *REPAIRED.edits))
+    assert paused(several, Pause.OPENING).edits == (LOSS, *REPAIRED.edits)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_pause_right_before_a_write_takes_back_what_was_just_written(late: bool) -> None:
+    """And nothing else: half of a link that stood before stays."""
+    applying = Applying()
+    pausing = policy(paused=Pause.OPENING)
+    applying.before(lambda: setattr(applying, "policy", pausing), "authorize")
+    if not late:
+        applying.policy = pausing
+    report = applying(msgspec.structs.replace(link(), edits=(*link().edits, *link(KX).edits)))
+    assert report.refused.keys() == ({LINK} if late else set())
+    assert applying.log.outcomes() == ([] if late else [("denied", "paused")])
+
+
+def test_what_goes_back_and_is_refused_is_recorded_at_once() -> None:
+    """It has no link to take back."""
+    applying = Applying()
+    applying.ecs.errors["authorize"] = [FULL]
+    report = applying(msgspec.structs.replace(link(), outcome="denied"))
+    assert (report.refused, report.refused_keys, report.written) == ({}, {K1}, {DB})
+    assert applying.log.outcomes() == [("failed", "quota")]
 
 
 # the policy, read again right before each write
@@ -237,26 +398,37 @@ def test_removals_made_are_counted_by_the_guard() -> None:
 
 
 def test_a_removal_is_not_reported_where_the_shared_edit_failed() -> None:
-    """Another decision makes the edit by which this rule loses its claim."""
+    """Another decision makes the edit by which this rule loses its claim. Another pass may have no trouble."""
     applying = Applying(ours(K1))
     applying.ecs.errors["modify"] = [Transient("503")] * 4
     gains = Edit(K1, frozenset({Claim("chg-1")}), frozenset({TAG}), rule=ours(K1), claims=(Claim("chg-1"),))
     shared = Decision(LINK, "link", "applied", edits=(gains,), verdict=Verdict(LINK, (Need(K1),)))
     loses = Decision(Link(APP, DB), "unlink", "removed", UNWANTED, rules=(ours(K1),))
-    applying(shared, loses)
-    assert applying.log.outcomes() == []
-    assert applying.log.kinds() == ["intent", "attempt"]
+    applying(loses, shared, msgspec.structs.replace(loses, outcome="unchanged"), closed(K2))
+    assert applying.log.kinds() == ["intent", "attempt", "outcome", "outcome"]
+    assert applying.log.outcomes() == [("unchanged", ""), ("removed", "")]
+    applying(loses)
+    assert applying.log.outcomes()[2:] == [("removed", "")]
 
 
 def test_a_claim_that_ended_meanwhile_is_not_written() -> None:
-    """The link is refused as expired."""
+    """The link is refused as expired. One that ends later is made."""
     applying = Applying()
+    applying(
+        Decision(
+            FAR,
+            "link",
+            "applied",
+            edits=(Edit(KC, frozenset({later := Claim("chg-1", int(NOW) + 1)}), claims=(later,)),),
+        )
+    )
+    assert applying.ecs.changes() == ["authorize sg-cache"]
     ended = Claim("chg-1", int(NOW))
     edit = Edit(K1, frozenset({ended}), claims=(ended,))
     report = applying(Decision(LINK, "link", "applied", edits=(edit,)))
     denial = report.refused[LINK].denial
     assert (denial.reason, denial.detail) == (reasons.EXPIRED, "the link ended while it was being written")
-    assert applying.ecs.changes() == []
+    assert applying.ecs.changes() == ["authorize sg-cache"]
 
 
 @pytest.mark.parametrize(("late", "written"), [(0, True), (CONSENT_SECONDS, True), (CONSENT_SECONDS + 1, False)])
@@ -281,27 +453,63 @@ def test_what_cannot_be_read_right_before_a_write_is_a_transient_error(monkeypat
     assert (report.refused, applying.ecs.existing) == ({}, [])
 
 
-def test_what_came_up_since_the_plan_is_read_and_judged_before_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    unread = Verdict(LINK, (Need(K1),), denials.unreadable(HOME, "throttled"), open_questions=(RulesOf(CACHE),))
-    verdicts = iter([unread])
-    monkeypatch.setattr(apply, "evaluate", lambda *_, **_more: next(verdicts, Verdict(LINK, (Need(K1),))))
-    applying = Applying()
-    report = applying(link())
-    assert (report.pending, [rule.key for rule in applying.ecs.existing]) == ((), [K1])
+@pytest.mark.parametrize("denial", [None, denials.unreadable(HOME, "throttled")])
+def test_what_came_up_since_the_plan_is_read_and_judged_before_a_write(
+    monkeypatch: pytest.MonkeyPatch, denial: Denial | None
+) -> None:
+    """A question that decides nothing keeps no rule from being written. The rules that the plan found stand for this link."""
+    asked = Verdict(LINK, (Need(K1),), denial, open_questions=(RulesOf(Party(HOME, "sg-new")),))
+    judged: list[Any] = []
+
+    def evaluate(*_given: Any, taken_over: Any) -> Verdict:
+        judged.append(taken_over)
+        return asked if len(judged) == 1 or denial is None else Verdict(LINK, (Need(K1),))
+
+    monkeypatch.setattr(apply, "evaluate", evaluate)
+    applying = Applying(ours(K2, priority=1))
+    report = applying(msgspec.structs.replace(link(), edits=(*link().edits, *REPAIRED.edits)))
+    assert (report.pending, [rule.key for rule in applying.ecs.existing]) == ((), [K2, K1])
+    assert ("rules sg-new" in applying.calls, judged) == (True, [{K2}, {K2}])
 
 
-def test_nothing_is_read_for_a_closing_when_the_time_is_over() -> None:
-    applying = Applying(ours(K1))
+FINAL = denials.locked(DB, "link-lock", "", own=True)
+
+
+@pytest.mark.parametrize(
+    ("what", "denial", "refused"),
+    [
+        (link(), FINAL, True),
+        (msgspec.structs.replace(link(), edits=(*REPAIRED.edits, *link().edits)), FINAL, True),
+        (msgspec.structs.replace(link(), edits=REPAIRED.edits), FINAL, False),
+        (msgspec.structs.replace(link(), verdict=None), FINAL, False),
+        (msgspec.structs.replace(link(), outcome="denied"), FINAL, False),
+        (link(), None, False),
+        (link(), denials.unreadable(HOME, "throttled"), False),
+        (link(), denials.instance_gone(A), False),
+    ],
+)
+def test_a_link_is_taken_back_if_what_is_read_after_its_write_forbids_it(
+    monkeypatch: pytest.MonkeyPatch, what: Decision, denial: Denial | None, refused: bool
+) -> None:
+    """Not if that decides nothing, or nothing was opened for a link."""
+    monkeypatch.setattr(apply, "evaluate", lambda *_, **_more: Verdict(LINK, (Need(K1),)))
+    monkeypatch.setattr(apply, "permitted", lambda *_: Verdict(LINK, (Need(K1),), denial))
+    applying = Applying(ours(K2, priority=1))
+    report = applying(what)
+    assert (report.refused.keys(), bool(applying.ecs.changes())) == ({LINK} if refused else set(), True)
+
+
+def test_nothing_is_read_for_a_closing_nor_tagged_when_the_time_is_over() -> None:
+    applying = Applying(ours(K1), tagged=False)
     applying.clock.time = applying.delivery.retry.deadline
-    assert len(applying(removal()).pending) == 1
-    assert not any(call.startswith("rules") for call in applying.calls)
+    assert len(applying(removal(), link(KC, FAR, missing_managed_tag=(CACHE,))).pending) == 2
+    assert not {"rules", "tag"} & {call.split()[0] for call in applying.calls}
 
 
-def test_no_call_begins_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_call_begins_once_the_time_is_over() -> None:
     """Another rule, and another claim on one that stands, are two calls on one group."""
     applying = Applying(ours(K2, Claim("chg-1")))
-    for name in ("authorize", "modify"):
-        monkeypatch.setattr(applying.ecs, name, applying.late_after(getattr(applying.ecs, name)))
+    applying.slow(600, "authorize", "modify")
     more = Edit(K2, frozenset({TAG}), claims=(TAG, Claim("chg-1")), rule=ours(K2, Claim("chg-1")))
     both = link()
     report = applying(msgspec.structs.replace(both, edits=(*both.edits, more)))
@@ -312,25 +520,277 @@ def test_no_call_begins_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -
 # a request's end
 
 
-def test_an_expired_request_still_closes() -> None:
-    """What it has written is taken back."""
-    applying = Applying(ours(K1), expires_at=NOW - LATE_SECONDS - 1)
-    applying(removal())
-    assert applying.ecs.existing == []
+@pytest.mark.parametrize(
+    ("closes", "edits", "late", "done"),
+    [
+        (False, link().edits, LATE_SECONDS, True),
+        (False, link().edits, LATE_SECONDS + 1, False),
+        (True, link().edits, LATE_SECONDS + 1, False),
+        (False, [TAKEN], LATE_SECONDS + 1, True),
+        (True, [TAKEN], LATE_SECONDS, True),
+        (True, [TAKEN], LATE_SECONDS + 1, False),
+        (True, [*REPAIRED.edits, TAKEN], LATE_SECONDS + 1, False),
+        (True, REPAIRED.edits, LATE_SECONDS + 1, True),
+    ],
+)
+def test_an_expired_request_opens_nothing_and_an_expired_unlink_closes_nothing(
+    closes: bool, edits: Sequence[Edit], late: float, done: bool
+) -> None:
+    """What a request has written is taken back all the same."""
+    applying = Applying(ours(K2, priority=1), ours(K3), expires_at=NOW - late, closes=closes)
+    report = applying(Decision(LINK, "link", "removed" if TAKEN in edits else "applied", edits=tuple(edits)))
+    assert bool(applying.ecs.changes()) == done
+    assert report.refused_keys == (set() if done else {edit.key for edit in edits})
+
+
+@pytest.mark.parametrize("more", [(), (Edit(KX_2, rule=ours(KX_2, priority=1), claims=(TAG,)),)])
+def test_an_unlink_that_has_begun_in_time_is_finished(more: tuple[Edit, ...]) -> None:
+    """Half of it would help nobody. A read alone begins nothing."""
+    of = msgspec.structs.replace(unlink(K1, KX), edits=(*unlink(K1, KX).edits, *more))
+    rules = (ours(K1), ours(KX), ours(KX_2, priority=1))
+    applying = Applying(*rules, expires_at=NOW - LATE_SECONDS, closes=True)
+    applying.slow(1, "revoke", "modify")
+    applying(of)
+    assert (applying.ecs.existing, applying.peer.existing) == ([], [ours(KX_2, priority=1 if not more else 100)])
+    late = Applying(*rules, expires_at=NOW - LATE_SECONDS, closes=True)
+    late.fetch.changed()
+    late.slow(1, "rules")
+    late(of)
+    assert late.log.outcomes() == [("denied", "expired")]
+
+
+# closings: each group by itself
+
+
+RULES = tuple(ours(k) for k in (K1, K2, KC, KX))
+CLOSED = f"the rule on {PEER_GROUP} "
+
+
+def unlink(*keys: RuleKey, of: Link = ACROSS) -> Decision:
+    """These rules go, with the one decision."""
+    edits = tuple(Edit(k, lose=frozenset({TAG}), rule=ours(k)) for k in keys)
+    return Decision(of, "unlink", "removed", UNWANTED, edits, rules=tuple(ours(k) for k in keys))
+
+
+def closed(k: RuleKey) -> Decision:
+    """A removal that another decision's edit of this rule makes."""
+    return Decision(Link(APP, k.group), "sync", "removed", UNWANTED, rules=(ours(k),))
+
+
+@pytest.mark.parametrize(
+    ("home", "peer", "kinds", "says", "pending", "refused"),
+    [
+        (None, None, ["intent", "outcome", "outcome"], "", 0, set()),
+        (None, FULL, ["intent", "outcome"], f"{CLOSED}still stands: {PEER_GROUP}: ", 0, {KX}),
+        (None, BUSY, ["intent", "outcome", "attempt"], f"{CLOSED}may still stand: 503", 1, set()),
+        (FULL, FULL, ["intent", "outcome"], "", 0, {K1, KX}),
+        (BUSY, FULL, ["intent", "attempt"], "503", 1, set()),
+        (BUSY, BUSY, ["intent", "attempt"], "503", 1, set()),
+    ],
+)
+def test_a_closing_is_made_on_each_group_by_itself(
+    home: Exception | None, peer: Exception | None, kinds: list[str], says: str, pending: int, refused: set[RuleKey]
+) -> None:
+    """What was made is recorded, with what still stands and why; where nothing was, so is that. A removal that rests on an edit
+    which was not made is not recorded."""
+    applying = Applying(*RULES)
+    applying.ecs.errors["revoke"], applying.peer.errors["revoke"] = ([one] * 4 if one else [] for one in (home, peer))
+    report = applying(unlink(K1, KX), closed(KX))
+    assert applying.log.kinds() == kinds
+    assert (len(report.pending), report.refused_keys) == (pending, refused)
+    made = [k for k, error in ((K1, home), (KX, peer)) if not error]
+    record = applying.log.records[1]
+    assert says in record["detail"]
+    if record["record"] == "outcome":
+        assert record["outcome"] == ("removed" if made else "failed")
+    assert (report.changed, report.removed) == (len(made) + (not peer and 0), len(made))
+    assert [k.group.id in record["rules"] for k in (K1, KX)] == [not home or not made, not peer or not made]
+    assert [one["detail"] for one in applying.log.records[2:] if one["record"] == "attempt"] == ["503"] * (
+        pending if made else 0
+    )
+
+
+def test_what_changes_a_marker_is_closed_by_itself_after_removals() -> None:
+    """It is a call for each marker; the removals of all other decisions on the group are one."""
+    applying = Applying(*RULES, ours(K3, TAG, Claim("chg-1")))
+    mixed = unlink(K1, of=LINK)
+    applying(msgspec.structs.replace(mixed, edits=(*mixed.edits, LOSS)), unlink(K2, of=FAR))
+    assert applying.ecs.changes() == ["revoke sg-db", "modify sg-db", "revoke sg-db"]
+
+
+def test_of_one_call_that_fails_half_way_only_what_was_not_made_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two decisions are closed with the calls of one group: each has the requests that were made for it."""
+    monkeypatch.setattr(settle, "RULES_PER_CALL", 1)
+    applying = Applying(*RULES)
+    applying.before(lambda: applying.ecs.errors.update(revoke=[FULL] * (len(applying.ecs.existing) < 3)), "revoke")
+    report = applying(unlink(K1, of=LINK), unlink(K2, of=FAR))
+    assert applying.log.outcomes() == [("removed", ""), ("failed", "quota")]
+    assert [one["api_requests"] for one in applying.log.records[2:]] == ["request-3,request-refused", "request-refused"]
+    assert report.refused_keys == {K2}
+
+
+# closings of a sweep, which has little time
+
+
+TOO_LATE = "no time was left for it in this run"
+RATE = Throttled("rate", request_id="request-rate")
+FORBIDDEN = NoAccess("Forbidden.RAM", "no")
+BOTH, TWO, ALL_THREE = [unlink(K1, KX)], [unlink(K1), unlink(KC, of=FAR)], [unlink(K1, KC, KX)]
+NO_WAIT = Until(patience=NOW)
+LOST = msgspec.structs.replace(
+    unlink(KX_2, of=LINK), edits=(msgspec.structs.replace(LOSS, key=KX_2, rule=ours(KX_2, TAG, Claim("chg-1"))),)
+)
+"""A claim alone."""
+
+
+@pytest.mark.parametrize(
+    ("decisions", "until", "home", "peer", "changes", "kinds", "says", "undone"),
+    [
+        (BOTH, Until(end=NOW), {}, {}, [], [], [], 1),
+        (
+            BOTH,
+            Until(end=NOW + 2),
+            {},
+            {},
+            ["sg-db"],
+            ["outcome", "attempt"],
+            [f"{CLOSED}may still stand: {TOO_LATE}"],
+            1,
+        ),
+        (BOTH, Until(end=NOW + 1), {"rules": FORBIDDEN}, {}, [], ["attempt"], [TOO_LATE], 1),
+        (
+            ALL_THREE,
+            NO_WAIT,
+            {"revoke": FULL},
+            {"revoke": RATE},
+            ["sg-cache", "sg-x", "sg-db"],
+            ["outcome", "attempt"],
+            [f"the rule on {CACHE} still stands: {CACHE}: ", f"{CLOSED}may still stand: {TOO_LATE}"],
+            1,
+        ),
+        (BOTH, UNLIMITED, {}, {}, ["sg-db", "sg-x"], ["outcome"], [], 0),
+        ([*TWO, unlink(KX)], Until(each=4), {}, {}, ["sg-db", "sg-x"], ["outcome", "outcome"], [], 1),
+        (
+            [*TWO, unlink(KX), LOST],
+            NO_WAIT,
+            {"revoke": RATE},
+            {},
+            ["sg-db", "sg-x", "sg-x"],
+            ["outcome", "outcome", "attempt"],
+            [],
+            2,
+        ),
+        (TWO, NO_WAIT, {"revoke": RATE}, {}, ["sg-db"], ["attempt"], [TOO_LATE], 2),
+        (TWO, Until(end=NOW + 30), {"revoke": RATE}, {}, ["sg-db"], ["attempt"], [TOO_LATE], 2),
+        (TWO, UNLIMITED, {"revoke": RATE}, {}, ["sg-db", "sg-db", "sg-cache"], ["outcome", "outcome"], [], 0),
+    ],
+)
+def test_what_a_sweep_has_no_time_to_close_is_left_to_the_next_one(
+    decisions: Sequence[Decision],
+    until: Until,
+    home: dict[str, Exception],
+    peer: dict[str, Exception],
+    changes: list[str],
+    kinds: list[str],
+    says: list[str],
+    undone: int,
+) -> None:
+    """An account that is throttled has its turn in the next minute, and another one has it now; nothing else is waited for. Nothing is recorded of what
+    was not begun; of the rest, why it is left. A removal that rests on what was not made is in no record."""
+    applying = Applying(*RULES, ours(KX_2, TAG, Claim("chg-1")), paced=True)
+    applying.slow(2, "revoke")
+    applying.slow(1, "rules")
+    applying.ecs.errors |= {name: [error] for name, error in home.items()}
+    applying.peer.errors |= {name: [error] for name, error in peer.items()}
+    unmade = [closed(edit.key) for one in decisions for edit in one.edits if edit.key.group.id not in changes]
+    report = applying(*decisions, *unmade, until=until)
+    assert [call.split()[1] for call in applying.calls if call.startswith(("revoke", "modify"))] == changes
+    assert (sum(applying.clock.waits) > 30) == (until is UNLIMITED and bool(home))
+    assert [kind for kind in applying.log.kinds() if kind != "intent"] == kinds
+    details = [record["detail"] for record in applying.log.records if record["record"] != "intent"]
+    assert [text for text in says if text not in details[0]] == []
+    assert (report.undone, report.pending) == (undone, ())
+
+
+def test_an_event_waits_for_no_account_that_is_throttled() -> None:
+    """Nor does it leave a closing to another run: it is delivered again."""
+    applying = Applying(*RULES)
+    applying.ecs.errors["revoke"] = [RATE]
+    report = applying(unlink(K1, KX))
+    assert (applying.clock.waits, report.undone, report.pending) == ([], 0, (RATE,))
+    assert applying.peer.existing == []
+
+
+FROM_PEER = link(key(DB, PEER_GROUP, "tcp/1"), Link(PEER_GROUP, DB, (K1.port,)))
+ACROSS_2 = link(KX_2, Link(APP, PEER_GROUP, (K2.port,)))
+LATE, THROTTLED = {"seconds": 510}, {"error": RATE}
+
+
+@pytest.mark.parametrize(
+    ("given", "changes", "kinds", "undone", "pending"),
+    [
+        ({}, ["sg-x", "sg-db", "sg-x", "sg-db"], ["outcome"] * 4, 0, 0),
+        (LATE, [], [], 4, 0),
+        (THROTTLED, ["sg-x", "sg-db", "sg-db", "sg-x", "sg-x"], ["attempt", *["outcome"] * 4], 0, 0),
+        ({**THROTTLED, "seconds": 489}, ["sg-x", "sg-db", "sg-db"], ["attempt", "outcome", "outcome"], 1, 1),
+        ({"closing": True}, ["sg-db", "sg-db"], ["outcome", "outcome"], 3, 0),
+        ({**LATE, "paced": False}, [], ["attempt"] * 4, 0, 4),
+    ],
+)
+def test_a_sweep_leaves_what_it_has_no_time_to_open_to_the_next_one(
+    given: dict[str, Any], changes: list[str], kinds: list[str], undone: int, pending: int
+) -> None:
+    """Accounts that ask take turns. Nothing is opened on a group that was not closed, nor in an account that is throttled before
+    the next minute; what was begun there is tried again, and is pending where no time is left for that."""
+    applying = Applying(ours(KX), paced=given.get("paced", True))
+    applying.clock.time += given.get("seconds", 0)
+    RATE.account = PEER
+    applying.peer.errors["authorize"] = [given["error"]] if "error" in given else []
+    closing = [unlink(KX)] if "closing" in given else []
+    opening = [link(key(PEER_GROUP, APP, "tcp/3"), Link(APP, PEER_GROUP, (K3.port,))), ACROSS_2, FROM_PEER, link()]
+    report = applying(*opening, *closing, until=Until(end=NOW))
+    assert [call.split()[1] for call in applying.calls if call.startswith("authorize")] == changes
+    assert [kind for kind in applying.log.kinds() if kind != "intent"] == kinds
+    assert (report.undone, len(report.pending)) == (undone, pending)
+    assert bool(applying.clock.waits) == (given == THROTTLED)
+    if "error" in given and not undone:
+        assert "request-rate," in next(
+            r["api_requests"] for r in applying.log.records if "tcp/3" in r["ports"] and r["record"] == "outcome"
+        )
 
 
 # how many instances the rules admit
 
 
-def test_an_outcome_counts_the_members_that_were_read_already() -> None:
-    """For the plan, say: they are not read again."""
-    applying = Applying()
+@pytest.mark.parametrize("read", [False, True])
+def test_an_outcome_counts_the_members_that_a_new_rule_admits(read: bool) -> None:
+    """They are not read again, if they were for the plan, say; nor for a rule that stands."""
+    applying = Applying(ours(K2, priority=1))
     applying.ecs.running = {"i-a": instance(A, APP), "i-b": instance(B, DB)}
-    applying.fetch.members([APP])
+    if read:
+        applying.fetch.members([APP])
     applying.calls.clear()
+    applying(REPAIRED)
+    assert "members sg-app" not in applying.calls
     applying(link())
     assert (applying.log.records[-1]["instances"], applying.log.records[-1]["instance_ids"]) == ("1", str(A))
-    assert "members sg-app" not in applying.calls
+    assert applying.calls.count("members sg-app") == (not read)
+
+
+@pytest.mark.parametrize(
+    ("what", "slow", "read"), [(link(), 0, True), (link(), 600, False), (Decision(FAR, "link", "unchanged"), 0, False)]
+)
+def test_what_decides_about_packets_is_read_where_something_changed_and_time_is_left(
+    what: Decision, slow: float, read: bool
+) -> None:
+    applying = Applying(ours(KC))
+    applying.ecs.known["sg-app"] = group(APP, "*", rule_count=2)
+    applying.fetch.refresh_group(APP)
+    del applying.fetch.store.rules[APP]
+    applying.slow(slow, "authorize")
+    applying.calls.clear()
+    applying(what)
+    assert ("rules sg-app" in applying.calls) == read
 
 
 # what is read for a record
@@ -372,7 +832,7 @@ def test_many_outcomes_are_written_as_they_come() -> None:
             for n in range(1, RECORDS_PER_WRITE + 2)
         )
     )
-    assert writes == [RECORDS_PER_WRITE, 1]
+    assert writes == [2_000, 1]
 
 
 def test_reports_of_passes_add_up() -> None:

@@ -9,16 +9,17 @@ import pytest
 from link_peer.domain import reasons
 from link_peer.domain.denials import LinkDenied
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
-from link_peer.domain.model import TAG, Claim, Party, Port, Rule, RuleKey
+from link_peer.domain.marker import parse
+from link_peer.domain.model import TAG, Claim, Link, Party, Port, Rule, RuleKey
 from link_peer.engine.read.fetch import NEW_CALLS, NEW_SECONDS, open_fetch
 from link_peer.engine.write.settle import RULES_PER_CALL, Settler
-from link_peer.engine.write.tags import ManagedTags
+from link_peer.engine.write.tags import ManagedTags, ecs_of
 from link_peer.engine.write.work import Writes
 from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, delivery
-from tests.unit.small_world import APP, DB, HOME, INSTANCES, MANAGED, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, MANAGED, PEER, A, B
 from tests.unit.views import group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
@@ -83,6 +84,24 @@ def test_a_rule_that_shows_its_claims_already_is_not_written() -> None:
     settle = settling(ours(K1))
     assert set(settle(add(), mark(ours(K1), [TAG], claims=[TAG]))) == {K1}
     assert settle.ecs.changes() == []
+
+
+def test_a_new_rule_is_written_without_another_read() -> None:
+    """However long ago the group was read for the plan."""
+    settle = settling()
+    settle.clock.sleep(600)
+    settle.ecs.calls.clear()
+    settle(add())
+    assert settle.ecs.calls == ["authorize sg-db", "rules sg-db", "groups sg-db"]
+
+
+@pytest.mark.parametrize(("claims", "changes"), [([TAG], []), ([TAG, REQ], ["modify sg-db"])])
+def test_a_copy_of_a_rule_goes_and_its_claims_stay(claims: Sequence[Claim], changes: Sequence[str]) -> None:
+    copy = msgspec.structs.replace(ours(K1, *claims, priority=1), id="sgr-copy")
+    settle = settling(ours(K1), copy)
+    settle(mark(ours(K1), claims=[TAG]))
+    assert settle.ecs.existing == [ours(K1, *claims)]
+    assert settle.ecs.changes() == [*changes, "revoke sg-db"]
 
 
 # answers that are lost, or late
@@ -154,6 +173,37 @@ def test_a_rule_that_another_instance_got_meanwhile_is_not_taken(edit: Edit) -> 
     with pytest.raises(Ambiguous, match=f"has become that of {TWIN}"):
         settle(edit)
     assert settle.ecs.existing == [TWINS_RULE]
+
+
+@pytest.mark.parametrize(
+    ("claims", "left"),
+    [([TAG], [TAG]), ([TAG, REQ], [TAG, REQ]), ([REQ], [REQ]), ([TAG, REQ, Claim("chg-2")], None)],
+)
+def test_a_rule_that_is_stated_anew_for_another_group_takes_no_request_along(
+    claims: Sequence[Claim], left: Sequence[Claim] | None
+) -> None:
+    """The plan knows of one request, or of none by now. Another one that came meanwhile is for the former group: it is made anew."""
+    by_address = RuleKey(DB, "10.0.0.9/32", "", K1.port)
+    settle = settling(ours(by_address, *claims, ends=(A, APP)))
+    planned = ours(by_address, REQ, ends=(A, APP))
+    edit = msgspec.structs.replace(mark(planned, claims=[REQ]), ends=(A, CACHE))
+    if left is None:
+        with pytest.raises(Ambiguous, match="that of a request of another group"):
+            settle(edit)
+    else:
+        settle(edit)
+        assert settle.ecs.existing == [ours(by_address, *left, ends=(A, CACHE))]
+
+
+def test_claims_that_are_known_to_be_gone_are_noted_of_rules_by_address_that_were_found() -> None:
+    """By their links. Not what this delivery has put there."""
+    by_address, writes = RuleKey(DB, "10.0.0.9/32", "", K1.port), Writes()
+    writes.put.add((by_address, REQ))
+    for one, ends in ((K1, None), (by_address, (A, APP))):
+        marker = parse(ours(one, TAG, REQ, ends=ends).description)
+        assert marker
+        writes.took(one, marker, marker.claims)
+    assert writes.taken == {(Link(APP, DB, (K1.port,)), TAG)}
 
 
 def test_a_persons_equal_rule_is_returned_where_a_link_gains_it() -> None:
@@ -229,6 +279,14 @@ def test_an_account_that_refuses_access_meanwhile_denies_the_link(tags: bool) ->
         settle.settler.read_tags(DB) if tags else settle.settler.read(DB)
     assert refused.value.denial.reason is reasons.NO_ACCESS
     assert "Forbidden.RAM" in refused.value.denial.detail
+
+
+@pytest.mark.parametrize(("account", "why"), [(PEER, ": NoPermission"), ("1000000000000009", "")])
+def test_a_group_of_an_account_that_cannot_be_entered_denies_the_link(account: str, why: str) -> None:
+    """With the code of the refusal, unless the policy does not list the account."""
+    with pytest.raises(LinkDenied) as refused:
+        ecs_of(settling().fetch, Party(account, "sg-x"))
+    assert refused.value.denial.detail == f"sg-x@{account} cannot be read or changed{why}"
 
 
 @pytest.mark.parametrize(("count", "calls"), [(1, 1), (100, 1), (101, 2)])

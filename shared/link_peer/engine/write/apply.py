@@ -7,6 +7,7 @@ intents durable, beside them managed tags ─▶ per link: rules of the target's
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
@@ -84,11 +85,12 @@ class Applier:
         self._partial: dict[Link, _Partial] = {}
         # rules whose change was refused, or met a transient error, in this pass
         self._failed_keys: set[RuleKey] = set()
+        self._begun = False  # to write
 
     def apply(self, decisions: Sequence[Decision], until: Until = UNLIMITED) -> Report:
         """Intents, changes, outcomes. Raises Transient if the audit log cannot be written; other trouble is reported."""
         work, policy = self.work, self.work.delivery.policy
-        decisions = sorted((paused(decision, policy.paused) for decision in decisions), key=_order)
+        decisions = [paused(decision, policy.paused) for decision in decisions]
         work.tags.between_instances = {key.group for d in decisions for key in _keys(d) if key.by_address}
         earlier, self._partial = self._partial, {}
         self._failed_keys = set()
@@ -114,31 +116,24 @@ class Applier:
 
         main, *tagging = _parts(decisions)
         closings = [Closing(one, _groups(one), requests(one), _existing(one)) for one in main if only_closes(one)]
-        todo, opening = jobs(closings), [one for one in main if not only_closes(one)]
+        todo, opening = jobs(closings), sorted((one for one in main if not only_closes(one)), key=_order)
         intents = _Intents([*(one.decision for job in todo for one in job.closings), *opening], self._intend)
         yield from self._close(todo, until, intents)
         left = [one for one in closings if one.waiting]
         yield from map(self._unmade, left)
         unclosed = {group for one in left for group in one.waiting}
-        for order in sorted({_order(one) for one in opening}):
-            yield from self._open([one for one in opening if _order(one) == order], unclosed, requests, intents)
+        for _, some in itertools.groupby(opening, _order):
+            yield from self._open(list(some), unclosed, requests, intents)
         for part in tagging:
             taggable = self._taggable(part)
             self._intend(taggable)
             yield from (self._carry_out(decision, requests(decision)) for decision in taggable)
 
     def _close(self, todo: Sequence[Job], until: Until, intents: _Intents) -> Iterator[tuple[list[Record], Report]]:
-        begun = False
-
         def before(job: Job) -> None:
             intents.before([one.decision for one in job.closings])
 
-        def in_time(edits: Sequence[Edit], written: bool) -> None:
-            nonlocal begun
-            self._in_time(edits, begun=begun)
-            begun = begun or written
-
-        yield from map(self._closed, self._closer.close(todo, until, before, in_time))
+        yield from map(self._closed, self._closer.close(todo, until, before, self._in_time))
 
     def _open(
         self,
@@ -153,12 +148,14 @@ class Applier:
         begun: dict[Link, tuple[Requests, Throttled]] = {}
         left: list[Decision] = []
         while todo:
-            left = []
-            for decision in self._closer.turns.each(todo, _asker):
+            parked: list[Decision] = []
+            for decision in self._closer.turns.each(todo, lambda one: one.link.source.account):
                 groups = _groups(decision)
-                parked = not self._closer.parked.isdisjoint(group.account for group in groups)
-                if paced and (parked or groups & unclosed or delivery.out_of_time()):
+                if paced and (groups & unclosed or delivery.out_of_time()):
                     left.append(decision)
+                    continue
+                if paced and not self._closer.parked.isdisjoint(group.account for group in groups):
+                    parked.append(decision)
                     continue
                 intents.before([decision])
                 ids = begun[decision.link][0] if decision.link in begun else requests(decision)
@@ -166,12 +163,13 @@ class Applier:
                 if done.pending and isinstance(done.pending[0], Throttled):
                     begun[decision.link] = ids, done.pending[0]
                     self._closer.parked.add(done.pending[0].account)
-                    left.append(decision)
+                    parked.append(decision)
                     done = Report()
                 yield records, done
-            if not left or not self._closer.next_minute(delivery.retry.deadline):
+            if not parked or not self._closer.next_minute(delivery.retry.deadline):
+                left += parked
                 break
-            todo = left
+            todo = parked
         troubles = tuple(begun[one.link][1] for one in left if one.link in begun)
         yield [], Report(pending=troubles, undone=len(left) - len(troubles))
 
@@ -202,7 +200,7 @@ class Applier:
     def _carry_out(self, decision: Decision, requests: Requests) -> tuple[list[Record], Report]:
         """What is recorded of one decision, and what came of it; of one to roll back, nothing is recorded yet."""
         rules = _existing(decision)
-        if decision.outcome == "removed" and not decision.edits and rules.keys() & self._failed_keys:
+        if _follows(decision) and rules.keys() & self._failed_keys:
             return [], Report()  # the shared edit failed, so do not report this removal
         if not (decision.edits or decision.missing_managed_tag):
             return self._done(decision, requests, rules)
@@ -238,15 +236,13 @@ class Applier:
 
     def _unmade(self, closing: Closing) -> tuple[list[Record], Report]:
         """What is recorded of a closing for which there was no time, or for a part of it."""
-        self._failed_keys |= {edit.key for edit in closing.decision.edits if edit.key.group in closing.waiting}
         late = Transient("no time was left for it in this run")
         if closing.made:
             closing.standing |= dict.fromkeys(closing.left & closing.waiting, late)
             records, done = self._closed(closing)
             return records, msgspec.structs.replace(done, pending=(), undone=int(bool(closing.left)))
-        tried = bool(closing.requests or closing.standing)
-        records = self._troubled(closing.decision, late, closing.requests, closing.rules)[0] if tried else []
-        return records, Report(undone=1)
+        records, _ = self._troubled(closing.decision, late, closing.requests, closing.rules)
+        return records if closing.requests or closing.standing else [], Report(undone=1)
 
     def _done(
         self, decision: Decision, requests: Requests, rules: Mapping[RuleKey, Rule]
@@ -279,7 +275,6 @@ class Applier:
     def _write(self, decision: Decision, requests: Requests, rules: dict[RuleKey, Rule]) -> Decision:
         """Makes the changes. Returns the decision with the consent as it was judged right before the last write."""
         judged = decision
-        begun = False
         tags = self.work.tags
         refused: list[str] = []  # what the record says of tags
 
@@ -287,14 +282,13 @@ class Applier:
             requests.append(request)
 
         def before_write(batch: Sequence[Edit]) -> None:
-            nonlocal judged, begun
-            self._in_time(batch, begun=begun)
-            begun = True
+            nonlocal judged
+            self._in_time(batch, True)
             if any(edit.opens for edit in batch):
                 judged = self._still_allowed(judged)
 
         for group, edits in _by_group(decision):
-            self._in_time(edits, begun=begun)
+            self._in_time(edits, False)
             if group in decision.missing_managed_tag:
                 refused.append(tags.write(group, requests))
             admitted = functools.partial(
@@ -317,25 +311,28 @@ class Applier:
             written |= earlier.refusal.partial
         self._partial[decision.link] = _Partial(answer, Refusal(answer.why, written), requests)
 
-    def _in_time(self, edits: Sequence[Edit], *, begun: bool) -> None:
-        """Raises where it is too late for a change. A closing that has `begun` is finished: half of it helps nobody."""
+    def _in_time(self, edits: Sequence[Edit], written: bool) -> None:
+        """Raises where it is too late for a change, which may be `written` now. A closing that has begun is finished: half of it
+        helps nobody."""
         now = self.work.delivery.clock.now()
         if self.work.delivery.out_of_time():
             raise Transient("the function's time is nearly over")
         gains = [claim for edit in edits for claim in edit.gain]
         if any(claim.until is not None and claim.until <= now for claim in gains):
             raise LinkDenied(EXPIRED_MEANWHILE)
-        due = bool(gains) or (self.work.closes and not begun and any(edit.lose for edit in edits))
+        due = bool(gains) or (self.work.closes and not self._begun and any(edit.lose for edit in edits))
         if due and self.work.expires_at is not None and now > self.work.expires_at + LATE_SECONDS:
             raise LinkDenied(request_expired("expires_at", iso(self.work.expires_at)))
+        self._begun |= written
 
     def _still_allowed(self, decision: Decision) -> Decision:
         """Judges a link right before a rule is written for it: by the policy as it is now, and by tags that were read a
         moment ago. Raises LinkDenied where it may not exist any more, or has no room. Whether a description has room is seen
         where the marker is changed."""
-        if decision.verdict is None or decision.outcome != "applied":
+        planned = _verdict(decision)
+        if planned is None:
             return decision
-        for group in sorted({need.key.group for need in decision.verdict.needs}):
+        for group in sorted({need.key.group for need in planned.needs}):
             if self.work.delivery.clock.now() - self.work.fetch.group_read_at(group) > CONSENT_SECONDS:
                 self._settler.read_tags(group)
         verdict = self._judged_now(decision)
@@ -360,7 +357,7 @@ class Applier:
     def _look(self, decision: Decision) -> None:
         """Judges a link once more after its last write: by the policy as it is now, and by the tags that were read back with
         its rules. Raises LinkDenied where it may not exist any more, so that it is taken back."""
-        if decision.verdict is None or not any(edit.opens for edit in decision.edits):
+        if _verdict(decision) is None or not any(edit.opens for edit in decision.edits):
             return
         policy, now = self.work.delivery.current_policy(), self.work.delivery.clock.now()
         denial = permitted(self.work.fetch.store.now_known(), policy, decision.link, now).denial
@@ -380,9 +377,9 @@ class Applier:
         }
 
     def _record(
-        self, decision: Decision, kind: str, requests: Requests | None = None, rules: Iterable[Rule] = ()
+        self, decision: Decision, kind: str, requests: Sequence[str] = (), rules: Iterable[Rule] = ()
     ) -> Record:
-        return decision_record(decision, self.work.delivery.region, kind, rules=rules, api_requests=requests or ())
+        return decision_record(decision, self.work.delivery.region, kind, rules=rules, api_requests=requests)
 
 
 def held_records(held: Mapping[Unseen, int], limit: int) -> list[Record]:
@@ -443,11 +440,6 @@ def _parts(decisions: Sequence[Decision]) -> tuple[list[Decision], list[Decision
     return [d for d in decisions if d.edits or not d.missing_managed_tag], list(first.values()), others
 
 
-def _asker(decision: Decision) -> str:
-    """Whose turn it is to have a link opened: the account that asks."""
-    return decision.instance.account if decision.instance else decision.link.source.account
-
-
 def _groups(decision: Decision) -> set[Party]:
     """The groups on which the decision changes rules."""
     return {edit.key.group for edit in decision.edits}
@@ -472,9 +464,17 @@ def _by_group(decision: Decision) -> list[tuple[Party, list[Edit]]]:
     return list(groups.items())
 
 
-def _order(decision: Decision) -> int:
+def _verdict(decision: Decision) -> Verdict | None:
+    """The verdict by which a link is opened; None where what goes back, or a repair, may gain a claim that another one judged."""
+    return decision.verdict if decision.outcome == "applied" else None
+
+
+def _follows(decision: Decision) -> bool:
+    """Whether a removal is what another decision's change makes."""
+    return decision.outcome == "removed" and not decision.edits
+
+
+def _order(decision: Decision) -> tuple[bool, bool]:
     """Closing before opening; last what another decision's change makes."""
-    if decision.outcome == "removed" and not decision.edits:
-        return 2
     closes = bool(decision.edits) and not any(edit.opens for edit in decision.edits)  # a repair may take a claim, too
-    return 0 if decision.outcome == "removed" or decision.removals or closes else 1
+    return _follows(decision), not (decision.outcome == "removed" or decision.removals or closes)

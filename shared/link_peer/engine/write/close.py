@@ -43,12 +43,6 @@ class Closing(msgspec.Struct):
         """The groups on which not all of its edits were made."""
         return {edit.key.group for edit in self.decision.edits if edit.key not in self.made}
 
-    def settled(self, group: Party, problem: LinkDenied | Transient | None) -> None:
-        """Notes that nothing more is tried on a group, and why not all is made."""
-        self.waiting.discard(group)
-        if problem and group in self.left:
-            self.standing[group] = problem
-
 
 class Job(msgspec.Struct, frozen=True):
     """What is settled at a time: a group, with the decisions that remove rules from it; or one that changes markers, each of
@@ -66,7 +60,7 @@ class Job(msgspec.Struct, frozen=True):
 def only_closes(decision: Decision) -> bool:
     """Whether a decision takes rules or claims away, and does nothing else."""
     takes = bool(decision.edits) and all(edit.lose and not edit.opens for edit in decision.edits)
-    return takes and decision.outcome != "applied" and not decision.missing_managed_tag
+    return takes and decision.outcome != "applied"
 
 
 def jobs(closings: Iterable[Closing]) -> list[Job]:
@@ -106,16 +100,15 @@ class Closer:
         while todo:
             parked: list[Job] = []
             for job in self.turns.each(todo, lambda one: one.account):
-                late = self._clock.now() >= until.end or self.turns.used[job.account] >= until.each
-                if late or job.account in self.parked:
-                    parked.append(job)
+                if self._clock.now() >= until.end or self.turns.used[job.account] >= until.each:
                     continue
-                before(job)
-                if self._settled(job, in_time):
+                if job.account not in self.parked:
+                    before(job)
+                    self._settle(job, in_time)
                     yield from (one for one in job.closings if not one.waiting)
-                else:
+                if job.account in self.parked:
                     parked.append(job)
-            if self._pace is None or not parked or not self.next_minute(min(until.end, until.patience)):
+            if not parked or not self.next_minute(min(until.end, until.patience)):
                 return
             todo = parked
 
@@ -126,8 +119,8 @@ class Closer:
         self.parked.clear()
         return True
 
-    def _settled(self, job: Job, in_time: InTime) -> bool:
-        """Settles a group. Returns False where its account is throttled, so that it has another turn."""
+    def _settle(self, job: Job, in_time: InTime) -> None:
+        """Settles a group, or notes that its account is throttled, so that it has another turn."""
         group = job.group
         closings = {edit.key: one for one in job.closings for edit in one.edits(group)}
         edits = [edit for one in job.closings for edit in one.edits(group)]
@@ -136,21 +129,19 @@ class Closer:
             for one in {id(closings[edit.key]): closings[edit.key] for edit in batch}.values():
                 one.requests.append(request)
 
-        found: dict[RuleKey, Rule] = {}
-        met: LinkDenied | Transient | None = None
         left: set[RuleKey] = set()
         try:
             in_time(edits, False)
-            found = self._settler.settle(group, edits, lambda batch: in_time(batch, True), note)
+            for key, rule in self._settler.settle(group, edits, lambda batch: in_time(batch, True), note).items():
+                closings[key].rules[key] = rule
         except (LinkDenied, Transient) as problem:
-            met, left = problem, {edit.key for edit in self._settler.unfinished(group, edits)}
-        for key, rule in found.items():
-            closings[key].rules[key] = rule
-        parked = isinstance(met, Throttled) and self._pace is not None
+            left = {edit.key for edit in self._settler.unfinished(group, edits)}
+            if isinstance(problem, Throttled) and self._pace is not None:
+                self.parked.add(group.account)
+            else:
+                for key in left:
+                    closings[key].standing[group] = problem
         for one in job.closings:
             one.made |= {edit.key for edit in one.edits(group)} - left
-            if not parked:
-                one.settled(group, met)
-        if parked:
-            self.parked.add(group.account)
-        return not parked
+            if group.account not in self.parked:
+                one.waiting.discard(group)

@@ -82,8 +82,6 @@ class Settler:
                 sent |= {edit.key for edit in batch}
                 opened = any(edit.opens for edit in batch)
                 rules = self.read_with_tags(group, beside) if opened else self.read(group)
-            else:
-                break
         gaining = {edit.key for edit in edits if edit.gain}  # where someone else's equal rule counts as present
         return {key: one.rule for key, one in self.existing(rules, edits).items() if one.marker or key in gaining}
 
@@ -158,7 +156,7 @@ class Settler:
                 continue
             _same_instances(edit, found.marker)
             claims = claims_after(edit, found.marker)
-            if claims and _reads_so(edit, found, found.marker):
+            if _reads_so(edit, found, found.marker):
                 continue  # only copies of it go
             if claims:
                 note(batch, ecs.modify(group.id, found.rule.id, _marked(edit, found.marker, claims)))
