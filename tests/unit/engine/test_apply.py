@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -618,15 +619,23 @@ def test_what_changes_a_marker_is_closed_by_itself_after_removals() -> None:
     assert applying.ecs.changes() == ["revoke sg-db", "modify sg-db", "revoke sg-db"]
 
 
-def test_of_one_call_that_fails_half_way_only_what_was_not_made_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "pending", "refused"), [(FULL, 0, {K2}), (Throttled("rate", request_id="request-refused"), 1, set())]
+)
+def test_of_one_call_that_fails_half_way_only_what_was_not_made_stands(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, pending: int, refused: set[RuleKey]
+) -> None:
     """Two decisions are closed with the calls of one group: each has the requests that were made for it."""
     monkeypatch.setattr(settle, "RULES_PER_CALL", 1)
     applying = Applying(*RULES)
-    applying.before(lambda: applying.ecs.errors.update(revoke=[FULL] * (len(applying.ecs.existing) < 3)), "revoke")
+    applying.before(lambda: applying.ecs.errors.update(revoke=[error] * (len(applying.ecs.existing) < 3)), "revoke")
     report = applying(unlink(K1, of=LINK), unlink(K2, of=FAR))
-    assert applying.log.outcomes() == [("removed", ""), ("failed", "quota")]
+    assert [one.get("outcome", "attempt") for one in applying.log.records[2:]] == [
+        "removed",
+        "failed" if refused else "attempt",
+    ]
     assert [one["api_requests"] for one in applying.log.records[2:]] == ["request-3,request-refused", "request-refused"]
-    assert report.refused_keys == {K2}
+    assert (len(report.pending), report.refused_keys) == (pending, refused)
 
 
 # closings of a sweep, which has little time
@@ -837,7 +846,9 @@ def test_many_outcomes_are_written_as_they_come() -> None:
 
 def test_reports_of_passes_add_up() -> None:
     """What is held is planned again in every pass, so it counts once."""
-    one = Report(2, 1, {Unseen(HOME, HOME): 3}, pending=(Transient("503"),), refused_keys=frozenset({K1}), undone=1)
-    total = one + msgspec.structs.replace(one, refused_keys=frozenset({K2}))
-    assert (total.changed, total.removed, total.held, len(total.pending)) == (4, 2, {Unseen(HOME, HOME): 3}, 2)
-    assert (total.refused_keys, total.undone) == ({K1, K2}, 2)
+    held, reasons = {Unseen(HOME, HOME): 3}, Counter({("denied", "locked"): 1})
+    one = Report(2, 1, held, {}, (BUSY,), frozenset({K1}), reasons, 1, frozenset({DB}))
+    other = msgspec.structs.replace(one, refused_keys=frozenset({K2}), written=frozenset({APP}))
+    assert one + other == Report(
+        4, 2, held, {}, (BUSY, BUSY), frozenset({K1, K2}), reasons + reasons, 2, frozenset({DB, APP})
+    )

@@ -13,7 +13,7 @@ from link_peer.domain.marker import parse
 from link_peer.domain.model import TAG, Claim, Link, Party, Port, Rule, RuleKey
 from link_peer.engine.read.fetch import NEW_CALLS, NEW_SECONDS, open_fetch
 from link_peer.engine.write.settle import RULES_PER_CALL, Settler
-from link_peer.engine.write.tags import ManagedTags, ecs_of
+from link_peer.engine.write.tags import GROUPS_PER_CALL, ManagedTags, ecs_of
 from link_peer.engine.write.work import Writes
 from link_peer.planning.decision import Edit
 from link_peer.runtime.retry import ATTEMPTS
@@ -28,7 +28,10 @@ FULL = CloudError("AuthorizedGroupRule.LimitExceed", "full", "request-x")
 
 
 EVIL_ONE, TWIN = Party(HOME, "i-evil"), Party(HOME, "i-twin")
+PARTY_X = Party(PEER, "sg-x")
 K32 = RuleKey(DB, "10.0.0.9/32", "10.0.0.2/32", Port("tcp", 1, 1))
+K_ADDRESS = msgspec.structs.replace(K32, dest="")
+Ends = tuple[Party, Party]
 TWINS_RULE, INSTANCE_RULE = ours(K32, ends=(TWIN, B)), ours(K32, ends=(A, B))
 EVIL = Edit(K32, frozenset({TAG}), ends=(EVIL_ONE, B), claims=(TAG,))
 
@@ -43,7 +46,8 @@ class Settling:
         self.fetch = open_fetch(world, "test")
         self.fetch.parties([DB])
         self.fetch.rules([DB])
-        self.settler = Settler(self.fetch, world, Writes())
+        self.writes = Writes()
+        self.settler = Settler(self.fetch, world, self.writes)
         self.tags = ManagedTags(self.fetch, world)
         self.requests: list[str] = []
         self.batches: list[list[Edit]] = []
@@ -95,13 +99,41 @@ def test_a_new_rule_is_written_without_another_read() -> None:
     assert settle.ecs.calls == ["authorize sg-db", "rules sg-db", "groups sg-db"]
 
 
-@pytest.mark.parametrize(("claims", "changes"), [([TAG], []), ([TAG, REQ], ["modify sg-db"])])
+@pytest.mark.parametrize(
+    ("claims", "changes"), [([TAG], ["revoke", "revoke"]), ([TAG, REQ], ["modify", "revoke", "modify", "revoke"])]
+)
 def test_a_copy_of_a_rule_goes_and_its_claims_stay(claims: Sequence[Claim], changes: Sequence[str]) -> None:
-    copy = msgspec.structs.replace(ours(K1, *claims, priority=1), id="sgr-copy")
-    settle = settling(ours(K1), copy)
-    settle(mark(ours(K1), claims=[TAG]))
-    assert settle.ecs.existing == [ours(K1, *claims)]
-    assert settle.ecs.changes() == [*changes, "revoke sg-db"]
+    """None is taken."""
+    keys = K_ADDRESS, K32
+    rules = [ours(k, ends=(A, B if k.dest else APP)) for k in keys]
+    both = [ours(k, *claims, ends=(A, B if k.dest else APP)) for k in keys]
+    copies = [msgspec.structs.replace(rule, id=f"sgr-{rule.id}", priority=1) for rule in both]
+    settle = settling(*copies, *rules)
+    edits = [msgspec.structs.replace(mark(rule, claims=[TAG]), ends=(A, B if rule.key.dest else APP)) for rule in rules]
+    assert settle(*edits).keys() == set(keys)
+    assert (settle.ecs.existing, settle.writes.taken) == (both, set())
+    assert settle.ecs.changes() == [f"{change} sg-db" for change in changes]
+
+
+@pytest.mark.parametrize(("ours_at", "theirs_at"), [(1, 100), (100, 1)])
+def test_of_two_equal_rules_only_ours_is_changed(ours_at: int, theirs_at: int) -> None:
+    """A rule that drops the same traffic is none of these: a new one is written beside it."""
+    settle = settling(theirs(K1, priority=theirs_at), ours(K1, priority=ours_at), theirs(K2, act="drop"))
+    settle(mark(ours(K1), lose=[TAG]), add(K2))
+    assert [rule.description for rule in settle.ecs.existing] == ["", "", ours(K2).description]
+    assert settle.ecs.existing[0] == theirs(K1, priority=theirs_at)
+
+
+def test_what_is_taken_from_rules_by_address_is_noted_by_their_links() -> None:
+    """Not what this delivery has put there, or what it did not take."""
+    other = msgspec.structs.replace(K_ADDRESS, source="10.0.0.8/32")
+    rules = [ours(k, TAG, REQ, Claim("chg-2"), ends=(A, APP)) for k in (K_ADDRESS, other)] + [ours(K1)]
+    settle = settling(*rules)
+    settle.writes.put.add((other, REQ))
+    for edit in (mark(rules[0], lose=[TAG], claims=[REQ]), mark(rules[1], lose=[TAG, REQ, Claim("chg-2")])):
+        settle(msgspec.structs.replace(edit, ends=(A, APP)))
+    settle(mark(rules[2], lose=[TAG]))
+    assert settle.writes.taken == {(Link(APP, DB, (K1.port,)), claim) for claim in (TAG, Claim("chg-2"))}
 
 
 # answers that are lost, or late
@@ -121,6 +153,65 @@ def test_a_change_that_is_never_shown_is_given_up() -> None:
     with pytest.raises(Ambiguous, match="does not show the change"):
         settle(add())
     assert settle.ecs.changes() == ["authorize sg-db"] * ATTEMPTS
+
+
+class Late(FakeEcs):
+    """Shows a change two reads later."""
+
+    def rules(self, group: str) -> list[Rule]:
+        found = super().rules(group)
+        return found if self.calls.count(f"rules {group}") > 3 else []
+
+
+def test_a_change_that_is_shown_late_is_made_once() -> None:
+    settle = settling(kind=Late)
+    assert settle(add()).keys() == {K1}
+    assert settle.ecs.changes() == ["authorize sg-db"]
+
+
+def test_a_call_that_failed_is_made_again_and_named() -> None:
+    """What it was to put on rules may be there. Rules that were read before it are old."""
+    settle = settling()
+    settle.fetch.rules([APP])
+    settle.ecs.errors["authorize"] = [Ambiguous("reset", request_id="r-1")]
+    settle(add())
+    assert settle.requests == ["r-1", "request-7"]
+    assert settle.writes.put == {(K1, TAG)}
+    assert not settle.fetch.rules_are_new(APP)
+
+
+class Gone(FakeEcs):
+    """A person removes the first rule of a call that removes rules, a moment before."""
+
+    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+        self.errors["revoke"] = [CloudError("InvalidSecurityGroupRuleId.NotFound", "")] * (
+            len(self.existing) == self.many
+        )
+        self.existing = [rule for rule in self.existing if rule.id != rule_ids[0]]
+        return super().revoke(group, rule_ids)
+
+    many = 2
+
+
+@pytest.mark.parametrize("many", [1, 2])
+def test_a_rule_that_is_gone_already_keeps_no_other_from_being_removed(many: int) -> None:
+    """The call fails for all of its rules. Where it had no other, that is all right."""
+    rules = [ours(K1), ours(K2)][:many]
+    settle = settling(*rules, kind=Gone)
+    settle.ecs.many = many  # type: ignore[attr-defined]
+    settle(*(mark(rule, lose=[TAG]) for rule in rules))
+    assert (settle.ecs.existing, settle.ecs.changes()) == ([], ["revoke sg-db"] * many)
+    assert len(settle.clock.waits) == many - 1
+
+
+def test_of_a_dry_run_one_call_comes_after_the_other() -> None:
+    """Nothing is sent, so that there is nothing to wait for at the same time."""
+    settle = settling()
+    dry = Settler(settle.fetch, msgspec.structs.replace(delivery(settle.ecs), supposed=True), Writes())
+    threads: list[int] = []
+    settle.fetch.side_by_side = lambda *_calls: threads.append(0)  # type: ignore[method-assign]
+    dry.beside(lambda: threads.append(1), lambda: threads.append(2))
+    assert threads == [1, 2]
 
 
 # refusals
@@ -183,27 +274,45 @@ def test_a_rule_that_is_stated_anew_for_another_group_takes_no_request_along(
     claims: Sequence[Claim], left: Sequence[Claim] | None
 ) -> None:
     """The plan knows of one request, or of none by now. Another one that came meanwhile is for the former group: it is made anew."""
-    by_address = RuleKey(DB, "10.0.0.9/32", "", K1.port)
-    settle = settling(ours(by_address, *claims, ends=(A, APP)))
-    planned = ours(by_address, REQ, ends=(A, APP))
+    settle = settling(ours(K_ADDRESS, *claims, ends=(A, APP)))
+    planned = ours(K_ADDRESS, REQ, ends=(A, APP))
     edit = msgspec.structs.replace(mark(planned, claims=[REQ]), ends=(A, CACHE))
     if left is None:
         with pytest.raises(Ambiguous, match="that of a request of another group"):
             settle(edit)
     else:
         settle(edit)
-        assert settle.ecs.existing == [ours(by_address, *left, ends=(A, CACHE))]
+        assert settle.ecs.existing == [ours(K_ADDRESS, *left, ends=(A, CACHE))]
 
 
-def test_claims_that_are_known_to_be_gone_are_noted_of_rules_by_address_that_were_found() -> None:
-    """By their links. Not what this delivery has put there."""
-    by_address, writes = RuleKey(DB, "10.0.0.9/32", "", K1.port), Writes()
-    writes.put.add((by_address, REQ))
-    for one, ends in ((K1, None), (by_address, (A, APP))):
-        marker = parse(ours(one, TAG, REQ, ends=ends).description)
-        assert marker
-        writes.took(one, marker, marker.claims)
-    assert writes.taken == {(Link(APP, DB, (K1.port,)), TAG)}
+@pytest.mark.parametrize(
+    ("planned", "found", "gain", "ends"),
+    [
+        (None, (A, APP), [TAG], (A, APP)),
+        (None, (A, APP), [REQ], (A, CACHE)),
+        (None, (A, APP), [TAG, REQ], (A, CACHE)),
+        ((A, APP), (A, APP), [], (A, CACHE)),
+        ((A, CACHE), (A, APP), [TAG], (A, APP)),
+        ((A, APP), (A, DB), [], (A, CACHE)),
+        ((EVIL_ONE, APP), (EVIL_ONE, APP), [TAG], (A, CACHE)),
+        ((EVIL_ONE, APP), (TWIN, APP), [TAG], None),
+    ],
+)
+def test_whom_a_rule_by_address_stands_for(
+    planned: Ends | None, found: Ends, gain: list[Claim], ends: Ends | None
+) -> None:
+    """An edit for an instance as a member of sg-cache. The rule may stand for another of its groups, unless the plan changes
+    that, or a request gains it; and for another instance only if the plan knows that this one has another address."""
+    settle = settling(ours(K_ADDRESS, Claim("chg-2") if gain == [TAG] and planned is None else TAG, ends=found))
+    claims = sorted({TAG, *gain, *([Claim("chg-2")] if gain == [TAG] and planned is None else [])})
+    rule = ours(K_ADDRESS, ends=planned) if planned else None
+    edit = Edit(K_ADDRESS, frozenset(gain), ends=(A, CACHE), rule=rule, claims=tuple(claims))
+    if ends is None:
+        with pytest.raises(Ambiguous, match=f"has become that of {found[0]}"):
+            settle(edit)
+    else:
+        settle(edit)
+        assert [marker.ends for rule in settle.ecs.existing if (marker := parse(rule.description))] == [ends]
 
 
 def test_a_persons_equal_rule_is_returned_where_a_link_gains_it() -> None:
@@ -229,6 +338,15 @@ def test_each_marker_is_changed_after_a_read_of_its_own() -> None:
     settle(*(mark(ours(k), gain=[REQ], claims=[TAG, REQ]) for k in (K1, K2)))
     change = ["modify sg-db", "rules sg-db", "groups sg-db"]
     assert settle.ecs.calls == ["rules sg-db", *change, *change]
+
+
+def test_a_full_description_is_put_back_as_it_was() -> None:
+    """No room is kept in it for a tag that it never had."""
+    full = ours(K1, *(Claim(f"chg-{number:044}") for number in range(7)), Claim("c" * 41), Claim("d" * 25), priority=1)
+    assert 508 < len(full.description) <= 512
+    settle = settling(full)
+    settle(mark(full, claims=[]), mark(full, claims=parse(full.description).claims))
+    assert [(rule.priority, rule.description) for rule in settle.ecs.existing] == [(100, full.description)]
 
 
 def test_a_description_without_room_denies_the_link() -> None:
@@ -268,6 +386,40 @@ def test_a_group_with_rules_between_instances_gets_both_tags() -> None:
         settle.tags.write(party, settle.requests)
     assert settle.ecs.known["sg-db"].tags == {MANAGED: "true", INSTANCES: "true"}
     assert settle.ecs.changes() == ["tag sg-db"]
+
+
+def test_tags_are_written_ahead_as_many_as_a_call_takes() -> None:
+    """Not what was refused or does not exist, and nothing once the time is over, or in an account that cannot be entered."""
+    settle = settling()
+    settle.tags.refused[str(APP)] = "refused"
+    several = [Party(HOME, f"sg-{n}") for n in range(GROUPS_PER_CALL + 1)]
+    settle.ecs.known |= {party.id: group(party) for party in [APP, *several]}
+    settle.fetch.parties([APP, *several])
+    settle.fetch.store.groups[PARTY_X] = group(PARTY_X)
+    calls = settle.tags.ahead([APP, CACHE, *several, PARTY_X])
+    for call in calls:
+        call()
+    assert [call.count(" sg-") for call in settle.ecs.changes()] == [50, 1]
+    settle.clock.sleep(600)
+    for call in calls:
+        call()
+    assert len(settle.ecs.changes()) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "calls", "said"),
+    [(Ambiguous("reset"), 2, ""), (CloudError("Quota", "", "r-1"), 1, f"managed tags of {DB} are refused (Quota)")],
+)
+def test_a_tag_that_was_not_written_ahead_is_written_by_itself_unless_it_was_refused(
+    error: Exception, calls: int, said: str
+) -> None:
+    settle = settling()
+    settle.ecs.errors["tag"] = [error]
+    (call,) = settle.tags.ahead([DB])
+    call()
+    assert settle.tags.write(DB, settle.requests).startswith(said)
+    assert settle.ecs.changes() == ["tag sg-db"] * calls
+    assert settle.requests == (["r-1"] if said else [f"request-{len(settle.ecs.calls)}"])
 
 
 @pytest.mark.parametrize("tags", [True, False])

@@ -284,7 +284,7 @@ class Applier:
         def before_write(batch: Sequence[Edit]) -> None:
             nonlocal judged
             self._in_time(batch, True)
-            if any(edit.opens for edit in batch):
+            if batch[0].opens:  # then all of the call does
                 judged = self._still_allowed(judged)
 
         for group, edits in _by_group(decision):

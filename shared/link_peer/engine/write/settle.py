@@ -25,6 +25,9 @@ from link_peer.runtime.delivery import Delivery
 RULES_PER_CALL = 100
 """Permissions, or rule ids, of one call [doc AuthorizeSecurityGroup, RevokeSecurityGroup]."""
 
+_Gone = tuple[str, Edit, Marker | None]
+"""The id of a rule to remove, for which edit, and its marker unless it is a copy."""
+
 Note = Callable[[Iterable[Edit], str], object]
 """Gets the RequestId of a call, and the edits that it was made for."""
 
@@ -80,8 +83,7 @@ class Settler:
                     note(batch, attempt.failure.request_id)
                     break
                 sent |= {edit.key for edit in batch}
-                opened = any(edit.opens for edit in batch)
-                rules = self.read_with_tags(group, beside) if opened else self.read(group)
+                rules = self.read_with_tags(group, beside) if batch[0].opens else self.read(group)
         gaining = {edit.key for edit in edits if edit.gain}  # where someone else's equal rule counts as present
         return {key: one.rule for key, one in self.existing(rules, edits).items() if one.marker or key in gaining}
 
@@ -132,9 +134,6 @@ class Settler:
                 raise self._denied(group, error) from error
             if len(batch) > 1:
                 raise Ambiguous(f"{group}: one of its rules was removed meanwhile, and the others were not") from error
-        except LinkDenied:
-            self.read_after_refusal(group)
-            raise
 
     def _call(self, group: Party, batch: Sequence[Edit], existing: Mapping[RuleKey, Existing], note: Note) -> None:
         """Sends new rules, one changed marker, or rules to remove."""
@@ -142,7 +141,7 @@ class Settler:
         self.fetch.changed()
         done.put |= {(edit.key, claim) for edit in batch for claim in edit.gain}
         writes: list[tuple[RuleKey, str]] = []
-        gone: list[tuple[str, Edit]] = []
+        gone: list[_Gone] = []
         for edit in batch:
             found = existing.get(edit.key)
             if found is None:
@@ -151,39 +150,33 @@ class Settler:
                 marker = msgspec.structs.replace(marker, claims=tuple(sorted(edit.gain)))
                 writes.append((edit.key, markers.render(marker)))
                 continue
-            gone += [(rule_id, edit) for rule_id in found.copies]
+            gone += [(rule_id, edit, None) for rule_id in found.copies]
             if found.marker is None:  # someone else's, made meanwhile
                 continue
             _same_instances(edit, found.marker)
             claims = claims_after(edit, found.marker)
-            if _reads_so(edit, found, found.marker):
-                continue  # only copies of it go
-            if claims:
+            if not claims:
+                gone.append((found.rule.id, edit, found.marker))
+            elif not _reads_so(edit, found, found.marker):  # else only copies of it go
                 note(batch, ecs.modify(group.id, found.rule.id, _marked(edit, found.marker, claims)))
                 done.took(edit.key, found.marker, set(found.marker.claims) - claims)
-            else:
-                gone.append((found.rule.id, edit))
         if writes:
             note(batch, ecs.authorize(group.id, writes))
-        self._revoke(group, gone, existing, note)
+        self._revoke(group, gone, note)
 
-    def _revoke(
-        self, group: Party, gone: Sequence[tuple[str, Edit]], existing: Mapping[RuleKey, Existing], note: Note
-    ) -> None:
-        """Removes rules by their ids, each for an edit."""
+    def _revoke(self, group: Party, gone: Sequence[_Gone], note: Note) -> None:
         ecs = ecs_of(self.fetch, group)
         for start in range(0, len(gone), RULES_PER_CALL):
             part = gone[start : start + RULES_PER_CALL]
             try:
-                note([edit for _, edit in part], ecs.revoke(group.id, [rule_id for rule_id, _ in part]))
+                note([edit for _, edit, _ in part], ecs.revoke(group.id, [rule_id for rule_id, *_ in part]))
             except Transient:
                 if start:  # what went by the calls before must be seen
                     self.read(group)
                 raise
-            for rule_id, edit in part:
-                found = existing[edit.key]
-                if found.marker and rule_id == found.rule.id:
-                    self._writes.took(edit.key, found.marker, found.marker.claims)
+            for _, edit, marker in part:
+                if marker:
+                    self._writes.took(edit.key, marker, marker.claims)
 
     def read_after_refusal(self, group: Party) -> None:
         """A refused call may have been made in part. What it wrote must be seen, so that it is rolled back too."""
@@ -200,11 +193,11 @@ class Settler:
                 rule, self._delivery.policy.deployment, self._delivery.region, self._delivery.policy.home
             )
             other = found.get(rule.key)
-            if other is None or (other.marker is None and marker is not None):
-                found[rule.key] = Existing(rule, marker, frozenset(marker.claims if marker else ()))
-            elif marker is not None:
-                both = markers.joined(other.marker or marker, marker)
+            if other and other.marker and marker:
+                both = markers.joined(other.marker, marker)
                 found[rule.key] = msgspec.structs.replace(other, marker=both, copies=(*other.copies, rule.id))
+            elif other is None or marker:
+                found[rule.key] = Existing(rule, marker, frozenset(marker.claims if marker else ()))
         return found
 
     def unfinished(self, group: Party, edits: Sequence[Edit]) -> list[Edit]:
@@ -252,9 +245,9 @@ def _same_instances(edit: Edit, marker: Marker) -> None:
     """Raises Ambiguous where the rule is that of other instances with the same addresses, which the plan did not see, so that it
     is planned anew. A denial would take the whole link back, also what stood before a stale read did not show it."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
-    if edit.ends is None or marker.ends is None or marker.ends in (edit.ends, planned and planned.ends):
+    if marker.ends in (edit.ends, planned and planned.ends):
         return
-    if other := first_difference(marker.ends, edit.ends):
+    if other := _other_instance(edit, marker):
         raise Ambiguous(f"{edit.key.group}: a rule has become that of {other}, which has the same address")
 
 
@@ -265,15 +258,20 @@ def _stands_for(edit: Edit, marker: Marker) -> bool:
     followed = any(not claim.is_tag for claim in edit.gain)
     if marker.ends == edit.ends or followed or (planned and planned.ends != edit.ends):
         return marker.ends == edit.ends
-    return bool(marker.ends and edit.ends and not first_difference(marker.ends, edit.ends))
+    return not _other_instance(edit, marker)
+
+
+def _other_instance(edit: Edit, marker: Marker) -> Party | None:
+    """Another instance for which a rule stands than the edit says."""
+    return first_difference(marker.ends, edit.ends) if marker.ends and edit.ends else None
 
 
 def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list[Edit]:
     """What is sent next: the change of one marker, else new rules, else all removals. The read that follows decides what is
     sent after it."""
     for edit in edits:
-        found = existing.get(edit.key)
-        if found and found.marker and claims_after(edit, found.marker):
+        marker = existing[edit.key].marker if edit.key in existing else None
+        if marker and claims_after(edit, marker):
             return [edit]
     new = [edit for edit in edits if edit.key not in existing]
     return new[:RULES_PER_CALL] or list(edits)

@@ -48,7 +48,7 @@ class ManagedTags:
         request, said = self._ahead.pop(group, ("", ""))
         requests += filter(None, [request])
         keys = self._keys(group)
-        if group not in self._fetch.store.groups or self._shown(group, keys) or self.were_refused(group):
+        if not self._lacks(group, keys):
             return said
         ecs = ecs_of(self._fetch, group)
         for attempt in self._delivery.retry.attempts():  # tagging twice is harmless
@@ -67,9 +67,8 @@ class ManagedTags:
         """The calls that write the tags of many groups. Where one fails, `write` does it for each of its groups."""
         together: dict[tuple[str, tuple[str, ...]], list[Party]] = {}
         for group in dict.fromkeys(missing):
-            if self._shown(group, self._keys(group)) or self.were_refused(group):
-                continue  # an earlier step of the plan has tagged it, or could not
-            together.setdefault((group.account, self._keys(group)), []).append(group)
+            if self._lacks(group, self._keys(group)):  # no earlier step of the plan has tagged it
+                together.setdefault((group.account, self._keys(group)), []).append(group)
         return [
             functools.partial(self._write_ahead, account, keys, groups[start : start + GROUPS_PER_CALL])
             for (account, keys), groups in together.items()
@@ -93,9 +92,12 @@ class ManagedTags:
                 self._fetch.store.note_tags(group, keys)
         self._ahead.update(dict.fromkeys(groups, (request, said)))
 
-    def _shown(self, group: Party, keys: tuple[str, ...]) -> bool:
+    def _lacks(self, group: Party, keys: tuple[str, ...]) -> bool:
+        """Whether these are to be written: a group that does not exist lacks none."""
         shown = self._fetch.store.groups.get(group)
-        return shown is not None and all(shown.tags.get(key) == "true" for key in keys)
+        if shown is None or self.were_refused(group):
+            return False
+        return any(shown.tags.get(key) != "true" for key in keys)
 
     def _keys(self, group: Party) -> tuple[str, ...]:
         return self._delivery.policy.keys.of_group(instances=group in self.between_instances)
