@@ -53,25 +53,6 @@ def test_the_names_are_capped_and_the_count_is_not(lab: Lab) -> None:
     assert (record["instances"], record["instance_ids"].split()) == (str(NAMED + 5), ids(*members).split()[:NAMED])
 
 
-def test_a_group_without_instances_admits_none(lab: Lab) -> None:
-    """That is known, and not the same as unknown."""
-    lab.cross_account(lab.request(lab.group(), lab.group("*"), "tcp/1"))
-    assert (lab.outcome()["instances"], lab.outcome()["instance_ids"]) == ("0", "")
-
-
-def test_what_changes_no_rule_reads_no_members(lab: Lab) -> None:
-    """The same request again, and one more claim on a rule that exists: nobody new is admitted."""
-    app, db = lab.group(), lab.group("*")
-    lab.instance(app)
-    lab.cross_account(lab.request(app, db, "tcp/1"))
-    read = lab.cloud.faults.count("ecs", "DescribeInstances")
-    assert read == 1
-    for number in (1, 2):
-        lab.cross_account(lab.request(app, db, "tcp/1", request_id=f"chg-{number}"))
-        assert (lab.outcome()["outcome"], lab.outcome()["instances"]) == ("applied", "")
-    assert lab.cloud.faults.count("ecs", "DescribeInstances") == read
-
-
 def test_members_that_cannot_be_read_are_not_counted(lab: Lab) -> None:
     """The link is opened all the same: the count informs, and decides nothing."""
     app, db = lab.pair()

@@ -161,19 +161,6 @@ def test_an_unlink_finds_a_rule_on_a_group_that_its_instance_has_left(lab: Lab) 
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-@both("request_tags")
-def test_sweeps_do_not_repeat_what_is_refused_for_every_group(lab: Lab, reading: bool) -> None:
-    """One attempt a run for each account, however many groups there are."""
-    for _ in range(5):
-        lab.linked()
-    before, calls = len(lab.records("intent", "attempt", "outcome")), lab.cloud.faults.count("ecs", "TagResources")
-
-    assert lab.sweep() == {}
-
-    assert len(lab.records("intent", "attempt", "outcome")) - before == (0 if reading else 2)
-    assert lab.cloud.faults.count("ecs", "TagResources") - calls == (0 if reading else 1)
-
-
 def test_a_managed_tag_that_cannot_be_removed_is_no_refused_account(lab: Lab) -> None:
     """It was written while the role might, and every sweep would take it off an empty group."""
     lab.cloud.knobs.change({"request_tags": True})

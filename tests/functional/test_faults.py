@@ -15,7 +15,7 @@ from typing import Any
 import cross_account
 import pytest
 from link_peer.app import compose
-from link_peer.domain.errors import RedeliveryNeeded, Transient
+from link_peer.domain.errors import Transient
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.faults import KINDS, Call, Killed
 from link_peer_local.ecs.state import Group, Instance
@@ -391,44 +391,6 @@ def test_a_killed_sweep_leaves_its_intents(lab: Lab) -> None:
     assert lab.records("summary", function="sweep") == []
 
 
-def test_an_expiry_is_not_recorded_if_its_change_is_refused(lab: Lab) -> None:
-    """One change of the marker adds the tag's claim and removes the request's."""
-    app, db = lab.group(), lab.group("*")
-    lab.cross_account(lab.request(app, db, "tcp/1", until=lab.iso(60)))
-    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.instance(db)
-    lab.cloud.clock.advance(61)
-    lab.fault(service="ecs", action="ModifySecurityGroupRule", code="Forbidden.RAM", status=403, times=None)
-    lab.fault(service="ecs", action="RevokeSecurityGroup", code="Forbidden.RAM", status=403, times=None)
-    assert "removed" not in lab.sweep()
-    assert lab.records(outcome="removed") == []
-    assert lab.reasons(db)[0].startswith("req:chg-1~")
-    lab.cloud.faults.clear()
-    assert lab.sweep() == {"applied": 1, "removed": 1}
-    assert lab.reasons(db) == ["tag"]
-
-
-@pytest.mark.parametrize("fault", [{"code": "Forbidden.RAM", "status": 403}, {"kind": "error"}, {"kind": "throttle"}])
-def test_what_went_is_recorded_though_a_later_call_for_the_same_group_fails(lab: Lab, fault: dict[str, Any]) -> None:
-    """One call takes a hundred rules. Those of the others stay, and are recorded when they go."""
-    lab.cloud.ecs.quotas.group_source_rules = 150
-    db, source = lab.group(), lab.group()
-    for port in range(1, 151):
-        lab.forge(db, source, "tag", f"tcp/{port}")
-    lab.fault(service="ecs", action="RevokeSecurityGroup", skip=1, times=None, **fault)
-    with contextlib.suppress(RedeliveryNeeded):
-        lab.sweep()
-
-    def gone() -> set[str]:
-        return {rule["rule_id"] for record in lab.records(outcome="removed") for rule in json.loads(record["rules"])}
-
-    assert (len(lab.rules(db)), len(gone())) == (50, 100)
-    assert gone().isdisjoint(rule["SecurityGroupRuleId"] for rule in lab.raw_rules(db))
-    lab.cloud.faults.clear()
-    lab.sweep()
-    assert (lab.rules(db), len(gone())) == ([], 150)
-
-
 # time
 
 
@@ -500,29 +462,6 @@ def test_a_rule_that_is_never_shown_in_time_is_not_reported_as_applied(
     (look,) = lab.queued(after=lag)
     assert lab.cross_account(look) == {"unchanged": 1}
     assert len(lab.rules(asking[0])) == 1
-
-
-@pytest.mark.parametrize("lag", [0.5, 2.0])
-def test_a_removal_that_is_shown_late_is_awaited(lab: Lab, asking: tuple[Group, Instance], lag: float) -> None:
-    db, instance = asking
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=None)
-    lab.cloud.clock.advance(10)
-    lab.cloud.ecs.read_lag.rules = lag
-    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
-    lab.cloud.ecs.read_lag.rules = 0
-    assert lab.rules(db) == []
-
-
-def test_no_change_is_started_shortly_before_the_timeout(lab: Lab, asking: tuple[Group, Instance]) -> None:
-    """It could be cut off in the middle. A look is posted instead, with an attempt on record."""
-    event = lab.event(asking[1])
-    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=110)
-    assert lab.auto_link(event) == {}
-    assert lab.rules(asking[0]) == []
-    assert lab.records() == []
-    assert lab.records("attempt")
-    assert lab.drain(60) == {"applied": 1}
 
 
 # another delivery meanwhile: tests/simulation/races.py tries every pair of deliveries

@@ -72,16 +72,3 @@ def test_requests_leave_room_for_the_tags_claim(lab: Lab) -> None:
 
     assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))) == {"applied": 1}
     assert lab.reasons(db)[0].split(",")[0] == "tag"
-
-
-def test_a_group_without_room_for_the_managed_tag_gets_its_rule_all_the_same(lab: Lab) -> None:
-    """The marker says whose it is. The record says that the tag is missing, and every sweep finds the rule."""
-    app, db = lab.group(), lab.group("*")
-    for number in range(19):
-        lab.tag(db, **{f"other_{number}": "x"})
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert "managed tags of " in lab.outcome()["detail"]
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-    lab.tag(db, link_accept=None)
-    assert lab.sweep() == {"removed": 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import Lab
 
 
 @pytest.mark.parametrize(
@@ -59,28 +59,3 @@ def test_a_rule_that_a_person_adds_first_is_theirs(lab: Lab) -> None:
     assert rule["Description"] == ""
     lab.retag(instance, link_peer=None)
     assert lab.raw_rules(db) == [rule]
-
-
-def test_a_rule_that_a_person_removes_first_does_not_keep_the_others_open(lab: Lab) -> None:
-    """One unknown id makes the whole call fail, so the rest is revoked again."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2"})
-    first = lab.raw_rules(db)[0]["SecurityGroupRuleId"]
-    params = {"SecurityGroupId": db.id, "SecurityGroupRuleId.1": first}
-    lab.tag(instance, link_peer=None)
-    lab.meanwhile("RevokeSecurityGroup", lambda: lab.call(HOME, "RevokeSecurityGroup", params))
-    assert lab.auto_link(lab.tag_event(instance)) == {"removed": 1}
-    assert lab.rules(db) == []
-
-
-def test_a_claim_that_is_added_before_the_removal_keeps_the_rule(lab: Lab) -> None:
-    """The rule is read again before it is removed: another delivery added a claim after the plan was made."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.started(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.tag(instance, link_peer=None)
-    event, request = lab.tag_event(instance), lab.request(app, db, "tcp/1")
-    # the groups' members are read after the rules and before the change
-    lab.meanwhile("DescribeInstances", lambda: lab.cross_account(request), skip=1)
-    lab.auto_link(event)
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-    assert lab.reasons(db) == ["req:chg-1"]

@@ -118,21 +118,6 @@ def test_consent_withdrawn_while_a_request_waits_on_the_queue_is_noticed(lab: La
     assert "link-accept" in denied["advice"]
 
 
-@pytest.mark.parametrize(("seconds", "opened"), [(6, 1), (4, 2)])
-def test_consent_that_is_withdrawn_while_one_side_is_written_leaves_neither(
-    lab: Lab, seconds: int, opened: int
-) -> None:
-    """Where that took more than five seconds, tags are read again before the second side is written; else they are read
-    back with its rules."""
-    a, b = lab.pair()
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="slow", seconds=seconds)
-    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.tag(a, link_accept=None))
-    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
-    assert lab.outcome()["reason"] == "no-consent"
-    assert len(json.loads(lab.outcome()["rules"])) == opened
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
 def test_a_rolled_back_link_has_one_record(lab: Lab) -> None:
     """It names the rules that existed for a moment, and every call."""
     a, b = lab.pair()

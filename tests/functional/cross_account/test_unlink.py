@@ -58,16 +58,6 @@ def test_an_unlink_of_two_instances_keeps_other_instance_links(lab: Lab) -> None
     assert lab.rules(b) == [f"{one.private_ip}/32>{three.private_ip}/32 tcp/1"]
 
 
-def test_an_unlink_that_expires_while_it_is_carried_out_closes_nothing(lab: Lab) -> None:
-    """Between its last read and its first change, its five minutes are over."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    unlink = lab.request(a, b, action="unlink", request_id="chg-2", expires_at=lab.iso(-298))
-    lab.meanwhile("DescribeSecurityGroupAttribute", lambda: lab.cloud.clock.advance(3), skip=1)
-    assert lab.cross_account(unlink) == {"denied": 1}
-    assert (lab.outcome()["reason"], len(lab.rules(a)), len(lab.rules(b))) == ("expired", 1, 1)
-
-
 def test_an_unlink_that_has_begun_in_time_is_finished(lab: Lab) -> None:
     """Its five minutes are over after the rule of the first side went: the other side's goes, too."""
     a, b = lab.pair()

@@ -187,17 +187,6 @@ def test_the_managed_tag_of_another_deployment_stays(lab: Lab) -> None:
     assert lab.tags(group) == {"link-managed.test.1000000000000001": "true"}
 
 
-def test_a_refused_repair_is_recorded(lab: Lab) -> None:
-    """Once in a run. A person must act: until then our accept rule beats an operator's drop."""
-    _, _, db = lab.linked(PEER)
-    lab.modify(db, lab.raw_rules(db)[0], Priority="1")
-    lab.fault(service="ecs", action="ModifySecurityGroupRule", code="Forbidden.RAM", status=403, times=None)
-    assert lab.sweep() == {"denied": 1}
-    record = lab.outcome()
-    assert (record["action"], record["reason"]) == ("repair", "no-access")
-    assert record["advice"]
-
-
 # after an upgrade
 
 

@@ -170,19 +170,6 @@ def test_groups_that_markers_name_are_looked_at_in_turns(lab: Lab, monkeypatch: 
     assert left[1] > left[-1] == 0
 
 
-def test_a_closing_that_is_throttled_is_made_in_the_next_minute(lab: Lab) -> None:
-    """Within the run: the others do not wait for it."""
-    others = Bystanders(lab)
-    rules(lab, groups=2, each=3)
-    lab.fault(service="ecs", action="RevokeSecurityGroup", account=PEER, kind="throttle")
-    start = len(lab.cloud.faults.calls)
-    assert lab.sweep()["removed"] == 8
-    revoked = [call for call in list(lab.cloud.faults.calls)[start:] if call.action == "RevokeSecurityGroup"]
-    assert [call.account for call in revoked].count(PEER) == 3
-    assert {call.account for call in revoked[-2:]} == {PEER}
-    assert others.late() == set()
-
-
 def throttled(lab: Lab) -> None:
     """The flood's owner can see to that."""
     rules(lab, groups=2, each=3)

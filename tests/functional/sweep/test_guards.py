@@ -217,21 +217,6 @@ def test_a_group_without_write_permission_is_reported_without_retries(lab: Lab, 
     assert refused <= 2 + 3
 
 
-@pytest.mark.parametrize("cause", ["tag", "consent"])
-def test_a_removal_without_permission_is_reported(lab: Lab, cause: str) -> None:
-    """Once in a run, whether nothing asks for the rule any more or the group withdrew its consent."""
-    instance, _, db = lab.linked(PEER)
-    if cause == "tag":
-        lab.tag(instance, link_peer=None)
-    else:
-        lab.tag(db, link_accept=None)
-    lab.cloud.identity.allow_only(ROLE, READS)
-    lab.sweep()
-    (record,) = lab.records(outcome="denied")
-    assert (record["reason"], record["to"]) == ("no-access", db.id)
-    assert len(lab.rules(db)) == 1
-
-
 def test_rules_without_read_permission_are_reported(lab: Lab) -> None:
     """The account shows its instances and groups, but not its rules: one `no-access` record."""
     lab.linked(PEER)

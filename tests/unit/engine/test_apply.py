@@ -644,7 +644,7 @@ def test_of_one_call_that_fails_half_way_only_what_was_not_made_stands(
 TOO_LATE = "no time was left for it in this run"
 RATE = Throttled("rate", request_id="request-rate")
 FORBIDDEN = NoAccess("Forbidden.RAM", "no")
-BOTH, TWO, ALL_THREE = [unlink(K1, KX)], [unlink(K1), unlink(KC, of=FAR)], [unlink(K1, KC, KX)]
+BOTH, TWO = [unlink(K1, KX)], [unlink(K1), unlink(KC, of=FAR)]
 NO_WAIT = Until(patience=NOW)
 LOST = msgspec.structs.replace(
     unlink(KX_2, of=LINK), edits=(msgspec.structs.replace(LOSS, key=KX_2, rule=ours(KX_2, TAG, Claim("chg-1"))),)
@@ -652,70 +652,56 @@ LOST = msgspec.structs.replace(
 """A claim alone."""
 
 
+X_LATE = f"{CLOSED}may still stand: {TOO_LATE}"
+BUSY_HOME = {HOME: ("revoke", RATE)}
+
+
 @pytest.mark.parametrize(
-    ("decisions", "until", "home", "peer", "changes", "kinds", "says", "undone"),
+    ("decisions", "until", "errors", "changes", "kinds", "says", "undone"),
     [
-        (BOTH, Until(end=NOW), {}, {}, [], [], [], 1),
+        (BOTH, UNLIMITED, {}, "sg-db sg-x", "outcome", [], 0),
+        (BOTH, Until(end=NOW), {}, "", "", [], 1),
+        (BOTH, Until(end=NOW + 2), {}, "sg-db", "outcome attempt", [X_LATE], 1),
+        (BOTH, Until(end=NOW + 1), {HOME: ("rules", FORBIDDEN)}, "", "attempt", [TOO_LATE], 1),
         (
-            BOTH,
-            Until(end=NOW + 2),
-            {},
-            {},
-            ["sg-db"],
-            ["outcome", "attempt"],
-            [f"{CLOSED}may still stand: {TOO_LATE}"],
+            [unlink(K1, KC, KX)],
+            NO_WAIT,
+            {HOME: ("revoke", FULL), PEER: ("revoke", RATE)},
+            "sg-cache sg-x sg-db",
+            "outcome attempt",
+            [f"the rule on {CACHE} still stands: {CACHE}: ", X_LATE],
             1,
         ),
-        (BOTH, Until(end=NOW + 1), {"rules": FORBIDDEN}, {}, [], ["attempt"], [TOO_LATE], 1),
-        (
-            ALL_THREE,
-            NO_WAIT,
-            {"revoke": FULL},
-            {"revoke": RATE},
-            ["sg-cache", "sg-x", "sg-db"],
-            ["outcome", "attempt"],
-            [f"the rule on {CACHE} still stands: {CACHE}: ", f"{CLOSED}may still stand: {TOO_LATE}"],
-            1,
-        ),
-        (BOTH, UNLIMITED, {}, {}, ["sg-db", "sg-x"], ["outcome"], [], 0),
-        ([*TWO, unlink(KX)], Until(each=4), {}, {}, ["sg-db", "sg-x"], ["outcome", "outcome"], [], 1),
-        (
-            [*TWO, unlink(KX), LOST],
-            NO_WAIT,
-            {"revoke": RATE},
-            {},
-            ["sg-db", "sg-x", "sg-x"],
-            ["outcome", "outcome", "attempt"],
-            [],
-            2,
-        ),
-        (TWO, NO_WAIT, {"revoke": RATE}, {}, ["sg-db"], ["attempt"], [TOO_LATE], 2),
-        (TWO, Until(end=NOW + 30), {"revoke": RATE}, {}, ["sg-db"], ["attempt"], [TOO_LATE], 2),
-        (TWO, UNLIMITED, {"revoke": RATE}, {}, ["sg-db", "sg-db", "sg-cache"], ["outcome", "outcome"], [], 0),
+        ([*TWO, unlink(KX)], Until(each=4), {}, "sg-db sg-x", "outcome outcome", [], 1),
+        ([*TWO, unlink(KX), LOST], NO_WAIT, BUSY_HOME, "sg-db sg-x sg-x", "outcome outcome attempt", [], 2),
+        (TWO, NO_WAIT, BUSY_HOME, "sg-db", "attempt", [TOO_LATE], 2),
+        (TWO, Until(end=NOW + 30), BUSY_HOME, "sg-db", "attempt", [TOO_LATE], 2),
+        (TWO, UNLIMITED, BUSY_HOME, "sg-db sg-db sg-cache", "outcome outcome", [], 0),
     ],
 )
 def test_what_a_sweep_has_no_time_to_close_is_left_to_the_next_one(
-    decisions: Sequence[Decision],
+    decisions: list[Decision],
     until: Until,
-    home: dict[str, Exception],
-    peer: dict[str, Exception],
-    changes: list[str],
-    kinds: list[str],
+    errors: dict[str, Any],
+    changes: str,
+    kinds: str,
     says: list[str],
     undone: int,
 ) -> None:
-    """An account that is throttled has its turn in the next minute, and another one has it now; nothing else is waited for. Nothing is recorded of what
-    was not begun; of the rest, why it is left. A removal that rests on what was not made is in no record."""
+    """An account that is throttled has its turn in the next minute, and another one has it now; nothing else is waited for.
+    Nothing is recorded of what was not begun; of the rest, why it is left. A removal that rests on what was not made is in no
+    record."""
     applying = Applying(*RULES, ours(KX_2, TAG, Claim("chg-1")), paced=True)
     applying.slow(2, "revoke")
     applying.slow(1, "rules")
-    applying.ecs.errors |= {name: [error] for name, error in home.items()}
-    applying.peer.errors |= {name: [error] for name, error in peer.items()}
+    for ecs in (applying.ecs, applying.peer):
+        name, error = errors.get(ecs.account, ("", None))
+        ecs.errors[name] = [error]
     unmade = [closed(edit.key) for one in decisions for edit in one.edits if edit.key.group.id not in changes]
     report = applying(*decisions, *unmade, until=until)
-    assert [call.split()[1] for call in applying.calls if call.startswith(("revoke", "modify"))] == changes
-    assert (sum(applying.clock.waits) > 30) == (until is UNLIMITED and bool(home))
-    assert [kind for kind in applying.log.kinds() if kind != "intent"] == kinds
+    assert [call.split()[1] for call in applying.calls if call.startswith(("revoke", "modify"))] == changes.split()
+    assert (sum(applying.clock.waits) > 30) == (until is UNLIMITED and bool(errors))
+    assert [kind for kind in applying.log.kinds() if kind != "intent"] == kinds.split()
     details = [record["detail"] for record in applying.log.records if record["record"] != "intent"]
     assert [text for text in says if text not in details[0]] == []
     assert (report.undone, report.pending) == (undone, ())

@@ -330,6 +330,14 @@ def test_a_call_skips_a_rule_that_is_another_persons() -> None:
     assert settle.ecs.existing == [theirs(K1, priority=100)]
 
 
+def test_a_claim_that_came_meanwhile_keeps_the_rule() -> None:
+    settle = settling(ours(K1))
+    settle.ecs.existing = [ours(K1, TAG, REQ)]
+    settle.fetch.changed()
+    settle(mark(ours(K1), lose=[TAG]))
+    assert settle.ecs.existing == [ours(K1, REQ)]
+
+
 def test_each_marker_is_changed_after_a_read_of_its_own() -> None:
     """The API has no compare-and-set, so the time between read and write is kept short. A claim that came is looked at with
     the tags that are read back."""

@@ -4,6 +4,7 @@ read back. Accounts take turns, so that one with thousands of rules, or slow ans
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
@@ -97,11 +98,14 @@ class Closer:
     ) -> Iterator[Closing]:
         """Yields each decision once all of its groups are settled, or could not be. `before` is called before the first change
         of a job, `in_time` before it and before each call: it may raise to stop it. What has no time keeps `waiting`."""
+
+        def due(job: Job) -> bool:
+            """Whether there is time for it; if not, no other account has used less of its share."""
+            return self._clock.now() < until.end and self.turns.used[job.account] < until.each
+
         while todo:
             parked: list[Job] = []
-            for job in self.turns.each(todo, lambda one: one.account):
-                if self._clock.now() >= until.end or self.turns.used[job.account] >= until.each:
-                    continue
+            for job in itertools.takewhile(due, self.turns.each(todo, lambda one: one.account)):
                 if job.account not in self.parked:
                     before(job)
                     self._settle(job, in_time)
