@@ -129,11 +129,11 @@ def test_what_is_taken_from_rules_by_address_is_noted_by_their_links() -> None:
     other = msgspec.structs.replace(K_ADDRESS, source="10.0.0.8/32")
     rules = [ours(k, TAG, REQ, Claim("chg-2"), ends=(A, APP)) for k in (K_ADDRESS, other)] + [ours(K1)]
     settle = settling(*rules)
-    settle.writes.put.add((other, REQ))
-    for edit in (mark(rules[0], lose=[TAG], claims=[REQ]), mark(rules[1], lose=[TAG, REQ, Claim("chg-2")])):
+    settle.writes.put.add((other, Claim("chg-2")))
+    for edit in (mark(rules[0], lose=[REQ], claims=[TAG]), mark(rules[1], lose=[TAG, REQ, Claim("chg-2")])):
         settle(msgspec.structs.replace(edit, ends=(A, APP)))
     settle(mark(rules[2], lose=[TAG]))
-    assert settle.writes.taken == {(Link(APP, DB, (K1.port,)), claim) for claim in (TAG, Claim("chg-2"))}
+    assert settle.writes.taken == {(Link(APP, DB, (K1.port,)), claim) for claim in (TAG, REQ)}
 
 
 # answers that are lost, or late

@@ -70,12 +70,12 @@ class Settler:
             while todo := self._unfinished(edits, rules):
                 batch = _next_call([edit for edit in todo if edit.key not in sent], self.existing(rules, todo))
                 if not batch:
-                    if self._delivery.retry.poll(lambda: not self._unfinished(edits, self.read(group))):
-                        rules = self._rules(group)
-                        continue
-                    sent.clear()  # this is not lag: it was undone, or never made
+                    shown = self._delivery.retry.poll(lambda: not self._unfinished(edits, self.read(group)))
+                    rules = self._rules(group)
                     with attempt:
-                        raise Ambiguous(f"{group} does not show the change")
+                        if not shown:
+                            sent.clear()  # this is not lag: it was undone, or never made
+                            raise Ambiguous(f"{group} does not show the change")
                     break
                 with attempt:
                     self.send(group, batch, rules, before_write, note)
