@@ -502,30 +502,3 @@ def test_without_the_audit_log_no_rule_is_written(ask: Ask, kind: str) -> None:
     ask.lab.cloud.faults.clear()
     assert ask.lab.drain(60) == {"applied": 1}
     assert ask.lab.rules(db) == [f"{app.id} tcp/1"]
-
-
-@RECORDED
-@pytest.mark.parametrize("lag", [0.5, 2.0])
-def test_a_new_rule_that_is_shown_late_is_awaited(ask: Ask, lag: float) -> None:
-    """It has not failed: it is read again, not written again, and `applied` is recorded only when the rules are shown."""
-    pair = ask.pair()
-    ask.lab.cloud.ecs.read_lag.rules = lag
-    assert ask.deliver(*pair) == {"applied": 1}
-    assert ask.lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 2
-
-
-def test_a_link_can_be_removed_and_added_again(ask: Ask) -> None:
-    """A reused ClientToken would return success for the rule that has been revoked since."""
-    app, db = ask.pair()
-    for _ in range(3):
-        assert ask.deliver(app, db) == {"applied": 1}
-        assert (ask.lab.rules(app), ask.lab.rules(db)) == ([f"{db.id} all"], [f"{app.id} all"])
-        for instance in list(ask.lab.cloud.ecs.account(ask.here).instances.values()):
-            ask.lab.tag(instance, link_peer=None)
-            if ask.way == "event":
-                ask.lab.auto_link(ask.lab.tag_event(instance))
-        if ask.way == "request":
-            ask.lab.cross_account(ask.lab.request(app, db, action="unlink", request_id="chg-2"))
-        elif ask.way == "sweep":
-            ask.lab.sweep()
-        assert (ask.lab.rules(app), ask.lab.rules(db)) == ([], [])

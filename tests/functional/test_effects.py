@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from link_peer_local.ecs import may_reach
@@ -112,22 +111,6 @@ def test_a_request_between_accounts_is_judged_with_both_sides_rules(lab: Lab) ->
 def test_a_record_without_a_link_does_not_say(lab: Lab) -> None:
     lab.cross_account("{")
     assert effect(lab) == ("unknown", "")
-
-
-@pytest.mark.parametrize("fault", [{"kind": "error"}, {"kind": "error", "code": "Forbidden.RAM", "status": 403}])
-def test_a_read_for_the_record_that_fails_changes_nothing_else(pair: Pair, fault: dict[str, Any]) -> None:
-    """The link is applied, once."""
-    egress(pair.lab, pair.app, **ANY, DestCidrIp="10.0.0.0/8", Policy="drop")
-    pair.lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", times=None, skip=2, **fault)
-    assert pair.lab.auto_link(pair.lab.event(pair.a)) == {"applied": 1}
-    assert effect(pair.lab) == ("unknown", f"the rules of {pair.app.id}@{HOME} were not read (egress): tcp/3306")
-    assert pair.lab.records("attempt") == []
-
-
-def test_a_sweeps_changes_are_judged_too(pair: Pair) -> None:
-    egress(pair.lab, pair.app, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
-    pair.lab.sweep()
-    assert effect(pair.lab, "applied")[0] == "blocked"
 
 
 def test_what_is_read_for_the_record_decides_nothing(pair: Pair) -> None:

@@ -52,17 +52,3 @@ def test_both_sides_stay_where_the_repair_is_refused(
     lab.cloud.faults.clear()
     run()
     assert [int(rule["Priority"]) for group in (source, target) for rule in lab.raw_rules(group)] == [100, 100]
-
-
-def test_both_sides_of_a_requests_link_stay_where_the_repair_is_refused(lab: Lab) -> None:
-    """The same request comes again, finds both rules with its claim, and may not put the priority back."""
-    a, b = lab.pair()
-    asked = lab.request(a, b)
-    lab.cross_account(asked)
-    lab.modify(b, lab.raw_rules(b)[0], Priority="1")
-    before = lab.raw_rules(a), lab.raw_rules(b)
-    lab.fault(
-        service="ecs", action="ModifySecurityGroupRule", kind="error", code="Forbidden.RAM", status=403, times=None
-    )
-    lab.cross_account(asked)
-    assert (lab.raw_rules(a), lab.raw_rules(b)) == before

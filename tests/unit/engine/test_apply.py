@@ -264,17 +264,6 @@ def test_what_takes_a_rule_or_a_claim_comes_before_what_only_opens(
     assert outcomes == (["sync", "link"] if first else ["link", "sync"])
 
 
-def test_closing_comes_before_opening() -> None:
-    """In whatever order they were decided: no amount of links keeps a closing from being done in time."""
-    opens = [link(), link(KC, FAR)]
-    loses = Edit(K2, lose=frozenset({TAG}), rule=ours(K2, TAG, Claim("chg-1")), claims=(Claim("chg-1"),))
-    lighter = Decision(Link(APP, DB, (K2.port,)), "expire", "removed", UNWANTED, (loses,))
-    k3 = key(APP, DB, "tcp/3")
-    applying = Applying(ours(K2, TAG, Claim("chg-1")), ours(k3))
-    applying(opens[0], removal(k3), opens[1], lighter)
-    assert applying.ecs.changes() == ["revoke sg-app", "modify sg-db", "authorize sg-db", "authorize sg-cache"]
-
-
 class Full(FakeEcs):
     """sg-db takes one more rule, and refuses those after it."""
 

@@ -247,7 +247,7 @@ def _same_instances(edit: Edit, marker: Marker) -> None:
     planned = markers.parse(edit.rule.description) if edit.rule else None
     if marker.ends in (edit.ends, planned and planned.ends):
         return
-    if other := _other_instance(edit, marker):
+    if other := _other_instance(edit.ends, marker):
         raise Ambiguous(f"{edit.key.group}: a rule has become that of {other}, which has the same address")
 
 
@@ -256,14 +256,14 @@ def _stands_for(edit: Edit, marker: Marker) -> bool:
     changes that, or is for a request: the members of that group follow it."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
     followed = any(not claim.is_tag for claim in edit.gain)
-    if marker.ends == edit.ends or followed or (planned and planned.ends != edit.ends):
+    if followed or (planned and planned.ends != edit.ends):
         return marker.ends == edit.ends
-    return not _other_instance(edit, marker)
+    return not _other_instance(edit.ends, marker)
 
 
-def _other_instance(edit: Edit, marker: Marker) -> Party | None:
-    """Another instance for which a rule stands than the edit says."""
-    return first_difference(marker.ends, edit.ends) if marker.ends and edit.ends else None
+def _other_instance(ends: tuple[Party, Party] | None, marker: Marker) -> Party | None:
+    """Another instance for which a rule stands than these."""
+    return first_difference(marker.ends, ends) if marker.ends and ends else None
 
 
 def _next_call(edits: Sequence[Edit], existing: dict[RuleKey, Existing]) -> list[Edit]:
