@@ -245,9 +245,7 @@ def _same_instances(edit: Edit, marker: Marker) -> None:
     """Raises Ambiguous where the rule is that of other instances with the same addresses, which the plan did not see, so that it
     is planned anew. A denial would take the whole link back, also what stood before a stale read did not show it."""
     planned = markers.parse(edit.rule.description) if edit.rule else None
-    if marker.ends in (edit.ends, planned and planned.ends):
-        return
-    if other := _other_instance(edit.ends, marker):
+    if (other := _other_instance(edit.ends, marker)) and not (planned and planned.ends == marker.ends):
         raise Ambiguous(f"{edit.key.group}: a rule has become that of {other}, which has the same address")
 
 
