@@ -86,51 +86,47 @@ def test_an_account_that_shows_no_instances_is_a_warning(lab: Lab, cli: Cli) -> 
     assert f"no removals are made in account {PEER} because it shows no instances" in warning["advice"]
 
 
-@pytest.mark.knobs(rules_per_group=1000, group_sources="groups")
-@pytest.mark.parametrize(
-    ("named", "rules", "state", "detail"),
-    [
-        (20, 20, "missing", "name 20 groups already (the limit is 20)"),
-        (1, 20, "warning", "20 rules with a group as source: one document allows 20, another those of 20 groups"),
-        (1, 16, "warning", "16 rules with a group as source"),
-        (1, 15, None, ""),
-        (0, 191, "warning", "191 rules: one document allows 200 a group, another 1000 in all groups of an instance"),
-        (0, 190, None, ""),
-    ],
+FULL = (
+    (20, 20, "missing", "name 20 groups already (the limit is 20)"),
+    (1, 20, "warning", "20 rules with a group as source: one document allows 20, another those of 20 groups"),
+    (1, 16, "warning", "16 rules with a group as source"),
+    (1, 15, None, ""),
+    (0, 191, "warning", "191 rules: one document allows 200 a group, another 1000 in all groups of an instance"),
+    (0, 190, None, ""),
 )
-def test_a_group_that_is_full_or_nearly_full_is_reported(
-    lab: Lab, cli: Cli, named: int, rules: int, state: str | None, detail: str
-) -> None:
+"""How many groups the rules of a group name, how many rules it has, and what is said."""
+
+
+@pytest.mark.knobs(rules_per_group=1000, group_sources="groups")
+def test_a_group_that_is_full_or_nearly_full_is_reported(lab: Lab, cli: Cli) -> None:
     """What every document refuses is missing. What one of two refuses, and shortly before it, is a warning with both numbers."""
-    db = lab.group("*")
-    lab.instance(db)
-    if named:
-        lab.fill(db, rules, named)
-    else:
-        lab.crowded(db, rules)
+    groups = [lab.group("*") for _ in FULL]
+    for db, (named, rules, _, _) in zip(groups, FULL, strict=True):
+        lab.instance(db)
+        if named:
+            lab.fill(db, rules, named)
+        else:
+            lab.crowded(db, rules)
     _, found = cli.json("doctor")
-    quota = [(one["state"], one["detail"]) for one in found if one["what"] == f"quota of {db.id}@{HOME}"]
-    assert [said for said, _ in quota] == ([state] if state else [])
-    assert all(detail in text for _, text in quota)
+    for db, (_, _, state, detail) in zip(groups, FULL, strict=True):
+        quota = [(one["state"], one["detail"]) for one in found if one["what"] == f"quota of {db.id}@{HOME}"]
+        assert [said for said, _ in quota] == ([state] if state else [])
+        assert all(detail in text for _, text in quota)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "what"),
-    [
+def test_a_missing_queue_or_log_is_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a setting, the name is made of the prefix. Another name is one that the reader's role may not read."""
+    for name, value, what in (
         ("LINK_PEER_QUEUE", "nowhere", "queue nowhere"),
         ("LINK_PEER_PREFIX", "staging", "queue staging-requests"),
         ("LINK_PEER_AUDIT_LOGSTORE", "nowhere", f"log link-peer-{HOME}/nowhere"),
         ("LINK_PEER_AUDIT_PROJECT", "nowhere", "log nowhere/decisions"),
-    ],
-)
-def test_a_missing_queue_or_log_is_reported(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, what: str
-) -> None:
-    """Without a setting, the name is made of the prefix. Another name is one that the reader's role may not read."""
-    if name == "LINK_PEER_PREFIX":
-        monkeypatch.delenv("LINK_PEER_QUEUE")
-    monkeypatch.setenv(name, value)
-    assert what in [found for _, found, _ in failing(cli)]
+    ):
+        with monkeypatch.context() as patch:
+            if name == "LINK_PEER_PREFIX":
+                patch.delenv("LINK_PEER_QUEUE")
+            patch.setenv(name, value)
+            assert what in [found for _, found, _ in failing(cli)]
 
 
 # what is deployed
@@ -203,24 +199,21 @@ def test_a_canary_release_and_requests_that_are_not_recorded_are_warnings(lab: L
     assert warned["function link-peer-auto-link"].endswith(unseen)
 
 
-@pytest.mark.parametrize(
-    ("change", "state", "detail"),
-    [
-        ({}, "missing", "does not exist"),
-        ({"qualifier": "LATEST"}, "differs", "differs from s.yaml in: qualifier"),
-        ({"config": {"triggerEnable": False}}, "missing", "is disabled"),
-        ({"config": {"eventRuleFilterPattern": "{}"}}, "differs", "differs from s.yaml in: filter pattern"),
-    ],
-)
-def test_a_trigger_that_is_missing_or_another_is_reported(
-    lab: Lab, cli: Cli, change: dict[str, Any], state: str, detail: str
-) -> None:
+def test_a_trigger_that_is_missing_or_another_is_reported(lab: Lab, cli: Cli) -> None:
     """A deploy that died halfway creates no more triggers. The rule on the bus is not as it should be, either."""
     with lab.cloud.fc.held(HOME, "link-peer-auto-link") as held:
         first, *others = (placed.trigger for placed in held.triggers.values())
-    changed = [replace(first, **{**change, "config": {**first.config, **change.get("config", {})}})] if change else []
-    redeploy(lab, "link-peer-auto-link", triggers=(*changed, *others))
-    assert failing(cli)[0] == (state, "trigger instance-state of link-peer-auto-link", detail)
+    changes: tuple[tuple[dict[str, Any], str, str], ...] = (
+        ({"qualifier": "LATEST"}, "differs", "differs from s.yaml in: qualifier"),
+        ({"config": {"triggerEnable": False}}, "missing", "is disabled"),
+        ({"config": {"eventRuleFilterPattern": "{}"}}, "differs", "differs from s.yaml in: filter pattern"),
+        ({}, "missing", "does not exist"),
+    )
+    for change, state, detail in changes:
+        config = {**first.config, **change.get("config", {})}
+        changed = [replace(first, **{**change, "config": config})] if change else []
+        redeploy(lab, "link-peer-auto-link", triggers=(*changed, *others))
+        assert failing(cli)[0] == (state, "trigger instance-state of link-peer-auto-link", detail)
 
 
 def test_each_bound_queue_needs_a_trigger(lab: Lab, cli: Cli) -> None:

@@ -313,15 +313,6 @@ def test_what_cannot_be_read_leaves_it_open(lab: Lab, ask: Asking) -> None:
     assert f"account {HOME} could not be read" in document["not_read"][0]
 
 
-def test_without_the_audit_log_who_asked_is_not_known(lab: Lab, ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The verdict is the same."""
-    _, _, a, b = linked(lab)
-    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
-    document = ask.checked(a, b)
-    assert document["links"][0]["asked_by"] == []
-    assert document["not_read"][0].startswith("who asked is not known: the audit log cannot be read")
-
-
 def test_an_instance_and_itself_are_a_usage_error(lab: Lab, ask: Asking) -> None:
     instance = lab.instance(lab.group(), name="web")
     assert ask.cli("explain", instance.id, "web") == 2

@@ -128,18 +128,3 @@ def test_a_wait_ends_with_the_outcome_of_this_very_request(
     ends = ["--from", senders.app.id, "--to", senders.db.id, "--request-id", "chg-1"]
     code, [record] = cli.json("request", action, *ends, "--port", "tcp/3306", "--wait")
     assert (code, record["queue"], record["outcome"]) == (0, OWN, "applied" if action == "link" else "removed")
-
-
-def test_an_id_that_several_senders_used_is_not_accepted(lab: Lab, cli: Cli) -> None:
-    """Until the link itself is named; the queue of each is shown."""
-    senders = Senders(lab)
-    senders.team()
-    lab.policy_account(HOME, queue="link-peer-requests-z")
-    lab.cross_account(lab.request(senders.app, senders.db, "tcp/3306", requested_by="x"), queue="link-peer-requests-z")
-    assert cli("audit") == 0
-    assert all(
-        f"chg-1 ({sender})" in cli.out for sender in ("team-orders", "x")
-    )  # equal denials, but not of one request
-    assert cli("accept", "chg-1", "--yes") == 1
-    assert all(f"through {queue})" in cli.err for queue in (OWN, "link-peer-requests-z"))
-    assert cli("accept", lab.outcome()["link"], "--yes") == 0, cli.err

@@ -95,10 +95,10 @@ def setup(lab: Lab, cli: Cli) -> list[str]:
 
 COMMANDS: dict[Callable[[Lab, Cli], list[str]], int] = {
     **dict.fromkeys([accept, reopen], 1),
-    **dict.fromkeys([sweep, close, account], 3),
-    **dict.fromkeys([apply, adopt], 5),
-    leave: 9,
-    setup: 13,
+    **dict.fromkeys([sweep, close, account], 5),
+    **dict.fromkeys([apply, adopt], 7),
+    leave: 17,
+    setup: 37,
 }
 """Each with how many of its calls pass between two that are interrupted: the more it makes."""
 
