@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, ask, refusal, refused
+from tests.local.clients import HOME, PEER, ask, refusal
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -60,8 +60,7 @@ def test_an_instance_is_moved_into_other_groups_at_once(w: World) -> None:
         ([managed], "InvalidOperation.ResourceManagedByCloudProduct", 403),
         (["sg-none"], "InvalidSecurityGroupId.NotFound", 404),
     ):
-        with refused(code, status):
-            w.modify(security_group_ids=wanted)
+        assert refusal(w.modify, security_group_ids=wanted) == (code, status)
     assert w.groups() == [advanced]
 
 
@@ -71,19 +70,15 @@ def test_a_stopped_instance_gets_another_address_and_a_start_before_the_next(w: 
     w.cloud.ecs.on_event = lambda _account, event: seen.append(event)
     switch, old = w.web.vswitch_id, w.web.private_ip
 
-    def change(code: str = "", status: int = 400, **fields: Any) -> None:
+    def change(**fields: Any) -> None:
         given = {"instance_id": w.web.id, "v_switch_id": switch, **fields}
-        if not code:
-            ask(w.ecs, "ModifyInstanceVpcAttribute", **given)
-            return
-        with refused(code, status):
-            ask(w.ecs, "ModifyInstanceVpcAttribute", **given)
+        ask(w.ecs, "ModifyInstanceVpcAttribute", **given)
 
     def restart() -> None:
         ask(w.ecs, "StartInstance", instance_id=w.web.id)
         ask(w.ecs, "StopInstance", instance_id=w.web.id)
 
-    change("IncorrectInstanceStatus")
+    assert refusal(change) == ("IncorrectInstanceStatus", 400)
     ask(w.ecs, "StopInstance", instance_id=w.web.id)
     foreign = next(vpc for vpc in w.cloud.ecs.vpcs.values() if vpc.owner == PEER)
     shared = next(vpc for vpc in w.cloud.ecs.vpcs.values() if vpc.shared_with)
@@ -102,10 +97,10 @@ def test_a_stopped_instance_gets_another_address_and_a_start_before_the_next(w: 
         ("InvalidSecurityGroupVpc.NotBelongToOneVpc", 404, {**into, "security_group_id": [there, w.first]}),
         ("EnterpriseGroupLimited.MutliGroupType", 404, {**into, "security_group_id": [there, other]}),
     ):
-        change(code, status, **fields)
+        assert refusal(change, **fields) == (code, status)
     assert w.web.private_ip == old
     change(private_ip_address="10.0.0.77")
-    change("InvalidPrivateIp.Changing", private_ip_address="10.0.0.78")
+    assert refusal(change, private_ip_address="10.0.0.78") == ("InvalidPrivateIp.Changing", 400)
     restart()
     change(**into, security_group_id=[there])
     (found,) = instances(w.ecs)
