@@ -18,49 +18,30 @@ BYTES: dict[str, bytes] = {
     "nothing": b"",
     "null": b"null",
     "a number": b"1",
-    "a huge number": b"9" * 5000,
-    "a text": b'"sg-a"',
     "an empty list": b"[]",
     "a list of nothing": b"[null, 1, [], {}]",
     "not JSON": b"<html>502</html>",
-    "half": b'[{"id": "event-1", "source": "acs.ecs"',
-    "not UTF-8": b'{"id": "\xff\xfe"}',
-    "UTF-16": '{"id": "x"}'.encode("utf-16"),
     "lone surrogate": b'{"id": "\\ud800", "data": {"messageBody": "\\udfff"}}',
     "NUL and bidi": '{"id": "\\u0000\u202e", "source": "\u2066"}'.encode(),
     "NaN": b'{"id": NaN}',
     "deep lists": b"[" * 200_000,
-    "deep objects": b'{"a":' * 100_000,
     "deep but whole": b"[" * 900 + b"]" * 900,
     "long": b'{"id": "' + b"x" * (2 * 1024 * 1024) + b'"}',
 }
-ELEMENTS: dict[str, Any] = {
-    "null": None,
-    "a number": 1.5,
-    "a list": [[[]]],
-    "an empty object": {},
-    "an object as id": {"id": {}, "source": [], "type": 1, "specversion": "1.0"},
-    "control characters": {"id": "a\nb\x00\u202e", "specversion": "1.0", "source": "acs.ecs"},
-    "a deep one": json.loads('{"messageBody":' * 90 + "1" + "}" * 90),
-    "lone surrogates": {"id": "\ud800", "messageBody": "\udc00", "messageId": "\ud800"},
-    "a body that is a list": {
-        "specversion": "1.0",
-        "type": "mns:Queue:SendMessage",
-        "id": "1",
-        "data": {"messageBody": []},
-    },
-    "no data": {"specversion": "1.0", "type": "mns:Queue:SendMessage", "id": "1"},
-    "data that is a text": {"specversion": "1.0", "type": "mns:Queue:SendMessage", "id": "1", "data": "text"},
-    "an id that is a number": {"messageBody": "{}", "messageId": 7},
-    "another account": {
-        "specversion": "1.0",
-        "id": "1",
-        "source": "acs.ecs",
-        "type": "ecs:Instance:StateChange",
-        "aliyunaccountid": "1000000000000009",
-        "data": {},
-    },
-}
+ELEMENTS: list[Any] = [
+    None,
+    1.5,
+    [[[]]],
+    {},
+    {"id": {}, "source": [], "type": 1, "specversion": "1.0"},
+    {"id": "a\nb\x00\u202e", "specversion": "1.0", "source": "acs.ecs"},
+    json.loads('{"messageBody":' * 90 + "1" + "}" * 90),
+    {"id": "\ud800", "messageBody": "\udc00", "messageId": "\ud800"},
+    {"specversion": "1.0", "type": "mns:Queue:SendMessage", "id": "1", "data": {"messageBody": []}},
+    {"specversion": "1.0", "type": "mns:Queue:SendMessage", "id": "1"},
+    {"messageBody": "{}", "messageId": 7},
+    {"specversion": "1.0", "id": "1", "source": "acs.ecs", "type": "ecs:Instance:StateChange", "aliyunaccountid": "9", "data": {}},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("body", BYTES.values(), ids=BYTES)
@@ -83,29 +64,23 @@ def json_list(body: bytes) -> Any:
         return None
 
 
-@pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
-def test_an_invalid_event_does_not_affect_the_others(lab: Lab, element: Any) -> None:
-    """Those before and after it are linked; it alone is denied, once."""
-    apps, db = [lab.group(), lab.group()], lab.group("*")
-    events = [lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})) for app in apps]
-    body = json.dumps([events[0], element, events[1]]).encode()
-    answer = json.loads(lab.run(auto_link.handler, body))["outcomes"]
-    assert lab.rules(db) == sorted(f"{app.id} tcp/1" for app in apps)
-    assert answer == {"applied": 2, "denied": 1}
-    (record,) = lab.records(reason="bad-event")
-    assert record["event_id"]
-    assert record["detail"]
-
-
-@pytest.mark.parametrize("element", ELEMENTS.values(), ids=ELEMENTS)
-def test_an_invalid_message_does_not_affect_the_others(lab: Lab, element: Any) -> None:
-    """The same for requests."""
-    pairs = [lab.pair(), lab.pair()]
-    messages = [lab.message(lab.request(a, b, "tcp/1")) for a, b in pairs]
-    body = json.dumps([messages[0], element, messages[1]]).encode()
-    answer = json.loads(lab.run(cross_account.handler, body))["outcomes"]
+@pytest.mark.parametrize(("function", "reason"), [(auto_link, "bad-event"), (cross_account, "bad-request")])
+def test_invalid_elements_do_not_affect_the_others(lab: Lab, function: ModuleType, reason: str) -> None:
+    """Those before and after them are linked; each of them is denied, once, in words of our own."""
+    requests = function is cross_account
+    pairs = [lab.pair() if requests else (lab.group(), lab.group("*")) for _ in range(2)]
+    first, last = (
+        lab.message(lab.request(a, b, "tcp/1"))
+        if requests
+        else lab.event(lab.instance(a, tags={"link-peer": f"{b.id}:tcp/1"}))
+        for a, b in pairs
+    )
+    body = json.dumps([first, *ELEMENTS, last]).encode()
+    answer = json.loads(lab.run(function.handler, body))["outcomes"]
     assert [lab.rules(b) for _, b in pairs] == [[f"{a.id} tcp/1"] for a, _ in pairs]
-    assert answer == {"applied": 2, "denied": 1}
-    (record,) = lab.records(reason="bad-request")
-    assert (bool(record["detail"]), "Traceback" in str(record), len(str(record)) < 2000) == (True, False, True)
-    assert str(record).isprintable()
+    assert answer == {"applied": 2, "denied": len(ELEMENTS)}
+    records = lab.records(reason=reason)
+    assert len(records) == len(ELEMENTS)
+    for record in records:
+        assert (bool(record["event_id"]), bool(record["detail"]), "Traceback" in str(record)) == (True, True, False)
+        assert (len(str(record)) < 2000, str(record).isprintable()) == (True, True)

@@ -350,23 +350,6 @@ def test_an_instance_shown_on_two_pages_counts_once() -> None:
     assert (found.store.member_count(APP), found.store.snapshot().instances_in(HOME)) == (1, 1)
 
 
-def test_a_throttled_page_is_read_again_in_the_next_minute() -> None:
-    """The pages before it are not."""
-    ecs = crowd()
-
-    class Limited(FakeEcs):
-        def instance_page(self, token: str = "") -> tuple[list, str]:
-            self.errors["instance_page"] = [Throttled("no")] if token == "4" and clock.time < NOW + 60 else []
-            return super().instance_page(token)
-
-    limited = Limited(instances=ecs.running.values())
-    limited.page = 2
-    found, clock = paced(limited)
-    found.everything([HOME])
-    assert limited.calls == [f"instance_page {n}".removesuffix(" 0") for n in (0, 2, 4, 4, 6)]
-    assert (found.store.snapshot().instances_in(HOME), clock.waits[:2]) == (7, [5, 5])
-
-
 def test_pages_of_an_account_are_read_until_a_time() -> None:
     """Later from the next one on. Only all of them from the first on are a listing of the account. Kept is what was asked for before,
     and what was read by its id stays as it is."""
@@ -426,7 +409,8 @@ def test_pages_are_read_from_the_first_one_again_where_the_cloud_refuses_the_tok
     [(2, 30, 0, 1), (2, 90, 0, 2), (None, 90, 1, 5), (None, 90, 2, 2), (2, 9_000, 0, 4)],
 )
 def test_pages_are_read_as_the_pace_allows(per_minute: int | None, until: float, errors: int, calls: int) -> None:
-    """No wait ends after the time. A throttled page is read again once, and costs the account nothing else."""
+    """No wait ends after the time. A throttled page is read again once, and the account is not noted as
+    failed, unless all of it is to be read."""
     ecs = crowd()
     ecs.errors["instance_page"] = [Throttled("no")] * errors
     found, clock = paced(ecs, per_minute=per_minute)
@@ -434,6 +418,12 @@ def test_pages_are_read_as_the_pace_allows(per_minute: int | None, until: float,
     found.read_pages(HOME, pages, NOW + until)
     assert (len(ecs.calls), pages.count, found.store.readable(HOME)) == (calls, calls - errors, True)
     assert clock.time < NOW + until
+    ecs.errors["instance_page"] = [Throttled("no")] * errors
+    found, clock = paced(ecs, per_minute=per_minute)
+    found.everything([HOME])
+    assert (found.store.snapshot().instances_in(HOME), found.store.readable(HOME)) == (
+        (7, True) if errors < 2 else (0, False)
+    )
 
 
 def test_an_account_is_live_while_its_last_reads_show_an_instance() -> None:
@@ -464,19 +454,6 @@ def test_members_that_cannot_be_read_in_time_are_not_confirmed() -> None:
     found.everything([HOME])
     found.confirm_absent([APP])
     assert set(found.store.snapshot().failed_accounts) == {HOME}
-
-
-def test_rules_beyond_the_pace_are_left_unread_without_a_wait() -> None:
-    """Those of an account that may be called more often are read."""
-    other = peer()
-    found, clock = paced(home(), other, per_minute=2)
-    found.rules([APP, DB, LEDGER])
-    assert [one in found.store.rules for one in (APP, DB, LEDGER)] == [True, False, True]
-    assert clock.waits == []
-    clock.time += 60
-    found.rules([APP, DB])
-    assert DB in found.store.rules
-    assert found.store.readable(HOME)
 
 
 @pytest.mark.parametrize(
