@@ -120,7 +120,7 @@ def sides_in_one_piece(patch: Patch) -> None:
 
 def openings_first(patch: Patch) -> None:
     order = apply._order
-    patch.setattr(apply, "_order", lambda decision: -order(decision))
+    patch.setattr(apply, "_order", lambda decision: tuple(not one for one in order(decision)))
     patch.setattr(apply, "only_closes", lambda _decision: False)
 
 
