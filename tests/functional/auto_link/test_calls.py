@@ -19,8 +19,6 @@ from link_peer_local.ecs.state import Instance
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
-INSTANCES = f"{MANAGED}.instances"
-
 
 def calls(lab: Lab, *events: str) -> Counter[str]:
     """The calls that auto_link makes for these events, by action."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, Lab
 
 
 def test_nine_keys_consent_and_no_others(lab: Lab) -> None:
@@ -43,18 +43,3 @@ def test_a_change_of_a_sets_tag_closes_at_the_groups_event(lab: Lab) -> None:
         event["data"]["requestParameters"]["Tag.1.Key"] = "team"
         lab.tag(group, link_lock="x")
         assert lab.auto_link(event) == {}
-
-
-def test_a_group_that_cannot_be_read_now_is_looked_at_again(lab: Lab) -> None:
-    """Nothing is decided about it meanwhile."""
-    app, db = lab.pair()
-    lab.instance(app, tags={"link-peer": f"{db.id}@{PEER}"})
-    lab.instance(db)
-    lab.sweep()
-    lab.drain()
-    lab.tag(app, link_lock="x")
-    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", account=HOME, kind="throttle", times=1)
-    assert lab.auto_link(lab.group_event(app)) == {}
-    assert len(lab.rules(app)) == 1
-    lab.drain()
-    assert (lab.rules(app), lab.rules(db)) == ([], [])

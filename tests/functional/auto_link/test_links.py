@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.functional.lab import HOME, Lab
+from tests.functional.lab import Lab
 
 
 def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
@@ -20,18 +20,6 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
         rule["Description"]
         == f"link-peer/2 dep=prod home=1000000000000001 id={lab.rule_id(db, app, 'tcp/8000-8010')} by=tag"
     )
-
-
-def test_a_mutual_link_and_a_port_link_of_one_pair_are_independent(lab: Lab) -> None:
-    """They have different rules: removing one link leaves the other."""
-    app, db = lab.group("*"), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": db.id, "link-peer.2": f"{db.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 2}
-    assert lab.rules(db) == [f"{app.id} all", f"{app.id} tcp/3306"]
-
-    assert lab.retag(instance, link_peer=None) == {"removed": 1, "unchanged": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-    assert lab.rules(app) == []
 
 
 @pytest.mark.parametrize(
@@ -54,23 +42,3 @@ def test_which_events_have_an_instance_looked_at(lab: Lab, event: str, looks: bo
     told = lab.tag_event(instance, event) if event.endswith("Resources") else lab.event(instance, event)
     assert lab.auto_link(told) == ({"applied": 1} if looks else {})
     assert lab.rules(db) == ([f"{app.id} tcp/3306"] if looks else [])
-
-
-def test_instances_of_one_group_can_be_linked(lab: Lab) -> None:
-    """The group then holds two rules with different /32."""
-    group = lab.group("*")
-    target = lab.instance(group)
-    instance = lab.instance(group, tags={"link-peer": target.id})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert len(lab.rules(group)) == 2
-
-
-def test_the_group_that_holds_the_rule_must_consent(lab: Lab) -> None:
-    """The consent of another group of the target instance does not count."""
-    first, second = lab.group(), lab.group("*")
-    target = lab.instance(first, second)
-    instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
-    assert lab.auto_link(lab.event(instance)) == {"denied": 1}
-    record = lab.outcome()
-    assert record["reason"] == "no-consent"
-    assert f"tag {first.id}@{HOME} link-accept={instance.id}:tcp/3306" in record["advice"]

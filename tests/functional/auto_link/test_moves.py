@@ -15,12 +15,6 @@ def move(lab: Lab, instance: Instance, *groups: Group) -> dict[str, int]:
     return lab.done(instance, "ModifyInstanceAttribute", **ids)
 
 
-def readdress(lab: Lab, instance: Instance, address: str) -> dict[str, int]:
-    """Stops the instance and gives it another address: the outcomes of the last event."""
-    lab.done(instance, "StopInstance")
-    return lab.done(instance, "ModifyInstanceVpcAttribute", VSwitchId=instance.vswitch_id, PrivateIpAddress=address)
-
-
 @pytest.mark.parametrize("ports", [":tcp/3306", ""], ids=["ports", "mutual"])
 def test_a_move_opens_for_the_new_group_and_closes_what_nobody_of_the_old_one_asks_for(lab: Lab, ports: str) -> None:
     app, web, db = lab.group("*"), lab.group("*"), lab.group("*")
@@ -39,30 +33,6 @@ def test_joining_and_leaving_are_moves(lab: Lab) -> None:
     lab.forget()
     assert lab.done(instance, "LeaveSecurityGroup", SecurityGroupId=app.id) == {"applied": 1, "removed": 1}
     assert lab.rules(db) == [f"{web.id} tcp/1"]
-
-
-@pytest.mark.knobs(request_tags=True)
-@pytest.mark.parametrize("moves", ["source", "target"])
-def test_the_rule_of_an_old_address_goes_at_the_event(lab: Lab, moves: str) -> None:
-    """Whichever instance has a new one. Another instance may get the old one at once."""
-    app, db = lab.group("*"), lab.group("*")
-    target = lab.instance(db)
-    source = lab.started(app, tags={"link-peer": f"{target.id}:tcp/3306"})
-    changed = source if moves == "source" else target
-    lab.forget()
-    assert readdress(lab, changed, "10.2.0.99").items() >= {"applied": 1, "removed": 1}.items()
-    assert lab.rules(db) == [f"{source.private_ip}/32>{target.private_ip}/32 tcp/3306"]
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_the_rule_between_instances_follows_its_target_into_another_group(lab: Lab) -> None:
-    """At the event of the target, which asks for nothing."""
-    old, new = lab.group("*"), lab.group("*")
-    target = lab.instance(old)
-    source = lab.started(lab.group(), tags={"link-peer": f"{target.id}:tcp/3306"})
-    assert move(lab, target, new) == {"applied": 1, "removed": 1}
-    assert lab.rules(old) == []
-    assert lab.rules(new) == [f"{source.private_ip}/32>{target.private_ip}/32 tcp/3306"]
 
 
 def test_the_addresses_of_secondary_interfaces_cost_one_call(lab: Lab) -> None:

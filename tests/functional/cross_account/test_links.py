@@ -51,16 +51,6 @@ def test_two_deliveries_of_one_message_may_both_record_the_rules_they_found(lab:
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_a_second_request_adds_its_claim_to_the_marker(lab: Lab) -> None:
-    """The rules keep their ids: authorizing again would not change a description."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    ids = [rule["SecurityGroupRuleId"] for group in (a, b) for rule in lab.raw_rules(group)]
-    assert lab.cross_account(lab.request(a, b, request_id="chg-2")) == {"applied": 1}
-    assert lab.reasons(a) == lab.reasons(b) == ["req:chg-1,req:chg-2"]
-    assert [rule["SecurityGroupRuleId"] for group in (a, b) for rule in lab.raw_rules(group)] == ids
-
-
 # rules made by people
 
 

@@ -16,14 +16,6 @@ def test_an_unlink_needs_no_consent(lab: Lab) -> None:
     assert (lab.rules(a), lab.rules(b)) == ([], [])
 
 
-def test_an_unlink_needs_no_instances(lab: Lab) -> None:
-    """An unlink is explicit: it does not count toward the cap and does not depend on which instances are shown."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    lab.policy(limits={"removals_per_run": 0})
-    assert lab.cross_account(lab.request(a, b, action="unlink")) == {"removed": 1}
-
-
 def test_other_rules_between_the_two_stay(lab: Lab) -> None:
     """A person's rule, another deployment's, and one with a forged marker."""
     a, b = lab.pair()
@@ -48,14 +40,6 @@ def test_an_unlink_of_deleted_instances_removes_their_rules(lab: Lab) -> None:
         lab.release(instance)
     assert lab.cross_account(lab.request(one, two, action="unlink")) == {"removed": 1}
     assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
-def test_an_unlink_of_two_instances_keeps_other_instance_links(lab: Lab) -> None:
-    a, b = lab.pair()
-    one, two, three = lab.instance(a), lab.instance(b), lab.instance(b)
-    lab.cross_account(lab.request(one, two, "tcp/1"), lab.request(one, three, "tcp/1", request_id="chg-2"))
-    assert lab.cross_account(lab.request(one, two, "tcp/1", action="unlink")) == {"removed": 1}
-    assert lab.rules(b) == [f"{one.private_ip}/32>{three.private_ip}/32 tcp/1"]
 
 
 def test_an_unlink_that_has_begun_in_time_is_finished(lab: Lab) -> None:

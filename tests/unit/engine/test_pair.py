@@ -18,7 +18,7 @@ from link_peer.planning.decision import Unseen
 
 from tests.unit.fakes import FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, NOW, PEER, REGION, A, B, C
-from tests.unit.views import APART, group, key, managed, member, one, ours, policy, text
+from tests.unit.views import APART, between, group, key, managed, member, one, ours, policy, text
 
 P1, P2 = parse_ports("tcp/1"), parse_ports("tcp/2")
 P12 = (*P1, *P2)
@@ -76,7 +76,7 @@ class Asking:
         ([ours(K1, REQ)], P12, {}, ("applied", "")),  # as the redelivery of one that died half-way does
         ([ours(HERE, REQ), ours(THERE, REQ)], (), {"source": DB, "target": APP}, ("applied", "")),
         ([ours(key(DB, CACHE, "tcp/2"), REQ)], P1, {}, ("applied", "")),
-        ([ours(K2, OTHER)], P1, {}, ("applied", "")),
+        ([ours(K1, OTHER)], P1, {}, ("applied", "")),  # its claim is added
         ([ours(K1, Claim("chg-1", int(NOW) + 99))], P1, {"until": int(NOW) + 99}, ("applied", "")),
         ([ours(key(DB, CACHE, "tcp/2"), REQ), ours(K2, REQ)], P1, {}, ("denied", "id-in-use")),
         ([ours(K1, REQ)], (), {}, ("denied", "id-in-use")),
@@ -161,13 +161,19 @@ def test_an_unlink_takes_the_claims_of_all_requests(
     ports: Ports, source: Party, target: Party, left: dict[str, str]
 ) -> None:
     """Without ports everything between the two; with ports those in that direction, and not the mutual link. Tags' claims
-    stay. It needs no consent."""
-    asking = Asking(*STANDING, groups=[managed(one.party) if one.party == CACHE else one for one in GROUPS])
+    stay."""
+    asking = Asking(*STANDING)
     before = asking.claims
     assert {outcome for outcome, _ in asking("unlink", source, target, ports)} == {"removed"}
     if ports:
         left = {name: left.get(name, claims) for name, claims in before.items()}
     assert asking.claims == {name: claims for name, claims in left.items() if claims}
+
+
+def test_an_unlink_of_two_instances_takes_their_rule_alone() -> None:
+    """It is explicit: it needs no instances, and is not counted."""
+    asking = Asking(between(A, B, DB, "tcp/1", "", REQ), between(C, B, DB, "tcp/1", "", REQ), limit=0)
+    assert (asking("unlink", A, B), [*asking.claims]) == ([("removed", "")], ["10.0.0.3/32>sg-db tcp/1"])
 
 
 @pytest.mark.parametrize(
