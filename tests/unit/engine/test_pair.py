@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.errors import RedeliveryNeeded, Transient
+from link_peer.domain.errors import NoAccess, RedeliveryNeeded, Transient
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Ports, Rule
 from link_peer.domain.policy import Limits
 from link_peer.domain.request import Request
@@ -86,7 +86,6 @@ class Asking:
         ([ours(K1, REQ)], P1, {"until": int(NOW) + 99}, ("denied", "id-in-use")),
         ([ours(K1, Claim("chg-1", int(NOW) + 99))], P1, {}, ("denied", "id-in-use")),
         ([], (), {"target": APP}, ("unchanged", "same-group")),
-        ([], (), {"target": Party("1000000000000003", "sg-q")}, ("denied", "unknown-account")),
         ([], P1, {"expires_at": NOW - 301}, ("denied", "expired")),
     ],
 )
@@ -102,6 +101,20 @@ def test_a_link_opens_what_its_request_asks_for_unless_its_id_is_another_links(
     elif ports:
         assert {f"sg-app>sg-db {port}" for port in ports} <= asking.claims.keys()
     assert [record["request_id"] for record in asking.log.records if "request_id" in record] == []
+
+
+@pytest.mark.parametrize("action", ["link", "unlink", "sync"])
+def test_an_account_that_the_policy_does_not_list_is_denied_without_a_read(action: str) -> None:
+    asking = Asking()
+    assert asking(action, APP, Party("1000000000000003", "sg-q")) == [("denied", "unknown-account")]
+    assert asking.ecs.calls == []
+
+
+def test_an_unlink_that_is_refused_is_denied_once() -> None:
+    """The next pass finds nothing more to say."""
+    asking = Asking(ours(K1, REQ))
+    asking.ecs.errors["revoke"] = [NoAccess("Forbidden.RAM", "no")]
+    assert asking("unlink") == [("denied", "no-access")]
 
 
 def test_a_link_that_would_last_longer_than_the_policy_allows_is_denied_without_a_read() -> None:

@@ -107,7 +107,7 @@ class PairScope(Scope):
         self._read_sides()
         if self.request.action != "link":
             return None
-        return no_access(self.store.snapshot(), self.link) or self._id_in_use()
+        return self._id_in_use()
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """The request's own link, or for a sync what the tags of both sides' instances ask for."""
@@ -195,8 +195,6 @@ class PairScope(Scope):
             fetch.rules(tagged)
             self._read_untagged(set(accounts) - {group.account for group in tagged})
         fetch.parties_and_rules(self.ends)
-        if self.request.action == "link" and not all(map(self.store.readable, accounts)):
-            return
         snapshot = self.store.snapshot()
         groups = [party for party in self.ends if party in snapshot.groups]
         if self.link.source.is_group:
