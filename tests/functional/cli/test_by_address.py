@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -142,21 +141,6 @@ def test_one_instance_too_many_is_told_so(lab: Lab, cli: Cli, make: Callable[[La
         _, (found,) = cli.json("explain", late.id, db.id, "tcp/1")
         assert why in found["do"][0]["why"]
         assert "link-peer sweep" not in [one["command"] for one in found["do"]]
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_records_name_the_instances_that_the_rules_admit(lab: Lab, linked: Linked) -> None:
-    """And of those that go whom they admitted, and that packets of these do not pass any more."""
-    _, db, (one, two, _) = linked
-    record = lab.records(to=db.id)[-1]
-    assert record["instance_ids"].split() == named(one, two)
-    assert (record["detail"], record["effect"], record["reachability"]) == (WRITTEN, "passes", "different-vpc")
-    lab.tag(one, link_peer=None)
-    lab.sweep()
-    record = lab.records(to=db.id, outcome="removed")[-1]
-    assert record["instance_ids"].split() == named(one)
-    assert (one.id in record["detail"], record["effect"]) == (True, "blocked")
-    assert [rule["source"] for rule in json.loads(record["rules"])] == [f"{one.private_ip}/32"]
 
 
 def test_advanced_groups_are_named_as_the_cause(lab: Lab, cli: Cli) -> None:

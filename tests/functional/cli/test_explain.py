@@ -90,16 +90,6 @@ def test_without_a_port_the_links_ports_are_meant_and_without_a_link_everything(
     assert ask(b.id, a.id)["ports"] == "all"
 
 
-def test_a_link_between_accounts_and_instances_is_found(lab: Lab, ask: Asking) -> None:
-    """Both accounts are read with their own roles."""
-    app, db = lab.pair()
-    a, b = lab.instance(app), lab.instance(db)
-    lab.cross_account(lab.request(a, b, "tcp/3306"))
-    (link,) = ask.checked(a, b)["links"]
-    assert (link["from"], link["to_account"], link["to"]) == (a.id, PEER, b.id)
-    assert ask(app.id, db.id)["links"] == ask(a.id, b.id)["links"]
-
-
 # how parties are named
 
 

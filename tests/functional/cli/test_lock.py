@@ -134,7 +134,7 @@ def _theirs(lab: Lab) -> tuple[Linked, list[Group]]:
 
 
 @pytest.mark.knobs(request_tags=True, mfa_in_sessions=True)
-@pytest.mark.parametrize("named", [("--all",), ("--account", PEER), (PEER,), ("b@aliyun.com",), (HOME, PEER)])
+@pytest.mark.parametrize("named", [("--all",), ("--account", PEER), (PEER,), (HOME, PEER)])
 def test_another_account_is_closed_by_its_closer_role(
     lab: Lab, cli: Cli, asked: Asked, theirs: tuple[Linked, list[Group]], named: tuple[str, ...]
 ) -> None:

@@ -106,16 +106,6 @@ def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:
     assert len(lab.rules(db)) == 2
 
 
-def test_an_account_that_cannot_be_entered_fails_the_command(lab: Lab, cli: Cli) -> None:
-    """The links of the other account are still reconciled."""
-    app, db = lab.group(), lab.group("*")
-    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=None)
-    assert cli("sweep") == 1
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-    assert PEER in cli.out
-
-
 @pytest.mark.knobs(group_sources="rules")
 def test_an_exhausted_quota_fails_the_command(lab: Lab, cli: Cli) -> None:
     """Unlike a denied link, an outcome `failed` is a failure of the sweep."""

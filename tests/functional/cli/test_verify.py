@@ -137,14 +137,6 @@ def test_the_other_end_may_be_in_another_account(lab: Lab, cli: Cli) -> None:
     assert (code, ping["reached"], ping["to_account"], ping["state"]) == (0, True, PEER, "open")
 
 
-@pytest.mark.usefixtures("terminal")
-def test_parties_may_be_named(lab: Lab, cli: Cli) -> None:
-    """As `explain` takes them. The result shows the names beside the ids."""
-    _, _, a, b = linked(lab)
-    assert cli("verify", "--from", "orders-1", "--to", "ledger-1", "--port", "tcp/3306") == 0
-    assert f"{a.id}@{HOME} (orders-1) → {b.id}@{HOME} (ledger-1) at {b.private_ip}" in cli.out
-
-
 def test_an_account_that_cannot_be_read_is_named(lab: Lab, cli: Cli) -> None:
     """A name may be in it, too; the test is made with what was found."""
     linked(lab)
