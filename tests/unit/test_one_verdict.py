@@ -127,7 +127,7 @@ STRICT = {
     "too_many_ports": {"limits": Limits(max_ports=1)},
     "port_span_too_wide": {"limits": Limits(max_port_span=2)},
 }
-ASKED_OF_WHO_ASKS = {"PAUSED", "not_its_queue", "wrong_queue", "until_not_allowed"}
+ASKED_OF_WHO_ASKS = {"no_group_accepted", "PAUSED", "not_its_queue", "wrong_queue", "until_not_allowed"}
 OF_LINKS_TOGETHER = {"rule_of_another_group", "too_many_members", "isolated_group"}
 each_denial = pytest.mark.parametrize(("name", "reason", "link", "seen", "rules"), CASES, ids=[c[0] for c in CASES])
 
@@ -214,7 +214,7 @@ def test_every_denial_of_a_link_is_tried() -> None:
     }
     of_one_part = {"left_group"}  # of a link by address, which no person asks for
     assert (
-        names - {"NO_ROUTE", "Unaccepted"} - of_one_part
+        names - {"NO_ROUTE", "Unaccepted", "Candidate"} - of_one_part
         == {name for name, *_ in CASES} | ASKED_OF_WHO_ASKS | OF_LINKS_TOGETHER
     )
 

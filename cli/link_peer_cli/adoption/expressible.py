@@ -15,7 +15,7 @@ from link_peer.domain.model import ALL, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import links_from_tags
-from link_peer.planning.evaluate import address_denial
+from link_peer.planning.evaluate import address_denial, wish_denial
 
 from link_peer_cli.consent.entries import asking
 from link_peer_cli.inventory.advice import with_consent
@@ -149,4 +149,5 @@ def _asked(snapshot: Snapshot, policy: Policy, link: Link, instance: Instance, n
     """Whether an instance's tags ask for a link: why that is denied, or None, for each entry that does. Consent, which may
     choose another of its groups, is written with the tag."""
     found = links_from_tags(snapshot, instance, now, with_consent(policy, link))
-    return [one.denial for one in found if one.link == link and not one.raw and not one.same_group]
+    same = (one for one in found if one.link == link and not one.raw and not one.same_group)
+    return [wish_denial(snapshot, policy, one) for one in same]

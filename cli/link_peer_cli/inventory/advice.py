@@ -12,10 +12,10 @@ from link_peer.domain.denials import Denial, about, options, parts
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.tags import Who
-from link_peer.planning.claims import by_size, candidates, choice_note, choose, judge_of, links_from_tags
+from link_peer.planning.claims import candidates, choice_note, choose, judge_of, links_from_tags
 from link_peer.planning.decision import Context
 from link_peer.planning.effect import Cause
-from link_peer.planning.evaluate import most_members, uncounted
+from link_peer.planning.evaluate import by_size, most_members, uncounted, wish_denial
 from link_peer.planning.reach import Reach, reach
 from link_peer.planning.standing import Wishes, standing
 from link_peer.planning.writing import note, part
@@ -135,6 +135,7 @@ class Adviser:
         asking = (one for one in self._scene.members(source) if one.tags)
         found = (one for asker in asking for one in links_from_tags(snapshot, asker, self._now, self._policy))
         wishes = [one for one in found if one.link.target in ends and (one.passed or one.denied)]
+        wishes = [one for one in wishes if not wish_denial(snapshot, self._policy, one)]
         self._view.answer(question for one in wishes[:_FEW] for question in uncounted(snapshot, one.denied))
         snapshot = self._view.scene.snapshot
         return [Advice(note, "") for one in wishes[:_FEW] if (note := choice_note(snapshot, one))]

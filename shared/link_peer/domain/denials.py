@@ -398,7 +398,7 @@ class Candidate(msgspec.Struct, frozen=True):
         return f"{self.group} ({number}{'' if self.why.lacks_consent else f'; {self.why.detail}'})"
 
 
-def no_group_accepted(instance: Party, candidates: Sequence[Candidate]) -> Denial:
+def no_group_accepted(instance: object, candidates: Sequence[Candidate]) -> Denial:
     """An instance of whose groups, smallest first, none may stand for it, some for lack of consent. The advice opens the first of
     these."""
     smallest = next(one.why for one in candidates if one.why.lacks_consent)

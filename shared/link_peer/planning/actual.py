@@ -62,9 +62,10 @@ def link_of(key: RuleKey, marker: Marker) -> Link:
 class Actual(msgspec.Struct, frozen=True):
     """The rules of a snapshot by their identity.
 
-    `owned` are ours: of two copies of one rule, the one at our priority, with the claims of both. `duplicated` are those of which someone made a
-    copy with another priority. `equal` are other people's accept rules. `displaced` are rules of ours with another priority
-    beside an equal rule of a person at our priority, which ECS does not let ours have again: the person's counts.
+    `owned` are ours: of two copies of one rule, the one at our priority, with the claims of both. `duplicated` are those of
+    which someone made a copy with another priority. `equal` are other people's accept rules. `displaced` are rules of ours with
+    another priority beside an equal rule of a person at our priority, which ECS does not let ours have again: the person's
+    counts.
     """
 
     owned: Mapping[RuleKey, OwnedRule]
@@ -94,14 +95,12 @@ def actual_state(snapshot: Snapshot, policy: Policy, region: str) -> Actual:
         if rule.key:
             kept, first = owned.setdefault(rule.key, (rule, marker))
             owned[rule.key] = kept, markers.joined(first, marker)
-    ids = {(rule.group, rule.id) for rule, _ in ours}
-    rules = (rule for found in snapshot.rules.values() for rule in found)
-    others = [rule for rule in rules if rule.key and rule.policy == "accept" and (rule.group, rule.id) not in ids]
-    taken = {rule.key for rule in others if rule.priority == PRIORITY}
+    accepts = [rule for found in snapshot.rules.values() for rule in found if rule.policy == "accept"]
+    taken = {rule.key for rule in accepts if rule.priority == PRIORITY}
     lost = [key for key, (rule, _) in owned.items() if rule.priority != PRIORITY and key in taken]
     displaced = {key: owned.pop(key) for key in lost}
     equal: dict[RuleKey, Rule] = {}
-    for rule in sorted(others, key=_rank):
+    for rule in sorted(accepts, key=_rank):
         if rule.key and rule.key not in owned:
             equal.setdefault(rule.key, rule)
     return Actual(owned, frozenset(key for key, count in copies.items() if key and count > 1), equal, displaced)

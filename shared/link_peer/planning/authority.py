@@ -54,8 +54,8 @@ def _allow_list_denial(policy: Policy, link: Link, now: float) -> Denial | None:
     """Why a link between groups lacks consent, where only the policy's allow list can give it."""
     if policy.accept_tags or not link.source.is_group or policy.sets:
         return None
-    source, target = Group(link.source, ""), Group(link.target, "")
-    return consent_to(policy, link, [(target, link.source), (source, link.target)], now)[1]
+    sides = [(Group(link.target, ""), link.source), (Group(link.source, ""), link.target)]
+    return consent_to(policy, link, sides if link.mutual else sides[:1], now)[1]
 
 
 def _queue_denial(policy: Policy, request: Request, queue: str) -> Denial | None:

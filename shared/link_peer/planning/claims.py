@@ -27,15 +27,14 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denials import Denial
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Port, RuleKey
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, iso, link_until, peers
 from link_peer.planning.actual import link_of, owned_rules
 from link_peer.planning.authority import DAY
 from link_peer.planning.decision import DesiredLink, Verdict
-from link_peer.planning.evaluate import permitted
-from link_peer.planning.guardrails import never_denial
+from link_peer.planning.evaluate import no_group_accepted, permitted
 from link_peer.planning.writing import by_reference, is_by_address, is_otherwise, part
 
 FOLLOWING = 2_000
@@ -79,10 +78,7 @@ def links_from_tags(
         if number > max_peers and not wanted.same_group:
             wanted = msgspec.structs.replace(wanted, denial=denials.too_many_peers(max_peers), has_pair=False)
         elif ended and not wanted.same_group:
-            wanted = msgspec.structs.replace(wanted, denial=ended, has_pair=True)
-        elif not wanted.same_group:
-            barred = never_denial(snapshot, policy, instance, peer.party, peer.ports)
-            wanted = msgspec.structs.replace(wanted, denial=barred or wanted.denial)
+            wanted = msgspec.structs.replace(wanted, denial=ended)
         found += [wanted, *(kept if wanted.denial is None else ())]
     return found
 
@@ -100,26 +96,25 @@ def wanted_by_all(
 def _from_requests(
     snapshot: Snapshot, policy: Policy, region: str, taken: Iterable[tuple[Link, Claim]]
 ) -> list[DesiredLink]:
-    """What requests asked for, as their claims on rules show: one link for a request's rules of a pair. A marker is no
-    request, so these keep rules and open none."""
-    asked: dict[tuple[Party, Party, bool, Claim], set[Port]] = {}
-    found = followed(snapshot, policy, region, taken)
-    for rule, marker in owned_rules(snapshot, policy, region):
-        if rule.key is None or (link := link_of(rule.key, marker)).member:
-            continue
-        for claim in marker.claims:
-            if not claim.is_tag:
-                asked.setdefault((link.source, link.target, link.mutual, claim), set()).add(rule.key.port)
-    for (source, target, mutual, claim), ports in asked.items():
-        single = [(port,) for port in sorted(ports) if port != ALL]
-        found += [DesiredLink(Link(source, target, p), claim, opens=False) for p in ([()] if mutual else single)]
-    return found
+    """What requests asked for, as their claims on rules show: the link of each rule. A marker is no request, so these keep rules
+    and open none."""
+    asked = {
+        (link, claim): None
+        for rule, marker in owned_rules(snapshot, policy, region)
+        if rule.key and not (link := link_of(rule.key, marker)).member
+        for claim in marker.claims
+        if not claim.is_tag
+    }
+    kept = (DesiredLink(link, claim, opens=False) for link, claim in asked)
+    return [*followed(snapshot, policy, region, taken), *kept]
 
 
 def choice_note(snapshot: Snapshot, wanted: DesiredLink) -> str:
-    """Which group stands for the instance that asks, and why, where that is not simply its first."""
-    asker = wanted.instance
-    return notes(snapshot, asker, wanted.link, wanted.passed, wanted.denied) if asker and not wanted.denial else ""
+    """Which group stands for the instance that asks, and why, where that is not simply its first; or that none does."""
+    if wanted.denied:
+        return no_group_accepted(snapshot, wanted).detail
+    why = [one.denial.detail for one in wanted.passed if one.denial]
+    return f"{wanted.link.source} stands for {wanted.instance}, since {'; '.join(why)}" if why else ""
 
 
 def followed(
@@ -261,26 +256,3 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
     final = next((verdict.link for verdict in passed if verdict.denial and not verdict.denial.owners), None)
     lacking = any(verdict.denial and verdict.denial.lacks_consent for verdict in passed)
     return Choice(final or links[0], denied=tuple(passed) if lacking and final is None else ())
-
-
-def by_size(snapshot: Snapshot, denied: Sequence[Verdict]) -> list[denials.Candidate]:
-    """The groups of denied links, those with fewest instances first, and last those that were not counted."""
-    found = [
-        denials.Candidate(one.link.source, one.denial, snapshot.member_count(one.link.source))
-        for one in denied
-        if one.denial
-    ]
-    return sorted(found, key=lambda one: (one.members is None, one.members))
-
-
-def no_group_accepted(snapshot: Snapshot, instance: Party, denied: Sequence[Verdict]) -> Denial:
-    """The one denial of an instance none of whose groups stands for it."""
-    return denials.no_group_accepted(instance, by_size(snapshot, denied))
-
-
-def notes(snapshot: Snapshot, instance: Party, link: Link, passed: Sequence[Verdict], denied: Sequence[Verdict]) -> str:
-    """Which group stands for an instance and why the ones before it do not, or that none does; empty where it is the first."""
-    if denied:
-        return no_group_accepted(snapshot, instance, denied).detail
-    why = [one.denial.detail for one in passed if one.denial]
-    return f"{link.source} stands for {instance}, since {'; '.join(why)}" if why else ""

@@ -61,7 +61,7 @@ def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Clos
         for edit in one.edits
         if edit.rule and edit.kind == "remove"
     }
-    return Closing(why, all_missing([first.missing, second.missing]), bool(first.due or second.due))
+    return Closing(why, all_missing([first.missing, second.missing]), bool(second.due))
 
 
 def sweep_of(why: str) -> str:

@@ -60,11 +60,11 @@ def consent_to(
     policy: Policy, link: Link, sides: Sequence[tuple[Group, Party | Instance]], now: float
 ) -> tuple[tuple[str, ...], Denial | None]:
     """(the entries that consent, why consent is lacking) for a link. `sides` are the group of the link's target with who is to
-    reach it and, where the link is mutual, the same for its source."""
+    reach it and, where the link is mutual and that is asked too, the same for its source."""
     ports = link.ports or (ALL,)
     used: list[str] = []
     missing: list[denials.Unaccepted] = []
-    for (group, source), target in zip(sides[: 2 if link.mutual else 1], (link.target, link.source), strict=False):
+    for (group, source), target in zip(sides, (link.target, link.source), strict=False):
         evidence, uncovered = consents(policy, group, source, target, ports, now)
         used += evidence
         if uncovered:

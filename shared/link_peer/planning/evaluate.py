@@ -526,8 +526,9 @@ def _group_needs(link: Link) -> tuple[Need, ...]:
 
 
 def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
-    """Answers every desired link; of a mutual one, an instance whose account refuses access does not count as asking. Where instances with one address need the same rule, it is given to the one for which it
-    stands, unless that has another address now; else to the links for which some rule stands, then by order of links."""
+    """Answers every desired link; of a mutual one, an instance whose account refuses access does not count as asking. Where
+    instances with one address need the same rule, it is given to the one for which it stands, unless that has another address
+    now; else to the links for which some rule stands, then by order of links."""
     refused = seen.snapshot.refused_accounts
     asking = (w for w in links if not (w.link.mutual and w.instance and w.instance.account in refused))
     ordered = sorted(asking, key=_order)
@@ -539,9 +540,8 @@ def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
     def denial(wanted: DesiredLink) -> Denial | None:
         if wanted.same_group:
             return own[wanted.link.target][0] if wanted.here else None
-        if wanted.denial:
-            return wanted.denial
-        return CLAIM_EXPIRED if seen.context.expired(wanted.claim) else judgments[wanted.link].verdict.denial
+        late = CLAIM_EXPIRED if seen.context.expired(wanted.claim) else judgments[wanted.link].verdict.denial
+        return wish_denial(seen.snapshot, seen.context.policy, wanted) or late
 
     first = [(wanted, denial(wanted)) for wanted in ordered]
     granted = dict.fromkeys(wanted.link for wanted, why in first if why is None and not wanted.same_group)
@@ -559,8 +559,20 @@ def judge(seen: Seen, links: Iterable[DesiredLink]) -> Judged:
         for wanted, why in first
     )
     missing = [*(one.missing for one in judgments.values()), *(missing for _, missing in own.values())]
-    missing += [Missing(questions=uncounted(seen.snapshot, w.denied)) for w in ordered if w.here and not w.denial]
+    missing += [
+        Missing(questions=uncounted(seen.snapshot, wanted.denied))
+        for wanted, why in first
+        if wanted.here and why and why.owners
+    ]
     return Judged(tuple(answers), judgments, all_missing(missing))
+
+
+def wish_denial(snapshot: Snapshot, policy: Policy, wanted: DesiredLink) -> Denial | None:
+    """Why a wish is denied whatever stands for its link: for what it says, or since `never` bars the instance that asks, which is
+    judged with all its groups. Of another instance of its group, the same link may be opened."""
+    if wanted.denial or not wanted.instance:
+        return wanted.denial
+    return never_denial(snapshot, policy, wanted.instance, wanted.link.target, wanted.link.ports)
 
 
 def judge_link(seen: Seen, link: Link) -> Judgment:
@@ -623,11 +635,11 @@ def _unfollowed(
     holders: dict[RuleKey, Party] = {}
     denied: dict[tuple[Link, Claim], Denial] = {}
     for wanted in granted:
-        link, judgment = wanted.link, judgments.get(wanted.link)
-        if not link.member or wanted.claim.is_tag or judgment is None:
+        link = wanted.link
+        if not link.member or wanted.claim.is_tag:
             continue
-        keys = judgment.needs
-        for key in sorted(keys - judgment.restated - judgment.moved):
+        keys, given_up = judgments[link].needs, judgments[link].restated | judgments[link].moved
+        for key in sorted(keys - given_up):
             marker = actual.owned[key][1] if key in actual.owned else None
             if marker and marker.ends and marker.is_followed:
                 holders.setdefault(key, marker.ends[1])
@@ -696,3 +708,18 @@ def uncounted(snapshot: Snapshot, denied: Sequence[Verdict]) -> frozenset[Member
     """What to read so that such a denial has the numbers of instances."""
     groups = {one.link.source for one in denied}
     return frozenset(MembersOf(group) for group in groups if snapshot.member_count(group) is None)
+
+
+def by_size(snapshot: Snapshot, denied: Sequence[Verdict]) -> list[denials.Candidate]:
+    """The groups of denied links, those with fewest instances first, and last those that were not counted."""
+    found = [
+        denials.Candidate(one.link.source, one.denial, snapshot.member_count(one.link.source))
+        for one in denied
+        if one.denial
+    ]
+    return sorted(found, key=lambda one: (one.members is None, one.members))
+
+
+def no_group_accepted(snapshot: Snapshot, wanted: DesiredLink) -> Denial:
+    """The one denial of an instance none of whose groups stands for it."""
+    return denials.no_group_accepted(wanted.instance, by_size(snapshot, wanted.denied))

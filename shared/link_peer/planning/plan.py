@@ -23,7 +23,7 @@ from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import Actual, actual_state, link_of
-from link_peer.planning.claims import choice_note, no_group_accepted
+from link_peer.planning.claims import choice_note
 from link_peer.planning.decision import (
     Context,
     Decision,
@@ -37,7 +37,17 @@ from link_peer.planning.decision import (
     all_missing,
 )
 from link_peer.planning.diff import edit_of, opens
-from link_peer.planning.evaluate import Answer, Ends, Judged, Seen, Wanted, judge, merged, wanted_claims
+from link_peer.planning.evaluate import (
+    Answer,
+    Ends,
+    Judged,
+    Seen,
+    Wanted,
+    judge,
+    merged,
+    no_group_accepted,
+    wanted_claims,
+)
 from link_peer.planning.removals import Loss, Losses, MayLose, losses
 from link_peer.planning.room import after_edits, no_room, room_in
 from link_peer.planning.writing import note
@@ -177,7 +187,8 @@ def decisions(settled: Settled) -> tuple[Decision, ...]:
     made = {edit.key for edits in opening.values() for edit in edits}
     rolled_back, removed = _removed(settled, answers, made)
     answers |= rolled_back
-    decided = [answer for answer in answers.values() if not _undecided(answer)]
+    # nothing is recorded while an account could not be read, or a question is open
+    decided = [answer for answer in answers.values() if answer.why.waits is not Waits.FOR_A_READ]
     made |= settled.lost.lost.keys()
     return (*_displaced(settled), *decided, *removed, *_repairs(settled, made), *_untagged(settled, decided))
 
@@ -261,8 +272,8 @@ def _denied(settled: Settled, asked: Asked) -> Decision:
     if why is None:
         why = denials.same_group(link.target.id, is_group=link.target.is_group)
     else:
-        if wanted.instance and wanted.denied and not wanted.denial:
-            why = no_group_accepted(settled.seen.snapshot, wanted.instance, wanted.denied)
+        if wanted.denied and why.owners:
+            why = no_group_accepted(settled.seen.snapshot, wanted)
         outcome = why.outcome
     action = settled.seen.context.actions[0]
     return Decision(link, action, outcome, why, verdict=first.verdict, instance=wanted.instance, raw=wanted.raw)
@@ -449,8 +460,3 @@ def _repairs(settled: Settled, made: Set[RuleKey]) -> list[Decision]:
         if seen.actual.tampered(key) and key not in made
         if key not in refused and link_of(key, marker).whole not in seen.refused  # not tried twice in one delivery
     ]
-
-
-def _undecided(answer: Decision) -> bool:
-    """Whether an account could not be read, or a question is open: then there is nothing to record."""
-    return answer.outcome == "denied" and answer.why.waits is Waits.FOR_A_READ

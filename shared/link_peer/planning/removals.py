@@ -142,9 +142,7 @@ def _unconfirmed(seen: Seen, lost: Mapping[RuleKey, Loss]) -> frozenset[Party]:
     for key, loss in lost.items():
         if loss.by_absence:
             link = link_of(key, seen.actual.owned[key][1])
-            ends = (link.source, link.target)
-            found |= set(ends if link.mutual or not link.source.is_group else [link.asker])
-            found |= {party for party in link.parties if not _exists(seen.snapshot, party)}
+            found |= {*_askers(link), *(party for party in link.parties if not _exists(seen.snapshot, party))}
     return frozenset(found)
 
 
@@ -212,14 +210,14 @@ def _nobody_asks(standing: _Standing, claim: Claim) -> bool:
 
 
 def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
-    """Nothing asks for the link any more, or one of its parties is not shown."""
+    """Nothing asks for the link any more, or, where it is denied for that, one of its parties is not shown."""
     link, context, snapshot = standing.link, standing.seen.context, standing.seen.snapshot
     released = bool({*link.parties} & context.deleted)
     if may is not May.TAKE and not (denial and released):
         return _KEPT
     accounts = unseen_accounts(snapshot, context, link, denial)
     doubted = accounts - snapshot.live_accounts - snapshot.refused_accounts.keys()
-    if denial is None or not denial.unseen:  # who was shown without a tag proves that instances are shown
+    if denial is None:  # who was shown without a tag proves that instances are shown
         doubted &= {asker.account for asker in _askers(link) if not snapshot.shows_members(asker)}
     if doubted:
         return _Cause(missing=Missing(doubted_accounts=frozenset(doubted)))
@@ -272,7 +270,7 @@ def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: De
     """The accounts whose showing nothing is the only reason to remove a link's rule: for a denial, those of the parties
     that are not shown; for a link that nothing asks for, those of the askers that are not shown, or whose instances are
     shown without any tags. An instance that the platform says was released counts as shown."""
-    if denial is not None and denial.unseen:
+    if denial is not None:
         missing = [party for party in link.parties if not _exists(snapshot, party)]
         missing = missing or [party for party in link.parties if not _has_address(snapshot, party)]
     else:

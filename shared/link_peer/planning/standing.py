@@ -27,7 +27,7 @@ from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.claims import claims_end, judge_of, last_end, links_from_tags
 from link_peer.planning.consent import current_entries
 from link_peer.planning.effect import rules_of
-from link_peer.planning.evaluate import as_member
+from link_peer.planning.evaluate import as_member, wish_denial
 from link_peer.planning.guardrails import with_sets
 from link_peer.planning.reach import Reach, Scene, both_ways, reach
 
@@ -149,7 +149,7 @@ class Wishes:
         for instance in snapshot.instances.values():
             if instance.tags:
                 for wanted in links_from_tags(snapshot, instance, now, policy, judge):
-                    if not wanted.raw and not wanted.denial:
+                    if not wish_denial(snapshot, policy, wanted):
                         ends = (wanted.link.source, wanted.link.target)
                         self._asked.setdefault(ends, []).append((wanted.link, instance))
 

@@ -11,11 +11,13 @@ from link_peer.domain.model import Link, Party
 from link_peer.domain.policy import Allow, GroupSet, Never, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import SET, Who, parse_ports, parse_who
+from link_peer.planning.actual import Actual
 from link_peer.planning.claims import links_from_tags
-from link_peer.planning.evaluate import closed_by_group, permitted
+from link_peer.planning.decision import Context, MembersOf
+from link_peer.planning.evaluate import Seen, closed_by_group, judge, permitted
 from link_peer.planning.guardrails import never_denial
 
-from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
 from tests.unit.views import group, instance, key, policy, view
 
 FAR, FAR_I = Party(PEER, "sg-x"), Party(PEER, "i-x")
@@ -164,6 +166,7 @@ def test_each_entry_counts_also_after_one_of_other_ports() -> None:
     assert never_denial(seen(), policy(never=(*first, *second)), APP, DB, PORTS) is not None
 
 
+@pytest.mark.parametrize("accept", ["*", ""])
 @pytest.mark.parametrize(
     ("entry", "peers", "denied"),
     [
@@ -172,10 +175,15 @@ def test_each_entry_counts_also_after_one_of_other_ports() -> None:
         (("sg-cache", "sg-db", "tcp/23"), "sg-db:tcp/22", False),
         (("sg-db", "sg-cache"), "sg-db:tcp/22", False),
         (("sg-db", "sg-cache"), "sg-db", True),
-        (("*", "*"), "sg-app", False),  # its own group: no rule is needed
     ],
 )
-def test_the_wish_of_an_instance_is_judged_with_all_its_groups(entry: Any, peers: str, denied: bool) -> None:
-    """Of another instance of the group, the same link may be opened."""
-    [wanted] = links_from_tags(seen(), instance(A, APP, CACHE, link_peer=peers), NOW, guarded(*entry))
-    assert why(wanted.denial) == ("never" if denied else "")
+def test_the_wish_of_an_instance_is_judged_with_all_its_groups(
+    entry: Any, peers: str, denied: bool, accept: str
+) -> None:
+    """Of another instance of the group, the same link may be opened. Where consent is lacking too, no instance is counted."""
+    asker, limits = instance(A, APP, CACHE, link_peer=peers), guarded(*entry)
+    found = view([group(one, accept) for one in (APP, DB, CACHE)], [asker])
+    asked = Seen(found, Context(limits, REGION, NOW), Actual({}, frozenset(), {}, {}))
+    judged = judge(asked, links_from_tags(found, asker, NOW, limits))
+    assert why(judged.answers[0].denial) == ("never" if denied else "" if accept else "no-consent")
+    assert {type(one) for one in judged.missing.questions} == ({MembersOf} if not (denied or accept) else set())

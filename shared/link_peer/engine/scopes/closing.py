@@ -23,7 +23,7 @@ from link_peer.engine.write.work import Report, Work
 from link_peer.planning.actual import OwnedRule, link_of, owned_rules
 from link_peer.planning.claims import ended_meanwhile
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Verdict
-from link_peer.planning.evaluate import closed_by_group, permitted
+from link_peer.planning.evaluate import closed_by_group, permitted, wish_denial
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
 
@@ -135,8 +135,9 @@ class ClosingScope(Scope):
 def groups_wanted(scope: Scope) -> set[Party]:
     """The groups that hold the rules of the links that are asked for, or would."""
     snapshot = scope.store.snapshot()
-    asked = [wanted for wanted in scope.desired(snapshot) if not wanted.denial and not wanted.same_group]
-    return scope.needed_groups(snapshot, {wanted.link for wanted in asked})
+    wishes = (wanted for wanted in scope.desired(snapshot) if not wanted.same_group)
+    asked = {wanted.link for wanted in wishes if not wish_denial(snapshot, scope.policy, wanted)}
+    return scope.needed_groups(snapshot, asked)
 
 
 def _forbidden(snapshot: Snapshot, groups: Set[Party], delivery: Delivery, stuck: Set[RuleKey]) -> frozenset[Party]:

@@ -36,7 +36,7 @@ from link_peer.engine.write.work import Report, Until, open_work
 from link_peer.planning.actual import damaged_rules, link_of, owned_rules
 from link_peer.planning.claims import wanted_by_all
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
-from link_peer.planning.evaluate import permitted
+from link_peer.planning.evaluate import permitted, wish_denial
 from link_peer.planning.removals import May
 from link_peer.planning.rota import run_of
 from link_peer.runtime.delivery import Delivery
@@ -315,9 +315,10 @@ class Sweep(Scope):
 
     def _unasked(self, desired: Iterable[DesiredLink]) -> set[tuple[str, Party]]:
         """The groups, each with the account of rules for it, that nobody asks for and this run does not read once more."""
-        pairs = {_ends(wanted.link) for wanted in desired if not wanted.denial}
+        snapshot = self.store.snapshot()
+        pairs = {_ends(wanted.link) for wanted in desired if not wish_denial(snapshot, self.policy, wanted)}
         found: dict[str, set[Party]] = {}
-        for rule, marker in owned_rules(self.store.snapshot(), self.policy, self.delivery.region):
+        for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
             ends = _ends(link_of(rule.key, marker)) if rule.key else ()
             if ends and ends not in pairs:
                 others = (end for end in ends if end.is_group and end != rule.group)

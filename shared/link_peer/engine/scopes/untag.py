@@ -12,7 +12,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.planning.actual import actual_state, damaged_rules, owned_rules
-from link_peer.planning.evaluate import Seen, permitted, too_many
+from link_peer.planning.evaluate import Seen, judge
 from link_peer.runtime.turns import in_turns
 
 UNTAGGED = 10  # groups of an account in one run: three calls each, for which nothing waits
@@ -49,17 +49,10 @@ def _waiting_for_a_rule(scope: Scope, snapshot: Snapshot) -> set[Party]:
     """Groups that should hold a rule and do not, since it is refused each time: their tag is kept, so that it does not
     come and go."""
     existing = {rule.key for rules in snapshot.rules.values() for rule in rules if rule.policy == "accept"}
-    links = {
-        wanted.link
-        for wanted in scope.desired(snapshot)
-        if wanted.opens and not (wanted.denial or wanted.same_group or scope.context.expired(wanted.claim))
-    }
-    verdicts = [permitted(snapshot, scope.policy, link, scope.started) for link in links]
-    granted = [verdict for verdict in verdicts if verdict.denial is None]
     actual = actual_state(snapshot, scope.policy, scope.delivery.region)
-    late = too_many(Seen(snapshot, scope.context, actual), granted)
-    needs = (need for verdict in granted if verdict.link not in late for need in verdict.needs)
-    return {need.key.group for need in needs if need.key not in existing}
+    judged = judge(Seen(snapshot, scope.context, actual), (one for one in scope.desired(snapshot) if one.opens))
+    granted = (answer.verdict for answer in judged.answers if answer.verdict and not answer.denial)
+    return {need.key.group for verdict in granted for need in verdict.needs if need.key not in existing}
 
 
 def _untag(scope: Scope, group: Party) -> list[str]:
