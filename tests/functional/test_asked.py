@@ -171,20 +171,6 @@ def test_a_mutual_link_needs_both_consents(ask: Ask, accepting: str) -> None:
         assert (f"tag {app.id}@{ask.here} link-accept={db.id}" in advice) == (accepting != "app")
 
 
-def test_consent_to_a_group_covers_its_instances(ask: Ask) -> None:
-    """Consent to an instance covers only that instance: not its group, and no other member."""
-    app, other, db = ask.source(), ask.source(), ask.target()
-    target, member, named = ask.lab.instance(db), ask.lab.instance(app), ask.lab.instance(other)
-    ask.lab.tag(db, link_accept=f"{app.id}@{ask.here}:tcp/1 {named.id}@{ask.here}:tcp/2")
-    assert ask(member, target, "tcp/1") == APPLIED
-    assert ask(named, target, "tcp/2") == APPLIED
-    rules = ask.lab.rules(db)
-    assert len(rules) == 2
-    assert ask(other, db, "tcp/2") == ("denied", "no-consent")
-    assert ask(ask.lab.instance(other), target, "tcp/2") == ("denied", "no-consent")
-    assert ask.lab.rules(db) == rules
-
-
 # the allow list
 
 
@@ -197,27 +183,6 @@ def test_a_pair_on_the_policys_allow_list_needs_no_tag(ask: Ask) -> None:
     ask.lab.policy(allow=[{"from": here, "to": there, "ports": ["tcp/400-500"]}])
     assert ask(app, db, "tcp/443") == APPLIED
     assert ask.lab.outcome()["consent"].startswith("policy allow ")
-
-
-def test_a_mutual_link_may_combine_a_tag_and_the_allow_list(ask: Ask) -> None:
-    """The entry alone opens one direction."""
-    app, db = ask.source(), ask.target()
-    ask.lab.policy(allow=[{"from": f"{db.id}@{ask.there}", "to": f"{app.id}@{ask.here}"}])
-    ask.refused("no-consent", app, db)
-    ask.lab.tag(db, link_accept=f"*@{ask.here}")
-    assert ask(app, db) == APPLIED
-    assert all(of in ask.lab.outcome()["consent"] for of in ("policy allow", "link-accept"))
-
-
-def test_with_accept_tags_off_only_the_allow_list_consents(ask: Ask) -> None:
-    """The advice names the policy file, not a tag that would not count."""
-    app, db = ask.pair()
-    ask.lab.policy(accept_tags=False)
-    advice = ask.refused("no-consent", app, db, "tcp/1")
-    assert "link-accept" not in advice.partition(" has not ")[2]
-    assert ask.way == "sweep" or "policy file" in advice
-    ask.lab.policy(accept_tags=False, allow=[{"from": f"{app.id}@{ask.here}", "to": f"{db.id}@{ask.there}"}])
-    assert ask(app, db, "tcp/1") == APPLIED
 
 
 # what the policy forbids
@@ -305,38 +270,7 @@ def _advanced(ask: Ask, account: str) -> Group:
     return ask.lab.group(f"*@{HOME}", f"*@{PEER}", account=account, type="enterprise")
 
 
-def _managed(ask: Ask, account: str) -> Group:
-    return ask.lab.group(f"*@{HOME}", f"*@{PEER}", account=account, managed=True)
-
-
-def _classic(ask: Ask, account: str) -> Group:
-    return ask.lab.cloud.ecs.create_group(account, "", tags={"link-accept": f"*@{HOME} *@{PEER}"})
-
-
 Make = Callable[[Ask, str], Group]
-
-
-@pytest.mark.parametrize("side", ["source", "target"])
-@pytest.mark.parametrize(
-    ("make", "reason"), [(_advanced, "advanced-group"), (_managed, "managed-group"), (_classic, "classic-network")]
-)
-def test_a_group_that_cannot_hold_our_rules_is_denied(ask: Ask, make: Make, reason: str, side: str) -> None:
-    """Advanced (without ports), managed by a cloud product, or in the classic network; nor can it be the source of a rule."""
-    app, db = ask.pair()
-    if side == "source":
-        app = make(ask, ask.here)
-    else:
-        db = make(ask, ask.there)
-    source: Group | Instance = app
-    if ask.way != "request" and app.vpc_id == "":
-        source = ask.lab.cloud.ecs.create_instance(ask.here, [app.id], classic=True)
-    said = ask.refused(reason, source, db, *(["tcp/1"] if reason != "advanced-group" else []))
-    assert ask.way == "sweep" or reason != "advanced-group" or "name ports" in said
-
-
-def test_an_instance_only_in_managed_groups_is_denied(ask: Ask) -> None:
-    """They reject every change, so that none is tried."""
-    ask.refused("managed-group", ask.lab.instance(ask.pair()[0]), ask.lab.instance(_managed(ask, ask.there)), "tcp/1")
 
 
 def test_an_instance_in_an_advanced_group_can_be_linked(ask: Ask) -> None:
@@ -346,16 +280,6 @@ def test_an_instance_in_an_advanced_group_can_be_linked(ask: Ask) -> None:
 
 
 WAYS = ("CEN", "VPC peering", "VPN Gateway", "Express Connect")
-
-
-@RECORDED
-def test_groups_in_different_vpcs_are_denied_with_alternatives(ask: Ask) -> None:
-    """A mutual link is two rules with a source group, which needs both in one VPC. With ports, or between instances, they can be
-    linked across VPCs, and then need a route."""
-    app, db = ask.source(f"*@{ask.there}"), ask.target(f"*@{ask.here}", vpc=ask.lab.a)
-    advice = ask.refused("different-vpc", app, db)
-    assert ask.lab.outcome()["reachability"] == "different-vpc"
-    assert all(way in advice for way in ("name ports", "i-", *WAYS))
 
 
 @RECORDED
@@ -391,12 +315,6 @@ def test_twenty_rules_of_fewer_source_groups_are_for_the_api_to_judge(ask: Ask, 
     ask.lab.cloud.ecs.quotas.group_source_rules = 100
     assert ask(*pair) == APPLIED
     assert (len(ask.lab.rules(pair[full])), len(ask.lab.rules(pair[1 - full]))) == (21, 1)
-
-
-def test_rules_of_instances_do_not_count_toward_the_source_groups(ask: Ask) -> None:
-    app, db = ask.pair()
-    ask.lab.fill(db, 20)
-    assert ask(ask.lab.instance(app), ask.lab.instance(db), "tcp/1") == APPLIED
 
 
 # rules that a person made

@@ -115,12 +115,6 @@ def test_nothing_is_opened_for_an_ended_request(lab: Lab) -> None:
     assert lab.rules(db) == []
 
 
-def test_a_request_for_a_group_without_instances_is_denied(lab: Lab) -> None:
-    app, db = two_vpcs(lab)
-    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"denied": 1}
-    assert lab.outcome()["reason"] == "no-members"
-
-
 @pytest.mark.parametrize(("accept", "admits"), [("{app}", 2), ("*", 2), ("{one}", 1), ("i-none", 0)])
 def test_consent_is_that_of_the_group_or_of_the_very_instance(lab: Lab, accept: str, admits: int) -> None:
     """An instance without consent is left out alone, and the record names it."""
@@ -133,34 +127,6 @@ def test_consent_is_that_of_the_group_or_of_the_very_instance(lab: Lab, accept: 
     if not admits:
         assert lab.outcome()["reason"] == "no-consent"
         assert f"{app.id}@{HOME}" in lab.outcome()["advice"]
-
-
-@pytest.mark.parametrize("limit", [2, 3])
-def test_a_link_has_at_most_so_many_instances(lab: Lab, limit: int) -> None:
-    """More is not-allowed, which tells the number; who joins beyond it gets no rule, and what stands stays."""
-    lab.policy(limits={"max_members": limit})
-    app, db = two_vpcs(lab)
-    members = [lab.instance(app) for _ in range(3)]
-    request = lab.request(app, db, "tcp/1")
-    assert lab.cross_account(request) == ({"applied": 1} if limit == 3 else {"denied": 1})
-    if limit == 2:
-        assert (lab.outcome()["reason"], "3" in lab.outcome()["detail"]) == ("not-allowed", True)
-        assert lab.rules(db) == []
-        return
-    lab.instance(app)
-    lab.sweep()
-    assert sorted(lab.rules(db)) == admitted(*members)
-    assert lab.cross_account(request) == {"applied": 1}
-    assert sorted(lab.rules(db)) == admitted(*members)
-
-
-def test_accounts_in_different_vpcs_need_ranges(lab: Lab) -> None:
-    """Else anyone who picks an address could be admitted: the advice names the setting."""
-    app, db = two_vpcs(lab)
-    lab.instance(app)
-    lab.policy()
-    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"denied": 1}
-    assert (lab.outcome()["reason"], f"accounts.{HOME}.ranges" in lab.outcome()["advice"]) == ("address-conflict", True)
 
 
 def test_fifty_instances_are_written_in_one_call_and_one_more_adds_one_rule(lab: Lab) -> None:
@@ -197,28 +163,6 @@ def test_a_request_and_a_tag_share_the_rule_of_an_address(lab: Lab) -> None:
     assert lab.reasons(db) == ["req:chg-1", "req:chg-1"]
 
 
-@pytest.mark.parametrize("first", ["tag", "request"])
-@pytest.mark.parametrize("ends", [False, True])
-def test_no_group_follows_a_request_for_another_group_of_an_instance(lab: Lab, first: str, ends: bool) -> None:
-    """A tag and a request share the rule, which names the group of the request; also once the tag asks as the other."""
-    app, db = advanced(lab)
-    other = lab.group(type="enterprise")
-    lab.tag(db, link_accept=f"{app.id} {other.id}")
-    one = lab.instance(app, other)
-    lab.instance(app)
-    link = lab.request(other, db, "tcp/1")
-    steps = [lambda: lab.retag(one, link_peer=f"{db.id}:tcp/1"), lambda: lab.cross_account(link)]
-    for step in steps if first == "tag" else reversed(steps):
-        step()
-    if ends:
-        lab.tag(db, link_accept=app.id)
-        lab.auto_link(lab.tag_event(one))
-    for _ in range(2):
-        lab.sweep()
-        assert lab.rules(db) == admitted(one)
-    assert lab.reasons(db) == ["tag" if ends else "tag,req:chg-1"]
-
-
 def test_requests_of_two_groups_of_an_instance_do_not_share_its_rule(lab: Lab) -> None:
     """The second is left out for it, and the record says so, until the first has ended; nobody follows the wrong one."""
     app, db = advanced(lab)
@@ -248,25 +192,6 @@ def test_a_lock_and_a_withdrawal_close_at_the_event(lab: Lab) -> None:
         lab.tag(db, **taken)
         lab.auto_link(lab.group_event(db))
         assert lab.rules(db) == []
-
-
-@pytest.mark.parametrize("make", [two_vpcs, advanced])
-def test_without_ports_the_link_is_denied_and_the_advice_names_ports(lab: Lab, make: Make) -> None:
-    app, db = make(lab)
-    lab.instance(app)
-    assert lab.cross_account(lab.request(app, db)) == {"denied": 1}
-    assert lab.outcome()["reason"] == ("different-vpc" if make is two_vpcs else "advanced-group")
-    assert "name ports" in lab.outcome()["advice"]
-
-
-def test_the_address_of_one_instance_that_conflicts_leaves_the_others(lab: Lab) -> None:
-    app, db = two_vpcs(lab)
-    one = lab.instance(app)
-    two = lab.instance(app, private_ip="10.0.0.77")
-    lab.policy_account(HOME, ranges=[f"{one.private_ip}/32"])
-    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
-    assert lab.rules(db) == admitted(one)
-    assert two.id in lab.outcome()["detail"]
 
 
 @pytest.mark.parametrize("by", ["event", "group event", "sweep"])

@@ -116,19 +116,6 @@ def test_one_denial_names_each_group_with_its_instances_and_advises_the_smallest
     assert chooser.stands() == [small.id]
 
 
-@pytest.mark.parametrize("chooser", NAMED, indirect=True)
-def test_a_group_whose_instances_cannot_be_counted_is_named_last(chooser: Chooser) -> None:
-    """Only the words of the denial depend on the number."""
-    big, small = chooser.group(members=1), chooser.group()
-    instance = chooser.lab.instance(big, small, tags={"link-peer": chooser.named(chooser.db)})
-    before = chooser.lab.cloud.faults.count("ecs", "DescribeInstances")
-    chooser.look(instance)
-    made = chooser.lab.cloud.faults.count("ecs", "DescribeInstances") - before
-    chooser.lab.fault(service="ecs", action="DescribeInstances", kind="throttle", times=None, skip=made - 1)
-    chooser.look(instance)
-    assert "instances not counted" in chooser.lab.outcome()["detail"]
-
-
 @pytest.mark.parametrize("chooser", ["sync"], indirect=True)
 @pytest.mark.parametrize("refuses", [True, False])
 def test_a_link_stays_while_the_peers_account_cannot_be_read(chooser: Chooser, refuses: bool) -> None:

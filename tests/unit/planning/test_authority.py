@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer.domain import reasons
 from link_peer.domain.model import Link, Party, Port
-from link_peer.domain.policy import AccountPolicy, GroupSet, Limits, Never, Pause, Policy
+from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits, Never, Pause, Policy
 from link_peer.domain.request import Request
-from link_peer.domain.tags import Who
+from link_peer.domain.tags import Who, iso
 from link_peer.planning.authority import DAY, hopeless, request_denial
 
 from tests.unit.small_world import HOME, NOW, PEER, POLICY, REGION
 from tests.unit.views import policy
 
 THIRD = "1000000000000003"
+P22 = (Port("tcp", 22, 22),)
 QUEUES = {HOME: "", PEER: "requests-b", THIRD: "requests-c"}
 SETS = {"prod": GroupSet(HOME, {"env": "prod"})}
 PARTIES = {uid: Party(uid, f"sg-{uid[-1]}") for uid in QUEUES}
@@ -66,10 +68,14 @@ def request(action: Any, source: str, target: str, **fields: Any) -> Request:
     ],
 )
 def test_a_queue_speaks_for_its_account(action: Any, source: str, target: str, queue: str, allowed: bool) -> None:
-    """An account with a queue of its own is `from` of a link through that queue only."""
+    """An account with a queue of its own is `from` of a link through that queue only, which the denial names."""
     denial = request_denial(bound(), request(action, source, target), queue, NOW)
     assert (denial is None) == allowed
-    assert denial is None or denial.reason is reasons.NOT_ALLOWED
+    if denial is not None:
+        owner = next((uid for uid, own in QUEUES.items() if own and own == queue), None)
+        said = f"the queue {queue} takes only requests of account {owner}" if owner else f"account {PEER} has a queue"
+        assert (denial.reason, denial.detail.startswith(said)) == (reasons.NOT_ALLOWED, True)
+        assert owner or f"the queue {QUEUES[PEER]}" in denial.advice
 
 
 @pytest.mark.parametrize(
@@ -93,6 +99,7 @@ def test_a_link_ends_within_the_days_that_the_policy_allows(
     assert (denial is None) == allowed
     if denial is not None:
         assert (denial.reason, "at most 7 days" in denial.detail) == (reasons.NOT_ALLOWED, True)
+        assert denial.advice.endswith(f" --until {iso(NOW + 7 * DAY)}")
 
 
 def test_the_queue_is_judged_before_the_length() -> None:
@@ -111,12 +118,13 @@ def test_the_queue_is_judged_before_the_length() -> None:
         ("unlink", PEER, {}, None),
         ("link", THIRD, {"accounts": POLICY.accounts}, "unknown-account"),
         ("unlink", THIRD, {"accounts": POLICY.accounts}, "unknown-account"),
+        ("link", PEER, {"leaving": frozenset({PEER})}, "unknown-account"),
         ("link", PEER, {"paused": Pause.OPENING}, "paused"),
         ("unlink", PEER, {"paused": Pause.OPENING}, None),
         ("unlink", PEER, {"paused": Pause.ALL}, "paused"),
-        ("link", PEER, {"deny": (Port("tcp", 22, 22),)}, "not-allowed"),
+        ("link", PEER, {"deny": P22}, "not-allowed"),
         ("link", PEER, {"limits": Limits(max_days=1)}, "not-allowed"),
-        ("unlink", PEER, {"deny": (Port("tcp", 22, 22),)}, None),
+        ("unlink", PEER, {"deny": P22}, None),
         ("link", PEER, {"never": (Never(Who(HOME, "*"), Who(PEER, "*"), (), "never=one"),)}, "not-allowed"),
         ("unlink", PEER, {"never": (Never(Who(HOME, "*"), Who(PEER, "*"), (), "never=one"),)}, None),
         ("link", PEER, {"never": (Never(Who(HOME, "set:prod"), Who(PEER, "*"), (), "never=one"),), "sets": SETS}, None),
@@ -131,3 +139,12 @@ def test_what_the_policy_alone_denies_is_known_without_the_cloud(
     """None where the functions may decide otherwise. A mutual link opens every port, and so any that is denied."""
     denial = hopeless(policy(**changes), request(action, HOME, target), "", NOW)
     assert (denial.reason.code if denial else None) == code
+
+
+def test_an_allow_list_alone_consents_to_the_sides_that_hold_rules() -> None:
+    """With ports, the target's. It may name a group of an instance, which only the cloud shows."""
+    one_way = policy(accept_tags=False, allow=(Allow(Who(HOME, "*"), Who(PEER, "*"), (), "allow=one"),))
+    asked, home, far = request("link", HOME, PEER), PARTIES[HOME], PARTIES[PEER]
+    links = [Link(home, far, P22), Link(home, far), Link(far, home, P22), Link(Party(HOME, "i-a"), Party(PEER, "i-b"))]
+    found = [hopeless(one_way, msgspec.structs.replace(asked, link=link), "", NOW) for link in links]
+    assert [bool(denial) for denial in found] == [False, True, True, False]

@@ -6,13 +6,25 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.domain import reasons
+from link_peer.domain.denials import Denial, unreadable
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import ALL, TAG, Claim, Link, Party, Port, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Instance, Link, Party, Port, RuleKey
 from link_peer.domain.policy import Limits
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_port, parse_ports
-from link_peer.planning.claims import FOLLOWING, candidates, followed, links_from_tags
-from link_peer.planning.decision import DesiredLink, MembersOf
+from link_peer.planning.claims import (
+    FOLLOWING,
+    candidates,
+    choice_note,
+    choose,
+    ended_meanwhile,
+    followed,
+    links_from_tags,
+    sources_of,
+    wanted_by_all,
+)
+from link_peer.planning.decision import DesiredLink, MembersOf, Verdict
 
 from tests.unit.planning.test_plan import plan
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
@@ -70,19 +82,23 @@ def test_the_first_suitable_group_represents_the_instance(groups: list[Party], c
 
 
 @pytest.mark.parametrize(
-    ("groups", "reason", "named"),
+    ("groups", "classic", "reason", "named"),
     [
-        ([MANAGED], "managed-group", "sg-managed"),
-        ([CLASSIC], "classic-network", "i-a"),
-        ([Party(HOME, "sg-unseen")], "peer-not-found", "(sg-unseen)"),
-        ([], "peer-not-found", "(none)"),
+        ([MANAGED], False, "managed-group", "sg-managed"),
+        ([MANAGED, CLASSIC], False, "classic-network", "i-a"),
+        ([Party(HOME, "sg-unseen")], True, "classic-network", "i-a"),
+        ([Party(HOME, "sg-unseen")], False, "peer-not-found", "(sg-unseen)"),
+        ([], False, "peer-not-found", "(none)"),
     ],
 )
-def test_without_a_suitable_group_the_link_is_denied(groups: list[Party], reason: str, named: str) -> None:
-    """Groups that the cloud does not show are named."""
-    (claim,) = claims(view(GROUPS), *groups, link_peer="sg-cache")
+def test_without_a_suitable_group_the_link_is_denied(
+    groups: list[Party], classic: bool, reason: str, named: str
+) -> None:
+    """Groups that the cloud does not show are named. There is no pair to look at."""
+    asker = msgspec.structs.replace(instance(A, *groups, link_peer="sg-cache"), classic=classic)
+    (claim,) = links_from_tags(view(GROUPS), asker, NOW, policy())
     assert claim.denial is not None
-    assert (claim.denial.reason.code, named in claim.denial.detail) == (reason, True)
+    assert (claim.denial.reason.code, named in claim.denial.detail, claim.has_pair) == (reason, True, False)
 
 
 # consent chooses
@@ -114,14 +130,63 @@ def test_the_first_group_whose_consent_covers_the_link_stands_for_the_instance(
     assert [[one.link.source for one in found] for found in (first.passed, first.denied)] == [passed, denied]
     assert [one.link.source for one in rest] == kept
     assert not any(one.opens or one.here or one.has_pair for one in rest)
+    said = choice_note(seen, first)
+    for one in (*passed, *denied):
+        assert f"{CACHE} has not accepted {one} on tcp/1" in said or str(one) in said.partition("smallest first: ")[2]
+    assert said.startswith(f"{chosen} stands for {A}, since ") if passed else bool(said) == bool(denied)
 
 
 @pytest.mark.parametrize("here", [True, False])
 def test_the_instances_of_groups_are_counted_for_what_is_answered(here: bool) -> None:
+    """The denial names those that were not counted last."""
     asker = instance(A, APP, DB, link_peer="sg-cache:tcp/1")
     seen = view([group(APP), group(DB), group(CACHE)], [asker])
     wanted = [msgspec.structs.replace(one, here=here) for one in links_from_tags(seen, asker, NOW, policy())]
     assert plan(seen, *wanted).missing.questions == ({MembersOf(APP), MembersOf(DB)} if here else set())
+    counts: list[dict[Party, int]] = [{APP: 100}, {DB: 1, APP: 2}]
+    said = [plan(msgspec.structs.replace(seen, counted=one), *wanted).decisions for one in counts]
+    named = [one.why.detail.partition("smallest first: ")[2] for found in said for one in found]
+    assert (
+        named
+        == [
+            f"{APP} (100 instances or more), {DB} (instances not counted)",
+            f"{DB} (1 instance), {APP} (2 instances)",
+        ][: 2 * here]
+    )
+
+
+CANDIDATES = [Link(source, CACHE, WISHED) for source in (APP, DB, OTHER)]
+ANSWERS = {
+    "granted": None,
+    "unread": unreadable(HOME, "timeout"),
+    "no consent": Denial(reasons.NO_CONSENT, "", owners=True, lacks_consent=True),
+    "locked": Denial(reasons.LOCKED, "", owners=True),
+    "final": Denial(reasons.ADDRESS_CONFLICT, ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "chosen", "passed", "denied", "kept"),
+    [
+        (["granted", "granted", "final"], 0, 0, 0, 0),
+        (["no consent", "granted", "final"], 1, 1, 0, 0),
+        (["no consent", "unread", "granted"], 1, 1, 0, 1),
+        (["final", "no consent", "granted"], 2, 2, 0, 0),
+        (["no consent", "final", "final"], 1, 0, 0, 0),
+        (["locked", "locked", "final"], 2, 0, 0, 0),
+        (["locked", "no consent", "locked"], 0, 0, 3, 0),
+        (["locked", "locked", "locked"], 0, 0, 0, 0),
+    ],
+)
+def test_the_table_of_choices(answers: list[str], chosen: int, passed: int, denied: int, kept: int) -> None:
+    """How many are passed over, denied together, and kept. The only one is not judged."""
+    verdicts = {link: Verdict(link, denial=ANSWERS[one]) for link, one in zip(CANDIDATES, answers, strict=True)}
+    found = choose(CANDIDATES, verdicts.__getitem__)
+    assert found.link == CANDIDATES[chosen]
+    assert found.passed == tuple(verdicts.values())[:passed]
+    assert found.denied == tuple(verdicts.values())[:denied]
+    assert found.kept == tuple(CANDIDATES[len(CANDIDATES) - kept :])
+    assert choose(CANDIDATES[:1], {}.__getitem__).link == CANDIDATES[0]
 
 
 # what tags ask for
@@ -134,6 +199,7 @@ def test_the_instances_of_groups_are_counted_for_what_is_answered(here: bool) ->
         ("sg-db:tcp/1", Link(APP, DB, parse_ports("tcp/1"))),
         (f"sg-db@{HOME}", Link(APP, DB)),
         (f"sg-ledger@{PEER}:icmp", Link(APP, LEDGER, parse_ports("icmp"))),
+        (f"sg-app@{PEER}", Link(APP, Party(PEER, "sg-app"))),  # not its own group
         ("i-b", Link(A, B)),
         (f"i-b@{HOME}", Link(A, B)),
         (f"i-b@{PEER}:tcp/1", Link(A, Party(PEER, "i-b"), parse_ports("tcp/1"))),
@@ -158,6 +224,13 @@ def test_peers_beyond_the_limit_are_denied(limit: int, denied: list[str]) -> Non
     assert [claim.link.target.id for claim in beyond] == [name for name in denied if name != "sg-DB"]
     assert code(found[1]) == "bad-tag"
     assert all(claim.denial is not None and f"may name {limit} peers" in claim.denial.detail for claim in beyond)
+    assert [claim.has_pair for claim in found] == [claim not in beyond for claim in found]
+
+
+def test_the_own_group_of_an_instance_needs_no_rule_so_that_no_limit_and_no_end_denies_it() -> None:
+    """Nor one that cannot be parsed."""
+    found = claims(view(GROUPS), APP, max_peers=1, link_peer="i-b sg-app i-a", link_until="whenever")
+    assert [(code(claim), claim.same_group) for claim in found] == [("bad-tag", False), (None, True), (None, True)]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +263,7 @@ def test_few_instances_are_looked_at_for_the_rules_of_one_group() -> None:
     rules += [ours(RuleKey(DB, "10.0.0.2/32", "", keys[0].port), Claim("r0", 1), ends=(members[1].party, APP))]
     groups = [group(APP, advanced=True), group(DB, "*", advanced=True)]
     found = followed(view(groups, members, rules), policy(), REGION)
-    assert len(found) <= FOLLOWING + 51
+    assert (FOLLOWING, len(found)) == (2_000, 2_000 + 44)
     assert {(one.link.ports, one.claim) for one in found if one.link.member == "i-0"} >= {
         ((key.port,), claim) for key in keys for claim in asked
     }
@@ -213,3 +286,65 @@ def test_only_a_request_whose_claim_was_taken_still_brings_in_the_members_of_its
     seen = view([group(APP, advanced=True), group(DB, "*", advanced=True)], [instance(A, APP, ip="10.0.0.1")])
     assert followed(seen, policy(), REGION, [(link, TAG)]) == []
     assert [one.link.member for one in followed(seen, policy(), REGION, [(link, Claim("r"))])] == ["i-a"]
+    by_reference = msgspec.structs.replace(seen, groups={APP: group(APP), DB: group(DB, "*")})
+    assert followed(by_reference, policy(), REGION, [(link, Claim("r"))]) == []
+
+
+def test_all_wishes_are_those_of_tags_and_of_the_requests_on_rules() -> None:
+    """A request keeps its rules and opens none, whatever tag's claim is beside it. By address, it opens for all members of the
+    group, and keeps the rule of an instance that is none."""
+    asker, member, gone = instance(B, DB, link_peer="sg-cache"), instance(A, APP, ip="10.0.0.1"), Party(HOME, "i-gone")
+    mutual, ports, request = RuleKey(DB, str(CACHE), "", ALL), parse_ports("tcp/1+tcp/2"), Claim("r")
+    rules = [ours(mutual, TAG, request), *(ours(RuleKey(DB, str(CACHE), "", port), request) for port in ports)]
+    rules += [ours(RuleKey(DB, "10.0.0.9/32", "", ports[0]), TAG, request, ends=(gone, APP))]
+    seen = view([group(APP, advanced=True), group(CACHE), group(DB, "*", advanced=True)], [asker, member], rules)
+    found = {(one.link, one.claim): one.opens for one in wanted_by_all(seen, policy(), REGION, NOW)}
+    assert found == {
+        (Link(DB, CACHE), TAG): True,
+        (Link(CACHE, DB), request): False,
+        **{(Link(CACHE, DB, (port,)), request): False for port in ports},
+        (Link(APP, DB, ports[:1], "i-gone"), request): False,
+        (Link(APP, DB, ports[:1], "i-a"), request): True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("by", "ends", "put", "taken", "ended"),
+    [
+        ([], (A, APP), True, False, True),
+        ([], (A, APP), False, False, False),
+        ([], (A, APP), True, True, False),
+        ([(B, APP)], (A, APP), True, False, False),  # another rule of the link stands
+        ([(B, OTHER)], (A, APP), True, False, True),
+        ([], (A, B), True, False, False),  # no link by address of a group
+    ],
+)
+def test_what_joined_a_link_that_ended_meanwhile(
+    by: list[tuple[Party, Party]], ends: tuple[Party, Party], put: bool, taken: bool, ended: bool
+) -> None:
+    """Of what a delivery has put on rules, the claims of requests; a tag asks for each instance by itself."""
+    request, port = Claim("r"), parse_port("tcp/1")
+    rule_key = RuleKey(DB, "10.0.0.1/32", "" if ends[1].is_group else "10.0.0.2/32", port)
+    rules = [ours(rule_key, TAG, request, ends=ends)]
+    rules += [ours(RuleKey(DB, "10.0.0.2/32", "", port), request, ends=one) for one in by]
+    written = {(rule_key, TAG), (rule_key, request)} if put else set()
+    gone = [(Link(APP, DB, (port,)), request)] if taken else []
+    found = ended_meanwhile(view([group(DB)], rules=rules), policy(), REGION, written, gone)
+    assert found == ({(rule_key, request)} if ended else set())
+
+
+@pytest.mark.parametrize(
+    ("asker", "pair", "sources"),
+    [
+        (instance(A, APP, CACHE, link_peer="sg-db"), Link(APP, DB), {APP, CACHE}),
+        (instance(A, APP, CACHE, link_peer="sg-db"), Link(CACHE, DB), {APP, CACHE}),
+        (instance(A, APP, CACHE, link_peer="sg-db"), Link(OTHER, DB), {OTHER}),
+        (instance(A, APP, CACHE, link_peer="sg-db"), Link(APP, OTHER), {APP}),
+        (instance(A, APP, CACHE, link_peer="i-b"), Link(A, B), {A}),
+    ],
+)
+def test_a_look_at_a_pair_is_about_all_groups_of_who_asks(asker: Instance, pair: Link, sources: set[Party]) -> None:
+    """A claim that is read from a rule, and who is not shown, say of no other group."""
+    seen = view([group(APP), group(CACHE), group(DB)], [asker])
+    wishes = [*links_from_tags(seen, asker, NOW, policy()), DesiredLink(pair, Claim("r")), DesiredLink(pair, TAG, B)]
+    assert sources_of(seen, wishes, pair) == sources

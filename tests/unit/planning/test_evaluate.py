@@ -10,18 +10,27 @@ from link_peer.domain import reasons
 from link_peer.domain.denials import Denial, isolated_group, tag_expired
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
-from link_peer.domain.policy import AccountPolicy, Allow, Policy
+from link_peer.domain.policy import AccountPolicy, Allow, Limits, Policy
 from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import compact, parse_ports, parse_who
 from link_peer.planning.actual import actual_state
 from link_peer.planning.decision import NOTHING_MISSING, Context, DesiredLink, InstancesOf, Missing, Refusal, Verdict
-from link_peer.planning.evaluate import Judged, Seen, Wanted, address_denial, closed_by_group, judge, wanted_claims
+from link_peer.planning.evaluate import (
+    Judged,
+    Seen,
+    Wanted,
+    address_denial,
+    closed_by_group,
+    judge,
+    most_members,
+    wanted_claims,
+)
 from link_peer.planning.evaluate import evaluate as evaluate_in
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import group, instance, key, ours, policy, view
 
-STRANGER = Party("1000000000000003", "sg-x")
+STRANGER, OTHER = Party("1000000000000003", "sg-x"), Party(HOME, "sg-other")
 
 
 def evaluate(snapshot: Snapshot, with_policy: Policy, link: Link) -> Verdict:
@@ -419,7 +428,7 @@ def test_nothing_is_decided_about_an_instance_that_was_set_aside(aside: Party) -
 SEEN = view([group(APP, "*"), group(DB, "*"), group(CACHE)])
 LINK = Link(APP, DB, PORTS)
 K1 = key(DB, APP, "tcp/1")
-REQ = Claim("chg-1")
+REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
 FULL = Denial(reasons.QUOTA, "the group is full", outcome="failed")
 
 
@@ -600,3 +609,146 @@ def test_a_conflict_names_the_instance_that_differs() -> None:
     found = judged(A_TO_B, Link(A, d, P9), seen=seen)
     assert denial_of(found, A_TO_B) is None
     assert f"exists already for {B}" in why(found, Link(A, d, P9))[1]
+
+
+# links by address
+
+FAR_DB = group(DB, "*", vpc="vpc-2")
+MEMBERS = [instance(Party(HOME, f"i-{n}"), APP, ip=f"10.0.0.{n}") for n in range(1, 6)]
+FREE = {Address(HOME, "vpc-2", one.ip): False for one in MEMBERS}
+
+
+def by_ip(number: int, *claims: Claim, of: Party = APP) -> Rule:
+    """The rule by address of the instance with this number, as a member of a group."""
+    return ours(RuleKey(DB, f"10.0.0.{number}/32", "", PORTS[0]), *claims, ends=(Party(HOME, f"i-{number}"), of))
+
+
+def members(*numbers: int, of: Party = APP, claim: Claim = TAG) -> list[DesiredLink]:
+    return [DesiredLink(Link(of, DB, PORTS, f"i-{number}"), claim) for number in numbers]
+
+
+def by_address(*rules: Rule, shown: list[Instance] = MEMBERS, **fields: Any) -> Snapshot:
+    return view([group(APP), group(CACHE), FAR_DB], shown, rules, **{"taken_addresses": FREE, **fields})
+
+
+@pytest.mark.parametrize(
+    ("standing", "asking", "limit", "denied"),
+    [
+        ([], [1, 2, 3], 3, []),
+        ([], [1, 2, 3], 2, ["i-1", "i-2", "i-3"]),  # of a new link, all or none
+        ([4], [1, 2, 4], 3, []),
+        ([4], [1, 2, 4], 2, ["i-2"]),  # those that join, in order
+        ([4, 5], [1, 4, 5], 1, ["i-1"]),  # what stands stays
+        ([4, 5], [4, 5], 1, []),
+        ([3, 4], [1, 2], 3, ["i-2"]),  # an instance that does not ask may keep its rule
+    ],
+)
+def test_a_link_by_address_has_so_many_instances(
+    standing: list[int], asking: list[int], limit: int, denied: list[str]
+) -> None:
+    """Each counts once, whichever ports it has. A link of another group, or to another, has room of its own."""
+    shown, limits = by_address(*map(by_ip, standing)), policy(limits=Limits(max_members=limit))
+    seen = Seen(shown, Context(limits, REGION, NOW), actual_state(shown, limits, REGION))
+    found = judge(seen, members(*asking))
+    refused = {one.wanted.link.member: one.denial for one in found.answers if one.denial}
+    assert list(refused) == denied
+    count = len({*standing, *asking})
+    assert all(
+        f"at most {limit} instances here, and this one would have {count}" in one.detail for one in refused.values()
+    )
+    other = judge(seen, [DesiredLink(Link(APP, DB, P9, "i-1"), TAG)])
+    assert [one.denial for one in other.answers] == [None]
+
+
+def test_a_link_by_address_has_at_most_a_hundred_rules() -> None:
+    """As many as one call writes: its instances by its ports."""
+    assert [
+        most_members(POLICY, Link(APP, DB, parse_ports(f"tcp/{'+tcp/'.join(map(str, range(1, n + 1)))}")))
+        for n in (1, 2, 30)
+    ] == [50, 50, 3]
+    assert most_members(POLICY, Link(APP, DB)) == 50
+
+
+@pytest.mark.parametrize(
+    ("rules", "wanted", "denied"),
+    [
+        ([], [*members(1, claim=REQ), *members(1, of=CACHE, claim=REQ2)], [(CACHE, APP)]),
+        ([], [*members(1), *members(1, of=CACHE, claim=REQ2)], []),  # a tag's claim is followed by nobody
+        ([], [*members(1, claim=REQ), *members(1, of=CACHE)], []),
+        ([], [*members(1, claim=REQ), *members(1, claim=REQ2)], []),
+        ([], [*members(1, claim=REQ), *members(2, of=CACHE, claim=REQ2)], []),
+        ([by_ip(1, REQ2, of=CACHE)], members(1, claim=REQ), [(APP, CACHE)]),
+        ([by_ip(1, TAG, of=CACHE)], members(1, claim=REQ), []),
+        ([by_ip(1, REQ, of=APP)], members(1, claim=REQ), []),
+        # it left that group, so that the rule is restated
+        ([by_ip(1, REQ2, of=OTHER)], members(1, claim=REQ), []),
+    ],
+)
+def test_a_rule_by_address_is_followed_by_the_members_of_one_group(
+    rules: list[Rule], wanted: list[DesiredLink], denied: list[tuple[Party, Party]]
+) -> None:
+    """So requests of two groups of one instance cannot share it: the one whose rule stands has it, else the first. The denial
+    names the group that has it."""
+    shown = [msgspec.structs.replace(one, groups=(APP.id, CACHE.id)) for one in MEMBERS]
+    seen = by_address(*rules, shown=shown)
+    for asked in (wanted, wanted[::-1]):
+        found = judged(*asked, seen=seen)
+        refused = [(one.wanted.link.source, one.denial) for one in found.answers if one.denial]
+        assert [source for source, _ in refused] == [source for source, _ in denied]
+        assert all(
+            f"for a request of {other}, " in why.detail for (_, why), (_, other) in zip(refused, denied, strict=True)
+        )
+
+
+@pytest.mark.parametrize(
+    ("shown", "code_of"),
+    [
+        (MEMBERS[:1], None),
+        ([msgspec.structs.replace(MEMBERS[0], groups=(CACHE.id,))], "no-members"),
+        ([], "instance-gone"),
+        ([msgspec.structs.replace(MEMBERS[0], ip="")], "no-private-ip"),
+        ([msgspec.structs.replace(MEMBERS[0], ip="8.8.8.8")], "address-conflict"),
+    ],
+)
+def test_a_part_of_a_link_by_address_is_for_a_member_with_a_private_address(
+    shown: list[Instance], code_of: str | None
+) -> None:
+    """The whole link is granted where some part is, and is for these parts alone."""
+    seen = by_address(shown=shown)
+    part = evaluate(seen, POLICY, Link(APP, DB, PORTS, "i-1"))
+    assert (code(part), part.reachability) == (code_of, "different-vpc")
+    assert ("CEN" in part.advice) == (code_of not in ("no-members", "instance-gone"))
+    rest = by_address(shown=[*shown, MEMBERS[1]])
+    whole = evaluate(rest, POLICY, Link(APP, DB, PORTS))
+    named = [need.ends for need in whole.needs]
+    ends = [(one.party, APP) for one in (*(MEMBERS[:1] if code_of is None else ()), MEMBERS[1])]
+    assert (whole.link, whole.denial, named) == (Link(APP, DB, PORTS), None, ends)
+    assert whole.consent == (f"{DB} link-accept=*",)
+
+
+def test_a_link_by_address_of_which_no_part_is_granted_has_the_denial_of_the_first() -> None:
+    seen = by_address(shown=[msgspec.structs.replace(one, ip="8.8.8.8") for one in MEMBERS])
+    whole = evaluate(seen, POLICY, Link(APP, DB, PORTS))
+    assert (code(whole), whole.link, str(MEMBERS[0].party) in detail(whole)) == (
+        "address-conflict",
+        Link(APP, DB, PORTS),
+        True,
+    )
+    unread = evaluate(by_address(taken_addresses={}), POLICY, Link(APP, DB, PORTS))
+    assert (code(unread), len(unread.open_questions)) == ("", len(MEMBERS))
+    assert code(evaluate(by_address(shown=[]), POLICY, Link(APP, DB, PORTS))) == "no-members"
+
+
+@pytest.mark.parametrize(("ranges", "reason"), [((), "address-conflict"), (("10.0.0.0/24",), None)])
+def test_a_link_by_address_across_accounts_and_vpcs_needs_the_ranges_of_its_source(
+    ranges: tuple[str, ...], reason: str | None
+) -> None:
+    """The denial says where to put them. In one VPC it needs none."""
+    far, source = Party(PEER, "i-far"), Party(PEER, "sg-far")
+    accounts = {**POLICY.accounts, PEER: AccountPolicy("b", "role", ranges=ranges)}
+    shown = [instance(far, source, ip="10.0.0.1")]
+    seen = view([group(source), group(DB, f"*@{PEER}", vpc="vpc-2")], shown, taken_addresses=FREE)
+    found = evaluate(seen, policy(accounts=accounts), Link(source, DB, PORTS, "i-far"))
+    assert (code(found), "accounts" in (found.denial.advice if found.denial else "")) == (reason, reason is not None)
+    same = msgspec.structs.replace(seen, groups={source: group(source, advanced=True), DB: group(DB, f"*@{PEER}")})
+    assert evaluate(same, policy(accounts=accounts), Link(source, DB, PORTS, "i-far")).denial is None

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from link_peer.domain import reasons
 from link_peer.domain.denials import Denial
-from link_peer.domain.model import TAG, Claim, Link, Party, Rule, RuleKey
+from link_peer.domain.errors import NoAccess
+from link_peer.domain.model import TAG, Claim, Group, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
@@ -258,13 +259,16 @@ def test_a_raised_rule_is_put_back_where_no_rule_is_in_the_way() -> None:
 
 
 def test_the_askers_of_what_is_not_shown_are_confirmed() -> None:
-    """Of a group link the source, of a mutual or an instance link both; not where the cause is explicit. Also where other
+    """Of a link the source, of a mutual one both, and any that is not shown; not where the cause is explicit. Also where other
     members of the group are shown: a read may have omitted the one that asks."""
     found = plan(view(OPEN, rules=[ours(K1)]))
     assert found.missing.unconfirmed == {APP}
     assert plan(view(OPEN, rules=[ours(key(DB, APP)), ours(key(APP, DB))])).missing.unconfirmed == {APP, DB}
     assert plan(view(OPEN, rules=[ours(key(DB, APP))])).missing.unconfirmed == {APP, DB}
-    assert plan(view(OPEN, rules=[ours(ADDRESSES, ends=(A, B))])).missing.unconfirmed == {A, B}
+    between = [ours(ADDRESSES, ends=(A, B))]
+    assert plan(view(OPEN, rules=between)).missing.unconfirmed == {A, B}
+    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    assert plan(view(OPEN, shown, between)).missing.unconfirmed == {A}
     assert plan(view([managed(APP), managed(DB)], rules=[ours(K1)])).missing.unconfirmed == set()
     assert plan(view(OPEN, [instance(A, APP, link_peer="x")], [ours(K1)])).missing.unconfirmed == {APP}
 
@@ -372,13 +376,104 @@ def test_the_refused_repair_of_a_released_instances_rule_is_not_tried_again() ->
     assert plan(view(OPEN, rules=[between]), refused=refused, may_lose=May.KEEP).decisions == ()
 
 
+# links by address, which an instance may have as a member of either of two groups
+
+BY = RuleKey(DB, "10.0.0.1/32", "", P1[0])
+MEMBER = [instance(A, APP, CACHE, ip="10.0.0.1")]
+ADVANCED = [managed(APP), managed(CACHE), managed(DB, "*", advanced=True)]
+
+
+@pytest.mark.parametrize(
+    ("standing", "tag", "request_", "kind", "ends"),
+    [
+        ([], APP, CACHE, "add", CACHE),
+        ([], CACHE, APP, "add", APP),
+        ([ours(BY, ends=(A, CACHE))], CACHE, APP, "mark", APP),
+        ([ours(BY, REQ, ends=(A, CACHE))], APP, CACHE, "mark", CACHE),
+        ([ours(BY, TAG, REQ, ends=(A, CACHE))], APP, CACHE, "", CACHE),
+    ],
+    ids=["new", "new, the other way", "stands for a tag", "stands for the request", "complete"],
+)
+def test_a_rule_that_a_request_wants_is_for_a_member_of_its_group(
+    standing: list[Rule], tag: Party, request_: Party, kind: str, ends: Party
+) -> None:
+    """Whichever group stands for the instance by its tag: those who join that group are to follow."""
+    asked = [desired(Link(group, DB, P1, "i-a"), claim) for group, claim in ((tag, TAG), (request_, REQ))]
+    seen = view(ADVANCED, MEMBER, standing)
+    for wanted in (asked, asked[::-1]):
+        found = [edit for one in plan(seen, *wanted, may_lose=May.KEEP).decisions for edit in one.edits]
+        assert [(edit.kind, edit.ends, edit.claims) for edit in found] == (
+            [(kind, (A, ends), (TAG, REQ))] if kind else []
+        )
+
+
+def test_a_rule_is_for_the_group_of_the_tag_once_the_request_for_another_has_ended() -> None:
+    seen = view([*ADVANCED[:2], managed(DB, "sg-app", advanced=True)], MEMBER, [ours(BY, TAG, REQ, ends=(A, CACHE))])
+    kept = DesiredLink(Link(CACHE, DB, P1, "i-a"), REQ, opens=False)
+    found = plan(seen, desired(Link(APP, DB, P1, "i-a")), kept).decisions
+    assert [(edit.kind, edit.ends, edit.claims) for one in found for edit in one.edits] == [("mark", (A, APP), (TAG,))]
+
+
 # an unlink
+
+FAR = Party(PEER, "sg-x")
+UNLINKED = Denial(reasons.NONE, "removed by an unlink request")
+GONE = {"refused_accounts": {PEER: NoAccess("NoPermission", "no")}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "groups", "fields", "withdrawn", "left"),
+    [
+        (
+            key(APP, FAR),
+            [managed(APP)],
+            GONE,
+            UNLINKED,
+            f"account {PEER} is not known: access is refused (NoPermission)",
+        ),
+        (
+            key(APP, FAR),
+            [managed(APP)],
+            {"failed_accounts": {PEER: "late"}},
+            UNLINKED,
+            f"account {PEER} is not known: late",
+        ),
+        (key(APP, FAR), [managed(APP)], {}, UNLINKED, f"account {PEER} is not known: sg-x is not shown"),
+        (key(APP, FAR), [managed(APP), group(FAR)], {}, UNLINKED, ""),
+        (
+            key(APP, FAR),
+            [managed(APP), group(FAR, rule_count=1)],
+            {},
+            None,
+            f"{FAR} is not known: its rules were not read",
+        ),
+        (key(APP, FAR), [managed(APP), group(FAR, rule_count=0)], {}, None, ""),
+        (
+            key(APP, FAR, "tcp/1"),
+            [managed(APP)],
+            GONE,
+            UNLINKED,
+            f"account {PEER} is not known: access is refused (NoPermission)",
+        ),
+        (key(APP, FAR, "tcp/1"), [managed(APP), group(FAR, rule_count=1)], {}, UNLINKED, ""),
+        (key(APP, FAR, "tcp/1"), [managed(APP)], GONE, None, ""),
+        (key(APP, DB), [managed(APP)], {}, UNLINKED, ""),
+    ],
+)
+def test_a_removal_says_which_other_side_was_not_read(
+    rule: RuleKey, groups: list[Group], fields: dict[str, Any], withdrawn: Denial | None, left: str
+) -> None:
+    """Of a mutual link, the other group; of an unlink, whatever is in the other account."""
+    seen = view(groups, rules=[ours(rule, PAST)], **fields)
+    unread = {party: found for party, found in seen.rules.items() if party != FAR or groups[-1].rule_count < 0}
+    (removed,) = plan(msgspec.structs.replace(seen, rules=unread), withdrawn=withdrawn).decisions
+    assert removed.why.detail.partition("; what still stands on ")[2] == left
 
 
 def test_an_unlink_is_one_decision_for_a_pair() -> None:
     """Whichever requests each rule carries."""
     seen = view(OPEN, rules=[ours(K1, REQ), ours(key(DB, APP, "tcp/2"), REQ2)])
-    (removed,) = plan(seen, withdrawn=Denial(reasons.NONE, "removed by an unlink request")).decisions
+    (removed,) = plan(seen, withdrawn=UNLINKED).decisions
     assert (removed.link, removed.removals) == (Link(APP, DB, (*P1, *P2)), 2)
 
 
@@ -403,6 +498,24 @@ def test_of_two_copies_the_one_at_our_priority_counts(order: int) -> None:
     found = actual_state(view(OPEN, rules=copies[::order]), POLICY, REGION)
     assert found.owned[K1][0].priority == 100
     assert (found.claims(K1), found.duplicated, found.tampered(K1)) == ({TAG, REQ}, {K1}, True)
+    between = [ours(ADDRESSES, ends=(A, B)), ours(ADDRESSES, REQ, priority=1, ends=(B, A))]
+    found = actual_state(view(OPEN, rules=between[::order]), POLICY, REGION)
+    assert (found.owned[ADDRESSES][1].ends, found.claims(ADDRESSES)) == ((A, B), {TAG})
+
+
+def test_the_strongest_accept_rule_of_a_person_counts_as_equal() -> None:
+    """If none has our priority. Rules of other forms, and drops, are equal to none of ours."""
+    others = [
+        theirs(K1, priority=2),
+        theirs(K1, act="drop"),
+        theirs(K1, priority=3),
+        Rule(DB, "sgr", None, "accept", 1),
+    ]
+    for rules in (others, others[::-1]):
+        assert actual_state(view(OPEN, rules=rules), POLICY, REGION).equal == {K1: others[0]}
+    first = theirs(K1, priority=100)
+    assert actual_state(view(OPEN, rules=[*others, first]), POLICY, REGION).equal == {K1: first}
+    assert actual_state(view(OPEN, rules=[*others, ours(K1)]), POLICY, REGION).equal == {}
 
 
 def test_rules_of_a_former_name_are_told_from_copies_of_their_markers() -> None:

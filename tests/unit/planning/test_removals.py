@@ -138,12 +138,16 @@ def test_one_doubted_account_of_two_keeps_the_rule() -> None:
     assert loss.unseen == {Unseen(HOME, both), Unseen(PEER, both)}
 
 
-def test_a_missing_group_is_doubted_like_a_missing_tag() -> None:
-    """`peer-not-found` says only that the cloud does not show it."""
+@pytest.mark.parametrize("shown", [[], [instance(A, APP)]])
+def test_a_missing_group_is_doubted_like_a_missing_tag(shown: list[Instance]) -> None:
+    """`peer-not-found` says only that the cloud does not show it, whoever is shown. An instance of the group that is shown without
+    a tag proves that instances are shown."""
     for alive in (True, False):
-        found = removals(view([group(DB, "*")], rules=[ours(K1)], alive=alive))
+        found = removals(view([group(DB, "*")], shown, [ours(K1)], alive=alive))
         assert found.missing.doubted_accounts == (set() if alive else {HOME})
         assert causes(found) == ({K1: ("peer-not-found", True)} if alive else {})
+        unasked = removals(world(ours(K1), shown=shown, alive=alive))
+        assert causes(unasked) == ({K1: ("", True)} if alive or shown else {})
 
 
 @pytest.mark.parametrize("claim", [TAG, REQ])
@@ -170,6 +174,8 @@ PAST = DesiredLink(MUTUAL, TAG, A, denial=Denial(reasons.EXPIRED, "link-until is
     ("hidden", "wanted", "fields", "reason"),
     [
         ({"refused_accounts": REFUSED}, [], {}, ""),
+        ({"refused_accounts": REFUSED, "failed_accounts": {HOME: "timeout"}}, [], {}, None),
+        ({"refused_accounts": REFUSED}, [], {"claim": REQ}, None),
         ({"refused_accounts": REFUSED}, [DesiredLink(MUTUAL, TAG, A)], {}, None),
         ({"refused_accounts": REFUSED}, [DesiredLink(MUTUAL, TAG, FAR)], {}, ""),
         ({"refused_accounts": REFUSED}, [PAST], {}, "expired"),
@@ -179,15 +185,27 @@ PAST = DesiredLink(MUTUAL, TAG, A, denial=Denial(reasons.EXPIRED, "link-until is
         ({"refused_accounts": REFUSED}, [], {"limit": 0}, None),
         ({"failed_accounts": {PEER: "timeout"}}, [], {}, None),
     ],
-    ids=["nobody", "home", "the peer", "an end", "another", "an event", "a person", "over the limit", "throttled"],
+    ids=[
+        "nobody",
+        "home too",
+        "a request",
+        "home",
+        "the peer",
+        "an end",
+        "another",
+        "an event",
+        "a person",
+        "over the limit",
+        "throttled",
+    ],
 )
 def test_a_side_that_refuses_access_does_not_count_as_asking(
     hidden: dict[str, Any], wanted: list[DesiredLink], fields: dict[str, Any], reason: str | None
 ) -> None:
     """Of a mutual link by tag. The removal is counted, unless home's own tag has ended; a person's keys may be refused where
     the functions' are not, and a side that met a transient error counts as asking."""
-    rule = key(APP, FOREIGN)
-    seen = view([group(APP, "*@" + PEER)], [TAGGED], [ours(rule)], **hidden)
+    rule, claim = key(APP, FOREIGN), fields.pop("claim", TAG)
+    seen = view([group(APP, "*@" + PEER)], [TAGGED], [ours(rule, claim)], **hidden)
     assert causes(removals(seen, *wanted, **fields)) == ({} if reason is None else {rule: (reason, not reason)})
 
 
@@ -434,7 +452,44 @@ def test_an_instance_that_the_platform_says_was_released_is_not_missing() -> Non
     assert unseen(view(), Link(A, B, P1), None, deleted=(B,)) == {HOME}
 
 
-def test_a_denial_that_says_nothing_of_absence_leaves_the_askers() -> None:
-    """Such as one that the cloud gave to a write."""
-    assert unseen(view([], [TAGGED]), Link(APP, DB, P1), Denial(reasons.QUOTA, "", outcome="failed")) == set()
-    assert unseen(view(), Link(APP, DB, P1), Denial(reasons.QUOTA, "", outcome="failed")) == {HOME}
+# links by address, whose instance may be in another group that is accepted
+
+BY = RuleKey(DB, "10.0.0.1/32", "", P1[0])
+PART = Link(APP, DB, P1, "i-a")
+ASKED, LATE = DesiredLink(PART, TAG, A), DesiredLink(PART, TAG, A, denial=Denial(reasons.EXPIRED, "link-until is past"))
+OF_REQUEST = DesiredLink(PART, REQ, opens=False)
+
+
+@pytest.mark.parametrize(
+    ("groups", "ip", "accept", "claim", "wanted", "may", "reason"),
+    [
+        ([APP], "10.0.0.1", "*", TAG, [], May.CLOSE, None),
+        ([APP], "10.0.0.1", "*", TAG, [LATE], May.CLOSE, "expired"),
+        ([APP], "10.0.0.1", "*", TAG, [], May.TAKE, ""),
+        ([APP], "10.0.0.9", "*", TAG, [ASKED], May.TAKE, ""),  # its rule has another address
+        ([CACHE], "10.0.0.1", "sg-app", TAG, [], May.CLOSE, "no-members"),
+        ([CACHE], "10.0.0.1", "*", TAG, [], May.CLOSE, None),
+        ([CACHE], "10.0.0.1", "*", TAG, [ASKED], May.CLOSE, None),
+        ([CACHE], "10.0.0.1", "*", TAG, [ASKED], May.TAKE, ""),
+        ([CACHE], "10.0.0.9", "*", TAG, [], May.CLOSE, "no-members"),
+        ([CACHE], "10.0.0.1", "*", REQ, [OF_REQUEST], May.CLOSE, "no-members"),  # the members of its group follow
+        ([APP], "10.0.0.1", "sg-cache", TAG, [], May.CLOSE, "no-consent"),
+        ([APP, CACHE], "10.0.0.1", "sg-cache", TAG, [], May.CLOSE, None),
+        (None, "", "*", TAG, [], May.CLOSE, None),
+        (None, "", "*", TAG, [], May.TAKE, "instance-gone"),
+    ],
+)
+def test_a_rule_by_address_stays_where_its_instance_may_be_admitted_as_a_member_of_another_group(
+    groups: list[Party] | None,
+    ip: str,
+    accept: str,
+    claim: Claim,
+    wanted: list[DesiredLink],
+    may: May,
+    reason: str | None,
+) -> None:
+    """Nothing but the wish decides then. A request's claim is followed by its own group alone."""
+    shown = [] if groups is None else [instance(A, *groups, ip=ip)]
+    seen = view([group(APP), group(CACHE), group(DB, accept, advanced=True)], shown, [ours(BY, claim, ends=(A, APP))])
+    lost = removals(seen, *wanted, may_lose=may).lost
+    assert [loss.why.reason.code for loss in lost.values()] == ([] if reason is None else [reason])

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.domain.denials import UNWANTED
+from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import TAG, Claim, Party, Rule, RuleKey, Traffic
 from link_peer.domain.policy import Allow, Limits, Pause
 from link_peer.domain.snapshot import Snapshot
@@ -279,6 +281,23 @@ def test_a_link_to_an_instance_that_is_gone_counts_among_removals() -> None:
     assert state(gone)[0] == "closing"
     assert closing(gone, POLICY, REGION, NOW).counted
     assert not closing(view(OPEN, BOTH), POLICY, REGION, NOW).counted
+    assert [len(closing(gone, policy(limits=Limits(removals_per_run=n)), REGION, NOW).why) for n in (0, 1)] == [0, 1]
+    silent = closing(msgspec.structs.replace(gone, live_accounts=frozenset()), POLICY, REGION, NOW)
+    assert (silent.why, silent.counted, silent.doubted) == ({}, False, {HOME})
+
+
+def test_a_rule_that_keeps_a_claim_is_not_closing() -> None:
+    """Nor one that only a side asks for which refuses the person's keys: those of the functions may be let in."""
+    ended, far = Claim("chg-9", int(NOW)), Party(PEER, "sg-x")
+    rules = [ours(SQL, ended), ours(WEB, ended, REQ), ours(THERE), ours(BACK, ended, TAG)]
+    assert closing(view(OPEN, BOTH, rules), POLICY, REGION, NOW).why == {
+        (DB, rules[0].id): "the link has ended (of chg-9)",
+        **{(rule.group, rule.id): UNWANTED.detail for rule in rules[2:]},
+    }
+    hidden = view([managed(APP, f"*@{PEER}")], [instance(A, APP, link_peer="i-b")], [ours(key(APP, far))])
+    refused = {PEER: NoAccess("NoPermission", "no")}
+    assert closing(hidden, POLICY, REGION, NOW).why != {}
+    assert closing(msgspec.structs.replace(hidden, refused_accounts=refused), POLICY, REGION, NOW).why == {}
 
 
 def test_what_was_not_read_completely_is_not_closing() -> None:
