@@ -17,7 +17,7 @@ from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import GroupScope
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning.actual import OwnedRule, link_of, owned_rules
+from link_peer.planning.actual import OwnedRule, link_of_rule, owned_rules
 from link_peer.runtime.delivery import LANES, Delivery
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
@@ -210,7 +210,7 @@ class _Removal:
         touched: dict[Party, set[Party]] = {group: {group} for group in self.halves}
         for rule, marker in rules:
             touched.setdefault(rule.group, {rule.group})
-            if rule.key and (link := link_of(rule.key, marker)).mutual:
+            if (link := link_of_rule(rule, marker)).mutual:
                 touched[rule.group] |= {link.source, link.target}
         self.halves, self.troubles = set(), {}  # what is tried again may go well
         delivery = as_locked(self.delivery(patient=patient), self._shown)
@@ -256,5 +256,5 @@ def _in_turn(groups: Mapping[Party, Collection[Party]]) -> list[Party]:
 
 def _accounts(rule: Rule, marker: Marker) -> set[str]:
     """The accounts that have a part in a rule of ours."""
-    ends = link_of(rule.key, marker) if rule.key else None
-    return {rule.group.account, *((ends.source.account, ends.target.account) if ends else ())}
+    link = link_of_rule(rule, marker)
+    return {rule.group.account, link.source.account, link.target.account}

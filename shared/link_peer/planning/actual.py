@@ -59,6 +59,12 @@ def link_of(key: RuleKey, marker: Marker) -> Link:
     return Link(Party(account, source), key.group, ports)
 
 
+def link_of_rule(rule: Rule, marker: Marker) -> Link:
+    """The link of a rule whose marker this is."""
+    assert rule.key is not None  # noqa: S101  # no other rule has one
+    return link_of(rule.key, marker)
+
+
 class Actual(msgspec.Struct, frozen=True):
     """The rules of a snapshot by their identity.
 

@@ -31,7 +31,7 @@ from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rul
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, iso, link_until, peers
-from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.actual import link_of_rule, owned_rules
 from link_peer.planning.authority import DAY
 from link_peer.planning.decision import DesiredLink, Verdict
 from link_peer.planning.evaluate import no_group_accepted, permitted
@@ -101,7 +101,7 @@ def _from_requests(
     asked = {
         (link, claim): None
         for rule, marker in owned_rules(snapshot, policy, region)
-        if rule.key and not (link := link_of(rule.key, marker)).member
+        if not (link := link_of_rule(rule, marker)).member
         for claim in marker.claims
         if not claim.is_tag
     }
@@ -125,7 +125,7 @@ def followed(
     group that was read, up to FOLLOWING in one group."""
     found: dict[tuple[Link, Claim], None] = {}
     for rule, marker in owned_rules(snapshot, policy, region):
-        if rule.key and (link := link_of(rule.key, marker)).member and not is_otherwise(snapshot, link):
+        if (link := link_of_rule(rule, marker)).member and not is_otherwise(snapshot, link):
             found |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
     requested = {one for one in taken if not (one[1].is_tag or is_otherwise(snapshot, one[0]))}
     joins: dict[tuple[Link, Claim], None] = {}
@@ -149,15 +149,14 @@ def ended_meanwhile(
     """Of the claims of requests that a delivery has `put` on rules by address, those for which no other rule of the link
     stands, nor stood one that it has `taken`: an instance joined a link that ended meanwhile."""
     stands = set(taken)
-    joined: list[tuple[RuleKey, Link, Claim]] = []
+    joined: dict[tuple[RuleKey | None, Claim], Link] = {}
     for rule, marker in owned_rules(snapshot, policy, region):
-        if rule.key and (link := link_of(rule.key, marker)).member:
-            for claim in marker.claims:
-                if (rule.key, claim) not in put:
-                    stands.add((link.whole, claim))
-                elif not claim.is_tag:
-                    joined.append((rule.key, link.whole, claim))
-    return frozenset((key, claim) for key, link, claim in joined if (link, claim) not in stands)
+        if (link := link_of_rule(rule, marker)).member:
+            new = {(rule.key, claim): link.whole for claim in marker.claims if (rule.key, claim) in put}
+            stands |= {(link.whole, claim) for claim in marker.claims if (rule.key, claim) not in new}
+            joined |= new
+    ended = {one for one, link in joined.items() if (link, one[1]) not in stands}
+    return frozenset(one for one in put if one in ended and not one[1].is_tag)
 
 
 def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) -> frozenset[Party]:
@@ -246,6 +245,7 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
     if len(links) == 1:
         return Choice(links[0])
     passed: list[Verdict] = []
+    why: list[Denial] = []
     for number, link in enumerate(links, start=1):
         verdict = judge(link)
         if verdict.denial is None:
@@ -253,6 +253,7 @@ def choose(links: Sequence[Link], judge: Judge) -> Choice:
         if verdict.denial.undecided:
             return Choice(link, tuple(passed), kept=tuple(links[number:]))
         passed.append(verdict)
-    final = next((verdict.link for verdict in passed if verdict.denial and not verdict.denial.owners), None)
-    lacking = any(verdict.denial and verdict.denial.lacks_consent for verdict in passed)
+        why.append(verdict.denial)
+    final = next((link for link, denial in zip(links, why, strict=True) if not denial.owners), None)
+    lacking = any(denial.lacks_consent for denial in why)
     return Choice(final or links[0], denied=tuple(passed) if lacking and final is None else ())

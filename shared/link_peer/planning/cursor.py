@@ -19,7 +19,7 @@ from link_peer.domain.model import Group, Party, short_hash
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts, link_until
-from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.actual import link_of_rule, owned_rules
 from link_peer.planning.removals import HALF_OPEN_SECONDS, created
 
 BUCKETS = 256  # 8 KB of a message, of at most 64
@@ -126,8 +126,7 @@ def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], no
     for rule, marker in owned_rules(snapshot, policy, region):
         if rule.group not in groups:
             continue
-        assert rule.key is not None  # noqa: S101  # a rule of ours
-        link = link_of(rule.key, marker)
+        link = link_of_rule(rule, marker)
         note(rule.group, [claim.until for claim in marker.claims])
         note(rule.group, [created(rule) + HALF_OPEN_SECONDS] if link.mutual else ())
         askers = [link.source, link.target] if link.mutual else [link.asker]

@@ -23,7 +23,7 @@ from link_peer.domain.model import ALL, Claim, Instance, Link, Marker, Party, Po
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import covers, parse_instant
-from link_peer.planning.actual import OwnedRule, link_of, owned_rules
+from link_peer.planning.actual import OwnedRule, link_of, link_of_rule, owned_rules
 from link_peer.planning.claims import claims_end, judge_of, last_end, links_from_tags
 from link_peer.planning.consent import current_entries
 from link_peer.planning.effect import rules_of
@@ -113,8 +113,7 @@ def standing(
     # Accounts are read side by side: without an order, which rule of a mutual link comes first would be chance.
     found = owned_rules(snapshot, policy, region) if rules is None else rules
     for rule, marker in sorted(found, key=lambda one: (one[0].group, one[0].id)):
-        assert rule.key is not None  # noqa: S101  # it has its marker
-        link = link_of(rule.key, marker)
+        link = link_of_rule(rule, marker)
         ends = (
             (min(link.source, link.target), max(link.source, link.target))
             if link.mutual

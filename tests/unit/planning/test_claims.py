@@ -293,14 +293,16 @@ def test_only_a_request_whose_claim_was_taken_still_brings_in_the_members_of_its
 def test_all_wishes_are_those_of_tags_and_of_the_requests_on_rules() -> None:
     """A request keeps its rules and opens none, whatever tag's claim is beside it. By address, it opens for all members of the
     group, and keeps the rule of an instance that is none."""
-    asker, member, gone = instance(B, DB, link_peer="sg-cache"), instance(A, APP, ip="10.0.0.1"), Party(HOME, "i-gone")
+    asker, member = instance(B, OTHER, MANAGED, ELSEWHERE, link_peer="sg-x"), instance(A, APP, ip="10.0.0.1")
+    gone, peer = Party(HOME, "i-gone"), Party(HOME, "sg-x")
     mutual, ports, request = RuleKey(DB, str(CACHE), "", ALL), parse_ports("tcp/1+tcp/2"), Claim("r")
     rules = [ours(mutual, TAG, request), *(ours(RuleKey(DB, str(CACHE), "", port), request) for port in ports)]
     rules += [ours(RuleKey(DB, "10.0.0.9/32", "", ports[0]), TAG, request, ends=(gone, APP))]
-    seen = view([group(APP, advanced=True), group(CACHE), group(DB, "*", advanced=True)], [asker, member], rules)
+    near = [group(one, "*", vpc="vpc-2") for one in (peer, ELSEWHERE)] + [group(OTHER, vpc="vpc-2")]
+    seen = view([group(APP, advanced=True), group(DB, "*", advanced=True), *near], [asker, member], rules)
     found = {(one.link, one.claim): one.opens for one in wanted_by_all(seen, policy(), REGION, NOW)}
     assert found == {
-        (Link(DB, CACHE), TAG): True,
+        (Link(ELSEWHERE, peer), TAG): True,
         (Link(CACHE, DB), request): False,
         **{(Link(CACHE, DB, (port,)), request): False for port in ports},
         (Link(APP, DB, ports[:1], "i-gone"), request): False,

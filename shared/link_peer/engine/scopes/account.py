@@ -23,7 +23,7 @@ from link_peer.engine.scopes.everything import CLOSING_SHARE, READING_SHARE, RUL
 from link_peer.engine.write.removal_guard import PartGuard
 from link_peer.engine.write.work import Until
 from link_peer.planning import cursor as cursors
-from link_peer.planning.actual import link_of, owned_rules
+from link_peer.planning.actual import link_of_rule, owned_rules
 from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
 from link_peer.planning.decision import Decision, DesiredLink, InstancesOf, MembersOf, Missing, Plan, Question, RulesOf
 from link_peer.planning.removals import May
@@ -185,9 +185,7 @@ class AccountSweep(Sweep):
         """The links of the account's rules."""
         snapshot = self.store.snapshot()
         owned = owned_rules(snapshot, self.policy, self.delivery.region)
-        return [
-            link_of(rule.key, marker) for rule, marker in owned if rule.key if rule.group.account == self.part.account
-        ]
+        return [link_of_rule(rule, marker) for rule, marker in owned if rule.group.account == self.part.account]
 
     def _halves(self, links: Iterable[Link]) -> None:
         """Reads the rules of the groups that hold the other halves of mutual links."""

@@ -20,7 +20,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, Work
-from link_peer.planning.actual import OwnedRule, link_of, owned_rules
+from link_peer.planning.actual import OwnedRule, link_of, link_of_rule, owned_rules
 from link_peer.planning.claims import ended_meanwhile
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Verdict
 from link_peer.planning.evaluate import closed_by_group, permitted, wish_denial
@@ -125,11 +125,7 @@ class ClosingScope(Scope):
     def standing(self, snapshot: Snapshot) -> list[tuple[Link, OwnedRule]]:
         """The links of the rules of ours on these groups."""
         owned = owned_rules(snapshot, self.policy, self.delivery.region)
-        return [
-            (link_of(rule.key, marker), (rule, marker))
-            for rule, marker in owned
-            if rule.key is not None and rule.group in self.groups
-        ]
+        return [(link_of_rule(*one), one) for one in owned if one[0].group in self.groups]
 
 
 def groups_wanted(scope: Scope) -> set[Party]:

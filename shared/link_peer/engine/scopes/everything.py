@@ -33,7 +33,7 @@ from link_peer.engine.scopes.summary import count_letters, record_unreadable, sk
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, Until, open_work
-from link_peer.planning.actual import damaged_rules, link_of, owned_rules
+from link_peer.planning.actual import damaged_rules, link_of_rule, owned_rules
 from link_peer.planning.claims import wanted_by_all
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.evaluate import permitted, wish_denial
@@ -256,7 +256,7 @@ class Sweep(Scope):
         owned = owned_rules(snapshot, self.policy, self.delivery.region)
         stripped = {rule.group for rule, _ in owned} & set(extra)
         self.managed = sorted({*tagged, *stripped})
-        links = [(rule.group.account, link_of(rule.key, marker)) for rule, marker in owned if rule.key]
+        links = [(rule.group.account, link_of_rule(rule, marker)) for rule, marker in owned]
         self._asked.sources.update(link.source for _, link in links if link.member)
         named, fetch.postponed = self._named(links)
         fetch.parties(named)
@@ -319,8 +319,8 @@ class Sweep(Scope):
         pairs = {_ends(wanted.link) for wanted in desired if not wish_denial(snapshot, self.policy, wanted)}
         found: dict[str, set[Party]] = {}
         for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
-            ends = _ends(link_of(rule.key, marker)) if rule.key else ()
-            if ends and ends not in pairs:
+            ends = _ends(link_of_rule(rule, marker))
+            if ends not in pairs:
                 others = (end for end in ends if end.is_group and end != rule.group)
                 found.setdefault(rule.group.account, set()).update(others)
         return {
