@@ -151,10 +151,12 @@ def ended_meanwhile(
     stands = set(taken)
     joined: dict[tuple[RuleKey | None, Claim], Link] = {}
     for rule, marker in owned_rules(snapshot, policy, region):
-        if (link := link_of_rule(rule, marker)).member:
-            new = {(rule.key, claim): link.whole for claim in marker.claims if (rule.key, claim) in put}
-            stands |= {(link.whole, claim) for claim in marker.claims if (rule.key, claim) not in new}
-            joined |= new
+        link = link_of_rule(rule, marker)
+        for claim in marker.claims if link.member else ():
+            if (rule.key, claim) in put:
+                joined[rule.key, claim] = link.whole
+            else:
+                stands.add((link.whole, claim))
     ended = {one for one, link in joined.items() if (link, one[1]) not in stands}
     return frozenset(one for one in put if one in ended and not one[1].is_tag)
 
