@@ -116,34 +116,6 @@ def test_a_link_of_instances_admits_one_address_to_another(ask: Ask, ports: list
 # consent
 
 
-def test_each_port_may_be_covered_by_an_entry_of_its_own(ask: Ask) -> None:
-    """An invalid entry does not affect the others. The record names the entries."""
-    app, db = ask.source(), ask.target()
-    entries = [f"{app.id}@{ask.here}:{port}" for port in ("tcp/3306", "udp/53")]
-    ask.lab.tag(db, link_accept=f"nonsense {entries[0]} {entries[1]}")
-    assert ask(app, db, "tcp/3306", "udp/53") == APPLIED
-    assert ask.lab.rules(db) == [f"{app.id} tcp/3306", f"{app.id} udp/53"]
-    assert ask.lab.rules(app) == []
-    assert ask.lab.outcome()["consent"].startswith(f"{db.id}@{ask.there} link-accept=")
-
-
-@pytest.mark.parametrize(
-    ("accept", "ports"),
-    [
-        (None, ["tcp/3306"]),
-        ("{app}@{home}:tcp/3306", ["tcp/3306", "tcp/3307"]),  # a link is one decision: no part of it is opened
-        ("{app}@{home}:tcp/3306", []),  # mutual: consent to one port is not consent to all traffic
-    ],
-)
-def test_entries_that_do_not_consent(ask: Ask, accept: str | None, ports: list[str]) -> None:
-    """Nothing is written anywhere, and the asking side's own consent does not count. tests/unit/planning/test_consent.py has a table
-    of all kinds of entries."""
-    app, db = ask.source(f"*@{ask.there} *@{ask.here}"), ask.target()
-    ask.lab.tag(db, link_accept=accept and accept.format(app=app.id, home=ask.here))
-    ask.refused("no-consent", app, db, *ports)
-    assert ask.lab.rules(db) == ask.lab.rules(app) == []
-
-
 @RECORDED
 def test_the_advice_is_the_tag_to_set(ask: Ask) -> None:
     """With the account. Set exactly as written, it makes the link."""
@@ -172,17 +144,6 @@ def test_a_mutual_link_needs_both_consents(ask: Ask, accepting: str) -> None:
 
 
 # the allow list
-
-
-def test_a_pair_on_the_policys_allow_list_needs_no_tag(ask: Ask) -> None:
-    """In one direction. The record names the entry."""
-    app, db = ask.source(), ask.target()
-    here, there = f"{app.id}@{ask.here}", f"{db.id}@{ask.there}"
-    ask.lab.policy(allow=[{"from": there, "to": here}])
-    ask.refused("no-consent", app, db, "tcp/443")
-    ask.lab.policy(allow=[{"from": here, "to": there, "ports": ["tcp/400-500"]}])
-    assert ask(app, db, "tcp/443") == APPLIED
-    assert ask.lab.outcome()["consent"].startswith("policy allow ")
 
 
 # what the policy forbids

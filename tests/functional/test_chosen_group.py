@@ -81,20 +81,6 @@ NAMED = ["event", "sync"]
 
 
 @pytest.mark.parametrize("chooser", NAMED, indirect=True)
-def test_the_record_says_which_group_stands_and_why(chooser: Chooser) -> None:
-    common, app = chooser.group(), chooser.group()
-    chooser.accept(app)
-    instance = chooser.asks(common, app)
-    record = chooser.lab.outcome()
-    peer = f"{chooser.db.id}@{chooser.there}"
-    assert (record["outcome"], record["from"], record["instance"]) == ("applied", app.id, f"{instance.id}@{HOME}")
-    assert record["consent"] == f"{peer} link-accept={chooser.named(app)}"
-    assert record["detail"].startswith(
-        f"{app.id}@{HOME} stands for {instance.id}@{HOME}, since {peer} has not accepted {common.id}@{HOME} on tcp/1"
-    )
-
-
-@pytest.mark.parametrize("chooser", NAMED, indirect=True)
 def test_one_denial_names_each_group_with_its_instances_and_advises_the_smallest(chooser: Chooser) -> None:
     """A call more for each group, and nothing is written. What the advice says opens the link."""
     big, small, middle = (chooser.group(members=count) for count in (41, 0, 5))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import Lab
@@ -51,14 +50,3 @@ def test_a_mutual_link_with_one_side_made_by_hand_is_completed(lab: Lab) -> None
     assert lab.auto_link(lab.event(instance)) == {"applied": 1}
     assert lab.reasons(app) == ["tag"]
     assert lab.reasons(db) == []
-
-
-@pytest.mark.parametrize(
-    "wide", [{"SourceCidrIp": "0.0.0.0/0"}, {"SourceCidrIp": "10.0.0.0/8"}, {"Ipv6SourceCidrIp": "::/0"}]
-)
-def test_a_persons_wider_rule_does_not_count_as_present(lab: Lab, wide: dict[str, str]) -> None:
-    """It is not equal to the link's rule, and may be removed at any time."""
-    app, db = lab.group(), lab.group("*")
-    lab.authorize(db, **PORT, **wide)
-    assert lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}))) == {"applied": 1}
-    assert len(lab.raw_rules(db)) == 2

@@ -4,7 +4,6 @@ do."""
 from __future__ import annotations
 
 import pytest
-from link_peer.alicloud.sts import CACHE
 from link_peer.domain.model import RuleKey
 from link_peer.domain.tags import parse_port
 
@@ -96,46 +95,6 @@ def test_links_with_an_account_that_cannot_be_read_stay(lab: Lab) -> None:
     assert lab.raw_rules(a) == before
 
 
-@pytest.mark.parametrize("way", ["no role", "no instances"])
-@pytest.mark.parametrize("accept", ["*@1000000000000001", "{other}@{peer}:tcp/2", "sg-another@{peer}"])
-def test_narrowed_consent_closes_a_link_if_the_other_account_is_unreadable(lab: Lab, way: str, accept: str) -> None:
-    """Fail closed: the accepting group has withdrawn its consent, and no unrelated entry stands in for it."""
-    a, b = lab.pair()
-    one, two = lab.instance(b), lab.instance(a)
-    lab.cross_account(lab.request(one, two, "tcp/1"))
-    lab.tag(a, link_accept=accept.format(other=b.id, peer=PEER))
-    hide(lab, way)
-    lab.sweep()
-    assert lab.rules(a) == []
-
-
-@pytest.mark.parametrize("way", ["no role", "no instances", "sts down"])
-@pytest.mark.parametrize("accept", ["{one}@{peer}", "*@{peer}:tcp/1", "{group}@{peer}:tcp/1+tcp/2"])
-def test_a_link_with_consent_stays_while_the_other_account_is_unreadable(lab: Lab, way: str, accept: str) -> None:
-    """The role may be misconfigured, and an instance that is not shown may be in the accepted group. Where access is
-    refused, though, consent to a group counts no more: nothing proves that the instance is in it."""
-    a, b = lab.pair()
-    one, two = lab.instance(b), lab.instance(a)
-    lab.cross_account(lab.request(one, two, "tcp/1"))
-    lab.tag(a, link_accept=accept.format(one=one.id, group=b.id, peer=PEER))
-    hide(lab, way)
-    lab.sweep()
-    refused = way != "sts down" and "{group}" in accept
-    assert len(lab.rules(a)) == (0 if refused else 1)
-    assert [record["reason"] for record in lab.records(outcome="removed")] == (["no-consent"] if refused else [])
-
-
-def hide(lab: Lab, way: str) -> None:
-    """Makes the other account unreadable: reads are refused, return nothing, or meet a transient error."""
-    CACHE.sessions.clear()
-    if way == "sts down":
-        lab.fault(service="sts", kind="error", times=None)
-    elif way == "no role":
-        del lab.cloud.identity.roles[ROLE]
-    else:
-        lab.cloud.identity.allow_only(ROLE, ["ecs:DescribeSecurityGroup*"])
-
-
 # the removal cap
 
 
@@ -183,16 +142,6 @@ def test_the_cap_never_holds_one_side_of_a_mutual_link_alone(lab: Lab) -> None:
     assert lab.summary()["reason"] == "removals-held"
     assert lab.rules(db) == []  # counted apart
     assert len(lab.rules(a)) == len(lab.rules(b))
-
-
-@pytest.mark.parametrize("limit", [1, 2])
-def test_removals_in_an_account_that_shows_no_tags_count(lab: Lab, limit: int) -> None:
-    """The tags may be what is not shown."""
-    instance, _, db = lab.linked(ports=":tcp/1+tcp/2")
-    lab.tag(instance, link_peer=None)
-    lab.policy(limits={"removals_per_run": limit})
-    lab.sweep()
-    assert len(lab.rules(db)) == (2 if limit == 1 else 0)
 
 
 # other people's rules

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from link_peer.domain.denials import parts
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, Lab
@@ -56,20 +55,6 @@ def test_a_requests_link_expires_at_its_end(lab: Lab) -> None:
     (record,) = lab.records(action="expire")
     assert (record["outcome"], record["reason"]) == ("removed", "expired")
     assert {record["from"], record["to"]} == {a.id, b.id}
-
-
-@pytest.mark.parametrize("accept", [None, "{a}@{home}:tcp/2+tcp/1x"])
-def test_consent_that_is_withdrawn_or_narrowed_closes_a_requests_link(lab: Lab, accept: str | None) -> None:
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    assert len(lab.rules(b)) == 1
-    lab.tag(b, link_accept=accept and accept.format(a=a.id, home=HOME))
-    lab.sweep()
-    assert lab.rules(b) == []
-    (record,) = lab.records(function="sweep")  # no one asks for it now, so no denial is recorded
-    assert (record["outcome"], record["reason"]) == ("removed", "no-consent")
-    key = "link-accept.2" if accept else "link-accept"  # the key in use would overwrite the existing consent
-    assert parts(record["advice"])[0] == f"tag {b.id}@{PEER} {key}={a.id}@{HOME}:tcp/1"
 
 
 # half-open
