@@ -128,7 +128,7 @@ class Judged(msgspec.Struct, frozen=True, dict=True):
         account cannot be read. Of several denials of one claim, one that decides nothing counts: somebody asks."""
         found: dict[tuple[Link, str], Denial] = {}
         for answer in self.answers:
-            if answer.denial is not None and answer.verdict:
+            if answer.denial is not None:
                 for link in _single(answer.wanted.link):
                     asked = link, answer.wanted.claim.request
                     found[asked] = answer.denial if answer.denial.undecided else found.get(asked, answer.denial)
@@ -200,18 +200,17 @@ def _is_former_member(snapshot: Snapshot, context: Context, actual: Actual, need
     marker = actual.owned[need.key][1] if need.key in actual.owned else None
     if marker is None or marker.ends == need.ends:
         return False
-    denial = permitted(snapshot, context.policy, link_of(need.key, marker), context.now).denial
-    return denial is not None and not denial.undecided
+    return permitted(snapshot, context.policy, link_of(need.key, marker), context.now).denial is not None
 
 
 def _other_holder(actual: Actual, need: Need) -> Party | None:
     """The other instance for which a rule of ours stands. Two instances with one address cannot be told apart by a /32: the
     one that the rule was written for keeps it."""
-    ends = actual.owned[need.key][1].ends if need.key in actual.owned else None
-    return first_difference(ends, need.ends) if ends and need.ends else None
+    owned = actual.owned.get(need.key)
+    return first_difference(owned[1].ends or (), need.ends or ()) if owned else None
 
 
-def first_difference(holder: Ends, ends: Ends) -> Party | None:
+def first_difference(holder: Sequence[Party], ends: Sequence[Party]) -> Party | None:
     """The instance in which two pairs differ, of the first. Which group an instance stands for is no difference: the rule of
     an address serves all of them."""
     return next((one for one, ours in zip(holder, ends, strict=True) if one != ours and not one.is_group), None)
@@ -238,7 +237,7 @@ def _have_moved(snapshot: Snapshot, context: Context, key: RuleKey, marker: Mark
 def _unread_rules(snapshot: Snapshot, keys: Set[RuleKey]) -> tuple[RulesOf, ...]:
     """The groups of a link's rules whose rules were not read."""
     groups = sorted({key.group for key in keys if key.group not in snapshot.rules})
-    return tuple(RulesOf(g) for g in groups if g not in snapshot.groups or snapshot.groups[g].rule_count)
+    return tuple(RulesOf(group) for group in groups if snapshot.groups[group].rule_count)
 
 
 def _undecided(verdict: Verdict, what: str, account: str, questions: Sequence[Question]) -> Verdict:
@@ -250,24 +249,22 @@ def _undecided(verdict: Verdict, what: str, account: str, questions: Sequence[Qu
 
 
 class _Side(msgspec.Struct, frozen=True):
-    """One side of a link by address: `group` is given the rule that lets `source` reach `dest`, or where there is none, the
-    whole group. `of` is then the group that the source stands for."""
+    """One side of a link by address: `group` is given the rule that lets `source` reach `other`; where that is the group for which
+    the source stands, the whole `group`."""
 
     group: Group
     source: Instance
-    dest: Instance | None
-    of: Party | None = None
+    other: Instance | Party
 
     @property
     def vpc(self) -> str:
         """The VPC in which the source is admitted."""
-        return self.dest.vpc if self.dest else self.group.vpc
+        return self.other.vpc if isinstance(self.other, Instance) else self.group.vpc
 
     def needs(self, ports: Sequence[Port]) -> tuple[Need, ...]:
-        """A rule for each port; none while an address is missing."""
-        if not self.source.ip or not (self.dest is None or self.dest.ip):
-            return ()
-        dest, other = (f"{self.dest.ip}/32", self.dest.party) if self.dest else ("", self.of or self.group.party)
+        """A rule for each port."""
+        one = self.other
+        dest, other = (f"{one.ip}/32", one.party) if isinstance(one, Instance) else ("", one)
         key = RuleKey(self.group.party, f"{self.source.ip}/32", dest, ALL)
         return tuple(Need(msgspec.structs.replace(key, port=port), (self.source.party, other)) for port in ports)
 
@@ -394,7 +391,7 @@ def _evaluate_part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -
     if instance is None or link.source.id not in instance.groups:
         left = denials.left_group(link.asker, link.source) if instance else denials.instance_gone(link.asker)
         return Verdict(link, (), left, reachability)
-    side = _Side(target, msgspec.structs.replace(instance, groups=(link.source.id,)), None, link.source)
+    side = _Side(target, msgspec.structs.replace(instance, groups=(link.source.id,)), link.source)
     return _with_addresses(snapshot, policy, Verdict(link, (), None, reachability), [side], now)
 
 
@@ -438,7 +435,8 @@ def _with_addresses(
     link = verdict.link
     needs = tuple(need for side in sides for need in side.needs(link.ports or (ALL,)))
     advice = denials.NO_ROUTE if verdict.reachability == "different-vpc" else ""
-    lacking = [end.party for end in (sides[0].source, sides[0].dest) if end and not end.ip]
+    ends = (sides[0].source, sides[0].other)
+    lacking = [end.party for end in ends if isinstance(end, Instance) and not end.ip]
     used, denial = _accepted(policy, link, [(side.group, side.source) for side in sides], now)
     if denial is None and lacking:
         denial = denials.no_private_ip(lacking[0])
@@ -475,7 +473,7 @@ def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, s
             return msgspec.structs.replace(verdict, denial=denial)
         if source.vpc == side.vpc:
             continue
-        if side.dest is None and account != side.group.party.account and not ranges:
+        if isinstance(side.other, Party) and account != side.group.party.account and not ranges:
             return msgspec.structs.replace(verdict, denial=denials.ranges_missing(source.party, account))
         question = Address(side.group.party.account, side.vpc, source.ip)
         taken = snapshot.taken_addresses.get(question)

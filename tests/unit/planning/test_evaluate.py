@@ -554,7 +554,7 @@ def test_a_rule_whose_instances_moved_gives_nobody_the_address() -> None:
 
 
 def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -> None:
-    """Another read has to confirm it. An account that shows nothing proves nothing."""
+    """Another read has to confirm it, unless the platform says so. An account that shows nothing proves nothing."""
     live = alike(ours(K9, ends=(A, B)), without=(A,))
     silent = msgspec.structs.replace(live, live_accounts=set())
     found = judged(C_TO_B, seen=live)
@@ -563,6 +563,9 @@ def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -
     found = judged(C_TO_B, seen=silent)
     assert why(found, C_TO_B)[0] is reasons.ADDRESS_CONFLICT
     assert found.missing == Missing(unconfirmed=frozenset({A}), doubted_accounts=frozenset({HOME}))
+    released = world(msgspec.structs.replace(live, requested={A, B}))
+    released = msgspec.structs.replace(released, context=Context(POLICY, REGION, NOW, deleted=frozenset({A})))
+    assert judge(released, [DesiredLink(C_TO_B, TAG)]).missing == NOTHING_MISSING
 
 
 def test_the_holder_of_a_rule_that_was_not_read_is_read_first() -> None:
@@ -599,6 +602,27 @@ def test_the_verdict_on_one_link_asks_for_the_holder_of_its_rule() -> None:
     assert verdict.denial is not None
     assert verdict.denial.detail == f"account {HOME} could not be read: instance i-a, whose rule stands"
     assert evaluate_in(held, Context(POLICY, REGION, NOW), C_TO_B, {Claim("c" * 48)}).denial is None
+    far = msgspec.structs.replace(alike(ours(K9, ends=(Party(PEER, "i-far"), B))), requested={C})
+    denial = evaluate_in(far, Context(POLICY, REGION, NOW), C_TO_B).denial
+    assert denial is not None
+    assert denial.detail.startswith(f"account {HOME} could not be read: instance i-b,")
+
+
+P89 = parse_ports("tcp/8+tcp/9")
+K8 = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P89[0])
+
+
+def test_each_rule_of_a_link_is_asked_for_its_holder() -> None:
+    """One holder denies the link, and then none of its rules is taken over."""
+    d, link, context = Party(HOME, "i-d"), Link(C, B, P89), Context(POLICY, REGION, NOW)
+    assert denial_of(judged(link, seen=alike(ours(K9, ends=(A, B)))), link) is not None
+    assert evaluate_in(alike(ours(K9, ends=(A, B))), context, link, taken_over={K8}).denial is not None
+    assert evaluate_in(alike(ours(K8, ends=(A, B))), context, link, taken_over={K8}).denial is None
+    seen = alike(ours(K8, ends=(A, B)), ours(K9, ends=(d, B)))
+    moved = instance(d, CACHE, ip="10.0.0.9")
+    seen = msgspec.structs.replace(seen, instances={**seen.instances, d: moved}, requested={*seen.requested, d})
+    assert judged(link, seen=seen).judgments[link].moved == frozenset()
+    assert judged(Link(C, B, P9), seen=seen).judgments[Link(C, B, P9)].moved == {K9}
 
 
 def test_a_conflict_names_the_instance_that_differs() -> None:
@@ -682,6 +706,7 @@ def test_a_link_by_address_has_at_most_a_hundred_rules() -> None:
         ([by_ip(1, REQ, of=APP)], members(1, claim=REQ), []),
         # it left that group, so that the rule is restated
         ([by_ip(1, REQ2, of=OTHER)], members(1, claim=REQ), []),
+        ([by_ip(2, REQ2, of=OTHER)], members(1, claim=REQ), []),
     ],
 )
 def test_a_rule_by_address_is_followed_by_the_members_of_one_group(
@@ -693,6 +718,8 @@ def test_a_rule_by_address_is_followed_by_the_members_of_one_group(
     seen = by_address(*rules, shown=shown)
     for asked in (wanted, wanted[::-1]):
         found = judged(*asked, seen=seen)
+        left = {rule.key for rule in rules if " of=sg-other" in rule.description}
+        assert all(one.restated == left & one.needs for one in found.judgments.values())
         refused = [(one.wanted.link.source, one.denial) for one in found.answers if one.denial]
         assert [source for source, _ in refused] == [source for source, _ in denied]
         assert all(
@@ -717,6 +744,7 @@ def test_a_part_of_a_link_by_address_is_for_a_member_with_a_private_address(
     seen = by_address(shown=shown)
     part = evaluate(seen, POLICY, Link(APP, DB, PORTS, "i-1"))
     assert (code(part), part.reachability) == (code_of, "different-vpc")
+    assert evaluate(seen, policy(deny=PORTS), Link(APP, DB, PORTS, "i-1")).needs == ()
     assert ("CEN" in part.advice) == (code_of not in ("no-members", "instance-gone"))
     rest = by_address(shown=[*shown, MEMBERS[1]])
     whole = evaluate(rest, POLICY, Link(APP, DB, PORTS))

@@ -15,7 +15,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import actual_state, renamed_rules
-from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Refusal
+from link_peer.planning.decision import Context, Decision, DesiredLink, Edit, Plan, Refusal
 from link_peer.planning.diff import edit_of
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
@@ -26,7 +26,7 @@ from tests.unit.views import group, instance, key, managed, ours, policy, theirs
 OPEN = [managed(APP, "*"), managed(DB, "*"), managed(CACHE, "*")]
 P1, P2 = parse_ports("tcp/1"), parse_ports("tcp/2")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
-PAST = Claim("chg-9", int(NOW))
+PAST, SOON = Claim("chg-9", int(NOW)), Claim("chg-9", int(NOW) + 1)
 FULL = Denial(reasons.QUOTA, "no room", outcome="failed")
 
 
@@ -80,6 +80,7 @@ LINK = Link(APP, DB, P1)
             [("mark", "tcp/1", (TAG, REQ))],
         ),  # what has ended is not written again
         ([ours(K1, TAG, PAST)], [TAG], May.KEEP, []),
+        ([], [SOON], May.TAKE, [("add", "tcp/1", (SOON,))]),
         ([ours(K1)], [], May.KEEP, []),
         ([ours(K1, TAG, REQ)], [REQ], May.TAKE, [("mark", "tcp/1", (REQ,))]),
         ([ours(K1, TAG, REQ)], [REQ], May.KEEP, []),
@@ -100,6 +101,23 @@ def test_the_table(
     """Each case of the docstring, for the one rule on which sg-db admits sg-app on TCP 1."""
     found = plan(view(OPEN, rules=existing), *(desired(LINK, claim) for claim in wanted), may_lose=may_lose)
     assert edits(found.decisions) == change
+
+
+@pytest.mark.parametrize(
+    ("gain", "claims", "ends", "rule", "opens"),
+    [
+        ({TAG}, (TAG,), None, None, True),
+        ({REQ}, (TAG, REQ), (A, B), ours(ADDRESSES, ends=(A, B)), True),
+        (set(), (TAG,), (A, B), ours(ADDRESSES, TAG, REQ, ends=(A, B)), False),
+        (set(), (TAG,), (B, A), ours(ADDRESSES, ends=(A, B)), True),  # it is for other instances
+        (set(), (), (B, A), ours(ADDRESSES, ends=(A, B)), False),
+        (set(), (), None, theirs(K1), False),
+    ],
+)
+def test_an_edit_opens_what_more_is_wanted_of(
+    gain: set[Claim], claims: tuple[Claim, ...], ends: Any, rule: Rule | None, opens: bool
+) -> None:
+    assert Edit(ADDRESSES, frozenset(gain), ends=ends, rule=rule, claims=claims).opens is opens
 
 
 def test_a_request_that_finds_its_link_is_applied_again() -> None:
