@@ -284,7 +284,7 @@ def permitted(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Ver
 
 def _not_read_yet(snapshot: Snapshot, link: Link) -> Verdict | None:
     """The verdict where an instance of the link was set aside."""
-    aside = tuple(party for party in link.parties if not party.is_group and snapshot.set_aside(party))
+    aside = tuple(party for party in link.parties if snapshot.set_aside(party))
     if not aside:
         return None
     unread = denials.unreadable(aside[0].account, f"instance {aside[0].id} was not read yet")
@@ -327,10 +327,9 @@ def closed_by_group(snapshot: Snapshot, policy: Policy, key: RuleKey, link: Link
 
 def barred(snapshot: Snapshot, policy: Policy, link: Link) -> Denial | None:
     """Why `never` bars a link; of a part of a link by address, its group or its instance."""
-    found = [
-        never_denial(snapshot, policy, one, link.target, link.ports) for one in dict.fromkeys((link.source, link.asker))
-    ]
-    return next((one for one in found if one and not one.undecided), next(filter(None, found), None))
+    sources = dict.fromkeys((link.source, link.asker))
+    barring = (never_denial(snapshot, policy, one, link.target, link.ports) for one in sources)
+    return next(filter(None, barring), None)
 
 
 def as_member(link: Link) -> Instance:
@@ -351,8 +350,8 @@ def _evaluate_groups(snapshot: Snapshot, policy: Policy, link: Link, needs: tupl
     if not by_reference(source, target):
         return _evaluate_parts(snapshot, policy, link, now)
     verdict = Verdict(link, needs, None, "same-vpc")
-    sides = [(target, link.source), (source, link.target)][: 2 if link.mutual else 1]
-    used, denial = _accepted(policy, link, sides, now)
+    sides = [(target, link.source), (source, link.target)]
+    used, denial = _accepted(policy, link, sides if link.mutual else sides[:1], now)
     return msgspec.structs.replace(verdict, consent=used, denial=denial)
 
 
@@ -420,7 +419,8 @@ def _evaluate_instances(snapshot: Snapshot, policy: Policy, link: Link, now: flo
     source, target = snapshot.instances[link.source], snapshot.instances[link.target]
     reachability = "same-vpc" if source.vpc == target.vpc else "different-vpc"
     sides: list[_Side] = []
-    for to, other in ((target, source), (source, target))[: 2 if link.mutual else 1]:
+    ways = [(target, source), (source, target)]
+    for to, other in ways if link.mutual else ways[:1]:
         group = _group_for_rules(snapshot, to)
         if isinstance(group, Denial):
             return Verdict(link, (), group, reachability)

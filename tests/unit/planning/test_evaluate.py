@@ -94,6 +94,12 @@ PORTS = parse_ports("tcp/1")
 def test_links_of_groups(groups: list[Group], link: Link, changes: dict[str, Any], reason: str | None) -> None:
     verdict = evaluate(view(groups), policy(**changes), link)
     assert code(verdict) == reason
+    if reason in ("different-vpc", "advanced-group"):
+        assert verdict.reachability == ("different-vpc" if reason == "different-vpc" else "same-vpc")
+
+
+def test_of_two_groups_that_take_no_rule_the_source_is_named() -> None:
+    assert detail(evaluate(view([group(APP, vpc=""), group(DB, vpc="")]), POLICY, Link(APP, DB))).startswith(str(APP))
 
 
 def test_a_link_by_address_is_undecided_until_its_instances_are_read() -> None:
@@ -382,6 +388,22 @@ def test_an_instance_that_is_not_shown_may_be_in_any_group_unless_its_account_re
     assert closed(accept, link, refused_accounts=REFUSED) == refused
     assert closed(accept, link, failed_accounts={PEER: "timeout"}) == failed
     assert closed(accept, link) == failed
+
+
+@pytest.mark.parametrize(
+    ("accept", "refused", "failed"),
+    [
+        (f"i-x@{PEER}", None, None),
+        (f"sg-x@{PEER}", "no-consent", None),
+        (f"sg-any@{PEER}", "no-consent", "no-consent"),
+    ],
+)
+def test_a_member_that_is_not_shown_is_in_the_group_of_its_link_unless_its_account_refuses_access(
+    accept: str, refused: str | None, failed: str | None
+) -> None:
+    link = Link(FOREIGN, DB, PORTS, "i-x")
+    assert closed(accept, link, refused_accounts=REFUSED) == refused
+    assert closed(accept, link, failed_accounts={PEER: "timeout"}) == failed
 
 
 def test_the_policys_groups_count_for_an_instance_that_is_not_shown() -> None:
@@ -756,15 +778,21 @@ def test_a_part_of_a_link_by_address_is_for_a_member_with_a_private_address(
 
 def test_a_link_by_address_of_which_no_part_is_granted_has_the_denial_of_the_first() -> None:
     seen = by_address(shown=[msgspec.structs.replace(one, ip="8.8.8.8") for one in MEMBERS])
-    whole = evaluate(seen, POLICY, Link(APP, DB, PORTS))
-    assert (code(whole), whole.link, str(MEMBERS[0].party) in detail(whole)) == (
+    found = evaluate(seen, POLICY, Link(APP, DB, PORTS))
+    assert (code(found), found.link, str(MEMBERS[0].party) in detail(found)) == (
         "address-conflict",
         Link(APP, DB, PORTS),
         True,
     )
     unread = evaluate(by_address(taken_addresses={}), POLICY, Link(APP, DB, PORTS))
     assert (code(unread), len(unread.open_questions)) == ("", len(MEMBERS))
-    assert code(evaluate(by_address(shown=[]), POLICY, Link(APP, DB, PORTS))) == "no-members"
+    whole, none = Link(APP, DB, PORTS), frozenset[str]()
+    assert code(evaluate(by_address(shown=[]), POLICY, whole)) == "no-members"
+    read = by_address(shown=[], whole_accounts=none, complete_groups=frozenset({APP}))
+    assert code(evaluate(read, POLICY, whole)) == "no-members"
+    assert evaluate(by_address(whole_accounts=none), POLICY, whole).denial is None
+    aside = by_address(shown=[], listings={HOME: Listing({"i-1"})})
+    assert evaluate(aside, POLICY, Link(APP, DB, PORTS, "i-1")).open_questions == (MEMBERS[0].party,)
 
 
 @pytest.mark.parametrize(("ranges", "reason"), [((), "address-conflict"), (("10.0.0.0/24",), None)])

@@ -147,6 +147,7 @@ def test_an_instance_whose_groups_were_not_all_read_is_undecided_where_tags_deci
     assert f"account {HOME} could not be read: " in denial.detail
     assert never_denial(found, guarded("set:prod", "sg-cache"), A, B, PORTS) is None  # the other end decides
     assert never_denial(found, guarded("set:prod", "*"), CACHE, B, PORTS) is None
+    assert closed_by_group(found, guarded("set:prod", "*"), key(DB, APP), Link(A, B, PORTS), NOW) is None
     bare = view([group(APP, tags={"env": "dev"}), group(DB)], seen().instances.values())
     assert why(permitted(bare, allowing("set:prod", "*"), Link(A, B, PORTS), NOW).denial) == "no-consent"
 
