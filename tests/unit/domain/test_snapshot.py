@@ -58,7 +58,7 @@ SEEN = Snapshot(
     instances={A: instance(A, APP, CACHE), OTHERS[0]: instance(OTHERS[0], OTHERS[1], owner="li")},
     groups={APP: group(APP), DB: group(DB), OTHERS[1]: group(OTHERS[1])},
     requested={Party(HOME, "i-gone"), A},
-    complete_groups={APP},
+    complete_groups={APP, CACHE},
     listings={HOME: Listing({A.id, B.id, "i-gone"}, {DB.id: 3}, tagged=True)},
     counted={FAR: 7, DB: 8},
     failed_accounts={"3": "timeout"},
@@ -97,4 +97,5 @@ def test_what_was_read_of_a_party() -> None:
 
 def test_instances_of_a_group_are_counted_where_they_were_read_listed_or_counted_alone() -> None:
     """None where they were not. A complete listing wins over a count that may have stopped."""
-    assert [SEEN.member_count(one) for one in (APP, DB, CACHE, FAR, OTHERS[1])] == [1, 3, 0, 7, None]
+    groups = (APP, CACHE, DB, Party(HOME, "sg-x"), FAR, OTHERS[1])
+    assert [SEEN.member_count(one) for one in groups] == [1, 1, 3, 0, 7, None]

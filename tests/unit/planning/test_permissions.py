@@ -214,6 +214,17 @@ def test_another_home_is_wider_and_an_account_that_has_no_role_any_more_is_enter
     assert (home.path, home.old, home.new) == ("accounts", A, B)
 
 
+def test_an_entry_that_has_ended_opens_nothing_however_long_ago() -> None:
+    old, new = (changed(allow=(allow("sg-x", f"sg-db@{B}", "tcp/1", until=end),)) for end in (10, 20))
+    assert difference(old, new, NOW) == []
+
+
+def test_what_is_never_barred_any_more_opens_only_between_accounts_that_are_listed() -> None:
+    old = changed(never=(never(f"*@{B}", "*"), never("sg-x", "*", "tcp/9")), accept_tags=True)
+    new = changed(never=(), accept_tags=True, accounts={A: AccountPolicy("a")})
+    assert [path for path in found(old, new, Kind.WIDER) if path.startswith("never")] == ["never[1]"]
+
+
 def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     """Consent of another pair, each way on every port, opens none."""
     every = "tcp/1-65535+udp/1-65535+icmp"
