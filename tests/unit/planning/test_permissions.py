@@ -225,6 +225,15 @@ def test_what_is_never_barred_any_more_opens_only_between_accounts_that_are_list
     assert [path for path in found(old, new, Kind.WIDER) if path.startswith("never")] == ["never[1]"]
 
 
+def test_consent_by_tags_opens_no_more_where_the_list_allows_all_that_is_not_barred() -> None:
+    """In the direction that is barred, the list need not. A port that nothing could open changes nothing either."""
+    pairs = [("*", "*"), (f"*@{B}", f"*@{B}"), ("*", f"*@{B}")]
+    old = changed(allow=tuple(allow(*pair) for pair in pairs), never=(never(f"*@{B}", "*"),), deny=())
+    assert found(old, changed(old, accept_tags=True), Kind.WIDER) == []
+    closed = changed(allow=())
+    assert found(closed, changed(closed, deny=()), Kind.NEITHER) == ["deny.ports"]
+
+
 def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     """Consent of another pair, each way on every port, opens none."""
     every = "tcp/1-65535+udp/1-65535+icmp"

@@ -42,6 +42,7 @@ def policy(source: str, word: str, target: str, *, tags: str = "false", deny: st
         (f"sg-app@{A}", f"sg-other@{B}:icmp", "denied", "unknown"),
         (f"sg-db@{B}", f"sg-app@{A}:tcp/3306", "denied", "unknown"),  # an entry is one direction
         (f"i-a@{A}", f"i-metrics@{B}:tcp/9090", "allowed", "allowed"),
+        (f"i-b@{B}", f"i-metrics@{B}:tcp/9090", "denied", "unknown"),  # every instance of the other account
         (f"i-a@{A}", f"i-metrics@{B}:tcp/9100", "unknown", "unknown"),  # it may be in sg-app
         (f"i-a@{A}", f"i-b@{B}:tcp/3306", "unknown", "unknown"),  # they may be in sg-app and sg-db
         (f"i-a@{A}", f"i-b@{B}:tcp/22", "unknown", "unknown"),  # or in sg-app and sg-log
