@@ -12,7 +12,6 @@ from link_peer.domain.tags import quoted
 
 MAX_BYTES = 64 * 1024  # of a message [doc SMQ limits]
 SURROGATE = "contains a lone surrogate"  # a JSON escape can produce one, but it cannot be encoded as UTF-8
-_MAX_DIGITS = 9  # the only numbers in the schema are the version and the attempt
 
 
 def body_of(raw: bytes | str) -> bytes:
@@ -29,7 +28,7 @@ def body_of(raw: bytes | str) -> bytes:
         raise BadInput("body", "neither a JSON object nor base64 of one") from None
 
 
-def parse_json(data: bytes, digits: int = _MAX_DIGITS) -> tuple[object, BadInput | None]:
+def parse_json(data: bytes, digits: int) -> tuple[object, BadInput | None]:
     """Parses strict JSON: UTF-8 without a byte order mark, no duplicate keys, and only whole numbers of so many digits.
 
     A document that breaks only the last two rules is returned with the error, so that its audit record can name the

@@ -41,6 +41,7 @@ AHEAD = 24 * 3600 + 300  # seconds that `expires_at` may be ahead of now
 ACTIONS = ("link", "unlink", "sync", "look")
 MAX_ATTEMPT = 10_000
 NO_NAMES: Mapping[str, Party] = {}
+_DIGITS = 9  # the only numbers of a request are the version and the attempt
 _CURSOR_DIGITS = 12  # of counts, and of seconds since 1970
 _MAX_TEXT = 256  # characters of `reason` and of `requested_by`
 _RESERVED = {"tag-": "sync", "look-": "look"}  # request ids that start so are those of one action
@@ -128,7 +129,7 @@ def decode(body: bytes | str, *, region: str, now: float, names: Mapping[str, Pa
     """
     document: object = None
     try:
-        document, problem = parse_json(body_of(body))
+        document, problem = parse_json(body_of(body), _DIGITS)
         if problem:
             raise problem
         request = _message(document, now, names)
