@@ -11,6 +11,7 @@ from link_peer_local.ecs.state import Group, Instance
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 Make = Callable[..., tuple[Group, Group]]
+SWEPT = pytest.mark.usefixtures("by_account")
 
 
 def two_vpcs(lab: Lab, account: str = PEER, *accepts: str) -> tuple[Group, Group]:
@@ -69,6 +70,7 @@ def test_a_tag_admits_the_instances_that_carry_it(lab: Lab, make: Make, by: str)
     assert sorted(lab.rules(db)) == admitted(two)
 
 
+@SWEPT
 def test_a_request_admits_the_instances_of_its_source_and_follows_them(lab: Lab) -> None:
     """One that joins gets its rule with the sweep, one that leaves loses it, and one whose address changed gets the new one."""
     app, db = two_vpcs(lab)
@@ -163,6 +165,7 @@ def test_a_request_and_a_tag_share_the_rule_of_an_address(lab: Lab) -> None:
     assert lab.reasons(db) == ["req:chg-1", "req:chg-1"]
 
 
+@SWEPT
 def test_requests_of_two_groups_of_an_instance_do_not_share_its_rule(lab: Lab) -> None:
     """The second is left out for it, and the record says so, until the first has ended; nobody follows the wrong one."""
     app, db = advanced(lab)
@@ -243,6 +246,7 @@ def test_an_instance_that_never_bars_is_left_out_alone(lab: Lab) -> None:
     assert (lab.rules(db), two.id in lab.outcome()["detail"]) == (admitted(one), True)
 
 
+@SWEPT
 @pytest.mark.parametrize("by", ["event", "sweep"])
 @pytest.mark.parametrize("change", ["joins", "leaves", "address"])
 @pytest.mark.knobs(request_tags=True)
@@ -300,6 +304,7 @@ def test_the_room_of_an_instance_that_went_is_given_to_another(lab: Lab) -> None
     assert sorted(lab.rules(db)) == admitted(stays, comes)
 
 
+@SWEPT
 @pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("by", ["sweep", "event"])
 @pytest.mark.parametrize("action", ["AuthorizeSecurityGroup", "RevokeSecurityGroup"])
@@ -330,6 +335,7 @@ def test_an_instance_does_not_join_a_link_that_is_unlinked_meanwhile(lab: Lab, b
     assert lab.rules(db) == []
 
 
+@SWEPT
 def test_the_only_instance_of_a_link_may_change(lab: Lab) -> None:
     """Its link goes on: the rule that stood is the one that the delivery itself took away."""
     app, db = two_vpcs(lab)

@@ -13,22 +13,25 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address
 
 
-class RulesOf(msgspec.Struct, frozen=True):
+class _Of(msgspec.Struct, frozen=True):
+    group: Party
+
+    @property
+    def account(self) -> str:
+        """The account that is asked."""
+        return self.group.account
+
+
+class RulesOf(_Of, frozen=True):
     """The rules of a group, which were not read."""
 
-    group: Party
 
-
-class MembersOf(msgspec.Struct, frozen=True):
+class MembersOf(_Of, frozen=True):
     """How many instances a group has. No verdict waits for it."""
 
-    group: Party
 
-
-class InstancesOf(msgspec.Struct, frozen=True):
+class InstancesOf(_Of, frozen=True):
     """The instances of a group, which were not read."""
-
-    group: Party
 
 
 Question = Address | Party | RulesOf | InstancesOf | MembersOf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
@@ -139,6 +140,17 @@ class Fetch:
         if not alone:
             self.groups_of_instances()
 
+    def members_in_time(self, groups: Iterable[Party], until: float) -> None:
+        """Reads every instance of these groups as `members` does, as far as the pace allows it before `until` (epoch seconds)."""
+
+        def read(ecs: Ecs, group: Party) -> None:
+            if self._in_time(group.account, until):
+                with contextlib.suppress(OutOfTime, Throttled):
+                    self._read_members(ecs, group)
+
+        self._access.each(sorted(set(groups) - self.store.complete_groups), read)
+        self.groups_of_instances()
+
     def confirm_absent(self, parties: Iterable[Party]) -> None:
         """Reads these instances, and the members of these groups, once more, and what was not shown of both by its id. A
         Describe call may omit members; this is done before any is treated as gone."""
@@ -211,8 +223,7 @@ class Fetch:
         Nothing of it is in the store yet: see `keep_pages`."""
 
         def page(ecs: Ecs, token: str) -> Page | None:
-            pace = self._how.pace
-            if self._clock.now() >= until or (pace and not pace.in_time(account, _READ_INSTANCES, until)):
+            if not self._in_time(account, until):
                 return None
             try:
                 return self._in_pace(account, functools.partial(ecs.instance_page, token))
@@ -455,6 +466,11 @@ class Fetch:
         for group in groups:
             self.store.groups[group.party] = group
             self._read_at[group.party] = now
+
+    def _in_time(self, account: str, until: float) -> bool:
+        """Whether instances may be read before `until`."""
+        pace = self._how.pace
+        return self._clock.now() < until and (pace is None or pace.in_time(account, _READ_INSTANCES, until))
 
     def _in_pace(self, account: str, read: Callable[[], T]) -> T:
         """Reads instances once the pace allows it. Raises OutOfTime."""

@@ -11,21 +11,30 @@ rules are closed before any other account is entered, and its own links are made
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import msgspec
 
-from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule
+from link_peer.domain.model import TAG, Claim, Group, Link, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.access import Pages
-from link_peer.engine.scopes.everything import CLOSING_SHARE, READING_SHARE, RULES_SHARE, RUNS_A_DAY, Sweep
+from link_peer.engine.scopes.everything import (
+    ASKING,
+    CLOSING_SHARE,
+    READING_SHARE,
+    RULES_SHARE,
+    RUNS_A_DAY,
+    Sweep,
+    part_of,
+)
 from link_peer.engine.write.removal_guard import PartGuard
 from link_peer.engine.write.work import Until
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import link_of_rule, owned_rules
 from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
-from link_peer.planning.decision import Decision, DesiredLink, InstancesOf, MembersOf, Missing, Plan, Question, RulesOf
+from link_peer.planning.decision import Decision, DesiredLink, Missing, Plan
 from link_peer.planning.removals import May
 from link_peer.planning.rota import run_of, runs_between
 from link_peer.runtime.delivery import Delivery
@@ -202,9 +211,9 @@ class AccountSweep(Sweep):
         """The parties in the account that its instances name, and the rules for them."""
         own = self.part.account
         self.fetch.parties(Party(own, name) for name in self.part.cursor.waiting)
+        self._read_followed({own})
         snapshot = self.store.snapshot()
-        asked = [(own, one.link) for one in self.wishes(snapshot, self._own_instances(snapshot)) if one.instance]
-        named, postponed = self._named(asked)
+        named, postponed = self._named((own, link) for link in self._wished(snapshot))
         self.fetch.postponed = (self.fetch.postponed | postponed) - named
         self.fetch.parties(party for party in named if party.account == own)
         self._read_wished_rules()
@@ -219,29 +228,38 @@ class AccountSweep(Sweep):
         of the other halves of mutual ones. Returns whether there are any."""
         part, until = self.part, self._end(READING_SHARE)
         snapshot = self.store.snapshot()
-        wished = [one.link for one in self.wishes(snapshot, self._own_instances(snapshot)) if one.instance]
         standing = self._standing()
-        named, postponed = self._named((part.account, link) for link in [*standing, *wished])
+        named, postponed = self._named((part.account, link) for link in [*standing, *self._wished(snapshot)])
         by_account: dict[str, set[Party]] = {}
+        others = self.policy.accounts.keys() - {part.account}
         for party in named:
-            if party.account != part.account and party.account in self.policy.accounts:
+            if party.account in others:
                 by_account.setdefault(party.account, set()).add(party)
         part.enters, self.fetch.postponed = True, postponed
-        first = self._run % max(1, len(by_account))  # so that no account is always the last
-        for account in (sorted(by_account) * 2)[first : first + len(by_account)]:
+        names = deque(sorted(by_account))
+        names.rotate(self._run)  # so that no account is always the last
+        for account in names:
             if self.delivery.clock.now() < until:
                 self.fetch.parties(by_account[account])
             else:
                 postponed |= by_account[account]
+        self._read_followed(others)
         self._halves(standing)
         return bool(by_account)
+
+    def _read_followed(self, accounts: Set[str]) -> None:
+        """The instances of groups in these accounts that links by address follow, in turns where they are many."""
+        groups = sorted({link.source for link in self._standing() if link.member and link.source.account in accounts})
+        self.fetch.members_in_time(part_of(groups, ASKING, self._run), self._end(READING_SHARE))
 
     def _order(self, group: Party) -> Any:
         """By buckets, since one is done when all of its rules were read."""
         return group.account, cursors.bucket_of(group), group
 
-    def _own_instances(self, snapshot: Snapshot) -> list[Instance]:
-        return [one for one in snapshot.instances.values() if one.party.account == self.part.account]
+    def _wished(self, snapshot: Snapshot) -> list[Link]:
+        """The links that the account's own instances ask for."""
+        own = (one for one in snapshot.instances.values() if one.party.account == self.part.account)
+        return [wanted.link for wanted in self.wishes(snapshot, own)]
 
     # what is decided
 
@@ -261,12 +279,10 @@ class AccountSweep(Sweep):
         could ask for it is read: what is not is read for it. Of other rules, and while a listing is under way, those with an
         explicit cause."""
         part = self.part
-        if self._closing or not part.judges or self._is_later(rule.group, link):
-            return May.CLOSE
+        read = part.judges and not (self._closing or self._is_later(rule.group, link))
         own = self._answers(link) and (link.mutual or rule.group.account == part.account)
-        if not own:
-            return May.CLOSE
-        return May.TAKE if snapshot.covers(link) else May.READ
+        judged = May.TAKE if snapshot.covers(link) else May.READ
+        return judged if read and own else May.CLOSE
 
     def closing_until(self) -> Until:
         """The account's own closing comes first, and waits for throttled calls: no other account waits for it."""
@@ -281,7 +297,7 @@ class AccountSweep(Sweep):
         own = self.part.account
         return Missing(
             frozenset(link for link in missing.unread if {end.account for end in link.parties} == {own}),
-            frozenset(one for one in missing.questions if _account_of(one) == own),
+            frozenset(one for one in missing.questions if one.account == own),
             missing.doubted_accounts & {own},
             missing.unconfirmed,
         )
@@ -317,12 +333,13 @@ class AccountSweep(Sweep):
 
     def _waiting(self, snapshot: Snapshot) -> tuple[str, ...]:
         """An instance for each link that is asked for, and whose rules there was no time to read."""
-        asked = {one.link: one for one in self._wanted(snapshot) if one.here and one.instance and not one.denial}
-        found = set[str]()
-        for wanted in asked.values():
-            unread = self._groups_needed(snapshot, [wanted])
-            if wanted.instance and any(self.store.readable(group.account) for group in unread):
-                found.add(wanted.instance.id)
+        asked = {one.link: one for one in self._wanted(snapshot) if one.here}
+        found = {
+            one.instance.id
+            for one in asked.values()
+            if one.instance
+            if any(self.store.readable(group.account) for group in self._groups_needed(snapshot, [one]))
+        }
         return tuple(sorted(found)[:MOST_WAITING])
 
     def _finish(self) -> None:
@@ -340,8 +357,3 @@ class AccountSweep(Sweep):
             f"{len(part.tagged)} groups read"
         )
         return {**super()._summary(untagged), "from_account": part.account, "progress": progress}
-
-
-def _account_of(question: Question) -> str:
-    """The account that is asked."""
-    return question.group.account if isinstance(question, (RulesOf, MembersOf, InstancesOf)) else question.account

@@ -5,7 +5,7 @@ A look posts messages for these alone. So one message does not become many while
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -15,11 +15,10 @@ from link_peer.domain.snapshot import Address, Snapshot
 from link_peer.domain.tags import Peer, peers
 from link_peer.engine.converge import Scope, plan_only
 from link_peer.engine.read.fetch import Fetch
-from link_peer.engine.read.store import groups_of
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.claims import sources_of
-from link_peer.planning.decision import Context, Decision, DesiredLink, MembersOf, Missing, Plan
+from link_peer.planning.decision import Context, Decision, DesiredLink, MembersOf, Missing
 from link_peer.planning.removals import May
 from link_peer.runtime.ports import Record
 
@@ -50,7 +49,7 @@ def differences(scope: Scope, pairs: Pairs) -> Differences:
     plan = plan_only(judged, RemovalGuard(scope.policy.limits.removals_per_run))
     closing = [pair for d in plan.decisions if d.removals and (pair := judged.pair_of(d.link))]
     changed = [pair for d in plan.decisions if d.edits and (pair := judged.pair_of(d.link))]
-    denied = [d for d in plan.decisions if d.outcome in ("denied", "failed") and not d.edits]
+    denied = [d for d in plan.decisions if d.outcome in ("denied", "failed")]
     return Differences(
         tuple(dict.fromkeys([*closing, *changed])),
         len(pairs) - len(judged.whole),
@@ -78,9 +77,8 @@ class PairsScope(Scope):
         fetch, store = self.fetch, self.store
         ends = {end for pair in self.pairs for end in (pair.source, pair.target)}
         fetch.parties(ends)
-        fetch.parties(groups_of(store.instances[end] for end in ends if end in store.instances))
         todo = list(self.pairs)
-        while todo and (part := self._affordable_part(todo)):
+        while part := self._affordable_part(todo):
             todo = todo[len(part) :]
             fetch.members(self._askers(part))
             snapshot = store.snapshot()
@@ -88,14 +86,13 @@ class PairsScope(Scope):
             sources = {pair: sources_of(snapshot, wishes, pair) for pair in part}
             links = [w.link for w in wishes if _pair_of(sources, w.link)]
             needed = (self.needed_groups(snapshot, links) & snapshot.groups.keys()) - store.rules.keys()
-            if len(needed) > calls_left(fetch):
-                break  # others of the askers' groups hold halves of mutual links
-            fetch.rules(needed)
-            self.whole |= sources
+            if len(needed) <= calls_left(fetch):  # others of the askers' groups may hold halves of mutual links
+                fetch.rules(needed)
+                self.whole |= sources
 
     def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the tags of all instances that were read ask for between the parties of pairs that were read."""
-        wishes = [w for w in self.wishes(snapshot, snapshot.instances.values()) if not w.raw and self.pair_of(w.link)]
+        wishes = [w for w in self.wishes(snapshot, snapshot.instances.values()) if self.pair_of(w.link)]
         return [w if _pair_of(self.whole, w.link) else msgspec.structs.replace(w, here=False) for w in wishes]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
@@ -104,10 +101,6 @@ class PairsScope(Scope):
         if not claim.is_tag or not known:
             return May.KEEP
         return May.TAKE if snapshot.covers(link) else May.READ
-
-    def select(self, plan: Plan) -> tuple[Decision, ...]:
-        """All of them: nothing is carried out."""
-        return plan.decisions
 
     def affordable(self, missing: Missing) -> Missing:
         """What is missed, as far as calls are left for it. A pair that is left out counts as unread."""
@@ -128,12 +121,12 @@ class PairsScope(Scope):
 
     def _affordable_part(self, todo: list[Link]) -> list[Link]:
         """The next pairs, as many as may be read side by side with the calls that are left."""
-        for size in range(min(self.delivery.throughput.readers, len(todo)), 0, -1):
-            part = todo[:size]
-            rules = {group for pair in part for group in self._groups(pair)} - self.store.rules.keys()
-            if len(rules) + len(self._askers(part) - self.store.complete_groups) <= calls_left(self.fetch):
-                return part
-        return []
+        sizes = range(min(self.delivery.throughput.readers, len(todo)), 0, -1)
+        return next((todo[:size] for size in sizes if self._cost(todo[:size]) <= calls_left(self.fetch)), [])
+
+    def _cost(self, part: Sequence[Link]) -> int:
+        rules = {group for pair in part for group in self._groups(pair)} - self.store.rules.keys()
+        return len(rules) + len(self._askers(part) - self.store.complete_groups)
 
     def _groups(self, pair: Link) -> list[Party]:
         """The groups whose rules must be read for a pair, as far as that can be told before."""

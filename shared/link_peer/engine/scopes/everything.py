@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey, short_hash
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import asks_for_links
 from link_peer.engine.converge import Scope, converge
@@ -54,7 +54,9 @@ GOLDEN = (
 RUNS_A_DAY = 144
 MAX_EXTRA_READS = 200  # of groups without the managed tag, in one run
 NAMED = 2_000  # instances of one account that the rules, or the tags, of one account make a run read by id: 20 calls
-ASKING = 100  # groups whose rules one account loses in a run since nobody asks: each is read once more, in a call
+ASKING = (
+    100  # groups of which one account makes a run read all instances: nobody asks for their rules, or these follow them
+)
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, how many are done, of how many)."""
@@ -127,11 +129,10 @@ class Sweep(Scope):
 
     def _converge(self, guard: RemovalGuard, stuck: frozenset[RuleKey]) -> None:
         """Brings rules to what is wished for, and looks at what was written."""
-        self.report += converge(self, guard)
-        opened = {one.link for one in self.decisions if one.outcome == "applied" and one.edits}
-        groups = {edit.key.group for one in self.decisions if one.outcome == "applied" for edit in one.edits}
-        groups |= self.needed_groups(self.store.snapshot(), opened)
-        self.report += look(self, guard, groups, stuck)  # the rest was judged by its plans
+        report = converge(self, guard)
+        opened = {one.link for one in self.decisions if one.outcome == "applied"}
+        groups = report.written | self.needed_groups(self.store.snapshot(), opened)  # the rest was judged by its plans
+        self.report += report + look(self, guard, groups, stuck | report.refused_keys)
 
     def _finish(self) -> None:
         """Counts what is left undone, takes tags off groups that need none, and records the run."""
@@ -179,9 +180,8 @@ class Sweep(Scope):
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
         look at instances. What the other end's account did not show decides nothing: see `permitted.no_access`."""
-        if self._closing or rule.group.account not in snapshot.whole_accounts:
-            return May.CLOSE
-        return May.CLOSE if self._is_later(rule.group, link) else May.TAKE
+        read = not self._closing and rule.group.account in snapshot.whole_accounts
+        return May.TAKE if read and not self._is_later(rule.group, link) else May.CLOSE
 
     def _is_later(self, group: Party, link: Link) -> bool:
         """Whether this run does not read all that tells whether anybody asks for a link's rule on a group."""
@@ -276,9 +276,9 @@ class Sweep(Scope):
         """
         groups = sorted(group.party for group in shown if group.rule_count and not self._has_tag(group))
         seen = {group.party.account for group in shown if self._has_tag(group)}
-        share = _part(groups, min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / self.runs_a_day) + 1)), self._run)
+        share = part_of(groups, min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / self.runs_a_day) + 1)), self._run)
         unseen = [group for group in groups if group.account not in seen and group not in share]
-        return share + _part(unseen, MAX_EXTRA_READS - len(share), self._run)
+        return share + part_of(unseen, MAX_EXTRA_READS - len(share), self._run)
 
     def _read_wishes(self) -> None:
         fetch, accounts = self.fetch, self.accounts
@@ -310,7 +310,8 @@ class Sweep(Scope):
                 elif end.id:
                     found.setdefault((account, end.account), set()).add(end)
         for ends in found.values():
-            named |= set(_part(sorted(ends), NAMED, self._run))
+            turn = self._run // math.ceil(len(ends) / NAMED)  # each has one; who is read together changes with it
+            named |= set(part_of(sorted(ends, key=functools.partial(_place, turn)), NAMED, self._run))
         return named, set().union(*found.values()) - named
 
     def _unasked(self, desired: Iterable[DesiredLink]) -> set[tuple[str, Party]]:
@@ -326,7 +327,7 @@ class Sweep(Scope):
         return {
             (account, group)
             for account, groups in found.items()
-            for group in groups.difference(_part(sorted(groups), ASKING, self._run))
+            for group in groups.difference(part_of(sorted(groups), ASKING, self._run))
         }
 
     @property
@@ -416,10 +417,14 @@ def _after(delivery: Delivery, now: float, share: float) -> float:
     return now + (delivery.retry.deadline - now) * share
 
 
-def _part(groups: list[Party], size: int, number: int) -> list[Party]:
+def part_of(groups: list[Party], size: int, number: int) -> list[Party]:
     """The part with a number, of as many parts of a size as there are; the numbers go round."""
     start = number % math.ceil(len(groups) / size) * size if groups and size else 0
     return groups[start : start + size]
+
+
+def _place(turn: int, party: Party) -> str:
+    return short_hash(f"{turn} {party}")
 
 
 def _ends(link: Link) -> tuple[Party, Party]:
