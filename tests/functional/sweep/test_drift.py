@@ -141,21 +141,6 @@ def test_the_remaining_half_of_a_link_is_removed_if_the_peer_group_is_deleted(la
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_both_tags_of_a_group_with_rules_between_instances_are_removed(lab: Lab) -> None:
-    """That of rules between instances goes with the managed tag, after the last rule; the intent is recorded first."""
-    app, db = lab.group(), lab.group("*")
-    two = lab.instance(db)
-    one = lab.instance(app, tags={"link-peer": f"{two.id}:tcp/1"})
-    lab.sweep()
-    assert len([key for key in lab.tags(db) if key != "link-accept"]) == 2
-    lab.tag(one, link_peer=None)
-    lab.sweep()
-    assert [key for key in lab.tags(db) if key != "link-accept"] == []
-    (intent,) = [r for r in lab.records("intent", function="sweep") if db.id == r["from"]]
-    assert "tag" in intent["detail"]
-
-
-@pytest.mark.knobs(request_tags=True)
 @pytest.mark.parametrize("by_account", ["one delivery"], indirect=True)  # its summary is that of all accounts
 def test_a_refusal_to_remove_managed_tags_is_asked_for_once_and_told(lab: Lab) -> None:
     """The account's other groups keep their tags without a call."""
@@ -171,14 +156,6 @@ def test_a_refusal_to_remove_managed_tags_is_asked_for_once_and_told(lab: Lab) -
     assert f"managed tags of {HOME} are refused (Forbidden.RAM)" in summary["detail"]
     assert len(summary["api_requests"].split(",")) == 1
     assert summary["api_requests"]
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_the_managed_tag_stays_while_the_group_holds_a_rule_of_ours(lab: Lab) -> None:
-    _, _, db = lab.linked(ports=":tcp/1+tcp/2")
-    lab.revoke(db)
-    lab.sweep()
-    assert lab.tags(db)[MANAGED] == "true"
 
 
 def test_the_managed_tag_of_another_deployment_stays(lab: Lab) -> None:

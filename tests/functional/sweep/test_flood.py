@@ -153,23 +153,6 @@ def test_instances_that_markers_invent_cost_another_account_few_reads(
     assert calls[HOME, "DescribeInstances"] <= 5
 
 
-def test_groups_that_markers_name_are_looked_at_in_turns(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody asks for the links. That is read once more, for some groups a run; after some runs no rule is left."""
-    monkeypatch.setattr(everything, "ASKING", 4)
-    sources = [lab.group() for _ in range(10)]
-    for source in sources:
-        lab.instance(source)
-    (target,) = managed(lab, 1, accepts=(f"*@{HOME}",))
-    forge(lab, target, [f"{source.id}@{HOME}" for source in sources])
-    left = [10]
-    while left[-1] and len(left) < 8:
-        calls, _ = swept(lab)
-        assert calls[HOME, "DescribeInstances"] <= 1 + 4 + 1
-        left.append(len(lab.rules(target)))
-        lab.cloud.clock.advance(600)
-    assert left[1] > left[-1] == 0
-
-
 def throttled(lab: Lab) -> None:
     """The flood's owner can see to that."""
     rules(lab, groups=2, each=3)

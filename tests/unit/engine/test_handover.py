@@ -12,7 +12,7 @@ from link_peer.domain.request import look_request, sync_request
 from link_peer.engine.scopes.handover import post_looks, post_syncs
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, FakeScope, delivery
-from tests.unit.small_world import APP, DB, NOW, PEER, POLICY, REGION, A, B
+from tests.unit.small_world import APP, CACHE, DB, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import policy
 
 LEDGER = Party(PEER, "sg-ledger")
@@ -64,8 +64,8 @@ def test_a_delivery_posts_so_many_messages_and_none_twice() -> None:
     """Looks and syncs together. A record says how many are left to the sweep, also of pairs that were not read."""
     handing = Handing(policy(limits=Limits(max_peers=3)))
     post_syncs(handing.scope, PAIRS, "why")
-    post_syncs(handing.scope, PAIRS, "again", left=5)
     post_looks(handing.scope, [A, B, APP], NOW + 60, "why")
+    post_syncs(handing.scope, PAIRS | dict.fromkeys([Link(CACHE, LEDGER), Link(LEDGER, APP)]), "again", left=5)
     post_looks(handing.scope, [A], NOW + 90, "again")
     assert handing.queue.posted == [
         *(sync_request(pair, REGION, NOW) for pair in PAIRS),
@@ -74,4 +74,4 @@ def test_a_delivery_posts_so_many_messages_and_none_twice() -> None:
     left = [
         (one["action"], one["detail"].partition(" left")[0]) for one in handing.log.records if "left" in one["detail"]
     ]
-    assert left == [("sync", "5 more are"), ("look", "2 more are")]
+    assert left == [("look", "2 more are"), ("sync", "7 more are")]

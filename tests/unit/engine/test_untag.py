@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from link_peer.domain.denials import UNWANTED
 from link_peer.domain.errors import NoAccess, Throttled, Transient
-from link_peer.domain.model import TAG, Claim, Link, Rule
+from link_peer.domain.model import TAG, Claim, Link, Party, Rule
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.tags import parse_ports
 from link_peer.engine.scopes.untag import untag_empty_groups
@@ -17,8 +17,8 @@ from link_peer.planning.decision import DesiredLink
 from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeScope, delivery
-from tests.unit.small_world import APP, DB, HOME, MANAGED, POLICY
-from tests.unit.views import group, key, ours, policy, theirs
+from tests.unit.small_world import APP, DB, HOME, INSTANCES, MANAGED, NOW, PEER, POLICY
+from tests.unit.views import group, key, managed, ours, policy, theirs
 
 K1 = key(DB, APP, "tcp/1")
 
@@ -33,20 +33,25 @@ class Untagging:
         with_policy: Policy = POLICY,
         kind: type[FakeEcs] = FakeEcs,
         read: bool = True,
+        more: Sequence[Party] = (),
     ) -> None:
         self.calls: list[str] = []
-        self.ecs = kind([group(APP, "*"), group(DB, "*", managed_tag=True)], rules=rules, calls=self.calls)
+        shown = [group(APP, "*"), managed(DB, "*"), *map(managed, more)]
+        self.ecs, self.peer = (
+            kind([one for one in shown if one.party.account == account], rules=rules, calls=self.calls, account=account)
+            for account in (HOME, PEER)
+        )
         self.log = FakeLog(self.calls)
         self.clock = FakeClock()
-        world = delivery(self.ecs, log=self.log, policy=with_policy, clock=self.clock)
+        world = delivery(self.ecs, self.peer, log=self.log, policy=with_policy, clock=self.clock)
         self.scope = FakeScope(world, desired)
-        self.scope.fetch.parties([APP, DB])
+        self.scope.fetch.parties([APP, DB, *more])
         if read:
-            self.scope.fetch.rules([APP, DB])
+            self.scope.fetch.rules([APP, DB, *more])
         self.calls.clear()
 
-    def run(self) -> list[str]:
-        return untag_empty_groups(self.scope, [HOME])
+    def run(self, *accounts: str) -> list[str]:
+        return untag_empty_groups(self.scope, accounts or [HOME])
 
     @property
     def has_tag(self) -> bool:
@@ -58,9 +63,26 @@ def test_the_tag_of_an_empty_group_is_removed_between_two_reads() -> None:
     untag = Untagging(theirs(K1))
     (request,) = untag.run()
     assert request.startswith("request-")
-    assert not untag.has_tag
+    assert untag.ecs.known[DB.id].tags.keys().isdisjoint([MANAGED, INSTANCES])
     assert untag.calls == ["rules sg-db", "intent", "untag sg-db", "rules sg-db"]
     assert (untag.log.records[0]["from"], untag.log.records[0]["action"]) == ("sg-db", "repair")
+
+
+def test_ten_groups_of_each_account_lose_the_tag_in_a_run() -> None:
+    """One of each in turn. Those of accounts that are not swept keep it."""
+    more = [Party(account, f"sg-{n:02}") for account in (HOME, PEER) for n in range(11)]
+    assert len(Untagging(more=more).run()) == 10
+    untag = Untagging(more=more)
+    assert len(untag.run(HOME, PEER)) == 20
+    assert untag.ecs.changes()[:4] == ["untag sg-00", "untag sg-00", "untag sg-01", "untag sg-01"]
+
+
+def test_a_refusal_ends_the_tries_in_its_account() -> None:
+    """The request that was refused is in the summary, too."""
+    untag = Untagging(more=[Party(HOME, "sg-00"), Party(PEER, "sg-00")])
+    untag.ecs.errors["untag"] = [NoAccess("Forbidden.RAM", "no", request_id="request-x")]
+    assert untag.run(HOME, PEER) == ["request-x", f"request-{len(untag.calls) - 1}"]
+    assert untag.has_tag
 
 
 def test_a_rule_that_was_written_since_the_group_was_read_keeps_the_tag() -> None:
@@ -121,6 +143,7 @@ NOTED = theirs(K1, ours(K1).description + " a note")
         ([], [WANTED], {}, True),
         ([theirs(K1)], [WANTED], {}, False),
         ([], [msgspec.structs.replace(WANTED, claim=Claim("chg-1"), opens=False)], {}, False),
+        ([], [msgspec.structs.replace(WANTED, claim=Claim("chg-1", int(NOW)))], {}, False),
         ([], [msgspec.structs.replace(WANTED, denial=UNWANTED)], {}, False),
         ([], [msgspec.structs.replace(WANTED, same_group=True)], {}, False),
         ([NOTED], [], {}, True),
@@ -129,7 +152,13 @@ NOTED = theirs(K1, ours(K1).description + " a note")
         ([], [], {"with_policy": policy(paused=Pause.OPENING)}, False),
     ],
     ids=[
-        *("waits for a rule", "a person's rule is the link", "a request, read from a rule", "a denied link"),
+        *(
+            "waits for a rule",
+            "a person's rule is the link",
+            "a request, read from a rule",
+            "an ended one",
+            "a denied link",
+        ),
         *("no rule is needed", "a damaged marker", "not read", "paused", "opening paused"),
     ],
 )

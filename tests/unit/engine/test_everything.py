@@ -7,26 +7,34 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from link_peer.domain.errors import NoAccess, Throttled, Transient
-from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, Claim, Group, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.policy import Limits
+from link_peer.domain.tags import parse_ports
 from link_peer.engine.scopes import everything
-from link_peer.engine.scopes.everything import MAX_EXTRA_READS, RUNS_A_DAY, Sweep
+from link_peer.engine.scopes.account import AccountSweep
+from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B
-from tests.unit.views import group, instance, key, managed, ours
+from tests.unit.views import group, instance, key, managed, ours, policy, theirs
 
 K1 = key(DB, APP, "tcp/1")
 REQ = Claim("chg-1")
 FOREIGN = Party(PEER, "sg-x")
 BYSTANDER = instance(B, CACHE, link_peer="sg-nowhere")
 """So that the account shows instances, and tags."""
+
+
+Kind = Callable[..., Sweep]
+KINDS = pytest.mark.parametrize("kind", [Sweep, functools.partial(AccountSweep, account=HOME)], ids=["all", "account"])
+"""a sweep of all accounts, and one of home, which does the same there"""
 
 
 class Sweeping:
@@ -37,29 +45,33 @@ class Sweeping:
         *rules: Rule,
         groups: Sequence[Group] | None = None,
         instances: Sequence[Instance] = (BYSTANDER,),
-        kind: type[FakeEcs] = FakeEcs,
+        ecs: type[FakeEcs] = FakeEcs,
+        run: int = 0,
         **fields: Any,
     ) -> None:
         self.calls: list[str] = []
         shown = groups or [group(party, "*", managed_tag=True) for party in (APP, DB, CACHE)]
-        self.ecs = kind([_counted(one, rules) for one in shown], instances, rules, calls=self.calls)
+        self.ecs = ecs([_counted(one, rules) for one in shown], instances, rules, calls=self.calls)
         self.peer = FakeEcs(account=PEER)
         self.log = FakeLog(self.calls)
-        self.clock = FakeClock()
+        self.clock = FakeClock(NOW + run * RUN_SECONDS)
         accounts = (self.ecs, self.peer)
         self.delivery = delivery(*accounts, log=self.log, clock=self.clock, **fields)
 
-    def __call__(self, **options: Any) -> Sweep:
-        sweep = Sweep(self.delivery, "sweep-1", **options)
+    def __call__(self, kind: Kind = Sweep, **options: Any) -> Sweep:
+        sweep = kind(self.delivery, "sweep-1", **options)
         sweep.run()
         return sweep
 
-    def closing_until(self) -> list[Until]:
+    def closing_until(self, kind: Kind) -> list[Until]:
         """How long the sweep would close: before wishes are read, and then."""
-        sweep = Sweep(self.delivery, "sweep-1")
+        sweep = kind(self.delivery, "sweep-1")
         before = sweep.closing_until()
         sweep.run()
-        return [before, sweep.closing_until()]
+        after = sweep.closing_until()
+        if isinstance(sweep, AccountSweep):
+            sweep.part.enters = False
+        return [before, after, sweep.closing_until()]
 
     @property
     def summary(self) -> dict[str, str]:
@@ -90,13 +102,15 @@ def test_an_account_that_shows_no_instances_keeps_its_rules() -> None:
     assert believed.claims() == {}
 
 
+@KINDS
 @pytest.mark.parametrize("error", [Transient("timeout"), NoAccess("Forbidden.RAM", "no")])
-def test_nothing_is_removed_where_the_read_that_confirms_an_absence_fails(error: Exception) -> None:
+def test_nothing_is_removed_where_the_read_that_confirms_an_absence_fails(kind: Kind, error: Exception) -> None:
     """One read that is short, and the next one in trouble. The account has a record of its own."""
     sweep = Sweeping(ours(K1))
     sweep.ecs.errors["members"] = [error]
-    sweep()
+    sweep(kind)
     assert set(sweep.claims()) == {K1}
+    assert HOME in sweep.summary["detail"]
     assert [
         r["from_account"] for r in sweep.log.records if r["record"] == "attempt" or r.get("reason") == "no-access"
     ] == [HOME]
@@ -111,10 +125,10 @@ def test_every_group_with_rules_is_looked_at_within_a_day(count: int) -> None:
     groups = [group(Party(HOME, f"sg-{n:05}"), rule_count=1) for n in range(count)]
     others = [group(Party(HOME, "sg-idle")), managed(DB, rule_count=1)]
     seen: set[Party] = set()
-    for run in range(RUNS_A_DAY):
+    for run in range(86_400 // RUN_SECONDS):
         world = delivery(FakeEcs(), clock=FakeClock(NOW + run * RUN_SECONDS))
         share = Sweep(world, "sweep-1")._share([*groups, *others])
-        assert len(share) <= MAX_EXTRA_READS
+        assert len(share) <= 200
         seen |= set(share)
     assert seen == {shown.party for shown in groups}
 
@@ -127,7 +141,7 @@ def test_where_no_group_has_the_tag_every_group_is_looked_at_soon(count: int, ru
     for run in range(runs):
         world = delivery(FakeEcs(), clock=FakeClock(NOW + run * RUN_SECONDS))
         share = Sweep(world, "sweep-1")._share([*groups, managed(DB)])
-        assert len(share) == len(set(share)) <= MAX_EXTRA_READS
+        assert len(share) == len(set(share)) <= 200
         seen |= set(share)
     assert seen == {shown.party for shown in groups}
 
@@ -148,21 +162,23 @@ HERE_I, THERE_I = (
 )
 
 
+@KINDS
 @pytest.mark.parametrize("first", [A, B], ids=["asker first", "peer first"])
 @pytest.mark.parametrize("standing", [True, False], ids=["standing", "new"])
-def test_an_instance_without_tags_that_a_tag_names_is_found(first: Party, standing: bool) -> None:
+def test_an_instance_without_tags_that_a_tag_names_is_found(kind: Kind, first: Party, standing: bool) -> None:
     """Wherever it was listed: it was set aside, which does not mean that it is gone."""
     asker = instance(A, APP, ip="10.0.0.1", link_peer="i-b")
     peer = instance(B, DB, ip="10.0.0.2")
     shown = [asker, peer] if first == A else [peer, asker]
     rules = [ours(HERE_I, ends=(A, B)), ours(THERE_I, ends=(B, A))] if standing else []
     sweep = Sweeping(*rules, instances=shown)
-    sweep()
+    sweep(kind)
     assert sweep.claims() == {HERE_I: "tag from=i-a to=i-b", THERE_I: "tag from=i-b to=i-a"}
     assert sweep.log.outcomes() == ([] if standing else [("applied", "")])
 
 
-def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside() -> None:
+@KINDS
+def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside(kind: Kind) -> None:
     """The group lost its managed tag, and is read since a tag wants a link to it. Nobody asked for the ends before."""
     c, d = Party(HOME, "i-c"), Party(HOME, "i-d")
     rule = ours(key(DB, APP, "tcp/1"))
@@ -176,8 +192,150 @@ def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside() -> None:
     ]
     groups = [group(APP, "*"), group(DB, "*", managed_tag=True), group(CACHE, "*")]
     sweep = Sweeping(*rules, groups=groups, instances=shown)
-    sweep()
+    sweep(kind)
     assert {rule.key for rule in rules} < set(sweep.claims())
+
+
+# what one account names, however much it is
+
+
+def test_so_many_instances_that_one_account_names_are_read_in_a_run() -> None:
+    """Of each other account 2,000, by their ids."""
+    links = [(HOME, Link(Party(account, f"i-{n}"), DB)) for n in range(2_001) for account in (HOME, PEER)]
+    named, postponed = Sweep(delivery(FakeEcs()), "sweep-1")._named(links)
+    assert [sum(one.account == account for one in postponed) for account in (HOME, PEER)] == [1, 1]
+    assert len(named) == 2 * 2_000 + 1
+
+
+@KINDS
+@pytest.mark.parametrize(("limit", "removed"), [(2_000, [3]), (2, [0, 1, 1, 1])])
+def test_instances_that_rules_name_are_looked_at_in_turns(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, removed: list[int]
+) -> None:
+    """Until both ends of a rule are read in one run, it stands: any two of them have their turn together soon."""
+    monkeypatch.setattr(everything, "NAMED", limit)
+    keys = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(3)]
+    rules = [ours(one, REQ, ends=(Party(HOME, f"i-gone{n}"), B), age=60) for n, one in enumerate(keys)]
+    assert _in_runs(kind, rules, [BYSTANDER], len(removed)) == removed
+
+
+@KINDS
+@pytest.mark.parametrize(("limit", "opened"), [(2_000, [3]), (2, [2, 1])])
+def test_instances_that_tags_name_are_looked_at_in_turns(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, opened: list[int]
+) -> None:
+    monkeypatch.setattr(everything, "NAMED", limit)
+    named = [instance(Party(HOME, f"i-{n}"), DB, ip=f"10.0.1.{n}") for n in range(3)]
+    asker = instance(A, APP, ip="10.0.0.1", link_peer=" ".join(f"{one.party.id}:tcp/1" for one in named))
+    assert _in_runs(kind, [], [asker, *named], len(opened)) == [-count for count in opened]
+
+
+@KINDS
+@pytest.mark.parametrize(("limit", "removed"), [(None, [102, 1]), (1, [3, 1])])
+def test_groups_whose_links_nobody_asks_for_are_looked_at_in_turns(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int | None, removed: list[int]
+) -> None:
+    """Each costs a read of its instances, a hundred in a run. Instances are read together."""
+    sources = [APP, CACHE]
+    if limit:
+        monkeypatch.setattr(everything, "ASKING", limit)
+    else:
+        sources = [Party(HOME, f"sg-{n}") for n in range(101)]
+    between = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(2)]
+    ends = [Party(HOME, f"i-{n}") for n in range(2)]
+    rules = [ours(one, ends=(end, B), age=60) for one, end in zip(between, ends, strict=True)]
+    rules += [ours(key(DB, one, "tcp/1")) for one in sources]
+    shown = [instance(one, *sources, ip=f"10.0.1.{n}", name="x") for n, one in enumerate(ends)]
+    shown += [instance(B, DB, ip="10.0.0.2"), BYSTANDER]
+    groups = [managed(one, "*") for one in {*sources, DB, APP, CACHE}]
+    assert _in_runs(kind, rules, shown, len(removed), groups=groups) == removed
+
+
+def _in_runs(kind: Kind, rules: Sequence[Rule], shown: Sequence[Instance], runs: int, **fields: Any) -> list[int]:
+    """How many rules each run removes."""
+    removed = []
+    for run in range(runs):
+        sweep = Sweeping(*rules, instances=shown, run=run, policy=policy(limits=Limits(removals_per_run=200)), **fields)
+        sweep(kind)
+        removed.append(len(rules) - len(sweep.ecs.existing))
+        rules = sweep.ecs.existing
+    return removed
+
+
+# what changes while rules are written
+
+
+class Meanwhile(FakeEcs):
+    """A group is locked while instances are read, which takes 10 seconds."""
+
+    clock: FakeClock
+    locked: Party
+
+    def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
+        self.clock.time += 10
+        self.known[self.locked.id] = managed(self.locked, "*", lock=True)
+        return super().instance_page(token, group)
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("locked", "half", "left"),
+    [(APP, ours(key(APP, DB)), 0), (DB, ours(key(APP, DB)), 1), (APP, theirs(key(APP, DB)), 1)],
+)
+def test_a_lock_that_comes_before_half_of_a_link_is_written_closes_all_of_its_group(
+    kind: Kind, locked: Party, half: Rule, left: int
+) -> None:
+    """Whichever half it is, and in the same run: the tags are read again then."""
+    rules = [half, ours(key(APP, CACHE, "tcp/9"), REQ)]
+    sweep = Sweeping(*rules, instances=[instance(A, APP, link_peer="sg-db"), BYSTANDER], ecs=Meanwhile)
+    sweep.ecs.clock, sweep.ecs.locked = sweep.clock, locked  # type: ignore[attr-defined]
+    done = sweep(kind)
+    assert (len(sweep.ecs.existing), done.report.removed) == (left, 2 - left)
+
+
+# what is recorded and counted once
+
+
+@KINDS
+def test_a_removal_that_is_refused_is_tried_and_recorded_once(kind: Kind) -> None:
+    """Though the group is looked at again, after another link was opened on it."""
+    groups = [managed(DB, "sg-app"), managed(APP), managed(CACHE)]
+    rule = ours(key(DB, CACHE, "tcp/1"), REQ)
+    sweep = Sweeping(rule, groups=groups, instances=[instance(A, APP, link_peer="sg-db:tcp/1"), BYSTANDER])
+    sweep.ecs.errors["revoke"] = [NoAccess("Forbidden.RAM", "no")] * 9
+    sweep(kind)
+    assert sweep.log.outcomes() == [("denied", "no-access"), ("applied", "")]
+    assert sweep.ecs.changes().count("revoke sg-db") == 1
+
+
+@KINDS
+def test_a_link_that_is_refused_is_counted_once(kind: Kind) -> None:
+    sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1"), BYSTANDER])
+    sweep.ecs.errors["authorize"] = [NoAccess("Forbidden.RAM", "no")]
+    sweep(kind)
+    assert sweep.summary["denied"] == "2"  # with the bystander's wish
+
+
+@KINDS
+def test_a_link_that_waits_for_a_rule_of_the_same_run_is_not_counted_as_denied(kind: Kind) -> None:
+    """Its address was another instance's before."""
+    rule = ours(HERE_I, ends=(Party(HOME, "i-old"), B))
+    shown = [instance(A, APP, ip="10.0.0.1", link_peer="i-b"), instance(B, DB, ip="10.0.0.2", name="x")]
+    sweep = Sweeping(rule, instances=shown)
+    sweep(kind)
+    assert sweep.claims() == {HERE_I: "tag from=i-a to=i-b", THERE_I: "tag from=i-b to=i-a"}
+    assert sweep.summary["denied"] == "0"
+
+
+@KINDS
+def test_a_link_by_address_follows_the_instances_of_its_group(kind: Kind) -> None:
+    """They ask for nothing, and are kept in memory for it."""
+    on, there = (RuleKey(DB, f"10.0.0.{n}/32", "", parse_ports("tcp/1")[0]) for n in (1, 2))
+    shown = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, APP, ip="10.0.0.2", vpc="vpc-2")]
+    groups = [managed(DB, "*"), group(APP, vpc="vpc-2")]
+    sweep = Sweeping(ours(on, REQ, ends=(A, APP), age=60), groups=groups, instances=shown)
+    sweep(kind)
+    assert set(sweep.claims()) == {on, there}
 
 
 # the share of an API's calls, and the time
@@ -201,7 +359,7 @@ def crowded(**fields: Any) -> Sweeping:
     """A sweep over 30 groups with rules that nobody wants, and 30 pages of instances."""
     groups = [group(Party(HOME, f"sg-{number:02}"), "*", managed_tag=True) for number in range(30)]
     rules = [ours(key(one.party, APP, "tcp/1"), Claim("chg-9", int(NOW))) for one in groups]
-    sweep = Sweeping(*rules, groups=[group(APP, "*"), *groups], kind=Counting, **fields)
+    sweep = Sweeping(*rules, groups=[group(APP, "*"), *groups], ecs=Counting, **fields)
     sweep.ecs.clock = sweep.clock  # type: ignore[attr-defined]
     sweep.ecs.running |= {f"i-{n}": instance(Party(HOME, f"i-{n}"), APP) for n in range(59)}
     sweep.ecs.page = 2
@@ -214,12 +372,13 @@ def most(sweep: Sweeping, method: str) -> int:
     return max(count for (name, _), count in minutes.items() if name == method)
 
 
-def test_a_sweep_leaves_half_of_each_apis_calls_to_others() -> None:
+@KINDS
+def test_a_sweep_leaves_half_of_each_apis_calls_to_others(kind: Kind) -> None:
     """What it reads takes some minutes then, in waits that are short."""
     sweep = crowded(calls_per_minute=20)
-    sweep()
+    done = sweep(kind)
     assert (most(sweep, "instance_page"), len([c for c in sweep.calls if c.startswith("instance_page")])) == (10, 30)
-    assert sweep.ecs.existing == []
+    assert (sweep.ecs.existing, done.report.removed) == ([], 30)
     assert max(sweep.clock.waits) <= 5
 
 
@@ -259,13 +418,25 @@ def test_rules_that_are_throttled_minute_after_minute_cost_one_minute() -> None:
     assert 60 <= sum(sweep.clock.waits) < 125
 
 
-def test_what_a_throttled_account_asks_for_is_opened_in_the_next_minute() -> None:
+@KINDS
+def test_what_depends_on_another_read_is_opened_in_the_same_run(kind: Kind) -> None:
+    """Whether an address is used in the VPC of the target."""
+    groups = [managed(DB, "*"), group(APP, vpc="vpc-2")]
+    shown = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2", link_peer="i-b:tcp/1"), instance(B, DB, ip="10.0.0.2")]
+    sweep = Sweeping(groups=groups, instances=shown)
+    sweep(kind)
+    assert len(sweep.claims()) == 1
+    assert "addresses_taken vpc-1 10.0.0.1" in sweep.calls
+
+
+@KINDS
+def test_what_a_throttled_account_asks_for_is_opened_in_the_next_minute(kind: Kind) -> None:
     """All of it waits, and the run has not failed."""
     sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1 sg-cache:tcp/1"), BYSTANDER])
     throttled = Throttled("no")
     throttled.account = HOME
     sweep.ecs.errors["authorize"] = [throttled]
-    done = sweep()
+    done = sweep(kind)
     assert {rule.group for rule in sweep.ecs.existing} == {DB, CACHE}
     assert (done.report.pending, done.report.undone) == ((), 0)
     assert sum(sweep.clock.waits) >= 60 - NOW % 60
@@ -284,14 +455,14 @@ def test_what_fails_when_the_time_is_over_is_left_undone(monkeypatch: pytest.Mon
     assert (sweep.ecs.existing, done.report.pending, done.report.undone) == ([], (), 1)
 
 
-def test_closing_waits_for_no_throttled_account_until_wishes_are_read() -> None:
-    """Nor for one that has much to close. Then it waits, and keeps half of the time for opening."""
+@KINDS
+def test_closing_waits_for_no_throttled_account_until_wishes_are_read(kind: Kind) -> None:
+    """Nor for one that has much to close, where others are swept, too. Then it waits, and keeps half of the time for opening."""
     sweeping = Sweeping()
     left = sweeping.delivery.retry.deadline - NOW
-    before, after = sweeping.closing_until()
-    assert (before.end, before.patience, before.each) == (
-        pytest.approx(NOW + 0.65 * left),
-        0.0,
-        pytest.approx(0.15 * left),
-    )
-    assert (after.end, after.patience, after.each) == (*(pytest.approx(NOW + 0.5 * left),) * 2, math.inf)
+    first, half = pytest.approx(NOW + 0.65 * left), pytest.approx(NOW + 0.5 * left)
+    before, after, own = sweeping.closing_until(kind)
+    assert own == after  # before other accounts were entered
+    expected = [first, 0.0, pytest.approx(0.15 * left)] if kind is Sweep else [first, first, math.inf]
+    assert [before.end, before.patience, before.each] == expected
+    assert [after.end, after.patience, after.each] == [half, half, math.inf]
