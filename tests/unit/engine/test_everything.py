@@ -327,15 +327,16 @@ def test_a_link_that_waits_for_a_rule_of_the_same_run_is_not_counted_as_denied(k
     assert sweep.summary["denied"] == "0"
 
 
-@KINDS
-def test_a_link_by_address_follows_the_instances_of_its_group(kind: Kind) -> None:
-    """They ask for nothing, and are kept in memory for it."""
+def test_a_link_by_address_follows_the_instances_of_its_group() -> None:
+    """They ask for nothing, and are kept in memory for it, as are those that a caller wants."""
     on, there = (RuleKey(DB, f"10.0.0.{n}/32", "", parse_ports("tcp/1")[0]) for n in (1, 2))
     shown = [instance(A, APP, ip="10.0.0.1", vpc="vpc-2"), instance(B, APP, ip="10.0.0.2", vpc="vpc-2")]
-    groups = [managed(DB, "*"), group(APP, vpc="vpc-2")]
-    sweep = Sweeping(ours(on, REQ, ends=(A, APP), age=60), groups=groups, instances=shown)
-    sweep(kind)
+    groups = [managed(DB, "*"), group(APP, vpc="vpc-2"), group(CACHE)]
+    other = instance(Party(HOME, "i-c"), CACHE)
+    sweep = Sweeping(ours(on, REQ, ends=(A, APP), age=60), groups=groups, instances=[*shown, other])
+    assert other.party not in sweep().store.instances
     assert set(sweep.claims()) == {on, there}
+    assert other.party in sweep(keep=lambda _: True).store.instances
 
 
 # the share of an API's calls, and the time
