@@ -26,7 +26,7 @@ from link_peer.runtime.ports import Record
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, managed, ours, theirs
+from tests.unit.views import group, instance, key, managed, ours
 
 MANY = msgspec.structs.replace(
     POLICY, accounts={**POLICY.accounts, **{f"{n:016}": AccountPolicy("x", "r") for n in range(1_000)}}
@@ -306,18 +306,6 @@ def test_what_ended_is_closed_before_instances_are_listed() -> None:
     swept = Swept(ended, *rules, groups=[managed(DB, "*"), *others], calls_per_minute=4)
     swept.deliver()
     assert swept.ecs.calls.index("revoke sg-db") < swept.ecs.calls.index("instance_page")
-
-
-@pytest.mark.parametrize("lock", [True, False])
-def test_the_other_half_goes_too_though_its_group_lost_the_managed_tag(lock: bool) -> None:
-    """Whether the first one is forbidden or nobody asks for the link."""
-    others = [Party(HOME, f"sg-{n:03}") for n in range(60)]
-    rules = [*(ours(key(DB, others[-1])), ours(key(others[-1], DB))), *(theirs(key(one, APP)) for one in others)]
-    groups = [group(APP), managed(DB, "*", lock=lock), *(group(one, "*") for one in others)]
-    shown = [instance(A, APP, name="x"), instance(B, DB), instance(Party(HOME, "i-c"), others[-1])]
-    swept = Swept(*rules, groups=groups, instances=shown)
-    swept.deliver()
-    assert swept.ecs.existing == rules[2:]
 
 
 def test_what_another_account_forbids_is_closed_before_what_it_is_asked_for_is_read(linked: Swept) -> None:

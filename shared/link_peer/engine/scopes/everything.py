@@ -15,7 +15,7 @@ import functools
 import itertools
 import json
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
@@ -276,16 +276,14 @@ class Sweep(Scope):
         """
         groups = sorted(group.party for group in shown if group.rule_count and not self._has_tag(group))
         seen = {group.party.account for group in shown if self._has_tag(group)}
-        share = part_of(groups, min(MAX_EXTRA_READS, max(1, math.ceil(len(groups) / self.runs_a_day) + 1)), self._run)
+        share = part_of(groups, min(MAX_EXTRA_READS, math.ceil(len(groups) / self.runs_a_day) + 1), self._run)
         unseen = [group for group in groups if group.account not in seen and group not in share]
         return share + part_of(unseen, MAX_EXTRA_READS - len(share), self._run)
 
     def _read_wishes(self) -> None:
-        fetch, accounts = self.fetch, self.accounts
-        first = int(self.started // 60) % len(accounts)  # so that no account is always the last
-        fetch.everything(
-            accounts[first:] + accounts[:first], lambda done: self._asked.progress("accounts read", done, len(accounts))
-        )
+        fetch, accounts = self.fetch, deque(self.accounts)
+        accounts.rotate(self._run)  # so that no account is always the last
+        fetch.everything(accounts, lambda done: self._asked.progress("accounts read", done, len(accounts)))
         self.store.live_accounts.update(self._asked.believe_empty)
         snapshot = self.store.snapshot()
         wishes = self.wishes(snapshot, snapshot.instances.values())
