@@ -99,26 +99,17 @@ def test_a_look_reads_only_groups_that_changed_or_on_which_something_ends() -> N
 def _linked() -> Swept:
     """Links within home, by group and by address, and with groups and an instance of its peer; some stand, of some a half. One
     group of home lost the managed tag. The peer's groups hold rules for others, too."""
-    p, q, bare, b, d, x = (
-        *(Party(PEER, f"sg-{n}") for n in "pq"),
-        CACHE,
-        *(Party(HOME, f"i-{n}") for n in "bd"),
-        Party(PEER, "i-x"),
-    )
-    between = [
-        ours(
-            RuleKey(on, f"10.0.0.{n}/32", f"10.0.0.{3 - n}/32", ALL), Claim("chg-1"), ends=(A, b)[:: 3 - 2 * n], age=60
-        )
-        for on, n in ((DB, 1), (APP, 2))
-    ]
-    pairs = [(DB, bare), (bare, DB), (APP, p)]
+    p, q, x, d = Party(PEER, "sg-p"), Party(PEER, "sg-q"), Party(PEER, "i-x"), Party(HOME, "i-d")
+    both = (DB, "10.0.0.1/32", "10.0.0.2/32", (A, B)), (APP, "10.0.0.2/32", "10.0.0.1/32", (B, A))
+    between = [ours(RuleKey(*one, ALL), Claim("chg-1"), ends=ends, age=60) for *one, ends in both]
+    pairs = [(DB, CACHE), (CACHE, DB), (APP, p)]
     foreign = [ours(key(p, q)), ours(key(p, DB, "tcp/9"))]
     shown = [
         instance(A, APP, ip="10.0.0.1", link_peer=f"sg-db:tcp/1 {p} {q}:tcp/5 i-d:tcp/3 {x}:tcp/7"),
-        instance(b, DB, ip="10.0.0.2", link_peer=bare.id),
+        instance(B, DB, ip="10.0.0.2", link_peer=CACHE.id),
         instance(d, DB, ip="10.0.0.4"),
     ]
-    groups = [managed(APP, f"* *@{PEER}"), managed(DB, "*"), group(bare, "*")]
+    groups = [managed(APP, f"* *@{PEER}"), managed(DB, "*"), group(CACHE, "*")]
     swept = Swept(RULE, *between, *(ours(key(*pair)) for pair in pairs), groups=groups, instances=shown)
     swept.peer.known = {one.id: managed(one, f"*@{HOME} *@{PEER}") for one in (p, q)}
     swept.peer.running = {x.id: instance(x, q, ip="10.0.1.1", link_peer=f"{p.id}:tcp/8")}
@@ -131,15 +122,8 @@ def test_own_links_are_made_before_another_account_is_entered(linked: Swept) -> 
     look reads what changed, and with it the other halves."""
     foreign = linked.peer.existing[:]
     linked.deliver()
-    own = [
-        "all_groups",
-        "rules sg-app",
-        "rules sg-cache",
-        "rules sg-db",
-        "instances i-a i-b",
-        "instance_page",
-        "instances i-d",
-    ]
+    rules = [f"rules {one.id}" for one in (APP, CACHE, DB)]
+    own = ["all_groups", *rules, "instances i-a i-b", "instance_page", "instances i-d"]
     opened = [[f"authorize {name}", f"rules {name}", f"groups {name}"] for name in ("sg-db", "sg-q", "sg-p", "sg-q")]
     entered = ["instances i-x", "groups sg-p sg-q", "rules sg-p", "rules sg-q"]
     assert linked.ecs.calls == [*own, *opened[0], "tag sg-cache", *entered, *itertools.chain(*opened[1:])]
@@ -318,12 +302,11 @@ def test_what_another_account_forbids_is_closed_before_what_it_is_asked_for_is_r
 
 def test_what_an_instance_names_is_read_wherever_it_is_listed() -> None:
     """The page that shows it is another delivery's."""
-    shown = [
+    asks, last = (
         instance(A, APP, ip="10.0.0.1", link_peer="i-zz:tcp/1"),
-        *FILLER,
         instance(Party(HOME, "i-zz"), DB, ip="10.0.0.2"),
-    ]
-    swept = Swept(instances=shown, calls_per_minute=20)
+    )
+    swept = Swept(instances=[asks, *FILLER, last], calls_per_minute=20)
     swept.ecs.page = 10
     swept.deliver()
     assert [rule.key.source for rule in swept.ecs.existing if rule.key] == ["10.0.0.1/32"]
