@@ -587,11 +587,12 @@ def test_a_closing_is_made_on_each_group_by_itself(
 
 
 def test_what_changes_a_marker_is_closed_by_itself_after_removals() -> None:
-    """It is a call for each marker; the removals of all other decisions on the group are one."""
+    """It is a call for each marker; the removals of all other decisions on the group are one. The record says what is left."""
     applying = Applying(*RULES, ours(K3, TAG, Claim("chg-1")))
     mixed = unlink(K1, of=LINK)
     applying(msgspec.structs.replace(mixed, edits=(*mixed.edits, LOSS)), unlink(K2, of=FAR))
     assert applying.ecs.changes() == ["revoke sg-db", "modify sg-db", "revoke sg-db"]
+    assert f'"{ours(K3).id}":"req:chg-1"' in applying.log.records[-1]["claims"]
 
 
 @pytest.mark.parametrize(
