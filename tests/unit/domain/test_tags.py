@@ -15,6 +15,7 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, ports_text
 from link_peer.domain.tags import (
     FIELD_LIMIT,
+    TAGS,
     Peer,
     Who,
     accepts,
@@ -351,6 +352,7 @@ def test_each_key_means_something_on_groups_or_on_instances_or_looks_as_if_it_di
         found = [key for key in EVERY if keys.links_depend_on(key, removed=removed)]
         assert found == [*ON_GROUPS, *ON_INSTANCES, *own]
     assert [key for key in EVERY if keys.decides(key)] == [*ON_GROUPS, "env"]
+    assert [tag.name for tag in TAGS if tag.denied] == ["accept", "lock"]  # to the roles of the functions
     tags = dict.fromkeys(EVERY, "")
     assert similar_keys(tags, "security group", keys) == sorted([*ON_INSTANCES, *MEANT])
     assert similar_keys(tags, "instance", keys) == sorted([*ON_GROUPS, *MEANT])

@@ -205,7 +205,8 @@ def test_each_difference_is_said_with_what_the_files_say() -> None:
     assert [(one.path, one.new, one.old) for one in lost] == [(one.path, one.old, one.new) for one in gained]
     assert lost[4].text == f"*@{A} -> *@{B}: tcp/3306 may no longer open without a tag"
     for tests, text in (((), "fewer tests must hold"), (BASE.tests * 2, "")):
-        assert [one.text for one in difference(BASE, changed(tests=tests), NOW)] == [text][: bool(text)]
+        found_ = [(one.text, one.new) for one in difference(BASE, changed(tests=tests), NOW)]
+        assert found_ == [(text, "nothing")][: bool(text)]
 
 
 def test_another_home_is_wider_and_an_account_that_has_no_role_any_more_is_entered_by_none() -> None:
@@ -223,6 +224,12 @@ def test_what_is_never_barred_any_more_opens_only_between_accounts_that_are_list
     old = changed(never=(never(f"*@{B}", "*"), never("sg-x", "*", "tcp/9")), accept_tags=True)
     new = changed(never=(), accept_tags=True, accounts={A: AccountPolicy("a")})
     assert [path for path in found(old, new, Kind.WIDER) if path.startswith("never")] == ["never[1]"]
+    old = changed(never=(never("sg-x", "sg-y", "tcp/9"),), accept_tags=True)
+    new = changed(never=(), accept_tags=True, allow=(*BASE.allow, allow("sg-x", "sg-z", "tcp/1-9")))
+    assert found(old, new, Kind.WIDER) == [
+        "never[0]",
+        "allow[2]",
+    ]  # what the policy forbade is the wider, of however few ports
 
 
 def test_consent_by_tags_opens_no_more_where_the_list_allows_all_that_is_not_barred() -> None:
@@ -243,6 +250,8 @@ def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     pair = [("i-1", f"i-2@{B}"), (f"i-2@{B}", "i-1")]
     old, new = (changed(allow=tuple(allow(*pair_, ports) for pair_ in pair), deny=()) for ports in (every, ""))
     assert found(old, new, Kind.WIDER) == ["allow[0]", "allow[1]"]
+    tags = [changed(one, allow=one.allow[:1], accept_tags=True) for one in (old, new)]
+    assert found(*tags, Kind.WIDER) == ["allow[0]"]  # the other side may have a tag
     wide = [changed(new, allow=(*new.allow, allow("*", f"i-2@{B}", ports))) for ports in (every, "")]
     assert found(*wide, Kind.WIDER) == []  # the one pair that is open both ways was before
 
