@@ -61,11 +61,12 @@ def test_a_name_and_a_description_have_bounds(local_cloud: LocalCloud, field: st
 
 
 def test_a_shared_vpc_holds_groups_of_both_accounts(local_cloud: LocalCloud) -> None:
-    """The owner's other VPCs do not exist for the second account."""
+    """The owner's other VPCs do not exist for the second account, any more than one of nobody."""
     own, _, shared = local_cloud.ecs.vpcs
     peer = client(local_cloud, PEER)
     assert new_group(peer, shared).startswith("sg-bp1")
-    assert refusal(new_group, peer, own) == ("InvalidVpcId.NotFound", 404)
+    for other in (own, "vpc-nobody"):
+        assert refusal(new_group, peer, other) == ("InvalidVpcId.NotFound", 404)
 
 
 def test_an_account_without_a_vpc_must_name_one(local_cloud: LocalCloud) -> None:
