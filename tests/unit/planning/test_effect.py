@@ -194,6 +194,13 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
             + "".join(f"sgr-drop of {DB} drops tcp/{n} (ingress, priority 1); " for n in (80, 82, 84))
             + "and 1 more; tcp/81+tcp/83+tcp/85 and 1 more passes",
         ),
+        (
+            world(ours(key(DB, APP, "tcp/80-90")), *(drop("0.0.0.0/0", port=Port("tcp", n, n)) for n in (80, 82, 84))),
+            RANGE,
+            "partly: "
+            + "".join(f"sgr-drop of {DB} drops tcp/{n} (ingress, priority 1); " for n in (80, 82, 84))
+            + "tcp/81+tcp/83+tcp/85-90 passes",
+        ),
         # mutual links
         (
             world(*BOTH),
