@@ -106,19 +106,22 @@ def unaccepted(*tags: str) -> Unaccepted:
     return Unaccepted(GROUP, Party(OTHER, "sg-app"), parse_ports("tcp/80+tcp/22"), tags, "sg-app:tcp/22+tcp/80")
 
 
-OPENED = no_consent([unaccepted("k=v", "k.2=w")], by_tag=True)
+def opened() -> Denial:
+    return no_consent([unaccepted("k=v", "k.2=w")], by_tag=True)
+
+
 MISSING = f"{GROUP} has not accepted sg-app@{OTHER} on tcp/22+tcp/80"
 POST = "link-peer request {action} {link}"
 
 
-@pytest.mark.parametrize(
-    ("found", "text"),
-    [
+def said() -> list[tuple[object, str]]:
+    """What denials say, and what they must say."""
+    return [
         (denials.left_out({}), ""),
         (denials.left_out(dict.fromkeys(FIVE, "x")), "not admitted: i-1: x; i-2: x; i-3: x; i-4: x; i-5: x"),
         (denials.left_out(dict.fromkeys(("i-6", *FIVE), "x")).partition("5: x")[2], "; and 1 more"),
-        (OPENED.detail, MISSING),
-        (OPENED.advice, f"tag {GROUP} k=v k.2=w: link-peer accept {GROUP} sg-app:tcp/22+tcp/80"),
+        (opened().detail, MISSING),
+        (opened().advice, f"tag {GROUP} k=v k.2=w: link-peer accept {GROUP} sg-app:tcp/22+tcp/80"),
         (no_consent([unaccepted()], by_tag=False).advice, "have the pair added to allow in the policy file"),
         (
             no_consent([unaccepted(), Unaccepted(GROUP, GROUP, (ALL,), ["k=v"], "sg-x")], by_tag=True).advice,
@@ -126,15 +129,15 @@ POST = "link-peer request {action} {link}"
             f"tag {GROUP} k=v: link-peer accept {GROUP} sg-app:tcp/22+tcp/80; link-peer accept {GROUP} sg-x",
         ),
         (no_consent([Unaccepted(GROUP, GROUP, (ALL,), [], "")], by_tag=True).detail[-9:], "all ports"),
-        (Candidate(GROUP, OPENED, None), f"{GROUP} (instances not counted)"),
-        (Candidate(GROUP, OPENED, 1), f"{GROUP} (1 instance)"),
-        (Candidate(GROUP, OPENED, 100), f"{GROUP} (100 instances or more)"),
+        (Candidate(GROUP, opened(), None), f"{GROUP} (instances not counted)"),
+        (Candidate(GROUP, opened(), 1), f"{GROUP} (1 instance)"),
+        (Candidate(GROUP, opened(), 100), f"{GROUP} (100 instances or more)"),
         (
             Candidate(GROUP, denials.HUMAN_RULE, 2),
             f"{GROUP} (2 instances; a person's rule already admits the same traffic)",
         ),
         (
-            no_group_accepted(GROUP, [Candidate(GROUP, denials.HUMAN_RULE, 1), Candidate(GROUP, OPENED, 1)]).detail,
+            no_group_accepted(GROUP, [Candidate(GROUP, denials.HUMAN_RULE, 1), Candidate(GROUP, opened(), 1)]).detail,
             f"{MISSING}; the groups of {GROUP} that could stand for it, smallest first: {GROUP} (1 instance; a person's rule "
             f"already admits the same traffic), {GROUP} (1 instance)",
         ),
@@ -190,11 +193,13 @@ POST = "link-peer request {action} {link}"
             "the rule's description has no room for another claim (512 characters)",
         ),
         (denials.group_full("sg-x", 20, 20).detail, "the rules of sg-x name 20 groups already (the limit is 20)"),
-    ],
-)
-def test_what_a_denial_says(found: object, text: str) -> None:
+    ]
+
+
+def test_what_a_denial_says() -> None:
     """Each of its forms, whole."""
-    assert str(found) == text
+    for found, text in said():
+        assert str(found) == text
 
 
 def test_advice_names_the_link_that_it_is_about() -> None:
@@ -207,16 +212,16 @@ def test_advice_names_the_link_that_it_is_about() -> None:
     assert filled("nothing", "sync", link, "cn-x") == "nothing"
 
 
-@pytest.mark.parametrize(
-    ("denial", "what"),
-    [
+def fields() -> list[tuple[Denial, str]]:
+    """Denials, with what may resolve each, and who."""
+    return [
         (denials.CLAIM_EXPIRED, "ended"),
         (denials.EXPIRED_MEANWHILE, "ended"),
         (denials.tag_expired(INSTANCE, "k"), "ended"),
         (denials.request_expired("until", "X"), "ended"),
         (denials.look_expired("X"), ""),
         (denials.half_open(GROUP), "half_open"),
-        (OPENED, "owners lacks_consent"),
+        (opened(), "owners lacks_consent"),
         (denials.locked(GROUP, "k", "", own=True), "owners"),
         (denials.instance_gone("i-a"), "unseen FOR_THE_CLOUD"),
         (denials.instance_not_shown(), "unseen"),
@@ -229,16 +234,15 @@ def test_advice_names_the_link_that_it_is_about() -> None:
         (denials.address_of_another("i-a", "i-b"), "FOR_A_RULE"),
         (denials.rule_of_another_group("i-a", "sg-x"), "FOR_A_RULE"),
         (denials.too_many_ports(2, 1), ""),
-    ],
-)
-def test_what_is_done_about_a_denial_follows_from_its_fields(denial: Denial, what: str) -> None:
-    """What may resolve it, and who."""
-    said = [
-        name
-        for name in ("ended", "half_open", "owners", "lacks_consent", "unseen", "undecided")
-        if getattr(denial, name)
     ]
-    assert [*said, *([] if denial.waits is Waits.NO else [denial.waits.name])] == what.split()
+
+
+def test_what_is_done_about_a_denial_follows_from_its_fields() -> None:
+    """Not from its reason."""
+    names = ("ended", "half_open", "owners", "lacks_consent", "unseen", "undecided")
+    for denial, what in fields():
+        told = [name for name in names if getattr(denial, name)]
+        assert [*told, *([] if denial.waits is Waits.NO else [denial.waits.name])] == what.split(), denial
 
 
 @pytest.mark.parametrize(
