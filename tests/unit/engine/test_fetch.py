@@ -173,20 +173,6 @@ def test_a_group_without_a_member_that_was_just_shown_was_not_read_completely(to
     assert reading.store.readable(HOME) is (not tolerant or others > 0)
 
 
-def test_an_account_that_fails_later_is_noted_as_failed() -> None:
-    """Though all of its instances were read: nothing is decided about its side any more, and nothing more is read there."""
-    ecs = home()
-    ecs.errors["rules"] = [Transient("timeout")]
-    found = opened(ecs, tolerant=True)
-    found.everything([HOME])
-    assert found.store.readable(HOME)
-    found.rules([APP, DB])
-    snapshot = found.store.snapshot()
-    assert (snapshot.failed_accounts, snapshot.readable(HOME), snapshot.rules) == ({HOME: "timeout"}, False, {})
-    assert not found.store.readable(HOME)
-    assert ecs.calls == ["instance_page", "rules sg-app"]
-
-
 @pytest.mark.parametrize("tolerant", [False, True])
 @pytest.mark.parametrize(
     ("error", "said"),
@@ -232,12 +218,14 @@ def test_a_refresh_counts_among_the_calls_of_its_minute() -> None:
 
 
 def test_a_look_beside_a_delivery_notes_what_the_delivery_would_raise() -> None:
-    """In the store that both share."""
+    """In the store that both share. Nothing more is read there, though all of its instances were."""
     ecs = home()
     found = opened(ecs, tolerant=False)
+    found.everything([HOME])
     ecs.errors["rules"] = [Transient("timeout")]
-    found.tolerant().rules([DB])
-    assert not found.store.readable(HOME)
+    found.tolerant().rules([APP, DB])
+    assert found.store.snapshot().failed_accounts == {HOME: "timeout"}
+    assert (found.store.readable(HOME), ecs.calls) == (False, ["instance_page", "rules sg-app"])
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -471,15 +459,15 @@ def test_rules_are_read_over_as_many_minutes_as_the_pace_makes_of_it(
     per_minute: int | None, until: float, errors: list[Exception], left: list[Party], calls: int, seconds: float
 ) -> None:
     """An account that failed is not waited for, nor is a minute after one that let nothing through. What is left is of each account
-    in turn."""
+    in turn. Before a wait, the caller is told when the minute ends."""
     ecs = home()
     ecs.errors["rules"] = list(errors)
     other = FakeEcs(account=PEER, calls=ecs.calls)
     found, clock = paced(ecs, other, per_minute=per_minute)
-    done: list[tuple[int, int]] = []
-    todo = [APP, CACHE, DB, LEDGER]
-    assert found.rules_in_time(todo, NOW + until, lambda *one: done.append(one)) == left
+    done, minutes, todo = list[tuple[int, int]](), list[float](), [APP, CACHE, DB, LEDGER]
+    assert found.rules_in_time(todo, NOW + until, lambda *one: done.append(one), minutes.append) == left
     assert (len(ecs.calls), clock.time - NOW, set(done)) == (calls, seconds, {(4, 4)})
+    assert minutes == [NOW + 60] * (seconds > 0 or left != [])
 
 
 def test_progress_is_told_every_32_groups() -> None:

@@ -18,6 +18,7 @@ from link_peer.domain.policy import GroupSet, Limits, Pause, PolicyTest
 from link_peer.domain.tags import Who
 from link_peer.inbound import policy_file
 from link_peer.inbound.policy_file import load, parse
+from link_peer.inbound.policy_types import PolicyFile
 from pytest_mock import MockerFixture
 
 A = "1000000000000001"
@@ -179,6 +180,9 @@ def test_a_test_needs_links_of_one_kind_only() -> None:
     assert only_accept == PolicyTest(Who(A, "i-a"), ((Who(B, "i-b"), (Port("udp", 53, 53),)),))
     (only_deny,) = parse(f'{head}  - {{from: "i-a@{A}", deny: ["i-b@{B}"]}}\n').tests
     assert only_deny == PolicyTest(Who(A, "i-a"), (), ((Who(B, "i-b"), ()),))
+    schema = msgspec.json.schema(PolicyFile)["$defs"]["PolicyFile"]["properties"]["tests"]["items"]
+    either = [{"required": [name], "properties": {name: {"minItems": 1}}} for name in ("accept", "deny")]
+    assert schema["anyOf"] == either
 
 
 def test_what_is_left_out_has_a_safe_default() -> None:
