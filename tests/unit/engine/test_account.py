@@ -392,15 +392,23 @@ def test_a_peer_that_cannot_be_read_costs_the_account_none_of_its_own_links(refu
     assert [r["record"] for r in swept.log.records if r.get("from_account") == PEER] == []  # it has a sweep of its own
 
 
+@pytest.mark.parametrize("owner", [HOME, PEER])
 @pytest.mark.parametrize(("errors", "joined"), [(0, True), (9, False)])
-def test_a_group_that_a_link_by_address_follows_costs_the_account_nothing_else(errors: int, joined: bool) -> None:
+def test_a_group_that_a_link_by_address_follows_costs_the_account_nothing_else(
+    owner: str, errors: int, joined: bool
+) -> None:
     """Where its instances cannot be read at this moment, those that join wait for a later sweep."""
     on, there = (RuleKey(DB, f"10.0.0.{n}/32", "", RULE.key.port) for n in (1, 2))  # type: ignore[union-attr]
-    shown = [instance(A, CACHE, ip="10.0.0.1", vpc="vpc-2"), instance(B, CACHE, ip="10.0.0.2", vpc="vpc-2")]
-    groups = [managed(DB, "*"), group(APP), group(CACHE, vpc="vpc-2")]
-    linked = instance(Party(HOME, "i-c"), APP, link_peer="sg-db:tcp/1")
-    swept = Swept(ours(on, Claim("chg-1"), ends=(A, CACHE), age=60), groups=groups, instances=[*shown, linked])
-    swept.ecs.errors["members"] = [Throttled("Throttling")] * errors
+    a, b, source = (Party(owner, name) for name in ("i-x", "i-y", "sg-x"))
+    accounts = {**MANY.accounts, PEER: AccountPolicy("b", "r", ranges=("10.0.0.0/24",))}
+    rule = ours(on, Claim("chg-1"), ends=(a, source), age=60)
+    swept = Swept(
+        rule, groups=[managed(DB, f"* *@{PEER}"), group(APP)], policy=msgspec.structs.replace(MANY, accounts=accounts)
+    )
+    ecs = swept.ecs if owner == HOME else swept.peer
+    ecs.known[source.id] = group(source, vpc="vpc-2")
+    ecs.running |= {one.id: instance(one, source, ip=f"10.0.0.{n}", vpc="vpc-2") for n, one in ((1, a), (2, b))}
+    ecs.errors["members"] = [Throttled("Throttling")] * errors
     swept.deliver()
     assert {rule.key for rule in swept.ecs.existing} == {on, RULE.key, *([there] if joined else [])}
     assert "attempt" not in swept.log.kinds()

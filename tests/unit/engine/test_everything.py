@@ -309,6 +309,15 @@ def test_the_other_half_goes_too_though_its_group_lost_the_managed_tag(kind: Kin
     assert [one for one in sweep.calls if one.startswith("rules")].count("rules sg-001") == 0
 
 
+@KINDS
+@pytest.mark.parametrize(("age", "left"), [(1_799, 1), (1_800, 0)])
+def test_half_of_a_requests_mutual_link_is_removed_once_it_is_old(kind: Kind, age: float, left: int) -> None:
+    """A sweep opens nothing for a request."""
+    sweep = Sweeping(ours(key(DB, APP), REQ, age=age))
+    sweep(kind)
+    assert len(sweep.claims()) == left
+
+
 # what is recorded and counted once
 
 

@@ -95,7 +95,7 @@ def sync(source: Party, target: Party) -> Message:
 
 
 def look_at(party: Party) -> Message:
-    return look_request(party, REGION, NOW + LOOK_AGAIN_SECONDS)
+    return look_request(party, REGION, NOW + 3600)
 
 
 ASKING = (
