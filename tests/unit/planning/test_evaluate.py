@@ -135,6 +135,22 @@ def test_without_both_addresses_there_is_no_rule(lacking: str) -> None:
     assert detail(verdict).startswith(f"i-{lacking}@")
 
 
+def test_an_instance_of_the_classic_network_is_on_no_side() -> None:
+    """Whatever VPC it shows."""
+    for fields in ({"classic": True}, {"vpc": ""}):
+        for shown in (
+            [msgspec.structs.replace(PAIR[0], **fields), PAIR[1]],
+            [PAIR[0], msgspec.structs.replace(PAIR[1], **fields)],
+        ):
+            assert code(evaluate(view(OPEN, shown), POLICY, Link(A, B, PORTS))) == "classic-network"
+
+
+def test_a_lock_of_the_deployment_is_taken_off_by_its_command() -> None:
+    found = evaluate(view([group(APP), group(DB, "*", lock=True)]), POLICY, Link(APP, DB, PORTS)).denial
+    assert found is not None
+    assert found.advice.endswith(f"link-peer reopen {DB} --force")
+
+
 def test_missing_consent_is_reported_before_a_missing_address() -> None:
     """A link without consent is not retried until the instance has an address."""
     seen = view([group(APP), group(DB)], [instance(A, APP), instance(B, DB)])
@@ -172,7 +188,7 @@ def test_the_address_of_a_source_must_be_private_and_in_its_accounts_ranges(
     verdict = evaluate(seen, with_policy, link)
     assert verdict.needs
     assert code(verdict) == ("address-conflict" if denied else None)
-    assert denied is None or str(denied) in detail(verdict)
+    assert denied is None or detail(verdict).startswith(f"the address of {denied}, ")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +258,7 @@ def test_across_vpcs_the_targets_vpc_must_not_use_the_sources_address(taken: boo
     assert code(verdict) == reason
     assert verdict.open_questions == ((A_IN_1,) if taken is None else ())
     assert (verdict.reachability, bool(verdict.needs)) == ("different-vpc", True)
-    assert not taken or "vpc-1" in detail(verdict)
+    assert not taken or ("vpc-1" in detail(verdict) and str(A) in detail(verdict).partition(", 10.0.0.1")[0])
 
 
 def test_the_target_account_is_asked_about_its_own_vpc() -> None:
@@ -448,7 +464,7 @@ def test_nothing_is_decided_about_an_instance_that_was_set_aside(aside: Party) -
 # what several links come to
 
 SEEN = view([group(APP, "*"), group(DB, "*"), group(CACHE)])
-LINK = Link(APP, DB, PORTS)
+LINK, CACHE_LINK = Link(APP, DB, PORTS), Link(APP, CACHE, PORTS)
 K1 = key(DB, APP, "tcp/1")
 REQ, REQ2 = Claim("chg-1"), Claim("chg-2")
 FULL = Denial(reasons.QUOTA, "the group is full", outcome="failed")
@@ -480,6 +496,20 @@ def why(found: Judged, link: Link) -> tuple[reasons.Reason, str]:
 
 def wanted(*links: DesiredLink, seen: Snapshot = SEEN) -> Wanted:
     return wanted_claims(judged(*links, seen=seen).answers, actual_state(seen, POLICY, REGION))
+
+
+@pytest.mark.parametrize(("ports", "answered"), [(PORTS, True), ((), False)])
+def test_of_a_mutual_link_a_side_that_refuses_access_does_not_ask(ports: Any, answered: bool) -> None:
+    """Nothing is answered to it."""
+    asked = DesiredLink(Link(FOREIGN, DB, ports), TAG, FAR_I)
+    found = judged(asked, seen=view([group(DB, "*")], refused_accounts=REFUSED))
+    assert [bool(one.denial) for one in found.answers] == [True] * answered
+
+
+def test_a_link_that_was_refused_is_judged_though_nobody_asks_for_it_now() -> None:
+    """By its judgment, what was written for it is found."""
+    assert judged(link=Refusal(FULL)).needs(LINK) == {K1}
+    assert judged(CACHE_LINK, link=Refusal(FULL)).judgments.keys() == {CACHE_LINK, LINK}
 
 
 def test_a_denial_by_the_snapshot_comes_before_a_refusal_by_the_cloud() -> None:
@@ -720,6 +750,7 @@ def test_a_link_by_address_has_at_most_a_hundred_rules() -> None:
     [
         ([], [*members(1, claim=REQ), *members(1, of=CACHE, claim=REQ2)], [(CACHE, APP)]),
         ([], [*members(1), *members(1, of=CACHE, claim=REQ2)], []),  # a tag's claim is followed by nobody
+        ([], [*members(1), *members(1, claim=REQ), *members(1, of=CACHE, claim=REQ2)], [(CACHE, APP)]),
         ([], [*members(1, claim=REQ), *members(1, of=CACHE)], []),
         ([], [*members(1, claim=REQ), *members(1, claim=REQ2)], []),
         ([], [*members(1, claim=REQ), *members(2, of=CACHE, claim=REQ2)], []),
@@ -766,6 +797,7 @@ def test_a_part_of_a_link_by_address_is_for_a_member_with_a_private_address(
     seen = by_address(shown=shown)
     part = evaluate(seen, POLICY, Link(APP, DB, PORTS, "i-1"))
     assert (code(part), part.reachability) == (code_of, "different-vpc")
+    assert part.denial is None or str(MEMBERS[0].party) in part.denial.detail.partition(" is ")[0]
     assert evaluate(seen, policy(deny=PORTS), Link(APP, DB, PORTS, "i-1")).needs == ()
     assert ("CEN" in part.advice) == (code_of not in ("no-members", "instance-gone"))
     rest = by_address(shown=[*shown, MEMBERS[1]])

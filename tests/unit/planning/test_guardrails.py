@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from link_peer.domain.denials import Denial
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import Link, Party
+from link_peer.domain.model import Claim, Link, Party
 from link_peer.domain.policy import Allow, GroupSet, Never, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import SET, Who, parse_ports, parse_who
 from link_peer.planning.actual import Actual
 from link_peer.planning.claims import links_from_tags
-from link_peer.planning.decision import Context, MembersOf
+from link_peer.planning.decision import Context, DesiredLink, MembersOf
 from link_peer.planning.evaluate import Seen, closed_by_group, judge, permitted
 from link_peer.planning.guardrails import never_denial
 
@@ -173,6 +173,7 @@ def test_each_entry_counts_also_after_one_of_other_ports() -> None:
     [
         (("sg-cache", "sg-db"), "sg-db:tcp/22", True),  # the group that links is sg-app: never looks at all of them
         (("i-a", "*"), "sg-db:tcp/22", True),
+        (("*", "*"), "sg-db:tcp/22", True),
         (("sg-cache", "sg-db", "tcp/23"), "sg-db:tcp/22", False),
         (("sg-db", "sg-cache"), "sg-db:tcp/22", False),
         (("sg-db", "sg-cache"), "sg-db", True),
@@ -186,5 +187,7 @@ def test_the_wish_of_an_instance_is_judged_with_all_its_groups(
     found = view([group(one, accept) for one in (APP, DB, CACHE)], [asker])
     asked = Seen(found, Context(limits, REGION, NOW), Actual({}, frozenset(), {}, {}))
     judged = judge(asked, links_from_tags(found, asker, NOW, limits))
+    request = judge(asked, [DesiredLink(Link(APP, DB, parse_ports("tcp/22")), Claim("r"))]).answers[0].denial
+    assert (why(request) == "never") == (entry == ("*", "*"))
     assert why(judged.answers[0].denial) == ("never" if denied else "" if accept else "no-consent")
     assert {type(one) for one in judged.missing.questions} == ({MembersOf} if not (denied or accept) else set())
