@@ -4,7 +4,6 @@ about it is the same."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -143,9 +142,6 @@ def test_a_mutual_link_needs_both_consents(ask: Ask, accepting: str) -> None:
         assert (f"tag {app.id}@{ask.here} link-accept={db.id}" in advice) == (accepting != "app")
 
 
-# the allow list
-
-
 # what the policy forbids
 
 
@@ -222,34 +218,6 @@ def test_nothing_is_opened_on_a_locked_group(ask: Ask) -> None:
     ask.lab.tag(db, link_lock="x")
     advice = ask.refused("locked", app, db, "tcp/1")
     assert ask.way == "sweep" or f"link-lock from {db.id}" in advice
-
-
-# groups and instances that cannot be linked
-
-
-def _advanced(ask: Ask, account: str) -> Group:
-    return ask.lab.group(f"*@{HOME}", f"*@{PEER}", account=account, type="enterprise")
-
-
-Make = Callable[[Ask, str], Group]
-
-
-def test_an_instance_in_an_advanced_group_can_be_linked(ask: Ask) -> None:
-    """It accepts no group as a source, but single addresses."""
-    one, two = ask.lab.instance(_advanced(ask, ask.here)), ask.lab.instance(_advanced(ask, ask.there))
-    assert ask(one, two) == APPLIED
-
-
-WAYS = ("CEN", "VPC peering", "VPN Gateway", "Express Connect")
-
-
-@RECORDED
-def test_instances_in_different_vpcs_are_linked_with_a_warning(ask: Ask) -> None:
-    """A rule does not provide a route: `reachability` says so, and the advice names ways to get one."""
-    one, two = ask.lab.instance(ask.source()), ask.lab.instance(ask.target(f"*@{ask.here}", vpc=ask.lab.a))
-    assert ask(one, two, "tcp/1") == APPLIED
-    assert ask.lab.outcome()["reachability"] == "different-vpc"
-    assert all(way in ask.lab.outcome()["advice"] for way in WAYS)
 
 
 # room

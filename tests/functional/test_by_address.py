@@ -152,19 +152,6 @@ def test_fifty_instances_are_written_in_one_call_and_one_more_adds_one_rule(lab:
     assert sum(found.values()) <= 20, found
 
 
-def test_a_request_and_a_tag_share_the_rule_of_an_address(lab: Lab) -> None:
-    app, db = two_vpcs(lab)
-    one = tagged(lab, app, db)
-    two = lab.instance(app)
-    lab.sweep()
-    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
-    assert sorted(lab.reasons(db)) == ["req:chg-1", "tag,req:chg-1"]
-    lab.tag(one, link_peer=None)
-    lab.sweep()
-    assert sorted(lab.rules(db)) == admitted(one, two)
-    assert lab.reasons(db) == ["req:chg-1", "req:chg-1"]
-
-
 @SWEPT
 def test_requests_of_two_groups_of_an_instance_do_not_share_its_rule(lab: Lab) -> None:
     """The second is left out for it, and the record says so, until the first has ended; nobody follows the wrong one."""

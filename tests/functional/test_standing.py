@@ -117,19 +117,6 @@ def test_a_mutual_link_stays_while_the_other_side_asks(stand: Stand) -> None:
     assert (len(standing.lab.rules(standing.app)), standing.rules()) == (1, ["all"])
 
 
-def test_a_rule_that_a_request_also_holds_only_loses_the_tags_claim(stand: Stand) -> None:
-    """It stays, with the same id."""
-    standing = stand("tcp/1")
-    standing.lab.cross_account(standing.lab.request(standing.app, standing.db, "tcp/1"))
-    assert standing.lab.reasons(standing.db) == ["tag,req:chg-1"]
-    (before,) = standing.lab.raw_rules(standing.db)
-    standing.lab.tag(standing.instance, link_peer=None)
-    assert standing.again() == {"removed": 1}
-    assert standing.lab.reasons(standing.db) == ["req:chg-1"]
-    (after,) = standing.lab.raw_rules(standing.db)
-    assert after["SecurityGroupRuleId"] == before["SecurityGroupRuleId"]
-
-
 # decisions, which no limit of removals holds
 
 
@@ -146,22 +133,6 @@ def test_link_until_ends_the_links_of_its_instance(stand: Stand) -> None:
     assert [record["action"] for record in standing.lab.records(outcome="removed")] == ["expire"]
 
 
-def test_link_until_affects_only_its_own_instance(stand: Stand) -> None:
-    standing = stand("tcp/1")
-    standing.lab.tag(standing.instance, link_until=standing.lab.iso(-1))
-    standing.wish(standing.lab.instance(standing.app), "tcp/1")
-    standing.again()
-    assert standing.rules() == ["tcp/1"]
-
-
-def test_an_invalid_link_until_removes_the_links(stand: Stand) -> None:
-    """It is unknown when they should end."""
-    standing = stand("tcp/1")
-    standing.lab.tag(standing.instance, link_until="next week")
-    standing.again()
-    standing.closed("bad-tag")
-
-
 @pytest.mark.parametrize("accept", [None, "*@1000000000000003", "{app}@{home}:tcp/2", "{app}@{home}:tcp/2+tcp/1x"])
 def test_consent_that_is_withdrawn_or_narrowed_closes_the_link(stand: Stand, accept: str | None) -> None:
     """No rule exists without consent."""
@@ -170,13 +141,6 @@ def test_consent_that_is_withdrawn_or_narrowed_closes_the_link(stand: Stand, acc
     standing.lab.tag(standing.db, link_accept=accept and accept.format(app=standing.app.id, home=HOME))
     assert standing.again()["removed"] == 1
     standing.closed("no-consent")
-
-
-def test_a_link_that_narrowed_consent_still_covers_stays(stand: Stand) -> None:
-    standing = stand("tcp/1", "tcp/2")
-    standing.lab.tag(standing.db, link_accept=f"*@{HOME}:tcp/1")
-    standing.again()
-    assert standing.rules() == ["tcp/1"]
 
 
 @pytest.mark.parametrize("side", ["app", "db"])
@@ -189,14 +153,6 @@ def test_one_group_closes_both_sides_of_a_mutual_link(
     standing.lab.tag(getattr(standing, side), **tag)
     standing.again()
     standing.closed(reason)
-
-
-def test_a_port_that_the_policy_denies_later_is_closed(stand: Stand) -> None:
-    standing = stand("tcp/1", "tcp/2")
-    standing.lab.policy(deny={"ports": ["tcp/1"]}, limits={"removals_per_run": 0})
-    assert standing.again()["removed"] == 1
-    assert standing.rules() == ["tcp/2"]
-    assert standing.lab.records(outcome="removed")[0]["reason"] == "not-allowed"
 
 
 @pytest.mark.parametrize("by", ["never", "a set", "max_days_tags"])
@@ -251,16 +207,6 @@ def test_an_account_that_shows_no_instances_keeps_its_rules(stand: Stand) -> Non
     assert standing.rules() == ["tcp/1"]
 
 
-def test_an_account_whose_last_instance_was_released_keeps_its_rules(stand: Stand) -> None:
-    """It looks the same."""
-    standing = stand("tcp/1")
-    for account in (HOME, PEER):
-        for instance in list(standing.lab.cloud.ecs.account(account).instances.values()):
-            standing.lab.release(instance)
-    standing.again()
-    assert standing.rules() == ["tcp/1"]
-
-
 def test_an_instance_omitted_from_one_read_keeps_its_link(stand: Stand) -> None:
     """A Describe call may omit members; they are read again before they count as gone."""
     standing = stand("tcp/1")
@@ -302,16 +248,6 @@ def test_a_side_that_a_person_deleted_is_restored(stand: Stand, side: str) -> No
     assert standing.again() == {"applied": 1}
     assert (len(standing.lab.rules(standing.app)), standing.rules()) == (1, ["all"])
     assert standing.lab.reasons(standing.app) == standing.lab.reasons(standing.db) == ["tag"]
-
-
-def test_a_changed_priority_is_corrected(stand: Stand) -> None:
-    """With priority 1, our accept rule would beat an operator's drop."""
-    standing = stand("tcp/1")
-    (rule,) = standing.lab.raw_rules(standing.db)
-    standing.lab.modify(standing.db, rule, Priority="1")
-    assert standing.again() == {"applied": 1}
-    (after,) = standing.lab.raw_rules(standing.db)
-    assert (after["SecurityGroupRuleId"], int(after["Priority"])) == (rule["SecurityGroupRuleId"], 100)
 
 
 @pytest.mark.parametrize(
