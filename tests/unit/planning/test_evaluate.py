@@ -738,11 +738,17 @@ def test_a_link_by_address_has_so_many_instances(
 
 def test_a_link_by_address_has_at_most_a_hundred_rules() -> None:
     """As many as one call writes: its instances by its ports."""
-    assert [
-        most_members(POLICY, Link(APP, DB, parse_ports(f"tcp/{'+tcp/'.join(map(str, range(1, n + 1)))}")))
-        for n in (1, 2, 30)
-    ] == [50, 50, 3]
-    assert most_members(POLICY, Link(APP, DB)) == 50
+    wide = policy(limits=Limits(max_members=200))
+    ports = [parse_ports("+".join(f"tcp/{port}" for port in range(1, count + 1))) for count in (1, 2, 30)]
+    assert [most_members(wide, Link(APP, DB, one)) for one in (*ports, ())] == [100, 50, 3, 100]
+    assert most_members(policy(limits=Limits(max_members=7)), LINK) == 7
+
+
+def test_of_two_ends_of_one_request_the_earlier_holds() -> None:
+    """A delivery that died half-way may leave both."""
+    early, late, none = Claim("chg-1", int(NOW) + 1), Claim("chg-1", int(NOW) + 2), Claim("chg-1")
+    for claims in ([none, late, early], [early, none], [late, early]):
+        assert wanted(*(DesiredLink(LINK, claim) for claim in claims)) == {K1: {early}}
 
 
 @pytest.mark.parametrize(
