@@ -184,37 +184,6 @@ def test_a_lock_and_a_withdrawal_close_at_the_event(lab: Lab) -> None:
         assert lab.rules(db) == []
 
 
-@pytest.mark.parametrize("by", ["event", "group event", "sweep"])
-@pytest.mark.parametrize("how", ["left", "withdrawn"])
-def test_the_rule_of_an_instance_that_stands_for_another_group_now_is_kept(lab: Lab, how: str, by: str) -> None:
-    """It left the first group, or that is not accepted any more: the rule says so, and is never taken away meanwhile. That of
-    an instance in the first group alone goes."""
-    app, db = advanced(lab)
-    other = lab.group(type="enterprise")
-    lab.tag(db, link_accept=f"{app.id} {other.id}")
-    one = lab.instance(app, other, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.sweep()
-    (before,) = lab.raw_rules(db)
-    if how == "withdrawn":
-        tagged(lab, app, db)
-        lab.sweep()
-        assert len(lab.rules(db)) == 2
-    if how == "left":
-        lab.call(HOME, "ModifyInstanceAttribute", {"InstanceId": one.id, "SecurityGroupIds.1": other.id})
-    else:
-        lab.tag(db, link_accept=other.id)
-    if by == "event":
-        lab.auto_link(lab.tag_event(one))
-    elif by == "group event":
-        lab.auto_link(lab.group_event(db))
-        lab.drain()
-        assert lab.rules(db) == admitted(one)
-    lab.sweep()
-    (after,) = lab.raw_rules(db)
-    assert after["SecurityGroupRuleId"] == before["SecurityGroupRuleId"]
-    assert f" of={other.id}" in after["Description"]
-
-
 def test_an_instance_that_never_bars_is_left_out_alone(lab: Lab) -> None:
     """By another group of it; a rule that stands for it goes at the sweep, and the others stay."""
     app, db = advanced(lab)

@@ -3,11 +3,9 @@ the sync of a pair with another account, or the sweep."""
 
 from __future__ import annotations
 
-import contextlib
 import random
 
 import pytest
-from link_peer.domain.errors import Transient
 from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, Lab
@@ -100,25 +98,6 @@ def test_one_denial_names_each_group_with_its_instances_and_advises_the_smallest
     chooser.lab.tag(chooser.db, **{key: value})
     chooser.look(instance)
     assert chooser.stands() == [small.id]
-
-
-@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
-@pytest.mark.parametrize("refuses", [True, False])
-def test_a_link_stays_while_the_peers_account_cannot_be_read(chooser: Chooser, refuses: bool) -> None:
-    """What stands for the later group is kept: it may be the chosen one still."""
-    everything = f"{chooser.db.id}@{PEER}"
-    common, app = chooser.group(everything), chooser.group(everything)
-    chooser.accept(app, ports="")
-    instance = chooser.asks(common, app, ports="")
-    assert chooser.lab.rules(app) == [f"{chooser.db.id} all"]
-    kind = {"kind": "error", "code": "Forbidden.RAM", "status": 403} if refuses else {"kind": "throttle"}
-    chooser.lab.fault(service="ecs", account=PEER, times=None, **kind)
-    chooser.lab.auto_link(chooser.lab.event(instance))
-    with contextlib.suppress(Transient):
-        chooser.lab.cross_account(*chooser.lab.queued())
-    with contextlib.suppress(Transient):
-        chooser.lab.sweep()
-    assert chooser.lab.rules(app) == [f"{chooser.db.id} all"]
 
 
 @pytest.mark.parametrize("seed", range(7))

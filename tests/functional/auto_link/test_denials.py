@@ -31,18 +31,6 @@ def test_an_invalid_peer_is_denied_alone(lab: Lab, peer: str) -> None:
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-@pytest.mark.parametrize(("end", "reason"), [("tomorrow", "bad-tag"), ("2020-01-01T00:00:00Z", "expired")])
-def test_what_a_link_until_removes_names_the_instance_in_its_advice(lab: Lab, end: str, reason: str) -> None:
-    """So that the command in the record of the removal can be pasted."""
-    db = lab.group("*")
-    instance = lab.started(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.tag(instance, link_until=end)
-    lab.auto_link(lab.tag_event(instance, "TagResources"))
-    removed = lab.records(record="outcome", outcome="removed", reason=reason)
-    assert removed
-    assert all(f"--ResourceId.1 {instance.id} --TagKey.1 link-until" in record["advice"] for record in removed)
-
-
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeSecurityGroups", "DescribeSecurityGroupAttribute"])
 def test_a_home_account_that_refuses_reads_is_denied_and_unchanged(lab: Lab, action: str) -> None:
     """`no-access`: a redelivery would not add permissions. Existing rules stay."""

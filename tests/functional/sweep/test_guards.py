@@ -81,20 +81,6 @@ def test_an_account_that_cannot_be_entered_is_recorded_and_the_others_are_swept(
         assert (denied["outcome"], PEER in denied["detail"], "role" in denied["advice"]) == ("denied", True, True)
 
 
-def test_links_with_an_account_that_cannot_be_read_stay(lab: Lab) -> None:
-    """On the side that can be read, no rule is removed because of what the other account does not show."""
-    a, b = lab.pair()
-    instance = lab.instance(b, tags={"link-peer": f"{a.id}@{HOME}:tcp/1"})
-    lab.cross_account(lab.request(a, b, request_id="chg-2"))
-    lab.sweep()
-    before = lab.raw_rules(a)
-    lab.tag(instance, link_peer=None)
-    del lab.cloud.identity.roles[ROLE]
-    lab.cloud.clock.advance(3600)
-    lab.sweep()
-    assert lab.raw_rules(a) == before
-
-
 # the removal cap
 
 
