@@ -744,6 +744,11 @@ def test_a_link_by_address_has_at_most_a_hundred_rules() -> None:
     assert most_members(policy(limits=Limits(max_members=7)), LINK) == 7
 
 
+def test_two_requests_share_the_rules_of_a_mutual_link_whichever_way_round() -> None:
+    both = DesiredLink(Link(APP, DB), REQ), DesiredLink(Link(DB, APP), REQ2)
+    assert wanted(*both) == {key(DB, APP): {REQ, REQ2}, key(APP, DB): {REQ, REQ2}}
+
+
 def test_of_two_ends_of_one_request_the_earlier_holds() -> None:
     """A delivery that died half-way may leave both."""
     early, late, none = Claim("chg-1", int(NOW) + 1), Claim("chg-1", int(NOW) + 2), Claim("chg-1")
