@@ -158,7 +158,8 @@ def test_one_group_of_an_instance_is_enough_and_of_its_own_account_alone() -> No
     tagged = [group(APP, tags={"env": "dev"}), group(CACHE, tags=prod), group(DB), group(FAR, tags=prod)]
     found = view(tagged, [*seen().instances.values(), instance(FAR_I, FAR, ip="10.0.0.3")])
     for source, barred, allowed in ((A, "never", ""), (FAR_I, "", "no-consent")):
-        assert why(never_denial(found, guarded("set:prod", "*"), source, B, PORTS)) == barred
+        for end_of in (source, found.instances[source]):
+            assert why(never_denial(found, guarded("set:prod", "*"), end_of, B, PORTS)) == barred
         assert why(permitted(found, allowing("set:prod", "*"), Link(source, B, PORTS), NOW).denial) == allowed
 
 
