@@ -10,7 +10,7 @@ import pytest
 from link_peer.domain import reasons
 from link_peer.domain.denials import Denial
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import TAG, Claim, Group, Link, Party, Rule, RuleKey
+from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
@@ -325,6 +325,19 @@ def test_a_rule_that_is_restated_keeps_the_claims_of_tags_alone() -> None:
         assert (edit.gain, edit.lose) == (wanted - {REQ}, {REQ} - wanted)
 
 
+@pytest.mark.parametrize(
+    ("shown", "waits"), [([], True), ([instance(A, APP)], True), ([instance(A, APP, ip="8.8.8.8")], False)]
+)
+def test_a_link_is_unshown_while_it_is_denied_for_what_the_cloud_does_not_show(
+    shown: list[Instance], waits: bool
+) -> None:
+    """An instance, or its address; not a rule that is removed for that."""
+    target, link = instance(B, DB, ip="10.0.0.2"), Link(A, B, P1)
+    assert plan(view(OPEN, [*shown, target]), desired(link)).unshown == ({link} if waits else set())
+    standing = view(OPEN, [*shown, target], [ours(ADDRESSES, ends=(A, B))])
+    assert plan(standing).unshown == set()
+
+
 # claims that are read from rules
 
 
@@ -366,6 +379,7 @@ def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:
     """Another delivery answers for it."""
     seen = view(OPEN, rules=[ours(K1)])
     assert plan(seen, desired(LINK), focus=set()).decisions == ()
+    assert [d.link for d in plan(seen, desired(LINK), desired(Link(APP, DB, P2)), focus={LINK}).decisions] == [LINK]
     assert plan(view(OPEN), desired(LINK), focus=set()).decisions == ()
     assert plan(view(OPEN), msgspec.structs.replace(desired(LINK), here=False)).decisions == ()
 
