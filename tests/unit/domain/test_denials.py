@@ -156,6 +156,8 @@ def said() -> list[tuple[object, str]]:
             denials.nothing_to_do([OTHER], ["i-1"]).detail,
             f"no tag that can be read asks for this pair, but {OTHER} shows no instances, so nothing is removed there",
         ),
+        (denials.same_group("sg-x", is_group=True), "same-group: sg-x is the instance's own group"),
+        (denials.same_group("i-x", is_group=False), "same-group: it names itself"),
         (denials.side_left("sg-x", "y", known=True), "the rule on sg-x still stands: y"),
         (denials.side_left("sg-x", "y", known=False), "the rule on sg-x may still stand: y"),
         (denials.repaired(100, 100).detail, "a copy of it with another priority is removed"),
