@@ -248,8 +248,8 @@ def test_what_is_not_shown_is_judged_once_all_that_is_suspected_or_changed_was_r
     swept.ecs.rules = lambda name: _throttled() if name == unread else FakeEcs.rules(swept.ecs, name)  # type: ignore[method-assign]
     known = {**msgspec.to_builtins(message.cursor), "suspects": suspects, "judged": False}
     cursor = None if suspects is None else known
-    for _ in range(2):  # what was judged is not judged again
-        swept.deliver(json.dumps({**GOOD, "cursor": cursor}))
+    for more in ({}, {}, {"judged": True, "waiting": ["i-zz"], "buckets": []}):  # what was judged is not judged again
+        swept.deliver(json.dumps({**GOOD, "cursor": cursor and {**cursor, **more}}))
         cursor = msgspec.to_builtins(swept.queue.swept[-1][0].cursor)
         assert (len(swept.ecs.existing) - 1, cursor["suspects"]) == (left, ())
     assert swept.summaries[1]["held"] == held
