@@ -252,6 +252,7 @@ def test_what_is_not_shown_is_judged_once_all_that_is_suspected_or_changed_was_r
         swept.deliver(json.dumps({**GOOD, "cursor": cursor and {**cursor, **more}}))
         cursor = msgspec.to_builtins(swept.queue.swept[-1][0].cursor)
         assert (len(swept.ecs.existing) - 1, cursor["suspects"]) == (left, ())
+        assert cursor["judged"] is (suspects != [] or "judged" in more)
     assert swept.summaries[1]["held"] == held
 
 
