@@ -159,25 +159,6 @@ def test_a_look_posts_a_sync_while_the_chosen_group_lacks_its_rule(chooser: Choo
     assert lab.queued() == []
 
 
-@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
-def test_a_sync_of_any_group_of_those_who_ask_looks_at_all_of_their_groups(chooser: Chooser) -> None:
-    """It opens the link of the chosen one, and closes that of another. Instances whose group the sync does not name keep what
-    they ask for."""
-    lab, (common, app, other) = chooser.lab, [chooser.group() for _ in range(3)]
-    for groups in ([common, app], [app, other]):
-        lab.instance(*groups, tags={"link-peer": chooser.named(chooser.db)})
-    chooser.accept(app)
-    for source in (common, other):
-        lab.cross_account(lab.request(source, chooser.db, action="sync"))
-    assert chooser.stands() == [app.id]
-    chooser.accept(app, common, other)
-    assert lab.cross_account(lab.request(app, chooser.db, action="sync")) == {"applied": 1, "unchanged": 1}
-    assert sorted(chooser.stands()) == sorted([app.id, common.id])
-    chooser.accept(common, other)
-    lab.cross_account(lab.request(other, chooser.db, action="sync"))
-    assert sorted(chooser.stands()) == sorted([common.id, other.id])
-
-
 def test_consent_of_the_peer_moves_the_link_by_its_own_event(lab: Lab) -> None:
     """At home, within seconds: a withdrawn entry closes at once, and the other group stands for the instance; a new entry for
     an earlier group moves the link to it."""

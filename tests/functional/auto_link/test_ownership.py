@@ -32,17 +32,6 @@ def test_a_persons_rule_outlives_the_link(lab: Lab) -> None:
     assert lab.raw_rules(db) == [before]
 
 
-def test_only_the_ports_without_a_persons_rule_are_written(lab: Lab) -> None:
-    """And only those are removed later."""
-    app, db = lab.group(), lab.group("*")
-    before = by_hand(lab, db, app)
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306+tcp/3307"})
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-    assert lab.rules(db) == [f"{app.id} tcp/3306", f"{app.id} tcp/3307"]
-    assert lab.retag(instance, link_peer=None) == {"removed": 1}
-    assert lab.raw_rules(db) == [before]
-
-
 def test_a_mutual_link_with_one_side_made_by_hand_is_completed(lab: Lab) -> None:
     app, db = lab.group("*"), lab.group("*")
     by_hand(lab, db, app, IpProtocol="ALL", PortRange="-1/-1")

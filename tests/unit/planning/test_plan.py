@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 from link_peer.domain import reasons
-from link_peer.domain.denials import Denial
+from link_peer.domain.denials import Denial, Waits
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
-from link_peer.domain.policy import Pause
+from link_peer.domain.policy import Limits, Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import actual_state, renamed_rules
@@ -437,6 +437,21 @@ def test_a_rule_that_a_request_wants_is_for_a_member_of_its_group(
         assert [(edit.kind, edit.ends, edit.claims) for edit in found] == (
             [(kind, (A, ends), (TAG, REQ))] if kind else []
         )
+
+
+@pytest.mark.parametrize(("limit", "ip", "waits"), [(1, "10.0.0.2", Waits.FOR_A_RULE), (2, "8.8.8.8", Waits.NO)])
+def test_the_answer_on_a_link_by_address_names_who_is_left_out(limit: int, ip: str, waits: Waits) -> None:
+    """It waits where a rule that another has may be removed. What stands of the link is named, also a person's rule."""
+    seen = view(ADVANCED, [*MEMBER, instance(B, APP, ip=ip)], [ours(BY, REQ, ends=(A, APP))])
+    wanted = [desired(Link(APP, DB, P1, one), REQ) for one in ("i-a", "i-b")]
+    (answer,) = plan(seen, *wanted, with_policy=policy(limits=Limits(max_members=limit))).decisions
+    assert (answer.link, answer.outcome, answer.why.waits) == (LINK, "unchanged", waits)
+    assert ("not admitted: i-b: " in answer.why.detail, "i-a: " in answer.why.detail) == (True, False)
+    assert [rule.key for rule in answer.rules] == [BY]
+    by_hand = view(OPEN, rules=[ours(K1), theirs(key(DB, APP, "tcp/2"))])
+    (both,) = plan(by_hand, desired(Link(APP, DB, (*P1, *P2)))).decisions
+    assert (both.outcome, [rule.key for rule in both.rules]) == ("unchanged", [K1, key(DB, APP, "tcp/2")])
+    assert both.why.reason is reasons.NONE
 
 
 def test_a_rule_is_for_the_group_of_the_tag_once_the_request_for_another_has_ended() -> None:
