@@ -195,9 +195,9 @@ def test_what_a_plan_misses_is_read_as_far_as_calls_are_left(left: int, kept: tu
     fetch: Any = SimpleNamespace(calls=Counter(calls=44 - left))
     assert calls_left(fetch) == left
     found = affordable(fetch, missing)
-    numbers = [len(found.questions.intersection(some)) for some in (ADDRESSES, counted)]
-    assert (len(found.unread), *numbers) == kept
-    assert found.unread == set(sorted(unread)[: kept[0]])
+    lists: list[list[Any]] = [unread, ADDRESSES, counted]
+    expected = [set(some[:count]) for some, count in zip(lists, kept, strict=True)]
+    assert [found.unread, *(found.questions.intersection(some) for some in lists[1:])] == expected
     assert {InstancesOf(DB), A} <= found.questions
     assert found.doubted_accounts == {HOME}
 

@@ -147,8 +147,9 @@ def calls_left(fetch: Fetch) -> int:
 def affordable(fetch: Fetch, missing: Missing) -> Missing:
     """What a plan misses, as far as calls are left for it: what is not read stays undecided, and is the sweep's."""
     left = max(0, calls_left(fetch))
-    addresses = [one for one in missing.questions if isinstance(one, Address)]  # two calls each
-    numbers = [one for one in missing.questions if isinstance(one, MembersOf)]  # for the words of denials alone
+    ordered = sorted(missing.questions, key=repr)  # a set has none, and the same event is to read the same
+    addresses = [one for one in ordered if isinstance(one, Address)]  # two calls each
+    numbers = [one for one in ordered if isinstance(one, MembersOf)]  # for the words of denials alone
     kept = missing.questions.difference(addresses[left // 2 :], numbers[max(0, left - 2 * len(addresses)) :])
     return msgspec.structs.replace(missing, unread=frozenset(sorted(missing.unread)[:left]), questions=kept)
 
