@@ -45,7 +45,7 @@ def printed(parts: str, *args: str, **env: str) -> tuple[int, str]:
     program = [sys.executable, "-c", PROGRAM.format(names=tuple(PROFILES)), parts, *args]
     done = subprocess.run(program, env={**os.environ, **env}, capture_output=True, text=True, check=False)  # noqa: S603
     return done.returncode, re.sub(
-        r"0x[0-9a-f]+|/\?\S+|\d{4}-\d\d-\d\dT[\d:.]+|1(-[0-9a-f]{8,})+", "", done.stdout + done.stderr
+        r"0x[0-9a-f]+|/\?\S+|\d+ minutes ago|\d{4}-\d\d-\d\dT[\d:.]+|1(-[0-9a-f]{8,})+", "", done.stdout + done.stderr
     )
 
 
