@@ -254,6 +254,10 @@ def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     assert found(*tags, Kind.WIDER) == ["allow[0]"]  # the other side may have a tag
     wide = [changed(new, allow=(*new.allow, allow("*", f"i-2@{B}", ports))) for ports in (every, "")]
     assert found(*wide, Kind.WIDER) == []  # the one pair that is open both ways was before
+    there, back = pair
+    sides = (allow(*there, every), allow(*back, until=SOON))
+    old, new = (changed(allow=(*sides, allow(*there, until=until)), deny=()) for until in (SOON, None))
+    assert found(old, new, Kind.WIDER) == []  # it ends with its other side, as before
 
 
 def test_every_field_of_a_policy_is_compared() -> None:
