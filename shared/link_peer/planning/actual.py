@@ -27,8 +27,7 @@ def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRu
 
 def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> list[tuple[Link, Rule, Marker]]:
     """Every rule of ours in the snapshot, with its link and its marker."""
-    owned = owned_rules(snapshot, policy, region)
-    return [(link_of(rule.key, marker), rule, marker) for rule, marker in owned if rule.key]
+    return [(link_of_rule(rule, marker), rule, marker) for rule, marker in owned_rules(snapshot, policy, region)]
 
 
 def renamed_rules(snapshot: Snapshot, policy: Policy, region: str) -> tuple[list[OwnedRule], list[OwnedRule]]:

@@ -45,10 +45,10 @@ LISTING_SHARE = 0.75  # of the time left may have passed when the last page of i
 
 class Part(msgspec.Struct):
     """What one delivery does of an account's sweep: the `first` of it, a short one once all is read (`idle`), or the last before,
-    which judges what is not shown on the groups that are `suspects`; there are none in others. `tagged` are the account's groups with the managed tag,
-    `shown` the digests of their buckets, `due` the buckets whose rules are read, `found` the groups with rules that may have to
-    go since a party is not shown, `pages` what was listed of its instances. `judges`: whether anybody asks for a rule is
-    judged. `enters`: other accounts were read."""
+    which judges what is not shown on the groups that are `suspects`; there are none in others. `tagged` are the account's groups
+    with the managed tag, `shown` the digests of their buckets, `due` the buckets whose rules are read, `found` the groups with
+    rules that may have to go since a party is not shown, `pages` what was listed of its instances. `judges`: whether anybody
+    asks for a rule is judged. `enters`: other accounts were read."""
 
     account: str
     cursor: Cursor
