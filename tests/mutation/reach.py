@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import time
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -28,6 +29,11 @@ class Reach(msgspec.Struct, frozen=True):
 
     cpu: float
     places: array[int]
+
+    def way(self, file: int) -> bytes:
+        """The statements of a file, which are one slice of the sorted places."""
+        first, last = (bisect_left(self.places, live.place(one, 0)) for one in (file, file + 1))
+        return self.places[first:last].tobytes()
 
 
 def passes(items: Items, test: str, after: str | None) -> bool:

@@ -102,18 +102,20 @@ class Plugin:
 
     def _order(self, mutant: Mutant) -> list[str]:
         """The tests that reach a mutant: those of the file named like its module; those that caught another one of its
-        function; those in a folder named like its own; then the others. Of each, one of each file in turn."""
-        turns: dict[str, int] = {}
+        function; those in a folder named like its own; then the others. Of each, first one for each way through the module."""
+        turns: dict[bytes, int] = {}
         order: list[tuple[bool, bool, bool, int, int]] = []
         rooms = set(mutant.path.parts[-3:-1]) - {"link_peer", "link_peer_local"}
+        file = self._paths.index(mutant.path)
         tests = self._reaching[self._place(mutant)]
         for index, test in enumerate(tests):
-            file = test.partition("::")[0]
-            turns[file] = turns.get(file, 0) + 1
-            named = Path(file).stem == f"test_{mutant.path.stem}"
-            near = not rooms.isdisjoint(Path(file).parts)
+            way = self._reach[test].way(file)
+            turns[way] = turns.get(way, 0) + 1
+            path = Path(test.partition("::")[0])
+            named = path.stem == f"test_{mutant.path.stem}"
+            near = not rooms.isdisjoint(path.parts)
             known = test in self._killers.get(mutant.unit, ())
-            order.append((not named, not known, not near, turns[file], index))
+            order.append((not named, not known, not near, turns[way], index))
         return [tests[index] for *_, index in sorted(order)]
 
     def _try(self, mutant: Mutant | None, tests: list[str], folder: Path) -> int:
