@@ -152,6 +152,17 @@ def test_a_peer_or_an_address_that_may_still_be_shown_is_awaited(
     assert (standing in world.ecs.existing) == bool(later)
 
 
+@pytest.mark.parametrize(("age", "stays"), [(299, True), (300, False)])
+def test_a_rule_stays_while_the_address_of_its_target_may_still_be_shown(age: float, stays: bool) -> None:
+    """The event is of the target, which asks for nothing. Nothing of the pair is recorded meanwhile."""
+    standing = between(A, B, DB, "tcp/1")
+    world = World(one(A, APP, peer="i-b:tcp/1"), one(B, DB, ip=""), rules=[standing])
+    waiting = world(state("Running", B, NOW - age))
+    assert [(later.party, "no private address" in later.why) for later in waiting] == ([(B, True)] if stays else [])
+    assert world.left == ([standing.key] if stays else [])
+    assert world.log.outcomes() == ([] if stays else [("removed", "no-private-ip")])
+
+
 # what an event reads: of these groups, sg-cache alone has the tags of groups that hold rules
 
 BARE = {APP: group(APP, "*"), DB: group(DB, "*"), CACHE: managed(CACHE, "*")}

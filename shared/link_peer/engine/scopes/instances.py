@@ -248,10 +248,11 @@ class InstanceScope(Scope):
         asked = {None, *(instance.party for instance in self.shown)}
         decisions = [decision for decision in plan.decisions if decision.edits or decision.instance in asked]
         pairs = []
-        for one in decisions:
-            if one.link in plan.unshown and one.instance in self.hints and self._until(one.instance) > self.started:
-                self._wait(one.instance, f"{one.link.source} to {one.link.target}: {one.why.detail}, yet")
-                pairs.append({one.link.source, one.link.target})
+        for one in (decision for decision in plan.decisions if decision.link in plan.unshown):
+            for party in sorted(self.hints.keys() & {one.instance, *one.link.parties}):
+                if self._until(party) > self.started:
+                    self._wait(party, f"{one.link.source} to {one.link.target}: {one.why.detail}, yet")
+                    pairs.append({one.link.source, one.link.target})
         return [one for one in decisions if {one.link.source, one.link.target} not in pairs]
 
     def hand_over(self) -> None:
