@@ -158,6 +158,15 @@ def test_a_group_that_does_not_exist_has_no_members(adapter: Adapter) -> None:
         adapter.ecs.members(UNKNOWN)
 
 
+def test_an_account_shows_no_instances_only_where_a_dry_run_of_the_read_is_not_refused(adapter: Adapter) -> None:
+    """The list itself is empty also where it may not be read."""
+    assert not adapter.ecs.shows_instances()
+    for code, error in (("Forbidden.RAM", NoAccess), ("OperationDenied", CloudError)):
+        adapter.cloud.faults.add(Fault("ecs", "DescribeInstances", code=code, status=403, skip=1))
+        with pytest.raises(error, match=code):
+            adapter.ecs.shows_instances()
+
+
 def test_keys_that_are_refused_after_their_renewal_are_not_renewed_again(adapter: Adapter) -> None:
     """Three calls: with the first keys, with the new ones, and once more with these."""
     code = "InvalidSecurityToken.Expired"
