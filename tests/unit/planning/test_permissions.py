@@ -255,6 +255,9 @@ def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     wide = [changed(new, allow=(*new.allow, allow("*", f"i-2@{B}", ports))) for ports in (every, "")]
     assert found(*wide, Kind.WIDER) == []  # the one pair that is open both ways was before
     there, back = pair
+    barred = never(*there, "tcp/1")
+    wide = [changed(deny=(), never=(barred,), allow=(allow("*", there[1], p), allow(*back, p))) for p in (every, "")]
+    assert found(*wide, Kind.WIDER) == []  # the one pair with two sides is barred
     sides = (allow(*there, every), allow(*back, until=SOON))
     old, new = (changed(allow=(*sides, allow(*there, until=until)), deny=()) for until in (SOON, None))
     assert found(old, new, Kind.WIDER) == []  # it ends with its other side, as before
