@@ -200,7 +200,8 @@ def _is_former_member(snapshot: Snapshot, context: Context, actual: Actual, need
     marker = actual.owned[need.key][1] if need.key in actual.owned else None
     if marker is None or marker.ends == need.ends:
         return False
-    return permitted(snapshot, context.policy, link_of(need.key, marker), context.now).denial is not None
+    denial = permitted(snapshot, context.policy, link_of(need.key, marker), context.now).denial
+    return denial is not None and not denial.undecided
 
 
 def _other_holder(actual: Actual, need: Need) -> Party | None:

@@ -23,7 +23,9 @@ from link_peer.planning.evaluate import (
     closed_by_group,
     judge,
     most_members,
+    permitted,
     wanted_claims,
+    with_holders,
 )
 from link_peer.planning.evaluate import evaluate as evaluate_in
 
@@ -788,6 +790,17 @@ def test_a_rule_by_address_is_followed_by_the_members_of_one_group(
         assert all(
             f"for a request of {other}, " in why.detail for (_, why), (_, other) in zip(refused, denied, strict=True)
         )
+
+
+@pytest.mark.parametrize("failed", [{}, {HOME: "500"}])
+def test_a_rule_is_not_restated_where_its_account_could_not_be_read(failed: dict[str, str]) -> None:
+    """The instance has left the group of the rule; a read that fails says nothing of that."""
+    rule, link = by_ip(1, REQ2, of=OTHER), Link(APP, DB, PORTS, "i-1")
+    seen = by_address(rule)
+    verdict = permitted(seen, POLICY, link, NOW)
+    seen = msgspec.structs.replace(seen, failed_accounts=failed)
+    context, actual = Context(POLICY, REGION, NOW), actual_state(seen, POLICY, REGION)
+    assert with_holders(seen, context, actual, verdict).restated == (frozenset() if failed else {rule.key})
 
 
 @pytest.mark.parametrize(
