@@ -20,11 +20,14 @@ from link_peer_local.core.tls import Authority
 
 WORKERS = 512  # each long poll and each waiting invocation occupies one while functions call back in
 MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run: SDK]
+MAX_BODY = 64 * 1024 * 1024
+BODY_SECONDS = 60  # for a body that stops half-way; aiohttp's parser also keeps waiting after a bad chunk
 _START_SECONDS = 60
 
 _log = logging.getLogger(__name__)
+_NO_HTTP = (HttpProcessingError, web.RequestPayloadError)
 # Input that is not HTTP is answered with 400 and not logged: it is the client's mistake, not ours.
-_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], _NO_HTTP)))
 
 
 class Server:
@@ -128,9 +131,15 @@ class Server:
 
     async def _answer(self, cloud: LocalCloud, arrived: web.BaseRequest) -> web.StreamResponse:
         try:
-            body = await _body(arrived)
+            body = await asyncio.wait_for(_body(arrived), BODY_SECONDS)
+        except asyncio.TimeoutError:
+            return web.Response(status=408, text="the body did not arrive in time")
+        except _NO_HTTP:
+            return web.Response(status=400, text="the body is malformed")
         except ConnectionError:  # the client disconnected
             raise asyncio.CancelledError from None
+        if body is None:
+            return web.Response(status=413, text="the body is too large")
         request = _request(arrived, body)
         try:
             answer = await self._loop.run_in_executor(self._workers, cloud.handle, request)
@@ -151,11 +160,17 @@ def serve(cloud: LocalCloud, port: int = 0, authority: Authority | None = None) 
     return Server(cloud, port, authority)
 
 
-async def _body(arrived: web.BaseRequest) -> bytes:
-    """The body as sent, still compressed."""
+async def _body(arrived: web.BaseRequest) -> bytes | None:
+    """The body as sent, still compressed; None when it is too large."""
     if arrived.headers.get("Expect", "").lower() == "100-continue":  # curl waits for it before sending a large body
         await arrived.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return await arrived.content.read()
+    parts, size = [], 0
+    async for part in arrived.content.iter_any():
+        size += len(part)
+        if size > MAX_BODY:
+            return None
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _request(arrived: web.BaseRequest, body: bytes) -> Request:

@@ -53,6 +53,9 @@ def _decompressed(body: bytes, kind: str, size: int) -> bytes:
     if kind == "lz4":
         return bytes(lz4.block.decompress(body, uncompressed_size=size))
     if kind == "zstd":
+        # zstandard allocates the size that a frame declares, regardless of `max_output_size`.
+        if zstandard.frame_content_size(body) not in (-1, size):
+            raise ValueError("not the declared size")
         return zstandard.ZstdDecompressor().decompress(body, max_output_size=size, allow_extra_data=False)
     if kind == "deflate":
         return zlib.decompressobj().decompress(body, size + 1)

@@ -15,6 +15,7 @@ from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_ecs20140526.models import (
     AuthorizeSecurityGroupRequestPermissions,
 )
+from link_peer_local import server as server_module
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import SystemClock
 from link_peer_local.core.http import Request, Response
@@ -158,6 +159,43 @@ def test_chunked_bodies_arrive_complete(echo: Server) -> None:
     connection = connect(echo)
     connection.request("POST", "/", iter([b"abc", b"def"]), encode_chunked=True)
     assert json.loads(connection.getresponse().read())["length"] == 6
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/9\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET http://[::1 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"GET /?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na", 408),
+    ],
+)
+def test_invalid_http_is_refused_and_not_logged(
+    echo: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: int
+) -> None:
+    """It is the client's mistake and does not affect others; the server does not wait forever for half a body."""
+    if status == 408:
+        monkeypatch.setattr(server_module, "BODY_SECONDS", 0.1)
+    host, port = echo.endpoint.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), GENEROUS) as client, client.makefile("rb") as answers:
+        client.sendall(sent)
+        assert answers.readline().split()[1] == str(status).encode()
+    assert caplog.records == []
+    monkeypatch.undo()
+    assert send(echo, "/")["path"] == "/"
+
+
+def test_a_client_that_disconnects_midway_is_not_logged(echo: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """There is nobody left to answer."""
+    host, port = echo.endpoint.removeprefix("http://").split(":")
+    for _ in range(3):
+        with socket.create_connection((host, int(port)), GENEROUS) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\na")
+            assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert send(echo, "/")["path"] == "/"
+    assert caplog.records == []
 
 
 def test_expect_100_continue_is_answered(echo: Server) -> None:

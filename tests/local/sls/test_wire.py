@@ -90,6 +90,13 @@ def test_bodies_are_read_in_every_compression(backend: SlsBackend, kind: str | N
         (LZ4[:-1], "lz4", str(len(PLAIN)), (400, "PostBodyUncompressError")),
         (zlib.compress(PLAIN), "deflate", str(len(PLAIN) - 1), (400, "PostBodyUncompressError")),
         (b"junk", "zstd", "4", (400, "PostBodyUncompressError")),
+        # a frame that declares a terabyte
+        (
+            b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\x00\x00",
+            "zstd",
+            "4",
+            (400, "PostBodyUncompressError"),
+        ),
         (LZ4, "snappy", str(len(PLAIN)), (400, "InvalidCompressType")),
         (LZ4, "lz4", str(10 * 1024 * 1024 + 1), (400, "PostBodyTooLarge")),
         (LZ4, "lz4", "9" * 5000, (400, "InvalidBodyRawSize")),
