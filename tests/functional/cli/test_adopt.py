@@ -101,19 +101,6 @@ def test_a_mutual_pair_is_adopted_together(lab: Lab, cli: Cli) -> None:
     assert cli("explain", app.id, f"{db.id}@{PEER}") == 0, cli.err
 
 
-def test_a_mutual_pair_is_held_by_the_tag_of_one_instance(lab: Lab, cli: Cli) -> None:
-    """Of the source's group; the sweep keeps both rules."""
-    app, db = lab.group(), lab.group()
-    asking = lab.instance(app)
-    lab.instance(db)
-    there, back = person(lab, db, app, **ALL), person(lab, app, db, **ALL)
-    assert cli("adopt", "--anyone-may-close", there, "--as", "tag", "--instance", asking.id, "--yes") == 0, cli.err
-    assert lab.tags(asking) == {"link-peer": db.id}
-    lab.sweep()
-    assert (ids(lab, app), ids(lab, db)) == ([back], [there])
-    assert lab.reasons(app) == lab.reasons(db) == ["tag"]
-
-
 def test_the_half_that_is_ours_joins(lab: Lab, cli: Cli) -> None:
     """Of a mutual link whose other rule link-peer has already, the person's half is adopted; the request holds both."""
     app, db = lab.pair()
@@ -193,15 +180,6 @@ def test_the_request_has_an_end_and_so_has_the_consent(lab: Lab, cli: Cli) -> No
     assert lab.drain(60) == {"applied": 1}
 
 
-def test_a_consent_with_another_end_is_replaced(lab: Lab, cli: Cli) -> None:
-    """As `accept` does, in its own tag."""
-    app = lab.group()
-    db = lab.group(tags={"link-accept": "sg-other", "link-accept.2": f"{app.id}:tcp/3306~20000101T000000Z"})
-    rule = person(lab, db, app)
-    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
-    assert lab.tags(db) == {"link-accept": "sg-other", "link-accept.2": f"{app.id}:tcp/3306", MANAGED: "true"}
-
-
 def test_a_drop_that_does_not_come_between_changes_nothing(lab: Lab, cli: Cli) -> None:
     """One that came first before, one on other ports, one of egress; and any, for a rule that has our priority already."""
     app, db = lab.group(), lab.group()
@@ -240,21 +218,6 @@ def test_it_goes_through_the_queue_of_the_account_that_asks(lab: Lab, cli: Cli) 
 
 
 # who did it
-
-
-def test_links_and_explain_say_who_adopted_it(lab: Lab, cli: Cli) -> None:
-    """And what the rule was before."""
-    app, db, rule = by_hand(lab)
-    lab.instance(app)
-    lab.instance(db)
-    assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
-    _, [link] = cli.json("links")
-    assert link["claims"] == [f"adopt-{rule}"]
-    assert link["asked_by"] == [f"adopt-{rule}: acs:ram::{HOME}:root"]
-    assert f"{rule}, priority 1, described as 'orders'" in link["reasons"][0]
-    code, [explained] = cli.json("explain", app.id, db.id, "tcp/3306")
-    assert (code, explained["rules"]) == (0, [])
-    assert explained["links"][0]["asked_by"] == link["asked_by"]
 
 
 def test_the_log_has_an_intent_before_the_first_change(lab: Lab, cli: Cli) -> None:

@@ -94,14 +94,6 @@ def test_a_peer_in_another_account_is_linked_at_once(lab: Lab, cli: Cli, file: s
     assert (lab.rules(theirs), lab.queued()) == ([f"{app.id} tcp/1"], [])
 
 
-def test_two_links_to_one_group_are_counted_each(lab: Lab, cli: Cli) -> None:
-    """Four rules by two decisions are four rules to add."""
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1+tcp/2 {db.id}:tcp/3+tcp/4"})
-    assert cli("plan", instance.id) == 0
-    assert cli.out.splitlines()[-1].startswith("Rules: 4 to add")
-
-
 def changed_consent(lab: Lab, instance: Any, db: Any) -> None:
     lab.tag(db, link_accept=None)
 
@@ -126,18 +118,6 @@ def test_a_plan_that_would_come_out_differently_is_refused(
     assert (code, shown["differences"][0]["sign"]) == (1, sign[0])
 
 
-def test_a_rule_that_would_get_other_claims_is_a_difference(lab: Lab, cli: Cli, file: str) -> None:
-    """Another request claimed the rule after the plan was reviewed: it would be changed, not removed."""
-    instance, app, db = asking(lab)
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=None)
-    cli("plan", instance.id, "--out", file)
-    lab.cross_account(lab.request(app, db, "tcp/3306"))
-    assert cli("apply", file, "--yes") == 1
-    assert f"~ change tcp/3306 from {app.id}@{HOME}  (otherwise than reviewed)" in cli.out
-    assert lab.reasons(db) == ["tag,req:chg-1"]
-
-
 def after_the_second_plan(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
     """Something happens while a person reads the question."""
     monkeypatch.setattr(apply, "_confirm", lambda *_, **__: happens())
@@ -156,48 +136,6 @@ def test_a_rule_that_was_not_reviewed_is_not_added(
     assert "the reviewed plan has no such change" in lab.outcome()["detail"]
     assert "not made: add tcp/3306 from" in cli.out
     assert cli.out.splitlines()[-1] == "Rules: 0 added, 0 changed, 0 removed. Not made: 1."
-
-
-def test_a_rule_that_was_claimed_again_is_not_touched(
-    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its removal was reviewed, but not that of one claim of two."""
-    instance, app, db = asking(lab)
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=None)
-    cli("plan", instance.id, "--out", file)
-    after_the_second_plan(monkeypatch, lambda: lab.cross_account(lab.request(app, db, "tcp/3306")))
-    assert cli("apply", file) == 1
-    assert lab.reasons(db) == ["tag,req:chg-1"]
-    assert "not made: remove tcp/3306" in cli.out
-
-
-def test_a_rule_that_was_not_reviewed_is_not_removed(
-    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The reviewed rule is removed, and the other one stays, although the tag asks for neither now."""
-    instance, app, db = asking(lab, ":tcp/1+tcp/2")
-    lab.auto_link(lab.event(instance))
-    lab.tag(instance, link_peer=f"{db.id}:tcp/2")
-    cli("plan", instance.id, "--out", file)
-    after_the_second_plan(monkeypatch, lambda: lab.tag(instance, link_peer=None))
-    cli("apply", file)
-    assert f"{app.id} tcp/2" in lab.rules(db)
-
-
-def test_a_group_that_was_not_reviewed_gets_no_tag(
-    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Managed tags of several groups are written in one call; none is, if one of them was not reviewed."""
-    instance, app, db = asking(lab)
-    others = [lab.group("*"), lab.group("*")]
-    cli("plan", instance.id, "--out", file)
-    peers = " ".join(f"{group.id}:tcp/1" for group in others)
-    after_the_second_plan(monkeypatch, lambda: lab.tag(instance, link_peer=f"{db.id}:tcp/3306 {peers}"))
-    assert cli("apply", file) == 0
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-    for group in others:
-        assert (lab.rules(group), set(lab.tags(group))) == ([], {"link-accept"})
 
 
 @pytest.mark.parametrize("also", [False, True])
@@ -244,15 +182,6 @@ def test_a_run_that_died_is_finished_by_the_next(
     assert "Nothing would change." in cli.out
     code, [done] = cli.json("apply", file)
     assert (code, done["already"], done["left"]) == (0, done["reviewed"], [])
-
-
-def test_a_call_without_an_answer_is_made_again(lab: Lab, cli: Cli, file: str) -> None:
-    """It may have been carried out: the group is read again, and the same change is let through twice."""
-    instance, app, db = asking(lab)
-    cli("plan", instance.id, "--out", file)
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="error", times=1)
-    assert cli("apply", file, "--yes") == 0
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
 @pytest.mark.parametrize("command", ["plan", "sweep"])

@@ -56,13 +56,6 @@ def test_an_entry_is_a_tag_of_its_own_as_long_as_a_key_is_free(lab: Lab, cli: Cl
     assert lab.tags(db) == before
 
 
-def test_a_group_takes_twenty_tags(lab: Lab, cli: Cli) -> None:
-    """Then no key is free, and the entry joins a value."""
-    db = lab.group("sg-one", tags={f"team-{number}": "x" for number in range(19)})
-    assert cli("accept", db.id, "sg-two") == 0
-    assert lab.tags(db)[ACCEPT] == "sg-one,sg-two"
-
-
 def test_who_gave_and_withdrew_consent_is_in_the_operators_log(lab: Lab, cli: Cli) -> None:
     """One record of each call: what it set and what was there. Where the log takes no record, nothing waits for it."""
     db = lab.group("sg-one")

@@ -104,27 +104,6 @@ def test_a_request_is_read_from_standard_input(lab: Lab, cli: Cli, monkeypatch: 
     assert lab.changes() == before
 
 
-def test_a_peer_in_another_account_is_planned_completely(lab: Lab, cli: Cli) -> None:
-    """auto_link only posts a sync request; the plan also shows what cross_account would do with it."""
-    app = lab.group()
-    theirs = lab.group(f"*@{HOME}:tcp/3306", account=PEER)
-    instance = lab.instance(app, tags={"link-peer": f"{theirs.id}@{PEER}:tcp/3306"})
-    code, decisions, commands = planned(cli, instance.id)
-    assert (code, [(d["action"], d["outcome"]) for d in decisions]) == (0, [("sync", "applied")])
-    assert {c["account"] for c in commands} == {PEER}
-    assert lab.queued() == []
-
-
-def test_an_expired_or_invalid_request_is_denied(lab: Lab, cli: Cli, written: Written) -> None:
-    """As cross_account would deny it. For an invalid one the detail names the field."""
-    app, db = lab.group(), lab.group("*")
-    code, [decision], commands = planned(cli, written(lab.request(app, db, expires_at=lab.iso(-3600))))
-    assert (code, decision["outcome"], decision["reason"], commands) == (1, "denied", "expired", [])
-    code, [decision], _ = planned(cli, written(lab.request(app, db, ports=[])))
-    assert (code, decision["reason"], decision["request_id"]) == (1, "bad-request", "chg-1")
-    assert decision["detail"].startswith("ports: ")
-
-
 def test_each_element_of_a_file_is_planned_on_its_own(lab: Lab, cli: Cli, written: Written) -> None:
     """Events, messages and requests in one file: an invalid one does not stop the others."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
@@ -175,12 +154,9 @@ def test_a_timer_event_is_planned_as_a_sweep(living_lab: Lab, cli: Cli) -> None:
 
 
 @pytest.mark.knobs(request_tags=True)
-@pytest.mark.parametrize(("limit", "held"), [(1, True), (2, False)])
-def test_removals_of_several_messages_are_counted_together(
-    lab: Lab, cli: Cli, written: Written, limit: int, held: bool
-) -> None:
+def test_removals_of_several_messages_are_counted_together(lab: Lab, cli: Cli, written: Written) -> None:
     """Each sync is due to remove one rule. Together they exceed the limit of 1, so the plan previews a failed summary and
-    no removal, as cross_account would record it; within the limit it previews both removals."""
+    no removal, as cross_account would record it."""
     a, b = lab.pair()
     c = lab.group(f"*@{PEER}")
     askers = [lab.instance(group, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"}) for group in (a, c)]
@@ -189,20 +165,12 @@ def test_removals_of_several_messages_are_counted_together(
     assert lab.cross_account(*syncs) == {"applied": 2}
     for asker in askers:
         lab.tag(asker, link_peer=None)
-    lab.policy(limits={"removals_per_run": limit})
+    lab.policy(limits={"removals_per_run": 1})
     code, decisions, commands = planned(cli, written(syncs))
-    if held:
-        [summary] = [record for record in decisions if record["record"] == "summary"]
-        assert (code, commands) == (1, [])
-        assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
-        outcomes = [(r["outcome"], r["reason"]) for r in decisions if r["record"] == "outcome"]
-        assert outcomes == [("failed", "removals-held")] * 2
-    else:
-        assert (code, [record["outcome"] for record in decisions]) == (0, ["removed", "removed"])
-        assert len(commands) == 2
-    assert len(lab.rules(b)) == 2
-    lab.cross_account(*syncs)
-    assert len(lab.rules(b)) == (2 if held else 0)
+    assert (code, commands) == (1, [])
+    found = sorted((record["record"], record["outcome"], record["reason"]) for record in decisions)
+    held = ("failed", "removals-held")
+    assert found == [("outcome", *held), ("outcome", *held), ("summary", *held)]
 
 
 def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
@@ -230,14 +198,6 @@ def test_a_plan_is_printed_by_group(lab: Lab, cli: Cli) -> None:
         "groups": 1,
         "instances": 1,
     }
-
-
-def test_a_plan_says_which_group_stands_for_the_instance(lab: Lab, cli: Cli) -> None:
-    common, app = lab.group(), lab.group()
-    db = lab.group(f"{app.id}:tcp/1")
-    instance = lab.instance(common, app, tags={"link-peer": f"{db.id}:tcp/1"})
-    assert cli("plan", instance.id) == 0
-    assert f"{app.id}@{HOME} stands for {instance.id}@{HOME}, since {db.id}@{HOME} has not accepted" in cli.out
 
 
 @pytest.mark.knobs(request_tags=True)

@@ -81,12 +81,8 @@ ALLOWED = {"from": f"*@{HOME}", "to": f"*@{HOME}", "ports": ["tcp/443"]}
 HOPELESS: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "an account that the policy does not list": ({}, ["--to", f"sg-b@{STRANGER}"], "unknown-account"),
     "a port that is never opened": ({"deny": {"ports": ["tcp/22"]}}, ["--port", "tcp/20-30"], "not-allowed"),
-    "a mutual link beside such ports": ({"deny": {"ports": ["tcp/22"]}}, [], "not-allowed"),
     "too many ports": ({"limits": {"max_ports": 1}}, ["--port", "tcp/1", "--port", "tcp/2"], "not-allowed"),
-    "a range that is too wide": ({"limits": {"max_port_span": 9}}, ["--port", "tcp/1-10"], "not-allowed"),
-    "no end where one is required": ({"limits": {"max_days": 7}}, ["--port", "tcp/1"], "not-allowed"),
     "everything is paused": ({"paused": True}, ["--port", "tcp/1"], "paused"),
-    "opening is paused": ({"paused": "opening"}, ["--port", "tcp/1"], "paused"),
     "an allow list without the ports": ({"accept_tags": False, "allow": [ALLOWED]}, ["--port", "tcp/1"], "no-consent"),
 }
 """The policy, the options of the request, and why it is denied."""
@@ -147,13 +143,6 @@ def test_what_the_functions_may_decide_is_posted(
     lab.policy(**policy)
     assert cli("request", action, "--from", "sg-nowhere", "--to", f"sg-none@{PEER}") == int(not posted)
     assert len(lab.queued()) == int(posted)
-
-
-def test_an_instance_link_is_not_judged_by_the_allow_list(lab: Lab, cli: Cli) -> None:
-    """The list may name a group of the instance, which only the cloud shows."""
-    lab.policy(accept_tags=False, allow=[ALLOWED])
-    assert cli("request", "link", "--from", "i-a", "--to", "i-b", "--port", "tcp/443") == 0
-    assert len(lab.queued()) == 1
 
 
 def test_a_refusal_says_that_the_functions_have_another_policy(lab: Lab, cli: Cli, pair: list[str]) -> None:
