@@ -29,7 +29,7 @@ from link_peer_cli.deployed import queue
 from link_peer_cli.inventory.reading import view_of
 from link_peer_cli.inventory.shown import answers_of, links_about
 from link_peer_cli.review.delivery import suppose
-from link_peer_cli.review.input import Input, look_at
+from link_peer_cli.review.input import Input, PlannedLook
 from link_peer_cli.review.planned import planned
 
 from link_peer.app import compose
@@ -157,8 +157,8 @@ class Deployment:
         """What the functions would do now with requests, or with instances of the home account (`i-…`), in this order:
         instances first. Changes nothing."""
         requests = tuple(msgspec.json.decode(encode(one)) for one in what if isinstance(one, Request))
-        looks = [look_at(self._party(one, "what")).looks for one in what if isinstance(one, str)]
-        return planned(self._env, Input(sum(looks, ()), requests)).answer()
+        looks = tuple(PlannedLook(self._party(one, "what").id, "tags") for one in what if isinstance(one, str))
+        return planned(self._env, Input(looks, requests)).answer()
 
     def links(self, *, of: str = "", ports: Sequence[str] = ()) -> Links:
         """The links that stand, with their state, end, claims and consent; of one group or instance, or that open one of these

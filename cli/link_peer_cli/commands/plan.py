@@ -19,9 +19,9 @@ from link_peer_cli.answers.changes import PolicyPlan
 from link_peer_cli.deployed.policy import deployed_policies
 from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review import permitted
-from link_peer_cli.review.comparing import Compared, compare, reach_lines, reach_section
+from link_peer_cli.review.comparing import compare, reach_lines, reach_section
 from link_peer_cli.review.delivery import by_cloud_name
-from link_peer_cli.review.input import Input, look_at, understood
+from link_peer_cli.review.input import Input, PlannedLook, understood
 from link_peer_cli.review.planned import Planned, planned, planned_file, print_planned
 from link_peer_cli.review.plans import COLOURS, ShownPlan, print_plan, print_saved, sections, total
 from link_peer_cli.review.saved import require_replaceable, save
@@ -117,7 +117,7 @@ def _plan_what(what: str, out: str) -> Planned:
             raise BadInput(
                 "instance", f"{what} is not in the home account: link-peer sweep --dry-run covers all accounts"
             )
-        asked = look_at(instance)
+        asked = Input((PlannedLook(instance.id, "tags"),))
         with waiting("reading the groups"):
             made = planned(env, asked)
     if out:
@@ -135,12 +135,9 @@ def _plan_policy(path: str, against: str, form: TableForm, *, as_markdown: bool,
         with progress_bar(unless=form is TableForm.JSON) as bar:
             count = counter(bar, "accounts read", "groups read")
             now = compare(msgspec.structs.replace(env, policy=olds[0]), new, count)
-    found, shown = (
-        permitted.differences(olds, new),
-        ShownPlan(now.groups, now.records, [], wording(new, 0)) if now else None,
-    )
-    problems += _problems(now) if now else []
-    notes = [f"{_due(now.due)} due under the present policy, too: link-peer sweep --dry-run"] if now and now.due else []
+    found = permitted.differences(olds, new)
+    shown = ShownPlan(now.groups, now.records, [], wording(new, 0)) if now else None
+    problems, notes = [*problems, *(now.problems if now else ())], now.notes if now else []
     if form is TableForm.JSON:
         changes = (shown.group_plans, shown.counts, list(now.reach)) if now and shown else ()
         print_answer(PolicyPlan(permitted.answers(found), name, notes, problems, *changes))
@@ -154,7 +151,11 @@ def _plan_policy(path: str, against: str, form: TableForm, *, as_markdown: bool,
             for text in texts:
                 console().print(f"[{colour}]{escape(text)}[/{colour}]", soft_wrap=True)
         permitted.print_permissions(console(), found, name)
-        _print_now(now, shown, wide=form is TableForm.WIDE)
+        if now and shown:
+            for sign, text in reach_lines(now.reach):
+                line = escape(f"{sign} {shown.words.said(text)}")
+                console().print(f"[{COLOURS[sign]}]{line}[/{COLOURS[sign]}]", soft_wrap=True)
+            print_plan(console(), shown, verbs=VERBS, wide=form is TableForm.WIDE)
     if problems:
         raise typer.Exit(Exit.REFUSED)
     raise typer.Exit(Exit.CHANGES if detailed and (permitted.is_wider(found) or (now and now.groups)) else Exit.DONE)
@@ -168,23 +169,3 @@ def _in_use(env: Environment) -> tuple[list[Policy], str, list[str]]:
     except LinkPeerError as error:
         return [env.policy], name, [f"{error}: compared with {name}"]
     return (deployed, "what is deployed", []) if deployed else ([env.policy], f"{name} (no function is deployed)", [])
-
-
-def _print_now(now: Compared | None, shown: ShownPlan | None, *, wide: bool) -> None:
-    """Print what would change now."""
-    if now is None or shown is None:
-        return
-    for sign, text in reach_lines(now.reach):
-        console().print(f"[{COLOURS[sign]}]{sign} {escape(shown.words.said(text))}[/{COLOURS[sign]}]", soft_wrap=True)
-    print_plan(console(), shown, verbs=VERBS, wide=wide)
-
-
-def _problems(found: Compared) -> list[str]:
-    return [
-        *(f"a test of the policy fails: {text}" for text in found.failing),
-        *(f"{what} could not be read: {why}" for what, why in found.gaps.items()),
-    ]
-
-
-def _due(count: int) -> str:
-    return "1 more change is" if count == 1 else f"{count} more changes are"

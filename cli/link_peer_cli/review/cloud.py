@@ -72,7 +72,10 @@ class WhatIf:
 
     def ecs(self, account: str) -> Ecs:
         """Return the ECS of an account, with the changes made so far."""
-        return cast(Ecs, self._account(account))
+        if account not in self._made:
+            shown = self.shown.setdefault(account, ShownRules())
+            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self, shown)
+        return cast(Ecs, self._made[account])
 
     def changed_groups(self) -> list[GroupChange]:
         """What is different in each group from what was read of it, by group. A rule that was added and removed again is
@@ -97,19 +100,14 @@ class WhatIf:
         """Return the keys that read an account. Raises NoAccess if it cannot be entered."""
         return self._cloud.keys(account)
 
-    def _account(self, account: str) -> _Ecs:
-        if account not in self._made:
-            shown = self.shown.setdefault(account, ShownRules())
-            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self, shown)
-        return self._made[account]
-
 
 class _Ecs(Reads):
     def __init__(self, real: Ecs, region: str, all_: WhatIf, shown: ShownRules) -> None:
         super().__init__(real)
         self._shown = shown
         self._region = region
-        self._all = all_
+        self._changes, self._writes = all_.changes, all_.writes
+        self._again = all_.again
         self._new = itertools.count()
         self.changed_rules: dict[str, list[Rule]] = {}
         self._before: dict[str, list[Rule]] = {}
@@ -131,7 +129,7 @@ class _Ecs(Reads):
         return found
 
     def instance_page(self, token: str = "", group: str = "") -> tuple[list[Instance], str]:
-        pages, asked = self._shown.pages if self._all.again else {}, (token, group)
+        pages, asked = self._shown.pages if self._again else {}, (token, group)
         if asked not in pages:
             pages[asked] = self._real.instance_page(*asked)
         return pages[asked]
@@ -176,7 +174,7 @@ class _Ecs(Reads):
         for key, description in rules:
             new = f"{NEW}{next(self._new)}"
             standing.append(Rule(Party(self.account, group), new, key, "accept", PRIORITY, description))
-            self._write(Write("authorize", self.account, group, "", place_of(key), "", description))
+            self._writes.append(Write("authorize", self.account, group, "", place_of(key), "", description))
         self.changed_rules[group] = standing
         return self._note(aliyun.authorize(self._region, self.account, group, rules))
 
@@ -188,7 +186,7 @@ class _Ecs(Reads):
         ]
         for rule in standing:
             if rule.id == rule_id and rule.key:
-                self._write(Write("modify", self.account, group, *_of(rule), rule.description, description))
+                self._writes.append(Write("modify", self.account, group, *_of(rule), rule.description, description))
         return self._note(aliyun.modify(self._region, group, rule_id, description))
 
     def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
@@ -196,18 +194,18 @@ class _Ecs(Reads):
         self.changed_rules[group] = [rule for rule in standing if rule.id not in rule_ids]
         for rule in standing:
             if rule.id in rule_ids and rule.key:
-                self._write(Write("revoke", self.account, group, *_of(rule), rule.description))
+                self._writes.append(Write("revoke", self.account, group, *_of(rule), rule.description))
         return self._note(aliyun.revoke(self._region, group, rule_ids))
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         for group in groups:
             self._tags.setdefault(group, {}).update(dict.fromkeys(keys, True))
-            self._write(Write("tag", self.account, group, tags=tuple(keys)))
+            self._writes.append(Write("tag", self.account, group, tags=tuple(keys)))
         return self._note(aliyun.tag(self._region, groups, keys))
 
     def untag(self, group: str, keys: Sequence[str]) -> str:
         self._tags.setdefault(group, {}).update(dict.fromkeys(keys, False))
-        self._write(Write("untag", self.account, group, tags=tuple(keys)))
+        self._writes.append(Write("untag", self.account, group, tags=tuple(keys)))
         return self._note(aliyun.untag(self._region, [group], keys))
 
     def _to_change(self, group: str) -> list[Rule]:
@@ -217,11 +215,8 @@ class _Ecs(Reads):
         return standing
 
     def _note(self, command: str) -> str:
-        self._all.changes.append(CloudCall(self.account, command))
+        self._changes.append(CloudCall(self.account, command))
         return ""
-
-    def _write(self, write: Write) -> None:
-        self._all.writes.append(write)
 
     def _tagged(self, group: Group) -> Group:
         changed = self._tags.get(group.party.id, {})

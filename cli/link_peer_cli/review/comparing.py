@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from link_peer.app.sweeps import run_sweep
@@ -29,14 +29,14 @@ from link_peer_cli.ui.progress import Count
 
 class Compared(msgspec.Struct, frozen=True):
     """`groups` with the rules that the new policy opens `+` and closes `-`, what instances gain and lose by that (`reach`), and
-    the records of both sweeps, those of the new policy last. `due` is how many rules are due to change under the present policy, too. `gaps` say why an account could not be read. `failing` are the new policy's tests that it contradicts."""
+    the records of both sweeps, those of the new policy last. `problems` say which of the new policy's tests it contradicts, and why
+    an account could not be read; `notes`, how many rules are due to change under the present policy, too."""
 
     groups: Sequence[GroupChange]
     reach: Sequence[ReachChange]
     records: Sequence[Record]
-    due: int
-    gaps: Mapping[str, str]
-    failing: Sequence[str]
+    problems: list[str]
+    notes: list[str]
 
 
 class _Supposed(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class _Supposed(msgspec.Struct, frozen=True):
     gaps: dict[str, str]
 
 
-def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done, _all: None) -> Compared:
+def compare(env: Environment, new: Policy, progress: Count) -> Compared:
     """Suppose a sweep under the environment's policy and one under `new`.
 
     Raises BadInput if `new` names another home account, since nothing that stands would be its own.
@@ -60,9 +60,12 @@ def compare(env: Environment, new: Policy, progress: Count = lambda _what, _done
     sweep = max((after.sweep, before.sweep), key=lambda one: len(one.policy.accounts))  # which has read more
     groups = members_of(sweep.store.snapshot(), _difference(before.edits, after.edits))
     reach = changed_reach(sweep, before.cloud, after.cloud)
-    failing = [str(found) for found in policy_tests.judge(new, env.clock.now()) if found.failed]
-    due = sum(1 for edit in before.edits if edit in after.edits)
-    return Compared(groups, reach, [*before.records, *after.records], due, {**before.gaps, **after.gaps}, failing)
+    failing = [f"a test of the policy fails: {one}" for one in policy_tests.judge(new, env.clock.now()) if one.failed]
+    unread = [f"{what} could not be read: {why}" for what, why in {**before.gaps, **after.gaps}.items()]
+    count = len(before.edits & after.edits)
+    due = "1 more change is" if count == 1 else f"{count} more changes are"
+    notes = [f"{due} due under the present policy, too: link-peer sweep --dry-run"] if count else []
+    return Compared(groups, reach, [*before.records, *after.records], [*failing, *unread], notes)
 
 
 def _suppose(env: Environment, shown: dict[str, ShownRules], progress: Count) -> _Supposed:

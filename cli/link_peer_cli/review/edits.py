@@ -66,14 +66,11 @@ def members_of(snapshot: Snapshot, changes: Sequence[GroupChange]) -> list[Group
     for party, instance in sorted(snapshot.instances.items()):
         for group in instance.groups:
             members.get(Party(party.account, group), []).append(instance)
+    found = {group: tuple(instances) for group, instances in members.items()}
     return [
-        msgspec.structs.replace(change, instances=_frozen(members.get(change.group))) if change.edits else change
+        msgspec.structs.replace(change, instances=found.get(change.group)) if change.edits else change
         for change in changes
     ]
-
-
-def _frozen(instances: list[Instance] | None) -> tuple[Instance, ...] | None:
-    return None if instances is None else tuple(instances)
 
 
 def reasons(records: Iterable[Record]) -> Mapping[RuleFields, Record]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -109,20 +110,13 @@ def _look(hint: Hint) -> PlannedLook:
     return msgspec.convert(fields, PlannedLook)
 
 
-def look_at(instance: Party) -> Input:
-    """An instance, as `link-peer plan i-…` looks at it."""
-    return Input((PlannedLook(instance.id, "tags"),))
-
-
-def _hint(look: PlannedLook, home: str, event_id: str) -> Hint:
-    return Hint(look.event_id or event_id, Party(home, look.party), look.kind, look.time, look.state)
-
-
 def run(what: Input, delivery: Delivery, kept: Kept, event_id: str, progress: Count) -> None:
     """Carry it out in a delivery, whose messages go to `kept`, with what these ask for at once. A transient error is
     recorded as an `attempt`, and stops only its own part. `event_id` names what no event names."""
+    home = delivery.policy.home
+    hints = [Hint(o.event_id or event_id, Party(home, o.party), o.kind, o.time, o.state) for o in what.looks]
     with unless_recorded():
-        dispatch.handle_hints([_hint(one, delivery.policy.home, event_id) for one in what.looks], delivery)
+        dispatch.handle_hints(hints, delivery)
     run_messages([json.dumps(one) for one in what.requests], delivery, kept)
     if what.sweep is not None:
         with unless_recorded():
@@ -143,8 +137,5 @@ def run_messages(messages: Sequence[object], delivery: Delivery, kept: Kept) -> 
         todo = []
 
 
-@contextmanager
-def unless_recorded() -> Iterator[None]:
-    """Ignore trouble that an `attempt` record shows, so that it stops only its own element."""
-    with suppress(RedeliveryNeeded):
-        yield
+unless_recorded = functools.partial(suppress, RedeliveryNeeded)
+"""Ignores trouble that an `attempt` record shows, so that it stops only its own element."""

@@ -17,7 +17,6 @@ import msgspec
 from link_peer.domain.model import ALL, Link, Party, Port
 from link_peer.planning import effect_text, policy_tests
 from link_peer.planning.decision import Context
-from link_peer.planning.decision import Verdict as Judged
 from link_peer.planning.effect import End, between, end_in, end_of
 from link_peer.planning.policy_tests import Finding, Verdict
 from link_peer.planning.reach import Scene
@@ -37,7 +36,10 @@ def _live(view: Source, context: Context, found: Finding) -> Finding:
     if found.source.is_group != found.target.is_group:
         return found
     link = Link(found.source, found.target, found.ports)
-    verdict, why = _verdict(verdict_if_asked(view, context, link))
+    judged = verdict_if_asked(view, context, link)
+    verdict, why = Verdict.ALLOWED, "; ".join(judged.consent)
+    if judged.denial:
+        verdict, why = Verdict.OPEN if judged.denial.undecided else Verdict.DENIED, str(judged.denial)
     if found.expected is Verdict.DENIED and verdict is Verdict.DENIED:
         passes, detail = _passing(view.scene, link)
         if passes is None:
@@ -47,42 +49,25 @@ def _live(view: Source, context: Context, found: Finding) -> Finding:
     return msgspec.structs.replace(found, verdict=verdict, why=why)
 
 
-def _verdict(judged: Judged) -> tuple[Verdict, str]:
-    if judged.denial is None:
-        return Verdict.ALLOWED, "; ".join(judged.consent)
-    verdict = Verdict.OPEN if judged.denial.undecided else Verdict.DENIED
-    return verdict, str(judged.denial)
-
-
 def _passing(scene: Scene, link: Link) -> tuple[bool | None, str]:
     """Whether packets of a link pass, between any two instances of its ends; and what decides."""
-    if not link.mutual:
-        return _any(scene, link.source, link.target, link.ports)
-    there, back = (_all(scene, *ends) for ends in ((link.source, link.target), (link.target, link.source)))
-    return there if there[0] is False or (there[0] is None and back[0] is not False) else back
+    there = _between(scene, link.source, link.target, link.ports or (ALL,))
+    if not link.mutual or there[0] is False:
+        return there
+    back = _between(scene, link.target, link.source, (ALL,))
+    return there if there[0] is None and back[0] is not False else back
 
 
-def _any(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> tuple[bool | None, str]:
+def _between(scene: Scene, source: Party, target: Party, ports: Sequence[Port]) -> tuple[bool | None, str]:
+    """Whether any of these ports is open, at least in part, or, of a mutual link, everything."""
     unknown = ""
     for start, end in _pairs(scene, source, target):
         for port in ports:
             effect = between(scene.snapshot, start, end, (port,))
-            if effect.passes or effect.passed:
+            if effect.passes or (effect.passed and port != ALL):
                 return True, effect_text.detail(effect)
             if effect.passes is None:
                 unknown = unknown or effect_text.detail(effect)
-    return (None, unknown) if unknown else (False, "")
-
-
-def _all(scene: Scene, source: Party, target: Party) -> tuple[bool | None, str]:
-    """Whether everything passes, between any two instances."""
-    unknown = ""
-    for start, end in _pairs(scene, source, target):
-        effect = between(scene.snapshot, start, end, (ALL,))
-        if effect.passes:
-            return True, effect_text.detail(effect)
-        if effect.passes is None:
-            unknown = unknown or effect_text.detail(effect)
     return (None, unknown) if unknown else (False, "")
 
 

@@ -40,9 +40,8 @@ class Planned(msgspec.Struct, frozen=True):
 
     def answer(self, warning: str = "") -> PlanAnswer:
         """The same for programs."""
-        shown = self.shown
-        warned = warning or msgspec.UNSET
-        return PlanAnswer(self.records, self.changes, shown.group_plans, shown.counts, self.notes, warned)
+        given = (self.records, self.changes, self.shown.group_plans, self.shown.counts, self.notes)
+        return PlanAnswer(*given, warning or msgspec.UNSET)
 
 
 def planned(env: Environment, what: Input, progress: Count = lambda *_: None) -> Planned:
@@ -74,8 +73,7 @@ def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
     groups = with_instances(delivery, cloud.changed_groups())
     read: list[Group | Instance] = []
     for seen in cloud.shown.values():
-        read += [*seen.groups.values()]
-        read += [*seen.instances.values()]
+        read += [*seen.groups.values(), *seen.instances.values()]
     said = [*notes(read, delivery.policy.keys), *_doubts(cloud), *_left_out(shown)]
     words = wording(delivery.policy, 0)
     return Planned(shown, cloud.changes, cloud.writes, ShownPlan(groups, kept.records, notable(shown), words), said)
@@ -83,9 +81,8 @@ def _made(delivery: Delivery, cloud: WhatIf, kept: Kept) -> Planned:
 
 def _left_out(records: list[Record]) -> list[str]:
     """The links by address that would not change and do not admit every instance that asks for them."""
-    same = (one for one in records if one.get("outcome") == "unchanged")
-    links = {f"{r['from']} → {r['to']} {r['ports']}: {r['detail']}": None for r in same if LEFT_OUT in r["detail"]}
-    return list(links)
+    same = [one for one in records if one.get("outcome") == "unchanged" and LEFT_OUT in one["detail"]]
+    return list(dict.fromkeys(f"{one['from']} → {one['to']} {one['ports']}: {one['detail']}" for one in same))
 
 
 LEFT_OUT = "not admitted: "
