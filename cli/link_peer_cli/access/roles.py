@@ -134,8 +134,3 @@ class PersonsAccounts(Accounts):
         except NoAccess as error:
             self._refusals[account] = error
             raise
-
-
-def through_roles(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Accounts:
-    """Open the accounts for a command that changes them, as `compose.open_delivery` takes it."""
-    return PersonsAccounts(settings, policy, clock, retry, name, reading=False)

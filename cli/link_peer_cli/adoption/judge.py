@@ -150,9 +150,10 @@ def _mark(snapshot: Snapshot, policy: Policy, region: str, rule: Rule, need: Nee
     if ours and not theirs:
         return Mark(ours[0], ours[0].description, done=True)
     if not theirs:  # only of a mutual link: the rule itself is there
+        traffic = f"{need.key.source} to {need.key.dest}" if need.key.dest else str(rule.group)
         raise NotAdoptable(
             f"{rule.id} opens all traffic one way, and a link without ports opens both: narrow the rule to ports, or allow all traffic "
-            f"from {_other_end(need, rule)} on {need.key.group}, too"
+            f"from {traffic} on {need.key.group}, too"
         )
     for one in theirs:
         person_made(one, policy, region)
@@ -168,10 +169,6 @@ def _mark(snapshot: Snapshot, policy: Policy, region: str, rule: Rule, need: Nee
         policy.home, policy.deployment, need.key.id(policy.home, policy.deployment, region), (claim,), need.ends
     )
     return Mark(theirs[0], markers.render(marker))
-
-
-def _other_end(need: Need, rule: Rule) -> str:
-    return f"{need.key.source} to {need.key.dest}" if need.key.dest else str(rule.group)
 
 
 def _keeps_its_rank(snapshot: Snapshot, rule: Rule) -> None:

@@ -96,7 +96,7 @@ def look(
 
 
 class ClosingRun:
-    """One run of `close`. `standing` is what was seen last of each account. `locked` are the groups that have the lock now,
+    """One run of `close`. `removal` has what was removed, `standing` what was seen last of each account. `locked` are the groups that have the lock now,
     `unlocked` those that could not be locked, and why: their rules were removed all the same, and may come back."""
 
     def __init__(
@@ -107,16 +107,11 @@ class ClosingRun:
         self._tags = tags
         self._accounts = accounts
         self._value = value
-        self._removal = _Removal(env, tags, value, count, dry_run=dry_run)
+        self.removal = _Removal(env, tags, value, count, dry_run=dry_run)
         self._read: dict[str, tuple[int, int]] = {}
         self.standing: dict[str, AccountStanding] = {}
         self.locked: set[Party] = set()
         self.unlocked: dict[Party, LinkPeerError] = {}
-
-    @property
-    def removal(self) -> _Removal:
-        """What was removed."""
-        return self._removal
 
     @property
     def mine(self) -> list[str]:
@@ -132,7 +127,7 @@ class ClosingRun:
         """See what stands in these accounts; `patient`: wait until a throttled API takes calls again."""
         self._read = {}
         asked = {uid: self._accounts[uid] for uid in accounts}
-        self.standing |= look(self._removal.delivery(patient=patient), asked, self._progress)
+        self.standing |= look(self.removal.delivery(patient=patient), asked, self._progress)
 
     def run(self) -> None:
         """Lock and remove, where there are keys; look again; and once more, patiently, where something stands
@@ -144,21 +139,21 @@ class ClosingRun:
             rules = [one for uid in again for one in self.standing[uid].rules]
             CHANGES.expect(of_rule("remove", rule.key) for rule, _ in rules if rule.key)
             self.lock(again, patient=patient)
-            self._removal.remove(rules, patient=patient)
+            self.removal.remove(rules, patient=patient)
             self.look(again, patient=patient)
             hampered = {group.account for group, why in self.unlocked.items() if isinstance(why, Transient)}
             again = [uid for uid in again if uid in hampered or self.standing[uid].problem or self.standing[uid].rules]
-            if not (again or self._removal.halves):
+            if not (again or self.removal.halves):
                 break
         self.look([uid for uid in self._accounts if uid not in self.mine])
 
     def suppose(self) -> None:
         """Find out what `run` would remove."""
-        self._removal.remove([one for uid in self.mine for one in self.standing[uid].rules], patient=True)
+        self.removal.remove([one for uid in self.mine for one in self.standing[uid].rules], patient=True)
 
     def lock(self, accounts: Collection[str], *, patient: bool = True) -> None:
         """Lock the groups of these accounts, and remove nothing."""
-        key, retry = self._keys.lock, self._removal.delivery(patient=patient).retry
+        key, retry = self._keys.lock, self.removal.delivery(patient=patient).retry
 
         def put(some: list[Party]) -> None:
             retry(lambda: self._tags.put(some, {key: self._value}))
@@ -173,7 +168,7 @@ class ClosingRun:
     def _progress(self, uid: str, done: int, all_: int) -> None:
         self._read[uid] = (done, all_)
         known = list(self._read.values())
-        self._removal.counted("groups read", sum(done for done, _ in known), sum(all_ for _, all_ in known))
+        self.removal.counted("groups read", sum(done for done, _ in known), sum(all_ for _, all_ in known))
 
 
 class _Removal:

@@ -9,27 +9,22 @@ from typing import Annotated
 
 import msgspec
 import typer
-from link_peer.app.compose import open_delivery
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import TAG, Claim, Marker, Rule, ports_text
-from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_group_id, quoted
-from link_peer.runtime.clock import Clock
-from link_peer.runtime.delivery import Delivery
-from link_peer.runtime.ports import Cloud, Record
-from link_peer.runtime.retry import Retry
-from link_peer.runtime.settings import Settings, tag_prefix
+from link_peer.runtime.ports import Record
+from link_peer.runtime.settings import tag_prefix
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import account_named, by_id, ending, party
-from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.adoption.carry_out import Adopting
 from link_peer_cli.adoption.judge import CHANGED, is_ours
 from link_peer_cli.adoption.planner import AdoptionPlan, AdoptionPlanner, Wish
 from link_peer_cli.answers.changes import AddedConsent, AdoptedBefore, AdoptedRule, AdoptionAnswer
 from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.inventory.shown import until as until_text
+from link_peer_cli.review.delivery import recording
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -76,7 +71,8 @@ def adopt(
     _check(rule_id, group, form, instance, until)
     env = load_environment(reading=dry_run)
     tags = GroupTags(env, profile or [])
-    delivery, own = _delivery(env, tags)
+    delivery, _ = recording(env, "adopt", tags.caller)
+    own = env.accounts("adopt", delivery.retry, tags.accounts)
     cloud = delivery.cloud("adopt")
     planner = AdoptionPlanner(env, cloud, tags)
     found = _find(env, planner, rule_id, account, group, quiet=as_json)
@@ -88,7 +84,10 @@ def adopt(
     if not as_json:
         _show(env, plan)
     if dry_run:
-        _say_commands(planner, plan, as_json=as_json)
+        if as_json:
+            print_answer(_answer(planner, plan, None))
+        else:
+            print_changes(console(), planner.changes(plan))
         raise typer.Exit(Exit.DONE)
     if foreign:
         raise LinkPeerError(
@@ -120,18 +119,6 @@ def _check(rule_id: str, group: str, form: str, instance: str, until: str) -> No
         raise BadInput("--instance", "it goes with --as tag, which needs it: the instance that asks")
     if instance and until:
         raise BadInput("--until", f"a tag's links end with the instance's tag {tag_prefix(os.environ)}-until")
-
-
-def _delivery(env: Environment, tags: GroupTags) -> tuple[Delivery, Cloud]:
-    """What reads and records, with the role of the command; and the accounts as the person's own keys enter them."""
-
-    def enter(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:
-        return PersonsAccounts(settings, policy, clock, retry, name, reading=env.reading)
-
-    made = open_delivery("adopt", None, retry=env.patient_retry(), settings=env.recording, open_cloud=enter)
-    made = msgspec.structs.replace(made, caller=tags.caller)
-    own = env.accounts("adopt", made.retry, tags.accounts)
-    return made, own
 
 
 def _find(env: Environment, planner: AdoptionPlanner, rule_id: str, account: str, group: str, *, quiet: bool) -> Rule:
@@ -173,13 +160,12 @@ def _begun(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, 
 
 def _show(env: Environment, plan: AdoptionPlan) -> None:
     """Print the link that the rule becomes, and what changes, in order."""
-    out = console()
+    out, link = console(), plan.adoption.link
+    ends = f"{link.source} {'<->' if link.mutual else '->'} {link.target}"
+    out.print(f"[bold]{escape(f'{ends}, {ports_text(link.ports)}')}[/bold]", soft_wrap=True)
+    by = f"the tag of {plan.wish.asker}" if plan.wish.asker else f"the request {plan.wish.name}"
     end = until_text(env.clock.now(), plan.wish.claim.until) if plan.request else "with the tag"
-    out.print(
-        f"[bold]{escape(_title(plan))}[/bold]",
-        soft_wrap=True,
-    )
-    out.print(escape(f"  asked for by {_asked_by(plan)}; ends: {end}\nin this order:"), soft_wrap=True)
+    out.print(escape(f"  asked for by {by}; ends: {end}\nin this order:"), soft_wrap=True)
     for sign, text in _steps(plan):
         out.print(f"  [{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)
     for mark in plan.adoption.due:
@@ -203,27 +189,6 @@ def _steps(plan: AdoptionPlan) -> Iterator[tuple[str, str]]:
         yield "+", f"the request {plan.request.request_id} is posted to {plan.queue}"
 
 
-def _say_commands(planner: AdoptionPlanner, plan: AdoptionPlan, *, as_json: bool) -> None:
-    """Print what a dry run prints besides the plan."""
-    if as_json:
-        print_answer(_answer(planner, plan, None))
-    else:
-        print_changes(console(), planner.changes(plan))
-
-
-def _title(plan: AdoptionPlan) -> str:
-    link = plan.adoption.link
-    return f"{link.source} {'<->' if link.mutual else '->'} {link.target}, {_ports(plan)}"
-
-
-def _ports(plan: AdoptionPlan) -> str:
-    return ports_text(plan.adoption.link.ports)
-
-
-def _asked_by(plan: AdoptionPlan) -> str:
-    return f"the tag of {plan.wish.asker}" if plan.wish.asker else f"the request {plan.wish.name}"
-
-
 def _answer(planner: AdoptionPlanner, plan: AdoptionPlan, record: Record | None) -> AdoptionAnswer:
     """The plan and its outcome for programs."""
     link = plan.adoption.link
@@ -241,7 +206,7 @@ def _answer(planner: AdoptionPlanner, plan: AdoptionPlan, record: Record | None)
         ],
         source=str(link.source),
         target=str(link.target),
-        ports=_ports(plan),
+        ports=ports_text(link.ports),
         asked_by=str(plan.wish.asker or plan.wish.name),
         queue=plan.queue,
         consent=[AddedConsent(str(group), edit.added) for group, edit in plan.adoption.consent],

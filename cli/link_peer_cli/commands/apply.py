@@ -24,7 +24,7 @@ from link_peer_cli.review.plans import difference_answer, print_differences, pri
 from link_peer_cli.review.saved import SavedPlan, load, require_current
 from link_peer_cli.review.writes import Difference, Write, differences, last_of
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json, Yes
 from link_peer_cli.ui.progress import progress_bar
@@ -47,7 +47,6 @@ def apply(
     env = load_environment(reading=False)
     require_current(plan, env)
     require_known(env, plan.input.sweep.believe_empty if plan.input.sweep else (), "believe_empty")
-    err = console(stderr=True)
     with progress_bar(unless=as_json) as bar:
         task = bar.add_task("planning anew", total=None)
         made = planned(
@@ -67,8 +66,7 @@ def apply(
             print_answer(_answer([], plan, already, []))
         raise typer.Exit(Exit.DONE)
     if warning := other_policy(env):
-        text = f"the functions have another policy, and may undo this: {warning}"
-        err.print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+        warn([f"the functions have another policy, and may undo this: {warning}"])
     _confirm(len(made.writes), yes=yes, as_json=as_json)
     CHANGES.expect(f"{write_text(one)} on {one.party}" for one in last_of(made.writes))
     records, trouble = _carry_out(env, plan, made, quiet=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+import msgspec
 import typer
 from link_peer.domain.denials import CLOSED_BY
 from link_peer.domain.errors import BadInput, LinkPeerError
@@ -26,7 +27,7 @@ from link_peer_cli.deployed.functions import deployments
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui import aliyun
-from link_peer_cli.ui.console import console, may_ask, print_answer
+from link_peer_cli.ui.console import console, may_ask, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, Deployment, DryRun, EvenIfAlive, Groups, Json, Profiles, Yes
 from link_peer_cli.ui.progress import counter, progress_bar
@@ -106,24 +107,21 @@ def _question(run: ClosingRun) -> str:
     return f"{text} Not read yet: {', '.join(unknown)}." if unknown else text
 
 
-class _Report:
-    """What is said of a run."""
+class _Report(msgspec.Struct, frozen=True):
+    """What is said of a run. `value` is that of the locks; `at_home`: the person's keys are those of home."""
 
-    def __init__(self, env: Environment, run: ClosingRun, value: str, at_home: bool, dry_run: bool) -> None:
-        self._env = env
-        self.run = run
-        self._value = value
-        self.at_home = at_home
-        self.dry_run = dry_run
+    env: Environment
+    run: ClosingRun
+    value: str
+    at_home: bool
+    dry_run: bool
 
     @property
     def left(self) -> list[Rule]:
         """The rules that still stand, as far as they could be read."""
-        return (
-            []
-            if self.dry_run or not self.at_home
-            else [rule for one in self.run.standing.values() for rule, _ in one.rules]
-        )
+        if self.dry_run or not self.at_home:
+            return []
+        return [rule for one in self.run.standing.values() for rule, _ in one.rules]
 
     @property
     def commands(self) -> list[CloudCall]:
@@ -152,14 +150,14 @@ class _Report:
         return ClosedAccount(uid, entered, locked, len(rules) if known else None, why, advice)
 
     def _lock(self, groups: Iterable[Party]) -> list[str]:
-        put = {self._env.policy.keys.lock: self._value}
-        return pages(groups, lambda ids: aliyun.set_tags(self._env.settings.region, ids, put))
+        put = {self.env.policy.keys.lock: self.value}
+        return pages(groups, lambda ids: aliyun.set_tags(self.env.settings.region, ids, put))
 
     def _revoke(self, rules: Iterable[Rule]) -> list[str]:
         found: dict[Party, list[str]] = {}
         for rule in rules:
             found.setdefault(rule.group, []).append(rule.id)
-        return [aliyun.revoke(self._env.settings.region, group.id, ids) for group, ids in found.items()]
+        return [aliyun.revoke(self.env.settings.region, group.id, ids) for group, ids in found.items()]
 
 
 def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_json: bool) -> None:
@@ -174,9 +172,7 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
         print_answer(CloseAnswer(locked, records, report.commands, accounts, unlocked, known, problems, warning))
     else:
         print_closed(records, report.commands, left, {**problems, **unlocked}, dry_run=dry_run)
-        if warning:
-            text = f"[yellow]the functions have another policy: {escape(warning)}[/yellow]"
-            console(stderr=True).print(text, soft_wrap=True)
+        warn([f"the functions have another policy: {warning}"] if warning else [])
         _say_accounts(accounts, unlocked, dry_run=dry_run)
         if not dry_run:
             _say_closed(report, accounts, sum(record["outcome"] == "removed" for record in records))

@@ -243,11 +243,10 @@ def _carry_out(
             _show(planned, denial)
         for group in commands if dry_run else foreign:
             owner = f"not written; the owner of account {group.account} runs this, or give --profile:\n"
-            console().print(
-                escape(f"{owner if group in foreign else ''}{' && '.join(commands[group])}"), soft_wrap=True
-            )
-        if (written := [one for one in due if one[0] not in foreign]) and not dry_run:
-            _say_next(env, written, denial, still)
+            text = f"{owner if group in foreign else ''}{' && '.join(commands[group])}"
+            console().print(escape(text), soft_wrap=True)
+        if mine:
+            _say_next(env, mine, denial, still)
     if tags.made:  # last, and once: nobody's consent waits for the log, which few of those who give it may write
         record_tags(load_environment(reading=False), tags, command, before, patient=False)
     raise typer.Exit(Exit.REFUSED if foreign and not dry_run else Exit.DONE)

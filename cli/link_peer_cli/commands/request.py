@@ -30,7 +30,7 @@ from link_peer_cli.inventory.advice import verify_command
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.planned import planned_file, print_planned
 from link_peer_cli.ui.changes import CHANGES
-from link_peer_cli.ui.console import console, print_answer
+from link_peer_cli.ui.console import console, print_answer, warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import JsonLines, Ports, Until
 from link_peer_cli.ui.progress import waiting
@@ -152,11 +152,10 @@ def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> No
         "subject": f"acs:mns:{env.settings.region}:{env.policy.home}:queues/{queue}",
         "data": {"messageBody": encode(asked).decode()},
     }
-    made = planned_file(env, json.dumps([envelope]).encode())
-    warning = other_policy(env)
+    made, warning = planned_file(env, json.dumps([envelope]).encode()), other_policy(env)
     code = print_planned(made, as_json=as_json, warning=warning)
     if warning and not as_json:
-        console(stderr=True).print(f"[yellow]{escape(OTHER_POLICY)}{escape(warning)}[/yellow]", soft_wrap=True)
+        warn([OTHER_POLICY + warning])
     raise typer.Exit(code)
 
 
@@ -185,8 +184,7 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
     if path:
         err.print(escape(f"The policy file {path} decides this. LINK_PEER_POLICY names another."), soft_wrap=True)
     if warning:
-        text = f"{OTHER_POLICY}{warning}. Take the deployed file, and run this again"
-        err.print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+        warn([f"{OTHER_POLICY}{warning}. Take the deployed file, and run this again"])
     raise typer.Exit(Exit.REFUSED)
 
 

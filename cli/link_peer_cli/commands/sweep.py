@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import typer
-from link_peer.app.compose import open_delivery
 from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import BadInput
 from link_peer.domain.reasons import REASONS, Kind
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.reach import Scene
-from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
-from link_peer_cli.access.environment import Environment, load_environment, require_known
+from link_peer_cli.access.environment import load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.access.keys import caller
-from link_peer_cli.access.roles import through_roles
 from link_peer_cli.answers.changes import Swept
 from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.delivery import Kept, suppose
+from link_peer_cli.review.delivery import recording, suppose
 from link_peer_cli.review.edits import denied_records, members_of
 from link_peer_cli.review.input import Input, SweepInput
 from link_peer_cli.review.plans import ShownPlan, notable, print_plan, print_saved
@@ -59,7 +55,7 @@ def sweep(
     if dry_run:
         delivery, cloud, kept = suppose(env, "sweep")
     else:
-        delivery, kept = _changing(env)
+        delivery, kept = recording(env, "sweep-cli", caller(env.settings, env.own())[1])
     changes = cloud.changes if cloud else []
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "accounts read", "groups read")
@@ -92,20 +88,6 @@ def sweep(
     if save_as and not as_json:
         print_saved(save_as)
     raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and groups else code)
-
-
-def _changing(env: Environment) -> tuple[Delivery, Kept]:
-    """A delivery that changes and records, with its records."""
-    kept = Kept()
-    made = open_delivery(
-        "sweep-cli",
-        None,
-        retry=env.patient_retry(),
-        wrap_log=kept.over,
-        settings=env.recording,
-        open_cloud=through_roles,
-    )
-    return msgspec.structs.replace(made, caller=caller(env.settings, env.own())[1]), kept
 
 
 def _check(dry_run: bool, save_as: str, given: dict[str, object]) -> None:

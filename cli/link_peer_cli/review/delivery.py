@@ -6,16 +6,17 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
-from link_peer.app.compose import load_policy
+from link_peer.app.compose import load_policy, open_delivery
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Party
-from link_peer.domain.policy import Pause
+from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import Message, SweepAccount
 from link_peer.engine.scopes.everything import Sweep
+from link_peer.runtime.clock import Clock
 from link_peer.runtime.delivery import Connections, Delivery, Throughput
 from link_peer.runtime.ports import AuditLog, Cloud, Record
 from link_peer.runtime.retry import Retry
-from link_peer.runtime.settings import Credentials
+from link_peer.runtime.settings import Credentials, Settings
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.inputs import is_cloud_name
@@ -84,6 +85,19 @@ def suppose(
     connections, throughput = Connections(enter, kept, kept), Throughput(READERS, 1, env.settings.calls_per_minute)
     made = Delivery(function, env.settings.region, env.policy, retry, connections, throughput, supposed=True)
     return made, cloud, kept
+
+
+def recording(env: Environment, command: str, caller: str) -> tuple[Delivery, Kept]:
+    """Return the delivery of a `command` that changes and records what a function would, in the name of the `caller`, with its
+    records."""
+    kept = Kept()
+
+    def enter(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:
+        return PersonsAccounts(settings, policy, clock, retry, name, reading=env.reading)
+
+    retry = env.patient_retry()
+    made = open_delivery(command, None, retry=retry, wrap_log=kept.over, settings=env.recording, open_cloud=enter)
+    return msgspec.structs.replace(made, caller=caller), kept
 
 
 class SupposedSweep(Sweep):
