@@ -6,6 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from link_peer.domain import denials
+from link_peer.domain.denials import Denial, parts
+from link_peer.domain.reasons import REASONS
 from link_peer_local.ecs import may_reach
 from link_peer_local.ecs.state import Group, Instance
 
@@ -138,12 +141,25 @@ def test_rules_of_an_instance_that_was_released_stand_until_the_next_sweep(lab: 
 # advice
 
 
-def test_without_consent_the_tag_and_the_request_are_given_and_work(lab: Lab, ask: Asking) -> None:
-    _, _, a, b = pair(lab)
-    document = ask.checked(a, b)
-    assert [one["command"].split()[:2] for one in document["do"]] == [["link-peer", "accept"], ["link-peer", "request"]]
-    ask.follow(document)
-    assert ask.checked(a, b)["state"] == "open"
+def test_all_views_repeat_what_a_denial_advises(living_lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the reason: the record of a denied link, `explain` and `doctor` have the same words and the same command."""
+    lab, app, db = living_lab, living_lab.group(), living_lab.group()
+    lab.instance(db)
+    given: list[Denial] = []
+    monkeypatch.setattr(denials, "no_consent", lambda *_, **__: given[-1])
+    for row in REASONS.values():
+        given.append(Denial(row, f"the fact of {row.code}", f"do it for {row.code}: link-peer links --party {db.id}"))
+        lab.auto_link(lab.event(lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})))
+        record = lab.records(outcome="denied")[-1]
+        words, command = parts(record["advice"])
+        assert record["reason"] == row.code
+        _, (explained,) = cli.json("explain", app.id, db.id, "tcp/1")
+        first = explained["do"][0]
+        assert (first["why"], first["command"]) == (f"no link can open it: {record['detail']}; {words}", command)
+        _, found = cli.json("doctor", app.account)
+        advised = [one["advice"] for one in found if one.get("advice") and db.id in str(one)]
+        assert advised
+        assert {parts(one) for one in advised} == {(words, command)}
 
 
 def test_consent_of_both_groups_is_given_for_everything(lab: Lab, ask: Asking) -> None:
