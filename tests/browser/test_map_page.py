@@ -348,33 +348,6 @@ def test_a_link_of_the_list_is_pointed_out_on_the_map(show: Show) -> None:
     assert ask(page, "pointed") == title.split(" ")[0]
 
 
-def test_hovering_a_row_of_the_matrix_shows_its_links(show: Show) -> None:
-    """Its cells and their columns stand out."""
-    page = show(maps.three_hundred(), "view=matrix")
-    page.hover("#matrix .from >> text=billing-app-2")
-    near = page.locator("#matrix .cell.near").count()
-    assert 0 < near < 5
-    assert page.locator("#matrix .to.near").count() >= 1
-    page.click("#matrix .from >> text=billing-app-2")
-    assert "billing-app-2" in page.inner_text("#story h2")
-    assert filled(page) == near
-
-
-def test_300_groups_collapse_to_their_accounts(show: Show) -> None:
-    """At most one arrow for each pair of accounts; the counts add up to all links."""
-    document = maps.three_hundred()
-    page = show(document)
-    page.click("#collapse")
-    assert len(labels(page, "node.collapsed")) == 5
-    arrows = labels(page, "edge")
-    inside = [label.split(", ")[1] for label in labels(page, "node.collapsed") if "inside" in label]
-    assert len(arrows) <= 10
-    assert ask(page, "apart")
-    assert sum(int(label.split()[0]) for label in [*arrows, *inside]) == len(document["links"])
-    page.click("#collapse")
-    assert len(labels(page, "node.party")) == 293
-
-
 # what others wrote
 
 

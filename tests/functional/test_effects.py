@@ -76,17 +76,6 @@ def test_an_egress_rule_of_the_senders_group_blocks(pair: Pair) -> None:
     assert effect(pair.lab) == ("unknown", f"the rules of {pair.app.id}@{HOME} were not read (egress): tcp/3306")
 
 
-def test_what_a_persons_rule_admits_passes_without_ours(pair: Pair) -> None:
-    """A person's equal rule counts as present; one that is wider lets a denied link's packets through."""
-    standing = pair.lab.authorize(
-        pair.db, IpProtocol="TCP", PortRange="1/9999", SourceCidrIp="10.0.0.0/8", Priority="9"
-    )
-    pair.lab.tag(pair.db, link_accept=None)
-    word, detail = pair.run()
-    assert (pair.lab.outcome()["outcome"], word) == ("denied", "passes")
-    assert detail.startswith(standing)
-
-
 def test_a_removed_link_is_blocked_unless_something_else_admits_it(pair: Pair) -> None:
     pair.run()
     pair.lab.tag(pair.a, link_peer=None)

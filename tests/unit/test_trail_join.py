@@ -81,6 +81,7 @@ REMOVING = [record("intent", 2000, rule_id="sgr-1"), record("outcome", 1990, out
 OPENED = record("outcome", 99 * HOUR, outcome="applied", rule_id="sgr-1", api_requests="r-0")
 ELSEWHERE = record("outcome", 1990, outcome="applied", rule_id="sgr-1", api_requests="r-1", region="cn-beijing")
 
+TAGGED = {"ResourceType": "securitygroup", "ResourceId.1": "sg-b", "Tag.1.Key": "link-accept", "Tag.1.Value": "*"}
 BOTH = ("intent", "outcome")
 
 CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
@@ -167,6 +168,12 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
     "a person's own rule": ([INTENT, APPLIED], [call(1995), call(100, request="r-2", **PERSON, params={})], []),
     "a person's marker": ([], [call(1995, **PERSON, params={"Permissions.1.Description": MARKER})], ["by-another"]),
     "a marker of another home": ([], [call(1995, **PERSON, params={"Description": MARKER.replace(HOME, PEER)})], []),
+    "a person's managed tag": (
+        [],
+        [call(1995, "TagResources", **PERSON, params={**TAGGED, "Tag.1.Key": f"link-managed.prod.{HOME}"})],
+        ["by-another"],
+    ),
+    "a person's consent": ([], [call(1995, "TagResources", **PERSON, params=TAGGED)], []),
     "a person's keys in a command": (
         [OPENED, *({**one, "api_requests": "r-1", "logstore": OPERATORS} for one in REMOVING)],
         [call(1995, **REVOKED, **PERSON)],
@@ -176,7 +183,6 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
 
 
 OPERATOR = {"who": "link-peer-operator:s"}
-TAGGED = {"ResourceType": "securitygroup", "ResourceId.1": "sg-b", "Tag.1.Key": "link-accept", "Tag.1.Value": "*"}
 
 
 @pytest.mark.parametrize(

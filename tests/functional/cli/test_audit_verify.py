@@ -18,7 +18,7 @@ from link_peer_local.ecs.state import Group
 
 from tests.functional.cli.test_adopt import by_hand
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab
+from tests.functional.lab import HOME, PEER, REGION, Lab
 
 DAY = 86_400
 
@@ -111,41 +111,7 @@ def test_a_rule_that_a_role_of_ours_opened_by_itself_is_found(lab: Lab, cli: Cli
     assert f"find out who used the role {role} and from where" in cli.out
 
 
-# what is no finding
-
-
-@pytest.mark.parametrize("kind", ["reset-after", "error-after"])
-@pytest.mark.parametrize(
-    "action", ["AuthorizeSecurityGroup", "ModifySecurityGroupRule", "RevokeSecurityGroup", "TagResources"]
-)
-def test_a_change_whose_answer_was_lost_is_no_finding(lab: Lab, cli: Cli, action: str, kind: str) -> None:
-    """The outcome lacks the RequestId; ActionTrail has the change at the time between intent and outcome."""
-    app, db = lab.pair()
-    lab.fault(service="ecs", action=action, kind=kind)
-    lab.cross_account(lab.request(app, db, "tcp/1"))
-    lab.cross_account(lab.request(app, db, "tcp/1", request_id="chg-2"))
-    lab.cross_account(lab.request(app, db, action="unlink", request_id="chg-3"))
-    lab.drain()
-    assert lab.rules(db) == []
-    assert not lab.cloud.faults.waiting()
-    later(lab)
-    assert findings(cli) == (0, [])
-
-
-def test_a_command_with_a_persons_own_keys_is_no_finding(lab: Lab, cli: Cli) -> None:
-    """Where the operator's role does not exist, the person's keys change the rules; the log has the RequestIds."""
-    _, _, db = lab.linked()
-    lab.tag(db, link_accept=None)
-    del lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"]
-    later(lab)
-    cli("sweep")  # the peer's role trusts the operator's role only
-    assert lab.rules(db) == []
-    assert lab.cloud.trail.newest(HOME)["userIdentity"]["type"] == "root-account"
-    later(lab)
-    assert findings(cli) == (0, [])
-
-
-# outcomes without a change
+# records that are none
 
 
 def write(lab: Lab, record: dict[str, str], logstore: str = "decisions") -> None:
@@ -205,21 +171,6 @@ def test_a_rule_of_ours_that_a_person_changed_is_found(lab: Lab, cli: Cli, days:
     }
     assert len(found) == 3
     assert {one["who"] for one in found} == {"root-account root from 127.0.0.1"}
-
-
-def test_a_marker_and_a_managed_tag_of_another_are_found(lab: Lab, cli: Cli) -> None:
-    """A marker of another deployment is none of ours."""
-    app, db = lab.group(), lab.group("*")
-    lab.forge(db, app, "tag", "tcp/1")
-    lab.authorize(db, **{k.split(".")[2]: v for k, v in rule(app).items()}, Description="link-peer/2 dep=test home=1")
-    lab.tag(db, **{MANAGED: "true"})
-    lab.tag(db, link_accept="*")
-    later(lab)
-    found = findings(cli)[1]
-    assert [(one["finding"], one["what"].split()[0]) for one in found] == [
-        ("by-another", "AuthorizeSecurityGroup"),
-        ("by-another", "TagResources"),
-    ]
 
 
 # after trouble: whatever call failed or died, what link-peer did leaves nothing to find

@@ -72,8 +72,10 @@ def test_real_output_is_what_the_schema_says(
     assert cli.json("stale")[1]
 
 
-def test_an_error_is_one_object_on_stderr(cli: Cli) -> None:
-    """With the exit code of the error."""
-    assert cli("links", "--account", "nobody", "--json") == 2
-    answer_schema("CommandFailed").validate(json.loads(cli.err))
-    assert cli.out == ""
+def test_an_error_is_one_object_on_stderr(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exit code of the error: for an unknown option, an invalid value, and what the cloud refuses."""
+    monkeypatch.setenv("LINK_PEER_AUDIT_LOGSTORE", "nowhere")
+    for command, code in (("audit --bad", 2), ("links --account nobody", 2), ("audit", 1)):
+        assert cli(*command.split(), "--json") == code
+        answer_schema("CommandFailed").validate(json.loads(cli.err))
+        assert cli.out == ""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 from link_peer.domain.errors import BadInput
@@ -59,16 +57,6 @@ def test_every_command_takes_ids_and_names(lab: Lab, cli: Cli) -> None:
         refused = "is the name of " in cli.err and any(one.id in cli.err for one in (app, db, node))
         assert refused == (of_party and shape in CLOSED), shape
         assert code or not of_party, shape
-
-
-def test_a_plan_of_a_policy_says_which_names_it_changes(lab: Lab, cli: Cli, tmp_path: Path) -> None:
-    """Tags that give the name then mean another party, or one at all."""
-    lab.policy(names={"app": f"sg-new@{HOME}", "db": f"sg-db@{HOME}", "x": f"sg-x@{HOME}"})
-    changed = shutil.copyfile(lab.policy_path, tmp_path / "changed.yaml")
-    lab.policy(names={"app": f"sg-old@{HOME}", "db": f"sg-db@{HOME}", "gone": f"sg-gone@{HOME}"})
-    assert cli("plan", "--policy", str(changed)) == 0, cli.err
-    said = [line.split()[:2] for line in cli.out.splitlines() if "  names." in line]
-    assert said == [["wider", "names.app"], ["wider", "names.x"], ["narrower", "names.app"], ["narrower", "names.gone"]]
 
 
 @pytest.mark.parametrize(
