@@ -12,10 +12,9 @@ from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.answers.links import LinkAnswer, OwnRule
-from link_peer_cli.audit.log import AuditReader, condition
+from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
 from link_peer_cli.audit.trail_records import Named, rules_in, tags_in
 
-KEPT_SECONDS = 366 * 86_400.0
 STATES = {"passes": "open", "blocked": "blocked"}
 
 

@@ -11,14 +11,13 @@ from link_peer.planning.standing import Standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.audit.log import AuditReader, condition, when
+from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition, when
 from link_peer_cli.audit.trail import Trail
 from link_peer_cli.audit.trail_events import event_of
 from link_peer_cli.audit.trail_records import tags_in
 
 POLICY, UNKNOWN = "the policy file", "unknown"
 LATE_SECONDS = 3600.0  # an event may be delivered, and so recorded, this long after the call
-KEPT_SECONDS = 366 * 86_400.0
 
 
 def consented_by(env: Environment, links: Iterable[Standing], *, prove: bool) -> tuple[dict[str, str], str]:

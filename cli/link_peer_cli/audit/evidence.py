@@ -12,8 +12,8 @@ from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.operation import Mismatch
-from link_peer_cli.audit.at import KEPT_SECONDS, read_outcomes, standing_at
-from link_peer_cli.audit.log import AuditReader, condition
+from link_peer_cli.audit.at import read_outcomes, standing_at
+from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
 from link_peer_cli.audit.trail import KEPT_SECONDS as TRAIL_KEPT_SECONDS
 from link_peer_cli.audit.trail import MARGIN_SECONDS
 from link_peer_cli.audit.trail_join import UNREADABLE

@@ -16,8 +16,9 @@ from link_peer.runtime.ports import Record
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
-from link_peer_cli.audit.log import AuditReader, condition
-from link_peer_cli.audit.trail import KEPT_SECONDS, MARGIN_SECONDS, NAMES, Trail
+from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
+from link_peer_cli.audit.trail import KEPT_SECONDS as TRAIL_KEPT_SECONDS
+from link_peer_cli.audit.trail import MARGIN_SECONDS, NAMES, Trail
 from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
@@ -28,7 +29,6 @@ from link_peer_cli.ui.records import print_advice
 from link_peer_cli.ui.tables import draw_table, print_tsv
 
 THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
-OLDER_SECONDS = 366 * 86_400.0  # how far back the log is asked whether a rule is one of ours
 OPENED, OBSERVED = condition({"record": "outcome", "outcome": "applied"}), condition({"record": "observed"})
 COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
 
@@ -47,7 +47,7 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
     now = env.clock.now()
-    if since < now - KEPT_SECONDS - MARGIN_SECONDS:
+    if since < now - TRAIL_KEPT_SECONDS - MARGIN_SECONDS:
         raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
     start = since - LONGEST_SECONDS
     accounts = sorted(env.policy.accounts)
@@ -61,8 +61,8 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     groups = [group for group in opened_groups(question, events) if group.account in env.policy.accounts]
     tags, unread = _tags(env, groups)
     question = msgspec.structs.replace(question, tags=tags)
-    older = log.read_any(f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - OLDER_SECONDS)
-    older += log.read_any(f"{ours} and {OBSERVED}", "to", [group.id for group in groups], now - OLDER_SECONDS)
+    older = log.read_any(f"{ours} and {OPENED}", "rules", unknown_rules(question, records, events), now - KEPT_SECONDS)
+    older += log.read_any(f"{ours} and {OBSERVED}", "to", [group.id for group in groups], now - KEPT_SECONDS)
     return [*_unreadable(env, {**unread, **refused}, records), *join(question, records, older, events)], len(events)
 
 

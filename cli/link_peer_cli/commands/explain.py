@@ -17,8 +17,6 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import ports_of
 from link_peer_cli.answers.links import Advice, Explanation
-from link_peer_cli.audit.consented import consented_by
-from link_peer_cli.audit.story import Asked
 from link_peer_cli.consent.entries import notes
 from link_peer_cli.inventory.advice import Adviser
 from link_peer_cli.inventory.reading import View, view_of
@@ -26,6 +24,7 @@ from link_peer_cli.inventory.shown import (
     LINKS,
     STATES,
     Wording,
+    history_of,
     link_answers,
     links_of,
     named,
@@ -90,10 +89,7 @@ def answer_for(
     scene = view.scene
     ports = asked or _ports(scene, links, source)
     found = reach(scene, source, target, ports)
-    history = Asked()
-    if requests := [request for link in links for request in link.requests]:
-        history.read(env, requests, min(link.since or 0 for link in links))
-    history.consented, problem = consented_by(env, links, prove=True)
+    history = history_of(env, links, prove=True)
     adviser = Adviser(view, env.settings.region, env.clock.now())
     people = _people(scene, found, ends, ports, [rule for link in links for rule in link.rules])
     answer = Explanation(
@@ -112,7 +108,7 @@ def answer_for(
             *adviser.notes(source, target),
             *(Advice(note, "") for note in _look_alikes(view, ends)),
         ],
-        not_read=[*view.problems, *filter(None, [history.problem or problem])],
+        not_read=[*view.problems, *filter(None, [history.problem])],
     )
     return answer, Exit.DONE if found.effect.passes else Exit.REFUSED
 

@@ -22,7 +22,7 @@ from link_peer_cli.access.keys import caller
 from link_peer_cli.answers.links import AskedParties, TestedOf, TestedPort
 from link_peer_cli.inventory.probe import Probe, ProbeResult, command_of, runner_in
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import named
+from link_peer_cli.inventory.shown import EXACT, named
 from link_peer_cli.inventory.tested import ProbeVerdict, last_line, rules_of
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import console, print_answer, warn
@@ -61,7 +61,7 @@ def verify(
     ports = ports_of(port or ["icmp"], "--port")
     for wanted in ports:
         command_of(wanted)  # report an invalid option before a missing environment
-    _checked(role)
+    matching(role, "--role", r"[A-Za-z0-9.-]{1,64}")  # of a role [doc CreateRole]
     env = load_environment(reading=True)
     view = view_of(suppose(env, "verify")[0])
     _require_home(env)
@@ -82,10 +82,6 @@ def verify(
     warn(view.problems)
     if not all(one.result.reached for one in tested):
         raise typer.Exit(Exit.REFUSED)
-
-
-def _checked(role: str) -> None:
-    matching(role, "--role", r"[A-Za-z0-9.-]{1,64}")  # of a role [doc CreateRole]
 
 
 def _require_home(env: Environment) -> None:
@@ -181,11 +177,6 @@ def _answer(
     )
 
 
-def _titled(party: str, account: str, name: str) -> str:
-    shown = f"{party}@{account}" if account else party
-    return f"{shown} ({name})" if name else shown
-
-
 def _show(tested: list[TestedPort]) -> None:
     rows = [(one.port, REACHED[one.reached], one.state, last_line(one.output)) for one in tested]
     columns = ("port", "reached", "rules say", "output")
@@ -193,9 +184,7 @@ def _show(tested: list[TestedPort]) -> None:
         print_tsv([(*columns, "why"), *((*row, one.why) for row, one in zip(rows, tested, strict=True))])
         return
     pair, out = tested[0], console()
-    source = _titled(pair.source, pair.from_account, pair.from_name)
-    title = f"{source} → {_titled(pair.target, pair.to_account, pair.to_name)}"
-    title += f" at {pair.address}" if pair.address != pair.target else ""
+    title = " → ".join(EXACT.ends(pair)) + (f" at {pair.address}" if pair.address != pair.target else "")
     draw_table(out, title, columns, rows)
     for one in tested:
         out.print(escape(f"{one.port}: {one.why}"), soft_wrap=True)

@@ -23,7 +23,7 @@ from link_peer.planning.writing import note, part
 from link_peer_cli.answers.links import Advice
 from link_peer_cli.consent.entries import asking as asking_tags
 from link_peer_cli.inventory.reading import View, verdict_if_asked
-from link_peer_cli.ui.aliyun import set_tags
+from link_peer_cli.ui.aliyun import ecs_call, set_tags
 
 _FEW = 3  # addresses that are named in one command
 
@@ -79,8 +79,9 @@ class Adviser:
         note = f" ({rule.description})" if rule.description else ""
         return Advice(
             f"in account {rule.group.account}: {rule.id}{note} is a person's rule. If it is not meant for these, remove it",
-            self._aliyun(
+            ecs_call(
                 f"RevokeSecurityGroup{egress}",
+                self._region,
                 [("SecurityGroupId", rule.group.id), ("SecurityGroupRuleId.1", rule.id)],
             ),
         )
@@ -106,7 +107,7 @@ class Adviser:
         fields = [(f"Permissions.{n}.{name}", value) for n, rule in enumerate(rules, 1) for name, value in rule]
         yield Advice(
             f"in account {groups[0].account}: an advanced group lets nothing out by default; add an egress rule to {groups[0].id}",
-            self._aliyun("AuthorizeSecurityGroupEgress", [("SecurityGroupId", groups[0].id), *fields]),
+            ecs_call("AuthorizeSecurityGroupEgress", self._region, [("SecurityGroupId", groups[0].id), *fields]),
         )
 
     def _isolated(self, source: Party, target: Party) -> Iterator[Advice]:
@@ -214,9 +215,3 @@ class Adviser:
         wishes = Wishes(self._scene.snapshot, self._policy, self._now)
         sides = [sorted({party, *self._scene.groups(party)}) for party in (source, target)]
         return [one for start in sides[0] for end in sides[1] for one in wishes.for_link(start, end, ports)]
-
-    def _aliyun(self, action: str, fields: Iterable[tuple[str, str]]) -> str:
-        words = ["aliyun", "ecs", action, "--RegionId", self._region]
-        for name, value in fields:
-            words += [f"--{name}", value]
-        return shlex.join(words)

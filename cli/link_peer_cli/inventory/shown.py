@@ -133,13 +133,18 @@ def rule_answer(rule: Rule, *, decides: bool) -> RuleAnswer:
 def answers_of(env: Environment, view: View, found: Sequence[Standing]) -> tuple[list[LinkAnswer], str]:
     """Each link, and why the audit log could not be read, if so."""
     view.deciding((link.source, link.target) for link in found)
-    scene, asked = view.scene, Asked()
+    asked = history_of(env, found, prove=False)
+    return link_answers(env, view.scene, found, asked), asked.problem
+
+
+def history_of(env: Environment, found: Sequence[Standing], *, prove: bool) -> Asked:
+    """Who asked for each link, and who consented; `prove`: as far as ActionTrail tells."""
+    asked = Asked()
     if requests := [request for link in found for request in link.requests]:
-        since = min(link.since or 0 for link in found if link.requests)
-        asked.read(env, requests, since)
-    asked.consented, problem = consented_by(env, found, prove=False)
+        asked.read(env, requests, min(link.since or 0 for link in found if link.requests))
+    asked.consented, problem = consented_by(env, found, prove=prove)
     asked.problem = asked.problem or problem
-    return link_answers(env, scene, found, asked), asked.problem
+    return asked
 
 
 def link_answers(env: Environment, scene: Scene, found: Sequence[Standing], asked: Asked) -> list[LinkAnswer]:

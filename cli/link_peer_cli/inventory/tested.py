@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from link_peer.domain.denials import NO_ROUTE
-from link_peer.domain.model import Port, Rule, ports_text
+from link_peer.domain.model import Port, Rule
 from link_peer.domain.tags import clean
 from link_peer.planning.effect import Effect
 
@@ -80,8 +80,7 @@ def last_line(output: str) -> str:
 
 
 def _rule(rule: Rule, ours: frozenset[str]) -> str:
-    traffic = rule.traffic
-    ports = ports_text([traffic.port]) if traffic and traffic.port else "a port list"
+    ports = rule_answer(rule, decides=True).ports
     note = f", {rule.description!r}" if rule.description and rule.id not in ours else ""
     what = f"{rule.policy} {ports} priority {rule.priority}, by {_by(rule, ours)}{note}"
     return f"rule {rule.id} on {rule.group} ({what})"

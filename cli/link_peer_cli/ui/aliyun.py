@@ -24,13 +24,13 @@ def authorize(region: str, account: str, group: str, rules: Sequence[tuple[RuleK
             ("Description", description),
         ]
         given += [(f"Permissions.{number}.{name}", value) for name, value in fields]
-    return _command("AuthorizeSecurityGroup", region, given)
+    return ecs_call("AuthorizeSecurityGroup", region, given)
 
 
 def modify(region: str, group: str, rule_id: str, description: str) -> str:
     """Return the command that sets a rule's Description, and its priority to ours."""
     given = [("SecurityGroupId", group), ("SecurityGroupRuleId", rule_id)]
-    return _command(
+    return ecs_call(
         "ModifySecurityGroupRule", region, [*given, ("Priority", str(PRIORITY)), ("Description", description)]
     )
 
@@ -38,7 +38,7 @@ def modify(region: str, group: str, rule_id: str, description: str) -> str:
 def revoke(region: str, group: str, rule_ids: Sequence[str]) -> str:
     """Return the command that removes rules by their ids."""
     ids = [(f"SecurityGroupRuleId.{number}", rule_id) for number, rule_id in enumerate(rule_ids, 1)]
-    return _command("RevokeSecurityGroup", region, [("SecurityGroupId", group), *ids])
+    return ecs_call("RevokeSecurityGroup", region, [("SecurityGroupId", group), *ids])
 
 
 def tag(region: str, groups: Sequence[str], names: Sequence[str]) -> str:
@@ -53,13 +53,13 @@ def set_tags(region: str, groups: Sequence[str], tags: Mapping[str, str]) -> str
         for n, (name, value) in enumerate(tags.items(), start=1)
         for pair in ((f"Tag.{n}.Key", name), (f"Tag.{n}.Value", value))
     ]
-    return _command("TagResources", region, [*_groups(groups), *given])
+    return ecs_call("TagResources", region, [*_groups(groups), *given])
 
 
 def untag(region: str, groups: Sequence[str], names: Sequence[str]) -> str:
     """Return the command that removes tags of security groups."""
     keys = [(f"TagKey.{number}", name) for number, name in enumerate(names, start=1)]
-    return _command("UntagResources", region, [*_groups(groups), *keys])
+    return ecs_call("UntagResources", region, [*_groups(groups), *keys])
 
 
 def resource_type(ids: Sequence[str]) -> str:
@@ -79,7 +79,8 @@ def _source(key: RuleKey, account: str) -> list[tuple[str, str]]:
     return [("SourceGroupId", source), *([("SourceGroupOwnerId", owner)] if owner != account else [])]
 
 
-def _command(action: str, region: str, parameters: Parameters) -> str:
+def ecs_call(action: str, region: str, parameters: Parameters) -> str:
+    """Return a call of ECS as a command."""
     words = ["aliyun", "ecs", action, "--RegionId", region]
     for name, value in parameters:
         words += [f"--{name}", value]
