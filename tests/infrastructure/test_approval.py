@@ -113,15 +113,3 @@ def test_a_wrong_request_is_refused_by_the_function(name: str, value: str) -> No
 def test_the_role_trusts_oos_alone() -> None:
     [statement] = json.loads((ROOT / "deploy/oos/role-trust.json").read_text("utf-8"))["Statement"]
     assert statement["Principal"] == {"Service": ["oos.aliyuncs.com"]}
-
-
-def test_the_chat_message_uses_known_variables() -> None:
-    """Those of the built-in content templates [doc SLS default alert templates], and annotations that our alerts have."""
-    notify = yaml.safe_load((ROOT / "deploy/notify/dingtalk.yaml").read_text("utf-8"))
-    text = notify["content_template"]["title"] + notify["content_template"]["content"]
-    known = {"alert_name", "status", "severity", "alert_time", "annotations.desc", "project"}
-    assert set(re.findall(r"alert\.([\w.]+)", text)) == known
-    assert set(re.findall(r"\| (\w+) ", text)) == {"format_status", "format_severity", "format_date"}
-    group = notify["action_group"]
-    assert group["webhook"] == notify["webhook"]["id"]
-    assert group["content_template"] == notify["content_template"]["id"]

@@ -125,6 +125,13 @@ def test_the_settings_page_has_the_defaults_of_s_yaml() -> None:
     assert read.keys() <= rows.keys()
 
 
+def test_the_readme_of_terraform_has_each_variable() -> None:
+    folder = ROOT / "deploy" / "terraform"
+    text = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.tf"))
+    named = re.findall(r"`(\w+)`", (folder / "README.md").read_text(encoding="utf-8"))
+    assert set(re.findall(r'^variable "(\w+)"', text, re.MULTILINE)) - {*named} == set()
+
+
 def test_envsubst_leaves_no_placeholder_empty() -> None:
     """Every `${…}` of a file that a page fills in with envsubst is exported by that page."""
     filled = 0

@@ -1,4 +1,4 @@
-"""How the package is built: our part as a folder that runs by itself, its one file of byte code, the pins, and what stops a build.
+"""How the package is built: its one file of byte code, the pins, and what stops a build.
 
 That its handlers work is tried in tests/infrastructure/package.
 """
@@ -34,43 +34,6 @@ from link_peer_deploy.manifest import load
 ROOT = Path(__file__).resolve().parents[2]
 POLICY_FILE = ROOT / "benchmarks" / "policy.yaml"
 HOME, PEER = "1000000000000001", "1000000000000002"
-LOAD = """
-import json, sys
-sys.path[:0] = [{folder!r}]
-import auto_link, cross_account, sweep
-import link_peer.alicloud.sts, link_peer.alicloud.ecs, link_peer.alicloud.sls
-from link_peer.inbound import policy_file as policy
-from link_peer.runtime import settings
-keys = dict.fromkeys(("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"), "k")
-given = settings.load(env={{"LINK_PEER_REGION": "r", **keys}})
-policy.load(given.policy_path)
-assert not {{"yaml", "link_peer.inbound.policy_text"}} & set(sys.modules), "the packaged policy was parsed"
-names = {{"auto_link", "cross_account", "sweep", "link_peer", "link_peer_local", "link_peer_cli"}}
-ours = [module for name, module in sys.modules.items() if name.partition(".")[0] in names]
-print(json.dumps([given.policy_path, sorted({{module.__file__ for module in ours}})]))
-"""
-
-
-def test_our_part_runs_from_one_flat_folder(tmp_path: Path) -> None:
-    """Handlers at the top, the policy beside them, and neither the commands nor the local cloud."""
-    folder = tmp_path / "code"
-    folder.mkdir()
-    package.own_code(folder, POLICY_FILE)
-    assert {path.name for path in folder.iterdir()} == {
-        "auto_link.py",
-        "cross_account.py",
-        "sweep.py",
-        "link_peer",
-        "policy.yaml",
-        "policy.compiled.json",
-    }
-    # -I: neither this folder nor PYTHONPATH, only what is installed
-    command = [sys.executable, "-I", "-B", "-c", LOAD.format(folder=str(folder))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    policy, files = json.loads(done.stdout)
-    assert policy == str(folder / "policy.yaml")
-    assert files
-    assert all(Path(file).is_relative_to(folder) for file in files)
 
 
 def test_a_compiled_policy_that_is_not_of_this_build_stops_it(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,17 +235,6 @@ def test_without_the_runtimes_python_there_is_no_package(policy: Path) -> None:
     assert text == "there is no no-such-python here: install it, set RUNTIME_PYTHON, or pass --uncompiled"
 
 
-def test_a_build_that_fails_leaves_no_older_package(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`s deploy` would upload it."""
-    older = policy.parent / "build" / "package.zip"
-    older.parent.mkdir()
-    older.touch()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(archives.PackageError):
-        package.build(policy, older.parent, package.Target(), compiled=False)
-    assert list(older.parent.iterdir()) == []
-
-
 def test_a_policy_that_changes_while_it_is_built_has_no_package(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither after it was compared, nor while archives are fetched."""
     monkeypatch.setattr(archives, "install", lambda *_: {})
@@ -300,14 +252,17 @@ def test_a_folder_that_cannot_be_written_is_named(policy: Path) -> None:
 
 
 def test_a_failure_of_pip_is_one_sentence(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network, a full disk: what pip says last, and nothing half-built."""
+    """No network, a full disk: what pip says last, and nothing half-built; nor an older package, which `s deploy` would upload."""
+    older = policy.parent / "build" / "package.zip"
+    older.parent.mkdir()
+    older.touch()
     monkeypatch.setattr(archives, "PLATFORMS", ("no-such-platform",))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(
         archives.PackageError, match=r"^pip could not fetch the SDKs \(is its package index reached\?\): "
     ):
-        package.build(policy, policy.parent / "build", package.Target(), compiled=False)
-    assert list((policy.parent / "build").iterdir()) == []
+        package.build(policy, older.parent, package.Target(), compiled=False)
+    assert list(older.parent.iterdir()) == []
 
 
 def python_of(version: str, path: Path) -> Path:

@@ -14,16 +14,52 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from link_peer.inbound import policy_file
+from link_peer.runtime import settings
+from link_peer.runtime.clock import SystemClock
+from link_peer_cli import setup
 from link_peer_deploy.description import EVENT_RULES
 from link_peer_deploy.documents import peer_roles, render
+from link_peer_deploy.names import Names
 
 from tests.functional.lab import HOME, PEER, REGION
-from tests.infrastructure import test_templates as templates
 from tests.infrastructure.terraform.schema import not_allowed, resource
-from tests.infrastructure.test_templates import ACTION_POLICY, ALONE, BOUND, PREFIX, TOGETHER, States, bare, states
+
+PREFIX = "tenant-b"
+ACTION_POLICY = "on-call"
+BOUND = f"{PREFIX}-requests-{PEER}"
+ALONE = f"""
+deployment: prod
+accounts:
+  "{HOME}": {{name: a@aliyun.com}}
+"""
+TOGETHER = f"""{ALONE}
+  "{PEER}":
+    name: b@aliyun.com
+    role: "acs:ram::{PEER}:role/{PREFIX}"
+    external_id: "a-random-value-of-1"
+    queue: {BOUND}
+  "1000000000000003":
+    name: c@aliyun.com
+    role: "acs:ram::1000000000000003:role/other"
+    external_id: "a-random-value-of-2"
+sets:
+  prod: {{account: "{HOME}", tags: {{tier: db, env: prod}}}}
+  dev: {{account: "{PEER}", tags: {{env: dev}}}}
+"""
+"""Policies of a deployment without other accounts, and with two, one of which has a queue of its own."""
+
+NOT_IN_TEMPLATES = {"user", "action policy", "service-linked role", "saved search"}
+"""What is of the account, and what the provider has no resource for; `s deploy` makes the roles, too."""
+
+States = dict[tuple[str, str], Any]
+"""Kind and name of a resource to its state, in the words of `setup`."""
+
 
 PYTHON = os.environ.get("LINK_PEER_TERRAFORM", "")
-MODULE = Path(__file__).parents[3] / "deploy" / "terraform"
+ROOT = Path(__file__).parents[3]
+MODULE = ROOT / "deploy" / "terraform"
 RUN = Path(__file__).with_name("run.py")
 Planned = list[tuple[str, dict[str, Any]]]
 """Type and arguments of each resource that would be created."""
@@ -65,12 +101,12 @@ def test_events_equal_the_triggers(tmp_path: Path) -> None:
     assert {name: json.loads(rule["filter_pattern"]) for name, rule in rules.items()} == patterns
     for rule in rules.values():
         [target] = rule["targets"]
-        assert templates.parameters(target["param_list"], "resource_key", "form", "value") == templates.TARGET
+        assert parameters(target["param_list"], "resource_key", "form", "value") == TARGET
         assert target["endpoint"] == f"acs:fc:{REGION}:{HOME}:functions/{PREFIX}-auto-link"
     streams = {p["trigger_name"]: p for kind, p in planned if kind == "alicloud_fcv3_trigger"}
     assert {name: json.loads(p["trigger_config"]) for name, p in streams.items()} == {
-        "requests": templates.stream(f"{PREFIX}-requests"),
-        f"requests-{BOUND}": templates.stream(BOUND),
+        "requests": stream(f"{PREFIX}-requests"),
+        f"requests-{BOUND}": stream(BOUND),
     }
     assert {(p["function_name"], p["qualifier"]) for p in streams.values()} == {(f"{PREFIX}-cross-account", "live")}
 
@@ -125,6 +161,33 @@ def test_refuses_a_bad_prefix(tmp_path: Path, prefix: str) -> None:
     assert "2 to 24 of a-z" in said["plan"]["err"]
 
 
+TARGET = {
+    "functionName": ("CONSTANT", f"{PREFIX}-auto-link"),
+    "Qualifier": ("CONSTANT", "live"),
+    "InvocationType": ("CONSTANT", "Async"),
+    "DataFormat": ("CONSTANT", "Object"),
+    "Body": ("ORIGINAL", ""),
+}
+
+
+def parameters(items: list[dict[str, Any]], key: str, form: str, value: str) -> dict[str, tuple[str, str]]:
+    """The parameters of an event target by key."""
+    return {item[key]: (item[form], item.get(value) or "") for item in items}
+
+
+def stream(queue: str) -> Any:
+    """The configuration of the trigger on a queue, in the region and account of the tests."""
+    names = {"vars.region": REGION, "vars.prefix": PREFIX, "config('AccountID')": HOME}
+    text = json.dumps(
+        yaml.safe_load((ROOT / "deploy/request-trigger.yaml").read_text(encoding="utf-8"))["triggerConfig"]
+    )
+    for name, value in names.items():
+        text = text.replace(f"${{{name}}}", value)
+    config = json.loads(text)
+    config["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"]["QueueName"] = queue
+    return config
+
+
 def home(folder: Path, policy: str, **more: Any) -> dict[str, Any]:
     """Variables of the module for the account of the functions."""
     path = folder / "policy.yaml"
@@ -156,13 +219,45 @@ def terraform(module: Path, **variables: Any) -> Any:
 
 
 def wanted(policy: str, action_policy: str = "", operators: Sequence[str] = ()) -> States:
-    """What setup creates, without saved searches and with what the provider adds to an alert by itself left out."""
-    found = {key: state for key, state in states(policy, action_policy, operators).items() if key[0] != "saved search"}
+    """What setup creates, without what the provider adds to an alert by itself; what needs somebody to notify only where that is
+    given."""
+    env = {
+        "LINK_PEER_REGION": REGION,
+        "LINK_PEER_PREFIX": PREFIX,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": "unused",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "unused",
+    }
+    deployment = setup.SetupTarget(
+        settings.load(env=env),
+        policy_file.parse(policy),
+        Names(HOME, PREFIX),
+        SystemClock(),
+        action_policy=action_policy,
+        operators=tuple(operators),
+    )
+    found = {
+        (resource.kind, resource.name): resource.wanted
+        for resource in setup.resources(deployment)
+        if not resource.lacks and resource.kind not in NOT_IN_TEMPLATES
+    }
     for (kind, _), state in found.items():
         if kind == "alert":
             for name in ("name", "type", "state", "status"):
                 del state["rule"][name]
     return bare(found)
+
+
+def bare(value: Any) -> Any:
+    """A value without what means the same as nothing: null, empty texts, lists and objects."""
+    if isinstance(value, dict):
+        parts = {key: bare(part) for key, part in value.items()}
+        return {key: part for key, part in parts.items() if part not in (None, "", [], {})}
+    return [bare(part) for part in value] if isinstance(value, list) else value
+
+
+def alert_state(detail: dict[str, Any]) -> Any:
+    """An alert in the format of CreateAlert, and its action policy by itself."""
+    return {"rule": detail, "action policy": detail["configuration"]["policyConfiguration"].pop("actionPolicyId")}
 
 
 def terraform_states(planned: Planned) -> States:
@@ -192,7 +287,7 @@ def _index(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
 
 def _alert(p: Mapping[str, Any]) -> tuple[tuple[str, str], Any]:
     detail = {"displayName": p["display_name"], "schedule": p["schedule"], "configuration": p["configuration"]}
-    return ("alert", p["alert_name"]), templates.alert_state(_lower_camel(detail))
+    return ("alert", p["alert_name"]), alert_state(_lower_camel(detail))
 
 
 ONE = {"schedule", "configuration", "group_configuration", "policy_configuration", "eval_condition"}
