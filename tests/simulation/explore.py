@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 import msgspec
 from link_peer.domain.policy import Policy
@@ -77,11 +78,12 @@ class Result(msgspec.Struct):
     finals: frozenset[object] = frozenset()
 
 
-def explore(scenario: Scenario, *, merge: bool = True, most: int = 0, seed: int = 0) -> Result:
-    """Tries every history. Raises Broken, with the history in its text.
+def explore(scenario: Scenario, *, merge: bool = True, most: int = 0, seed: int = 0, **fields: Any) -> Result:
+    """Tries every history, with other `fields` of the scenario (kinds, faults, calls). Raises Broken, with the history in its text.
 
     With `most`, it goes on from that many worlds after each step, chosen by `seed`, instead of from all of them.
     """
+    scenario = msgspec.structs.replace(scenario, **fields)
     chosen = random.Random(seed)
     before = Counter(invariants.checked)
     result = Result()

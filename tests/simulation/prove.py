@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,10 +22,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.simulation import invariants, random_run
 from tests.simulation.explore import explore
-from tests.simulation.hunt import RACE_BY_NAME, hunt
 from tests.simulation.interleave import race
 from tests.simulation.invariants import Broken
-from tests.simulation.mutants import CALLS, MUTANTS
+from tests.simulation.mutants import MUTANTS, hunt
+from tests.simulation.races import RACES
 from tests.simulation.random_inputs import FAULTS
 from tests.simulation.scenarios import SCENARIOS
 
@@ -126,26 +127,22 @@ def work(job: Job) -> Tried:
     return done
 
 
+EXPLORED: dict[str, Callable[[Job], dict[str, Any]]] = {
+    "histories": lambda _: {},
+    "faults": lambda _: {"kinds": FAULTS},
+    "sampled": lambda job: {"kinds": FAULTS, "most": SAMPLE, "seed": job.number},
+}
+"""The histories with the scenario's own faults (by default, a kill before or after any call), with any one fault at any call of each
+delivery, and with such faults after some of the worlds that the steps before lead to."""
+
+
 def _histories(job: Job, done: Tried) -> None:
-    """Every history with the scenario's own faults: by default, a kill before or after any call."""
-    result = explore(SCENARIOS[job.name]())
-    done.tried, done.deliveries, done.ends = result.histories, result.deliveries, result.ends
-
-
-def _faults(job: Job, done: Tried) -> None:
-    """Every history with any one fault at any call of each delivery."""
-    result = explore(SCENARIOS[job.name](kinds=FAULTS))
-    done.tried, done.deliveries, done.ends = result.histories, result.deliveries, result.ends
-
-
-def _sampled(job: Job, done: Tried) -> None:
-    """Any one fault at any call of each delivery, after some of the worlds that the steps before lead to."""
-    result = explore(SCENARIOS[job.name](kinds=FAULTS), most=SAMPLE, seed=job.number)
+    result = explore(SCENARIOS[job.name], **EXPLORED[job.kind](job))
     done.tried, done.deliveries, done.ends = result.histories, result.deliveries, result.ends
 
 
 def _races(job: Job, done: Tried) -> None:
-    outcome = race(RACE_BY_NAME[job.name], SWITCHES)
+    outcome = race(RACES[job.name], SWITCHES)
     done.tried, done.deliveries = outcome.schedules, 2 * outcome.schedules
     done.ends, done.lost = outcome.ends, outcome.lost
 
@@ -173,7 +170,7 @@ def _mutants(job: Job, done: Tried) -> None:
     with pytest.MonkeyPatch.context() as patch:
         mutant.change(patch)
         try:
-            hunt(mutant.hunt, kinds=mutant.kinds, calls=CALLS)
+            hunt(mutant.hunt, mutant.kinds)
         except Broken as broken:
             if broken.invariant.startswith("I"):
                 return
@@ -182,9 +179,7 @@ def _mutants(job: Job, done: Tried) -> None:
 
 
 _DO: dict[str, Callable[[Job, Tried], None]] = {
-    "histories": _histories,
-    "faults": _faults,
-    "sampled": _sampled,
+    **dict.fromkeys(EXPLORED, _histories),
     "races": _races,
     "random": _random,
     "mutants": _mutants,
@@ -199,7 +194,7 @@ def main(arguments: Sequence[str]) -> int:
     jobs += [Job("faults", name) for name in SCENARIOS if name not in {*HEAVY, *OWN_FAULTS}]
     jobs += [Job("sampled", name, first) for name in HEAVY]
     jobs += [Job("random", f"seed {number}", number) for number in range(first, first + runs // RUNS_PER_JOB)]
-    jobs += [Job("races", name) for name in RACE_BY_NAME]
+    jobs += [Job("races", name) for name in RACES]
     jobs += [Job("mutants", mutant.name, number) for number, mutant in enumerate(MUTANTS)]
     jobs.sort(key=lambda job: (job.kind, job.name) not in LONGEST)
     print(f"seeds from {first}")

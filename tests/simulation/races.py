@@ -21,7 +21,10 @@ from tests.simulation.scenarios.common import (
     TCP,
     TCP_RULE,
     UDP,
+    UNLINK,
     half_an_hour_later,
+    hold_rules,
+    hold_wanted,
     mutual_rules,
     redeliver_and_check,
     request,
@@ -33,7 +36,6 @@ from tests.simulation.scenarios.instances import OTHER, event, home_world, start
 from tests.simulation.world import HOME, PEER, World
 
 R1, R2, R3 = request("r-1", "r-1"), request("r-2", "r-2"), request("r-3", "r-3")
-UNLINK = request("u-1", "u-1", action="unlink")
 TURNED = request(
     "r-2", "r-2", **{"from": {"account": PEER, "party": "sg-db"}, "to": {"account": HOME, "party": "sg-app"}}
 )
@@ -109,9 +111,9 @@ def all_applied(messages: tuple[Message, Message], rules: Collection[RuleKey], *
 
 def same_request(world: World, runs: Sequence[Run]) -> bool:
     redeliver(world, runs, R1, R1)
-    found = oracle.owned(world, POLICY)
-    expected = dict.fromkeys(mutual_rules(), frozenset({"req:r-1"}))
-    hold("I6", found == expected, f"one request was applied twice concurrently, and the rules are {found}")
+    hold_rules(
+        "I6", world, dict.fromkeys(mutual_rules(), frozenset({"req:r-1"})), "one request was applied twice concurrently"
+    )
     return False
 
 
@@ -127,16 +129,15 @@ def link_and_unlink(world: World, runs: Sequence[Run]) -> bool:
 
 def all_closed(world: World, runs: Sequence[Run]) -> bool:
     redeliver(world, runs, UNLINK, sweep_message())
-    found = oracle.owned(world, POLICY)
-    hold("I6", found == {}, f"rules exist after the unlink: {found}")
+    hold_rules("I6", world, {}, "rules exist after the unlink")
     return False
 
 
 def request_and_sweep(world: World, runs: Sequence[Run]) -> bool:
     redeliver(world, runs, R2, sweep_message())
-    found = oracle.owned(world, POLICY)
-    expected = dict.fromkeys(mutual_rules(), frozenset({"req:r-1", "req:r-2"}))
-    hold("I6", found == expected, f"r-1 and r-2 were applied, but the rules are {found}")
+    hold_rules(
+        "I6", world, dict.fromkeys(mutual_rules(), frozenset({"req:r-1", "req:r-2"})), "r-1 and r-2 were applied"
+    )
     return False
 
 
@@ -177,9 +178,7 @@ def instance_events(first: Message, second: Message) -> Race:
 
     def end(world: World, runs: Sequence[Run]) -> bool:
         redeliver(world, runs, first, second)
-        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
-        equal = found.keys() == wanted.keys() and bool(found)
-        hold("I9", equal, f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
+        hold_wanted("I9", world, some=True)
         return False
 
     name = f"instances: {first.name} and {second.name}"
@@ -189,7 +188,7 @@ def instance_events(first: Message, second: Message) -> Race:
 PORT_RULES = [RuleKey(DB, str(APP), "", port) for port in (TCP, UDP)]
 TWO, THREE = ("req:r-1", "req:r-2"), ("req:r-1", "req:r-2", "req:r-3")
 
-RACES = [
+_ALL = [
     Race(
         "two requests for one new link",
         two_accounts,
@@ -249,3 +248,5 @@ RACES = [
         addresses.HOME_UNLINK,
     ),
 ]
+RACES = {race.name: race for race in _ALL}
+"""Each race by its name."""

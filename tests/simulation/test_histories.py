@@ -9,8 +9,8 @@ import pytest
 from link_peer.domain.model import Party
 
 from tests.simulation.explore import explore
-from tests.simulation.hunt import RACE_BY_NAME
 from tests.simulation.interleave import at_once, race
+from tests.simulation.races import RACES
 from tests.simulation.run import CHANGES
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.scenarios.common import POLICY
@@ -63,21 +63,21 @@ FIRST_CALLS = {"moved, address": 10, "sg-app refuses": 14, "consent moves": 14}
 @pytest.mark.parametrize("name", SLICE)
 def test_no_history_breaks_an_invariant(name: str) -> None:
     """Neither during its deliveries nor at its end."""
-    assert explore(SCENARIOS[name](calls=FIRST_CALLS.get(name, 99))).histories >= SLICE[name]
+    assert explore(SCENARIOS[name], calls=FIRST_CALLS.get(name, 99)).histories >= SLICE[name]
 
 
 def test_merging_equal_worlds_loses_no_final_state() -> None:
     """Run separately, the histories of a small scenario have the same number and the same final states."""
-    merged = explore(SCENARIOS["two requests, one link"](calls=1))
-    separate = explore(SCENARIOS["two requests, one link"](calls=1), merge=False)
+    merged = explore(SCENARIOS["two requests, one link"], calls=1)
+    separate = explore(SCENARIOS["two requests, one link"], calls=1, merge=False)
     assert merged.histories == separate.histories
     assert merged.finals == separate.finals
 
 
-@pytest.mark.parametrize("name", RACE_BY_NAME)
+@pytest.mark.parametrize("name", RACES)
 def test_no_race_breaks_an_invariant(name: str) -> None:
     """In no interleaving of the calls with one switch."""
-    assert race(RACE_BY_NAME[name], 1).schedules > 1
+    assert race(RACES[name], 1).schedules > 1
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.02, 0.05])

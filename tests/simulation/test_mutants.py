@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.hunt import hunt
 from tests.simulation.invariants import Broken
-from tests.simulation.mutants import CALLS, MUTANTS, Mutant
+from tests.simulation.mutants import MUTANTS, Mutant, hunt
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.test_histories import SLICE
 
@@ -15,13 +14,13 @@ from tests.simulation.test_histories import SLICE
 def test_a_wrong_design_breaks_an_invariant(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.change(monkeypatch)
     with pytest.raises(Broken) as found:
-        hunt(mutant.hunt, kinds=mutant.kinds, calls=CALLS)
+        hunt(mutant.hunt, mutant.kinds)
     assert found.value.invariant.startswith("I")  # not because it failed to run
 
 
 def _tried(one: Mutant) -> bool:
     """Whether test_histories tries the same faults in the same scenario, at more calls."""
-    return one.hunt in SLICE and {*one.kinds} <= {*SCENARIOS[one.hunt]().kinds}
+    return one.hunt in SLICE and {*one.kinds} <= {*SCENARIOS[one.hunt].kinds}
 
 
 CONTROLS = sorted({(one.hunt, one.kinds) for one in MUTANTS if not _tried(one)})
@@ -29,4 +28,4 @@ CONTROLS = sorted({(one.hunt, one.kinds) for one in MUTANTS if not _tried(one)})
 
 @pytest.mark.parametrize(("name", "kinds"), CONTROLS)
 def test_the_correct_design_passes_the_same_scenario(name: str, kinds: tuple[str, ...]) -> None:
-    hunt(name, kinds=kinds, calls=CALLS)
+    hunt(name, kinds)

@@ -10,8 +10,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from tests.simulation.explore import explore
+from tests.simulation.interleave import race
 from tests.simulation.mutants import addresses, attacks, designs, sweeps
+from tests.simulation.races import RACES
 from tests.simulation.run import AT_ONCE
+from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.scenarios.queues import TROUBLE
 
 KINDS = ("kill-after", "lost-after", "empty", "outage")
@@ -122,3 +126,12 @@ MUTANTS = [
     Mutant("the policy is read once", attacks.policy_read_once, "a change during a delivery", ("policy", "paused")),
     Mutant("expiry is checked once", attacks.expiry_checked_once, "expiry during a delivery", ("slow",)),
 ]
+
+
+def hunt(name: str, kinds: tuple[str, ...]) -> None:
+    """Tries a scenario, its histories without faults first, or a race with up to two switches. Raises Broken."""
+    if name in RACES:
+        race(RACES[name], 2)
+        return
+    explore(SCENARIOS[name], faults=0)
+    explore(SCENARIOS[name], kinds=kinds, calls=CALLS)

@@ -9,18 +9,19 @@ import msgspec
 from link_peer.domain.model import Party, RuleKey
 from link_peer.domain.policy import AccountPolicy, Limits
 
-from tests.simulation import oracle
 from tests.simulation.driver import deliver, deliver_queue, deliver_without_faults
 from tests.simulation.explore import Act, Facts, Scenario
-from tests.simulation.invariants import hold
 from tests.simulation.messages import Message, sweep_message
 from tests.simulation.scenarios.common import (
     APP,
     DB,
     POLICY,
+    R1,
     SYNC,
     TCP,
+    UNLINK,
     had_fault,
+    hold_rules,
     redeliver_and_check,
     request,
     sweep_and_check,
@@ -40,10 +41,9 @@ OTHER = Party(HOME, "sg-other")
 HOME_DB = Party(HOME, "sg-db")
 TAG = f"sg-db@{PEER}:tcp/3306"
 AT_HOME = {"to": {"account": HOME, "party": "sg-db"}}
-LINK, UNLINK = request("r-1", "r-1", "tcp/3306"), request("u-1", "u-1", action="unlink")
+LINK = request("r-1", "r-1", "tcp/3306")
 HOME_LINK = request("r-1", "r-1", "tcp/3306", **AT_HOME)
 HOME_UNLINK = request("u-1", "u-1", action="unlink", **AT_HOME)
-R1 = frozenset({"req:r-1"})
 
 
 def two_vpcs(*, joined: bool = True, **tags: str) -> World:
@@ -95,12 +95,11 @@ JOIN = change(TWO, groups=("sg-app",))
 
 def admits(world: World, *ips: str, claims: frozenset[str] = R1, target: Party = DB) -> None:
     """Holds if exactly these addresses are admitted, with these claims."""
-    found = oracle.owned(world, BY_ADDRESS)
     expected = {RuleKey(target, f"{ip}/32", "", TCP): claims for ip in ips}
-    hold("I6", found == expected, f"{ips} should be admitted, but the rules are {found}")
+    hold_rules("I6", world, expected, f"{ips} should be admitted, but the rules are", BY_ADDRESS)
 
 
-def tags(**options: Any) -> Scenario:
+def tags() -> Scenario:
     """Two instances get a tag across VPCs, and the first loses it."""
     lanes = (
         (
@@ -117,10 +116,10 @@ def tags(**options: Any) -> Scenario:
         if not had_fault(facts, "forbidden"):
             admits(world, "10.0.0.2", claims=frozenset({"tag"}))
 
-    return Scenario("tags by address", lambda: two_vpcs(**{"link-peer": TAG}), BY_ADDRESS, lanes, end, **options)
+    return Scenario("tags by address", lambda: two_vpcs(**{"link-peer": TAG}), BY_ADDRESS, lanes, end)
 
 
-def joining(**options: Any) -> Scenario:
+def joining() -> Scenario:
     """An instance starts in the source of a request's link, beside an unlink: it joins the link, or nothing stands."""
     running = event("running", "Running", TWO)
     lanes = ((HOME_LINK,), (Act("i-two joins", JOIN), running, running), (HOME_UNLINK,))
@@ -133,10 +132,10 @@ def joining(**options: Any) -> Scenario:
         sweep_and_check(world, BY_ADDRESS)
         admits(world)
 
-    return Scenario("joining by address", advanced, BY_ADDRESS, lanes, end, **options)
+    return Scenario("joining by address", advanced, BY_ADDRESS, lanes, end)
 
 
-def leaving(**options: Any) -> Scenario:
+def leaving() -> Scenario:
     """An instance changes its address, which another one gets that joins; then a third one leaves."""
     acts = (
         Act("i-two's address changes", change(TWO, ip="10.0.0.77")),
@@ -155,10 +154,10 @@ def leaving(**options: Any) -> Scenario:
         if not had_fault(facts, "forbidden"):
             admits(world, "10.0.0.1", "10.0.0.2", "10.0.0.77")
 
-    return Scenario("leaving by address", three, BY_ADDRESS, lanes, end, **options)
+    return Scenario("leaving by address", three, BY_ADDRESS, lanes, end)
 
 
-def consent(**options: Any) -> Scenario:
+def consent() -> Scenario:
     """The owner of sg-db accepts one instance and another group, and then nothing any more."""
     lanes = ((accept(f"i-one@{HOME} sg-other@{HOME}"), accept("")), (LINK, LINK), (sweep_message(),))
 
@@ -167,10 +166,10 @@ def consent(**options: Any) -> Scenario:
         redeliver_and_check(world, facts, (LINK,), BY_ADDRESS)
         admits(world)
 
-    return Scenario("consent by address", two_vpcs, BY_ADDRESS, lanes, end, **options)
+    return Scenario("consent by address", two_vpcs, BY_ADDRESS, lanes, end)
 
 
-def shared(**options: Any) -> Scenario:
+def shared() -> Scenario:
     """A tag and a request want the rule of one address: each keeps it, whatever becomes of the other."""
     untag = Act("untag i-one", lambda world: world.set_tag(ONE, "link-peer", None))
     lanes = ((SYNC,), (LINK, UNLINK), (untag,))
@@ -183,10 +182,10 @@ def shared(**options: Any) -> Scenario:
         sweep_and_check(world, BY_ADDRESS)
         admits(world)
 
-    return Scenario("claims on one address", lambda: two_vpcs(**{"link-peer": TAG}), BY_ADDRESS, lanes, end, **options)
+    return Scenario("claims on one address", lambda: two_vpcs(**{"link-peer": TAG}), BY_ADDRESS, lanes, end)
 
 
-def limited(**options: Any) -> Scenario:
+def limited() -> Scenario:
     """A link may have one instance: who asks first has it, and stays."""
     policy = msgspec.structs.replace(BY_ADDRESS, limits=Limits(max_members=1))
     tag = Act("tag i-two", lambda world: world.set_tag(TWO, "link-peer", TAG))
@@ -197,10 +196,10 @@ def limited(**options: Any) -> Scenario:
         one_more = msgspec.structs.replace(policy, limits=Limits(max_members=2))
         redeliver_and_check(world, facts, (LINK,), one_more if had_fault(facts, "stale") else policy)
 
-    return Scenario("a limit by address", lambda: two_vpcs(**{"link-peer": TAG}), policy, lanes, end, **options)
+    return Scenario("a limit by address", lambda: two_vpcs(**{"link-peer": TAG}), policy, lanes, end)
 
 
-def borrowed(**options: Any) -> Scenario:
+def borrowed() -> Scenario:
     """The VPC of sg-db shows i-one's address, and i-two has one outside the ranges: neither is admitted any more."""
     acts = (
         Act("an interface has i-one's address", lambda world: world.interfaces.add((PEER, "vpc-2", "10.0.0.1"))),
@@ -212,7 +211,7 @@ def borrowed(**options: Any) -> Scenario:
         redeliver_and_check(world, facts, (LINK,), BY_ADDRESS)
         admits(world)
 
-    return Scenario("borrowed by address", two_vpcs, BY_ADDRESS, lanes, end, **options)
+    return Scenario("borrowed by address", two_vpcs, BY_ADDRESS, lanes, end)
 
 
-ADDRESSES: list[Callable[..., Scenario]] = [tags, joining, leaving, consent, shared, limited, borrowed]
+ADDRESSES = [tags(), joining(), leaving(), consent(), shared(), limited(), borrowed()]

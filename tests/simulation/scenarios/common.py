@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from link_peer.domain.model import ALL, Party, Port, RuleKey
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.domain.tags import iso
 
 from tests.simulation import invariants, oracle
 from tests.simulation.driver import deliver_queue, deliver_without_faults, reset
-from tests.simulation.explore import Facts
+from tests.simulation.explore import Act, Facts
 from tests.simulation.invariants import hold
 from tests.simulation.messages import Message, stream, sweep_message
 from tests.simulation.run import CHANGES, Run
@@ -53,6 +54,11 @@ def request(name: str, request_id: str, *ports: str, action: str = "link", **fie
 
 
 SYNC = request("s-1", "tag-0000000000000000", action="sync")
+LATE_SWEEP = msgspec.structs.replace(sweep_message(3000), name="late sweep")
+LINK, UNLINK = request("r-1", "r-1"), request("u-1", "u-1", action="unlink")
+R1 = frozenset({"req:r-1"})
+UNTAG = Act("untag", lambda world: world.set_tag(Party(HOME, "i-app"), "link-peer", None))
+WITHDRAW = Act("withdraw", lambda world: world.set_tag(DB, "link-accept", None))
 
 
 def two_accounts(**tags: str) -> World:
@@ -129,6 +135,41 @@ def redeliver_and_check(world: World, facts: Facts, messages: Sequence[Message],
         known |= {(r.get("request_id", ""), r["outcome"], r.get("reason", "")) for r in run.watch.outcomes}
     sweep_and_check(world, policy)
     return frozenset(known)
+
+
+def rests(*messages: Message) -> Callable[[World, Facts], None]:
+    """An end at which these messages are redelivered, and the world is at rest."""
+
+    def end(world: World, facts: Facts) -> None:
+        redeliver_and_check(world, facts, messages)
+
+    return end
+
+
+def rests_without_rules(why: str, *messages: Message, policy: Policy = POLICY) -> Callable[[World, Facts], None]:
+    """An end with and without redelivery of these messages, after which no rule of ours stands: `why` says what forbids it."""
+
+    def end(world: World, facts: Facts) -> None:
+        sweep_and_check(world.copy(), policy)
+        redeliver_and_check(world, facts, messages, policy)
+        hold_rules("I1", world, {}, f"rules exist though {why}", policy)
+
+    return end
+
+
+def hold_rules(
+    invariant: str, world: World, expected: Mapping[RuleKey, Collection[str]], text: str, policy: Policy = POLICY
+) -> None:
+    """Holds if exactly these rules of ours exist, with these claims."""
+    found = oracle.owned(world, policy)
+    hold(invariant, found == expected, f"{text}: {found}")
+
+
+def hold_wanted(invariant: str, world: World, *, some: bool = False) -> None:
+    """Holds if exactly the rules of ours exist that tags ask for; and if they ask for `some`."""
+    found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
+    equal = found.keys() == wanted.keys() and (bool(wanted) or not some)
+    hold(invariant, equal, f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
 
 
 def outcomes_of(facts: Facts, message: str) -> set[tuple[str, ...]]:

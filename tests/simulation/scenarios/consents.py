@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import msgspec
 from link_peer.domain.model import ALL, Party
 from link_peer.domain.policy import Allow, GroupSet, Never
@@ -18,11 +15,16 @@ from tests.simulation.messages import sweep_message
 from tests.simulation.run import AT_ONCE, SLOW
 from tests.simulation.scenarios.common import (
     DB,
+    LATE_SWEEP,
+    LINK,
     POLICY,
     SYNC,
     had_fault,
+    hold_wanted,
     redeliver_and_check,
     request,
+    rests,
+    rests_without_rules,
     sweep_and_check,
     two_accounts,
     two_accounts_and_a_tag,
@@ -43,22 +45,15 @@ BY_POLICY = msgspec.structs.replace(
 """The policy consents, whatever the tags say."""
 
 
-def locked_group(**options: Any) -> Scenario:
+def locked_group() -> Scenario:
     """A security engineer locks one group of a mutual link that the policy itself allows: neither side stays."""
-    mutual, port = request("r-1", "r-1"), request("r-2", "r-2", "tcp/3306")
+    port = request("r-2", "r-2", "tcp/3306")
     lock = Act("lock", lambda world: world.set_tag(DB, "Link-Lock.INC 7", ""))
-
-    def end(world: World, facts: Facts) -> None:
-        sweep_and_check(world.copy(), BY_POLICY)
-        redeliver_and_check(world, facts, (mutual, port), BY_POLICY)
-        ours = oracle.owned(world, BY_POLICY)
-        hold("I1", ours == {}, f"rules exist though sg-db is locked: {ours}")
-
-    lanes = ((mutual, mutual), (lock,), (port,), (sweep_message(),))
-    return Scenario("a lock", two_accounts, BY_POLICY, lanes, end, **options)
+    end = rests_without_rules("sg-db is locked", LINK, port, policy=BY_POLICY)
+    return Scenario("a lock", two_accounts, BY_POLICY, ((LINK, LINK), (lock,), (port,), (sweep_message(),)), end)
 
 
-def guardrail(**options: Any) -> Scenario:
+def guardrail() -> Scenario:
     """A tag that keeps a group out of a set is taken off: the set is then forbidden to reach the other account, so that the
     mutual link goes on both sides, and a link to the group may stay."""
     policy = msgspec.structs.replace(
@@ -66,7 +61,7 @@ def guardrail(**options: Any) -> Scenario:
         sets={"prod": GroupSet(PEER, {"env": "prod"})},
         never=(Never(Who(PEER, "set:prod"), Who(HOME, "*"), (), "never"),),
     )
-    mutual, port = request("r-1", "r-1"), request("r-2", "r-2", "tcp/3306")
+    port = request("r-2", "r-2", "tcp/3306")
     untag = Act("env", lambda world: world.set_tag(DB, "env", None))
 
     def start() -> World:
@@ -75,19 +70,15 @@ def guardrail(**options: Any) -> Scenario:
         return world
 
     def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (mutual, port), policy)
+        redeliver_and_check(world, facts, (LINK, port), policy)
         ours = [key for key in oracle.owned(world, policy) if key.port == ALL]
         hold("I1", not ours, f"rules exist though never forbids them: {ours}")
 
-    return Scenario(
-        "a guardrail", start, policy, ((mutual, mutual), (untag,), (port,), (sweep_message(),)), end, **options
-    )
+    return Scenario("a guardrail", start, policy, ((LINK, LINK), (untag,), (port,), (sweep_message(),)), end)
 
 
-def consent_ends(**options: Any) -> Scenario:
+def consent_ends() -> Scenario:
     """sg-db's consent has an end: after it, no rule exists, and none is written."""
-    mutual = request("r-1", "r-1")
-    early, late = sweep_message(), msgspec.structs.replace(sweep_message(3000), name="late sweep")
 
     def start() -> World:
         world = two_accounts_and_a_tag()
@@ -97,42 +88,42 @@ def consent_ends(**options: Any) -> Scenario:
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, ())
         reset(world, 3000)
-        deliver_without_faults(world, late, POLICY)
+        deliver_without_faults(world, LATE_SWEEP, POLICY)
         ours = oracle.owned(world, POLICY)
         hold("I1", ours == {} or had_fault(facts, "forbidden"), f"rules exist though consent has ended: {ours}")
 
-    lanes = ((mutual, early, late), (msgspec.structs.replace(SYNC, name="late sync", after=3000),))
-    return Scenario("consent ends", start, POLICY, lanes, end, **options)
+    lanes = ((LINK, sweep_message(), LATE_SWEEP), (msgspec.structs.replace(SYNC, name="late sync", after=3000),))
+    return Scenario("consent ends", start, POLICY, lanes, end)
 
 
-def change_during_a_delivery(**options: Any) -> Scenario:
+def _closed_meanwhile(world: World, facts: Facts) -> None:
+    """Rules exist unless a call took long in which consent was withdrawn or a group locked."""
+    redeliver_and_check(world, facts, (LINK, SYNC))
+    withdrawn = had_fault(facts, "withdrawn", "locked")
+    without_rules = not oracle.owned(world, POLICY)
+    hold("I1", without_rules == withdrawn, f"consent withdrawn: {withdrawn}, but the rules are {world.rules}")
+
+
+def change_during_a_delivery() -> Scenario:
     """A call takes long, and meanwhile consent is withdrawn, a group is locked, or the policy denies the port or pauses: no
     rule is written after that."""
-    link = request("r-1", "r-1")
-
-    def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (link, SYNC))
-        withdrawn = had_fault(facts, "withdrawn", "locked")
-        without_rules = not oracle.owned(world, POLICY)
-        hold("I1", without_rules == withdrawn, f"consent withdrawn: {withdrawn}, but the rules are {world.rules}")
-
-    lanes = ((link,), (SYNC,))
-    options = {"kinds": tuple(sorted(SLOW)), **options}
-    return Scenario("a change during a delivery", two_accounts_and_a_tag, POLICY, lanes, end, **options)
+    name, lanes = "a change during a delivery", ((LINK,), (SYNC,))
+    return Scenario(name, two_accounts_and_a_tag, POLICY, lanes, _closed_meanwhile, kinds=tuple(sorted(SLOW)))
 
 
-def expiry_during_a_delivery(**options: Any) -> Scenario:
+def consent_withdrawn_during_a_delivery() -> Scenario:
+    """Both groups withdraw consent while a throttled call waits for the next minute: no rule is written after that."""
+    name, lanes = "consent withdrawn during a delivery", ((LINK, LINK), (SYNC,))
+    return Scenario(name, two_accounts_and_a_tag, POLICY, lanes, _closed_meanwhile, kinds=("withdrawn", "kill-after"))
+
+
+def expiry_during_a_delivery() -> Scenario:
     """A request is delivered ten seconds before it is too late, and a call takes twenty: nothing is opened after that."""
-    link = msgspec.structs.replace(request("r-1", "r-1"), after=3600 + 290)
-
-    def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (link,))
-
-    options = {"kinds": ("slow",), **options}
-    return Scenario("expiry during a delivery", two_accounts, POLICY, ((link,),), end, **options)
+    link = msgspec.structs.replace(LINK, after=3600 + 290)
+    return Scenario("expiry during a delivery", two_accounts, POLICY, ((link,),), rests(link), kinds=("slow",))
 
 
-def group_events(**options: Any) -> Scenario:
+def group_events() -> Scenario:
     """A group consents to what an instance's tag already asks for, loses its managed tag, and is locked. Each time its
     event alone, without a sweep, leads to the right rules."""
     consented, locked = event("consented", "tags", HOME_DB), event("locked", "tags", HOME_DB)
@@ -173,10 +164,10 @@ def group_events(**options: Any) -> Scenario:
         right(world, "at the end")
         sweep_and_check(world)
 
-    return Scenario("events of a group", start, POLICY, (acts,), end, **options)
+    return Scenario("events of a group", start, POLICY, (acts,), end)
 
 
-def consent_moves(**options: Any) -> Scenario:
+def consent_moves() -> Scenario:
     """i-app is in two groups and asks for everything; sg-db accepts the second, then the first too. After a sync, the link is
     that of the first that it accepts, on both sides, and no rule of the other is left."""
     app = Party(HOME, "i-app")
@@ -192,8 +183,7 @@ def consent_moves(**options: Any) -> Scenario:
     def right(world: World) -> None:
         reset(world)
         deliver_without_faults(world, msgspec.structs.replace(SYNC, name="another sync"), POLICY)
-        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
-        hold("I9", found.keys() == wanted.keys(), f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
+        hold_wanted("I9", world)
 
     def end(world: World, facts: Facts) -> None:
         right(world.copy())
@@ -201,60 +191,50 @@ def consent_moves(**options: Any) -> Scenario:
 
     check = Act("check", lambda world: right(world.copy()))
     lanes = ((SYNC, check, accept, SYNC), (sweep_message(),))
-    return Scenario("consent moves", start, POLICY, lanes, end, **options)
+    return Scenario("consent moves", start, POLICY, lanes, end)
 
 
-def tag_changes(**options: Any) -> Scenario:
+def tag_changes() -> Scenario:
     """An instance's tag names another port: the old rule is closed before the new one is opened (I14)."""
     app = Party(HOME, "i-app")
     change = Act("change the tag", lambda world: world.set_tag(app, "link-peer", f"sg-db@{PEER}:udp/53"))
 
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, (SYNC,))
-        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
-        hold("I9", found.keys() == wanted.keys(), f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
+        hold_wanted("I9", world)
 
     lanes = ((SYNC, change, SYNC), (sweep_message(),))
-    return Scenario("a tag changes", two_accounts_and_a_tag, POLICY, lanes, end, **options)
+    return Scenario("a tag changes", two_accounts_and_a_tag, POLICY, lanes, end)
 
 
-def closed_at_any_call(**options: Any) -> Scenario:
+def closed_at_any_call() -> Scenario:
     """A group is locked, or withdraws its consent, right before any call of a delivery: what the delivery reads of that
     afterwards is closed when it ends (I15), on both sides, whatever asked for it; the rest by the sweep."""
-    message = request("r-1", "r-1")
 
     def start() -> World:
         world = two_accounts_and_a_tag()
         deliver(world, request("r-0", "r-0", "udp/53"), POLICY)
         return world
 
-    def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (message, SYNC))
-
-    options = {"kinds": tuple(AT_ONCE), **options}
-    lanes = ((message,), (SYNC, sweep_message()))
-    return Scenario("closed at any call", start, POLICY, lanes, end, **options)
+    lanes = ((LINK,), (SYNC, sweep_message()))
+    return Scenario("closed at any call", start, POLICY, lanes, rests(LINK, SYNC), kinds=tuple(AT_ONCE))
 
 
-def half_closed_at_any_call(**options: Any) -> Scenario:
+def half_closed_at_any_call() -> Scenario:
     """The same, where a person deleted half of the mutual link, which is written again meanwhile."""
-    message = request("r-1", "r-1")
 
     def start() -> World:
         world = two_accounts()
-        deliver(world, message, POLICY)
+        deliver(world, LINK, POLICY)
         for rule in list(world.rules[DB].values()):
             world.delete_manually(DB, rule.id)
         return world
 
-    def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (message,))
-
-    options = {"kinds": tuple(AT_ONCE), **options}
-    return Scenario("half closed at any call", start, POLICY, ((message,), (sweep_message(),)), end, **options)
+    lanes = ((LINK,), (sweep_message(),))
+    return Scenario("half closed at any call", start, POLICY, lanes, rests(LINK), kinds=tuple(AT_ONCE))
 
 
-def closed_during_an_event(**options: Any) -> Scenario:
+def closed_during_an_event() -> Scenario:
     """The same of the groups of home, during the events of an instance and of a group."""
     started, looked = event("started", "Running"), event("looked", "tags", HOME_DB)
 
@@ -263,35 +243,28 @@ def closed_during_an_event(**options: Any) -> Scenario:
         start_one(world, "sg-db i-store:udp/53")
         return world
 
-    def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (started, looked))
-
-    options = {"kinds": tuple(AT_ONCE), **options}
-    return Scenario("closed during an event", start, POLICY, ((started, looked), (sweep_message(),)), end, **options)
+    lanes = ((started, looked), (sweep_message(),))
+    return Scenario("closed during an event", start, POLICY, lanes, rests(started, looked), kinds=tuple(AT_ONCE))
 
 
-def closed_and_killed(**options: Any) -> Scenario:
+def closed_and_killed() -> Scenario:
     """The same before a delivery that dies later, after its write or before its look: the redelivery closes (I15)."""
-    message = request("r-1", "r-1")
-
-    def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (message,))
-
-    options = {"kinds": ("locked-now", "kill-after"), "faults": 2, **options}
-    return Scenario("closed and killed", two_accounts_and_a_tag, POLICY, ((message,),), end, **options)
+    kinds = ("locked-now", "kill-after")
+    return Scenario("closed and killed", two_accounts_and_a_tag, POLICY, ((LINK,),), rests(LINK), kinds=kinds, faults=2)
 
 
-CONSENTS: list[Callable[..., Scenario]] = [
-    locked_group,
-    guardrail,
-    consent_ends,
-    change_during_a_delivery,
-    expiry_during_a_delivery,
-    group_events,
-    consent_moves,
-    tag_changes,
-    closed_at_any_call,
-    half_closed_at_any_call,
-    closed_during_an_event,
-    closed_and_killed,
+CONSENTS = [
+    locked_group(),
+    guardrail(),
+    consent_ends(),
+    change_during_a_delivery(),
+    consent_withdrawn_during_a_delivery(),
+    expiry_during_a_delivery(),
+    group_events(),
+    consent_moves(),
+    tag_changes(),
+    closed_at_any_call(),
+    half_closed_at_any_call(),
+    closed_during_an_event(),
+    closed_and_killed(),
 ]

@@ -16,7 +16,7 @@ from tests.simulation.driver import deliver, deliver_queue, deliver_without_faul
 from tests.simulation.explore import Act, Facts, Scenario
 from tests.simulation.invariants import hold
 from tests.simulation.messages import Message, sweep_message
-from tests.simulation.scenarios.common import POLICY, had_fault, sweep_and_check
+from tests.simulation.scenarios.common import POLICY, had_fault, hold_rules, hold_wanted, sweep_and_check
 from tests.simulation.world import HOME, PEER, REGION, START, World
 
 WEB, DB, EXTRA = Party(HOME, "sg-web"), Party(HOME, "sg-db"), Party(HOME, "sg-extra")
@@ -67,7 +67,7 @@ def start_one(world: World, peer: str = "") -> None:
     world.add_instance(HOME, "one", WEB, EXTRA, peer=peer, ip="10.0.0.77")
 
 
-def lifecycle(name: str, world: Callable[[], World], peer: str, **options: Any) -> Scenario:
+def lifecycle(name: str, world: Callable[[], World], peer: str) -> Scenario:
     """i-one starts, is tagged and is released; the events of these arrive in any order, before or after the facts."""
     created, running = event("created", "Created"), event("running", "Running")
     tagged, deleted = event("tagged", "tags"), event("deleted", "Deleted")
@@ -97,13 +97,12 @@ def lifecycle(name: str, world: Callable[[], World], peer: str, **options: Any) 
             cross_account = key.source.endswith(PEER) or key.group.account == PEER
             hold("I9", cross_account or not key.dest, f"{key} exists though its instance was released")
         sweep_and_check(world)
-        ours = oracle.owned(world, POLICY)
-        hold("I9", ours == {}, f"rules exist after a sweep, though the instance was released: {ours}")
+        hold_rules("I9", world, {}, "rules exist after a sweep, though the instance was released")
 
-    return Scenario(name, world, POLICY, lanes, end, **options)
+    return Scenario(name, world, POLICY, lanes, end)
 
 
-def two_instances(name: str, world: Callable[[], World], peer: str, **options: Any) -> Scenario:
+def two_instances(name: str, world: Callable[[], World], peer: str) -> Scenario:
     """i-one starts with a tag, i-other gets the same tag, i-one's is removed: the events alone lead to the right rules."""
     running, tagged = event("running", "Running"), event("tagged", "tags")
     other_tagged = event("other tagged", "tags", OTHER)
@@ -120,16 +119,14 @@ def two_instances(name: str, world: Callable[[], World], peer: str, **options: A
             reset(world, 400)
             deliver_without_faults(world, message, POLICY)
         deliver_queue(world, POLICY)
-        found, wanted = oracle.owned(world, POLICY), oracle.wanted_by_tags(world, POLICY)
         if not had_fault(facts, "forbidden"):
-            equal = found.keys() == wanted.keys() and bool(wanted)
-            hold("I13", equal, f"tags ask for {wanted.keys()}, but the rules are {found.keys()}")
+            hold_wanted("I13", world, some=True)
         sweep_and_check(world)
 
-    return Scenario(name, world, POLICY, lanes, end, **options)
+    return Scenario(name, world, POLICY, lanes, end)
 
 
-def moved(name: str, peer: str, who: Party, changes: dict[str, Any], **options: Any) -> Scenario:
+def moved(name: str, peer: str, who: Party, changes: dict[str, Any]) -> Scenario:
     """An instance of a standing link gets other groups or another address, which one event tells: it closes what is of the old
     ones, and of the instance that asks also opens what is of the new ones. Of its target, a delivery that is killed between
     the two leaves no rule that would tell who asks: the next event of that instance opens it."""
@@ -153,16 +150,15 @@ def moved(name: str, peer: str, who: Party, changes: dict[str, Any], **options: 
         hold("I9", not stale, f"{stale} are left of the old groups or address")
         if who != ONE:
             deliver_without_faults(world, event("asks", "Running"), POLICY)
-        found = oracle.owned(world, POLICY).keys()
         if not had_fault(facts, "forbidden"):
-            hold("I13", found == wanted, f"tags ask for {wanted}, but the rules are {found}")
+            hold_wanted("I13", world)
         sweep_and_check(world)
 
     lanes = ((Act("change", change),), (told, told), (running,), (sweep_message(),))
-    return Scenario(f"moved, {name}", start, POLICY, lanes, end, **options)
+    return Scenario(f"moved, {name}", start, POLICY, lanes, end)
 
 
-def reused_address(**options: Any) -> Scenario:
+def reused_address() -> Scenario:
     """i-store is released and a new instance gets its address: i-one's link to i-store must not reach the new one."""
     running = event("running", "Running")
     deleted = event("deleted", "Deleted", STORE)
@@ -184,14 +180,13 @@ def reused_address(**options: Any) -> Scenario:
         sweep_and_check(world.copy())
         reset(world, 400)
         deliver_without_faults(world, deleted, POLICY)
-        ours = oracle.owned(world, POLICY)
-        hold("I1", ours == {}, f"rules exist though i-store was released: {ours}")
+        hold_rules("I1", world, {}, "rules exist though i-store was released")
         sweep_and_check(world)
 
-    return Scenario("reused address", start, POLICY, lanes, end, **options)
+    return Scenario("reused address", start, POLICY, lanes, end)
 
 
-def empty_reads(peer: str, **options: Any) -> Scenario:
+def empty_reads(peer: str) -> Scenario:
     """Two instances ask for a link; reads may show no instance, and a false event reports a release: the link stays."""
     tagged, other, false = event("tagged", "tags"), event("other", "tags", OTHER), event("false", "Deleted")
 
@@ -209,11 +204,11 @@ def empty_reads(peer: str, **options: Any) -> Scenario:
         sweep_and_check(world)
 
     lanes = ((tagged, sweep_message()), (false, false), (other,))
-    options = {"kinds": ("kill", "kill-after", "lost", "empty", "omit-one", "account-down"), **options}
-    return Scenario(f"empty reads, {peer}", start, POLICY, lanes, end, **options)
+    kinds = ("kill", "kill-after", "lost", "empty", "omit-one", "account-down")
+    return Scenario(f"empty reads, {peer}", start, POLICY, lanes, end, kinds)
 
 
-def omitted_once(peer: str, **options: Any) -> Scenario:
+def omitted_once(peer: str) -> Scenario:
     """i-one asks for a link and i-other does not; any one read may omit i-one, or a group: its link stays."""
     running, other = event("running", "Running"), event("other", "tags", OTHER)
 
@@ -229,11 +224,11 @@ def omitted_once(peer: str, **options: Any) -> Scenario:
         sweep_and_check(world)
 
     lanes = ((running, sweep_message()), (other, other))
-    options = {"kinds": ("kill", "omit-one", "omit-group", "account-down"), **options}
-    return Scenario(f"omitted once, {peer}", start, POLICY, lanes, end, **options)
+    kinds = ("kill", "omit-one", "omit-group", "account-down")
+    return Scenario(f"omitted once, {peer}", start, POLICY, lanes, end, kinds)
 
 
-def too_many_removals(**options: Any) -> Scenario:
+def too_many_removals() -> Scenario:
     """The tags of three rules are removed at once, and the limit is two removals: all stay until the limit is raised."""
     limited = msgspec.structs.replace(POLICY, limits=Limits(removals_per_run=2))
     peer = "sg-db:tcp/1+tcp/2 sg-cache:tcp/3"
@@ -253,31 +248,30 @@ def too_many_removals(**options: Any) -> Scenario:
         kept = len(ours) == 3 or had_fault(facts, "stale")
         hold("I9", kept, f"three removals exceed the limit, but the rules are {ours}")
         sweep_and_check(world)
-        ours = oracle.owned(world, POLICY)
-        hold("I9", ours == {}, f"rules exist after the limit was raised: {ours}")
+        hold_rules("I9", world, {}, "rules exist after the limit was raised")
 
     lanes = ((untagged, untagged), (sweep_message(),))
-    return Scenario("too many removals", start, limited, lanes, end, **options)
+    return Scenario("too many removals", start, limited, lanes, end)
 
 
 FAR_PORT = f"sg-far@{PEER}:tcp/3306"
-INSTANCES: list[Callable[..., Scenario]] = [
-    lambda **o: lifecycle("lifecycle, group port", lambda: home_world("", "sg-web:tcp/3306"), "sg-db:tcp/3306", **o),
-    lambda **o: lifecycle("lifecycle, whole group", lambda: home_world("sg-db", "*"), "sg-db", **o),
-    lambda **o: lifecycle("lifecycle, instance", lambda: home_world("i-store", "sg-web"), "i-store", **o),
-    lambda **o: lifecycle("lifecycle, other account", lambda: home_world("sg-db"), FAR_PORT, **o),
-    lambda **o: two_instances("two instances, ports", lambda: home_world("", "*"), "sg-db:tcp/3306+udp/53", **o),
-    lambda **o: two_instances("two instances, whole group", lambda: home_world("*", "*"), "sg-db", **o),
-    lambda **o: two_instances("two instances, instance", lambda: home_world("*", "*"), "i-store", **o),
-    lambda **o: two_instances("two instances, other account", lambda: home_world("sg-db"), FAR_PORT, **o),
-    lambda **o: moved("group port", "sg-db:tcp/3306", ONE, {"groups": (EXTRA.id,)}, **o),
-    lambda **o: moved("whole group", "sg-db", ONE, {"groups": (EXTRA.id,)}, **o),
-    lambda **o: moved("address", "i-store:tcp/3306", ONE, {"ip": "10.0.0.99"}, **o),
-    lambda **o: moved("target", "i-store", STORE, {"ip": "10.0.0.99", "groups": (WEB.id,)}, **o),
-    reused_address,
-    lambda **o: empty_reads("sg-db:tcp/3306", **o),
-    lambda **o: empty_reads("i-store", **o),
-    lambda **o: omitted_once("sg-db:tcp/3306", **o),
-    lambda **o: omitted_once("i-store", **o),
-    too_many_removals,
+INSTANCES = [
+    lifecycle("lifecycle, group port", lambda: home_world("", "sg-web:tcp/3306"), "sg-db:tcp/3306"),
+    lifecycle("lifecycle, whole group", lambda: home_world("sg-db", "*"), "sg-db"),
+    lifecycle("lifecycle, instance", lambda: home_world("i-store", "sg-web"), "i-store"),
+    lifecycle("lifecycle, other account", lambda: home_world("sg-db"), FAR_PORT),
+    two_instances("two instances, ports", lambda: home_world("", "*"), "sg-db:tcp/3306+udp/53"),
+    two_instances("two instances, whole group", lambda: home_world("*", "*"), "sg-db"),
+    two_instances("two instances, instance", lambda: home_world("*", "*"), "i-store"),
+    two_instances("two instances, other account", lambda: home_world("sg-db"), FAR_PORT),
+    moved("group port", "sg-db:tcp/3306", ONE, {"groups": (EXTRA.id,)}),
+    moved("whole group", "sg-db", ONE, {"groups": (EXTRA.id,)}),
+    moved("address", "i-store:tcp/3306", ONE, {"ip": "10.0.0.99"}),
+    moved("target", "i-store", STORE, {"ip": "10.0.0.99", "groups": (WEB.id,)}),
+    reused_address(),
+    empty_reads("sg-db:tcp/3306"),
+    empty_reads("i-store"),
+    omitted_once("sg-db:tcp/3306"),
+    omitted_once("i-store"),
+    too_many_removals(),
 ]

@@ -4,7 +4,6 @@ many removals at once."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from link_peer.domain.model import Party, Port, RuleKey
@@ -18,15 +17,22 @@ from tests.simulation.messages import sweep_message
 from tests.simulation.scenarios.common import (
     APP,
     DB,
+    LATE_SWEEP,
+    LINK,
     POLICY,
     SECOND_HOME,
     SYNC,
     TCP,
+    UNLINK,
+    UNTAG,
+    WITHDRAW,
     had_fault,
     half_an_hour_later,
+    hold_rules,
     mutual_rules,
     redeliver_and_check,
     request,
+    rests_without_rules,
     sweep_all,
     sweep_and_check,
     two_accounts,
@@ -34,13 +40,10 @@ from tests.simulation.scenarios.common import (
 from tests.simulation.scenarios.instances import ONE, event, home_world, start_one
 from tests.simulation.world import HOME, PEER, SWEEPS, World
 
-LATER_SWEEP = msgspec.structs.replace(sweep_message(3000), name="later sweep")
 
-
-def forged_half(**options: Any) -> Scenario:
+def forged_half() -> Scenario:
     """A tenant writes valid markers on its own groups: half of a link in a request's name, half in a tag's, and a port. No
     sweep opens the other side, and the halves are removed."""
-    unlink = request("u-1", "u-1", action="unlink")
     on_db, on_app = mutual_rules()
     port = RuleKey(DB, str(APP), "", TCP)
 
@@ -48,22 +51,22 @@ def forged_half(**options: Any) -> Scenario:
         return Act(f"forge {claims}", lambda world: world.forge(key, oracle.marker(key, POLICY, claims)))
 
     def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (unlink,))
+        redeliver_and_check(world, facts, (UNLINK,))
         mutual = set(mutual_rules()) & oracle.owned(half_an_hour_later(world), POLICY).keys()
         hold("I3", not mutual, f"half of a forged link still exists: {mutual}")
 
     lanes = (
         (forge(on_db, "req:forged"), forge(on_app, "tag"), forge(port, "req:port")),
-        (sweep_message(), LATER_SWEEP),
-        (unlink,),
+        (sweep_message(), LATE_SWEEP),
+        (UNLINK,),
     )
-    return Scenario("forged markers", two_accounts, POLICY, lanes, end, **options)
+    return Scenario("forged markers", two_accounts, POLICY, lanes, end)
 
 
-def second_home(**options: Any) -> Scenario:
+def second_home() -> Scenario:
     """Another home account uses the same deployment name and shares the peer account: neither touches the other's rules and
     tags."""
-    link, unlink = request("r-1", "r-1", "tcp/3306"), request("u-1", "u-1", action="unlink")
+    link = request("r-1", "r-1", "tcp/3306")
     other_rules = [RuleKey(DB, str(APP), "", Port("tcp", 1, 1)), RuleKey(DB, f"sg-other@{PEER}", "", TCP)]
 
     def start() -> World:
@@ -80,35 +83,27 @@ def second_home(**options: Any) -> Scenario:
         reset(theirs)
         deliver_without_faults(theirs, sweep_message(), SECOND_HOME)
         hold("I2", oracle.owned(theirs, POLICY) == before, "the second home's sweep changed our rules")
-        redeliver_and_check(world, facts, (link, unlink))
+        redeliver_and_check(world, facts, (link, UNLINK))
         kept = oracle.managed_tag(SECOND_HOME) in world.groups[DB].tags
         hold("I2", kept, "the second home's managed tag was removed")
 
-    lanes = ((link, link), (unlink,), (sweep_message(),))
-    return Scenario("a second home", start, POLICY, lanes, end, **options)
+    lanes = ((link, link), (UNLINK,), (sweep_message(),))
+    return Scenario("a second home", start, POLICY, lanes, end)
 
 
-def stripped_tags(**options: Any) -> Scenario:
+def stripped_tags() -> Scenario:
     """Terraform strips the managed tags, then consent is withdrawn or a request ends: sweeps find the rules all the same."""
-    link = request("r-1", "r-1")
 
     def strip(world: World) -> None:
         world.strip_tags(APP)
         world.strip_tags(DB)
 
-    withdraw = Act("withdraw", lambda world: world.set_tag(DB, "link-accept", None))
-
-    def end(world: World, facts: Facts) -> None:
-        sweep_and_check(world.copy())
-        redeliver_and_check(world, facts, (link,))
-        ours = oracle.owned(world, POLICY)
-        hold("I1", ours == {}, f"rules exist though consent was withdrawn: {ours}")
-
-    lanes = ((link, link), (Act("strip", strip), withdraw), (sweep_message(),))
-    return Scenario("stripped tags", two_accounts, POLICY, lanes, end, **options)
+    lanes = ((LINK, LINK), (Act("strip", strip), WITHDRAW), (sweep_message(),))
+    end = rests_without_rules("consent was withdrawn", LINK)
+    return Scenario("stripped tags", two_accounts, POLICY, lanes, end)
 
 
-def hidden_account(**options: Any) -> Scenario:
+def hidden_account() -> Scenario:
     """The source's account revokes its role while a rule for one of its instances exists: consent to a group no longer
     counts for the instance, whose groups cannot be seen; nor does consent to another group of that account."""
     fields = {"from": {"account": PEER, "party": "i-db"}, "to": {"account": HOME, "party": "i-app"}}
@@ -121,43 +116,41 @@ def hidden_account(**options: Any) -> Scenario:
 
     def end(world: World, facts: Facts) -> None:
         redeliver_and_check(world, facts, (link,))
-        ours = oracle.owned(world, POLICY)
-        hold("I1", ours == {}, f"rules exist though the source's account hides: {ours}")
+        hold_rules("I1", world, {}, "rules exist though the source's account hides")
 
     acts = (
         Act("revoke the role", lambda world: world.revoked.add(PEER)),
         Act("withdraw", lambda world: world.set_tag(APP, "link-accept", f"sg-else@{PEER}")),
     )
-    return Scenario("a hidden account", start, POLICY, ((link, link), acts, (sweep_message(),)), end, **options)
+    return Scenario("a hidden account", start, POLICY, ((link, link), acts, (sweep_message(),)), end)
 
 
-def hidden_peer(**options: Any) -> Scenario:
+def hidden_peer() -> Scenario:
     """The peer deletes its role: an unlink, and home's own tag taken off, close home's half of a mutual link at once."""
     act = Act("revoke the role", lambda world: world.revoked.add(PEER))
-    return _one_sided("a hidden peer", act, APP, "", frozenset({"tag", "req:r-1"}), **options)
+    return _one_sided("a hidden peer", act, APP, "", frozenset({"tag", "req:r-1"}))
 
 
-def throttled_peer(**options: Any) -> Scenario:
+def throttled_peer() -> Scenario:
     """The peer throttles every call: an unlink closes home's half. The peer's tag, which nobody can read, counts as asking."""
     act = Act("throttle", lambda world: world.barred.update({PEER: "throttled"}))
-    return _one_sided("a throttled peer", act, APP, f"sg-app@{HOME}", frozenset({"req:r-1"}), **options)
+    return _one_sided("a throttled peer", act, APP, f"sg-app@{HOME}", frozenset({"req:r-1"}))
 
 
-def read_only_side(**options: Any) -> Scenario:
+def read_only_side() -> Scenario:
     """One account, the first to be changed, refuses changes: the other's half goes, and the record says what stands."""
     act = Act("refuse changes", lambda world: world.barred.update({HOME: "read only"}))
-    return _one_sided("a read-only side", act, DB, "", frozenset({"tag", "req:r-1"}), **options)
+    return _one_sided("a read-only side", act, DB, "", frozenset({"tag", "req:r-1"}))
 
 
-def _one_sided(name: str, act: Act, reached: Party, peer: str, gone: frozenset[str], **options: Any) -> Scenario:
+def _one_sided(name: str, act: Act, reached: Party, peer: str, gone: frozenset[str]) -> Scenario:
     """What `act` does to one account keeps no claim of `gone` on the group that can be `reached`, once the deliveries that
     take them are acknowledged. `peer` is what the peer's own instance asks for."""
-    unlink = request("u-1", "u-1", action="unlink")
 
     def start() -> World:
         world = two_accounts(**{"link-peer": f"sg-db@{PEER}"})
         world.set_tag(Party(PEER, "i-db"), "link-peer", peer or None)
-        for message in (request("r-1", "r-1"), SYNC):
+        for message in (LINK, SYNC):
             deliver_without_faults(world, message, POLICY)
         reset(world)
         return world
@@ -169,15 +162,14 @@ def _one_sided(name: str, act: Act, reached: Party, peer: str, gone: frozenset[s
         hold("I9", not left, f"{left} stands on {reached}, since the other side cannot be reached")
         world.revoked.clear()
         world.barred.clear()
-        redeliver_and_check(world, facts, (unlink, SYNC))
+        redeliver_and_check(world, facts, (UNLINK, SYNC))
         ours = oracle.owned(half_an_hour_later(world), POLICY)
         hold("I9", not gone & {claim for claims in ours.values() for claim in claims}, f"in the end stands {ours}")
 
-    untag = Act("untag", lambda world: world.set_tag(Party(HOME, "i-app"), "link-peer", None))
-    return Scenario(name, start, POLICY, ((act,), (untag, SYNC), (unlink,), (sweep_message(),)), end, **options)
+    return Scenario(name, start, POLICY, ((act,), (UNTAG, SYNC), (UNLINK,), (sweep_message(),)), end)
 
 
-def borrowed_address(**options: Any) -> Scenario:
+def borrowed_address() -> Scenario:
     """An instance to which sg-db has consented has a public address, takes one of an instance in sg-db's VPC, and then the
     same as another linked instance, until it asks no more."""
     evil, twin, store = Party(HOME, "i-evil"), Party(HOME, "i-twin"), Party(HOME, "i-store")
@@ -209,16 +201,16 @@ def borrowed_address(**options: Any) -> Scenario:
             deliver_without_faults(world, message, POLICY)
         if had_fault(facts, "forbidden"):  # the managed tag may have been refused: then only a sweep finds the rule
             reset(world, 500)
-            deliver_without_faults(world, LATER_SWEEP, POLICY)
+            deliver_without_faults(world, LATE_SWEEP, POLICY)
         pairs = [one.pair for one in oracle.owned_rules(world, POLICY)]
         hold("I9", pairs == [(twin, store)], f"only i-twin should be linked, not {pairs}")
         redeliver_and_check(world, facts, ())
 
     lanes = ((tagged, tagged), (twin_tagged,), acts)
-    return Scenario("borrowed addresses", start, POLICY, lanes, end, **options)
+    return Scenario("borrowed addresses", start, POLICY, lanes, end)
 
 
-def removals_of_two_accounts(*, by_account: bool = False, **options: Any) -> Scenario:
+def removals_of_two_accounts(*, by_account: bool = False) -> Scenario:
     """A tenant's instance with three links is released, which is more than the limit of two, while one instance of home is
     released: the tenant's rules stay, and home's rule is removed. Where an instance is shown and asks no more, nothing is
     held."""
@@ -253,10 +245,10 @@ def removals_of_two_accounts(*, by_account: bool = False, **options: Any) -> Sce
     if by_account:
         lanes = (lanes[0], (sweep_message(), NextQueued(), NextQueued()))
     name = "removals of two accounts" + (", each swept alone" if by_account else "")
-    return Scenario(name, start, limited, lanes, end, **options)
+    return Scenario(name, start, limited, lanes, end)
 
 
-def flood(**options: Any) -> Scenario:
+def flood() -> Scenario:
     """A tenant forges rules on two groups, again after each sweep, while home withdraws its consent to one of two links. A sweep
     that no fault disturbs removes what nobody consents to in one run, in both accounts, however often others died halfway."""
     evil = [Party(PEER, f"sg-evil{n}") for n in range(2)]
@@ -286,19 +278,19 @@ def flood(**options: Any) -> Scenario:
         sweep_and_check(world)
 
     withdraw = Act("withdraw", lambda world: world.set_tag(Party(HOME, "sg-left"), "link-accept", None))
-    lanes = ((sweep_message(), Act("forge", forge), LATER_SWEEP), (withdraw,))
-    return Scenario("a flood", start, POLICY, lanes, end, **options)
+    lanes = ((sweep_message(), Act("forge", forge), LATE_SWEEP), (withdraw,))
+    return Scenario("a flood", start, POLICY, lanes, end)
 
 
-NEIGHBOURS: list[Callable[..., Scenario]] = [
-    forged_half,
-    second_home,
-    stripped_tags,
-    hidden_account,
-    hidden_peer,
-    throttled_peer,
-    read_only_side,
-    borrowed_address,
-    removals_of_two_accounts,
-    flood,
+NEIGHBOURS = [
+    forged_half(),
+    second_home(),
+    stripped_tags(),
+    hidden_account(),
+    hidden_peer(),
+    throttled_peer(),
+    read_only_side(),
+    borrowed_address(),
+    removals_of_two_accounts(),
+    flood(),
 ]

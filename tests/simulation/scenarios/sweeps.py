@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import msgspec
 from link_peer.domain.model import Party, RuleKey
@@ -75,35 +73,27 @@ def _end(world: World, _facts: Facts) -> None:
     sweep_and_check(world)
 
 
-def parts(name: str, do: Callable[[World], None]) -> Callable[..., Scenario]:
+def parts(name: str, do: Callable[[World], None]) -> Scenario:
     """A listing in two deliveries, and something that a person does before, between or after them."""
-
-    def make(**options: Any) -> Scenario:
-        lanes = ((swept("begin"), NextQueued("go on"), NextQueued("end")), (Act(name, do),))
-        return Scenario(f"a listing, {name}", paged, POLICY, lanes, _end, **options)
-
-    return make
+    lanes = ((swept("begin"), NextQueued("go on"), NextQueued("end")), (Act(name, do),))
+    return Scenario(f"a listing, {name}", paged, POLICY, lanes, _end)
 
 
-def looked(name: str, do: Callable[[World], None]) -> Callable[..., Scenario]:
+def looked(name: str, do: Callable[[World], None]) -> Scenario:
     """Between two sweeps, a look closes what a person closes: the cursor hides nothing. A look that met a fault leaves it to the
     next one, which it has posted."""
+    start, look, many = _swept_once()
 
-    def make(**options: Any) -> Scenario:
-        start, look, many = _swept_once()
+    def end(world: World, facts: Facts) -> None:
+        if STANDS in oracle.owned(world, POLICY) and facts == {("acked", "look")}:
+            [queued] = world.queue
+            world.queue.remove(queued)
+            world.now = queued.due
+            deliver_without_faults(world, from_queue(queued), many)
+            hold("I9", STANDS not in oracle.owned(world, POLICY), f"two looks do not close {STANDS}")
+        sweep_and_check(world)
 
-        def end(world: World, facts: Facts) -> None:
-            if STANDS in oracle.owned(world, POLICY) and facts == {("acked", "look")}:
-                [queued] = world.queue
-                world.queue.remove(queued)
-                world.now = queued.due
-                deliver_without_faults(world, from_queue(queued), many)
-                hold("I9", STANDS not in oracle.owned(world, POLICY), f"two looks do not close {STANDS}")
-            sweep_and_check(world)
-
-        return Scenario(f"a look, {name}", start.copy, many, ((Act(name, do), look),), end, **options)
-
-    return make
+    return Scenario(f"a look, {name}", start.copy, many, ((Act(name, do), look),), end)
 
 
 def _swept_once() -> tuple[World, Message, Policy]:
@@ -119,13 +109,13 @@ def _swept_once() -> tuple[World, Message, Policy]:
     return world, msgspec.structs.replace(message, name="look", after=TURN), many
 
 
-def turns(**options: Any) -> Scenario:
+def turns() -> Scenario:
     """The timer has both accounts swept, while the first of two listings of one account is under way."""
     lanes = ((swept("begin"), NextQueued("1"), NextQueued("2")), (sweep_message(), NextQueued("3"), NextQueued("4")))
-    return Scenario("a listing under way, and a turn", paged, POLICY, lanes, _end, **{"calls": 4, **options})
+    return Scenario("a listing under way, and a turn", paged, POLICY, lanes, _end, calls=4)
 
 
-def forged(**options: Any) -> Scenario:
+def forged() -> Scenario:
     """Cursors that nobody's sweep has written: they grant nothing, and what they hide the next sweep finds."""
     now = int(START)
     everything = {"began": now, "token": None, "buckets": [[number, "0" * 12, 0] for number in range(256)]}
@@ -138,7 +128,7 @@ def forged(**options: Any) -> Scenario:
     ]
     first, *others = (swept(f"forged {number}", cursor) for number, cursor in enumerate(cursors))
     lanes = ((first, *others), (NextQueued("1"), NextQueued("2")), (Act("withdraw", withdraw),))
-    return Scenario("forged cursors", paged, POLICY, lanes, _end, **{"calls": 2, **options})
+    return Scenario("forged cursors", paged, POLICY, lanes, _end, calls=2)
 
 
 SWEPT = [
@@ -147,7 +137,7 @@ SWEPT = [
     parts("lock", lock),
     parts("withdraw", withdraw),
     parts("release", release),
-    turns,
-    forged,
-    partial(removals_of_two_accounts, by_account=True),
+    turns(),
+    forged(),
+    removals_of_two_accounts(by_account=True),
 ]
