@@ -24,8 +24,6 @@ from tests.functional.wire_lab import CloudClock, WireLab
 BOTH = (
     "adopt",
     "links",
-    "ownership",
-    "recorded_rules",
     "replaced_rules",
     "addresses",
     "markers",

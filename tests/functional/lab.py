@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
 import math
 import os
@@ -331,21 +333,18 @@ class Lab:
 
     def meanwhile(self, action: str, happens: Callable[[], object], skip: int = 0, *, after: bool = False) -> None:
         """Runs `happens` once, right before (or `after`) the next such ECS call is carried out; `skip` calls pass first."""
-        carry_out = self.cloud.ecs.call
-        left = skip
+        carry_out, passed = self.cloud.ecs.call, itertools.count()
 
         def call(caller: Caller, asked: str, *args: Any, **more: Any) -> dict[str, Any]:
-            nonlocal left
-            if asked == action:
-                left -= 1
-                if left < 0:
-                    self.cloud.ecs.call = carry_out  # type: ignore[method-assign]
-                    if after:
-                        answer = carry_out(caller, asked, *args, **more)
-                    happens()
-                    if after:
-                        return answer
-            return carry_out(caller, asked, *args, **more)
+            if asked != action or next(passed) < skip:
+                return carry_out(caller, asked, *args, **more)
+            self.cloud.ecs.call = carry_out  # type: ignore[method-assign]
+            if not after:
+                happens()
+            answer = carry_out(caller, asked, *args, **more)
+            if after:
+                happens()
+            return answer
 
         self.cloud.ecs.call = call  # type: ignore[method-assign]
 
@@ -409,7 +408,7 @@ class Lab:
         }
         return on_bus(event, self.cloud.knobs.trail_resources)
 
-    def forge(self, group: Group, source: Group, by: str, port: str = "all", created: float = 0) -> None:
+    def forge(self, group: Group, source: Group, by: str, port: str = "all") -> None:
         """Writes a rule with a marker of ours by hand, as anyone who may write rules can."""
         key = RuleKey(party(group), str(party(source)), "", parse_port(port) if port != "all" else ALL)
         rule_id = key.id(HOME, "prod", REGION)
@@ -496,11 +495,11 @@ class Lab:
         answer: dict[str, int] = json.loads(self.run(sweep.handler, json.dumps(event).encode()))["outcomes"]
         return answer
 
-    def sweep_account(self, account: str, **fields: Any) -> dict[str, int]:
+    def sweep_account(self, account: str) -> dict[str, int]:
         """Delivers a message of the queue of sweeps."""
         self._tick()
-        head = {"version": 1, "action": "sweep", "region": REGION, "account": account, "posted_at": self.iso()}
-        event = json.dumps([self.message({**head, **fields}, "link-peer-sweeps")]).encode()
+        body = {"version": 1, "action": "sweep", "region": REGION, "account": account, "posted_at": self.iso()}
+        event = json.dumps([self.message(body, "link-peer-sweeps")]).encode()
         answer: dict[str, int] = json.loads(self.run(sweep.handler, event))["outcomes"]
         return answer
 
@@ -522,8 +521,6 @@ class Lab:
 
     def queued(self, queue: str = "", after: float = 0) -> list[dict[str, Any]]:
         """Receives and deletes the messages in a queue, those that become visible within `after` seconds too."""
-        import base64
-
         if after:
             self.cloud.clock.advance(after)
         queue = queue or self.cloud.world.queue
@@ -548,13 +545,12 @@ class Lab:
 
     def drain(self, seconds: float = 600) -> dict[str, int]:
         """Delivers what the queue holds, and what becomes visible within so many seconds, one message at a time."""
-        outcomes: dict[str, int] = {}
+        outcomes: Counter[str] = Counter()
         end = self.cloud.clock.now() + seconds
         while self.cloud.clock.now() < end:
             for body in self.queued(after=10):
-                for outcome, count in self.cross_account(body).items():
-                    outcomes[outcome] = outcomes.get(outcome, 0) + count
-        return outcomes
+                outcomes.update(self.cross_account(body))
+        return dict(outcomes)
 
     # records and calls
 
@@ -562,22 +558,19 @@ class Lab:
         """Audit records in order: of these kinds (default `outcome`), with these field values."""
         world = self.cloud.world
         now = int(time.time()) + 10**9
-        logs: list[Any] = []
+        logs: list[dict[str, str]] = []
         for store in (world.audit_logstore, f"{world.audit_logstore}-operators"):
-            of_store: list[Any] = []
-            while len(page := self._logs(world, store, now, len(of_store))) == 100:
-                of_store += page
-            logs += of_store + page
+            for offset in itertools.count(0, 100):
+                page = self.cloud.sls.search(HOME, world.audit_project, store, 0, now, offset=offset).logs
+                logs += page
+                if len(page) < 100:
+                    break
         found = []
-        for log in sorted(logs, key=lambda log: _contents(log)["time"]):
-            record = {k: v for k, v in _contents(log).items() if not k.startswith("__")}
+        for log in sorted(logs, key=lambda log: log["time"]):
+            record = {k: v for k, v in log.items() if not k.startswith("__")}
             if record.get("record") in (kinds or ("outcome",)) and all(record.get(k) == v for k, v in fields.items()):
                 found.append(record)
         return found
-
-    def _logs(self, world: Any, store: str, until: int, offset: int) -> list[Any]:
-        page = self.cloud.sls.search(HOME, world.audit_project, store, 0, until, offset=offset, line=100)
-        return list(page.logs)
 
     def outcome(self) -> dict[str, str]:
         """The latest outcome."""
@@ -632,10 +625,6 @@ def deaths(calls: Iterable[Call]) -> Iterator[dict[str, Any]]:
     for number, call in enumerate(calls):
         if not reads(call):
             yield {"kind": "kill-after", "skip": number}
-
-
-def _contents(log: Any) -> dict[str, str]:
-    return dict(log.contents) if hasattr(log, "contents") else dict(log)
 
 
 def party(thing: Group | Instance) -> Party:

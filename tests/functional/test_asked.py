@@ -223,15 +223,6 @@ def test_nothing_is_opened_on_a_locked_group(ask: Ask) -> None:
 # room
 
 
-@pytest.mark.parametrize("full", [0, 1])
-def test_a_full_group_on_either_side_is_detected_before_the_first_write(ask: Ask, full: int) -> None:
-    """Twenty source groups, which is the limit by every reading of the documents."""
-    pair = ask.pair()
-    ask.lab.fill(pair[full], 20)
-    said = ask.refused("quota", *pair, outcome="failed")
-    assert ask.way == "sweep" or pair[full].id in said
-
-
 @pytest.mark.knobs(group_sources="rules")
 @pytest.mark.parametrize("full", [0, 1])
 def test_twenty_rules_of_fewer_source_groups_are_for_the_api_to_judge(ask: Ask, full: int) -> None:

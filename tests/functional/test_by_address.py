@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -131,27 +130,6 @@ def test_consent_is_that_of_the_group_or_of_the_very_instance(lab: Lab, accept: 
         assert f"{app.id}@{HOME}" in lab.outcome()["advice"]
 
 
-def test_fifty_instances_are_written_in_one_call_and_one_more_adds_one_rule(lab: Lab) -> None:
-    app, db = two_vpcs(lab)
-    one, *_ = [tagged(lab, app, db) for _ in range(50)]
-    lab.policy(limits={"max_members": 60})
-    two_vpcs(lab)
-
-    def calls(step: Callable[[], object]) -> Counter[str]:
-        start = len(lab.cloud.faults.calls)
-        step()
-        return Counter(call.action for call in list(lab.cloud.faults.calls)[start:])
-
-    lab.auto_link(lab.tag_event(one))
-    assert calls(lab.drain)["AuthorizeSecurityGroup"] == 1
-    assert len(lab.rules(db)) == 50
-    new = tagged(lab, app, db)
-    lab.auto_link(lab.event(new))
-    found = calls(lab.drain)
-    assert (found["AuthorizeSecurityGroup"], len(lab.rules(db))) == (1, 51)
-    assert sum(found.values()) <= 20, found
-
-
 @SWEPT
 def test_requests_of_two_groups_of_an_instance_do_not_share_its_rule(lab: Lab) -> None:
     """The second is left out for it, and the record says so, until the first has ended; nobody follows the wrong one."""
@@ -225,39 +203,6 @@ def test_a_request_follows_moves_and_addresses(lab: Lab, change: str, by: str) -
         lab.sweep()
     assert sorted(lab.rules(db)) == admitted(stays, *([moves] if change != "leaves" else []))
     assert set(lab.reasons(db)) == {"req:chg-1"}
-
-
-def test_a_link_by_address_is_one_call_of_a_hundred_rules_at_most(lab: Lab) -> None:
-    app, db = advanced(lab)
-    lab.policy(limits={"max_members": 100})
-    for _ in range(34):
-        lab.instance(app)
-    assert lab.cross_account(lab.request(app, db, "tcp/1", "tcp/2", "tcp/3")) == {"denied": 1}
-    assert (lab.outcome()["reason"], "at most 33" in lab.outcome()["detail"]) == ("not-allowed", True)
-    assert lab.cross_account(lab.request(app, db, "tcp/1", "tcp/2", request_id="chg-2")) == {"applied": 1}
-    assert len(lab.rules(db)) == 68
-
-
-@pytest.mark.parametrize("accepted", [False, True])
-def test_a_reference_across_vpcs_is_never_relied_upon(lab: Lab, accepted: bool) -> None:
-    """Whether or not ECS would take it [unknown]."""
-    lab.cloud.knobs.change({"cross_vpc_sources": accepted})
-    app, db = two_vpcs(lab)
-    one = lab.instance(app)
-    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
-    assert lab.rules(db) == admitted(one)
-
-
-def test_the_room_of_an_instance_that_went_is_given_to_another(lab: Lab) -> None:
-    """In the same sweep: what goes is closed first."""
-    app, db = advanced(lab)
-    lab.policy(limits={"max_members": 2})
-    stays, goes = tagged(lab, app, db), tagged(lab, app, db)
-    lab.sweep()
-    lab.release(goes)
-    comes = tagged(lab, app, db)
-    lab.sweep()
-    assert sorted(lab.rules(db)) == admitted(stays, comes)
 
 
 @SWEPT

@@ -64,17 +64,6 @@ def _chooser(lab: Lab, request: pytest.FixtureRequest) -> Chooser:
     return Chooser(lab, request.param)
 
 
-def test_the_claim_of_a_request_stays_when_the_link_moves(chooser: Chooser) -> None:
-    """Only a tag follows consent to another group."""
-    common, app = chooser.group(), chooser.group()
-    chooser.accept(app)
-    instance = chooser.asks(common, app)
-    chooser.lab.cross_account(chooser.lab.request(app, chooser.db, "tcp/1"))
-    chooser.accept(app, common)
-    chooser.look(instance)
-    assert sorted(chooser.lab.reasons(chooser.db)) == ["req:chg-1", "tag"]
-
-
 NAMED = ["event", "sync"]
 
 
@@ -125,54 +114,3 @@ def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(choo
         assert set(lab.rules(chooser.db)) == expected
         halves = {f"{group.id} all" for group in groups if lab.rules(group)}
         assert halves == {rule for rule in expected if rule.endswith(" all")}
-
-
-@pytest.mark.knobs(request_tags=True)
-@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
-def test_an_event_names_the_first_group_once_whichever_stands(chooser: Chooser) -> None:
-    """One sync looks at all groups, also where a mutual rule on another of them shows that it stands."""
-    everything = f"{chooser.db.id}@{PEER}"
-    common, app = chooser.group(everything), chooser.group(everything)
-    chooser.accept(app, ports="")
-    instance = chooser.asks(common, app, ports="")
-    assert chooser.lab.rules(app) == [f"{chooser.db.id} all"]
-    chooser.lab.auto_link(chooser.lab.event(instance))
-    (message,) = chooser.lab.queued()
-    assert message["from"]["party"] == common.id
-    chooser.lab.retag(instance, link_peer=None)
-    assert chooser.lab.cross_account(*chooser.lab.queued()) == {"removed": 1}
-    assert chooser.lab.rules(app) == chooser.stands() == []
-
-
-@pytest.mark.parametrize("chooser", ["sync"], indirect=True)
-def test_a_look_posts_a_sync_while_the_chosen_group_lacks_its_rule(chooser: Chooser) -> None:
-    """As often as it is needed. Where none is accepted, its record has the numbers of instances."""
-    lab, (common, app) = chooser.lab, (chooser.group(members=1), chooser.group())
-    instance = lab.instance(common, app, tags={"link-peer": chooser.named(chooser.db)})
-    assert lab.cross_account(lab.look(instance, lab.iso(60))) == {"denied": 1}
-    assert f"{app.id}@{HOME} (1 instance), {common.id}@{HOME} (2 instances)" in lab.outcome()["detail"]
-    chooser.accept(app)
-    assert lab.cross_account(lab.look(instance, lab.iso(60))) == {}
-    assert lab.cross_account(*lab.queued()) == {"applied": 1}
-    assert chooser.stands() == [app.id]
-    assert lab.cross_account(lab.look(instance, lab.iso(60))) == {}
-    assert lab.queued() == []
-
-
-def test_consent_of_the_peer_moves_the_link_by_its_own_event(lab: Lab) -> None:
-    """At home, within seconds: a withdrawn entry closes at once, and the other group stands for the instance; a new entry for
-    an earlier group moves the link to it."""
-    common, app, db = lab.group(), lab.group(), lab.group()
-    lab.tag(db, link_accept=f"{common.id}:tcp/1")
-    lab.tag(db, **{"link_accept.2": f"{app.id}:tcp/1"})
-    lab.started(common, app, tags={"link-peer": f"{db.id}:tcp/1"})
-    assert lab.rules(db) == [f"{common.id} tcp/1"]
-    lab.tag(db, link_accept=None)
-    lab.auto_link(lab.group_event(db))
-    assert lab.rules(db) == []
-    lab.cross_account(*lab.queued())
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-    lab.tag(db, link_accept=f"{common.id}:tcp/1")
-    lab.auto_link(lab.group_event(db))
-    lab.cross_account(*lab.queued())
-    assert lab.rules(db) == [f"{common.id} tcp/1"]

@@ -8,7 +8,6 @@ import pytest
 from link_peer_local.ecs import may_reach
 from link_peer_local.ecs.state import Group
 
-from tests.functional.auto_link.test_calls import calls
 from tests.functional.lab import HOME, PEER, Lab
 
 ANY = {"IpProtocol": "ALL", "PortRange": "-1/-1"}
@@ -71,8 +70,9 @@ def test_an_egress_rule_of_the_senders_group_blocks(pair: Pair) -> None:
     word, detail = pair.run()
     assert word == "blocked"
     assert detail.endswith(f"of {pair.app.id}@{HOME} drops tcp/3306 (egress, priority 1)")
-    counted = calls(pair.lab, pair.lab.event(pair.a))
-    assert counted["DescribeSecurityGroupAttribute"] == 1
+    before = pair.lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute")
+    pair.lab.auto_link(pair.lab.event(pair.a))
+    assert pair.lab.cloud.faults.count("ecs", "DescribeSecurityGroupAttribute") == before + 1
     assert effect(pair.lab) == ("unknown", f"the rules of {pair.app.id}@{HOME} were not read (egress): tcp/3306")
 
 

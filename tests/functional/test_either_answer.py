@@ -16,7 +16,7 @@ from link_peer_local.core.knobs import readings
 from link_peer_local.ecs.state import Group
 from link_peer_local.fc.triggers import Triggers
 
-from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab
+from tests.functional.lab import HOME, PEER, REGION, Lab
 
 
 @pytest.fixture(name="reading", autouse=True)
@@ -80,38 +80,6 @@ def test_the_queue_of_an_account_proves_who_asks(lab: Lab) -> None:
     assert [record["queue"] for record in lab.records()] == ["link-peer-requests", "link-peer-requests-b"]
 
 
-@both("state_content")
-@pytest.mark.parametrize("state", ["Starting", "Stopping", "Stopped"])
-def test_a_state_that_changes_no_link_costs_no_call(lab: Lab, state: str) -> None:
-    """The trigger lets every state through; the function leaves these out before it makes a call."""
-    instance = lab.instance(lab.group())
-    before = lab.calls()
-
-    assert lab.auto_link(lab.event(instance, state)) == {}
-
-    assert lab.calls() == before
-
-
-@both("state_content")
-def test_an_instance_that_starts_is_linked(lab: Lab) -> None:
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-
-    assert lab.auto_link(lab.event(instance)) == {"applied": 1}
-
-
-@both("trail_resources")
-def test_a_tag_that_goes_closes_at_its_event(lab: Lab) -> None:
-    """Of an instance and of a group."""
-    instance, _, db = lab.linked()
-    assert lab.retag(instance, link_peer=None) == {"removed": 1}
-
-    _, _, db = lab.linked()
-    lab.tag(db, link_accept=None)
-    assert lab.auto_link(lab.group_event(db, "UntagResources")) == {"removed": 1}
-    assert lab.rules(db) == []
-
-
 REFUSED = "managed tags of "
 
 
@@ -159,20 +127,6 @@ def test_an_unlink_finds_a_rule_on_a_group_that_its_instance_has_left(lab: Lab) 
     assert lab.cross_account(lab.request(one, two, action="unlink")) == {"removed": 1}
 
     assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
-def test_a_managed_tag_that_cannot_be_removed_is_no_refused_account(lab: Lab) -> None:
-    """It was written while the role might, and every sweep would take it off an empty group."""
-    lab.cloud.knobs.change({"request_tags": True})
-    instance, _, db = lab.linked()
-    lab.cloud.knobs.change({"request_tags": False})
-    lab.instance(lab.group())
-    lab.release(instance)
-    assert lab.sweep() == {"removed": 1}
-
-    assert REFUSED in lab.summary()["detail"]
-    assert lab.records(reason="no-access") == []
-    assert lab.tags(db)[MANAGED] == "true"
 
 
 # without a knob: under one answer there is no such link

@@ -7,18 +7,15 @@ what could not be put back.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 from collections.abc import Callable
 from typing import Any
 
 import cross_account
 import pytest
-from link_peer.app import compose
 from link_peer.domain.errors import Transient
-from link_peer_local.core.clock import Clock
 from link_peer_local.core.faults import KINDS, Call, Killed
-from link_peer_local.ecs.state import Group, Instance
+from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab, deaths, reads
 
@@ -360,50 +357,20 @@ def test_what_meets_trouble_is_redelivered_if_the_queue_is_unavailable(
     case.ended_well()
 
 
-def test_a_denial_that_could_not_be_recorded_is_recorded_by_the_look(lab: Lab) -> None:
-    """Otherwise it would be lost."""
-    event = lab.event(lab.instance(lab.group(), tags={"link-peer": f"{lab.group().id}:tcp/1"}))
-    lab.fault(service="sls", kind="error", times=None)
-    assert lab.auto_link(event) == {}
-    lab.cloud.faults.clear()
-    assert lab.drain(60) == {"denied": 1}
-
-
-def test_a_denial_of_what_is_no_request_is_redelivered_if_it_cannot_be_recorded(lab: Lab) -> None:
-    """No message may disappear without a record, however malformed it is; this one cannot be put back."""
+@pytest.mark.parametrize("name", ["auto_link", "cross_account"])
+def test_a_denial_of_what_cannot_be_read_is_redelivered_if_it_cannot_be_recorded(lab: Lab, name: str) -> None:
+    """No event or message may disappear without a record, however malformed it is; this one cannot be put back."""
+    deliver = getattr(lab, name)
     lab.fault(service="sls", kind="error", times=None)
     with pytest.raises(Transient, match="audit log"):
-        lab.cross_account("no request")
+        deliver("nothing that can be read")
     lab.cloud.faults.clear()
-    assert lab.cross_account("no request") == {"denied": 1}
+    assert deliver("nothing that can be read") == {"denied": 1}
 
 
-def test_a_killed_sweep_leaves_its_intents(lab: Lab) -> None:
-    """Intents without outcomes list the work to be completed."""
-    case = Case(lab, "neglect")
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind="kill")
-    with pytest.raises(Killed):
-        case.deliver()
-    intents = {(r["from"], r["to"]) for r in lab.records("intent", function="sweep")}
-    assert (case.groups["app"].id, case.groups["db"].id) in intents
-    # what is closed first has its outcome already
-    assert {record["outcome"] for record in lab.records(function="sweep")} == {"removed"}
-    assert lab.records("summary", function="sweep") == []
-
-
-# time
-
-
-@pytest.fixture(name="asking")
-def _asking(lab: Lab) -> tuple[Group, Instance]:
-    """A group and an instance whose tag asks for it."""
-    db = lab.group("*")
-    return db, lab.instance(lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
-
-
-def test_a_look_for_trouble_expires_after_an_hour(lab: Lab, asking: tuple[Group, Instance]) -> None:
+def test_a_look_for_trouble_expires_after_an_hour(lab: Lab) -> None:
     """It is repeated until then, after delays that grow from ten seconds to ten minutes. The last one is final."""
-    _, instance = asking
+    instance = lab.instance(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
     lab.fault(service="ecs", kind="throttle", times=None)
     lab.auto_link(lab.event(instance))
     expires = lab.iso_millis(3600)
@@ -417,102 +384,3 @@ def test_a_look_for_trouble_expires_after_an_hour(lab: Lab, asking: tuple[Group,
     assert [look.pop("attempt", 0) for look in looks] == list(range(12))
     assert looks == [lab.look(instance, expires)] * 12
     assert [record["reason"] for record in lab.records()] == ["expired"]
-
-
-class PatientClock:
-    """The cloud's clock, with a note of every wait of the functions (seconds)."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.waits = [0.0]
-        self.now = clock.now
-        self._sleep = clock.sleep
-
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self._sleep(seconds)
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS - {"slow", "kill", "kill-after"}))
-@pytest.mark.parametrize("service", ["ecs", "sls"])
-def test_no_wait_is_longer_than_five_seconds(
-    lab: Lab, asking: tuple[Group, Instance], monkeypatch: pytest.MonkeyPatch, service: str, kind: str
-) -> None:
-    """Whatever fails, and for however long: a handler that sleeps holds up what is behind it. (The time that a client
-    waits for an answer is not counted.)"""
-    lab.cloud.ecs.read_lag.rules = 300
-    event = lab.event(asking[1])
-    clock = PatientClock(lab.cloud.clock)
-    monkeypatch.setattr(compose, "clock_for_functions", lambda: clock)
-    for skip in (0, 1, 4):
-        lab.fault(service=service, kind=kind, skip=skip, times=None)
-        lab.auto_link(event)
-        lab.cloud.faults.clear()
-    assert max(clock.waits) <= 5
-
-
-@pytest.mark.parametrize("lag", [30.0, 300.0])
-def test_a_rule_that_is_never_shown_in_time_is_not_reported_as_applied(
-    lab: Lab, asking: tuple[Group, Instance], lag: float
-) -> None:
-    """The instance is looked at again. Once reads have caught up, the look finds the rule, written once."""
-    event = lab.event(asking[1])
-    lab.cloud.ecs.read_lag.rules = lag
-    assert lab.auto_link(event) == {}
-    assert lab.records() == []
-    (look,) = lab.queued(after=lag)
-    assert lab.cross_account(look) == {"unchanged": 1}
-    assert len(lab.rules(asking[0])) == 1
-
-
-# another delivery meanwhile: tests/simulation/races.py tries every pair of deliveries
-
-
-def test_a_tag_set_during_a_sync_is_linked(make_lab: MakeLab) -> None:
-    """The tag and its own sync arrive right before any call of an earlier sync of the pair: the rule exists after both."""
-
-    def linked(call: int) -> bool:
-        """Whether the sync has so many calls."""
-        lab = make_lab()
-        a, b = lab.pair()
-        instance = lab.instance(a)
-        lab.instance(b)
-        sync = lab.request(a, b, action="sync")
-        tag = {"ResourceType": "instance", "ResourceId.1": instance.id, "Tag.1.Key": "link-peer"}
-        tag["Tag.1.Value"] = f"{b.id}@{PEER}:tcp/1"
-        reached = lab.interrupt(call, lambda: (lab.call(HOME, "TagResources", tag), lab.cross_account(sync)))
-        lab.cross_account(sync)
-        lab.drain(60)
-        assert not reached() or lab.rules(b) == [f"{a.id} tcp/1"], f"at call {call}"
-        return reached()
-
-    assert next(call for call in itertools.count() if not linked(call)) > 4
-
-
-def _linked(lab: Lab) -> tuple[Group, Group, Deliver]:
-    """A link of groups of both accounts, opened by a request; and the delivery that closes it."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b))
-    request = lab.request(a, b, action="unlink", request_id="chg-2")
-    return a, b, lambda: lab.cross_account(request)
-
-
-def test_an_unlink_closes_the_half_that_a_sweep_leaves(lab: Lab) -> None:
-    """The sweep completes nothing for a request, so there is nothing that it could bring back."""
-    a, b, unlink = _linked(lab)
-    lab.revoke(b)
-    lab.sweep()
-    assert (lab.reasons(a), lab.rules(b)) == (["req:chg-1"], [])
-    assert unlink() == {"removed": 1}
-    lab.sweep()
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
-def test_a_tag_keeps_a_completed_link_during_an_unlink(lab: Lab) -> None:
-    """Only the request's claim is removed from the completed side: the tag still asks for the link."""
-    a, b, unlink = _linked(lab)
-    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
-    lab.cross_account(lab.request(a, b, action="sync", request_id="tag-1"))
-    lab.revoke(b)
-    lab.meanwhile("AuthorizeSecurityGroup", unlink)
-    lab.sweep()
-    assert lab.reasons(a) == lab.reasons(b) == ["tag"]

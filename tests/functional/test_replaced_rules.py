@@ -1,10 +1,9 @@
-"""During a delivery that removes a rule of ours, a person puts an equal rule of theirs in its place: theirs stays."""
+"""During a delivery that removes or adds a rule of ours, a person adds an equal one: theirs stays."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -111,20 +110,15 @@ def test_a_rule_written_with_another_priority_is_not_reported_as_applied(
     assert "does not show the change" in lab.records("attempt")[-1]["detail"]
 
 
-def _linked_unlinked_and_linked(lab: Lab) -> bool:
-    """Whether the link exists after link, unlink and link."""
-    a, b = lab.pair()
-    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
-    lab.cross_account(lab.request(a, b, action="unlink", request_id="chg-2"))
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-    lab.cross_account(lab.request(a, b))
-    return bool(lab.rules(a) and lab.rules(b))
-
-
-def test_each_attempt_has_its_own_client_token_and_a_fixed_one_is_detected(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The platform answers a known token from memory: nothing is written, and the read-back shows it."""
-    assert _linked_unlinked_and_linked(lab)
-    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=7))
-    assert not _linked_unlinked_and_linked(lab)
+def test_a_rule_that_a_person_adds_first_is_theirs(lab: Lab) -> None:
+    """Authorizing an existing rule succeeds without adding one. The rule read back is theirs, and outlives the link."""
+    app, db = lab.group(), lab.group("*")
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    lab.instance(app)
+    theirs = {"IpProtocol": "TCP", "PortRange": "1/1", "Priority": "100", "SourceGroupId": app.id}
+    lab.meanwhile("AuthorizeSecurityGroup", lambda: lab.authorize(db, **theirs))
+    lab.auto_link(lab.event(instance))
+    (rule,) = lab.raw_rules(db)
+    assert rule["Description"] == ""
+    lab.retag(instance, link_peer=None)
+    assert lab.raw_rules(db) == [rule]

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from link_peer.app import compose
-from link_peer.domain.model import Party
 from link_peer.engine.read.access import Access
-from link_peer.engine.scopes import instances
 from link_peer.runtime.delivery import READERS
 from link_peer_local.core.http import Request, Response
 from link_peer_local.ecs.state import Instance
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
-
-
-def calls(lab: Lab, *events: str) -> Counter[str]:
-    """The calls that auto_link makes for these events, by action."""
-    start = len(lab.cloud.faults.calls)
-    lab.auto_link(*events)
-    return Counter(call.action for call in list(lab.cloud.faults.calls)[start:])
 
 
 @pytest.fixture(name="crowd")
@@ -34,14 +24,6 @@ def _crowd(lab: Lab) -> None:
     for one, other in itertools.pairwise(groups):
         lab.instance(one, tags={"link-peer": f"{other.id}:tcp/1"})
         lab.forge(other, one, "tag", "tcp/1")
-
-
-@pytest.mark.parametrize(("accepts", "read"), [("", 4), ("*", 2)])
-def test_a_denial_counts_the_instances_of_each_group_that_could_stand(lab: Lab, accepts: str, read: int) -> None:
-    """A call for each of three. Otherwise one counts whom the link admits."""
-    groups, db = [lab.group() for _ in range(3)], lab.group(*filter(None, [accepts]))
-    instance = lab.instance(*groups, tags={"link-peer": f"{db.id}:tcp/1"})
-    assert calls(lab, lab.event(instance))["DescribeInstances"] == read
 
 
 # which of the calls that wait for each other opens, and which closes
@@ -139,27 +121,6 @@ def test_a_move_costs_at_most_fifty_calls_while_nothing_changes(lab: Lab, mutual
     lab.done(moving, "JoinSecurityGroup", SecurityGroupId=lab.group().id)
     assert lab.calls() - before <= LIMIT
     assert lab.rules(db) == rules
-
-
-# many instances that start at the same moment, and functions that handle their events side by side
-
-
-@pytest.mark.knobs(request_tags=True)
-def test_of_many_that_start_together_one_opens_the_link(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each looks at what stands after it has let others go first."""
-    app, db = lab.group(), lab.group("*")
-    waiting = [lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"}) for _ in range(8)]
-
-    def others_first(_party: Party, _rivals: Collection[Party]) -> float:
-        if waiting:
-            lab.forget()  # in another process
-            lab.auto_link(lab.event(waiting.pop()))
-        return 0.1
-
-    monkeypatch.setattr(instances, "turn", others_first)
-    lab.auto_link(lab.event(waiting.pop()))
-    assert (lab.changes(), lab.rules(db)) == (2, [f"{app.id} tcp/3306"])
-    assert [one["outcome"] for one in lab.records()] == ["applied", *["unchanged"] * 7]
 
 
 # what one message costs while nothing is to be changed: at most fifty calls, with all that it posts

@@ -1,10 +1,15 @@
-"""auto_link: an event adds the rules that the instance's tags ask for, between groups or between the addresses of two instances."""
+"""auto_link: an event adds the rules that the instance's tags ask for, and moves them with its groups. A pair with another
+account is put on the queue."""
 
 from __future__ import annotations
 
-import pytest
+import hashlib
+from typing import Any
 
-from tests.functional.lab import Lab
+import pytest
+from link_peer_local.ecs.state import Instance
+
+from tests.functional.lab import HOME, PEER, REGION, Lab
 
 
 def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
@@ -22,23 +27,112 @@ def test_the_rule_has_the_specified_fields(lab: Lab) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("event", "looks"),
-    [
-        ("Created", True),  # newer documents say Created, older ones Pending; Running follows at every start
-        ("Pending", True),
-        ("Running", True),
-        ("Stopping", False),  # a stopped instance keeps its links
-        ("Stopped", False),
-        ("Starting", False),
-        ("Unheard-of", False),
-        ("TagResources", True),  # as ActionTrail reports a change of tags: it only says which instance to read
-        ("UntagResources", True),
-    ],
-)
-def test_which_events_have_an_instance_looked_at(lab: Lab, event: str, looks: bool) -> None:
-    app, db = lab.group(), lab.group("*")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    told = lab.tag_event(instance, event) if event.endswith("Resources") else lab.event(instance, event)
-    assert lab.auto_link(told) == ({"applied": 1} if looks else {})
-    assert lab.rules(db) == ([f"{app.id} tcp/3306"] if looks else [])
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_an_instance_link_waits_for_the_address_of_a_new_instance(lab: Lab, end: str) -> None:
+    """The instance is looked at again for five minutes, and the last look denies `no-private-ip`; no rule is ever written
+    with an empty address."""
+    db = lab.group("*")
+    target = lab.instance(db)
+    instance = lab.instance(lab.group(), tags={"link-peer": f"{target.id}:tcp/1"})
+    late = instance if end == "source" else target
+    late.ip_visible_from = lab.cloud.clock.now() + 3600
+    assert lab.auto_link(lab.event(instance)) == {}
+    assert lab.rules(db) == []
+    assert "no private address" in lab.records("attempt")[-1]["detail"]
+
+    assert lab.drain(290) == {}
+    assert lab.drain(400) == {"denied": 1}
+    assert lab.outcome()["reason"] == "no-private-ip"
+    assert late.id in lab.outcome()["detail"]
+    assert lab.changes() == 0
+
+
+# peers in another account
+
+
+def sync_of(lab: Lab, source: Instance, target: Instance) -> dict[str, Any]:
+    """The request as specified: its id is the pair's link id, as mutual and not swapped; it expires in an hour."""
+    text = f"{REGION}|{source.account}/{source.id}|{target.account}/{target.id}|mutual"
+    return {
+        "version": 1,
+        "request_id": f"tag-{hashlib.sha256(text.encode()).hexdigest()[:16]}",
+        "action": "sync",
+        "region": REGION,
+        "from": {"account": source.account, "party": source.id},
+        "to": {"account": target.account, "party": target.id},
+        "expires_at": lab.iso_millis(3600),
+    }
+
+
+def without_claims(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without who posted it and why, which have no effect."""
+    return [{k: v for k, v in r.items() if k not in ("requested_by", "reason")} for r in requests]
+
+
+@pytest.mark.knobs(request_tags=True)
+@pytest.mark.parametrize("ends", ["untagged", "released"])
+def test_instances_of_two_accounts_and_vpcs_are_linked_until_the_tag_goes(lab: Lab, ends: str) -> None:
+    """The sync is of the two instances. To remove the link, the rule for the instance at home triggers a sync, also
+    once it is released; not that of its neighbour."""
+    app, ledger = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER, vpc=lab.b)
+    far, other = lab.instance(ledger), lab.instance(ledger)
+    lab.started(app, tags={"link-peer": f"{other.id}@{PEER}"})
+    lab.cross_account(*lab.queued())
+    near = lab.started(app, tags={"link-peer": f"{far.id}@{PEER}"})
+    requests = lab.queued()
+    assert without_claims(requests) == [sync_of(lab, near, far)]
+    assert lab.cross_account(*requests) == {"applied": 1}
+    there = f"{near.private_ip}/32>{far.private_ip}/32 all"
+    assert there in lab.rules(ledger)
+    assert (len(lab.rules(ledger)), len(lab.rules(app)), lab.outcome()["reachability"]) == (2, 2, "different-vpc")
+
+    if ends == "untagged":
+        lab.retag(near, link_peer=None)
+    else:
+        lab.release(near)
+        lab.auto_link(lab.event(near, "Deleted"))
+    requests = lab.queued()
+    assert without_claims(requests) == [sync_of(lab, near, far)]
+    assert lab.cross_account(*requests) == {"removed": 1}
+    assert there not in lab.rules(ledger)
+    assert (len(lab.rules(ledger)), len(lab.rules(app))) == (1, 1)
+
+
+# moves and addresses
+
+
+@pytest.mark.parametrize("ports", [":tcp/3306", ""], ids=["ports", "mutual"])
+def test_a_move_opens_for_the_new_group_and_closes_what_nobody_of_the_old_one_asks_for(lab: Lab, ports: str) -> None:
+    app, web, db = lab.group("*"), lab.group("*"), lab.group("*")
+    instance = lab.started(app, tags={"link-peer": f"{db.id}{ports}"})
+    lab.forget()  # another process, which remembers nothing
+    moved = lab.done(instance, "ModifyInstanceAttribute", **{"SecurityGroupIds.1": web.id})
+    assert moved == {"applied": 1, "removed": 1}
+    assert lab.rules(db) == [f"{web.id} {ports[1:] or 'all'}"]
+    assert (lab.rules(app), lab.rules(web)) == ([], [] if ports else [f"{db.id} all"])
+
+
+def test_the_addresses_of_secondary_interfaces_cost_one_call(lab: Lab) -> None:
+    """They come and go with containers, and no rule of ours has one. The event names only the interface."""
+    instance = lab.instance(lab.group("*"), tags={"link-peer": "sg-none:tcp/1"})
+    switch = {"VSwitchId": instance.vswitch_id, "SecurityGroupId": instance.states.at(lab.cloud.clock.now()).groups[0]}
+    made = lab.call(HOME, "CreateNetworkInterface", switch)["NetworkInterfaceId"]
+    before = lab.calls()
+    assert (
+        lab.done(instance, "AssignPrivateIpAddresses", NetworkInterfaceId=made, SecondaryPrivateIpAddressCount="1")
+        == {}
+    )
+    assert lab.calls() == before + 1
+    for action in ("AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"):
+        given = {"NetworkInterfaceId": instance.interface_id, "PrivateIpAddress.1": "10.2.0.77"}
+        assert lab.done(instance, action, **given) == {"denied": 1}  # the instance was looked at
+
+
+def test_an_interface_that_may_not_be_read_is_recorded_and_one_that_is_not_there_ends_quietly(lab: Lab) -> None:
+    """Trouble of the moment is the platform's to deliver again: an interface is no party to look at."""
+    event = lab.event("x", type="ecs:NetworkInterface:PrivateIPAssigned")
+    event["data"] = {"eniId": "eni-gone"}
+    assert lab.auto_link(event) == {}
+    lab.cloud.ecs.permitted = lambda _caller, asked: asked.action != "ecs:DescribeNetworkInterfaces"
+    assert lab.auto_link(event) == {"denied": 1}
+    assert lab.outcome()["reason"] == "no-access"

@@ -29,17 +29,6 @@ def forbid(lab: Lab, *allowed: str) -> None:
 READS = ("ecs:Describe*",)
 
 
-def test_the_role_is_assumed_with_external_id_and_a_session_name_of_the_request(lab: Lab) -> None:
-    """The session name lets the other account's ActionTrail identify the request."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, request_id="chg_1.042"))
-    (call,) = assumed(lab)
-    assert call.params["RoleArn"] == ROLE
-    assert call.params["ExternalId"] == "link-peer-local-example"
-    assert call.params["RoleSessionName"] == "link-peer-chg_1.042"
-    assert call.params["DurationSeconds"] == "900"
-
-
 def test_keys_in_a_damaged_sts_response_stay_out_of_records_and_tracebacks(lab: Lab) -> None:
     """The SDK's own error quotes the whole AssumeRole response, including the keys. The request cannot be put back
     either, so that the function raises."""
@@ -134,61 +123,6 @@ def test_an_account_that_cannot_be_entered_is_denied_and_nothing_is_written(lab:
     assert "link-peer-local-example" not in str(lab.records("outcome", "attempt", "intent"))
 
 
-def test_a_refused_assume_role_is_retried_twice(lab: Lab) -> None:
-    """An edited trust policy takes a moment to propagate, so only the third refusal counts."""
-    a, b = lab.pair()
-    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=2)
-    assert lab.cross_account(lab.request(a, b)) == {"applied": 1}
-    CACHE.sessions.clear()
-    lab.fault(service="sts", action="AssumeRole", code="NoPermission", status=403, times=3)
-    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
-
-
-@pytest.mark.parametrize("side", ["from", "to"])
-@pytest.mark.parametrize("kind", ["throttle", "error", "html", "reset", "no-answer", "truncated"])
-def test_a_request_that_meets_lasting_sts_errors_is_put_back(lab: Lab, kind: str, side: str) -> None:
-    """With an attempt and no outcome on record; nothing is changed on the other side."""
-    a, b = lab.pair()
-    request = lab.request(a, b) if side == "to" else lab.request(b, a)
-    lab.fault(service="sts", action="AssumeRole", kind=kind, times=None)
-    assert lab.cross_account(request) == {}
-    assert lab.changes() == 0
-    assert lab.records() == []
-    (attempt,) = lab.records("attempt")
-    assert attempt["request_id"] == "chg-1"
-    lab.cloud.faults.clear()
-    assert lab.queued() == []
-    (again,) = lab.queued(after=10)
-    assert again == {**request, "attempt": 1}
-    assert lab.cross_account(again) == {"applied": 1}
-
-
-def test_a_throttled_assume_role_is_not_awaited(lab: Lab) -> None:
-    """The API refuses until the next minute: the request is put back, and no other waits for it."""
-    a, b = lab.pair()
-    lab.cloud.clock.sleep(5 - lab.cloud.clock.now() % 60)
-    before = lab.cloud.clock.now()
-    lab.fault(service="sts", action="AssumeRole", kind="throttle")
-    assert lab.cross_account(lab.request(a, b)) == {}
-    assert len(assumed(lab)) == 1
-    assert lab.cloud.clock.now() - before < 5
-    assert lab.drain(60) == {"applied": 1}
-
-
-@pytest.mark.parametrize(
-    "allowed",
-    [(), ("ecs:DescribeSecurityGroups",), ("ecs:DescribeInstances",)],
-    ids=["nothing", "no rules", "no groups"],
-)
-def test_a_role_without_read_permission_gives_no_access(lab: Lab, allowed: tuple[str, ...]) -> None:
-    """Whichever read is refused."""
-    a, b = lab.pair()
-    forbid(lab, *allowed)
-    assert lab.cross_account(lab.request(a, b)) == {"denied": 1}
-    assert lab.outcome()["reason"] == "no-access"
-    assert lab.changes() == 0
-
-
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("allowed", [(), ("ecs:TagResources",)], ids=["no tag", "no rule"])
 def test_a_role_without_write_permission_leaves_no_rule_on_the_other_side(
@@ -202,31 +136,3 @@ def test_a_role_without_write_permission_leaves_no_rule_on_the_other_side(
     (record,) = lab.records(outcome="denied")
     assert record["reason"] == "no-access"
     assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
-def test_an_unlink_without_write_permission_is_denied(lab: Lab) -> None:
-    """The rule still exists, so a person must act, and the record says so."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    forbid(lab, *READS)
-    assert lab.cross_account(lab.request(a, b, "tcp/1", action="unlink")) == {"denied": 1}
-    assert lab.outcome()["reason"] == "no-access"
-    assert len(lab.rules(b)) == 1
-
-
-def test_no_secret_is_ever_recorded(lab: Lab) -> None:
-    """No key, token or external id, even if calls fail; none is put on the queue either."""
-    a, b = lab.pair()
-    for kind in ("error", "html", "reset", "truncated"):
-        lab.fault(service="ecs", action="AuthorizeSecurityGroup", kind=kind, times=4)
-        assert lab.cross_account(lab.request(a, b, "tcp/1")) == {}
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", code="SignatureDoesNotMatch", status=400)
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    put_back = lab.queued(after=600)
-    assert len(put_back) >= 4
-    text = str(lab.records("outcome", "attempt", "intent", "summary")) + str(put_back)
-    for key in lab.cloud.identity.keys.values():
-        assert key.secret not in text
-        assert key.access_key_id not in text
-        assert not key.token or key.token not in text
-    assert "link-peer-local-example" not in text

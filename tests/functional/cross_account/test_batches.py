@@ -12,7 +12,7 @@ from link_peer.app import dispatch
 from link_peer.engine.scopes.pair import reconcile_pair
 from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import Lab
 
 SIZE = 16
 
@@ -84,56 +84,3 @@ def test_requests_that_share_a_group_are_carried_out_in_their_order(lab: Lab) ->
     assert lab.rules(b) == []
     assert lab.cross_account(unlink, link) == {"unchanged": 1, "applied": 1}
     assert lab.rules(b) == [f"{a.id} tcp/1"]
-
-
-def test_trouble_with_one_account_holds_up_no_other(lab: Lab) -> None:
-    """Its messages are put back, each with an attempt of its own."""
-    _, requests = disjoint(lab)
-    a, b = lab.group("*"), lab.group("*")
-    lab.fault(service="ecs", kind="error", account=PEER, times=None)
-    assert lab.cross_account(*requests, lab.request(a, b, "tcp/1", request_id="chg-home")) == {"applied": 1}
-    assert lab.rules(b) == [f"{a.id} tcp/1"]
-    assert sorted(r["request_id"] for r in lab.records("attempt")) == sorted(r["request_id"] for r in requests)
-    lab.cloud.faults.clear()
-    assert lab.drain(900) == {"applied": SIZE}
-
-
-def test_groups_that_do_not_exist_cost_neither_the_others_nor_a_read_of_the_whole_account(lab: Lab) -> None:
-    """Anyone who may post requests could name them."""
-    pairs, requests = disjoint(lab)
-    for number, request in enumerate(requests[:-1]):
-        request["to"]["party"] = f"sg-none{number}"
-    lab.cloud.faults.calls.clear()
-    assert lab.cross_account(*requests) == {"applied": 1, "denied": SIZE - 1}
-    assert lab.rules(pairs[-1][1]) == [f"{pairs[-1][0].id} tcp/1"]
-    asked = [call.params for call in lab.cloud.faults.calls if call.action == "DescribeSecurityGroups"]
-    assert all("SecurityGroupIds" in params for params in asked)
-
-
-def apart(lab: Lab, a: Group, b: Group, number: int) -> dict[str, Any]:
-    """A request for a link between two new instances of these groups."""
-    return lab.request(lab.instance(a), lab.instance(b), "tcp/1", request_id=f"chg-{number}")
-
-
-def test_instances_of_different_groups_are_linked_side_by_side(lab: Lab, together: Callable[[int], None]) -> None:
-    """Their groups are read once for the whole batch."""
-    together(4)
-    pairs = [lab.pair() for _ in range(4)]
-    assert lab.cross_account(*(apart(lab, a, b, n) for n, (a, b) in enumerate(pairs))) == {"applied": 4}
-    assert [len(lab.rules(b)) for _, b in pairs] == [1] * 4
-
-
-def test_instances_of_one_group_are_linked_one_after_the_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order of their requests."""
-    order: list[str] = []
-
-    def noted(delivery: Any, request: Any, *more: Any) -> None:
-        order.append(request.request_id)
-        reconcile_pair(delivery, request, *more)
-        order.append(request.request_id)
-
-    monkeypatch.setattr(dispatch, "reconcile_pair", noted)
-    shared = lab.group(f"*@{PEER}")
-    requests = [apart(lab, shared, lab.pair()[1], number) for number in range(4)]
-    assert lab.cross_account(*requests) == {"applied": 4}
-    assert order == [f"chg-{number}" for number in range(4) for _ in range(2)]

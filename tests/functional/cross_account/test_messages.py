@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import cross_account
 import pytest
 from link_peer.app import dispatch
 from link_peer.domain.errors import Transient
-from link_peer.domain.tags import parse_instant
 from link_peer_local.ecs.state import Group
 
-from tests.functional.lab import HOME, PEER, Lab
-
-SAMPLES = Path(__file__).parents[3] / "events"
+from tests.functional.lab import Lab
 
 
 def run(lab: Lab, event: Any) -> dict[str, int]:
@@ -26,53 +21,7 @@ def run(lab: Lab, event: Any) -> dict[str, int]:
     return answer
 
 
-# message formats
-
-
-@pytest.mark.parametrize(
-    ("name", "outcomes"),
-    [
-        ("queue-link", {"applied": 1}),
-        ("queue-plain", {"applied": 1}),
-        ("queue-base64", {"applied": 1}),
-        ("queue-raw-data", {"applied": 3}),
-        ("queue-unlink", {"unchanged": 1}),
-        ("queue-sync", {"unchanged": 1}),
-        ("queue-expired", {"denied": 1}),
-        ("queue-bad-request", {"denied": 1}),
-        ("queue-batch", {"applied": 1, "denied": 1, "removed": 1}),
-    ],
-)
-def test_every_sample_has_the_expected_outcome(lab: Lab, name: str, outcomes: dict[str, int]) -> None:
-    """Both groups exist and consent, at the time of the samples."""
-    lab.cloud.clock.advance(parse_instant("2026-11-25T07:00:00Z") - lab.cloud.clock.now())
-    lab.group(account=HOME, group_id="sg-bp1azkttqpldxgtedxxx")
-    lab.group(f"*@{HOME}", account=PEER, group_id="sg-bp15ed6xe1yxeycg7xxx")
-    assert run(lab, (SAMPLES / f"{name}.json").read_bytes()) == outcomes
-
-
 # invalid requests: tests/unit/inbound/test_requests.py has all the ways to be one, test_hostile_handlers whole batches
-
-
-def test_an_invalid_request_is_recorded_with_its_readable_fields(lab: Lab) -> None:
-    """So the sender finds the record by the request's id."""
-    a, b = lab.pair()
-    lab.cross_account(lab.request(a, b, "tcp/0"))
-    record = lab.outcome()
-    assert (record["request_id"], record["from"], record["to"]) == ("chg-1", a.id, b.id)
-    assert (record["action"], record["claimed_by"]) == ("link", "")
-    assert "ports[0]" in record["detail"]
-    lab.cross_account(lab.request(a, b, "tcp/0", action="unlink", requested_by="team-orders", reason="over"))
-    record = lab.outcome()
-    assert (record["action"], record["claimed_by"], record["claimed_reason"]) == ("unlink", "team-orders", "over")
-
-
-def test_a_message_without_any_id_is_identified_by_its_content(lab: Lab) -> None:
-    """Its record's event_id is derived from the body."""
-    assert run(lab, ["nonsense", "other nonsense", "nonsense"]) == {"denied": 3}
-    ids = [record["event_id"] for record in lab.records(outcome="denied")]
-    assert sorted(Counter(ids).values()) == [1, 2]
-    assert all(one.startswith("unreadable-") for one in ids)
 
 
 def test_a_bug_in_one_message_does_not_affect_the_others(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,18 +80,6 @@ def test_a_message_that_cannot_be_put_back_raises_after_the_others_are_done(lab:
     before = lab.changes()
     assert run(lab, batch) == {"applied": 3}
     assert lab.changes() == before + 1
-
-
-def test_an_attempt_says_what_the_trouble_was(lab: Lab) -> None:
-    """One record per delivery of the message, without an outcome."""
-    a, b = lab.pair()
-    lab.fault(service="ecs", action="DescribeSecurityGroups", kind="error", times=None, account=PEER)
-    lab.cross_account(lab.request(a, b, "tcp/1"))
-    (record,) = lab.records("attempt")
-    assert (record["action"], record["request_id"], record["queue"]) == ("link", "chg-1", "link-peer-requests")
-    assert (record["from"], record["to"], record["ports"]) == (a.id, b.id, "tcp/1")
-    assert "InternalError" in record["detail"]
-    assert "outcome" not in record
 
 
 def test_an_unknown_error_code_does_not_affect_the_other_messages(lab: Lab) -> None:

@@ -37,25 +37,6 @@ def test_two_peers_are_linked_without_a_party_of_home(lab: Lab) -> None:
     assert (lab.rules(b), lab.rules(c)) == ([], [])
 
 
-@pytest.mark.parametrize(("accepted", "asking"), [(PEER, OTHER), (OTHER, PEER)])
-def test_consent_to_one_peer_is_not_consent_to_the_other(lab: Lab, accepted: str, asking: str) -> None:
-    a, stranger = lab.group(f"*@{accepted}"), lab.group(account=asking)
-    assert lab.cross_account(lab.request(stranger, a, "tcp/1")) == {"denied": 1}
-    assert (lab.outcome()["reason"], lab.rules(a)) == ("no-consent", [])
-
-
-def test_a_tag_that_names_groups_of_both_peers_opens_and_closes_both_links(lab: Lab) -> None:
-    """Through a sync for each pair."""
-    a = lab.group()
-    b, c = (lab.group(f"*@{HOME}", account=account) for account in PEERS)
-    instance = lab.started(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1 {c.id}@{OTHER}:tcp/2"})
-    assert lab.cross_account(*lab.queued()) == {"applied": 2}
-    assert (lab.rules(b), lab.rules(c)) == ([f"{a.id} tcp/1"], [f"{a.id} tcp/2"])
-    lab.tag(instance, link_peer=f"{c.id}@{OTHER}:tcp/2")
-    lab.sweep()
-    assert (lab.rules(b), lab.rules(c)) == ([], [f"{a.id} tcp/2"])
-
-
 @pytest.mark.parametrize(("shut", "open_"), [(PEER, OTHER), (OTHER, PEER)])
 def test_a_peer_that_cannot_be_entered_does_not_keep_the_other_from_being_served(
     lab: Lab, shut: str, open_: str
@@ -73,12 +54,3 @@ def test_a_peer_that_cannot_be_entered_does_not_keep_the_other_from_being_served
     lab.tag(mine, link_accept=None)
     lab.sweep()
     assert (lab.rules(mine), lab.rules(theirs)) == ([], [f"{a.id} tcp/1"])
-
-
-def test_an_unlink_closes_the_link_of_one_pair_alone(lab: Lab) -> None:
-    """Also where the same request id opened a link to each peer."""
-    a = lab.group()
-    b, c = (lab.group(f"*@{HOME}", account=account) for account in PEERS)
-    lab.cross_account(*(lab.request(a, group, "tcp/1") for group in (b, c)))
-    assert lab.cross_account(lab.request(a, c, action="unlink")) == {"removed": 1}
-    assert (lab.rules(b), lab.rules(c)) == ([f"{a.id} tcp/1"], [])

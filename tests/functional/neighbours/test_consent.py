@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.lab import HOME, PEER, Lab
-
-ROLE = f"acs:ram::{PEER}:role/link-peer"
+from tests.functional.lab import HOME, Lab
 
 
 @pytest.mark.parametrize("consents", ["tag", "policy"])
@@ -33,40 +31,6 @@ def test_consent_that_comes_after_the_wish_opens_at_its_tag_event(lab: Lab, inst
     lab.auto_link(lab.group_event(db))
     lab.drain(30)
     assert [rule.split()[1] for rule in lab.rules(db)] == ["tcp/1"]
-
-
-@pytest.mark.parametrize("last", [0, 1])
-def test_a_mutual_link_opens_at_the_second_consent(lab: Lab, last: int) -> None:
-    """Whichever group gives it, the one whose instance asks, too."""
-    app, db = lab.group(), lab.group()
-    lab.instance(app, tags={"link-peer": db.id})
-    lab.tag((db, app)[last - 1], link_accept=(app, db)[last - 1].id)
-    lab.auto_link(lab.group_event((db, app)[last - 1]))
-    lab.drain()
-    assert (lab.rules(app), lab.rules(db)) == ([], [])
-    lab.tag((db, app)[last], link_accept=(app, db)[last].id)
-    lab.auto_link(lab.group_event((db, app)[last]))
-    lab.drain()
-    assert (len(lab.rules(app)), len(lab.rules(db))) == (1, 1)
-
-
-def test_a_withdrawn_consent_is_closed_before_any_wish_is_read(lab: Lab) -> None:
-    """Attack 14: with hundreds of links to make, closing is done first."""
-    _, _, db = lab.linked()
-    lab.tag(db, link_accept=None)
-    order: list[str] = []
-    handle = lab.cloud.handle
-
-    def watched(request: Any) -> Any:
-        response = handle(request)
-        order.append(lab.cloud.faults.calls[-1].action if lab.cloud.faults.calls else "")
-        return response
-
-    for _ in range(5):
-        lab.instance(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
-    lab.cloud.handle = watched  # type: ignore[method-assign]
-    lab.sweep()
-    assert "DescribeInstances" not in order[: order.index("RevokeSecurityGroup")]
 
 
 @pytest.mark.parametrize(
@@ -115,3 +79,33 @@ def test_paused_opening_opens_nothing_and_goes_on_closing(lab: Lab, opens: bool)
         lab.tag(db, link_accept=None)
         lab.sweep()
         assert lab.rules(db) == []
+
+
+def test_a_link_accept_tag_on_an_instance_is_not_consent(lab: Lab) -> None:
+    """`link-accept` counts on groups only: someone who may tag an instance need not own its group."""
+    app, db = lab.group(), lab.group()
+    target = lab.instance(db, tags={"link-accept": "*"})
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {target.id}:tcp/3306", "link-accept": "*"})
+    assert lab.auto_link(lab.event(instance)) == {"denied": 2}
+
+
+@pytest.mark.knobs(trail_resources="referencedResources")
+def test_a_change_of_a_sets_tag_closes_at_the_groups_event(lab: Lab) -> None:
+    """What the set then forbids, and what it no longer consents to. Other keys are no event of a group."""
+    instance, app, db = lab.linked()
+    other = lab.group(tags={"env": "dev"})
+    sets = {name: {"account": HOME, "tags": {"env": name}} for name in ("prod", "dev")}
+    allow = [{"from": f"*@{HOME}", "to": "set:dev"}]
+    lab.policy(sets=sets, never=[{"from": f"*@{HOME}", "to": "set:prod"}], allow=allow)
+    lab.tag(db, env="dev")
+    lab.retag(instance, link_peer=f"{db.id}:tcp/1 {other.id}:tcp/1")
+    for group in (db, other):
+        assert lab.rules(group) == [f"{app.id} tcp/1"]
+        event = lab.group_event(group)
+        event["data"]["requestParameters"] |= {"Tag.1.Key": "env", "Tag.1.Value": "x"}
+        lab.tag(group, env="prod" if group is db else "test")
+        assert lab.auto_link(event) == {"removed": 1}
+        assert lab.rules(group) == []
+        event["data"]["requestParameters"]["Tag.1.Key"] = "team"
+        lab.tag(group, link_lock="x")
+        assert lab.auto_link(event) == {}

@@ -7,11 +7,10 @@ from link_peer.domain.denials import parts
 from link_peer_local.core.errors import ApiError
 
 from tests.functional.command import Cli
-from tests.functional.lab import HOME, PEER, REGION, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab
 
 ACME = "acme"
 BOTH = {"link-accept": "*", "acme-accept": "*"}
-MANAGED = f"link-managed.prod.{HOME}"
 ACME_MANAGED = f"acme-managed.acme.{HOME}"
 
 
@@ -107,16 +106,6 @@ def test_functions_of_another_prefix_cannot_lock_or_consent(lab: Lab) -> None:
             )
     lab.cloud.ecs.call(role, "TagResources", {"RegionId": REGION, **own})
     assert list(lab.tags(db)) == [ACME_MANAGED]
-
-
-def test_a_request_of_one_is_no_request_of_the_other(lab: Lab) -> None:
-    """Across accounts, each with roles of its own."""
-    app, far = lab.group(), lab.group(tags=dict.fromkeys(BOTH, f"*@{HOME}"), account=PEER)
-    with lab.deployment(ACME):
-        assert lab.cross_account(lab.request(app, far, "tcp/9"), queue="acme-requests") == {"applied": 1}
-    assert lab.cross_account(lab.request(app, far, action="unlink", request_id="chg-2")) == {"unchanged": 1}
-    lab.sweep()
-    assert lab.rules(far) == [f"{app.id} tcp/9"]
 
 
 def test_a_command_with_the_settings_of_another_deployment_does_not_start(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.functional.lab import HOME, PEER, Lab, party
-
-MANAGED = f"link-managed.prod.{HOME}"
+from tests.functional.lab import HOME, MANAGED, PEER, Lab, party
 
 
 def test_two_homes_with_one_deployment_name_leave_each_others_rules(lab: Lab) -> None:

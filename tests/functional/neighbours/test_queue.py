@@ -35,6 +35,15 @@ def test_a_released_instance_that_was_never_seen_ends_quietly(lab: Lab) -> None:
     assert lab.queued(after=3600) == []
 
 
+def test_an_instance_that_is_shown_late_is_linked_by_a_look(lab: Lab) -> None:
+    app, db = lab.group(), lab.group("*")
+    lab.cloud.ecs.read_lag.instances = 30
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert lab.auto_link(lab.event(instance, "Created")) == {}
+    assert lab.drain(60) == {"applied": 1}
+    assert lab.rules(db) == [f"{app.id} tcp/1"]
+
+
 # who asked
 
 

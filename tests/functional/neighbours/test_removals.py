@@ -1,17 +1,16 @@
-"""No account holds up the removals of another, and nothing that someone withdrew waits for the removal guard."""
+"""No account holds up the removals of another, nothing that someone withdrew waits for the removal guard, and a read that fails
+removes nothing."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 MANY = 56  # more removals than limits.removals_per_run
-
-
-def tag_managed(lab: Lab, *groups: object) -> None:
-    for group in groups:
-        lab.tag(group, **{f"link-managed.prod.{HOME}": "true"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("named", [PEER, HOME])
@@ -21,12 +20,11 @@ def test_forged_markers_of_one_account_do_not_hold_removals_of_another(lab: Lab,
     instance, app, db = lab.linked()
     lab.instance(app)
     sources = [lab.group(account=named) for _ in range(MANY // 4)]
-    targets = [lab.group(f"*@{named}", account=PEER) for _ in range(4)]
+    targets = [lab.group(f"*@{named}", account=PEER, tags={MANAGED: "true"}) for _ in range(4)]
     for target in targets:
         for source in sources:
             lab.forge(target, source, "tag", "tcp/1")
     lab.instance(lab.group(account=PEER), tags={"name": "alive"})
-    tag_managed(lab, *targets)
     lab.tag(instance, link_peer=None)
     lab.sweep()
     assert lab.rules(db) == []
@@ -44,12 +42,7 @@ def test_an_untagged_instance_that_is_shown_is_never_held(lab: Lab) -> None:
     lab.instance(app, tags={"name": "other"})
     lab.sweep()
     assert sum(len(lab.rules(peer)) for peer in peers) == MANY
-    for n in range(4):
-        lab.call(
-            HOME,
-            "UntagResources",
-            {"ResourceType": "instance", "ResourceId.1": instance.id, "TagKey.1": f"link-peer.{n}"},
-        )
+    lab.tag(instance, **{f"link-peer.{n}": None for n in range(4)})
     lab.sweep()
     assert [lab.rules(peer) for peer in peers] == [[]] * 4
 
@@ -67,3 +60,51 @@ def test_a_deleted_event_is_never_held(lab: Lab) -> None:
     lab.release(instance)
     lab.auto_link(lab.event(instance.id, "Deleted"))
     assert lab.rules(db) == []
+
+
+def test_removals_over_the_cap_are_held_across_messages(lab: Lab) -> None:
+    """Counted over all messages of a delivery: none is made, and one summary says so, and a record of each message."""
+    a, b = lab.pair()
+    c = lab.group(f"*@{PEER}")
+    first, second = (lab.instance(group, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"}) for group in (a, c))
+    lab.instance(b)
+    syncs = [lab.request(one, b, action="sync", request_id=f"tag-{one.id}") for one in (a, c)]
+    lab.cross_account(*syncs)
+    lab.policy(limits={"removals_per_run": 1})
+    lab.tag(first, link_peer=None)
+    lab.tag(second, link_peer=None)
+    lab.cross_account(*syncs)
+    assert len(lab.rules(b)) == 2
+    (summary,) = lab.records("summary")
+    assert (summary["outcome"], summary["reason"]) == ("failed", "removals-held")
+    assert summary["function"] == "cross_account"
+    held = lab.records("outcome", reason="removals-held")
+    assert sorted(record["request_id"] for record in held) == sorted(one["request_id"] for one in syncs)
+    lab.policy(limits={"removals_per_run": 2})
+    lab.cross_account(*syncs)
+    assert lab.rules(b) == []
+
+
+@pytest.mark.parametrize("run", ["event", "sweep"])
+def test_nothing_is_removed_where_the_read_after_one_that_omits_an_instance_fails(
+    make_lab: Callable[[], Lab], run: str
+) -> None:
+    """Whichever read of instances omits it, and from whichever on they fail. Without the failure, the link stays too."""
+    for passed in itertools.count():
+        lab = make_lab()
+        app, db = lab.group(), lab.group("*")
+        tags = {"link-peer": f"{db.id}:tcp/1"}
+        instance, second = lab.instance(app, tags=tags), lab.instance(app, tags=tags)
+        lab.auto_link(lab.event(instance))
+        lab.tag(instance, link_peer=None)
+        lab.leave_out(second)
+        before = lab.cloud.faults.count("ecs", "DescribeInstances")
+        lab.fault(service="ecs", action="DescribeInstances", kind="error", skip=passed, times=None)
+        if run == "event":
+            lab.auto_link(lab.tag_event(instance))
+        else:
+            lab.sweep()
+        assert lab.rules(db) == [f"{app.id} tcp/1"]
+        if lab.cloud.faults.count("ecs", "DescribeInstances") - before <= passed:
+            break
+    assert passed >= 2

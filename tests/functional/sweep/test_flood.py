@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from link_peer.domain import marker as markers
-from link_peer.domain.model import TAG, Claim, Marker, Party, Port, RuleKey
-from link_peer.engine.scopes import everything
+from link_peer.domain.model import TAG, Claim, Marker, Port, RuleKey
 from link_peer_local.ecs.state import Group, Rule
 
 from tests.functional.lab import HOME, MANAGED, OTHER, PEER, REGION, Lab, party
@@ -33,33 +32,30 @@ def _lab(three_accounts: Lab) -> Lab:
 
 
 def forge(lab: Lab, group: Group, sources: list[str], *claims: Claim) -> None:
-    """Rules of a group with valid markers, one for each source: `sg-…@<uid>` or the address of an instance. They are put there
-    directly: a call for each hundred would take the test long."""
+    """Rules of a group with valid markers, one for each of these groups of the same account. They are put there directly: a
+    call for each hundred would take the test long."""
     found = []
     for n, source in enumerate(sources):
-        cidr, port = "/" in source, Port("tcp", n + 1, n + 1)
-        key = RuleKey(party(group), source, "10.2.9.9/32" if cidr else "", port)
-        ends = (Party(HOME, f"i-{group.id[3:]}x{n}"), Party(PEER, f"i-{group.id[3:]}y{n}")) if cidr else None
-        text = markers.render(Marker(HOME, "prod", key.id(HOME, "prod", REGION), claims or (TAG,), ends))
-        name, _, owner = source.partition("@")
-        peer = {"peer_cidr": source, "own_cidr": key.dest} if cidr else {"peer_group": name, "peer_owner": owner}
-        rule_id, now = f"sgr-{group.id[3:]}{n}", lab.cloud.clock.now()
+        port = Port("tcp", n + 1, n + 1)
+        key = RuleKey(party(group), f"{source}@{group.account}", "", port)
+        text = markers.render(Marker(HOME, "prod", key.id(HOME, "prod", REGION), claims or (TAG,)))
+        peer = {"peer_group": source, "peer_owner": group.account, "id": f"sgr-{group.id[3:]}{n}", "sequence": n}
         fields = ("ingress", "TCP", port.range, "Accept", 100, "intranet")
-        found.append(Rule(*fields, description=text, id=rule_id, sequence=n, created=now, **peer))  # type: ignore[arg-type]
+        found.append(Rule(*fields, description=text, created=lab.cloud.clock.now(), **peer))  # type: ignore[arg-type]
     group.rules.change(0, lambda old: (*old, *found))
 
 
 def rules(lab: Lab, groups: int = 10, each: int = 200) -> None:
     """Nobody consents to them."""
     for group in managed(lab, groups):
-        forge(lab, group, [f"sg-{group.id[3:]}{n}@{PEER}" for n in range(each)])
+        forge(lab, group, [f"sg-{group.id[3:]}{n}" for n in range(each)])
 
 
 def claims(lab: Lab) -> None:
     """One claim of each has ended, and the other keeps it while nobody looks at wishes: each costs a call."""
     source = lab.group(account=PEER)
     for group in managed(lab, 5, accepts=("*",)):
-        forge(lab, group, [f"{source.id}@{PEER}"] * 100, TAG, ENDED)
+        forge(lab, group, [source.id] * 100, TAG, ENDED)
 
 
 def empty(lab: Lab) -> None:
@@ -124,33 +120,6 @@ def test_a_flood_delays_no_other_account_by_a_sweep(lab: Lab, flood: Callable[[L
     assert others.late() == set()
     assert seconds <= LATEST + 10
     assert sum(calls.values()) <= most
-
-
-def test_each_forged_rule_is_a_record_of_its_own(lab: Lab) -> None:
-    """With an intent, and the RequestId of the call that removed it with up to a hundred others."""
-    rules(lab, groups=2, each=150)
-    calls, _ = swept(lab)
-    removed = lab.records("outcome", outcome="removed")
-    assert (
-        len(removed) == len({record["rules"] for record in removed}) == len(lab.records("intent", reason="no-consent"))
-    )
-    assert Counter(Counter(record["api_requests"] for record in removed).values()) == {100: 2, 50: 2}
-    assert len(removed) == 300
-    assert calls[PEER, "RevokeSecurityGroup"] == 4
-    assert calls[PEER, "DescribeSecurityGroupAttribute"] <= 2 * (1 + 2 + 2)  # at first, around the calls, for the tag
-
-
-def test_instances_that_markers_invent_cost_another_account_few_reads(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Twenty calls in a run as shipped, here two: the others have their turn in the next runs."""
-    monkeypatch.setattr(everything, "NAMED", 200)
-    others = Bystanders(lab)
-    for group in managed(lab, 10, accepts=(f"*@{HOME}",)):
-        forge(lab, group, [f"10.2.{n}.1/32" for n in range(200)])
-    calls, _ = swept(lab)
-    assert others.late() == set()
-    assert calls[HOME, "DescribeInstances"] <= 5
 
 
 def throttled(lab: Lab) -> None:

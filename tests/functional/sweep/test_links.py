@@ -1,11 +1,11 @@
-"""The sweep restores the desired state, whatever events were lost and whatever people edited."""
+"""The sweep restores the desired state, whatever events were lost, and whatever people or the policy changed."""
 
 from __future__ import annotations
 
 import pytest
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.lab import HOME, PEER, Lab
+from tests.functional.lab import HOME, PEER, POLICY, Lab
 
 pytestmark = pytest.mark.usefixtures("living_lab", "by_account")
 
@@ -83,17 +83,42 @@ def test_a_requests_mutual_link_with_one_side_missing_is_removed(lab: Lab, gone:
     assert lab.records(outcome="applied", function="sweep") == []
 
 
-@pytest.mark.knobs(group_sources="rules")
-@pytest.mark.parametrize("sources", [1, 20])
-def test_a_half_open_link_that_cannot_be_completed_is_removed(lab: Lab, sources: int) -> None:
-    """The group has no room: both sides or neither, whether that is known in advance or the API says so."""
+# addresses
+
+
+def test_an_instance_rule_is_removed_if_another_instance_has_its_address(lab: Lab) -> None:
+    """Otherwise an instance that no one consented to would be admitted."""
     a, b = lab.pair()
-    lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
+    one, two = lab.instance(a), lab.instance(b)
+    lab.cross_account(lab.request(one, two))
+    lab.release(one)
+    lab.cloud.ecs.ip_pool = [one.private_ip]
+    newcomer = lab.instance(a)
+    assert newcomer.private_ip == one.private_ip
     lab.sweep()
-    lab.revoke(a)
-    groups = [lab.group() for _ in range(sources)]
-    for port in range(1, 21):
-        lab.authorize(a, IpProtocol="UDP", PortRange=f"{port}/{port}", SourceGroupId=groups[port % sources].id)
+    assert (lab.rules(a), lab.rules(b)) == ([], [])
+
+
+# the policy
+
+
+def test_a_pair_removed_from_the_allow_list_is_closed(lab: Lab) -> None:
+    a, b = lab.group(), lab.group(account=PEER)
+    lab.policy(allow=[{"from": f"{a.id}@{HOME}", "to": f"{b.id}@{PEER}"}])
+    lab.cross_account(lab.request(a, b, "tcp/1"))
+    lab.sweep()
+    assert len(lab.rules(b)) == 1
+    lab.policy()
     lab.sweep()
     assert lab.rules(b) == []
-    assert lab.records(outcome="failed")[0]["reason"] == "quota"
+
+
+def test_an_account_removed_from_the_policy_is_no_longer_admitted(lab: Lab) -> None:
+    """Its rules at home are removed. Those in the account itself stay, because link-peer may not enter it."""
+    a, b = lab.pair()
+    lab.cross_account(lab.request(a, b))
+    lab.policy(accounts={HOME: POLICY["accounts"][HOME]})
+    lab.sweep()
+    assert lab.rules(a) == []
+    assert len(lab.rules(b)) == 1
+    assert lab.records(outcome="removed")[0]["reason"] == "unknown-account"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import Any
 
 import pytest
 import sweep as function
 from link_peer.domain.errors import Transient
-from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
@@ -97,33 +94,6 @@ def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
     assert (len(lab.rules(db)), lab.tags(empty)[MANAGED]) == (1, "true")
 
 
-def test_groups_that_were_not_read_in_time_are_left_to_the_next_runs(lab: Lab) -> None:
-    """Reading stops in time, and unread groups are not judged. Each run starts at another position, also on a new
-    function instance, so a few runs cover every group."""
-    lab.context.function.timeout = 100
-    groups: list[tuple[Instance, Group]] = []
-    app = lab.group()
-    for _ in range(70):
-        db = lab.group("*")
-        groups.append((lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}), db))
-    lab.sweep()
-    assert all(lab.rules(db) for _, db in groups)
-    groups.sort(key=lambda pair: pair[1].id)
-    unwanted = [groups[k] for k in range(0, 70, 5)]
-    for instance, _ in unwanted:
-        lab.tag(instance, link_peer=None)
-    left = [len(unwanted)]
-    while left[-1] and len(left) < 5:
-        lab.cloud.clock.advance(600)
-        lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="slow", seconds=1.0, times=64)
-        lab.sweep()
-        lab.cloud.faults.clear()
-        left.append(sum(bool(lab.rules(db)) for _, db in unwanted))
-        if len(left) == 2:
-            assert re.search(f"2[0-9] groups of {HOME}: no time was left", lab.summary()["detail"])
-    assert left[1] > left[-1] == 0
-
-
 # the summary and the event
 
 
@@ -174,52 +144,6 @@ def test_the_summary_counts_the_dead_letters(lab: Lab) -> None:
     lab.sweep()
     assert lab.summary()["dead_letters"] == "3"
     assert [c.action for c in list(lab.cloud.faults.calls)[start:] if c.service == "mns"] == ["GetQueueAttributes"]
-
-
-@pytest.mark.parametrize(
-    ("fault", "why"),
-    [
-        ({"code": "AccessDenied", "status": 403}, "AccessDenied"),
-        ({"code": "QueueNotExist", "status": 404}, "QueueNotExist"),
-        ({"kind": "reset"}, "the connection was closed"),
-        ({"kind": "html"}, "RespDataDamaged"),
-    ],
-)
-def test_a_sweep_does_not_fail_if_dead_letters_cannot_be_counted(lab: Lab, fault: dict[str, Any], why: str) -> None:
-    """It does its work, and says so in its summary."""
-    app, db = lab.group(), lab.group("*")
-    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    lab.fault(service="mns", **{"kind": "error", **fault})
-    assert lab.sweep() == {"applied": 1}
-    summary = lab.summary()
-    assert "dead_letters" not in summary
-    said = summary["detail"].partition("dead letters were not counted: ")[2]
-    assert said.endswith(why)
-    assert said
-
-
-def test_the_cost_does_not_grow_with_instances_without_tags(lab: Lab) -> None:
-    """Instances are read a hundred per page, groups by tag, and the rules of each managed group once."""
-    lab.linked()
-    app = lab.group()
-    for _ in range(150):
-        lab.instance(app)
-    start = lab.calls()
-    lab.sweep()
-    calls = [call.action for call in list(lab.cloud.faults.calls)[start:] if call.service == "ecs"]
-    assert calls.count("DescribeInstances") == 3
-    assert calls.count("DescribeSecurityGroupAttribute") == 1
-    assert len(calls) <= 8
-
-
-@pytest.mark.parametrize(
-    "event", [b"", b"null", b"{}", b"[]", b'{"triggerTime": 7}', b'{"triggerTime": "' + b"x" * 99 + b'"}']
-)
-def test_any_timer_event_starts_a_sweep(lab: Lab, event: bytes) -> None:
-    app, db = lab.group(), lab.group("*")
-    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
-    answer: dict[str, Any] = json.loads(lab.run(function.handler, event))
-    assert answer == {"outcomes": {"applied": 1}}
 
 
 def test_the_timers_messages_go_round_by_account(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
