@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party
 from link_peer.domain.tags import iso
 from link_peer.planning.standing import Standing
@@ -47,9 +48,7 @@ def stories(log: AuditReader, name: str, since: float) -> list[Story]:
     keys = {key: None for key in keys if key[1] or key[0] not in proven}
     if name in links or len(keys) < 2:
         return [Story(name, records)]
-    by_link: dict[str, list[Record]] = {}
-    for record in records:
-        by_link.setdefault(record.get("link", ""), []).append(record)
+    by_link = grouped((record.get("link", ""), record) for record in records)
     return [_told(by_link[link], name, queue) for link, queue in keys]
 
 
@@ -75,8 +74,8 @@ class Asked:
         query = condition({"record": "outcome", "outcome": "applied"})
         try:
             log = AuditReader(env.settings, env.clock, env.keys)
-            for record in log.read_any(query, "request_id", set(requests), since):
-                self._applied.setdefault(record["request_id"], []).append((record, _rules(record)))
+            found = log.read_any(query, "request_id", set(requests), since)
+            self._applied = grouped((record["request_id"], (record, _rules(record))) for record in found)
         except LinkPeerError as error:
             self.problem = f"who asked is not known: {error}"
 

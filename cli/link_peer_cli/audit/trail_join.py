@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from link_peer.domain.denials import ALREADY_GONE
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, RuleKey, ports_text
 from link_peer.domain.tags import iso
 from link_peer.runtime.ports import Record
@@ -81,10 +82,7 @@ def join(
     ]
     consents = Consents(question.policy, events, observed, question.tags, question.now)
     found = [finding for event in events for finding in _of_event(question, log, (openings, consents), event)]
-    changes: dict[Party, list[Event]] = {}
-    for event in events:
-        for group in event.parties:
-            changes.setdefault(group, []).append(event)
+    changes = grouped((group, event) for event in events for group in event.parties)
     found += [finding for entry in log.entries for finding in _of_record(question, log, entry, changes)]
     return sorted(found, key=lambda finding: finding.time)
 

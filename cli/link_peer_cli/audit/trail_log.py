@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 
 import msgspec
 from link_peer.domain import marker as markers
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import PRIORITY, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.runtime.ports import Record
@@ -60,25 +61,15 @@ class Log:
     def __init__(self, question: Question, records: Iterable[Record], older: Iterable[Record]) -> None:
         self.entries = entries(records, question.region)
         self.every = entries([*older, *records], question.region)
-        self._intents: dict[Party, list[Entry]] = {}
-        self._decisions: dict[tuple[str, ...], list[Entry]] = {}
-        for entry in self.entries:
-            if entry.kind == "intent":
-                self._decisions.setdefault(entry.decision, []).append(entry)
-                for group in entry.groups:
-                    self._intents.setdefault(group, []).append(entry)
-        self.by_call: dict[str, list[Entry]] = {}
-        for entry in self.entries:
-            for call in entry.calls:
-                self.by_call.setdefault(call, []).append(entry)
+        intents = [entry for entry in self.entries if entry.kind == "intent"]
+        self._intents = grouped((group, entry) for entry in intents for group in entry.groups)
+        self._decisions = grouped((entry.decision, entry) for entry in intents)
+        self.by_call = grouped((call, entry) for entry in self.entries for call in entry.calls)
         self.by_id: dict[str, RuleKey] = {}
         for rule in (rule for entry in self.every for rule in entry.rules if rule.id):
             self.by_id.setdefault(rule.id, rule.key)
         self.keys = set(self.by_id.values())
-        self._ends: dict[tuple[str, ...], list[float]] = {}
-        for entry in self.entries:
-            if entry.kind != "intent":
-                self._ends.setdefault(_run(entry), []).append(entry.time)
+        self._ends = grouped((_run(entry), entry.time) for entry in self.entries if entry.kind != "intent")
 
     def reopened(self, logstore: str) -> set[str]:
         """The RequestIds of the calls by which `link-peer reopen` took locks off."""
@@ -134,10 +125,8 @@ class Openings:
                 if self._first.setdefault((call, rule.key), rule.id) == rule.id:
                     self._calls.setdefault(rule.id, []).append((call, rule.key, entry.time))
         self._events = {event.request_id: event for event in events if event.done}
-        self._writes: dict[Party, list[Event]] = {}
-        for event in (event for event in self._events.values() if event.writes):
-            for group in event.parties:
-                self._writes.setdefault(group, []).append(event)
+        writes = [event for event in self._events.values() if event.writes]
+        self._writes = grouped((group, event) for event in writes for group in event.parties)
 
     def opened(self, rule_id: str, event: Event) -> bool:
         """Whether the rule that a call changes or removes is one that a marker of ours opened before: the first record of that

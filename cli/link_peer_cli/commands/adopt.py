@@ -11,7 +11,7 @@ import msgspec
 import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import TAG, Claim, Marker, Rule, ports_text
-from link_peer.domain.tags import is_group_id, quoted
+from link_peer.domain.tags import is_group_id, iso, quoted
 from link_peer.runtime.ports import Record
 from link_peer.runtime.settings import tag_prefix
 from rich.markup import escape
@@ -23,7 +23,7 @@ from link_peer_cli.adoption.judge import CHANGED, is_ours
 from link_peer_cli.adoption.planner import AdoptionPlan, AdoptionPlanner, Wish
 from link_peer_cli.answers.changes import AddedConsent, AdoptedBefore, AdoptedRule, AdoptionAnswer
 from link_peer_cli.consent.group_tags import GroupTags
-from link_peer_cli.inventory.shown import until as until_text
+from link_peer_cli.inventory.shown import Wording
 from link_peer_cli.review.delivery import recording
 from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui.console import console, may_ask, print_answer
@@ -164,7 +164,8 @@ def _show(env: Environment, plan: AdoptionPlan) -> None:
     ends = f"{link.source} {'<->' if link.mutual else '->'} {link.target}"
     out.print(f"[bold]{escape(f'{ends}, {ports_text(link.ports)}')}[/bold]", soft_wrap=True)
     by = f"the tag of {plan.wish.asker}" if plan.wish.asker else f"the request {plan.wish.name}"
-    end = until_text(env.clock.now(), plan.wish.claim.until) if plan.request else "with the tag"
+    until = plan.wish.claim.until
+    end = Wording(env.clock.now(), {}).until(iso(until) if until else "") if plan.request else "with the tag"
     out.print(escape(f"  asked for by {by}; ends: {end}\nin this order:"), soft_wrap=True)
     for sign, text in _steps(plan):
         out.print(f"  [{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)

@@ -59,7 +59,10 @@ def draw_map(
     else:
         with waiting("drawing"):
             text, unknown = _text(env, view, form)
-        _write(text, output)
+        if output:
+            write(output, text.encode())
+        else:
+            print_document(text)
     warn([*view.problems, unknown])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)
@@ -95,13 +98,6 @@ def _file(env: Environment, view: View, names: dict[str, str]) -> tuple[MapFile,
     links, unknown = answers_of(env, view, links_of(env, view))
     problems = [*view.problems, *filter(None, [unknown])]
     return MapFile(iso(int(now)), env.settings.region, names, links, problems), unknown
-
-
-def _write(text: str, output: str) -> None:
-    if not output:
-        print_document(text)
-        return
-    write(output, text.encode())
 
 
 def _arrows(env: Environment, view: View) -> list[LinkArrow]:

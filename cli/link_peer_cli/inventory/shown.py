@@ -96,13 +96,6 @@ def asked_by(scene: Scene, link: Standing, asked: Asked) -> list[str]:
     return instances + [f"{request}: {who}" for request in link.requests if (who := asked.who(link, request))]
 
 
-def until(now: float, end: float | None) -> str:
-    """When something ends, for people: the instant, and how far it is off."""
-    if end is None:
-        return "open-ended"
-    return f"{when(iso(end))} ({f'in {span(end - now)}' if end > now else 'over'})"
-
-
 def span(seconds: float) -> str:
     """A span of time in its largest unit."""
     seconds = max(0, int(seconds))
@@ -193,7 +186,9 @@ class Wording(msgspec.Struct, frozen=True):
 
     def until(self, instant: str) -> str:
         """When something ends: the instant, and for people how far it is off, or `open-ended`."""
-        return instant if self.now is None else until(self.now, parse_instant(instant) if instant else None)
+        if self.now is None:
+            return instant
+        return f"{when(instant)} ({self.left(instant)})" if instant else "open-ended"
 
     def left(self, instant: str) -> str:
         """How far off the end of something is: `in 36 d`."""

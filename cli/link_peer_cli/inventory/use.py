@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Port, ports_text
 from link_peer.domain.tags import iso
 from link_peer.planning.spans import Span, Spans, common, joined, of_ports
@@ -65,12 +66,8 @@ class Period(msgspec.Struct, frozen=True, dict=True):  # a dict, so that what is
 
     @functools.cached_property
     def _by_party(self) -> dict[Party, list[Interface]]:
-        found: dict[Party, list[Interface]] = {}
-        for one in self._all():
-            for party in (*one.groups, *([one.instance] if one.instance else [])):
-                if one.in_use:
-                    found.setdefault(party, []).append(one)
-        return found
+        used = [one for one in self._all() if one.in_use]
+        return grouped((party, one) for one in used for party in (*one.groups, one.instance) if party)
 
     def _all(self) -> Iterator[Interface]:
         return (one for some in self.interfaces.values() if not isinstance(some, str) for one in some)
@@ -183,10 +180,11 @@ def _read(env: Environment, links: Sequence[Standing], days: int) -> Period:
     """One query of each flow log that tells of a target, and the interfaces of the accounts of these links."""
     until = int(env.clock.now())
     since = until - days * DAY
-    asked: dict[str, list[Standing]] = {}
-    for link in links:
-        for target in (link.source, link.target) if link.mutual else (link.target,):
-            asked.setdefault(target.account, []).append(link)
+    asked = grouped(
+        (target.account, link)
+        for link in links
+        for target in ((link.source, link.target) if link.mutual else (link.target,))
+    )
     logged = [uid for uid in asked if env.policy.accounts.get(uid) and env.policy.accounts[uid].flowlog]
     involved = sorted({end.account for uid in logged for link in asked[uid] for end in (link.source, link.target)})
     accounts = env.accounts("links", env.patient_retry())

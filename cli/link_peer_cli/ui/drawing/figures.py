@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party
 
 from link_peer_cli.answers.links import LinkArrow
@@ -41,14 +42,6 @@ def titles(arrows: Sequence[LinkArrow]) -> dict[Party, str]:
     return {party: named[party] or party.id for party in sorted(named)}
 
 
-def by_account(parties: Iterable[Party]) -> dict[str, list[Party]]:
-    """Return each account with its parties, in their order."""
-    columns: dict[str, list[Party]] = {}
-    for party in parties:
-        columns.setdefault(party.account, []).append(party)
-    return columns
-
-
 def account_title(account: str, names: Names) -> str:
     """Return an account's uid and, if known, its name."""
     return f"{account} {names[account]}" if account in names else account
@@ -59,7 +52,7 @@ def mermaid(arrows: Sequence[LinkArrow], names: Names) -> str:
     lines = ["flowchart LR"]
     called = titles(arrows)
     nodes = {party: f"n{number}" for number, party in enumerate(called)}
-    for account, parties in by_account(called).items():
+    for account, parties in grouped((party.account, party) for party in called).items():
         lines.append(f'  subgraph a{account}["{_quoted(account_title(account, names))}"]')
         for party in parties:
             title = _quoted(called[party]) + (f"<br/>{party.id}" if called[party] != party.id else "")
@@ -106,7 +99,7 @@ Labels = list[tuple[int, int, int]]
 def svg(arrows: Sequence[LinkArrow], names: Names) -> str:
     """Return the drawing. It is as large as its boxes and labels need."""
     called = titles(arrows)
-    columns = by_account(called)
+    columns = grouped((party.account, party) for party in called)
     places = {
         party: (LEFT + COLUMN * x, TOP + ROW * y)
         for x, parties in enumerate(columns.values())
