@@ -31,6 +31,7 @@ UNAVAILABLE = (AuditUnavailable, MNSExceptionBase, OSError)
 
 PRODUCTS = {
     "ecs": ("2014-05-26", "ecs.{region}.aliyuncs.com"),
+    "ram": ("2015-05-01", "ram.aliyuncs.com"),
     "tag": ("2018-08-28", "tag.{region}.aliyuncs.com"),
     "ros": ("2019-09-10", "ros.aliyuncs.com"),
     "quotas": ("2020-05-10", "quotas.aliyuncs.com"),

@@ -24,7 +24,7 @@ from link_peer.domain.tags import (
     similar_keys,
     split,
 )
-from link_peer.planning.consent import MAX_TAGS, TAG_VALUE, free_keys
+from link_peer.planning.consent import MAX_TAGS, TAG_VALUE, entries_of, free_keys
 
 
 class TagEdit(msgspec.Struct, frozen=True):
@@ -141,19 +141,10 @@ def _fits(pieces: Sequence[str], text: str) -> bool:
 
 
 def _texts(accept: Accept, account: str) -> list[str]:
-    """The entry as it is written; several, with some of the ports each, where it is longer than a tag."""
+    """The entry as it is written; several where it is longer than a tag."""
     who = accept.who.id if accept.who.account == account else f"{accept.who.id}@{accept.who.account}"
     end = f"~{compact(accept.until)}" if accept.until is not None else ""
-    if not accept.ports:
-        return [who + end]
-    parts: list[str] = []
-    for port in map(str, accept.ports):
-        longer = f"{parts[-1]}+{port}" if parts else f"{who}:{port}"
-        if parts and len(longer + end) <= TAG_VALUE:
-            parts[-1] = longer
-        else:
-            parts.append(f"{who}:{port}")
-    return [part + end for part in parts]
+    return entries_of(who, list(map(str, accept.ports)), end)
 
 
 def _edit(tags: Mapping[str, str], values: Mapping[str, list[str]], added: list[str], removed: list[str]) -> TagEdit:

@@ -103,15 +103,21 @@ def tags_for(group: Group, source: Party, ports: PortsAsked, keys: TagKeys) -> l
     """The exact tags (`key=value`) that would consent when set on `group`. They replace none of its tags, and no value is
     longer than a tag value may be. Empty where the group has too few consenting keys left."""
     who = source.id if source.account == group.party.account else str(source)
-    entries = [who if ALL in ports else ""]
-    for port in () if ALL in ports else sorted(map(str, ports)):
-        longer = f"{entries[-1]}+{port}" if entries[-1] else f"{who}:{port}"
-        if len(longer) <= TAG_VALUE:
-            entries[-1] = longer
-        else:
-            entries.append(f"{who}:{port}")
+    entries = entries_of(who, () if ALL in ports else sorted(map(str, ports)))
     free = free_keys(group.tags, keys)
     return [f"{key}={entry}" for key, entry in zip(free, entries, strict=False)] if len(entries) <= len(free) else []
+
+
+def entries_of(who: str, ports: Sequence[str], end: str = "") -> list[str]:
+    """The entry `<who>[:<ports>]<end>`; several, with some of the ports each, where it is longer than a tag."""
+    found = [] if ports else [who]
+    for port in ports:
+        longer = f"{found[-1]}+{port}" if found else ""
+        if longer and len(longer + end) <= TAG_VALUE:
+            found[-1] = longer
+        else:
+            found.append(f"{who}:{port}")
+    return [one + end for one in found]
 
 
 def free_keys(tags: Mapping[str, str], keys: TagKeys) -> list[str]:

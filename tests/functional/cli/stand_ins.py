@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from link_peer.domain.errors import LinkPeerError
+from link_peer.runtime.clock import SystemClock
+from link_peer.runtime.settings import load
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "tests/infrastructure/deploy"
 PROGRAMS = ("aliyun", "s", "npm", "pipx", "make", "link-peer")
-VERSIONS = {"ecs": "2014-05-26", "ram": "2015-05-01"}
 LIMIT_SECONDS = 600
 
 
@@ -46,35 +48,14 @@ def aliyun(words: Sequence[str]) -> None:
 
 
 def _call(service: str, action: str, params: dict[str, str]) -> None:
-    from alibabacloud_tea_openapi.client import Client
-    from alibabacloud_tea_openapi.models import Config
-    from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
-    from darabonba.runtime import RuntimeOptions
+    from link_peer_conformance.sdks import Sdks  # slow to import, and few programs call a service
 
-    config = Config(
-        access_key_id=os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"],
-        access_key_secret=os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"],
-        protocol="http",
-        endpoint=os.environ["LINK_PEER_CLOUD"].removeprefix("http://"),
-    )
-    described = Params(
-        action=action,
-        version=VERSIONS[service],
-        protocol="HTTP",
-        pathname="/",
-        method="POST",
-        auth_type="AK",
-        style="RPC",
-        req_body_type="formData",
-        body_type="json",
-    )
+    named = {name.replace(".", "_"): value for name, value in params.items()}
     try:
-        answer = Client(config).call_api(described, OpenApiRequest(query=params), RuntimeOptions())
-    except Exception as error:
-        if getattr(error, "code", "") != "NotOfferedByLocalCloud":
+        print(json.dumps(Sdks(load(), SystemClock()).raw(service, action, **named)))
+    except LinkPeerError as error:
+        if "NotOfferedByLocalCloud" not in str(error):
             raise
-    else:
-        print(json.dumps(answer["body"]))
 
 
 def s(words: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
@@ -227,24 +226,6 @@ def test_a_plan_is_a_file_of_its_owner(lab: Lab, cli: Cli, file: str) -> None:
             assert cli(*command, "--out", name) == 2
             assert "--out" in cli.err
     assert (other.read_text("utf-8"), link.is_symlink()) == ("mine", True)
-
-
-def test_a_plan_that_cannot_be_written_leaves_the_old_one(
-    lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Exit code 1, and nothing else is left in the folder."""
-    instance, _, _ = asking(lab)
-    assert cli("plan", instance.id, "--out", file) == 0
-    before = Path(file).read_bytes()
-
-    def full(_handle: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    assert cli("plan", instance.id, "--out", file) == 1
-    assert "cannot be written: No space left on device" in cli.err
-    assert Path(file).read_bytes() == before
-    assert not [name for name in os.listdir(Path(file).parent) if name.startswith(".")]
 
 
 def test_a_file_that_appears_meanwhile_is_not_replaced(lab: Lab, cli: Cli, file: str) -> None:
