@@ -50,7 +50,6 @@ class Adoption(msgspec.Struct, frozen=True):
     link's, judged as if the groups had consented."""
 
     link: Link
-    claim: Claim
     marks: tuple[Mark, ...]
     consent: tuple[tuple[Party, TagEdit], ...]
     managed: tuple[tuple[Party, tuple[str, ...]], ...]
@@ -98,7 +97,7 @@ def judge(
         for group, keys in managed_tags(policy, marks).items()
         if (missing := tuple(key for key in keys if snapshot.groups[group].tags.get(key) != "true"))
     }
-    return Adoption(link, claim, marks, consent, tuple(managed.items()), verdict)
+    return Adoption(link, marks, consent, tuple(managed.items()), verdict)
 
 
 def is_ours(rule: Rule, policy: Policy, region: str) -> Marker | None:

@@ -141,11 +141,3 @@ def test_one_instance_too_many_is_told_so(lab: Lab, cli: Cli, make: Callable[[La
         _, (found,) = cli.json("explain", late.id, db.id, "tcp/1")
         assert why in found["do"][0]["why"]
         assert "link-peer sweep" not in [one["command"] for one in found["do"]]
-
-
-def test_advanced_groups_are_named_as_the_cause(lab: Lab, cli: Cli) -> None:
-    app, db = advanced(lab)
-    lab.instance(app)
-    lab.cross_account(lab.request(app, db, "tcp/1"))
-    _, (found,) = cli.json("links")
-    assert found["written_detail"] == f"by address, since {app.id} and {db.id} are advanced groups"

@@ -99,9 +99,6 @@ def test_a_request_is_read_from_standard_input(lab: Lab, cli: Cli, monkeypatch: 
     assert {c["account"] for c in commands} == {HOME, PEER}
     run_commands(lab, commands)
     assert (lab.rules(ours), lab.rules(theirs)) == ([f"{theirs.id} all"], [f"{ours.id} all"])
-    before = lab.changes()
-    lab.cross_account(lab.request(ours, theirs))
-    assert lab.changes() == before
 
 
 def test_each_element_of_a_file_is_planned_on_its_own(lab: Lab, cli: Cli, written: Written) -> None:

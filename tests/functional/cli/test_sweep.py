@@ -106,17 +106,6 @@ def test_held_removals_fail_the_command(lab: Lab, cli: Cli) -> None:
     assert len(lab.rules(db)) == 2
 
 
-@pytest.mark.knobs(group_sources="rules")
-def test_an_exhausted_quota_fails_the_command(lab: Lab, cli: Cli) -> None:
-    """Unlike a denied link, an outcome `failed` is a failure of the sweep."""
-    app, db = lab.group(), lab.group("*")
-    for port in range(1, 21):
-        lab.authorize(db, IpProtocol="TCP", PortRange=f"{port}/{port}", SourceGroupId=app.id)
-    lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    code, [report] = cli.json("sweep")
-    assert (code, [d["reason"] for d in report["decisions"]]) == (1, ["quota"])
-
-
 @pytest.mark.parametrize("options", [["--dry-run"], []])
 def test_a_long_wait_is_announced(lab: Lab, cli: Cli, options: list[str]) -> None:
     """A throttled call waits up to a minute: without a notice the command would seem to hang."""
@@ -173,22 +162,6 @@ def test_stale_lists_a_rule_whose_tag_was_removed_with_its_age(lab: Lab, cli: Cl
     assert cli("stale") == 0
     assert "2 h ago" in cli.out
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
-
-
-def test_stale_lists_a_half_open_link(lab: Lab, cli: Cli) -> None:
-    """Of a request: the sweep removes the rule that exists once it is old enough, and then it is closing. With the group whose rule
-    is missing."""
-    ours, theirs = lab.group(f"*@{PEER}"), lab.group(f"*@{HOME}", account=PEER)
-    lab.cross_account(lab.request(ours, theirs))
-    [rule] = lab.raw_rules(theirs)
-    params = {"SecurityGroupId": theirs.id, "SecurityGroupRuleId.1": rule["SecurityGroupRuleId"]}
-    lab.call(PEER, "RevokeSecurityGroup", params)
-    _, [found] = cli.json("stale")
-    assert (found["kind"], found["why"]) == ("half-open", f"{theirs.id}@{PEER} has no rule")
-    lab.cloud.clock.sleep(31 * 60)
-    _, [found] = cli.json("stale")
-    assert (found["kind"], found["account"], found["group"]) == ("rule", HOME, ours.id)
-    assert found["why"].startswith(f"the rule on {theirs.id}@{PEER} is missing")
 
 
 def test_stale_and_doctor_list_a_damaged_marker(lab: Lab, cli: Cli) -> None:
