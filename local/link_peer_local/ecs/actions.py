@@ -8,6 +8,7 @@ knob `request_tags` says so, of UntagResources, which names keys without values,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from link_peer_deploy.regions import REGIONS
@@ -43,12 +44,13 @@ def _describe_regions(_call: Call) -> dict[str, Any]:
     return {"Regions": {"Region": rows}}
 
 
+_GROUP = ("securitygroup", ("SecurityGroupId",))
 ACTIONS = {
     "AddTags": Action(tags.add_tags, writes=True),
     "AssignPrivateIpAddresses": Action(interface_changes.assign_private_ip_addresses, writes=True),
     "AttachNetworkInterface": Action(interface_changes.attach_network_interface, writes=True),
-    "AuthorizeSecurityGroup": Action(authorize.authorize_security_group, writes=True),
-    "AuthorizeSecurityGroupEgress": Action(authorize.authorize_security_group_egress, writes=True),
+    "AuthorizeSecurityGroup": Action(partial(authorize.authorize, direction="ingress"), writes=True),
+    "AuthorizeSecurityGroupEgress": Action(partial(authorize.authorize, direction="egress"), writes=True),
     "CreateInstance": Action(instances.create_instance, writes=True),
     "CreateNetworkInterface": Action(interface_changes.create_network_interface, writes=True),
     "CreateSecurityGroup": Action(groups.create_security_group, writes=True),
@@ -59,12 +61,8 @@ ACTIONS = {
     "DescribeInvocationResults": Action(assistant.describe_invocation_results),
     "DescribeNetworkInterfaces": Action(interfaces.describe_network_interfaces, names=("eni", ("NetworkInterfaceId",))),
     "DescribeRegions": Action(_describe_regions, needs_region=False),
-    "DescribeSecurityGroupAttribute": Action(
-        groups.describe_security_group_attribute, names=("securitygroup", ("SecurityGroupId",))
-    ),
-    "DescribeSecurityGroupReferences": Action(
-        groups.describe_security_group_references, names=("securitygroup", ("SecurityGroupId",))
-    ),
+    "DescribeSecurityGroupAttribute": Action(groups.describe_security_group_attribute, names=_GROUP),
+    "DescribeSecurityGroupReferences": Action(groups.describe_security_group_references, names=_GROUP),
     "DescribeSecurityGroups": Action(
         groups.describe_security_groups, names=("securitygroup", ("SecurityGroupId", "SecurityGroupIds"))
     ),
@@ -77,12 +75,8 @@ ACTIONS = {
     "ModifySecurityGroupPolicy": Action(groups.modify_security_group_policy, writes=True),
     "ModifySecurityGroupRule": Action(authorize.modify_security_group_rule, writes=True),
     "RemoveTags": Action(tags.remove_tags, writes=True),
-    "RevokeSecurityGroup": Action(
-        authorize.revoke_security_group, writes=True, names=("securitygroup", ("SecurityGroupId",))
-    ),
-    "RevokeSecurityGroupEgress": Action(
-        authorize.revoke_security_group_egress, writes=True, names=("securitygroup", ("SecurityGroupId",))
-    ),
+    "RevokeSecurityGroup": Action(partial(authorize.revoke, direction="ingress"), writes=True, names=_GROUP),
+    "RevokeSecurityGroupEgress": Action(partial(authorize.revoke, direction="egress"), writes=True, names=_GROUP),
     "RunCommand": Action(assistant.run_command, writes=True, names=("instance", ("InstanceId",))),
     "RunInstances": Action(instances.run_instances, writes=True),
     "StartInstance": Action(instances.start_instance, writes=True, needs_region=False),

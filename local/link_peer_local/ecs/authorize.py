@@ -13,27 +13,6 @@ from link_peer_local.ecs.call import Call, managed_by_product
 from link_peer_local.ecs.params import missing
 from link_peer_local.ecs.state import Group, Rule, new_id
 
-
-def authorize_security_group(call: Call) -> dict[str, Any]:
-    """Add ingress rules."""
-    return _authorize(call, "ingress")
-
-
-def authorize_security_group_egress(call: Call) -> dict[str, Any]:
-    """Add egress rules."""
-    return _authorize(call, "egress")
-
-
-def revoke_security_group(call: Call) -> dict[str, Any]:
-    """Remove ingress rules."""
-    return _revoke(call, "ingress")
-
-
-def revoke_security_group_egress(call: Call) -> dict[str, Any]:
-    """Remove egress rules."""
-    return _revoke(call, "egress")
-
-
 _MISSING_RULE = {
     "InvalidParam.SecurityGroupRuleId": 400,
     "InvalidSecurityGroupRule.RuleNotExist": 400,
@@ -64,8 +43,8 @@ def _parse(call: Call, group: Group, direction: str) -> list[Rule]:
     ]
 
 
-def _authorize(call: Call, direction: str) -> dict[str, Any]:
-    """Authorizing a rule that exists succeeds and changes nothing, not even its description [doc 2026-01]."""
+def authorize(call: Call, *, direction: str) -> dict[str, Any]:
+    """Add rules. Authorizing a rule that exists succeeds and changes nothing, not even its description [doc 2026-01]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     wanted = _parse(call, group, direction)
     if len({rule.identity for rule in wanted}) < len(wanted):
@@ -140,7 +119,7 @@ def _check_peer(call: Call, group: Group, rule: Rule) -> None:
         raise ApiError(f"Invalid{peer}GroupId.Mismatch", 400, message)
 
 
-def _revoke(call: Call, direction: str) -> dict[str, Any]:
+def revoke(call: Call, *, direction: str) -> dict[str, Any]:
     """Revoke by rule id or by permission; by id a missing rule is an error (since 2024-07-08) [doc]."""
     group = call.writable_group(call.params.require("SecurityGroupId"))
     ids = call.params.listed("SecurityGroupRuleId")

@@ -29,9 +29,7 @@ def create_security_group(call: Call) -> dict[str, Any]:
         raise ApiError("QuotaExceed.SecurityGroup", 403)
     wanted = tags.from_request(call)
     vpc_id = _vpc_id(call)
-    group = call.store.add_group(
-        call.account, vpc_id, name=name, description=description, type=kind, tags=wanted, now=call.now
-    )
+    group = call.store.create_group(call.account.uid, vpc_id, name, kind, tags=wanted, description=description)
     call.created.append(group.id)
     return {"SecurityGroupId": group.id}
 
@@ -203,7 +201,7 @@ def _permission(call: Call, rule: Rule) -> dict[str, Any]:
     return {name: shown.get(name, "") for name in _PERMISSION}
 
 
-_PERMISSION = (
+_PERMISSION = [
     "SourceGroupId",
     "Policy",
     "Description",
@@ -230,7 +228,7 @@ _PERMISSION = (
     "SourcePrefixListId",
     "PortRangeListId",
     "PortRangeListName",
-)
+]
 
 
 def _shown_block(call: Call, cidr: str) -> str:

@@ -144,7 +144,10 @@ def _filter(call: Call) -> Callable[[Interface], bool]:
             and params.get("Type") in ("", kind)
             and params.get("Status") in ("", interface.status)
             # the group filter finds secondary interfaces only; DescribeInstances finds primary ones [doc SDK 7.11.8]
-            and (not params.get("SecurityGroupId") or (kind == "Secondary" and _in_group(call, interface)))
+            and (
+                not params.get("SecurityGroupId")
+                or (kind == "Secondary" and params.get("SecurityGroupId") in interface.groups)
+            )
             and tags.match(tagged, interface.tags.at(seen))
         )
 
@@ -154,7 +157,3 @@ def _filter(call: Call) -> Callable[[Interface], bool]:
 def _found_by(call: Call, first: str, others: Iterable[str]) -> set[str]:
     """The addresses of an interface that `PrivateIpAddress.N` finds."""
     return {*others} if call.store.knobs.interface_address == "secondary" else {first, *others}
-
-
-def _in_group(call: Call, interface: Interface) -> bool:
-    return call.params.get("SecurityGroupId") in interface.groups

@@ -43,15 +43,16 @@ def may_reach(
     """Whether A can connect to B (tcp or udp on a port, or icmp) in the actual state, regardless of read lag."""
     with store.lock:
         now = store.clock.now()
-        ends = [_end(store, account_a, instance_a, now), _end(store, account_b, instance_b, now)]
-        for instance_id, (_, state) in zip((instance_a, instance_b), ends, strict=True):
-            if state is None:
+        ends: list[tuple[Instance, InstanceState]] = []
+        for account, instance_id in ((account_a, instance_a), (account_b, instance_b)):
+            instance = store.account(account).instances.get(instance_id)
+            state = instance.states.at(now) if instance else None
+            if instance is None or state is None:
                 return Verdict(False, f"{instance_id} does not exist")
             if state.status != "Running":
                 return Verdict(False, f"{instance_id} is {state.status}, not Running")
+            ends.append((instance, state))
         (source, from_state), (dest, to_state) = ends
-        if source is None or dest is None or from_state is None or to_state is None:
-            return Verdict(False, "no such instance")
         if source is dest:
             return Verdict(True, "same instance")
         pair = frozenset({source.vpc_id, dest.vpc_id})
@@ -61,11 +62,6 @@ def may_reach(
         sending = [store.account(account_a).groups[group] for group in from_state.groups]
         receiving = [store.account(account_b).groups[group] for group in to_state.groups]
         return _through(packet, sending, receiving, now, store.knobs)
-
-
-def _end(store: Store, account: str, instance_id: str, now: float) -> tuple[Instance | None, InstanceState | None]:
-    instance = store.account(account).instances.get(instance_id)
-    return instance, instance.states.at(now) if instance else None
 
 
 def _through(packet: _Packet, sending: list[Group], receiving: list[Group], now: float, knobs: Knobs) -> Verdict:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from link_peer_local.ecs.history import History, Ordered
 
@@ -131,24 +132,11 @@ class Rule(Struct, frozen=True):
     created: float = 0.0
 
     @property
-    def identity(self) -> tuple[object, ...]:
-        """The fields that make two rules the same: the priority is one [inferred, terraform-provider], the description
-        is not, nor whether an address has its mask [inferred]."""
-        return (
-            self.direction,
-            self.protocol,
-            self.port_range,
-            self.policy,
-            self.priority,
-            self.nic_type,
-            self.peer_group,
-            self.peer_owner,
-            block(self.peer_cidr),
-            self.peer_ipv6,
-            block(self.own_cidr),
-            self.own_ipv6,
-            self.source_port_range,
-        )
+    def identity(self) -> Rule:
+        """What makes two rules the same: the priority does [inferred, terraform-provider]; the description does not, nor
+        whether an address has its mask [inferred]."""
+        addresses = {"peer_cidr": block(self.peer_cidr), "own_cidr": block(self.own_cidr)}
+        return replace(self, **addresses, description="", id="", sequence=0, created=0.0)
 
 
 class Group(Struct):

@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from link_peer_local.core.clock import Clock
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.ecs import events
@@ -107,37 +109,6 @@ class Store:
         if rule.peer_group:
             self._named.setdefault(rule.peer_group, set()).add((group.account, group.id))
 
-    def add_group(
-        self,
-        account: AccountState,
-        vpc_id: str,
-        *,
-        name: str,
-        description: str,
-        type: str,  # noqa: A002
-        tags: Mapping[str, str],
-        now: float,
-        managed: bool = False,
-        inner_access: str = "",
-        group_id: str | None = None,
-    ) -> Group:
-        """Add a group to an account."""
-        group = Group(
-            id=group_id or new_id("sg"),
-            account=account.uid,
-            vpc_id=vpc_id,
-            name=name,
-            description=description,
-            type=type,
-            inner_access=(inner_access or "Accept") if type == "normal" else "Drop",
-            managed=managed,
-            created=now,
-            tags=History(dict(tags)),
-            rules=History[tuple[Rule, ...]](()),
-        )
-        account.groups[group.id] = group
-        return group
-
     def add_instance(
         self,
         account: AccountState,
@@ -146,9 +117,8 @@ class Store:
         *,
         tags: Mapping[str, str],
         private_ip: str,
-        now: float,
-        tags_from: float,
-        ip_from: float,
+        tag_delay: float = 0.0,
+        ip_delay: float = 0.0,
         name: str = "",
         host_name: str = "",
         description: str = "",
@@ -157,8 +127,8 @@ class Store:
         instance_id: str | None = None,
         status: str = "Pending",
     ) -> Instance:
-        """Add an instance; its tags and its address can be read from `tags_from` and `ip_from` on."""
-        new = instance_id or new_id("i")
+        """Add an instance; its tags and its address can be read after so many seconds."""
+        new, now = instance_id or new_id("i"), self.clock.now()
         instance = Instance(
             id=new,
             account=account.uid,
@@ -166,7 +136,7 @@ class Store:
             vpc_id=vpc.id if vpc else "",
             vswitch_id=vpc.vswitch_id if vpc else "",
             private_ip=private_ip,
-            ip_visible_from=ip_from,
+            ip_visible_from=now + ip_delay,
             created=now,
             sequence=self.next_sequence(),
             image_id=image_id,
@@ -181,20 +151,17 @@ class Store:
         state = InstanceState(status, tuple(group.id for group in groups))
         account.join(instance, state.groups)
         instance.states.change(now, lambda _: state)
-        instance.tags.change(tags_from, lambda old: {**old, **tags})
+        instance.tags.change(now + tag_delay, lambda old: {**old, **tags})
         account.instances[instance.id] = instance
         return instance
 
     def boot(self, account: AccountState, instance_id: str, now: float) -> None:
         """Plan the boot of an instance: Starting after half of `boot_delay`, Running after all of it."""
-        account.instances[instance_id].must_start = False
+        instance = account.instances[instance_id]
+        instance.must_start = False
         for status, delay in (("Starting", self.boot_delay / 2), ("Running", self.boot_delay)):
-            self._enter(account.instances[instance_id], status, now + delay)
+            instance.states.change(now + delay, lambda old, status=status: old and replace(old, status=status))  # type: ignore[misc]
             self.announce(account.uid, instance_id, status, now + delay)
-
-    @staticmethod
-    def _enter(instance: Instance, status: str, when: float) -> None:
-        instance.states.change(when, lambda old: old and InstanceState(status, old.groups))
 
     def release(self, account: AccountState, instance_id: str, now: float) -> None:
         """Release an instance and its addresses, and detach its secondary interfaces.
@@ -238,24 +205,28 @@ class Store:
         tags: Mapping[str, str] | None = None,
         group_id: str | None = None,
         inner_access: str = "",
+        description: str = "",
     ) -> Group:
-        """Create a group without an event. An empty `vpc_id` means the classic network, which no API call offers.
+        """Create a group, without an event. An empty `vpc_id` means the classic network, which no API call offers.
 
         `inner_access` of a basic group is Accept (the default) or Drop; advanced ones always isolate their members.
         """
         with self.lock:
-            return self.add_group(
-                self.account(account),
-                vpc_id,
+            group = Group(
+                id=group_id or new_id("sg"),
+                account=account,
+                vpc_id=vpc_id,
                 name=name,
-                description="",
+                description=description,
                 type=type,
-                tags=tags or {},
-                now=self.clock.now(),
+                inner_access=(inner_access or "Accept") if type == "normal" else "Drop",
                 managed=managed,
-                inner_access=inner_access,
-                group_id=group_id,
+                created=self.clock.now(),
+                tags=History(dict(tags or {})),
+                rules=History[tuple[Rule, ...]](()),
             )
+            self.account(account).groups[group.id] = group
+            return group
 
     def create_instance(
         self,
@@ -270,7 +241,7 @@ class Store:
     ) -> Instance:
         """Create an instance in the groups' VPC, without an event; a `classic` one has no VPC and private address."""
         with self.lock:
-            owner, now = self.account(account), self.clock.now()
+            owner = self.account(account)
             joined = [owner.groups[group] if isinstance(group, str) else group for group in groups]
             vpc = None if classic else self.vpcs[joined[0].vpc_id]
             address = private_ip or ""
@@ -284,9 +255,6 @@ class Store:
                 vpc,
                 tags=tags or {},
                 private_ip=address,
-                now=now,
-                tags_from=now,
-                ip_from=now,
                 instance_id=instance_id,
                 status=status,
                 name=name,

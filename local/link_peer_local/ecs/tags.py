@@ -170,9 +170,6 @@ def list_tag_resources(call: Call) -> dict[str, Any]:
     return {"NextToken": token, "TagResources": {"TagResource": rows}}
 
 
-_COUNTERS = {"instance": "Instance", "securitygroup": "Securitygroup", "eni": "Eni"}
-
-
 def add_tags(call: Call) -> dict[str, Any]:
     """Add tags to one resource, or overwrite their values."""
     write(call, named(call, [call.params.require("ResourceId")]), from_request(call))
@@ -196,7 +193,7 @@ def _among(removed: Filter, key: str, value: str) -> bool:
 def describe_tags(call: Call) -> dict[str, Any]:
     """The distinct tags of all resources that match, with the number of resources of each type."""
     params = call.params
-    kinds = [params.get("ResourceType").lower()] if params.get("ResourceType") else list(_COUNTERS)
+    kinds = [params.get("ResourceType").lower()] if params.get("ResourceType") else ["instance", "securitygroup", "eni"]
     wanted, seen = filters(call), call.now - call.store.read_lag.tags
     counts: dict[tuple[str, str], Counter[str]] = {}
     for kind in kinds:
@@ -205,7 +202,7 @@ def describe_tags(call: Call) -> dict[str, Any]:
                 continue
             if params.get("ResourceId") in ("", resource.id) and match(wanted, resource.tags.at(seen)):
                 for key, value in resource.tags.at(seen).items():
-                    counts.setdefault((key, value), Counter())[_COUNTERS[kind]] += 1
+                    counts.setdefault((key, value), Counter())[kind.capitalize()] += 1
     rows = [
         {"TagKey": key, "TagValue": value, "ResourceTypeCount": dict(count)}
         for (key, value), count in sorted(counts.items())

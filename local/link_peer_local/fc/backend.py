@@ -71,19 +71,6 @@ class Connections(Protocol):
         """Take a trigger's source away."""
 
 
-class _Unconnected:
-    """Nothing is there, and no trigger is ever called."""
-
-    def check(self, caller: Caller, function: Function) -> None:
-        """Does nothing."""
-
-    def connect(self, account: str, function: str, trigger: Trigger) -> None:
-        """Does nothing."""
-
-    def disconnect(self, account: str, function: str, trigger: str) -> None:
-        """Does nothing."""
-
-
 class FcBackend:
     """Functions by account and name. FC 2.0 clients find the same functions under `service`."""
 
@@ -103,7 +90,7 @@ class FcBackend:
         self._lock = threading.RLock()
         self._functions: dict[tuple[str, str], Held] = {}
         self._keys: dict[tuple[str, str, str], Key] = {}
-        self.connections: Connections = _Unconnected()
+        self.connections: Connections  # set by link_peer_local.fc.triggers.Triggers
         self.request_log: RequestLog | None = None
         self.packages: dict[str, bytes] = {}
         self.endpoint: Callable[[], str] = str  # where packages are downloaded; empty without a server

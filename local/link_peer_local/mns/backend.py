@@ -12,6 +12,8 @@ import secrets
 import threading
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from link_peer_local.core.clock import Clock, SystemClock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.mns.state import (
@@ -21,7 +23,6 @@ from link_peer_local.mns.state import (
     MAX_VISIBILITY,
     MAX_WAIT,
     Depth,
-    Entry,
     Message,
     Queue,
     QueueAttributes,
@@ -148,7 +149,7 @@ class MnsBackend:
                 seconds = queue.attributes.delay_seconds if delay is None else delay
                 identity = secrets.token_hex(16).upper()
                 due = now + seconds * 1000
-                queue.entries.append(Entry(identity, body, priority, next(self._order), now, due))
+                queue.entries.append(Message(identity, body, priority, next(self._order), now, due))
                 ids.append(identity)
                 at_once = at_once or not seconds
             self._changed.notify_all()
@@ -187,7 +188,7 @@ class MnsBackend:
             entry.dequeue_count += 1
             entry.first_dequeue_time = entry.first_dequeue_time or now
             self._hide(entry, now + seconds * 1000)
-            taken.append(entry.shown(entry.receipt_handle))
+            taken.append(replace(entry))
         return taken
 
     def _bury(self, account: str) -> None:
@@ -204,19 +205,19 @@ class MnsBackend:
                     target.entries.append(entry)
                     self._changed.notify_all()
 
-    def _visible(self, queue: Queue, now: int) -> list[Entry]:
+    def _visible(self, queue: Queue, now: int) -> list[Message]:
         """The messages that can be received now, by priority (1 first), then by arrival."""
         visible = [entry for entry in self._kept(queue) if entry.next_visible_time <= now]
         return sorted(visible, key=lambda entry: (entry.priority, entry.order))
 
-    def _kept(self, queue: Queue) -> list[Entry]:
+    def _kept(self, queue: Queue) -> list[Message]:
         """The messages within their retention period; deletes the others."""
         oldest = self._now() - queue.attributes.message_retention_period * 1000
         queue.entries[:] = [entry for entry in queue.entries if entry.enqueue_time > oldest]
         return queue.entries
 
     @staticmethod
-    def _hide(entry: Entry, until: int) -> None:
+    def _hide(entry: Message, until: int) -> None:
         entry.next_visible_time = until
         entry.receipt_handle = f"{entry.priority}-{secrets.token_hex(16)}"
 
@@ -225,7 +226,10 @@ class MnsBackend:
         _between("numOfMessages", max_n, 1, BATCH)
         with self._changed:
             self._bury(account)
-            return [entry.shown() for entry in self._visible(self.queue(account, name), self._now())[:max_n]]
+            return [
+                replace(entry, receipt_handle="")
+                for entry in self._visible(self.queue(account, name), self._now())[:max_n]
+            ]
 
     def delete(self, account: str, name: str, receipt_handle: str) -> None:
         """Delete a received message."""
@@ -241,9 +245,9 @@ class MnsBackend:
             entry = self._held(queue, receipt_handle)
             self._hide(entry, now + seconds * 1000)
             self._changed.notify_all()
-            return entry.shown(entry.receipt_handle)
+            return replace(entry)
 
-    def _held(self, queue: Queue, receipt_handle: str) -> Entry:
+    def _held(self, queue: Queue, receipt_handle: str) -> Message:
         """The message of a handle; a handle is valid until its NextVisibleTime [doc ReceiveMessage]."""
         if not re.fullmatch(r"\d{1,2}-[0-9a-f]{32}", receipt_handle):
             raise ApiError("ReceiptHandleError", 400)

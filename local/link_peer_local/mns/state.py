@@ -35,29 +35,8 @@ class QueueAttributes(Struct, frozen=True):
     max_receive_count: int = 16
 
 
-class Message(Struct, frozen=True):
-    """A message as returned; times in milliseconds since the epoch. A peeked one has no receipt handle."""
-
-    id: str
-    body: str
-    priority: int
-    enqueue_time: int
-    next_visible_time: int
-    first_dequeue_time: int
-    dequeue_count: int
-    receipt_handle: str = ""
-
-
-class Depth(Struct, frozen=True):
-    """How many messages a queue holds: receivable, received but invisible, and delayed."""
-
-    active: int
-    inactive: int
-    delayed: int
-
-
-class Entry(Struct, eq=False):
-    """A message as stored, with its current receipt handle; times in milliseconds since the epoch."""
+class Message(Struct, eq=False):
+    """A message with its current receipt handle; times in milliseconds since the epoch. A peeked one has no handle."""
 
     id: str
     body: str
@@ -69,18 +48,13 @@ class Entry(Struct, eq=False):
     dequeue_count: int = 0
     receipt_handle: str = ""
 
-    def shown(self, receipt_handle: str = "") -> Message:
-        """The message as returned to a client."""
-        return Message(
-            self.id,
-            self.body,
-            self.priority,
-            self.enqueue_time,
-            self.next_visible_time,
-            self.first_dequeue_time,
-            self.dequeue_count,
-            receipt_handle,
-        )
+
+class Depth(Struct, frozen=True):
+    """How many messages a queue holds: receivable, received but invisible, and delayed."""
+
+    active: int
+    inactive: int
+    delayed: int
 
 
 class Queue(Struct):
@@ -90,7 +64,7 @@ class Queue(Struct):
     attributes: QueueAttributes
     created: int
     modified: int
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Message] = field(default_factory=list)
 
 
 def body_md5(body: str) -> str:

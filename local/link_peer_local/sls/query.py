@@ -12,30 +12,17 @@ Operators are case-insensitive; `:` binds tightest, then parentheses, then "and"
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from glob import escape
-from typing import Protocol
 
 from msgspec import Struct
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.sls.index import FieldIndex, Index
+from link_peer_local.sls.state import StoredLog
 
-
-class Searchable(Protocol):
-    """A log to search: `index` is the index at the time of writing, because an index is not retroactive."""
-
-    @property
-    def fields(self) -> Mapping[str, str]:
-        """Every field, including `__source__`, `__topic__` and `__tag__:…`."""
-
-    @property
-    def index(self) -> Index | None:
-        """The index at the time of writing; None without one."""
-
-
-Predicate = Callable[[Searchable], bool]
+Predicate = Callable[[StoredLog], bool]
 
 _TOKEN = re.compile(
     r"""\s* (?: (?P<phrase>\#"(?:\\.|[^"\\])*") | (?P<quoted>"(?:\\.|[^"\\])*")
@@ -179,7 +166,7 @@ class _Parser:
             )
         _check_wildcard(token)
 
-        def found(log: Searchable) -> bool:
+        def found(log: StoredLog) -> bool:
             if log.index is None or log.index.line is None:
                 return False
             return _matches(token, log.index.line, log.index.line_texts(log.fields))
@@ -247,12 +234,12 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def _written_with_an_index(log: Searchable) -> bool:
+def _written_with_an_index(log: StoredLog) -> bool:
     return log.index is not None
 
 
 def _on_field(name: str, test: Callable[[FieldIndex, str], bool]) -> Predicate:
-    def found(log: Searchable) -> bool:
+    def found(log: StoredLog) -> bool:
         written = log.index.key(name) if log.index else None
         return written is not None and name in log.fields and test(written, log.fields[name])
 

@@ -30,6 +30,7 @@ from link_peer_local.fc import wire as fc_wire
 from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.runtime import InProcessRuntime
 from link_peer_local.fc.state import role_keys
+from link_peer_local.fc.triggers import Triggers
 from pytest_mock import MockerFixture
 
 from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, refusal, refused
@@ -81,6 +82,7 @@ class Setup:
         cloud.identity.add_role(Role(HOME, "fn", trust_text(["fc.aliyuncs.com"])))
         runtime = InProcessRuntime(cloud.clock, code=[code], env={"COLOUR": "blue"})
         self.fc = cloud.fc = FcBackend(cloud.clock, REGION, runtime, role_keys(cloud.identity, cloud.clock))
+        Triggers(cloud)
         self.delivered: list[tuple[str, str, Any]] = []
         self.fc.tasks.deliver = self._deliver
         for name in ("echo", "tell", "text", "fail", "leave", "half"):
