@@ -15,13 +15,14 @@ from link_peer_local import admin, coverage
 from link_peer_local.actiontrail.backend import ActionTrail
 from link_peer_local.core import places, real_api, rpc, signatures, tls
 from link_peer_local.core.clock import Clock, SystemClock
-from link_peer_local.core.errors import ApiError, not_activated
+from link_peer_local.core.errors import ApiError
 from link_peer_local.core.faults import Call, Faults
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.names import World
 from link_peer_local.core.policy import Access
+from link_peer_local.core.refusals import INACTIVE
 from link_peer_local.ecs import EcsBackend
 from link_peer_local.ecs.events import on_bus
 from link_peer_local.eventbridge import wire as eventbridge_wire
@@ -238,7 +239,7 @@ class LocalCloud:
     def _require_active(self, service: str) -> None:
         """Raise the refusal of a service that the accounts have not activated."""
         if service in self.inactive:
-            raise not_activated(service)
+            raise ApiError(*INACTIVE[service])
 
     def _service(self, request: Request) -> tuple[str, RestWire, object]:
         """The REST-style service that a request is for, by its authorization, version header or path."""

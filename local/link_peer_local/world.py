@@ -29,10 +29,10 @@ from msgspec.structs import replace
 from link_peer_local import history
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.clock import PastClock
-from link_peer_local.core.errors import SERVICES
 from link_peer_local.core.identity import ADMINISTRATOR, Caller
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
+from link_peer_local.core.refusals import INACTIVE
 from link_peer_local.ecs.state import Group
 from link_peer_local.eventbridge import linked_roles
 from link_peer_local.mns.state import QueueAttributes
@@ -247,8 +247,8 @@ class _Loader:
     def _inactive(self) -> set[str]:
         """The services of the file's `inactive`."""
         named = set(self.text.get("inactive", ()))
-        if not named <= SERVICES:
-            raise ValueError(f"inactive: there are {', '.join(sorted(SERVICES))}")
+        if not named <= INACTIVE.keys():
+            raise ValueError(f"inactive: there are {', '.join(sorted(INACTIVE))}")
         return named
 
     def _listed_roles(self) -> None:

@@ -40,17 +40,8 @@ _ELSEWHERE = {
 """Versions of services near these that the local cloud has not."""
 _PROTOCOL = frozenset(
     {
-        "Action",
-        "Version",
-        "Format",
-        "AccessKeyId",
-        "SecurityToken",
-        "Timestamp",
-        "Signature",
-        "SignatureMethod",
-        "SignatureVersion",
-        "SignatureNonce",
-        "SignatureType",
+        *("Action", "Version", "Format", "AccessKeyId", "SecurityToken", "Timestamp"),
+        *("Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "SignatureType"),
     }
 )
 

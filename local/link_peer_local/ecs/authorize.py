@@ -93,7 +93,7 @@ def _check_quotas(call: Call, group: Group, planned: list[Rule]) -> None:
 
 def _check_peer(call: Call, group: Group, rule: Rule) -> None:
     """Check that `group` may hold the rule and that the rule may name its source (or destination) group."""
-    peer = rules.peer_end(rule.direction)
+    peer, _ = rules.ends(rule.direction)
     if group.type == "enterprise" and rule.peer_group:  # drops and priorities are allowed [doc 120621]
         raise ApiError("InvalidGroupParameter.OperationDenied", 400)
     if not rule.peer_group:

@@ -11,6 +11,7 @@ from link_peer_local.ecs import tags
 from link_peer_local.ecs.call import Call
 from link_peer_local.ecs.paging import page, tokens
 from link_peer_local.ecs.params import invalid, missing
+from link_peer_local.ecs.rules import ends
 from link_peer_local.ecs.state import Group, Rule
 
 
@@ -176,7 +177,7 @@ def _permission(call: Call, rule: Rule) -> dict[str, Any]:
 
     The owner of another account's group is a uid, and that group's name is not shown [capture].
     """
-    peer, own = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
+    peer, own = ends(rule.direction)
     foreign = rule.peer_owner != call.account.uid
     named = None if foreign else call.account.groups.get(rule.peer_group)
     shown = {

@@ -86,13 +86,13 @@ class Params:
         numbers = (re.match(re.escape(name) + r"\.([1-9]\d{0,9})\.", key, re.ASCII) for key in self.values)
         return max((int(match[1]) for match in numbers if match), default=0)
 
-    def json_list(self, name: str, code: str, most: int = 100) -> list[str] | None:
-        """A JSON array of strings in one parameter; None when absent."""
+    def json_list(self, name: str, code: str) -> list[str] | None:
+        """A JSON array of up to 100 strings in one parameter; None when absent."""
         text = self.values.get(name, "")
         if not text:
             return None
         value = loaded(text)
-        if not isinstance(value, list) or len(value) > most or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list) or len(value) > 100 or not all(isinstance(item, str) for item in value):
             raise ApiError(code, 400, f'The specified parameter "{name}" is not valid.')
         return value
 

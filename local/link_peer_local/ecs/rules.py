@@ -32,9 +32,9 @@ NO_PORTS = "-1/-1"
 NUMBERS = {1: "ICMP", 6: "TCP", 17: "UDP", 47: "GRE", 58: "ICMPv6"}
 
 
-def peer_end(direction: str) -> str:
-    """The prefix of the authorised object's fields: `Source` or `Dest`."""
-    return "Source" if direction == "ingress" else "Dest"
+def ends(direction: str) -> tuple[str, str]:
+    """The prefixes of the authorised object's fields and of the other end's: `Source` and `Dest`, or the reverse."""
+    return ("Source", "Dest") if direction == "ingress" else ("Dest", "Source")
 
 
 def parse(fields: Mapping[str, str], *, direction: str, home: str, classic: bool, names: Mapping[str, str]) -> Rule:
@@ -42,7 +42,7 @@ def parse(fields: Mapping[str, str], *, direction: str, home: str, classic: bool
 
     A CIDR wins over a group, whose owner is then ignored; no owner means the caller's own account [doc SDK 7.11.8].
     """
-    peer, own = ("Source", "Dest") if direction == "ingress" else ("Dest", "Source")
+    peer, own = ends(direction)
     protocol = _protocol(fields.get("IpProtocol", ""))
     cidr = _cidr4(fields, f"{peer}CidrIp")
     ipv6 = _cidr6(fields, f"Ipv6{peer}CidrIp")

@@ -184,13 +184,11 @@ class Store:
 
     # -- filling a region -------------------------------------------------------------------------------------------
 
-    def create_vpc(
-        self, owner: str, cidr: str, vpc_id: str | None = None, shared_with: Iterable[str] = (), name: str = ""
-    ) -> Vpc:
+    def create_vpc(self, owner: str, cidr: str, shared_with: Iterable[str] = (), name: str = "") -> Vpc:
         """Create a VPC with one vSwitch; an account's first is its default. `shared_with` are uids that may use it."""
         with self.lock:
             now = self.clock.now()
-            vpc = Vpc(owner, cidr, vpc_id or new_id("vpc"), new_id("vsw"), shared_with, name=name, created=now)
+            vpc = Vpc(owner, cidr, new_id("vpc"), new_id("vsw"), shared_with, name=name, created=now)
             self.vpcs[vpc.id] = vpc
             self.account(owner)
             return vpc

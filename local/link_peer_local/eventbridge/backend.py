@@ -40,6 +40,8 @@ _ATTRIBUTES = {
 ACTIONS = frozenset({"ListEventBuses", "PutEvents"}) | RULE_ACTIONS | traces.TRACE_ACTIONS | linked_roles.ACTIONS
 """The operations that are offered."""
 
+_SUCCESS = {"Code": "Success", "Success": True, "Message": ""}
+
 
 class EventBridge:
     """The bus of every account. Delivery is at least once: with `copies = 2` every event is delivered twice.
@@ -52,7 +54,7 @@ class EventBridge:
         self._region = region
         self._identity = identity
         self._lock = threading.RLock()
-        self._rules: dict[tuple[str, str], list[Rule]] = {}
+        self._rules: dict[str, list[Rule]] = {}
         self.copies = 1
         self.recent: deque[Event] = deque(maxlen=1000)
 
@@ -62,30 +64,29 @@ class EventBridge:
         name: str,
         pattern: str,
         target: Target,
-        bus: str = "default",
         *,
         endpoint: str = "",
         dead_letters: str = "",
         enabled: bool = True,
     ) -> None:
-        """Add a rule to a bus, or replace the one with its name. ValueError for an invalid pattern or a full bus."""
+        """Add a rule to the bus, or replace the one with its name. ValueError for an invalid pattern or a full bus."""
         rule = Rule(name, Pattern(pattern), target, pattern, endpoint, dead_letters, enabled, self._clock.now())
         with self._lock:
-            rules = [old for old in self._rules.get((account, bus), []) if old.name != name]
+            rules = [old for old in self._rules.get(account, []) if old.name != name]
             if len(rules) >= RULES_PER_BUS:
-                raise ValueError(f"bus {bus} already has {RULES_PER_BUS} rules")
-            self._rules[account, bus] = [*rules, rule]
+                raise ValueError(f"bus default already has {RULES_PER_BUS} rules")
+            self._rules[account] = [*rules, rule]
 
-    def remove_rule(self, account: str, name: str, bus: str = "default") -> None:
+    def remove_rule(self, account: str, name: str) -> None:
         """Remove a rule, if there is one of this name."""
         with self._lock:
-            self._rules[account, bus] = [rule for rule in self._rules.get((account, bus), []) if rule.name != name]
+            self._rules[account] = [rule for rule in self._rules.get(account, []) if rule.name != name]
 
     def publish(self, account: str, event: Event) -> None:
         """Publish an event of a cloud service on the account's default bus, if EventBridge may read its source."""
         trail = ":ActionTrail:" in str(event.get("type", ""))
         if self.linked(account, linked_roles.SOURCE_ACTIONTRAIL if trail else linked_roles.SOURCE_CMS):
-            self._deliver(account, "default", event)
+            self._deliver(account, event)
 
     def linked(self, account: str, *roles: str) -> bool:
         """Whether an account has these service-linked roles."""
@@ -99,17 +100,17 @@ class EventBridge:
             return self._list_event_buses(caller)
         if action in linked_roles.ACTIONS:
             answered = linked_roles.answer(self._identity, caller.account, action, params, self._clock.now())
-            return {"Code": "Success", "Success": True, "Message": "", **answered}
+            return {**_SUCCESS, **answered}
         bus = params.get("EventBusName", "")
         if bus != "default":
             raise ApiError("EventBusNotExist", 404, f"The event bus [{bus}] not existed!")
         data = self._look(caller.account, action, params)
-        return {"Code": "Success", "Success": True, "Message": "", "Data": data}
+        return {**_SUCCESS, "Data": data}
 
     def _look(self, account: str, action: str, params: Mapping[str, str]) -> dict[str, Any]:
         """What a caller may read of the default bus: its rules, and the events that it received."""
         with self._lock:
-            rules = list(self._rules.get((account, "default"), []))
+            rules = list(self._rules.get(account, []))
             events = [event for event in self.recent if event["aliyunaccountid"] == account]
         if action in RULE_ACTIONS:
             place = f"acs:eventbridge:{self._region}:{account}:eventbus/default"
@@ -120,7 +121,7 @@ class EventBridge:
         """The default bus, which every account has; there are no others here [doc SDK eventbridge20200401]."""
         arn = f"acs:eventbridge:{self._region}:{caller.account}:eventbus/default"
         bus = {"EventBusName": "default", "EventBusARN": arn, "Description": "", "CreateTimestamp": 0}
-        return {"Code": "Success", "Success": True, "Message": "", "Data": {"EventBuses": [bus], "Total": 1}}
+        return {**_SUCCESS, "Data": {"EventBuses": [bus], "Total": 1}}
 
     def _put_events(self, caller: Caller, params: Mapping[str, str]) -> dict[str, Any]:
         bus = params.get("EventBusName", "")
@@ -149,11 +150,11 @@ class EventBridge:
             if problem:
                 results.append({"ErrorCode": "InvalidCloudEvents", "ErrorMessage": problem})
                 continue
-            self._deliver(account, "default", event)
+            self._deliver(account, event)
             results.append({"EventId": event["id"], "TraceId": uuid.uuid4().hex})
         return {"FailedEntryCount": sum("ErrorCode" in result for result in results), "EntryList": results}
 
-    def _deliver(self, account: str, bus: str, event: Event) -> None:
+    def _deliver(self, account: str, event: Event) -> None:
         now = utc(self._clock.now())
         event = {
             "id": str(uuid.uuid4()),
@@ -164,7 +165,7 @@ class EventBridge:
             # The bus sets these; senders cannot.
             "aliyunaccountid": account,
             "aliyunpublishtime": now,
-            "aliyuneventbusname": bus,
+            "aliyuneventbusname": "default",
             "aliyunregionid": self._region,
             "aliyunpublishaddr": "127.0.0.1",
         }
@@ -173,9 +174,7 @@ class EventBridge:
             if not self.linked(account, linked_roles.SEND_TO_FC):
                 return
             targets = [
-                rule.target
-                for rule in self._rules.get((account, bus), [])
-                if rule.enabled and rule.pattern.matches(event)
+                rule.target for rule in self._rules.get(account, []) if rule.enabled and rule.pattern.matches(event)
             ]
         for target in targets:
             for _ in range(self.copies):

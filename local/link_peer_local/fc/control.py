@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from link_peer_local.core.clock import utc
@@ -60,7 +61,7 @@ def _functions(backend: FcBackend, caller: Caller, route: Route, given: Mapping[
             made = definition.function(given, held.function)
     backend.connections.check(caller, made)
     backend.put(account, made)
-    return answer(render_function(backend, account, v2=False)(backend.function(account, made.name)))
+    return answer(render_function(backend, account, backend.function(account, made.name), v2=False))
 
 
 def _versions(held: Held, route: Route, query: Query, given: Mapping[str, Any], now: float) -> Response:
@@ -116,7 +117,7 @@ def _aliases(published: Published, route: Route, query: Query, given: Mapping[st
 def _triggers(
     backend: FcBackend, account: str, held: Held, route: Route, query: Query, given: Mapping[str, Any]
 ) -> Response:
-    render = _trigger(f"acs:fc:{backend.region}:{account}:functions/{route.function}")
+    render = partial(_trigger, f"acs:fc:{backend.region}:{account}:functions/{route.function}")
     if route.action == "ListTriggers":
         prefix = query.get("prefix") or ""
         found = [placed for name, placed in sorted(held.triggers.items()) if name.startswith(prefix)]
@@ -143,22 +144,19 @@ def _put_trigger(backend: FcBackend, account: str, held: Held, route: Route, giv
         raise definition.invalid(f"triggerConfig: {problem!r} is missing or wrong") from None
 
 
-def _trigger(function: str) -> Callable[[Placed], dict[str, Any]]:
-    def render(placed: Placed) -> dict[str, Any]:
-        trigger = placed.trigger
-        return {
-            "triggerName": trigger.name,
-            "triggerId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{function}/{trigger.name}")),
-            "triggerType": trigger.kind,
-            "triggerConfig": json.dumps(trigger.config),
-            "qualifier": trigger.qualifier,
-            "description": trigger.description,
-            "targetArn": function,
-            "createdTime": utc(placed.created),
-            "lastModifiedTime": utc(placed.modified),
-        }
-
-    return render
+def _trigger(function: str, placed: Placed) -> dict[str, Any]:
+    trigger = placed.trigger
+    return {
+        "triggerName": trigger.name,
+        "triggerId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{function}/{trigger.name}")),
+        "triggerType": trigger.kind,
+        "triggerConfig": json.dumps(trigger.config),
+        "qualifier": trigger.qualifier,
+        "description": trigger.description,
+        "targetArn": function,
+        "createdTime": utc(placed.created),
+        "lastModifiedTime": utc(placed.modified),
+    }
 
 
 def _async_config(

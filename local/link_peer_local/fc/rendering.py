@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from link_peer_local.core.clock import utc
@@ -15,39 +15,36 @@ from link_peer_local.fc.backend import Deployed, FcBackend
 from link_peer_local.fc.tasks import Task, new_request_id
 
 
-def render_function(backend: FcBackend, account: str, v2: bool) -> Callable[[Deployed], dict[str, Any]]:
-    def render(deployed: Deployed) -> dict[str, Any]:
-        function = deployed.function
-        row: dict[str, Any] = {
-            "functionName": function.name,
-            "functionId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{account}/{function.name}")),
-            "description": function.description,
-            "runtime": function.runtime,
-            "handler": function.handler,
-            "timeout": function.timeout,
-            "memorySize": function.memory,
-            "cpu": function.cpu,
-            "diskSize": function.disk,
-            "instanceConcurrency": 1,
-            "environmentVariables": dict(function.env),
-            "createdTime": utc(deployed.created),
-            "lastModifiedTime": utc(deployed.created),
+def render_function(backend: FcBackend, account: str, deployed: Deployed, v2: bool) -> dict[str, Any]:
+    function = deployed.function
+    row: dict[str, Any] = {
+        "functionName": function.name,
+        "functionId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{account}/{function.name}")),
+        "description": function.description,
+        "runtime": function.runtime,
+        "handler": function.handler,
+        "timeout": function.timeout,
+        "memorySize": function.memory,
+        "cpu": function.cpu,
+        "diskSize": function.disk,
+        "instanceConcurrency": 1,
+        "environmentVariables": dict(function.env),
+        "createdTime": utc(deployed.created),
+        "lastModifiedTime": utc(deployed.created),
+    }
+    if not v2:  # in FC 2.0 these belong to the service
+        row |= {
+            "functionArn": f"acs:fc:{backend.region}:{account}:functions/{function.name}",
+            "role": function.role,
+            "logConfig": {
+                "project": function.log_project,
+                "logstore": function.log_store,
+                "enableRequestMetrics": function.request_metrics,
+            },
+            "state": "Active",
+            "lastUpdateStatus": "Successful",
         }
-        if not v2:  # in FC 2.0 these belong to the service
-            row |= {
-                "functionArn": f"acs:fc:{backend.region}:{account}:functions/{function.name}",
-                "role": function.role,
-                "logConfig": {
-                    "project": function.log_project,
-                    "logstore": function.log_store,
-                    "enableRequestMetrics": function.request_metrics,
-                },
-                "state": "Active",
-                "lastUpdateStatus": "Successful",
-            }
-        return row
-
-    return render
+    return row
 
 
 def render_task(task: Task, backend: FcBackend, v2: bool, payload: bool) -> dict[str, Any]:

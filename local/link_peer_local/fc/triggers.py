@@ -7,7 +7,6 @@ import math
 import re
 import threading
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from link_peer_deploy.manifest import Function, Manifest, Trigger, load
@@ -246,7 +245,7 @@ def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, se
     return triggers
 
 
-def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, path: Path = ROOT / "s.yaml") -> Triggers:
+def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True) -> Triggers:
     """Deploy the project's s.yaml on a cloud that has loaded a world (`link_peer_local.world.load`), with its names.
 
     Functions run in worker processes that call the cloud at `cloud.endpoint`, so serve it first; `in_process` is for
@@ -260,7 +259,7 @@ def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True, pa
     if in_process:
         runtime = InProcessRuntime(cloud.clock, env=env)
         runtime.knobs = cloud.knobs
-    manifest = load(path, env=names, account=world.home, queues=world.queues)
+    manifest = load(ROOT / "s.yaml", env=names, account=world.home, queues=world.queues)
     manifest = replace(manifest, functions=tuple(_in_world(function, world) for function in manifest.functions))
     if not connected:
         manifest = replace(manifest, functions=tuple(_alone(function) for function in manifest.functions))

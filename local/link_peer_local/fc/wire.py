@@ -62,8 +62,8 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
     if route.action == "ListFunctions":
         found = [item for item in backend.functions(caller.account) if item.function.name.startswith(_prefix(query))]
         rows, token = page(found, query)
-        render = render_function(backend, caller.account, route.v2)
-        return answer({"functions": [render(item) for item in rows], "nextToken": token})
+        shown = [render_function(backend, caller.account, item, route.v2) for item in rows]
+        return answer({"functions": shown, "nextToken": token})
     if route.action in control.ACTIONS:
         return control.handle(backend, caller, route, query, request.body)
     qualifier = query.get("qualifier", "")
@@ -84,7 +84,7 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
 
 def _shown(backend: FcBackend, caller: Caller, route: Route, request: Request, deployed: Deployed) -> Response:
     if route.action == "GetFunction":
-        return answer(render_function(backend, caller.account, route.v2)(deployed))
+        return answer(render_function(backend, caller.account, deployed, route.v2))
     package = backend.package(deployed.function)
     place = backend.endpoint() or f"http://{request.host}"  # the SDK's Host has no port
     return answer({"checksum": package.digest, "url": f"{place}{PACKAGES}{package.token}"})

@@ -21,8 +21,8 @@ from link_peer_local.ram.call import Answer, Call
 class RamBackend:
     """The RAM of every account; safe to use from many threads."""
 
-    def __init__(self, clock: Clock, identity: Identity, knobs: Knobs | None = None) -> None:
-        self._knobs = knobs or Knobs()
+    def __init__(self, clock: Clock, identity: Identity, knobs: Knobs) -> None:
+        self._knobs = knobs
         self._clock = clock
         self._identity = identity
         self._lock = threading.RLock()

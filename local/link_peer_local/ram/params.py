@@ -64,10 +64,10 @@ def document(params: Mapping[str, str], name: str, most: int, parse: Callable[[s
     return text
 
 
-def description(params: Mapping[str, str], name: str, most: int = 1024) -> str:
-    """A text up to a length; empty if absent."""
+def description(params: Mapping[str, str], name: str) -> str:
+    """A text of up to 1024 characters; empty if absent."""
     text = params.get(name, "")
-    if len(text) > most:
+    if len(text) > 1024:
         raise too_long(name)
     return text
 

@@ -235,7 +235,7 @@ def test_a_rule_that_is_missing_or_disabled_is_reported(
     lab: Lab, cli: Cli, pattern: str, enabled: bool, detail: str
 ) -> None:
     """The rules of EventBridge carry the events: without them nothing happens until the next sweep."""
-    rules = lab.cloud.events._rules[HOME, "default"]
+    rules = lab.cloud.events._rules[HOME]
     [rule] = [rule for rule in rules if rule.name.endswith("instance-tags")]
     rules[rules.index(rule)] = replace(rule, text=pattern or rule.text, enabled=enabled)
     [(state, what, said)] = failing(cli)
@@ -278,7 +278,7 @@ def test_what_a_person_changed_is_a_warning(lab: Lab, cli: Cli) -> None:
 def test_what_deploying_lacks_is_reported(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service-linked role, without which no event arrives; room on the bus; a runtime that the region does not offer."""
     del lab.cloud.identity.roles[f"acs:ram::{HOME}:role/{linked_roles.SOURCE_CMS}"]
-    rules = lab.cloud.events._rules[HOME, "default"]
+    rules = lab.cloud.events._rules[HOME]
     rules[:] = [replace(rules[0], name=f"theirs-{n}", endpoint="") for n in range(9)]
     monkeypatch.setattr(regions, "PYTHON_312", frozenset())
     found = {what: detail for _, what, detail in failing(cli)}

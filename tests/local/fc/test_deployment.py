@@ -255,13 +255,13 @@ def test_a_trigger_on_events_is_a_rule_on_the_default_bus(setup: Setup) -> None:
     """The rule follows the trigger: it is made, changed and removed with it."""
     setup.create()
     setup.trigger("events", "eventbridge", RULE)
-    [rule] = setup.cloud.events._rules[HOME, "default"]
+    [rule] = setup.cloud.events._rules[HOME]
     assert (rule.text, rule.endpoint) == ('{"source":["acs.ecs"]}', f"acs:fc:cn-qingdao:{HOME}:functions/f/LATEST")
     other = {**RULE, "eventRuleFilterPattern": '{"source":["acs.oss"]}'}
     assert setup.change("events", other, description="new").description == "new"
-    assert [rule.text for rule in setup.cloud.events._rules[HOME, "default"]] == ['{"source":["acs.oss"]}']
+    assert [rule.text for rule in setup.cloud.events._rules[HOME]] == ['{"source":["acs.oss"]}']
     setup.client.delete_trigger("f", "events")
-    assert setup.cloud.events._rules[HOME, "default"] == []
+    assert setup.cloud.events._rules[HOME] == []
 
 
 def test_a_trigger_on_a_queue_is_a_stream(setup: Setup) -> None:
