@@ -13,7 +13,7 @@ from link_peer_local.core import real_api, rpc, signatures
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
 
-from tests.local.clients import HOME
+from tests.local.clients import HOME, code_of
 
 VERSIONS = {service: version for version, service in rpc.SERVICES.items()}
 RPC = sorted(set(coverage.OFFERED) & set(VERSIONS))
@@ -100,6 +100,23 @@ def test_a_service_that_is_not_here_is_answered_as_not_offered(local_cloud: Loca
         answer = local_cloud.handle(Request("POST", "/", "", headers, b""))
         codes[version] = (answer.status, json.loads(answer.body)["Code"])
     assert codes == {"2022-01-01": (501, "NotOfferedByLocalCloud"), "1999-01-01": (400, "InvalidVersion")}
+
+
+@pytest.mark.parametrize(
+    ("service", "action", "path", "expected"),
+    [
+        ("fc", "", "/2023-03-30/functions", (403, "AccessDenied")),  # as where a permission is missing
+        ("eventbridge", "ListEventBuses", "/", (403, "ServiceAccessDenied")),
+        ("sls", "", "/", (401, "Unauthorized")),  # for an inactive key
+        ("mns", "", "/queues", (403, "AccessDenied")),
+    ],
+)
+def test_a_service_that_is_not_activated_refuses_in_its_own_words(
+    local_cloud: LocalCloud, send: Send, service: str, action: str, path: str, expected: tuple[int, str]
+) -> None:
+    assert send(service, action, "GET", path).status == 200
+    local_cloud.inactive.add(service)
+    assert code_of(send(service, action, "GET", path)) == expected
 
 
 def test_the_documented_table_is_that_of_the_code(tmp_path: Path) -> None:

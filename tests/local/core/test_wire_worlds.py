@@ -96,6 +96,7 @@ def test_a_world_can_be_any_file(tmp_path: Path) -> None:
         ("home: '1'", "'accounts' is missing"),
         ("[", "while parsing"),
         ("- a", "indices must be integers"),
+        ("{home: '1', deployment: d, accounts: {'1': a}, inactive: [oss]}", "eventbridge, fc, mns, sls"),
         *(
             (
                 f"{{home: '1', deployment: d, accounts: {{}}, roles: [{{account: '1', name: r, {name}: 'ecs:*'}}]}}",

@@ -1,4 +1,4 @@
-"""Cloud Assistant through the official SDK: ping and nc show what the security groups allow."""
+"""Cloud Assistant through the official SDK: ping and nc show what the security groups allow, and what stops packets besides."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.ecs import may_reach
 
 from tests.local.clients import HOME, ask, refusal
 from tests.local.ecs.helpers import authorize, client, new_group, permission
@@ -34,6 +35,11 @@ class World:
         invoke_id = self.run(command, (source or self.a).id)
         (result,) = self.results(invoke_id=invoke_id)
         return result.invocation_status, result.exit_code, base64.b64decode(result.output).decode()
+
+    def stopped_by(self, source: str, to: str) -> str:
+        """What keeps a packet on TCP 3306 from arriving; empty if nothing does."""
+        verdict = may_reach(self.cloud.ecs, HOME, source, HOME, to, "tcp", 3306)
+        return "" if verdict.ok else verdict.why
 
 
 @pytest.fixture(name="w")
@@ -124,3 +130,24 @@ def test_results_come_newest_first_and_paged(w: World) -> None:
     assert len(w.results()) == 10
     assert len(w.results(page_number=2)) == 2
     assert len(w.results(page_size=50, instance_id=w.a.id)) == 6
+
+
+def test_a_rule_gives_no_route(w: World) -> None:
+    """Instances in different VPCs need a peering, whatever the rules say. The classic network is retired, and so is
+    ClassicLink."""
+    store = w.cloud.ecs
+    group = store.create_group(HOME, store.create_vpc(HOME, "10.9.0.0/16").id)
+    far, classic = store.create_instance(HOME, [group]), store.create_instance(HOME, [group], classic=True)
+    authorize(w.ecs, group.id, permission(source_cidr_ip=w.a.private_ip))
+    assert w.stopped_by(w.a.id, far.id) == f"no route from {w.a.vpc_id} to {far.vpc_id}"
+    store.peerings.add(frozenset({w.a.vpc_id, far.vpc_id}))
+    assert w.stopped_by(w.a.id, far.id) == ""
+    assert w.stopped_by(w.a.id, classic.id).startswith("no route")
+
+
+def test_both_instances_must_be_running(w: World) -> None:
+    """A stopped or missing instance neither sends nor receives. To an instance's packets to itself, groups do not apply."""
+    assert (w.stopped_by(w.a.id, w.b.id), w.stopped_by(w.b.id, w.b.id)) == ("", "")
+    ask(w.ecs, "StopInstance", instance_id=w.b.id)
+    assert w.stopped_by(w.a.id, w.b.id) == w.stopped_by(w.b.id, w.a.id) == f"{w.b.id} is Stopped, not Running"
+    assert w.stopped_by(w.a.id, "i-none") == "i-none does not exist"

@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from link_peer_deploy.manifest import Function, Manifest
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.fc.runtime import InProcessRuntime
+from link_peer_local.fc.runtime import UNHANDLED, Result, Runtime
 from link_peer_local.fc.triggers import install
+from link_peer_local.fc.worker import Context
 
 from tests.local.clients import HOME, REGION
 
-CODE = """
-clock = None
 
-def done(event, context):
-    clock.advance(0.25)
-    return "done"
+class Sample(Runtime):
+    """Does what the name of the function says."""
 
-def fail(event, context):
-    raise RuntimeError("throttled")
+    def __init__(self, clock: Any) -> None:
+        self.env, self.clock = {}, clock
 
-def slow(event, context):
-    clock.advance(11)
-"""
+    def run(self, function: Function, event: bytes, context: Context) -> Result:
+        self.clock.advance({"done": 0.25, "slow": 11}.get(function.name, 0))
+        return Result(b"done") if function.name == "done" else Result(b"throttled", UNHANDLED)
 
 
 @pytest.fixture(name="cloud")
-def _cloud(local_cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
+def _cloud(local_cloud: LocalCloud) -> LocalCloud:
     """The world's cloud with three functions that have its log and role."""
-    (tmp_path / "request_log_sample.py").write_text(CODE, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("request_log_sample.clock", local_cloud.clock)
     functions = tuple(function(local_cloud, name) for name in ("done", "fail", "slow"))
-    runtime = InProcessRuntime(local_cloud.clock, code=[tmp_path])
-    install(local_cloud, Manifest(REGION, functions), HOME, runtime)
+    install(local_cloud, Manifest(REGION, functions), HOME, Sample(local_cloud.clock))
     return local_cloud
 
 
 def function(cloud: LocalCloud, name: str, **changes: Any) -> Function:
     """A function of the sample."""
     settings: dict[str, Any] = {
-        "handler": f"request_log_sample.{name}",
+        "handler": f"sample.{name}",
         "role": f"acs:ram::{HOME}:role/{cloud.world.function_role}",
         "timeout": 10,
         "max_retries": 2,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,13 @@ from typing import Any
 import pytest
 from link_peer_deploy.manifest import Function, Manifest, Trigger, load
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import Clock, VirtualClock
+from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.names import World
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.eventbridge import linked_roles
-from link_peer_local.fc.runtime import InProcessRuntime
+from link_peer_local.fc.runtime import UNHANDLED, Result, Runtime
 from link_peer_local.fc.triggers import Triggers, deploy, install
+from link_peer_local.fc.worker import Context
 from msgspec.structs import replace
 
 from tests.local.clients import HOME
@@ -27,19 +26,6 @@ ROOT = Path(__file__).resolve().parents[3]
 QUEUE = "link-peer-requests"
 DEAD_LETTERS = "link-peer-dead-letters"
 ONE_BY_ONE = {"CountBasedWindow": 1, "TimeBasedWindow": 0}
-SAMPLE = """
-import json
-seen = []
-failures = 0
-
-def handler(event, context):
-    global failures
-    seen.append((context.function.name, json.loads(event)))
-    if failures:
-        failures -= 1
-        raise RuntimeError("throttled")
-    return "done"
-"""
 
 
 def _is_stream(trigger: Trigger) -> bool:
@@ -53,18 +39,28 @@ def _for_queue(trigger: Trigger, queue: str) -> Trigger:
     return Trigger(f"{trigger.name}-{queue}", trigger.kind, config)
 
 
+class Recording(Runtime):
+    """Records calls, and fails so many of the next ones."""
+
+    def __init__(self) -> None:
+        self.env = {}
+        self.seen: list[tuple[str, Any]] = []
+        self.failures = 0
+
+    def run(self, function: Function, event: bytes, context: Context) -> Result:
+        self.seen.append((function.name, json.loads(event)))
+        self.failures -= 1
+        return Result(b"done") if self.failures < 0 else Result(b"throttled", UNHANDLED)
+
+
 class Setup:
-    """The project's s.yaml, with every function replaced by one that records its calls and fails on request."""
+    """The project's s.yaml, with a runtime that records calls and fails on request."""
 
     def __init__(
-        self,
-        folder: Path,
-        adapt: Callable[[Trigger], Trigger] = lambda trigger: trigger,
-        clock: Clock | None = None,
-        more_queues: tuple[str, ...] = (),
+        self, adapt: Callable[[Trigger], Trigger] = lambda trigger: trigger, more_queues: tuple[str, ...] = ()
     ) -> None:
-        (folder / "trigger_sample.py").write_text(SAMPLE, encoding="utf-8")
-        self.clock = clock or VirtualClock()
+        self.clock = VirtualClock()
+        self.runtime = Recording()
         self.cloud = LocalCloud(self.clock)
         self.cloud.identity.add_account(HOME, "a@example.com")
         linked_roles.create(self.cloud.identity, HOME, 0)
@@ -74,35 +70,23 @@ class Setup:
             self.mns.create_queue(HOME, queue)
         manifest = load(ROOT / "s.yaml", env={}, account=HOME)
         functions = tuple(self._function(item, adapt, more_queues) for item in manifest.functions)
-        runtime = InProcessRuntime(self.clock, code=[folder])
-        self.triggers: Triggers = install(self.cloud, Manifest(manifest.region, functions), HOME, runtime)
+        self.triggers: Triggers = install(self.cloud, Manifest(manifest.region, functions), HOME, self.runtime)
         self.stream = self.triggers.streams[0]
-        self.fail(0)
-        self.sample.seen.clear()
 
     @staticmethod
     def _function(item: Function, adapt: Callable[[Trigger], Trigger], more_queues: tuple[str, ...]) -> Function:
         triggers = [adapt(trigger) for trigger in item.triggers]
         streams = [trigger for trigger in triggers if _is_stream(trigger)]
         triggers += [_for_queue(stream, queue) for stream in streams for queue in more_queues]
-        return replace(item, handler="trigger_sample.handler", triggers=tuple(triggers), log_project="", log_store="")
-
-    @property
-    def sample(self) -> Any:
-        return sys.modules["trigger_sample"]
+        return replace(item, triggers=tuple(triggers), log_project="", log_store="")
 
     def fail(self, times: int) -> None:
         """Make the next calls raise."""
-        if "trigger_sample" not in sys.modules:
-            runtime: Any = self.cloud.fc.runtime
-            sys.path.insert(0, str(runtime._code[0]))
-            importlib.import_module("trigger_sample")
-            sys.path.pop(0)
-        self.sample.failures = times
+        self.runtime.failures = times
 
     def seen(self) -> list[tuple[str, Any]]:
         self.triggers.drain(86400)
-        return list(self.sample.seen)
+        return list(self.runtime.seen)
 
     def dead(self) -> list[Any]:
         return [json.loads(base64.b64decode(item.body)) for item in self.mns.receive(HOME, DEAD_LETTERS, 16)]
@@ -117,8 +101,8 @@ class Setup:
 
 
 @pytest.fixture(name="setup")
-def _setup(tmp_path: Path) -> Setup:
-    return Setup(tmp_path)
+def _setup() -> Setup:
+    return Setup()
 
 
 def test_an_instance_event_reaches_auto_link(setup: Setup) -> None:
@@ -207,14 +191,14 @@ def test_the_strategy_retries_for_a_day(setup: Setup) -> None:
     assert 86_000 < setup.clock.now() - started < 87_000
 
 
-def test_a_poison_message_does_not_block_the_others(tmp_path: Path) -> None:
+def test_a_poison_message_does_not_block_the_others() -> None:
     """There are three tasks, each with its own batch, of one message here."""
-    setup = Setup(tmp_path, _changed(batchWindow=ONE_BY_ONE))
+    setup = Setup(_changed(batchWindow=ONE_BY_ONE))
     setup.fail(1)
     for body in ("a", "b", "c"):
         setup.mns.send(HOME, QUEUE, body)
     setup.stream.step()
-    assert [event["data"]["messageBody"] for _, [event] in setup.sample.seen] == ["a", "b", "c"]
+    assert [event["data"]["messageBody"] for _, [event] in setup.runtime.seen] == ["a", "b", "c"]
     assert setup.mns.depth(HOME, QUEUE).inactive == 1
 
 
@@ -228,9 +212,9 @@ def _changed(**options: Any) -> Callable[[Trigger], Trigger]:
     return adapt
 
 
-def test_without_tolerance_the_stream_blocks(tmp_path: Path) -> None:
+def test_without_tolerance_the_stream_blocks() -> None:
     """With errorsTolerance NONE, nothing is dead-lettered after the retries and nothing more is delivered."""
-    setup = Setup(tmp_path, _changed(errorsTolerance="NONE", maximumTasks=1, batchWindow=ONE_BY_ONE))
+    setup = Setup(_changed(errorsTolerance="NONE", maximumTasks=1, batchWindow=ONE_BY_ONE))
     setup.fail(100)
     setup.mns.send(HOME, QUEUE, "poison")
     setup.mns.send(HOME, QUEUE, "good")
@@ -238,10 +222,10 @@ def test_without_tolerance_the_stream_blocks(tmp_path: Path) -> None:
     assert (set(bodies), setup.stream.blocked, setup.dead()) == ({"poison"}, True, [])
 
 
-def test_a_batch_waits_for_its_window(tmp_path: Path) -> None:
+def test_a_batch_waits_for_its_window() -> None:
     """It is pushed when it is full or its window has passed."""
     window = {"CountBasedWindow": 2, "TimeBasedWindow": 10}
-    setup = Setup(tmp_path, _changed(batchWindow=window, maximumTasks=1))
+    setup = Setup(_changed(batchWindow=window, maximumTasks=1))
     setup.mns.send(HOME, QUEUE, "a")
     assert not setup.stream.step()
     for body in ("b", "c"):
@@ -252,9 +236,9 @@ def test_a_batch_waits_for_its_window(tmp_path: Path) -> None:
     assert (batches, setup.clock.now() - started) == ([["a", "b"], ["c"]], 10)
 
 
-def test_a_batch_fails_as_a_whole(tmp_path: Path) -> None:
+def test_a_batch_fails_as_a_whole() -> None:
     """One bad message cannot be reported separately, so the whole batch is redelivered."""
-    setup = Setup(tmp_path, _changed(batchWindow={"CountBasedWindow": 2, "TimeBasedWindow": 0}))
+    setup = Setup(_changed(batchWindow={"CountBasedWindow": 2, "TimeBasedWindow": 0}))
     setup.fail(1)
     for body in ("a", "b"):
         setup.mns.send(HOME, QUEUE, body)
@@ -270,17 +254,15 @@ def test_a_batch_fails_as_a_whole(tmp_path: Path) -> None:
         ({"batchWindow": {"CountBasedWindow": 1, "TimeBasedWindow": 16}}, "batchWindow"),
     ],
 )
-def test_a_trigger_that_the_platform_would_refuse_is_refused(
-    tmp_path: Path, options: dict[str, Any], problem: str
-) -> None:
+def test_a_trigger_that_the_platform_would_refuse_is_refused(options: dict[str, Any], problem: str) -> None:
     """At installation, not at the first message."""
     with pytest.raises(ValueError, match=problem):
-        Setup(tmp_path, _changed(**options))
+        Setup(_changed(**options))
 
 
-def test_a_function_may_consume_several_queues(tmp_path: Path) -> None:
+def test_a_function_may_consume_several_queues() -> None:
     """One trigger per queue; the subject of an event names the queue of its message."""
-    setup = Setup(tmp_path, more_queues=("requests-b", "requests-c"))
+    setup = Setup(more_queues=("requests-b", "requests-c"))
     for queue in (QUEUE, "requests-b", "requests-c"):
         setup.mns.send(HOME, queue, f"to {queue}")
     delivered = {event["subject"]: event["data"]["messageBody"] for _, [event] in setup.seen()}
@@ -290,9 +272,9 @@ def test_a_function_may_consume_several_queues(tmp_path: Path) -> None:
     assert [setup.mns.depth(HOME, queue).inactive for queue in ("requests-b", "requests-c")] == [0, 0]
 
 
-def test_queues_are_delivered_independently(tmp_path: Path) -> None:
+def test_queues_are_delivered_independently() -> None:
     """A message that fails in one queue does not block another queue."""
-    setup = Setup(tmp_path, _changed(errorsTolerance="NONE", maximumTasks=1), more_queues=("requests-b",))
+    setup = Setup(_changed(errorsTolerance="NONE", maximumTasks=1), more_queues=("requests-b",))
     setup.fail(1)
     setup.mns.send(HOME, QUEUE, "poison")
     setup.triggers.streams[0].max_retries = 0
@@ -300,7 +282,7 @@ def test_queues_are_delivered_independently(tmp_path: Path) -> None:
     setup.mns.send(HOME, "requests-b", "good")
     setup.seen()
     assert [stream.blocked for stream in setup.triggers.streams[:2]] == [True, False]
-    assert [event["data"]["messageBody"] for _, [event] in setup.sample.seen] == ["poison", "good"]
+    assert [event["data"]["messageBody"] for _, [event] in setup.runtime.seen] == ["poison", "good"]
 
 
 def test_a_delayed_message_is_delivered_after_its_delay(setup: Setup) -> None:
@@ -328,7 +310,7 @@ def test_a_stream_waits_for_its_queue_and_its_service_linked_role(setup: Setup) 
     assert len(setup.seen()) == 1
 
 
-def test_a_deployment_follows_its_world(tmp_path: Path) -> None:
+def test_a_deployment_follows_its_world() -> None:
     """Queues, log, role, policy, home account and service name are the world's, not the defaults of s.yaml."""
     cloud = LocalCloud(VirtualClock())
     cloud.endpoint = "http://127.0.0.1:4"
@@ -346,8 +328,8 @@ def test_a_deployment_follows_its_world(tmp_path: Path) -> None:
     assert cloud.fc.runtime.env == {"LINK_PEER_POLICY": "/p.yaml", "LINK_PEER_CLOUD": "http://127.0.0.1:4"}
 
 
-def test_the_manifest_must_be_for_the_clouds_region(tmp_path: Path) -> None:
+def test_the_manifest_must_be_for_the_clouds_region() -> None:
     """A queue and its stream are in one region."""
     manifest = load(ROOT / "s.yaml", env={"LINK_PEER_REGION": "cn-hangzhou"}, account=HOME)
     with pytest.raises(ValueError, match="cn-hangzhou"):
-        install(LocalCloud(VirtualClock()), manifest, HOME, InProcessRuntime(VirtualClock(), code=[tmp_path]))
+        install(LocalCloud(VirtualClock()), manifest, HOME, Recording())
