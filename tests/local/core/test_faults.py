@@ -77,14 +77,6 @@ def test_an_error_can_be_specified(local_cloud: LocalCloud, ecs: Ecs) -> None:
     assert refusal(create, ecs) == ("ServiceUnavailable", 503)
 
 
-def test_a_slow_call_takes_its_seconds(local_cloud: LocalCloud, ecs: Ecs) -> None:
-    """The cloud's clock advances by the given seconds, then the call succeeds."""
-    local_cloud.faults.add(Fault("ecs", kind="slow", seconds=30))
-    before = local_cloud.clock.now()
-    create(ecs)
-    assert local_cloud.clock.now() == before + 30
-
-
 @pytest.mark.parametrize(("kind", "made"), [("empty", 0), ("empty-after", 1)])
 def test_an_empty_object_is_a_success_without_fields(local_cloud: LocalCloud, ecs: Ecs, kind: str, made: int) -> None:
     """The client raises nothing, and its model has no field, whether the change was made or not."""
@@ -146,12 +138,6 @@ def test_which_calls_a_fault_hits(local_cloud: LocalCloud, ecs: Ecs, fault: Faul
     assert outcomes(local_cloud, ecs, 4) == expected
 
 
-def test_an_unknown_kind_is_refused(local_cloud: LocalCloud) -> None:
-    """A misspelt kind would never match any behaviour, so it is refused at once."""
-    with pytest.raises(ValueError, match="no such fault: 'rset'"):
-        local_cloud.faults.add(Fault(kind="rset"))
-
-
 @pytest.mark.parametrize(
     ("service", "action", "problem"),
     [
@@ -202,18 +188,6 @@ def test_latency_is_added_to_every_call_and_hides_no_other_fault(local_cloud: Lo
     call = local_cloud.faults.calls[-1]
     assert call.ended is not None
     assert call.ended - call.started == pytest.approx(0.02)
-
-
-def test_calls_are_recorded(local_cloud: LocalCloud, ecs: Ecs) -> None:
-    """Each call is recorded with its account and parameters, failed ones included."""
-    local_cloud.faults.add(Fault("ecs", kind="reset"))
-    with pytest.raises(UnretryableException):
-        create(ecs)
-    create(ecs)
-    assert local_cloud.faults.count("ecs", "CreateSecurityGroup") == 2
-    assert local_cloud.faults.count("ecs", "Describe*") == 0
-    call = local_cloud.faults.calls[-1]
-    assert (call.account, call.params["SecurityGroupName"]) == (HOME, "sg-app")
 
 
 @pytest.mark.parametrize(

@@ -55,15 +55,6 @@ def test_every_answer_has_its_own_request_id(local_cloud: LocalCloud) -> None:
     assert len(ids) == 4
 
 
-def test_an_event_and_its_answer_share_the_request_id(local_cloud: LocalCloud) -> None:
-    """The ActionTrail event of a call has the RequestId that the caller received."""
-    events: list[dict[str, object]] = []
-    local_cloud.ecs.on_event = lambda _account, event: events.append(event)
-    answer = call(local_cloud, "CreateSecurityGroup", RegionId="cn-qingdao", SecurityGroupName="sg-app")
-    seen = [event["data"]["requestId"] for event in events if "ActionTrail" in str(event["type"])]  # type: ignore[index]
-    assert seen == [answer["RequestId"]]
-
-
 def test_a_refusal_has_the_gateways_fields(local_cloud: LocalCloud) -> None:
     """RequestId, HostId, Code, Message and Recommend."""
     with pytest.raises(ClientException) as refused:

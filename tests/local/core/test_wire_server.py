@@ -87,13 +87,8 @@ def ports_of(connection: http.client.HTTPConnection) -> set[int]:
     return ports
 
 
-def test_connections_are_reused(server: Server) -> None:
-    """Two requests use one connection."""
-    assert len(ports_of(connect(server))) == 1
-
-
 def test_https_has_certificates_of_an_authority_of_its_own(tmp_path: Path) -> None:
-    """Every region's entrance speaks it, also one that is opened later. Who does not trust the authority is not answered. Its
+    """Every region's entrance speaks it, also one that is opened later; connections are reused. Who does not trust the authority is not answered. Its
     folder holds no key."""
     authority = Authority(tmp_path)
     with serve(LocalCloud(SystemClock()), authority=authority) as server:

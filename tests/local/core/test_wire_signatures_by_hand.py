@@ -223,20 +223,11 @@ def test_a_batch_reaches_the_rules_of_its_bus(local_cloud: LocalCloud, key: Key)
     assert [(event["id"], event["data"], event["colour"]) for event in taken] == [("e-1", {"a": 1}, "x")]
 
 
-@pytest.mark.parametrize(
-    ("events", "expected"),
-    [
-        ([], (400, "EventListEmpty")),
-        ([{**EVENT, "aliyuneventbusname": "nothing"}], (404, "EventBusNotExist")),
-        ([{key: value for key, value in EVENT.items() if key != "aliyuneventbusname"}], (400, "EventBusNameEmpty")),
-    ],
-)
-def test_a_batch_without_a_valid_bus_is_refused(
-    local_cloud: LocalCloud, key: Key, events: list[Any], expected: tuple[int, str]
-) -> None:
+def test_a_batch_without_a_valid_bus_is_refused(local_cloud: LocalCloud, key: Key) -> None:
     """The error has the form that these clients read: `code`, `message`, `requestId`."""
-    answer = put(local_cloud, key, events)
-    assert (answer.status, json.loads(answer.body)["code"]) == expected
+    answer = put(local_cloud, key, [{**EVENT, "aliyuneventbusname": ""}])
+    body = json.loads(answer.body)
+    assert (answer.status, body["code"], body.keys()) == (400, "EventBusNameEmpty", {"code", "message", "requestId"})
 
 
 def test_a_batch_with_a_wrong_secret_is_refused(local_cloud: LocalCloud, key: Key) -> None:

@@ -20,12 +20,6 @@ def _world(local_cloud: LocalCloud) -> RuleWorld:
     return RuleWorld(local_cloud)
 
 
-def test_a_peer_accounts_group_needs_its_owners_id(w: RuleWorld) -> None:
-    """A missing owner means the caller's own account, where that group does not exist."""
-    with refused("InvalidSourceGroupId.NotFound", 404):
-        w.authorize(w.db, permission(source_group_id=w.peer))
-
-
 def test_at_most_a_hundred_permissions_a_call(w: RuleWorld) -> None:
     """Nor ids of rules; 100 work (an 18 KB request line). At least one permission."""
     many = [permission(source_cidr_ip="10.0.0.1/32", port_range=f"{n}/{n}") for n in range(1, 102)]
@@ -81,6 +75,9 @@ def test_managed_groups_are_read_only_and_cannot_be_named(w: RuleWorld) -> None:
     with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
         w.authorize(w.db, permission(source_group_id=managed))
     assert w.rules(managed) == []
+    fields = {"security_group_id": managed, "inner_access_policy": "Drop"}
+    with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
+        ask(w.ecs, "ModifySecurityGroupPolicy", **fields)
 
 
 @pytest.mark.parametrize("counted", ["rules", "groups"])
@@ -173,6 +170,8 @@ def test_an_owner_may_be_given_by_login_name(w: RuleWorld) -> None:
     w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_account="b@aliyun.com"))
     (rule,) = w.rules(w.db)
     assert (rule.source_group_id, rule.source_group_owner_account) == (w.peer, PEER)
+    with refused("InvalidSourceGroupId.NotFound", 404):  # no owner is the caller
+        w.authorize(w.db, permission(source_group_id=w.peer))
     with refused("InvalidSourceGroupId.NotFound", 404):  # the name given counts, not the owner that the rule has
         w.modify(w.db, rule.security_group_rule_id, source_group_id=w.peer, source_group_owner_account=HOME)
 

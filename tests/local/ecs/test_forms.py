@@ -49,18 +49,6 @@ def test_a_rule_without_ports_shows_minus_one_for_its_source_ports(
     assert [rule.source_port_range for rule in w.rules(w.db)] == [""]
 
 
-def test_an_address_is_read_back_as_it_was_written(w: RuleWorld) -> None:
-    """A bare one without a mask. It makes the same rule as with its mask, which therefore changes nothing."""
-    w.authorize(w.db, permission(source_cidr_ip="10.0.0.7", dest_cidr_ip="10.0.0.8"))
-    w.authorize(w.db, permission(source_cidr_ip="10.0.0.7/32", dest_cidr_ip="10.0.0.8/32"))
-    w.authorize(w.db, permission(source_cidr_ip="10.0.0.9/32"))
-    w.authorize(w.db, permission(source_cidr_ip="10.1.2.3/8"))
-    shown = [(rule.source_cidr_ip, rule.dest_cidr_ip) for rule in w.rules(w.db)]
-    assert shown == [("10.0.0.7", "10.0.0.8"), ("10.0.0.9/32", ""), ("10.0.0.0/8", "")]
-    with refused("InvalidParamter.Conflict", 400):
-        w.authorize(w.db, permission(source_cidr_ip="10.0.0.7", dest_cidr_ip="10.0.0.7/32"))
-
-
 def test_only_own_source_groups_show_their_names(w: RuleWorld) -> None:
     """Another account's group shows its owner's uid and no name."""
     named = new_group(w.ecs, w.shared, security_group_name="app")

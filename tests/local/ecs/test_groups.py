@@ -147,29 +147,6 @@ def test_filters_are_combined(local_cloud: LocalCloud) -> None:
     assert (shown.service_managed, shown.service_id, shown.creation_time) == (True, 1, "2026-11-25T00:00:00Z")
 
 
-def test_a_tag_filter_fails_beyond_its_limit_of_matches(local_cloud: LocalCloud) -> None:
-    """1,000 on the platform; without the filter all groups can be read."""
-    ecs, vpc = client(local_cloud), next(iter(local_cloud.ecs.vpcs))
-    local_cloud.ecs.quotas.tag_filter_matches = 2
-    any_value = {"key": "link-managed"}
-    made = [local_cloud.ecs.create_group(HOME, vpc, tags={"link-managed": "true"}).id for _ in range(2)]
-    assert sorted(ids(ecs, tag=[any_value])) == sorted(made)
-    made.append(local_cloud.ecs.create_group(HOME, vpc, tags={"link-managed": "true"}).id)
-    assert refusal(ids, ecs, tag=[any_value]) == ("InvalidTagCount", 400)
-    assert sorted(ids(ecs)) == sorted(made)
-
-
-def modify_policy(ecs: Any, of: str, value: str | None) -> None:
-    ask(ecs, "ModifySecurityGroupPolicy", security_group_id=of, inner_access_policy=value)
-
-
-def test_the_inner_access_policy_of_a_managed_group_is_fixed(local_cloud: LocalCloud) -> None:
-    """Like everything about it."""
-    ecs, vpc = client(local_cloud), next(iter(local_cloud.ecs.vpcs))
-    with refused("InvalidOperation.ResourceManagedByCloudProduct", 403):
-        modify_policy(ecs, local_cloud.ecs.create_group(HOME, vpc, managed=True).id, "Drop")
-
-
 def test_a_group_with_an_instance_or_a_reference_cannot_be_deleted(local_cloud: LocalCloud) -> None:
     """A rule in another account's group is such a reference; the group's own rules are not, nor an instance that has left."""
     ecs, peer, shared = client(local_cloud), client(local_cloud, PEER), list(local_cloud.ecs.vpcs)[2]

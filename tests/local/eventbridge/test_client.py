@@ -7,12 +7,8 @@ from typing import Any
 import pytest
 from alibabacloud_eventbridge20200401 import models
 from alibabacloud_eventbridge20200401.client import Client
-from link_peer_local import inprocess
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.identity import Caller
-from link_peer_local.eventbridge import linked_roles
-from pytest_mock import MockerFixture
 
 from tests.local.clients import HOME, ask, config, key_of, refused
 
@@ -27,8 +23,6 @@ class Setup:
         self.cloud = cloud
         self.events = cloud.events
         self.taken: list[dict[str, Any]] = []
-        cloud.identity.add_account(HOME, "a@example.com")
-        linked_roles.create(cloud.identity, HOME, 0)
         self.client = Client(config(key_of(cloud), "eventbridge.cn-qingdao.aliyuncs.com"))
         self.events.add_rule(HOME, "all", "{}", self.taken.append)
 
@@ -38,10 +32,8 @@ class Setup:
 
 
 @pytest.fixture(name="setup")
-def _setup(mocker: MockerFixture) -> Setup:
-    cloud = LocalCloud(VirtualClock())
-    inprocess.install(mocker, cloud)
-    return Setup(cloud)
+def _setup(local_cloud: LocalCloud) -> Setup:
+    return Setup(local_cloud)
 
 
 def test_an_event_gets_the_buss_own_attributes(setup: Setup) -> None:

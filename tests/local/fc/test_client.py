@@ -17,21 +17,16 @@ from alibabacloud_tea_openapi.exceptions import ClientException
 from alibabacloud_tea_openapi.models import Config
 from alibabacloud_tea_util.models import RuntimeOptions
 from darabonba.runtime import RuntimeOptions as DaraRuntimeOptions
-from link_peer_deploy.manifest import Function
-from link_peer_local import inprocess
+from link_peer_deploy.manifest import Function, Manifest
 from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.knobs import Knobs
 from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.fc import wire as fc_wire
-from link_peer_local.fc.backend import FcBackend
 from link_peer_local.fc.runtime import InProcessRuntime
-from link_peer_local.fc.state import role_keys
-from link_peer_local.fc.triggers import Triggers
-from pytest_mock import MockerFixture
+from link_peer_local.fc.triggers import install
 
 from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, refusal, refused
 
@@ -77,12 +72,10 @@ class Setup:
     def __init__(self, cloud: LocalCloud, code: Path) -> None:
         self.cloud = cloud
         self.clock: Any = cloud.clock
-        for uid in (HOME, PEER):
-            cloud.identity.add_account(uid, f"{uid}@example.com")
         cloud.identity.add_role(Role(HOME, "fn", trust_text(["fc.aliyuncs.com"])))
         runtime = InProcessRuntime(cloud.clock, code=[code], env={"COLOUR": "blue"})
-        self.fc = cloud.fc = FcBackend(cloud.clock, REGION, runtime, role_keys(cloud.identity, cloud.clock))
-        Triggers(cloud)
+        install(cloud, Manifest(REGION, ()), HOME, runtime)
+        self.fc = cloud.fc
         self.delivered: list[tuple[str, str, Any]] = []
         self.fc.tasks.deliver = self._deliver
         for name in ("echo", "tell", "text", "fail", "leave", "half"):
@@ -123,26 +116,20 @@ class Setup:
 
 
 @pytest.fixture(name="setup")
-def _setup(mocker: MockerFixture, tmp_path: Path) -> Setup:
+def _setup(local_cloud: LocalCloud, tmp_path: Path) -> Setup:
     (tmp_path / "fc_sample.py").write_text(SAMPLE, encoding="utf-8")
-    cloud = LocalCloud(VirtualClock())
-    inprocess.install(mocker, cloud)
-    return Setup(cloud, tmp_path)
+    return Setup(local_cloud, tmp_path)
 
 
 def test_a_synchronous_call_returns_the_raw_bytes(setup: Setup) -> None:
-    """200, the handler's bytes unchanged, a request id, no error header. In FC 2.0 the service `link-peer` has the functions."""
+    """200, the handler's bytes unchanged or its text in UTF-8, a request id, no error header. In FC 2.0 the service `link-peer` has the functions."""
     answer = setup.invoke("echo", b'{"a": 1}\x00\xff')
     assert (answer.status_code, answer.body.read()) == (200, b'{"a": 1}\x00\xff')
     assert answer.headers["x-fc-request-id"].startswith("1-")
     assert "x-fc-error-type" not in answer.headers
+    assert setup.invoke("text").body.read() == "grüße".encode()
     older = setup.invoke2("echo", b"\x00\xff")
     assert (older.status_code, older.body) == (200, b"\x00\xff")
-
-
-def test_text_is_sent_as_utf_8(setup: Setup) -> None:
-    """A handler may return text; other values become JSON (see the next test)."""
-    assert setup.invoke("text").body.read() == "grüße".encode()
 
 
 def test_the_context_is_that_of_python_3_10(setup: Setup) -> None:

@@ -206,13 +206,6 @@ def test_what_a_function_cannot_be_is_refused(setup: Setup, changes: dict[str, A
     assert ask(setup.client, "ListFunctions").functions == []
 
 
-def test_a_log_that_exists_is_accepted(setup: Setup) -> None:
-    """Project and logstore are read back."""
-    project = setup.cloud.world.audit_project
-    made = setup.create(log_config=models.LogConfig(project=project, logstore="functions"))
-    assert (made.log_config.project, made.log_config.logstore) == (project, "functions")
-
-
 def test_a_user_needs_rights_on_the_function_and_on_its_role(setup: Setup) -> None:
     """fc:CreateFunction on the function's name, and ram:PassRole on the role."""
     identity = setup.cloud.identity
@@ -264,28 +257,21 @@ def test_a_trigger_on_events_is_a_rule_on_the_default_bus(setup: Setup) -> None:
     assert setup.cloud.events._rules[HOME] == []
 
 
-def test_a_trigger_on_a_queue_is_a_stream(setup: Setup) -> None:
-    """It ends with the trigger."""
-    setup.create()
-    setup.trigger("requests", "eventbridge", STREAM)
-    assert [stream.settings.queue for stream in setup.cloud.triggers.streams] == ["link-peer-requests"]
-    setup.client.delete_trigger("f", "requests")
-    assert setup.cloud.triggers.streams == []
-
-
 @pytest.mark.parametrize(
     ("kind", "config", "switch"), [("timer", TIMER, "enable"), ("eventbridge", STREAM, "triggerEnable")]
 )
 def test_a_trigger_that_is_switched_off_calls_nothing(
     setup: Setup, kind: str, config: dict[str, Any], switch: str
 ) -> None:
-    """It is still there, and can be switched on."""
+    """It is still there, and can be switched on. A timer or a stream ends with its trigger."""
     setup.create()
     triggers = setup.cloud.triggers
     setup.trigger("t", kind, {**config, switch: False})
     assert (triggers.timers, triggers.streams) == ([], [])
     setup.change("t", config)
     assert len([*triggers.timers, *triggers.streams]) == 1
+    setup.client.delete_trigger("f", "t")
+    assert (triggers.timers, triggers.streams) == ([], [])
 
 
 def test_the_type_of_a_triggers_source_stays(setup: Setup) -> None:

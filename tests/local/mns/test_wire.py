@@ -147,6 +147,8 @@ def test_an_invalid_message_is_refused(backend: MnsBackend, body: str) -> None:
         ("PUT", "/queues/jobs?metaoverride=true", "<Queue><DelaySeconds>x</DelaySeconds></Queue>", "InvalidArgument"),
         ("GET", "/queues/jobs/messages?waitseconds=31", "", "InvalidArgument"),
         ("GET", "/queues/jobs/messages?numOfMessages=0", "", "InvalidArgument"),
+        ("DELETE", "/queues/jobs/messages?ReceiptHandle=nonsense", "", "ReceiptHandleError"),
+        ("PUT", "/queues/jobs/messages?ReceiptHandle=nonsense&VisibilityTimeout=1", "", "ReceiptHandleError"),
         ("DELETE", "/queues/jobs/messages", "", "MissingReceiptHandle"),
         ("PUT", "/queues/jobs/messages?VisibilityTimeout=1", "", "MissingReceiptHandle"),
         ("PUT", "/queues/jobs/messages?ReceiptHandle=x", "", "MissingVisibilityTimeout"),

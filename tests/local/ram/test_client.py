@@ -64,13 +64,14 @@ def _attached(ram: Call) -> dict[str, str]:
 
 
 def test_a_role_is_shown_as_it_was_made(ram: Call) -> None:
-    """CreateRole and GetRole answer with its ARN, trust policy and times."""
+    """CreateRole and GetRole answer with its ARN, trust policy and times. Another account's roles do not exist."""
     made, shown = make_role(ram), ram("GetRole", role_name="auditor").role
     assert made.arn == shown.arn == f"acs:ram::{HOME}:role/auditor"
     assert (shown.role_name, shown.description, shown.max_session_duration) == ("auditor", "looks", 3600)
     assert made.assume_role_policy_document == shown.assume_role_policy_document == TRUST
     assert made.create_date == shown.create_date == shown.update_date == "2026-11-25T00:00:00Z"
     assert made.role_id == shown.role_id
+    assert refusal(ram, "GetRole", role_name="link-peer") == ("EntityNotExist.Role", 404)
 
 
 def test_a_role_is_changed(local_cloud: LocalCloud, ram: Call) -> None:
@@ -109,11 +110,6 @@ def test_roles_are_listed_by_page(ram: Call) -> None:
     assert names == [*sorted(SERVICES), "auditor", "link-peer-fc", "link-peer-operator", "link-peer-reader"]
     assert marker is None
     assert refusal(ram, "ListRoles", max_items=1001) == ("InvalidParameter.MaxItems", 400)
-
-
-def test_another_accounts_roles_do_not_exist(ram: Call) -> None:
-    """Each account has a directory of its own."""
-    assert refusal(ram, "GetRole", role_name="link-peer") == ("EntityNotExist.Role", 404)
 
 
 @pytest.mark.parametrize(

@@ -63,15 +63,6 @@ def test_project_names_are_global(local_cloud: LocalCloud, client: LogClient) ->
     assert refusal(client.create_project, "proj", "again") == ("ProjectAlreadyExist", 400)
 
 
-def test_project_of_another_region_does_not_exist(local_cloud: LocalCloud, client: LogClient) -> None:
-    """The region in the host name counts; the intranet name of the same region reaches the same project."""
-    client.create_project("proj", "")
-    elsewhere = client_of(local_cloud, HOME, "cn-beijing.log.aliyuncs.com")
-    assert refusal(elsewhere.get_project, "proj") == ("ProjectNotExist", 404)
-    inside = client_of(local_cloud, HOME, "cn-qingdao-intranet.log.aliyuncs.com")
-    assert inside.get_project("proj").projectName == "proj"
-
-
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1", "http://127.0.0.1:8101", "http://localhost:8101"])
 def test_project_is_the_first_label_of_any_host(local_cloud: LocalCloud, endpoint: str) -> None:
     """On loopback too, by address or by name."""

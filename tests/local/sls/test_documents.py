@@ -31,8 +31,11 @@ def _client(local_cloud: LocalCloud) -> LogClient:
 
 
 def test_a_saved_search_is_created_replaced_and_deleted(client: LogClient) -> None:
-    """It is returned as it was sent."""
-    client.create_savedsearch("proj", SEARCH)
+    """It is returned as it was sent. A name is taken in its project alone."""
+    client.create_project("other", "")
+    for project in ("proj", "other"):
+        client.create_savedsearch(project, SEARCH)
+    assert refusal(client.create_savedsearch, "proj", SEARCH) == ("ParameterInvalid", 400)
     assert client.get_savedsearch("proj", "denied").get_entity() == SEARCH
     client.update_savedsearch("proj", {**SEARCH, "searchQuery": "*"})
     assert client.get_savedsearch("proj", "denied").get_entity()["searchQuery"] == "*"
@@ -47,14 +50,6 @@ def test_a_saved_search_is_created_replaced_and_deleted(client: LogClient) -> No
 def test_an_incomplete_saved_search_is_refused(client: LogClient, changes: dict[str, Any]) -> None:
     """A name has at least three characters; query, logstore and title are needed."""
     assert refusal(client.create_savedsearch, "proj", {**SEARCH, **changes}) == ("ParameterInvalid", 400)
-
-
-def test_a_saved_search_exists_once(client: LogClient) -> None:
-    """In a project."""
-    client.create_savedsearch("proj", SEARCH)
-    assert refusal(client.create_savedsearch, "proj", SEARCH) == ("ParameterInvalid", 400)
-    client.create_project("other", "")
-    client.create_savedsearch("other", SEARCH)
 
 
 def test_a_record_is_kept_for_the_account(local_cloud: LocalCloud) -> None:

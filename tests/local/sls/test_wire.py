@@ -278,6 +278,7 @@ def test_an_invalid_page_is_refused(backend: SlsBackend, page: str) -> None:
     ("host", "name", "expected"),
     [
         ("other.cn-qingdao.log.aliyuncs.com", "other", None),
+        ("other.cn-qingdao-intranet.log.aliyuncs.com", "other", None),
         ("cn-qingdao.log.aliyuncs.com", "other", None),
         ("proj.cn-qingdao.log.aliyuncs.com", "other", (400, "ParameterInvalid")),
         ("other.cn-beijing.log.aliyuncs.com", "other", (404, "ProjectNotExist")),

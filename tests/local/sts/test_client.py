@@ -11,7 +11,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.policy import Access
 from link_peer_local.core.principals import Role, trust_text
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, refusal, refused
+from tests.local.clients import HOME, PEER, ask, config, key_of, refusal
 
 PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
 EXTERNAL_ID = "link-peer-local-example"
@@ -57,17 +57,6 @@ def test_the_functions_role_enters_the_peer_account(local_cloud: LocalCloud) -> 
 def test_keys_are_valid_as_long_as_requested(local_cloud: LocalCloud, seconds: int | None, expiration: str) -> None:
     """One hour by default; the credentials library can parse the expiration."""
     assert assume(function_client(local_cloud), duration_seconds=seconds).credentials.expiration == expiration
-
-
-def test_keys_expire(local_cloud: LocalCloud) -> None:
-    """Afterwards they are refused."""
-    keys = assume(function_client(local_cloud), duration_seconds=900).credentials
-    sts = Client(config(local_cloud.identity.keys[keys.access_key_id]))
-    local_cloud.clock.sleep(899)
-    sts.get_caller_identity()
-    local_cloud.clock.sleep(1)
-    with refused("InvalidSecurityToken.Expired"):
-        sts.get_caller_identity()
 
 
 def test_a_role_admits_only_whom_its_trust_policy_names(local_cloud: LocalCloud) -> None:
