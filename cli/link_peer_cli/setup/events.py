@@ -5,28 +5,13 @@
 
 from __future__ import annotations
 
-import functools
-
 from link_peer_cli.deployed.rules import Bus
 from link_peer_cli.setup.resource import Resource, SetupTarget, State
 
 
 def resources(deployment: SetupTarget) -> list[Resource]:
     """The service-linked roles."""
-    events = Events(deployment)
-    return [LinkedRole(events, name) for name in deployment.description.linked_roles]
-
-
-class Events:
-    """EventBridge through its official SDK."""
-
-    def __init__(self, deployment: SetupTarget) -> None:
-        self._deployment = deployment
-
-    @functools.cached_property
-    def bus(self) -> Bus:
-        """One client for all resources."""
-        return Bus(self._deployment.settings)
+    return [LinkedRole(deployment, name) for name in deployment.description.linked_roles]
 
 
 class LinkedRole(Resource):
@@ -35,8 +20,8 @@ class LinkedRole(Resource):
     kind = "service-linked role"
     of_the_account = True
 
-    def __init__(self, events: Events, name: str) -> None:
-        self._events = events
+    def __init__(self, deployment: SetupTarget, name: str) -> None:
+        self._settings = deployment.settings
         self.name = name
 
     @property
@@ -46,11 +31,11 @@ class LinkedRole(Resource):
 
     def read(self) -> State | None:
         """Whether it exists."""
-        return {} if self._events.bus.may(self.name) else None
+        return {} if Bus(self._settings).may(self.name) else None
 
     def create(self) -> None:
         """Create it."""
-        self._events.bus.let(self.name)
+        Bus(self._settings).let(self.name)
 
     def update(self) -> None:
         """Nothing of it is ever changed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, TAGS
@@ -14,7 +14,6 @@ from link_peer_deploy.project import ROOT
 
 from link_peer_cli.setup.resource import Resource, SetupTarget
 from link_peer_cli.setup.roles import NO_ROLE, Ram, of_roles
-from link_peer_cli.setup.sdk import unless
 
 TEMPLATE = "peer-account.yaml"
 
@@ -154,13 +153,11 @@ def removal_commands(role: str) -> list[str]:
 
 def external_id_of(deployment: SetupTarget, role: str) -> str:
     """The external id that a role asks for already; empty if there is no such role, or it asks for none."""
-    ram = Ram(deployment)
-    found = unless({NO_ROLE}, lambda: ram.client.get_role(ram.models.GetRoleRequest(role_name=role)))
+    found = Ram(deployment).ask("get_role", {NO_ROLE}, role_name=role)
     if found is None:
         return ""
-    for statement in json.loads(found.body.role.assume_role_policy_document).get("Statement", []):
-        given: Mapping[str, Any] = statement.get("Condition", {}).get("StringEquals", {})
-        value = given.get("sts:ExternalId", "")
+    for statement in json.loads(found.role.assume_role_policy_document).get("Statement", []):
+        value = statement.get("Condition", {}).get("StringEquals", {}).get("sts:ExternalId", "")
         if value:
             return str(value[0] if isinstance(value, list) else value)
     return ""

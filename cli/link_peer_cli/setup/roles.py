@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from link_peer.alicloud.sdk import call, client_config
+from link_peer.alicloud.sdk import client_config
 from link_peer_deploy.description import Role
 from link_peer_deploy.documents import compact, operator_trust, principals
 
@@ -48,17 +48,18 @@ class Ram:
         config.endpoint = config.endpoint or "ram.aliyuncs.com"
         return Client(config)
 
-    @functools.cached_property
-    def models(self) -> Any:
-        """The SDK's requests."""
+    def ask(self, operation: str, missing: Collection[str] = (), **fields: Any) -> Any:
+        """The body of the answer to an operation, such as `get_role`; None if it is refused with one of the codes `missing`."""
         from alibabacloud_ram20150501 import models  # an SDK: when it is asked, since help needs none
 
-        return models
+        request = getattr(models, "".join(part.title() for part in operation.split("_")) + "Request")(**fields)
+        answer = unless(missing, lambda: getattr(self.client, operation)(request))
+        return answer and answer.body
 
     def detach(self, policy: str, kind: str, role: str) -> None:
         """Take a Custom or System policy from a role. It is no error if it has it no more."""
-        request = self.models.DetachPolicyFromRoleRequest(policy_name=policy, policy_type=kind, role_name=role)
-        unless({NO_ROLE, NO_POLICY, NOT_ATTACHED}, lambda: self.client.detach_policy_from_role(request))
+        missing = {NO_ROLE, NO_POLICY, NOT_ATTACHED}
+        self.ask("detach_policy_from_role", missing, policy_name=policy, policy_type=kind, role_name=role)
 
 
 class RamPolicy(Resource):
@@ -116,50 +117,40 @@ class RamPolicy(Resource):
             yield document
 
     def _document(self, name: str) -> Any:
-        request = self._ram.models.GetPolicyRequest(policy_name=name, policy_type="Custom")
-        found = unless({NO_POLICY}, lambda: self._ram.client.get_policy(request))
-        return found and _json(found.body.default_policy_version.policy_document)
+        found = self._ram.ask("get_policy", {NO_POLICY}, policy_name=name, policy_type="Custom")
+        return found and json.loads(found.default_policy_version.policy_document)
 
     def _put(self, name: str, document: Mapping[str, Any]) -> None:
         """Create the policy, or make a new default version, for which the oldest of the others makes room."""
         current, text = self._document(name), compact(document)
         if current is None:
-            request = self._ram.models.CreatePolicyRequest(
-                policy_name=name, policy_document=text, description="link-peer"
-            )
-            call(lambda: self._ram.client.create_policy(request))
+            self._ram.ask("create_policy", policy_name=name, policy_document=text, description="link-peer")
         elif current != document:
             versions = self._versions(name)
             if len(versions) >= VERSIONS:
                 self._delete_version(name, min(v for v in versions if not versions[v]))
-            request = self._ram.models.CreatePolicyVersionRequest(
-                policy_name=name, policy_document=text, set_as_default=True
-            )
-            call(lambda: self._ram.client.create_policy_version(request))
+            self._ram.ask("create_policy_version", policy_name=name, policy_document=text, set_as_default=True)
 
     def _detach(self, name: str) -> None:
-        request = self._ram.models.ListEntitiesForPolicyRequest(policy_name=name, policy_type="Custom")
-        found = unless({NO_POLICY}, lambda: self._ram.client.list_entities_for_policy(request))
-        for role in found.body.roles.role if found else []:
+        found = self._ram.ask("list_entities_for_policy", {NO_POLICY}, policy_name=name, policy_type="Custom")
+        for role in found.roles.role if found else []:
             self._ram.detach(name, "Custom", role.role_name)
 
     def _delete(self, name: str) -> None:
         for number, default in sorted(self._versions(name).items()):
             if not default:
                 self._delete_version(name, number)
-        request = self._ram.models.DeletePolicyRequest(policy_name=name)
-        unless({NO_POLICY}, lambda: self._ram.client.delete_policy(request))
+        self._ram.ask("delete_policy", {NO_POLICY}, policy_name=name)
 
     def _versions(self, name: str) -> dict[int, bool]:
         """Whether it is the default one, by version number: RAM numbers versions v1, v2, … and never again."""
-        request = self._ram.models.ListPolicyVersionsRequest(policy_name=name, policy_type="Custom")
-        found = unless({NO_POLICY}, lambda: self._ram.client.list_policy_versions(request))
-        versions = found.body.policy_versions.policy_version if found else []
+        found = self._ram.ask("list_policy_versions", {NO_POLICY}, policy_name=name, policy_type="Custom")
+        versions = found.policy_versions.policy_version if found else []
         return {int(version.version_id.removeprefix("v")): version.is_default_version for version in versions}
 
     def _delete_version(self, name: str, number: int) -> None:
-        request = self._ram.models.DeletePolicyVersionRequest(policy_name=name, version_id=f"v{number}")
-        unless({NO_POLICY, "EntityNotExist.Policy.Version"}, lambda: self._ram.client.delete_policy_version(request))
+        gone = {NO_POLICY, "EntityNotExist.Policy.Version"}
+        self._ram.ask("delete_policy_version", gone, policy_name=name, version_id=f"v{number}")
 
 
 class RamRole(Resource):
@@ -178,11 +169,8 @@ class RamRole(Resource):
     @property
     def lacks(self) -> str:
         """Who may assume it, where nobody is named."""
-        return (
-            ""
-            if self._trust["Statement"]
-            else "name who may operate: --operators acs:ram::<uid>:user/<name>, or a role"
-        )
+        asked = "name who may operate: --operators acs:ram::<uid>:user/<name>, or a role"
+        return "" if self._trust["Statement"] else asked
 
     @property
     def wanted(self) -> State:
@@ -191,12 +179,11 @@ class RamRole(Resource):
 
     def read(self) -> State | None:
         """Its trust policy, and which of the wanted policies are attached."""
-        request = self._ram.models.GetRoleRequest(role_name=self.name)
-        found = unless({NO_ROLE}, lambda: self._ram.client.get_role(request))
+        found = self._ram.ask("get_role", {NO_ROLE}, role_name=self.name)
         if found is None:
             return None
         ours = [name for name, kind in self._attached() if kind == "Custom" and name in self.policies]
-        return {"trust": _json(found.body.role.assume_role_policy_document), "policies": sorted(ours)}
+        return {"trust": json.loads(found.role.assume_role_policy_document), "policies": sorted(ours)}
 
     def differing(self, current: State) -> tuple[str, ...]:
         """Without operators to name, the trust policy only where it is not one that names single users and roles."""
@@ -211,28 +198,22 @@ class RamRole(Resource):
 
     def create(self) -> None:
         """Create it and attach its policies."""
-        request = self._ram.models.CreateRoleRequest(
-            role_name=self.name, assume_role_policy_document=compact(self._trust), description="link-peer"
-        )
-        call(lambda: self._ram.client.create_role(request))
+        trust = compact(self._trust)
+        self._ram.ask("create_role", role_name=self.name, assume_role_policy_document=trust, description="link-peer")
         self._attach(self.policies)
 
     def update(self) -> None:
         """Replace its trust policy, and attach what is not."""
         current = self.read() or {}
         if current.get("trust") != self._trust and not self.lacks:
-            request = self._ram.models.UpdateRoleRequest(
-                role_name=self.name, new_assume_role_policy_document=compact(self._trust)
-            )
-            call(lambda: self._ram.client.update_role(request))
+            self._ram.ask("update_role", role_name=self.name, new_assume_role_policy_document=compact(self._trust))
         self._attach([name for name in self.policies if name not in current.get("policies", ())])
 
     def delete(self) -> None:
         """Detach all its policies and delete it."""
         for name, kind in self._attached():
             self._ram.detach(name, kind, self.name)
-        request = self._ram.models.DeleteRoleRequest(role_name=self.name)
-        unless({NO_ROLE}, lambda: self._ram.client.delete_role(request))
+        self._ram.ask("delete_role", {NO_ROLE}, role_name=self.name)
 
     def others(self) -> list[tuple[str, str]]:
         """(name, Custom or System) of the policies that a person attached besides."""
@@ -240,18 +221,9 @@ class RamRole(Resource):
 
     def _attached(self) -> list[tuple[str, str]]:
         """(name, Custom or System) of each attached policy."""
-        request = self._ram.models.ListPoliciesForRoleRequest(role_name=self.name)
-        found = unless({NO_ROLE}, lambda: self._ram.client.list_policies_for_role(request))
-        return [(p.policy_name, p.policy_type) for p in found.body.policies.policy] if found else []
+        found = self._ram.ask("list_policies_for_role", {NO_ROLE}, role_name=self.name)
+        return [(p.policy_name, p.policy_type) for p in found.policies.policy] if found else []
 
     def _attach(self, names: list[str]) -> None:
         for name in names:
-            request = self._ram.models.AttachPolicyToRoleRequest(
-                policy_name=name, policy_type="Custom", role_name=self.name
-            )
-            call(functools.partial(self._ram.client.attach_policy_to_role, request))
-
-
-def _json(text: str) -> Any:
-    """A document as RAM shows it: JSON, in its own layout."""
-    return json.loads(text)
+            self._ram.ask("attach_policy_to_role", policy_name=name, policy_type="Custom", role_name=self.name)

@@ -42,8 +42,7 @@ def require_home(deployment: SetupTarget, wait: Wait = say_wait) -> None:
 
 
 def _ram(deployment: SetupTarget) -> object:
-    ram = Ram(deployment)
-    return call(lambda: ram.client.list_roles(ram.models.ListRolesRequest(max_items=1)))
+    return Ram(deployment).ask("list_roles", max_items=1)
 
 
 def _functions(deployment: SetupTarget) -> object:
