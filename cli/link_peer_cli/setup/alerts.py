@@ -11,7 +11,7 @@ from aliyun.log.resource_params import ResourceRecord
 from link_peer.alicloud import sls
 from msgspec.structs import replace
 
-from link_peer_cli.setup.logs import GONE, InProject, Logs
+from link_peer_cli.setup.logs import Logs, Shown
 from link_peer_cli.setup.resource import Changeable, Resource, SetupTarget, State
 from link_peer_cli.setup.sdk import log_call, merged, reduced
 
@@ -28,20 +28,20 @@ NOBODY = "give --notify <e-mail address> or --action-policy <id>: without one it
 def resources(deployment: SetupTarget) -> list[Resource]:
     """The dashboard; the user and the action policy that --notify asks for; the alert rules."""
     logs = Logs(deployment)
-    records = Records(deployment)
     return [
         Dashboard(logs),
-        User(records, "sls.common.user", "user", _user(deployment)),
-        Record(records, "sls.alert.action_policy", "action policy", _action_policy(deployment)),
+        User(deployment, "sls.common.user", "user", _user(deployment)),
+        Record(deployment, "sls.alert.action_policy", "action policy", _action_policy(deployment.names.prefix)),
         *(Alert(logs, rule) for rule in deployment.description.alerts),
     ]
 
 
-class Dashboard(InProject, Changeable):
+class Dashboard(Shown):
     """One dashboard with the charts of deploy/dashboard.yaml."""
 
-    kind = "dashboard"
+    kind = noun = "dashboard"
     name = DASHBOARD
+    missing = "DashboardNotExist"
 
     @property
     def wanted(self) -> State:
@@ -51,8 +51,8 @@ class Dashboard(InProject, Changeable):
             "charts": [self._chart(number, chart) for number, chart in enumerate(self.deployment.description.charts)],
         }
 
-    @property
-    def _detail(self) -> State:
+    def detail(self) -> dict[str, Any]:
+        """The same, under the name by which it is found."""
         return {"dashboardName": DASHBOARD, "description": "", **self.wanted}
 
     def _chart(self, number: int, chart: Mapping[str, str]) -> dict[str, Any]:
@@ -74,48 +74,21 @@ class Dashboard(InProject, Changeable):
             "action": {},
         }
 
-    def read(self) -> State | None:
-        """Its name and charts as they are."""
-        found = log_call(lambda: self.client.get_dashboard(self.project, self.name), {*GONE, "DashboardNotExist"})
-        shown: State | None = found and reduced(found.get_entity(), self.wanted)
-        return shown
-
-    def create(self) -> None:
-        """Create it."""
-        log_call(lambda: self.client.create_dashboard(self.project, self._detail), late=GONE)
-
-    def update(self) -> None:
-        """Replace its charts."""
-        log_call(lambda: self.client.update_dashboard(self.project, self._detail))
-
-    def delete(self) -> None:
-        """Delete it."""
-        log_call(lambda: self.client.delete_dashboard(self.project, self.name), {*GONE, "DashboardNotExist"})
-
-
-class Records:
-    """The records of an account's alert centre, which are of no project."""
-
-    def __init__(self, deployment: SetupTarget) -> None:
-        self.deployment = deployment
-
-    @functools.cached_property
-    def client(self) -> Any:
-        """The SLS client of the main region."""
-        return sls.client(replace(self.deployment.settings, region=MAIN_REGION))
-
 
 class Record(Changeable):
     """A user or an action policy of the alert centre, for an e-mail address; both have the deployment's prefix as id."""
 
-    def __init__(self, records: Records, table: str, kind: str, value: Mapping[str, Any]) -> None:
-        """`value` is None where no e-mail address is given: what exists is then left as it is."""
-        self._records = records
-        self.deployment = records.deployment
+    def __init__(self, deployment: SetupTarget, table: str, kind: str, value: Mapping[str, Any]) -> None:
+        """Where no e-mail address is given, what exists is left as it is."""
+        self.deployment = deployment
         self._table = table
         self.kind = kind
-        self.name = value["name"]
-        self._value = value["value"]
+        self.name = deployment.names.prefix
+        self._value = value if deployment.notify else None
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        return sls.client(replace(self.deployment.settings, region=MAIN_REGION))
 
     @property
     def wanted(self) -> State:
@@ -132,7 +105,7 @@ class Record(Changeable):
 
     def _shown(self) -> Any:
         found = log_call(
-            lambda: self._records.client.get_resource_record(self._table, self.name),
+            lambda: self._client.get_resource_record(self._table, self.name),
             {"ResourceRecordNotExist"},
         )
         value = found and found.get_record().get_value()
@@ -145,17 +118,17 @@ class Record(Changeable):
 
     def create(self) -> None:
         """Create it."""
-        log_call(lambda: self._records.client.create_resource_record(self._table, self._record(self._value)))
+        log_call(lambda: self._client.create_resource_record(self._table, self._record(self._value)))
 
     def update(self) -> None:
         """Bring what is ours to the wanted state; what people added stays."""
         record = self._record(merged(self._shown(), self._value))
-        log_call(lambda: self._records.client.update_resource_record(self._table, record))
+        log_call(lambda: self._client.update_resource_record(self._table, record))
 
     def delete(self) -> None:
         """Delete it."""
         log_call(
-            lambda: self._records.client.delete_resource_record(self._table, [self.name]),
+            lambda: self._client.delete_resource_record(self._table, [self.name]),
             {"ResourceRecordNotExist"},
         )
 
@@ -172,18 +145,16 @@ class User(Record):
 def _user(deployment: SetupTarget) -> dict[str, Any]:
     """[doc SLS "Data structure of alert resource data"]"""
     name = deployment.names.prefix
-    value = {"user_id": name, "user_name": name, "email": [deployment.notify], "enabled": True}
-    return {"name": name, "value": value if deployment.notify else None}
+    return {"user_id": name, "user_name": name, "email": [deployment.notify], "enabled": True}
 
 
-def _action_policy(deployment: SetupTarget) -> dict[str, Any]:
+def _action_policy(name: str) -> dict[str, Any]:
     """Mails every alert to that user. The second script only serves escalation, which is off [doc as above]."""
-    name = deployment.names.prefix
     script = (
         f'fire(type="email", users=["{name}"], groups=[], oncall_groups=[], receiver_type="static", external_url="", '
         'external_headers={}, template_id="sls.builtin.en", period="any")'
     )
-    value = {
+    return {
         "action_policy_id": name,
         "action_policy_name": name,
         "labels": {},
@@ -197,13 +168,13 @@ def _action_policy(deployment: SetupTarget) -> dict[str, Any]:
         "escalation_enabled": False,
         "escalation_timeout": "1h",
     }
-    return {"name": name, "value": value if deployment.notify else None}
 
 
-class Alert(InProject, Changeable):
+class Alert(Shown):
     """An alert rule of deploy/alerts.yaml."""
 
-    kind = "alert"
+    kind = noun = "alert"
+    missing = "JobNotExist"
 
     def __init__(self, logs: Logs, rule: Mapping[str, Any]) -> None:
         super().__init__(logs)
@@ -219,24 +190,20 @@ class Alert(InProject, Changeable):
     @property
     def wanted(self) -> State:
         """The rule, and which action policy it uses if one is given."""
-        return {"rule": self._detail(), **({"action policy": self._notifies} if self._notifies else {})}
+        return {"rule": self._rule_with(), **({"action policy": self._notifies} if self._notifies else {})}
 
     @property
     def lacks(self) -> str:
         """Somebody to notify."""
         return "" if self._notifies else NOBODY
 
-    def _shown(self) -> Any:
-        found = log_call(lambda: self.client.get_alert(self.project, self.name), {*GONE, "JobNotExist"})
-        return found and found.get_entity()
-
     def read(self) -> State | None:
         """The rule as it is, and its action policy."""
-        shown = self._shown()
+        shown = self.shown()
         if shown is None:
             return None
         policy = shown.get("configuration", {}).get("policyConfiguration", {})
-        return {"rule": reduced(shown, self._detail()), "action policy": policy.get("actionPolicyId", "")}
+        return {"rule": reduced(shown, self._rule_with()), "action policy": policy.get("actionPolicyId", "")}
 
     def differing(self, current: State) -> tuple[str, ...]:
         """The action policy alone, where another one is given and the rule would be kept."""
@@ -247,25 +214,21 @@ class Alert(InProject, Changeable):
         """A rule that a person changed, unless another action policy is given for it."""
         return "" if "action policy" in self.differing(current) else super().kept(current)
 
-    def create(self) -> None:
-        """Create it."""
-        log_call(lambda: self.client.create_alert(self.project, self._detail(self._notifies)), late=GONE)
+    def detail(self) -> dict[str, Any]:
+        """The rule with the action policy that is given."""
+        return self._rule_with(self._notifies)
 
     def update(self) -> None:
         """Replace it, with the action policy that is given, else the one it has; or put in the action policy alone."""
-        shown = self._shown() or {}
+        shown = self.shown() or {}
         policy = shown.get("configuration", {}).get("policyConfiguration", {})
-        detail = self._detail(self._notifies or policy.get("actionPolicyId", ""))
+        detail = self._rule_with(self._notifies or policy.get("actionPolicyId", ""))
         if not self.deployment.replace:
             changed = {"configuration": {"policyConfiguration": {"actionPolicyId": self._notifies}}}
             detail = merged({name: shown[name] for name in detail if name in shown}, changed)
-        log_call(lambda: self.client.update_alert(self.project, detail))
+        self.ask("update", detail)
 
-    def delete(self) -> None:
-        """Delete it."""
-        log_call(lambda: self.client.delete_alert(self.project, self.name), {*GONE, "JobNotExist"})
-
-    def _detail(self, action_policy: str = "") -> dict[str, Any]:
+    def _rule_with(self, action_policy: str = "") -> dict[str, Any]:
         """The rule in the format of CreateAlert; without an action policy, only what must be the same for all.
 
         [doc SLS "Data structure of an alert rule"; older pages call the switch `state`, newer ones `status`: both are sent]

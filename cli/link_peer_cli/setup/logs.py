@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from aliyun.log.index_config import IndexConfig
@@ -206,10 +206,52 @@ def _config(document: Mapping[str, Any]) -> Any:
     return config
 
 
-class SavedSearch(InProject, Changeable):
+class Shown(InProject, Changeable):
+    """What the console of the project shows: one JSON object, which is replaced as a whole."""
+
+    noun: str
+    """What the SDK's methods call it."""
+    missing: str
+    """The code with which SLS refuses one that does not exist."""
+
+    def detail(self) -> dict[str, Any]:
+        """What is sent to create it."""
+        return dict(self.wanted)
+
+    def ask(self, verb: str, given: Any, missing: Collection[str] = (), late: Collection[str] = ()) -> Any:
+        """The answer of one of the SDK's methods, as `log_call`."""
+        method = getattr(self.client, f"{verb}_{self.noun}")
+        return log_call(lambda: method(self.project, given), missing, late)
+
+    def shown(self) -> Any:
+        """The object as it is; None if there is none."""
+        found = self.ask("get", self.name, {*GONE, self.missing})
+        return found and found.get_entity()
+
+    def read(self) -> State | None:
+        """What is ours of it."""
+        state: State | None = (found := self.shown()) and reduced(found, self.wanted)
+        return state
+
+    def create(self) -> None:
+        """Create it."""
+        self.ask("create", self.detail(), late=GONE)
+
+    def update(self) -> None:
+        """Replace it."""
+        self.ask("update", self.detail())
+
+    def delete(self) -> None:
+        """Delete it."""
+        self.ask("delete", self.name, {*GONE, self.missing})
+
+
+class SavedSearch(Shown):
     """A query of the audit log that is offered in its console."""
 
     kind = "saved search"
+    noun = "savedsearch"
+    missing = "SavedSearchNotExist"
 
     def __init__(self, logs: Logs, search: Mapping[str, str]) -> None:
         super().__init__(logs)
@@ -226,27 +268,3 @@ class SavedSearch(InProject, Changeable):
     def wanted(self) -> State:
         """The search as SLS keeps it."""
         return self._detail
-
-    def read(self) -> State | None:
-        """The search as it is."""
-        found = log_call(
-            lambda: self.client.get_savedsearch(self.project, self.name),
-            {*GONE, "SavedSearchNotExist"},
-        )
-        shown: State | None = found and reduced(found.get_entity(), self._detail)
-        return shown
-
-    def create(self) -> None:
-        """Create it."""
-        log_call(lambda: self.client.create_savedsearch(self.project, self._detail), late=GONE)
-
-    def update(self) -> None:
-        """Replace it."""
-        log_call(lambda: self.client.update_savedsearch(self.project, self._detail))
-
-    def delete(self) -> None:
-        """Delete it."""
-        log_call(
-            lambda: self.client.delete_savedsearch(self.project, self.name),
-            {*GONE, "SavedSearchNotExist"},
-        )
