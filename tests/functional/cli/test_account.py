@@ -71,15 +71,6 @@ def test_an_account_joins_with_one_command(lab: Lab, cli: Cli) -> None:
     assert lab.sweep() == {}
 
 
-def test_an_account_whose_role_has_a_known_name_needs_nothing_at_home(lab: Lab, cli: Cli) -> None:
-    """Home's policies name roles, not accounts."""
-    before = dict(lab.cloud.identity.policies)
-    _, [shown] = cli.json("account", "add", NEW, "--profile", "new", "--write")
-    assert [change.partition(" ")[0] for change in shown["changes"]] == ["policy"] * 3 + ["role"] * 3
-    assert {key: lab.cloud.identity.policies[key] for key in before} == before
-    assert reached(cli) == {HOME: True, PEER: True, NEW: True}
-
-
 @pytest.mark.parametrize(
     ("options", "trusted"),
     [
@@ -106,14 +97,6 @@ def test_the_owner_says_who_closes_there(
     if made is not None:
         [statement] = json.loads(made.trust)["Statement"]
         assert (statement["Principal"]["RAM"], statement["Condition"]["Bool"]) == (arns, {"acs:MFAPresent": "true"})
-
-
-@pytest.mark.parametrize("closer", [f"acs:ram::{HOME}:root", "ann", "", f"acs:ram::{HOME}:role/*"])
-def test_only_single_people_and_roles_may_close(lab: Lab, cli: Cli, closer: str) -> None:
-    """A whole account is none; nor does it go with leaving the role out."""
-    for options in (("--closer", closer), ("--closer", f"acs:ram::{HOME}:user/ann", "--no-closer")):
-        assert cli("account", "add", NEW, *options, "--profile", "new") == 2
-    assert roles(lab, NEW) == {}
 
 
 def test_each_account_has_an_external_id_of_its_own(cli: Cli) -> None:

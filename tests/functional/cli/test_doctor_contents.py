@@ -112,15 +112,6 @@ def test_every_link_is_judged_by_the_rules_of_all_groups(lab: Lab, cli: Cli) -> 
         lab.cloud.clock.sleep(600)
 
 
-def test_a_drop_of_one_address_stops_a_part(lab: Lab, cli: Cli) -> None:
-    """The instance is none that asks for a link, which a sweep would not keep."""
-    app, db, a, _ = linked(lab)
-    lab.instance(app)
-    rule = lab.authorize(db, **{**DROP, "SourceCidrIp": f"{a.private_ip}/32"})
-    (drop,) = found(cli, "drop")
-    assert (rule in drop["what"], drop["detail"].endswith("tcp/3306, in part")) == (True, True)
-
-
 # isolated groups
 
 
@@ -422,21 +413,3 @@ def test_findings_that_are_ok_are_summarised_by_kind() -> None:
         *((str(uid), "no-access", "") for uid in range(3)),
         ("", "997 more accounts: `--json` has all", "ask its owner"),
     ]
-
-
-def test_equal_advice_in_a_row_is_given_once() -> None:
-    """Below the last finding that it is for. Where nothing is wrong, or nothing is there, there is none."""
-    found = [
-        CheckFinding(MISSING, "", str(n), "", advice) for n, advice in enumerate(("setup", "setup", "deploy", "setup"))
-    ]
-    assert [line.advice for line in report(found)] == ["", "setup", "deploy", "setup"]
-    assert [report([]), report([CheckFinding(OK, "", "access", "read")])] == [
-        [],
-        [CheckFinding(OK, "", "access", "read")],
-    ]
-
-
-def test_account_names_are_in_the_json(cli: Cli) -> None:
-    """Beside the uids."""
-    _, findings = cli.json("doctor", PEER)
-    assert {(one["where"], one["account_name"]) for one in findings} >= {(PEER, "b@aliyun.com")}

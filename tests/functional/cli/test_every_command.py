@@ -108,13 +108,6 @@ def test_an_option_that_does_not_exist_is_a_usage_error(cli: Cli, name: str) -> 
         assert re.fullmatch(r'\{"error": ".*"\}\n', cli.err)
 
 
-@pytest.mark.parametrize("name", [name for name, one in COMMANDS.items() if any(p.required for p in one.params)])
-def test_what_is_required_is_named(cli: Cli, name: str) -> None:
-    """A missing argument or option is a usage error."""
-    assert cli(*name.split()) == 2
-    assert "Missing" in cli.err
-
-
 @pytest.mark.parametrize("name", RUN)
 def test_without_settings_everything_that_is_missing_is_said(cli: Cli, name: str) -> None:
     """With what to do about each, and exit code 1. The policy file is not needed by selftest, the keys not by account add."""

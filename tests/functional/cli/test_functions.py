@@ -111,12 +111,6 @@ def test_a_failed_invocation_is_listed_and_replayed(lab: Lab, fc: Served, trigge
     assert lab.rules(db) == [f"{app.id} tcp/3306"]
 
 
-@pytest.mark.usefixtures("terminal")
-def test_it_is_said_where_none_failed(fc: Served) -> None:
-    assert fc("failed") == 0
-    assert fc.err == "No failed invocations, and no dead letters.\n"
-
-
 def test_replay_accepts_only_failed_invocations(fc: Served) -> None:
     """Any other id is a usage error, and the message names it."""
     assert fc("replay", "no-such-id") == 2

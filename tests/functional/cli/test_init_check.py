@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -76,26 +74,6 @@ def test_init_never_replaces_a_file(folder: Path, offline: Cli) -> None:
     assert offline.err.startswith("policy.yaml and s.yaml exist in")
     assert (folder / "policy.yaml").read_text(encoding="utf-8") == "mine"
     assert not (folder / ".gitignore").exists()
-
-
-def test_init_on_a_full_disk_says_which_files_are_there(
-    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And which are not."""
-    fsync, calls = os.fsync, iter((None, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
-
-    def full(handle: int) -> None:
-        if problem := next(calls):
-            raise problem
-        fsync(handle)
-
-    monkeypatch.setattr(os, "fsync", full)
-    assert offline("--region", "cn-hangzhou", "init", "--home", UID) == 1
-    said = offline.err.splitlines()
-    assert said[0] == "README.md cannot be written: No space left on device"
-    assert said[1:3] == ["done: write .gitignore", "not done: write README.md"]
-    assert said[-1].startswith("Delete what was written")
-    assert [path.name for path in folder.iterdir()] == [".gitignore"]
 
 
 @pytest.mark.parametrize(

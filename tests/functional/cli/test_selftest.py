@@ -257,18 +257,6 @@ def test_a_failing_call_leaves_nothing_behind(selftest: Selftest, lab: Lab) -> N
         assert selftest.existing() == before, number
 
 
-def test_a_row_that_fails_costs_no_other_row(selftest: Selftest, lab: Lab) -> None:
-    """Its trouble is the reason why it is not answered."""
-    lab.fault(service="ecs", action="ModifySecurityGroupRule", kind="error", times=None)
-    rows = selftest.rows("--row", "1", "--row", "7", "--row", "14")
-    assert {number: row["verdict"] for number, row in rows.items()} == {
-        1: "as expected",
-        7: "not answered",
-        14: "as expected",
-    }
-    assert "InternalError" in rows[7]["why"]
-
-
 def test_a_bug_in_a_question_costs_no_other_one(selftest: Selftest, only: Callable[..., None]) -> None:
     """And what it created is removed before the next one."""
     only("bench.group()\nraise ZeroDivisionError", "bench.saw(str(len(bench.journal.left())))")

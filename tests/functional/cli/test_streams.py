@@ -120,33 +120,3 @@ def test_it_is_nowhere_else(capsys: pytest.CaptureFixture[str]) -> None:
     with waiting("reading the groups"):
         pass
     assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "links",
-        "stale",
-        "doctor",
-        "audit",
-        "map",
-        "test",
-        "failed",
-        "sweep",
-        "sweep --dry-run",
-        "plan i-1",
-        "account list",
-        "close --all --dry-run",
-        "explain sg-1 sg-2",
-        "accept chg-1",
-    ],
-)
-def test_each_command_that_reads_the_cloud_shows_it(
-    lab: Lab, capsys: pytest.CaptureFixture[str], watched: None, command: str
-) -> None:
-    """Its output on stdout is the same as without."""
-    lab.linked()
-    cli = Cli(capsys)
-    cli(*command.split())
-    assert "\x1b[2K" in cli.err
-    assert "\x1b" not in cli.out

@@ -40,15 +40,6 @@ def test_consent_is_written_read_and_withdrawn_by_the_deployments_own_key(lab: L
     assert lab.tags(db) == others
 
 
-def test_a_denial_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
-    """The command reads the tag that the denial advised."""
-    app, db = lab.group(), lab.group()
-    lab.cross_account(lab.request(app, db, "tcp/3306"), queue="acme-requests")
-    assert f"acme-accept={app.id}:tcp/3306" in lab.outcome()["advice"]
-    assert cli("accept", "chg-1", "--yes") == 0, cli.err
-    assert lab.tags(db) == {"acme-accept": f"{app.id}:tcp/3306"}
-
-
 def test_close_and_reopen_set_the_deployments_own_lock(lab: Lab, cli: Cli) -> None:
     """The other deployment goes on."""
     _, app, db = lab.linked()
