@@ -9,6 +9,24 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from link_peer.app import dispatch
+from link_peer.domain.model import TAG
+from link_peer.engine.read.fetch import Fetch
+from link_peer.engine.scopes import closing, pair
+from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.instances import InstanceScope
+from link_peer.engine.scopes.pair import PairScope
+from link_peer.engine.write import apply, settle
+from link_peer.engine.write.apply import Applier
+from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.settle import Settler
+from link_peer.planning import claims, consent, evaluate, guardrails, removals
+from link_peer.planning import cursor as cursors
+from link_peer.planning.actual import link_of
+from link_peer.planning.claims import Choice
+from link_peer.planning.decision import Context, DesiredLink
+from link_peer.runtime.audit import AuditWriter
+from link_peer.runtime.delivery import Delivery
 
 from tests.simulation.explore import explore
 from tests.simulation.interleave import race
@@ -24,107 +42,227 @@ CALLS = 8
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """`hunt` is the name of the scenario or race that must break; where the scenario needs faults of its own, `kinds`."""
+    """`hunt` is the name of the scenario or race that must break; where it needs faults, `kinds`."""
 
     name: str
     change: Callable[[pytest.MonkeyPatch], None]
     hunt: str
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = ()
+
+
+def swap(where: object, name: str, new: object) -> Callable[[pytest.MonkeyPatch], None]:
+    """A design that differs in one function, or one number."""
+    return lambda patch: patch.setattr(where, name, new)
 
 
 MUTANTS = [
-    Mutant("no consent check", designs.no_consent_check, "consent withdrawn during a delivery", ("withdrawn",)),
-    Mutant("no guardrail", designs.no_guardrail, "a guardrail", ()),
-    Mutant("a guardrail of one direction", designs.guardrail_one_way, "a guardrail", ()),
-    Mutant("only a tag puts into a set", designs.a_tag_proves_the_set, "a guardrail", ()),
-    Mutant("consent is read once", designs.consent_read_once, "consent withdrawn during a delivery", ("withdrawn",)),
+    Mutant(
+        "no consent check",
+        swap(consent, "consents", lambda *_args: (["nobody was asked"], [])),
+        "consent withdrawn during a delivery",
+        ("withdrawn",),
+    ),
+    Mutant("no guardrail", swap(evaluate, "never_denial", lambda *_args: None), "a guardrail"),
+    Mutant("a guardrail of one direction", designs.guardrail_one_way, "a guardrail"),
+    Mutant(
+        "a group without the key is not in the set",
+        swap(guardrails, "_none_differs", lambda tags, wanted: wanted.items() <= tags.items()),
+        "a guardrail",
+    ),
+    Mutant(
+        "consent is read once",
+        swap(apply, "CONSENT_SECONDS", float("inf")),
+        "consent withdrawn during a delivery",
+        ("withdrawn",),
+    ),
     Mutant("no look after a write", designs.no_look, "closed at any call", tuple(AT_ONCE)),
-    Mutant("a look by old tags", designs.look_by_old_tags, "closed at any call", tuple(AT_ONCE)),
-    Mutant("halves by their own group", designs.halves_by_their_own_group, "half closed at any call", tuple(AT_ONCE)),
-    Mutant("compensate by tuple", designs.compensate_by_tuple, "a manual rule and a refusal", ()),
-    Mutant("a rule is owned by the request", designs.rule_owned_by_the_request, "two requests, one link", ()),
-    Mutant("fixed ClientToken", designs.fixed_client_token, "one side deleted", ()),
-    Mutant("no read-back", designs.no_read_back, "two requests for one new link"),
-    Mutant("errors are swallowed", designs.errors_swallowed, "two requests, one link"),
+    Mutant(
+        "what was written is judged by the tags of the plan",
+        swap(Settler, "read_with_tags", lambda self, group, *_beside: self.read(group)),
+        "closed at any call",
+        tuple(AT_ONCE),
+    ),
+    Mutant(
+        "a half is judged by its own group alone",
+        swap(closing, "_sides", lambda key, marker: [(key, link_of(key, marker))]),
+        "half closed at any call",
+        tuple(AT_ONCE),
+    ),
+    Mutant("compensate by tuple", designs.compensate_by_tuple, "a manual rule and a refusal"),
+    Mutant(
+        "the last request's claim replaces the others'",
+        swap(settle, "claims_after", lambda edit, old: edit.gain or frozenset(old.claims) - edit.lose),
+        "two requests, one link",
+    ),
+    Mutant("fixed ClientToken", designs.fixed_client_token, "one side deleted"),
+    Mutant("no read-back", designs.no_read_back, "two requests for one new link", KINDS),
+    Mutant("errors are swallowed", designs.errors_swallowed, "two requests, one link", KINDS),
     Mutant("an empty read means gone", designs.empty_read_means_gone, "empty reads, sg-db:tcp/3306", ("empty",)),
-    Mutant("the outcome before the change", designs.outcome_before_the_change, "two requests, one link", ()),
-    Mutant("no intent", designs.no_intent, "two requests, one link", ()),
-    Mutant("any marker is ours", designs.any_marker_is_ours, "a copied marker", ()),
-    Mutant("every equal rule is ours", designs.own_every_equal_rule, "a manual rule", ()),
-    Mutant("an event is a fact", designs.event_is_a_fact, "empty reads, i-store", ()),
-    Mutant("a sweep forgets requests", designs.sweep_forgets_requests, "two requests, one link", ()),
-    Mutant("unlimited removals", designs.unlimited_removals, "too many removals", ()),
-    Mutant("one side is enough", designs.one_side_is_enough, "sg-app refuses", ()),
-    Mutant("an unlink takes everything", designs.unlink_takes_everything, "tag and unlink", ()),
+    Mutant("the outcome before the change", designs.outcome_before_the_change, "two requests, one link"),
+    Mutant("no intent", designs.no_intent, "two requests, one link"),
+    Mutant("any marker is ours", designs.any_marker_is_ours, "a copied marker"),
+    Mutant("every equal rule is ours", designs.own_every_equal_rule, "a manual rule"),
+    Mutant("an event is a fact", designs.event_is_a_fact, "empty reads, i-store"),
+    Mutant("a sweep forgets requests", designs.sweep_forgets_requests, "two requests, one link"),
+    Mutant("unlimited removals", swap(RemovalGuard, "held", lambda *_args: set()), "too many removals"),
+    Mutant("one side is enough", designs.one_side_is_enough, "sg-app refuses"),
+    Mutant("an unlink takes everything", designs.unlink_takes_everything, "tag and unlink"),
     Mutant(
-        "one claim's end is every claim's", designs.one_requests_end_is_everybodys, "a request expires beside a tag", ()
+        "one claim's end is every claim's", designs.one_requests_end_is_everybodys, "a request expires beside a tag"
     ),
-    Mutant("the tag is checked once", designs.tag_checked_once, "a request, and sweep removes a tag's claim"),
-    Mutant("old claims are written back", designs.old_claims_written_back, "a second request and an unlink"),
-    Mutant("paused is not looked at", designs.paused_all_the_same, "paused", ()),
-    Mutant("every deployment is ours", designs.every_deployment_is_ours, "a copied marker", ()),
-    Mutant("one look is trusted", designs.one_look_is_trusted, "omitted once, sg-db:tcp/3306", ("omit-one",)),
-    Mutant("refused is not made", designs.refused_is_not_made, "partial authorize", ()),
-    Mutant("a batch is its first message", designs.first_of_a_batch, "a batch", ()),
-    Mutant("never too late", designs.never_too_late, "a late duplicate", ()),
+    Mutant(
+        "the managed tag is read before the write alone",
+        swap(Settler, "read_tags", lambda *_args: None),
+        "a request, and sweep removes a tag's claim",
+        KINDS,
+    ),
+    Mutant("old claims are written back", designs.old_claims_written_back, "a second request and an unlink", KINDS),
+    Mutant("paused is not looked at", swap(apply, "paused", lambda decision, _pause: decision), "paused"),
+    Mutant("every deployment is ours", designs.every_deployment_is_ours, "a copied marker"),
+    Mutant(
+        "what one read leaves out is gone",
+        swap(Fetch, "confirm_absent", lambda *_args: None),
+        "omitted once, sg-db:tcp/3306",
+        ("omit-one",),
+    ),
+    Mutant(
+        "a refused call has made nothing", swap(Settler, "read_after_refusal", lambda *_args: None), "partial authorize"
+    ),
+    Mutant("a batch is its first message", designs.first_of_a_batch, "a batch"),
+    Mutant("never too late", designs.never_too_late, "a late duplicate"),
     Mutant("records may be lost", designs.records_may_be_lost, "a batch", ("log-down",)),
-    Mutant("removals are counted once", designs.removals_counted_once, "too many removals", ()),
-    Mutant("no end", designs.no_end, "a request expires", ()),
-    Mutant("the message is the wish", designs.the_message_is_the_wish, "tag and unlink", ()),
-    Mutant("the first group stands", designs.first_group_stands, "consent moves", ()),
-    Mutant("a sync looks at one group", designs.one_group_of_a_sync, "consent moves", ()),
-    Mutant("attempts are not recorded", designs.attempts_not_recorded, "a batch"),
-    # tenants and tools
-    Mutant("a sweep completes requests", attacks.sweep_completes_requests, "one side deleted", ()),
-    Mutant("half a link stays for ever", attacks.half_open_for_ever, "one side deleted", ()),
-    Mutant("all accounts share one cap", attacks.shared_cap, "removals of two accounts", ()),
-    Mutant("one account has all turns", attacks.one_account_has_all_turns, "a flood", ()),
-    Mutant("an id without home", attacks.id_without_home, "a second home", ()),
-    Mutant("any group of a hidden account", attacks.any_group_of_a_hidden_account, "a hidden account", ()),
-    Mutant("a hidden peer bars both sides", attacks.hidden_peer_bars_both, "a hidden peer", ()),
-    Mutant("a hidden side asks", attacks.hidden_side_asks, "a hidden peer", ()),
-    Mutant("a throttled peer is refused", attacks.throttled_is_refused, "a throttled peer", ()),
-    Mutant("sides are closed in one piece", attacks.sides_in_one_piece, "a read-only side", ()),
-    Mutant("openings first", attacks.openings_first, "a tag changes", ()),
-    Mutant("a request id is used again", attacks.request_id_reused, "a request id used twice", ()),
-    Mutant("an address is trusted", attacks.address_trusted, "borrowed addresses", ()),
-    Mutant("an address is shared", attacks.address_shared, "borrowed addresses", ()),
-    Mutant("a rule is taken from its instance", attacks.rule_taken, "borrowed addresses", ("stale", "empty")),
-    Mutant("the managed tag is trusted", attacks.managed_tag_trusted, "stripped tags", ()),
-    Mutant("a lock is ignored where the policy consents", attacks.lock_ignored, "a lock", ()),
-    Mutant("consent never ends", attacks.consent_without_end, "consent ends", ()),
-    Mutant("events of groups are ignored", attacks.events_of_groups_ignored, "events of a group", ()),
-    Mutant("the groups before a move are not looked for", attacks.left_groups_ignored, "moved, group port", ()),
-    Mutant("rules of an old address are the sweep's", attacks.old_addresses_ignored, "moved, target", ()),
-    Mutant("an outcome names other rules", attacks.other_rules_in_the_record, "two requests, one link", ()),
-    Mutant("an outcome names the whole group", attacks.whole_group_in_the_record, "a copied marker", ()),
-    Mutant("an outcome mixes up ids", attacks.ids_mixed_up_in_the_record, "two requests, one link", ()),
-    Mutant("an end is recorded as a repair", attacks.an_end_is_a_repair, "a request expires beside a tag", ()),
-    # by address
-    Mutant("an ended link is joined", addresses.ended_links_are_joined, "joining by address", ()),
+    Mutant("removals are counted once", designs.removals_counted_once, "too many removals"),
+    Mutant("a claim's end is not checked", swap(Context, "expired", lambda *_args: False), "a request expires"),
     Mutant(
-        "who joins is not looked at again", addresses.joined_for_good, "an instance joins by a sweep, and an unlink"
+        "a sync is trusted, and no tag is read",
+        swap(PairScope, "desired", lambda self, _snapshot: [DesiredLink(self.link, TAG)]),
+        "tag and unlink",
     ),
-    Mutant("an unlink does not look again", addresses.unlinked_once, "an instance joins by a sweep, and an unlink"),
-    Mutant("who left is admitted", addresses.once_a_member, "leaving by address", ()),
-    Mutant("any group of an instance is accepted", addresses.any_group_of_the_instance, "consent by address", ()),
-    Mutant("a link by address has no limit", addresses.no_limit, "a limit by address", ()),
-    Mutant("a rule by address is shared", attacks.address_shared, "leaving by address", ()),
-    Mutant("an address from anywhere", attacks.address_trusted, "borrowed by address", ()),
+    Mutant(
+        "the first group stands, whatever the peer accepts",
+        swap(claims, "choose", lambda links, _judge: Choice(links[0])),
+        "consent moves",
+    ),
+    Mutant(
+        "a sync looks at one group",
+        swap(pair, "sources_of", lambda _snapshot, _wishes, pair: frozenset({pair.source})),
+        "consent moves",
+    ),
+    Mutant("attempts are not recorded", swap(AuditWriter, "attempts", lambda *_args: True), "a batch", KINDS),
+    # tenants and tools
+    Mutant("a sweep completes requests", attacks.sweep_completes_requests, "one side deleted"),
+    Mutant(
+        "half of a request's link stays for ever", swap(removals, "HALF_OPEN_SECONDS", float("inf")), "one side deleted"
+    ),
+    Mutant("all accounts share one cap", attacks.shared_cap, "removals of two accounts"),
+    Mutant("one account has all turns", attacks.one_account_has_all_turns, "a flood"),
+    Mutant("an id without home", attacks.id_without_home, "a second home"),
+    Mutant("any group of a hidden account", attacks.any_group_of_a_hidden_account, "a hidden account"),
+    Mutant("a hidden peer bars both sides", attacks.hidden_peer_bars_both, "a hidden peer"),
+    Mutant("a hidden side asks", swap(removals, "_nobody_asks", lambda *_args: False), "a hidden peer"),
+    Mutant("a throttled peer is refused", attacks.throttled_is_refused, "a throttled peer"),
+    Mutant(
+        "a side that refuses keeps the other open",
+        swap(apply, "only_closes", lambda _decision: False),
+        "a read-only side",
+    ),
+    Mutant("openings first", attacks.openings_first, "a tag changes"),
+    Mutant(
+        "a request id that stands on other rules is used again",
+        swap(PairScope, "_id_in_use", lambda _self: None),
+        "a request id used twice",
+    ),
+    Mutant(
+        "an instance's owner may choose any address",
+        swap(evaluate, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict),
+        "borrowed addresses",
+    ),
+    Mutant(
+        "two instances with one address share a rule",
+        swap(evaluate, "_other_holder", lambda *_args: None),
+        "borrowed addresses",
+    ),
+    Mutant("a rule is taken from its instance", attacks.rule_taken, "borrowed addresses", ("stale", "empty")),
+    Mutant(
+        "a group without the managed tag is never looked at", swap(Sweep, "_share", lambda *_args: []), "stripped tags"
+    ),
+    Mutant("a lock is ignored where the policy consents", attacks.lock_ignored, "a lock"),
+    Mutant("consent never ends", attacks.consent_without_end, "consent ends"),
+    Mutant("events of groups are ignored", swap(dispatch, "reconcile_group", lambda *_args: []), "events of a group"),
+    Mutant(
+        "the groups before a move are not looked for",
+        swap(InstanceScope, "_find_left_groups", lambda *_: None),
+        "moved, group port",
+    ),
+    Mutant(
+        "rules of an old address are the sweep's",
+        swap(InstanceScope, "_groups_with_instance_rules", lambda *_: []),
+        "moved, target",
+    ),
+    Mutant("an outcome names other rules", attacks.other_rules_in_the_record, "two requests, one link"),
+    Mutant("an outcome names the whole group", attacks.whole_group_in_the_record, "a copied marker"),
+    Mutant("an outcome mixes up ids", attacks.ids_mixed_up_in_the_record, "two requests, one link"),
+    Mutant("an end is recorded as a repair", attacks.an_end_is_a_repair, "a request expires beside a tag"),
+    # by address
+    Mutant("an ended link is joined", addresses.ended_links_are_joined, "joining by address"),
+    Mutant(
+        "whether the joined link still stands is not looked at",
+        swap(closing, "ended_meanwhile", lambda *_args: frozenset()),
+        "an instance joins by a sweep, and an unlink",
+        KINDS,
+    ),
+    Mutant(
+        "an unlink does not look at who has joined meanwhile",
+        swap(PairScope, "joined_meanwhile", lambda _self: False),
+        "an instance joins by a sweep, and an unlink",
+        KINDS,
+    ),
+    Mutant("who left is admitted", addresses.once_a_member, "leaving by address"),
+    Mutant("any group of an instance is accepted", addresses.any_group_of_the_instance, "consent by address"),
+    Mutant(
+        "a link by address has no limit", swap(evaluate, "most_members", lambda *_args: 1_000), "a limit by address"
+    ),
+    Mutant("a rule by address is shared", swap(evaluate, "_other_holder", lambda *_args: None), "leaving by address"),
+    Mutant(
+        "an address from anywhere",
+        swap(evaluate, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict),
+        "borrowed by address",
+    ),
     # sweeps by account
-    Mutant("what a part does not show is gone", sweeps.a_part_is_the_whole, "a listing, lock", ()),
-    Mutant("a cursor skips", sweeps.a_cursor_skips, "a listing, lock", ()),
-    Mutant("a cursor is trusted", sweeps.a_cursor_is_trusted, "a look, withdraw", ()),
-    Mutant("one guard for all accounts", sweeps.one_guard_for_all, "removals of two accounts, each swept alone", ()),
+    Mutant("what a part does not show is gone", sweeps.a_part_is_the_whole, "a listing, lock"),
+    Mutant("a cursor skips", sweeps.a_cursor_skips, "a listing, lock"),
+    Mutant(
+        "groups that a cursor knew are never read again",
+        swap(cursors, "due", lambda cursor, shown, *_now: set(shown) - {one.number for one in cursor.buckets}),
+        "a look, withdraw",
+    ),
+    Mutant("one guard for all accounts", sweeps.one_guard_for_all, "removals of two accounts, each swept alone"),
     # transient errors
-    Mutant("a message is not put back", attacks.put_back_dropped, "put back", TROUBLE),
-    Mutant("a look is not posted", attacks.looks_dropped, "trouble during events", TROUBLE),
+    Mutant(
+        "a message that met trouble is forgotten", swap(dispatch, "_put_back", lambda *_args: None), "put back", TROUBLE
+    ),
+    Mutant(
+        "an event that met trouble is forgotten",
+        swap(dispatch, "_post_looks", lambda *_args: None),
+        "trouble during events",
+        TROUBLE,
+    ),
     Mutant("an attempt is not counted", attacks.attempt_not_counted, "put back", TROUBLE),
     Mutant("a message is put back at once", attacks.put_back_at_once, "put back", TROUBLE),
     Mutant("a message changes its queue", attacks.put_back_on_the_shared_queue, "a bound queue", ("throttle",)),
-    Mutant("the queue proves nothing", attacks.queue_ignored, "a bound queue", ()),
-    Mutant("the policy is read once", attacks.policy_read_once, "a change during a delivery", ("policy", "paused")),
-    Mutant("expiry is checked once", attacks.expiry_checked_once, "expiry during a delivery", ("slow",)),
+    Mutant("the queue proves nothing", swap(pair, "request_denial", lambda *_args: None), "a bound queue"),
+    Mutant(
+        "the policy is read once",
+        swap(Delivery, "current_policy", lambda self: self.policy),
+        "a change during a delivery",
+        ("policy", "paused"),
+    ),
+    Mutant(
+        "expires_at is checked once, on arrival",
+        swap(Applier, "_in_time", lambda *_args, **_begun: None),
+        "expiry during a delivery",
+        ("slow",),
+    ),
 ]
 
 

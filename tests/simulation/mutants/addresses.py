@@ -6,8 +6,7 @@ import msgspec
 from link_peer.domain.model import Claim, Link, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.scopes import closing, instances
-from link_peer.engine.scopes.pair import PairScope
+from link_peer.engine.scopes import instances
 from link_peer.planning import claims
 from link_peer.planning import evaluate as verdicts
 from link_peer.planning.decision import DesiredLink, Verdict
@@ -27,16 +26,6 @@ def ended_links_are_joined(patch: Patch) -> None:
 
     patch.setattr(claims, "followed", with_memory)
     patch.setattr(instances, "followed", with_memory)
-
-
-def joined_for_good(patch: Patch) -> None:
-    """Whether the link still stands after its rule is written is not looked at."""
-    patch.setattr(closing, "ended_meanwhile", lambda *_args: frozenset())
-
-
-def unlinked_once(patch: Patch) -> None:
-    """An unlink does not look at who has joined meanwhile."""
-    patch.setattr(PairScope, "joined_meanwhile", lambda _self: False)
 
 
 def once_a_member(patch: Patch) -> None:
@@ -70,7 +59,3 @@ def any_group_of_the_instance(patch: Patch) -> None:
         return evaluate(snapshot, policy, link, now)
 
     patch.setattr(verdicts, "_evaluate_part", part)
-
-
-def no_limit(patch: Patch) -> None:
-    patch.setattr(verdicts, "most_members", lambda *_args: 1_000)

@@ -8,16 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.app import dispatch
 from link_peer.domain import marker
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Link, Marker, Rule, RuleKey
 from link_peer.domain.request import Message
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.store import Store
-from link_peer.engine.scopes import pair
-from link_peer.engine.scopes.everything import Sweep
-from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, close, settle
 from link_peer.engine.write.apply import Applier
@@ -38,11 +34,6 @@ def sweep_completes_requests(patch: Patch) -> None:
         return [msgspec.structs.replace(one, opens=True) for one in from_requests(*args)]
 
     patch.setattr(claims, "_from_requests", opening)
-
-
-def half_open_for_ever(patch: Patch) -> None:
-    """Half of a request's link is left as it is."""
-    patch.setattr(removals, "HALF_OPEN_SECONDS", float("inf"))
 
 
 def shared_cap(patch: Patch) -> None:
@@ -98,11 +89,6 @@ def hidden_peer_bars_both(patch: Patch) -> None:
     patch.setattr(PairScope, "read", barred)
 
 
-def hidden_side_asks(patch: Patch) -> None:
-    """A side whose account refuses access counts as asking."""
-    patch.setattr(removals, "_nobody_asks", lambda *_args: False)
-
-
 def throttled_is_refused(patch: Patch) -> None:
     """A transient error is taken for a refusal."""
     note = Store.note_trouble
@@ -113,30 +99,10 @@ def throttled_is_refused(patch: Patch) -> None:
     patch.setattr(Store, "note_trouble", refused)
 
 
-def sides_in_one_piece(patch: Patch) -> None:
-    """A closing that is refused on one side is not made on the other."""
-    patch.setattr(apply, "only_closes", lambda _decision: False)
-
-
 def openings_first(patch: Patch) -> None:
     order = apply._order
     patch.setattr(apply, "_order", lambda decision: tuple(not one for one in order(decision)))
     patch.setattr(apply, "only_closes", lambda _decision: False)
-
-
-def request_id_reused(patch: Patch) -> None:
-    """What else carries the request's id is not looked at."""
-    patch.setattr(PairScope, "_id_in_use", lambda _self: None)
-
-
-def put_back_dropped(patch: Patch) -> None:
-    """A message that met a transient error is acknowledged and forgotten."""
-    patch.setattr(dispatch, "_put_back", lambda *_args: None)
-
-
-def looks_dropped(patch: Patch) -> None:
-    """An event that met a transient error is acknowledged and forgotten."""
-    patch.setattr(dispatch, "_post_looks", lambda *_args: None)
 
 
 def attempt_not_counted(patch: Patch) -> None:
@@ -169,16 +135,6 @@ def put_back_on_the_shared_queue(patch: Patch) -> None:
     patch.setattr(Delivery, "post", shared)
 
 
-def address_trusted(patch: Patch) -> None:
-    """An instance's owner may choose any address."""
-    patch.setattr(evaluate, "_with_safe_addresses", lambda _snapshot, _policy, verdict, _sides: verdict)
-
-
-def address_shared(patch: Patch) -> None:
-    """Two instances with one address share a rule, whose marker knows the first alone."""
-    patch.setattr(evaluate, "_other_holder", lambda *_args: None)
-
-
 def rule_taken(patch: Patch) -> None:
     """A rule that the plan did not see is made that of another instance with the same address."""
     patch.setattr(settle, "_same_instances", lambda *_args: None)
@@ -187,11 +143,6 @@ def rule_taken(patch: Patch) -> None:
         "evaluate",
         lambda snapshot, context, link, **_: evaluate.permitted(snapshot, context.policy, link, context.now),
     )
-
-
-def managed_tag_trusted(patch: Patch) -> None:
-    """A group without the managed tag is never looked at."""
-    patch.setattr(Sweep, "_share", lambda *_args: [])
 
 
 def lock_ignored(patch: Patch) -> None:
@@ -206,39 +157,10 @@ def lock_ignored(patch: Patch) -> None:
     patch.setattr(evaluate, "permitted", by_policy)
 
 
-def policy_read_once(patch: Patch) -> None:
-    patch.setattr(Delivery, "current_policy", lambda self: self.policy)
-
-
-def expiry_checked_once(patch: Patch) -> None:
-    """A message's `expires_at` is checked when it arrives, and never after."""
-    patch.setattr(Applier, "_in_time", lambda *_args, **_begun: None)
-
-
 def consent_without_end(patch: Patch) -> None:
     """The end of a consent entry is read and ignored."""
     consents = consent.consents
     patch.setattr(consent, "consents", lambda *given: consents(*given[:-1], 0.0))
-
-
-def queue_ignored(patch: Patch) -> None:
-    """Whatever queue a message came through, it may speak for everyone."""
-    patch.setattr(pair, "request_denial", lambda *_args: None)
-
-
-def left_groups_ignored(patch: Patch) -> None:
-    """What an instance asked for in the group that it left waits for the sweep."""
-    patch.setattr(InstanceScope, "_find_left_groups", lambda *_: None)
-
-
-def old_addresses_ignored(patch: Patch) -> None:
-    """A rule of an old address waits for the sweep."""
-    patch.setattr(InstanceScope, "_groups_with_instance_rules", lambda *_: [])
-
-
-def events_of_groups_ignored(patch: Patch) -> None:
-    """What happens to a group waits for the sweep."""
-    patch.setattr(dispatch, "reconcile_group", lambda *_args: [])
 
 
 def other_rules_in_the_record(patch: Patch) -> None:

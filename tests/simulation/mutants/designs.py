@@ -12,25 +12,23 @@ from link_peer.app import dispatch
 from link_peer.domain import marker
 from link_peer.domain.denials import CLAIM_EXPIRED
 from link_peer.domain.errors import Transient
-from link_peer.domain.model import ALL, TAG, Claim, Marker, Rule
+from link_peer.domain.model import ALL, Claim, Marker, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine import converge
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.records import decision_record
-from link_peer.engine.scopes import closing, pair
+from link_peer.engine.scopes import closing
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
-from link_peer.engine.write import apply, settle
+from link_peer.engine.write import apply
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
-from link_peer.planning import claims, consent, evaluate, guardrails, plan, removals
-from link_peer.planning.actual import link_of
-from link_peer.planning.claims import Choice
-from link_peer.planning.decision import Context, Decision, DesiredLink
+from link_peer.planning import evaluate, guardrails, plan, removals
+from link_peer.planning.decision import Decision
 from link_peer.planning.evaluate import Seen
 from link_peer.planning.removals import Losses, May
 from link_peer.runtime.audit import AuditWriter
@@ -43,23 +41,10 @@ from tests.simulation.sim_cloud import SimEcs
 Patch = pytest.MonkeyPatch
 
 
-def no_consent_check(patch: Patch) -> None:
-    patch.setattr(consent, "consents", lambda *_args: (["nobody was asked"], []))
-
-
-def no_guardrail(patch: Patch) -> None:
-    patch.setattr(evaluate, "never_denial", lambda *_args: None)
-
-
 def guardrail_one_way(patch: Patch) -> None:
     """A mutual link is judged as a link with ports."""
     never = guardrails.never_denial
     patch.setattr(evaluate, "never_denial", lambda *args: never(*args[:4], args[4] or (ALL,)))
-
-
-def a_tag_proves_the_set(patch: Patch) -> None:
-    """A group without the key is not in the set."""
-    patch.setattr(guardrails, "_none_differs", lambda tags, wanted: wanted.items() <= tags.items())
 
 
 def compensate_by_tuple(patch: Patch) -> None:
@@ -78,11 +63,6 @@ def compensate_by_tuple(patch: Patch) -> None:
             return report
 
     patch.setattr(converge, "Applier", Saga)
-
-
-def rule_owned_by_the_request(patch: Patch) -> None:
-    """The last request's claim replaces the others'."""
-    patch.setattr(settle, "claims_after", lambda edit, old: edit.gain or frozenset(old.claims) - edit.lose)
 
 
 def fixed_client_token(patch: Patch) -> None:
@@ -220,10 +200,6 @@ def sweep_forgets_requests(patch: Patch) -> None:
     )
 
 
-def unlimited_removals(patch: Patch) -> None:
-    patch.setattr(RemovalGuard, "held", lambda *_args: set())
-
-
 def one_side_is_enough(patch: Patch) -> None:
     """A side that refuses is left as it is: nothing is rolled back."""
 
@@ -271,16 +247,6 @@ def one_requests_end_is_everybodys(patch: Patch) -> None:
     patch.setattr(plan, "losses", merged)
 
 
-def tag_checked_once(patch: Patch) -> None:
-    """Found by the races: the managed tag was read before the rule was written, and never after."""
-    patch.setattr(Settler, "read_tags", lambda *_args: None)
-
-
-def consent_read_once(patch: Patch) -> None:
-    """What was read when the delivery began holds however long its calls take."""
-    patch.setattr(apply, "CONSENT_SECONDS", float("inf"))
-
-
 def old_claims_written_back(patch: Patch) -> None:
     """Found by the races: a rule that an unlink removed meanwhile came back with the claims that had been taken."""
     send = Settler.send
@@ -299,20 +265,6 @@ def no_look(patch: Patch) -> None:
     patch.setattr(closing, "look", lambda *_args: Report())
 
 
-def look_by_old_tags(patch: Patch) -> None:
-    """It is judged by the tags that the plan was made from."""
-    patch.setattr(Settler, "read_with_tags", lambda self, group, *_beside: self.read(group))
-
-
-def halves_by_their_own_group(patch: Patch) -> None:
-    """Half of a mutual link is judged by the word of its own group, and not by that of the other."""
-    patch.setattr(closing, "_sides", lambda key, marker: [(key, link_of(key, marker))])
-
-
-def paused_all_the_same(patch: Patch) -> None:
-    patch.setattr(apply, "paused", lambda decision, _pause: decision)
-
-
 def every_deployment_is_ours(patch: Patch) -> None:
     owned = marker.owned
 
@@ -321,16 +273,6 @@ def every_deployment_is_ours(patch: Patch) -> None:
         return owned(rule, found.deployment if found else deployment, region, home)
 
     patch.setattr(marker, "owned", any_deployment)
-
-
-def one_look_is_trusted(patch: Patch) -> None:
-    """What one read leaves out is gone."""
-    patch.setattr(Fetch, "confirm_absent", lambda *_args: None)
-
-
-def refused_is_not_made(patch: Patch) -> None:
-    """A call that was refused is taken to have made nothing: the group is not read again."""
-    patch.setattr(Settler, "read_after_refusal", lambda *_args: None)
 
 
 def first_of_a_batch(patch: Patch) -> None:
@@ -363,27 +305,3 @@ def removals_counted_once(patch: Patch) -> None:
         "_due",
         lambda *args: {unseen: frozenset(sorted(keys)[:1]) for unseen, keys in due(*args).items()},
     )
-
-
-def no_end(patch: Patch) -> None:
-    """A claim's end is not checked."""
-    patch.setattr(Context, "expired", lambda *_args: False)
-
-
-def the_message_is_the_wish(patch: Patch) -> None:
-    """A sync is trusted, and no tag is read."""
-    patch.setattr(PairScope, "desired", lambda self, _snapshot: [DesiredLink(self.link, TAG)])
-
-
-def first_group_stands(patch: Patch) -> None:
-    """Whatever the peer accepts."""
-    patch.setattr(claims, "choose", lambda links, _judge: Choice(links[0]))
-
-
-def one_group_of_a_sync(patch: Patch) -> None:
-    """A sync looks at the group that it names alone."""
-    patch.setattr(pair, "sources_of", lambda _snapshot, _wishes, pair: frozenset({pair.source}))
-
-
-def attempts_not_recorded(patch: Patch) -> None:
-    patch.setattr(AuditWriter, "attempts", lambda *_args: True)

@@ -10,7 +10,6 @@ from link_peer.engine.read.access import Pages
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.scopes.account import AccountSweep
 from link_peer.engine.write.removal_guard import PartGuard
-from link_peer.planning import cursor as cursors
 from link_peer.planning.decision import Unseen
 from link_peer.planning.removals import May
 
@@ -40,11 +39,6 @@ def a_cursor_skips(patch: Patch) -> None:
         self.part.cursor = msgspec.structs.replace(self.part.cursor, token=None)
 
     patch.setattr(AccountSweep, "_move_on", skipping)
-
-
-def a_cursor_is_trusted(patch: Patch) -> None:
-    """Groups that a cursor once knew are never read again, whatever they show."""
-    patch.setattr(cursors, "due", lambda cursor, shown, *_now: set(shown) - {one.number for one in cursor.buckets})
 
 
 def one_guard_for_all(patch: Patch) -> None:
