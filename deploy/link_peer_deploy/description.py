@@ -115,30 +115,16 @@ def describe(
     tag_prefix: str,
     peers: Sequence[str] = (),
     bound_queues: Iterable[str] = (),
-    sets: tuple[str, ...] = (),
+    sets: Sequence[str] = (),
     operators: Iterable[str] = (),
     flowlog: str = "",
 ) -> Description:
     """The description of a deployment. `peers` are the ARNs of the other accounts' roles, `bound_queues` the queues of single
     accounts, `sets` the keys of the policy's sets, `operators` the ARNs of the users and roles that may operate, `flowlog` home's
     own in the policy."""
-    queues, people = tuple(sorted(bound_queues)), tuple(sorted(operators))
-    return _describe(names, deployment, tag_prefix, tuple(peers), queues, sets, people, flowlog)
-
-
-@functools.lru_cache
-def _describe(
-    names: Names,
-    deployment: str,
-    tag_prefix: str,
-    peers: tuple[str, ...],
-    bound_queues: tuple[str, ...],
-    sets: tuple[str, ...],
-    operators: tuple[str, ...],
-    flowlog: str,
-) -> Description:
+    roles = roles_of(names, deployment, tag_prefix, peers, sets, sorted(operators))
     return Description(
-        roles=with_flow_log(roles_of(names, deployment, tag_prefix, peers, sets, operators), names.home, flowlog),
+        roles=with_flow_log(roles, names.home, flowlog),
         linked_roles=LINKED_ROLES,
         queues=queues_of(names, bound_queues),
         log_project=names.audit_project,

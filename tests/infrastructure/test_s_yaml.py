@@ -43,7 +43,6 @@ TRIGGERS = [
 ]
 EVENT_TRIGGERS = [case for case in TRIGGERS if case.values[1]["triggerType"] == "eventbridge"]
 each_function = pytest.mark.parametrize(("name", "props"), FUNCTIONS.items(), ids=list(FUNCTIONS))
-each_trigger = pytest.mark.parametrize(("name", "trigger"), TRIGGERS)
 each_event_trigger = pytest.mark.parametrize(("name", "trigger"), EVENT_TRIGGERS)
 
 

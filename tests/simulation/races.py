@@ -33,12 +33,10 @@ from tests.simulation.scenarios.common import (
     two_accounts_and_a_tag,
 )
 from tests.simulation.scenarios.instances import OTHER, event, home_world, start_one
-from tests.simulation.world import HOME, PEER, World
+from tests.simulation.world import HOME, World
 
 R1, R2, R3 = request("r-1", "r-1"), request("r-2", "r-2"), request("r-3", "r-3")
-TURNED = request(
-    "r-2", "r-2", **{"from": {"account": PEER, "party": "sg-db"}, "to": {"account": HOME, "party": "sg-app"}}
-)
+TURNED = request("r-2", "r-2", between=(DB, APP))
 ONE_PORT = request("r-1", "r-1", "tcp/3306")
 P1, P2, P3 = (request(f"r-{n}", f"r-{n}", "tcp/3306", "udp/53") for n in (1, 2, 3))
 

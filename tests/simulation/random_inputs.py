@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import msgspec
 from hypothesis import strategies as st
 from link_peer.domain.model import Party, Port, RuleKey
 from link_peer.domain.policy import Allow, GroupSet, Limits, Never, Pause
-from link_peer.domain.tags import Who, iso, parse_port, parse_who
+from link_peer.domain.tags import Who, parse_port, parse_who
 
 from tests.simulation import oracle
-from tests.simulation.messages import Message, stream
 from tests.simulation.run import AT_ONCE, SLOW
-from tests.simulation.scenarios.common import HOSTILE, POLICY, SECOND_HOME
-from tests.simulation.world import HOME, PEER, REGION, World
+from tests.simulation.scenarios.common import POLICY, SECOND_HOME
+from tests.simulation.world import HOME, PEER, World
 
 A, B, FAR, ADVANCED = (Party(HOME, f"sg-{name}") for name in ("a", "b", "far", "advanced"))
 X, Y, MANAGED = (Party(PEER, f"sg-{name}") for name in ("x", "y", "managed"))
@@ -103,36 +99,3 @@ def random_world() -> World:
     for policy in (msgspec.structs.replace(POLICY, deployment="other"), SECOND_HOME):
         world.add_manual_rule(other, oracle.marker(other, policy, "tag"), priority=50 + len(world.manual_rules))
     return world
-
-
-def event_message(name: str, party: Party, state: str, now: float) -> Message:
-    """A state change of an instance; with `tags` as state, a tag change of it or of a group."""
-    body: dict[str, Any] = {
-        "id": name,
-        "source": "acs.ecs",
-        "specversion": "1.0",
-        "type": "ecs:Instance:StateChange",
-        "time": iso(now),
-        "data": {"resourceId": party.id, "state": state},
-    }
-    if state == "tags":
-        body["type"] = "ecs:ActionTrail:ApiCall"
-        body["data"] = {
-            "eventName": "TagResources",
-            "referencedResources": {f"ACS::ECS::{'SecurityGroup' if party.is_group else 'Instance'}": party.id},
-        }
-    return Message(name, "auto_link", json.dumps(body).encode())
-
-
-def request_message(name: str, source: Party, target: Party, now: float, **fields: Any) -> Message:
-    """A request as the stream delivers it; `fields` are request_id, action, ports, until."""
-    body: dict[str, Any] = {
-        "version": 1,
-        "region": REGION,
-        "from": {"account": source.account, "party": source.id},
-        "to": {"account": target.account, "party": target.id},
-        "expires_at": iso(now + 3600),
-        "reason": HOSTILE,
-        **fields,
-    }
-    return Message(name, "cross_account", stream(json.dumps(body).encode()))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
@@ -22,18 +21,17 @@ from tests.simulation.driver import deliver, deliver_without_faults
 from tests.simulation.invariants import Broken, hold
 from tests.simulation.messages import Message, from_queue, requests_in, stream, sweep_message
 from tests.simulation.random_inputs import (
-    event_message,
     faults,
     groups,
     instances,
     peer_tag,
     ports,
     random_world,
-    request_message,
 )
 from tests.simulation.random_people import People, steps
 from tests.simulation.run import AT_ONCE, CHANGES, SLOW, Run
-from tests.simulation.scenarios.common import half_an_hour_later, sweep_to_rest
+from tests.simulation.scenarios.common import half_an_hour_later, request, sweep_to_rest
+from tests.simulation.scenarios.instances import event
 from tests.simulation.world import World
 
 
@@ -99,7 +97,7 @@ class RandomRun(People):
         """An event, which may be false."""
         self.number += 1
         state = "tags" if party.is_group else state
-        message = event_message(f"e-{self.number}", party, state, self.world.now)
+        message = event(f"e-{self.number}", state, party, self.world.now)
         self.sent.append(message)
         self._deliver(message, plan, self._old_message(inside), at)
 
@@ -129,14 +127,19 @@ class RandomRun(People):
         if source == target:
             return
         self.number += 1
-        fields: dict[str, Any] = {"request_id": name if action == "link" else f"{action}-{self.number}"}
-        if wanted_ports and action != "sync":
-            fields["ports"] = wanted_ports
-        if until and action == "link":
-            fields["until"] = iso(self.world.now + until)
-        message = request_message(f"m-{self.number}", source, target, self.world.now, action=action, **fields)
+        request_id = name if action == "link" else f"{action}-{self.number}"
+        ends_at = {"until": iso(self.world.now + until)} if until and action == "link" else {}
+        message = request(
+            f"m-{self.number}",
+            request_id,
+            *(wanted_ports if action != "sync" else ()),
+            action=action,
+            between=ends,
+            expires_at=iso(self.world.now + 3600),
+            **ends_at,
+        )
         self.sent.append(message)
-        if action == "unlink" or "until" in fields:
+        if action == "unlink" or ends_at:
             self.applied.clear()
         run = self._deliver(message, plan, self._old_message(inside), at)
         applied = any(r["outcome"] == "applied" and r.get("request_id") == name for r in run.watch.outcomes)

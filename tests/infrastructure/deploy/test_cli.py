@@ -192,13 +192,6 @@ def test_every_description_names_the_package(project: Project) -> None:
             assert len({stamp[1] for stamp in stamps if stamp}) == 2
 
 
-def test_the_same_package_can_be_deployed_again(project: Project) -> None:
-    """Each deploy publishes a version; nothing is refused for being unchanged."""
-    project.done("deploy -y")
-    project.done("deploy -y")
-    assert project.live() == [("2", {})] * 3
-
-
 def test_a_deploy_that_died_between_two_triggers_is_completed_by_the_next(project: Project) -> None:
     """Although fc3 skips what comes after an unchanged trigger."""
     code, text = project.run("deploy -y", STUB_DIES_AT="instance-tags")
@@ -256,18 +249,9 @@ def test_two_deployments_stand_side_by_side(project: Project, cloud: LocalCloud)
 # the commands of docs/deploy.md
 
 
-def test_a_rollback_is_one_command(project: Project) -> None:
-    """For all three functions."""
-    project.done("deploy -y")
-    project.package("another")
-    project.done("deploy -y")
-    calls = project.done("alias publish --alias-name live --version-id 1 --vw {}")
-    assert [(call.resource, call.command) for call in calls] == [(name, "alias") for name in FUNCTIONS]
-    assert project.live() == [("1", {})] * 3
-
-
 def test_a_canary_gets_a_share_of_the_calls_until_it_is_finished(project: Project) -> None:
-    """Publish without moving the alias, then give the new version a weight, then all calls. A deploy ends it, too."""
+    """Publish without moving the alias, then give the new version a weight, then all calls. A deploy ends it, too, also of the
+    same package; and a rollback of all functions is one command."""
     project.done("deploy -y")
     project.package("another")
     project.done("deploy --function -y --skip-actions")
@@ -278,3 +262,5 @@ def test_a_canary_gets_a_share_of_the_calls_until_it_is_finished(project: Projec
     assert project.live() == [("2", {})] * 3
     project.done("deploy -y")
     assert project.live() == [("3", {})] * 3
+    project.done("alias publish --alias-name live --version-id 1 --vw {}")
+    assert project.live() == [("1", {})] * 3

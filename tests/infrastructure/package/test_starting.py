@@ -68,7 +68,7 @@ def test_a_policy_that_the_package_lost_its_compiled_form_of_is_refused(package:
 
 @pytest.mark.http
 @pytest.mark.skipif(not os.environ.get("LINK_PEER_PACKAGE"), reason="only a compiled package is measured")
-@pytest.mark.skipif(not instructions.counter(), reason="there is no valgrind here, nor counters for perf")
+@pytest.mark.skipif(not instructions.can_count(), reason="there is no valgrind here")
 def test_a_cold_first_link_keeps_to_its_budget(package: Path) -> None:
     """In millions, over TLS. Builds of Python differ, so the budget is that of a Python whose floor is the one in the file."""
     budget = BUDGET[runtime_in_use()]

@@ -40,10 +40,9 @@ ONE, TWO, THREE = Party(HOME, "i-one"), Party(HOME, "i-two"), Party(HOME, "i-thr
 OTHER = Party(HOME, "sg-other")
 HOME_DB = Party(HOME, "sg-db")
 TAG = f"sg-db@{PEER}:tcp/3306"
-AT_HOME = {"to": {"account": HOME, "party": "sg-db"}}
 LINK = request("r-1", "r-1", "tcp/3306")
-HOME_LINK = request("r-1", "r-1", "tcp/3306", **AT_HOME)
-HOME_UNLINK = request("u-1", "u-1", action="unlink", **AT_HOME)
+HOME_LINK = request("r-1", "r-1", "tcp/3306", between=(APP, HOME_DB))
+HOME_UNLINK = request("u-1", "u-1", action="unlink", between=(APP, HOME_DB))
 
 
 def two_vpcs(*, joined: bool = True, **tags: str) -> World:

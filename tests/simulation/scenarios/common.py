@@ -35,15 +35,23 @@ HOSTILE = "\r\nred \x1b[31m, turned \u202e, hidden \u200b, {} %s"
 """Free text of a request, with control characters that no record may contain."""
 
 
-def request(name: str, request_id: str, *ports: str, action: str = "link", **fields: Any) -> Message:
-    """A request from APP to DB, as the stream delivers it."""
+def request(
+    name: str,
+    request_id: str,
+    *ports: str,
+    action: str = "link",
+    between: tuple[Party, Party] = (APP, DB),
+    **fields: Any,
+) -> Message:
+    """A request from one party to another, as the stream delivers it."""
+    source, target = between
     body = {
         "version": 1,
         "request_id": request_id,
         "action": action,
         "region": REGION,
-        "from": {"account": HOME, "party": "sg-app"},
-        "to": {"account": PEER, "party": "sg-db"},
+        "from": {"account": source.account, "party": source.id},
+        "to": {"account": target.account, "party": target.id},
         "expires_at": iso(START + 3600),
         "reason": HOSTILE,
         "requested_by": HOSTILE,

@@ -23,7 +23,7 @@ WEB, DB, EXTRA = Party(HOME, "sg-web"), Party(HOME, "sg-db"), Party(HOME, "sg-ex
 ONE, STORE, OTHER = Party(HOME, "i-one"), Party(HOME, "i-store"), Party(HOME, "i-other")
 
 
-def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> Message:
+def event(name: str, state: str, instance: Party = ONE, now: float = START) -> Message:
     """A state change of an instance; with `tags` as state, a tag change of it or of a group as ActionTrail reports it, and with
     `moved` a change of its groups."""
     body: dict[str, Any] = {
@@ -31,7 +31,7 @@ def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> M
         "source": "acs.ecs",
         "specversion": "1.0",
         "type": "ecs:Instance:StateChange",
-        "time": iso(START),
+        "time": iso(now),
         "aliyunaccountid": HOME,
         "aliyunregionid": REGION,
         "data": {"resourceId": instance.id, "resourceType": "ALIYUN::ECS::Instance", "state": state},
@@ -43,7 +43,7 @@ def event(name: str, state: str, instance: Party = ONE, after: float = 0.0) -> M
             "acsRegion": REGION,
             "referencedResources": {f"ACS::ECS::{'SecurityGroup' if instance.is_group else 'Instance'}": [instance.id]},
         }
-    return Message(name, "auto_link", json.dumps(body).encode(), after)
+    return Message(name, "auto_link", json.dumps(body).encode())
 
 
 def home_world(accept_web: str, accept_db: str = "") -> World:

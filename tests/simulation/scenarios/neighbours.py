@@ -106,8 +106,7 @@ def stripped_tags() -> Scenario:
 def hidden_account() -> Scenario:
     """The source's account revokes its role while a rule for one of its instances exists: consent to a group no longer
     counts for the instance, whose groups cannot be seen; nor does consent to another group of that account."""
-    fields = {"from": {"account": PEER, "party": "i-db"}, "to": {"account": HOME, "party": "i-app"}}
-    link = request("r-1", "r-1", "tcp/3306", **fields)
+    link = request("r-1", "r-1", "tcp/3306", between=(Party(PEER, "i-db"), Party(HOME, "i-app")))
 
     def start() -> World:
         world = two_accounts()

@@ -14,6 +14,8 @@ from tests.simulation.explore import Act, Facts, NextQueued, Scenario
 from tests.simulation.invariants import hold
 from tests.simulation.messages import Message, requests_in, stream
 from tests.simulation.scenarios.common import (
+    APP,
+    DB,
     POLICY,
     R1,
     TCP_RULE,
@@ -99,9 +101,8 @@ def id_used_twice() -> Scenario:
     """A request id is used again for other ports, for the other direction and with an end: what it stands for stays as it
     was."""
     first = request("r-1", "r-1", "tcp/3306")
-    turned = {"from": {"account": PEER, "party": "sg-db"}, "to": {"account": HOME, "party": "sg-app"}}
     ports = request("other ports", "r-1", "udp/53")
-    direction = request("other direction", "r-1", "tcp/3306", **turned)
+    direction = request("other direction", "r-1", "tcp/3306", between=(DB, APP))
     ended = request("with an end", "r-1", "tcp/3306", until="2027-01-15T09:00:00Z")
     messages = (first, ports, direction, ended)
 
@@ -125,7 +126,7 @@ def bound_queue() -> Scenario:
     """Account b has a queue of its own: through the shared queue nobody links from b, and through b's queue only b does."""
     peer = msgspec.structs.replace(POLICY.accounts[PEER], queue="requests-b")
     policy = msgspec.structs.replace(POLICY, accounts={**POLICY.accounts, PEER: peer})
-    turned = {"from": {"account": PEER, "party": "sg-db"}, "to": {"account": HOME, "party": "sg-app"}}
+    turned = {"between": (DB, APP)}
 
     def through(name: str, queue: str, **fields: Any) -> Message:
         bodies = [json.dumps(body).encode() for body in requests_in(request(name, name, **fields))]
