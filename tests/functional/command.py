@@ -178,6 +178,11 @@ def person(lab: Lab, target: Group, source: Group | None = None, **fields: str) 
     return lab.authorize(target, **{name: value for name, value in given.items() if value})
 
 
+def between(lab: Lab, source: Instance, target: Instance, group: Group, **fields: str) -> str:
+    """The same on a group of the target, from one instance's address to another's."""
+    return person(lab, group, SourceCidrIp=f"{source.private_ip}/32", DestCidrIp=f"{target.private_ip}/32", **fields)
+
+
 def by_hand(lab: Lab) -> tuple[Group, Group, str]:
     """Two groups, and a rule by which a person lets the first into the second on TCP 3306."""
     app, db = lab.group(), lab.group()

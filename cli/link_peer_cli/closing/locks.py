@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from link_peer.domain.errors import BadInput, LinkPeerError, NoAccess, Transient
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party
 from link_peer.domain.tags import is_account_uid
 from link_peer.runtime.delivery import LANES
@@ -124,10 +125,7 @@ def _in_halves(groups: list[Party], change: Callable[[list[Party]], None]) -> di
 
 def by_account(groups: Iterable[Party]) -> dict[str, list[Party]]:
     """The groups of each account, sorted."""
-    found: dict[str, list[Party]] = {}
-    for group in sorted(groups):
-        found.setdefault(group.account, []).append(group)
-    return found
+    return grouped((group.account, group) for group in sorted(groups))
 
 
 def pages(groups: Iterable[Party], command: Callable[[list[str]], str]) -> list[str]:

@@ -9,6 +9,7 @@ import msgspec
 import typer
 from link_peer.domain.denials import CLOSED_BY
 from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.tags import iso, parse_instant, quoted, tag_keys
 from link_peer.engine.read.access import TOLERANT
@@ -154,9 +155,7 @@ class _Report(msgspec.Struct, frozen=True):
         return pages(groups, lambda ids: aliyun.set_tags(self.env.settings.region, ids, put))
 
     def _revoke(self, rules: Iterable[Rule]) -> list[str]:
-        found: dict[Party, list[str]] = {}
-        for rule in rules:
-            found.setdefault(rule.group, []).append(rule.id)
+        found = grouped((rule.group, rule.id) for rule in rules)
         return [aliyun.revoke(self.env.settings.region, group.id, ids) for group, ids in found.items()]
 
 

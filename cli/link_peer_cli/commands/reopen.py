@@ -9,6 +9,7 @@ import msgspec
 import typer
 from link_peer.domain.denials import CLOSED_BY
 from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party
 from rich.markup import escape
 
@@ -128,8 +129,7 @@ def _take_off(tags: GroupTags, mine: Mapping[str, list[Party]], found: Found) ->
 
     def change(uid: str) -> dict[Party, LinkPeerError]:
         failed: dict[Party, LinkPeerError] = {}
-        for by in dict.fromkeys(found.due[group] for group in mine[uid]):
-            same = [group for group in mine[uid] if found.due[group] == by]
+        for by, same in grouped((found.due[group], group) for group in mine[uid]).items():
             failed |= change_tags(same, lambda some, by=by: tags.drop(some, by))  # type: ignore[misc]
         return failed
 
@@ -141,8 +141,7 @@ def _take_off(tags: GroupTags, mine: Mapping[str, list[Party]], found: Found) ->
 def _calls(env: Environment, groups: list[Party], due: Mapping[Party, tuple[str, ...]]) -> list[str]:
     """The commands that take these locks off, for groups of one account."""
     region, found = env.settings.region, []
-    for by in dict.fromkeys(due[group] for group in groups):
-        same = [group for group in groups if due[group] == by]
+    for by, same in grouped((due[group], group) for group in groups).items():
         found += pages(same, lambda ids, by=by: aliyun.untag(region, ids, by))  # type: ignore[misc]
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import BadInput
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Party, RuleKey, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
@@ -81,9 +82,7 @@ def _difference(before: frozenset[tuple[str, RuleKey]], after: frozenset[tuple[s
     only_after, only_before = after - before, before - after
     edits = {RuleEdit(sign, key) for sign, key in only_after if sign in "+-"}
     edits |= {RuleEdit("-" if sign == "+" else "+", key) for sign, key in only_before if sign in "+-"}
-    by_group: dict[Party, list[RuleEdit]] = {}
-    for edit in sorted(edits, key=lambda edit: (edit.key, edit.sign)):
-        by_group.setdefault(edit.key.group, []).append(edit)
+    by_group = grouped((edit.key.group, edit) for edit in sorted(edits, key=lambda edit: (edit.key, edit.sign)))
     return [GroupChange(group, tuple(found)) for group, found in by_group.items()]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal
 
 import msgspec
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Port, Rule, RuleKey
 from link_peer.runtime.ports import Cloud, Ecs
 
@@ -106,9 +107,7 @@ def last_of(writes: Iterable[Write]) -> list[Write]:
 def undone(cloud: Cloud, writes: Iterable[Write]) -> list[Write]:
     """Read the groups, and return the changes whose result they do not show. Of several changes of one rule, the last one
     counts; of a group that does not exist any more, nothing is shown. Raises LinkPeerError if a group cannot be read."""
-    by_account: dict[str, list[Write]] = {}
-    for one in last_of(writes):
-        by_account.setdefault(one.account, []).append(one)
+    by_account = grouped((one.account, one) for one in last_of(writes))
     return [one for account, due in by_account.items() for one in _undone(cloud.ecs(account), due)]
 
 

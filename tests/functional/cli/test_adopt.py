@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.functional.command import ALL, Asked, Cli, Typed, by_hand, ids, person
+from tests.functional.command import ALL, Asked, Cli, Typed, between, by_hand, ids, person
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 from tests.functional.test_effects import egress
 
@@ -60,15 +60,15 @@ def test_a_rule_becomes_a_link_by_tag(lab: Lab, cli: Cli) -> None:
 def test_the_rule_of_an_adopted_tag_stands_after_a_sweep(lab: Lab, cli: Cli, peer: str) -> None:
     """A tag names the instance with its account; consent, which is written, chooses the rule's group."""
     common, app = lab.group(), lab.group()
-    asking, ends = lab.instance(common, app), {}
-    db = lab.group(account=HOME if "accepts" in peer else PEER)
-    if "accepts" not in peer:
+    asking, options = lab.instance(common, app), ["--anyone-may-close", "--yes", "--as", "tag", "--instance"]
+    if "accepts" in peer:
+        db = lab.group()
+        rule, named = person(lab, db, app), db.id
+    else:
+        db = lab.group(account=PEER)
         far = lab.instance(db)
-        ends = {"SourceCidrIp": f"{asking.private_ip}/32", "DestCidrIp": f"{far.private_ip}/32"}
-    rule = person(lab, db, None if ends else app, **ends)
-    options = ["--anyone-may-close", "--as", "tag", "--instance", asking.id, "--yes"]
-    assert cli("adopt", rule, *options, *(["--profile", "peer"] if ends else [])) == 0, cli.err
-    named = f"{far.id}@{PEER}" if ends else db.id
+        rule, named = between(lab, asking, far, db), f"{far.id}@{PEER}"
+    assert cli("adopt", rule, *options, asking.id, "--profile", "peer") == 0, cli.err
     assert lab.tags(asking) == {"link-peer": f"{named}:tcp/3306"}
     lab.sweep()
     assert (ids(lab, db), lab.reasons(db)) == ([rule], ["tag"])
@@ -119,7 +119,7 @@ def test_a_rule_between_two_addresses_becomes_a_link_of_instances(lab: Lab, cli:
     """Which has a second managed tag, and consent that names the one instance."""
     app, db = lab.group(), lab.group()
     a, b = lab.instance(app), lab.instance(db)
-    rule = person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
+    rule = between(lab, a, b, db)
     assert cli("adopt", "--anyone-may-close", rule, "--yes") == 0, cli.err
     assert (ids(lab, db), lab.reasons(db)) == ([rule], [f"req:adopt-{rule}"])
     assert lab.raw_rules(db)[0]["Description"].endswith(f"from={a.id} to={b.id}")
@@ -133,7 +133,7 @@ def test_an_address_of_another_vpc_is_an_instance_only_within_its_accounts_range
     """Else it may be one on premises, which an instance of a tenant only happens to have, too."""
     app, db = lab.group(vpc=lab.a), lab.group(account=PEER, vpc=lab.b)
     a, b = lab.instance(app), lab.instance(db)
-    rule = person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
+    rule = between(lab, a, b, db)
     for ranges in ([], ["10.9.0.0/16"]):
         lab.policy_account(HOME, **({"ranges": ranges} if ranges else {}))
         assert cli("adopt", "--anyone-may-close", rule, "--yes", "--profile", "peer") == 1

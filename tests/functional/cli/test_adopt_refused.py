@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.command import ALL, Cli, by_hand, person
+from tests.functional.command import ALL, Cli, between, by_hand, person
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 from tests.functional.test_effects import egress
 
@@ -28,11 +28,6 @@ def _behind_a_drop_of_everything(lab: Lab, app: Group, db: Group) -> str:
     return person(lab, db, app, Priority="99")
 
 
-def _one_way_between_instances(lab: Lab, app: Group, db: Group) -> str:
-    a, b = lab.instance(app), lab.instance(db)
-    return person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32", **ALL)
-
-
 def _behind_a_drop(lab: Lab, app: Group, db: Group) -> str:
     other = lab.group()
     lab.instance(db, other)
@@ -45,15 +40,6 @@ def _egress(lab: Lab, app: Group, db: Group) -> str:
     params = {"SecurityGroupId": db.id, "Direction": "egress"}
     found = lab.call(db.account, "DescribeSecurityGroupAttribute", params)["Permissions"]["Permission"]
     return str(found[0]["SecurityGroupRuleId"])
-
-
-def _to_all(lab: Lab, app: Group, db: Group) -> str:
-    return person(lab, db, SourceCidrIp=f"{lab.instance(app).private_ip}/32")
-
-
-def _to_a_second_group(lab: Lab, app: Group, db: Group) -> str:
-    a, b = lab.instance(app), lab.instance(lab.group(), db)
-    return person(lab, db, SourceCidrIp=f"{a.private_ip}/32", DestCidrIp=f"{b.private_ip}/32")
 
 
 def _twice(lab: Lab, app: Group, db: Group) -> str:
@@ -80,12 +66,21 @@ REFUSED: dict[str, tuple[Make, str]] = {
         lambda lab, _app, db: person(lab, db, SourceCidrIp="10.9.9.9/32"),
         "no instance of the policy's accounts has",
     ),
-    "an address to a whole group": (_to_all, "--port tcp/3306 --wait; then delete the rule"),
-    "another group of the instance": (_to_a_second_group, "the first group of the instance"),
+    "an address to a whole group": (
+        lambda lab, app, db: person(lab, db, SourceCidrIp=f"{lab.instance(app).private_ip}/32"),
+        "--port tcp/3306 --wait; then delete the rule",
+    ),
+    "another group of the instance": (
+        lambda lab, app, db: between(lab, lab.instance(app), lab.instance(lab.group(), db), db),
+        "the first group of the instance",
+    ),
     "everything one way": (lambda lab, app, db: person(lab, db, app, **ALL), "opens all traffic one way"),
     "two of a kind": (_twice, "are the same rule but for priority and description: delete one"),
     "one of ours beside it": (_of_ours, "are the same rule but for priority and description: delete one"),
-    "everything one way between instances": (_one_way_between_instances, "opens all traffic one way"),
+    "everything one way between instances": (
+        lambda lab, app, db: between(lab, lab.instance(app), lab.instance(db), db, **ALL),
+        "opens all traffic one way",
+    ),
     "a drop of everything in between": (_behind_a_drop_of_everything, "would then come first"),
     "a drop in between": (_behind_a_drop, "would then come first"),
     "another deployment": (
@@ -149,25 +144,21 @@ def test_without_keys_of_the_account_nothing_is_changed(lab: Lab, cli: Cli) -> N
     assert (lab.tags(db), lab.changes(), lab.records("intent")) == ({}, 0, [])
 
 
-@pytest.mark.parametrize(
-    ("case", "said"),
-    [
-        ("stranger", "is not an instance of"),
-        ("gone", "is not an instance of"),
-        ("ended", "expired"),
-    ],
-)
-def test_an_instance_whose_tag_would_not_ask_is_refused(lab: Lab, cli: Cli, case: str, said: str) -> None:
+ENDED = {"link-until": "2001-01-01T00:00:00Z"}
+NOT_ASKING: dict[str, tuple[Make, str]] = {
+    "stranger": (lambda lab, _app, db: lab.instance(db).id, "is not an instance of"),
+    "gone": (lambda _lab, _app, _db: "i-none", "is not an instance of"),
+    "ended": (lambda lab, app, _db: lab.instance(app, tags=ENDED).id, "expired"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_ASKING)
+def test_an_instance_whose_tag_would_not_ask_is_refused(lab: Lab, cli: Cli, case: str) -> None:
     """Before a change."""
+    make, said = NOT_ASKING[case]
     app, db = lab.group(), lab.group()
-    ended = {"link-until": "2001-01-01T00:00:00Z"}
-    made = {
-        "stranger": lambda: lab.instance(db).id,
-        "gone": lambda: "i-none",
-        "ended": lambda: lab.instance(app, tags=ended).id,
-    }[case]()
-    rule = person(lab, db, app)
-    assert cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", made, "--yes") == 1
+    instance, rule = make(lab, app, db), person(lab, db, app)
+    assert cli("adopt", "--anyone-may-close", rule, "--as", "tag", "--instance", instance, "--yes") == 1
     assert said in cli.err
     assert (lab.tags(db), lab.changes()) == ({}, 0)
 
