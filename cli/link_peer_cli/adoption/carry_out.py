@@ -138,9 +138,7 @@ class Adopting:
         again = self._planner.plan(plan.rule, plan.wish)
         if again.tagging:
             raise Transient(NOT_SHOWN)
-        if {mark.rule.id: mark.rule for mark in again.adoption.marks} != {
-            m.rule.id: m.rule for m in plan.adoption.marks
-        }:
+        if [mark.rule for mark in again.adoption.marks] != [mark.rule for mark in plan.adoption.marks]:
             raise NotAdoptable(CHANGED)
         return again.adoption
 

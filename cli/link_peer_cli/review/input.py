@@ -100,14 +100,8 @@ def understood(env: Environment, raw: bytes) -> Input:
 
 
 def _look(hint: Hint) -> PlannedLook:
-    fields = {
-        "party": hint.party.id,
-        "kind": hint.kind,
-        "event_id": hint.event_id,
-        "time": hint.time,
-        "state": hint.state,
-    }
-    return msgspec.convert(fields, PlannedLook)
+    fields = {name: getattr(hint, name) for name in ("kind", "event_id", "time", "state")}
+    return msgspec.convert({"party": hint.party.id, **fields}, PlannedLook)
 
 
 def run(what: Input, delivery: Delivery, kept: Kept, event_id: str, progress: Count) -> None:

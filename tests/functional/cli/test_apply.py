@@ -93,15 +93,14 @@ def test_a_peer_in_another_account_is_linked_at_once(lab: Lab, cli: Cli, file: s
     assert (lab.rules(theirs), lab.queued()) == ([f"{app.id} tcp/1"], [])
 
 
-def changed_consent(lab: Lab, instance: Any, db: Any) -> None:
-    lab.tag(db, link_accept=None)
-
-
-def changed_ports(lab: Lab, instance: Any, db: Any) -> None:
-    lab.tag(instance, link_peer=f"{db.id}:tcp/3306+tcp/22")
-
-
-@pytest.mark.parametrize(("change", "sign"), [(changed_consent, "- add tcp/3306"), (changed_ports, "+ add tcp/22")])
+@pytest.mark.parametrize(
+    ("change", "sign"),
+    [
+        (lambda lab, _instance, db: lab.tag(db, link_accept=None), "- add tcp/3306"),
+        (lambda lab, instance, db: lab.tag(instance, link_peer=f"{db.id}:tcp/3306+tcp/22"), "+ add tcp/22"),
+    ],
+    ids=["consent", "ports"],
+)
 def test_a_plan_that_would_come_out_differently_is_refused(
     lab: Lab, cli: Cli, file: str, change: Callable[[Lab, Any, Any], None], sign: str
 ) -> None:
@@ -117,18 +116,13 @@ def test_a_plan_that_would_come_out_differently_is_refused(
     assert (code, shown["differences"][0]["sign"]) == (1, sign[0])
 
 
-def after_the_second_plan(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
-    """Something happens while a person reads the question."""
-    monkeypatch.setattr(apply, "_confirm", lambda *_, **__: happens())
-
-
 def test_a_rule_that_was_not_reviewed_is_not_added(
     lab: Lab, cli: Cli, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tag asks for other ports after the second plan. The engine, which reads again, may not open them."""
+    """The tag asks for other ports while a person reads the question. The engine, which reads again, may not open them."""
     instance, _, db = asking(lab)
     cli("plan", instance.id, "--out", file)
-    after_the_second_plan(monkeypatch, lambda: lab.tag(instance, link_peer=f"{db.id}:tcp/22"))
+    monkeypatch.setattr(apply, "_confirm", lambda *_, **__: lab.tag(instance, link_peer=f"{db.id}:tcp/22"))
     assert cli("apply", file) == 1
     assert lab.rules(db) == []
     assert (lab.outcome()["outcome"], lab.outcome()["reason"]) == ("denied", "not-allowed")

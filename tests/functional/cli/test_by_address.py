@@ -15,8 +15,11 @@ from tests.functional.test_by_address import advanced, tagged, two_vpcs
 WRITTEN = "by address, since their VPCs differ"
 
 
+Linked = tuple[Group, Group, list[Instance]]
+
+
 @pytest.fixture(name="linked")
-def _linked(lab: Lab) -> tuple[Group, Group, list[Instance]]:
+def _linked(lab: Lab) -> Linked:
     """Two instances whose tags admit them, and one without a tag."""
     app, db = two_vpcs(lab)
     lab.instance(db)
@@ -25,18 +28,12 @@ def _linked(lab: Lab) -> tuple[Group, Group, list[Instance]]:
     return app, db, found
 
 
-def named(*instances: Instance) -> list[str]:
-    return sorted(f"{one.id}@{one.account}" for one in instances)
-
-
-Linked = tuple[Group, Group, list[Instance]]
-
-
 def test_links_shows_it_as_one_link_with_its_instances(cli: Cli, linked: Linked) -> None:
     """Its state is that of those whom it admits."""
     _, (found,) = cli.json("links")
     assert (found["written"], found["written_detail"], found["instances"]) == ("by address", WRITTEN, 2)
-    assert (found["by_address"], found["state"]) == (named(*linked[2][:2]), "open")
+    admitted = sorted(f"{one.id}@{one.account}" for one in linked[2][:2])
+    assert (found["by_address"], found["state"]) == (admitted, "open")
     cli("links")
     assert (len(cli.out.splitlines()), cli.out.count("by address")) == (2, 1)
     assert all(one.id in cli.out for one in linked[2][:2])
