@@ -338,16 +338,6 @@ def test_a_request_is_applied_as_one_of_the_shared_queue(lab: Lab, cli: Cli, fil
     assert lab.outcome()["queue"] == ""
 
 
-def test_an_expired_request_is_a_difference(lab: Lab, cli: Cli, file: str, written: Written) -> None:
-    """It is denied when it is planned anew."""
-    app, db = lab.group(), lab.group("*")
-    assert cli("plan", written(lab.request(app, db, "tcp/1", expires_at=lab.iso(600))), "--out", file) == 0
-    lab.cloud.clock.sleep(3600)
-    assert cli("apply", file, "--yes") == 1
-    assert "- add tcp/1" in cli.out
-    assert lab.rules(db) == []
-
-
 def test_a_file_does_not_prove_who_asks(lab: Lab, cli: Cli, file: str, written: Written) -> None:
     """An account with a queue of its own can ask through that queue alone: its request is denied in a plan, and an envelope
     that names a queue is refused, and so is one that was written into the plan."""
@@ -372,14 +362,16 @@ def test_events_and_requests_of_a_file_are_saved_as_what_they_say(
     """Ids and wishes alone: nothing of the caller of an event. What cannot be read changes nothing, and is left out."""
     instance, app, db = asking(lab, ":tcp/1")
     event = lab.tag_event(instance)
-    assert "userIdentity" in json.dumps(event) or event["data"]
     event["data"]["userIdentity"] = {"accessKeyId": "LTAI-not-to-be-saved"}
-    elements = [event, lab.request(app, db, "tcp/2"), "hello", {"source": "acs.ecs"}, json.loads(TIMER)]
+    moved = lab.event("x", type="ecs:NetworkInterface:PrivateIPAssigned")
+    moved["data"] = {"eniId": instance.interface_id}
+    elements = [event, moved, lab.request(app, db, "tcp/2"), "hello", {"source": "acs.ecs"}, json.loads(TIMER)]
     assert cli("plan", written(elements), "--out", file) == 1
     text = Path(file).read_text("utf-8")
     assert "LTAI" not in text
     plan = json.loads(text)["input"]
-    assert ([one["party"] for one in plan["looks"]], len(plan["requests"])) == ([instance.id], 1)
+    looks = [one["party"] for one in plan["looks"]]
+    assert (looks, len(plan["requests"])) == ([instance.id, instance.interface_id], 1)
     assert plan["sweep"] == {"believe_empty": []}
     assert cli("apply", file, "--yes") == 0
     assert lab.rules(db) == [f"{app.id} tcp/1", f"{app.id} tcp/2"]

@@ -75,19 +75,6 @@ def test_a_denied_link_exits_with_1_and_prints_its_advice(lab: Lab, cli: Cli) ->
     assert cli.out.splitlines()[-1].startswith(f"| `{app.id} → {db.id} tcp/3306` | `denied` | `no-consent: ")
 
 
-def test_an_event_that_names_a_network_interface_is_planned_and_applied(
-    lab: Lab, cli: Cli, written: Written, tmp_path: Any
-) -> None:
-    """The saved plan has the interface; the instance is read again."""
-    app, db, saved = lab.group(), lab.group("*"), str(tmp_path / "plan.json")
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306"})
-    event = lab.event("x", type="ecs:NetworkInterface:PrivateIPAssigned")
-    event["data"] = {"eniId": instance.interface_id}
-    assert cli("plan", written(event), "--out", saved) == 0
-    assert cli("apply", saved, "--yes") == 0
-    assert lab.rules(db) == [f"{app.id} tcp/3306"]
-
-
 def test_a_request_is_read_from_standard_input(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands name the account to run them in. A cross-account rule names the owner of its source group."""
     ours = lab.group(f"*@{PEER}")
