@@ -263,15 +263,3 @@ def test_a_rule_whose_description_a_person_changed_is_theirs(stand: Stand, text:
     standing.lab.tag(standing.instance, link_peer=None)
     standing.again()
     assert standing.lab.raw_rules(standing.db) == before
-
-
-def test_a_rule_whose_ports_a_person_changed_is_theirs(stand: Stand) -> None:
-    """The marker does not match the other port, so the rule stays, and the link gets one of its own again."""
-    standing = stand("tcp/1")
-    standing.lab.modify(standing.db, standing.lab.raw_rules(standing.db)[0], PortRange="2/2")
-    for _ in range(2):
-        standing.again()
-        assert standing.rules() == ["tcp/1", "tcp/2"]
-    standing.lab.tag(standing.instance, link_peer=None)
-    standing.again()
-    assert standing.rules() == ["tcp/2"]
