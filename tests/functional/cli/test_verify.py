@@ -45,28 +45,6 @@ def test_the_exit_code_says_whether_every_port_was_reached(lab: Lab, cli: Cli) -
     assert f"what to do: link-peer explain {a.id}@{HOME} {b.id}@{HOME} icmp" in cli.out
 
 
-def test_a_drop_of_a_person_is_named(lab: Lab, cli: Cli) -> None:
-    """With its group, its priority, what it says of itself, and who made it; as text and as JSON."""
-    _, db, a, b = linked(lab)
-    drop = {
-        "IpProtocol": "TCP",
-        "PortRange": "3306/3306",
-        "SourceCidrIp": "10.0.0.0/8",
-        "Policy": "drop",
-        "Priority": "1",
-    }
-    rule = lab.authorize(db, **drop, Description="frozen for the audit")
-    command = ["verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306"]
-    code, [tcp] = cli.json(*command)
-    assert (code, tcp["reached"], tcp["result"], tcp["state"]) == (1, False, "no answer", "blocked")
-    assert [(one["rule_id"], one["by"], one["policy"], one["priority"]) for one in tcp["rules"]] == [
-        (rule, "a person", "drop", 1)
-    ]
-    assert tcp["why"] == (
-        f"blocked by rule {rule} on {db.id}@{HOME} (drop tcp/3306 priority 1, by a person, 'frozen for the audit')"
-    )
-
-
 def test_a_refused_connection_has_arrived(lab: Lab, cli: Cli) -> None:
     """The network is in order; nothing listens. That is no time-out."""
     _, _, a, b = linked(lab)
@@ -88,13 +66,28 @@ def test_what_the_rules_admit_and_does_not_arrive_has_another_cause(lab: Lab, cl
 
 
 def test_a_packet_that_arrives_although_a_rule_stops_it_is_a_contradiction(lab: Lab, cli: Cli) -> None:
-    """As when a rule is added while the test runs, which is before the rules are read."""
+    """As when a rule is added while the test runs, which is before the rules are read. A rule of a person is named with its
+    group, its priority and what it says of itself; once it stands, the packet is lost."""
     _, db, a, b = linked(lab)
-    drop = {**ANY, "SourceCidrIp": "10.0.0.0/8", "Policy": "drop", "Priority": "1"}
-    lab.meanwhile("DescribeInvocationResults", lambda: lab.authorize(db, **drop))
-    code, [tcp] = cli.json("verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306")
+    drop = {
+        **ANY,
+        "SourceCidrIp": "10.0.0.0/8",
+        "Policy": "drop",
+        "Priority": "1",
+        "Description": "frozen for the audit",
+    }
+    made: list[str] = []
+    lab.meanwhile("DescribeInvocationResults", lambda: made.append(lab.authorize(db, **drop)))
+    command = ["verify", "--from", a.id, "--to", b.id, "--port", "tcp/3306"]
+    code, [tcp] = cli.json(*command)
     assert (code, tcp["reached"], tcp["state"], tcp["contradiction"]) == (0, True, "blocked", True)
-    assert tcp["why"].startswith("CONTRADICTION: the packet arrived, and the rules say that it is blocked by rule ")
+    blocked = f"blocked by rule {made[0]} on {db.id}@{HOME} (drop all priority 1, by a person, 'frozen for the audit')"
+    assert tcp["why"].startswith(f"CONTRADICTION: the packet arrived, and the rules say that it is {blocked}")
+    code, [tcp] = cli.json(*command)
+    assert (code, tcp["reached"], tcp["result"], tcp["why"]) == (1, False, "no answer", blocked)
+    assert [(one["rule_id"], one["by"], one["policy"], one["priority"]) for one in tcp["rules"]] == [
+        (made[0], "a person", "drop", 1)
+    ]
 
 
 def test_an_address_is_tested_without_a_rule(lab: Lab, cli: Cli) -> None:

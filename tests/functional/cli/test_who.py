@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.functional.command import Cli, linked_by_request, person
-from tests.functional.lab import HOME, MANAGED, PEER, Lab
+from tests.functional.lab import MANAGED, PEER, Lab
 
 
 def rows(cli: Cli, *args: str, code: int = 0) -> dict[str, Any]:
@@ -52,18 +52,3 @@ def test_what_cannot_be_read_is_unknown(lab: Lab, cli: Cli) -> None:
     lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", code="Forbidden.RAM", status=403, times=None)
     found = rows(cli, db.id, code=1)
     assert (found[""]["state"], found[""]["by"]) == ("unknown", "")
-
-
-def test_a_link_that_goes_is_called_so_and_an_address_has_its_instances_name(lab: Lab, cli: Cli) -> None:
-    """What is locked stands until the next sweep."""
-    app, db, a, _ = linked_by_request(lab)
-    lab.cross_account(lab.request(a, lab.instance(db, name="b"), "tcp/1", request_id="r-2"))
-    person(lab, db, SourceCidrIp="10.9.0.1/32", Policy="drop", IpProtocol="ALL", PortRange="-1/-1")
-    lab.tag(db, link_lock="")
-    assert {one: row["state"] for one, row in rows(cli, "b").items()} == {
-        app.id: "closing",
-        a.id: "closing",
-        db.id: "open",
-    }
-    assert cli("who", "b", "--csv") == 0
-    assert f"{a.id},{HOME},orders-1" in cli.out
