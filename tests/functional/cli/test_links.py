@@ -124,19 +124,6 @@ def test_open_ended_lists_links_that_need_not_end(lab: Lab, cli: Cli) -> None:
 # forms
 
 
-@pytest.mark.usefixtures("terminal")
-def test_a_link_is_one_line_of_a_terminal(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With all in `-o wide`, however long the line is."""
-    monkeypatch.setenv("COLUMNS", "120")
-    *_, ledger = linked(lab)
-    for form, most, id_shown in (("table", 120, 1), ("wide", 1000, 3)):
-        assert cli("links", "-o", form, "--sort-by", "from") == 0
-        lines = cli.out.splitlines()
-        assert form == "wide" or lines[1:] == sorted(lines[1:])
-        assert (len(lines), cli.out.count(ledger.id)) == (3, id_shown), form
-        assert max(map(len, lines)) <= most
-
-
 def test_csv_has_every_field_and_starts_no_formula(lab: Lab, cli: Cli) -> None:
     """A name that somebody chose is text in a spreadsheet."""
     app, db = lab.group(name="=HYPERLINK(1)"), lab.group("*", name="a,b")
