@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Group, Instance, Marker, Party, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import SET, Who, accepts
@@ -33,19 +34,15 @@ class Consents:
         self, policy: Policy, events: Iterable[Event], seen: Iterable[Entry], now: Mapping[Party, Tags], moment: float
     ) -> None:
         self._policy = _without_sets(policy)
-        self._changes: dict[Party, list[tuple[float, dict[str, str | None]]]] = {}
-        self._seen: dict[Party, list[tuple[float, Tags]]] = {}
-        for event in sorted(events, key=lambda one: one.time):
-            for group in event.parties if event.done and event.tags else ():
-                self._changes.setdefault(group, []).append((event.time, dict(event.tags)))
-        for entry in seen:
-            record = entry.record
-            told = tags_in(record.get("tags", "")) if record.get("record") == "observed" else None
-            if told is not None:
-                known = {key: value for key, value in told.items() if value is not None}
-                self._seen.setdefault(entry.seen, []).append((entry.time, known))
-        for group, tags in now.items():
-            self._seen.setdefault(group, []).append((moment, tags))
+        calls = sorted((one for one in events if one.done and one.tags), key=lambda one: one.time)
+        self._changes = grouped((group, (one.time, dict(one.tags))) for one in calls for group in one.parties)
+        told = [(one, tags_in(one.record.get("tags", ""))) for one in seen if one.kind == "observed"]
+        known: list[tuple[Party, tuple[float, Tags]]] = [
+            (one.seen, (one.time, {key: value for key, value in tags.items() if value is not None}))
+            for one, tags in told
+            if tags is not None
+        ]
+        self._seen = grouped([*known, *((group, (moment, tags)) for group, tags in now.items())])
 
     def lacking(self, key: RuleKey, marker: Marker, at: float, *, recorded: bool) -> str:
         """Why a group did not consent to a rule that was opened then; empty if it did. `recorded`: a record names a consent,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from link_peer.domain.denials import about, isolated_group
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Instance, Link, Party, Rule, ports_text
 from link_peer.planning.effect import Cause
 from link_peer.planning.guardrails import never_denial
@@ -31,10 +32,7 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
     words = Counter(reach.word for _, reach in judged)
     others = (link for link in seen.links if link.half is not None or link.closing)
     words += Counter(state_of(seen.scene, link)[0] for link in (*others, *seen.renamed))
-    by_rule: dict[tuple[Rule, ...], list[Judged]] = {}
-    for one in judged:
-        if one[1].effect.passes is False:
-            by_rule.setdefault(one[1].effect.rules, []).append(one)
+    by_rule = grouped((one[1].effect.rules, one) for one in judged if one[1].effect.passes is False)
     for rules, stopped in sorted(by_rule.items(), key=lambda item: [rule.id for rule in item[0]]):
         if rules:
             yield _stopped(rules, stopped)

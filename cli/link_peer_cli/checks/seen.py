@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence, Set
 
 import msgspec
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.planning.actual import renamed_rules
@@ -56,9 +57,8 @@ def denied(records: Iterable[Record]) -> Iterator[CheckFinding]:
 
 def renamed_deployments(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each other deployment that the rules of this home name, in each account."""
-    groups: dict[tuple[str, str], list[Party]] = {}
-    for rule, marker in renamed_rules(seen.scene.snapshot, seen.policy, seen.region)[0]:
-        groups.setdefault((rule.group.account, marker.deployment), []).append(rule.group)
+    genuine, _ = renamed_rules(seen.scene.snapshot, seen.policy, seen.region)
+    groups = grouped(((rule.group.account, marker.deployment), rule.group) for rule, marker in genuine)
     for (account, deployment), found in sorted(groups.items()):
         detail = f"{len(found)} on {few(found)}: this deployment does not close them"
         advice = f"if it is a former name of this one: link-peer close --deployment {deployment} --dry-run"

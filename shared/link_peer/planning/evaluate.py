@@ -32,6 +32,7 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denials import CLAIM_EXPIRED, Denial
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Marker, Party, Port, RuleKey
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Address, Snapshot
@@ -652,10 +653,7 @@ def _unfollowed(
 def too_many(seen: Seen, granted: Iterable[Verdict]) -> dict[Link, Denial]:
     """The parts of links by address that are denied because a link has too many. Those that stand stay, and others join them
     in order of their instances as long as there is room; of a link of which none stands, all are denied or none."""
-    by_link: dict[Link, list[Link]] = {}
-    for verdict in granted:
-        if verdict.link.member:
-            by_link.setdefault(verdict.link.whole, []).append(verdict.link)
+    by_link = grouped((one.link.whole, one.link) for one in granted if one.link.member)
     standing = _standing_members(seen.actual) if by_link else {}
     denied: dict[Link, Denial] = {}
     for whole, asked in by_link.items():

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Group, Instance, Party, Port
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import clean
@@ -21,10 +22,7 @@ class Scene:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._members: dict[Party, list[Instance]] = {}
-        for instance in snapshot.instances.values():
-            for group in groups_of(instance):
-                self._members.setdefault(group, []).append(instance)
+        self._members = grouped((group, one) for one in snapshot.instances.values() for group in groups_of(one))
 
     def members(self, party: Party) -> list[Instance]:
         """The instance, or the instances of the group, as far as they were read."""
@@ -146,10 +144,7 @@ def among(
 
 def alike(members: Iterable[Instance]) -> dict[End, list[Instance]]:
     """The instances that differ in their addresses only: most instances of a group."""
-    found: dict[End, list[Instance]] = {}
-    for one in members:
-        found.setdefault(msgspec.structs.replace(end_of(one), ip=""), []).append(one)
-    return found
+    return grouped((msgspec.structs.replace(end_of(one), ip=""), one) for one in members)
 
 
 class _Judged:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from link_peer.domain.errors import CloudError, NoAccess, Transient
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Instance, Party
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Listing
@@ -139,9 +140,7 @@ class Access:
 
     def by_account(self, parties: Iterable[Party], read: Callable[[Ecs, list[str]], object]) -> None:
         """One read for all ids of an account, the accounts side by side."""
-        ids: dict[str, list[str]] = {}
-        for party in sorted(parties):
-            ids.setdefault(party.account, []).append(party.id)
+        ids = grouped((party.account, party.id) for party in sorted(parties))
         self.each(list(ids), lambda ecs, account: read(ecs, ids[account]))
 
     def each(
