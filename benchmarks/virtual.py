@@ -71,5 +71,5 @@ def deployed(world_file: str = world.DEFAULT) -> Iterator[Deployment]:
         inprocess.install(SimpleNamespace(patch=SimpleNamespace(object=put)), cloud)  # type: ignore[arg-type]
         put(compose, "clock_for_functions", lambda: cloud.clock)
         put(compose, "READERS", 1)
-        CACHE.sessions.clear()
+        CACHE.clear()
         yield Deployment(cloud)

@@ -79,7 +79,7 @@ def call(order):
         sls.TIMEOUT_SECONDS = mns.TIMEOUT_SECONDS = order["patience"]
     if order["forget_sessions"]:
         from link_peer.alicloud.sts import CACHE
-        CACHE.sessions.clear()
+        CACHE.clear()
     handler = importlib.import_module(order["function"]).handler
     return handler(order["body"].encode(), Context)
 

@@ -125,7 +125,7 @@ class Lab:
             compose, "READERS", 1
         )  # one read after the other, so that the order of calls is always the same
         monkeypatch.setattr(analysis, "_SECONDS", math.inf)  # queries are limited by their steps alone
-        CACHE.sessions.clear()
+        CACHE.clear()
         self.a, self.b, self.shared = (vpc["id"] for vpc in cloud.world.vpcs)
         self.context = SimpleNamespace(request_id="r-1", function=SimpleNamespace(name="f", timeout=120))
         self._events = 0

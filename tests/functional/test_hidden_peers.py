@@ -30,7 +30,7 @@ HIDINGS = ["no role", *(f"{call} {how}" for how in ("denied", "throttled") for c
 
 def hide(lab: Lab, hiding: str) -> None:
     """The peer hides, until the faults are cleared."""
-    CACHE.sessions.clear()
+    CACHE.clear()
     action, how = hiding.split(" ")
     refused = {"code": "NoPermission", "status": 403} if how == "denied" else {"kind": "throttle"}
     if hiding == "DescribeInstances denied":  # answered with an empty list

@@ -18,6 +18,7 @@ READ_TIMEOUT_MS = 10_000
 # [doc common errors; ecs.md 1.12] the other 4xx codes are final
 _TRANSIENT = frozenset({"LastTokenProcessing", "InvalidGressFlow.Malformed", "ServiceUnavailable", "InternalError"})
 _NO_ACCESS_PREFIX = ("Forbidden", "NoPermission", "InvalidAccessKeyId", "InvalidSecurityToken", "EntityNotExist.Role")
+_LIBRARIES = frozenset({"darabonba", "Tea", "alibabacloud_tea_openapi", "requests", "urllib3"})
 _NO_ACCESS = frozenset(
     {"InvalidOperation.SecurityGroupNotAuthorized", "AccessDenied", "SignatureDoesNotMatch", "IncompleteSignature"}
 )
@@ -73,21 +74,10 @@ def meaning(error: Exception) -> Exception:
         return missing
     code = str(getattr(error, "code", None) or "")
     if not code:
-        sdk = type(error).__module__.split(".")[0] in (
-            "darabonba",
-            "Tea",
-            "alibabacloud_tea_openapi",
-            "requests",
-            "urllib3",
-        )
-        from link_peer.alicloud.sdk import unanswered  # only an error needs it: not at a cold start
-
+        sdk = type(error).__module__.split(".")[0] in _LIBRARIES
         unreadable = isinstance(error, RuntimeError) and "as json format" in str(error)  # [src darabonba, tea-util]
-        return (
-            Ambiguous(f"no readable answer ({unanswered(error) or _kind(error)})")
-            if sdk or unreadable or isinstance(error, OSError)
-            else error
-        )
+        lost = sdk or unreadable or isinstance(error, OSError)
+        return Ambiguous(f"no readable answer ({unanswered(error) or _kind(error)})") if lost else error
     status = int(getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0)
     request_id = str(getattr(error, "request_id", None) or "")
     message = _short(error)

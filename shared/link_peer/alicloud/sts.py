@@ -35,14 +35,9 @@ class Session(msgspec.Struct, frozen=True):
     expires: float
 
 
-class SessionCache:
-    """Sessions by (account, role, external id, own access key id), shared by all deliveries of a function instance."""
-
-    def __init__(self) -> None:
-        self.sessions: dict[tuple[str, str, str, str], Session] = {}
-
-
-CACHE = SessionCache()
+SessionCache = dict[tuple[str, str, str, str], Session]
+"""Sessions by (account, role, external id, own access key id), shared by all deliveries of a function instance."""
+CACHE: SessionCache = {}
 """The cache of this process."""
 
 
@@ -99,9 +94,9 @@ class Accounts:
     def _through(self, account: str, role: str, renew: bool, waits: Sequence[float]) -> Credentials:
         external_id = self._policy.accounts[account].external_id or ""
         key = (account, role, external_id, self._settings.credentials.access_key_id)
-        session = self._cache.sessions.get(key)
+        session = self._cache.get(key)
         if renew or session is None or session.expires - MARGIN_SECONDS <= self._clock.now():
-            session = self._cache.sessions[key] = self.assume(role, external_id, waits)
+            session = self._cache[key] = self.assume(role, external_id, waits)
         return session.credentials
 
     def assume(self, role: str, external_id: str, waits: Sequence[float], seconds: int = SESSION_SECONDS) -> Session:

@@ -147,15 +147,14 @@ class Delivery(msgspec.Struct, frozen=True):
         throughput = msgspec.structs.replace(self.throughput, readers=1)
         return msgspec.structs.replace(self, connections=merged, throughput=throughput)
 
-    def post(self, message: Message, *, queue: str = "", delay: int = 0) -> None:
+    def post(self, message: Message | SweepAccount, *, queue: str = "", delay: int = 0) -> None:
         """Puts a message on a queue (as `Queue.post`), with retries. Raises Transient."""
         self.retry(lambda: self.connections.queue.post(message, queue=queue, delay=delay))
 
     def post_sweep(self, account: str, cursor: object = None, delay: int = 0) -> None:
         """Has an account swept, from a cursor, after `delay` seconds. Raises Transient."""
         message = SweepAccount(self.region, account, self.clock.now(), cursor)
-        queue = self.connections.sweep_queue
-        self.retry(lambda: self.connections.queue.post(message, queue=queue, delay=delay))
+        self.post(message, queue=self.connections.sweep_queue, delay=delay)
 
     def current_policy(self) -> Policy:
         """The policy as it is now: it is looked at again right before each write, and after it. Raises Transient where the

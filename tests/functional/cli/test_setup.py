@@ -54,7 +54,7 @@ def _cloud(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     policy = tmp_path / "policy.yaml"
     policy.write_bytes(Path(cloud.world.policy).read_bytes())
     monkeypatch.setenv("LINK_PEER_POLICY", str(policy))
-    CACHE.sessions.clear()
+    CACHE.clear()
     use_keys(cloud, monkeypatch, HOME)
     return cloud
 

@@ -37,7 +37,7 @@ from link_peer.domain.model import Party
 from link_peer.domain.request import look_request
 from link_peer.runtime.clock import SystemClock
 sdk.READ_TIMEOUT_MS, sls.TIMEOUT_SECONDS, mns.TIMEOUT_SECONDS = 1000, 1, 1
-sts.CACHE.sessions.clear()
+sts.CACHE.clear()
 now, given = SystemClock(), settings.load()
 once = retry.Retry(now, deadline=now.now())
 accounts = sts.Accounts(given, compose.load_policy(given.policy_path, given.tag_prefix), now, once, "test")

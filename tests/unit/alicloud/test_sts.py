@@ -45,11 +45,11 @@ def test_a_response_without_one_of_the_keys_is_ambiguous(
         body["Credentials"].pop(missing)
         return Response(answer.status, answer.headers, json.dumps(body).encode())
 
-    cache = SessionCache()
+    cache = {}
     mocker.patch.object(local_cloud, "handle", without)
     with pytest.raises(Ambiguous, match="AssumeRole"):
         accounts(local_cloud, cache).ecs(PEER)
-    assert cache.sessions == {}
+    assert cache == {}
 
 
 def hosts(cloud: LocalCloud, mocker: MockerFixture) -> list[str]:
@@ -77,7 +77,7 @@ def test_sts_has_an_endpoint_of_its_own(
     given = settings(local_cloud)
     endpoints = {"ecs": "http://ecs.example.com", **({"sts": endpoint} if endpoint else {})}
     given = msgspec.structs.replace(given, endpoints=endpoints)
-    entered = Accounts(given, POLICY, local_cloud.clock, retry(local_cloud), "test", SessionCache())
+    entered = Accounts(given, POLICY, local_cloud.clock, retry(local_cloud), "test", {})
     entered.ecs(PEER).all_groups()
     assert called == [host, "ecs.example.com"]
 
@@ -86,7 +86,7 @@ def test_a_role_that_is_refused_for_any_reason_is_no_access(local_cloud: LocalCl
     """The account cannot be entered; the code and the RequestId are those of STS."""
     local_cloud.faults.add(Fault("sts", "AssumeRole", code="InvalidParameter.RoleArn", status=400, times=None))
     with pytest.raises(NoAccess) as refused:
-        accounts(local_cloud, SessionCache()).ecs(PEER)
+        accounts(local_cloud, {}).ecs(PEER)
     assert refused.value.code == "InvalidParameter.RoleArn"
     assert refused.value.request_id
     assert refused.value.message
@@ -96,7 +96,7 @@ def test_a_role_that_is_refused_for_any_reason_is_no_access(local_cloud: LocalCl
 def test_each_account_has_a_session_of_its_own(local_cloud: LocalCloud, external_id: str | None) -> None:
     """Also where the roles of two accounts ask for one external id, or for none. A later delivery uses the sessions again,
     as long as role, external id and keys stay the same."""
-    other, cache = "1000000000000003", SessionCache()
+    other, cache = "1000000000000003", {}
     local_cloud.identity.add_account(other, "c@aliyun.com")
     trust = trust_text([f"acs:ram::{HOME}:root"], external_id)
     for account in (PEER, other):

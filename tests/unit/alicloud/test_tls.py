@@ -14,7 +14,7 @@ import requests
 from link_peer.alicloud import sls, tls
 from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.alicloud.mns import MnsQueue
-from link_peer.alicloud.sts import Accounts, SessionCache
+from link_peer.alicloud.sts import Accounts
 from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.request import look_request
@@ -62,7 +62,7 @@ def calls(cloud: LocalCloud) -> dict[str, Callable[[], object]]:
     """A call of each service, attempted once."""
     endpoints = dict.fromkeys(("ecs", "sts", "sls", "mns"), cloud.endpoint)
     given = msgspec.structs.replace(settings(cloud), endpoints=endpoints)
-    accounts = Accounts(given, POLICY, cloud.clock, Retry(cloud.clock, cloud.clock.now()), "test", SessionCache())
+    accounts = Accounts(given, POLICY, cloud.clock, Retry(cloud.clock, cloud.clock.now()), "test", {})
     look = look_request(Party(HOME, "i-web"), REGION, cloud.clock.now() + 60)
     return {
         "ecs": lambda: accounts.ecs(HOME).all_groups(),
