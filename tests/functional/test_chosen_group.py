@@ -20,43 +20,31 @@ class Chooser:
         self.db = lab.group(account=self.there)
         lab.instance(self.db)
 
-    def group(self, *accepts: str, members: int = 0, **fields: object) -> Group:
+    def group(self, *accepts: str, members: int = 0) -> Group:
         """One of the instance's groups, with so many members beside it."""
-        made = self.lab.group(*accepts, **fields)  # type: ignore[arg-type]
+        made = self.lab.group(*accepts)
         for _ in range(members):
             self.lab.instance(made)
         return made
 
-    def named(self, group: Group, ports: str = ":tcp/1") -> str:
-        """A group of home as an entry of the peer group's consent, or of a tag."""
-        return f"{group.id}@{group.account}{ports}"
-
-    def accept(self, *groups: Group, ports: str = ":tcp/1") -> None:
-        """The peer group's consent, in place of what was there."""
-        self.accept_entries([self.named(one, ports) for one in groups])
-
-    def accept_entries(self, entries: list[str]) -> None:
-        """The same, each entry in a key of its own."""
+    def accept(self, entries: list[str]) -> None:
+        """The peer group's consent, in place of what was there; each entry in a key of its own."""
         for number in range(1, 5):
             key = f"link_accept.{number}" if number > 1 else "link_accept"
             self.lab.tag(self.db, **{key: entries[number - 1] if number <= len(entries) else None})
 
-    def asks(self, *groups: Group, ports: str = ":tcp/1") -> Instance:
-        """The instance in these groups, in the API's order; its link is looked at."""
-        instance = self.lab.instance(*groups, tags={"link-peer": self.named(self.db, ports)})
-        self.look(instance)
-        return instance
+    def asks(self, *groups: Group, ports: str = "tcp/1") -> Instance:
+        """The instance in these groups, in the API's order."""
+        peer = f"{self.db.id}@{self.there}" + (f":{ports}" if ports else "")
+        return self.lab.instance(*groups, tags={"link-peer": peer})
 
-    def look(self, instance: Instance) -> dict[str, int]:
-        """What a look comes to."""
+    def look(self, instance: Instance) -> None:
+        """Looks at the links of the instance."""
         if self.way == "sweep":
-            return self.lab.sweep()
-        outcomes = self.lab.auto_link(self.lab.event(instance))
-        return outcomes if self.way == "event" else self.lab.cross_account(*self.lab.queued())
-
-    def stands(self) -> list[str]:
-        """The groups that the peer group's rules admit."""
-        return [rule.split(" ")[0] for rule in self.lab.rules(self.db)]
+            self.lab.sweep()
+        else:
+            self.lab.auto_link(self.lab.event(instance))
+            self.lab.cross_account(*self.lab.queued())
 
 
 @pytest.fixture(name="chooser", params=["event", "sync", "sweep"])
@@ -64,29 +52,25 @@ def _chooser(lab: Lab, request: pytest.FixtureRequest) -> Chooser:
     return Chooser(lab, request.param)
 
 
-NAMED = ["event", "sync"]
-
-
-@pytest.mark.parametrize("chooser", NAMED, indirect=True)
+@pytest.mark.parametrize("chooser", ["event", "sync"], indirect=True)
 def test_one_denial_names_each_group_with_its_instances_and_advises_the_smallest(chooser: Chooser) -> None:
     """A call more for each group, and nothing is written. What the advice says opens the link."""
     big, small, middle = (chooser.group(members=count) for count in (41, 0, 5))
     instance = chooser.asks(big, small, middle)
+    chooser.look(instance)
     record = chooser.lab.outcome()
     assert chooser.lab.records() == [record]
     assert (record["outcome"], record["reason"], record["from"]) == ("denied", "no-consent", big.id)
     numbers = ((small, "1 instance"), (middle, "6 instances"), (big, "42 instances"))
     assert record["detail"].endswith(", ".join(f"{group.id}@{HOME} ({number})" for group, number in numbers))
     tags, _, command = record["advice"].partition(": ")
-    assert (
-        command
-        == f"link-peer accept {chooser.db.id}@{chooser.there} {small.id}{'' if chooser.there == HOME else '@' + HOME}:tcp/1"
-    )
+    source = small.id if chooser.there == HOME else f"{small.id}@{HOME}"
+    assert command == f"link-peer accept {chooser.db.id}@{chooser.there} {source}:tcp/1"
     assert chooser.lab.changes() == 0
     key, _, value = tags.split(" ")[-1].partition("=")
     chooser.lab.tag(chooser.db, **{key: value})
     chooser.look(instance)
-    assert chooser.stands() == [small.id]
+    assert chooser.lab.rules(chooser.db) == [f"{small.id} tcp/1"]
 
 
 @pytest.mark.parametrize("seed", range(7))
@@ -98,12 +82,11 @@ def test_in_random_worlds_rules_stand_for_exactly_the_first_accepted_groups(choo
     asked = {}
     for ports in rng.choices(["tcp/1", "tcp/1+tcp/2", ""], k=4):
         own = rng.sample(groups, rng.randint(1, 4))
-        tags = {"link-peer": chooser.named(chooser.db, f":{ports}" if ports else "")}
-        asked[lab.instance(*own, tags=tags).id] = (own, ports)
+        asked[chooser.asks(*own, ports=ports).id] = (own, ports)
     for _ in range(3):
         consent = {group.id: rng.choice(["tcp/1", "tcp/1-2", "tcp/2", "", None]) for group in groups}
         accepted = {key: ports for key, ports in consent.items() if ports is not None}
-        chooser.accept_entries([f"{name}@{HOME}" + (f":{ports}" if ports else "") for name, ports in accepted.items()])
+        chooser.accept([f"{name}@{HOME}" + (f":{ports}" if ports else "") for name, ports in accepted.items()])
         for name in asked:
             chooser.look(lab.cloud.ecs.account(HOME).instances[name])
         expected = set()

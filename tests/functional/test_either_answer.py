@@ -33,26 +33,6 @@ def both(name: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("reading", values, indirect=True, ids=[str(value) for _, value in values])
 
 
-@both("interface_address")
-@pytest.mark.parametrize("second", [False, True], ids=["first address", "second address"])
-def test_an_address_that_another_instance_has_in_the_other_vpc_is_a_conflict(lab: Lab, second: bool) -> None:
-    """Whichever addresses `PrivateIpAddress.N` finds; as its first address, or another one."""
-    app, db = lab.group("*", vpc=lab.a), lab.group("*")
-    target = lab.instance(db)
-    source = lab.instance(app)
-    holder = lab.instance(db)
-    if second:
-        holder.secondary_ips = (source.private_ip,)
-    else:
-        holder.private_ip = source.private_ip  # the ranges of the two VPCs overlap
-    lab.tag(source, link_peer=f"{target.id}:tcp/1")
-
-    assert lab.auto_link(lab.event(source)) == {"denied": 1}
-
-    assert lab.outcome()["reason"] == "address-conflict"
-    assert lab.rules(db) == []
-
-
 @both("missing_rule_modify")
 def test_a_rule_that_goes_before_its_marker_is_changed_is_made_again(lab: Lab) -> None:
     """A second claim is to be added, and somebody deletes the rule a moment before."""
@@ -115,35 +95,7 @@ def test_a_sweep_closes_what_has_no_tag(lab: Lab) -> None:
     assert (lab.rules(db), lab.rules(a), lab.rules(b)) == ([], [], [])
 
 
-@both("request_tags")
-def test_an_unlink_finds_a_rule_on_a_group_that_its_instance_has_left(lab: Lab) -> None:
-    a, b = lab.pair()
-    other = lab.group(account=PEER)
-    one, two = lab.instance(a), lab.instance(b)
-    lab.cross_account(lab.request(one, two))
-    lab.call(PEER, "JoinSecurityGroup", {"InstanceId": two.id, "SecurityGroupId": other.id})
-    lab.call(PEER, "LeaveSecurityGroup", {"InstanceId": two.id, "SecurityGroupId": b.id})
-
-    assert lab.cross_account(lab.request(one, two, action="unlink")) == {"removed": 1}
-
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-
-
 # without a knob: under one answer there is no such link
-
-
-@pytest.mark.parametrize("mutual", [True, False])
-def test_instance_links_that_ecs_refuses_cost_no_other_link(lab: Lab, mutual: bool) -> None:
-    """A rule with a source and a destination address may have to be enabled first: both sides or neither."""
-    a, b = lab.pair()
-    one, two = lab.instance(a), lab.instance(b)
-    ports = () if mutual else ("tcp/1",)
-    lab.fault(service="ecs", action="AuthorizeSecurityGroup", code="InvalidParam.DestCidrIp", status=400, times=None)
-    assert lab.cross_account(lab.request(one, two, *ports)) == {"denied": 1}
-    assert (lab.outcome()["reason"], "InvalidParam.DestCidrIp" in lab.outcome()["detail"]) == ("not-allowed", True)
-    assert (lab.rules(a), lab.rules(b)) == ([], [])
-    lab.cloud.faults.clear()
-    assert lab.cross_account(lab.request(a, b, request_id="chg-2")) == {"applied": 1}
 
 
 # keys of a warm instance

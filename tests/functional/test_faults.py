@@ -44,7 +44,6 @@ WANTED: dict[str, State] = {
     "link": {"a": ["b all req:chg-1", "managed"], "b": ["a all req:chg-1", "managed"]},
     "join": {"a": ["b all req:chg-0,req:chg-1", "managed"], "b": ["a all req:chg-0,req:chg-1", "managed"]},
     "unlink": {"a": ["managed"], "b": ["managed"]},
-    "sync": {"a": ["b all tag", "managed"], "b": ["a all tag", "managed"]},
     "desync": {"a": ["managed"], "b": ["managed"]},
     "neglect": {
         "a": [],
@@ -136,12 +135,6 @@ class Case:
         self._pair()
         self.message()()
         return self.message("unlink", "chg-2")
-
-    def _sync(self) -> Deliver:
-        """A tag asks for the link."""
-        a, b = self._pair()
-        self.lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}"})
-        return self.message("sync")
 
     def _desync(self) -> Deliver:
         """The tag was removed."""
