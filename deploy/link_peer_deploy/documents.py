@@ -146,7 +146,7 @@ def compact(document: Mapping[str, Any]) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
-def split(document: Mapping[str, Any], most: int = MAX_POLICY) -> list[dict[str, Any]]:
+def split(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The statements in as few documents as hold them, in their order. One that does not fit names the rest of its resources
     in the next document; attached to one role, both allow the same."""
     parts: list[list[Any]] = [[]]
@@ -157,7 +157,7 @@ def split(document: Mapping[str, Any], most: int = MAX_POLICY) -> list[dict[str,
             def size(count: int, statement: Any = statement, rest: Any = rest) -> int:
                 return len(compact({**document, "Statement": [*parts[-1], {**statement, "Resource": rest[:count]}]}))
 
-            fitting = bisect_right(range(1, len(rest) + 1), most, key=size)
+            fitting = bisect_right(range(1, len(rest) + 1), MAX_POLICY, key=size)
             if not fitting and parts[-1]:
                 parts.append([])
                 continue

@@ -33,7 +33,7 @@ from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.tls import VARIABLES, Authority
 from link_peer_local.server import Server, serve
 
-from tests.functional.lab import HOME
+from benchmarks import worlds
 from tests.functional.wire_lab import CloudClock, WireLab
 from tests.infrastructure.once import made_once
 
@@ -52,21 +52,9 @@ answer = None
 POLICY = Path(__file__).resolve().parents[3] / "benchmarks" / "policy.yaml"
 
 
-def environment(cloud: LocalCloud, home: str) -> dict[str, str]:
+def environment(cloud: LocalCloud) -> dict[str, str]:
     """The environment of a function on a local cloud that is served."""
-    role = cloud.identity.roles[f"acs:ram::{home}:role/{cloud.world.function_role}"]
-    keys = cloud.identity.issue(role, "package", cloud.clock.now() + 86_400)
-    return {
-        **cloud.variables,
-        "LINK_PEER_REGION": cloud.region,
-        "LINK_PEER_AUDIT_PROJECT": cloud.world.audit_project,
-        "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,
-        "LINK_PEER_QUEUE": cloud.world.queue,
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.secret,
-        "ALIBABA_CLOUD_SECURITY_TOKEN": str(keys.token),
-        "LANG": "C.UTF-8",
-    }
+    return {**worlds.settings(cloud), "LANG": "C.UTF-8"}
 
 
 def with_policy(package: Path, folder: Path, policy: Mapping[str, Any]) -> Path:
@@ -140,7 +128,7 @@ def _start(package: Path) -> Iterator[Callable[..., Instance]]:
     running: list[Instance] = []
 
     def start(cloud: LocalCloud, **env: str) -> Instance:
-        running.append(Instance(package, PYTHON, {**environment(cloud, HOME), **env}))
+        running.append(Instance(package, PYTHON, {**environment(cloud), **env}))
         return running[-1]
 
     yield start
@@ -181,7 +169,7 @@ def _wire_lab(
     with serve(cloud, authority=authority) as server:
         lab = PackageLab(server, clock, monkeypatch, tmp_path)
         lab.process, lab.server = warm, server
-        warm.run(MOVE.format(environment=environment(cloud, HOME)))
+        warm.run(MOVE.format(environment=environment(cloud)))
         for function in (auto_link, cross_account, sweep):
             monkeypatch.setattr(function, "handler", _delegate(function.__name__, lab, clock))
         yield lab
