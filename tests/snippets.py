@@ -52,8 +52,8 @@ ELSEWHERE = {
 LISTED = {
     ("docs/api.md", "link-peer request link"): "ids of no world; docs/requests.md has the command, which is run",
     ("README.md", "make run"): "make targets; .ci/run and the tests themselves run them",
-    ("CONTRIBUTING.md", "make setup"): "make targets; .ci/run runs them, test_house.py compares the names",
-    ("CONTRIBUTING.md", ".venv/bin/pytest tests/unit"): "the tests themselves; test_house.py compares the names",
+    ("CONTRIBUTING.md", "make setup"): "make targets; .ci/run runs them, test_docs.py compares the names",
+    ("CONTRIBUTING.md", ".venv/bin/pytest tests/unit"): "the tests themselves; test_docs.py compares the names",
     (
         "docs/howto/close-everything.md",
         "$ link-peer package && s deploy",

@@ -1,4 +1,4 @@
-"""s.yaml: what the deployed functions need to work."""
+"""s.yaml: what the deployed functions need to work. The manifest for FC 2.0 describes the same, with the keys that its component knows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import yaml
 from link_peer.runtime.delivery import LANES
 from link_peer_deploy.description import EVENT_RULES
-from link_peer_deploy.manifest import OWN_TRIGGERS, load, request_triggers, resolved
+from link_peer_deploy.manifest import OWN_TRIGGERS, Function, Trigger, load, request_triggers, resolved
 from link_peer_deploy.names import ALIAS, Names
 from link_peer_local.eventbridge.pattern import Pattern
 
@@ -246,3 +246,84 @@ def test_a_variable_that_cannot_be_resolved_is_an_error(tmp_path: Path, expressi
     path.write_text(yaml.safe_dump({"vars": {"a": 1}, "resources": {"x": expression}}), encoding="utf-8")
     with pytest.raises(ValueError, match=problem):
         resolved(path, env={}, account=HOME)
+
+
+REGION = "cn-qingdao"
+FC2 = resolved(ROOT / "deploy" / "fc2" / "s.yaml", env={}, account=HOME)
+
+
+# FC 2.0
+
+SHIPPED = {
+    function.handler.partition(".")[0]: function
+    for function in load(ROOT / "s.yaml", env={"LINK_PEER_REGION": REGION}, account=HOME).functions
+}
+
+
+def test_the_same_functions_are_deployed() -> None:
+    """By the component of FC 2.0, in its edition of the file format."""
+    assert FC2["edition"] == "1.0.0"
+    assert {service["component"] for service in FC2["services"].values()} == {"fc"}
+    assert FC2["services"].keys() == SHIPPED.keys()
+
+
+def as_written_for_fc2(one: Function) -> dict[str, Any]:
+    """A function of s.yaml in the keys of FC 2.0 [src devsapp/fc docs/zh/yaml: service, function, triggers]. The component ignores
+    others, so a wrong one would go unnoticed."""
+    asynchronous = {
+        "statefulInvocation": True,
+        "maxAsyncRetryAttempts": one.max_retries,
+        "maxAsyncEventAgeInSeconds": one.max_age,
+        "destination": {"onFailure": one.on_failure},
+    }
+    function = {
+        "name": one.name,
+        "description": one.description,
+        "handler": one.handler,
+        "timeout": one.timeout,
+        "cpu": one.cpu,
+        "memorySize": one.memory,
+        "diskSize": one.disk,
+        "runtime": "python3.10",
+        "codeUri": "../../build/package",
+        "environmentVariables": {key: text for key, text in one.env.items() if key != "LINK_PEER_CALLS_PER_MINUTE"},
+        **({"asyncConfiguration": asynchronous} if one.async_task else {}),
+    }
+    triggers = [{"name": each.name, "type": each.kind, "config": _config(each)} for each in one.triggers]
+    return {"region": REGION, "function": function, "triggers": triggers}
+
+
+def _config(trigger: Trigger) -> dict[str, Any]:
+    """That of a trigger for what was deployed last. Events come without a schema, and the default source without parameters."""
+    config: dict[str, Any] = json.loads(json.dumps(trigger.config))
+    if trigger.kind == "eventbridge":
+        del config["eventSinkConfig"]["deliveryOption"]["eventSchema"]
+        if not config["eventSourceConfig"]["eventSourceParameters"]:
+            del config["eventSourceConfig"]["eventSourceParameters"]
+    return _read(config)
+
+
+def _read(config: dict[str, Any]) -> dict[str, Any]:
+    """With the pattern of events as what it says."""
+    pattern = config.get("eventRuleFilterPattern")
+    return {**config, **({"eventRuleFilterPattern": json.loads(pattern)} if pattern else {})}
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_a_function_and_its_triggers_equal_those_of_s_yaml(name: str) -> None:
+    """Nothing is missing, and there is nothing else. The role, and the log with what FC writes there, are the service's."""
+    props, shipped = FC2["services"][name]["props"], SHIPPED[name]
+    service = props.pop("service")
+    assert {
+        **props,
+        "triggers": [{**each, "config": _read(each["config"])} for each in props["triggers"]],
+    } == as_written_for_fc2(shipped)
+    assert service.keys() == {"name", "description", "internetAccess", "role", "logConfig"}
+    assert service["role"].lower() == shipped.role
+    assert service["logConfig"] == {
+        "project": shipped.log_project,
+        "logstore": shipped.log_store,
+        "logBeginRule": "DefaultRegex",
+        "enableRequestMetrics": shipped.request_metrics,
+        "enableInstanceMetrics": True,
+    }

@@ -30,7 +30,7 @@ from link_peer.runtime.delivery import Delivery
 
 from tests.simulation.explore import explore
 from tests.simulation.interleave import race
-from tests.simulation.mutants import addresses, attacks, designs, sweeps
+from tests.simulation.mutants import attacks, designs
 from tests.simulation.races import RACES
 from tests.simulation.run import AT_ONCE
 from tests.simulation.scenarios import SCENARIOS
@@ -204,7 +204,7 @@ MUTANTS = [
     Mutant("an outcome mixes up ids", attacks.ids_mixed_up_in_the_record, "two requests, one link"),
     Mutant("an end is recorded as a repair", attacks.an_end_is_a_repair, "a request expires beside a tag"),
     # by address
-    Mutant("an ended link is joined", addresses.ended_links_are_joined, "joining by address"),
+    Mutant("an ended link is joined", attacks.ended_links_are_joined, "joining by address"),
     Mutant(
         "whether the joined link still stands is not looked at",
         swap(closing, "ended_meanwhile", lambda *_args: frozenset()),
@@ -217,8 +217,8 @@ MUTANTS = [
         "an instance joins by a sweep, and an unlink",
         KINDS,
     ),
-    Mutant("who left is admitted", addresses.once_a_member, "leaving by address"),
-    Mutant("any group of an instance is accepted", addresses.any_group_of_the_instance, "consent by address"),
+    Mutant("who left is admitted", attacks.once_a_member, "leaving by address"),
+    Mutant("any group of an instance is accepted", attacks.any_group_of_the_instance, "consent by address"),
     Mutant(
         "a link by address has no limit", swap(evaluate, "most_members", lambda *_args: 1_000), "a limit by address"
     ),
@@ -229,14 +229,14 @@ MUTANTS = [
         "borrowed by address",
     ),
     # sweeps by account
-    Mutant("what a part does not show is gone", sweeps.a_part_is_the_whole, "a listing, lock"),
-    Mutant("a cursor skips", sweeps.a_cursor_skips, "a listing, lock"),
+    Mutant("what a part does not show is gone", attacks.a_part_is_the_whole, "a listing, lock"),
+    Mutant("a cursor skips", attacks.a_cursor_skips, "a listing, lock"),
     Mutant(
         "groups that a cursor knew are never read again",
         swap(cursors, "due", lambda cursor, shown, *_now: set(shown) - {one.number for one in cursor.buckets}),
         "a look, withdraw",
     ),
-    Mutant("one guard for all accounts", sweeps.one_guard_for_all, "removals of two accounts, each swept alone"),
+    Mutant("one guard for all accounts", attacks.one_guard_for_all, "removals of two accounts, each swept alone"),
     # transient errors
     Mutant(
         "a message that met trouble is forgotten", swap(dispatch, "_put_back", lambda *_args: None), "put back", TROUBLE

@@ -1,26 +1,32 @@
-"""Wrong designs that let neighbours harm each other, or let trouble lose a message."""
+"""Wrong designs of what neighbours do to each other, of trouble, of links by address and of sweeps by account."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 import pytest
 from link_peer.domain import marker
 from link_peer.domain.errors import CloudError, NoAccess, Transient
-from link_peer.domain.model import Link, Marker, Rule, RuleKey
+from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.policy import Policy
 from link_peer.domain.request import Message
 from link_peer.domain.snapshot import Snapshot
+from link_peer.engine.read.access import Pages
+from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.read.store import Store
+from link_peer.engine.scopes import instances
+from link_peer.engine.scopes.account import AccountSweep
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, close, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.close import Closing, Job
-from link_peer.engine.write.removal_guard import RemovalGuard
+from link_peer.engine.write.removal_guard import PartGuard, RemovalGuard
 from link_peer.planning import claims, consent, evaluate, removals
-from link_peer.planning.decision import Decision, DesiredLink, Unseen
+from link_peer.planning.decision import Decision, DesiredLink, Unseen, Verdict
+from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Delivery
 
 Patch = pytest.MonkeyPatch
@@ -213,3 +219,92 @@ def an_end_is_a_repair(patch: Patch) -> None:
         return record(decision, *rest, **more)
 
     patch.setattr(apply, "decision_record", repaired)
+
+
+# by address
+
+
+def ended_links_are_joined(patch: Patch) -> None:
+    """A link that stood once is joined, whatever has become of it."""
+    followed = claims.followed
+    known: dict[tuple[Link, Claim], None] = {}
+
+    def with_memory(snapshot: Snapshot, policy: Policy, region: str, *_taken: object) -> list[DesiredLink]:
+        found = followed(snapshot, policy, region)
+        known.update({(one.link, one.claim): None for one in found})
+        return [*found, *(DesiredLink(link, claim) for link, claim in known)]
+
+    patch.setattr(claims, "followed", with_memory)
+    patch.setattr(instances, "followed", with_memory)
+
+
+def once_a_member(patch: Patch) -> None:
+    """An instance that has left the source of a link stays admitted."""
+    judge = evaluate._evaluate_part
+
+    def part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+        shown = snapshot.instances.get(link.asker)
+        if shown:
+            stays = msgspec.structs.replace(shown, groups=(*shown.groups, link.source.id))
+            snapshot = msgspec.structs.replace(snapshot, instances={**snapshot.instances, link.asker: stays})
+        return judge(snapshot, policy, link, now)
+
+    patch.setattr(evaluate, "_evaluate_part", part)
+
+
+def any_group_of_the_instance(patch: Patch) -> None:
+    """Consent to any group of an instance is consent to its link, whatever group the link is of."""
+    judge = evaluate._evaluate_part
+
+    def part(snapshot: Snapshot, policy: Policy, link: Link, now: float) -> Verdict:
+        shown = snapshot.instances.get(link.asker)
+        for name in shown.groups if shown else ():
+            source = Party(link.source.account, name)
+            groups = {**snapshot.groups, source: snapshot.groups[link.source]}
+            seen = msgspec.structs.replace(snapshot, groups=groups)
+            verdict = judge(seen, policy, msgspec.structs.replace(link, source=source), now)
+            if verdict.denial is None or verdict.open_questions:
+                needs = tuple(msgspec.structs.replace(need, ends=(link.asker, link.source)) for need in verdict.needs)
+                return msgspec.structs.replace(verdict, link=link, needs=needs)
+        return judge(snapshot, policy, link, now)
+
+    patch.setattr(evaluate, "_evaluate_part", part)
+
+
+# sweeps by account
+
+
+def a_part_is_the_whole(patch: Patch) -> None:
+    """What a part of a listing does not show is gone, and nobody reads it once more."""
+    keep = AccountSweep._keep
+
+    def judging(self: AccountSweep) -> None:
+        keep(self)
+        self.part.judges = self.part.guard.judges = True
+
+    patch.setattr(Pages, "whole", True)
+    patch.setattr(Fetch, "confirm_absent", lambda _self, _parties: None)
+    patch.setattr(AccountSweep, "may_lose", lambda *_rule: May.TAKE)
+    patch.setattr(AccountSweep, "_keep", judging)
+
+
+def a_cursor_skips(patch: Patch) -> None:
+    """A listing that stopped is taken for complete."""
+    move_on = AccountSweep._move_on
+
+    def skipping(self: AccountSweep) -> None:
+        move_on(self)
+        self.part.cursor = msgspec.structs.replace(self.part.cursor, token=None)
+
+    patch.setattr(AccountSweep, "_move_on", skipping)
+
+
+def one_guard_for_all(patch: Patch) -> None:
+    """What the deliveries of all accounts are due to remove counts together."""
+    due_before: Counter[Unseen] = Counter()
+
+    def held(self: PartGuard, due: Mapping[Unseen, int]) -> set[Unseen]:
+        due_before.update(due)
+        return set(due) if not self.judges or due_before.total() > self.limit else set()
+
+    patch.setattr(PartGuard, "held", held)
