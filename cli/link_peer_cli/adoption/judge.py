@@ -13,18 +13,16 @@ from collections.abc import Iterable
 
 import msgspec
 from link_peer.domain import marker as markers
-from link_peer.domain.denials import PAUSED, LinkDenied
+from link_peer.domain.denials import PAUSED, Denial, LinkDenied
 from link_peer.domain.errors import LinkPeerError
-from link_peer.domain.model import ALL, PRIORITY, Claim, Instance, Link, Marker, Party, Port, Rule
+from link_peer.domain.model import ALL, PRIORITY, Claim, Link, Marker, Party, Rule
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import Accept, Who
-from link_peer.planning.consent import consents
 from link_peer.planning.decision import Context, Need, Question, Verdict
 from link_peer.planning.evaluate import evaluate
 
 from link_peer_cli.adoption.expressible import NotAdoptable, is_in
-from link_peer_cli.consent.entries import TagEdit, adding
+from link_peer_cli.consent.entries import TagEdit, adding, advised, entry
 
 CHANGED = "the rule, or one it depends on, was changed or deleted since it was shown, so it is not adopted: run the command again"
 
@@ -72,13 +70,16 @@ def judge(
         raise NotAdoptable(CHANGED)
     if policy.paused is not Pause.NONE:
         raise LinkDenied(PAUSED)
-    consent = _consent(snapshot, policy, link, claim, now)
-    groups = dict(snapshot.groups)
-    for group, edit in consent:
-        tags = {key: value for key, value in groups[group].tags.items() if key not in edit.drop}
-        groups[group] = msgspec.structs.replace(groups[group], tags={**tags, **edit.put})
-    consented = msgspec.structs.replace(snapshot, groups=groups)
-    verdict = evaluate(consented, Context(policy, region, now), link, frozenset({claim}))
+    context, claims = Context(policy, region, now), frozenset({claim})
+    verdict = evaluate(snapshot, context, link, claims)
+    consent: tuple[tuple[Party, TagEdit], ...] = ()
+    if verdict.denial and verdict.denial.lacks_consent:
+        consent = _consent(snapshot, policy, verdict.denial, claim.until)
+        groups = dict(snapshot.groups)
+        for group, edit in consent:
+            tags = {key: value for key, value in groups[group].tags.items() if key not in edit.drop}
+            groups[group] = msgspec.structs.replace(groups[group], tags={**tags, **edit.put})
+        verdict = evaluate(msgspec.structs.replace(snapshot, groups=groups), context, link, claims)
     if verdict.open_questions:
         raise MoreToRead(verdict.open_questions)
     if verdict.denial:
@@ -115,30 +116,14 @@ def person_made(rule: Rule, policy: Policy, region: str) -> None:
 
 
 def _consent(
-    snapshot: Snapshot, policy: Policy, link: Link, claim: Claim, now: float
+    snapshot: Snapshot, policy: Policy, denial: Denial, until: int | None
 ) -> tuple[tuple[Party, TagEdit], ...]:
-    """The entries that are missing on the groups' tags. One for a request with an end has that end."""
+    """The entries that a denial advises on the groups' tags, each with the end of what asks for the link."""
     found = []
-    sides = ((link.target, link.source), (link.source, link.target))
-    for target, source in sides[: 2 if link.mutual else 1]:
-        group = snapshot.groups.get(_group_of(snapshot, target))
-        asker: Party | Instance | None = source if source.is_group else snapshot.instances.get(source)
-        if group is None or asker is None:
-            continue  # `evaluate` says so
-        ports = link.ports or (ALL,)
-        _, missing = consents(policy, group, asker, target, ports, now)
-        if missing:
-            entry = Accept(Who(source.account, source.id), link.ports, "", claim.until)
-            found.append((group.party, adding(group.tags, group.party.account, [entry], policy.keys)))
+    for group, text in advised(denial.advice, policy.home):
+        accept = msgspec.structs.replace(entry(text, group.account, "entry"), until=until)
+        found.append((group, adding(snapshot.groups[group].tags, group.account, [accept], policy.keys)))
     return tuple(found)
-
-
-def _group_of(snapshot: Snapshot, party: Party) -> Party:
-    """The group that holds the rules for a party: for an instance the first one that no product manages."""
-    if party.is_group or party not in snapshot.instances:
-        return party
-    groups = snapshot.groups_of(snapshot.instances[party])
-    return next((group.party for group in groups if not group.managed), party)
 
 
 def _mark(snapshot: Snapshot, policy: Policy, region: str, rule: Rule, need: Need, claim: Claim) -> Mark:
@@ -180,25 +165,15 @@ def _keeps_its_rank(snapshot: Snapshot, rule: Rule) -> None:
             groups |= {Party(one.party.account, group) for group in one.groups}
     for other in (other for group in sorted(groups) for other in snapshot.rules.get(group, ())):
         traffic = other.traffic
-        if (
-            other.policy != "drop"
-            or traffic is None
-            or traffic.direction != "ingress"
-            or other.priority <= rule.priority
-        ):
+        if other.policy != "drop" or traffic is None or traffic.direction != "ingress":
             continue
-        if _overlap(traffic.port, rule.key.port):
+        port = traffic.port or ALL  # a port list may name any
+        common = ALL in (port, rule.key.port) or port.overlaps(rule.key.port)
+        if common and other.priority > rule.priority:
             raise NotAdoptable(
                 f"{rule.id} has priority {rule.priority}, and rules of link-peer have {PRIORITY}: {other.id} on {other.group}, "
                 f"which drops at {other.priority}, would then come first: delete or narrow that one"
             )
-
-
-def _overlap(one: Port | None, other: Port) -> bool:
-    """Whether two rules may apply to one packet. A port list may name any."""
-    if one is None or ALL in (one, other):
-        return True
-    return one.protocol == other.protocol and one.low <= other.high and other.low <= one.high
 
 
 def managed_tags(policy: Policy, marks: Iterable[Mark]) -> dict[Party, tuple[str, ...]]:
