@@ -16,6 +16,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.evaluate import address_denial, wish_denial
+from link_peer.planning.reach import Scene, groups_of
 
 from link_peer_cli.consent.entries import asking
 from link_peer_cli.inventory.advice import with_consent
@@ -84,8 +85,7 @@ def _instances(snapshot: Snapshot, policy: Policy, rule: Rule, key: RuleKey) -> 
             f"{rule.id} admits {source.party} ({key.source}) to every address in {rule.group}, and a link opens one instance: for "
             f"each that it needs, link-peer request link --from {source.party} --to i-…{port} --wait; then delete the rule"
         )
-    members = [one for one in snapshot.instances.values() if is_in(one, rule.group)]
-    target = _with_address(members, policy, vpc, key.dest, rule)
+    target = _with_address(Scene(snapshot).members(rule.group), policy, vpc, key.dest, rule)
     return source.party, target.party
 
 
@@ -115,18 +115,13 @@ def _in_ranges(instance: Instance, policy: Policy) -> bool:
     return bool(ranges) and address_denial(instance.party, instance.ip, ranges) is None
 
 
-def is_in(instance: Instance, group: Party) -> bool:
-    return instance.party.account == group.account and group.id in instance.groups
-
-
 def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: float) -> dict[str, str]:
     """The tags to set on an instance, so that it asks for the link; none if it does already.
 
     Raises NotAdoptable, or LinkDenied, where its tag would not ask for this link.
     """
     instance = snapshot.instances.get(asker)
-    ends = {asker} if instance is None else {asker, *(Party(asker.account, group) for group in instance.groups)}
-    if instance is None or link.source not in ends:
+    if instance is None or link.source not in (asker, *groups_of(instance)):
         raise NotAdoptable(f"{asker} is not an instance of {link.source}, from which the rule opens: name one that is")
     elsewhere = link.target.account != asker.account
     ports = f":{link.ports[0]}" if link.ports else ""

@@ -20,8 +20,9 @@ from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.decision import Context, Need, Question, Verdict
 from link_peer.planning.evaluate import evaluate
+from link_peer.planning.reach import Scene
 
-from link_peer_cli.adoption.expressible import NotAdoptable, is_in
+from link_peer_cli.adoption.expressible import NotAdoptable
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry
 
 CHANGED = "the rule, or one it depends on, was changed or deleted since it was shown, so it is not adopted: run the command again"
@@ -159,10 +160,7 @@ def _keeps_its_rank(snapshot: Snapshot, rule: Rule) -> None:
     """Raises NotAdoptable where a drop rule would come before the rule once it has our priority, and does not now."""
     if rule.priority >= PRIORITY or rule.key is None:
         return
-    groups = {rule.group}
-    for one in snapshot.instances.values():
-        if is_in(one, rule.group):
-            groups |= {Party(one.party.account, group) for group in one.groups}
+    groups = Scene(snapshot).groups(rule.group)
     for other in (other for group in sorted(groups) for other in snapshot.rules.get(group, ())):
         traffic = other.traffic
         if other.policy != "drop" or traffic is None or traffic.direction != "ingress":

@@ -10,6 +10,7 @@ import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.model import Party
 from link_peer.domain.tags import Accept, accepts, is_group_id
+from link_peer.planning.consent import names
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
@@ -172,9 +173,8 @@ def _advised(denial: Record, env: Environment) -> list[tuple[Party, list[Accept]
 
 def _others(env: Environment, tags: dict[str, str], group: Party, given: Accept) -> str:
     """The entries by which a group (still) accepts a party."""
-    names = {given.who.id, "*"}
-    found = accepts(tags, group.account, env.policy.keys)
-    found = [one for one in found if one.who.account == given.who.account and one.who.id in names]
+    party = Party(given.who.account, given.who.id)
+    found = [one for one in accepts(tags, group.account, env.policy.keys) if names(one.who, party)]
     return f"; it has {', '.join(one.text for one in found)}" if found else ""
 
 

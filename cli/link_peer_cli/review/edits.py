@@ -13,6 +13,7 @@ from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.scopes.everything import Sweep
+from link_peer.planning.reach import Scene
 from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
@@ -60,17 +61,13 @@ def with_instances(delivery: Delivery, changes: Sequence[GroupChange]) -> list[G
 
 def members_of(snapshot: Snapshot, changes: Sequence[GroupChange]) -> list[GroupChange]:
     """The changes, with the members of each group whose rules would change, as far as they were read."""
-    groups = {change.group for change in changes if change.edits}
-    read = {group for group in groups if group in snapshot.complete_groups or group.account in snapshot.whole_accounts}
-    members: dict[Party, list[Instance]] = {group: [] for group in read}
-    for party, instance in sorted(snapshot.instances.items()):
-        for group in instance.groups:
-            members.get(Party(party.account, group), []).append(instance)
-    found = {group: tuple(instances) for group, instances in members.items()}
-    return [
-        msgspec.structs.replace(change, instances=found.get(change.group)) if change.edits else change
-        for change in changes
-    ]
+    scene = Scene(snapshot)
+
+    def members(group: Party) -> tuple[Instance, ...] | None:
+        found = sorted(scene.members(group), key=lambda one: one.party)
+        return tuple(found) if scene.complete(group) else None
+
+    return [msgspec.structs.replace(one, instances=members(one.group)) if one.edits else one for one in changes]
 
 
 def reasons(records: Iterable[Record]) -> Mapping[RuleFields, Record]:
