@@ -17,7 +17,7 @@ from link_peer.domain.tags import (
     TAGS,
     Accept,
     TagKeys,
-    by_id,
+    accepts,
     compact,
     parse_accept,
     parse_party,
@@ -71,8 +71,9 @@ def adding(tags: Mapping[str, str], account: str, wanted: Sequence[Accept], keys
     removed: list[str] = []
     for text in [text for one in wanted for text in _texts(one, account)]:
         one = entry(text, account, "entry")
-        same = [(key, piece, read) for key, piece, read in _read(values, account, keys) if _about(read) == _about(one)]
-        if any(read and read.until == one.until for _, _, read in same):
+        read = _read(values, account, keys)
+        same = [(key, piece, old) for key, piece, old in read if (old.who, old.ports) == (one.who, one.ports)]
+        if any(old.until == one.until for _, _, old in same):
             continue
         for key, piece, _ in same:
             values[key].remove(piece)
@@ -103,7 +104,7 @@ def asking(tags: Mapping[str, str], text: str, keys: TagKeys) -> dict[str, str]:
 def removing(tags: Mapping[str, str], account: str, chosen: Callable[[Accept], bool], keys: TagKeys) -> TagEdit:
     """The change that takes off every entry that is `chosen`. A tag without entries is deleted."""
     values = _values(tags, keys.consenting)
-    removed = [(key, piece) for key, piece, read in _read(values, account, keys) if read and chosen(read)]
+    removed = [(key, piece) for key, piece, read in _read(values, account, keys) if chosen(read)]
     for key, piece in removed:
         values[key].remove(piece)
     return _edit(tags, values, [], [piece for _, piece in removed])
@@ -116,20 +117,10 @@ def advised(advice: str, home: str) -> list[tuple[Party, str]]:
     return [(parse_party(one[2], home), one[3]) for one in commands if one[:2] == ["link-peer", "accept"]]
 
 
-def _about(accept: Accept | None) -> tuple[object, ...]:
-    return (accept.who, accept.ports) if accept else ()
-
-
-def _read(values: Mapping[str, list[str]], account: str, keys: TagKeys) -> list[tuple[str, str, Accept | None]]:
-    """(key, entry, what it says; None where it has invalid syntax)."""
-    found: list[tuple[str, str, Accept | None]] = []
-    for key in sorted(values):
-        for piece in values[key]:
-            try:
-                found.append((key, piece, parse_accept(by_id(piece, keys.names), account, piece)))
-            except BadInput:
-                found.append((key, piece, None))
-    return found
+def _read(values: Mapping[str, list[str]], account: str, keys: TagKeys) -> list[tuple[str, str, Accept]]:
+    """(key, entry, what it says) of those with valid syntax."""
+    found = accepts({key: ",".join(pieces) for key, pieces in values.items()}, account, keys)
+    return [(key, piece, one) for one in found for key, piece in [one.text.split("=", 1)]]
 
 
 def _values(tags: Mapping[str, str], keys: Sequence[str]) -> dict[str, list[str]]:
