@@ -57,13 +57,6 @@ def test_a_link_that_nothing_stops_passes_and_names_our_rule(pair: Pair) -> None
     )
 
 
-def test_an_operators_drop_blocks_an_applied_link(pair: Pair) -> None:
-    """The outcome is applied: the rule is there. The drop is named."""
-    drop = pair.lab.authorize(pair.db, **ANY, SourceCidrIp="10.0.0.0/8", Policy="drop", Priority="1")
-    assert pair.run() == ("blocked", f"{drop} of {pair.db.id}@{HOME} drops tcp/3306 (ingress, priority 1)")
-    assert pair.lab.outcome()["outcome"] == "applied"
-
-
 def test_an_egress_rule_of_the_senders_group_blocks(pair: Pair) -> None:
     """Its rules are read because something changed; nothing is read where nothing did."""
     egress(pair.lab, pair.app, **ANY, DestGroupId=pair.db.id, Policy="drop")

@@ -122,6 +122,14 @@ def event_of(account: str, raw: Mapping[str, Any], region: str) -> Event | None:
     )
 
 
+def parsed(text: str) -> object:
+    """The value of a JSON text that others wrote; None for what is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Parameters by their name on the wire, from lists and objects too."""
     if isinstance(value, Mapping):
@@ -162,11 +170,8 @@ def _values(params: Mapping[str, str], names: str) -> tuple[str, ...]:
 def _listed(text: str) -> list[str]:
     """The texts in the JSON text of a list. They come beside other parameters and never in place of one: the caller chooses the
     names, too."""
-    try:
-        found = json.loads(text) if text.startswith("[") else []
-    except (ValueError, RecursionError):
-        return []
-    return [one for one in found if isinstance(one, str)]
+    found = parsed(text) if text.startswith("[") else None
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def _writes(account: str, group: str, params: Mapping[str, str]) -> Iterator[TrailWrite]:

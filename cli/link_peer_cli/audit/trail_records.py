@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 
@@ -13,6 +12,7 @@ from link_peer.domain.tags import parse_instant
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.audit.log import when
+from link_peer_cli.audit.trail_events import parsed
 
 _RANGE = re.compile(r"(-?[0-9]{1,5})/(-?[0-9]{1,5})", re.ASCII)
 
@@ -88,10 +88,7 @@ def _entry(record: Record) -> Iterator[Entry]:
 
 def rules_in(text: str) -> Iterator[Named]:
     """The rules of a record. What is not of their form is left out, so that it proves nothing."""
-    try:
-        found = json.loads(text or "[]")
-    except (ValueError, RecursionError):
-        return
+    found = parsed(text)
     for rule in found if isinstance(found, list) else ():
         fields = {str(name): str(value) for name, value in rule.items()} if isinstance(rule, dict) else {}
         if ports := _RANGE.fullmatch(fields.get("ports", "")):
@@ -104,15 +101,10 @@ def rules_in(text: str) -> Iterator[Named]:
 
 def tags_in(text: str) -> dict[str, str | None] | None:
     """Tags as a record has them: null for one that was taken off. None for what is no object."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+    found = parsed(text)
+    if not isinstance(found, dict):
         return None
-    return (
-        {key: value if value is None else str(value) for key, value in found.items()}
-        if isinstance(found, dict)
-        else None
-    )
+    return {key: value if value is None else str(value) for key, value in found.items()}
 
 
 def _tagged(record: Record) -> Iterator[Party]:

@@ -138,6 +138,12 @@ def test_rules_of_an_instance_that_was_released_stand_until_the_next_sweep(lab: 
     assert [ask.cli("explain", a.id, "i-nowhere"), ask.cli("who", "i-nowhere")] == [2, 2]
 
 
+def test_an_instance_and_itself_are_a_usage_error(lab: Lab, ask: Asking) -> None:
+    instance = lab.instance(lab.group(), name="web")
+    assert ask.cli("explain", instance.id, "web") == 2
+    assert "B: web is the same instance as A" in ask.cli.err
+
+
 # advice
 
 
@@ -277,18 +283,7 @@ def test_what_passes_can_be_tested_with_a_command(lab: Lab, ask: Asking) -> None
     assert advice["command"].startswith(f"link-peer verify --from {b.id}@{PEER} --to {a.id}@{HOME}")
 
 
-# many instances
-
-
-def test_a_drop_in_another_group_of_a_member_counts(lab: Lab, ask: Asking) -> None:
-    """Groups that were not asked about are read with their rules."""
-    app, db, _, _ = linked(lab)
-    other = lab.group()
-    egress(lab, other, **ANY, DestCidrIp="0.0.0.0/0", Policy="drop")
-    lab.instance(app, other)
-    document = ask(app.id, db.id)
-    assert (document["state"], document["passing"]) == ("partly", 1)
-    assert other.id in document["state_detail"]
+# an instance in several groups
 
 
 def test_it_says_which_group_stands_for_an_instance_and_why(lab: Lab, ask: Asking) -> None:
@@ -305,21 +300,3 @@ def test_it_says_which_group_stands_for_an_instance_and_why(lab: Lab, ask: Askin
     document = ask(a.id, db.id, "tcp/3306")
     assert (document["state"], [link["from"] for link in document["links"]]) == ("open", [app.id])
     assert document["do"][-1]["why"].startswith(f"{app.id}@{HOME} stands for {a.id}@{HOME}, since ")
-
-
-# trouble
-
-
-def test_what_cannot_be_read_leaves_it_open(lab: Lab, ask: Asking) -> None:
-    """The rules of one group are refused: the verdict is unknown, and the exit code 1."""
-    _, _, a, b = linked(lab)
-    lab.fault(service="ecs", action="DescribeSecurityGroupAttribute", kind="error", code="Forbidden.RAM", status=403)
-    document = ask(a.id, b.id, "tcp/3306")
-    assert document["state"] == "unknown"
-    assert f"account {HOME} could not be read" in document["not_read"][0]
-
-
-def test_an_instance_and_itself_are_a_usage_error(lab: Lab, ask: Asking) -> None:
-    instance = lab.instance(lab.group(), name="web")
-    assert ask.cli("explain", instance.id, "web") == 2
-    assert "B: web is the same instance as A" in ask.cli.err

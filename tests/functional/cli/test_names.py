@@ -94,17 +94,6 @@ def test_a_name_of_two_accounts_is_a_usage_error(lab: Lab, cli: Cli) -> None:
     assert f"is the name of {HOME}, {PEER}: give the uid of one" in cli.err
 
 
-def test_without_a_policy_file_a_name_reports_everything_that_is_missing(
-    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A uid needs no policy file to be valid."""
-    monkeypatch.setenv("LINK_PEER_POLICY", "no-such-file.yaml")
-    monkeypatch.delenv("LINK_PEER_REGION")
-    assert cli("doctor", NAME) == 1
-    assert "no region" in cli.err
-    assert "no-such-file.yaml cannot be read" in cli.err
-
-
 def test_names_may_have_the_characters_of_an_entry(lab: Lab) -> None:
     """The longest name that fits is meant; an entry without an account is left as it is."""
     lab.policy_account(PEER, name="b:tcp")

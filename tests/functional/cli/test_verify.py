@@ -129,15 +129,6 @@ def test_the_output_of_each_ping_and_nc_is_understood(
 # from where to where
 
 
-def test_the_other_end_may_be_in_another_account(lab: Lab, cli: Cli) -> None:
-    """Its address is read in that account, and so are its rules."""
-    ours, theirs = lab.pair()
-    instance, peer = lab.instance(ours), lab.instance(theirs)
-    lab.cross_account(lab.request(ours, theirs))
-    code, [ping] = cli.json("verify", "--from", instance.id, "--to", f"{peer.id}@b@aliyun.com")
-    assert (code, ping["reached"], ping["to_account"], ping["state"]) == (0, True, PEER, "open")
-
-
 @pytest.mark.usefixtures("terminal")
 def test_a_group_is_tested_with_one_of_its_instances(lab: Lab, cli: Cli) -> None:
     """The pair is printed, and of how many it is. Two members of one group are two, a single one is none to itself."""
