@@ -31,6 +31,12 @@ class World:
         (found,) = instances(self.ecs, instance_ids=f'["{instance_id}"]')
         return found
 
+    def groups(self, instance_id: str) -> list[str]:
+        return self.one(instance_id).security_group_ids.security_group_id
+
+    def modify(self, instance_id: str, **fields: Any) -> None:
+        ask(self.ecs, "ModifyInstanceAttribute", instance_id=instance_id, **fields)
+
     def delete(self, instance_id: str, force: bool | None = None) -> None:
         ask(self.ecs, "DeleteInstance", instance_id=instance_id, force=force)
 
@@ -45,7 +51,7 @@ def test_run_instances_starts_instances_in_their_groups(w: World) -> None:
     first, second = w.run(amount=2, tag=[WISH], instance_name="web")
     one = w.one(first)
     assert (one.status, one.instance_name, one.instance_network_type) == ("Running", "web", "vpc")
-    assert one.security_group_ids.security_group_id == [w.group]
+    assert w.groups(first) == [w.group]
     assert (one.vpc_attributes.vpc_id, one.vpc_attributes.v_switch_id) == (w.vpc.id, w.vpc.vswitch_id)
     assert one.vpc_attributes.private_ip_address.ip_address == ["10.0.0.1"]
     assert [(tag.tag_key, tag.tag_value) for tag in one.tags.tag] == [("link-peer", "sg-db")]
@@ -80,7 +86,7 @@ def test_an_instances_groups_share_its_vpc_and_one_type(w: World) -> None:
     """In the order of the request, at most ten, and none of them managed."""
     second = new_group(w.ecs)
     (made,) = w.run(security_group_id=None, security_group_ids=[second, w.group])
-    assert w.one(made).security_group_ids.security_group_id == [second, w.group]
+    assert w.groups(made) == [second, w.group]
     shared = list(w.cloud.ecs.vpcs)[2]
     elsewhere, advanced = new_group(w.ecs, shared), new_group(w.ecs, security_group_type="enterprise")
     assert refusal(w.run, security_group_id=elsewhere) == ("InvalidParameter.Mismatch", 400)
@@ -222,7 +228,7 @@ def test_the_group_filter_follows_every_change_of_groups(w: World) -> None:
     for each in made:
         ask(w.ecs, "JoinSecurityGroup", security_group_id=second, instance_id=each)
     ask(w.ecs, "LeaveSecurityGroup", security_group_id=second, instance_id=made[0])
-    ask(w.ecs, "ModifyInstanceAttribute", instance_id=made[1], security_group_ids=[second])
+    w.modify(made[1], security_group_ids=[second])
     ask(w.ecs, "DeleteInstance", instance_id=made[2], force=True)
     asked = {"security_group_id": second, "max_results": 10}
     first = ask(w.ecs, "DescribeInstances", **asked)
@@ -244,7 +250,7 @@ def test_join_and_leave_change_the_groups_in_order(w: World) -> None:
         ask(w.ecs, "LeaveSecurityGroup", security_group_id=group, instance_id=made)
 
     join(second)
-    assert w.one(made).security_group_ids.security_group_id == [w.group, second]
+    assert w.groups(made) == [w.group, second]
     assert refusal(join, second) == ("InvalidInstanceId.AlreadyExists", 403)
     assert refusal(join, new_group(w.ecs, list(w.cloud.ecs.vpcs)[2])) == ("InvalidInstanceId.Mismatch", 400)
     with refused("InvalidOperation.MultiGroupType", 400):
@@ -252,6 +258,88 @@ def test_join_and_leave_change_the_groups_in_order(w: World) -> None:
     w.cloud.ecs.quotas.groups_per_instance = 2
     assert refusal(join, new_group(w.ecs)) == ("InstanceSecurityGroupLimitExceeded", 400)
     leave(w.group)
-    assert w.one(made).security_group_ids.security_group_id == [second]
+    assert w.groups(made) == [second]
     assert refusal(leave, w.group) == ("InvalidSecurityGroupAssociation.NotFound", 400)
     assert refusal(leave, second) == ("InstanceLastSecurityGroup", 403)
+
+
+# modified in place
+
+
+def test_an_instances_attributes_are_changed_one_by_one(w: World) -> None:
+    """Omitted attributes stay; an attribute that is not offered here is refused, not ignored."""
+    (web,) = w.run()
+    w.modify(web, instance_name="shop")
+    w.modify(web, description="the shop", host_name="shop-1")
+    assert refusal(w.modify, web, instance_name="other", password="Secret-1") == ("InvalidParameter", 400)
+    found = w.one(web)
+    assert (found.instance_name, found.description, found.host_name) == ("shop", "the shop", "shop-1")
+
+
+def test_an_instance_is_moved_into_other_groups_at_once(w: World) -> None:
+    """All its groups are replaced, in the order of the request; all must be of one type, which may differ from before."""
+    (web,) = w.run()
+    second, advanced = new_group(w.ecs), new_group(w.ecs, security_group_type="enterprise")
+    for wanted in ([second, w.group], [second], [advanced]):
+        w.modify(web, security_group_ids=wanted)
+        assert w.groups(web) == wanted
+    elsewhere = new_group(w.ecs, list(w.cloud.ecs.vpcs)[2])
+    managed = w.cloud.ecs.create_group(HOME, w.vpc.id, managed=True).id
+    for wanted, code, status in (
+        ([elsewhere], "InvalidInstanceId.Mismatch", 400),
+        ([w.group, advanced], "InvalidOperation.MultiGroupType", 400),
+        ([managed], "InvalidOperation.ResourceManagedByCloudProduct", 403),
+        (["sg-none"], "InvalidSecurityGroupId.NotFound", 404),
+    ):
+        assert refusal(w.modify, web, security_group_ids=wanted) == (code, status)
+    assert w.groups(web) == [advanced]
+
+
+def test_a_stopped_instance_gets_another_address_and_a_start_before_the_next(w: World) -> None:
+    """An event says so, with the addresses that it has then."""
+    seen: list[dict[str, Any]] = []
+    w.cloud.ecs.on_event = lambda _account, event: seen.append(event)
+    web = w.cloud.ecs.create_instance(HOME, [w.group])
+    old = web.private_ip
+
+    def change(**fields: Any) -> None:
+        given = {"instance_id": web.id, "v_switch_id": w.vpc.vswitch_id, **fields}
+        ask(w.ecs, "ModifyInstanceVpcAttribute", **given)
+
+    def restart() -> None:
+        ask(w.ecs, "StartInstance", instance_id=web.id)
+        ask(w.ecs, "StopInstance", instance_id=web.id)
+
+    assert refusal(change) == ("IncorrectInstanceStatus", 400)
+    ask(w.ecs, "StopInstance", instance_id=web.id)
+    foreign = next(vpc for vpc in w.cloud.ecs.vpcs.values() if vpc.owner == PEER)
+    shared = next(vpc for vpc in w.cloud.ecs.vpcs.values() if vpc.shared_with)
+    into = {"vpc_id": shared.id, "v_switch_id": shared.vswitch_id}
+    there, other = (new_group(w.ecs, shared.id, security_group_type=kind) for kind in ("normal", "enterprise"))
+    for code, status, fields in (
+        ("InvalidPrivateIpAddress.Malformed", 400, {"private_ip_address": "10.0.0"}),
+        ("InvalidPrivateIpAddress.Mismatch", 400, {"private_ip_address": "10.9.0.1"}),
+        ("InvalidPrivateIpAddress.Duplicated", 400, {"private_ip_address": old}),
+        ("InvalidVSwitchId.NotFound", 404, {"v_switch_id": foreign.vswitch_id}),
+        ("InvalidVSwitchId.NotFound", 404, {"v_switch_id": shared.vswitch_id}),
+        ("InvalidParameter.MustBeEmpty", 404, {"security_group_id": [w.group]}),
+        ("InvalidParameter.AlreadyInTargetVpc", 404, {"vpc_id": web.vpc_id}),
+        ("InvalidVSwitch.NotBelongToVpc", 404, {"vpc_id": shared.id}),
+        ("MissingParameter", 400, into),
+        ("InvalidSecurityGroupVpc.NotBelongToOneVpc", 404, {**into, "security_group_id": [there, w.group]}),
+        ("EnterpriseGroupLimited.MutliGroupType", 404, {**into, "security_group_id": [there, other]}),
+    ):
+        assert refusal(change, **fields) == (code, status)
+    assert web.private_ip == old
+    change(private_ip_address="10.0.0.77")
+    assert refusal(change, private_ip_address="10.0.0.78") == ("InvalidPrivateIp.Changing", 400)
+    restart()
+    change(**into, security_group_id=[there])
+    assert (w.one(web.id).vpc_attributes.vpc_id, w.groups(web.id)) == (shared.id, [there])
+    said = [event["data"] for event in seen if event["type"] == "ecs:Instance:VSwitchChanged"]
+    assert [(one["instanceId"], one["privateIpAddress"]) for one in said] == [
+        (web.id, "10.0.0.77"),
+        (web.id, web.private_ip),
+    ]
+    assert foreign.take() == str(foreign.subnet[1])
+    assert w.cloud.ecs.create_instance(HOME, [w.group]).private_ip == old

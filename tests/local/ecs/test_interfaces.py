@@ -1,4 +1,4 @@
-"""Secondary network interfaces and addresses through the official SDK."""
+"""Network interfaces and their addresses through the official SDK."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class World:
         self.cloud, self.ecs = cloud, client(cloud)
         self.vpc = cloud.ecs.default_vpc(HOME)
         self.group = new_group(self.ecs)
-        self.instance = cloud.ecs.create_instance(HOME, [self.group])
+        self.instance = cloud.ecs.create_instance(HOME, [self.group], tags={"a": "b"})
 
     def create(self, **fields: Any) -> Any:
         usual = {"v_switch_id": self.vpc.vswitch_id, "security_group_id": self.group}
@@ -112,19 +112,42 @@ def test_an_address_is_found_in_its_vpc(w: World) -> None:
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
-        ({"type": "Secondary", "status": "Available", "network_interface_name": "nic"}, True),
-        ({"tag": [{"key": "a", "value": "b"}]}, True),
-        ({"tag": [{"key": "a", "value": "c"}]}, False),
-        ({"status": "InUse", "type": "Secondary"}, False),
-        ({"network_interface_name": "other"}, False),
-        ({"security_group_id": "sg-none"}, False),
+        ({"type": "Primary", "status": "InUse", "service_managed": False}, "primary"),
+        ({"private_ip_address": ["10.0.0.1", "10.9.9.9"], "primary_ip_address": "10.0.0.1"}, "primary"),
+        ({"type": "Secondary", "status": "Available", "network_interface_name": "nic"}, "secondary"),
+        ({"tag": [{"key": "a", "value": "b"}]}, "secondary"),
+        ({"tag": [{"key": "a", "value": "c"}]}, ""),
+        ({"status": "InUse", "type": "Secondary"}, ""),
+        ({"service_managed": True}, ""),
+        ({"instance_id": "i-none"}, ""),
+        ({"network_interface_id": ["eni-none"]}, ""),
+        ({"network_interface_name": "other"}, ""),
+        ({"security_group_id": "sg-none"}, ""),
+        ({"primary_ip_address": "10.9.9.9"}, ""),
+        ({"vpc_id": "vpc-none"}, ""),
+        ({"v_switch_id": "vsw-none"}, ""),
+        ({"resource_group_id": "rg-1"}, ""),
     ],
 )
-def test_secondary_interfaces_are_filtered(w: World, filters: dict[str, Any], found: bool) -> None:
-    """By type, status, name, tag and group."""
+def test_interfaces_are_filtered(w: World, filters: dict[str, Any], found: str) -> None:
+    """By every filter of the API; an instance's tags are not its interface's tags. The group filter finds secondary ones only
+    [doc]."""
     made = w.create(network_interface_name="nic", tag=[{"key": "a", "value": "b"}]).network_interface_id
-    assert w.found(**filters) == ([made] if found else [])
+    each = {"primary": [w.instance.interface_id], "secondary": [made], "": []}
+    assert w.found(**filters) == each[found]
     assert w.found(security_group_id=w.group) == [made]
+
+
+def test_each_instance_has_its_primary_interface(w: World) -> None:
+    """With the instance's groups and address; an instance in the classic network has none."""
+    w.cloud.ecs.create_instance(HOME, [w.group], classic=True)
+    assert w.found() == [w.instance.interface_id]
+    found = w.one(w.instance.interface_id)
+    assert (found.instance_id, found.type, found.status) == (w.instance.id, "Primary", "InUse")
+    assert (found.private_ip_address, found.vpc_id, found.owner_id) == (w.instance.private_ip, w.vpc.id, HOME)
+    assert found.security_group_ids.security_group_id == [w.group]
+    (shown,) = instances(w.ecs, instance_ids=f'["{w.instance.id}"]')
+    assert shown.network_interfaces.network_interface[0].network_interface_id == w.instance.interface_id
 
 
 def test_an_interface_is_attached_until_its_instance_is_released(w: World) -> None:
