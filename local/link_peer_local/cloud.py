@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import parse_qsl
 
 from link_peer_deploy.regions import REGIONS
 
@@ -221,8 +220,7 @@ class LocalCloud:
             caller = signatures.verify(service, request, {}, self.identity, self.clock.now())
         except ApiError as refusal:
             return wire.error(refusal)
-        params = dict(parse_qsl(request.query, keep_blank_values=True))
-        counted = Call(service, wire.action(request), caller.account, {**params, "path": request.path})
+        counted = Call(service, wire.action(request), caller.account, {**request.params, "path": request.path})
 
         def run() -> Response:
             self._require_active(service)

@@ -31,6 +31,11 @@ class Request(Struct, frozen=True):
         host = host.split("://", 1)[-1]
         return host.rsplit(":", 1)[0] if ":" in host else host
 
+    @property
+    def params(self) -> dict[str, str]:
+        """The parameters of the query; of several with one name the last."""
+        return dict(pairs(self.query))
+
 
 class Response(Struct):
     """One HTTP response; `headers` keep the platform's spelling."""

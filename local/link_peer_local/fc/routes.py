@@ -9,7 +9,7 @@ A resource of RAM is the path below the version: `functions/<name>`, `functions/
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from msgspec import Struct
 
@@ -102,7 +102,7 @@ def access(request: Request, region: str, account: str) -> Access | None:
     _, *path = (unquote(part) for part in request.path.strip("/").split("/"))
     if path[-1] in _VERBS:
         path.pop()
-    [qualifier] = parse_qs(request.query).get("qualifier", [""])[:1]
+    qualifier = request.params.get("qualifier", "")
     if route.action.startswith("List"):
         path.append("*")
     elif route.action.startswith("Create"):

@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
@@ -58,7 +57,7 @@ def handle(backend: FcBackend, caller: Caller, request: Request) -> Response:
     _check_digest(request)
     if route.v2 and route.service != backend.service:
         raise ApiError("ServiceNotFound", 404, f"service '{route.service}' does not exist")
-    query = dict(parse_qsl(request.query, keep_blank_values=True))
+    query = request.params
     if route.action == "ListFunctions":
         found = [item for item in backend.functions(caller.account) if item.function.name.startswith(_prefix(query))]
         rows, token = page(found, query)

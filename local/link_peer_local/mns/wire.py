@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from msgspec.structs import asdict, replace
@@ -52,10 +52,7 @@ def action(request: Request) -> str:
 
 def handle(backend: MnsBackend, caller: Caller, request: Request) -> Response:
     """Answer one request of a verified caller."""
-    try:
-        return _Call(backend, caller, request).answer()
-    except ApiError as problem:
-        return error(problem)
+    return _Call(backend, caller, request).answer()
 
 
 def error(problem: ApiError) -> Response:
@@ -74,8 +71,7 @@ def _answer(status: int) -> Response:
 def _query(request: Request) -> dict[str, str]:
     """The query parameters; the Node client writes their names in lower camel case (`receiptHandle`)."""
     spelling = {"receiptHandle": "ReceiptHandle", "visibilityTimeout": "VisibilityTimeout"}
-    pairs = parse_qsl(request.query, keep_blank_values=True)
-    return {spelling.get(name, name): value for name, value in pairs}
+    return {spelling.get(name, name): value for name, value in request.params.items()}
 
 
 class _Call:

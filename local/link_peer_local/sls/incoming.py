@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, loaded
@@ -20,7 +19,7 @@ class Incoming:
         self.request = request
         self.project, self.region = project_and_region(request)
         self.name, self.path = route(request)
-        self.query = dict(parse_qsl(request.query, keep_blank_values=True))
+        self.query = request.params
 
     def body(self, content_type: str) -> bytes:
         """The decompressed body; ApiError when its Content-Type is another."""

@@ -7,7 +7,7 @@ resource ends in `*`, so only a statement for all of them allows it.
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request
@@ -75,7 +75,7 @@ OPERATIONS = frozenset({"ListProject", *(name for *_, name in _ROUTES)})
 
 def route(request: Request) -> tuple[str, dict[str, str]]:
     """The operation's name (`Unknown` for any other path) and the names in its path."""
-    kind = dict(parse_qsl(request.query)).get("type")
+    kind = request.params.get("type") or None
     for method, pattern, wanted, name in _ROUTES:
         match = pattern.fullmatch(request.path or "/")
         if match and method == request.method and wanted == kind:

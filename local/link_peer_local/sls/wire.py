@@ -29,10 +29,7 @@ def action(request: Request) -> str:
 
 def handle(backend: SlsBackend, caller: Caller, request: Request) -> Response:
     """Answer one request of a verified caller."""
-    try:
-        return _Call(backend, caller, request).answer()
-    except ApiError as problem:
-        return error(problem)
+    return _Call(backend, caller, request).answer()
 
 
 def error(problem: ApiError) -> Response:

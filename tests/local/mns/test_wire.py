@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from link_peer_local.core.clock import SystemClock, VirtualClock
+from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
 from link_peer_local.mns import wire as mns_wire
@@ -37,7 +38,10 @@ def _running() -> MnsBackend:
 def call(backend: MnsBackend, method: str, target: str, body: str = "", **headers: str) -> Response:
     path, _, query = target.partition("?")
     sent = {"host": "127.0.0.1:8101", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return mns_wire.handle(backend, CALLER, Request(method, path, query, sent, body.encode()))
+    try:
+        return mns_wire.handle(backend, CALLER, Request(method, path, query, sent, body.encode()))
+    except ApiError as problem:
+        return mns_wire.error(problem)
 
 
 def fields(response: Response) -> dict[str, str]:

@@ -12,6 +12,7 @@ import pytest
 import zstandard
 from aliyun.log import log_logs_pb2 as pb
 from link_peer_local.core.clock import VirtualClock
+from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
 from link_peer_local.core.identity import Caller
 from link_peer_local.sls import SlsBackend
@@ -36,9 +37,11 @@ def call(backend: SlsBackend, method: str, target: str, body: bytes = b"", **hea
     path, _, query = target.partition("?")
     sent: dict[str, str | None] = {"host": "proj.localhost:8101", "x-log-apiversion": "0.6.0"}
     sent.update((name.replace("_", "-"), value) for name, value in headers.items())
-    return sls_wire.handle(
-        backend, CALLER, Request(method, path, query, {k: v for k, v in sent.items() if v is not None}, body)
-    )
+    request = Request(method, path, query, {k: v for k, v in sent.items() if v is not None}, body)
+    try:
+        return sls_wire.handle(backend, CALLER, request)
+    except ApiError as problem:
+        return sls_wire.error(problem)
 
 
 def put(backend: SlsBackend, body: bytes, **headers: str | None) -> Response:
