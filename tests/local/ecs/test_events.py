@@ -110,12 +110,6 @@ def test_refused_writes_are_published_with_their_error(local_cloud: LocalCloud, 
         assert data["referencedResources"] == {"ACS::ECS::SecurityGroup": [group]}
 
 
-def test_reads_are_not_published(local_cloud: LocalCloud, published: Published) -> None:
-    """EventBridge supports write events only."""
-    ask(client(local_cloud), "DescribeInstances")
-    assert published == []
-
-
 def test_a_slow_boot_publishes_each_state_in_time(local_cloud: LocalCloud, published: Published) -> None:
     """Pending until half of the delay, Running after all of it; a booting instance cannot be released, not even by force."""
     local_cloud.ecs.boot_delay = 60

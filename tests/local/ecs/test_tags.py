@@ -12,14 +12,12 @@ from tests.local.ecs.helpers import client, instances, new_group
 
 
 class World:
-    """One group with one instance, and the ActionTrail data of every write."""
+    """One group with one instance."""
 
     def __init__(self, cloud: LocalCloud) -> None:
         self.cloud, self.ecs = cloud, client(cloud)
         self.group = new_group(self.ecs)
         self.instance = cloud.ecs.create_instance(HOME, [self.group]).id
-        self.trail: list[dict[str, Any]] = []
-        cloud.ecs.on_event = lambda _account, event: self.trail.append(event["data"])
 
     def tag(self, *resources: str, kind: str | None = "instance", **tags: str) -> None:
         self.tag_all(list(resources or [self.instance]), [*tags.items()], kind)
@@ -210,19 +208,6 @@ def test_tags_are_added_and_removed_one_resource_at_a_time(w: World) -> None:
     assert w.tags() == {"b": "3", "c": ""}
     w.remove(("b", "3"))
     assert w.tags() == {"c": ""}
-
-
-def test_their_events_have_the_names_of_these_actions(w: World) -> None:
-    """A consumer of tag changes must know AddTags and RemoveTags beside TagResources and UntagResources."""
-    w.add(w.instance, **{"link-peer": "sg-db"})
-    w.remove(("link-peer", None))
-    w.add(w.group, "securitygroup", **{"link-accept": "*"})
-    assert [(data["eventName"], data["referencedResources"]) for data in w.trail] == [
-        ("AddTags", {"ACS::ECS::Instance": [w.instance]}),
-        ("RemoveTags", {"ACS::ECS::Instance": [w.instance]}),
-        ("AddTags", {"ACS::ECS::SecurityGroup": [w.group]}),
-    ]
-    assert w.trail[0]["requestParameters"]["Tag.1.Key"] == "link-peer"
 
 
 def test_invalid_calls_change_nothing(w: World) -> None:

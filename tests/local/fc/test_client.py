@@ -205,11 +205,6 @@ def test_an_unknown_function_is_not_found(setup: Setup) -> None:
     assert refusal(setup.invoke2, "echo", service="nothing") == ("ServiceNotFound", 404)
 
 
-def test_an_operation_that_is_not_offered_is_refused(setup: Setup) -> None:
-    """As a gap of the local cloud, not as a mistake of the caller's. It raises the SDK's error of a server."""
-    assert refusal(setup.fc3.delete_layer_version, "layer", "1") == ("NotOfferedByLocalCloud", 501)
-
-
 def test_a_role_that_does_not_trust_function_compute_gives_no_credentials(setup: Setup) -> None:
     """FC assumes the role as fc.aliyuncs.com."""
     setup.cloud.identity.roles[ROLE].trust = trust_text(["ecs.aliyuncs.com"])

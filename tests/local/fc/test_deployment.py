@@ -161,19 +161,14 @@ def test_each_version_keeps_its_package(setup: Setup) -> None:
 
 
 def test_an_update_keeps_what_it_leaves_out(setup: Setup) -> None:
-    """The code, for example; a version is published only after a change."""
+    """The code, for example; a version is published only after a change. A function is created once."""
     setup.create(description="first")
+    assert refusal(setup.create)[0] == "FunctionAlreadyExists"
     setup.publish()
     assert refusal(setup.publish)[0] == "VersionPublishError"
     updated = setup.update(memory_size=1024)
     assert (updated.memory_size, updated.timeout, updated.description, setup.invoke()) == (1024, 60, "first", "one")
     assert setup.publish() == "2"
-
-
-def test_a_function_is_created_once(setup: Setup) -> None:
-    """409 the second time."""
-    setup.create()
-    assert refusal(setup.create)[0] == "FunctionAlreadyExists"
 
 
 @pytest.mark.parametrize(

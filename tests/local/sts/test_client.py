@@ -97,8 +97,9 @@ def may(cloud: LocalCloud, session_policy: str | None) -> set[str]:
     """Which of three actions a session with this policy may do."""
     keys = assume(function_client(cloud), policy=session_policy).credentials
     caller = cloud.identity.keys[keys.access_key_id].caller
-    actions = ("DescribeSecurityGroups", "CreateSecurityGroup", "DeleteSecurityGroup")
-    return {action for action in actions if cloud.identity.permitted(caller, Access(f"ecs:{action}"))}
+    return {
+        action for action in (DESCRIBE, CREATE, DELETE) if cloud.identity.permitted(caller, Access(f"ecs:{action}"))
+    }
 
 
 DESCRIBE, CREATE, DELETE = "DescribeSecurityGroups", "CreateSecurityGroup", "DeleteSecurityGroup"
