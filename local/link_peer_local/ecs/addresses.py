@@ -52,10 +52,7 @@ def modify_instance_vpc_attribute(call: Call) -> dict[str, Any]:
 def _vpc(call: Call, instance: Instance) -> Vpc:
     """The VPC of the vSwitch: the instance's own, or the one in `VpcId`."""
     params = call.params
-    vswitch, wanted = params.require("VSwitchId"), params.get("VpcId")
-    vpc = next((vpc for vpc in call.store.vpcs.values() if vpc.vswitch_id == vswitch), None)
-    if vpc is None or not vpc.usable_by(call.account.uid):
-        raise ApiError("InvalidVSwitchId.NotFound", 404)
+    vpc, wanted = call.vpc_of(params.require("VSwitchId")), params.get("VpcId")
     if not wanted and params.listed("SecurityGroupId"):
         raise ApiError("InvalidParameter.MustBeEmpty", 404)
     if wanted == instance.vpc_id:

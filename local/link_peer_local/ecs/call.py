@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.ecs.params import Params
-from link_peer_local.ecs.state import AccountState, Group, Instance, InstanceState, Interface
+from link_peer_local.ecs.state import AccountState, Group, Instance, InstanceState, Interface, Vpc
 from link_peer_local.ecs.store import Store
 
 
@@ -69,6 +69,20 @@ class Call(Struct):
         if instance is None or state is None:
             raise ApiError("InvalidInstanceId.NotFound", 404)
         return instance, state
+
+    def settled_instance(self, instance_id: str) -> tuple[Instance, InstanceState]:
+        """The same, unless it is on its way between Running and Stopped."""
+        instance, state = self.instance(instance_id)
+        if state.status not in ("Running", "Stopped"):
+            raise ApiError("IncorrectInstanceStatus", 403)
+        return instance, state
+
+    def vpc_of(self, vswitch_id: str) -> Vpc:
+        """The VPC of a vSwitch that the caller may use."""
+        vpc = next((vpc for vpc in self.store.vpcs.values() if vpc.vswitch_id == vswitch_id), None)
+        if vpc is None or not vpc.usable_by(self.account.uid):
+            raise ApiError("InvalidVSwitchId.NotFound", 404)
+        return vpc
 
 
 def managed_by_product(group_id: str) -> ApiError:

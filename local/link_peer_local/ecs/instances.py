@@ -112,9 +112,7 @@ def requested_vpc(call: Call, group: Group) -> Vpc | None:
         return None
     if not vswitch_id:
         raise missing("VSwitchId")
-    vpc = next((vpc for vpc in call.store.vpcs.values() if vpc.vswitch_id == vswitch_id), None)
-    if vpc is None or not vpc.usable_by(call.account.uid):
-        raise ApiError("InvalidVSwitchId.NotFound", 404)
+    vpc = call.vpc_of(vswitch_id)
     if vpc.id != group.vpc_id:
         raise ApiError("InvalidParameter.Mismatch", 400)
     return vpc
@@ -170,21 +168,20 @@ _ATTRIBUTES = ("RegionId", "InstanceId", "InstanceName", "Description", "HostNam
 def modify_instance_attribute(call: Call) -> dict[str, Any]:
     """Change name, description, host name, or all groups at once; other attributes are not offered and refused."""
     params = call.params
-    instance, state = call.instance(params.require("InstanceId"))
+    instance, _ = call.instance(params.require("InstanceId"))
     for name in params.values:
         if name not in _ATTRIBUTES and not name.startswith("SecurityGroupIds."):
             raise invalid(name)
     if params.listed("SecurityGroupIds"):
-        _move(call, instance, state)
+        _move(call, instance)
     instance.name = params.get("InstanceName") or instance.name
     instance.description = params.get("Description") or instance.description
     instance.host_name = params.get("HostName") or instance.host_name
     return {}
 
 
-def _move(call: Call, instance: Instance, state: InstanceState) -> None:
-    if state.status not in ("Running", "Stopped"):
-        raise ApiError("IncorrectInstanceStatus", 403)
+def _move(call: Call, instance: Instance) -> None:
+    call.settled_instance(instance.id)
     groups = requested_groups(call)
     if groups[0].vpc_id != instance.vpc_id:
         raise ApiError("InvalidInstanceId.Mismatch", 400)
@@ -212,10 +209,7 @@ def _membership(call: Call) -> tuple[Group, Instance, InstanceState]:
         raise ApiError("NotOfferedByLocalCloud", 501, message)
     group_id, instance_id = call.params.require("SecurityGroupId"), call.params.require("InstanceId")
     group = call.writable_group(group_id)
-    instance, state = call.instance(instance_id)
-    if state.status not in ("Running", "Stopped"):
-        raise ApiError("IncorrectInstanceStatus", 403)
-    return group, instance, state
+    return group, *call.settled_instance(instance_id)
 
 
 def join_security_group(call: Call) -> dict[str, Any]:

@@ -67,9 +67,7 @@ def attach_network_interface(call: Call) -> dict[str, Any]:
     """Attach an Available interface to a Running or Stopped instance of its VPC."""
     interface = call.interface(call.params.require("NetworkInterfaceId"))
     _require_available(interface)
-    instance, state = call.instance(call.params.require("InstanceId"))
-    if state.status not in ("Running", "Stopped"):
-        raise ApiError("IncorrectInstanceStatus", 403)
+    instance, _ = call.settled_instance(call.params.require("InstanceId"))
     if instance.vpc_id != interface.vpc_id:
         message = "The specified network interface and instance are not in the same VPC."
         raise ApiError("InvalidParameter.Mismatch", 400, message)
@@ -114,10 +112,7 @@ def _target(call: Call) -> Interface | Instance:
     interface_id = call.params.require("NetworkInterfaceId")
     for instance in call.account.instances.values():
         if instance.interface_id == interface_id and instance.states.at(call.now):
-            _, state = call.instance(instance.id)
-            if state.status not in ("Running", "Stopped"):
-                raise ApiError("IncorrectInstanceStatus", 403)
-            return instance
+            return call.settled_instance(instance.id)[0]
     return call.interface(interface_id)
 
 

@@ -91,8 +91,8 @@ class _Batch(Struct):
 class QueueStream:
     """Delivers the messages of one queue to one function, in `settings.tasks` tasks of one batch each.
 
-    It receives only while `allowed`: the account has the service-linked roles. `step` and `drain` work in the caller's thread; after `start` threads do it. Knobs: delays between attempts are
-    multiplied by `retry_scale`, and attempts end after `max_retries` (None: the strategy's own number).
+    It receives only while `allowed`: the account has the service-linked roles. `step` and `drain` work in the caller's
+    thread; after `start` threads do it. Attempts end after `max_retries` (None: the strategy's own number).
     """
 
     def __init__(
@@ -115,7 +115,6 @@ class QueueStream:
         self._allowed = allowed
         self.settings = settings
         self.knobs = Knobs()
-        self.retry_scale = 1.0
         self.max_retries: int | None = 5
         self.blocked = False
         self._batches: list[_Batch | None] = [None] * settings.tasks
@@ -272,7 +271,7 @@ class QueueStream:
             return True
         delays = self.settings.delays[: self.max_retries]
         if batch.failures < len(delays):
-            pause = delays[batch.failures] * self.retry_scale
+            pause = delays[batch.failures]
             batch.failures += 1
             batch.due = self._clock.now() + pause
             batch.handles = [self._hide(handle, pause) for handle in batch.handles]
