@@ -1,18 +1,20 @@
-"""Operations on what an SLS project consists of: the project, its logstores, indexes, dashboards and alert rules."""
+"""An SLS request as it arrived, and the operations on what a project consists of: the project, its logstores, indexes, dashboards and alert rules."""
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
 from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response
+from link_peer_local.core.http import Request, Response, loaded
 from link_peer_local.core.identity import Caller
 from link_peer_local.core.real_api import not_offered
+from link_peer_local.sls import codec
 from link_peer_local.sls.backend import SlsBackend
 from link_peer_local.sls.codec import as_json
 from link_peer_local.sls.documents import Documents
-from link_peer_local.sls.incoming import Incoming
+from link_peer_local.sls.routes import project_and_region, route
 from link_peer_local.sls.state import Logstore, Project
 
 _MOST_LISTED = 500
@@ -26,18 +28,62 @@ _LOGSTORE_DEFAULTS: dict[str, Any] = {
 }
 
 
-class Settings(Incoming):
-    """A request of a verified caller. Each operation is a method named `_<Operation>`, which returns None where 200 is the answer."""
+class Settings:
+    """A request of a verified caller. Each operation is a method named `_<Operation>`, which returns None where 200 is the answer.
+
+    `project` is "" without one, `region` None on loopback, `name` that of the operation, and `path` has the names in the path.
+    An operation whose parameters are in the body replaces `query`.
+    """
 
     def __init__(self, backend: SlsBackend, caller: Caller, request: Request) -> None:
-        super().__init__(request)
         self.backend = backend
         self.account = caller.account
+        self.request = request
+        self.project, self.region = project_and_region(request)
+        self.name, self.path = route(request)
+        self.query = request.params
 
     @property
     def store(self) -> tuple[str, str, str]:
         """Account, project and logstore of the request."""
         return self.account, self.project, self.path["logstore"]
+
+    def body(self, content_type: str) -> bytes:
+        """The decompressed body; ApiError when its Content-Type is another."""
+        headers = self.request.headers
+        sent = headers.get("content-type", "")
+        if self.request.body and not sent:
+            raise ApiError("MissingContentType", 400)
+        if sent.partition(";")[0].strip() != content_type:
+            raise ApiError("InvalidContentType", 415, f"Content-Type {sent} is unsupported.")
+        return codec.decompress(
+            self.request.body, headers.get("x-log-compresstype", ""), headers.get("x-log-bodyrawsize")
+        )
+
+    def json_body(self) -> dict[str, Any]:
+        """The body as a JSON object."""
+        return self.json_object(self.body("application/json"))
+
+    @staticmethod
+    def json_object(text: bytes) -> dict[str, Any]:
+        """A text as a JSON object."""
+        value = loaded(text)
+        if not isinstance(value, dict):
+            raise ApiError("PostBodyInvalid", 400)
+        return value
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        """A whole-number parameter; ApiError when it is invalid, or absent without a default."""
+        text = self.query.get(name)
+        if not text and default is not None:  # the Node client sends `offset=` for omitted parameters
+            return default
+        if text is None or not re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
+            raise ApiError("ParameterInvalid", 400, f"parameter {name} is invalid")
+        return int(text)
+
+    def moment(self, name: str) -> float:
+        """An epoch time in seconds, with the nanoseconds of `<name>Ns`."""
+        return self.integer(name) + self.integer(f"{name}Ns", 0) / 1e9
 
     # Projects
 

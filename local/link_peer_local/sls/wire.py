@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 from link_peer_local.core.errors import ApiError
 from link_peer_local.core.http import Request, Response
@@ -12,7 +13,6 @@ from link_peer_local.sls import codec
 from link_peer_local.sls.backend import SlsBackend
 from link_peer_local.sls.codec import as_json, empty, headers
 from link_peer_local.sls.consuming import Consuming
-from link_peer_local.sls.incoming import as_text
 from link_peer_local.sls.routes import access, refused, route
 from link_peer_local.sls.state import Page, shard_ranges
 
@@ -35,6 +35,11 @@ def handle(backend: SlsBackend, caller: Caller, request: Request) -> Response:
 def error(problem: ApiError) -> Response:
     """A refusal in the format of SLS: `{"errorCode", "errorMessage"}`."""
     return as_json({"errorCode": problem.code, "errorMessage": problem.message}, status=problem.status)
+
+
+def _as_text(value: Any) -> str:
+    """A JSON value in its query-string form."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Call(Consuming):
@@ -67,7 +72,7 @@ class _Call(Consuming):
     def _GetLogs(self) -> Response:  # noqa: N802
         posted = self.request.method == "POST"
         if posted:
-            self.query = {key: as_text(value) for key, value in self.json_body().items()}
+            self.query = {key: _as_text(value) for key, value in self.json_body().items()}
         reverse = self.query.get("reverse", "false").lower()
         if reverse not in ("true", "false"):
             raise ApiError("InvalidReverse", 400)
@@ -90,7 +95,7 @@ class _Call(Consuming):
             count=str(len(page.logs)),
             processed_rows=str(page.processed),
             elapsed_millisecond="1",
-            has_sql=as_text(bool(page.sql)),
+            has_sql=_as_text(bool(page.sql)),
             where_query=query if query.isascii() and query.isprintable() else "",
             query_info="{}",
         )
