@@ -14,7 +14,6 @@ from collections.abc import Iterable
 import msgspec
 from link_peer.domain import marker as markers
 from link_peer.domain.denials import PAUSED, Denial, LinkDenied
-from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import ALL, PRIORITY, Claim, Link, Marker, Party, Rule
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
@@ -26,14 +25,6 @@ from link_peer_cli.adoption.expressible import NotAdoptable
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry
 
 CHANGED = "the rule, or one it depends on, was changed or deleted since it was shown, so it is not adopted: run the command again"
-
-
-class MoreToRead(LinkPeerError):
-    """The verdict depends on `questions`, which were not read yet."""
-
-    def __init__(self, questions: Iterable[Question]) -> None:
-        super().__init__("not everything was read")
-        self.questions = frozenset(questions)
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -62,8 +53,9 @@ class Adoption(msgspec.Struct, frozen=True):
 
 def judge(
     snapshot: Snapshot, policy: Policy, region: str, rule: Rule, link: Link, claim: Claim, now: float
-) -> Adoption:
-    """What adopting the rule would do. Raises NotAdoptable, or LinkDenied where the link may not exist.
+) -> Adoption | frozenset[Question]:
+    """What adopting the rule would do, or what must be read first to tell. Raises NotAdoptable, or LinkDenied where the link may
+    not exist.
 
     The rules of both ends' groups, and of all other groups of the instances that are reached, were read.
     """
@@ -82,7 +74,7 @@ def judge(
             groups[group] = msgspec.structs.replace(groups[group], tags={**tags, **edit.put})
         verdict = evaluate(msgspec.structs.replace(snapshot, groups=groups), context, link, claims)
     if verdict.open_questions:
-        raise MoreToRead(verdict.open_questions)
+        return frozenset(verdict.open_questions)
     if verdict.denial:
         raise LinkDenied(verdict.denial)
     if rule.key not in {need.key for need in verdict.needs}:

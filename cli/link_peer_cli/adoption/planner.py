@@ -17,7 +17,7 @@ from link_peer.runtime.ports import Cloud, Record
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.adoption.expressible import NotAdoptable, link_of_rule, tag_for
-from link_peer_cli.adoption.judge import Adoption, MoreToRead, is_ours, judge, lost, person_made
+from link_peer_cli.adoption.judge import Adoption, is_ours, judge, lost, person_made
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.consent.group_tags import GroupTags
@@ -157,14 +157,12 @@ class AdoptionPlanner:
             view.around([link.source, link.target])
             view.deciding([(link.source, link.target)])
         asked: set[Question] = set()
-        while True:
-            try:
-                return judge(view.scene.snapshot, policy, region, rule, link, claim, now)
-            except MoreToRead as more:
-                if more.questions <= asked:
-                    raise
-                asked |= more.questions
-                view.answer(more.questions)
+        while not isinstance(found := judge(view.scene.snapshot, policy, region, rule, link, claim, now), Adoption):
+            if found <= asked:
+                raise LinkPeerError("not everything was read")
+            asked |= found
+            view.answer(found)
+        return found
 
     def _request(self, adoption: Adoption, wish: Wish, said: str, now: float) -> tuple[Request, str]:
         """What is posted, and on which queue. Raises LinkDenied where the policy does not take it."""
