@@ -19,6 +19,7 @@ from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import Reopening
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, enter, in_each, pages, tags_of, wanted
 from link_peer_cli.consent.group_tags import GroupTags, record_tags
+from link_peer_cli.review.plans import print_changes
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
@@ -152,8 +153,8 @@ def _say(env: Environment, found: Found, done: list[Party], planned: list[CloudC
         command = aliyun.untag(env.settings.region, [group.id], [key])
         text = f"{group} stays locked: {key} locks it for every deployment. Its owner removes it: {command}"
         out.print(escape(text), soft_wrap=True)
-    for call in planned:
-        out.print(escape(f"# account {call.account}\n{call.command}"), soft_wrap=True)
+    if planned:
+        print_changes(out, planned)
     for group, value in found.kept.items():
         text = f"{group} stays locked ({value}): with keys of its account, --force removes this lock, too"
         out.print(escape(text), soft_wrap=True)

@@ -23,28 +23,22 @@ COMMANDS = {
 }
 
 
-class World:
-    """A group whose owner wrote hostile texts wherever ECS takes any, and who may have asked for a link to it."""
-
-    def __init__(self, lab: Lab) -> None:
-        app, db = lab.group(), lab.group()
-        lab.instance(app, name=HOSTILE)
-        lab.instance(db)
-        fields = {"IpProtocol": "tcp", "PortRange": "3306/3306", "Policy": "drop", "Description": HOSTILE}
-        lab.authorize(db, SourceGroupId=app.id, **fields)
-        lab.tag(db, link_accept=f"sg-other,sg-q{HOSTILE}")
-        self.ids = {"APP": app.id, "DB": db.id}
-
-    def __call__(self, command: str) -> list[str]:
-        """The arguments of a command."""
-        return [self.ids.get(word, word) for word in COMMANDS[command]]
+def arguments(lab: Lab, command: str) -> list[str]:
+    """Those of a command about a group whose owner wrote hostile texts wherever ECS takes any."""
+    app, db = lab.group(), lab.group()
+    lab.instance(app, name=HOSTILE)
+    lab.instance(db)
+    fields = {"IpProtocol": "tcp", "PortRange": "3306/3306", "Policy": "drop", "Description": HOSTILE}
+    lab.authorize(db, SourceGroupId=app.id, **fields)
+    lab.tag(db, link_accept=f"sg-other,sg-q{HOSTILE}")
+    return [{"APP": app.id, "DB": db.id}.get(word, word) for word in COMMANDS[command]]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_gets_no_control_character(lab: Lab, cli: Cli, command: str) -> None:
     """Each is shown by its number."""
-    cli(*World(lab)(command))
+    cli(*arguments(lab, command))
     said = cli.out + cli.err
     assert [character for character in UNSEEN if character in said] == []
     assert "\\u001b" in said
@@ -54,7 +48,7 @@ def test_a_terminal_gets_no_control_character(lab: Lab, cli: Cli, command: str) 
 @pytest.mark.parametrize("command", ["explain", "doctor"])
 def test_json_says_the_same_without_them(lab: Lab, cli: Cli, command: str) -> None:
     """A program reads the very text."""
-    cli(*World(lab)(command), "--json")
+    cli(*arguments(lab, command), "--json")
     assert [character for character in UNSEEN if character in cli.out] == []
     documents = [json.loads(line) for line in cli.out.splitlines()]
     if command == "explain":
