@@ -32,9 +32,6 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
-POLICY_SCHEMA = DOCS / "schemas" / "policy.schema.json"
-PLAN_SCHEMA = DOCS / "schemas" / "plan.schema.json"
-ANSWERS_SCHEMA = DOCS / "schemas" / "answers.schema.json"
 TAGS_PAGE = DOCS / "tags.md"
 PERMISSIONS_PAGE = DOCS / "permissions.md"
 AUDIT_PAGE = DOCS / "auditor.md"
@@ -99,18 +96,11 @@ def requests() -> str:
     return before + "\n".join(_table(header, rows)) + after[after.index("\n\n") + 1 :]
 
 
-def policy_schema() -> str:
-    """The JSON Schema of the policy file."""
-    derived = msgspec.json.schema(PolicyFile)
+def schema_of(title: str, kind: type) -> str:
+    """The JSON Schema of a file, as its type has it."""
+    derived = msgspec.json.schema(kind)
     _described(derived["$defs"])
-    return _schema("policy.yaml of link-peer", derived)
-
-
-def plan_schema() -> str:
-    """The JSON Schema of what `link-peer plan --out` writes."""
-    derived = msgspec.json.schema(SavedPlan)
-    _described(derived["$defs"])
-    return _schema("A saved plan of link-peer", derived)
+    return _schema(title, derived)
 
 
 def _described(defs: dict[str, Any]) -> None:
@@ -139,11 +129,6 @@ def answers() -> dict[str, Any]:
         "description": "Of `link-peer account add --json`: #/$defs/account-add. Of an error on stderr: #/$defs/CommandFailed.",
         "$defs": {**commands, **defs},
     }
-
-
-def answers_schema() -> str:
-    """The same as a file."""
-    return _schema("What commands of link-peer print with --json", answers())
 
 
 def command_pages() -> dict[Path, str]:
@@ -389,14 +374,22 @@ def _template_denials(text: str, alone: Mapping[str, str], roles: Sequence[Seque
     return re.sub(rf"( {{18}}{re.escape(deny)}.*\n)+", lambda _: next(made), text)
 
 
+def generated() -> dict[Path, str]:
+    """Each file that is written from the code, whole or in part, with its text."""
+    return {
+        PAGE: reference(),
+        REQUESTS: requests(),
+        DOCS / "schemas" / "policy.schema.json": schema_of("policy.yaml of link-peer", PolicyFile),
+        DOCS / "schemas" / "plan.schema.json": schema_of("A saved plan of link-peer", SavedPlan),
+        DOCS / "schemas" / "answers.schema.json": _schema("What commands of link-peer print with --json", answers()),
+        TAGS_PAGE: tags_page(),
+        PERMISSIONS_PAGE: permissions_page(),
+        AUDIT_PAGE: audit_page(),
+        **command_pages(),
+        **denied_tags(),
+    }
+
+
 if __name__ == "__main__":
-    PAGE.write_text(reference(), encoding="utf-8")
-    REQUESTS.write_text(requests(), encoding="utf-8")
-    POLICY_SCHEMA.write_text(policy_schema(), encoding="utf-8")
-    PLAN_SCHEMA.write_text(plan_schema(), encoding="utf-8")
-    ANSWERS_SCHEMA.write_text(answers_schema(), encoding="utf-8")
-    for path, text in {**command_pages(), **denied_tags()}.items():
+    for path, text in generated().items():
         path.write_text(text, encoding="utf-8")
-    TAGS_PAGE.write_text(tags_page(), encoding="utf-8")
-    PERMISSIONS_PAGE.write_text(permissions_page(), encoding="utf-8")
-    AUDIT_PAGE.write_text(audit_page(), encoding="utf-8")
