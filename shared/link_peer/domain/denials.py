@@ -87,10 +87,7 @@ def about(why: Denial, action: str, link: Link, region: str) -> Denial:
 
 def filled(advice: str, action: str, link: Link, region: str) -> str:
     """The advice about one link."""
-    if "{" not in advice:
-        return advice
-    names = {"{link}": options(link), "{action}": action, "{region}": region}
-    for name, value in names.items():
+    for name, value in {"{link}": options(link), "{action}": action, "{region}": region}.items():
         advice = advice.replace(name, value)
     return advice
 

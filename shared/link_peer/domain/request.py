@@ -59,7 +59,6 @@ class Request(msgspec.Struct, frozen=True):
     until: int | None = None
     justification: str = ""
     requested_by: str = ""
-    version: Literal[1] = 1
     attempt: int = 0
 
 
@@ -71,7 +70,6 @@ class Look(msgspec.Struct, frozen=True):
     party: Party
     expires_at: float
     attempt: int = 0
-    version: Literal[1] = 1
 
 
 class SweepAccount(msgspec.Struct, frozen=True):
@@ -82,7 +80,6 @@ class SweepAccount(msgspec.Struct, frozen=True):
     account: str
     posted_at: float
     cursor: object = None
-    version: Literal[1] = 1
 
 
 Message = Request | Look

@@ -36,7 +36,6 @@ from link_peer.domain.tags import (
 )
 from link_peer.inbound.message_body import SURROGATE, body_of, parse_json, utf8
 
-LATE = LATE_SECONDS
 AHEAD = 24 * 3600 + 300  # seconds that `expires_at` may be ahead of now
 ACTIONS = ("link", "unlink", "sync", "look")
 MAX_ATTEMPT = 10_000
@@ -141,7 +140,7 @@ def decode(body: bytes | str, *, region: str, now: float, names: Mapping[str, Pa
         )
     if isinstance(request, Look):
         return request
-    if now > request.expires_at + LATE:
+    if now > request.expires_at + LATE_SECONDS:
         raise DeniedRequest(request, denials.request_expired("expires_at", iso(request.expires_at)))
     if request.until is not None and request.until <= now:
         raise DeniedRequest(request, denials.request_expired("until", iso(request.until)))
@@ -174,11 +173,11 @@ def decode_sweep(body: bytes | str, *, region: str, accounts: Collection[str]) -
 def encode(message: Message | SweepAccount) -> bytes:
     """The JSON of a message; `decode`, or `decode_sweep`, reads it back."""
     if isinstance(message, SweepAccount):
-        head = {"version": message.version, "action": "sweep", "region": message.region, "account": message.account}
+        head = {"version": 1, "action": "sweep", "region": message.region, "account": message.account}
         body = {**head, "cursor": message.cursor, "posted_at": iso_millis(message.posted_at)}
         return json.dumps(body, separators=(",", ":")).encode()
     fields: dict[str, object] = {
-        "version": message.version,
+        "version": 1,
         "request_id": message.request_id,
         "action": "look" if isinstance(message, Look) else message.action,
         "region": message.region,
