@@ -19,7 +19,7 @@ from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import Who, parse_ports
 from link_peer.planning import authority, consent, evaluate, policy_tests, room, writing
 from link_peer.planning.decision import Context, Decision, DesiredLink
-from link_peer.planning.effect import between, end_in
+from link_peer.planning.effect import between, end_of_party
 from link_peer.planning.plan import make_plan
 from link_peer.planning.reach import Reach
 from link_peer.planning.removals import May
@@ -177,7 +177,7 @@ class Read(SavedView):
 def advice(name: str, link: Link, seen: Snapshot, rules: Policy) -> list[Advice]:
     """What is advised about packets that no ingress rule admits."""
     closed = view([group(APP), group(DB), group(CACHE)])
-    start, end = (end_in(closed, party) for party in (APP, DB))
+    start, end = (end_of_party(closed, party) for party in (APP, DB))
     assert start is not None
     assert end is not None
     reach = Reach(between(closed, start, end, PORTS), 1, 0, (link.source, link.target))

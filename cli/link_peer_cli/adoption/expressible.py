@@ -16,7 +16,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.evaluate import address_denial, wish_denial
-from link_peer.planning.reach import Scene, groups_of
+from link_peer.planning.reach import Scene
 
 from link_peer_cli.consent.entries import asking
 from link_peer_cli.inventory.advice import with_consent
@@ -121,7 +121,7 @@ def tag_for(snapshot: Snapshot, policy: Policy, link: Link, asker: Party, now: f
     Raises NotAdoptable, or LinkDenied, where its tag would not ask for this link.
     """
     instance = snapshot.instances.get(asker)
-    if instance is None or link.source not in (asker, *groups_of(instance)):
+    if instance is None or link.source not in (asker, *instance.own_groups):
         raise NotAdoptable(f"{asker} is not an instance of {link.source}, from which the rule opens: name one that is")
     elsewhere = link.target.account != asker.account
     ports = f":{link.ports[0]}" if link.ports else ""

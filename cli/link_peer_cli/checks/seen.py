@@ -10,7 +10,7 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.planning.actual import renamed_rules
-from link_peer.planning.reach import Scene, groups_of
+from link_peer.planning.reach import Scene
 from link_peer.planning.standing import Standing, standing
 from link_peer.runtime.ports import Record
 
@@ -41,7 +41,7 @@ class CloudSeen(msgspec.Struct, frozen=True, dict=True):
         found = {rule.group for link in self.links for rule in link.rules}
         for link in self.links:
             for party in (link.source, link.target):
-                found |= {party} if party.is_group else {g for one in self.scene.members(party) for g in groups_of(one)}
+                found |= {party} if party.is_group else {g for one in self.scene.members(party) for g in one.own_groups}
         return frozenset(found)
 
 

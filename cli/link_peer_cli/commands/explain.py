@@ -9,8 +9,8 @@ import typer
 from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Party, Port, Rule, ports_text
-from link_peer.planning.effect import applying
-from link_peer.planning.reach import Reach, Scene, end_of_party, reach
+from link_peer.planning.effect import applying, end_of_party
+from link_peer.planning.reach import Reach, Scene, reach
 from link_peer.planning.standing import Standing
 from rich.markup import escape
 
@@ -153,7 +153,7 @@ def _people(
     scene: Scene, found: Reach, ends: tuple[Party, Party], ports: tuple[Port, ...], ours: list[Rule]
 ) -> list[Rule]:
     """The rules of people that apply between the two; of many instances, between the pair that was judged."""
-    start, end = (end_of_party(scene, party) for party in found.ends or ends)
+    start, end = (end_of_party(scene.snapshot, party) for party in found.ends or ends)
     if start is None or end is None:
         return []
     mine = {rule.id for rule in ours}

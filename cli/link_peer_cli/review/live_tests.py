@@ -17,7 +17,7 @@ import msgspec
 from link_peer.domain.model import ALL, Link, Party, Port
 from link_peer.planning import effect_text, policy_tests
 from link_peer.planning.decision import Context
-from link_peer.planning.effect import End, between, end_in, end_of
+from link_peer.planning.effect import End, between, end_of, end_of_party
 from link_peer.planning.policy_tests import Finding, Verdict
 from link_peer.planning.reach import Scene
 
@@ -80,6 +80,6 @@ def _pairs(scene: Scene, source: Party, target: Party) -> Iterator[tuple[End, En
 
 def _ends(scene: Scene, party: Party) -> list[End]:
     found = list(dict.fromkeys(map(end_of, scene.members(party))))
-    if party.is_group and not found and (alone := end_in(scene.snapshot, party)):
+    if party.is_group and not found and (alone := end_of_party(scene.snapshot, party)):
         return [alone]
     return found

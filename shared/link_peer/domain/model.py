@@ -95,6 +95,11 @@ class Link(msgspec.Struct, frozen=True, order=True):
         return Party(self.source.account, self.member) if self.member else self.source
 
     @property
+    def askers(self) -> tuple[Party, ...]:
+        """The parties whose tags may ask for it."""
+        return (self.source, self.target) if self.mutual else (self.asker,)
+
+    @property
     def parties(self) -> tuple[Party, ...]:
         """All that must be known to decide: source and target, and the one instance."""
         return (self.source, self.target, *((self.asker,) if self.member else ()))
@@ -240,6 +245,11 @@ class Instance(msgspec.Struct, frozen=True):
     tags: Mapping[str, str] = {}
     classic: bool = False
     name: str = ""
+
+    @property
+    def own_groups(self) -> tuple[Party, ...]:
+        """The groups that it is in."""
+        return tuple(Party(self.party.account, group) for group in self.groups)
 
 
 def short_hash(text: str) -> str:

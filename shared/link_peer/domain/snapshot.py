@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Mapping, Set
 
 import msgspec
 
@@ -62,9 +62,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def covers(self, link: Link) -> bool:
         """Whether every instance was read whose tags could ask for this link: for a mutual link, those of both sides. There a
         side whose account refuses access does not count as asking, so that it keeps nothing standing on the other."""
-        askers: Collection[Party] = (link.source, link.target) if link.mutual else (link.asker,)
-        if link.mutual:
-            askers = [party for party in askers if party.account not in self.refused_accounts]
+        hidden = self.refused_accounts if link.mutual else ()
+        askers = [party for party in link.askers if party.account not in hidden]
         read = bool(askers) and all(self._was_read(party) for party in askers)
         return read and (link.target in self.requested or link.target in self.groups)
 
@@ -97,8 +96,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         """The instances that were read of each group, sorted."""
         found: dict[Party, list[Party]] = {}
         for party in sorted(self.instances):
-            for group in self.instances[party].groups:
-                found.setdefault(Party(party.account, group), []).append(party)
+            for group in self.instances[party].own_groups:
+                found.setdefault(group, []).append(party)
         return {group: tuple(members) for group, members in found.items()}
 
     def instances_in(self, account: str) -> int:
@@ -108,8 +107,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     def groups_of(self, instance: Instance) -> list[Group]:
         """The instance's groups that were read, in the API's order."""
-        parties = (Party(instance.party.account, group) for group in instance.groups)
-        return [self.groups[party] for party in parties if party in self.groups]
+        return [self.groups[party] for party in instance.own_groups if party in self.groups]
 
     def groups_with(self, party: Party) -> list[Party]:
         """The group itself, or the groups of the instance, as far as they were read."""

@@ -79,4 +79,4 @@ def _groups_of(instances: Set[Party], delivery: Delivery, name: str) -> Mapping[
     except Exception:  # a bug of ours, which the messages that it concerns will meet again
         return {}
     shown = fetch.store.snapshot().instances
-    return {party: {Party(party.account, group) for group in one.groups} for party, one in shown.items()}
+    return {party: {*one.own_groups} for party, one in shown.items()}

@@ -168,8 +168,7 @@ def sources_of(snapshot: Snapshot, wishes: Iterable[DesiredLink], pair: Link) ->
     for wanted in wishes:
         asker = snapshot.instances.get(wanted.instance) if wanted.instance else None
         if asker and wanted.link.target == pair.target:
-            groups = {Party(asker.party.account, group) for group in asker.groups}
-            own |= groups if pair.source in groups else set()
+            own |= {*asker.own_groups} if pair.source in asker.own_groups else set()
     return frozenset(own)
 
 

@@ -129,8 +129,7 @@ def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], no
         link = link_of_rule(rule, marker)
         note(rule.group, [claim.until for claim in marker.claims])
         note(rule.group, [created(rule) + HALF_OPEN_SECONDS] if link.mutual else ())
-        askers = [link.source, link.target] if link.mutual else [link.asker]
-        named = [member for one in askers for member in (snapshot.members.get(one, ()) if one.is_group else [one])]
+        named = [member for one in link.askers for member in (snapshot.members.get(one, ()) if one.is_group else [one])]
         tags = (snapshot.instances[one].tags for one in named if one in snapshot.instances)
         note(rule.group, (end for one in tags if isinstance(end := link_until(one, policy.keys), int)))
     return {number: min(instants) for number, instants in found.items() if instants}

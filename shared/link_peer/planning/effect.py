@@ -145,9 +145,15 @@ def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effec
     Between groups these are packets between instances that are in no other group, and have any address. `asker` is an
     instance of one of the two groups that stands for its group, with all of its groups and its address.
     """
-    source, target = _ends(snapshot, link, asker)
+    parties, asking = (link.source, link.target), snapshot.instances.get(asker) if asker else None
+    ends = [end_of_party(snapshot, party) for party in parties]
+    for number, party in enumerate(parties):
+        if asking and party in asking.own_groups:
+            ends[number] = end_of(asking)
+            break  # it is one end, not both
+    source, target = ends
     if source is None or target is None:
-        return absent([party for party, end in ((link.source, source), (link.target, target)) if end is None])
+        return absent([party for party, end in zip(parties, ends, strict=True) if end is None])
     ports = link.ports or (ALL,)
     effects = [between(snapshot, source, target, ports)]
     if link.mutual:
@@ -162,13 +168,16 @@ def absent(parties: Sequence[Party]) -> Effect:
 
 def end_of(instance: Instance) -> End:
     """An instance as one end."""
-    return End(tuple(Party(instance.party.account, group) for group in instance.groups), instance.vpc, instance.ip)
+    return End(instance.own_groups, instance.vpc, instance.ip)
 
 
-def end_in(snapshot: Snapshot, group: Party) -> End | None:
-    """Any instance that is in this group only, as one end; None for a group that was not read."""
-    shown = snapshot.groups.get(group)
-    return None if shown is None else End((group,), shown.vpc)
+def end_of_party(snapshot: Snapshot, party: Party) -> End | None:
+    """The instance, or any instance that is in this group only, as one end; None where it was not read."""
+    if party.is_group:
+        group = snapshot.groups.get(party)
+        return End((party,), group.vpc) if group else None
+    instance = snapshot.instances.get(party)
+    return end_of(instance) if instance else None
 
 
 def between(snapshot: Snapshot, source: End, dest: End, ports: Sequence[Port]) -> Effect:
@@ -216,22 +225,6 @@ def together(effects: Sequence[Effect]) -> Effect:
         if any(None in effect.outcomes for effect in effects)
         else (),
     )
-
-
-def _ends(snapshot: Snapshot, link: Link, asker: Party | None) -> tuple[End | None, End | None]:
-    found: list[End | None] = []
-    for party in (link.source, link.target):
-        if not party.is_group:
-            shown = snapshot.instances.get(party)
-            found.append(end_of(shown) if shown else None)
-            continue
-        member = snapshot.instances.get(asker) if asker else None
-        if member and party in end_of(member).groups:
-            found.append(end_of(member))
-            asker = None  # it is one end, not both
-        else:
-            found.append(end_in(snapshot, party))
-    return found[0], found[1]
 
 
 class _Step(msgspec.Struct, frozen=True):

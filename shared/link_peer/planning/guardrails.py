@@ -106,7 +106,7 @@ def _groups(snapshot: Snapshot, end: End) -> list[Party] | None:
     if isinstance(end, Party) and end.is_group:
         return [end]
     instance = end if isinstance(end, Instance) else snapshot.instances.get(end)
-    return None if instance is None else [Party(instance.party.account, group) for group in instance.groups]
+    return None if instance is None else list(instance.own_groups)
 
 
 def _none_differs(tags: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -77,7 +77,7 @@ def _judge(policy: Policy, source: Party, target: Party, ports: Ports, now: floa
     barred = consent.denied_by_policy(policy, ports) or never_denial(Snapshot(), policy, source, target, ports)
     if barred:
         return Verdict.DENIED, barred.detail
-    if _covered(policy, source, target, ports, now, _names):
+    if _covered(policy, source, target, ports, now, consent.names):
         maybe = never_denial(_nothing_read(source, target), policy, source, target, ports)
         but = f", unless this forbids it: {maybe.detail}" if maybe else ""
         return Verdict.OPEN if maybe else Verdict.ALLOWED, f"entries of `allow` consent to it{but}"
@@ -103,11 +103,7 @@ def _covered(policy: Policy, source: Party, target: Party, ports: Ports, now: fl
     return True
 
 
-def _names(who: Who, party: Party) -> bool:
-    return who.account == party.account and who.id in ("*", party.id)
-
-
 def _may_name(who: Who, party: Party) -> bool:
     """Consent that names a group covers the instances in it."""
     of_it = who.id.startswith(SET) or (who.id.startswith("sg-") and not party.is_group)
-    return _names(who, party) or (who.account == party.account and of_it)
+    return consent.names(who, party) or (who.account == party.account and of_it)

@@ -14,7 +14,7 @@ from link_peer.domain.model import Group, Instance, Party, Port
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import clean
 from link_peer.planning import effect_text
-from link_peer.planning.effect import Effect, End, absent, between, end_in, end_of, word_of
+from link_peer.planning.effect import Effect, End, absent, between, end_of, end_of_party, word_of
 
 
 class Scene:
@@ -22,7 +22,7 @@ class Scene:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._members = grouped((group, one) for one in snapshot.instances.values() for group in groups_of(one))
+        self._members = grouped((group, one) for one in snapshot.instances.values() for group in one.own_groups)
 
     def members(self, party: Party) -> list[Instance]:
         """The instance, or the instances of the group, as far as they were read."""
@@ -38,7 +38,7 @@ class Scene:
 
     def groups(self, party: Party) -> set[Party]:
         """Every group whose rules apply to the instance, or to an instance of the group."""
-        found = {group for one in self.members(party) for group in groups_of(one)}
+        found = {group for one in self.members(party) for group in one.own_groups}
         return found | {party} if party.is_group else found
 
     def name(self, party: Party) -> str:
@@ -50,11 +50,6 @@ class Scene:
         """A party with its account and its name: `sg-…@<uid> (orders)`."""
         name = self.name(party)
         return f"{party} ({name})" if name else str(party)
-
-
-def groups_of(instance: Instance) -> list[Party]:
-    """The groups of an instance."""
-    return [Party(instance.party.account, group) for group in instance.groups]
 
 
 LIMIT = 500
@@ -115,7 +110,7 @@ def reach(scene: Scene, source: Party, target: Party, ports: Sequence[Port], onl
     targets = scene.members(target)
     if found := among(scene.snapshot, sources, targets, ports):
         return found
-    start, end = end_of_party(scene, source), end_of_party(scene, target)
+    start, end = end_of_party(scene.snapshot, source), end_of_party(scene.snapshot, target)
     if start is None or end is None:
         missing = [party for party, found in ((source, start), (target, end)) if found is None]
         return Reach(absent(missing))
@@ -189,8 +184,3 @@ class _Judged:
         self._first.setdefault(effect.passes, found)
         self._outcomes |= effect.outcomes
         self._doubt = self._doubt or (found if None in effect.outcomes else None)
-
-
-def end_of_party(scene: Scene, party: Party) -> End | None:
-    """Any instance that is in this group only, or the instance, as one end; None where it was not read."""
-    return end_in(scene.snapshot, party) if party.is_group else next(map(end_of, scene.members(party)), None)

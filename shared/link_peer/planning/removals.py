@@ -142,7 +142,7 @@ def _unconfirmed(seen: Seen, lost: Mapping[RuleKey, Loss]) -> frozenset[Party]:
     for key, loss in lost.items():
         if loss.by_absence:
             link = link_of(key, seen.actual.owned[key][1])
-            found |= {*_askers(link), *(party for party in link.parties if not _exists(seen.snapshot, party))}
+            found |= {*link.askers, *(party for party in link.parties if not _exists(seen.snapshot, party))}
     return frozenset(found)
 
 
@@ -218,7 +218,7 @@ def _by_absence(standing: _Standing, denial: Denial | None, may: May) -> _Cause:
     accounts = unseen_accounts(snapshot, context, link, denial)
     doubted = accounts - snapshot.live_accounts - snapshot.refused_accounts.keys()
     if denial is None:  # who was shown without a tag proves that instances are shown
-        doubted &= {asker.account for asker in _askers(link) if not snapshot.shows_members(asker)}
+        doubted &= {asker.account for asker in link.askers if not snapshot.shows_members(asker)}
     if doubted:
         return _Cause(missing=Missing(doubted_accounts=frozenset(doubted)))
     holders = {link.source.account, link.target.account} if link.mutual else {standing.key.group.account}
@@ -272,15 +272,10 @@ def unseen_accounts(snapshot: Snapshot, context: Context, link: Link, denial: De
     shown without any tags. An instance that the platform says was released counts as shown."""
     if denial is not None:
         missing = [party for party in link.parties if not _exists(snapshot, party)]
-        missing = missing or [party for party in link.parties if not _has_address(snapshot, party)]
+        missing = missing or [p for p in link.parties if not p.is_group and not snapshot.instances[p].ip]
     else:
-        missing = [party for party in _askers(link) if not _shown_with_tags(snapshot, party)]
+        missing = [party for party in link.askers if not _shown_with_tags(snapshot, party)]
     return {party.account for party in missing if party not in context.deleted} & context.policy.accounts.keys()
-
-
-def _askers(link: Link) -> tuple[Party, ...]:
-    """The parties whose tags may ask for a link."""
-    return (link.source, link.target) if link.mutual else (link.asker,)
 
 
 def _exists(snapshot: Snapshot, party: Party) -> bool:
@@ -289,10 +284,6 @@ def _exists(snapshot: Snapshot, party: Party) -> bool:
         return party in snapshot.groups
     instance = snapshot.instances.get(party)
     return instance is not None and len(snapshot.groups_of(instance)) == len(instance.groups)
-
-
-def _has_address(snapshot: Snapshot, party: Party) -> bool:
-    return party.is_group or (party in snapshot.instances and bool(snapshot.instances[party].ip))
 
 
 def _shown_with_tags(snapshot: Snapshot, party: Party) -> bool:

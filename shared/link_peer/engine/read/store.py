@@ -93,9 +93,9 @@ class Store:
 
     def members_shown(self, group: Party) -> list[Party]:
         """The instances of a group that were read."""
-        return [i.party for i in self.instances.values() if group.id in i.groups and i.party.account == group.account]
+        return [one.party for one in self.instances.values() if group in one.own_groups]
 
 
 def groups_of(instances: Iterable[Instance]) -> set[Party]:
     """The groups that these instances are in."""
-    return {Party(i.party.account, group) for i in instances for group in i.groups}
+    return {group for one in instances for group in one.own_groups}
