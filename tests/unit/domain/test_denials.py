@@ -24,13 +24,6 @@ from link_peer.domain.tags import parse_ports
 HOME, OTHER = "1000000000000001", "1000000000000002"
 GROUP, INSTANCE = Party(HOME, "sg-db"), Party(HOME, "i-a")
 NOTHING = "no rule between the two carries a request's claim"
-NAME = "name instances (i-…) instead of the group"
-CHECK = "check the id, the account and the region"
-UNTAG = "aliyun ecs UntagResources --RegionId {region} --ResourceType"
-
-
-def lock(value: str = "by hand", *, own: bool = True) -> str:
-    return denials.locked(GROUP, "link-lock", value, own=own).advice
 
 
 def test_every_row_has_a_meaning_and_a_remedy() -> None:
@@ -111,7 +104,6 @@ def opened() -> Denial:
 
 
 MISSING = f"{GROUP} has not accepted sg-app@{OTHER} on tcp/22+tcp/80"
-POST = "link-peer request {action} {link}"
 
 
 def said() -> list[tuple[object, str]]:
@@ -129,13 +121,6 @@ def said() -> list[tuple[object, str]]:
             f"tag {GROUP} k=v: link-peer accept {GROUP} sg-app:tcp/22+tcp/80; link-peer accept {GROUP} sg-x",
         ),
         (no_consent([Unaccepted(GROUP, GROUP, (ALL,), [], "")], by_tag=True).detail[-9:], "all ports"),
-        (Candidate(GROUP, opened(), None), f"{GROUP} (instances not counted)"),
-        (Candidate(GROUP, opened(), 1), f"{GROUP} (1 instance)"),
-        (Candidate(GROUP, opened(), 100), f"{GROUP} (100 instances or more)"),
-        (
-            Candidate(GROUP, denials.HUMAN_RULE, 2),
-            f"{GROUP} (2 instances; a person's rule already admits the same traffic)",
-        ),
         (
             no_group_accepted(GROUP, [Candidate(GROUP, denials.HUMAN_RULE, 1), Candidate(GROUP, opened(), 1)]).detail,
             f"{MISSING}; the groups of {GROUP} that could stand for it, smallest first: {GROUP} (1 instance; a person's rule "
@@ -143,8 +128,6 @@ def said() -> list[tuple[object, str]]:
         ),
         (denials.no_access_to_group("sg-x").detail, "sg-x cannot be read or changed"),
         (denials.no_access_to_group("sg-x", "Forbidden").detail, "sg-x cannot be read or changed: Forbidden"),
-        (denials.id_in_use("a").advice.partition("makes: ")[2], POST),
-        (denials.id_in_use("a", "X").advice.partition("makes: ")[2], f"{POST} --until X"),
         (denials.nothing_to_unlink([]).detail, NOTHING),
         (denials.nothing_to_unlink(["x", "y"]).detail, f"{NOTHING}; there are: x; y"),
         (denials.nothing_to_do([], []).detail, "no tag asks for this pair, and no rule of it carries a tag's claim"),
@@ -162,44 +145,12 @@ def said() -> list[tuple[object, str]]:
         (denials.side_left("sg-x", "y", known=False), "the rule on sg-x may still stand: y"),
         (denials.repaired(100, 100).detail, "a copy of it with another priority is removed"),
         (denials.repaired(1, 100).detail, "its priority was 1, and is 100 again"),
-        (denials.request_expired("expires_at", "X").advice, f"post it again: {POST}"),
-        (denials.request_expired("until", "X").advice, f"post it again with a later --until, or with none: {POST}"),
         (denials.different_region("cn-x", "cn-y", is_look=True).advice[-17:], "rules of your own"),
-        (parts(denials.different_region("cn-x", "cn-y", is_look=False).advice)[1], f"LINK_PEER_REGION=cn-x {POST}"),
-        (parts(denials.tag_expired(INSTANCE, "k").advice)[1], f"{UNTAG} instance --ResourceId.1 i-a --TagKey.1 k"),
-        (parts(lock(own=False))[1], f"{UNTAG} securitygroup --ResourceId.1 sg-db --TagKey.1 link-lock"),
-        (parts(lock())[1], f"link-peer reopen {GROUP} --force"),
-        (parts(lock("link-peer close by li"))[1], f"link-peer reopen {GROUP}"),
-        (denials.isolated_group(GROUP, advanced=True).advice, NAME),
-        (
-            denials.isolated_group(GROUP, advanced=False).advice,
-            f"{NAME}; or let all of its members reach each other on all ports: aliyun ecs ModifySecurityGroupPolicy "
-            "--RegionId {region} --SecurityGroupId sg-db --InnerAccessPolicy Accept",
-        ),
-        (
-            denials.peer_not_found(GROUP).advice,
-            f"{CHECK}; keys in account {HOME} show it: aliyun ecs DescribeSecurityGroups --RegionId {{region}} "
-            "--SecurityGroupIds '[\"sg-db\"]'",
-        ),
-        (
-            denials.instance_gone("i-a").advice,
-            f"{CHECK}; keys show it: aliyun ecs DescribeInstances --RegionId {{region}} --InstanceIds '[\"i-a\"]'",
-        ),
-        (
-            denials.tag_end_not_allowed(INSTANCE, "k", 7, "X").advice,
-            "set k within 7 days: aliyun ecs TagResources --RegionId {region} --ResourceType instance --ResourceId.1 i-a "
-            "--Tag.1.Key k --Tag.1.Value X",
-        ),
-        (
-            denials.description_full("sg-x").detail,
-            "the rule's description has no room for another claim (512 characters)",
-        ),
-        (denials.group_full("sg-x", 20, 20).detail, "the rules of sg-x name 20 groups already (the limit is 20)"),
     ]
 
 
 def test_what_a_denial_says() -> None:
-    """Each of its forms, whole."""
+    """Each of its forms, whole. `tests/functional/test_advice.py` follows the advice."""
     for found, text in said():
         assert str(found) == text
 
