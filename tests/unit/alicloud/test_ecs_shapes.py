@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from link_peer.alicloud import ecs_shapes as shapes
-from link_peer.domain.errors import Ambiguous
 from link_peer.domain.model import ALL, Instance, Party, Port, RuleKey, Traffic
 
 HOME, PEER = "1000000000000001", "1000000000000002"
@@ -193,20 +192,3 @@ def test_a_group_is_read_with_its_kind_and_counts(kind: str | None, advanced: bo
     assert (full.group_rules, full.rule_count, full.tags, full.name) == (3, 7, {}, "ledger")
     bare = shapes.group(HOME, model(**fields, vpc_id=None, group_to_group_rule_count=None, rule_count=None))
     assert (bare.vpc, bare.group_rules, bare.rule_count) == ("", 0, -1)
-
-
-# responses
-
-
-def test_a_field_that_every_response_has_must_be_there() -> None:
-    """An empty list is there; a response without the list is no empty page."""
-    assert shapes.present(model(instances=[]), "instances") == []
-    for body in (None, model(), model(instances=None)):
-        with pytest.raises(Ambiguous, match=r"^the response has no instances$"):
-            shapes.present(body, "instances")
-
-
-def test_a_list_may_be_missing_at_either_level() -> None:
-    assert shapes.items(model(tag=("a", "b")), "tag") == ["a", "b"]
-    for holder in (None, model(), model(tag=None)):
-        assert shapes.items(holder, "tag") == []

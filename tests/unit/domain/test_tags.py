@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import ALL, Party, Port, ports_text
+from link_peer.domain.model import Party, Port, ports_text
 from link_peer.domain.tags import (
     FIELD_LIMIT,
     TAGS,
@@ -363,14 +363,6 @@ def test_each_key_means_something_on_groups_or_on_instances_or_looks_as_if_it_di
     ]
     assert (keys.of_group(instances=False), keys.of_group(instances=True)) == ((WRITTEN[0],), tuple(WRITTEN))
     assert keys.consenting == ("link-accept", *(f"link-accept.{n}" for n in range(2, 10)))
-
-
-def test_only_a_consent_without_ports_covers_everything() -> None:
-    """A mutual link is never covered by a list of ports, however long."""
-    assert covers((), ALL)
-    assert covers((), Port("icmp"))
-    assert not covers(parse_ports("tcp/1-65535+udp/1-65535+icmp"), ALL)
-    assert not covers(parse_ports("tcp/1-65535+udp/1-65535"), Port("icmp"))
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_every_part_of_the_file_is_read() -> None:
     assert policy.accounts[B].role == f"acs:ram::{B}:role/link-peer"
     assert policy.accounts[B].external_id == "link-peer-local-example"
     assert (policy.accept_tags, policy.tag_prefix) == (True, "")
-    assert parse(changed("deployment", "tag_prefix: acme\ndeployment")).tag_prefix == "acme"
+    assert parse(changed("deployment", "tag_prefix: acme\ndeployment")).keys.peer == "acme-peer"
     assert policy.deny == (Port("icmp"), Port("tcp", 22, 22))
     assert policy.limits == Limits(removals_per_run=0, max_ports=2, max_peers=3, max_days=90)
     assert policy.paused is Pause.NONE

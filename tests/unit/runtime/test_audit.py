@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from link_peer.domain.model import ALL, Party, RuleKey
-from link_peer.domain.tags import clean
 from link_peer.engine.records import rules_text
 from link_peer.runtime.audit import DECISION_FIELDS, AuditWriter
 from link_peer.runtime.retry import Retry
@@ -70,9 +69,3 @@ def test_a_record_of_a_decision_has_every_field() -> None:
     assert set(DECISION_FIELDS) == {*names.split(), "rules", "claims", "reachability", "effect"}
     assert (outcome["queue"], outcome["reachability"], outcome["rules"]) == ("", "unknown", "[]")
     assert not set(DECISION_FIELDS) & set(summary)
-
-
-def test_control_characters_are_escaped() -> None:
-    """A line break, a reversed text, an invisible character, half of a surrogate pair."""
-    assert clean("a\nb\u202ec\u200bd\ud800\u2028") == "a\\u000ab\\u202ec\\u200bd\\ud800\\u2028"
-    assert clean("ä 中") == "ä 中"

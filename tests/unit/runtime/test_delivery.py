@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 from link_peer.runtime import delivery
-from link_peer.runtime.clock import SystemClock
 from link_peer.runtime.delivery import Memory
 
 from tests.unit import fakes
@@ -35,10 +34,3 @@ def test_the_records_of_a_persons_command_name_the_person(said: str, recorded: s
     run = msgspec.structs.replace(fakes.delivery(fakes.FakeEcs(), log=log), caller="alice")
     run.audit({"claimed_by": said}).write([{"record": "intent"}])
     assert log.records[0]["claimed_by"] == recorded
-
-
-def test_the_clock_of_a_function_counts_seconds_since_1970() -> None:
-    clock = SystemClock()
-    before = clock.now()
-    clock.sleep(0)
-    assert 1_700_000_000 < before <= clock.now()
