@@ -10,7 +10,6 @@ from link_peer.domain.denials import (
     Candidate,
     Denial,
     Unaccepted,
-    Waits,
     filled,
     no_consent,
     no_group_accepted,
@@ -37,20 +36,11 @@ def test_every_row_has_a_meaning_and_a_remedy() -> None:
     ("ecs_code", "code"),
     [
         ("AuthorizedGroupRule.LimitExceed", "quota"),
-        ("AuthorizationLimitExceed", "quota"),
-        ("OperationDenied.QuotaExceed", "quota"),
         ("InvalidSourceGroupId.NotFound", "peer-not-found"),
-        ("InvalidSourceGroup.NotFound", "peer-not-found"),
-        ("InvalidSecurityGroupId.NotFound", "peer-not-found"),
-        ("InvalidResourceId.NotFound", "peer-not-found"),
         ("InvalidSourceGroupId.Mismatch", "different-vpc"),
         ("InvalidGroupAuthParameter.OperationDenied", "advanced-group"),
-        ("InvalidGroupParameter.OperationDenied", "advanced-group"),
         ("InvalidOperation.ResourceManagedByCloudProduct", "managed-group"),
         ("InvalidNetworkType.Mismatch", "classic-network"),
-        ("InvalidNetworkType.Conflict", "classic-network"),
-        ("InvalidSecurityGroup.InvalidNetworkType", "classic-network"),
-        ("VPCDisabled", "classic-network"),
         ("InvalidSecurityGroup.IsSame", "same-group"),
     ],
 )
@@ -163,39 +153,6 @@ def test_advice_names_the_link_that_it_is_about() -> None:
     assert told.advice.endswith(f": link-peer request link {options}")
     assert filled("{action} in {region}", "sync", link, "cn-x") == "sync in cn-x"
     assert filled("nothing", "sync", link, "cn-x") == "nothing"
-
-
-def fields() -> list[tuple[Denial, str]]:
-    """Denials, with what may resolve each, and who."""
-    return [
-        (denials.CLAIM_EXPIRED, "ended"),
-        (denials.EXPIRED_MEANWHILE, "ended"),
-        (denials.tag_expired(INSTANCE, "k"), "ended"),
-        (denials.request_expired("until", "X"), "ended"),
-        (denials.look_expired("X"), ""),
-        (denials.half_open(GROUP), "half_open"),
-        (opened(), "owners lacks_consent"),
-        (denials.locked(GROUP, "k", "", own=True), "owners"),
-        (denials.instance_gone("i-a"), "unseen FOR_THE_CLOUD"),
-        (denials.instance_not_shown(), "unseen"),
-        (denials.peer_not_found("sg-x"), "unseen"),
-        (denials.no_private_ip("i-a"), "unseen FOR_THE_CLOUD"),
-        (denials.unreadable("1", "x"), "undecided FOR_A_READ"),
-        (denials.no_access("1", "x"), "undecided"),
-        (denials.PAUSED, "undecided"),
-        (denials.too_many_members(2, 1), "FOR_A_RULE"),
-        (denials.address_of_another("i-a", "i-b"), "FOR_A_RULE"),
-        (denials.rule_of_another_group("i-a", "sg-x"), "FOR_A_RULE"),
-        (denials.too_many_ports(2, 1), ""),
-    ]
-
-
-def test_what_is_done_about_a_denial_follows_from_its_fields() -> None:
-    """Not from its reason."""
-    names = ("ended", "half_open", "owners", "lacks_consent", "unseen", "undecided")
-    for denial, what in fields():
-        told = [name for name in names if getattr(denial, name)]
-        assert [*told, *([] if denial.waits is Waits.NO else [denial.waits.name])] == what.split(), denial
 
 
 @pytest.mark.parametrize(

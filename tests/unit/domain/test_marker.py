@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.marker import claims_text, damaged, fits, joined, owned, parse, renamed, render
+from link_peer.domain.marker import claims_text, damaged, fits, joined, owned, parse, render
 from link_peer.domain.model import ALL, TAG, Claim, Marker, Party, Port, Rule, RuleKey
 
 A, B = "1000000000000001", "1000000000000002"
@@ -133,15 +133,6 @@ def test_every_other_rule_belongs_to_a_person(theirs: Rule, reported: bool) -> N
     deployment's and another home's are not."""
     assert owned(theirs, "prod", REGION, A) is None
     assert damaged(theirs, "prod", REGION, A) is reported
-
-
-def test_a_marker_under_another_name_of_this_home_is_of_a_deployment_that_was_renamed() -> None:
-    """Not that of another home, nor ours."""
-    theirs = rule(GROUP_KEY, text_of(GROUP_KEY, deployment="test"))
-    assert renamed(theirs, "prod", A) == parse(theirs.description)
-    for other in (rule(GROUP_KEY, "by hand"), rule(GROUP_KEY, text_of(GROUP_KEY))):
-        assert renamed(other, "prod", A) is None
-    assert renamed(theirs, "prod", B) is None
 
 
 @pytest.mark.parametrize(

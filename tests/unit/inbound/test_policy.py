@@ -18,7 +18,6 @@ from link_peer.domain.policy import GroupSet, Limits, Pause, PolicyTest
 from link_peer.domain.tags import Who
 from link_peer.inbound import policy_file
 from link_peer.inbound.policy_file import load, parse
-from link_peer.inbound.policy_types import PolicyFile
 from pytest_mock import MockerFixture
 
 A = "1000000000000001"
@@ -171,18 +170,6 @@ def test_a_limit_of_days_may_be_null(limit: str) -> None:
     assert getattr(parse(changed("max_days: 90", f"{limit}: null")).limits, limit) is None
     assert getattr(parse(changed(", max_days: 90", "")).limits, limit) is None
     assert getattr(parse(changed("max_days: 90", f"{limit}: 1")).limits, limit) == 1
-
-
-def test_a_test_needs_links_of_one_kind_only() -> None:
-    """That are accepted, or that are denied."""
-    head = changed("tests:\n", "tests:\n  # one\n").partition("  # one")[0]
-    (only_accept,) = parse(f'{head}  - {{from: "i-a@{A}", accept: ["i-b@{B}:udp/53"]}}\n').tests
-    assert only_accept == PolicyTest(Who(A, "i-a"), ((Who(B, "i-b"), (Port("udp", 53, 53),)),))
-    (only_deny,) = parse(f'{head}  - {{from: "i-a@{A}", deny: ["i-b@{B}"]}}\n').tests
-    assert only_deny == PolicyTest(Who(A, "i-a"), (), ((Who(B, "i-b"), ()),))
-    schema = msgspec.json.schema(PolicyFile)["$defs"]["PolicyFile"]["properties"]["tests"]["items"]
-    either = [{"required": [name], "properties": {name: {"minItems": 1}}} for name in ("accept", "deny")]
-    assert schema["anyOf"] == either
 
 
 def test_what_is_left_out_has_a_safe_default() -> None:

@@ -98,11 +98,6 @@ def sample(name: str) -> list[str]:
     return [queue_message(element, home=A, region=REGION).body for element in found]
 
 
-def test_the_contracts_message_is_read() -> None:
-    """Every field of it."""
-    assert read(GOOD) == LINK
-
-
 @pytest.mark.parametrize(
     ("name", "count"), [("queue-link", 1), ("queue-plain", 1), ("queue-base64", 1), ("queue-raw-data", 3)]
 )
@@ -207,14 +202,6 @@ def test_any_message_may_count_its_attempts(attempt: int) -> None:
         assert read_any(encode(request)) == request
     again = msgspec.structs.replace(read(less(attempt=attempt)), attempt=attempt + 1)
     assert read(encode(again)).attempt == min(attempt + 1, MAX_ATTEMPT)
-
-
-@pytest.mark.parametrize("message", [less(expires_at="2026-11-25T08:00:00.123Z", attempt=2), LOOK])
-def test_a_message_that_is_put_back_changes_in_nothing_but_its_attempt(message: dict[str, Any]) -> None:
-    """Fractions of a second are kept too."""
-    request = read_any(message)
-    again = msgspec.structs.replace(request, attempt=request.attempt + 1)
-    assert json.loads(encode(again)) == {**message, "attempt": message["attempt"] + 1}
 
 
 def test_a_look_names_its_party_and_is_read_back() -> None:

@@ -102,15 +102,6 @@ def test_a_link_ends_within_the_days_that_the_policy_allows(
         assert denial.advice.endswith(f" --until {iso(NOW + 7 * DAY)}")
 
 
-def test_the_queue_is_judged_before_the_length() -> None:
-    """A sender that may not ask learns nothing of the limits."""
-    strict = bound()
-    strict = Policy(strict.deployment, strict.accounts, limits=Limits(max_days=7))
-    denial = request_denial(strict, request("link", PEER, HOME), "", NOW)
-    assert denial is not None
-    assert "queue" in denial.detail
-
-
 @pytest.mark.parametrize(
     ("action", "target", "changes", "code"),
     [

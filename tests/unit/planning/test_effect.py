@@ -194,13 +194,6 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
             + "".join(f"sgr-drop of {DB} drops tcp/{n} (ingress, priority 1); " for n in (80, 82, 84))
             + "and 1 more; tcp/81+tcp/83+tcp/85 and 1 more passes",
         ),
-        (
-            world(ours(key(DB, APP, "tcp/80-90")), *(drop("0.0.0.0/0", port=Port("tcp", n, n)) for n in (80, 82, 84))),
-            RANGE,
-            "partly: "
-            + "".join(f"sgr-drop of {DB} drops tcp/{n} (ingress, priority 1); " for n in (80, 82, 84))
-            + "tcp/81+tcp/83+tcp/85-90 passes",
-        ),
         # mutual links
         (
             world(*BOTH),
@@ -283,24 +276,6 @@ def test_rules_that_were_not_read_override_all_but_a_drop_of_the_first_priority(
     seen = view([group(APP), group(DB), group(CACHE, rule_count=1)], instances, rules)
     read = {party: found for party, found in seen.rules.items() if party != CACHE}
     assert of_link(msgspec.structs.replace(seen, rules=read), A_TO_B).word == word
-
-
-@pytest.mark.parametrize(
-    ("groups", "rules", "asker", "word"),
-    [
-        ([APP], [ours(OURS), drop("10.0.0.0/31")], A, "blocked"),
-        ([APP], [ours(OURS), drop("10.0.0.2/31")], A, "open"),
-        ([APP, CACHE], [ours(OURS), egress(CACHE, "0.0.0.0/0", act="drop")], A, "blocked"),
-        ([APP, CACHE], [ours(OURS), egress(CACHE, "0.0.0.0/0", act="drop")], B, "open"),
-        ([APP, CACHE], [ours(OURS), egress(CACHE, "0.0.0.0/0", act="drop")], None, "open"),
-    ],
-)
-def test_the_instance_that_asked_stands_for_its_group(
-    groups: list[Party], rules: list[Rule], asker: Party | None, word: str
-) -> None:
-    """With its address, and all of its groups."""
-    seen = view([group(APP), group(DB), group(CACHE)], [instance(A, *groups, ip="10.0.0.1")], rules)
-    assert of_link(seen, APP_TO_DB, asker).word == word
 
 
 @pytest.mark.parametrize(("inside", "word"), [(True, "open"), (False, "blocked")])

@@ -461,14 +461,6 @@ def wanted(*links: DesiredLink, seen: Snapshot = SEEN) -> Wanted:
     return wanted_claims(judged(*links, seen=seen).answers, actual_state(seen, POLICY, REGION))
 
 
-@pytest.mark.parametrize(("ports", "answered"), [(PORTS, True), ((), False)])
-def test_of_a_mutual_link_a_side_that_refuses_access_does_not_ask(ports: Any, answered: bool) -> None:
-    """Nothing is answered to it."""
-    asked = DesiredLink(Link(FOREIGN, DB, ports), TAG, FAR_I)
-    found = judged(asked, seen=view([group(DB, "*")], refused_accounts=REFUSED))
-    assert [bool(one.denial) for one in found.answers] == [True] * answered
-
-
 def test_a_link_that_was_refused_is_judged_though_nobody_asks_for_it_now() -> None:
     """By its judgment, what was written for it is found."""
     assert judged(link=Refusal(FULL)).needs(LINK) == {K1}
@@ -557,17 +549,6 @@ def test_a_link_that_is_denied_itself_holds_no_address() -> None:
     assert wanted(ended, DesiredLink(C_TO_B, REQ), seen=alike()) == {K9: {REQ}}
 
 
-def test_a_rule_whose_instances_moved_gives_nobody_the_address() -> None:
-    """The rule stands for i-a, which has another address now: of the two others, the first in the order of links has it."""
-    d = Party(HOME, "i-d")
-    seen = alike(ours(K9, ends=(A, B)), a="10.0.0.9")
-    seen = msgspec.structs.replace(seen, instances={**seen.instances, d: instance(d, CACHE, ip="10.0.0.1")})
-    first, second = Link(C, B, parse_ports("tcp/8")), Link(d, B, parse_ports("tcp/8+tcp/9"))
-    found = judged(second, first, seen=seen)
-    assert denial_of(found, first) is None
-    assert denial_of(found, second) is not None
-
-
 def test_the_address_of_an_instance_that_is_gone_belongs_to_its_new_instance() -> None:
     """Another read has to confirm it, unless the platform says so. An account that shows nothing proves nothing."""
     live = alike(ours(K9, ends=(A, B)), without=(A,))
@@ -624,20 +605,6 @@ def test_the_verdict_on_one_link_asks_for_the_holder_of_its_rule() -> None:
 
 
 P89 = parse_ports("tcp/8+tcp/9")
-K8 = RuleKey(DB, "10.0.0.1/32", "10.0.0.2/32", P89[0])
-
-
-def test_each_rule_of_a_link_is_asked_for_its_holder() -> None:
-    """One holder denies the link, and then none of its rules is taken over."""
-    d, link, context = Party(HOME, "i-d"), Link(C, B, P89), Context(POLICY, REGION, NOW)
-    assert denial_of(judged(link, seen=alike(ours(K9, ends=(A, B)))), link) is not None
-    assert evaluate_in(alike(ours(K9, ends=(A, B))), context, link, taken_over={K8}).denial is not None
-    assert evaluate_in(alike(ours(K8, ends=(A, B))), context, link, taken_over={K8}).denial is None
-    seen = alike(ours(K8, ends=(A, B)), ours(K9, ends=(d, B)))
-    moved = instance(d, CACHE, ip="10.0.0.9")
-    seen = msgspec.structs.replace(seen, instances={**seen.instances, d: moved}, requested={*seen.requested, d})
-    assert judged(link, seen=seen).judgments[link].moved == frozenset()
-    assert judged(Link(C, B, P9), seen=seen).judgments[Link(C, B, P9)].moved == {K9}
 
 
 def test_a_conflict_names_the_instance_that_differs() -> None:

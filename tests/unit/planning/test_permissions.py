@@ -122,26 +122,6 @@ def test_a_change_is_what_it_does(path: str, kinds: str, fields: Mapping[str, An
     assert "secret" not in str(every)
 
 
-def test_order_is_no_difference() -> None:
-    new = changed(
-        accounts=dict(reversed(BASE.accounts.items())), allow=BASE.allow[::-1], deny=BASE.deny[::-1], tag_prefix="link"
-    )
-    assert difference(BASE, new, NOW) == []
-
-
-def test_the_widest_comes_first_and_says_what_may_open() -> None:
-    """With both values, as the files have them."""
-    more = (allow("sg-x", f"sg-db@{B}", "tcp/80", until=2_000_000_000), allow("*", f"sg-db@{B}", "udp/1-50"))
-    first, second = difference(BASE, changed(allow=(*BASE.allow, *more)), NOW)
-    assert (first.path, first.old) == ("allow[3]", "nothing")
-    assert first.text == f"*@{A} -> sg-db@{B}: udp/1-50 may open without a tag"
-    assert second.text == f"sg-x@{A} -> sg-db@{B}: tcp/80 may open until 20330518T033320Z without a tag"
-    assert second.new == f"sg-x@{A} -> sg-db@{B}: tcp/80 until 20330518T033320Z"
-    first, *_ = difference(BASE, changed(allow=(*BASE.allow, allow("set:prod", f"sg-db@{B}", "udp/1"))), NOW)
-    assert first.text == f"set:prod of {A} -> sg-db@{B}: udp/1 may open without a tag"
-    assert first.new == f"set:prod of {A} -> sg-db@{B}: udp/1; set:prod carries env=prod, tier=1"
-
-
 NARROW = changed(paused=Pause.OPENING, tests=())
 WIDEST = changed(
     deployment="test",
@@ -213,23 +193,6 @@ def test_another_home_is_wider_and_an_account_that_has_no_role_any_more_is_enter
     accounts = {A: AccountPolicy("a", "role", "x"), B: msgspec.structs.replace(BASE.accounts[B], role=None)}
     (home,) = [one for one in difference(BASE, changed(accounts=accounts), NOW) if one.kind is Kind.WIDER]
     assert (home.path, home.old, home.new) == ("accounts", A, B)
-
-
-def test_an_entry_that_has_ended_opens_nothing_however_long_ago() -> None:
-    old, new = (changed(allow=(allow("sg-x", f"sg-db@{B}", "tcp/1", until=end),)) for end in (10, 20))
-    assert difference(old, new, NOW) == []
-
-
-def test_what_is_never_barred_any_more_opens_only_between_accounts_that_are_listed() -> None:
-    old = changed(never=(never(f"*@{B}", "*"), never("sg-x", "*", "tcp/9")), accept_tags=True)
-    new = changed(never=(), accept_tags=True, accounts={A: AccountPolicy("a")})
-    assert [path for path in found(old, new, Kind.WIDER) if path.startswith("never")] == ["never[1]"]
-    old = changed(never=(never("sg-x", "sg-y", "tcp/9"),), accept_tags=True)
-    new = changed(never=(), accept_tags=True, allow=(*BASE.allow, allow("sg-x", "sg-z", "tcp/1-9")))
-    assert found(old, new, Kind.WIDER) == [
-        "never[0]",
-        "allow[2]",
-    ]  # what the policy forbade is the wider, of however few ports
 
 
 def test_consent_by_tags_opens_no_more_where_the_list_allows_all_that_is_not_barred() -> None:

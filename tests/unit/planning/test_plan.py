@@ -15,7 +15,7 @@ from link_peer.domain.policy import Limits, Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import actual_state, renamed_rules
-from link_peer.planning.decision import Context, Decision, DesiredLink, Edit, Plan, Refusal
+from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Refusal
 from link_peer.planning.diff import edit_of
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
@@ -101,23 +101,6 @@ def test_the_table(
     """Each case of the docstring, for the one rule on which sg-db admits sg-app on TCP 1."""
     found = plan(view(OPEN, rules=existing), *(desired(LINK, claim) for claim in wanted), may_lose=may_lose)
     assert edits(found.decisions) == change
-
-
-@pytest.mark.parametrize(
-    ("gain", "claims", "ends", "rule", "opens"),
-    [
-        ({TAG}, (TAG,), None, None, True),
-        ({REQ}, (TAG, REQ), (A, B), ours(ADDRESSES, ends=(A, B)), True),
-        (set(), (TAG,), (A, B), ours(ADDRESSES, TAG, REQ, ends=(A, B)), False),
-        (set(), (TAG,), (B, A), ours(ADDRESSES, ends=(A, B)), True),  # it is for other instances
-        (set(), (), (B, A), ours(ADDRESSES, ends=(A, B)), False),
-        (set(), (), None, theirs(K1), False),
-    ],
-)
-def test_an_edit_opens_what_more_is_wanted_of(
-    gain: set[Claim], claims: tuple[Claim, ...], ends: Any, rule: Rule | None, opens: bool
-) -> None:
-    assert Edit(ADDRESSES, frozenset(gain), ends=ends, rule=rule, claims=claims).opens is opens
 
 
 def test_a_request_that_finds_its_link_is_applied_again() -> None:
@@ -304,17 +287,6 @@ def test_an_address_that_moved_takes_its_rule_along(before: Claim) -> None:
     assert taken.edits[0].gain == ({TAG} - {before})
 
 
-def test_a_rule_stays_while_its_addresses_have_not_moved() -> None:
-    """For whichever instances it is wanted; where they have, for the instances that its marker names, and for nobody."""
-    context = Context(POLICY, REGION, NOW)
-    actual = actual_state(view(OPEN, rules=[ours(ADDRESSES, REQ, ends=(A, B))]), POLICY, REGION)
-    assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(Party(HOME, "i-c"), B)) is None
-    assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(A, B), moved=True) is None
-    assert edit_of(context, actual, ADDRESSES, set(), moved=True) is None
-    assert edit_of(context, actual, ADDRESSES, set(), restated=True) is None
-    assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(A, B), restated=True) is None
-
-
 def test_a_rule_that_is_restated_keeps_the_claims_of_tags_alone() -> None:
     """Of requests, those that want it now: the members of the other group would follow the others."""
     actual = actual_state(view(OPEN, rules=[ours(ADDRESSES, TAG, REQ, ends=(A, B))]), POLICY, REGION)
@@ -462,15 +434,7 @@ GONE = {"refused_accounts": {PEER: NoAccess("NoPermission", "no")}}
             UNLINKED,
             f"account {PEER} is not known: access is refused (NoPermission)",
         ),
-        (
-            key(APP, FAR),
-            [managed(APP)],
-            {"failed_accounts": {PEER: "late"}},
-            UNLINKED,
-            f"account {PEER} is not known: late",
-        ),
         (key(APP, FAR), [managed(APP)], {}, UNLINKED, f"account {PEER} is not known: sg-x is not shown"),
-        (key(APP, FAR), [managed(APP), group(FAR)], {}, UNLINKED, ""),
         (
             key(APP, FAR),
             [managed(APP), group(FAR, rule_count=1)],
@@ -478,15 +442,6 @@ GONE = {"refused_accounts": {PEER: NoAccess("NoPermission", "no")}}
             None,
             f"{FAR} is not known: its rules were not read",
         ),
-        (key(APP, FAR), [managed(APP), group(FAR, rule_count=0)], {}, None, ""),
-        (
-            key(APP, FAR, "tcp/1"),
-            [managed(APP)],
-            GONE,
-            UNLINKED,
-            f"account {PEER} is not known: access is refused (NoPermission)",
-        ),
-        (key(APP, FAR, "tcp/1"), [managed(APP), group(FAR, rule_count=1)], {}, UNLINKED, ""),
         (key(APP, FAR, "tcp/1"), [managed(APP)], GONE, None, ""),
         (key(APP, DB), [managed(APP)], {}, UNLINKED, ""),
     ],

@@ -324,12 +324,3 @@ def test_nothing_is_closing_while_the_policy_is_paused() -> None:
         "open",
         "closing",
     ]
-
-
-def test_two_ends_of_one_request_can_be_told_apart() -> None:
-    """Anyone who may write rules may write one id with an end and without: two links, in one order."""
-    ended = Claim(REQ.request, 1)
-    found = standing(view(OPEN, BOTH, [ours(SQL, REQ), ours(WEB, ended)]), POLICY, REGION, NOW)
-    assert [one.claims for one in found] == [(ended,), (REQ,)]
-    (mutual,) = standing(view(OPEN, BOTH, [ours(THERE, REQ), ours(BACK, ended)]), POLICY, REGION, NOW)
-    assert mutual.claims == (ended, REQ)
