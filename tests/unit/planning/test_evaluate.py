@@ -604,9 +604,6 @@ def test_the_verdict_on_one_link_asks_for_the_holder_of_its_rule() -> None:
     assert denial.detail.startswith(f"account {HOME} could not be read: instance i-b,")
 
 
-P89 = parse_ports("tcp/8+tcp/9")
-
-
 def test_a_conflict_names_the_instance_that_differs() -> None:
     """Here the target."""
     d = Party(HOME, "i-d")
