@@ -148,3 +148,11 @@ def test_an_allow_entry_that_names_the_target_instance_or_its_group_covers_an_in
     allow = Allow(parse_who(f"i-a@{HOME}", None), parse_who(f"{target}@{HOME}", None), (), "text")
     _, missing = consent.consents(policy(allow=(allow,)), group(DB), instance(A, APP), B, ports("tcp/1"), NOW)
     assert missing == []
+
+
+@pytest.mark.parametrize(("last", "lengths"), [("udp/2", [128]), ("udp/22", [122, 13])])
+def test_an_advised_tag_holds_up_to_128_characters(last: str, lengths: list[int]) -> None:
+    """What does not fit is advised as another tag."""
+    asked = parse_ports("+".join([*(f"tcp/{port}" for port in range(10_001, 10_012)), "udp/1", last]))
+    values = [tag.partition("=")[2] for tag in consent.tags_for(group(DB), APP, asked, POLICY.keys)]
+    assert [len(value) for value in values] == lengths
