@@ -305,9 +305,10 @@ class Bench:
     def shell(self, instance: str, command: str) -> tuple[bool, str]:
         """Run a command on an instance: whether it exited with 0, and its output. False while the agent is not there."""
         try:
-            return self.sdks.ecs.run(instance, command)
+            code, output = self.sdks.ecs.execute(instance, command)
         except CloudError as refusal:
             return False, str(refusal)
+        return code == 0, output
 
     def pings(self, pair: Pair, wanted: bool = True) -> bool:
         """Return whether `a` reaches `b` with ping, as soon as that is as wanted, or after a while."""

@@ -77,16 +77,11 @@ class PersonalEcs:
         found = self.instance(instance)
         return found is not None and found.status == "Running"
 
-    def run(self, instance: str, command: str) -> tuple[bool, str]:
+    def execute(self, instance: str, command: str) -> tuple[int | None, str]:
         """Run a shell command on an instance through Cloud Assistant.
 
-        Returns whether its exit code was 0, and its output. A command without a result in time counts as failed.
+        Returns its exit code, None if it did not run to its end or Cloud Assistant is not there, and its output.
         """
-        code, output = self.execute(instance, command)
-        return code == 0, output
-
-    def execute(self, instance: str, command: str) -> tuple[int | None, str]:
-        """Like `run`, with the exit code; None if the command did not run to its end, or Cloud Assistant is not there."""
         ran = self.result(self.start(instance, command))
         return ran.code, ran.output or ran.info
 

@@ -23,8 +23,7 @@ ADVICE = "link-peer setup"
 SILENT = 2  # resources in a row without an answer, after which a service is not asked again
 
 
-Lane = Sequence[Callable[[], "list[CheckFinding]"]]
-"""Checks that one thread makes, one after the other."""
+Check = Callable[[], Iterable[CheckFinding]]
 
 
 def check(env: Environment) -> Iterator[list[CheckFinding]]:
@@ -32,10 +31,10 @@ def check(env: Environment) -> Iterator[list[CheckFinding]]:
     every SDK may be used by several."""
     of_roles, of_queues, *others = _made_by_setup(env)
     # the queues are read by `running`, too, and the SDK of MNS needs warnings to be off, which is no matter of one thread
-    lanes: Sequence[Lane] = (
+    lanes: Sequence[Sequence[Check]] = (
         [lambda: [*functions.check(env), *other_deployments(env)]],
         [of_roles],
-        [of_queues, lambda: list(running.check(env))],
+        [of_queues, lambda: running.check(env)],
         *([other] for other in others),
     )
     with ThreadPoolExecutor(len(lanes)) as pool:
@@ -44,20 +43,16 @@ def check(env: Environment) -> Iterator[list[CheckFinding]]:
         yield from (of_functions, made_roles, made_queues, *(part for lane in rest for part in lane), last)
 
 
-def _run(lane: Lane) -> list[list[CheckFinding]]:
-    return [check() for check in lane]
+def _run(lane: Sequence[Check]) -> list[list[CheckFinding]]:
+    return [list(check()) for check in lane]
 
 
-def _made_by_setup(env: Environment) -> list[Callable[[], list[CheckFinding]]]:
+def _made_by_setup(env: Environment) -> list[Check]:
     """A check for each service, of whether its resources are as they are shipped; in the order in which setup makes them."""
     deployment = SetupTarget(env.settings, env.policy, env.names, env.clock)
     services = (roles, queues, events, logs, alerts)
-    found = [functools.partial(_service, module.resources(deployment), env.clock) for module in services]
+    found = [functools.partial(_findings, module.resources(deployment), env.clock) for module in services]
     return [*found, functools.partial(_faults, deployment)]
-
-
-def _service(resources: Iterable[Resource], clock: Clock) -> list[CheckFinding]:
-    return list(_findings(resources, clock))
 
 
 def _faults(deployment: SetupTarget) -> list[CheckFinding]:

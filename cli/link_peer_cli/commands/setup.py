@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -152,7 +152,9 @@ def _answer(change: ResourceChange, result: str, problem: str) -> ResourceAnswer
 
 
 def _create(deployment: SetupTarget, out: Console, talk: _Talk, *, dry_run: bool) -> None:
-    _require_no_faults(deployment, talk)
+    with waiting("checking the account"):
+        found = list(faults(deployment, talk.wait))
+    _refuse(found, talk)
     with waiting("reading what is there"):
         changes = plan(resources(deployment), deployment.clock, talk.wait)
     counts = {action: sum(change.action.value == action for change in changes) for action in SIGNS}
@@ -185,13 +187,6 @@ def _is_deployed(deployment: SetupTarget) -> bool:
         return True
 
 
-def _require_no_faults(deployment: SetupTarget, talk: _Talk) -> None:
-    """Name everything that would make setup or `s deploy` fail, and exit with 1 if there is anything."""
-    with waiting("checking the account"):
-        found = list(faults(deployment, talk.wait))
-    _refuse(found, talk)
-
-
 def _refuse(faults: Sequence[Fault], talk: _Talk) -> None:
     """Name all faults, and exit with 1 if there are any."""
     for fault in faults:
@@ -206,9 +201,8 @@ def _refuse(faults: Sequence[Fault], talk: _Talk) -> None:
 
 def _carry_out(deployment: SetupTarget, out: Console, talk: _Talk, changes: Sequence[ResourceChange]) -> None:
     """Carry out the changes. Exit with 1 after naming what is missing, if one fails."""
-    tell: Callable[[ResourceChange], None] = lambda change: talk.change(out, change, "done")  # noqa: E731
     try:
-        carry_out(changes, deployment.clock, tell, talk.wait)
+        carry_out(changes, deployment.clock, lambda change: talk.change(out, change, "done"), talk.wait)
     except Stopped as stopped:
         _report(out, talk, stopped)
         raise typer.Exit(Exit.REFUSED) from None

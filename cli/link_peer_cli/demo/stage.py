@@ -170,7 +170,7 @@ class Stage:
         machine, ip = self.machines[source], self.machines[dest].ip
         commands = {"ping": f"ping -c 1 -W 1 {ip}", str(PORT): f"nc -z -w 1 {ip} {PORT}"}
         ecs = self.ecs[machine.account]
-        return " ".join(label for label, command in commands.items() if ecs.run(machine.id, command)[0]) or "-"
+        return " ".join(label for label, command in commands.items() if ecs.execute(machine.id, command)[0] == 0) or "-"
 
     def outcome(self, **fields: str) -> Record:
         """Wait for an outcome in the audit log with these fields (`from_` stands for `from`); return the latest."""

@@ -49,6 +49,10 @@ class Bus:
             if not token:
                 return
 
+    def buses(self) -> Any:
+        """The account's first bus, to see that EventBridge answers."""
+        return self._ask(functools.partial(self._client.list_event_buses, self._models.ListEventBusesRequest(limit=1)))
+
     def may(self, linked_role: str) -> bool:
         """Whether the account has a service-linked role of EventBridge."""
         request = self._models.CheckServiceLinkedRoleForProductRequest(product_name=linked_role)

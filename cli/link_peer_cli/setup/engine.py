@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from link_peer.domain.errors import LinkPeerError, Transient
@@ -65,23 +65,19 @@ def plan_removal(
     Without `with_logs`, the log project, its logstores and their indexes are kept; with `elsewhere`, a sentence, what serves
     all regions; and always what others in the account may need.
     """
-    return list(_removal(resources, clock, wait, with_logs, elsewhere))
-
-
-def _removal(
-    resources: Sequence[Resource], clock: Clock, wait: Wait, with_logs: bool, elsewhere: str
-) -> Iterator[ResourceChange]:
+    found = []
     for resource in reversed(resources):
         if patiently(resource.read, clock, wait) is None:
             continue
+        kept = ""
         if resource.of_the_logs and not with_logs:
-            yield ResourceChange(resource, Action.KEEP, detail="kept; --remove --with-logs deletes it")
+            kept = "kept; --remove --with-logs deletes it"
         elif resource.of_the_account:
-            yield ResourceChange(resource, Action.KEEP, detail="kept: others in the account may need it")
+            kept = "kept: others in the account may need it"
         elif resource.of_all_regions and elsewhere:
-            yield ResourceChange(resource, Action.KEEP, detail=f"kept: {elsewhere}")
-        else:
-            yield ResourceChange(resource, Action.DELETE)
+            kept = f"kept: {elsewhere}"
+        found.append(ResourceChange(resource, Action.KEEP if kept else Action.DELETE, detail=kept))
+    return found
 
 
 def carry_out(
@@ -102,28 +98,22 @@ def carry_out(
     for number, change in enumerate(changes):
         try:
             with CHANGES.making(*([due[number]] if number in due else ())):
-                patiently(_Attempts(change), clock, wait)
+                patiently(_attempts(change), clock, wait)
         except LinkPeerError as problem:
             raise Stopped(change, changes[number + 1 :], problem) from problem
         done(change)
 
 
-class _Attempts:
-    """The attempts at one change."""
+def _attempts(change: ResourceChange) -> Callable[[], None]:
+    """Makes a change each time that it is called. What is kept or skipped needs no call."""
+    resource, action, again = change.resource, change.action, False
 
-    def __init__(self, change: ResourceChange) -> None:
-        self._change = change
-        self._first = True
-
-    def __call__(self) -> None:
-        resource, action = self._change.resource, self._change.action
-        if not self._first and action is not Action.DELETE:
+    def attempt() -> None:
+        nonlocal action, again
+        if again and action is not Action.DELETE:
             action = change_of(resource).action
-        self._first = False
-        {Action.CREATE: resource.create, Action.UPDATE: resource.update, Action.DELETE: resource.delete}.get(
-            action, _nothing
-        )()
+        again = True
+        if action in MADE:
+            getattr(resource, action.value)()
 
-
-def _nothing() -> None:
-    """What is kept or skipped needs no call."""
+    return attempt

@@ -77,11 +77,6 @@ def queue_call(send: Callable[[], T], missing: Collection[str] = ()) -> T | None
         raise Transient(unanswered(error, "MNS") or f"{error.type}: {error.message}") from error
 
 
-def shown(value: Any, *names: str) -> dict[str, Any]:
-    """Some fields of a JSON object, those that it lacks as None."""
-    return {name: (value or {}).get(name) for name in names}
-
-
 def merged(shown: Any, ours: Any) -> Any:
     """What the cloud shows, with every field of ours as we want it; lists are replaced as a whole."""
     if isinstance(shown, dict) and isinstance(ours, dict):

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 from link_peer.alicloud import mns, sls
-from link_peer.alicloud.sdk import call, client_config
-from link_peer.domain.errors import CloudError, LinkPeerError, Throttled
+from link_peer.alicloud.sdk import call
+from link_peer.domain.errors import LinkPeerError, Throttled
 
 from link_peer_cli.access.keys import caller
 from link_peer_cli.deployed.port import fc3
+from link_peer_cli.deployed.rules import Bus
 from link_peer_cli.setup.engine import Wait, patiently, say_wait
 from link_peer_cli.setup.resource import SetupTarget
 from link_peer_cli.setup.roles import Ram
@@ -51,15 +52,7 @@ def _functions(deployment: SetupTarget) -> object:
 
 
 def _events(deployment: SetupTarget) -> object:
-    from alibabacloud_eventbridge20200401 import models  # an SDK: when it is asked, since help needs none
-    from alibabacloud_eventbridge20200401.client import Client
-
-    config = client_config(deployment.settings, "eventbridge", deployment.settings.credentials)
-    config.endpoint = config.endpoint or f"eventbridge-console.{deployment.settings.region}.aliyuncs.com"
-    body = call(lambda: Client(config).list_event_buses(models.ListEventBusesRequest(limit=1))).body
-    if body.success is False:  # answered with 200
-        raise CloudError(str(body.code), str(body.message))
-    return body
+    return Bus(deployment.settings).buses()
 
 
 def _queues(deployment: SetupTarget) -> object:

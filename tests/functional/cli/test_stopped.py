@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 from link_peer_cli.access.environment import NoticeClock
-from link_peer_cli.ui.changes import AGAIN, STOPPED
+from link_peer_cli.ui.changes import AGAIN, SHOWN, STOPPED, lines
 from link_peer_local.core.clock import VirtualClock
 from link_peer_local.core.http import Request, Response
 
@@ -26,11 +25,11 @@ from tests.functional.lab import HOME, PEER, Lab
 NOTHING = "stopped by Ctrl-C: nothing was changed"
 
 
-def linked(lab: Lab, *, tagged: bool = True) -> tuple[str, str, str]:
-    """A group, one that accepts it, and an instance of the first, which asks for a link if it is tagged."""
+def linked(lab: Lab) -> tuple[str, str, str]:
+    """A group, one that accepts it, and an instance of the first, which asks for a link."""
     app, db = lab.group(), lab.group("*")
     lab.instance(db)
-    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {db.id}:tcp/3307"} if tagged else {})
+    instance = lab.instance(app, tags={"link-peer": f"{db.id}:tcp/3306 {db.id}:tcp/3307"})
     return app.id, db.id, instance.id
 
 
@@ -170,8 +169,8 @@ def test_what_is_left_is_named(began: Any) -> None:
         cli(*args)
         ended()
         number += 1
-    lines = [*(f"perhaps done: {what}" for what in locks), *(f"not done: {what}" for what in rules)]
-    assert cli.err.splitlines() == ["stopped by Ctrl-C", *lines, AGAIN]
+    named = [*(f"perhaps done: {what}" for what in locks), *(f"not done: {what}" for what in rules)]
+    assert cli.err.splitlines() == ["stopped by Ctrl-C", *named, AGAIN]
     ended = on_call(lab, number - 1, False, KeyboardInterrupt)
     assert cli(*args, "--json") == 130
     ended()
@@ -184,27 +183,12 @@ def test_what_is_left_is_named(began: Any) -> None:
     }
 
 
-@pytest.mark.knobs(request_tags=True, mfa_in_sessions=True)
-def test_a_closing_that_is_stopped_counts_by_account(began: Any) -> None:
-    """What was and was not done in each of the accounts that it closes side by side. Run again, it does the rest."""
-    lab, cli, _ = began(accept)
-    app = lab.group(f"*@{HOME}", f"*@{PEER}")
-    groups = [lab.group(f"*@{HOME}", account=uid) for uid in (HOME, PEER) for _ in range(24)]
-    lab.instance(app, tags={f"link-peer.{g.id}": f"{g.id}@{g.account}:tcp/1" for g in groups[:20] + groups[24:44]})
-    lab.sweep()
-    lab.drain()
-    number = 1
-    while "done: remove" not in cli.err:
-        ended = on_call(lab, number, False, KeyboardInterrupt)
-        code = cli("close", "--all", "--yes")
-        assert code == (130 if ended() else 0), (number, cli.out[-300:], cli.err[-300:])
-        number += 20
-    said = [line for line in cli.err.splitlines() if " more, " in line]
-    assert said
-    assert all(re.search(rf"more(, [0-9]+ in account ({HOME}|{PEER})){{1,2}}$", line) for line in said), said
-    assert cli.err.splitlines()[-1] == AGAIN
-    assert cli("close", "--all", "--yes") == 0, cli.err
-    assert not any(lab.rules(group) for group in groups)
+def test_of_many_changes_the_rest_is_counted_by_account() -> None:
+    """As a closing makes them in several accounts side by side."""
+    whats = [f"remove tcp/1 from sg-a@{HOME} on sg-{n}@{(HOME, PEER)[n % 2]}" for n in range(SHOWN + 5)]
+    *named, rest = lines({"done": whats})
+    assert named == [f"done: {what}" for what in whats[:SHOWN]]
+    assert rest == f"done: 5 more, 3 in account {HOME}, 2 in account {PEER}"
 
 
 def test_an_account_that_joins_half_is_told_apart(began: Any) -> None:
