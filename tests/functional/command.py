@@ -15,6 +15,7 @@ from alibabacloud_credentials.utils import auth_constant
 from jsonschema import Draft202012Validator
 from link_peer.app import compose
 from link_peer_cli.main import main
+from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller
 from link_peer_local.ecs.state import Group, Instance
 
@@ -99,13 +100,18 @@ class Owners:
                 return 0
             assert words[0] == "link-peer"
             if words[1] == "accept":
-                keys = self.lab.cloud.identity.accounts[words[2].partition("@")[2]]
-                patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
-                patch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+                use_keys(self.lab.cloud, patch, words[2].partition("@")[2])
             return self.cli(*words[1:])
 
 
 # what a person has
+
+
+def use_keys(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, account: str) -> None:
+    """The person's keys are those of this account."""
+    keys = cloud.identity.accounts[account]
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
 
 
 def write_profiles(lab: Lab, monkeypatch: pytest.MonkeyPatch, home: Path, accounts: dict[str, str]) -> None:

@@ -74,8 +74,7 @@ def other_deployments(env: Environment) -> Iterator[CheckFinding]:
     except LinkPeerError as error:
         yield unreadable("", "other deployments", error)
         return
-    for problem in found:
-        detail, _, advice = problem.rpartition(": ")
+    for detail, advice in found:
         yield CheckFinding(DIFFERS, "", "other deployment", detail, advice)
     for tag_prefix in own:
         if tag_prefix != settings.tag_prefix:

@@ -11,13 +11,20 @@ from link_peer.runtime.retry import Retry
 from link_peer_deploy.documents import PRINCIPAL
 from rich.markup import escape
 
-from link_peer_cli.access.environment import Environment, load_environment, load_own
+from link_peer_cli.access.environment import load_environment, load_own
 from link_peer_cli.access.inputs import account_uid, matching
 from link_peer_cli.answers.deployment import AccountAdded, ListedAccount
 from link_peer_cli.inventory.shown import EXACT
-from link_peer_cli.setup.member import added_to, make_resources, peer_of, tell_of_home, update_home, with_lines
+from link_peer_cli.setup.member import (
+    added_to,
+    make_resources,
+    peer_of,
+    tell_of_home,
+    tell_of_lines,
+    update_home,
+    with_lines,
+)
 from link_peer_cli.setup.members import add_many
-from link_peer_cli.setup.peer import PeerAccount
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -102,7 +109,11 @@ def add(
             )
         )
         return
-    _explain(env, peer, lines, made=bool(profile), written=write and known is None, listed=known is not None)
+    if not profile:
+        owner = f"The owner of account {uid} runs one of these"
+        console().print(f"\n[bold]{owner}[/bold], with {escape(peer.template)}:\n")
+        print("\n".join([peer.ros_command(), "\n# or without ROS:", *peer.commands()]))
+    tell_of_lines(env, "" if write or known else lines, "" if known else "the account now", f"link-peer doctor {uid}")
     tell_of_home(problem)
 
 
@@ -111,24 +122,6 @@ def _closers(given: list[str] | None, *, no_closer: bool) -> list[str] | None:
     if given and no_closer:
         raise BadInput("--no-closer", "--closer names who may close")
     return [] if no_closer else [matching(one or " ", "--closer", PRINCIPAL) for one in given] if given else None
-
-
-def _explain(env: Environment, peer: PeerAccount, lines: str, *, made: bool, written: bool, listed: bool) -> None:
-    """Print what the owner of the account must run, and the lines of the policy file."""
-    out = console()
-    if not made:
-        out.print(f"\n[bold]The owner of account {peer.uid} runs one of these[/bold], with {escape(peer.template)}:\n")
-        print(peer.ros_command())
-        print("\n# or without ROS:")
-        print("\n".join(peer.commands()))
-    path = env.settings.policy_path
-    if written:
-        out.print(f"\n{escape(path)} has the account now.", soft_wrap=True)
-    elif not listed:
-        out.print(f"\n[bold]Add to `accounts` of {escape(path)}[/bold] (or run this with --write):\n", soft_wrap=True)
-        print(lines, end="")
-    out.print(f"\nThen: link-peer package --allow-wider; s deploy -y; link-peer doctor {peer.uid}", soft_wrap=True)
-    out.print("(before the first deployment, --first in place of --allow-wider)")
 
 
 ACCOUNTS = Table(

@@ -154,24 +154,24 @@ def deployments(settings: Settings, home: str) -> list[OtherDeployment]:
 NEIGHBOUR_SECONDS = 60.0
 
 
-def conflicts(settings: Settings, policy: Policy, prefix: str, clock: Clock) -> Iterator[str]:
-    """Why the deployment with this prefix would share tags or rules with another one: each would undo what the other does.
-    Raises the errors of link_peer.domain.errors."""
+def conflicts(settings: Settings, policy: Policy, prefix: str, clock: Clock) -> Iterator[tuple[str, str]]:
+    """Why the deployment with this prefix would share tags or rules with another one, each of which would undo what the other
+    does, and the remedy. Raises the errors of link_peer.domain.errors."""
     for other in deployments(settings, policy.home):
         if other.prefix == prefix:
             continue
         if other.tag_prefix == settings.tag_prefix:
-            yield (
-                f"the deployment {other.prefix} in account {policy.home} acts on the same tags, {other.tag_prefix}-…: "
-                "give each a LINK_PEER_TAG_PREFIX of its own"
+            problem = (
+                f"the deployment {other.prefix} in account {policy.home} acts on the same tags, {other.tag_prefix}-…"
             )
+            yield problem, "give each a LINK_PEER_TAG_PREFIX of its own"
             continue
         retry = Retry(clock, clock.now() + NEIGHBOUR_SECONDS)
         home = PersonsAccounts(settings, policy, clock, retry, "neighbours", reading=True).ecs(policy.home)
         managed = tag_keys(other.tag_prefix, policy.deployment, policy.home).managed
         if groups := sorted(group.party.id for group in home.tagged_groups(managed)):
-            yield (
+            problem = (
                 f"the deployment {other.prefix} in account {policy.home} is called {policy.deployment} in its policy file, too, "
-                f"so each takes the rules of the other for its own ({', '.join(groups[:3])}): change `deployment` in this "
-                "policy file before it has rules"
+                f"so each takes the rules of the other for its own ({', '.join(groups[:3])})"
             )
+            yield problem, "change `deployment` in this policy file before it has rules"

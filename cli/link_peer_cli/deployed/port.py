@@ -51,7 +51,7 @@ class Functions(Protocol):
         ...
 
 
-PAGE = 100  # [src ListAsyncTasksRequest: at most 100]
+PAGE = 100  # [src ListAsyncTasksRequest: at most 100; doc ListRules]
 READ_TIMEOUT_MS = 610_000  # a synchronous invocation takes as long as the function runs: here at most ten minutes
 
 

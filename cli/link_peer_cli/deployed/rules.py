@@ -11,8 +11,9 @@ from link_peer.alicloud.sdk import call, client_config
 from link_peer.domain.errors import CloudError
 from link_peer.runtime.settings import Settings
 
+from link_peer_cli.deployed.port import PAGE, pages
+
 BUS = "default"
-PAGE = 100  # [doc ListRules]
 
 
 class BusRule(msgspec.Struct, frozen=True):
@@ -38,16 +39,14 @@ class Bus:
 
     def rules(self) -> Iterator[BusRule]:
         """Every rule, page by page."""
-        token = None
-        while True:
+
+        def page(token: str | None) -> Any:
             request = self._models.ListRulesRequest(event_bus_name=BUS, limit=PAGE, next_token=token)
-            data = self._ask(functools.partial(self._client.list_rules, request))
-            for rule in data.rules or []:
-                endpoints = tuple(target.endpoint or "" for target in rule.targets or [])
-                yield BusRule(rule.rule_name, rule.filter_pattern or "", rule.status == "ENABLE", endpoints)
-            token = data.next_token
-            if not token:
-                return
+            return self._ask(functools.partial(self._client.list_rules, request))
+
+        for rule in (one for data in pages(page) for one in data.rules or []):
+            endpoints = tuple(target.endpoint or "" for target in rule.targets or [])
+            yield BusRule(rule.rule_name, rule.filter_pattern or "", rule.status == "ENABLE", endpoints)
 
     def buses(self) -> Any:
         """The account's first bus, to see that EventBridge answers."""

@@ -51,8 +51,7 @@ def region(deployment: SetupTarget) -> Iterator[Fault]:
 
 def _neighbours(deployment: SetupTarget) -> Iterator[Fault]:
     """Other deployments that act on the same tags or rules."""
-    for problem in conflicts(deployment.settings, deployment.policy, deployment.names.prefix, deployment.clock):
-        why, _, remedy = problem.rpartition(": ")
+    for why, remedy in conflicts(deployment.settings, deployment.policy, deployment.names.prefix, deployment.clock):
         yield Fault("another deployment", why, remedy)
 
 

@@ -83,6 +83,18 @@ def print_change(change: ResourceChange, where: str, *, talk: bool) -> None:
         console().print(escape(f"{sign} {where}: {change}"), soft_wrap=True)
 
 
+def tell_of_lines(env: Environment, lines: str, has: str, then: str) -> None:
+    """Print the lines that are to be added to the policy file, or else what it has now; and what is to be run after that."""
+    out, path = console(), escape(str(env.settings.policy_path))
+    if lines:
+        out.print(f"\n[bold]Add to `accounts` of {path}[/bold] (or run this with --write):\n", soft_wrap=True)
+        print(lines, end="")
+    elif has:
+        out.print(f"\n{path} has {has}.", soft_wrap=True)
+    out.print(f"\nThen: link-peer package --allow-wider; s deploy -y; {then}", soft_wrap=True)
+    out.print("(before the first deployment, --first in place of --allow-wider)")
+
+
 def tell_of_home(problem: str) -> None:
     """Print why home was not changed, and what to do; nothing if it was."""
     if problem:

@@ -12,11 +12,10 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_account_uid, quoted
 from rich.markup import escape
 
-from link_peer_cli.access.environment import Environment, load_own
+from link_peer_cli.access.environment import load_own
 from link_peer_cli.access.inputs import document
 from link_peer_cli.answers.deployment import AccountAdded
-from link_peer_cli.setup.member import added_to, peer_of, tell_of_home, update_home, with_lines
-from link_peer_cli.setup.peer import PeerAccount
+from link_peer_cli.setup.member import added_to, peer_of, tell_of_home, tell_of_lines, update_home, with_lines
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
 
@@ -58,7 +57,11 @@ def add_many(
         changes = [str(change) for change in home]
         print_answer(AccountAdded(lines, write, changes, ros, group, problem))
         return
-    _explain(env, peers[0], group or [ros], lines, len(new), written=write)
+    who = "With keys that may manage stack groups, run" if group else "The owner of each account runs this"
+    console().print(f"\n[bold]{who}[/bold], with {escape(peers[0].template)}:\n", soft_wrap=True)
+    print("\n".join(group or [ros]))
+    has = f"{len(new)} more accounts" if write else "them all"
+    tell_of_lines(env, "" if write else lines, has, "link-peer account list")
     tell_of_home(problem)
 
 
@@ -91,22 +94,3 @@ def shared_external_id(policy: Policy, uids: Iterable[str]) -> str:
     [(value, times)] = counts.most_common(1) or [("", 0)]
     listed = {policy.accounts[uid].external_id or "" for uid in uids if uid in policy.accounts} - {""}
     return value if times > 1 else listed.pop() if len(listed) == 1 else ""
-
-
-def _explain(
-    env: Environment, peer: PeerAccount, commands: list[str], lines: str, count: int, *, written: bool
-) -> None:
-    out = console()
-    who = "The owner of each account runs this" if len(commands) == 1 else "With keys that may manage stack groups, run"
-    out.print(f"\n[bold]{who}[/bold], with {escape(peer.template)}:\n", soft_wrap=True)
-    print("\n".join(commands))
-    path = escape(str(env.settings.policy_path))
-    if written:
-        out.print(f"\n{path} has {count} more accounts.", soft_wrap=True)
-    elif lines:
-        out.print(f"\n[bold]Add to `accounts` of {path}[/bold] (or run this with --write):\n", soft_wrap=True)
-        print(lines, end="")
-    else:
-        out.print(f"\n{path} has them all.", soft_wrap=True)
-    out.print("\nThen: link-peer package --allow-wider; s deploy -y; link-peer account list", soft_wrap=True)
-    out.print("(before the first deployment, --first in place of --allow-wider)")

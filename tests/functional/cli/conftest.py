@@ -13,7 +13,7 @@ from link_peer_cli.review import delivery
 from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.policy import Access
 
-from tests.functional.command import Asked, Cli, Linked, Typed, Written, write_profiles
+from tests.functional.command import Asked, Cli, Linked, Typed, Written, use_keys, write_profiles
 from tests.functional.lab import PEER, Lab
 
 
@@ -44,9 +44,7 @@ def _peer_profile(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 @pytest.fixture(name="peer_keys")
 def _peer_keys(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The person's keys are those of the second account."""
-    keys = lab.cloud.identity.accounts[PEER]
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+    use_keys(lab.cloud, monkeypatch, PEER)
 
 
 @pytest.fixture(name="typed")

@@ -15,12 +15,11 @@ import yaml
 from link_peer.inbound import policy_file
 from link_peer_local.core.principals import Role
 
-from tests.functional.command import Cli, Linked, write_profiles
+from tests.functional.command import Cli, Linked, use_keys, write_profiles
 from tests.functional.lab import HOME, PEER, Lab
 
 NEW = "1000000000000003"
 ALL_ROLES = {"link-peer", "link-peer-reader", "link-peer-closer"}
-KEYS = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
 
 
 @pytest.fixture(name="cli")
@@ -147,8 +146,7 @@ def test_an_account_may_have_a_queue_and_ranges(lab: Lab, cli: Cli) -> None:
 
 def test_home_stays_as_it_is_without_keys_of_it(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the command says what to run there."""
-    for name, value in zip(KEYS, ("access_key_id", "access_key_secret"), strict=True):
-        monkeypatch.setenv(name, getattr(lab.cloud.identity.accounts[NEW], value))
+    use_keys(lab.cloud, monkeypatch, NEW)
     assert cli("account", "add", NEW, "--role", "third", "--profile", "new") == 0
     assert may_enter(lab, "link-peer-fc") == {"link-peer"}
     assert f"Home was not changed: the keys belong to account {NEW}" in cli.out

@@ -20,7 +20,7 @@ from link_peer_local.core.faults import Killed
 from link_peer_local.core.http import Request, Response
 
 from tests.accounts import ROLE, existing, mark
-from tests.functional.command import Asked, Cli
+from tests.functional.command import Asked, Cli, use_keys
 from tests.functional.lab import HOME, Lab
 from tests.functional.wire_lab import WireLab
 
@@ -159,9 +159,8 @@ def test_questions_reach_a_cloud_through_endpoints_and_keys_alone(
     """All that need nothing given, over HTTP; but for those that wait for an event, which comes in the cloud's own time."""
     cloud = wire_lab.cloud
     mark(cloud)
-    keys, before = cloud.identity.accounts[HOME], existing(cloud)
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
+    before = existing(cloud)
+    use_keys(cloud, monkeypatch, HOME)
     monkeypatch.delenv("ALIBABA_CLOUD_SECURITY_TOKEN", raising=False)
     selftest = Selftest(wire_lab, Cli(capsys), tmp_path)
     needing_nothing = {number for number, each in QUESTIONS.items() if not each.needs} - NOT_OFFERED_HERE - {59, 87}

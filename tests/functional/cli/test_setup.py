@@ -27,7 +27,7 @@ from link_peer_local.eventbridge import linked_roles
 from link_peer_local.mns.state import QueueAttributes
 from pytest_mock import MockerFixture
 
-from tests.functional.command import Cli, Typed
+from tests.functional.command import Cli, Typed, use_keys
 
 HOME, PEER, REGION = "1000000000000001", "1000000000000002", "cn-qingdao"
 PROJECT = f"link-peer-{HOME}"
@@ -57,12 +57,6 @@ def _cloud(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     CACHE.clear()
     use_keys(cloud, monkeypatch, HOME)
     return cloud
-
-
-def use_keys(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, uid: str) -> None:
-    keys = cloud.identity.accounts[uid]
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", keys.access_key_id)
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", keys.access_key_secret)
 
 
 @pytest.fixture(name="cli")
