@@ -145,13 +145,3 @@ def test_a_deployment_that_may_be_alive_is_closed_only_if_a_person_insists(
     assert links.counts() == [1, 1, 1, 1]
     assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer", "--even-if-alive") == 0, cli.err
     assert links.counts() == [0, 0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("args", "said"), [(("new",), "close --all"), (("No!",), "is not a name"), (("prod", "--all"), "give no groups")]
-)
-def test_what_is_no_former_name_is_a_usage_error(lab: Lab, cli: Cli, args: tuple[str, ...], said: str) -> None:
-    """The present name is closed with --all."""
-    lab.policy(deployment="new")
-    assert cli("close", "--deployment", *args, "--yes") == 2
-    assert said in cli.err

@@ -192,19 +192,17 @@ def test_without_yes_nothing_is_created(selftest: Selftest, lab: Lab) -> None:
 
 
 def test_an_account_without_the_mark_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Before anything is created. Another value of the tag is no mark; the message has the command that sets it."""
+    """Before anything is created; so is a VPC without it. Another value of the tag is no mark; the message has the command that
+    sets it."""
     lab.group(tags={"link-peer-selftest": "no"})
     cli = Cli(capsys)
     assert cli("selftest", "--yes", "--journal", str(tmp_path / "journal")) == 1
     assert "is not marked" in cli.err
     assert "--Tag.1.Key link-peer-selftest --Tag.1.Value yes" in cli.err
     assert lab.cloud.faults.count("ecs", "CreateSecurityGroup") == 0
-
-
-def test_a_vpc_without_the_mark_is_refused(selftest: Selftest, lab: Lab) -> None:
-    """Though others of the account have it."""
-    assert selftest.cli("selftest", "--yes", "--vpc", lab.b) == 1
-    assert f"VPC {lab.b} of account {HOME} is not marked" in selftest.cli.err
+    mark(lab.cloud)  # another VPC
+    assert cli("selftest", "--yes", "--vpc", lab.b) == 1
+    assert f"VPC {lab.b} of account {HOME} is not marked" in cli.err
 
 
 def test_ctrl_c_leaves_nothing_behind(selftest: Selftest, lab: Lab) -> None:
