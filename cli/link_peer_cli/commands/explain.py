@@ -97,7 +97,7 @@ def answer_for(
         found.detail,
         *named(scene, source),
         *named(scene, target),
-        ports=_ports_text(ports),
+        ports="all" if ALL in ports else ports_text(ports),
         pairs=found.pairs,
         passing=found.passing,
         reachability=_reachability(scene, ends),
@@ -143,10 +143,6 @@ def _ports(scene: Scene, links: list[Standing], source: Party) -> tuple[Port, ..
     own = {source, *scene.groups(source), *(one.party for one in scene.members(source))}
     ports = {port for link in links if link.mutual or link.source in own for port in link.ports}
     return (ALL,) if ALL in ports or not ports else tuple(sorted(ports, key=str))
-
-
-def _ports_text(ports: tuple[Port, ...]) -> str:
-    return "all" if ALL in ports else ports_text(ports)
 
 
 def _people(

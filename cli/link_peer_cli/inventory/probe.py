@@ -25,7 +25,6 @@ SECONDS = 60.0  # how long STS may be in trouble
 class Runner(msgspec.Struct, frozen=True):
     """Keys that belong to an account, or are a session of a role there, and their ARN."""
 
-    account: str
     arn: str
     credentials: Credentials
 
@@ -37,10 +36,10 @@ def runner_in(env: Environment, account: str, profile: str, role: str) -> Runner
     owner, arn = caller(env.settings, keys)
     if role:
         keys = _assumed(env, account, role, keys, arn)
-        return Runner(account, f"acs:ram::{account}:role/{role}", keys)
+        return Runner(f"acs:ram::{account}:role/{role}", keys)
     if owner != account:
         raise LinkPeerError(f"the keys of {arn} belong to account {owner}. {needed(account)}")
-    return Runner(account, arn, keys)
+    return Runner(arn, keys)
 
 
 def needed(account: str) -> str:
