@@ -189,6 +189,12 @@ def between(lab: Lab, source: Instance, target: Instance, group: Group, **fields
     return person(lab, group, SourceCidrIp=f"{source.private_ip}/32", DestCidrIp=f"{target.private_ip}/32", **fields)
 
 
+def egress(lab: Lab, group: Group, **permission: str) -> None:
+    """Adds an egress rule as a person."""
+    given = {f"Permissions.1.{name}": value for name, value in permission.items()}
+    lab.call(group.account, "AuthorizeSecurityGroupEgress", {"SecurityGroupId": group.id, **given})
+
+
 def by_hand(lab: Lab) -> tuple[Group, Group, str]:
     """Two groups, and a rule by which a person lets the first into the second on TCP 3306."""
     app, db = lab.group(), lab.group()

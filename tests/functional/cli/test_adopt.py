@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from tests.functional.command import ALL, Asked, Cli, Typed, between, by_hand, ids, person
+from tests.functional.command import ALL, Asked, Cli, Typed, between, by_hand, egress, ids, person
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
-from tests.functional.test_effects import egress
 
 pytestmark = pytest.mark.usefixtures("asked", "peer_profile")
 

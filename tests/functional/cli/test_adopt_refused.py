@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pytest
 from link_peer_local.ecs.state import Group
 
-from tests.functional.command import ALL, Cli, between, by_hand, person
+from tests.functional.command import ALL, Cli, between, by_hand, egress, person
 from tests.functional.lab import HOME, PEER, POLICY, Lab
-from tests.functional.test_effects import egress
 
 pytestmark = pytest.mark.usefixtures("peer_profile")
 

@@ -12,10 +12,9 @@ from link_peer.domain.reasons import REASONS
 from link_peer_local.ecs import may_reach
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.command import Cli, Owners
+from tests.functional.command import ALL, Cli, Owners, egress
 from tests.functional.command import orders_and_ledger as pair
 from tests.functional.lab import HOME, PEER, Lab
-from tests.functional.test_effects import ANY, egress
 
 
 class Asking:
@@ -221,8 +220,8 @@ def test_what_no_link_can_open_is_said(lab: Lab, ask: Asking) -> None:
 def test_a_drop_of_a_person_is_named_with_the_command_that_removes_it(lab: Lab, ask: Asking, direction: str) -> None:
     """The link stands, and does not pass. Rules that do not decide are listed as well."""
     app, db, a, b = linked(lab)
-    lab.authorize(db, **ANY, SourceCidrIp="10.0.0.0/8", Priority="90", Description="office")
-    drop = {**ANY, "Policy": "drop", "Priority": "1", "Description": "keep out"}
+    lab.authorize(db, **ALL, SourceCidrIp="10.0.0.0/8", Priority="90", Description="office")
+    drop = {**ALL, "Policy": "drop", "Priority": "1", "Description": "keep out"}
     if direction == "ingress":
         lab.authorize(db, **drop, SourceCidrIp=f"{a.private_ip}/32")
     else:
@@ -274,11 +273,11 @@ def test_what_passes_can_be_tested_with_a_command(lab: Lab, ask: Asking) -> None
     """From any account. Ports that verify cannot test are left out."""
     app, db = lab.pair()
     a, b = lab.instance(app), lab.instance(db)
-    lab.authorize(db, **ANY, SourceCidrIp="10.0.0.0/8")
+    lab.authorize(db, **ALL, SourceCidrIp="10.0.0.0/8")
     (advice,) = ask.checked(a, b)["do"]
     assert advice["command"] == f"link-peer verify --from {a.id}@{HOME} --to {b.id}@{PEER} --port tcp/3306"
     assert "--port" not in ask(a.id, b.id, "udp/53")["do"][0]["command"]
-    lab.authorize(app, **ANY, SourceCidrIp="10.0.0.0/8")
+    lab.authorize(app, **ALL, SourceCidrIp="10.0.0.0/8")
     (advice,) = ask.checked(b, a)["do"]
     assert advice["command"].startswith(f"link-peer verify --from {b.id}@{PEER} --to {a.id}@{HOME}")
 

@@ -20,9 +20,8 @@ import pytest
 from link_peer_local.ecs import may_reach
 from link_peer_local.ecs.state import Group, Instance
 
-from tests.functional.command import Cli
+from tests.functional.command import ALL, Cli
 from tests.functional.lab import HOME, PEER, Lab
-from tests.functional.test_effects import ANY
 from tests.simulation.oracle import MARKER
 
 WORLDS = int(os.environ.get("LINK_PEER_TRUTH_WORLDS", "10"))
@@ -198,7 +197,7 @@ def _twelve(truth: Truth) -> dict[str, tuple[str, str]]:
     _, one_way = made("partly")
     _, dropped = made("blocked", "tcp/1")
     for group in (one_way, dropped):
-        lab.authorize(group, **ANY, SourceCidrIp="0.0.0.0/0", Policy="drop", Priority="1")
+        lab.authorize(group, **ALL, SourceCidrIp="0.0.0.0/0", Policy="drop", Priority="1")
     half, _ = made("half-open")
     lab.revoke(half)
     _, locked = made("closing", "tcp/1")
@@ -274,7 +273,7 @@ def _acts(truth: Truth, of: random.Random) -> list[Callable[[], object]]:
 
     def drop() -> None:
         how = {"Policy": pick(("drop", "accept")), "Priority": str(of.randrange(1, 101)), "SourceCidrIp": "0.0.0.0/0"}
-        lab.authorize(pick(truth.groups), **pick((ANY, {"IpProtocol": "TCP", "PortRange": "80/80"})), **how)
+        lab.authorize(pick(truth.groups), **pick((ALL, {"IpProtocol": "TCP", "PortRange": "80/80"})), **how)
 
     def spoil() -> None:
         """Somebody removes a rule, or gives it another priority."""

@@ -10,11 +10,9 @@ from link_peer_cli.inventory.tested import ProbeVerdict
 from link_peer_local.core.principals import Role, trust_text
 from msgspec.structs import replace
 
-from tests.functional.command import Asked, Cli
+from tests.functional.command import ALL, Asked, Cli
 from tests.functional.command import linked_by_request as linked
 from tests.functional.lab import HOME, PEER, Lab
-
-ANY = {"IpProtocol": "ALL", "PortRange": "-1/-1"}
 
 
 def role(lab: Lab, name: str, *actions: str) -> None:
@@ -61,7 +59,7 @@ def test_a_packet_that_arrives_although_a_rule_stops_it_is_a_contradiction(lab: 
     group, its priority and what it says of itself; once it stands, the packet is lost."""
     _, db, a, b = linked(lab)
     drop = {
-        **ANY,
+        **ALL,
         "SourceCidrIp": "10.0.0.0/8",
         "Policy": "drop",
         "Priority": "1",
