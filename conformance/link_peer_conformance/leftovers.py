@@ -20,15 +20,9 @@ IN_USE = ("DependencyViolation", "IncorrectInstanceStatus", "InvalidOperation.Co
 """Codes of a removal that succeeds later [doc DeleteSecurityGroup, DeleteInstance]; prefixes."""
 
 GONE = ("InvalidSecurityGroupId.NotFound", "InvalidInstanceId.NotFound", "QueueNotExist", "ProjectNotExist")
-WAITS = (
-    0.0,
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-    20.0,
-    40.0,
-)  # seconds before each attempt: an instance is released within a minute or so
+WAITS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+"""Seconds before each attempt: an instance is released within a minute or so."""
+
 LOOKS = (0.0, 2.0, 5.0)  # seconds before each search for what an interrupted call may have created
 
 
@@ -142,28 +136,16 @@ def _identify(sdks: Sdks, resource: Resource) -> None:
 
 def _tagged(sdks: Sdks, kind: str) -> list[tuple[str, str, str]]:
     """(id, name, run) of everything of one kind that has the tag of a run."""
-    models = sdks.ecs.models
-    request, operation, *path, id_field, name_field = {
-        "group": ("SecurityGroups", "security_groups", "security_group", "security_group_id", "security_group_name"),
-        "instance": ("Instances", "instances", "instance", "instance_id", "instance_name"),
-        "interface": (
-            "NetworkInterfaces",
-            "network_interface_sets",
-            "network_interface_set",
-            "network_interface_id",
-            "network_interface_name",
-        ),
-    }[kind]
-    tag = [getattr(models, f"Describe{request}RequestTag")(key=RUN_TAG)]
-    call = {"SecurityGroups": "describe_security_groups", "Instances": "describe_instances"}.get(
-        request, "describe_network_interfaces"
-    )
+    thing = {"group": "security_group", "interface": "network_interface"}.get(kind, kind)
+    listed = f"{thing}_set" if kind == "interface" else thing
+    model = f"Describe{thing.title().replace('_', '')}sRequestTag"
+    tag = [getattr(sdks.ecs.models, model)(key=RUN_TAG)]
     found: list[tuple[str, str, str]] = []
     token = None
     while True:
-        body = sdks.ask(call, tag=tag, max_results=100, next_token=token)
-        page = getattr(getattr(body, operation), path[0]) or []
-        found += [(str(getattr(e, id_field)), str(getattr(e, name_field) or ""), _run_of(e)) for e in page]
+        body = sdks.ask(f"describe_{thing}s", tag=tag, max_results=100, next_token=token)
+        page = getattr(getattr(body, f"{listed}s"), listed) or []
+        found += [(str(getattr(e, f"{thing}_id")), str(getattr(e, f"{thing}_name") or ""), _run_of(e)) for e in page]
         token = body.next_token
         if not token:
             return found

@@ -29,9 +29,7 @@ class Race(msgspec.Struct, frozen=True):
     policy: Policy
     messages: tuple[Message, Message]
     end: Callable[[World, Sequence[Run]], bool]
-    max_lost: int = (
-        0  # schedules that may lose a claim, as the platform has no compare-and-set (docs/guarantees.md, limits)
-    )
+    max_lost: int = 0  # schedules that may lose a claim: there is no compare-and-set (docs/guarantees.md, limits)
 
 
 class Outcome(msgspec.Struct):
