@@ -73,10 +73,9 @@ prove: setup  ## try every crash, duplicate and order of events (minutes)
 mutate: setup  ## make 300 small wrong changes of what decides, of which tests must catch 95 % (minutes); MUTANTS=all, ONLY=engine/scopes, SEED=2
 	$(BIN)/python -m tests.mutation
 
-bench: setup  ## measure a package beside a plain handler, and the commands at 300 groups: tables, and JSON in build (minutes)
+bench: setup  ## measure a package beside a plain handler, and the commands at 300 groups: a table, and JSON in build (minutes)
 	$(BIN)/link-peer package --policy benchmarks/policy.yaml --out build/bench --allow-wider
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks people
 
 package: setup  ## build build/package.zip, which s.yaml deploys, with policy.yaml or the file that LINK_PEER_POLICY names; OPTIONS=--first
 	$(BIN)/link-peer package $(OPTIONS)

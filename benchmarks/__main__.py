@@ -1,7 +1,7 @@
 """`python -m benchmarks [figures …] [--rounds N]`: measures build/bench/package, prints one table, writes build/bench.json.
 
-Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it.
-`python -m benchmarks people [--only "links"]` measures the commands instead, on this Python: build/bench-people.json.
+Needs the Python of the runtime that the package is for (LINK_PEER_RUNTIME), found as `make package` finds it. The figure `people`
+is that of the commands, on this Python.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from link_peer_deploy import runtime_python
 from link_peer_deploy.runtime_python import runtime_in_use
 
-from benchmarks import commands, runner
+from benchmarks import runner
 from benchmarks.figures import cold_start, events, launches, people, reach, scale, sweep
 from benchmarks.process import Code
 from benchmarks.runner import Bench, Row
@@ -29,20 +29,16 @@ FIGURES: dict[str, Callable[[Bench], list[Row]]] = {
     "beside": sweep.beside,
     "reach": reach.measure,
     "cost": cold_start.cost,
+    "people": people.measure,
 }
-PEOPLE = "people"
 
 
 def main() -> None:
     """Measure the figures that were named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("figures", nargs="*", metavar="figure", help=f"{', '.join(FIGURES)}; or {PEOPLE}")
+    parser.add_argument("figures", nargs="*", metavar="figure", help=", ".join(FIGURES))
     parser.add_argument("--rounds", type=int, default=7, help="how often what takes seconds is measured (default 7)")
-    parser.add_argument("--only", default="", help=f"of {PEOPLE}: the commands whose line begins so")
     given = parser.parse_args()
-    if given.figures == [PEOPLE]:
-        _people(given.rounds, given.only)
-        return
     unknown = set(given.figures) - FIGURES.keys()
     if unknown:
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")
@@ -67,14 +63,6 @@ def main() -> None:
     runner.write(machine, rows)
     print(f"{machine}; commit {runner.commit()}; medians (smallest..largest)\n")
     print(runner.table(rows))
-
-
-def _people(rounds: int, only: str) -> None:
-    measured = people.measure(rounds, only=only)
-    machine = runner.machine(sys.executable)
-    commands.write(machine, runner.commit(), measured)
-    print(f"{machine}; commit {runner.commit()}; medians of {rounds}\n")
-    print(commands.table(measured))
 
 
 if __name__ == "__main__":

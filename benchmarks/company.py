@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
 from link_peer.domain import marker
 from link_peer.domain.model import Claim, Marker, Party, Port, RuleKey
 from link_peer.domain.tags import compact
@@ -133,11 +131,6 @@ def _named(party: Party) -> dict[str, str]:
 
 def _wish(target: Party, ports: str) -> str:
     return f"{target}:{ports}" if ports else str(target)
-
-
-def write_world(company: Company, path: Path) -> None:
-    """Write the world file."""
-    path.write_text(yaml.safe_dump(company.world(), sort_keys=False), encoding="utf-8")
 
 
 # In the cloud's process.

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
+import yaml
 from link_peer_cli.demo.local_cloud import environment
 from msgspec import Struct
 
 from benchmarks import company, worlds
 from benchmarks.cloud import CloudProcess
-from benchmarks.commands import Measured, Run, run
 from benchmarks.company import Company, request_id
+from benchmarks.runner import Bench, Row
 
+COMMAND = [sys.executable, "-m", "link_peer_cli"]
+LAUNCHER = Path(__file__).parents[1] / "launch.py"
 SIZE = 60  # groups of each account
 LATENCY = 0.001  # seconds
 TARGET = 2.0  # seconds
@@ -26,6 +31,37 @@ RECORDS = 2000
 _ID = re.compile(r"\b(sg|i)-bp1[0-9]+(@[0-9]+)?")
 REFUSING = frozenset({0, 1})  # part of what such a command does needs the keys of others, or is found missing
 IDLE_TARGET = 0.3  # seconds of a command that asks nothing
+
+
+class Run(Struct, frozen=True):
+    """What one process took: `wall` and `cpu` (user and system) in seconds, `peak` in MB; its exit code and output."""
+
+    wall: float
+    cpu: float
+    peak: float
+    code: int
+    output: str
+
+
+def run(args: Sequence[str], env: Mapping[str, str], scratch: Path) -> Run:
+    """Run `link-peer` with these arguments in a folder, in which its output is kept meanwhile."""
+    reading, writing = os.pipe()
+    with (scratch / "output").open("w+b") as output, open(reading, "rb") as took:
+        try:
+            subprocess.run(
+                [sys.executable, "-I", "-S", str(LAUNCHER), str(writing), *COMMAND, *args],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=scratch,
+                env=dict(env),
+                pass_fds=[writing],
+                check=True,
+            )
+        finally:
+            os.close(writing)
+        output.seek(0)
+        return Run(**json.loads(took.read()), output=output.read().decode("utf-8", "replace"))
 
 
 class Asked(Struct, frozen=True):
@@ -37,39 +73,62 @@ class Asked(Struct, frozen=True):
     target: float | None = TARGET
     shown: str = ""
 
+    @property
+    def line(self) -> str:
+        """The command, without the numbers of the world."""
+        return self.shown or _ID.sub(lambda found: f"{found[1]}-…" + ("@…" if found[2] else ""), " ".join(self.args))
 
-def measure(rounds: int, size: int = SIZE, only: str = "") -> list[Measured]:
+
+class Measured(Struct, frozen=True):
+    """A command with its runs, the API calls of each, and the CPU seconds that the cloud took to answer them."""
+
+    asked: Asked
+    runs: Sequence[Run]
+    calls: Sequence[int]
+    cloud: Sequence[float]
+
+    def row(self) -> Row:
+        """What a person waits, whose fastest run must keep to the target; a command that failed never does."""
+        wall, target = [run.wall for run in self.runs], self.asked.target
+        failed = next((run for run in self.runs if run.code not in self.asked.codes), None)
+        took = f"{median(run.cpu for run in self.runs):.2f} s of CPU, {median(self.cloud):.2f} s of the cloud's"
+        words = f"`{self.asked.line}`: {took}, {min(self.calls)} calls, {median(run.peak for run in self.runs):.0f} MB"
+        if failed:
+            return Row(words, "s", f"exits with {failed.code}: {failed.output[-400:]}", met=False)
+        if target is None:
+            return Row(words, "s", wall)
+        return Row(words, "s", wall, f"≤ {target:g}", min(wall) <= target)
+
+
+def measure(bench: Bench) -> list[Row]:
+    """A row for every command, on this Python."""
+    return [one.row() for one in measured(bench.rounds)]
+
+
+def measured(rounds: int, size: int = SIZE, only: str = "") -> list[Measured]:
     """Every command, `rounds` times; those whose line begins with `only`."""
     made = Company(size)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        company.write_world(made, scratch / "world.yaml")
+        (scratch / "world.yaml").write_text(yaml.safe_dump(made.world(), sort_keys=False), encoding="utf-8")
         with CloudProcess(str(scratch / "world.yaml")) as cloud:
             described = cloud(company.settings)
             env = {"PATH": os.environ.get("PATH", ""), "HOME": folder, **environment(described)}
-            bench = _Bench(cloud, env, scratch, rounds, only)
+            runner = _Runner(cloud, env, scratch)
             cloud(worlds.slow, LATENCY)
-            found = list(bench.all(_opening()))
-            found.append(bench.one(Asked(["sweep"], target=None), 1))
+            found = [runner.one(one, rounds) for one in _opening() if one.line.startswith(only)]
+            found.append(runner.one(Asked(["sweep"], target=None), 1))
             cloud(company.open_requested, made.asked())
             cloud(company.record, made.asked(), RECORDS)
-            found += bench.all(_standing(made, scratch))
-        return found
+            return found + [runner.one(one, rounds) for one in _standing(made, scratch) if one.line.startswith(only)]
 
 
-class _Bench(Struct, frozen=True):
+class _Runner(Struct, frozen=True):
     """Runs commands and counts their calls."""
 
     cloud: CloudProcess
     env: dict[str, str]
     scratch: Path
-    rounds: int
-    only: str
-
-    def all(self, asked: Sequence[Asked]) -> Iterator[Measured]:
-        for one in asked:
-            if " ".join(one.args).startswith(self.only):
-                yield self.one(one, self.rounds)
 
     def one(self, asked: Asked, rounds: int) -> Measured:
         runs: list[Run] = []
@@ -83,13 +142,7 @@ class _Bench(Struct, frozen=True):
             calls.append(len(self.cloud(worlds.calls)))
             if asked.undo:
                 run(asked.undo, self.env, self.scratch)
-        name = asked.shown or _ID.sub(lambda found: f"{found[1]}-…" + ("@…" if found[2] else ""), " ".join(asked.args))
-        wrong = next((one for one in runs if one.code not in asked.codes), None)
-        fastest = min(one.wall for one in runs)
-        print(f"{fastest:6.2f} s  {calls[0]:5} calls  link-peer {name}", file=sys.stderr, flush=True)
-        if wrong:
-            print(f"exits with {wrong.code}: {wrong.output[-400:]}", file=sys.stderr, flush=True)
-        return Measured(name, runs, calls, cloud, asked.target, asked.codes)
+        return Measured(asked, runs, calls, cloud)
 
 
 def _opening() -> list[Asked]:
