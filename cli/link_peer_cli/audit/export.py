@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from link_peer_cli.audit.evidence import COLUMNS, SECTIONS, Evidence, Row, gathe
 from link_peer_cli.ui import files
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
-from link_peer_cli.ui.printed import PrintedTable, printed
+from link_peer_cli.ui.printed import printed
 from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.tables import write_csv
 
@@ -80,16 +79,15 @@ def _page(env: Environment, period: tuple[float, float], found: Evidence, csv: b
     ]
     moments = [iso(one) for one in found.moments]
     tables = [
-        _table(name, moment, [row for row in found.rows if row["section"] == name and moment in ("", row["time"])])
-        for name in SECTIONS
+        (
+            f"{heading}{moment and ': '}{moment}",
+            NOTES.get(name, ""),
+            [_shown(row) for row in found.rows if row["section"] == name and moment in ("", row["time"])],
+        )
+        for name, heading in SECTIONS.items()
         for moment in (moments if name == "stood" else [""])
     ]
-    return printed(f"link-peer: evidence of {iso(period[0])[:10]} to {iso(period[1])[:10]}", facts, tables)
-
-
-def _table(name: str, moment: str, rows: Iterable[Row]) -> PrintedTable:
-    heading = f"{SECTIONS[name]}{moment and ': '}{moment}"
-    return PrintedTable(heading, SHOWN, [_shown(row) for row in rows], NOTES.get(name, ""))
+    return printed(f"link-peer: evidence of {iso(period[0])[:10]} to {iso(period[1])[:10]}", facts, SHOWN, tables)
 
 
 def _shown(row: Row) -> tuple[str, ...]:

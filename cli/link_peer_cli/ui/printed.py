@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-
-import msgspec
 
 from link_peer_cli.ui.console import visible
 
@@ -14,30 +12,24 @@ th,td{border:1px solid #999;padding:2px 5px;text-align:left;vertical-align:top;o
 td{min-width:4.5em}td:first-child{min-width:14em}td:last-child{min-width:10em}thead{display:table-header-group}tr{break-inside:avoid}@page{size:A4 landscape;margin:12mm}@media print{body{margin:0}}"""
 
 
-class PrintedTable(msgspec.Struct, frozen=True):
-    """A table under a heading. `note` is a sentence below the heading."""
-
-    heading: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
+Rows = Sequence[Sequence[str]]
 
 
-def printed(title: str, facts: Sequence[Sequence[str]], tables: Sequence[PrintedTable]) -> str:
-    """The page: the facts as a table of two columns, then each table. Other people's texts are shown as they are written, with
-    control characters escaped."""
+def printed(title: str, facts: Rows, columns: Sequence[str], tables: Iterable[tuple[str, str, Rows]]) -> str:
+    """The page: the facts as a table of two columns, then the other tables, each with its heading, a sentence below that, and its
+    rows. Other people's texts are shown as they are written, with control characters escaped."""
     parts = [f"<h1>{_text(title)}</h1>", _table((), facts)]
-    for one in tables:
-        parts.append(f"<h2>{_text(one.heading)} ({len(one.rows)})</h2>")
-        parts += [f"<p>{_text(one.note)}</p>"] * bool(one.note)
-        parts += [_table(one.columns, one.rows)] if one.rows else ["<p>None.</p>"]
+    for heading, note, rows in tables:
+        parts.append(f"<h2>{_text(heading)} ({len(rows)})</h2>")
+        parts += [f"<p>{_text(note)}</p>"] * bool(note)
+        parts += [_table(columns, rows)] if rows else ["<p>None.</p>"]
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
     body = "\n".join(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}<title>{_text(title)}</title><style>{_STYLE}</style></head>\n<body>{body}</body></html>\n'
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(columns: Sequence[str], rows: Rows) -> str:
     head = f"<thead>{_line('th', columns)}</thead>" if columns else ""
     return f"<table>{head}<tbody>\n{''.join(_line('td', row) for row in rows)}</tbody></table>"
 
