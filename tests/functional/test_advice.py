@@ -15,7 +15,6 @@ from tests.functional.lab import HOME, PEER, Lab
 
 OTHERS = re.compile(rf"\blink-({'|'.join(tag.name for tag in TAGS if tag.name != 'peer')})\b|\blink-peer[.=]")
 """A tag key of the default prefix."""
-STRANGER = "1000000000000009"
 Again = Callable[[], object]
 """Delivers what was denied once more; for a request that the command posts, what the queues hold."""
 
@@ -50,14 +49,6 @@ def mutual_request_without_consent(lab: Lab) -> Again:
     return lambda: lab.cross_account(request)
 
 
-def closed_by_a_command(lab: Lab) -> Again:
-    return locked(lab, "link-peer close by arn 2026-11-26T00:00:00Z")
-
-
-def locked_by_hand(lab: Lab) -> Again:
-    return locked(lab, "keep out")
-
-
 def locked(lab: Lab, value: str) -> Again:
     request = lab.request(lab.group(), lab.group("*", tags={"link-lock": value}), "tcp/1")
     lab.cross_account(request)
@@ -82,17 +73,9 @@ def link_that_has_ended(lab: Lab) -> Again:
     return posted(lab)
 
 
-def instance_past_its_until(lab: Lab) -> Again:
-    return with_until(lab, "2020-01-01T00:00:00Z")
-
-
-def unreadable_until(lab: Lab) -> Again:
-    return with_until(lab, "tomorrow")
-
-
-def with_until(lab: Lab, until: str) -> Again:
-    tags = {"link-peer": f"{lab.group('*').id}:tcp/1", "link-until": until}
-    instance = lab.started(lab.group(), tags=tags)
+def tag(lab: Lab, **more: str) -> Again:
+    """A tag asks for a link to a group that accepts everybody."""
+    instance = lab.started(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1", **more})
     return lambda: lab.auto_link(lab.tag_event(instance))
 
 
@@ -120,8 +103,7 @@ def request_without_an_end(lab: Lab) -> Again:
 
 def tag_without_an_end(lab: Lab) -> Again:
     lab.policy(limits={"max_days_tags": 7})
-    instance = lab.started(lab.group(), tags={"link-peer": f"{lab.group('*').id}:tcp/1"})
-    return lambda: lab.auto_link(lab.tag_event(instance))
+    return tag(lab)
 
 
 def link_through_the_shared_queue(lab: Lab) -> Again:
@@ -145,48 +127,43 @@ def own_name(lab: Lab) -> str:
     return f"{lab.cloud.world.queue}-b"
 
 
-CASES: tuple[tuple[str, Callable[[Lab], Again]], ...] = (
-    ("no-consent", tag_without_consent),
-    ("no-consent", mutual_request_without_consent),
-    ("locked", closed_by_a_command),
-    ("locked", locked_by_hand),
-    ("expired", request_past_its_until),
-    ("expired", expired_request),
-    ("expired", link_that_has_ended),
-    ("expired", instance_past_its_until),
-    ("bad-tag", unreadable_until),
-    ("id-in-use", id_of_another_link),
-    ("half-open", half_of_a_mutual_link),
-    ("not-allowed", request_without_an_end),
-    ("not-allowed", tag_without_an_end),
-    ("not-allowed", link_through_the_shared_queue),
-    ("not-allowed", link_through_the_queue_of_another),
-)
+CASES: dict[str, tuple[str, Callable[[Lab], Again]]] = {
+    "tag without consent": ("no-consent", tag_without_consent),
+    "mutual request without consent": ("no-consent", mutual_request_without_consent),
+    "closed by a command": ("locked", lambda lab: locked(lab, "link-peer close by arn 2026-11-26T00:00:00Z")),
+    "locked by hand": ("locked", lambda lab: locked(lab, "keep out")),
+    "request past its until": ("expired", request_past_its_until),
+    "expired request": ("expired", expired_request),
+    "link that has ended": ("expired", link_that_has_ended),
+    "tag past its until": ("expired", lambda lab: tag(lab, **{"link-until": "2020-01-01T00:00:00Z"})),
+    "unreadable until": ("bad-tag", lambda lab: tag(lab, **{"link-until": "tomorrow"})),
+    "id of another link": ("id-in-use", id_of_another_link),
+    "half of a mutual link": ("half-open", half_of_a_mutual_link),
+    "request without an end": ("not-allowed", request_without_an_end),
+    "tag without an end": ("not-allowed", tag_without_an_end),
+    "link through the shared queue": ("not-allowed", link_through_the_shared_queue),
+    "link through the queue of another": ("not-allowed", link_through_the_queue_of_another),
+}
 """Situations that a command resolves, with the reason of their denial."""
 
 
 @pytest.mark.knobs(request_tags=True)  # else `close` and `reopen` are refused
 @pytest.mark.parametrize("prefix", ["link", "acme"])
-@pytest.mark.parametrize(("reason", "deny"), CASES, ids=[deny.__name__ for _, deny in CASES])
-def test_following_the_advice_resolves_the_denial(
-    lab: Lab, owners: Owners, reason: str, deny: Callable[[Lab], Again], prefix: str
-) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_following_the_advice_resolves_the_denial(lab: Lab, owners: Owners, case: str, prefix: str) -> None:
     """The command is pasted as the record has it; then the link is applied. No record names a tag of another prefix."""
+    reason, deny = CASES[case]
     with lab.deployment(prefix) if prefix == "acme" else nullcontext():
-        _resolve(lab, owners, reason, deny)
+        again = deny(lab)
+        record = lab.outcome()
+        assert (record["outcome"] in ("denied", "removed"), record["reason"]) == (True, reason)
+        _, command = parts(record["advice"])
+        before = len(lab.records())
+        assert owners.paste(command) == [0] * len(command.split("; ")), owners.cli.err
+        again()
+        assert [one["outcome"] for one in lab.records()[before:]] == ["applied"]
         texts = [text for record in lab.records("intent", "attempt", "outcome") for text in record.values()]
     assert prefix == "link" or not [text for text in texts if OTHERS.search(text)]
-
-
-def _resolve(lab: Lab, owners: Owners, reason: str, deny: Callable[[Lab], Again]) -> None:
-    again = deny(lab)
-    record = lab.outcome()
-    assert (record["outcome"] in ("denied", "removed"), record["reason"]) == (True, reason)
-    _, command = parts(record["advice"])
-    before = len(lab.records())
-    assert owners.paste(command) == [0] * len(command.split("; ")), owners.cli.err
-    again()
-    assert [one["outcome"] for one in lab.records()[before:]] == ["applied"]
 
 
 def test_members_of_an_isolated_group_may_be_let_through(lab: Lab, owners: Owners) -> None:
@@ -215,22 +192,10 @@ def test_a_request_for_another_region_is_posted_there(lab: Lab, owners: Owners) 
     assert (message["region"], message["from"]["party"], message["to"]["party"]) == ("cn-beijing", app.id, db.id)
 
 
-def unknown_group(lab: Lab) -> None:
-    lab.cross_account(lab.request(lab.group(), lab.group(f"*@{HOME}"), "tcp/1", to=end("sg-bp1none0000000000a")))
-
-
-def unknown_instance(lab: Lab) -> None:
-    one = lab.instance(lab.group())
-    lab.cross_account(lab.request(one, one, "tcp/1", to=end("i-bp1none0000000000a")))
-
-
-def unknown_account(lab: Lab) -> None:
-    app = lab.group()
-    lab.cross_account(lab.request(app, app, "tcp/1", to={"account": STRANGER, "party": "sg-bp1none0000000000a"}))
-
-
-def invalid_request(lab: Lab) -> None:
-    lab.cross_account("{}")
+def for_unknown(lab: Lab, party: str, account: str = HOME) -> None:
+    """A request between an instance, or its group, and a party that there is not."""
+    source = lab.instance(lab.group()) if party.startswith("i-") else lab.group()
+    lab.cross_account(lab.request(source, source, "tcp/1", to={"account": account, "party": party}))
 
 
 def account_that_cannot_be_entered(lab: Lab) -> None:
@@ -244,15 +209,11 @@ def full_group(lab: Lab) -> None:
         lab.cross_account(lab.request(lab.group(), db, "tcp/1"))
 
 
-def end(party: str) -> dict[str, str]:
-    return {"account": HOME, "party": party}
-
-
-LOOKS: dict[str, tuple[Callable[[Lab], None], int]] = {
-    "peer-not-found": (unknown_group, 0),
-    "instance-gone": (unknown_instance, 0),
-    "unknown-account": (unknown_account, 0),
-    "bad-request": (invalid_request, 0),
+LOOKS: dict[str, tuple[Callable[[Lab], object], int]] = {
+    "peer-not-found": (lambda lab: for_unknown(lab, "sg-bp1none0000000000a"), 0),
+    "instance-gone": (lambda lab: for_unknown(lab, "i-bp1none0000000000a"), 0),
+    "unknown-account": (lambda lab: for_unknown(lab, "sg-bp1none0000000000a", "1000000000000009"), 0),
+    "bad-request": (lambda lab: lab.cross_account("{}"), 0),
     "no-access": (account_that_cannot_be_entered, 1),  # doctor finds the same
     "quota": (full_group, 0),
 }
