@@ -42,6 +42,9 @@ class Thief:
     def open(self, description: str, **more: str) -> str:
         return self.call("AuthorizeSecurityGroup", **rule(self.app, Description=description), **more)
 
+    def remove(self, rule_id: str) -> str:
+        return self.call("RevokeSecurityGroup", **{"SecurityGroupRuleId.1": rule_id})
+
     def record(
         self, kind: str, calls: str = "", said: float = 0, rule_id: str = "", log: str = "", **fields: str
     ) -> None:
@@ -53,10 +56,13 @@ class Thief:
         common |= {"consent": f"{self.db.id} *", "time": iso_millis(self.lab.cloud.clock.now() - said)}
         write(self.lab, {**common, **decision, **fields}, log or LOGSTORES[self.role])
 
-    def recorded(self, attack: Callable[[], str], outcome: str = "applied", rule_id: str = "", log: str = "") -> None:
-        """An attack between an intent and its outcome, as link-peer writes them."""
+    def recorded(
+        self, attack: Callable[[], str] | None = None, outcome: str = "applied", rule_id: str = "", log: str = ""
+    ) -> None:
+        """An attack between an intent and its outcome, as link-peer writes them; by default it opens a rule with our marker."""
         self.record("intent", rule_id=rule_id, log=log)
-        self.record("outcome", attack(), outcome=outcome, rule_id=rule_id, log=log)
+        call = attack() if attack else self.open(self.marker())
+        self.record("outcome", call, outcome=outcome, rule_id=rule_id, log=log)
 
     def opened(self) -> str:
         """A rule that link-peer opened: its id."""
@@ -69,10 +75,6 @@ class Thief:
         return self.lab.authorize(self.db, **fields)
 
 
-def unlogged(thief: Thief) -> None:
-    thief.call("RevokeSecurityGroup", **{"SecurityGroupRuleId.1": thief.opened()})
-
-
 def backdated(thief: Thief) -> None:
     thief.lab.tag(thief.db, link_accept=None)
     call = thief.open("")
@@ -82,13 +84,13 @@ def backdated(thief: Thief) -> None:
 
 def without_consent(thief: Thief) -> None:
     thief.lab.tag(thief.db, link_accept=None)
-    thief.recorded(lambda: thief.open(thief.marker()))
+    thief.recorded()
 
 
 def own_consent(thief: Thief) -> None:
     thief.lab.tag(thief.db, link_accept=None)
     thief.call("TagResources", **{"Tag.1.Key": "link-accept", "Tag.1.Value": "*"})
-    thief.recorded(lambda: thief.open(thief.marker()))
+    thief.recorded()
     thief.call("UntagResources", **{"TagKey.1": "link-accept"})
 
 
@@ -98,13 +100,13 @@ def consent_by_the_tag_service(thief: Thief) -> None:
     arn, role = f"arn:acs:ecs:{REGION}:{HOME}:securitygroup/{thief.db.id}", thief.role
     tags = {"RegionId": REGION, "ResourceARN.1": arn, "Tags": '{"link-accept": "*"}'}
     thief.lab.cloud.tag.call(Caller(HOME, f"acs:ram::{HOME}:assumed-role/{role}/x", role=role), "TagResources", tags)
-    thief.recorded(lambda: thief.open(thief.marker()))
+    thief.recorded()
 
 
 def lock_taken_off(thief: Thief) -> None:
     thief.lab.tag(thief.db, link_lock="incident")
     thief.call("UntagResources", **{"TagKey.1": "link-lock"})
-    thief.recorded(lambda: thief.open(thief.marker()))
+    thief.recorded()
     thief.call("TagResources", **{"Tag.1.Key": "link-lock", "Tag.1.Value": "incident"})
 
 
@@ -112,10 +114,6 @@ def another_call(thief: Thief) -> None:
     thief.record("intent")
     thief.open(thief.marker())
     thief.record("outcome", "11111111-2222-3333-4444-555555555555", outcome="applied")
-
-
-def a_change_that_was_none(thief: Thief) -> None:
-    thief.recorded(lambda: "", outcome="removed", rule_id="sgr-none")
 
 
 def an_old_outcome(thief: Thief) -> None:
@@ -130,7 +128,7 @@ def an_old_outcome(thief: Thief) -> None:
 def a_persons_rule_removed(thief: Thief) -> None:
     thief.opened()
     own = thief.persons()
-    thief.recorded(lambda: thief.call("RevokeSecurityGroup", **{"SecurityGroupRuleId.1": own}), "removed", own)
+    thief.recorded(lambda: thief.remove(own), "removed", own)
 
 
 def changed(thief: Thief, rule_id: str, **fields: str) -> None:
@@ -152,18 +150,18 @@ def one_more_rule(thief: Thief) -> None:
 
 def the_other_log(thief: Thief) -> None:
     [other] = LOGSTORES.keys() - {thief.role}
-    thief.recorded(lambda: thief.open(thief.marker()), log=LOGSTORES[other])
+    thief.recorded(log=LOGSTORES[other])
 
 
 ATTACKS: dict[str, tuple[Callable[[Thief], None], str]] = {
-    "a removal, not recorded": (unlogged, "no-intent"),
+    "a removal, not recorded": (lambda thief: thief.remove(thief.opened()), "no-intent"),
     "no marker, no consent, records written after it": (backdated, "no-intent"),
     "a marker without consent": (without_consent, "no-consent"),
     "a consent for the time of the attack": (own_consent, "no-intent"),
     "a consent through the Tag service": (consent_by_the_tag_service, "no-intent"),
     "a lock taken off for the time of the attack": (lock_taken_off, "no-intent"),
     "an outcome of another call": (another_call, "no-change"),
-    "an outcome without a call": (a_change_that_was_none, "no-change"),
+    "an outcome without a call": (lambda thief: thief.recorded(lambda: "", "removed", "sgr-none"), "no-change"),
     "a real outcome, copied": (an_old_outcome, "backdated"),
     "a person's rule removed": (a_persons_rule_removed, "no-marker"),
     "a person's rule marked": (lambda thief: changed(thief, thief.persons(), Priority="100"), "no-marker"),
@@ -193,6 +191,6 @@ def test_an_attack_is_found(lab: Lab, cli: Cli, role: str, name: str) -> None:
 def test_what_link_peer_writes_in_their_place_is_no_finding(lab: Lab, cli: Cli, role: str) -> None:
     """The attacks differ from what link-peer does in what they are named for alone."""
     thief = Thief(lab, role)
-    thief.recorded(lambda: thief.open(thief.marker()))
+    thief.recorded()
     later(lab)
     assert findings(cli) == (0, [])
