@@ -8,6 +8,7 @@ from collections.abc import Mapping, Set
 import msgspec
 
 from link_peer.domain.errors import NoAccess
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Group, Instance, Link, Party, Rule
 
 
@@ -94,10 +95,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     @functools.cached_property
     def members(self) -> Mapping[Party, tuple[Party, ...]]:
         """The instances that were read of each group, sorted."""
-        found: dict[Party, list[Party]] = {}
-        for party in sorted(self.instances):
-            for group in self.instances[party].own_groups:
-                found.setdefault(group, []).append(party)
+        found = grouped((group, one) for one in sorted(self.instances) for group in self.instances[one].own_groups)
         return {group: tuple(members) for group, members in found.items()}
 
     def instances_in(self, account: str) -> int:

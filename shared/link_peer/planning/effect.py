@@ -24,6 +24,7 @@ from enum import Enum
 
 import msgspec
 
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, Traffic
 from link_peer.domain.snapshot import Snapshot
 
@@ -467,12 +468,8 @@ def _effect(steps: Sequence[tuple[Port, _Step]]) -> Effect:
 def _packets_by_decider(
     steps: Sequence[tuple[Port, _Step]], passes: bool | None
 ) -> tuple[tuple[Decider, tuple[Port, ...]], ...]:
-    packets: dict[Decider, list[Port]] = {}
-    for packet, step in steps:
-        if step.passes is passes:
-            for decider in step.deciders:
-                packets.setdefault(decider, []).append(packet)
-    return tuple((decider, tuple(ports)) for decider, ports in packets.items())
+    found = grouped((one, packet) for packet, step in steps if step.passes is passes for one in step.deciders)
+    return tuple((decider, tuple(ports)) for decider, ports in found.items())
 
 
 def _deciders(steps: Sequence[_Step], passes: bool | None) -> tuple[Decider, ...]:

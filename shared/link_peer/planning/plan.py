@@ -19,6 +19,7 @@ import msgspec
 
 from link_peer.domain import denials
 from link_peer.domain.denials import HUMAN_RULE, Denial, Waits, remark
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import PRIORITY, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Pause
 from link_peer.domain.snapshot import Snapshot
@@ -111,10 +112,8 @@ def _in_focus(answer: Answer, focus: Set[Link] | None) -> bool:
 
 
 def _by_link(answers: Iterable[Answer]) -> dict[Asked, tuple[Answer, ...]]:
-    grouped: dict[Asked, list[Answer]] = {}
-    for answer in answers:
-        grouped.setdefault((answer.wanted.link.whole, answer.wanted.raw), []).append(answer)
-    return {asked: tuple(found) for asked, found in grouped.items()}
+    found = grouped(((one.wanted.link.whole, one.wanted.raw), one) for one in answers)
+    return {asked: tuple(some) for asked, some in found.items()}
 
 
 # edits, and room for them
@@ -336,10 +335,10 @@ def _removed(
     of claims, without the edits that are `made` already."""
     rolled_back: dict[Asked, Decision] = {}
     removed: list[Decision] = []
-    asked_links = {link for link, _ in settled.asked}
+    asked_links, owned = {link for link, _ in settled.asked}, settled.seen.actual.owned
     for (link, loss), keys in _by_pair(settled).items():
         edits = tuple(settled.edits[key] for key in keys if key not in made)
-        rules = tuple(settled.seen.actual.owned[key][0] for key in keys)
+        rules = tuple(owned[key][0] for key in keys)
         if asked := _refused_link(settled, loss.why, keys, answers):
             rolled_back[asked] = msgspec.structs.replace(answers[asked], edits=edits, rules=rules)
             continue
@@ -355,7 +354,7 @@ def _removed(
                         loss.why,
                         [claim.request for claim in loss.claims if claim.request],
                         kept=not any(edit.kind == "remove" for edit in edits),
-                        members=_members(settled, keys),
+                        members={link_of(key, owned[key][1]).member for key in keys} - {""},
                     ),
                     _not_reached(settled.seen, link, keys),
                 ),
@@ -365,12 +364,6 @@ def _removed(
             )
         )
     return rolled_back, removed
-
-
-def _members(settled: Settled, keys: Iterable[RuleKey]) -> set[str]:
-    """The instances that these rules of a link by address are for."""
-    links = (link_of(key, settled.seen.actual.owned[key][1]) for key in keys)
-    return {link.member for link in links if link.member}
 
 
 def _not_reached(seen: Seen, link: Link, keys: Sequence[RuleKey]) -> list[str]:
@@ -399,7 +392,7 @@ def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
     """The rules that lose the same claims for the same cause, by pair: a mutual link with its lower end first, or the link of
     the first of its rules."""
     seen = settled.seen
-    grouped: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
+    found: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
     for key, loss in settled.lost.lost.items():
         link = link_of(key, seen.actual.owned[key][1])
         ends = (link.source, link.target)
@@ -407,10 +400,10 @@ def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
             ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
         if seen.context.withdrawn is not None or loss.why in seen.refusals:
             loss = msgspec.structs.replace(loss, claims=frozenset())
-        grouped.setdefault((*ends, link.mutual, loss), []).append(key)
+        found.setdefault((*ends, link.mutual, loss), []).append(key)
     return {
         (Link(source, target, () if mutual else (keys[0].port,)), loss): keys
-        for (source, target, mutual, loss), keys in grouped.items()
+        for (source, target, mutual, loss), keys in found.items()
     }
 
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import msgspec
 
 from link_peer.domain import marker as markers
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Instance, Marker, Party, Port, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import link_of
@@ -98,14 +99,12 @@ def differing(before: Snapshot, after: Snapshot) -> Iterator[tuple[Rule, Change]
 
 def _touched(scene: Scene, changes: Mapping[Rule, Change]) -> Mapping[_Ends, _Touched]:
     """The instances that these rules may be about, on both sides, by what they are like but for their addresses."""
-    holders: dict[str, list[Instance]] = defaultdict(list)
-    for one in scene.snapshot.instances.values():
-        holders[f"{one.ip}/32"].append(one)
+    holders = grouped((f"{one.ip}/32", one) for one in scene.snapshot.instances.values())
     members = functools.cache(lambda party: alike(scene.members(party)))
     found: dict[_Ends, _Touched] = defaultdict(lambda: ({}, {}))
     for rule, change in changes.items():
-        sources = alike(holders[change.key.source]) if change.key.by_address else members(change.source)
-        targets = alike(holders[change.key.dest]) if change.key.dest else members(rule.group)
+        sources = alike(holders.get(change.key.source, ())) if change.key.by_address else members(change.source)
+        targets = alike(holders.get(change.key.dest, ())) if change.key.dest else members(rule.group)
         for start, end in itertools.product(sources, targets):
             if rule.group in end.groups:
                 found[start, end][0].update((one.party, one) for one in sources[start])

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
 from link_peer.planning.effect import inside, protocol_name, rules_of, word_of
 from link_peer.planning.reach import Scene, among, anyone_in
@@ -67,9 +68,7 @@ class _Asked:
         self._party = party
         self._ports = ports
         self._groups = sorted(scene.groups(party))
-        self.having: dict[str, list[Instance]] = {}
-        for one in scene.snapshot.instances.values():
-            self.having.setdefault(f"{one.ip}/32", []).append(one)
+        self.having = grouped((f"{one.ip}/32", one) for one in scene.snapshot.instances.values())
         rules = (rule for group in self._groups for rule in rules_of(scene.snapshot, group) or ())
         named = [(it.peer, rule.policy) for rule in rules if (it := rule.traffic) and it.direction == "ingress"]
         self.peers = dict.fromkeys(peer for peer, _ in named)
