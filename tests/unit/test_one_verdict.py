@@ -12,7 +12,7 @@ from link_peer.domain import marker as markers
 from link_peer.domain import reasons
 from link_peer.domain.denials import Waits
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import ALL, TAG, Claim, Link, Marker, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, Claim, Link, Marker, Party, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Limits, Policy, PolicyTest
 from link_peer.domain.reasons import Reason
 from link_peer.domain.snapshot import Address, Listing, Snapshot
@@ -217,23 +217,3 @@ def test_every_denial_of_a_link_is_tried() -> None:
         names - {"NO_ROUTE", "Unaccepted", "Candidate"} - of_one_part
         == {name for name, *_ in CASES} | ASKED_OF_WHO_ASKS | OF_LINKS_TOGETHER
     )
-
-
-def _port(rule: Rule) -> str:
-    return str(rule.key.port) if rule.key else ""
-
-
-def test_a_new_limit_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All readers of the verdict know it."""
-    limits = (*room.LIMITS, room.Limit(_port, lambda key: str(key.port), 1, room.LIMITS[0].denial))
-    seen, link = view(OPEN, rules=[theirs(key(DB, CACHE, "tcp/7"))]), GROUPS
-    assert [d.outcome for d in plan(context("", POLICY), link, seen)] == ["applied"]
-    monkeypatch.setattr(room, "LIMITS", limits)
-    wide, narrow = Link(APP, DB, parse_ports("tcp/1+tcp/2")), Link(APP, DB, parse_ports("tcp/2"))
-    wanted = [DesiredLink(wide, REQUEST), DesiredLink(narrow, TAG)]
-    both = make_plan(view(OPEN), context("", POLICY), wanted, may_lose=lambda *_: May.KEEP).decisions
-    assert [(d.link, d.outcome) for d in both] == [(wide, "failed"), (narrow, "applied")]
-    assert [edit.claims for decision in both for edit in decision.edits] == [(TAG,)]
-    test_a_plan_denies_it("", reasons.QUOTA, link, seen, POLICY)
-    test_it_fails_an_accept_test("", reasons.QUOTA, link, seen, POLICY)
-    test_explain_does_not_recommend_it("", reasons.QUOTA, link, seen, POLICY)

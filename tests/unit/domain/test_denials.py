@@ -36,11 +36,20 @@ def test_every_row_has_a_meaning_and_a_remedy() -> None:
     ("ecs_code", "code"),
     [
         ("AuthorizedGroupRule.LimitExceed", "quota"),
+        ("AuthorizationLimitExceed", "quota"),
+        ("OperationDenied.QuotaExceed", "quota"),
         ("InvalidSourceGroupId.NotFound", "peer-not-found"),
+        ("InvalidSourceGroup.NotFound", "peer-not-found"),
+        ("InvalidSecurityGroupId.NotFound", "peer-not-found"),
+        ("InvalidResourceId.NotFound", "peer-not-found"),
         ("InvalidSourceGroupId.Mismatch", "different-vpc"),
         ("InvalidGroupAuthParameter.OperationDenied", "advanced-group"),
+        ("InvalidGroupParameter.OperationDenied", "advanced-group"),
         ("InvalidOperation.ResourceManagedByCloudProduct", "managed-group"),
         ("InvalidNetworkType.Mismatch", "classic-network"),
+        ("InvalidNetworkType.Conflict", "classic-network"),
+        ("InvalidSecurityGroup.InvalidNetworkType", "classic-network"),
+        ("VPCDisabled", "classic-network"),
         ("InvalidSecurityGroup.IsSame", "same-group"),
     ],
 )
@@ -133,8 +142,6 @@ def said() -> list[tuple[object, str]]:
         (denials.same_group("i-x", is_group=False), "same-group: it names itself"),
         (denials.side_left("sg-x", "y", known=True), "the rule on sg-x still stands: y"),
         (denials.side_left("sg-x", "y", known=False), "the rule on sg-x may still stand: y"),
-        (denials.repaired(100, 100).detail, "a copy of it with another priority is removed"),
-        (denials.repaired(1, 100).detail, "its priority was 1, and is 100 again"),
         (denials.different_region("cn-x", "cn-y", is_look=True).advice[-17:], "rules of your own"),
     ]
 
@@ -180,24 +187,3 @@ def test_nothing_else_is_put_into_the_advice(written: str) -> None:
 
 
 # advice
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", ("", "")),
-        ("wait until it runs", ("wait until it runs", "")),
-        ("link-peer stale", ("", "link-peer stale")),
-        ("this lists them: link-peer stale", ("this lists them", "link-peer stale")),
-        (
-            "tag sg-b k=sg-a:tcp/1: link-peer accept b a; link-peer x",
-            ("tag sg-b k=sg-a:tcp/1", "link-peer accept b a; link-peer x"),
-        ),
-        ("post it: LINK_PEER_REGION=cn-x link-peer request", ("post it", "LINK_PEER_REGION=cn-x link-peer request")),
-        ("open it: aliyun rds X --A b", ("open it", "aliyun rds X --A b")),
-        ("ask who runs aliyun", ("ask who runs aliyun", "")),
-    ],
-)
-def test_a_command_is_told_from_words(text: str, expected: tuple[str, str]) -> None:
-    """It begins with a program's name, at the start or after a colon."""
-    assert parts(text) == expected

@@ -226,17 +226,6 @@ def test_a_name_of_the_policy_stands_for_its_party() -> None:
     assert accepts(tags, A, KEYS) == []
 
 
-def test_a_consent_may_have_an_end() -> None:
-    """After the ports or, without ports, after the name. Its text keeps the end; without one, it never ends."""
-    tags = {"link-accept": f"sg-app:tcp/1+icmp~20270101T000000Z *@{B}~20270101T000001Z sg-app"}
-    assert [(found.who, ports_text(found.ports), found.until) for found in accepts(tags, A, KEYS)] == [
-        (Who(A, "sg-app"), "icmp+tcp/1", 1798761600),
-        (Who(B, "*"), "mutual", 1798761601),
-        (Who(A, "sg-app"), "mutual", None),
-    ]
-    assert accepts(tags, A, KEYS)[0].text == "link-accept=sg-app:tcp/1+icmp~20270101T000000Z"
-
-
 @pytest.mark.parametrize(
     "entry",
     [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from link_peer.domain.model import ALL, Party, Ports
+from link_peer.domain.model import ALL, Party, Port, Ports
 from link_peer.domain.policy import Allow, Limits
 from link_peer.domain.tags import compact, parse_ports, parse_who
 from link_peer.planning import consent
 
 from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, A, B
 from tests.unit.views import group, instance, policy
+
+FOREIGN = Party(PEER, "sg-app")
 
 
 def ports(text: str) -> Ports:
@@ -104,6 +106,22 @@ def test_what_the_policy_never_opens(deny: str, limits: Limits, asked: str, refu
     denial = consent.denied_by_policy(strict, parse_ports(asked) if asked else ())
     assert bool(denial) == refused
     assert denial is None or denial.detail.startswith((asked, "3 ports in one link"))
+
+
+@pytest.mark.parametrize(
+    ("source", "asked", "entry"),
+    [
+        (APP, (ALL,), "sg-app"),
+        (APP, (Port("udp", 53, 53), Port("tcp", 1, 1)), "sg-app:tcp/1+udp/53"),
+        (FOREIGN, (Port("icmp"),), f"sg-app@{PEER}:icmp"),
+        (A, (Port("tcp", 1, 9),), "i-a:tcp/1-9"),
+    ],
+)
+def test_the_advised_tag_consents_once_it_is_set(source: Party, asked: Ports, entry: str) -> None:
+    """The tags that a denial advises cover every port that was asked for."""
+    assert consent.tags_for(group(DB), source, asked, POLICY.keys) == [f"link-accept={entry}"]
+    who = instance(source, APP) if not source.is_group else source
+    assert consent.consents(POLICY, group(DB, entry), who, DB, asked, NOW)[1] == []
 
 
 def test_the_advised_tags_replace_no_tag_and_fit_into_128_characters() -> None:

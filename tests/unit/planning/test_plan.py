@@ -356,6 +356,19 @@ def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:
     assert plan(view(OPEN), msgspec.structs.replace(desired(LINK), here=False)).decisions == ()
 
 
+def test_a_repair_says_what_was_wrong() -> None:
+    """The priority that someone gave the rule, or the copy that someone made of it."""
+    (changed,) = plan(view(OPEN, rules=[ours(K1, priority=1)]), may_lose=May.KEEP).decisions
+    assert (changed.action, changed.outcome, changed.why.detail) == (
+        "repair",
+        "applied",
+        "its priority was 1, and is 100 again",
+    )
+    copy = msgspec.structs.replace(ours(K1, priority=1), id="sgr-copy")
+    (copied,) = plan(view(OPEN, rules=[ours(K1), copy]), may_lose=May.KEEP).decisions
+    assert copied.why.detail == "a copy of it with another priority is removed"
+
+
 def test_the_refused_repair_of_a_released_instances_rule_is_not_tried_again() -> None:
     """Which rules its link needs is not known any more."""
     between = ours(ADDRESSES, ends=(A, B), priority=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess
-from link_peer.domain.model import ALL, Instance, Party, Port
+from link_peer.domain.model import ALL, Party, Port
 from link_peer.planning.reach import Scene, both_ways, reach
 
 from tests.unit.planning.test_effect import SQL, drop, egress, rule
@@ -38,26 +38,6 @@ def test_what_decides_is_said_of_the_pair_that_was_judged() -> None:
     assert (partly.word, partly.detail.partition(":")[0]) == ("partly", "from i-d to i-b")
     nobody = view(GROUPS, [instance(B, DB, UNREAD, ip="10.0.0.2")], [OURS])
     assert reach(Scene(nobody), APP, DB, SQL).word == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("more", "ports", "word", "detail"),
-    [
-        # one pair is blocked, of another it is not known: the doubt is said
-        ([UNKNOWN, drop("10.0.0.1/32")], SQL, "unknown", f"the rules of {UNREAD}"),
-        ([UNKNOWN, drop("10.0.0.1/32"), drop("10.0.0.3/32")], SQL, "blocked", "sgr-drop"),
-        # some packets pass as well: what stops the others is said
-        ([UNKNOWN, instance(D, APP, ip="10.0.0.4"), drop("10.0.0.1/32")], SQL, "partly", "from i-a"),
-        ([instance(D, APP, ip="10.0.0.4")], SQL, "open", "sgr-"),
-        ([UNKNOWN, instance(D, APP, ip="10.0.0.4")], SQL, "unknown", "from i-c"),
-    ],
-)
-def test_what_is_said_of_several_pairs(more: list[object], ports: tuple[Port, ...], word: str, detail: str) -> None:
-    """In one word, and which pair decides."""
-    instances = [*PAIR, *(one for one in more if isinstance(one, Instance))]
-    seen = view(GROUPS, instances, [OURS, *(one for one in more if not isinstance(one, Instance))])
-    found = reach(Scene(seen), APP, DB, ports)
-    assert (found.word, found.detail.startswith(detail)) == (word, True), found.detail
 
 
 def test_a_party_without_instances_stands_for_one_that_is_in_the_group_only() -> None:

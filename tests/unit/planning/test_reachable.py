@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, RuleKey, Traffic
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.effect import between, end_of
 from link_peer.planning.reachable import Reached, reachable
 
 from tests.unit.planning.test_effect import OURS, drop
@@ -187,17 +186,6 @@ def test_what_is_gained_and_lost_is_what_trying_each_pair_shows(seed: int) -> No
     for sign in "+-":
         pairs = [one.pairs or 1000 for one in found if one.sign == sign]
         assert pairs == sorted(pairs, reverse=True)
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_a_packet_passes_if_it_does_in_every_way_that_things_may_be(seed: int) -> None:
-    """It is not known where it does in some only. Between members of one group: see `test_effect`."""
-    seen = some_world(random.Random(seed))[0]
-    for (a, b), packet in itertools.product(itertools.permutations(seen.instances.values(), 2), PACKETS):
-        if not {*groups_of(a)} & {*groups_of(b)}:
-            found = {passing for passing, _ in fates(seen, seen, a, b, packet)}
-            effect = between(seen, end_of(a), end_of(b), [packet])
-            assert effect.passes is (None if len(found) == 2 else found.pop())
 
 
 def test_ports_are_named_as_few_and_all_of_them_as_everything() -> None:

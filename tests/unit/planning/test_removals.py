@@ -150,22 +150,6 @@ def test_a_missing_group_is_doubted_like_a_missing_tag(shown: list[Instance]) ->
         assert causes(unasked) == ({K1: ("", True)} if alive or shown else {})
 
 
-@pytest.mark.parametrize("claim", [TAG, REQ])
-@pytest.mark.parametrize("trouble", [{"refused_accounts": REFUSED}, {"failed_accounts": {PEER: "timeout"}}])
-@pytest.mark.parametrize(
-    ("accept", "lock", "reason"),
-    [(f"sg-x@{PEER}", False, None), ("*", False, "no-consent"), (f"*@{PEER}", True, "locked")],
-)
-def test_a_group_is_asked_although_its_peer_cannot_be_read(
-    accept: str, lock: bool, reason: str | None, trouble: dict[str, Any], claim: Claim
-) -> None:
-    """Its own tags decide (fail closed); while they accept the peer, the claim is kept."""
-    foreign = key(DB, FOREIGN, "tcp/1")
-    seen = view([group(DB, accept, lock=lock)], rules=[ours(foreign, claim)], alive=False, **trouble)
-    assert causes(removals(seen)) == ({foreign: (reason, False)} if reason else {})
-    assert removals(seen).missing.doubted_accounts == set()
-
-
 MUTUAL = Link(APP, FOREIGN)
 PAST = DesiredLink(MUTUAL, TAG, A, denial=Denial(reasons.EXPIRED, "link-until is past"))
 
