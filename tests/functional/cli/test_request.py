@@ -64,13 +64,16 @@ def test_a_wait_without_outcome_ends_with_a_hint(lab: Lab, cli: Cli) -> None:
 
 
 def test_waiting_continues_after_an_outage_of_the_log(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The outcome is printed once the log can be read."""
+    """The outcome is printed once the log can be read. A second request with the same id waits for its own."""
     app, db = lab.group(), lab.group("*")
     lab.fault(service="sls", action="GetLogs", kind="error", skip=2, times=3)
     take_turns(lab, monkeypatch, [lambda: lab.cross_account(*lab.queued()), lambda: None, lambda: None])
-    ends = ["--from", app.id, "--to", db.id, "--port", "tcp/3306"]
-    code, [record] = cli.json("request", "link", *ends, "--wait")
+    given = ["--from", app.id, "--to", db.id, "--port", "tcp/3306", "--request-id", "chg-1", "--wait"]
+    code, [record] = cli.json("request", "link", *given)
     assert (code, record["outcome"]) == (0, "applied")
+    take_turns(lab, monkeypatch, [lambda: lab.cross_account(lab.queued()[-1])])
+    code, [record] = cli.json("request", "unlink", *given)
+    assert (code, record["outcome"]) == (0, "removed")
 
 
 # what is judged before it is posted: by the policy file always, and by everything with `--dry-run`
