@@ -368,17 +368,6 @@ def test_groups_that_name_each_other_are_removed(selftest: Selftest, only: Calla
     assert selftest.existing() == before
 
 
-def test_what_a_question_names_itself_is_removed_too(selftest: Selftest, only: Callable[..., None]) -> None:
-    """Such as a queue that is created although its name was thought invalid."""
-    before = selftest.existing()
-    only(
-        "assert bench.queue('other') == 'other'\nassert bench.project('another') == 'another'\nassert bench.group(description='of the question')"
-    )
-    report = selftest("--yes")
-    assert [(row["why"], row["verdict"]) for row in report["rows"]] == [("", "as expected")]
-    assert selftest.existing() == before
-
-
 def test_a_journal_survives_the_process(tmp_path: Path) -> None:
     """With the ids it knows; a line that a crash cut short says nothing. With the last resource, the file is deleted."""
     path = tmp_path / "journal"

@@ -40,18 +40,6 @@ def test_consent_is_written_read_and_withdrawn_by_the_deployments_own_key(lab: L
     assert lab.tags(db) == others
 
 
-def test_close_and_reopen_set_the_deployments_own_lock(lab: Lab, cli: Cli) -> None:
-    """The other deployment goes on."""
-    _, app, db = lab.linked()
-    assert cli("close", "--all", "--yes") == 0, cli.err
-    assert lab.rules(db) == []
-    assert "acme-lock" in lab.tags(db)
-    assert cli("reopen", "--all") == 0, cli.err
-    assert "acme-lock" not in lab.tags(db)
-    lab.sweep()
-    assert lab.rules(db) == [f"{app.id} tcp/1"]
-
-
 @pytest.mark.parametrize("way", [("--as", "tag"), ("--as", "request")])
 def test_adopting_a_rule_writes_the_deployments_own_tags(lab: Lab, cli: Cli, way: tuple[str, str]) -> None:
     """The managed tag, the consent, and the peer of the instance that asks."""
