@@ -42,17 +42,9 @@ def require_home(deployment: SetupTarget, wait: Wait = say_wait) -> None:
         )
 
 
-def _ram(deployment: SetupTarget) -> object:
-    return Ram(deployment).ask("list_roles", max_items=1)
-
-
 def _functions(deployment: SetupTarget) -> object:
     client, models = fc3(deployment.settings, deployment.policy.home)
     return call(lambda: client.list_functions(models.ListFunctionsRequest(limit=1)))
-
-
-def _events(deployment: SetupTarget) -> object:
-    return Bus(deployment.settings).buses()
 
 
 def _queues(deployment: SetupTarget) -> object:
@@ -66,7 +58,7 @@ def _logs(deployment: SetupTarget) -> object:
 
 
 SERVICES = (
-    Service("RAM", _ram, "https://ram.console.aliyun.com", global_=True),
+    Service("RAM", lambda one: Ram(one).ask("list_roles", max_items=1), "https://ram.console.aliyun.com", global_=True),
     Service(
         "Function Compute",
         _functions,
@@ -74,7 +66,10 @@ SERVICES = (
         ("service is not enabled for current user",),
     ),
     Service(
-        "EventBridge", _events, "https://eventbridge.console.aliyun.com", ("ServiceAccessDenied", "ServiceNotEnable")
+        "EventBridge",
+        lambda one: Bus(one.settings).buses(),
+        "https://eventbridge.console.aliyun.com",
+        ("ServiceAccessDenied", "ServiceNotEnable"),
     ),
     Service("SMQ (MNS)", _queues, "https://mns.console.aliyun.com"),
     Service("SLS", _logs, "https://sls.console.aliyun.com", ("is inactive",)),
