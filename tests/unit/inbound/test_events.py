@@ -459,9 +459,9 @@ def test_anything_else_is_not_an_element_of_the_queue(element: object, field: st
 
 
 def test_every_sample_is_used() -> None:
-    """Each file of events/ is named in the tests of events or of messages."""
+    """Each file of events/ is named in the tests of events, of messages, or of whole samples."""
     here = Path(__file__).parent
-    others = (here / "test_requests.py", here.parents[1] / "functional/cross_account/test_messages.py")
+    others = (here / "test_requests.py", here.parents[1] / "functional/test_samples.py")
     text = "".join(path.read_text() for path in (Path(__file__), *others))
     samples = [path.stem for path in EVENTS.glob("*.json")]
     assert samples
