@@ -34,7 +34,7 @@ ELSEWHERE = {
         "test_a_message_that_is_posted_by_the_sdk_alone_is_a_request",
     ),
     ("docs/api.md", "const MNSClient"): (
-        "tests/infrastructure/deploy/test_node_request.py",
+        "tests/infrastructure/deploy/test_cli.py",
         "test_the_program_posts_a_request",
     ),
     ("docs/audit.md", "from aliyun.log.consumer"): (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from link_peer.domain.model import Party, RuleKey
+from link_peer.domain.policy import Policy
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver
@@ -32,7 +33,7 @@ from tests.simulation.scenarios.common import (
     two_accounts,
     two_accounts_and_a_tag,
 )
-from tests.simulation.scenarios.instances import OTHER, event, home_world, start_one
+from tests.simulation.scenarios.instances import OTHER, event, home_world
 from tests.simulation.world import HOME, World
 
 R1, R2, R3 = request("r-1", "r-1"), request("r-2", "r-2"), request("r-3", "r-3")
@@ -51,10 +52,10 @@ def both_swept(world: World, _runs: Sequence[Run]) -> bool:
     return False
 
 
-def redeliver(world: World, runs: Sequence[Run], *messages: Message) -> None:
+def redeliver(world: World, runs: Sequence[Run], *messages: Message, policy: Policy = POLICY) -> None:
     """Redelivers what raised, then sweeps and checks the world at rest."""
     facts = frozenset(("acked", m.name) for m, run in zip(messages, runs, strict=True) if run.end == "acked")
-    redeliver_and_check(world, facts, messages)
+    redeliver_and_check(world, facts, messages, policy)
 
 
 def linked() -> World:
@@ -89,8 +90,7 @@ def tag_removed() -> World:
 
 def two_tagged_instances() -> World:
     """Two instances of sg-web with the same tag."""
-    world = home_world("*", "*")
-    start_one(world, "sg-db:tcp/3306+udp/53")
+    world = home_world("*", "*", "sg-db:tcp/3306+udp/53")
     world.set_tag(OTHER, "link-peer", "sg-db:tcp/3306+udp/53")
     return world
 
@@ -107,12 +107,15 @@ def all_applied(messages: tuple[Message, Message], rules: Collection[RuleKey], *
     return end
 
 
-def same_request(world: World, runs: Sequence[Run]) -> bool:
-    redeliver(world, runs, R1, R1)
-    hold_rules(
-        "I6", world, dict.fromkeys(mutual_rules(), frozenset({"req:r-1"})), "one request was applied twice concurrently"
-    )
-    return False
+def exactly(messages: tuple[Message, Message], rules: Collection[RuleKey], *claims: str) -> End:
+    """A check that exactly these rules exist, with these claims."""
+
+    def end(world: World, runs: Sequence[Run]) -> bool:
+        redeliver(world, runs, *messages)
+        hold_rules("I6", world, dict.fromkeys(rules, frozenset(claims)), "after both, the rules are")
+        return False
+
+    return end
 
 
 def link_and_unlink(world: World, runs: Sequence[Run]) -> bool:
@@ -122,20 +125,6 @@ def link_and_unlink(world: World, runs: Sequence[Run]) -> bool:
     found = oracle.owned(half_an_hour_later(world), POLICY)
     hold("I3", set(found) in (set(), set(mutual_rules())), f"only one side exists: {found}")
     hold("I9", set(found.values()) <= {frozenset({"req:r-2"})}, f"r-1 was unlinked, but the rules are {found}")
-    return False
-
-
-def all_closed(world: World, runs: Sequence[Run]) -> bool:
-    redeliver(world, runs, UNLINK, sweep_message())
-    hold_rules("I6", world, {}, "rules exist after the unlink")
-    return False
-
-
-def request_and_sweep(world: World, runs: Sequence[Run]) -> bool:
-    redeliver(world, runs, R2, sweep_message())
-    hold_rules(
-        "I6", world, dict.fromkeys(mutual_rules(), frozenset({"req:r-1", "req:r-2"})), "r-1 and r-2 were applied"
-    )
     return False
 
 
@@ -162,9 +151,7 @@ def joined_and_unlinked(how: str, start: Callable[[], World], joins: Message, un
         return linked
 
     def end(world: World, runs: Sequence[Run]) -> bool:
-        messages = (joins, unlink)
-        facts = frozenset(("acked", m.name) for m, run in zip(messages, runs, strict=True) if run.end == "acked")
-        redeliver_and_check(world, facts, messages, addresses.BY_ADDRESS)
+        redeliver(world, runs, joins, unlink, policy=addresses.BY_ADDRESS)
         addresses.admits(world, target=addresses.HOME_DB)
         return False
 
@@ -185,6 +172,7 @@ def instance_events(first: Message, second: Message) -> Race:
 
 PORT_RULES = [RuleKey(DB, str(APP), "", port) for port in (TCP, UDP)]
 TWO, THREE = ("req:r-1", "req:r-2"), ("req:r-1", "req:r-2", "req:r-3")
+CLOSING, SECOND = (UNLINK, sweep_message()), (R2, sweep_message())
 
 _ALL = [
     Race(
@@ -217,12 +205,12 @@ _ALL = [
         all_applied((P2, P3), PORT_RULES, *THREE),
         max_lost=644,
     ),
-    Race("one request twice", two_accounts, POLICY, (R1, R1), same_request),
+    Race("one request twice", two_accounts, POLICY, (R1, R1), exactly((R1, R1), mutual_rules(), "req:r-1")),
     Race("a request and an unlink", two_accounts, POLICY, (R2, UNLINK), link_and_unlink),
     Race("a second request and an unlink", linked, POLICY, (R2, UNLINK), link_and_unlink),
-    Race("a link, an unlink and a sweep", linked, POLICY, (UNLINK, sweep_message()), all_closed),
-    Race("a half-open link, an unlink and a sweep", half_open, POLICY, (UNLINK, sweep_message()), all_closed),
-    Race("a request and a sweep", linked, POLICY, (R2, sweep_message()), request_and_sweep),
+    Race("a link, an unlink and a sweep", linked, POLICY, CLOSING, exactly(CLOSING, ())),
+    Race("a half-open link, an unlink and a sweep", half_open, POLICY, CLOSING, exactly(CLOSING, ())),
+    Race("a request and a sweep", linked, POLICY, SECOND, exactly(SECOND, mutual_rules(), *TWO)),
     request_and_tag_removal(SYNC, 85),
     request_and_tag_removal(sweep_message(), 100),
     instance_events(event("one", "Running"), event("other", "tags", OTHER)),

@@ -1,19 +1,24 @@
-"""s.yaml with the real Serverless Devs CLI, whose component deploys to the local cloud: `make test-deploy`."""
+"""s.yaml with the real Serverless Devs CLI, whose component deploys to the local cloud, and the program in Node.js of
+docs/api.md: `make test-deploy`."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 import re
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from link_peer.inbound.requests import decode
 from link_peer_deploy.manifest import REQUEST_TRIGGERS, request_triggers, resolved
+from link_peer_local import world
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.identity import Caller, Key
 from link_peer_local.core.principals import Role, trust_text
@@ -247,3 +252,27 @@ def test_a_canary_gets_a_share_of_the_calls_until_it_is_finished(project: Projec
     assert project.live() == [("3", {})] * 3
     project.done("alias publish --alias-name live --version-id 1 --vw {}")
     assert project.live() == [("1", {})] * 3
+
+
+# a program of docs/api.md
+
+
+def test_the_program_posts_a_request(tmp_path: Path) -> None:
+    """With the SDK of the queue for Node.js alone."""
+    [program] = re.findall(r"```js\n(.*?)```", (ROOT / "docs/api.md").read_text("utf-8"), re.S)
+    cloud = LocalCloud()
+    world.load(cloud)
+    keys = cloud.identity.accounts[cloud.world.home]
+    with serve(cloud):
+        env = {
+            "PATH": os.environ["PATH"],
+            "NODE_PATH": str(ROOT / "build/serverless-devs/node_modules"),
+            "ALIBABA_CLOUD_ACCOUNT_ID": cloud.world.home,
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
+            "MNS_ENDPOINT": cloud.endpoint,
+        }
+        subprocess.run(["node", "-e", program], env=env, cwd=tmp_path, check=True, timeout=120)  # noqa: S603, S607
+    [message] = cloud.mns.receive(cloud.world.home, cloud.world.queue)
+    asked = decode(base64.b64decode(message.body), region="cn-hangzhou", now=cloud.clock.now())
+    assert asked.request_id == "chg-1044"

@@ -35,25 +35,14 @@ def main(module: str, variables: str) -> None:
 
     os.chdir(module)
     terraform = TerraformCommand()
-    print(
-        json.dumps(
-            {
-                "fmt": _run(terraform, "fmt", "-check", "-diff"),
-                "validate": _run(terraform, "validate", "-json"),
-                "plan": _run(
-                    terraform,
-                    "plan",
-                    "-lock=false",
-                    "-refresh=false",
-                    "-input=false",
-                    "-no-color",
-                    f"-var-file={work}/variables.json",
-                    f"-out={work}/plan",
-                ),
-                "show": _run(terraform, "show", "-json", f"{work}/plan"),
-            }
-        )
-    )
+    planned = ("-lock=false", "-refresh=false", "-input=false", "-no-color")
+    commands = {
+        "fmt": ("-check", "-diff"),
+        "validate": ("-json",),
+        "plan": (*planned, f"-var-file={work}/variables.json", f"-out={work}/plan"),
+        "show": ("-json", f"{work}/plan"),
+    }
+    print(json.dumps({name: _run(terraform, name, *options) for name, options in commands.items()}))
 
 
 def _run(terraform: object, command: str, *options: str) -> dict[str, object]:

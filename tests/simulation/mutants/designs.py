@@ -282,7 +282,7 @@ def first_of_a_batch(patch: Patch) -> None:
 
 def never_too_late(patch: Patch) -> None:
     """A message's `expires_at` is not checked."""
-    patch.setattr(requests, "LATE", 10**9)
+    patch.setattr(requests, "LATE_SECONDS", 10**9)
     patch.setattr(apply, "LATE_SECONDS", 10**9)
 
 

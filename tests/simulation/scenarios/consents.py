@@ -30,7 +30,7 @@ from tests.simulation.scenarios.common import (
     two_accounts_and_a_tag,
 )
 from tests.simulation.scenarios.instances import DB as HOME_DB
-from tests.simulation.scenarios.instances import event, home_world, start_one
+from tests.simulation.scenarios.instances import event, home_world
 from tests.simulation.watch import compact
 from tests.simulation.world import HOME, PEER, START, World
 
@@ -129,8 +129,7 @@ def group_events() -> Scenario:
     consented, locked = event("consented", "tags", HOME_DB), event("locked", "tags", HOME_DB)
 
     def start() -> World:
-        world = home_world("", "")
-        start_one(world, "sg-db:tcp/3306 i-store:udp/53")
+        world = home_world("", "", "sg-db:tcp/3306 i-store:udp/53")
         deliver(world, event("started", "Running"), POLICY)
         return world
 
@@ -238,13 +237,11 @@ def closed_during_an_event() -> Scenario:
     """The same of the groups of home, during the events of an instance and of a group."""
     started, looked = event("started", "Running"), event("looked", "tags", HOME_DB)
 
-    def start() -> World:
-        world = home_world("*", "*")
-        start_one(world, "sg-db i-store:udp/53")
-        return world
+    def world() -> World:
+        return home_world("*", "*", "sg-db i-store:udp/53")
 
     lanes = ((started, looked), (sweep_message(),))
-    return Scenario("closed during an event", start, POLICY, lanes, rests(started, looked), kinds=tuple(AT_ONCE))
+    return Scenario("closed during an event", world, POLICY, lanes, rests(started, looked), kinds=tuple(AT_ONCE))
 
 
 def closed_and_killed() -> Scenario:

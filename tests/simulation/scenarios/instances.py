@@ -46,8 +46,8 @@ def event(name: str, state: str, instance: Party = ONE, now: float = START) -> M
     return Message(name, "auto_link", json.dumps(body).encode())
 
 
-def home_world(accept_web: str, accept_db: str = "") -> World:
-    """sg-web with i-other and sg-db with i-store in one account, sg-far with i-far in the other.
+def home_world(accept_web: str, accept_db: str = "", one: str | None = None) -> World:
+    """sg-web with i-other and sg-db with i-store in one account, sg-far with i-far in the other; i-one, where its tag is given.
 
     sg-extra is only ever an instance's second group, so that no link may use it.
     """
@@ -59,6 +59,8 @@ def home_world(accept_web: str, accept_db: str = "") -> World:
     world.add_instance(HOME, "other", WEB)
     world.add_instance(HOME, "store", DB, EXTRA)
     world.add_instance(PEER, "far", Party(PEER, "sg-far"))
+    if one is not None:
+        start_one(world, one)
     return world
 
 
@@ -133,8 +135,7 @@ def moved(name: str, peer: str, who: Party, changes: dict[str, Any]) -> Scenario
     running, told = event("running", "Running", who), event("moved", "moved", who)
 
     def start() -> World:
-        world = home_world("*", "*")
-        start_one(world, peer)
+        world = home_world("*", "*", peer)
         deliver(world, event("started", "Running"), POLICY)
         return world
 
@@ -163,11 +164,6 @@ def reused_address() -> Scenario:
     running = event("running", "Running")
     deleted = event("deleted", "Deleted", STORE)
 
-    def start() -> World:
-        world = home_world("i-store", "i-one")
-        start_one(world, "i-store")
-        return world
-
     def release(world: World) -> None:
         del world.instances[STORE]
 
@@ -183,7 +179,7 @@ def reused_address() -> Scenario:
         hold_rules("I1", world, {}, "rules exist though i-store was released")
         sweep_and_check(world)
 
-    return Scenario("reused address", start, POLICY, lanes, end)
+    return Scenario("reused address", lambda: home_world("i-store", "i-one", "i-store"), POLICY, lanes, end)
 
 
 def empty_reads(peer: str) -> Scenario:
@@ -191,8 +187,7 @@ def empty_reads(peer: str) -> Scenario:
     tagged, other, false = event("tagged", "tags"), event("other", "tags", OTHER), event("false", "Deleted")
 
     def start() -> World:
-        world = home_world("*", "*")
-        start_one(world, peer)
+        world = home_world("*", "*", peer)
         world.set_tag(OTHER, "link-peer", peer)
         deliver(world, tagged, POLICY)
         return world
@@ -213,8 +208,7 @@ def omitted_once(peer: str) -> Scenario:
     running, other = event("running", "Running"), event("other", "tags", OTHER)
 
     def start() -> World:
-        world = home_world("*", "*")
-        start_one(world, peer)
+        world = home_world("*", "*", peer)
         deliver(world, running, POLICY)
         return world
 
@@ -235,9 +229,8 @@ def too_many_removals() -> Scenario:
     untagged = event("untagged", "tags")
 
     def start() -> World:
-        world = home_world("*", "*")
+        world = home_world("*", "*", peer)
         world.add_group(HOME, "cache", "*")
-        start_one(world, peer)
         deliver(world, untagged, POLICY)
         world.set_tag(ONE, "link-peer", None)
         return world

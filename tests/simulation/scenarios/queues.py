@@ -56,8 +56,7 @@ def trouble_during_events() -> Scenario:
     running, tagged = event("running", "Running"), event("tagged", "tags", OTHER)
 
     def start() -> World:
-        world = home_world("*", "*")
-        start_one(world, "i-store")
+        world = home_world("*", "*", "i-store")
         world.set_tag(OTHER, "link-peer", f"sg-db:tcp/3306 sg-far@{PEER}:tcp/3306")
         return world
 
