@@ -36,6 +36,7 @@ from link_peer_local.server import Server, serve
 from benchmarks import worlds
 from tests.functional.wire_lab import CloudClock, WireLab
 from tests.infrastructure.once import made_once
+from tests.infrastructure.package.deliveries import deliver
 
 PYTHON = runtime_python.find(runtime_in_use()) if os.environ.get("LINK_PEER_PACKAGE") else sys.executable
 
@@ -179,7 +180,7 @@ def _delegate(name: str, lab: PackageLab, clock: CloudClock) -> Callable[[bytes,
     def handler(event: bytes, _context: Any) -> str:
         ahead = clock.now() - CloudClock().now()
         try:
-            outcomes = lab.process.deliver(name, event.decode(), ahead=ahead, patience=sdk.READ_TIMEOUT_MS / 1000)
+            outcomes = deliver(lab.process, name, event.decode(), ahead=ahead, patience=sdk.READ_TIMEOUT_MS / 1000)
         except HandlerError as error:
             if "Transient" in error.kinds:
                 raise Transient(str(error)) from error

@@ -9,11 +9,12 @@ from pathlib import Path
 import auto_link
 import cross_account
 import pytest
-from link_peer_deploy.instance import BUDGET, FUNCTIONS, HandlerError, Instance
+from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
 from link_peer_local.core.faults import KINDS
 
 from tests.functional.lab import HOME, PEER
 from tests.infrastructure.package.conftest import PackageLab
+from tests.infrastructure.package.deliveries import deliver, excess
 
 pytestmark = pytest.mark.http
 
@@ -54,8 +55,8 @@ def test_the_samples_are_answered(wire_lab: PackageLab, start: Callable[..., Ins
     instance = start(wire_lab.cloud)
     mine = [path for path in EVENTS if TRIGGERS.get(path.stem.partition("-")[0], "auto_link") == function]
     for path in mine:
-        assert set(instance.deliver(function, path.read_text(encoding="utf-8"))) <= {"denied", "unchanged"}, path.name
-        assert instance.imported().excess(BUDGET[function]) == [], path.name
+        assert set(deliver(instance, function, path.read_text(encoding="utf-8"))) <= {"denied", "unchanged"}, path.name
+        assert excess(instance, function) == [], path.name
     assert mine
 
 

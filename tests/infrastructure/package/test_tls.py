@@ -15,13 +15,14 @@ import pytest
 from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
 from link_peer_deploy import authorities
-from link_peer_deploy.instance import BUDGET, Instance
+from link_peer_deploy.instance import Instance
 from link_peer_local.core.tls import VARIABLES, Authority
 
 from tests.functional.lab import PEER
 from tests.functional.wire_lab import SILENCE
 from tests.infrastructure.package import listeners
 from tests.infrastructure.package.conftest import PackageLab
+from tests.infrastructure.package.deliveries import deliver, excess
 from tests.infrastructure.package.listeners import Answer
 
 pytestmark = pytest.mark.http
@@ -139,15 +140,15 @@ def test_links_in_one_account_and_in_two_over_tls(wire_lab: PackageLab, start: C
     db = wire_lab.group("*")
     wish = f"{db.id}:tcp/1 {b.id}@{PEER}"
     asking = wire_lab.instance(a, tags={"link-peer": wish})
-    assert instance.deliver("auto_link", wire_lab.event(asking)) == {"applied": 1}
+    assert deliver(instance, "auto_link", wire_lab.event(asking)) == {"applied": 1}
     [posted] = wire_lab.queued()
-    assert instance.deliver("cross_account", [wire_lab.message(posted)]) == {"applied": 1}
+    assert deliver(instance, "cross_account", [wire_lab.message(posted)]) == {"applied": 1}
     assert wire_lab.rules(db) == [f"{a.id} tcp/1"]
     assert wire_lab.rules(b) == [f"{a.id} all"]
     wire_lab.tag(asking, link_peer=None)
-    assert instance.deliver("auto_link", wire_lab.tag_event(asking)) == {"removed": 1}
+    assert deliver(instance, "auto_link", wire_lab.tag_event(asking)) == {"removed": 1}
     assert wire_lab.rules(db) == []
-    assert instance.imported().excess({**BUDGET["auto_link"], **BUDGET["cross_account"]}) == []
+    assert excess(instance, "auto_link", "cross_account") == []
 
 
 def test_without_a_variable_the_authorities_of_the_package_are_trusted(
@@ -163,5 +164,5 @@ def test_without_a_variable_the_authorities_of_the_package_are_trusted(
     assert instance.run(loaded)["x509"] == 0
     app, db = wire_lab.group("*"), wire_lab.group("*")
     event = wire_lab.event(wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"}))
-    assert instance.deliver("auto_link", event) == {"applied": 1}
+    assert deliver(instance, "auto_link", event) == {"applied": 1}
     assert instance.run(loaded)["x509"] == 1
