@@ -24,8 +24,8 @@ from link_peer.planning.plan import make_plan
 from link_peer.planning.reach import Reach
 from link_peer.planning.removals import May
 from link_peer_cli.inventory.advice import Advice, Adviser
+from link_peer_cli.inventory.reading import SavedView
 from link_peer_cli.review import live_tests
-from link_peer_cli.review.snapshots import SavedView
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import group, instance, key, ours, theirs, view

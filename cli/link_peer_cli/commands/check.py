@@ -19,6 +19,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import policy_path
 from link_peer_cli.answers.deployment import CheckedFile
 from link_peer_cli.deployed import limits
+from link_peer_cli.inventory.reading import SavedView
 from link_peer_cli.review import live_tests, snapshots
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -40,7 +41,7 @@ def check(
     Without --snapshot, tests that depend on the tags of groups are counted and not judged."""
     read = snapshots.load(snapshot) if snapshot else None
     paths = [Path(file) for file in files] if files else [policy_path()]
-    found = [_checked(path, snapshots.SavedView(read) if read else None) for path in paths]
+    found = [_checked(path, SavedView(read) if read else None) for path in paths]
     for one in found:
         if as_json:
             print_answer(one)
@@ -50,7 +51,7 @@ def check(
         raise typer.Exit(Exit.REFUSED)
 
 
-def _checked(path: Path, view: snapshots.SavedView | None) -> CheckedFile:
+def _checked(path: Path, view: SavedView | None) -> CheckedFile:
     try:
         policy = policy_file.load(path)
     except PolicyError as error:
@@ -70,7 +71,7 @@ def _invalid(path: Path, problem: str) -> CheckedFile:
     return CheckedFile(str(path), [problem], accounts=0, passed=0, undecided=0)
 
 
-def _judged(policy: Policy, view: snapshots.SavedView | None) -> list[Finding]:
+def _judged(policy: Policy, view: SavedView | None) -> list[Finding]:
     # a saved reading names no region: whose the rules are does not matter, all count as present
     return live_tests.judge(view, Context(policy, "", time.time())) if view else policy_tests.judge(policy, time.time())
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Protocol
 
 from link_peer.domain.errors import BadInput, LinkPeerError, Throttled
 from link_peer.domain.model import Claim, Group, Instance, Link, Party
 from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch, MissingReader, open_fetch
@@ -21,23 +21,6 @@ from link_peer.runtime.pace import Pace
 from link_peer_cli.access.inputs import account_named
 
 PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
-
-
-class Source(Protocol):
-    """What was read, and what can still be read: a View of the cloud, or a saved snapshot, which has no more."""
-
-    @property
-    def scene(self) -> Scene:
-        """What was read so far."""
-
-    def around(self, parties: Iterable[Party], /) -> None:
-        """Reads these parties, the members of groups, and all the groups that members are in."""
-
-    def deciding(self, links: Iterable[tuple[Party, Party]], /) -> None:
-        """Reads what decides about packets between these parties."""
-
-    def answer(self, questions: Iterable[Question], /) -> None:
-        """Reads what evaluating a link needs besides its parties."""
 
 
 class View:
@@ -152,13 +135,29 @@ class View:
         raise BadInput(field, f"{quoted(text)} does not exist in the accounts of the policy ({PARTY})")
 
 
+class SavedView:
+    """What was read before, for what asks a View of the cloud to read more: nothing more can be read."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.scene = Scene(snapshot)
+
+    def around(self, parties: Iterable[Party]) -> None:
+        """As of a View."""
+
+    def deciding(self, links: Iterable[tuple[Party, Party]]) -> None:
+        """As of a View."""
+
+    def answer(self, questions: Iterable[Question]) -> None:
+        """As of a View."""
+
+
 def view_of(delivery: Delivery) -> View:
     """A view that leaves events their part of what an account may call in a minute, as a sweep does."""
     pace = Pace(delivery.clock, delivery.retry.deadline, delivery.throughput.calls_per_minute)
     return View(open_fetch(delivery, delivery.function, Reading(tolerant=True, pace=pace)), delivery.policy)
 
 
-def verdict_if_asked(view: Source, context: Context, link: Link) -> Verdict:
+def verdict_if_asked(view: View | SavedView, context: Context, link: Link) -> Verdict:
     """Whether a link would be granted if it were requested now. What the verdict turns out to depend on is read."""
     request = frozenset({Claim("cli-00000000")})  # as long as the ids that `link-peer request` makes
     asked: set[Question] = set()

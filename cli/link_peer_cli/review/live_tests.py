@@ -21,10 +21,10 @@ from link_peer.planning.effect import End, between, end_of, end_of_party
 from link_peer.planning.policy_tests import Finding, Verdict
 from link_peer.planning.reach import Scene
 
-from link_peer_cli.inventory.reading import Source, verdict_if_asked
+from link_peer_cli.inventory.reading import SavedView, View, verdict_if_asked
 
 
-def judge(view: Source, context: Context) -> list[Finding]:
+def judge(view: View | SavedView, context: Context) -> list[Finding]:
     """A finding for each link of each test, in the file's order. Verdict.OPEN: something that decides could not be read."""
     findings = policy_tests.judge(context.policy, context.now)
     view.around(party for found in findings for party in (found.source, found.target))
@@ -32,7 +32,7 @@ def judge(view: Source, context: Context) -> list[Finding]:
     return [_live(view, context, found) for found in findings]
 
 
-def _live(view: Source, context: Context, found: Finding) -> Finding:
+def _live(view: View | SavedView, context: Context, found: Finding) -> Finding:
     if found.source.is_group != found.target.is_group:
         return found
     link = Link(found.source, found.target, found.ports)

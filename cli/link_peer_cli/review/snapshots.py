@@ -13,7 +13,6 @@ import msgspec
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Group, Instance, Party, Rule
 from link_peer.domain.snapshot import Address, Listing, Snapshot
-from link_peer.planning.reach import Scene
 
 from link_peer_cli.ui.files import write
 
@@ -78,22 +77,6 @@ def load(path: str) -> Snapshot:
         taken_addresses=dict(saved.taken_addresses),
         failed_accounts=saved.unread,
     )
-
-
-class SavedView:
-    """What `live_tests.judge` reads from, where everything that can be read was read before."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.scene = Scene(snapshot)
-
-    def around(self, parties: Iterable[Party]) -> None:
-        """Nothing more can be read."""
-
-    def deciding(self, links: Iterable[tuple[Party, Party]]) -> None:
-        """Nothing more can be read."""
-
-    def answer(self, questions: Iterable[Any]) -> None:
-        """Nothing more can be read."""
 
 
 def _sorted(values: Iterable[Any]) -> tuple[Any, ...]:
