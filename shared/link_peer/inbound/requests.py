@@ -131,7 +131,8 @@ def decode(body: bytes | str, *, region: str, now: float, names: Mapping[str, Pa
         document, problem = parse_json(body_of(body), _DIGITS)
         if problem:
             raise problem
-        request = _message(document, now, names)
+        looks = isinstance(document, dict) and document.get("action") == "look"
+        request: Message = _look(document, now) if looks else _request(document, now, names)
     except BadInput as error:
         raise BadRequest(error, _known(document, names)) from None
     if request.region != region:
@@ -156,8 +157,7 @@ def decode_sweep(body: bytes | str, *, region: str, accounts: Collection[str]) -
         if problem:
             raise problem
         read = _convert(document, _Sweep)
-        if not _REGION.fullmatch(read.region):
-            raise BadInput("region", f"{quoted(read.region)} is not a region id")
+        _check_region(read.region)
         if not is_account_uid(read.account):
             raise BadInput("account", f"{quoted(read.account)} is not an account uid: 15 to 20 digits")
         message = SweepAccount(read.region, read.account, _instant(read.posted_at, "posted_at"), read.cursor)
@@ -208,13 +208,7 @@ def _written(epoch: float) -> str:
     return iso(epoch) if epoch == math.floor(epoch) else iso_millis(epoch)
 
 
-def _message(document: object, now: float, names: Mapping[str, Party]) -> Message:
-    if isinstance(document, dict) and document.get("action") == "look":
-        return _look(document, now)
-    return _request(document, now, names)
-
-
-def _look(document: dict[str, Any], now: float) -> Look:
+def _look(document: object, now: float) -> Look:
     message = _convert(document, _Look)
     _check_head(message)
     party, expires_at = _party(message.party, "party", NO_NAMES), _expires_at(message.expires_at, now)
@@ -227,8 +221,12 @@ def _check_head(message: _Request | _Look) -> None:
     for start, action in _RESERVED.items():
         if message.request_id.startswith(start) and message.action != action:
             raise BadInput("request_id", f"ids that start with {start} are reserved for {action}: choose another")
-    if not _REGION.fullmatch(message.region):
-        raise BadInput("region", f"{quoted(message.region)} is not a region id")
+    _check_region(message.region)
+
+
+def _check_region(text: str) -> None:
+    if not _REGION.fullmatch(text):
+        raise BadInput("region", f"{quoted(text)} is not a region id")
 
 
 def _expires_at(text: str, now: float) -> float:

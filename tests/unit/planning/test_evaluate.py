@@ -103,13 +103,6 @@ def test_a_link_by_address_is_undecided_until_its_instances_are_read() -> None:
     assert (verdict.denial.undecided, verdict.open_questions) == (True, (InstancesOf(APP),))
 
 
-def test_a_denied_link_still_lists_the_rules_it_would_need() -> None:
-    """Removals look up existing rules by them."""
-    verdict = evaluate(view([group(APP), group(DB)]), POLICY, Link(APP, DB))
-    assert code(verdict) == "no-consent"
-    assert {need.key for need in verdict.needs} == {key(DB, APP), key(APP, DB)}
-
-
 def test_links_of_instances_are_rules_between_two_addresses() -> None:
     verdict = evaluate(view(OPEN, PAIR), POLICY, Link(A, B))
     assert verdict.denial is None
@@ -587,16 +580,6 @@ def test_an_instance_whose_account_cannot_be_read_keeps_its_rule() -> None:
     found = judged(C_TO_B, seen=seen)
     assert denial_of(found, C_TO_B) is not None
     assert found.missing == NOTHING_MISSING
-
-
-def test_a_conflict_names_the_instance_that_differs() -> None:
-    """Here the target."""
-    d = Party(HOME, "i-d")
-    seen = alike()
-    seen = msgspec.structs.replace(seen, instances={**seen.instances, d: instance(d, DB, ip="10.0.0.2")})
-    found = judged(A_TO_B, Link(A, d, P9), seen=seen)
-    assert denial_of(found, A_TO_B) is None
-    assert f"exists already for {B}" in why(found, Link(A, d, P9))[1]
 
 
 # links by address

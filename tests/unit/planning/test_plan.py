@@ -234,11 +234,6 @@ def test_a_group_that_loses_its_last_rule_gets_no_managed_tag() -> None:
         assert {decision.missing_managed_tag for decision in found} == {()}
 
 
-def test_a_group_that_is_not_shown_gets_no_managed_tag() -> None:
-    """A rule of ours on it was read."""
-    assert plan(view([managed(APP, "*")], rules=[ours(K1)]), may_lose=May.KEEP).decisions == ()
-
-
 def test_a_raised_rule_beside_a_persons_equal_rule_is_removed() -> None:
     """ECS refuses ours the priority that the person's rule has. The person's counts as present."""
     seen = view(OPEN, rules=[ours(K1, TAG, REQ, priority=1), theirs(K1, priority=100)])
@@ -339,12 +334,6 @@ def test_a_mutual_removal_is_named_as_the_link_was_asked_for() -> None:
     seen = view([managed(APP), managed(DB)], rules=[ours(key(DB, APP)), ours(key(APP, DB))])
     for link in (Link(APP, DB), Link(DB, APP)):
         assert {d.link for d in plan(seen, desired(link)).decisions} == {link}
-
-
-def test_a_removal_is_not_named_as_a_link_the_other_way() -> None:
-    """Only a mutual link is the same in both directions."""
-    found = plan(view(OPEN, rules=[ours(K1)]), desired(Link(DB, APP, P1))).decisions
-    assert {d.link: d.outcome for d in found} == {Link(DB, APP, P1): "applied", LINK: "removed"}
 
 
 def test_a_link_out_of_focus_keeps_its_rules_and_has_no_answer() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,15 +112,6 @@ def test_the_policy_is_beside_the_code_unless_it_is_set() -> None:
     beside = Path(link_peer.__file__).parents[1] / "policy.yaml"
     for env in (ENV, {**ENV, "LINK_PEER_POLICY": ""}):
         assert Path(load(None, env).policy_path) == beside
-
-
-def test_the_environment_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless another one is given, which may be empty."""
-    for name, value in ENV.items():
-        monkeypatch.setenv(name, value)
-    assert load().credentials == load(None, dict(os.environ)).credentials == load(None, ENV).credentials
-    with pytest.raises(LinkPeerError):
-        load(None, {})
 
 
 # endpoints
