@@ -25,7 +25,6 @@ given.
 from __future__ import annotations
 
 import functools
-import ipaddress
 from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
@@ -54,6 +53,7 @@ from link_peer.planning.decision import (
     Verdict,
     all_missing,
 )
+from link_peer.planning.effect import inside
 from link_peer.planning.guardrails import never_denial, with_sets
 from link_peer.planning.room import no_room_for_link
 from link_peer.planning.writing import MAX_RULES, by_reference, not_written, parts
@@ -493,24 +493,11 @@ def _with_safe_addresses(snapshot: Snapshot, policy: Policy, verdict: Verdict, s
 def address_denial(party: object, ip: str, ranges: Sequence[str]) -> Denial | None:
     """Why the address cannot be a rule's source: it is not private, or lies outside the `ranges` (IPv4 CIDRs) that the
     policy gives its account, where it gives any."""
-    if not _inside(ip, PRIVATE):
+    if not any(inside(ip, cidr) is True for cidr in PRIVATE):
         return denials.public_address(party, ip)
-    if ranges and not _inside(ip, tuple(ranges)):
+    if ranges and not any(inside(ip, cidr) is True for cidr in ranges):
         return denials.address_out_of_range(party, ip, ranges)
     return None
-
-
-def _inside(ip: str, ranges: tuple[str, ...]) -> bool:
-    try:
-        address = ipaddress.IPv4Address(ip)
-    except ValueError:
-        return False
-    return any(address in _network(cidr) for cidr in ranges)
-
-
-@functools.lru_cache(maxsize=256)
-def _network(cidr: str) -> ipaddress.IPv4Network:
-    return ipaddress.IPv4Network(cidr)
 
 
 def _group_needs(link: Link) -> tuple[Need, ...]:

@@ -21,6 +21,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import link_of
 from link_peer.planning.effect import End, compared, fitting, inside
 from link_peer.planning.reach import Scene, alike
+from link_peer.planning.spans import joined
 
 _EVERYTHING = {Port("tcp", 1, 65535), Port("udp", 1, 65535), Port("icmp"), Port("gre")}
 
@@ -146,13 +147,8 @@ def _by_address(end: End, instances: Iterable[Instance], cidrs: Collection[str])
 
 def _joined(ports: Iterable[Port]) -> list[Port]:
     """The same packets, as few ports as possible."""
-    found: list[Port] = []
-    for port in sorted(set(ports)):
-        last = found[-1] if found else None
-        if last and port.protocol == last.protocol and port.low <= last.high + 1:
-            found[-1] = Port(port.protocol, last.low, max(last.high, port.high))
-        else:
-            found.append(port)
+    spans = grouped((port.protocol, (port.low, port.high)) for port in ports)
+    found = [Port(name, low, high) for name in sorted(spans) for low, high in joined(spans[name])]
     return [ALL] if ALL in found or set(found) >= _EVERYTHING else found
 
 

@@ -83,7 +83,7 @@ def applies(rule: Rule, own: Instance, peer: Instance, packet: Port) -> bool | N
     assert one is not None
     facts: list[bool | None] = [within(own.ip, one.own or "0.0.0.0/0")]
     if "@" in one.peer:
-        facts += [one.peer in map(str, groups_of(peer)), own.vpc == peer.vpc or None]
+        facts += [one.peer in map(str, peer.own_groups), own.vpc == peer.vpc or None]
     else:
         facts.append(within(peer.ip, one.peer) if one.peer else None)
     facts += [about(one.port, packet) if one.port else None, FROM[one.source_ports] if one.source_ports else True]
@@ -95,10 +95,6 @@ def about(port: Port, packet: Port) -> bool:
     return port.protocol in ("all", packet.protocol) and (port.low == -1 or port.low <= packet.low <= port.high)
 
 
-def groups_of(one: Instance) -> list[Party]:
-    return [Party(one.party.account, name) for name in one.groups]
-
-
 @functools.cache
 def within(ip: str, cidr: str) -> bool:
     return ipaddress.ip_address(ip) in ipaddress.ip_network(cidr, strict=False)
@@ -108,9 +104,9 @@ def passes(seen: Snapshot, a: Instance, b: Instance, packet: Port, guess: dict[o
     """Whether a packet passes, where what is not known is as guessed; what is guessed nothing of is added."""
     gates = []
     for direction, own, peer in (("egress", a, b), ("ingress", b, a)):
-        default = direction == "egress" and not any(seen.groups[one].advanced for one in groups_of(own))
+        default = direction == "egress" and not any(seen.groups[one].advanced for one in own.own_groups)
         found = [(1000, default)]
-        for party in groups_of(own):
+        for party in own.own_groups:
             rules = [one for one in seen.rules.get(party, ()) if one.traffic and one.traffic.direction == direction]
             for rule in rules:
                 fits = applies(rule, own, peer, packet)
@@ -119,7 +115,7 @@ def passes(seen: Snapshot, a: Instance, b: Instance, packet: Port, guess: dict[o
             for act in (True, False) if party not in seen.rules else ():
                 found += [(1, act)] if guess.setdefault((direction, party, act), False) else []
         gates.append(min(found)[1])
-    for party in {*groups_of(a)} & {*groups_of(b)}:
+    for party in {*a.own_groups} & {*b.own_groups}:
         inner = False if seen.groups[party].advanced else seen.inner_access.get(party)
         inner = guess.setdefault(party, False) if inner is None else inner
         if inner and (gates[0] or guess.setdefault("accept comes first", False)):
@@ -150,7 +146,7 @@ def by_trying(before: Snapshot, after: Snapshot, links: dict[Rule, Link]) -> Cou
     hidden = [one for one in changed if not {end.account for end in links[one]} <= after.whole_accounts]
     for (a, b), packet in itertools.product(itertools.permutations(after.instances.values(), 2), PACKETS):
         here = [
-            one for one in changed if one not in hidden and one.group in groups_of(b) and applies(one, b, a, packet)
+            one for one in changed if one not in hidden and one.group in b.own_groups and applies(one, b, a, packet)
         ]
         if not here or (a.vpc != b.vpc and taken & {(a.vpc, b.ip), (b.vpc, a.ip)}):
             continue
