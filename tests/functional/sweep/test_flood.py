@@ -136,7 +136,7 @@ def spread(lab: Lab) -> None:
 
 @pytest.mark.parametrize("flood", [throttled, spread])
 def test_a_long_closing_takes_no_time_from_wishes(lab: Lab, flood: Callable[[Lab], None]) -> None:
-    """Reading the instances of another account takes most of the time of a run."""
+    """Reading the instances of another account takes most of the time of a run. The summary says what is left to the next one."""
     others = Bystanders(lab)
     many = lab.group()
     for _ in range(1_000):
@@ -145,3 +145,4 @@ def test_a_long_closing_takes_no_time_from_wishes(lab: Lab, flood: Callable[[Lab
     lab.fault(service="ecs", action="DescribeInstances", account=HOME, kind="slow", seconds=9, times=None)
     lab.sweep()
     assert others.late() == set()
+    assert "changes: no time was left to make them" in lab.summary()["detail"]

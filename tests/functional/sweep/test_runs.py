@@ -135,7 +135,8 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
 
 
 def test_the_summary_counts_the_dead_letters(lab: Lab) -> None:
-    """In one call, those that somebody has received or delayed too; the alert `link-peer-dead-letters` reads the number."""
+    """In one call, those that somebody has received or delayed too; the alert `link-peer-dead-letters` reads the number. Where
+    they cannot be counted, it says why."""
     queue = lab.cloud.world.dead_letter_queue
     for delay in (0, 0, 600):
         lab.cloud.mns.send(HOME, queue, "undeliverable", delay=delay)
@@ -144,6 +145,10 @@ def test_the_summary_counts_the_dead_letters(lab: Lab) -> None:
     lab.sweep()
     assert lab.summary()["dead_letters"] == "3"
     assert [c.action for c in list(lab.cloud.faults.calls)[start:] if c.service == "mns"] == ["GetQueueAttributes"]
+    lab.cloud.mns.delete_queue(HOME, queue)
+    lab.sweep()
+    assert "dead_letters" not in lab.summary()
+    assert lab.summary()["detail"] == "dead letters were not counted: QueueNotExist"
 
 
 def test_the_timers_messages_go_round_by_account(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
