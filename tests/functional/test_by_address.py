@@ -206,37 +206,6 @@ def test_a_request_follows_moves_and_addresses(lab: Lab, change: str, by: str) -
 
 
 @SWEPT
-@pytest.mark.knobs(request_tags=True)
-@pytest.mark.parametrize("by", ["sweep", "event"])
-@pytest.mark.parametrize("action", ["AuthorizeSecurityGroup", "RevokeSecurityGroup"])
-def test_an_instance_does_not_join_a_link_that_is_unlinked_meanwhile(lab: Lab, by: str, action: str) -> None:
-    """An unlink between the read and the write of who lets it join: the new rule is taken back, and recorded so. A rule that is
-    written right before the unlink takes the others away is taken by the unlink."""
-    app, db = advanced(lab)
-    lab.instance(app)
-    assert lab.cross_account(lab.request(app, db, "tcp/1")) == {"applied": 1}
-    unlink = lab.request(app, db, action="unlink", request_id="chg-2")
-
-    def join() -> None:
-        two = lab.instance(app)
-        if by == "sweep":
-            lab.sweep()
-        else:
-            lab.auto_link(lab.event(two))
-
-    if action == "AuthorizeSecurityGroup":
-        lab.meanwhile(action, lambda: lab.cross_account(unlink))
-        join()
-        assert (lab.outcome()["outcome"], "ended" in lab.outcome()["detail"]) == ("removed", True)
-    else:
-        lab.meanwhile(action, join)
-        assert lab.cross_account(unlink).keys() == {"removed"}
-    assert lab.rules(db) == []
-    lab.sweep()
-    assert lab.rules(db) == []
-
-
-@SWEPT
 def test_the_only_instance_of_a_link_may_change(lab: Lab) -> None:
     """Its link goes on: the rule that stood is the one that the delivery itself took away."""
     app, db = two_vpcs(lab)
