@@ -124,6 +124,18 @@ def test_each_account_has_a_session_of_its_own(local_cloud: LocalCloud, external
     assert enter(msgspec.structs.replace(given, credentials=renewed)) == (roles("shared"), 2)
 
 
+def test_a_session_lasts_a_quarter_of_an_hour_and_is_used_until_five_minutes_are_left(local_cloud: LocalCloud) -> None:
+    """It has the name of the delivery that opened it. Of refusals only the third counts: an edited trust policy takes a moment."""
+    cache: SessionCache = {}
+    local_cloud.faults.add(Fault("sts", "AssumeRole", code="NoPermission", status=403, times=2))
+    for seconds, calls in ((0, 3), (598, 3), (2, 4)):
+        local_cloud.clock.sleep(seconds)
+        accounts(local_cloud, cache).ecs(PEER).all_groups()
+        assert local_cloud.faults.count("sts", "AssumeRole") == calls
+    asked = next(call.params for call in local_cloud.faults.calls if call.action == "AssumeRole")
+    assert (asked["RoleSessionName"], asked["DurationSeconds"]) == ("link-peer-test", "900")
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

@@ -158,7 +158,14 @@ def test_the_calls_of_a_minute_are_a_number(text: str, number: int | None) -> No
     assert load(env=ENV).calls_per_minute is None
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "many", "1e3", "1 000", "²"])
-def test_another_limit_is_refused_at_start(text: str) -> None:
-    with pytest.raises(LinkPeerError, match="LINK_PEER_CALLS_PER_MINUTE"):
-        load(env={**ENV, "LINK_PEER_CALLS_PER_MINUTE": text})
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("LINK_PEER_CALLS_PER_MINUTE", text) for text in ("0", "-1", "many", "1e3", "1 000", "²")),
+        *(("LINK_PEER_TAG_PREFIX", text) for text in ("Acme", "acme-", "1a", "a" * 17)),
+    ],
+)
+def test_another_value_is_refused_at_start(name: str, text: str) -> None:
+    """Another limit, or what no tag key may begin with."""
+    with pytest.raises(LinkPeerError, match=name):
+        load(env={**ENV, name: text})
