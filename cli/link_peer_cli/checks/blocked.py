@@ -49,14 +49,9 @@ def _stopped(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
     listed = [_named(link) + (", in part" if reach.passing or reach.effect.passed else "") for link, reach in stopped]
     rest = f"; and {len(listed) - FEW} more" if len(listed) > FEW else ""
     detail = f"{_does(rules)}: it stops {'; '.join(listed[:FEW])}{rest}"
-    return CheckFinding(
-        WARNING,
-        accounts[0],
-        f"drop {names}",
-        detail,
-        f"{names} is a person's: who may change security groups in account {' and '.join(accounts)} can remove it; "
-        f"{_explain(stopped[0])}",
-    )
+    who = f"who may change security groups in account {' and '.join(accounts)} can remove it"
+    advice = f"{names} is a person's: {who}; {_explain(stopped[0])}"
+    return CheckFinding(WARNING, accounts[0], f"drop {names}", detail, advice)
 
 
 def _other(one: Judged) -> CheckFinding:
@@ -90,20 +85,13 @@ def isolated(seen: CloudSeen, records: Sequence[Record]) -> Iterator[CheckFindin
     for party, access in sorted(seen.scene.snapshot.inner_access.items()):
         if access:
             continue
-        denied = [
-            record
-            for record in records
-            if record.get("outcome") == "denied"
-            and (record.get("to"), record.get("to_account")) == (party.id, party.account)
-            and (record.get("from"), record.get("from_account")) == (party.id, party.account)
-        ]
-        yield CheckFinding(
-            WARNING,
-            party.account,
-            f"isolated group {party}",
-            f"InnerAccessPolicy Drop: its members reach each other by rules only; {len(denied)} links inside it are denied",
-            about(isolated_group(party, advanced=False), "link", Link(party, party), seen.region).advice,
+        inside = {"from": party.id, "from_account": party.account, "to": party.id, "to_account": party.account}
+        denied = sum({"outcome": "denied", **inside}.items() <= record.items() for record in records)
+        detail = (
+            f"InnerAccessPolicy Drop: its members reach each other by rules only; {denied} links inside it are denied"
         )
+        advice = about(isolated_group(party, advanced=False), "link", Link(party, party), seen.region).advice
+        yield CheckFinding(WARNING, party.account, f"isolated group {party}", detail, advice)
 
 
 def barred(seen: CloudSeen) -> Iterator[CheckFinding]:
@@ -113,10 +101,9 @@ def barred(seen: CloudSeen) -> Iterator[CheckFinding]:
         if found:
             first, why = found[0]
             what = f"members of {link.source} to {link.target} {link.ports_text}"
+            detail = f"{few(party for party, _ in found)} are in a linked group: {why}"
             advice = "take them out of the linked group, or link instances (i-…) instead of the groups"
-            yield CheckFinding(
-                WARNING, first.account, what, f"{few(party for party, _ in found)} are in a linked group: {why}", advice
-            )
+            yield CheckFinding(WARNING, first.account, what, detail, advice)
 
 
 def _barred(seen: CloudSeen, link: Standing) -> Iterator[tuple[Party, str]]:

@@ -94,15 +94,13 @@ def _attached(resource: Resource) -> Iterator[CheckFinding]:
 
 
 def _finding(change: ResourceChange) -> CheckFinding:
-    label = change.resource.label
+    label, differs = change.resource.label, f"differs from what is shipped in: {', '.join(change.fields)}"
     if change.action is Action.CREATE:
         return CheckFinding(MISSING, "", label, "does not exist", ADVICE)
     if change.action is Action.UPDATE:
-        return CheckFinding(DIFFERS, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", ADVICE)
+        return CheckFinding(DIFFERS, "", label, differs, ADVICE)
     if change.fields:
-        return CheckFinding(
-            WARNING, "", label, f"differs from what is shipped in: {', '.join(change.fields)}", change.detail
-        )
+        return CheckFinding(WARNING, "", label, differs, change.detail)
     if change.action is Action.SKIP:
         return CheckFinding(WARNING, "", label, f"does not exist: {change.detail}", ADVICE)
     return CheckFinding(OK, "", label, change.detail or "as shipped")

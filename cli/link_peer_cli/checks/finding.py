@@ -34,12 +34,12 @@ class CheckFinding(msgspec.Struct, frozen=True):
 
 def unreadable(where: str, what: str, error: Exception) -> CheckFinding:
     """The finding for what could not be read, for lack of rights or because the service does not answer."""
-    rights = (
+    advice = (
         "the keys must be allowed to assume the reader role that `link-peer setup` makes, or to read this themselves"
     )
-    return CheckFinding(
-        UNKNOWN, where, what, f"cannot be read: {error}", "" if isinstance(error, Transient) else rights
-    )
+    if isinstance(error, Transient):
+        advice = ""
+    return CheckFinding(UNKNOWN, where, what, f"cannot be read: {error}", advice)
 
 
 ORDER = (OK, WARNING, UNKNOWN, DIFFERS, MISSING)

@@ -97,16 +97,9 @@ def _trigger(function: Function, shipped: Shipped, found: DeployedTrigger | None
         return CheckFinding(MISSING, "", what, "does not exist", advice)
     if not found.config.get("triggerEnable", found.config.get("enable", True)):
         return CheckFinding(MISSING, "", what, "is disabled", advice)
-    differing = [
-        name
-        for name, wanted, is_ in (
-            ("type", shipped.kind, found.kind),
-            ("qualifier", shipped.qualifier, found.qualifier),
-            *((field, value(shipped.config), value(found.config)) for field, value in _FIELDS.items()),
-        )
-        if wanted != is_
-    ]
-    if differing:
+    compared = [("type", shipped.kind, found.kind), ("qualifier", shipped.qualifier, found.qualifier)]
+    compared += [(field, value(shipped.config), value(found.config)) for field, value in _FIELDS.items()]
+    if differing := [name for name, wanted, deployed in compared if wanted != deployed]:
         return CheckFinding(DIFFERS, "", what, f"differs from s.yaml in: {', '.join(differing)}", advice)
     return CheckFinding(OK, "", what, f"invokes {found.qualifier}")
 

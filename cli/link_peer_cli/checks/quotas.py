@@ -36,14 +36,11 @@ def _sources(seen: CloudSeen, groups: Iterable[Group]) -> Iterator[CheckFinding]
         sources = {rule.key.source for rule in rules if rule.key and rule.key.source.startswith("sg-")}
         doubts = in_doubt(group.rule_count, group.group_rules, (NEARLY_ALL, NEARLY_FULL + 1))
         full = group_full(group.party, len(sources), GROUP_SOURCES) if len(sources) >= GROUP_SOURCES else None
-        if full or doubts:
-            yield CheckFinding(
-                MISSING if full else WARNING,
-                group.party.account,
-                f"quota of {group.party}",
-                full.detail if full else "; ".join(doubts),
-                full.advice if full else "",
-            )
+        what = (group.party.account, f"quota of {group.party}")
+        if full:
+            yield CheckFinding(MISSING, *what, full.detail, full.advice)
+        elif doubts:
+            yield CheckFinding(WARNING, *what, "; ".join(doubts))
 
 
 def _rules(seen: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFinding]:
@@ -53,13 +50,9 @@ def _rules(seen: CloudSeen, instances: Iterable[Instance]) -> Iterator[CheckFind
         if count > NEARLY_ALL_RULES:
             state = MISSING if count >= RULES else WARNING
             named = ", ".join(f"{group.party.id} {group.rule_count}" for group in groups)
-            yield CheckFinding(
-                state,
-                instance.party.account,
-                f"quota of {instance.party}",
-                f"{count} of {RULES} rules in its groups: {named}",
-                "remove rules of these groups, or take the instance out of one",
-            )
+            detail = f"{count} of {RULES} rules in its groups: {named}"
+            advice = "remove rules of these groups, or take the instance out of one"
+            yield CheckFinding(state, instance.party.account, f"quota of {instance.party}", detail, advice)
 
 
 def _fullest(groups: Sequence[Group]) -> Iterator[str]:

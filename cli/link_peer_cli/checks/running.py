@@ -99,10 +99,5 @@ def _policy(env: Environment, summary: Record) -> CheckFinding:
     if deployed == local:
         return CheckFinding(OK, "", what, f"{local}: deployed as in {env.settings.policy_path}")
     advice = "link-peer package; s deploy -y; or, if the deployed one is right, take that file. The next sweep shows it"
-    return CheckFinding(
-        DIFFERS,
-        "",
-        what,
-        f"{env.settings.policy_path} is {local}, deployed is {deployed or 'an older package'}",
-        advice,
-    )
+    detail = f"{env.settings.policy_path} is {local}, deployed is {deployed or 'an older package'}"
+    return CheckFinding(DIFFERS, "", what, detail, advice)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from link_peer.domain.errors import LinkPeerError
-from link_peer.domain.model import Party
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.accounts import THREADS
@@ -49,15 +48,13 @@ def _of(seen: CloudSeen, account: str, interfaces: Sequence[Interface]) -> Itera
     yield from _ipv6(seen, account, concerned)
     yield from _secondary(seen, account, interfaces)
     if foreign := [one for one in concerned if one.instance is None]:
-        groups = few(_groups(foreign) & linked)
-        yield CheckFinding(
-            WARNING,
-            account,
-            "not covered: interfaces of no ECS instance",
+        groups = few(group for one in foreign for group in one.groups & linked)
+        detail = (
             f"{len(foreign)} interfaces in groups with links belong to no ECS instance, such as ECI container groups and ACK "
-            f"pods: {few(one.id for one in foreign)} in {groups}",
-            f"rules of groups apply to them too, but their tags are not read, and no record counts them: {DOCS}",
+            f"pods: {few(one.id for one in foreign)} in {groups}"
         )
+        advice = f"rules of groups apply to them too, but their tags are not read, and no record counts them: {DOCS}"
+        yield CheckFinding(WARNING, account, "not covered: interfaces of no ECS instance", detail, advice)
 
 
 def _ipv6(seen: CloudSeen, account: str, concerned: Iterable[Interface]) -> Iterator[CheckFinding]:
@@ -69,39 +66,24 @@ def _ipv6(seen: CloudSeen, account: str, concerned: Iterable[Interface]) -> Iter
     )
     addressed = [one for one in concerned if one.ipv6]
     if addressed or rules:
-        owners = few(one.instance or one.id for one in addressed)
-        yield CheckFinding(
-            WARNING,
-            account,
-            "not covered: IPv6",
-            f"{len(addressed)} interfaces in groups with links have IPv6 addresses{f' ({owners})' if owners else ''}; "
-            f"{rules} rules of these groups are for IPv6",
-            f"links open and close IPv4 only: what passes over IPv6 is decided by people's rules: {DOCS}",
+        owners = f" ({few(one.instance or one.id for one in addressed)})" if addressed else ""
+        detail = (
+            f"{len(addressed)} interfaces in groups with links have IPv6 addresses{owners}; "
+            f"{rules} rules of these groups are for IPv6"
         )
+        advice = f"links open and close IPv4 only: what passes over IPv6 is decided by people's rules: {DOCS}"
+        yield CheckFinding(WARNING, account, "not covered: IPv6", detail, advice)
 
 
 def _secondary(seen: CloudSeen, account: str, interfaces: Iterable[Interface]) -> Iterator[CheckFinding]:
     """Interfaces of linked instances that are not in the linked groups, so that links do not reach them."""
     linked = seen.linked_groups
-    wanted: dict[Party, frozenset[Party]] = {}
-    for one in interfaces:
-        if one.primary and one.instance:
-            wanted[one.instance] = one.groups & linked
-    others = [
-        one
-        for one in interfaces
-        if not one.primary and one.instance and not wanted.get(one.instance, frozenset()) <= one.groups
-    ]
-    if others:
-        named = few(f"{one.id} of {one.instance}" for one in others if one.instance)
-        yield CheckFinding(
-            WARNING,
-            account,
-            "not covered: secondary interfaces",
-            f"{len(others)} secondary interfaces of instances with links are in other groups: {named}",
-            f"links apply only to interfaces in the linked groups: put these into them if links should apply: {DOCS}",
+    wanted = {one.instance: one.groups & linked for one in interfaces if one.primary and one.instance}
+    secondary = [(one, one.instance) for one in interfaces if one.instance and not one.primary]
+    if others := [(one, of) for one, of in secondary if not wanted.get(of, frozenset()) <= one.groups]:
+        named = few(f"{one.id} of {of}" for one, of in others)
+        detail = f"{len(others)} secondary interfaces of instances with links are in other groups: {named}"
+        advice = (
+            f"links apply only to interfaces in the linked groups: put these into them if links should apply: {DOCS}"
         )
-
-
-def _groups(interfaces: Iterable[Interface]) -> frozenset[Party]:
-    return frozenset(group for one in interfaces for group in one.groups)
+        yield CheckFinding(WARNING, account, "not covered: secondary interfaces", detail, advice)
