@@ -64,9 +64,8 @@ def _is_here(host: str) -> bool:
 
 
 SECONDS = 3600  # time limit of a run; a command may take longer than a function
-LONGEST_WAIT = (
-    70.0  # seconds: until the next minute, when a throttled API takes calls again; nothing waits behind a command
-)
+# seconds: until the next minute, when a throttled API takes calls again; nothing waits behind a command
+LONGEST_WAIT = 70.0
 LONG_WAIT_SECONDS = 3.0  # a longer silence looks like a command that hangs
 DEFAULT_POLICY = "policy.yaml"
 """The policy file of a command, in the current folder, if LINK_PEER_POLICY names no other."""
@@ -236,12 +235,8 @@ def policy_path(given: str = "") -> Path:
     Raises LinkPeerError if there is none."""
     path = Path(given or os.environ.get("LINK_PEER_POLICY") or DEFAULT_POLICY)
     if not path.is_file():
-        advice = (
-            "name one with --policy"
-            if given
-            else "name one with --policy or LINK_PEER_POLICY, or make one with `link-peer init`"
-        )
-        raise LinkPeerError(f"there is no policy file {path}: {advice}")
+        others = "" if given else " or LINK_PEER_POLICY, or make one with `link-peer init`"
+        raise LinkPeerError(f"there is no policy file {path}: name one with --policy{others}")
     return path
 
 

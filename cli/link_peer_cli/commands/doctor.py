@@ -115,9 +115,8 @@ def _findings(
     access = list(accounts.check(env, sweep, cloud, seen.links))
     yield from (one for one in access if platform or one.state in FAILING)
     read = frozenset(one.where for one in access if one.state == OK)
-    seen = replace(
-        seen, scene=_before(view, cloud), accounts=read
-    )  # of what was read since, nothing decides about rules
+    # of what was read since, nothing decides about rules
+    seen = replace(seen, scene=_before(view, cloud), accounts=read)
     if platform:
         yield from damaged_markers(sweep.damaged)
         yield from renamed_deployments(seen)
@@ -134,9 +133,8 @@ def _seen(env: Environment, view: View, cloud: WhatIf, sweep: Sweep) -> CloudSee
     if elsewhere or sweep.unread or sweep.fetch.postponed:
         going = closing(scene.snapshot, *where, now).why
     else:
-        left = {
-            rule.key for rules in cloud.rules().values() for rule in rules
-        }  # one may be written anew for another instance
+        # one may be written anew for another instance
+        left = {rule.key for rules in cloud.rules().values() for rule in rules}
         removals = ((one, edit.rule) for one in sweep.decisions for edit in one.edits if edit.kind == "remove")
         going = {(rule.group, rule.id): one.why.detail for one, rule in removals if rule and rule.key not in left}
     links = standing(scene.snapshot, *where, now, going=going)

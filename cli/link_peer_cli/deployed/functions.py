@@ -110,14 +110,10 @@ class DeployedFunctions:
             return call(lambda: self._client.list_triggers(function, request)).body
 
         found = [item for body in pages(page) for item in body.triggers or []]
+        configs = [json.loads(item.trigger_config or "{}") for item in found]
         return {
-            item.trigger_name: DeployedTrigger(
-                item.trigger_name,
-                item.trigger_type,
-                item.qualifier or "LATEST",
-                json.loads(item.trigger_config or "{}"),
-            )
-            for item in found
+            item.trigger_name: DeployedTrigger(item.trigger_name, item.trigger_type, item.qualifier or "LATEST", config)
+            for item, config in zip(found, configs, strict=True)
         }
 
 
@@ -140,15 +136,12 @@ def deployments(settings: Settings, home: str) -> list[OtherDeployment]:
     def page(token: str | None) -> Any:
         return call(lambda: client.list_functions(models.ListFunctionsRequest(limit=PAGE, next_token=token))).body
 
-    found = [one for body in pages(page) for one in body.functions or [] if one.handler == "auto_link.handler"]
-    return [
-        OtherDeployment(
-            one.function_name.removesuffix(_FUNCTION),
-            (one.environment_variables or {}).get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX,
-        )
-        for one in found
-        if one.function_name.endswith(_FUNCTION)
-    ]
+    found = []
+    for one in (function for body in pages(page) for function in body.functions or []):
+        if one.handler == "auto_link.handler" and one.function_name.endswith(_FUNCTION):
+            tag_prefix = (one.environment_variables or {}).get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX
+            found.append(OtherDeployment(one.function_name.removesuffix(_FUNCTION), tag_prefix))
+    return found
 
 
 NEIGHBOUR_SECONDS = 60.0

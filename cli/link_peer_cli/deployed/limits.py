@@ -39,20 +39,16 @@ def queues(needed: Sequence[str], env: Mapping[str, str]) -> Iterator[Fault]:
     """More queues than SMQ allows; those of others in the region count, too, and are not known here."""
     count, most = len(needed), limit(QUEUES, env)
     if count > most:
-        yield Fault(
-            "queues",
-            f"the policy needs {count}, and SMQ allows {most} a region",
-            f"take `queue` from {count - most} accounts, or raise the quota in Quota Center and set {QUEUES}",
-        )
+        remedy = f"take `queue` from {count - most} accounts, or raise the quota in Quota Center and set {QUEUES}"
+        yield Fault("queues", f"the policy needs {count}, and SMQ allows {most} a region", remedy)
 
 
 def policies(role: str, ours: int, others: tuple[str, ...], env: Mapping[str, str]) -> Iterator[Fault]:
     """More custom policies than RAM attaches to a role. `others` are those that a person attached besides."""
     count, most = ours + len(others), limit(POLICIES, env)
     if count > most:
-        detach = f"detach {', '.join(others)}, or " if others else ""
-        yield Fault(
-            role,
-            f"it would have {count} custom policies, and RAM attaches {most}",
-            f"{detach}give the roles of the other accounts the same name, or raise the quota in Quota Center and set {POLICIES}",
+        remedy = (
+            f"give the roles of the other accounts the same name, or raise the quota in Quota Center and set {POLICIES}"
         )
+        detach = f"detach {', '.join(others)}, or " if others else ""
+        yield Fault(role, f"it would have {count} custom policies, and RAM attaches {most}", f"{detach}{remedy}")

@@ -18,6 +18,7 @@ from link_peer_cli.setup.sdk import log_call, merged, reduced
 MAIN_REGION = "cn-heyuan"
 """Users and action policies are kept there, for the projects of all regions [doc terraform alicloud_log_resource_record]."""
 
+NO_RECORD = "ResourceRecordNotExist"
 DASHBOARD = "link-peer"
 CHART = {"width": 10, "height": 8}
 """A dashboard is 20 columns wide."""
@@ -104,10 +105,7 @@ class Record(Changeable):
         return ResourceRecord(record_id=self.name, tag=self.name, value=value)
 
     def _shown(self) -> Any:
-        found = log_call(
-            lambda: self._client.get_resource_record(self._table, self.name),
-            {"ResourceRecordNotExist"},
-        )
+        found = log_call(lambda: self._client.get_resource_record(self._table, self.name), {NO_RECORD})
         value = found and found.get_record().get_value()
         return json.loads(value) if isinstance(value, str) else value
 
@@ -127,10 +125,7 @@ class Record(Changeable):
 
     def delete(self) -> None:
         """Delete it."""
-        log_call(
-            lambda: self._client.delete_resource_record(self._table, [self.name]),
-            {"ResourceRecordNotExist"},
-        )
+        log_call(lambda: self._client.delete_resource_record(self._table, [self.name]), {NO_RECORD})
 
 
 class User(Record):
@@ -270,10 +265,6 @@ class Alert(Shown):
                 "threshold": 1,
                 "noDataFire": False,
                 "noDataSeverity": 6,
-                "policyConfiguration": {
-                    "alertPolicyId": "sls.builtin.dynamic",
-                    **notified,
-                    "repeatInterval": "4h",
-                },
+                "policyConfiguration": {"alertPolicyId": "sls.builtin.dynamic", **notified, "repeatInterval": "4h"},
             },
         }

@@ -59,15 +59,13 @@ def bus(deployment: SetupTarget) -> Iterator[Fault]:
     """Too little room for the rules of the functions on the default event bus; those that exist count as there."""
     ours = re.compile(rf"functions/{re.escape(deployment.names.functions['auto_link'])}(?![A-Za-z0-9_-])")
     rules = list(Bus(deployment.settings).rules())
-    lacking = len(deployment.description.event_rules) - sum(
-        any(ours.search(endpoint) for endpoint in rule.endpoints) for rule in rules
-    )
-    free = RULES_PER_BUS - len(rules)
+    there = sum(any(map(ours.search, rule.endpoints)) for rule in rules)
+    lacking, free = len(deployment.description.event_rules) - there, RULES_PER_BUS - len(rules)
     if free < lacking:
+        problem = f"it has {len(rules)} of {RULES_PER_BUS} rules, and the functions need {lacking} more"
+        names = ", ".join(rule.name for rule in rules)
         yield Fault(
-            "default event bus",
-            f"it has {len(rules)} of {RULES_PER_BUS} rules, and the functions need {lacking} more",
-            f"delete {lacking - max(free, 0)} of {', '.join(rule.name for rule in rules)}, or ask for a higher quota",
+            "default event bus", problem, f"delete {lacking - max(free, 0)} of {names}, or ask for a higher quota"
         )
 
 

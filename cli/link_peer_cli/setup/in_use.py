@@ -95,17 +95,14 @@ def _fault(deployment: SetupTarget, uid: str, groups: list[str], unread: str) ->
     """What a person does about rules that are left in an account, or about one that cannot be read."""
     remove = f"link-peer account remove {uid} --yes"
     gone = f'then delete "{uid}" from `accounts` and `allow` of the policy file'
+    problem, advice = f"rules of link-peer are left on {', '.join(groups)}", f"close them: `{remove}`, {gone}"
     if unread:
         problem = f"cannot be read ({unread}), so rules of link-peer may be left there"
-        return Fault(
-            f"account {uid}",
-            problem,
-            f"close its links with keys of it: `{remove} --profile PROFILE`, {gone}; or only the latter, if its links were closed before",
-        )
-    problem = f"rules of link-peer are left on {', '.join(groups)}"
-    if uid == deployment.policy.home:
-        return Fault(f"account {uid}", problem, f"close them: `link-peer close {' '.join(groups)} --yes`")
-    return Fault(f"account {uid}", problem, f"close them: `{remove}`, {gone}")
+        only = "or only the latter, if its links were closed before"
+        advice = f"close its links with keys of it: `{remove} --profile PROFILE`, {gone}; {only}"
+    elif uid == deployment.policy.home:
+        advice = f"close them: `link-peer close {' '.join(groups)} --yes`"
+    return Fault(f"account {uid}", problem, advice)
 
 
 def _accounts(deployment: SetupTarget, role: str, *, reading: bool) -> PersonsAccounts:

@@ -137,18 +137,13 @@ class LogstoreResource(InProject):
             return f"kept at {days} days, not shortened to {self._days}"
         if days == self._days or self._asked:
             return ""
-        return f"kept at {days} days" + (
-            f"; longer with `link-peer setup --retention {self._days}`" if self._audit else ""
-        )
+        longer = f"; longer with `link-peer setup --retention {self._days}`" if self._audit else ""
+        return f"kept at {days} days{longer}"
 
     def create(self) -> None:
         """Create it; it may grow to 64 shards by itself, and says when it received a log."""
-        log_call(
-            lambda: self.client.create_logstore(
-                self.project, self.name, ttl=self._days, auto_split=True, max_split_shard=64, append_meta=True
-            ),
-            late=GONE,
-        )
+        given = {"ttl": self._days, "auto_split": True, "max_split_shard": 64, "append_meta": True}
+        log_call(lambda: self.client.create_logstore(self.project, self.name, **given), late=GONE)
 
     def update(self) -> None:
         """Keep logs for as long as wanted."""

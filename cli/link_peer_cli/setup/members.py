@@ -39,9 +39,8 @@ def add_many(
     env = load_own(without_keys=True)
     listed = members(document(file).decode(errors="replace"))
     if folder and len(listed) > STACKS:
-        raise BadInput(
-            "--stack-group", f"{len(listed)} accounts are listed, but a stack group holds {STACKS}: split the list"
-        )
+        problem = f"{len(listed)} accounts are listed, but a stack group holds {STACKS}: split the list"
+        raise BadInput("--stack-group", problem)
     new = {uid: name for uid, name in listed.items() if uid not in env.policy.accounts}
     shared = external_id or shared_external_id(env.policy, () if new else listed) or secrets.token_hex(16)
     peers = [peer_of(env, uid, role, shared, None, "", closers) for uid in new or listed]
