@@ -44,11 +44,8 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf, links: Sequence[Standin
         elif instances:
             yield CheckFinding(OK, what, "access", seen)
         else:
-            advice = (
-                f"no removals are made in account {what} because it shows no instances; "
-                f"if it is really empty: link-peer sweep --believe-empty {what}"
-            )
-            yield CheckFinding(WARNING, what, "access", seen, advice)
+            advice = f"no removals are made in account {what} because it shows no instances; if it is really empty: "
+            yield CheckFinding(WARNING, what, "access", seen, f"{advice}link-peer sweep --believe-empty {what}")
 
 
 def _identity(cloud: WhatIf, account: str) -> tuple[str, str]:

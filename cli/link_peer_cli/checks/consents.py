@@ -55,9 +55,8 @@ def check(seen: CloudSeen) -> Iterator[CheckFinding]:
         found = [one for one in found if one.text.startswith(ALLOW)]
         if tagged:
             detail = f"the tags {key} of {tagged} groups consent to nothing: accept_tags is false in the policy file"
-            yield CheckFinding(
-                WARNING, "", "consent by tags", detail, "remove the tags, or write the pairs into `allow`"
-            )
+            advice = "remove the tags, or write the pairs into `allow`"
+            yield CheckFinding(WARNING, "", "consent by tags", detail, advice)
     for one in found:
         what = f"consent of {one.group}"
         yield CheckFinding(WARNING, one.group.account, what, f"{one.text}: {one.why}", _advice(one))

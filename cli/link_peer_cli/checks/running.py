@@ -16,6 +16,7 @@ from link_peer_cli.deployed.queue import waiting_messages
 DAY = 86_400
 LATE_SECONDS = 30 * 60
 """Three sweeps are due in it."""
+ERRORS = "look at the errors of the function in the logstore functions"
 
 
 def check(env: Environment) -> Iterator[CheckFinding]:
@@ -53,9 +54,7 @@ def _waiting(env: Environment) -> Iterator[CheckFinding]:
     """Messages on two queues: a dead letter; more than one for each account that is due to be swept, which are then posted
     faster than they are carried out."""
     names = env.names
-    raise_tasks = (
-        "look at the errors of the function in the logstore functions; raise maximumTasks of the trigger accounts"
-    )
+    raise_tasks = f"{ERRORS}; raise maximumTasks of the trigger accounts"
     for what, queue, most, advice in (
         ("dead letters", names.dead_letters, 0, "link-peer failed"),
         ("accounts to sweep", names.sweep_queue, len(env.policy.accounts), raise_tasks),
@@ -89,7 +88,7 @@ def _age(env: Environment, what: str, summary: Record) -> CheckFinding:
     if summary["outcome"] == "failed":
         return CheckFinding(WARNING, "", what, f"{detail}: {summary.get('detail', '')}", summary.get("advice", ""))
     if age > LATE_SECONDS:
-        return CheckFinding(WARNING, "", what, detail, "look at the errors of the function in the logstore functions")
+        return CheckFinding(WARNING, "", what, detail, ERRORS)
     return CheckFinding(OK, "", what, detail)
 
 

@@ -48,9 +48,8 @@ def _log(env: Environment) -> Iterator[CheckFinding]:
     try:
         lacking = sorted(FILTERS - AuditReader(settings, env.clock).indexed_fields())
     except LinkPeerError as error:
-        yield _refused(
-            what, error, "LINK_PEER_AUDIT_PROJECT and _LOGSTORE name another log than `link-peer setup` makes"
-        )
+        advice = "LINK_PEER_AUDIT_PROJECT and _LOGSTORE name another log than `link-peer setup` makes"
+        yield _refused(what, error, advice)
         return
     if lacking:
         advice = "apply the index in deploy/sls-index.json"

@@ -87,14 +87,13 @@ def _print_description(described: CloudDescribed, *, connected: bool) -> None:
         out.print(f"  export {name}={value}", soft_wrap=True)
     if connected:
         out.print(
-            "\nThen set link-accept tags on groups (link-peer accept) and link-peer tags on instances (an SDK, or the"
+            "\nThen set link-accept tags on groups (link-peer accept) and link-peer tags on instances (an SDK, or the\n"
+            "world's file), or post requests (link-peer request): the deployed functions act within seconds.\n"
+            "Watch the decisions with: link-peer audit --follow"
         )
-        out.print("world's file), or post requests (link-peer request): the deployed functions act within seconds.")
-        out.print("Watch the decisions with: link-peer audit --follow")
     else:
-        out.print(
-            "\nNothing triggers the functions. Invoke one with: link-peer invoke link-peer-sweep events/timer.json"
-        )
+        invoke = "link-peer invoke link-peer-sweep events/timer.json"
+        out.print(f"\nNothing triggers the functions. Invoke one with: {invoke}")
     out.print("Ctrl-C stops it. Nothing is saved.")
 
 

@@ -103,10 +103,9 @@ def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, al
     texts = [f"{one.path}: {one.text}" for one in wider[:SHOWN]]
     texts += [f"and {len(wider) - SHOWN} more"] if len(wider) > SHOWN else []
     if not allow_wider:
-        raise LinkPeerError(
-            "\n  ".join([f"more could open under {path} than under {against or 'what is deployed'}:", *texts])
-            + "\nreview it: link-peer plan --policy FILE; then give --allow-wider"
-        )
+        said = [f"more could open under {path} than under {against or 'what is deployed'}:", *texts]
+        review = "review it: link-peer plan --policy FILE; then give --allow-wider"
+        raise LinkPeerError("\n  ".join(said) + f"\n{review}")
     console(stderr=True).print(escape("\n  ".join(["allowed, though more could open:", *texts])), soft_wrap=True)
 
 
@@ -117,9 +116,8 @@ def _deployed(new: Policy, *, first: bool) -> list[Policy]:
     except LinkPeerError as error:
         if first:
             return []
-        raise LinkPeerError(
-            f"{error}\nto build it without reading what is deployed, {ADVICE}, or --first if nothing is"
-        ) from None
+        advice = f"to build it without reading what is deployed, {ADVICE}, or --first if nothing is"
+        raise LinkPeerError(f"{error}\n{advice}") from None
     names = names_in_use(new.home)
     try:
         found = deployed_policies(settings, names)

@@ -140,14 +140,10 @@ def _show_plan(bench: Bench, chosen: Sequence[Question], arn: str, as_json: bool
         return
     out = console()
     title = f"selftest in VPC {bench.vpc} of account {bench.account} ({bench.region}), as {arn}"
-    lines = [
-        (row.number, row.assumed, f"no: {why}" if why else "yes", "" if why else row.cleanup) for row, why in planned
-    ]
+    lines = [(r.number, r.assumed, f"no: {why}" if why else "yes", "" if why else r.cleanup) for r, why in planned]
     draw_table(out, title, ("row", "assumed", "answered", "cleanup"), lines)
-    count = sum(not why for _, why in planned)
-    out.print(
-        f"{count} of {len(chosen)} rows would be answered, with resources named {bench.options.prefix}-selftest-…"
-    )
+    count, names = sum(not why for _, why in planned), f"{bench.options.prefix}-selftest-…"
+    out.print(f"{count} of {len(chosen)} rows would be answered, with resources named {names}")
     out.print("Nothing was created. Add --yes to start.")
 
 

@@ -152,9 +152,8 @@ def sweep(stage: Stage) -> None:
 
 def _sweep(stage: Stage) -> None:
     """Invoke the deployed sweep, as its timer does every ten minutes."""
-    answer = stage.functions.invoke(
-        stage.names.functions["sweep"], json.dumps({"triggerName": "demo", "payload": ""}).encode()
-    )
+    event = json.dumps({"triggerName": "demo", "payload": ""})
+    answer = stage.functions.invoke(stage.names.functions["sweep"], event.encode())
     stage.narrator.say(f"  sweep: {answer.body.decode()}")
     if answer.error:
         raise CheckFailed(f"the sweep failed: {answer.error}")

@@ -140,19 +140,13 @@ class Stage:
 
     def show_rules(self, *groups: tuple[str, str]) -> None:
         """Print the ingress rules of some (account, group) pairs with their markers."""
-        rows = [
-            (
-                self.narrator.names[group],
-                self.narrator.short(rule.source_group_id or rule.source_cidr_ip),
-                rule.ip_protocol,
-                rule.port_range,
-                rule.priority,
-                rule.description,
-            )
-            for account, group in groups
-            for rule in self.ecs[account].rules(group)
-        ]
         columns = ["group", "source", "protocol", "ports", "priority", "description"]
+        rows = []
+        for account, group in groups:
+            for rule in self.ecs[account].rules(group):
+                source = self.narrator.short(rule.source_group_id or rule.source_cidr_ip)
+                written = (rule.ip_protocol, rule.port_range, rule.priority, rule.description)
+                rows.append((self.narrator.names[group], source, *written))
         draw_table(self.narrator.out, "ingress rules", columns, rows)
 
     def reach(self, *names: str) -> dict[tuple[str, str], str]:

@@ -56,9 +56,8 @@ def _policy(url: str, variables: Mapping[str, str]) -> Policy:
             if path == PurePosixPath("/code", policy_file.NAME) and policy_file.COMPILED in package.namelist():
                 compiled = package.read(policy_file.COMPILED)
     except requests.RequestException as error:
-        raise LinkPeerError(
-            f"the package cannot be downloaded: {type(error).__name__}"
-        ) from None  # the address is a key
+        # without the address, which is a key
+        raise LinkPeerError(f"the package cannot be downloaded: {type(error).__name__}") from None
     except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
         raise LinkPeerError(f"the package has no readable {path}: {error}") from None
     policy = policy_file.parse(text, path.name)

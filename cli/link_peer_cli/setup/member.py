@@ -17,7 +17,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import NO_KEYS, Environment
 from link_peer_cli.access.keys import caller, own_keys
 from link_peer_cli.setup import plan, queues, roles
-from link_peer_cli.setup.engine import carry_out
+from link_peer_cli.setup.engine import MADE, carry_out
 from link_peer_cli.setup.peer import PeerAccount, external_id_of
 from link_peer_cli.setup.policy_text import with_entry
 from link_peer_cli.setup.resource import Resource, ResourceChange, SetupTarget
@@ -68,10 +68,10 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[R
 
 
 def make_resources(
-    deployment: SetupTarget, wanted: Sequence[object], where: str, *, talk: bool
+    deployment: SetupTarget, wanted: Sequence[Resource], where: str, *, talk: bool
 ) -> list[ResourceChange]:
     """Create and update resources, and print each change if `talk`."""
-    changes = [one for one in plan(wanted, deployment.clock) if one.action.value in ("create", "update")]  # type: ignore[arg-type]
+    changes = [one for one in plan(wanted, deployment.clock) if one.action in MADE]
     carry_out(changes, deployment.clock, lambda change: print_change(change, where, talk=talk), where=f"{where}: ")
     return changes
 

@@ -106,15 +106,10 @@ class PeerAccount:
     @property
     def _roles(self) -> list[Role]:
         deployment = self.deployment
-        its = {"account": self.uid, "role": self.role, "external_id": self.external_id}
-        prefix = deployment.settings.tag_prefix
+        home = (deployment.names, deployment.policy.deployment, deployment.settings.tag_prefix)
+        sets = deployment.policy.keys.sets
         roles = describe_peer(
-            deployment.names,
-            deployment.policy.deployment,
-            prefix,
-            **its,
-            closers=self.closers,
-            sets=deployment.policy.keys.sets,
+            *home, account=self.uid, role=self.role, external_id=self.external_id, closers=self.closers, sets=sets
         )
         return with_flow_log(roles, self.uid, self._flowlog)
 
@@ -132,11 +127,8 @@ def _commands(role: Role) -> list[str]:
     made = [["CreateRole", "--RoleName", role.name, "--AssumeRolePolicyDocument", compact(role.trust)]]
     for name, documents in role.policies.items():
         [document] = documents
-        attach = ["--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role.name]
-        made += [
-            ["CreatePolicy", "--PolicyName", name, "--PolicyDocument", compact(document)],
-            ["AttachPolicyToRole", *attach],
-        ]
+        made.append(["CreatePolicy", "--PolicyName", name, "--PolicyDocument", compact(document)])
+        made.append(["AttachPolicyToRole", "--PolicyType", "Custom", "--PolicyName", name, "--RoleName", role.name])
     return [shlex.join(["aliyun", "ram", *words]) for words in made]
 
 
