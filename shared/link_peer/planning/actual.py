@@ -13,6 +13,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 
 OwnedRule = tuple[Rule, Marker]
+OwnedLink = tuple[Link, Rule, Marker]
 
 
 def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRule]:
@@ -25,7 +26,7 @@ def owned_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRu
     return found
 
 
-def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> list[tuple[Link, Rule, Marker]]:
+def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedLink]:
     """Every rule of ours in the snapshot, with its link and its marker."""
     return [(link_of_rule(rule, marker), rule, marker) for rule, marker in owned_rules(snapshot, policy, region)]
 

@@ -31,7 +31,7 @@ from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rul
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Peer, iso, link_until, peers
-from link_peer.planning.actual import link_of_rule, owned_rules
+from link_peer.planning.actual import owned_links
 from link_peer.planning.authority import DAY
 from link_peer.planning.decision import DesiredLink, Verdict
 from link_peer.planning.evaluate import no_group_accepted, permitted
@@ -100,8 +100,8 @@ def _from_requests(
     and open none."""
     asked = {
         (link, claim): None
-        for rule, marker in owned_rules(snapshot, policy, region)
-        if not (link := link_of_rule(rule, marker)).member
+        for link, _, marker in owned_links(snapshot, policy, region)
+        if not link.member
         for claim in marker.claims
         if not claim.is_tag
     }
@@ -124,8 +124,8 @@ def followed(
     rule of it that stands, or stood until this delivery had `taken` the claim, it is opened for every instance of the source
     group that was read, up to FOLLOWING in one group."""
     found: dict[tuple[Link, Claim], None] = {}
-    for rule, marker in owned_rules(snapshot, policy, region):
-        if (link := link_of_rule(rule, marker)).member and not is_otherwise(snapshot, link):
+    for link, _, marker in owned_links(snapshot, policy, region):
+        if link.member and not is_otherwise(snapshot, link):
             found |= {(link, claim): None for claim in marker.claims if not claim.is_tag}
     requested = {one for one in taken if not (one[1].is_tag or is_otherwise(snapshot, one[0]))}
     joins: dict[tuple[Link, Claim], None] = {}
@@ -150,8 +150,7 @@ def ended_meanwhile(
     stands, nor stood one that it has `taken`: an instance joined a link that ended meanwhile."""
     stands = set(taken)
     joined: dict[tuple[RuleKey | None, Claim], Link] = {}
-    for rule, marker in owned_rules(snapshot, policy, region):
-        link = link_of_rule(rule, marker)
+    for link, rule, marker in owned_links(snapshot, policy, region):
         for claim in marker.claims if link.member else ():
             if (rule.key, claim) in put:
                 joined[rule.key, claim] = link.whole

@@ -19,7 +19,7 @@ from link_peer.domain.model import Group, Party, short_hash
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import accepts, link_until
-from link_peer.planning.actual import link_of_rule, owned_rules
+from link_peer.planning.actual import owned_links
 from link_peer.planning.removals import HALF_OPEN_SECONDS, created
 
 BUCKETS = 256  # 8 KB of a message, of at most 64
@@ -123,10 +123,9 @@ def ends(snapshot: Snapshot, policy: Policy, region: str, groups: Set[Party], no
         shown = snapshot.groups.get(group)
         note(group, allowed)
         note(group, [one.until for one in accepts(shown.tags, group.account, policy.keys)] if shown else ())
-    for rule, marker in owned_rules(snapshot, policy, region):
+    for link, rule, marker in owned_links(snapshot, policy, region):
         if rule.group not in groups:
             continue
-        link = link_of_rule(rule, marker)
         note(rule.group, [claim.until for claim in marker.claims])
         note(rule.group, [created(rule) + HALF_OPEN_SECONDS] if link.mutual else ())
         named = [member for one in link.askers for member in (snapshot.members.get(one, ()) if one.is_group else [one])]

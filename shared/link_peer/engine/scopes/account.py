@@ -32,7 +32,7 @@ from link_peer.engine.scopes.everything import (
 from link_peer.engine.write.removal_guard import PartGuard
 from link_peer.engine.write.work import Until
 from link_peer.planning import cursor as cursors
-from link_peer.planning.actual import link_of_rule, owned_rules
+from link_peer.planning.actual import owned_links
 from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
 from link_peer.planning.decision import Decision, DesiredLink, Missing, Plan
 from link_peer.planning.removals import May
@@ -192,9 +192,8 @@ class AccountSweep(Sweep):
 
     def _standing(self) -> list[Link]:
         """The links of the account's rules."""
-        snapshot = self.store.snapshot()
-        owned = owned_rules(snapshot, self.policy, self.delivery.region)
-        return [link_of_rule(rule, marker) for rule, marker in owned if rule.group.account == self.part.account]
+        owned = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
+        return [link for link, rule, _ in owned if rule.group.account == self.part.account]
 
     def _halves(self, links: Iterable[Link]) -> None:
         """Reads the rules of the groups that hold the other halves of mutual links."""

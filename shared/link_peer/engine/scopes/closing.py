@@ -20,7 +20,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, Work
-from link_peer.planning.actual import OwnedRule, link_of, link_of_rule, owned_rules
+from link_peer.planning.actual import OwnedLink, link_of, owned_links, owned_rules
 from link_peer.planning.claims import ended_meanwhile
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Verdict
 from link_peer.planning.evaluate import closed_by_group, permitted, wish_denial
@@ -87,19 +87,19 @@ class ClosingScope(Scope):
         """The rules of the groups, the parties of their links, and the rules of the other side of mutual ones that end."""
         fetch = self.fetch
         fetch.rules(self.groups)
-        links = [link for link, _ in self.standing(self.store.snapshot())]
+        links = [link for link, *_ in self.standing(self.store.snapshot())]
         fetch.parties({party for link in links for party in link.parties})
         snapshot = self.store.snapshot()
         halves = self.needed_groups(snapshot, self._ending(snapshot))
         self.others = frozenset(halves - self.groups)
-        fetch.rules(group for group in halves if group in snapshot.groups)
+        fetch.rules(halves & snapshot.groups.keys())
 
     def _ending(self, snapshot: Snapshot) -> list[Link]:
         """The mutual links of the groups that may no longer exist as they are: their other halves close with them."""
         context = self.context
         return [
             link
-            for link, (_, marker) in self.standing(snapshot)
+            for link, _, marker in self.standing(snapshot)
             if link.mutual
             if any(map(context.expired, marker.claims)) or _denied(permitted(snapshot, self.policy, link, self.started))
         ]
@@ -108,13 +108,13 @@ class ClosingScope(Scope):
         """What the claims on the groups' rules ask for, all answered. They keep rules, and open none."""
         return [
             DesiredLink(link, claim, denial=JOINED_NOTHING if (rule.key, claim) in self.joined else None, opens=False)
-            for link, (rule, marker) in self.standing(snapshot)
+            for link, rule, marker in self.standing(snapshot)
             for claim in marker.claims
         ]
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Links of these groups lose what they, their peers or the policy no longer allow; nothing else is decided here."""
-        links = {one for one, _ in self.standing(snapshot)}
+        links = {one for one, *_ in self.standing(snapshot)}
         turned = Link(link.target, link.source, link.ports)
         return May.CLOSE if link in links or turned in links else May.KEEP
 
@@ -122,10 +122,10 @@ class ClosingScope(Scope):
         """Changes only: links that are as they should be are not recorded again."""
         return [d for d in plan.decisions if d.outcome == "removed" or d.edits or d.missing_managed_tag]
 
-    def standing(self, snapshot: Snapshot) -> list[tuple[Link, OwnedRule]]:
-        """The links of the rules of ours on these groups."""
-        owned = owned_rules(snapshot, self.policy, self.delivery.region)
-        return [(link_of_rule(*one), one) for one in owned if one[0].group in self.groups]
+    def standing(self, snapshot: Snapshot) -> list[OwnedLink]:
+        """The rules of ours on these groups."""
+        owned = owned_links(snapshot, self.policy, self.delivery.region)
+        return [one for one in owned if one[1].group in self.groups]
 
 
 def groups_wanted(scope: Scope) -> set[Party]:

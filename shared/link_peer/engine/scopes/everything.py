@@ -33,7 +33,7 @@ from link_peer.engine.scopes.summary import count_letters, record_unreadable, sk
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, Until, open_work
-from link_peer.planning.actual import damaged_rules, link_of_rule, owned_rules
+from link_peer.planning.actual import damaged_rules, owned_links
 from link_peer.planning.claims import wanted_by_all
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.evaluate import permitted, wish_denial
@@ -180,7 +180,7 @@ class Sweep(Scope):
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Every claim, where the rule's own account was read completely; else those with an explicit cause, which need no
         look at instances. What the other end's account did not show decides nothing: see `permitted.no_access`."""
-        read = not self._closing and rule.group.account in snapshot.whole_accounts
+        read = rule.group.account in snapshot.whole_accounts
         return May.TAKE if read and not self._is_later(rule.group, link) else May.CLOSE
 
     def _is_later(self, group: Party, link: Link) -> bool:
@@ -253,10 +253,10 @@ class Sweep(Scope):
         extra = self._share(groups)
         self._rules(extra, self._end(RULES_SHARE))
         snapshot = self.store.snapshot()
-        owned = owned_rules(snapshot, self.policy, self.delivery.region)
-        stripped = {rule.group for rule, _ in owned} & set(extra)
+        owned = owned_links(snapshot, self.policy, self.delivery.region)
+        stripped = {rule.group for _, rule, _ in owned} & set(extra)
         self.managed = sorted({*tagged, *stripped})
-        links = [(rule.group.account, link_of_rule(rule, marker)) for rule, marker in owned]
+        links = [(rule.group.account, link) for link, rule, _ in owned]
         self._asked.sources.update(link.source for _, link in links if link.member)
         named, fetch.postponed = self._named(links)
         fetch.parties(named)
@@ -317,8 +317,8 @@ class Sweep(Scope):
         snapshot = self.store.snapshot()
         pairs = {_ends(wanted.link) for wanted in desired if not wish_denial(snapshot, self.policy, wanted)}
         found: dict[str, set[Party]] = {}
-        for rule, marker in owned_rules(snapshot, self.policy, self.delivery.region):
-            ends = _ends(link_of_rule(rule, marker))
+        for link, rule, _ in owned_links(snapshot, self.policy, self.delivery.region):
+            ends = _ends(link)
             if ends not in pairs:
                 others = (end for end in ends if end.is_group and end != rule.group)
                 found.setdefault(rule.group.account, set()).update(others)

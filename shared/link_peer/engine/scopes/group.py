@@ -120,5 +120,5 @@ class GroupScope(ClosingScope):
         self.fetch.instances({peer for peers in named.values() for peer in peers})
         here = {one.party for one in self.store.instances.values() if self.party in groups_of([one])}
         pairs |= {Link(asker, peer): asker for asker, peers in named.items() for peer in peers if peer in here}
-        standing = {Link(link.source, link.target) for link, _ in self.standing(self.store.snapshot())}
+        standing = {Link(link.source, link.target) for link, *_ in self.standing(self.store.snapshot())}
         return {pair: pairs[pair] for pair in sorted(pairs, key=lambda pair: (pair in standing, pair))}

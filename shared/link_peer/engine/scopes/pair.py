@@ -13,7 +13,7 @@ import msgspec
 from link_peer.domain import denials
 from link_peer.domain.denials import UNLINKED, Denial, Waits
 from link_peer.domain.errors import RedeliveryNeeded, Transient
-from link_peer.domain.model import ALL, Claim, Link, Marker, Rule, RuleKey
+from link_peer.domain.model import ALL, Claim, Link, Rule, RuleKey
 from link_peer.domain.request import Request
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import iso
@@ -24,7 +24,7 @@ from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.scopes.closing import converge_and_look, groups_wanted, look
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
-from link_peer.planning.actual import owned_links
+from link_peer.planning.actual import OwnedLink, owned_links
 from link_peer.planning.authority import request_denial, unknown_account
 from link_peer.planning.claims import sources_of
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Unseen
@@ -251,7 +251,7 @@ class PairScope(Scope):
             for link, rule, marker in self._between_the_two(snapshot)
         )
 
-    def _between_the_two(self, snapshot: Snapshot) -> list[tuple[Link, Rule, Marker]]:
+    def _between_the_two(self, snapshot: Snapshot) -> list[OwnedLink]:
         """The rules of ours between the two parties, whichever way they open."""
         owned = owned_links(snapshot, self.policy, self.delivery.region)
         return [one for one in owned if {one[0].source, one[0].target} == self.ends]
