@@ -40,8 +40,8 @@ class FakeClock:
 class FakeEcs:
     """One account's ECS in memory. `calls` names every call: `rules sg-db`.
 
-    `errors` are raised before a call does anything, `lost` after it has done its work; each is raised once, in order, by
-    method name. A subclass in a test overrides a method where that is not enough.
+    `errors` are raised before a call does anything; each is raised once, in order, by method name. A subclass in a test overrides
+    a method where that is not enough.
     """
 
     def __init__(
@@ -62,7 +62,6 @@ class FakeEcs:
         self.addresses: set[tuple[str, str]] = set()  # (VPC, address) that something has
         self.calls = [] if calls is None else calls
         self.errors: dict[str, list[Exception]] = {}
-        self.lost: dict[str, list[Exception]] = {}
 
     def instances(self, ids: Sequence[str]) -> list[Instance]:
         self._called("instances", *ids)
@@ -123,7 +122,7 @@ class FakeEcs:
                 self.existing.append(
                     Rule(key.group, f"sgr-new-{len(self.calls)}-{key.port}", key, "accept", PRIORITY, description)
                 )
-        return self._answer("authorize")
+        return self._request()
 
     def modify(self, group: str, rule_id: str, description: str) -> str:
         self._called("modify", group)
@@ -131,23 +130,23 @@ class FakeEcs:
             msgspec.structs.replace(rule, description=description, priority=PRIORITY) if rule.id == rule_id else rule
             for rule in self.existing
         ]
-        return self._answer("modify")
+        return self._request()
 
     def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
         self._called("revoke", group)
         self.existing = [rule for rule in self.existing if rule.id not in rule_ids]
-        return self._answer("revoke")
+        return self._request()
 
     def tag(self, groups: Sequence[str], keys: Sequence[str]) -> str:
         self._called("tag", *groups)
         for group in groups:
             self._tag(group, dict.fromkeys(keys, "true"))
-        return self._answer("tag")
+        return self._request()
 
     def untag(self, group: str, keys: Sequence[str]) -> str:
         self._called("untag", group)
         self._tag(group, dict.fromkeys(keys, ""))
-        return self._answer("untag")
+        return self._request()
 
     # for tests
 
@@ -173,9 +172,7 @@ class FakeEcs:
         if self.errors.get(method):
             raise self.errors[method].pop(0)
 
-    def _answer(self, method: str) -> str:
-        if self.lost.get(method):
-            raise self.lost[method].pop(0)
+    def _request(self) -> str:
         return f"request-{len(self.calls)}"
 
 
@@ -284,9 +281,8 @@ class FakeScope(Scope):
         desired: Sequence[DesiredLink] = (),
         *,
         may_lose: MayLose = lambda *_: May.TAKE,
-        expires_at: float | None = None,
     ) -> None:
-        super().__init__(open_work(delivery, "test", delivery.audit({}), expires_at=expires_at))
+        super().__init__(open_work(delivery, "test", delivery.audit({})))
         self.plans: list[Plan] = []
         self._desired = list(desired)
         self._may_lose = may_lose

@@ -14,12 +14,9 @@ from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import TAG, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
-from link_peer.domain.tags import parse_ports
 from link_peer.engine.read.access import Reading
-from link_peer.engine.read.fetch import Fetch
-from link_peer.engine.records import Circumstances
 from link_peer.engine.write import apply, settle
-from link_peer.engine.write.apply import CONSENT_SECONDS, RECORDS_PER_WRITE, Applier, paused
+from link_peer.engine.write.apply import CONSENT_SECONDS, Applier, paused
 from link_peer.engine.write.close import only_closes
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, Report, Until, open_work
@@ -27,7 +24,7 @@ from link_peer.planning.decision import Decision, Edit, RulesOf, Unseen
 from link_peer.planning.evaluate import Need, Verdict
 from link_peer.runtime.pace import Pace
 
-from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs, FakeLog, delivery
+from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, MANAGED, NOW, PEER, POLICY, A, B
 from tests.unit.views import group, instance, key, ours, policy
 
@@ -763,48 +760,6 @@ def test_what_decides_about_packets_is_read_where_something_changed_and_time_is_
     applying.calls.clear()
     applying(what)
     assert ("rules sg-app" in applying.calls) == read
-
-
-# what is read for a record
-
-
-def recording(*, rules: int = 2, pace: Pace | None = None) -> tuple[FakeEcs, Fetch]:
-    """sg-app, which has this many rules by the cloud's count, may reach sg-db; the rules of sg-db were read."""
-    ecs = FakeEcs([group(APP, rule_count=rules), group(DB)], rules=[ours(K1)])
-    fetch = Fetch(FakeCloud(ecs), POLICY, FakeClock(), Reading(pace=pace))
-    fetch.parties([APP, DB])
-    fetch.rules([DB])
-    ecs.calls.clear()
-    return ecs, fetch
-
-
-@pytest.mark.parametrize(
-    ("error", "effect"), [(None, "passes"), *((one, "unknown") for one in (Transient("503"), Throttled("rate")))]
-)
-def test_a_change_reads_the_rules_that_could_decide_once(error: Exception | None, effect: str) -> None:
-    """Nor is a read made again that failed, which says nothing about the account. A later decision needs no change for that."""
-    ecs, fetch = recording()
-    ecs.errors["rules"] = [error] if error else []
-    circumstances = Circumstances(fetch)
-    for changed in (True, True, False):
-        assert circumstances.effect(link(), changed=changed)["effect"] == effect
-    assert ecs.calls == ["rules sg-app"]
-    assert fetch.store.readable(HOME)
-
-
-def test_many_outcomes_are_written_as_they_come() -> None:
-    """So that a run which dies has recorded most of them."""
-    applying = Applying()
-    writes: list[int] = []
-    write = applying.log.write
-    applying.log.write = lambda records: (writes.append(len(records)), write(records))[1]  # type: ignore[method-assign]
-    applying(
-        *(
-            Decision(Link(APP, DB, parse_ports(f"tcp/{n}")), "link", "unchanged")
-            for n in range(1, RECORDS_PER_WRITE + 2)
-        )
-    )
-    assert writes == [2_000, 1]
 
 
 def test_reports_of_passes_add_up() -> None:

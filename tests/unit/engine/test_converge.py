@@ -11,7 +11,7 @@ from link_peer.domain.errors import CloudError
 from link_peer.domain.model import TAG, Instance, Link, Rule, RuleKey
 from link_peer.domain.policy import Limits, Policy
 from link_peer.domain.tags import parse_ports
-from link_peer.engine.converge import Planner, converge, report_held
+from link_peer.engine.converge import Planner, converge
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report
@@ -116,15 +116,3 @@ def test_links_that_were_refused_or_waited_for_a_rule_that_was_removed_are_answe
     found = Converging().run()
     assert asked == ([None, again, again] if again else [None])
     assert found.removed == len(asked) * report.removed
-
-
-def test_held_removals_are_reported_once_per_delivery() -> None:
-    """The record names the account that does not show something, and the limit."""
-    strict = policy(limits=Limits(removals_per_run=0))
-    found = Converging(ours(K1), instances=[UNSURE], with_policy=strict)
-    for _ in range(2):
-        report_held(found.scope, found.run(), found.guard)
-    (record,) = [record for record in found.log.records if record["record"] == "summary"]
-    assert (record["outcome"], record["reason"], record["from_account"]) == ("failed", "removals-held", HOME)
-    assert f"1 rules would be removed only because account {HOME}" in record["detail"]
-    assert "at most 0 may be removed" in record["detail"]

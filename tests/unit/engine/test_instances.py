@@ -61,10 +61,9 @@ class World:
         rules: Sequence[Rule] = (),
         groups: Sequence[Group] = GROUPS,
         with_policy: Policy = POLICY,
-        far: Sequence[Rule] = (),
     ) -> None:
         self.ecs = FakeEcs(groups, shown, rules)
-        self.peer = FakeEcs([managed(FOREIGN, f"*@{HOME}")], rules=far, account=PEER)
+        self.peer = FakeEcs([managed(FOREIGN, f"*@{HOME}")], account=PEER)
         self.log, self.queue = FakeLog(), FakeQueue()
         self.clock = Clock(self.log)
         self.policy, self.guard = with_policy, RemovalGuard(with_policy.limits.removals_per_run)
@@ -643,15 +642,6 @@ def test_a_look_whose_peers_cannot_be_read_now_is_repeated_until_it_expires(
 
 
 # trouble
-
-
-def test_home_that_refuses_reads_is_denied_once() -> None:
-    world = World(one(A, APP), rules=[ours(K1)])
-    world.ecs.errors["instances"] = [NoAccess("Forbidden.RAM", "no")]
-    assert (world(state("Pending", time=NOW - 300)), world.left) == ([], [K1])
-    [record] = world.log.records
-    assert (record["outcome"], record["reason"], record["action"]) == ("denied", "no-access", "link")
-    assert record["detail"] == f"account {HOME}: Forbidden.RAM"
 
 
 class Refusing(FakeEcs):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.errors import NoAccess, RedeliveryNeeded, Transient
+from link_peer.domain.errors import RedeliveryNeeded, Transient
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Ports, Rule
 from link_peer.domain.policy import Limits
 from link_peer.domain.request import Request
@@ -39,13 +39,11 @@ class Asking:
         *rules: Rule,
         instances: Sequence[Instance] = (),
         groups: Sequence[Group] = GROUPS,
-        far: Sequence[Rule] = (),
         limit: int = 50,
-        **limits: Any,
     ) -> None:
         self.ecs, self.log = FakeEcs(groups, instances, rules), FakeLog()
-        self.peer = FakeEcs([managed(X, f"*@{HOME}")], rules=far, account=PEER)
-        limited = policy(limits=Limits(removals_per_run=limit, **limits))
+        self.peer = FakeEcs([managed(X, f"*@{HOME}")], account=PEER)
+        limited = policy(limits=Limits(removals_per_run=limit))
         self.delivery = delivery(self.ecs, self.peer, log=self.log, policy=limited)
         self.guard = RemovalGuard(limit)
 
@@ -108,31 +106,6 @@ def test_an_account_that_the_policy_does_not_list_is_denied_without_a_read(actio
     asking = Asking()
     assert asking(action, APP, Party("1000000000000003", "sg-q")) == [("denied", "unknown-account")]
     assert asking.ecs.calls == []
-
-
-def test_an_unlink_that_is_refused_is_denied_once() -> None:
-    """The next pass finds nothing more to say."""
-    asking = Asking(ours(K1, REQ))
-    asking.ecs.errors["revoke"] = [NoAccess("Forbidden.RAM", "no")]
-    assert asking("unlink") == [("denied", "no-access")]
-
-
-def test_a_link_that_would_last_longer_than_the_policy_allows_is_denied_without_a_read() -> None:
-    asking = Asking(max_days=1)
-    assert (asking("link", ports=P1), asking.ecs.calls) == ([("denied", "not-allowed")], [])
-
-
-def test_a_link_of_two_accounts_has_the_ends_that_its_request_says() -> None:
-    asking = Asking()
-    assert asking("link", APP, X, until=int(NOW) + 99) == [("applied", "")]
-    assert set(asking.claims.values()) == {f"req:chg-1~{compact(NOW + 99)}"}
-    assert asking.claims.keys() == {"sg-app>sg-x all", "sg-x>sg-app all"}
-
-
-def test_a_link_to_another_vpc_has_a_rule_for_each_instance_of_its_source() -> None:
-    asking = Asking(groups=APART, instances=[one(A, APP), one(C, APP)])
-    assert asking("link", ports=P1) == [("applied", "")]
-    assert asking.claims.keys() == {"10.0.0.1/32>sg-db tcp/1", "10.0.0.3/32>sg-db tcp/1"}
 
 
 def test_the_id_of_another_link_of_two_instances_is_denied() -> None:
@@ -277,18 +250,6 @@ def test_removals_that_are_held_are_said_for_the_request_and_once_for_the_delive
     assert asking.claims == {"sg-app>sg-db tcp/1": "tag"}
 
 
-def test_a_side_that_refuses_access_is_denied_and_keeps_nothing_on_the_other() -> None:
-    for action, rules in (
-        ("link", []),
-        ("sync", []),
-        ("sync", [ours(key(APP, X))]),
-        ("unlink", [ours(key(APP, X), REQ)]),
-    ):
-        asking = Asking(*rules, instances=[one(A, APP)])
-        del asking.delivery.cloud("").accounts[PEER]  # type: ignore[attr-defined]
-        assert asking(action, APP, X)[0] == (("removed", "") if rules else ("denied", "no-access"))
-
-
 # trouble
 
 
@@ -312,24 +273,6 @@ def test_a_request_that_is_denied_closes_what_its_groups_forbid(fields: dict[str
     asking = Asking(ours(K1, REQ), groups=[*{one.party: one for one in reversed(locked)}.values()])
     assert "denied" in dict(asking("link", ports=P1, **fields))
     assert asking.claims == {}
-
-
-class Joined(FakeEcs):
-    """An instance joins sg-app, and its rule is written, while the first rule of the link is removed."""
-
-    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
-        answer = super().revoke(group, rule_ids)
-        if len(self.changes()) == 1:
-            self.existing.append(member(C, REQ, OTHER))
-        return answer
-
-
-def test_an_unlink_takes_what_an_instance_joined_meanwhile() -> None:
-    asking = Asking(member(A, REQ), groups=APART)
-    joined = Joined(APART, [one(A, APP)], [member(A, REQ)])
-    asking.delivery.cloud("").accounts[HOME] = joined  # type: ignore[attr-defined]
-    asking("unlink")
-    assert joined.existing == []
 
 
 # what is read

@@ -19,7 +19,6 @@ from link_peer.engine.records import (
     decision_record,
     link_fields,
     observed_record,
-    party_fields,
     tags_text,
     until_field,
 )
@@ -151,36 +150,17 @@ def test_a_link_is_named_by_its_parties_and_an_unreadable_peer_as_it_was_written
     assert raw[0]["link"] != raw[1]["link"]
 
 
-def test_of_a_request_that_cannot_be_parsed_the_known_parties_are_named() -> None:
-    source, target = {"from_account": HOME, "from": APP.id}, {"to_account": HOME, "to": DB.id}
-    assert [party_fields(APP, None), party_fields(None, DB), party_fields(APP, DB)] == [source, target, source | target]
-
-
-def test_an_event_of_a_groups_tags_is_recorded_with_the_tags_that_decide_now() -> None:
-    """Consent first. Tags that were not read are not known, which is another thing than none."""
+def test_of_an_event_of_a_groups_tags_consent_comes_first_and_what_was_not_read_is_not_known() -> None:
+    """Which is another thing than none."""
     cause = Cause("acs:ram::1:user/alice", "TagResources", "r-1", (("link-lock", "x"), ("link-accept", None)))
-    hint = Hint("event-1", DB, "tags", NOW, cause=cause)
     tags = {"link-lock": "x", "env": "prod", "link-accept.2": "sg-b", "link-accept": "sg-a"}
-    shown = observed_record(hint, tags, POLICY.keys)
-    assert shown == {
-        "record": "observed",
-        "event_id": "event-1",
-        "action": "consent",
-        "to_account": HOME,
-        "to": DB.id,
-        "actor": cause.actor,
-        "event_call": "TagResources",
-        "event_request": "r-1",
-        "event_tags": '{"link-lock":"x","link-accept":null}',
-        "tags": '{"link-accept":"sg-a","link-accept.2":"sg-b","link-lock":"x"}',
-        "detail": "",
-    }
-    assert (observed_record(hint, {}, POLICY.keys)["tags"], observed_record(hint, {}, POLICY.keys)["detail"]) == (
-        "{}",
-        "",
-    )
-    unknown = observed_record(hint, None, POLICY.keys)
-    assert (unknown["tags"], unknown["detail"]) == ("", records.NOT_SHOWN)
+    shown = [observed_record(Hint("event-1", DB, "tags", cause=cause), one, POLICY.keys) for one in (tags, {}, None)]
+    assert shown[0]["event_tags"] == '{"link-lock":"x","link-accept":null}'
+    assert [(one["tags"], one["detail"]) for one in shown] == [
+        ('{"link-accept":"sg-a","link-accept.2":"sg-b","link-lock":"x"}', ""),
+        ("{}", ""),
+        ("", records.NOT_SHOWN),
+    ]
 
 
 def test_of_tags_as_many_are_named_as_a_field_holds() -> None:
@@ -225,26 +205,6 @@ def test_a_record_names_the_instances_of_the_groups_that_rules_admit_once_all_ar
     assert fetch.store.complete_groups == set(read)
 
 
-def test_where_members_cannot_be_read_or_no_rule_stands_nobody_is_named() -> None:
-    found, ecs, _ = circumstances(one(A, APP), one(B, CACHE))
-    ecs.errors["members"] = [Transient("timeout")]
-    found.read_members(ADMITS)
-    assert (found.admitted(ADMITS, decision()), found.admitted([], decision())) == (NOBODY, NOBODY)
-
-
-def test_a_group_whose_number_alone_is_known_is_counted() -> None:
-    """As after a read of the whole account, which keeps no instance that asks for nothing."""
-    found, _, fetch = circumstances(one(A, APP), one(C, APP))
-    fetch.everything([HOME])
-    assert found.admitted(ADMITS[:1], decision())["instances"] == "2"
-
-
-def test_twenty_instances_are_named_and_all_are_counted() -> None:
-    many = [one(Party(HOME, f"i-{n:02}"), APP) for n in range(21)]
-    found, *_ = circumstances(*many, read=[APP])
-    assert found.admitted(ADMITS[:1], decision()) == admitted(*(i.party for i in many[:20]), count=21)
-
-
 def test_rules_between_addresses_admit_the_instances_that_they_are_for() -> None:
     """Of a link by address those whose rules these are; of two instances the source, or both where it is mutual."""
     found, *_ = circumstances()
@@ -285,8 +245,3 @@ def test_of_a_link_by_address_the_packets_of_the_instance_that_asks_are_looked_a
     made = decision(verdict=NEEDS, rules=(member(C), member(A)))
     assert found.effect(made)["effect"] == "passes"
     assert found.effect(msgspec.structs.replace(made, instance=C))["effect"] == "blocked"
-
-
-def test_a_link_that_no_packet_takes_is_blocked() -> None:
-    found, *_ = circumstances(one(A, APP), one(B, DB), read=[APP, DB])
-    assert found.effect(decision())["effect"] == "blocked"
