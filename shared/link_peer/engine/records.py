@@ -103,19 +103,14 @@ def why_fields(why: Denial) -> Record:
 
 def link_fields(link: Link, region: str, raw: str = "") -> Record:
     """The fields that name a link. `raw` is a peer as it was written, where it cannot be parsed."""
-    fields = {
+    return {
         "from_account": link.source.account,
         "from": link.source.id,
         "to_account": link.target.account,
         "to": link.target.id or raw,
-        "ports": ports_text(link.ports),
+        "ports": "" if raw else ports_text(link.ports),
+        "link": short_hash(f"{region}|{link.source.account}/{link.source.id}|{raw}") if raw else link.id(region),
     }
-    if not raw:
-        fields["link"] = link.id(region)
-    else:
-        fields["link"] = short_hash(f"{region}|{link.source.account}/{link.source.id}|{raw}")
-        fields["ports"] = ""
-    return fields
 
 
 def party_fields(source: Party | None, target: Party | None) -> Record:

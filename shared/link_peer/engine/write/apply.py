@@ -118,7 +118,11 @@ class Applier:
         closings = [Closing(one, _groups(one), requests(one), _existing(one)) for one in main if only_closes(one)]
         todo, opening = jobs(closings), sorted((one for one in main if not only_closes(one)), key=_order)
         intents = _Intents([*(one.decision for job in todo for one in job.closings), *opening], self._intend)
-        yield from self._close(todo, until, intents)
+
+        def before(job: Job) -> None:
+            intents.before([one.decision for one in job.closings])
+
+        yield from map(self._closed, self._closer.close(todo, until, before, self._in_time))
         left = [one for one in closings if one.waiting]
         yield from map(self._unmade, left)
         unclosed = {group for one in left for group in one.waiting}
@@ -128,12 +132,6 @@ class Applier:
             taggable = self._taggable(part)
             self._intend(taggable)
             yield from (self._carry_out(decision, requests(decision)) for decision in taggable)
-
-    def _close(self, todo: Sequence[Job], until: Until, intents: _Intents) -> Iterator[tuple[list[Record], Report]]:
-        def before(job: Job) -> None:
-            intents.before([one.decision for one in job.closings])
-
-        yield from map(self._closed, self._closer.close(todo, until, before, self._in_time))
 
     def _open(
         self,
