@@ -258,13 +258,13 @@ def delivery(
     lanes: int = 1,
     current_policy: Callable[[], Policy] | None = None,
     calls_per_minute: int | None = None,
+    sweep_queue: str = "",
 ) -> Delivery:
     """A delivery in a world of fakes; one read at a time, so that calls have an order, and one message of a batch
     after the other unless there are more `lanes`."""
     cloud = FakeCloud(*accounts)
-    connections = Connections(
-        lambda _name, _retry: cloud, log or FakeLog(), queue or FakeQueue(), policy_now=current_policy
-    )
+    opened = log or FakeLog(), queue or FakeQueue()
+    connections = Connections(lambda _name, _retry: cloud, *opened, policy_now=current_policy, sweep_queue=sweep_queue)
     throughput = Throughput(1, lanes, calls_per_minute)
     return Delivery("test", REGION, policy, within(clock or FakeClock(), seconds), connections, throughput)
 

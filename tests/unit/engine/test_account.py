@@ -59,16 +59,11 @@ class Swept:
         """The message that is due, or another one."""
         message, delay = self.queue.swept.pop() if self.queue.swept and not body else (FIRST, 0)
         self.began = self.clock.time = self.clock.time + delay
-        given = delivery(
-            self.ecs, self.peer, self.other, log=self.log, clock=self.clock, queue=self.queue, **self.fields
-        )
-        connections = msgspec.structs.replace(given.connections, sweep_queue="sweeps")
+        accounts, world = (self.ecs, self.peer, self.other), {"log": self.log, "clock": self.clock, "queue": self.queue}
+        given = delivery(*accounts, sweep_queue="sweeps", **world, **self.fields)
         self.deadline = given.retry.deadline
         self.ecs.calls.clear()
-        handle_sweep(
-            msgspec.json.encode([body or encode(message).decode()]),
-            msgspec.structs.replace(given, connections=connections),
-        )
+        handle_sweep(msgspec.json.encode([body or encode(message).decode()]), given)
 
     def read(self) -> list[str]:
         """The groups whose rules the last delivery read."""
@@ -429,10 +424,7 @@ GOOD = {
     ("changed", "reason", "said"),
     [
         ({"account": "1000000000009999"}, "unknown-account", "1000000000009999"),
-        ({"account": 7}, "bad-request", "account"),
-        ({"region": "cn-hangzhou"}, "different-region", "cn-hangzhou"),
         ({"region": "CN\ud800"}, "bad-request", "region"),
-        ({"action": "link"}, "bad-request", "action"),
     ],
 )
 def test_a_message_that_is_none_is_denied_and_recorded(changed: dict[str, object], reason: str, said: str) -> None:
@@ -510,16 +502,9 @@ def test_a_peer_whose_rules_cannot_be_read_keeps_nothing_standing_in_the_account
     assert gone not in swept.ecs.existing
 
 
-def test_the_timer_posts_a_message_for_each_account_whose_turn_it_is() -> None:
-    """One that could not be posted is on record."""
+def test_a_message_that_the_timer_could_not_post_is_on_record() -> None:
     queue, log = FakeQueue(), FakeLog()
-    given = delivery(log=log, queue=queue)
-    given = msgspec.structs.replace(given, connections=msgspec.structs.replace(given.connections, sweep_queue="sweeps"))
-    handle_sweep(b'{"triggerTime": "2026-11-25T00:00:00Z"}', given)
-    assert [(message.account, delay) for message, delay in queue.swept] == [(HOME, 0), (PEER, 0)]
-    (summary,) = log.records
-    assert summary["progress"] == "a message was posted for each of 2 of 2 accounts"
     queue.errors = [Transient("no answer")] * 5
     with pytest.raises(Transient):
-        handle_sweep(b"{}", given)
-    assert log.kinds() == ["summary", "summary", "attempt"]
+        handle_sweep(b"{}", delivery(log=log, queue=queue, sweep_queue="sweeps"))
+    assert log.kinds() == ["summary", "attempt"]
