@@ -61,6 +61,7 @@ class FakeEcs:
         self.isolated: set[str] = set()  # groups whose members do not reach each other
         self.addresses: set[tuple[str, str]] = set()  # (VPC, address) that something has
         self.calls = [] if calls is None else calls
+        self.counted: Counter[str] = Counter()
         self.errors: dict[str, list[Exception]] = {}
 
     def instances(self, ids: Sequence[str]) -> list[Instance]:
@@ -169,6 +170,7 @@ class FakeEcs:
 
     def _called(self, method: str, *args: str) -> None:
         self.calls.append(" ".join((method, *args)))
+        self.counted[method] += 1
         if self.errors.get(method):
             raise self.errors[method].pop(0)
 
@@ -180,26 +182,18 @@ _CHANGES = ("authorize", "modify", "revoke", "tag", "untag")
 
 
 class FakeCloud:
-    """The accounts that can be entered."""
+    """The accounts that can be entered. `calls` counts those of all, and what a test adds."""
 
     def __init__(self, *accounts: FakeEcs) -> None:
         self.accounts = {ecs.account: ecs for ecs in accounts}
         self.calls: Counter[str] = Counter()
+        for ecs in accounts:
+            ecs.counted = self.calls
 
     def ecs(self, account: str) -> FakeEcs:
         if account not in self.accounts:
             raise NoAccess("NoPermission", "the role does not trust us")
         return self.accounts[account]
-
-
-class Spent(Counter[str]):
-    """The calls of a message: so many before, and those that are made now."""
-
-    def __init__(self, before: int, made: list[str]) -> None:
-        self.before, self.made = before, made
-
-    def total(self) -> int:
-        return self.before + len(self.made)
 
 
 class FakeLog:

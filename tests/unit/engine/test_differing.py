@@ -25,16 +25,6 @@ WEB = Party(HOME, "sg-web")
 C = Party(HOME, "i-c")
 
 
-class Counted(FakeEcs):
-    """Counts what is made of the calls of a message."""
-
-    made: Counter[str]
-
-    def _called(self, method: str, *args: str) -> None:
-        self.made[method] += 1
-        super()._called(method, *args)
-
-
 def differ(
     pairs: dict[Link, Party | None],
     *rules: Rule,
@@ -45,13 +35,12 @@ def differ(
     known: Sequence[Party] = (),
 ) -> tuple[Differences, FakeEcs]:
     """What a scope finds that has read these rules, after so many calls."""
-    ecs = Counted([group(APP, "*"), group(CACHE, "*"), group(WEB, "*"), group(DB, accept)], instances, rules)
+    ecs = FakeEcs([group(APP, "*"), group(CACHE, "*"), group(WEB, "*"), group(DB, accept)], instances, rules)
     scope = FakeScope(msgspec.structs.replace(delivery(ecs), throughput=Throughput(readers)))
-    ecs.made = scope.fetch.calls
     scope.fetch.rules({rule.group for rule in rules})
     scope.fetch.instances(known)
     ecs.calls.clear()
-    ecs.made["others"] = spent - ecs.made.total()
+    ecs.counted["others"] = spent - ecs.counted.total()
     return differences(scope, pairs), ecs
 
 
