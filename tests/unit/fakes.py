@@ -14,7 +14,7 @@ from link_peer.domain.request import Message, SweepAccount
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.engine.write.work import open_work
-from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
+from link_peer.planning.decision import Context, DesiredLink
 from link_peer.planning.removals import May
 from link_peer.runtime.delivery import Connections, Delivery, Throughput, within
 from link_peer.runtime.ports import Record
@@ -267,7 +267,7 @@ MayLose = Callable[[Snapshot, Rule, Link, Claim], May]
 
 
 class FakeScope(Scope):
-    """Desires fixed links, answers for all of them, and counts its passes in `plans`."""
+    """Desires fixed links, and answers for all of them."""
 
     def __init__(
         self,
@@ -277,7 +277,6 @@ class FakeScope(Scope):
         may_lose: MayLose = lambda *_: May.TAKE,
     ) -> None:
         super().__init__(open_work(delivery, "test", delivery.audit({})))
-        self.plans: list[Plan] = []
         self._desired = list(desired)
         self._may_lose = may_lose
 
@@ -290,7 +289,3 @@ class FakeScope(Scope):
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         return self._may_lose(snapshot, rule, link, claim)
-
-    def select(self, plan: Plan) -> Sequence[Decision]:
-        self.plans.append(plan)
-        return super().select(plan)

@@ -108,12 +108,6 @@ REPAIRED = Decision(
 """Somebody gave the rule another priority."""
 
 
-def removal(k: RuleKey = K1, *unseen: Unseen) -> Decision:
-    edit = Edit(k, lose=frozenset({TAG}), rule=ours(k))
-    link = Link(APP, k.group, (k.port,))
-    return Decision(link, "unlink", "removed", UNWANTED, (edit,), unseen=frozenset(unseen), rules=(ours(k),))
-
-
 @pytest.mark.parametrize("repairs", [False, True])
 def test_a_group_that_lost_its_managed_tag_meanwhile_gets_it_back_after_the_rule(repairs: bool) -> None:
     """A sweep that found the group empty a moment ago may have removed it since the plan was made. Whatever else is changed."""
@@ -150,19 +144,9 @@ def test_intents_are_written_ahead_a_number_at_a_time(monkeypatch: pytest.Monkey
     monkeypatch.setattr(apply, "RECORDS_PER_WRITE", 2)
     applying = Applying(ours(K2))
     back = key(APP, DB, "tcp/1")
-    applying(link(), link(KC, FAR), removal(K2), link(back, Link(DB, APP, (K1.port,))))
+    applying(link(), link(KC, FAR), unlink(K2), link(back, Link(DB, APP, (K1.port,))))
     first = ["intent", "intent", "revoke sg-db", "authorize sg-db", "outcome", "outcome"]
     assert applying.steps() == [*first, "intent", "intent", "authorize sg-cache", "authorize sg-app", *["outcome"] * 2]
-
-
-def test_the_groups_of_a_plan_are_tagged_in_one_call() -> None:
-    """Each request id is that of the call which tagged the decision's groups."""
-    applying = Applying(tagged=False)
-    far = link(KC, FAR, missing_managed_tag=(CACHE,))
-    applying(link(missing_managed_tag=(DB,)), far)
-    assert applying.ecs.changes() == ["tag sg-db sg-cache", "authorize sg-db", "authorize sg-cache"]
-    tagged = [record["api_requests"].split(",")[0] for record in applying.log.records if record["record"] == "outcome"]
-    assert len(set(tagged)) == 1
 
 
 def test_a_group_that_was_tagged_since_the_plan_is_not_tagged_with_the_others() -> None:
@@ -361,12 +345,13 @@ def test_a_policy_of_another_deployment_is_a_transient_error(changed: Policy) ->
 def test_removals_made_are_counted_by_the_guard() -> None:
     """Those whose cause is that something is not shown. What could not be made is not counted."""
     unseen = Unseen(HOME, HOME)
+    removal = msgspec.structs.replace(unlink(K1), unseen=frozenset({unseen}))
     applying = Applying(ours(K1), ours(K2), limit=1)
-    applying(removal(K1, unseen))
+    applying(removal)
     assert applying.guard.held({unseen: 1}) == {unseen}
     failing = Applying(ours(K1), limit=1)
     failing.ecs.errors["revoke"] = [Transient("503")] * 4
-    failing(removal(K1, unseen))
+    failing(removal)
     assert failing.guard.held({unseen: 1}) == set()
 
 
@@ -384,24 +369,13 @@ def test_a_removal_is_not_reported_where_the_shared_edit_failed() -> None:
     assert applying.log.outcomes()[2:] == [("removed", "")]
 
 
-def test_a_claim_that_ended_meanwhile_is_not_written() -> None:
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_claim_that_ended_meanwhile_is_not_written(left: int) -> None:
     """The link is refused as expired. One that ends later is made."""
-    applying = Applying()
-    applying(
-        Decision(
-            FAR,
-            "link",
-            "applied",
-            edits=(Edit(KC, frozenset({later := Claim("chg-1", int(NOW) + 1)}), claims=(later,)),),
-        )
-    )
-    assert applying.ecs.changes() == ["authorize sg-cache"]
-    ended = Claim("chg-1", int(NOW))
-    edit = Edit(K1, frozenset({ended}), claims=(ended,))
-    report = applying(Decision(LINK, "link", "applied", edits=(edit,)))
-    denial = report.refused[LINK].denial
-    assert (denial.reason, denial.detail) == (reasons.EXPIRED, "the link ended while it was being written")
-    assert applying.ecs.changes() == ["authorize sg-cache"]
+    applying, claim = Applying(), Claim("chg-1", int(NOW) + left)
+    report = applying(Decision(LINK, "link", "applied", edits=(Edit(K1, frozenset({claim}), claims=(claim,)),)))
+    assert len(applying.ecs.changes()) == left
+    assert [refusal.denial for refusal in report.refused.values()] == [denials.EXPIRED_MEANWHILE] * (not left)
 
 
 @pytest.mark.parametrize(("late", "written"), [(0, True), (CONSENT_SECONDS, True), (CONSENT_SECONDS + 1, False)])
@@ -475,7 +449,7 @@ def test_a_link_is_taken_back_if_what_is_read_after_its_write_forbids_it(
 def test_nothing_is_read_for_a_closing_nor_tagged_when_the_time_is_over() -> None:
     applying = Applying(ours(K1), tagged=False)
     applying.clock.time = applying.delivery.retry.deadline
-    assert len(applying(removal(), link(KC, FAR, missing_managed_tag=(CACHE,))).pending) == 2
+    assert len(applying(unlink(K1), link(KC, FAR, missing_managed_tag=(CACHE,))).pending) == 2
     assert not {"rules", "tag"} & {call.split()[0] for call in applying.calls}
 
 
@@ -516,20 +490,16 @@ def test_an_expired_request_opens_nothing_and_an_expired_unlink_closes_nothing(
     assert report.refused_keys == (set() if done else {edit.key for edit in edits})
 
 
-@pytest.mark.parametrize("more", [(), (Edit(KX_2, rule=ours(KX_2, priority=1), claims=(TAG,)),)])
-def test_an_unlink_that_has_begun_in_time_is_finished(more: tuple[Edit, ...]) -> None:
-    """Half of it would help nobody. A read alone begins nothing."""
-    of = msgspec.structs.replace(unlink(K1, KX), edits=(*unlink(K1, KX).edits, *more))
-    rules = (ours(K1), ours(KX), ours(KX_2, priority=1))
-    applying = Applying(*rules, expires_at=NOW - LATE_SECONDS, closes=True)
-    applying.slow(1, "revoke", "modify")
-    applying(of)
-    assert (applying.ecs.existing, applying.peer.existing) == ([], [ours(KX_2, priority=1 if not more else 100)])
-    late = Applying(*rules, expires_at=NOW - LATE_SECONDS, closes=True)
-    late.fetch.changed()
-    late.slow(1, "rules")
-    late(of)
-    assert late.log.outcomes() == [("denied", "expired")]
+def test_a_read_or_a_repair_alone_begins_no_unlink() -> None:
+    """Half of one that has begun would help nobody, so that is finished."""
+    rules, repair = (ours(K1), ours(KX), ours(KX_2, priority=1)), Edit(KX_2, rule=ours(KX_2, priority=1), claims=(TAG,))
+    of = msgspec.structs.replace(unlink(K1, KX), edits=(*unlink(K1, KX).edits, repair))
+    for slow, left in (("revoke", []), ("rules", list(rules[:1]))):
+        applying = Applying(*rules, expires_at=NOW - LATE_SECONDS, closes=True)
+        applying.fetch.changed()
+        applying.slow(1, slow)
+        applying(of)
+        assert applying.ecs.existing == left
 
 
 # closings: each group by itself

@@ -198,6 +198,7 @@ def test_a_record_names_the_instances_of_the_groups_that_rules_admit_once_all_ar
     """Each group's members are read once, for the record alone, unless they are known."""
     found, ecs, fetch = circumstances(one(A, APP), one(C, APP), one(B, CACHE), read=read)
     assert found.admitted(ADMITS, decision()) == (NOBODY if len(read) < 2 else admitted(A, B, C))
+    assert found.admitted([], decision()) == NOBODY  # no rule stands
     for _ in range(2):
         found.read_members(ADMITS)
     assert found.admitted(ADMITS, decision()) == admitted(A, B, C)
