@@ -275,6 +275,14 @@ def test_a_removal_that_is_refused_is_tried_and_recorded_once(kind: Kind) -> Non
 
 
 @KINDS
+def test_a_link_that_is_refused_is_counted_once(kind: Kind) -> None:
+    sweep = Sweeping(instances=[instance(A, APP, link_peer="sg-db:tcp/1"), BYSTANDER])
+    sweep.ecs.errors["authorize"] = [NoAccess("Forbidden.RAM", "no")]
+    sweep(kind)
+    assert sweep.summary["denied"] == "2"  # with the bystander's wish
+
+
+@KINDS
 def test_a_link_that_waits_for_a_rule_of_the_same_run_is_not_counted_as_denied(kind: Kind) -> None:
     """Its address was another instance's before."""
     rule = ours(HERE_I, ends=(Party(HOME, "i-old"), B))

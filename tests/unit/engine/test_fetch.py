@@ -578,6 +578,18 @@ def test_the_time_at_which_a_groups_tags_were_read_is_known() -> None:
     assert found.store.groups[DB].tags == {"a": "true", "b": "true"}
 
 
+def test_the_members_of_a_group_are_counted_once_all_were_read() -> None:
+    """Its own members, or every instance of its account; none of another account."""
+    other = Party(PEER, "i-x")
+    found = opened(home(), FakeEcs(instances=[instance(other, APP)], account=PEER))
+    found.parties([A, other])
+    assert found.store.member_count(APP) is None
+    found.members([APP])
+    assert (found.store.member_count(APP), found.store.member_count(DB)) == (2, None)
+    found.everything([HOME])
+    assert (found.store.member_count(DB), found.store.member_count(CACHE)) == (1, 0)
+
+
 def missing(**fields: Any) -> Missing:
     return Missing(**{name: frozenset(some) for name, some in fields.items()})
 

@@ -28,6 +28,21 @@ class Handing:
         self.delivery = delivery(FakeEcs(), log=self.log, queue=self.queue, clock=self.clock, policy=with_policy)
         self.scope = FakeScope(self.delivery)
 
+    def said(self, *names: str) -> list[tuple[Any, ...]]:
+        return [tuple(record.get(name, "") for name in names) for record in self.log.records]
+
+
+def test_each_pair_is_posted_once_with_its_record_before_it() -> None:
+    """In the order in which they are given. The record names the request, the pair, and the instance whose tag names it."""
+    handing = Handing()
+    post_syncs(handing.scope, PAIRS, "why")
+    requests = [sync_request(pair, REGION, NOW) for pair in PAIRS]
+    assert handing.queue.posted == requests
+    assert handing.said("record", "action", "request_id", "from", "to", "instance", "detail") == [
+        ("intent", "sync", requests[0].request_id, DB.id, LEDGER.id, "", "why"),
+        ("intent", "sync", requests[1].request_id, APP.id, LEDGER.id, str(A), "why"),
+    ]
+
 
 def test_pairs_that_time_is_not_left_for_are_posted_by_a_later_look() -> None:
     """Those before stay posted: a second sync of a pair changes nothing."""

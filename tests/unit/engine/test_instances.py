@@ -648,6 +648,15 @@ def test_a_look_whose_peers_cannot_be_read_now_is_repeated_until_it_expires(
 # trouble
 
 
+def test_home_that_refuses_reads_is_denied_once() -> None:
+    world = World(one(A, APP), rules=[ours(K1)])
+    world.ecs.errors["instances"] = [NoAccess("Forbidden.RAM", "no")]
+    assert (world(state("Pending", time=NOW - 300)), world.left) == ([], [K1])
+    [record] = world.log.records
+    assert (record["outcome"], record["reason"], record["action"]) == ("denied", "no-access", "link")
+    assert record["detail"] == f"account {HOME}: Forbidden.RAM"
+
+
 class Refusing(FakeEcs):
     """Refuses access from the second read of a group's members on, which is made before the last rule is taken."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.errors import RedeliveryNeeded, Transient
+from link_peer.domain.errors import CloudError, NoAccess, RedeliveryNeeded, Transient
 from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Ports, Rule
 from link_peer.domain.policy import Limits
 from link_peer.domain.request import Request
@@ -106,6 +106,20 @@ def test_an_account_that_the_policy_does_not_list_is_denied_without_a_read(actio
     asking = Asking()
     assert asking(action, APP, Party("1000000000000003", "sg-q")) == [("denied", "unknown-account")]
     assert asking.ecs.calls == []
+
+
+def test_a_link_that_is_refused_has_one_outcome() -> None:
+    """The next pass, which takes back what was written, has no more to say."""
+    asking = Asking()
+    asking.ecs.errors["authorize"] = [CloudError("AuthorizedGroupRule.LimitExceed", "full")]
+    assert asking("link", ports=P1) == [("failed", "quota")]
+
+
+def test_an_unlink_that_is_refused_is_denied_once() -> None:
+    """The next pass finds nothing more to say."""
+    asking = Asking(ours(K1, REQ))
+    asking.ecs.errors["revoke"] = [NoAccess("Forbidden.RAM", "no")]
+    assert asking("unlink") == [("denied", "no-access")]
 
 
 def test_the_id_of_another_link_of_two_instances_is_denied() -> None:

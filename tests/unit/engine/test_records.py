@@ -206,6 +206,19 @@ def test_a_record_names_the_instances_of_the_groups_that_rules_admit_once_all_ar
     assert fetch.store.complete_groups == set(read)
 
 
+def test_a_group_whose_number_alone_is_known_is_counted() -> None:
+    """As after a read of the whole account, which keeps no instance that asks for nothing."""
+    found, _, fetch = circumstances(one(A, APP), one(C, APP))
+    fetch.everything([HOME])
+    assert found.admitted(ADMITS[:1], decision())["instances"] == "2"
+
+
+def test_twenty_instances_are_named_and_all_are_counted() -> None:
+    many = [one(Party(HOME, f"i-{n:02}"), APP) for n in range(21)]
+    found, *_ = circumstances(*many, read=[APP])
+    assert found.admitted(ADMITS[:1], decision()) == admitted(*(i.party for i in many[:20]), count=21)
+
+
 def test_rules_between_addresses_admit_the_instances_that_they_are_for() -> None:
     """Of a link by address those whose rules these are; of two instances the source, or both where it is mutual."""
     found, *_ = circumstances()

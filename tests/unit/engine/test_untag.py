@@ -77,6 +77,14 @@ def test_ten_groups_of_each_account_lose_the_tag_in_a_run() -> None:
     assert untag.ecs.changes()[:4] == ["untag sg-00", "untag sg-00", "untag sg-01", "untag sg-01"]
 
 
+def test_a_refusal_ends_the_tries_in_its_account() -> None:
+    """The request that was refused is in the summary, too."""
+    untag = Untagging(more=[Party(HOME, "sg-00"), Party(PEER, "sg-00")])
+    untag.ecs.errors["untag"] = [NoAccess("Forbidden.RAM", "no", request_id="request-x")]
+    assert untag.run(HOME, PEER) == ["request-x", f"request-{len(untag.calls) - 1}"]
+    assert untag.has_tag
+
+
 def test_a_rule_that_was_written_since_the_group_was_read_keeps_the_tag() -> None:
     """The group is read once more before the change."""
     untag = Untagging()
