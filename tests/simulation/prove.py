@@ -17,8 +17,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import Phase
 
 from tests.simulation import invariants, random_run
 from tests.simulation.explore import explore
@@ -148,17 +147,9 @@ def _races(job: Job, done: Tried) -> None:
 
 
 def _random(job: Job, done: Tried) -> None:
-    options = settings(
-        max_examples=RUNS_PER_JOB,
-        stateful_step_count=STEPS,
-        derandomize=False,
-        phases=[Phase.generate],  # shrinking takes many minutes; the seed reproduces the run
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
     before = sum(random_run.steps.values())
-    run_state_machine_as_test(seed(job.number)(random_run.RandomRun), settings=options)  # type: ignore[no-untyped-call]
+    # shrinking takes many minutes; the seed reproduces the run
+    random_run.try_runs(RUNS_PER_JOB, STEPS, job.number, phases=[Phase.generate])
     done.tried = RUNS_PER_JOB
     done.deliveries = sum(random_run.steps.values()) - before
 
@@ -172,10 +163,10 @@ def _mutants(job: Job, done: Tried) -> None:
         try:
             hunt(mutant.hunt, mutant.kinds)
         except Broken as broken:
-            if broken.invariant.startswith("I"):
-                return
-            raise
-    raise Broken("mutant", f"{mutant.name} survives {mutant.hunt}")
+            if not broken.invariant.startswith("I"):
+                raise
+        else:
+            raise Broken("mutant", f"{mutant.name} survives {mutant.hunt}")
 
 
 _DO: dict[str, Callable[[Job, Tried], None]] = {

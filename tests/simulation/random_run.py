@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, rule
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause
 from link_peer.domain.tags import iso
@@ -219,3 +221,18 @@ class RandomRun(People):
     def teardown(self) -> None:
         """Checks the world at rest at the end of every run."""
         self.come_to_rest()
+
+
+def try_runs(count: int, most_steps: int, first_seed: int | None = None, **options: Any) -> None:
+    """Tries so many random runs, with more options of hypothesis; without a seed the same ones every time."""
+    usual = settings(
+        max_examples=count,
+        stateful_step_count=most_steps,
+        derandomize=first_seed is None,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        **options,
+    )
+    machine = RandomRun if first_seed is None else seed(first_seed)(RandomRun)
+    run_state_machine_as_test(machine, settings=usual)  # type: ignore[no-untyped-call]

@@ -8,14 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from tests.simulation import oracle
 from tests.simulation.driver import deliver
 from tests.simulation.explore import explore
 from tests.simulation.random_inputs import ADVANCED, INSTANCES, A, B, X
-from tests.simulation.random_run import RandomRun
+from tests.simulation.random_run import RandomRun, try_runs
 from tests.simulation.scenarios import SCENARIOS, sweeps
 from tests.simulation.scenarios.common import POLICY
 
@@ -23,17 +21,7 @@ ONE, TWO, THREE, FOUR, _ = INSTANCES
 
 
 def test_no_random_run_breaks_an_invariant() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        RandomRun,
-        settings=settings(
-            max_examples=25,
-            stateful_step_count=20,
-            derandomize=True,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    try_runs(25, 20)
 
 
 @pytest.fixture(name="run")

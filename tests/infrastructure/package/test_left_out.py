@@ -19,7 +19,7 @@ from link_peer_deploy.cut import CLIENTS
 from link_peer_deploy.instance import HandlerError, Instance
 from link_peer_local.cloud import LocalCloud
 
-from tests.infrastructure.package.conftest import installed, pinned
+from tests.infrastructure.package.conftest import pinned
 
 SDKS = """
 from link_peer.app import compose
@@ -159,19 +159,6 @@ def test_nothing_that_is_left_out_is_in_the_package(package: Path) -> None:
         where = package / name.replace(".", "/")
         assert not where.exists(), name
         assert not where.with_suffix(".py").exists(), name
-
-
-def test_every_entry_of_the_lists_leaves_something_out(tmp_path: Path) -> None:
-    """What no SDK brings along any more should not be listed: modules, and patterns of files."""
-    full = installed(tmp_path)
-    for name in LEFT_OUT:
-        assert find_spec(name.partition(".")[0]), name
-        if "." in name:
-            path = full / name.replace(".", "/")
-            assert path.exists() or path.with_suffix(".py").exists(), name
-    written_by_pip = {pattern for pattern in build.UNUSED if pattern.startswith("*.dist-info/")}
-    for pattern in {*build.UNUSED} - written_by_pip - {"bin", "*/tests", "_yaml"}:
-        assert list(full.glob(pattern)), pattern
 
 
 def test_the_bill_of_materials_lists_what_the_package_holds(built: Path, bill: dict[str, Any]) -> None:
