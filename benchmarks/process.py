@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,3 +121,20 @@ def run_json(python: str, code: str) -> Any:
 def python_version(python: str = sys.executable) -> str:
     """Such as `3.10.13`."""
     return str(run_json(python, "import json, platform; print(json.dumps(platform.python_version()))"))
+
+
+def can_count() -> bool:
+    """Whether valgrind is here."""
+    return shutil.which("valgrind") is not None
+
+
+def counting(file: Path) -> list[str]:
+    """What comes before a command whose instructions are to be counted into a file: nearly the same in each run, whatever else the
+    machine does."""
+    return ["valgrind", "-q", "--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={file}"]
+
+
+def counted(file: Path) -> int:
+    """The instructions of a command that has ended."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("summary:"))

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from benchmarks import events, instructions, worlds
+from benchmarks import events, worlds
 from benchmarks.cloud import CloudProcess
-from benchmarks.process import Answer, Code, Worker
+from benchmarks.process import Answer, Code, Worker, can_count, counted, counting
 from benchmarks.runner import LATENCY, SHARE, Bench, Cell, Row, at_most
 
 TIMEOUT, PATIENCE = 120, 1200  # seconds that a function may take, as it is, and while its instructions are counted
@@ -68,7 +68,7 @@ def first_link(
     """Start a process, give it the event of a new instance that asks for a link, and check that the rule stands. Its
     instructions are counted into the file `count`."""
     (asker,) = cloud(worlds.askers, 1, 1)
-    before = instructions.counting(count) if count else ()
+    before = counting(count) if count else ()
     env = cloud.env if code is bench.ours else cloud.peer_env
     with Worker(code, {**env, **bench.env}, share, before) as worker:
         answer = worker.call(module, events.launched(asker.instance), timeout=PATIENCE if count else TIMEOUT)
@@ -84,11 +84,11 @@ def count(bench: Bench, cloud: CloudProcess, module: str, code: Code) -> float:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "count"
         first_link(bench, cloud, module, code, count=file)
-        return instructions.counted(file) / 1e6
+        return counted(file) / 1e6
 
 
 def _counted(bench: Bench, cloud: CloudProcess, module: str, code: Code) -> Cell:
-    return [count(bench, cloud, module, code)] if instructions.can_count() else "–"
+    return [count(bench, cloud, module, code)] if can_count() else "–"
 
 
 def _row(figure: str, unit: str, samples: Mapping[str, Cell], before: str, target: dict[str, str | bool]) -> Row:

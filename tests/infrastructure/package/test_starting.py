@@ -13,10 +13,10 @@ from link_peer_deploy import packaging
 from link_peer_deploy.instance import Instance
 from link_peer_deploy.runtime_python import runtime_in_use
 
-from benchmarks import instructions, runner
+from benchmarks import runner
 from benchmarks.cloud import CloudProcess
 from benchmarks.figures import cold_start
-from benchmarks.process import Code
+from benchmarks.process import Code, can_count
 from benchmarks.runner import Bench
 from tests.infrastructure.package.conftest import PYTHON, with_policy
 
@@ -68,7 +68,7 @@ def test_a_policy_that_the_package_lost_its_compiled_form_of_is_refused(package:
 
 @pytest.mark.http
 @pytest.mark.skipif(not os.environ.get("LINK_PEER_PACKAGE"), reason="only a compiled package is measured")
-@pytest.mark.skipif(not instructions.can_count(), reason="there is no valgrind here")
+@pytest.mark.skipif(not can_count(), reason="there is no valgrind here")
 def test_a_cold_first_link_keeps_to_its_budget(package: Path) -> None:
     """In millions, over TLS. Builds of Python differ, so the budget is that of a Python whose floor is the one in the file."""
     budget = BUDGET[runtime_in_use()]
