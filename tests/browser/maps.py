@@ -1,4 +1,4 @@
-"""Maps of 5, 20, 40 and 300 groups, as `link-peer map --format json` writes them."""
+"""Maps of 5, 40 and 300 groups, as `link-peer map --format json` writes them."""
 
 from __future__ import annotations
 
@@ -85,11 +85,6 @@ def five() -> dict[str, Any]:
             link(ledger, db, "tcp/3306", until="2027-03-01T00:00:00Z", written="by address"),
         ]
     )
-
-
-def twenty() -> dict[str, Any]:
-    """Twenty groups in three accounts, with 24 links."""
-    return document(_links(groups(20, 3), 24))
 
 
 def forty() -> dict[str, Any]:

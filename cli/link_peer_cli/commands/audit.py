@@ -28,7 +28,7 @@ from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.progress import waiting
-from link_peer_cli.ui.records import RECORDS, RecordLine, folded, print_advice_of
+from link_peer_cli.ui.records import RECORDS, RecordLine, folded, print_advice
 from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
@@ -237,7 +237,7 @@ class _Shown:
                     heading=bool(title) or not self._headed,
                 )
             if title and self._form is not TableForm.WIDE:
-                print_advice_of(out, (line.record for line in shown))
+                print_advice(out, (line.record.get("advice", "") for line in shown))
         self._headed = True
 
     def _is_by(self, record: Record) -> bool:

@@ -174,11 +174,6 @@ def print_records(
     said = [{**one, "outcome": (words or {}).get(one.get("outcome", ""), one.get("outcome", ""))} for one in records]
     if said:
         draw(out, DECISIONS, folded(said), names, wide=wide)
-    print_advice_of(out, records)
-
-
-def print_advice_of(out: Console, records: Iterable[Record]) -> None:
-    """Print how to resolve what these records deny."""
     print_advice(out, (record.get("advice", "") for record in records))
 
 
