@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
-from link_peer.domain.model import ALL, Party
+from link_peer.domain.model import ALL, Party, Port
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.spans import joined, of_ports
 from link_peer.planning.standing import Standing
@@ -52,6 +53,21 @@ def shown(interfaces: list[Interface]) -> list[dict[str, Any]]:
     ]
 
 
+def admits(port: Port, flow: Flow) -> bool:
+    """Whether a packet is one on a port."""
+    return PROTOCOLS[port.protocol] == flow.protocol and (flow.protocol == 1 or port.low <= flow.port <= port.high)
+
+
+def damaged(records: list[LogRecord], hurt: Interface, chance: random.Random) -> Iterator[LogRecord]:
+    """The lines as they are where those of an interface are lost, or skipped, on one day."""
+    day, skip = chance.randrange(DAYS), {"log-status": "SKIPDATA", "action": "-"} if chance.random() < 0.5 else {}
+    for one in records:
+        if one.contents["eni-id"] != hurt.id or (one.time - SINCE) // DAY != day or (skip and chance.random() < 0.3):
+            yield one
+        elif skip:
+            yield LogRecord(one.time, 0, {**one.contents, **skip})
+
+
 def test_no_used_link_is_called_unused_and_idle_ones_are_found() -> None:
     """In random weeks, with refused packets, answers of other sources, instances that are gone, days without lines and windows
     that were skipped."""
@@ -73,49 +89,24 @@ def test_no_used_link_is_called_unused_and_idle_ones_are_found() -> None:
             port = 0 if protocol == 1 else chance.randint(1, 4)
             flows.append(Flow(at, target.id, source.addresses[0], target.addresses[0], port, protocol, **more))
         records = lines(shown(enis), flows, (SINCE, SINCE + DAYS * DAY), WINDOW)
-        hurt, day = chance.choice([*enis, *[None] * 4]), chance.randrange(DAYS)
-        skip = {"log-status": "SKIPDATA", "action": "-"} if chance.random() < 0.5 else {}
-        lost = [
-            hurt
-            and one.contents["eni-id"] == hurt.id
-            and (one.time - SINCE) // DAY == day
-            and not (skip and chance.random() < 0.3)
-            for one in records
-        ]
-        records = [
-            LogRecord(one.time, 0, {**one.contents, **(skip if gap else {})})
-            for one, gap in zip(records, lost, strict=True)
-            if skip or not gap
-        ]
+        hurt = chance.choice([*enis, *[None] * 4])
+        records = [*damaged(records, hurt, chance)] if hurt else records
         period = Period(SINCE, DAYS, {HOME: asked(links, records)}, {HOME: enis})
+        sides = {key: one.groups for one in sources for key in (one.addresses[0], one.id)}
         for one in links:
             ends = {(one.source, one.target)} | ({(one.target, one.source)} if one.mutual else set())
             packets = [
                 flow
                 for flow in flows
-                for source in sources
-                for target in enis
-                if (source.addresses[0], target.id) == (flow.source, flow.interface)
-                and any(a in source.groups and b in target.groups for a, b in ends)
-                and (flow.action, flow.direction) == ("ACCEPT", "in")
-                and any(
-                    port.protocol == "all"
-                    or (
-                        PROTOCOLS[port.protocol] == flow.protocol
-                        and (flow.protocol == 1 or port.low <= flow.port <= port.high)
-                    )
-                    for port in one.ports
-                )
+                if (flow.action, flow.direction) == ("ACCEPT", "in")
+                and any(a in sides[flow.source] and b in sides[flow.interface] for a, b in ends)
+                and (one.mutual or any(admits(port, flow) for port in one.ports))
             ]
             use = use_of(one, period)
             assert not (packets and use.word == "unused"), (seed, one, use)
             assert use.word != "used" or packets, (seed, one, use)
-            if (
-                not packets
-                and gone not in sources
-                and not hurt
-                and all(period.of(end) for end in (one.source, one.target))
-            ):
+            whole = gone not in sources and not hurt and all(period.of(end) for end in (one.source, one.target))
+            if whole and not packets:
                 idle, found = idle + 1, found + (use.word == "unused")
     assert idle > 200, idle
     assert found >= 0.95 * idle, (found, idle)
