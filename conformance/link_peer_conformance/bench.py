@@ -246,10 +246,11 @@ class Bench:
             same, before = now == before, now
             return same and len(rules) >= least
 
-        found: list[Any] = self.until(lambda: self._read(group, direction), settled)
+        found: list[Any] = self.until(lambda: self.shown_rules(group, direction), settled)
         return found
 
-    def _read(self, group: str, direction: str | None = "ingress") -> list[Any]:
+    def shown_rules(self, group: str, direction: str | None = "ingress") -> list[Any]:
+        """One read of a group's rules, without waiting for anything."""
         body = self.sdks.ask("describe_security_group_attribute", security_group_id=group, direction=direction)
         return list(body.permissions.permission or [])
 
@@ -268,7 +269,7 @@ class Bench:
         """Remove every rule of these throw-away groups, and wait until none is shown."""
         for group in groups:
             leftovers.revoke_all(self.sdks, group)
-            self.until(lambda group=group: self._read(group, "all"), lambda rules: not rules)  # type: ignore[misc]
+            self.until(lambda group=group: self.shown_rules(group, "all"), lambda rules: not rules)  # type: ignore[misc]
 
     def described(self, *groups: str) -> list[Any]:
         """Return groups as DescribeSecurityGroups shows them."""

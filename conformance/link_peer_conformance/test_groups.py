@@ -23,7 +23,7 @@ def _set_policy(bench: Bench, group: str, policy: str | None) -> tuple[str, int]
     return refusal_of(lambda: bench.sdks.ask("modify_security_group_policy", **fields))
 
 
-def _references(bench: Bench, *groups: str) -> dict[str, set[tuple[str, str]]]:
+def references(bench: Bench, *groups: str) -> dict[str, set[tuple[str, str]]]:
     """The groups whose rules name each of these, with their owners."""
     found = bench.sdks.ask("describe_security_group_references", security_group_id=list(groups))
     return {
@@ -102,10 +102,10 @@ def test_references_show_what_rules_say_now(bench: Bench) -> None:
     bench.authorize_egress(cache, dest_group_id=app)
     bench.sdks.ask("delete_security_group", security_group_id=old)
     both = {app: {(uid, db), (uid, cache)}}
-    assert bench.until(lambda: _references(bench, app, db), lambda found: found == both) == both
+    assert bench.until(lambda: references(bench, app, db), lambda found: found == both) == both
     bench.clear(db)
     left = {app: {(uid, cache)}}
-    assert bench.until(lambda: _references(bench, app), lambda found: found == left) == left
+    assert bench.until(lambda: references(bench, app), lambda found: found == left) == left
 
 
 @pytest.mark.real_cloud(136)
@@ -117,7 +117,7 @@ def test_references_of_an_unknown_group_fail(bench: Bench) -> None:
         (app, "app"): ("InvalidSecurityGroupId.Malformed", 400),
         (): ("MissingParameter", 400),
     }
-    assert {ids: refusal_of(lambda ids=ids: _references(bench, *ids)) for ids in cases} == cases  # type: ignore[misc]
+    assert {ids: refusal_of(lambda ids=ids: references(bench, *ids)) for ids in cases} == cases  # type: ignore[misc]
 
 
 @pytest.mark.real_cloud(

@@ -9,6 +9,7 @@ import pytest
 from link_peer_conformance.bench import Bench, address_of
 from link_peer_conformance.question import Need
 from link_peer_conformance.sdks import code_of
+from link_peer_conformance.test_groups import references
 
 UNKNOWN_GROUP, UNKNOWN_INSTANCE = "sg-bp1selftestgone00000", "i-bp1selftestgone000000"
 
@@ -138,19 +139,14 @@ def test_references(bench: Bench) -> None:
     """DescribeSecurityGroupReferences shows a rule as soon as DescribeSecurityGroupAttribute does."""
     a, b = bench.group(), bench.group()
 
-    def named() -> list[tuple[str, str]]:
-        body = bench.sdks.ask("describe_security_group_references", security_group_id=[a])
-        return [
-            (str(each.security_group_id), str(each.ali_uid))
-            for entry in body.security_group_references.security_group_reference or []
-            for each in entry.referencing_security_groups.referencing_security_group or []
-        ]
+    def named() -> set[tuple[str, str]]:
+        return references(bench, a).get(a, set())
 
     bench.authorize(b, {"source_group_id": a})
     seconds = bench.seconds_until(lambda: bool(named()))
-    bench.saw(f"after {seconds} s: {', '.join(f'{group} of {uid}' for group, uid in named())}", {"seconds": seconds})
+    bench.saw(f"after {seconds} s: {', '.join(f'{group} of {uid}' for uid, group in named())}", {"seconds": seconds})
     assert seconds <= 3
-    assert named() == [(b, bench.account)]
+    assert named() == {(bench.account, b)}
 
 
 @pytest.mark.real_cloud(
