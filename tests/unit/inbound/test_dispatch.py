@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,7 +20,7 @@ from link_peer.inbound.requests import decode, encode
 from link_peer.runtime.delivery import Delivery
 
 from tests.unit.fakes import FakeEcs, FakeLog, FakeQueue, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import instance, key, managed, ours, policy
 
 P1 = parse_ports("tcp/1")
@@ -125,12 +127,23 @@ def arrived(body: str, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("name", "back"), [("requests-a", "requests-a"), ("someone-else", "")])
 def test_a_message_is_put_back_on_its_own_queue(name: str, back: str) -> None:
-    """Where the policy knows that queue; else on the shared one."""
+    """Where the policy knows that queue; else on the shared one. Its attempt says what it asks for, and what the trouble was."""
     ecs, log, delivered = world(policy=BOUND if back else POLICY)
     ecs.errors["groups"] = [Transient("timeout")]
     dispatch.handle_elements([arrived(message(DB), name)], delivered)
     assert posted(delivered) == [(request(DB, attempt=1), back, 10)]
-    assert {(record["queue"], record["event_id"]) for record in log.records} == {(name, "m-1")}
+    (record,) = log.records
+    said = [record[field] for field in ("record", "queue", "event_id", "action", "from", "to", "ports", "detail")]
+    assert said == ["attempt", name, "m-1", "link", "sg-app", "sg-db", "tcp/1", "timeout"]
+
+
+@pytest.mark.parametrize("handle", [dispatch.handle_elements, dispatch.handle_event_elements])
+def test_what_has_no_id_is_identified_by_its_content(handle: Callable[..., object]) -> None:
+    _, log, delivered = world()
+    assert handle(["nonsense", "other nonsense", "nonsense"], delivered) == {"denied": 3}
+    ids = [record["event_id"] for record in log.records]
+    assert sorted(Counter(ids).values()) == [1, 2]
+    assert all(one.startswith("unreadable-") for one in ids)
 
 
 # equal messages of one batch
@@ -260,6 +273,15 @@ def test_a_bad_id_in_a_tag_event_is_recorded_and_costs_no_other() -> None:
     assert len(ecs.existing) == 1
     (denied,) = [record for record in log.records if record.get("reason") == "bad-event"]
     assert (denied["event_id"], "i-BAD" in denied["detail"]) == ("trail-1", True)
+
+
+def test_trouble_with_events_is_on_record_for_each_instance_which_is_looked_at_again() -> None:
+    ecs, log, delivered = world()
+    ecs.errors["groups"] = [Transient("timeout")] * 4
+    assert dispatch.handle_event_elements([event("i-a"), event("i-b")], delivered) == {}
+    said = [tuple(record[field] for field in ("record", "action", "instance", "detail")) for record in log.records]
+    assert said == [("attempt", "look", f"{name}@{HOME}", "timeout") for name in ("i-a", "i-b")]
+    assert [(message.party, delay) for message, _, delay in posted(delivered)] == [(A, 10), (B, 10)]  # type: ignore[union-attr]
 
 
 # the timer

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
+from link_peer.domain.errors import Transient
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.engine.records import rules_text
 from link_peer.runtime.audit import DECISION_FIELDS, AuditWriter
+from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
 
 from tests.unit.fakes import FakeClock, FakeLog
@@ -28,6 +31,21 @@ def test_the_rules_of_a_record_are_never_cut() -> None:
     (record,) = log.records
     assert len(json.loads(record["rules"])) == 200
     assert len(record["detail"]) < len(rules)
+
+
+def test_a_record_that_is_written_again_is_the_same() -> None:
+    """With its time and key: the log has both copies where only the second was answered, and they count as one."""
+
+    class Unanswered(FakeLog):
+        def write(self, records: Sequence[Record]) -> None:
+            super().write(records)
+            if self.writes == 1:
+                raise Transient("no answer")
+
+    log = Unanswered()
+    writer(log).write([{"record": "intent"}])
+    first, again = log.records
+    assert first == again
 
 
 def test_a_record_says_when_it_was_written_to_the_millisecond() -> None:
