@@ -60,3 +60,9 @@ def test_a_policy_for_other_tags_stops_the_function_and_names_both_prefixes(
         lab.sweep()
     monkeypatch.setenv("LINK_PEER_TAG_PREFIX", said)
     assert lab.sweep() == {}
+
+
+def test_a_tag_prefix_that_no_key_may_begin_with_stops_the_function(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINK_PEER_TAG_PREFIX", "Acme-")
+    with pytest.raises(LinkPeerError, match="LINK_PEER_TAG_PREFIX is 'Acme-': 1 to 16"):
+        lab.sweep()
