@@ -50,13 +50,15 @@ def test_a_rule_without_ports_shows_minus_one_for_its_source_ports(
 
 
 def test_only_own_source_groups_show_their_names(w: RuleWorld) -> None:
-    """Another account's group shows its owner's uid and no name."""
+    """Another account's group shows its owner's uid and no name. Whether one's own shows its owner is a knob."""
     named = new_group(w.ecs, w.shared, security_group_name="app")
     w.authorize(w.db, permission(source_group_id=named))
     w.authorize(w.db, permission(source_group_id=w.peer, source_group_owner_id=int(PEER)))
     own, foreign = raw_rules(w, w.db)
     assert (own["SourceGroupName"], own["SourceGroupOwnerAccount"]) == ("app", "")
     assert (foreign["SourceGroupName"], foreign["SourceGroupOwnerAccount"]) == ("", PEER)
+    w.cloud.knobs.own_source_owner = "uid"
+    assert [rule["SourceGroupOwnerAccount"] for rule in raw_rules(w, w.db)] == [HOME, PEER]
 
 
 def test_an_untagged_group_has_an_empty_list_of_tags(w: RuleWorld) -> None:
@@ -65,15 +67,6 @@ def test_an_untagged_group_has_an_empty_list_of_tags(w: RuleWorld) -> None:
 
 
 # knobs
-
-
-def test_the_owner_of_ones_own_source_group_is_a_knob(w: RuleWorld) -> None:
-    w.authorize(w.db, permission(source_group_id=w.app))
-    shown = []
-    for reading in ("empty", "uid"):
-        w.cloud.knobs.own_source_owner = reading  # type: ignore[assignment]
-        shown += [rule.source_group_owner_account for rule in w.rules(w.db)]
-    assert shown == ["", HOME]
 
 
 def test_whether_a_mask_of_32_is_read_back_is_a_knob(w: RuleWorld) -> None:

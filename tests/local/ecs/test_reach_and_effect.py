@@ -33,11 +33,36 @@ SAMPLE = models.DescribeSecurityGroupAttributeResponseBodyPermissionsPermission
 PACKETS = [Port("tcp", port, port) for port in (1, 22, 80, 443, 65535)] + [Port("udp", 53, 53), Port("icmp")]
 
 
-class World:
-    """Two instances in up to three groups each, of one or two VPCs and accounts, with rules of every kind."""
+def as_read(rule: Rule, group: Party) -> dict[str, Any]:
+    """A rule as DescribeSecurityGroupAttribute shows it; a group of the same account comes without its owner."""
+    peer, own = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
+    return {
+        "SecurityGroupRuleId": rule.id,
+        "Direction": rule.direction,
+        "IpProtocol": rule.protocol,
+        "PortRange": rule.port_range,
+        "SourcePortRange": rule.source_port_range,
+        "Policy": rule.policy,
+        "Priority": rule.priority,
+        f"{peer}GroupId": rule.peer_group,
+        f"{peer}GroupOwnerAccount": "" if rule.peer_owner == group.account else rule.peer_owner,
+        f"{peer}CidrIp": rule.peer_cidr,
+        f"Ipv6{peer}CidrIp": rule.peer_ipv6,
+        f"{own}CidrIp": rule.own_cidr,
+    }
 
-    def __init__(self, chance: random.Random) -> None:
-        self.chance = chance
+
+Sent = tuple[list[Instance], list[Instance], list[Port]]
+"""From whom, to whom, and which packets."""
+
+
+class World:
+    """Three instances in up to three groups each, of one or two VPCs and accounts, with rules of every kind; and the question who
+    reaches one of them, or the instances of one of its groups, on one port or on all. A stranger has an address, in a group which
+    lets everything out and which no rule names."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = chance = random.Random(seed)
         self.store = Store(VirtualClock())
         vpcs = [self.store.create_vpc(HOME, "10.1.0.0/16"), self.store.create_vpc(HOME, "10.2.0.0/16")]
         self.store.peerings.add(frozenset(vpc.id for vpc in vpcs))  # what gives a route is none of the groups' business
@@ -48,6 +73,14 @@ class World:
         self.b = self._instance(PEER if chance.random() < 0.3 else HOME, far.id)
         for number in range(chance.choice((0, 1, 2, 4, 8, 12))):
             self._rule(number)
+        self.instances = [self.a, self.b, self._instance(self.b.account, self.b.vpc_id)]
+        for number in range(100, 100 + self.chance.choice((0, 3, 6))):
+            self._rule(number)
+        group = self.of(self.b)[0] if self.chance.random() < 0.5 else None
+        self.party = Party(self.b.account, group.id if group else self.b.id)
+        self.to = [one for one in self.instances if self.party.id in (one.id, *(each.id for each in self.of(one)))]
+        self.near = {each.id: each for one in self.to for each in self.of(one)}
+        self.asked = [self.chance.choice(PACKETS)] if self.chance.random() < 0.3 else []
 
     def _instance(self, account: str, vpc: str) -> Instance:
         """In groups of one type, of which the other instance may be in some."""
@@ -120,45 +153,6 @@ class World:
 
     def described(self) -> str:
         return "\n".join(f"{g.id} {g.type} {g.inner_access} {g.rules.at(self.store.clock.now())}" for g in self.groups)
-
-
-def as_read(rule: Rule, group: Party) -> dict[str, Any]:
-    """A rule as DescribeSecurityGroupAttribute shows it; a group of the same account comes without its owner."""
-    peer, own = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
-    return {
-        "SecurityGroupRuleId": rule.id,
-        "Direction": rule.direction,
-        "IpProtocol": rule.protocol,
-        "PortRange": rule.port_range,
-        "SourcePortRange": rule.source_port_range,
-        "Policy": rule.policy,
-        "Priority": rule.priority,
-        f"{peer}GroupId": rule.peer_group,
-        f"{peer}GroupOwnerAccount": "" if rule.peer_owner == group.account else rule.peer_owner,
-        f"{peer}CidrIp": rule.peer_cidr,
-        f"Ipv6{peer}CidrIp": rule.peer_ipv6,
-        f"{own}CidrIp": rule.own_cidr,
-    }
-
-
-Sent = tuple[list[Instance], list[Instance], list[Port]]
-"""From whom, to whom, and which packets."""
-
-
-class Asked(World):
-    """The question who reaches an instance, or the instances of one of its groups, in a world of three instances; on one port, or
-    on all. A stranger has an address, in a group which lets everything out and which no rule names."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(random.Random(seed))
-        self.instances = [self.a, self.b, self._instance(self.b.account, self.b.vpc_id)]
-        for number in range(100, 100 + self.chance.choice((0, 3, 6))):
-            self._rule(number)
-        group = self.of(self.b)[0] if self.chance.random() < 0.5 else None
-        self.party = Party(self.b.account, group.id if group else self.b.id)
-        self.to = [one for one in self.instances if self.party.id in (one.id, *(each.id for each in self.of(one)))]
-        self.near = {each.id: each for one in self.to for each in self.of(one)}
-        self.asked = [self.chance.choice(PACKETS)] if self.chance.random() < 0.3 else []
 
     def answer(self) -> list[Reaching]:
         instances = {Party(one.account, one.id): self.shown(one) for one in self.instances}
@@ -241,7 +235,7 @@ def test_who_reaches_a_party_is_what_becomes_of_packets_in_random_worlds() -> No
     """Each source is listed, with the state that its packets have, and no other; of whatever arrives, the source is listed."""
     seen: Counter[str] = Counter()
     for seed in range(WORLDS):
-        world = Asked(seed)
+        world = World(seed)
         answer, sources = world.answer(), dict(world.sources())
         told = f"world {seed}, {world.party} {world.asked}: {answer}\n{world.described()}"
         assert {(one.group.id, one.rule.id if one.rule else "") for one in answer} == sources.keys(), told
