@@ -65,12 +65,15 @@ def queues_of(key: Key, host: str = f"http://{HOME}.mns.{REGION}.aliyuncs.com") 
 
 def ask(client: Any, action: str, *names: str, **fields: Any) -> Any:
     """Call an operation by its name, in the region of these tests if it has one; return the body of the answer, if it has
-    one. `names` are those of the path, in Function Compute. A list of dicts is one of the request's own records."""
+    one. `names` are those of the path, in Function Compute, and `body` the fields of its input. A list of dicts is one of the
+    request's own records."""
     models = sys.modules[f"{type(client).__module__.rpartition('.')[0]}.models"]
     for name, value in fields.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             record = getattr(models, f"{action}Request{name.title().replace('_', '')}")
             fields[name] = [record(**one) for one in value]
+    if isinstance(fields.get("body"), dict):
+        fields["body"] = getattr(models, f"{action}Input")(**fields["body"])
     request = getattr(models, f"{action}Request")(**fields)
     if getattr(request, "region_id", REGION) is None:
         request.region_id = REGION

@@ -88,8 +88,7 @@ def test_whether_a_mask_of_32_is_read_back_is_a_knob(w: RuleWorld) -> None:
 )
 def test_the_error_for_a_missing_rule_is_a_knob(w: RuleWorld, code: str, status: int) -> None:
     w.cloud.knobs.change({"missing_rule": code})
-    with refused(code, status):
-        w.revoke(w.db, "sgr-bp1missing")
+    assert refusal(w.revoke, w.db, "sgr-bp1missing") == (code, status)
 
 
 @pytest.mark.parametrize("code", readings()["missing_rule_modify"])

@@ -52,8 +52,7 @@ def test_a_name_and_a_description_have_bounds(local_cloud: LocalCloud, field: st
     """At least two characters, and no URL."""
     ecs = client(local_cloud)
     for text in ("x", "x" * (longest + 1), "http://x", "https://x"):
-        with refused(code, 400):
-            new_group(ecs, **{field: text})
+        assert refusal(new_group, ecs, **{field: text}) == (code, 400)
     for text in ("xx", "x" * longest):
         made = new_group(ecs, **{field: text})
         [group] = listed(ecs, security_group_id=made).security_groups.security_group
@@ -141,8 +140,7 @@ def test_filters_are_combined(local_cloud: LocalCloud) -> None:
         ({"network_type": "cloud"}, "InvalidParameter"),
         ({"dry_run": True}, "DryRunOperation"),
     ):
-        with refused(code, 400):
-            ids(ecs, **wrong)
+        assert refusal(ids, ecs, **wrong) == (code, 400)
     (shown,) = listed(ecs, security_group_ids=f'["{managed}", "{managed}"]').security_groups.security_group
     assert (shown.service_managed, shown.service_id, shown.creation_time) == (True, 1, "2026-11-25T00:00:00Z")
 

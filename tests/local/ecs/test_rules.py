@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from link_peer_local.ecs import rules
 
-from tests.local.clients import HOME, PEER, refused
+from tests.local.clients import HOME, PEER, refusal
 
 USUAL = {"IpProtocol": "tcp", "PortRange": "22/22", "SourceCidrIp": "10.0.0.1"}
 GROUP = {"SourceCidrIp": "", "SourceGroupId": "sg-1"}
@@ -77,5 +77,4 @@ def test_of_an_egress_rule_the_destination_is_the_peer() -> None:
 )
 def test_what_means_nothing_is_refused(fields: dict[str, str], code: str) -> None:
     """With the code for the field, or for the two that contradict each other."""
-    with refused(code, 400):
-        parse(fields)
+    assert refusal(parse, fields) == (code, 400)

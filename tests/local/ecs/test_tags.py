@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, ask, refusal, refused
+from tests.local.clients import HOME, PEER, ask, refusal
 from tests.local.ecs.helpers import client, instances, new_group
 
 
@@ -82,8 +82,7 @@ def test_tagging_adds_and_overwrites_and_untagging_removes(w: World) -> None:
 )
 def test_an_invalid_tag_is_refused(w: World, key: str, value: str, code: str) -> None:
     """Keys and values have at most 128 characters."""
-    with refused(code, 400):
-        w.tag_all([w.instance], [("fine", "x"), (key, value)])
+    assert refusal(w.tag_all, [w.instance], [("fine", "x"), (key, value)]) == (code, 400)
     assert w.tags() == {}
 
 

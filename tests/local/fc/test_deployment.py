@@ -80,33 +80,31 @@ class Setup:
         return {name: value for name, value in fields.items() if value is not None}
 
     def create(self, client: Client | None = None, **changes: Any) -> Any:
-        given = models.CreateFunctionInput(**self.wanted(**changes))
-        return ask(client or self.client, "CreateFunction", body=given)
+        return ask(client or self.client, "CreateFunction", body=self.wanted(**changes))
 
     def update(self, **changes: Any) -> Any:
-        given = models.UpdateFunctionInput(**changes)
-        return ask(self.client, "UpdateFunction", "f", body=given)
+        return ask(self.client, "UpdateFunction", "f", body=changes)
 
     def publish(self) -> str:
         return str(ask(self.client, "PublishFunctionVersion", "f", body=models.PublishVersionInput()).version_id)
 
     def alias(self, version: str) -> None:
-        given = models.CreateAliasInput(alias_name="live", version_id=version)
-        ask(self.client, "CreateAlias", "f", body=given)
+        ask(self.client, "CreateAlias", "f", body={"alias_name": "live", "version_id": version})
 
     def move(self, version: str) -> None:
-        given = models.UpdateAliasInput(version_id=version)
-        ask(self.client, "UpdateAlias", "f", "live", body=given)
+        ask(self.client, "UpdateAlias", "f", "live", body={"version_id": version})
 
     def trigger(self, name: str, kind: str, config: dict[str, Any], qualifier: str = "LATEST") -> Any:
-        given = models.CreateTriggerInput(
-            trigger_name=name, trigger_type=kind, trigger_config=json.dumps(config), qualifier=qualifier
-        )
+        given = {
+            "trigger_name": name,
+            "trigger_type": kind,
+            "trigger_config": json.dumps(config),
+            "qualifier": qualifier,
+        }
         return ask(self.client, "CreateTrigger", "f", body=given)
 
     def change(self, trigger: str, config: dict[str, Any], **more: Any) -> Any:
-        given = models.UpdateTriggerInput(trigger_config=json.dumps(config), **more)
-        return ask(self.client, "UpdateTrigger", "f", trigger, body=given)
+        return ask(self.client, "UpdateTrigger", "f", trigger, body={"trigger_config": json.dumps(config), **more})
 
     def invoke(self, qualifier: str | None = None) -> str:
         request = models.InvokeFunctionRequest(qualifier=qualifier)
@@ -313,7 +311,7 @@ def test_a_function_has_at_most_ten_triggers(setup: Setup) -> None:
 def test_asynchronous_settings_belong_to_a_qualifier(setup: Setup) -> None:
     """They are put, read and deleted; the alias must exist."""
     setup.create()
-    given = models.PutAsyncInvokeConfigInput(async_task=True, max_async_retry_attempts=8)
+    given = {"async_task": True, "max_async_retry_attempts": 8}
 
     def put() -> None:
         ask(setup.client, "PutAsyncInvokeConfig", "f", qualifier="live", body=given)
@@ -329,7 +327,7 @@ def test_asynchronous_settings_belong_to_a_qualifier(setup: Setup) -> None:
     assert refusal(ask, setup.client, "GetAsyncInvokeConfig", "f")[0] == "AsyncConfigNotExists"
     ask(setup.client, "DeleteAsyncInvokeConfig", "f", qualifier="live")
     assert refusal(read)[0] == "AsyncConfigNotExists"
-    given.max_async_retry_attempts = 9
+    given["max_async_retry_attempts"] = 9
     assert refusal(put)[0] == "InvalidArgument"
 
 
@@ -340,7 +338,7 @@ def test_whether_a_destination_must_name_the_account_is_a_knob(setup: Setup) -> 
     def put(account: str) -> None:
         arn = f"acs:mns:cn-qingdao:{account}:/queues/dead/messages"
         failed = models.DestinationConfig(on_failure=models.Destination(destination=arn))
-        ask(setup.client, "PutAsyncInvokeConfig", "f", body=models.PutAsyncInvokeConfigInput(destination_config=failed))
+        ask(setup.client, "PutAsyncInvokeConfig", "f", body={"destination_config": failed})
 
     put("")
     setup.cloud.knobs.destination_account = "required"

@@ -247,8 +247,7 @@ def test_a_system_policy_cannot_be_changed(ram: Call) -> None:
     with refused("EntityNotExist.Policy", 404):
         ram("CreatePolicyVersion", policy_name="AdministratorAccess", policy_document=document())
     assert refusal(ram, "DeletePolicy", policy_name="AdministratorAccess") == ("EntityNotExist.Policy", 404)
-    with refused("InvalidParameter.PolicyType", 400):
-        ram("GetPolicy", policy_type="Own", policy_name="look")
+    assert refusal(ram, "GetPolicy", policy_type="Own", policy_name="look") == ("InvalidParameter.PolicyType", 400)
 
 
 # users
