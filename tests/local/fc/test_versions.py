@@ -11,7 +11,9 @@ from alibabacloud_fc20230330.client import Client
 from darabonba.runtime import RuntimeOptions
 from link_peer_deploy.manifest import Function, Trigger
 from link_peer_local.cloud import LocalCloud
+from link_peer_local.core.http import Request
 from link_peer_local.core.principals import Role, trust_text
+from link_peer_local.fc import routes
 from link_peer_local.fc.runtime import Result, Runtime
 from link_peer_local.fc.worker import Context
 
@@ -78,6 +80,14 @@ def test_a_qualifier_chooses_the_version(setup: Setup) -> None:
     assert [setup.which("1"), setup.which("2"), setup.which("live")] == [[128, "1"], [256, "2"], [256, "live"]]
     for unknown, code in (("7", "VersionNotFound"), ("prod", "AliasNotFound")):
         assert refusal(setup.which, unknown) == (code, 404)
+
+
+def test_a_qualifier_given_twice_is_the_last_for_rights_too() -> None:
+    """Otherwise, the right to call one version would be that to call any."""
+    path = "/2023-03-30/functions/f/invocations"
+    asked = routes.access(Request("POST", path, "qualifier=1&qualifier=2", {}), "r", HOME)
+    assert asked is not None
+    assert asked.resources == [f"acs:fc:r:{HOME}:functions/f/2"]
 
 
 def test_a_canary_release_shares_the_calls(setup: Setup) -> None:
