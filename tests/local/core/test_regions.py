@@ -112,14 +112,6 @@ def test_a_log_project_is_of_one_region_and_one_account(cloud: LocalCloud, regio
     assert refusal(log_client(cloud, region).create_project, "taken", "") == expected
 
 
-@pytest.mark.parametrize("host", [f"http://{HOME}.mns.{THERE}.aliyuncs.com", f"http://{THERE}:1"])
-def test_a_queue_is_of_one_region(cloud: LocalCloud, host: str) -> None:
-    """The host names it."""
-    queues_of(key_of(cloud), host).get_queue("of-hangzhou").create(QueueMeta())
-    assert "of-hangzhou" in [queue.name for queue in cloud.region_at(THERE).mns.queues(HOME)]
-    assert "of-hangzhou" not in [queue.name for queue in cloud.mns.queues(HOME)]
-
-
 @pytest.fixture(name="served")
 def _served(file: Path) -> Iterator[LocalCloud]:
     cloud = LocalCloud(SystemClock())
