@@ -340,42 +340,29 @@ def test_a_group_closes_what_it_does_not_accept_although_the_peer_cannot_be_read
 
 
 @pytest.mark.parametrize(
-    ("accept", "refused", "failed"),
+    ("link", "accept", "refused", "failed"),
     [
-        (f"i-x@{PEER}", None, None),
-        (f"*@{PEER}", None, None),
-        (f"sg-any@{PEER}", "no-consent", None),
-        (f"i-other@{PEER}", "no-consent", "no-consent"),
-        (f"sg-any@{PEER}:tcp/2", "no-consent", "no-consent"),
-        ("sg-any", "no-consent", "no-consent"),
-        ("", "no-consent", "no-consent"),
+        (Link(FAR_I, B, PORTS), f"i-x@{PEER}", None, None),
+        (Link(FAR_I, B, PORTS), f"*@{PEER}", None, None),
+        (Link(FAR_I, B, PORTS), f"sg-any@{PEER}", "no-consent", None),
+        (Link(FAR_I, B, PORTS), f"i-other@{PEER}", "no-consent", "no-consent"),
+        (Link(FAR_I, B, PORTS), f"sg-any@{PEER}:tcp/2", "no-consent", "no-consent"),
+        (Link(FAR_I, B, PORTS), "sg-any", "no-consent", "no-consent"),
+        (Link(FAR_I, B, PORTS), "", "no-consent", "no-consent"),
+        # one that is admitted as a member of a group may be in that one alone
+        (Link(FOREIGN, DB, PORTS, "i-x"), f"i-x@{PEER}", None, None),
+        (Link(FOREIGN, DB, PORTS, "i-x"), f"sg-x@{PEER}", "no-consent", None),
+        (Link(FOREIGN, DB, PORTS, "i-x"), f"sg-any@{PEER}", "no-consent", "no-consent"),
     ],
 )
 def test_an_instance_that_is_not_shown_may_be_in_any_group_unless_its_account_refuses_access(
-    accept: str, refused: str | None, failed: str | None
+    link: Link, accept: str, refused: str | None, failed: str | None
 ) -> None:
     """An account that revokes the role must not keep a rule open through consent to another of its groups. In trouble of the
     moment, it may be in a group that is accepted."""
-    link = Link(FAR_I, B, PORTS)
     assert closed(accept, link, refused_accounts=REFUSED) == refused
     assert closed(accept, link, failed_accounts={PEER: "timeout"}) == failed
     assert closed(accept, link) == failed
-
-
-@pytest.mark.parametrize(
-    ("accept", "refused", "failed"),
-    [
-        (f"i-x@{PEER}", None, None),
-        (f"sg-x@{PEER}", "no-consent", None),
-        (f"sg-any@{PEER}", "no-consent", "no-consent"),
-    ],
-)
-def test_a_member_that_is_not_shown_is_in_the_group_of_its_link_unless_its_account_refuses_access(
-    accept: str, refused: str | None, failed: str | None
-) -> None:
-    link = Link(FOREIGN, DB, PORTS, "i-x")
-    assert closed(accept, link, refused_accounts=REFUSED) == refused
-    assert closed(accept, link, failed_accounts={PEER: "timeout"}) == failed
 
 
 def test_the_policys_groups_count_for_an_instance_that_is_not_shown() -> None:

@@ -383,47 +383,33 @@ def test_an_asker_that_is_not_shown_with_tags_is_missing(shown: list[Instance], 
     assert unseen(view([group(APP), group(DB)], shown), link) == accounts
 
 
-@pytest.mark.parametrize(
-    ("groups", "link", "accounts"),
-    [
-        ([DB], Link(APP, DB, P1), {HOME}),
-        ([APP], Link(APP, FOREIGN, P1), {PEER}),
-        ([FOREIGN], Link(APP, FOREIGN, P1), {HOME}),
-        ([], Link(APP, FOREIGN, P1), {HOME, PEER}),
-        ([], Link(STRANGER, APP, P1), {HOME}),
-    ],
-)
-def test_a_group_that_is_not_shown_is_missing(groups: list[Party], link: Link, accounts: set[str]) -> None:
-    """Whatever instances are shown: the verdict is `peer-not-found`."""
-    seen = view(map(group, groups), [TAGGED, PEER_TAGGED])
-    assert unseen(seen, link, Denial(reasons.PEER_NOT_FOUND, "")) == accounts
+GROUP_LINK, ADDRESSED = Link(APP, FOREIGN, P1), [instance(A, APP, ip="10.0.0.1"), instance(FAR, FOREIGN, ip="10.0.0.2")]
 
 
 @pytest.mark.parametrize(
-    ("shown", "accounts"),
+    ("groups", "shown", "link", "accounts"),
     [
-        ([instance(A, APP, ip="10.0.0.1")], {PEER}),
-        ([instance(FAR, FOREIGN, ip="10.0.0.2")], {HOME}),
-        ([], {HOME, PEER}),
-        ([instance(A, APP), instance(FAR, FOREIGN, ip="10.0.0.2")], {HOME}),
-        ([instance(A, APP, ip="10.0.0.1"), instance(FAR, FOREIGN)], {PEER}),
-        ([instance(A, APP)], {PEER}),  # one that is missing comes before one without an address
+        ([DB], [TAGGED], LINK, {HOME}),
+        ([APP], [TAGGED, PEER_TAGGED], GROUP_LINK, {PEER}),
+        ([FOREIGN], [TAGGED, PEER_TAGGED], GROUP_LINK, {HOME}),
+        ([], [TAGGED, PEER_TAGGED], GROUP_LINK, {HOME, PEER}),
+        ([], [TAGGED], Link(STRANGER, APP, P1), {HOME}),
+        # of instances, they themselves, then all of their groups, then their addresses
+        ([APP, FOREIGN], ADDRESSED[:1], Link(A, FAR, P1), {PEER}),
+        ([APP, FOREIGN], ADDRESSED[1:], Link(A, FAR, P1), {HOME}),
+        ([APP, FOREIGN], [], Link(A, FAR, P1), {HOME, PEER}),
+        ([FOREIGN], ADDRESSED, Link(A, FAR, P1), {HOME}),
+        ([APP], ADDRESSED, Link(A, FAR, P1), {PEER}),
+        ([APP, FOREIGN], [UNTAGGED, ADDRESSED[1]], Link(A, FAR, P1), {HOME}),
+        ([APP, FOREIGN], [ADDRESSED[0], instance(FAR, FOREIGN)], Link(A, FAR, P1), {PEER}),
+        ([APP, FOREIGN], [UNTAGGED], Link(A, FAR, P1), {PEER}),
     ],
 )
-def test_an_instance_or_address_that_is_not_shown_is_missing(shown: list[Instance], accounts: set[str]) -> None:
-    """The verdict is `instance-gone` or `no-private-ip`."""
-    assert (
-        unseen(view([group(APP), group(FOREIGN)], shown), Link(A, FAR, P1), Denial(reasons.INSTANCE_GONE, ""))
-        == accounts
-    )
-
-
-def test_an_instance_whose_group_is_not_shown_is_missing() -> None:
-    """Although it has an address."""
-    shown = [instance(A, APP, ip="10.0.0.1"), instance(FAR, FOREIGN, ip="10.0.0.2")]
-    denial = Denial(reasons.PEER_NOT_FOUND, "")
-    assert unseen(view([group(FOREIGN)], shown), Link(A, FAR, P1), denial) == {HOME}
-    assert unseen(view([group(APP)], shown), Link(A, FAR, P1), denial) == {PEER}
+def test_a_party_or_address_that_is_not_shown_is_missing(
+    groups: list[Party], shown: list[Instance], link: Link, accounts: set[str]
+) -> None:
+    """Whatever else is shown: the verdict is `peer-not-found`, `instance-gone` or `no-private-ip`."""
+    assert unseen(view(map(group, groups), shown), link, Denial(reasons.INSTANCE_GONE, "")) == accounts
 
 
 def test_an_instance_that_the_platform_says_was_released_is_not_missing() -> None:
