@@ -181,11 +181,6 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
             for at, rest in ((80, "81-90"), (90, "80-89"))
         ),
         (
-            world(rule(DB, str(APP), port=RANGE.ports[0]), theirs(key(DB, APP, "tcp/85"), act="drop", priority=100)),
-            RANGE,
-            f"open: sgr-accept of {DB} accepts tcp/80-90 (ingress, priority 1)",
-        ),
-        (
             world(
                 ours(key(DB, APP, "tcp/80-90")), *(drop("0.0.0.0/0", port=Port("tcp", n, n)) for n in (80, 82, 84, 86))
             ),
@@ -202,12 +197,6 @@ RANGE = Link(APP, DB, parse_ports("tcp/80-90"))
             f"{BOTH[1].id} of {APP} accepts all (ingress, priority 100)",
         ),
         (world(BOTH[0]), MUTUAL, f"partly: no ingress rule of {APP} admits all; the other way, it passes"),
-        (
-            world(BOTH[0], drop("", port=Port("all"))),
-            MUTUAL,
-            f"unknown: it is not known whether sgr-drop of {DB} drops all (ingress): its prefix list is not read; "
-            f"no ingress rule of {APP} admits all",
-        ),
         (
             world(*BOTH, theirs(key(DB, APP, "tcp/22"), act="drop")),
             MUTUAL,

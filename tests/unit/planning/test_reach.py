@@ -54,13 +54,6 @@ def test_a_party_without_instances_stands_for_one_that_is_in_the_group_only() ->
     assert reach(Scene(view(GROUPS, [], [OURS])), APP, UNREAD, SQL).detail == f"{UNREAD} was not read"
 
 
-def test_only_some_instances_may_count_as_the_source() -> None:
-    """Wherever they are now."""
-    scene = Scene(view(GROUPS, [*PAIR, instance(C, CACHE, ip="10.0.0.3")], [rule(DB, "10.0.0.3/32")]))
-    assert [reach(scene, APP, DB, SQL, only).word for only in ((), (C,), (A, C))] == ["blocked", "open", "partly"]
-    assert reach(scene, APP, DB, SQL, (A, C)).pairs == 2
-
-
 def test_of_very_many_pairs_the_rest_is_judged_without_addresses() -> None:
     """Where these matter. Else each pair counts, and no instance is one with itself."""
     sources = [instance(Party(HOME, f"i-s{n}"), APP, *[CACHE][: n % 2], ip=f"10.0.1.{n}") for n in range(40)]
