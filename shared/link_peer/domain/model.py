@@ -95,6 +95,12 @@ class Link(msgspec.Struct, frozen=True, order=True):
         return Party(self.source.account, self.member) if self.member else self.source
 
     @property
+    def pair(self) -> tuple[Party, Party]:
+        """Source and target; of a mutual link, which is the same both ways, in order."""
+        ends = (self.source, self.target)
+        return (min(ends), max(ends)) if self.mutual else ends
+
+    @property
     def askers(self) -> tuple[Party, ...]:
         """The parties whose tags may ask for it."""
         return (self.source, self.target) if self.mutual else (self.asker,)

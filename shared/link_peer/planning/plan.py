@@ -395,12 +395,9 @@ def _by_pair(settled: Settled) -> dict[tuple[Link, Loss], list[RuleKey]]:
     found: dict[tuple[Party, Party, bool, Loss], list[RuleKey]] = {}
     for key, loss in settled.lost.lost.items():
         link = link_of(key, seen.actual.owned[key][1])
-        ends = (link.source, link.target)
-        if link.mutual:
-            ends = (min(ends), max(ends))  # both sides of a mutual link are one decision
         if seen.context.withdrawn is not None or loss.why in seen.refusals:
             loss = msgspec.structs.replace(loss, claims=frozenset())
-        found.setdefault((*ends, link.mutual, loss), []).append(key)
+        found.setdefault((*link.pair, link.mutual, loss), []).append(key)
     return {
         (Link(source, target, () if mutual else (keys[0].port,)), loss): keys
         for (source, target, mutual, loss), keys in found.items()

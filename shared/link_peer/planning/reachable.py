@@ -75,10 +75,11 @@ def reachable(before: Snapshot, after: Snapshot) -> list[Reached]:
         for subject, packets in ports.items() if pairs else ():
             parts[subject] += [(port, sources, targets, pairs) for port in _joined(packets)]
     found = [one for subject, some in parts.items() for one in _counted(subject, some)]
-    hidden: dict[_Subject, list[Port]] = defaultdict(list)
-    for rule in changes.keys() - read.keys():
-        one = changes[rule]
-        hidden["+" if rule in after.rules[rule.group] else "-", False, one.source, one.target].append(one.key.port)
+    hidden = grouped(
+        (("+" if rule in after.rules[rule.group] else "-", False, one.source, one.target), one.key.port)
+        for rule, one in changes.items()
+        if rule not in read
+    )
     found += [Reached(*subject, tuple(_joined(some))) for subject, some in hidden.items()]
     return sorted(found, key=_narrowness)
 
@@ -136,10 +137,10 @@ def _alike(
 def _by_address(end: End, instances: Iterable[Instance], cidrs: Collection[str]) -> dict[End, _Side]:
     """The instances that are in the same of these networks, by an end that stands for them."""
     wide = [cidr for cidr in cidrs if not cidr.endswith("/32")]
-    found: dict[tuple[object, ...], list[Instance]] = defaultdict(list)
-    for one in instances:
-        alone = one.ip if f"{one.ip}/32" in cidrs else bool(one.ip)
-        found[alone, tuple(inside(one.ip, cidr) for cidr in wide)].append(one)
+    found = grouped(
+        ((one.ip if f"{one.ip}/32" in cidrs else bool(one.ip), *(inside(one.ip, cidr) for cidr in wide)), one)
+        for one in instances
+    )
     return {
         msgspec.structs.replace(end, ip=some[0].ip): frozenset(one.party for one in some) for some in found.values()
     }

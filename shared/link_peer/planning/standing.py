@@ -19,7 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from link_peer.domain import marker as markers
-from link_peer.domain.model import ALL, Claim, Instance, Link, Marker, Party, Port, Rule, ports_text
+from link_peer.domain.grouped import grouped
+from link_peer.domain.model import ALL, Claim, Instance, Marker, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import covers, parse_instant
@@ -109,23 +110,18 @@ def standing(
     the two rules of a mutual one; those that are `going` are one by themselves. `rules` are those of other deployments, in place
     of ours."""
     going = going or {}
-    grouped: dict[_Key, list[tuple[Rule, Marker]]] = {}
+    by_link: dict[_Key, list[tuple[Rule, Marker]]] = {}
     # Accounts are read side by side: without an order, which rule of a mutual link comes first would be chance.
     found = owned_rules(snapshot, policy, region) if rules is None else rules
     for rule, marker in sorted(found, key=lambda one: (one[0].group, one[0].id)):
         link = link_of_rule(rule, marker)
-        ends = (
-            (min(link.source, link.target), max(link.source, link.target))
-            if link.mutual
-            else (link.source, link.target)
-        )
         claims = () if link.mutual else tuple(sorted(marker.claims))
         goes = (rule.group, rule.id) in going
-        grouped.setdefault((*ends, claims, link.mutual, marker.deployment, goes), []).append((rule, marker))
+        by_link.setdefault((*link.pair, claims, link.mutual, marker.deployment, goes), []).append((rule, marker))
     wishes = Wishes(snapshot, policy, now)
     return [
         _one(snapshot, policy, now, key, some, wishes, going)
-        for key, some in sorted(grouped.items(), key=lambda i: i[0])
+        for key, some in sorted(by_link.items(), key=lambda i: i[0])
     ]
 
 
@@ -143,14 +139,13 @@ class Wishes:
     """Which instances ask for which links by tag."""
 
     def __init__(self, snapshot: Snapshot, policy: Policy, now: float) -> None:
-        self._asked: dict[tuple[Party, Party], list[tuple[Link, Instance]]] = {}
         judge = judge_of(snapshot, policy, now)
-        for instance in snapshot.instances.values():
-            if instance.tags:
-                for wanted in links_from_tags(snapshot, instance, now, policy, judge):
-                    if not wish_denial(snapshot, policy, wanted):
-                        ends = (wanted.link.source, wanted.link.target)
-                        self._asked.setdefault(ends, []).append((wanted.link, instance))
+        self._asked = grouped(
+            ((wanted.link.source, wanted.link.target), (wanted.link, instance))
+            for instance in snapshot.instances.values()
+            for wanted in links_from_tags(snapshot, instance, now, policy, judge)
+            if not wish_denial(snapshot, policy, wanted)
+        )
 
     def for_link(self, source: Party, target: Party, ports: Sequence[Port]) -> list[Instance]:
         """The instances whose tags ask for a link, or for a part of it."""
