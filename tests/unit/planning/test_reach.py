@@ -92,6 +92,12 @@ def test_a_mutual_link_is_said_of_its_worse_direction(rules: tuple[object, ...],
     assert (found.word, found.detail[: len(detail)]) == (word, detail)
 
 
+def test_what_is_not_known_is_worse_than_what_passes() -> None:
+    scene = Scene(view(GROUPS, PAIR, [*EVERYTHING, rule(APP, "", act="drop", port=ALL)]))
+    ways = [reach(scene, APP, DB, (ALL,)), reach(scene, DB, APP, (ALL,))]
+    assert [one.effect.passes for one in (*ways, both_ways(*ways), both_ways(*ways[::-1]))] == [True, None, None, None]
+
+
 def test_what_was_read_of_parties() -> None:
     """Every member, whose groups, and what they are called."""
     named = [group(APP, name="orders\u202e"), group(DB, name=DB.id), group(CACHE)]
