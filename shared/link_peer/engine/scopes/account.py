@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from link_peer.domain.model import TAG, Claim, Group, Link, Party, Rule
+from link_peer.domain.model import Claim, Group, Link, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.access import Pages
 from link_peer.engine.scopes.everything import (
@@ -32,7 +32,6 @@ from link_peer.engine.scopes.everything import (
 from link_peer.engine.write.removal_guard import PartGuard
 from link_peer.engine.write.work import Until
 from link_peer.planning import cursor as cursors
-from link_peer.planning.actual import owned_links
 from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
 from link_peer.planning.decision import Decision, DesiredLink, Missing, Plan
 from link_peer.planning.removals import May
@@ -185,50 +184,28 @@ class AccountSweep(Sweep):
 
     def _read_own_parties(self) -> None:
         """The parties of the account that its rules name, as far as other accounts cannot make it read too much."""
-        links = self._standing()
-        named, self.fetch.postponed = self._named((self.part.account, link) for link in links)
-        self.fetch.parties(party for party in named if party.account == self.part.account)
-        self._halves(links)
+        standing = self._standing()
+        self._read_parties((self.part.account, link) for link, *_ in standing)
+        self._read_halves(standing, RULES_SHARE)
 
-    def _standing(self) -> list[Link]:
-        """The links of the account's rules."""
-        owned = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
-        return [link for link, rule, _ in owned if rule.group.account == self.part.account]
-
-    def _halves(self, links: Iterable[Link]) -> None:
-        """Reads the rules of the groups that hold the other halves of mutual links."""
-        halves = [DesiredLink(link, TAG) for link in links if link.mutual]
-        self._rules_of(halves, READING_SHARE if self.part.enters else RULES_SHARE)
-
-    def _rules_of(self, links: Sequence[DesiredLink], share: float) -> None:
-        needed = self._groups_needed(self.store.snapshot(), [one for one in links if one.here])
-        if not self.part.enters:
-            needed = {group for group in needed if group.account == self.part.account}
-        self._rules(needed, self._end(share))
+    def _enters(self, account: str) -> bool:
+        return self.part.enters or account == self.part.account
 
     def _read_wishes(self) -> None:
         """The parties in the account that its instances name, and the rules for them."""
         own = self.part.account
         self.fetch.parties(Party(own, name) for name in self.part.cursor.waiting)
         self._read_followed({own})
-        snapshot = self.store.snapshot()
-        named, postponed = self._named((own, link) for link in self._wished(snapshot))
-        self.fetch.postponed = (self.fetch.postponed | postponed) - named
-        self.fetch.parties(party for party in named if party.account == own)
+        self._read_parties((own, link) for link in self._wished(self.store.snapshot()))
         self._read_wished_rules()
-
-    def _read_wished_rules(self) -> None:
-        desired = self._wanted(self.store.snapshot())
-        self._rules_of(desired, READING_SHARE)
-        self._asked.later = self._unasked(desired)
 
     def _read_peers(self) -> bool:
         """Reads the parties of links with other accounts, one account after the other for as long as there is time; and the rules
         of the other halves of mutual ones. Returns whether there are any."""
         part, until = self.part, self._end(READING_SHARE)
-        snapshot = self.store.snapshot()
         standing = self._standing()
-        named, postponed = self._named((part.account, link) for link in [*standing, *self._wished(snapshot)])
+        links = [*(link for link, *_ in standing), *self._wished(self.store.snapshot())]
+        named, postponed = self._named((part.account, link) for link in links)
         by_account: dict[str, set[Party]] = {}
         others = self.policy.accounts.keys() - {part.account}
         for party in named:
@@ -243,12 +220,13 @@ class AccountSweep(Sweep):
             else:
                 postponed |= by_account[account]
         self._read_followed(others)
-        self._halves(standing)
+        self._read_halves(standing, READING_SHARE)
         return bool(by_account)
 
     def _read_followed(self, accounts: Set[str]) -> None:
         """The instances of groups in these accounts that links by address follow, in turns where they are many."""
-        groups = sorted({link.source for link in self._standing() if link.member and link.source.account in accounts})
+        links = [link for link, *_ in self._standing() if link.member and link.source.account in accounts]
+        groups = sorted({link.source for link in links})
         self.fetch.members_in_time(part_of(groups, ASKING, self._run), self._end(READING_SHARE))
 
     def _order(self, group: Party) -> Any:
@@ -271,7 +249,7 @@ class AccountSweep(Sweep):
 
     def _answers(self, link: Link) -> bool:
         accounts = {link.source.account, link.target.account}
-        return self.part.account in accounts and (self.part.enters or len(accounts) == 1)
+        return self.part.account in accounts and all(map(self._enters, accounts))
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Every claim of the account's rules and of the other halves of its mutual links, so that both go together, where all that

@@ -33,7 +33,7 @@ from link_peer.engine.scopes.summary import count_letters, record_unreadable, sk
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, Until, open_work
-from link_peer.planning.actual import damaged_rules, owned_links
+from link_peer.planning.actual import OwnedLink, damaged_rules, owned_links
 from link_peer.planning.claims import wanted_by_all
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.evaluate import permitted, wish_denial
@@ -246,23 +246,26 @@ class Sweep(Scope):
         """Every group, and the rules of those that hold rules of ours. Rules are read before the tags that want them: a
         rule that an event adds meanwhile is then not in the plan, while one that is in it is wanted by tags that are read
         later, or by nothing."""
-        fetch = self.fetch
-        groups = fetch.all_groups(self.accounts)
+        groups = self.fetch.all_groups(self.accounts)
         tagged = [group.party for group in groups if self._has_tag(group)]
         self._rules(tagged, self._end(RULES_SHARE))
         extra = self._share(groups)
         self._rules(extra, self._end(RULES_SHARE))
-        snapshot = self.store.snapshot()
-        owned = owned_links(snapshot, self.policy, self.delivery.region)
-        stripped = {rule.group for _, rule, _ in owned} & set(extra)
+        standing = self._standing()
+        stripped = {rule.group for _, rule, _ in standing} & set(extra)
         self.managed = sorted({*tagged, *stripped})
-        links = [(rule.group.account, link) for link, rule, _ in owned]
-        self._asked.sources.update(link.source for _, link in links if link.member)
-        named, fetch.postponed = self._named(links)
-        fetch.parties(named)
-        snapshot = self.store.snapshot()
-        halves = [DesiredLink(link, TAG) for _, link in links if link.mutual]  # is the other half there?
-        self._rules(self._groups_needed(snapshot, halves), self._end(RULES_SHARE))
+        self._asked.sources.update(link.source for link, *_ in standing if link.member)
+        self._read_parties((rule.group.account, link) for link, rule, _ in standing)
+        self._read_halves(standing, RULES_SHARE)
+
+    def _standing(self) -> list[OwnedLink]:
+        """The rules of ours in the accounts that are swept."""
+        owned = owned_links(self.store.snapshot(), self.policy, self.delivery.region)
+        return [one for one in owned if one[1].group.account in self.accounts]
+
+    def _enters(self, _account: str) -> bool:
+        """Whether an account may be read now."""
+        return True
 
     def _has_tag(self, group: Group) -> bool:
         return group.tags.get(self.policy.keys.managed) == "true"
@@ -281,20 +284,34 @@ class Sweep(Scope):
         return share + part_of(unseen, MAX_EXTRA_READS - len(share), self._run)
 
     def _read_wishes(self) -> None:
-        fetch, accounts = self.fetch, deque(self.accounts)
+        accounts = deque(self.accounts)
         accounts.rotate(self._run)  # so that no account is always the last
-        fetch.everything(accounts, lambda done: self._asked.progress("accounts read", done, len(accounts)))
+        self.fetch.everything(accounts, lambda done: self._asked.progress("accounts read", done, len(accounts)))
         self.store.live_accounts.update(self._asked.believe_empty)
         snapshot = self.store.snapshot()
         wishes = self.wishes(snapshot, snapshot.instances.values())
-        asked = [(wanted.instance.account, wanted.link) for wanted in wishes if wanted.instance]
-        named, postponed = self._named(asked)
-        fetch.postponed = (fetch.postponed | postponed) - named
-        fetch.parties(named)
-        snapshot = self.store.snapshot()
-        desired = self._wanted(snapshot)
-        self._rules(self._groups_needed(snapshot, desired), self._end(READING_SHARE))
+        self._read_parties((wanted.instance.account, wanted.link) for wanted in wishes if wanted.instance)
+        self._read_wished_rules()
+
+    def _read_wished_rules(self) -> None:
+        desired = self._wanted(self.store.snapshot())
+        self._rules_of(desired, READING_SHARE)
         self._asked.later = self._unasked(desired)
+
+    def _read_halves(self, standing: Iterable[OwnedLink], share: float) -> None:
+        """Reads the rules of the groups that hold the other halves of mutual links."""
+        self._rules_of([DesiredLink(link, TAG) for link, *_ in standing if link.mutual], share)
+
+    def _rules_of(self, links: Iterable[DesiredLink], share: float) -> None:
+        """Reads the rules that verdicts on these links need."""
+        needed = self._groups_needed(self.store.snapshot(), links)
+        self._rules((group for group in needed if self._enters(group.account)), self._end(share))
+
+    def _read_parties(self, links: Iterable[tuple[str, Link]]) -> None:
+        """Reads the parties of links, each given with the account whose rules or tags name them."""
+        named, postponed = self._named(links)
+        self.fetch.postponed = (self.fetch.postponed | postponed) - named
+        self.fetch.parties(party for party in named if self._enters(party.account))
 
     def _named(self, links: Iterable[tuple[str, Link]]) -> tuple[set[Party], set[Party]]:
         """The parties of links that rules or tags of an account name, and those that this run does not read: what one account
@@ -359,9 +376,9 @@ class Sweep(Scope):
         """When this share of the run's time has passed."""
         return _after(self.delivery, self.started, share)
 
-    def _groups_needed(self, snapshot: Snapshot, links: Sequence[DesiredLink]) -> set[Party]:
+    def _groups_needed(self, snapshot: Snapshot, links: Iterable[DesiredLink]) -> set[Party]:
         """The groups whose rules a verdict on these links needs. What is denied costs no account but the one that asks."""
-        wanted = {one.link for one in links if not one.denial}
+        wanted = {one.link for one in links if one.here and not one.denial}
         verdicts = [permitted(snapshot, self.policy, link, self.started) for link in wanted]
         needed = {
             need.key.group
