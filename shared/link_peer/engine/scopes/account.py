@@ -125,9 +125,9 @@ class AccountSweep(Sweep):
 
     def _read_groups(self) -> set[Party]:
         """Lists the groups of the account. Returns those whose rules are to be read now."""
-        part, tag = self.part, self.policy.keys.managed
+        part = self.part
         groups = self.fetch.all_groups([part.account])
-        part.tagged = tuple(group for group in groups if group.tags.get(tag) == "true")
+        part.tagged = tuple(filter(self._has_tag, groups))
         part.shown = cursors.digests(part.tagged, groups, self.policy.keys.sets)
         part.due = cursors.due(part.cursor, part.shown, self.policy.digest, self.started)
         return part.judged | set(self._share(groups) if part.first else ())

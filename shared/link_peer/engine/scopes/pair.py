@@ -236,7 +236,7 @@ class PairScope(Scope):
     def _from_tags(self, snapshot: Snapshot) -> list[DesiredLink]:
         """What the tags of both sides' instances say of this pair."""
         wishes = self.wishes(snapshot, snapshot.instances.values())
-        return [w for w in wishes if self._between(w.link) and not w.raw]
+        return [w for w in wishes if self._between(w.link)]
 
     def _nothing_to_do(self, plan: Plan, snapshot: Snapshot) -> Denial:
         others = {str(w.instance) for w in self._from_tags(snapshot) if not self._forward(w.link)}
