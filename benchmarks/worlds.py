@@ -24,7 +24,6 @@ from msgspec import Struct
 HOME, PEER = "1000000000000001", "1000000000000002"
 SWEEPS = Names(HOME, PREFIX).sweep_queue
 PORT = Port("tcp", 3306, 3306)
-WRITES = ("Authorize", "Revoke", "Modify")
 PER_VPC = 4000  # instances that the addresses of one VPC suffice for
 
 

@@ -18,12 +18,6 @@ from msgspec import Struct
 from link_peer_deploy.names import Names
 from link_peer_deploy.project import ROOT
 
-PEER_ROLES = "${PEER_ROLE_ARNS}"
-PEER_READERS = "${PEER_READER_ARNS}"
-PEER_CLOSERS = "${PEER_CLOSER_ARNS}"
-CLOSERS = "${CLOSER_ARNS}"
-OPERATOR_USERS = "${OPERATOR_USERS}"
-OPERATOR_ROLES = "${OPERATOR_ROLES}"
 PRINCIPAL = r"acs:ram::[0-9]{15,20}:(role|user)/[A-Za-z0-9._@-]{1,128}"
 """A principal of a trust policy that is one user or role: a whole account, `…:root`, lets in every user of it who may assume roles."""
 READER = "-reader"
@@ -127,10 +121,10 @@ def render(
             raise ValueError(f"{value!a} has characters that no name or ARN has")
     roles = sorted({f"acs:ram::*:role/{arn.partition(':role/')[2]}" for arn in peers})
     lists = {
-        PEER_ROLES: roles,
-        PEER_READERS: [f"{role}{READER}" for role in roles],
-        PEER_CLOSERS: [f"{role}{CLOSER}" for role in roles],
-        CLOSERS: list(closers) or operator_arns(Names(values["HOME_ACCOUNT"], values["LINK_PEER_PREFIX"])),
+        "${PEER_ROLE_ARNS}": roles,
+        "${PEER_READER_ARNS}": [f"{role}{READER}" for role in roles],
+        "${PEER_CLOSER_ARNS}": [f"{role}{CLOSER}" for role in roles],
+        "${CLOSER_ARNS}": list(closers) or operator_arns(Names(values["HOME_ACCOUNT"], values["LINK_PEER_PREFIX"])),
         **_operating(operators),
     }
     document = _stated(_filled(json.loads((ROOT / "deploy" / name).read_text(encoding="utf-8")), values, lists))
@@ -170,7 +164,7 @@ def split(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _operating(principals: Iterable[str]) -> dict[str, list[str]]:
     found = sorted(set(principals))
     users = [arn for arn in found if ":user/" in arn]
-    return {OPERATOR_USERS: users, OPERATOR_ROLES: [arn for arn in found if arn not in users]}
+    return {"${OPERATOR_USERS}": users, "${OPERATOR_ROLES}": [arn for arn in found if arn not in users]}
 
 
 def _stated(document: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from tests.functional.lab import HOME, PEER, REGION
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
-PEER_ROLES = "acs:ram::*:role/link-peer"
 VALUES = {
     "LINK_PEER_PREFIX": "link-peer",
     "HOME_ACCOUNT": HOME,

@@ -20,6 +20,7 @@ from tests.simulation.scenarios.common import (
     LATE_SWEEP,
     LINK,
     POLICY,
+    PORT_LINK,
     R1,
     SYNC,
     TCP,
@@ -118,30 +119,28 @@ def link_and_unlink() -> Scenario:
 
 def tag_and_request() -> Scenario:
     """A tag and a request ask for one link; when the tag is removed, the request's rule stays."""
-    link = request("r-1", "r-1", "tcp/3306")
 
     def end(world: World, facts: Facts) -> None:
         sweep_and_check(world.copy())
-        redeliver_and_check(world, facts, (SYNC, link))
+        redeliver_and_check(world, facts, (SYNC, PORT_LINK))
         # a read that is older than another delivery's change can cost a claim: docs/guarantees.md, limits
         if not had_fault(facts, "forbidden", "stale"):
             hold_rules("I9", world, {TCP_RULE: R1}, "only the request's claim should exist")
 
-    lanes = ((SYNC, UNTAG, SYNC), (link, link))
+    lanes = ((SYNC, UNTAG, SYNC), (PORT_LINK, PORT_LINK))
     return Scenario("tag and request", two_accounts_and_a_tag, POLICY, lanes, end)
 
 
 def tag_and_unlink() -> Scenario:
     """An unlink removes the request's claim; the tag's claim stays, and so does the rule."""
-    link = request("r-1", "r-1", "tcp/3306")
 
     def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (SYNC, link))
+        redeliver_and_check(world, facts, (SYNC, PORT_LINK))
         deliver_without_faults(world, UNLINK, POLICY)
         if not had_fault(facts, "stale"):
             hold_rules("I9", world, {TCP_RULE: frozenset({"tag"})}, "only the tag's claim should exist")
 
-    lanes = ((SYNC, UNLINK), (link, link))
+    lanes = ((SYNC, UNLINK), (PORT_LINK, PORT_LINK))
     return Scenario("tag and unlink", two_accounts_and_a_tag, POLICY, lanes, end)
 
 
@@ -168,8 +167,8 @@ def batch() -> Scenario:
 def equal_messages() -> Scenario:
     """One delivery with a sync of a pair and a look at its group, each twice, and a link and an unlink between them: the equal ones
     are carried out once, and each is answered."""
-    link, unlink = request("r-1", "r-1", "tcp/3306"), request("u-1", "u-1", "tcp/3306", action="unlink")
-    (sync,), (asked,), (taken,) = requests_in(SYNC), requests_in(link), requests_in(unlink)
+    unlink = request("u-1", "u-1", "tcp/3306", action="unlink")
+    (sync,), (asked,), (taken,) = requests_in(SYNC), requests_in(PORT_LINK), requests_in(unlink)
     look = {name: sync[name] for name in ("version", "region", "expires_at")} | {
         "action": "look",
         "party": sync["from"],

@@ -64,6 +64,7 @@ def request(
 SYNC = request("s-1", "tag-0000000000000000", action="sync")
 LATE_SWEEP = msgspec.structs.replace(sweep_message(3000), name="late sweep")
 LINK, UNLINK = request("r-1", "r-1"), request("u-1", "u-1", action="unlink")
+PORT_LINK = request("r-1", "r-1", "tcp/3306")
 R1 = frozenset({"req:r-1"})
 UNTAG = Act("untag", lambda world: world.set_tag(Party(HOME, "i-app"), "link-peer", None))
 WITHDRAW = Act("withdraw", lambda world: world.set_tag(DB, "link-accept", None))

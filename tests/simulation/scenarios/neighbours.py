@@ -20,6 +20,7 @@ from tests.simulation.scenarios.common import (
     LATE_SWEEP,
     LINK,
     POLICY,
+    PORT_LINK,
     SECOND_HOME,
     SYNC,
     TCP,
@@ -66,7 +67,6 @@ def forged_half() -> Scenario:
 def second_home() -> Scenario:
     """Another home account uses the same deployment name and shares the peer account: neither touches the other's rules and
     tags."""
-    link = request("r-1", "r-1", "tcp/3306")
     other_rules = [RuleKey(DB, str(APP), "", Port("tcp", 1, 1)), RuleKey(DB, f"sg-other@{PEER}", "", TCP)]
 
     def start() -> World:
@@ -83,11 +83,11 @@ def second_home() -> Scenario:
         reset(theirs)
         deliver_without_faults(theirs, sweep_message(), SECOND_HOME)
         hold("I2", oracle.owned(theirs, POLICY) == before, "the second home's sweep changed our rules")
-        redeliver_and_check(world, facts, (link, UNLINK))
+        redeliver_and_check(world, facts, (PORT_LINK, UNLINK))
         kept = oracle.managed_tag(SECOND_HOME) in world.groups[DB].tags
         hold("I2", kept, "the second home's managed tag was removed")
 
-    lanes = ((link, link), (UNLINK,), (sweep_message(),))
+    lanes = ((PORT_LINK, PORT_LINK), (UNLINK,), (sweep_message(),))
     return Scenario("a second home", start, POLICY, lanes, end)
 
 

@@ -16,6 +16,7 @@ from tests.simulation.scenarios.common import (
     DB,
     LINK,
     POLICY,
+    PORT_LINK,
     R1,
     SYNC,
     UDP,
@@ -81,7 +82,6 @@ def manual_rule_and_refusal() -> Scenario:
 def copied_marker() -> Scenario:
     """Someone copies our description to a manual rule of another port, and another deployment has a rule on the group:
     neither is ours (I2)."""
-    link = request("r-1", "r-1", "tcp/3306")
 
     def copy(world: World) -> None:
         for rule in list(world.rules[DB].values()):
@@ -91,13 +91,13 @@ def copied_marker() -> Scenario:
         world.add_manual_rule(other, oracle.marker(other, other_policy, "tag"), priority=100)
 
     def end(world: World, facts: Facts) -> None:
-        redeliver_and_check(world, facts, (link,))
+        redeliver_and_check(world, facts, (PORT_LINK,))
         deliver_without_faults(world, UNLINK, POLICY)
         sweep_and_check(world)
         present = oracle.present(world)
         hold("I2", len(present) == len(world.manual_rules), f"only the manual rules should exist: {present}")
 
-    lanes = ((link, Act("copy the description", copy), sweep_message()), (UNLINK,))
+    lanes = ((PORT_LINK, Act("copy the description", copy), sweep_message()), (UNLINK,))
     return Scenario("a copied marker", two_accounts, POLICY, lanes, end)
 
 

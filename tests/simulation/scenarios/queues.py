@@ -17,6 +17,7 @@ from tests.simulation.scenarios.common import (
     APP,
     DB,
     POLICY,
+    PORT_LINK,
     R1,
     TCP_RULE,
     had_fault,
@@ -99,11 +100,10 @@ def late_instance() -> Scenario:
 def id_used_twice() -> Scenario:
     """A request id is used again for other ports, for the other direction and with an end: what it stands for stays as it
     was."""
-    first = request("r-1", "r-1", "tcp/3306")
     ports = request("other ports", "r-1", "udp/53")
     direction = request("other direction", "r-1", "tcp/3306", between=(DB, APP))
     ended = request("with an end", "r-1", "tcp/3306", until="2027-01-15T09:00:00Z")
-    messages = (first, ports, direction, ended)
+    messages = (PORT_LINK, ports, direction, ended)
 
     def end(world: World, facts: Facts) -> None:
         all_facts = redeliver_and_check(world, facts, messages)
@@ -117,7 +117,7 @@ def id_used_twice() -> Scenario:
         hold("I6", len(ours) == 1, f"one request's id is on {len(ours)} rules: {ours}")
         hold("I6", len(ours[next(iter(ours))]) == 1, f"one request's id is there twice: {ours}")
 
-    lanes = ((first, first), (ports,), (direction,), (ended,))
+    lanes = ((PORT_LINK, PORT_LINK), (ports,), (direction,), (ended,))
     return Scenario("a request id used twice", two_accounts, POLICY, lanes, end)
 
 
