@@ -82,8 +82,8 @@ def region_in_use(env: Mapping[str, str]) -> str:
     return found
 
 
-def region_of(env: Mapping[str, str], profile: str = "") -> str:
-    """Return the region of a profile of the `aliyun` CLI, by default the current one; empty if there is none."""
+def region_of(env: Mapping[str, str], profile: str) -> str:
+    """Return the region of a profile of the `aliyun` CLI, of the current one if it is empty; empty if there is none."""
     try:
         config = json.loads(cli_file().read_text(encoding="utf-8"))
         wanted = profile or env.get(PROFILE) or config.get("current")

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
-from link_peer.alicloud.sts import CACHE, MARGIN_SECONDS, Accounts, Session, SessionCache
+from link_peer.alicloud.sts import MARGIN_SECONDS, Accounts, Session
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.domain.policy import Policy
 from link_peer.runtime.clock import Clock
@@ -96,12 +96,11 @@ class PersonsAccounts(Accounts):
         clock: Clock,
         retry: Retry,
         session_name: str,
-        cache: SessionCache = CACHE,
         *,
         reading: bool,
         own: Mapping[str, Credentials] | None = None,
     ) -> None:
-        super().__init__(settings, policy, clock, retry, session_name, cache)
+        super().__init__(settings, policy, clock, retry, session_name)
         self._reading = reading
         self._own = own or {}
         self._without_reader: set[str] = set()

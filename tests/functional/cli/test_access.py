@@ -46,13 +46,8 @@ def read_as(found: list[dict[str, str]]) -> dict[str, str]:
 @pytest.mark.parametrize("refusal", ["NoPermission", "EntityNotExist.Role", "ServiceUnavailable"])
 def test_where_the_role_is_refused_the_keys_act_themselves(lab: Lab, cli: Cli, refusal: str) -> None:
     """They may be allowed more, or be those of a role already. Then only a peer role that trusts them opens."""
-    lab.fault(
-        service="sts",
-        action="AssumeRole",
-        code=refusal,
-        status=503 if refusal == "ServiceUnavailable" else 403,
-        times=None,
-    )
+    status = 503 if refusal == "ServiceUnavailable" else 403
+    lab.fault(service="sts", action="AssumeRole", code=refusal, status=status, times=None)
     _, found = cli.json("doctor", HOME)
     assert read_as(found) == {HOME: f"acs:ram::{HOME}:root"}
     assert cli("doctor", PEER) == 1

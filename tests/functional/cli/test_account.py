@@ -195,6 +195,7 @@ def test_roles_that_cannot_be_made_leave_the_policy_file_as_it_was(lab: Lab, cli
     assert NEW in policy_file.load(target).accounts
 
 
+NEW_ONES = [NEW, "1000000000000004", "1000000000000005"]
 MEMBERS = f"""# from the resource directory
 {HOME} home itself is skipped
 {PEER} so is who takes part already
@@ -212,11 +213,8 @@ def test_many_accounts_join_by_a_list(lab: Lab, cli: Cli, tmp_path: Path) -> Non
     _, [shown] = cli.json("account", "add", "--from", str(path), *group)
     accounts = policy_file.load(lab.policy_path).accounts
     added = {uid: accounts[uid] for uid in accounts.keys() - before.keys()}
-    assert {uid: account.name for uid, account in added.items()} == {
-        NEW: "c@aliyun.com",
-        "1000000000000004": "Team Orders",
-        "1000000000000005": "1000000000000005",
-    }
+    names = ["c@aliyun.com", "Team Orders", "1000000000000005"]
+    assert [(uid, one.name) for uid, one in sorted(added.items())] == list(zip(NEW_ONES, names, strict=True))
     assert {account.role for account in added.values()} == {f"acs:ram::{uid}:role/link-peer" for uid in added}
     [external_id] = {account.external_id for account in added.values()}
     assert {uid: accounts[uid] for uid in before} == before
@@ -237,7 +235,7 @@ def test_a_list_without_a_stack_group_has_one_command_for_all(cli: Cli, tmp_path
     _, [shown] = cli.json("account", "add", "--from", str(path), "--role", "third", "--external-id", "0123456789abcdef")
     assert "CreateStack " in shown["ros"]
     assert "0123456789abcdef" in shown["ros"]
-    assert [*yaml.safe_load(shown["policy"])] == [NEW, "1000000000000004", "1000000000000005"]
+    assert [*yaml.safe_load(shown["policy"])] == NEW_ONES
     assert [change.split()[0] for change in shown["changes"]] == ["policy"] * 3
     assert cli("account", "add", "--from", str(path)) == 0
     assert "The owner of each account runs this" in cli.out
@@ -346,9 +344,6 @@ def test_what_a_function_opens_meanwhile_is_closed_too(
 def test_without_keys_of_the_account_its_owner_is_told_what_to_delete(lab: Lab, cli: Cli) -> None:
     """The roles stay until then; home may not enter the account any more."""
     _, [shown] = cli.json("account", "remove", PEER, "--yes")
-    assert [shlex.split(command)[2] for command in shown["commands"]] == [
-        "DetachPolicyFromRole",
-        "DeletePolicy",
-        "DeleteRole",
-    ] * 3
+    of_each = ["DetachPolicyFromRole", "DeletePolicy", "DeleteRole"]
+    assert [shlex.split(command)[2] for command in shown["commands"]] == of_each * 3
     assert (set(roles(lab, PEER)), may_enter(lab, "link-peer-fc")) == (ALL_ROLES, set())

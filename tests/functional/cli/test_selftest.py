@@ -173,12 +173,8 @@ def test_questions_reach_a_cloud_through_endpoints_and_keys_alone(
 def test_a_row_that_cannot_be_answered_says_why(selftest: Selftest) -> None:
     """What it needs."""
     rows = selftest.rows("--row", "3", "--row", "16", "--row", "28", "--row", "53")
-    assert {number: row["why"] for number, row in rows.items()} == {
-        3: "needs --peer",
-        16: "needs --instances",
-        28: "needs --role",
-        53: "needs --vswitch",
-    }
+    why = {3: "needs --peer", 16: "needs --instances", 28: "needs --role", 53: "needs --vswitch"}
+    assert {number: row["why"] for number, row in rows.items()} == why
 
 
 def test_without_yes_nothing_is_created(selftest: Selftest, lab: Lab) -> None:
@@ -338,11 +334,7 @@ def test_a_different_cloud_is_noticed(selftest: Selftest, lab: Lab) -> None:
     lab.cloud.ecs.quotas.group_source_rules = 19
     lab.cloud.ecs.read_lag.rules = 5
     rows = selftest.rows("--row", "11", "--row", "13", "--row", "20")
-    assert {number: row["verdict"] for number, row in rows.items()} == {
-        11: "different",
-        13: "different",
-        20: "as expected",
-    }
+    assert [rows[number]["verdict"] for number in (11, 13, 20)] == ["different", "different", "as expected"]
     assert selftest.code == 1
 
 

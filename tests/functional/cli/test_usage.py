@@ -35,7 +35,6 @@ UNMEANT: list[tuple[str, str]] = [
     ("links --at 2099-01-01T00:00:00Z", "--at"),
     ("audit --outcome open", "is not one of applied, unchanged, removed, denied, failed"),
     ("audit --reason 'x\" or outcome: \"applied'", "--reason: "),
-    ("audit --reason 'no-consent and not x'", "--reason: "),
     ("audit --reason no-consnet", "--reason: "),
     ("audit --link '*'", "--link: "),
     ("audit --request 'chg*'", "--request: "),
