@@ -264,6 +264,14 @@ def test_a_link_that_is_refused_twice_in_a_pass_takes_back_what_either_wrote() -
     assert report.refused[LINK].partial == {(K1, TAG), (K2, TAG)}
 
 
+def test_what_stood_before_a_repair_that_is_refused_stays() -> None:
+    """There is nothing to take back, nor on the other side of a mutual link."""
+    applying = Applying(ours(K2, priority=1))
+    applying.ecs.errors["modify"] = [CloudError("InvalidParam.Unheard", "refused")]
+    report = applying(REPAIRED)
+    assert [one.partial for one in report.refused.values()] == [frozenset()]
+
+
 def test_what_goes_back_is_not_judged_by_the_policy_of_that_moment() -> None:
     """Its rule gains a claim that another link wants, in the same change. That link was judged for the plan."""
     applying = Applying(ours(K1, TAG))

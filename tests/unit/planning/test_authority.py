@@ -102,6 +102,14 @@ def test_a_link_ends_within_the_days_that_the_policy_allows(
         assert denial.advice.endswith(f" --until {iso(NOW + 7 * DAY)}")
 
 
+def test_the_queue_is_judged_before_the_length() -> None:
+    """A sender that may not ask learns nothing of the limits."""
+    denial = request_denial(
+        msgspec.structs.replace(bound(), limits=Limits(max_days=7)), request("link", PEER, HOME), "", NOW
+    )
+    assert "has a queue" in (denial.detail if denial else "")
+
+
 @pytest.mark.parametrize(
     ("action", "target", "changes", "code"),
     [
