@@ -21,8 +21,8 @@ from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
-from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B
-from tests.unit.views import group, instance, key, managed, ours, policy, theirs
+from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B, C
+from tests.unit.views import APART, group, instance, key, managed, member, one, ours, policy, text, theirs
 
 K1 = key(DB, APP, "tcp/1")
 REQ = Claim("chg-1")
@@ -284,12 +284,12 @@ def test_a_link_that_is_refused_is_counted_once(kind: Kind) -> None:
 
 @KINDS
 def test_a_link_that_waits_for_a_rule_of_the_same_run_is_not_counted_as_denied(kind: Kind) -> None:
-    """Its address was another instance's before."""
-    rule = ours(HERE_I, ends=(Party(HOME, "i-old"), B))
-    shown = [instance(A, APP, ip="10.0.0.1", link_peer="i-b"), instance(B, DB, ip="10.0.0.2", name="x")]
-    sweep = Sweeping(rule, instances=shown)
+    """There is room for one instance, and another one had it, which asks no more."""
+    limited = policy(limits=Limits(max_members=1))
+    shown = [one(A, APP, peer="sg-db:tcp/1"), one(C, APP)]
+    sweep = Sweeping(member(C), groups=APART, instances=shown, policy=limited)
     sweep(kind)
-    assert sweep.claims() == {HERE_I: "tag from=i-a to=i-b", THERE_I: "tag from=i-b to=i-a"}
+    assert [text(rule) for rule in sweep.claims()] == ["10.0.0.1/32>sg-db tcp/1"]
     assert sweep.summary["denied"] == "0"
 
 
