@@ -289,6 +289,24 @@ def test_a_request_that_is_denied_closes_what_its_groups_forbid(fields: dict[str
     assert asking.claims == {}
 
 
+class Joined(FakeEcs):
+    """An instance joins sg-app, and its rule is written, while the first rule of the link is removed."""
+
+    def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
+        answer = super().revoke(group, rule_ids)
+        if len(self.changes()) == 1:
+            self.existing.append(member(C, REQ, OTHER))
+        return answer
+
+
+def test_an_unlink_takes_what_an_instance_joined_meanwhile() -> None:
+    asking = Asking(member(A, REQ), groups=APART)
+    joined = Joined(APART, [one(A, APP)], [member(A, REQ)])
+    asking.delivery.cloud("").accounts[HOME] = joined  # type: ignore[attr-defined]
+    asking("unlink")
+    assert joined.existing == []
+
+
 # what is read
 
 
