@@ -292,6 +292,7 @@ def test_trouble_with_events_is_on_record_for_each_instance_which_is_looked_at_a
     [
         (b'{"triggerTime": "2026-11-25T00:00:00Z"}', "sweep-2026-11-25T00:00:00Z"),
         (b"{}", f"sweep-{int(NOW)}"),
+        (b"[]", f"sweep-{int(NOW)}"),
         (b"not JSON", f"sweep-{int(NOW)}"),
         (b'{"triggerTime": 7}', f"sweep-{int(NOW)}"),
         (b'{"triggerTime": "' + b"x" * 65 + b'"}', f"sweep-{int(NOW)}"),
@@ -300,5 +301,5 @@ def test_trouble_with_events_is_on_record_for_each_instance_which_is_looked_at_a
 def test_a_sweep_is_named_for_its_time(timer: bytes, event_id: str) -> None:
     """The timer's own where it can be read, else that of the clock."""
     _, log, delivered = world()
-    sweeps.handle_timer(timer, delivered)
+    sweeps.handle_sweep(timer, delivered)
     assert {record["event_id"] for record in log.records} == {event_id}

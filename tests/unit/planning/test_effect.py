@@ -267,6 +267,23 @@ def test_rules_that_were_not_read_override_all_but_a_drop_of_the_first_priority(
     assert of_link(msgspec.structs.replace(seen, rules=read), A_TO_B).word == word
 
 
+@pytest.mark.parametrize(
+    ("groups", "rules", "asker", "word"),
+    [
+        ([APP], [ours(OURS), drop("10.0.0.0/31")], A, "blocked"),
+        ([APP], [ours(OURS), drop("10.0.0.2/31")], A, "open"),
+        ([APP, CACHE], [ours(OURS), egress(CACHE, "0.0.0.0/0", act="drop")], A, "blocked"),
+        ([APP, CACHE], [ours(OURS), egress(CACHE, "0.0.0.0/0", act="drop")], B, "open"),
+    ],
+)
+def test_the_instance_that_asked_stands_for_its_group(
+    groups: list[Party], rules: list[Rule], asker: Party, word: str
+) -> None:
+    """With its address, and all of its groups."""
+    seen = view([group(APP), group(DB), group(CACHE)], [instance(A, *groups, ip="10.0.0.1")], rules)
+    assert of_link(seen, APP_TO_DB, asker).word == word
+
+
 @pytest.mark.parametrize(("inside", "word"), [(True, "open"), (False, "blocked")])
 def test_the_instance_that_asked_is_one_end_of_a_link_of_its_own_group(inside: bool, word: str) -> None:
     """The other is any other member, which is in none of its other groups."""

@@ -282,6 +282,17 @@ def test_an_address_that_moved_takes_its_rule_along(before: Claim) -> None:
     assert taken.edits[0].gain == ({TAG} - {before})
 
 
+def test_a_rule_stays_while_its_addresses_have_not_moved() -> None:
+    """For whichever instances it is wanted; where they have, for the instances that its marker names, and for nobody."""
+    context = Context(POLICY, REGION, NOW)
+    actual = actual_state(view(OPEN, rules=[ours(ADDRESSES, REQ, ends=(A, B))]), POLICY, REGION)
+    assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(Party(HOME, "i-c"), B)) is None
+    assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(A, B), moved=True) is None
+    assert edit_of(context, actual, ADDRESSES, set(), moved=True) is None
+    assert edit_of(context, actual, ADDRESSES, set(), restated=True) is None
+    assert edit_of(context, actual, ADDRESSES, {REQ}, ends=(A, B), restated=True) is None
+
+
 def test_a_rule_that_is_restated_keeps_the_claims_of_tags_alone() -> None:
     """Of requests, those that want it now: the members of the other group would follow the others."""
     actual = actual_state(view(OPEN, rules=[ours(ADDRESSES, TAG, REQ, ends=(A, B))]), POLICY, REGION)
