@@ -4,7 +4,7 @@ code; and the order in which links, groups, rules and instances are given decide
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -180,9 +180,7 @@ class World:
         self.rules: list[Rule] = [self._rule() for _ in range(dice.choice([0, 3, 6]))]
         self.rules += naming(dice.choice([0, 0, 18, 19, 20]))
         self.rules = list({(rule.group, rule.id): rule for rule in self.rules}.values())
-        self.links = [
-            wanted for one in self.instances for wanted in links_from_tags(self._seen(), one, NOW, POLICY)
-        ] + [
+        self.links = desired_links(view(self.groups, self.instances, self.rules)) + [
             DesiredLink(self._link(), Claim(f"chg-{n}", dice.choice([None, int(NOW) + n])), opens=dice.random() < 0.7)
             for n in range(3)
         ]
@@ -193,27 +191,19 @@ class World:
         self.context = Context(POLICY, REGION, NOW, is_request=dice.random() < 0.3, completes_tags_only=True)
 
     def plan(self, *, shuffled: bool) -> Plan:
-        links, refused = list(self.links), list(self.refused.items())
-        if shuffled:
-            self.dice.shuffle(links)
-            self.dice.shuffle(refused)
+        given: Callable[[Iterable[Any]], list[Any]] = self._mixed if shuffled else list
         return make_plan(
-            self._seen(shuffled=shuffled),
+            view(given(self.groups), given(self.instances), given(self.rules)),
             self.context,
-            links,
+            given(self.links),
             may_lose=lambda rule, _link, _claim: self.may[bool(rule.key and rule.key.dest)],
             held=self.held,
-            refused=dict(refused),
+            refused=dict(given(self.refused.items())),
         )
 
-    def _seen(self, *, shuffled: bool = False) -> Snapshot:
-        return view(*(self._mixed(part, shuffled) for part in (self.groups, self.instances, self.rules)))
-
-    def _mixed(self, values: Iterable[T], shuffled: bool) -> list[T]:
+    def _mixed(self, values: Iterable[T]) -> list[T]:
         given = list(values)
-        if shuffled:
-            self.dice.shuffle(given)
-        return given
+        return self.dice.sample(given, len(given))
 
     def _link(self) -> Link:
         ports = self.dice.choice([(), parse_ports("tcp/1"), parse_ports("tcp/1+tcp/2")])
