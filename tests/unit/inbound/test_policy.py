@@ -155,15 +155,6 @@ def test_home_may_have_ranges_and_a_queue_too() -> None:
     assert (account.flowlog, account.name) == ("own-logs/vpc_1", A)
 
 
-@pytest.mark.parametrize(
-    ("text", "pause"),
-    [("true", Pause.ALL), ("false", Pause.NONE), ("opening", Pause.OPENING), ('"opening"', Pause.OPENING)],
-)
-def test_everything_or_only_opening_can_be_paused(text: str, pause: Pause) -> None:
-    """Or nothing."""
-    assert parse(changed("paused: false", f"paused: {text}")).paused is pause
-
-
 @pytest.mark.parametrize("limit", ["max_days", "max_days_tags"])
 def test_a_limit_of_days_may_be_null(limit: str) -> None:
     """As it is if it is left out: links need no end."""

@@ -15,7 +15,7 @@ from link_peer.domain.request import Look, Message, Request, SweepAccount, look_
 from link_peer.domain.tags import parse_instant
 from link_peer.inbound.events import elements, queue_message
 from link_peer.inbound.message_body import SURROGATE, body_of
-from link_peer.inbound.requests import MAX_ATTEMPT, BadRequest, DeniedRequest, Known, decode, decode_sweep, encode
+from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode, decode_sweep, encode
 
 A, B = "1000000000000001", "1000000000000002"
 APP, LEDGER = Party(A, "sg-bp1azkttqpldxgtedxxx"), Party(B, "sg-bp15ed6xe1yxeycg7xxx")
@@ -189,19 +189,6 @@ def test_ids_of_syncs_and_of_looks_are_theirs_alone(message: dict[str, Any], pre
     for good in (less("ports", "until", action="sync", request_id="tag-1"), less(request_id="TAG-1"), look()):
         assert read_any(good).request_id == good["request_id"]
     assert read(less(request_id="tag.1")).request_id == "tag.1"
-
-
-@pytest.mark.parametrize("attempt", [0, 1, MAX_ATTEMPT])
-def test_any_message_may_count_its_attempts(attempt: int) -> None:
-    """From 0 to 10,000. It is written only if it is more than 0, and never with one that cannot be read: a sender may start at
-    the highest count."""
-    for message in (less(attempt=attempt), less("until", action="unlink", attempt=attempt), look(attempt=attempt)):
-        request = read_any(message)
-        assert request.attempt == attempt
-        assert ("attempt" in json.loads(encode(request))) is (attempt > 0)
-        assert read_any(encode(request)) == request
-    again = msgspec.structs.replace(read(less(attempt=attempt)), attempt=attempt + 1)
-    assert read(encode(again)).attempt == min(attempt + 1, MAX_ATTEMPT)
 
 
 def test_a_look_names_its_party_and_is_read_back() -> None:
