@@ -184,21 +184,28 @@ class Gone(FakeEcs):
     """A person removes the first rule of a call that removes rules, a moment before."""
 
     def revoke(self, group: str, rule_ids: Sequence[str]) -> str:
-        self.errors["revoke"] = [CloudError("InvalidSecurityGroupRuleId.NotFound", "")] * (
-            len(self.existing) == self.many
-        )
+        self.errors["revoke"] = [CloudError(self.code, "")] * (len(self.existing) == self.many)
         self.existing = [rule for rule in self.existing if rule.id != rule_ids[0]]
         return super().revoke(group, rule_ids)
 
-    many = 2
+    many, code = 2, ""
 
 
-@pytest.mark.parametrize("many", [1, 2])
-def test_a_rule_that_is_gone_already_keeps_no_other_from_being_removed(many: int) -> None:
-    """The call fails for all of its rules. Where it had no other, that is all right."""
+@pytest.mark.parametrize(
+    ("many", "code"),
+    [
+        (1, "InvalidParam.SecurityGroupRuleId"),
+        (1, "InvalidSecurityGroupRule.RuleNotExist"),
+        (1, "InvalidGroupAuthItem.NotFound"),
+        (1, "SecurityGroupRule.NotFound"),
+        (2, "InvalidSecurityGroupRuleId.NotFound"),
+    ],
+)
+def test_a_rule_that_is_gone_already_keeps_no_other_from_being_removed(many: int, code: str) -> None:
+    """Whichever code says so. The call fails for all of its rules; where it had no other, that is all right."""
     rules = [ours(K1), ours(K2)][:many]
     settle = settling(*rules, kind=Gone)
-    settle.ecs.many = many  # type: ignore[attr-defined]
+    settle.ecs.many, settle.ecs.code = many, code  # type: ignore[attr-defined]
     settle(*(mark(rule, lose=[TAG]) for rule in rules))
     assert (settle.ecs.existing, settle.ecs.changes()) == ([], ["revoke sg-db"] * many)
     assert len(settle.clock.waits) == many - 1
