@@ -1,17 +1,52 @@
-"""The command line starts quickly, and the examples of its help can be typed."""
+"""How the command line is built: it starts quickly, and one name means one thing."""
 
 from __future__ import annotations
 
+import ast
 import shlex
 import subprocess
 import sys
+from collections import Counter
 
 import typer.main
 from link_peer_cli.main import TABLE, all_commands, app
 
+from tests.infrastructure.test_sources import ROOT, modules
+
+MOST = 30  # imports in functions
 SDKS = ("alibabacloud_", "aliyun", "mns", "darabonba", "Tea")
 WITH_AN_SDK = {"setup", "doctor", "account_add", "account_remove", "selftest", "local", "demo"}
 """The files of commands that are nothing without the SDK of SLS: what setup makes, what selftest asks, the local cloud."""
+
+
+def classes(folder: str) -> Counter[str]:
+    """How many public classes have each name. The public API's names are those of its users, who see no other."""
+    return Counter(
+        node.name
+        for path, module in modules(folder).items()
+        if path != "shared/link_peer/api.py"
+        for node in ast.walk(module)
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+
+
+def test_modules_import_at_their_top() -> None:
+    """A file of a command is imported when it is called. An SDK is imported when it is asked, and a comment says so."""
+    inner = {
+        node: path
+        for path, module in modules("cli/link_peer_cli").items()
+        for function in ast.walk(module)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert len(inner) <= MOST, [f"{path}:{node.lineno}" for node, path in inner.items()]
+    for node, path in inner.items():
+        lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+        first = node.lineno - 1
+        while lines[first - 1].lstrip().startswith(("import ", "from ")):
+            first -= 1
+        assert "#" in lines[first], f"{path}:{node.lineno}: a comment says why it is not at the top"
 
 
 def test_help_of_a_command_imports_no_sdk() -> None:
@@ -42,3 +77,11 @@ def test_every_example_of_help_can_be_typed() -> None:
         for example in row.examples:
             command.make_context(name, shlex.split(example)[1 + len(name.split()) :], parent=root)
             assert len(example) <= 76, example
+
+
+def test_a_name_of_a_class_means_one_thing() -> None:
+    """Within the command line, and between it and what it uses."""
+    ours = classes("cli/link_peer_cli")
+    theirs = classes("shared") + classes("deploy")
+    assert [name for name, count in ours.items() if count > 1] == []
+    assert ours.keys() & theirs.keys() == set()

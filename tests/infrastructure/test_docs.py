@@ -291,3 +291,10 @@ def test_what_must_be_executed_whole_is_there() -> None:
     """A module that is renamed would no longer be measured, and nothing would say so."""
     [patterns] = re.findall(r"^WHOLE := (.+)$", read("Makefile"), re.MULTILINE)
     assert [one for one in patterns.split(",") if len(list((ROOT / "shared").glob(one))) != 1] == []
+
+
+def test_ci_runs_everything_on_every_supported_python() -> None:
+    """.ci/run, on the versions that pyproject.toml names."""
+    job = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["check"]
+    assert job["strategy"]["matrix"]["python"] == re.findall(r"Python :: (3\.\d+)", read("pyproject.toml"))
+    assert job["steps"][-1] == {"run": ".ci/run"}

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 
 import pytest
+from link_peer.domain import reasons
+from link_peer.domain.reasons import REASONS, Reason
 
 from tests.infrastructure.test_sources import modules
 
@@ -17,6 +19,7 @@ SOURCES = {
 }
 MAKERS = {f"shared/link_peer/domain/{name}.py" for name in ("reasons", "denial", "denials")}
 """The table, and the functions that make denials."""
+ROWS = {name for name, row in vars(reasons).items() if isinstance(row, Reason)}
 
 
 def conditions(tree: ast.AST) -> Iterator[ast.AST]:
@@ -46,16 +49,39 @@ def reads_a_code(condition: ast.AST) -> bool:
     return False
 
 
+def asks_for_a_code(node: ast.AST) -> bool:
+    """Whether a dict, of which a query is made, has the code of a reason as its `reason`."""
+    pairs = zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ()
+    return any(_text(key) == "reason" and _text(value) in REASONS for key, value in pairs)
+
+
+def names_a_row(node: ast.AST) -> bool:
+    """Whether it makes a denial, or imports the table's module as a whole, or a row."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "Denial"
+    if not isinstance(node, ast.ImportFrom):
+        return False
+    names = {one.name for one in node.names}
+    whole = node.module == "link_peer.domain" and "reasons" in names
+    return whole or (node.module == "link_peer.domain.reasons" and bool(names & ROWS))
+
+
 def _text(node: ast.AST | None) -> object:
     return node.value if isinstance(node, ast.Constant) else None
 
 
 def faults(tree: ast.Module) -> set[int]:
-    """The lines on which a module decides by a code."""
-    return {node.lineno for node in conditions(tree) if isinstance(node, ast.expr) and reads_a_code(node)}
+    """The lines on which a module reads a code, makes a denial, or names a row of the table."""
+    lines = {node.lineno for node in conditions(tree) if isinstance(node, ast.expr) and reads_a_code(node)}
+    return lines | {
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict | ast.ImportFrom | ast.Call) and (asks_for_a_code(node) or names_a_row(node))
+    }
 
 
 def test_nothing_is_decided_by_a_code() -> None:
+    """Only the table and the functions that make denials name a row, and only they make one."""
     found = {name: faults(tree) for name, tree in SOURCES.items() if name not in MAKERS}
     assert {name: lines for name, lines in found.items() if lines} == {}
 
@@ -63,12 +89,16 @@ def test_nothing_is_decided_by_a_code() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "from link_peer.domain import reasons",
+        'x = Denial(row, "")',
+        "from link_peer.domain.reasons import QUOTA",
         'if denial.reason.code == "quota": pass',
         "x = 1 if loss.why.reason.code in CODES else 2",
         "x = decision.why.reason is other",
         "x = TABLE[denial.reason.code]",
         'x = [r for r in records if r.get("reason") in ("no-access", "paused")]',
         'x = record["reason"] == "no-consent"',
+        'x = condition({"reason": "no-consent"})',
         'match why.reason.code:\n    case "quota": pass',
     ],
 )
