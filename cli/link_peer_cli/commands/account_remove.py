@@ -48,16 +48,10 @@ def remove(
     if not (dry_run or yes):
         may_ask("closes", as_json=as_json)
         typer.confirm(f"Close every link of account {uid} and take it out of the deployment?", abort=True)
-    closed = _close(env, uid, own, dry_run=dry_run, quiet=as_json)
-    if dry_run or closed.left or closed.problems:
-        _report(closed, dry_run=dry_run, as_json=as_json)
-        raise typer.Exit(Exit.REFUSED if closed.left or closed.problems else Exit.DONE)
+    closed = _close(env, uid, own, dry_run=dry_run, as_json=as_json)
     changes = _remove_roles(peer, talk=not as_json) if profile else []
     if profile:  # a function may have opened something between the closing and the end of its role
-        again = _close(env, uid, own, dry_run=False, quiet=as_json)
-        if again.left or again.problems:
-            _report(again, dry_run=False, as_json=as_json)
-            raise typer.Exit(Exit.REFUSED)
+        _close(env, uid, own, dry_run=False, as_json=as_json)
     home, problem = update_home(mine, _without(env.policy, uid), talk=not as_json)
     _finish(peer, account, closed, [*changes, *home], problem, made=bool(profile), as_json=as_json)
 
@@ -67,10 +61,23 @@ def _without(policy: Policy, uid: str) -> Policy:
     return msgspec.structs.replace(policy, accounts=accounts)
 
 
-def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: bool, quiet: bool) -> Closed:
-    """Run the closing sweep, and show its progress."""
-    with progress_bar(unless=quiet) as bar:
-        return close(env, uid, own, counter(bar, "accounts read", "groups read"), dry_run=dry_run)
+def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: bool, as_json: bool) -> Closed:
+    """Run the closing sweep, and show its progress. If something is left, or with `dry_run`, print what was or would be closed
+    and what prevents the next steps, and exit."""
+    with progress_bar(unless=as_json) as bar:
+        closed = close(env, uid, own, counter(bar, "accounts read", "groups read"), dry_run=dry_run)
+    code = Exit.REFUSED if closed.left or closed.problems else Exit.DONE
+    if code is Exit.DONE and not dry_run:
+        return closed
+    left = [f"{rule.id} on {rule.group}" for rule in closed.left]
+    if as_json:
+        print_answer(AccountClosed(closed.records, closed.changes, left, closed.problems))
+        raise typer.Exit(code)
+    unread = {f"could not read {account}": why for account, why in closed.problems.items()}
+    print_closed(closed.records, closed.changes, left, unread, dry_run=dry_run)
+    if left or unread:
+        console(stderr=True).print("Nothing was removed but rules. Run the same command again when this is settled.")
+    raise typer.Exit(code)
 
 
 def _remove_roles(peer: PeerAccount, *, talk: bool) -> list[ResourceChange]:
@@ -79,18 +86,6 @@ def _remove_roles(peer: PeerAccount, *, talk: bool) -> list[ResourceChange]:
     changes = plan_removal(peer.resources(), clock, with_logs=True)
     carry_out(changes, clock, lambda change: print_change(change, f"account {peer.uid}", talk=talk))
     return changes
-
-
-def _report(closed: Closed, *, dry_run: bool, as_json: bool) -> None:
-    """Print what was or would be closed, and what prevents the next steps."""
-    left = [f"{rule.id} on {rule.group}" for rule in closed.left]
-    if as_json:
-        print_answer(AccountClosed(closed.records, closed.changes, left, closed.problems))
-        return
-    unread = {f"could not read {account}": why for account, why in closed.problems.items()}
-    print_closed(closed.records, closed.changes, left, unread, dry_run=dry_run)
-    if left or unread:
-        console(stderr=True).print("Nothing was removed but rules. Run the same command again when this is settled.")
 
 
 def _finish(
