@@ -206,6 +206,13 @@ def test_a_record_names_the_instances_of_the_groups_that_rules_admit_once_all_ar
     assert fetch.store.complete_groups == set(read)
 
 
+def test_where_members_cannot_be_read_nobody_is_named() -> None:
+    found, ecs, _ = circumstances(one(A, APP), one(B, CACHE))
+    ecs.errors["members"] = [Transient("timeout")]
+    found.read_members(ADMITS)
+    assert found.admitted(ADMITS, decision()) == NOBODY
+
+
 def test_a_group_whose_number_alone_is_known_is_counted() -> None:
     """As after a read of the whole account, which keeps no instance that asks for nothing."""
     found, _, fetch = circumstances(one(A, APP), one(C, APP))

@@ -128,3 +128,15 @@ def test_the_parties_that_rules_name_are_read_before() -> None:
     rules = [rule(DB, str(APP)), rule(DB, "10.0.0.2/32"), LIST]
     scene = Scene(view([group(APP), group(DB)], [instance(A, APP, ip="10.0.0.2")], rules))
     assert named(scene, DB) == {APP, A}
+
+
+def test_it_is_said_that_not_every_instance_of_a_source_was_read() -> None:
+    """Unless what decides is known whatever the others are."""
+    instances = [AT_APP, instance(B, DB, ip="10.0.0.2"), instance(C, APP, ip="10.0.0.3")]
+    for more, said in (
+        ([], f"not every instance of {APP} was read"),
+        ([rule(DB, "10.0.0.1/32", act="drop")], "from i-a to i-b"),
+    ):
+        seen = view([group(APP), group(DB)], instances, [rule(DB, str(APP)), *more], inner_access={DB: False})
+        (found,) = who(Scene(msgspec.structs.replace(seen, whole_accounts=frozenset(), complete_groups={DB})), DB)
+        assert found.why.startswith(said)
