@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import hcl2
@@ -154,7 +155,7 @@ def test_a_page_for_two_terminals_works_word_for_word(page: str, tmp_path: Path)
                 cloud = ending.enter_context(subprocess.Popen(words, stdout=-1, cwd=tmp_path, env=settings, text=True))  # noqa: S603
                 ending.callback(cloud.terminate)
                 assert cloud.stdout is not None
-                printed = "".join(iter(cloud.stdout.readline, "Ctrl-C stops it. Nothing is saved.\n"))
+                printed = "".join(takewhile("Ctrl-C stops it. Nothing is saved.\n".__ne__, cloud.stdout))
                 exported = dict(re.findall(r"^ *export (\w+)=(.*)$", printed, re.MULTILINE))
                 assert len(exported) == 8  # as the page says
                 settings |= exported
