@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from link_peer.domain.errors import CloudError
 from link_peer_local.ecs.state import Instance
 
 from tests.functional.lab import HOME, PEER, REGION, Lab
@@ -133,6 +134,12 @@ def test_an_interface_that_may_not_be_read_is_recorded_and_one_that_is_not_there
     event = lab.event("x", type="ecs:NetworkInterface:PrivateIPAssigned")
     event["data"] = {"eniId": "eni-gone"}
     assert lab.auto_link(event) == {}
+    refused = {"service": "ecs", "action": "DescribeNetworkInterfaces", "kind": "error", "status": 400}
+    lab.fault(**refused, code="InvalidParameter")
+    assert lab.auto_link(event) == {}
+    lab.fault(**refused, code="OperationDenied")
+    with pytest.raises(CloudError):
+        lab.auto_link(event)
     lab.cloud.ecs.permitted = lambda _caller, asked: asked.action != "ecs:DescribeNetworkInterfaces"
     assert lab.auto_link(event) == {"denied": 1}
     assert lab.outcome()["reason"] == "no-access"
