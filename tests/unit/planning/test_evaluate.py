@@ -513,6 +513,21 @@ def test_of_two_instances_with_one_address_one_is_linked(rules: list[Rule], orde
     assert (reason, str(A) in detail) == (reasons.ADDRESS_CONFLICT, True)
 
 
+def test_the_verdict_on_one_link_asks_for_the_holder_of_its_rule() -> None:
+    """By the parties that were not read; what it then depends on is nothing that stands for others."""
+    held = alike(ours(K9, *(Claim(f"chg-{number:044}") for number in range(8)), ends=(A, B)), a="10.0.0.9")
+    unread = msgspec.structs.replace(held, requested={B, C})
+    verdict = evaluate_in(unread, Context(POLICY, REGION, NOW), C_TO_B)
+    assert verdict.open_questions == (A, B)
+    assert verdict.denial is not None
+    assert verdict.denial.detail == f"account {HOME} could not be read: instance i-a, whose rule stands"
+    assert evaluate_in(held, Context(POLICY, REGION, NOW), C_TO_B, {Claim("c" * 48)}).denial is None
+    far = msgspec.structs.replace(alike(ours(K9, ends=(Party(PEER, "i-far"), B))), requested={C})
+    denial = evaluate_in(far, Context(POLICY, REGION, NOW), C_TO_B).denial
+    assert denial is not None
+    assert denial.detail.startswith(f"account {HOME} could not be read: instance i-b,")
+
+
 def test_a_link_of_which_a_rule_stands_has_the_address_on_other_ports_too() -> None:
     """i-c holds the address on tcp/9, so that i-a, which comes first in the order of links, does not get it on tcp/8."""
     long = Link(C, B, parse_ports("tcp/8+tcp/9"))
