@@ -16,6 +16,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from tests.infrastructure import fc3_props
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 MODULES = ROOT / "build" / "serverless-devs" / "node_modules"
@@ -47,7 +49,7 @@ class Serverless:
         (home / "network").unlink(missing_ok=True)
         component = home / ".s" / "components" / "devsapp.cn" / "v3" / "fc3@0.1.22"
         shutil.copytree(HERE / "stub", component)
-        (component / "schema.json").write_text("{}", encoding="utf-8")
+        (component / "schema.json").write_text(json.dumps(fc3_props.schema()), encoding="utf-8")
         (component / ".s.lock").write_text(json.dumps({"version": "0.1.22", "lastUpdateCheck": 0}), encoding="utf-8")
 
     def run(self, line: str, **env: str) -> tuple[int, str]:

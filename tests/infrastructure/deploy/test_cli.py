@@ -25,6 +25,7 @@ from link_peer_local.core.principals import Role, trust_text
 from link_peer_local.fc.state import Held
 from link_peer_local.server import serve
 
+from tests.infrastructure import fc3_props
 from tests.infrastructure.deploy.serverless import ROOT, Serverless
 
 HOME, OTHER = "1000000000000001", "1000000000000003"
@@ -115,6 +116,22 @@ def test_s_verify_accepts_the_file(project: Project) -> None:
     assert (code, "passed" in text) == (0, True), text
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("timeout: 120", "timout: 120"),
+        ("triggerEnable: true", "triggerEnabled: true"),
+        ("@every 10m", "@evry 10m"),
+        ("qualifier: live", "qualifier: LATEST"),
+    ],
+)
+def test_s_verify_refuses_what_the_closed_types_do_not_know(project: Project, old: str, new: str) -> None:
+    """With their schema; fc3's own accepts all of these."""
+    project.edit(old, new)
+    code, text = project.run("verify")
+    assert (code, "must" in text) == (1, True), text
+
+
 @pytest.mark.parametrize("command", ["verify", "deploy -y"])
 def test_a_variable_as_the_credentials_alias_fails(project: Project, command: str) -> None:
     """The CLI looks up the alias before it reads variables, finds no keys, and so no account."""
@@ -158,13 +175,13 @@ def test_a_first_deploy_makes_the_alias_before_the_triggers(project: Project) ->
 def test_the_component_is_given_what_the_local_cloud_reads(
     project: Project, options: str, account: str, env: dict[str, str]
 ) -> None:
-    """The props, with the account of the keys; each name has the prefix."""
+    """The props, with the account of the keys; they match the closed types, and each name has the prefix."""
     calls = project.done("deploy -y" + options, **env)
     read = resolved(ROOT / "s.yaml", env=env, account=account, queues=[QUEUE])["resources"]
     for call in calls:
         assert call.account == account
         assert unstamped(call.props) == read[call.resource]["props"]
-        assert call.props["functionName"].startswith(env.get("LINK_PEER_PREFIX", "link-peer") + "-")
+        assert fc3_props.props(call.props).functionName.startswith(env.get("LINK_PEER_PREFIX", "link-peer") + "-")
 
 
 def test_every_description_names_the_package(project: Project) -> None:
