@@ -11,6 +11,7 @@ import ast
 import functools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ TYPES = {"str": "string", "bool": "bool", "int": "number", "float": "number"}
 def resource(kind: str) -> dict[str, Any]:
     """The arguments and attributes of a type of resource by name, without those that are deprecated.
 
-    An argument has `type`, or `block` with `arguments` and perhaps `max`; and perhaps `required` or `computed`. Raises
-    KeyError if there is no such type.
+    An argument has `type`, or `block` with `arguments` and perhaps `max`; perhaps `required` or `computed`; and
+    `values` or `range` if its text says what is allowed. Raises KeyError if there is no such type.
     """
     path = _files()[kind.removeprefix("alicloud_").replace("_", "")]
     classes = _classes(path)
@@ -80,4 +81,35 @@ def _argument(name: str, annotation: str, required: bool, text: str, inputs: dic
         return {name: {"type": "map", "required": required}}
     if inner != kind:
         return {each: {"type": "list"} for each in (name, name.removesuffix("s"))}
-    return {name: {"type": TYPES[kind], "required": required}}
+    return {name: {"type": TYPES[kind], "required": required, **_allowed(text)}}
+
+
+def _allowed(text: str) -> dict[str, Any]:
+    """`range`, the least and the largest number, or `values`, as far as a text says so in one of its usual forms."""
+    said = re.search(r"Valid values?:(.*)", text, re.DOTALL)
+    if not said:
+        return {}
+    if between := re.match(r" [`\[]?(\d+)`?(?: to |-)`?(\d+)", said[1]):
+        return {"range": [int(between[1]), int(between[2])]}
+    if said[1].startswith("\n"):
+        return {"values": re.findall(r"^(?:- `)?(\w+)`?:", said[1], re.MULTILINE)}
+    sentence = re.split(r"\.(?:\s|$)|\n", said[1], maxsplit=1)[0]
+    return {"values": re.findall(r"`([^`]+)`", sentence)}
+
+
+def not_allowed(given: dict[str, Any], arguments: dict[str, Any]) -> Iterator[str]:
+    """The values that the texts do not allow, of a resource's or a block's arguments."""
+    for name, value in given.items():
+        rule = arguments[name]
+        if isinstance(value, list) and "arguments" in rule:
+            for block in value:
+                yield from not_allowed(block, rule["arguments"])
+        elif value is not None and not _allows(rule, value):
+            yield f"{name} = {value}"
+
+
+def _allows(rule: dict[str, Any], value: Any) -> bool:
+    if "range" in rule:
+        least, most = rule["range"]
+        return bool(least <= value <= most)
+    return isinstance(value, bool) or not rule.get("values") or str(value) in rule["values"]

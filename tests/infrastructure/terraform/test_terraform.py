@@ -24,6 +24,7 @@ from link_peer_deploy.documents import peer_roles, render
 from link_peer_deploy.names import Names
 
 from tests.functional.lab import HOME, PEER, REGION
+from tests.infrastructure.terraform.schema import not_allowed, resource
 
 PREFIX = "tenant-b"
 ACTION_POLICY = "on-call"
@@ -195,7 +196,7 @@ def home(folder: Path, policy: str, **more: Any) -> dict[str, Any]:
 
 
 def plan(module: Path, folder: Path, **variables: Any) -> Planned:
-    """What Terraform would create. The module is formatted and valid, and nothing in it is deprecated."""
+    """What Terraform would create. The module is formatted and valid, nothing in it is deprecated, and every value allowed."""
     said = terraform(module, **variables)
     assert said["fmt"] == {"code": 0, "out": "", "err": ""}
     validated = json.loads(said["validate"]["out"])
@@ -203,7 +204,10 @@ def plan(module: Path, folder: Path, **variables: Any) -> Planned:
     assert summaries == ["Provider development overrides are in effect"]
     assert said["plan"]["code"] == 0, said["plan"]["err"]
     shown = json.loads(said["show"]["out"])
-    return [(r["type"], r["values"]) for r in shown["planned_values"]["root_module"]["resources"]]
+    planned = [(r["type"], r["values"]) for r in shown["planned_values"]["root_module"]["resources"]]
+    refused = [fault for kind, values in planned for fault in not_allowed(values, resource(kind))]
+    assert refused == [], "; ".join(refused)
+    return planned
 
 
 def terraform(module: Path, **variables: Any) -> Any:
