@@ -71,6 +71,11 @@ def test_the_props_match_the_closed_types(
     assert props["runtime"] == "python3.12"
 
 
+def test_the_file_contains_no_account_and_no_key() -> None:
+    """The account is that of the deploying identity."""
+    assert not re.search(r"\d{15,20}|LTAI", S_YAML.read_text(encoding="utf-8"))
+
+
 def test_around_the_props_there_are_known_keys_only() -> None:
     """Serverless Devs ignores others. Each variable is used."""
     assert set(DOCUMENT) == {"edition", "name", "access", "vars", "resources"}

@@ -17,6 +17,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 TEXT = (DOCS / "verify-on-cloud.md").read_text(encoding="utf-8")
 ROWS = [cells for cells in map(page.cells_of, TEXT.splitlines()) if cells and cells[0].isdigit()]
 EARLY = [cells for cells in ROWS if len(cells) == 5]
+BY_HAND = [cells for cells in ROWS if len(cells) == 8 and cells[6].startswith("no: ")]
 NUMBERS = [int(cells[0]) for cells in ROWS if cells not in EARLY]
 ASKED = {question.number: question for question in questions()}
 
@@ -29,6 +30,13 @@ def report(date: str, number: int, verdict: str, seen: str = "s", cloud: str = "
 def test_the_page_is_up_to_date() -> None:
     """Else run `python -m link_peer_conformance.page`."""
     assert page.render(TEXT, questions(), list(page.read_reports(DOCS / "selftest"))) == TEXT
+
+
+def test_every_row_says_everything() -> None:
+    """What is assumed, what depends on it, the command, the expected result, the cleanup; or why a person must do it."""
+    assert all(all(cells) for cells in ROWS)
+    assert {int(cells[0]) for cells in BY_HAND} | ASKED.keys() == set(NUMBERS)
+    assert len(NUMBERS) == len(set(NUMBERS)) == len(BY_HAND) + len(ASKED)
 
 
 def test_rows_refer_to_rows_that_exist() -> None:

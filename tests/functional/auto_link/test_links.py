@@ -130,7 +130,7 @@ def test_the_addresses_of_secondary_interfaces_cost_one_call(lab: Lab) -> None:
 
 
 def test_an_interface_that_may_not_be_read_is_recorded_and_one_that_is_not_there_ends_quietly(lab: Lab) -> None:
-    """Trouble of the moment is the platform's to deliver again: an interface is no party to look at."""
+    """Any other error raises, so that the platform delivers the event again: a `look` cannot name an interface."""
     event = lab.event("x", type="ecs:NetworkInterface:PrivateIPAssigned")
     event["data"] = {"eniId": "eni-gone"}
     assert lab.auto_link(event) == {}

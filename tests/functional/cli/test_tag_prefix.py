@@ -81,3 +81,24 @@ def test_no_command_shows_a_key_of_the_other_deployment(lab: Lab, cli: Cli) -> N
         shown += text
     for key in ("acme-accept", "acme-peer", "acme-lock", "acme-until", f"acme-managed.acme.{HOME}"):
         assert key in shown, key
+
+
+def test_a_denial_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
+    """The command reads the tag that the denial advised."""
+    app, db = lab.group(), lab.group()
+    lab.cross_account(lab.request(app, db, "tcp/3306"), queue="acme-requests")
+    assert f"acme-accept={app.id}:tcp/3306" in lab.outcome()["advice"]
+    assert cli("accept", "chg-1", "--yes") == 0, cli.err
+    assert lab.tags(db) == {"acme-accept": f"{app.id}:tcp/3306"}
+
+
+def test_close_and_reopen_set_the_deployments_own_lock(lab: Lab, cli: Cli) -> None:
+    """The other deployment goes on."""
+    _, app, db = lab.linked()
+    assert cli("close", "--all", "--yes") == 0, cli.err
+    assert lab.rules(db) == []
+    assert "acme-lock" in lab.tags(db)
+    assert cli("reopen", "--all") == 0, cli.err
+    assert "acme-lock" not in lab.tags(db)
+    lab.sweep()
+    assert lab.rules(db) == [f"{app.id} tcp/1"]

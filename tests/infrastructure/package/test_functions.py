@@ -9,6 +9,7 @@ from pathlib import Path
 import auto_link
 import cross_account
 import pytest
+import sweep
 from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
 from link_peer_local.core.faults import KINDS
 
@@ -58,6 +59,26 @@ def test_the_samples_are_answered(wire_lab: PackageLab, start: Callable[..., Ins
         assert set(deliver(instance, function, path.read_text(encoding="utf-8"))) <= {"denied", "unchanged"}, path.name
         assert excess(instance, function) == [], path.name
     assert mine
+
+
+def test_a_look_is_posted_and_carried_out(wire_lab: PackageLab) -> None:
+    """For an instance that the cloud does not show yet."""
+    db = wire_lab.group("*")
+    instance = wire_lab.instance(wire_lab.group(), tags={"link-peer": f"{db.id}:tcp/1"})
+    wire_lab.leave_out(instance)
+    wire_lab.deliver(auto_link, wire_lab.event(instance))
+    assert wire_lab.rules(db) == []
+    assert wire_lab.drain(60) == {"applied": 1}
+    assert len(wire_lab.rules(db)) == 1
+
+
+def test_the_sweep_of_two_accounts(wire_lab: PackageLab) -> None:
+    """It makes what events missed, and enters the second account."""
+    app, db = wire_lab.group("*", account=PEER), wire_lab.group("*", account=PEER)
+    wire_lab.instance(app, tags={"link-peer": f"{db.id}:tcp/1"})
+    assert wire_lab.deliver(sweep, {"triggerName": "every-10m"}) == {"applied": 1}
+    assert wire_lab.summary()["dead_letters"] == "0"
+    assert wire_lab.rules(db) == [f"{app.id} tcp/1"]
 
 
 def test_a_refused_role_is_a_denial(wire_lab: PackageLab) -> None:

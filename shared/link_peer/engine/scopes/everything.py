@@ -308,7 +308,7 @@ class Sweep(Scope):
         self._rules((group for group in needed if self._enters(group.account)), self._end(share))
 
     def _read_parties(self, links: Iterable[tuple[str, Link]]) -> None:
-        """Reads the parties of links, each given with the account whose rules or tags name them."""
+        """Reads the parties of links. With each link comes the account in whose rules or tags it was found."""
         named, postponed = self._named(links)
         self.fetch.postponed = (self.fetch.postponed | postponed) - named
         self.fetch.parties(party for party in named if self._enters(party.account))
