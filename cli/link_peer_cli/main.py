@@ -17,7 +17,7 @@ import typer
 from typer._click.shell_completion import CompletionItem
 from typer.core import TyperCommand, TyperGroup
 
-from link_peer_cli.access import completion, keys, late_parts
+from link_peer_cli.access import completion, instant, keys, late_parts
 from link_peer_cli.ui.console import print_answer
 from link_peer_cli.ui.exits import Ended, run
 from link_peer_cli.ui.options import Command, Converting
@@ -232,6 +232,7 @@ def _options(
     """Options of `link-peer` itself."""
     if as_json:
         ctx.fail("--json comes after the command")
+    instant.begin()
 
 
 def all_commands() -> Iterator[tuple[str, Any]]:

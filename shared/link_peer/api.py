@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from link_peer_cli.access.environment import load_environment, policy_file
+from link_peer_cli.access.environment import Environment, load_environment, policy_file
 from link_peer_cli.access.inputs import duration, ending, party, ports_of
 from link_peer_cli.answers.changes import PlanAnswer
 from link_peer_cli.answers.links import Advice, Explanation, LinkAnswer, RuleAnswer
@@ -158,22 +158,28 @@ class Deployment:
         instances first. Changes nothing."""
         requests = tuple(msgspec.json.decode(encode(one)) for one in what if isinstance(one, Request))
         looks = tuple(PlannedLook(self._party(one, "what").id, "tags") for one in what if isinstance(one, str))
-        return planned(self._env, Input(looks, requests)).answer()
+        return planned(self._present(), Input(looks, requests)).answer()
 
     def links(self, *, of: str = "", ports: Sequence[str] = ()) -> Links:
         """The links that stand, with their state, end, claims and consent; of one group or instance, or that open one of these
         ports."""
-        view = view_of(suppose(self._env, "links")[0])
+        env = self._present()
+        view = view_of(suppose(env, "links")[0])
         view.everything()
-        found, problem = answers_of(self._env, view, links_about(self._env, view, of, "of", ports_of(ports, "ports")))
-        return Links(found, [*view.problems, *filter(None, [problem])])
+        links, problem = answers_of(env, view, links_about(env, view, of, "of", ports_of(ports, "ports")))
+        return Links(links, [*view.problems, *filter(None, [problem])])
 
     def explain(self, source: str, target: str, *ports: str) -> Explanation:
         """Whether packets of one party reach another, what decides, and what to do; by default on the ports that their links
         open."""
-        view = view_of(suppose(self._env, "explain")[0])
+        env = self._present()
+        view = view_of(suppose(env, "explain")[0])
         ends = view.find(source, "source"), view.find(target, "target")
-        return answer_for(self._env, view, ends, tuple(ports_of(ports, "ports")))[0]
+        return answer_for(env, view, ends, tuple(ports_of(ports, "ports")))[0]
+
+    def _present(self) -> Environment:
+        """The environment as of now: to a program, each question is what a command is to a person."""
+        return msgspec.structs.replace(self._env, now=self._env.clock.now())
 
     def _party(self, text: str, field: str) -> Party:
         return party(text, field, self.policy.home)

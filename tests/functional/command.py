@@ -21,6 +21,9 @@ from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, REGION, Lab
 
+STEP = 1 / 1024
+"""How many seconds pass between two readings of a command's clock: sums of them are exact."""
+
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/answers.schema.json").read_text("utf-8"))
 
 # Typer composes all commands anew for each run: most of the time of one that ends soon. They have no state.
@@ -51,6 +54,20 @@ Written = Callable[[object], str]
 """Writes a value into a file as JSON, and gives its path: the fixture `written`."""
 
 
+class MovingClock:
+    """A clock that is later at every reading, so that it shows where a command decides by two readings."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        self._clock.advance(STEP)
+        return float(self._clock.now())
+
+    def sleep(self, seconds: float) -> None:
+        self._clock.sleep(seconds)
+
+
 class Cli:
     """`cli("plan", "i-…")` runs `link-peer plan i-…`; `out` and `err` then hold its output."""
 
@@ -61,8 +78,12 @@ class Cli:
 
     def __call__(self, *args: str) -> int:
         """Run a command and return its exit code."""
-        with pytest.raises(SystemExit) as ended:
-            main(list(args))
+        clock = compose.clock_for_functions()
+        with pytest.MonkeyPatch.context() as patch:
+            if hasattr(clock, "advance"):  # the machine's moves by itself
+                patch.setattr(compose, "clock_for_functions", lambda: MovingClock(clock))
+            with pytest.raises(SystemExit) as ended:
+                main(list(args))
         self.out, self.err = self._capsys.readouterr()
         if "--json" in args and self.out:
             check_answers(args, self.out)
@@ -217,6 +238,9 @@ class TurnClock:
 
     def now(self) -> float:
         return self._lab.cloud.clock.now()
+
+    def advance(self, seconds: float) -> None:
+        self._lab.cloud.clock.advance(seconds)
 
     def sleep(self, seconds: float) -> None:
         if self._in_turn:

@@ -19,6 +19,19 @@ WITH_AN_SDK = {"setup", "doctor", "account_add", "account_remove", "selftest", "
 """The files of commands that are nothing without the SDK of SLS: what setup makes, what selftest asks, the local cloud."""
 
 
+READ_THE_CLOCK = {
+    "access/instant.py": "once a command",
+    "access/environment.py": "how long retries may go on, and a clock that says that it waits",
+    "access/roles.py": "whether a session is over",
+    "access/ecs.py": "until when it polls",
+    "audit/log.py": "until when it polls, and up to when there are records by then",
+    "demo/acts.py": "as long as it runs",
+    "demo/stage.py": "as long as it runs",
+    "demo/local_cloud.py": "when the history of a world begins",
+}
+"""The modules that read a clock, and what for. What a command decides goes by the instant at which it started: `Environment.now`."""
+
+
 def classes(folder: str) -> Counter[str]:
     """How many public classes have each name. The public API's names are those of its users, who see no other."""
     return Counter(
@@ -47,6 +60,19 @@ def test_modules_import_at_their_top() -> None:
         while lines[first - 1].lstrip().startswith(("import ", "from ")):
             first -= 1
         assert "#" in lines[first], f"{path}:{node.lineno}: a comment says why it is not at the top"
+
+
+def test_a_command_decides_by_one_instant() -> None:
+    """Its clock is read once. After that, only what waits, or gives retries a limit, reads a clock."""
+    readings: dict[str, list[int]] = {}
+    for path, module in modules("cli/link_peer_cli").items():
+        limits = [call for call in ast.walk(module) if isinstance(call, ast.Call) and ast.unparse(call.func) == "Retry"]
+        calls = {node for node in ast.walk(module) if isinstance(node, ast.Call)}
+        for call in calls.difference(*map(ast.walk, limits)):
+            function = ast.unparse(call.func)
+            if function != "instant.now" and function.rpartition(".")[2] in ("now", "time", "today", "utcnow"):
+                readings.setdefault(path.removeprefix("cli/link_peer_cli/"), []).append(call.lineno)
+    assert readings.keys() == READ_THE_CLOCK.keys(), readings
 
 
 def test_help_of_a_command_imports_no_sdk() -> None:

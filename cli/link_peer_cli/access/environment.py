@@ -23,7 +23,7 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import SERVICES, Credentials, Settings
 from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
-from link_peer_cli.access import keys
+from link_peer_cli.access import instant, keys
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
 from link_peer_cli.ui.changes import STOPPED
 from link_peer_cli.ui.console import console
@@ -80,12 +80,14 @@ class Environment(msgspec.Struct, frozen=True):
     """The policy and settings that the functions would load, with a person's keys.
 
     `settings.credentials` are what the command acts with in the home account, as it starts; `keys` gives those that are
-    valid later. `own` gives the person's own keys. `reading`: the command changes nothing.
+    valid later. `own` gives the person's own keys. `now` is when the command started, in epoch seconds, for all that it
+    decides; `clock` is for what waits. `reading`: the command changes nothing.
     """
 
     settings: Settings
     policy: Policy
     clock: Clock
+    now: float
     names: Names
     keys: Callable[[], Credentials]
     own: Callable[[], Credentials]
@@ -170,7 +172,7 @@ def load_own(*, without_keys: bool = False) -> Environment:
         operator_logstore=settings.operator_logstore or names.operator_logstore,
     )
     clock = NoticeClock(compose.clock_for_functions())
-    return Environment(settings, policy, clock, names, own, own, reading=False)
+    return Environment(settings, policy, clock, instant.now(), names, own, own, reading=False)
 
 
 def policy_in_use() -> Policy | None:

@@ -101,7 +101,7 @@ class AdoptionPlanner:
 
     def plan(self, rule: Rule, wish: Wish) -> AdoptionPlan:
         """What adopting the rule would do."""
-        env, now = self._env, self._env.clock.now()
+        env, now = self._env, self._env.now
         if not is_ours(rule, env.policy, env.settings.region):
             person_made(rule, env.policy, env.settings.region)
         view = self._around(rule)

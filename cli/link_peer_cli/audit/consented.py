@@ -27,7 +27,7 @@ def consented_by(env: Environment, links: Iterable[Standing], *, prove: bool) ->
     found, tagged = dict.fromkeys(labels, POLICY), [one for one in labels if not one.startswith("policy ")]
     groups = {label.partition("@")[0] for label in tagged}
     try:
-        log, since = AuditReader(env.settings, env.clock, env.keys), env.clock.now() - KEPT_SECONDS
+        log, since = AuditReader(env.settings, env.clock, env.keys), env.now - KEPT_SECONDS
         records = log.read_any(condition({"record": "observed"}), "to", groups, since)
     except LinkPeerError as error:
         return {**found, **dict.fromkeys(tagged, UNKNOWN)}, f"who consented is not known: {error}"
@@ -54,7 +54,7 @@ def _proven(env: Environment, record: Record, key: str, text: str) -> bool:
     account, call = record["to_account"], record.get("event_call", "")
     try:
         seen = when(record)
-        found = Trail(env).events(account, call, seen - LATE_SECONDS, min(seen + LATE_SECONDS, env.clock.now()))
+        found = Trail(env).events(account, call, seen - LATE_SECONDS, min(seen + LATE_SECONDS, env.now))
         made = [(one, event_of(account, one, env.settings.region)) for one in found]
     except LinkPeerError:
         return False

@@ -7,15 +7,14 @@ from datetime import datetime, timedelta, timezone
 
 import msgspec
 from link_peer.domain.denials import FORBIDDEN
-from link_peer.domain.tags import TagKeys, iso, iso_millis, split
+from link_peer.domain.tags import TagKeys, iso, iso_millis, parse_instant, split
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.at import read_outcomes, standing_at
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
-from link_peer_cli.audit.trail import KEPT_SECONDS as TRAIL_KEPT_SECONDS
-from link_peer_cli.audit.trail import MARGIN_SECONDS
+from link_peer_cli.audit.trail import comparable_since, uncompared
 from link_peer_cli.audit.trail_join import UNREADABLE
 from link_peer_cli.audit.trail_records import rules_in, tags_in
 from link_peer_cli.audit.verify import mismatches
@@ -142,16 +141,15 @@ def consents(records: Iterable[Record], keys: TagKeys, since: float) -> Iterator
 
 def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:
     """What `audit --verify` finds in a period, and the part of it of which ActionTrail has no events any more."""
-    kept = max(since, env.clock.now() - TRAIL_KEPT_SECONDS - MARGIN_SECONDS)
-    found = (
-        [one for one in mismatches(env, kept, quiet=True)[0] if one.time <= iso_millis(until)] if kept < until else []
-    )
-    if kept > since:
-        why = f"{iso(since)} to {iso(min(kept, until))} is not compared: ActionTrail keeps events for 90 days"
+    first = comparable_since(env.now)
+    differences = mismatches(env, max(since, first), quiet=True)[0] if first < until else []
+    # what could not be read is so of the whole period, and has the time of this reading
+    differences = [each for each in differences if each.finding == UNREADABLE or parse_instant(each.time) <= until]
+    if why := uncompared(since, min(first, until)):
         advice = "export the evidence of each month within 90 days"
         what = (iso(since), env.policy.home, "ActionTrail", "", "", "", UNREADABLE)
-        found.append(Mismatch(*what, why, advice, pending=False))
-    return found
+        differences.append(Mismatch(*what, why, advice, pending=False))
+    return differences
 
 
 def _row(section: str, record: Record) -> Row:

@@ -73,7 +73,7 @@ def _page(env: Environment, period: tuple[float, float], found: Evidence, csv: b
         ("period", " to ".join(map(iso, period))),
         ("deployment", f"{env.policy.deployment} of account {env.policy.home}, {env.settings.region}"),
         ("logstores", f"{env.settings.audit_project}: {env.settings.audit_logstore}, {env.settings.operator_logstore}"),
-        ("written", f"{iso(env.clock.now())} by link-peer {version('link-peer')}"),
+        ("written", f"{iso(env.now)} by link-peer {version('link-peer')}"),
         ("SHA-256 of the CSV", hashlib.sha256(csv).hexdigest()),
         ("check a sample", "link-peer audit --key KEY --from TIME --json prints the record with this key"),
     ]

@@ -14,6 +14,7 @@ from link_peer.domain.tags import iso
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.trail_events import TAG_CALLS
+from link_peer_cli.audit.trail_log import LONGEST_SECONDS
 
 MOST_PAGES = 2_000  # of one call in one account: some 17 minutes of reading, and 100,000 events
 PAGE = 50  # [doc LookupEvents: at most 50 events per page]
@@ -37,6 +38,18 @@ NAMES = (
 )
 """The calls that change the rules of a security group, or its tags, those of the Tag service among them. Each is a query of its own: an event
 can be looked up by one attribute only, and other calls of ECS are far more frequent."""
+
+
+def comparable_since(now: float) -> float:
+    """From when on the log can be compared with ActionTrail at `now` (both in epoch seconds): a record may be LONGEST_SECONDS
+    younger than the call that it is about."""
+    return now - KEPT_SECONDS + MARGIN_SECONDS + LONGEST_SECONDS
+
+
+def uncompared(since: float, until: float) -> str:
+    """What is said of a time (epoch seconds) of which ActionTrail has no events any more; empty if it has no length."""
+    why = "is not compared, so it is unproven: ActionTrail keeps events for 90 days"
+    return f"{iso(since)} to {iso(until)} {why}" if since < until else ""
 
 
 class Trail:

@@ -18,11 +18,11 @@ from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
 from link_peer_cli.audit.trail import KEPT_SECONDS as TRAIL_KEPT_SECONDS
-from link_peer_cli.audit.trail import MARGIN_SECONDS, NAMES, Trail
+from link_peer_cli.audit.trail import MARGIN_SECONDS, NAMES, Trail, comparable_since, uncompared
 from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
-from link_peer_cli.ui.console import console, print_answer, when
+from link_peer_cli.ui.console import console, print_answer, warn, when
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
@@ -34,22 +34,26 @@ COLUMNS = ("time", "account", "what", "rule", "request id", "who", "finding")
 
 
 def verify(env: Environment, since: float, *, as_json: bool) -> None:
-    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything. Raises as `mismatches`."""
-    found, calls = mismatches(env, since, quiet=as_json)
-    _print(found, calls, as_json=as_json)
-    if any(not finding.pending for finding in found):
+    """Print what does not fit since an instant (epoch seconds), and exit with 1 if there is anything.
+
+    Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
+    """
+    if since < env.now - TRAIL_KEPT_SECONDS - MARGIN_SECONDS:
+        raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
+    first = comparable_since(env.now)
+    differences, calls = mismatches(env, max(since, first), quiet=as_json)
+    _print(differences, calls, as_json=as_json)
+    warn([] if as_json else [uncompared(since, first)])
+    if any(not difference.pending for difference in differences):
         raise typer.Exit(Exit.REFUSED)
 
 
 def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mismatch], int]:
-    """What does not fit since an instant (epoch seconds), and how many calls were compared.
+    """What does not fit since an instant (epoch seconds) that is not before `comparable_since`, and how many calls were compared.
 
-    Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
+    Raises LinkPeerError if the log cannot be read.
     """
-    now = env.clock.now()
-    if since < now - TRAIL_KEPT_SECONDS - MARGIN_SECONDS:
-        raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
-    start = since - LONGEST_SECONDS
+    start, now = since - LONGEST_SECONDS, env.now
     accounts = sorted(env.policy.accounts)
     with progress_bar(unless=quiet) as bar:
         task = bar.add_task("calls read in ActionTrail", total=len(accounts) * len(NAMES))
@@ -123,7 +127,7 @@ def _named(arn: str) -> str:
 
 def _unreadable(env: Environment, refused: Mapping[str, str], records: Sequence[Record]) -> Iterator[Mismatch]:
     """Accounts of which something was not read, and logstores that do not say when SLS received a record."""
-    now = iso(env.clock.now())
+    now = iso(env.now)
     for account, why in refused.items():
         role = env.policy.accounts[account].role
         reader = reader_of(role).rpartition("/")[2] if role else env.names.reader_role

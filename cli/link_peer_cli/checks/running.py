@@ -78,12 +78,12 @@ def sweeps_of_a_day(env: Environment, deployment: str = "") -> list[Record]:
     """The summaries of a day's sweeps of the function, of one deployment or of all that write into this log; a person's
     `link-peer sweep` has another policy. Raises LinkPeerError if the log cannot be read."""
     query = condition({"record": "summary", "function": "sweep", "deployment": deployment})
-    found = AuditReader(env.settings, env.clock).read(query, env.clock.now() - DAY)
+    found = AuditReader(env.settings, env.clock).read(query, env.now - DAY)
     return [record for record in found if not record.get("event_id", "").startswith("sweep-cli-")]
 
 
 def _age(env: Environment, what: str, summary: Record) -> CheckFinding:
-    age = env.clock.now() - parse_instant(summary["time"])
+    age = env.now - parse_instant(summary["time"])
     detail = f"{age / 60:.0f} minutes ago, {summary.get('seconds', '?')} s: {summary['outcome']}"
     if summary["outcome"] == "failed":
         return CheckFinding(WARNING, "", what, f"{detail}: {summary.get('detail', '')}", summary.get("advice", ""))

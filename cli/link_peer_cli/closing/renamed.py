@@ -67,7 +67,7 @@ class _Leftovers(Scope):
         former = msgspec.structs.replace(env, policy=msgspec.structs.replace(env.policy, deployment=name))
         own = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
         delivery, self.kept, self.supposed = closing(former, "close", own, dry_run=dry_run, caller=tags.caller)
-        event = f"close-cli-{int(env.clock.now())}"
+        event = f"close-cli-{int(env.now)}"
         super().__init__(open_work(delivery, event, delivery.audit({"event_id": event}), TOLERANT))
         self.problems: dict[str, str] = {}
         self._tagged: dict[Party, list[str]] = {}

@@ -24,6 +24,7 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials
 from link_peer.runtime.side_by_side import Job, run_jobs
 
+from link_peer_cli.access import instant
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.keys import caller
 from link_peer_cli.access.noted import of_rule, of_tags
@@ -59,7 +60,7 @@ def close(env: Environment, account: str, own: Mapping[str, Credentials], progre
     stands. `own` are the person's keys of other accounts, by uid."""
     who = caller(env.settings, env.own())[1]
     delivery, kept, supposed = closing(env, "account-remove", own, caller=who, dry_run=dry_run, leaving=[account])
-    sweep = Sweep(delivery, f"sweep-cli-{int(env.clock.now())}", progress=progress)
+    sweep = Sweep(delivery, f"sweep-cli-{int(env.now)}", progress=progress)
     run_sweep(sweep)
     standing = {} if dry_run else look(delivery, dict.fromkeys(env.policy.accounts))
     left = [rule for one in standing.values() for rule, marker in one.rules if account in _accounts(rule, marker)]
@@ -210,7 +211,7 @@ class _Removal:
         self.halves, self.troubles = set(), {}  # what is tried again may go well
         delivery = as_locked(self.delivery(patient=patient), self._shown)
         delivery = delivery if delivery.supposed else delivery.merged("close")
-        event_id, finished = f"close-cli-{int(self._clock.now())}", itertools.count(1)
+        event_id, finished = f"close-cli-{int(instant.now())}", itertools.count(1)
 
         def closed(group: Party) -> str:
             try:

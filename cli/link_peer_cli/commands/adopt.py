@@ -137,7 +137,7 @@ def _wish(env: Environment, rule: Rule, instance: str, until: str) -> Wish:
     if instance:
         source = rule.key.source.partition("@")[2] if rule.key else ""
         return Wish(name, TAG, party(instance, "--instance", source or env.policy.home))
-    return Wish(name, Claim(name, ending(until, "--until", env.clock.now()) if until else None))
+    return Wish(name, Claim(name, ending(until, "--until", env.now) if until else None))
 
 
 def _begun(planner: AdoptionPlanner, rule: Rule, marker: Marker, wish: Wish, *, as_json: bool) -> Wish:
@@ -165,7 +165,7 @@ def _show(env: Environment, plan: AdoptionPlan) -> None:
     out.print(f"[bold]{escape(f'{ends}, {ports_text(link.ports)}')}[/bold]", soft_wrap=True)
     by = f"the tag of {plan.wish.asker}" if plan.wish.asker else f"the request {plan.wish.name}"
     until = plan.wish.claim.until
-    end = Wording(env.clock.now(), {}).until(iso(until) if until else "") if plan.request else "with the tag"
+    end = Wording(env.now, {}).until(iso(until) if until else "") if plan.request else "with the tag"
     out.print(escape(f"  asked for by {by}; ends: {end}\nin this order:"), soft_wrap=True)
     for sign, text in _steps(plan):
         out.print(f"  [{COLOURS[sign]}]{sign} {escape(text)}[/{COLOURS[sign]}]", soft_wrap=True)

@@ -113,7 +113,7 @@ def _carry_out(
     env: Environment, plan: SavedPlan, made: Planned, *, quiet: bool
 ) -> tuple[list[Record], LinkPeerError | None]:
     """The outcomes and attempts that were recorded, and what stopped the run, if anything did."""
-    event, who = f"apply-cli-{int(env.clock.now())}", caller(env.settings, env.own())[1]
+    event, who = f"apply-cli-{int(env.now)}", caller(env.settings, env.own())[1]
     with progress_bar(unless=quiet) as bar:
         calls, reads = bar.add_task("calls made", total=len(made.changes)), bar.add_task("reading", total=None)
         delivery, kept = applying(env, plan.changes, who, lambda: bar.advance(calls))

@@ -15,6 +15,7 @@ from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
+from link_peer_cli.access import instant
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import is_cloud_name, matching, moment, with_uid
 from link_peer_cli.audit.export import export
@@ -143,8 +144,7 @@ def audit(
         raise BadInput("--follow", "it prints new records: give neither --to nor --sort-by")
     form = form_of(output, as_json=as_json, as_csv=as_csv)
     matching(story, "--story", r"[A-Za-z0-9._-]{1,48}")
-    clock = compose.clock_for_functions()
-    now = clock.now()
+    now = instant.now()
     since, until = _span(start or ("365d" if story else "30d" if evidence else "24h"), end, now)
     env = load_environment(reading=True)
     if verify or evidence:
@@ -163,7 +163,7 @@ def audit(
                 shown.print(one.records, f"the story of {one.title}" if story else "audit log")
         return
     with contextlib.suppress(KeyboardInterrupt):
-        for records in follow_log(log, clock, query, since, _print_trouble):
+        for records in follow_log(log, compose.clock_for_functions(), query, since, _print_trouble):
             shown.print(records)
 
 

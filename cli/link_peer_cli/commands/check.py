@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from link_peer.planning.decision import Context
 from link_peer.planning.policy_tests import Finding, Verdict
 from rich.markup import escape
 
+from link_peer_cli.access import instant
 from link_peer_cli.access.environment import policy_path
 from link_peer_cli.answers.deployment import CheckedFile
 from link_peer_cli.deployed import limits
@@ -73,7 +73,8 @@ def _invalid(path: Path, problem: str) -> CheckedFile:
 
 def _judged(policy: Policy, view: SavedView | None) -> list[Finding]:
     # a saved reading names no region: whose the rules are does not matter, all count as present
-    return live_tests.judge(view, Context(policy, "", time.time())) if view else policy_tests.judge(policy, time.time())
+    now = instant.now()
+    return live_tests.judge(view, Context(policy, "", now)) if view else policy_tests.judge(policy, now)
 
 
 def _print(one: CheckedFile) -> None:

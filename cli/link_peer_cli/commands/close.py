@@ -69,7 +69,7 @@ def close(
         may_ask("closes", as_json=as_json)
     own, at_home = set(tags.accounts), tags.own == env.policy.home
     refused = enter(env, tags, accounts)
-    value = f"{CLOSED_BY}{tags.caller[: TAG_VALUE - len(CLOSED_BY) - 21]} {iso(env.clock.now())}"
+    value = f"{CLOSED_BY}{tags.caller[: TAG_VALUE - len(CLOSED_BY) - 21]} {iso(env.now)}"
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "groups read", "groups closed")
         run = ClosingRun(env, tags, accounts, value, count, dry_run=dry_run)
@@ -241,7 +241,7 @@ def _signs_of_life(env: Environment, name: str) -> Iterator[str]:
         sweeps = sweeps_of_a_day(looking)
         last = max(sweeps, key=lambda record: record["time"], default={})
         theirs = max((one["time"] for one in sweeps if one.get("deployment") == name), default="")
-        if theirs and (last.get("deployment") == name or env.clock.now() - parse_instant(theirs) < LATE_SECONDS):
+        if theirs and (last.get("deployment") == name or env.now - parse_instant(theirs) < LATE_SECONDS):
             yield f"its sweep ran at {theirs}"
         groups = open_fetch(suppose(looking, "close")[0], "close", TOLERANT).all_groups(sorted(env.policy.accounts))
         keys = {key for group in groups for key in group.tags}

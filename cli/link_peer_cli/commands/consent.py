@@ -51,7 +51,7 @@ def accept(
     With the id of a request or a link: shows its last denial for lack of consent, asks, and does what that advised.
     """
     env = load_own()
-    end = ending(until, "--until", env.clock.now()) if until else None
+    end = ending(until, "--until", env.now) if until else None
     tags = GroupTags(env, [profile] if profile else [])
     denial: Record | None = None
     if is_group_id(by_id(what).partition("@")[0]):
@@ -121,7 +121,7 @@ def _ended_by(edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags,
     """The links that a change of a group's tags ends. What cannot be read keeps nobody from withdrawing consent."""
     then = {key: value for key, value in {**now, **edit.put}.items() if key not in edit.drop}
     try:
-        return closes(tags.ecs(group.account), group, then, env.policy, env.settings.region, env.clock.now())
+        return closes(tags.ecs(group.account), group, then, env.policy, env.settings.region, env.now)
     except LinkPeerError as error:
         return [f"what it alone allowed, which cannot be determined now: {error}"]
 
@@ -129,7 +129,7 @@ def _ended_by(edit: TagEdit, group: Party, now: dict[str, str], tags: GroupTags,
 def _with_end(accept: Accept, end: int | None, env: Environment) -> Accept:
     if end is not None and accept.until is not None:
         raise BadInput("--until", "the entry has an end already")
-    if accept.until is not None and accept.until <= env.clock.now():
+    if accept.until is not None and accept.until <= env.now:
         raise BadInput("who", "the end of the entry is past")
     return accept if end is None else msgspec.structs.replace(accept, until=end)
 

@@ -81,7 +81,7 @@ def doctor(
         sweep = SupposedSweep(delivery, "doctor", progress=count, keep=lambda _instance: True)
         found = list(_findings(env, account, (platform or both, tenants or both), (sweep, cloud, kept)))
     found = [finding for finding in found if not account or finding.where in ("", account)]
-    words = wording(env.policy, env.clock.now(), Scene(sweep.store.snapshot()))
+    words = wording(env.policy, env.now, Scene(sweep.store.snapshot()))
     if sys.stdout.isatty() and form in (TableForm.TABLE, TableForm.WIDE) and not sort_by:
         with paged():
             _show(found, words, wide=form is TableForm.WIDE)
@@ -128,7 +128,7 @@ def _findings(
 def _seen(env: Environment, view: View, cloud: WhatIf, sweep: Sweep) -> CloudSeen:
     """The links that stand, of which the next sweep removes some: those that this one would. It leaves groups that have lost our tag
     to later runs, and what it had no time for."""
-    scene, where, now = _before(view, cloud), (env.policy, env.settings.region), env.clock.now()
+    scene, where, now = _before(view, cloud), (env.policy, env.settings.region), env.now
     elsewhere = {rule.group for rule, _ in owned_rules(scene.snapshot, *where)}.difference(sweep.managed)
     if elsewhere or sweep.unread or sweep.fetch.postponed:
         going = closing(scene.snapshot, *where, now).why

@@ -74,7 +74,7 @@ def explain(
     if as_json:
         print_answer(answer)
     else:
-        _show(answer, wording(env.policy, env.clock.now()))
+        _show(answer, wording(env.policy, env.now))
     warn(answer.not_read)
     if code:
         raise typer.Exit(code)
@@ -90,7 +90,7 @@ def answer_for(
     ports = asked or _ports(scene, links, source)
     found = reach(scene, source, target, ports)
     history = history_of(env, links, prove=True)
-    adviser = Adviser(view, env.settings.region, env.clock.now())
+    adviser = Adviser(view, env.settings.region, env.now)
     people = _people(scene, found, ends, ports, [rule for link in links for rule in link.rules])
     answer = Explanation(
         found.word,

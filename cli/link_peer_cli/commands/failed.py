@@ -50,7 +50,7 @@ def failed(
         tasks = failed_tasks(deployed_functions(env.settings, env.policy.home, service), env.names)
     found = [FailedInvocation(one.id, one.function, iso(one.started / 1000), one.status, one.error) for one in tasks]
     found += map(_of_letter, letters)
-    print_table(FAILED, found, wording(env.policy, env.clock.now()), form, sort_by)
+    print_table(FAILED, found, wording(env.policy, env.now), form, sort_by)
     if count > len(letters):
         console(stderr=True).print(f"{count - len(letters)} more dead letters wait behind these")
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from link_peer.app import compose
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, Port
 from link_peer.domain.tags import parse_instant
 
-from link_peer_cli.access import inputs
+from link_peer_cli.access import inputs, instant
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import account_named, duration, moment, ports_of
 from link_peer_cli.answers.links import LinkAnswer
@@ -67,7 +66,7 @@ def links(
     if wrong := set(state or ()) - STATES.keys():
         raise BadInput("--state", f"{min(wrong)} is not one of {', '.join(STATES)}")
     seconds = duration(expiring, "--expiring") if expiring else None
-    now = compose.clock_for_functions().now()
+    now = instant.now()
     then = moment(at, "--at", now) if at else None
     if then and then > now:
         raise BadInput("--at", f"{at} is in the future: the log has only the past")
@@ -85,7 +84,7 @@ def links(
         answers, problem = _now(env, view, party, uid, ports, period)
     else:
         answers, problem = _then(env, then, party, uid, ports)
-    now = then or env.clock.now()
+    now = then or now
     answers = [
         one
         for one in answers

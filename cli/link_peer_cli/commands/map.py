@@ -94,7 +94,7 @@ def _text(env: Environment, view: View, form: str) -> tuple[str, str]:
 
 def _file(env: Environment, view: View, names: dict[str, str]) -> tuple[MapFile, str]:
     """What the file says, and why the audit log could not be read, if so."""
-    now = env.clock.now()
+    now = env.now
     links, unknown = answers_of(env, view, links_of(env, view))
     problems = [*view.problems, *filter(None, [unknown])]
     return MapFile(iso(int(now)), env.settings.region, names, links, problems), unknown

@@ -8,7 +8,6 @@ import shlex
 from typing import Annotated, NoReturn
 
 import typer
-from link_peer.app import compose
 from link_peer.domain.denials import Denial, LinkDenied, about
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
 from link_peer.domain.model import Link, Party
@@ -19,6 +18,7 @@ from link_peer.planning.authority import hopeless
 from link_peer.runtime.ports import Record
 from rich.markup import escape
 
+from link_peer_cli.access import instant
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import duration, ending, is_cloud_name, matching, party, ports_of
 from link_peer_cli.answers.changes import NotPosted, Posted
@@ -81,7 +81,7 @@ def request(
     """
     if dry_run and wait:
         raise BadInput("--wait", "nothing is posted with --dry-run, so there is no outcome to wait for")
-    now = compose.clock_for_functions().now()
+    now = instant.now()
     matching(action, "action", "link|unlink|sync")
     request_id = request_id or f"cli-{secrets.token_hex(4)}"
 

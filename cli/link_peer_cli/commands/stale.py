@@ -48,7 +48,7 @@ def stale(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonL
     view = view_of(suppose(env, "stale")[0])
     with waiting("reading the groups"):
         view.everything()
-        now, region = env.clock.now(), env.settings.region
+        now, region = env.now, env.settings.region
         going = view.closing(region, now)
         scene = view.scene
         found = [
@@ -100,5 +100,5 @@ def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:
 def _consents(env: Environment, snapshot: Snapshot) -> Iterator[Stale]:
     """Entries of tags and of the policy's allow list that are invalid, have ended, or name a party that does not exist."""
     readable = {account for account in env.policy.accounts if snapshot.readable(account)}
-    for one in dead(env.policy, snapshot, env.clock.now(), readable):
+    for one in dead(env.policy, snapshot, env.now, readable):
         yield Stale("consent", one.group.account, one.group.id, one.text, one.why, "", "")

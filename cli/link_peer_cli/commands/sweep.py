@@ -61,7 +61,7 @@ def sweep(
         count = counter(bar, "accounts read", "groups read")
         run = Sweep(
             delivery,
-            f"sweep-cli-{int(env.clock.now())}",
+            f"sweep-cli-{int(env.now)}",
             believe_empty=believed,
             progress=count,
             keep=(lambda _one: True) if dry_run else None,

@@ -37,7 +37,7 @@ def run_tests(
         env = msgspec.structs.replace(env, policy=policy_file(policy, "--policy"))
     view = view_of(suppose(env, "test")[0])
     with waiting("judging the tests"):
-        found = judge(view, Context(env.policy, env.settings.region, env.clock.now()))
+        found = judge(view, Context(env.policy, env.settings.region, env.now))
     if out:
         snapshots.save(view.scene.snapshot, out)
     show = console()

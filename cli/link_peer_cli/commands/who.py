@@ -60,7 +60,7 @@ def who(
         wanted = view.find(party, "party", functools.partial(standing_ends, env, view))
     with waiting("reading what decides about packets"):
         answers, problem = _answers(env, view, wanted, ports)
-    print_table(SOURCES, answers, wording(env.policy, env.clock.now(), view.scene), form, sort_by)
+    print_table(SOURCES, answers, wording(env.policy, env.now, view.scene), form, sort_by)
     warn([*view.problems, problem])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)

@@ -125,7 +125,7 @@ def record_tags(
 ) -> str:
     """Record each call that changed tags, after the change, for each group: what it set, and what was there `before`, as it
     was read. One attempt, unless `patient`. Returns why the log has no record of it; empty if it has."""
-    event_id, now = f"{command}-cli-{int(env.clock.now())}", dict(before)
+    event_id, now = f"{command}-cli-{int(env.now)}", dict(before)
     records: list[Record] = []
     for call in tags.made:
         for group in call.groups:

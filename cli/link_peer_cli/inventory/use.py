@@ -178,7 +178,7 @@ def with_use(
 
 def _read(env: Environment, links: Sequence[Standing], days: int) -> Period:
     """One query of each flow log that tells of a target, and the interfaces of the accounts of these links."""
-    until = int(env.clock.now())
+    until = int(env.now)
     since = until - days * DAY
     asked = grouped(
         (target.account, link)

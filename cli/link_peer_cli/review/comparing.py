@@ -61,7 +61,7 @@ def compare(env: Environment, new: Policy, progress: Count) -> Compared:
     sweep = max((after.sweep, before.sweep), key=lambda one: len(one.policy.accounts))  # which has read more
     groups = members_of(sweep.store.snapshot(), _difference(before.edits, after.edits))
     reach = changed_reach(sweep, before.cloud, after.cloud)
-    failing = [f"a test of the policy fails: {one}" for one in policy_tests.judge(new, env.clock.now()) if one.failed]
+    failing = [f"a test of the policy fails: {one}" for one in policy_tests.judge(new, env.now) if one.failed]
     unread = [f"{what} could not be read: {why}" for what, why in {**before.gaps, **after.gaps}.items()]
     count = len(before.edits & after.edits)
     due = "1 more change is" if count == 1 else f"{count} more changes are"

@@ -86,7 +86,7 @@ def understood(env: Environment, raw: bytes) -> Input:
     for element in elements.messages:
         try:
             message = events.queue_message(element, home=home, region=region)
-            decoded = decode(message.body, region=region, now=env.clock.now(), names=env.policy.names)
+            decoded = decode(message.body, region=region, now=env.now, names=env.policy.names)
         except (BadInput, DeniedRequest):
             continue
         if message.queue:

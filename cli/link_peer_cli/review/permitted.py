@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from link_peer.planning.permissions import Kind, PermissionDifference, differenc
 from rich.console import Console
 from rich.markup import escape
 
+from link_peer_cli.access import instant
 from link_peer_cli.answers.changes import PermissionChange
 from link_peer_cli.ui.markdown import Section, row
 
@@ -20,8 +20,7 @@ COLOURS = {Kind.WIDER: "red", Kind.NARROWER: "green", Kind.NEITHER: "dim"}
 def differences(olds: Sequence[Policy], new: Policy) -> list[PermissionDifference]:
     """How a policy differs from any of those: the widest first. Where versions of two policies run, what either does not
     open is wider."""
-    now = time.time()
-    found = dict.fromkeys(one for old in olds for one in difference(old, new, now))
+    found = dict.fromkeys(one for old in olds for one in difference(old, new, instant.now()))
     return sorted(found, key=lambda one: list(Kind).index(one.kind))
 
 

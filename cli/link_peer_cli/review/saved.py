@@ -80,7 +80,7 @@ def save(path: str, env: Environment, what: Input, changes: Sequence[Write]) -> 
     Raises BadInput if it would replace something else than a plan, LinkPeerError if it cannot be written.
     """
     require_replaceable(path)
-    plan = SavedPlan(1, iso(env.clock.now()), deployment_of(env), what, tuple(changes))
+    plan = SavedPlan(1, iso(env.now), deployment_of(env), what, tuple(changes))
     write(path, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n", mode=0o600)
 
 
@@ -121,7 +121,7 @@ def require_current(plan: SavedPlan, env: Environment) -> None:
     unknown = {one.account for one in plan.changes} - env.policy.accounts.keys()
     found += [f"account {uid} is not in the policy" for uid in sorted(unknown)]
     try:
-        age = env.clock.now() - parse_instant(plan.made_at)
+        age = env.now - parse_instant(plan.made_at)
     except BadInput as error:
         raise LinkPeerError(f"the plan is unreadable: made_at: {error.problem}") from None
     if age > OLDEST_SECONDS:
