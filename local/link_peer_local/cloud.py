@@ -90,6 +90,11 @@ class Shared:
         self.listen: Callable[[LocalCloud], object] = lambda _region: None  # a server opens a port for a new region
         self.lock = threading.Lock()
 
+    def endpoint_of(self, region: str) -> str:
+        """The host and port of a region's entrance, if a server listens there; else the real cloud's endpoint of ECS."""
+        place = self.regions.get(region)
+        return (place.endpoint if place else "").partition("://")[2] or f"ecs.{region}.aliyuncs.com"
+
 
 class LocalCloud:
     """Alibaba Cloud in memory, entered at one region. It has no accounts until `link_peer_local.world.load` fills it.
@@ -118,6 +123,7 @@ class LocalCloud:
         self.inactive = shared.inactive
         self.ecs = EcsBackend(self.clock, region, self.knobs)
         self.ecs.account_names = shared.account_names
+        self.ecs.endpoint_of = shared.endpoint_of
         self.sls = SlsBackend(self.clock, region, shared.alert_centres)
         self.mns = MnsBackend(self.clock, region)
         self.events = EventBridge(self.clock, region, self.identity)

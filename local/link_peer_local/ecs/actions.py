@@ -31,12 +31,12 @@ class Action(Struct, frozen=True):
     names: tuple[str, tuple[str, ...]] | None = None
 
 
-def _describe_regions(_call: Call) -> dict[str, Any]:
+def _describe_regions(call: Call) -> dict[str, Any]:
     rows = [
         {
             "RegionId": region,
             "LocalName": region,
-            "RegionEndpoint": f"ecs.{region}.aliyuncs.com",
+            "RegionEndpoint": call.store.endpoint_of(region),
             "Status": "available",
         }
         for region in sorted(REGIONS)

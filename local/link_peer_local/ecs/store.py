@@ -46,6 +46,7 @@ class Store:
         self.accounts: dict[str, AccountState] = {}
         self.vpcs: dict[str, Vpc] = {}
         self.account_names: dict[str, str] = {}  # login name -> uid, for SourceGroupOwnerAccount
+        self.endpoint_of: Callable[[str], str] = "ecs.{}.aliyuncs.com".format  # where a region is asked
         self.peerings: set[frozenset[str]] = set()
         self.invocations: list[Invocation] = []
         self.quotas = Quotas()

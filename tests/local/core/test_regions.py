@@ -133,6 +133,9 @@ def test_each_region_has_an_entrance_of_its_own(served: LocalCloud) -> None:
     for place in (there, later):
         ecs = Client(config(key_of(served), place.endpoint.removeprefix("http://")))
         assert groups(ecs, HERE) == []
+        shown = {row.region_id: row.region_endpoint for row in ask(ecs, "DescribeRegions").regions.region}
+        in_use = {region: each.endpoint.removeprefix("http://") for region, each in served.regions.items()}
+        assert shown == {region: in_use.get(region, f"ecs.{region}.aliyuncs.com") for region in REGIONS}
     name = {"Host": f"{served.world.audit_project}.{HERE}.log.aliyuncs.com", "x-log-apiversion": "0.6.0"}
     assert requests.get(there.endpoint, headers=name, timeout=60).status_code == 401  # SLS answered, unsigned
 
