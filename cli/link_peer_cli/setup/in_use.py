@@ -8,15 +8,18 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
+from link_peer.alicloud.sdk import call
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Group, Party
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning.actual import owned_rules
 from link_peer.runtime.retry import Retry
+from link_peer.runtime.settings import Settings
 from link_peer_deploy.regions import FUNCTION_COMPUTE
 from msgspec.structs import replace
 
+from link_peer_cli.access.ecs import PersonalEcs
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
 from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.deployed.port import fc3
@@ -30,6 +33,9 @@ THREADS = 8
 UNKNOWN = "no answer"
 _NOT_THERE = ("its name cannot be resolved", *(text for service in SERVICES for text in service.not_active))
 """A region without the service, or where the account does not use it."""
+
+_REAL = ".aliyuncs.com"
+"""How the hosts of the real cloud end."""
 
 _OF_ITS_OWN = re.compile("finance|acdr")
 """Regions that other accounts than ordinary ones use."""
@@ -68,15 +74,38 @@ def clean(deployment: SetupTarget, groups: list[Group]) -> Iterator[str]:
 
 def elsewhere(deployment: SetupTarget, *, sure: bool) -> str:
     """Which other regions have functions or a queue of the deployment, as a sentence; empty if none has. Unless `sure`, also
-    those that give no answer. Where an endpoint is set, regions cannot be told apart, and none is asked."""
-    settings = deployment.settings
-    if settings.endpoint("fc")[1] or settings.endpoint("mns")[1]:
-        return ""
-    others = sorted(region for region in FUNCTION_COMPUTE - {settings.region} if not _OF_ITS_OWN.search(region))
+    those that give no answer."""
+    try:
+        places = _other_regions(deployment)
+    except LinkPeerError as error:
+        return "" if sure else f"which other regions have it is not known ({error}); --force deletes it all the same"
     with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(lambda region: _there(replace(deployment, settings=replace(settings, region=region))), others)
-        there = {region: what for region, what in zip(others, found, strict=True) if what}
+        shown = pool.map(lambda settings: _there(replace(deployment, settings=settings)), places)
+        there = {settings.region: what for settings, what in zip(places, shown, strict=True) if what}
     return ", ".join(f"{region} has {what}" for region, what in there.items() if not (sure and what == UNKNOWN))
+
+
+def _other_regions(deployment: SetupTarget) -> list[Settings]:
+    """The settings for each other region in which the deployment may be. Those of an endpoint are for its region alone. A local
+    cloud has an entrance for each region that is in use, for all services, which DescribeRegions names. Raises LinkPeerError
+    if it does not answer."""
+    settings = deployment.settings
+    scheme, host = settings.endpoint("ecs")
+    regions = sorted(region for region in FUNCTION_COMPUTE - {settings.region} if not _OF_ITS_OWN.search(region))
+    if not host or host.endswith(_REAL):
+        endpoints = {name: url for name, url in settings.endpoints.items() if name not in ("fc", "mns")}
+        return [replace(settings, region=region, endpoints=endpoints) for region in regions]
+    ecs = PersonalEcs(settings, settings.credentials, deployment.clock)
+    body = call(lambda: ecs.client.describe_regions(ecs.models.DescribeRegionsRequest())).body
+    if not body.regions:
+        raise LinkPeerError("DescribeRegions names no region")
+    hosts = {row.region_id: row.region_endpoint or "" for row in body.regions.region}
+    urls = {region: f"{scheme}://{host}" for region, host in hosts.items() if host and not host.endswith(_REAL)}
+    return [
+        replace(settings, region=region, endpoints=dict.fromkeys(settings.endpoints, urls[region]))
+        for region in regions
+        if region in urls
+    ]
 
 
 def _there(deployment: SetupTarget) -> str:

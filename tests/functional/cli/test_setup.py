@@ -192,16 +192,24 @@ def test_setup_in_a_second_region_changes_no_right_of_the_first(cloud: LocalClou
     assert {what for name, what in found.items() if name.startswith(of_all)} == {("keep", "done")}
 
 
+@pytest.mark.parametrize("endpoints", [{}, {"FC": "fc", "MNS": "mns"}])
 @pytest.mark.usefixtures("joined")
-def test_removing_in_one_region_keeps_the_roles_for_the_other(cloud: LocalCloud, cli: Cli) -> None:
-    """It says why. The last region takes them away."""
+def test_removing_in_one_region_keeps_the_roles_for_the_other(
+    cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch, endpoints: dict[str, str]
+) -> None:
+    """It says why. The last region takes them away. An endpoint in the settings is that of one region, and no other is asked
+    there."""
     for region in (REGION, THERE):
         cli("setup", "--region", region)
     before = rights(cloud)
+    for name, service in endpoints.items():
+        monkeypatch.setenv(f"LINK_PEER_{name}_ENDPOINT", f"https://{HOME}.{service}.{REGION}-internal.aliyuncs.com")
     assert cli("setup", "--remove", "--yes", "--force") == 0
     assert f"= role link-peer-fc: kept: {THERE} has the queue link-peer-requests" in cli.out
     assert (rights(cloud), cloud.mns.queues(HOME)) == (before, [])
     assert cloud.region_at(THERE).mns.queues(HOME) != []
+    for name in endpoints:
+        monkeypatch.delenv(f"LINK_PEER_{name}_ENDPOINT")
     assert cli("setup", "--remove", "--yes", "--region", THERE) == 0, cli.err
     assert home_roles(cloud) == []
 

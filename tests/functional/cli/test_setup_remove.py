@@ -94,6 +94,18 @@ def test_an_account_that_was_removed_is_in_the_way_until_the_policy_file_forgets
     assert home_roles(lab) == set()
 
 
+@pytest.mark.parametrize("fault", [{"kind": "empty"}, {"code": "Forbidden.RAM", "status": 403}])
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_roles_stay_where_the_regions_in_use_are_not_known_unless_forced(
+    lab: Lab, cli: Cli, fault: dict[str, object], options: tuple[str, ...]
+) -> None:
+    """Another region may use them."""
+    lab.fault(service="ecs", action="DescribeRegions", times=None, **fault)
+    assert cli("setup", "--remove", "--yes", *options) == 0, cli.err
+    said = "= role link-peer-fc: kept: which other regions have it is not known ("
+    assert (said in cli.out, home_roles(lab) == set()) == (not options, bool(options))
+
+
 def test_a_tag_that_may_not_be_taken_off_does_not_stop_the_removal(lab: Lab, cli: Cli) -> None:
     """It is named."""
     group = lab.group(tags={MANAGED: "true"})

@@ -1,0 +1,64 @@
+"""`link-peer setup` in two regions of one local cloud, over HTTP: each region has an entrance of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from link_peer.alicloud.sts import CACHE
+from link_peer_local import world
+from link_peer_local.cloud import LocalCloud
+from link_peer_local.server import serve
+
+from tests.functional.command import Cli, use_keys
+
+pytestmark = pytest.mark.http
+HOME, HERE, THERE = "1000000000000001", "cn-qingdao", "cn-hangzhou"
+Enter = Callable[[str], LocalCloud]
+
+
+@pytest.fixture(name="enter")
+def _enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Enter]:
+    """`enter(region)`: from now on, commands of home's administrator work in this region, at its entrance."""
+    cloud = LocalCloud()
+    world.load(cloud, "empty")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"deployment: prod\naccounts:\n  '{HOME}': {{name: home}}\n")
+    monkeypatch.setenv("LINK_PEER_POLICY", str(policy))
+    use_keys(cloud, monkeypatch, HOME)
+    CACHE.clear()
+
+    def enter(region: str) -> LocalCloud:
+        place = cloud.region_at(region)
+        monkeypatch.setenv("LINK_PEER_REGION", region)
+        monkeypatch.setenv("LINK_PEER_CLOUD", place.endpoint)
+        return place
+
+    with serve(cloud):
+        yield enter
+
+
+def roles(cloud: LocalCloud) -> list[str]:
+    """The roles of link-peer in the home account."""
+    return sorted(role.name for role in cloud.identity.roles.values() if role.name.startswith("link-peer"))
+
+
+def test_removing_in_one_region_keeps_the_roles_that_the_other_uses(
+    enter: Enter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says why. In the last region they are removed, and a region that was only looked at keeps nothing."""
+    cli = Cli(capsys)
+    for region in (HERE, THERE):
+        enter(region)
+        assert cli("setup") == 0, cli.err
+    enter("cn-beijing")
+    here = enter(HERE)
+    before = roles(here)
+    assert before
+    assert cli("setup", "--remove", "--yes", "--force") == 0, cli.err
+    assert f"= role link-peer-fc: kept: {THERE} has the queue link-peer-requests" in cli.out
+    there = enter(THERE)
+    assert (roles(here), here.mns.queues(HOME), bool(there.mns.queues(HOME))) == (before, [], True)
+    assert cli("setup", "--remove", "--yes") == 0, cli.err
+    assert (roles(here), there.mns.queues(HOME)) == ([], [])
