@@ -14,7 +14,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.at import read_outcomes, standing_at
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
-from link_peer_cli.audit.trail import comparable_since, uncompared
+from link_peer_cli.audit.trail import keeps, trail_start
 from link_peer_cli.audit.trail_join import UNREADABLE
 from link_peer_cli.audit.trail_records import rules_in, tags_in
 from link_peer_cli.audit.verify import mismatches
@@ -141,11 +141,13 @@ def consents(records: Iterable[Record], keys: TagKeys, since: float) -> Iterator
 
 def exceptions(env: Environment, since: float, until: float) -> list[Mismatch]:
     """What `audit --verify` finds in a period, and the part of it of which ActionTrail has no events any more."""
-    first = comparable_since(env.now)
+    first = trail_start(env.now)
     differences = mismatches(env, max(since, first), quiet=True)[0] if first < until else []
     # what could not be read is so of the whole period, and has the time of this reading
     differences = [each for each in differences if each.finding == UNREADABLE or parse_instant(each.time) <= until]
-    if why := uncompared(since, min(first, until)):
+    if not keeps(since, env.now):
+        period = f"{iso(since)} to {iso(min(first, until))}"
+        why = f"{period} is not compared, so it is unproven: ActionTrail keeps events for 90 days"
         advice = "export the evidence of each month within 90 days"
         what = (iso(since), env.policy.home, "ActionTrail", "", "", "", UNREADABLE)
         differences.append(Mismatch(*what, why, advice, pending=False))

@@ -14,7 +14,6 @@ from link_peer.domain.tags import iso
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.trail_events import TAG_CALLS
-from link_peer_cli.audit.trail_log import LONGEST_SECONDS
 
 MOST_PAGES = 2_000  # of one call in one account: some 17 minutes of reading, and 100,000 events
 PAGE = 50  # [doc LookupEvents: at most 50 events per page]
@@ -40,16 +39,15 @@ NAMES = (
 can be looked up by one attribute only, and other calls of ECS are far more frequent."""
 
 
-def comparable_since(now: float) -> float:
-    """From when on the log can be compared with ActionTrail at `now` (both in epoch seconds): a record may be LONGEST_SECONDS
-    younger than the call that it is about."""
-    return now - KEPT_SECONDS + MARGIN_SECONDS + LONGEST_SECONDS
+def trail_start(now: float) -> float:
+    """From when on ActionTrail has events at `now`, both in epoch seconds."""
+    return now - KEPT_SECONDS + MARGIN_SECONDS
 
 
-def uncompared(since: float, until: float) -> str:
-    """What is said of a time (epoch seconds) of which ActionTrail has no events any more; empty if it has no length."""
-    why = "is not compared, so it is unproven: ActionTrail keeps events for 90 days"
-    return f"{iso(since)} to {iso(until)} {why}" if since < until else ""
+def keeps(since: float, now: float) -> bool:
+    """Whether ActionTrail has the events since an instant at `now`, both in epoch seconds. A command that asks for the last 90 days
+    means no more by the seconds that have passed."""
+    return since >= now - KEPT_SECONDS - MARGIN_SECONDS
 
 
 class Trail:
@@ -67,7 +65,7 @@ class Trail:
         Raises LinkPeerError if they cannot all be read.
         """
         found: dict[str, Mapping[str, Any]] = {}
-        start = max(start, end - KEPT_SECONDS + MARGIN_SECONDS)
+        start = max(start, trail_start(end))
         while start <= end:
             until = min(end, start + SPAN_SECONDS)
             for event in self._pages(account, name, start, until):

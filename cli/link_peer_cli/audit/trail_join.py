@@ -207,7 +207,11 @@ def _of_record(
     if abs(entry.time - entry.said) > LATE_SECONDS:
         detail = f"SLS received it at {iso(entry.time)}, not when it says it was written"
         yield _of_entry(question, entry, BACKDATED, detail, ())
-    if entry.kind != "outcome" or entry.record.get("outcome") not in ("applied", "removed"):
+    if (
+        entry.kind != "outcome"
+        or entry.record.get("outcome") not in ("applied", "removed")
+        or entry.time < question.start
+    ):
         return
     intent = log.intent(entry)
     expected = intent.rules if intent else entry.rules if entry.calls else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Set
 
 import msgspec
@@ -29,7 +30,7 @@ class Roles(msgspec.Struct, frozen=True):
 
 class Question(msgspec.Struct, frozen=True):
     """What is joined: findings from `since` on, as of `now` (epoch seconds), in the accounts whose trail was read. `tags` are
-    those that groups have now."""
+    those that groups have now. `trail_start`: ActionTrail has no older events."""
 
     policy: Policy
     region: str
@@ -38,11 +39,12 @@ class Question(msgspec.Struct, frozen=True):
     since: float
     now: float
     tags: Mapping[Party, Mapping[str, str]] = {}
+    trail_start: float = -math.inf
 
     @property
     def start(self) -> float:
-        """From when on events and records are there."""
-        return self.since - LONGEST_SECONDS
+        """From when on events and records are there: of an older record, the call may be one that ActionTrail dropped."""
+        return max(self.since - LONGEST_SECONDS, self.trail_start + LONGEST_SECONDS)
 
     def logs(self, event: Event) -> Set[str]:
         """The logstores in which a call is to be recorded."""

@@ -17,12 +17,11 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.access.roles import closer_of, reader_of
 from link_peer_cli.answers.operation import Mismatch
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition
-from link_peer_cli.audit.trail import KEPT_SECONDS as TRAIL_KEPT_SECONDS
-from link_peer_cli.audit.trail import MARGIN_SECONDS, NAMES, Trail, comparable_since, uncompared
+from link_peer_cli.audit.trail import NAMES, Trail, keeps, trail_start
 from link_peer_cli.audit.trail_events import Event, event_of
 from link_peer_cli.audit.trail_join import UNREADABLE, join, opened_groups, unknown_rules
 from link_peer_cli.audit.trail_log import LONGEST_SECONDS, Question, Roles
-from link_peer_cli.ui.console import console, print_answer, warn, when
+from link_peer_cli.ui.console import console, print_answer, when
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
@@ -38,18 +37,16 @@ def verify(env: Environment, since: float, *, as_json: bool) -> None:
 
     Raises BadInput for an instant from which ActionTrail has no events any more, LinkPeerError if the log cannot be read.
     """
-    if since < env.now - TRAIL_KEPT_SECONDS - MARGIN_SECONDS:
+    if not keeps(since, env.now):
         raise BadInput("--since", "ActionTrail keeps events for 90 days: give at most 90d")
-    first = comparable_since(env.now)
-    differences, calls = mismatches(env, max(since, first), quiet=as_json)
+    differences, calls = mismatches(env, since, quiet=as_json)
     _print(differences, calls, as_json=as_json)
-    warn([] if as_json else [uncompared(since, first)])
     if any(not difference.pending for difference in differences):
         raise typer.Exit(Exit.REFUSED)
 
 
 def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mismatch], int]:
-    """What does not fit since an instant (epoch seconds) that is not before `comparable_since`, and how many calls were compared.
+    """What does not fit since an instant (epoch seconds), as far back as ActionTrail has events, and how many calls were compared.
 
     Raises LinkPeerError if the log cannot be read.
     """
@@ -61,7 +58,8 @@ def mismatches(env: Environment, since: float, *, quiet: bool) -> tuple[list[Mis
     log = AuditReader(env.settings, env.clock, env.keys)
     ours = condition({"deployment": env.policy.deployment})
     records = log.read(ours, start)
-    question = Question(env.policy, env.settings.region, _roles(env), frozenset(accounts) - refused.keys(), since, now)
+    read = frozenset(accounts) - refused.keys()
+    question = Question(env.policy, env.settings.region, _roles(env), read, since, now, trail_start=trail_start(now))
     groups = [group for group in opened_groups(question, events) if group.account in env.policy.accounts]
     tags, unread = _tags(env, groups)
     question = msgspec.structs.replace(question, tags=tags)
