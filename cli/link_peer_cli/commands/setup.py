@@ -23,6 +23,7 @@ from link_peer_cli.access.inputs import matching
 from link_peer_cli.answers.deployment import Fault, ResourceAnswer
 from link_peer_cli.setup import plan, resources
 from link_peer_cli.setup.engine import Stopped, carry_out, plan_removal, say_wait
+from link_peer_cli.setup.entrances import require_own_entrance
 from link_peer_cli.setup.faults import faults
 from link_peer_cli.setup.in_use import InUse, clean, elsewhere, functions_of, in_use
 from link_peer_cli.setup.resource import ResourceChange, SetupTarget
@@ -79,6 +80,7 @@ def setup(
     deployment = msgspec.structs.replace(deployment, retention=retention, replace=replace, operators=named)
     out, talk = console(), _Talk(as_json)
     require_home(deployment, talk.wait)
+    require_own_entrance(deployment)
     if remove:
         _remove(deployment, out, talk, dry_run=dry_run, with_logs=with_logs, force=force, yes=yes, ask=ask)
     else:

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
-from link_peer.alicloud.sdk import call
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Group, Party
 from link_peer.engine.read.access import TOLERANT
@@ -19,10 +18,10 @@ from link_peer.runtime.settings import Settings
 from link_peer_deploy.regions import FUNCTION_COMPUTE
 from msgspec.structs import replace
 
-from link_peer_cli.access.ecs import PersonalEcs
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
 from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.deployed.port import fc3
+from link_peer_cli.setup.entrances import entrances
 from link_peer_cli.setup.queues import QueueResource
 from link_peer_cli.setup.resource import SetupTarget
 from link_peer_cli.setup.sdk import unless
@@ -33,9 +32,6 @@ THREADS = 8
 UNKNOWN = "no answer"
 _NOT_THERE = ("its name cannot be resolved", *(text for service in SERVICES for text in service.not_active))
 """A region without the service, or where the account does not use it."""
-
-_REAL = ".aliyuncs.com"
-"""How the hosts of the real cloud end."""
 
 _OF_ITS_OWN = re.compile("finance|acdr")
 """Regions that other accounts than ordinary ones use."""
@@ -86,25 +82,14 @@ def elsewhere(deployment: SetupTarget, *, sure: bool) -> str:
 
 
 def _other_regions(deployment: SetupTarget) -> list[Settings]:
-    """The settings for each other region in which the deployment may be. Those of an endpoint are for its region alone. A local
-    cloud has an entrance for each region that is in use, for all services, which DescribeRegions names. Raises LinkPeerError
-    if it does not answer."""
-    settings = deployment.settings
-    scheme, host = settings.endpoint("ecs")
-    regions = sorted(region for region in FUNCTION_COMPUTE - {settings.region} if not _OF_ITS_OWN.search(region))
-    if not host or host.endswith(_REAL):
-        endpoints = {name: url for name, url in settings.endpoints.items() if name not in ("fc", "mns")}
-        return [replace(settings, region=region, endpoints=endpoints) for region in regions]
-    ecs = PersonalEcs(settings, settings.credentials, deployment.clock)
-    body = call(lambda: ecs.client.describe_regions(ecs.models.DescribeRegionsRequest())).body
-    if not body.regions:
-        raise LinkPeerError("DescribeRegions names no region")
-    hosts = {row.region_id: row.region_endpoint or "" for row in body.regions.region}
-    urls = {region: f"{scheme}://{host}" for region, host in hosts.items() if host and not host.endswith(_REAL)}
+    """The settings for each other region in which the deployment may be; of a local cloud, for those that are in use. An endpoint
+    of FC or MNS is that of one region alone. Raises LinkPeerError if a local cloud does not answer."""
+    settings, urls = deployment.settings, entrances(deployment)
+    own = {name: url for name, url in settings.endpoints.items() if name not in ("fc", "mns")}
     return [
-        replace(settings, region=region, endpoints=dict.fromkeys(settings.endpoints, urls[region]))
-        for region in regions
-        if region in urls
+        replace(settings, region=region, endpoints=dict.fromkeys(settings.endpoints, urls[region]) if urls else own)
+        for region in sorted(FUNCTION_COMPUTE - {settings.region})
+        if not _OF_ITS_OWN.search(region) and (urls is None or region in urls)
     ]
 
 

@@ -39,6 +39,21 @@ def _enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Enter]:
         yield enter
 
 
+def test_a_region_is_not_set_up_at_the_entrance_of_another(enter: Enter, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its queues would be those of the other. The message names the entrance, if there is one."""
+    cli = Cli(capsys)
+    there, here = enter(THERE), enter(HERE)
+    for options in ((), ("--remove", "--yes")):
+        assert cli("setup", "--region", THERE, *options) == 2
+        assert (
+            f"LINK_PEER_CLOUD: {here.endpoint} is the entrance of {HERE}; that of {THERE} is {there.endpoint}"
+            in cli.err
+        )
+    assert cli("setup", "--region", "cn-chengdu") == 2
+    assert "that of cn-chengdu is not there: name the region in `regions` of the world's file" in cli.err
+    assert (here.mns.queues(HOME), there.mns.queues(HOME), roles(here)) == ([], [], [])
+
+
 def roles(cloud: LocalCloud) -> list[str]:
     """The roles of link-peer in the home account."""
     return sorted(role.name for role in cloud.identity.roles.values() if role.name.startswith("link-peer"))

@@ -1,0 +1,43 @@
+"""The entrances of a local cloud: each region that is in use has one, for all its services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from link_peer.alicloud.sdk import call
+from link_peer.domain.errors import BadInput, LinkPeerError
+
+from link_peer_cli.access.ecs import PersonalEcs
+from link_peer_cli.setup.resource import SetupTarget
+
+_REAL = ".aliyuncs.com"
+"""How the hosts of the real cloud end."""
+
+
+def entrances(deployment: SetupTarget) -> Mapping[str, str] | None:
+    """The URLs of the regions of a local cloud, as its DescribeRegions names them; None where the settings do not lead to one.
+    Raises LinkPeerError if it does not answer."""
+    settings = deployment.settings
+    scheme, host = settings.endpoint("ecs")
+    if not host or host.endswith(_REAL):
+        return None
+    ecs = PersonalEcs(settings, settings.credentials, deployment.clock)
+    body = call(lambda: ecs.client.describe_regions(ecs.models.DescribeRegionsRequest())).body
+    if not body.regions:
+        raise LinkPeerError("DescribeRegions names no region")
+    hosts = {row.region_id: row.region_endpoint or "" for row in body.regions.region}
+    return {region: f"{scheme}://{host}" for region, host in hosts.items() if host and not host.endswith(_REAL)}
+
+
+def require_own_entrance(deployment: SetupTarget) -> None:
+    """Raise BadInput where a local cloud is asked for one region at the entrance of another: queues and functions are those of the
+    entrance. One that does not say is taken for the region's."""
+    region, url = deployment.settings.region, deployment.settings.endpoints.get("ecs", "")
+    try:
+        urls = entrances(deployment) or {}
+    except LinkPeerError:
+        return
+    owner = next((name for name, address in urls.items() if address == url.rstrip("/")), region)
+    if owner != region:
+        own = urls.get(region) or "not there: name the region in `regions` of the world's file"
+        raise BadInput("LINK_PEER_CLOUD", f"{url} is the entrance of {owner}; that of {region} is {own}")
