@@ -248,7 +248,8 @@ def compile_modules(package: Path, python: str) -> None:
         [python, *RUN, "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package],
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, "PYTHONHASHSEED": "0"},  # it decides the order of the constants in sets
     )
     if done.returncode:
