@@ -209,7 +209,7 @@ def test_package_builds_with_the_policy_in_use(
     """`--policy`, else LINK_PEER_POLICY, else policy.yaml of the current folder; into `--out`, for the region and prefix in use."""
     asked: list[object] = []
 
-    def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool, digest: str) -> packaging.Built:
+    def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool, **_: object) -> packaging.Built:
         asked.extend((policy.resolve(), out, target, compiled))
         archive = tmp_path / "package.zip"
         archive.write_bytes(b"zip")

@@ -99,10 +99,12 @@ def test_ascii_suffices(
         {"LC_ALL": "POSIX", "PYTHONUTF8": "0"},
         {"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     ],
-    ids=lambda settings: " ".join(settings),
+    ids=" ".join,
 )
 @pytest.mark.parametrize("command", [["explain", "--help"], ["explain", "--möbel"], ["account", "add", "möbel"]])
-def test_a_process_in_an_ascii_locale_prints_ascii(settings: dict[str, str], command: list[str], tmp_path: Path) -> None:
+def test_a_process_in_an_ascii_locale_prints_ascii(
+    settings: dict[str, str], command: list[str], tmp_path: Path
+) -> None:
     """Help with its `…`, and what a person typed: escaped, without a stack trace."""
     ended = subprocess.run(  # noqa: S603  # our own module
         [sys.executable, "-m", "link_peer_cli", *command],
