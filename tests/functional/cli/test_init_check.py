@@ -128,15 +128,15 @@ def test_the_workflow_installs_the_commit_that_wrote_it(
     assert ("as SOURCE" in offline.out) == (not source)
     pip = 'pip() { echo pip "$@"; }\n'
     command = ["bash", "-e", "-c", pip + step["run"]]
-    ran = subprocess.run(command, env=step["env"], capture_output=True, text=True, check=False)  # noqa: S603
-    assert (ran.returncode, ran.stdout.startswith("pip install --quiet git+https://")) == (not source, source)
+    finished = subprocess.run(command, env=step["env"], capture_output=True, text=True, check=False)  # noqa: S603
+    assert (finished.returncode, finished.stdout.startswith("pip install --quiet git+https://")) == (not source, source)
 
 
 def steps(folder: Path) -> list[dict[str, Any]]:
     """Those of the workflow in a folder."""
     workflow = yaml.safe_load((folder / WORKFLOW).read_text(encoding="utf-8"))
-    found: list[dict[str, Any]] = workflow["jobs"]["check"]["steps"]
-    return found
+    listed: list[dict[str, Any]] = workflow["jobs"]["check"]["steps"]
+    return listed
 
 
 @pytest.mark.parametrize(
