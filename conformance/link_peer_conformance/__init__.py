@@ -9,5 +9,5 @@ from link_peer.domain.errors import LinkPeerError
 
 if not find_spec("pytest"):
     raise LinkPeerError(
-        "the questions are asked with pytest, which is not installed: pipx install --force 'link-peer[selftest]'"
+        "the questions are asked with pytest, which is not installed: in a clone of link-peer, run pipx install --force '.[selftest]'"
     )

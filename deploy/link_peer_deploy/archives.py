@@ -117,7 +117,7 @@ def _pip(*arguments: str, path: str = "") -> None:
     version that is gone, a full disk."""
     command = [sys.executable, *RUN, "pip", "--quiet", "--disable-pip-version-check", *arguments]
     env = {**os.environ, "PYTHONPATH": path} if path else None
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", errors="replace", env=env)
     if done.returncode:
         if NO_SPACE in done.stderr:
             raise PackageError(f"pip could not install the SDKs: {NO_SPACE}")

@@ -25,11 +25,9 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import link_peer
@@ -39,7 +37,7 @@ from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
 from link_peer.planning import policy_tests
 
-from link_peer_deploy import archives, bundle, cut, runtime_python
+from link_peer_deploy import archives, builds, bundle, cut, runtime_python
 from link_peer_deploy.archives import NO_SPACE, RUN, PackageError
 from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
 from link_peer_deploy.manifest import request_triggers
@@ -93,56 +91,66 @@ class Built(msgspec.Struct, frozen=True):
     size: int
 
 
-def build(policy: Path, out: Path, target: Target, *, compiled: bool = True, digest: str = "") -> Built:
+def build(
+    policy: Path,
+    out: Path,
+    target: Target,
+    *,
+    compiled: bool = True,
+    digest: str = "",
+    placing: AbstractContextManager[None] | None = None,
+) -> Built:
     """Build the package with a policy file into a folder, which then holds it and nothing older of it. `digest` is that of the
-    policy which was reviewed: the build stops if the file has changed since, at the latest when it is copied.
+    policy which was reviewed: the build stops if the file has changed since, at the latest when it is copied. `placing` is
+    entered while the package is put in place, in one step.
 
-    Raises PolicyError for the policy, PackageError for everything else. A build that fails leaves no package behind, so that
-    `s deploy` cannot upload an older one.
+    Raises PolicyError for the policy, PackageError for everything else. A build that fails or is stopped leaves the package that
+    was there, whole.
     """
     python = _runtime_python(target.runtime) if compiled else None
     checked = checked_policy(policy)
     digest = digest or checked.digest
     try:
-        for name in OUTPUT:
-            _remove(out / name)
-        out.mkdir(parents=True, exist_ok=True)
-        return _built(policy, checked, digest, out, target, python)
+        with builds.replacing(out, OUTPUT) as (work, put):
+            digest, size = _fill(work, policy, checked, digest, target, python)
+            with placing or nullcontext():
+                put()
+        return Built(out / "package", out / "package.zip", digest, size)
     except OSError as error:
         raise PackageError(f"{error.filename or out} cannot be written: {error.strerror}") from None
 
 
-def _built(policy: Path, checked: Policy, wanted: str, out: Path, target: Target, python: str | None) -> Built:
+def _fill(
+    work: Path, policy: Path, checked: Policy, reviewed: str, target: Target, python: str | None
+) -> tuple[str, int]:
+    """Make the files of OUTPUT in a folder. Returns the SHA-256 of the zip, and the size of what it holds."""
     from link_peer_deploy.bill import materials  # here, because its import takes a fifth of a second
 
-    with _unfinished(out) as work:
-        package = work / "package"
-        package.mkdir()
-        digests = archives.install(package, target.runtime)
-        own_code(package, policy)
-        if {checked.digest, policy_file.from_bytes((package / policy_file.NAME).read_bytes()).digest} != {wanted}:
-            raise PackageError(f"{policy} was changed since it was compared: build it again")
-        leave_out(package)
-        check_glibc(package, target.runtime)
-        if python:
-            compile_modules(package, python)
-            check_imports(package, python)
-        archive = pack(package)
-        size = sum(file.stat().st_size for file in package.rglob("*") if file.is_file())
-        if size > MAX_UNPACKED or archive.stat().st_size > MAX_ZIP:
-            raise PackageError(f"more than {MAX_UNPACKED / 1e6:.0f} MB, or {MAX_ZIP / 1e6:.0f} MB as a zip")
-        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-        write_json(work / "request-triggers.json", request_triggers(checked.bound_queues))
-        write_json(work / "package.json", described(checked, target, digest))
-        write_json(work / "package.cdx.json", materials(package, digests, digest))
-        shutil.copyfile(ROOT / "deploy" / "stamp.js", work / "stamp.js")
-        for name in OUTPUT:
-            (work / name).replace(out / name)
-    return Built(out / "package", out / "package.zip", digest, size)
+    package = work / "package"
+    package.mkdir()
+    digests = archives.install(package, target.runtime)
+    own_code(package, policy)
+    if {checked.digest, policy_file.from_bytes((package / policy_file.NAME).read_bytes()).digest} != {reviewed}:
+        raise PackageError(f"{policy} was changed since it was compared: build it again")
+    leave_out(package)
+    check_glibc(package, target.runtime)
+    if python:
+        compile_modules(package, python)
+        check_imports(package, python)
+    archive = pack(package)
+    size = sum(file.stat().st_size for file in package.rglob("*") if file.is_file())
+    if size > MAX_UNPACKED or archive.stat().st_size > MAX_ZIP:
+        raise PackageError(f"more than {MAX_UNPACKED / 1e6:.0f} MB, or {MAX_ZIP / 1e6:.0f} MB as a zip")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    write_json(work / "request-triggers.json", request_triggers(checked.bound_queues))
+    write_json(work / "package.json", described(checked, target, digest))
+    write_json(work / "package.cdx.json", materials(package, digests, digest))
+    shutil.copyfile(ROOT / "deploy" / "stamp.js", work / "stamp.js")
+    return digest, size
 
 
 OUTPUT = ("package", "request-triggers.json", "package.json", "package.cdx.json", "stamp.js", "package.zip")
-"""What a build makes, in the order in which it appears: the zip last."""
+"""What a build makes."""
 
 
 def described(policy: Policy, target: Target, digest: str) -> dict[str, str]:
@@ -161,23 +169,6 @@ def described(policy: Policy, target: Target, digest: str) -> dict[str, str]:
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file for s.yaml or stamp.js."""
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _unfinished(out: Path) -> Iterator[Path]:
-    """A folder beside the result for what is not finished; gone afterwards."""
-    work = Path(tempfile.mkdtemp(prefix=".package-", dir=out))
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _runtime_python(runtime: str) -> str:
@@ -248,7 +239,8 @@ def compile_modules(package: Path, python: str) -> None:
         [python, *RUN, "compileall", "-q", "--invalidation-mode", "unchecked-hash", *files, package],
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, "PYTHONHASHSEED": "0"},  # it decides the order of the constants in sets
     )
     if done.returncode:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 from link_peer.domain.errors import LinkPeerError, PolicyError
-from link_peer_deploy import archives, authorities, bundle, cut, runtime_python
+from link_peer_deploy import archives, authorities, builds, bundle, cut, runtime_python
 from link_peer_deploy import packaging as package
 from link_peer_deploy.bill import materials
 from link_peer_deploy.manifest import load
@@ -247,22 +247,23 @@ def test_a_policy_that_changes_while_it_is_built_has_no_package(policy: Path, mo
 
 def test_a_folder_that_cannot_be_written_is_named(policy: Path) -> None:
     """Not a stack trace; a full disk ends in the same way."""
-    with pytest.raises(archives.PackageError, match=r"policy\.yaml/package cannot be written: "):
+    with pytest.raises(archives.PackageError, match=r"policy\.yaml/package\.builds cannot be written: "):
         package.build(policy, policy, package.Target(), compiled=False)
 
 
 def test_a_failure_of_pip_is_one_sentence(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network, a full disk: what pip says last, and nothing half-built; nor an older package, which `s deploy` would upload."""
+    """No network, a full disk: what pip says last, and nothing half-built; the older package stays."""
     older = policy.parent / "build" / "package.zip"
     older.parent.mkdir()
-    older.touch()
+    older.write_text("older")
     monkeypatch.setattr(archives, "PLATFORMS", ("no-such-platform",))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(
         archives.PackageError, match=r"^pip could not fetch the SDKs \(is its package index reached\?\): "
     ):
         package.build(policy, older.parent, package.Target(), compiled=False)
-    assert list(older.parent.iterdir()) == []
+    assert older.read_text() == "older"
+    assert list((older.parent / builds.BUILDS).iterdir()) == []
 
 
 def python_of(version: str, path: Path) -> Path:

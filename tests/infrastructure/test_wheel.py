@@ -161,7 +161,7 @@ def test_the_tested_versions_are_in_the_declared_ranges() -> None:
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("selftest", "pytest, which is not installed: pipx install --force 'link-peer[selftest]'"),
+        ("selftest", "pytest, which is not installed: in a clone of link-peer, run pipx install --force '.[selftest]'"),
         ("links", "LINK_PEER_REGION"),
     ],
 )

@@ -81,8 +81,10 @@ class FilesWritten(CommandAnswer, frozen=True):
     folder: Annotated[str, means("where the files were written")]
     files: Annotated[list[str], means("their names")]
     kept: Annotated[list[str], means("those that were there before")]
-    home: Annotated[str, means("the account of the deployment")]
-    region: Annotated[str, means("its region")]
+    home: Annotated[
+        str, means("the account of the deployment; empty where only the workflow was written and none was given")
+    ]
+    region: Annotated[str, means("its region; empty where only the workflow was written")]
 
 
 class PackageBuilt(CommandAnswer, frozen=True):

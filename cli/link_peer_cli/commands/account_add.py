@@ -21,10 +21,11 @@ from link_peer_cli.setup.member import (
     peer_of,
     tell_of_home,
     tell_of_lines,
+    template_path,
     update_home,
     with_lines,
 )
-from link_peer_cli.setup.members import add_many
+from link_peer_cli.setup.members import Stacks, add_many
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -61,6 +62,13 @@ def add(
         str,
         typer.Option(help="A folder of the resource directory: print the ROS stack group that makes the roles in it."),
     ] = "",
+    template: Annotated[
+        str,
+        typer.Option(
+            help="Copy the ROS template to this file, for whoever runs the printed command. Default: it reads the installed one.",
+            metavar="FILE",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Make an account's roles, with `--profile`, or print what its owner must run; and print its lines of the policy file.
@@ -73,9 +81,11 @@ def add(
     if listed:
         if uid or name or ranges or profile:
             raise BadInput("--from", "an account's uid, --name, --range and --profile are of one account")
-        folder = matching(stack_group, "--stack-group", r"(fd|r)-[0-9A-Za-z]{1,32}")
-        add_many(listed, role, external_id, named, queue=queue, write=write, folder=folder, as_json=as_json)
+        stacks = Stacks(template, matching(stack_group, "--stack-group", r"(fd|r)-[0-9A-Za-z]{1,32}"))
+        add_many(listed, role, external_id, named, queue=queue, write=write, stacks=stacks, as_json=as_json)
         return
+    if template and profile:
+        raise BadInput("--template", "no command is printed with --profile, which makes the roles")
     if stack_group:
         raise BadInput("--stack-group", "goes with --from")
     uid = account_uid(uid, "uid")
@@ -97,13 +107,14 @@ def add(
         done = make_resources(peer.deployment, peer.resources(), f"account {uid}", talk=not as_json) if profile else []
         home, problem = update_home(env, policy, talk=not as_json)
         put()
+    template = "" if profile else template_path(template)
     if as_json:
         print_answer(
             AccountAdded(
                 policy=lines,
                 written=write and known is None,
                 changes=[str(change) for change in [*done, *home]],
-                ros="" if profile else peer.ros_command(),
+                ros="" if profile else peer.ros_command(template),
                 commands=[] if profile else peer.commands(),
                 home=problem,
             )
@@ -111,8 +122,8 @@ def add(
         return
     if not profile:
         owner = f"The owner of account {uid} runs one of these"
-        console().print(f"\n[bold]{owner}[/bold], with {escape(peer.template)}:\n")
-        print("\n".join([peer.ros_command(), "\n# or without ROS:", *peer.commands()]))
+        console().print(f"\n[bold]{owner}[/bold], with {escape(template)}:\n", soft_wrap=True)
+        print("\n".join([peer.ros_command(template), "\n# or without ROS:", *peer.commands()]))
     tell_of_lines(env, "" if write or known else lines, "" if known else "the account now", f"link-peer doctor {uid}")
     tell_of_home(problem)
 

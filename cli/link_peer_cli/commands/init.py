@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 from string import Template
 from typing import Annotated
@@ -41,18 +42,27 @@ def init(
     deployment: Annotated[str, typer.Option(help="The name in the marker of every rule.")] = "prod",
     prefix: Prefix = "",
     workflow: Annotated[
-        bool, typer.Option("--workflow", help=f"Also write {WORKFLOW}, which checks the policy.")
+        bool,
+        typer.Option(
+            "--workflow",
+            help=f"Also write {WORKFLOW}, which checks the policy; only that where there is a policy.yaml.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Write policy.yaml, s.yaml and what goes with them for a new deployment. Replaces no file: an existing README or .gitignore
-    there stays, a policy.yaml or an s.yaml is an error."""
-    values = _values(home or _home_of_the_keys(), deployment, prefix)
-    texts = _texts(values, workflow=workflow)
+    there stays, a policy.yaml or an s.yaml is an error. With `--workflow`, a folder with a policy.yaml gets the workflow alone."""
     base = Path(out)
+    if workflow and (base / "policy.yaml").exists():
+        values = {"home": home, "region": ""}
+        texts = {WORKFLOW: _filled("workflow.yml", {"source": _source()})}
+    else:
+        values = _values(home or _home_of_the_keys(), deployment, prefix)
+        texts = _texts(values, workflow=workflow)
     there = {name for name in texts if (base / name).exists()}
     if taken := sorted(there & {"policy.yaml", "s.yaml"}):
-        raise LinkPeerError(f"{' and '.join(taken)} exist in {base.resolve()}: choose another folder")
+        verb = "exists" if len(taken) == 1 else "exist"
+        raise LinkPeerError(f"{' and '.join(taken)} {verb} in {base.resolve()}: choose another folder")
     written = sorted(texts.keys() - there)
     CHANGES.then = "Delete what was written, and run the same command again."
     CHANGES.expect(f"write {base / name}" for name in written)
@@ -64,8 +74,13 @@ def init(
         return
     for name in sorted(texts):
         console().print(f"{'=' if name in there else '+'} {escape(str(base / name))}", soft_wrap=True)
-    exported = " ".join(f"LINK_PEER_{name.upper()}={values[name]}" for name in ("region", "prefix", "tag_prefix"))
-    console().print(f"Next: export {exported}; link-peer setup --dry-run", soft_wrap=True)
+    if WORKFLOW in written and not _source():
+        console().print(
+            f"Write into {WORKFLOW}, as SOURCE, the repository that link-peer is installed from.", soft_wrap=True
+        )
+    if "policy.yaml" in written:
+        exported = " ".join(f"LINK_PEER_{name.upper()}={values[name]}" for name in ("region", "prefix", "tag_prefix"))
+        console().print(f"Next: export {exported}; link-peer setup --dry-run", soft_wrap=True)
 
 
 def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
@@ -88,7 +103,16 @@ def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
         "tag_prefix": tag_prefix(os.environ),
         "region": region,
         "version": version("link-peer"),
+        "source": _source(),
     }
+
+
+def _source() -> str:
+    """What pip installs this link-peer from, where that is a commit in a git repository that https serves; else empty.
+    [PEP 610]"""
+    origin = json.loads(distribution("link-peer").read_text("direct_url.json") or "{}")
+    commit = origin.get("vcs_info", {}).get("commit_id", "")
+    return f"git+{origin['url']}@{commit}" if commit and origin["url"].startswith("https://") else ""
 
 
 def _texts(values: Mapping[str, str], *, workflow: bool) -> dict[str, str]:
@@ -96,13 +120,15 @@ def _texts(values: Mapping[str, str], *, workflow: bool) -> dict[str, str]:
     deploy = ROOT / "deploy"
     sources = {"policy.yaml": "policy.yaml", "README.md": "README.md", ".gitignore": "gitignore"}
     sources |= {WORKFLOW: "workflow.yml"} if workflow else {}
-    texts = {
-        name: Template((deploy / "init" / source).read_text(encoding="utf-8")).substitute(values)
-        for name, source in sources.items()
-    }
+    texts = {name: _filled(source, values) for name, source in sources.items()}
     texts[DENIAL] = (deploy / DENIAL).read_text(encoding="utf-8")
     manifest = (ROOT / "s.yaml").read_text(encoding="utf-8")
     return {**texts, "s.yaml": _manifest(manifest, *(values[name] for name in ("region", "prefix", "tag_prefix")))}
+
+
+def _filled(name: str, values: Mapping[str, str]) -> str:
+    """A file of deploy/init with these values."""
+    return Template((ROOT / "deploy" / "init" / name).read_text(encoding="utf-8")).substitute(values)
 
 
 def _manifest(text: str, region: str, prefix: str, tag_prefix: str) -> str:

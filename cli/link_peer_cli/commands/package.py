@@ -21,6 +21,7 @@ from link_peer_cli.answers.deployment import PackageBuilt
 from link_peer_cli.deployed import limits
 from link_peer_cli.deployed.policy import deployed_policies
 from link_peer_cli.review import permitted
+from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Json
 from link_peer_cli.ui.progress import waiting
@@ -47,7 +48,8 @@ def package(
 ) -> None:
     """Build the code of the functions, with the policy file. Needs no checkout; fetches the pinned SDKs.
 
-    Refuses a policy under which more could open than under the one that is deployed, which it reads with your keys.
+    Refuses a policy under which more could open than under the one that is deployed, which it reads with your keys. A package that
+    was there is replaced in one step: if the command fails or is stopped before, it stays.
     """
     if bool(against) + first + allow_wider > 1 and not (against and allow_wider):
         raise BadInput("package", "give --first, or --against FILE, or --allow-wider")
@@ -62,7 +64,8 @@ def package(
         raise LinkPeerError("\n".join([f"{path} exceeds what the platform allows:", *over]))
     _require_not_wider(path, new, against, first=first, allow_wider=allow_wider)
     with waiting("building the package"):
-        built = packaging.build(path, Path(out), target, compiled=not uncompiled, digest=new.digest)
+        placing = CHANGES.making(f"put the new package into {out}")
+        built = packaging.build(path, Path(out), target, compiled=not uncompiled, digest=new.digest, placing=placing)
     if as_json:
         print_answer(
             PackageBuilt(

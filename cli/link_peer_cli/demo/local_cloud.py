@@ -28,7 +28,8 @@ try:
     from link_peer_local.server import serve
     from link_peer_local.world import WorldError
 except ModuleNotFoundError as missing:
-    text = f"the local cloud needs {missing.name}, which is not installed: pipx install --force 'link-peer[local]'"
+    remedy = "in a clone of link-peer, run pipx install --force '.[local]'"
+    text = f"the local cloud needs {missing.name}, which is not installed: {remedy}"
     raise LinkPeerError(text) from None
 
 __all__ = ["LocalCloud", "WorldError", "describe", "environment", "running"]

@@ -18,11 +18,11 @@ from link_peer_cli.access.environment import NO_KEYS, Environment
 from link_peer_cli.access.keys import caller, own_keys
 from link_peer_cli.setup import plan, queues, roles
 from link_peer_cli.setup.engine import MADE, carry_out
-from link_peer_cli.setup.peer import PeerAccount, external_id_of
+from link_peer_cli.setup.peer import TEMPLATE, PeerAccount, external_id_of
 from link_peer_cli.setup.policy_text import with_entry
 from link_peer_cli.setup.resource import Resource, ResourceChange, SetupTarget
+from link_peer_cli.ui import files
 from link_peer_cli.ui.console import console
-from link_peer_cli.ui.files import replacing
 
 
 def peer_of(
@@ -50,6 +50,13 @@ def peer_of(
         raise BadInput("--external-id", "the policy file has another: change it there and run this again without it")
     standing = external_id_of(deployment, role) if profile and not (external_id or in_use) else ""
     return PeerAccount(deployment, uid, role, external_id or in_use or standing or secrets.token_hex(16), closers)
+
+
+def template_path(copy: str) -> str:
+    """The path of the ROS template: of the installed one, or of the copy of it that is written to this path."""
+    if copy:
+        files.write(copy, TEMPLATE.read_bytes())
+    return copy or str(TEMPLATE)
 
 
 def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[ResourceChange], str]:
@@ -116,4 +123,4 @@ def with_lines(env: Environment, lines: str) -> contextlib.AbstractContextManage
     path = Path(env.settings.policy_path)
     text = with_entry(path.read_bytes().decode(), lines)  # with its line ends as they are
     parse(text, path.name)  # so that an invalid file is never written
-    return replacing(str(path), text.encode())
+    return files.replacing(str(path), text.encode())

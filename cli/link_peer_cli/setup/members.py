@@ -7,6 +7,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from link_peer.domain.errors import BadInput
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import is_account_uid, quoted
@@ -15,12 +16,28 @@ from rich.markup import escape
 from link_peer_cli.access.environment import load_own
 from link_peer_cli.access.inputs import document
 from link_peer_cli.answers.deployment import AccountAdded
-from link_peer_cli.setup.member import added_to, peer_of, tell_of_home, tell_of_lines, update_home, with_lines
+from link_peer_cli.setup.member import (
+    added_to,
+    peer_of,
+    tell_of_home,
+    tell_of_lines,
+    template_path,
+    update_home,
+    with_lines,
+)
 from link_peer_cli.setup.policy_text import entry
 from link_peer_cli.ui.console import console, print_answer
 
 STACKS = 2000
 """Of a stack group [doc ROS limits]; they are in one region, so each is an account."""
+
+
+class Stacks(msgspec.Struct, frozen=True):
+    """What makes the roles: stacks of the ROS template, of which `template` is a copy to write, if any; in a stack group, if
+    `folder` names a folder of the resource directory."""
+
+    template: str
+    folder: str
 
 
 def add_many(
@@ -31,14 +48,14 @@ def add_many(
     *,
     queue: bool,
     write: bool,
-    folder: str,
+    stacks: Stacks,
     as_json: bool,
 ) -> None:
     """Print or write the policy file's lines of every account of a list that is new, and print what makes their roles.
     `closers` are as in `describe_peer`."""
     env = load_own(without_keys=True)
     listed = members(document(file).decode(errors="replace"))
-    if folder and len(listed) > STACKS:
+    if stacks.folder and len(listed) > STACKS:
         problem = f"{len(listed)} accounts are listed, but a stack group holds {STACKS}: split the list"
         raise BadInput("--stack-group", problem)
     new = {uid: name for uid, name in listed.items() if uid not in env.policy.accounts}
@@ -50,14 +67,15 @@ def add_many(
     with with_lines(env, lines if write else "") as put:
         home, problem = update_home(env, added_to(env.policy, lines), talk=not as_json)
         put()
-    group = peers[0].stack_group_commands(folder) if folder else []
-    ros = "" if folder else peers[0].ros_command()
+    template = template_path(stacks.template)
+    group = peers[0].stack_group_commands(stacks.folder, template) if stacks.folder else []
+    ros = "" if stacks.folder else peers[0].ros_command(template)
     if as_json:
         changes = [str(change) for change in home]
         print_answer(AccountAdded(lines, write, changes, ros, group, problem))
         return
     who = "With keys that may manage stack groups, run" if group else "The owner of each account runs this"
-    console().print(f"\n[bold]{who}[/bold], with {escape(peers[0].template)}:\n", soft_wrap=True)
+    console().print(f"\n[bold]{who}[/bold], with {escape(template)}:\n", soft_wrap=True)
     print("\n".join(group or [ros]))
     has = f"{len(new)} more accounts" if write else "them all"
     tell_of_lines(env, "" if write else lines, has, "link-peer account list")

@@ -15,7 +15,8 @@ from link_peer_deploy.project import ROOT
 from link_peer_cli.setup.resource import Resource, SetupTarget
 from link_peer_cli.setup.roles import NO_ROLE, Ram, of_roles
 
-TEMPLATE = "peer-account.yaml"
+TEMPLATE = ROOT / "deploy" / "peer-account.yaml"
+"""The ROS template that makes the roles."""
 
 
 class PeerAccount:
@@ -45,12 +46,13 @@ class PeerAccount:
         """The `aliyun` commands that make the roles, one by one."""
         return [command for role in self._roles for command in _commands(role)]
 
-    def ros_command(self) -> str:
-        """The one command that makes them with the ROS template, which is deploy/peer-account.yaml."""
-        return self._with_template("CreateStack", "--StackName", self.role, *self._parameters())
+    def ros_command(self, template: str) -> str:
+        """The one command that makes them, which reads the ROS template from this path."""
+        return self._with_template(template, "CreateStack", "--StackName", self.role, *self._parameters())
 
-    def stack_group_commands(self, folder: str) -> list[str]:
-        """The two commands that make them in every account of a folder of the resource directory, and in those that join it.
+    def stack_group_commands(self, folder: str, template: str) -> list[str]:
+        """The two commands that make them in every account of a folder of the resource directory, and in those that join it. The
+        first one reads the ROS template from this path.
 
         The parameters are the same for all accounts, and so then is the external id. The stacks are in one region, since
         roles are global. A stack that fails stops no other, and an account that leaves the folder keeps its roles, so that
@@ -63,13 +65,13 @@ class PeerAccount:
         pace = ["--OperationPreferences", json.dumps({"FailureTolerancePercentage": 100, "MaxConcurrentCount": 20})]
         words = ["aliyun", "ros", "CreateStackInstances", "--RegionId", region, "--StackGroupName", name]
         return [
-            self._with_template("CreateStackGroup", "--StackGroupName", name, *settings, *self._parameters()),
+            self._with_template(template, "CreateStackGroup", "--StackGroupName", name, *settings, *self._parameters()),
             shlex.join([*words, *instances, *pace]),
         ]
 
-    def _with_template(self, action: str, *options: str) -> str:
+    def _with_template(self, template: str, action: str, *options: str) -> str:
         words = ["aliyun", "ros", action, "--RegionId", self.deployment.settings.region, *options]
-        return f'{shlex.join(words)} --TemplateBody "$(cat {TEMPLATE})"'
+        return f'{shlex.join(words)} --TemplateBody "$(cat {shlex.quote(template)})"'
 
     def _parameters(self) -> list[str]:
         deployment = self.deployment
@@ -97,11 +99,6 @@ class PeerAccount:
         for number, (key, value) in enumerate(given.items(), 1):
             words += [f"--Parameters.{number}.ParameterKey", key, f"--Parameters.{number}.ParameterValue", value]
         return words
-
-    @property
-    def template(self) -> str:
-        """The path of the ROS template."""
-        return str(ROOT / "deploy" / TEMPLATE)
 
     @property
     def _roles(self) -> list[Role]:

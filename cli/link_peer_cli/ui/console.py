@@ -98,13 +98,17 @@ def print_document(text: str) -> None:
 
 def prepare_streams() -> None:
     """Let every character be printed: what the encoding of a stream lacks is escaped. A stream that was closed takes nothing.
-    Errors of a stream have its name (STREAMS) as their `filename`."""
+    Errors of a stream have its name (STREAMS) as their `filename`.
+
+    In the locale C, the error handler of stdout is `surrogateescape`, which prints bytes of arguments as they were and refuses
+    every other character that ASCII lacks. [doc sys.stdout]
+    """
     for name in STREAMS:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # until the process ends
         elif isinstance(stream, io.TextIOWrapper):
-            if stream.errors == "strict":
+            if stream.errors in ("strict", "surrogateescape"):
                 stream.reconfigure(errors="backslashreplace")
             for method in ("write", "flush"):
                 if method not in vars(stream):  # tests run several commands with one stream

@@ -58,7 +58,7 @@ def _show(text: str, program: Sequence[str], screen: TextIO) -> None:
     screen.flush()
     environment = {**os.environ, "LESS": os.environ.get("LESS", "FRX")}  # as git: quit if it fits, colours, no clearing
     with subprocess.Popen(  # noqa: S603  # the person's own pager
-        program, stdin=subprocess.PIPE, env=environment, encoding="utf-8", errors="replace"
+        program, stdin=subprocess.PIPE, env=environment, encoding=screen.encoding, errors="backslashreplace"
     ) as pager:
         with contextlib.suppress(BrokenPipeError), cast(TextIO, pager.stdin) as pipe:
             pipe.write(text)

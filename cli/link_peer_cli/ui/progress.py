@@ -50,7 +50,8 @@ def _shown(*, elapsed: bool = False, disable: bool = False) -> AbstractContextMa
         return contextlib.nullcontext(_Nothing())
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # slow to import
 
-    spinning = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    spinner = "line" if err.options.ascii_only else "dots"
+    spinning = (SpinnerColumn(spinner), TextColumn("{task.description}"), TimeElapsedColumn())
     # stdout may be a pipe, to which what a command prints must go
     columns = spinning if elapsed else Progress.get_default_columns()
     return Progress(*columns, console=err, transient=True, redirect_stdout=False)

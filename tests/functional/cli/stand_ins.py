@@ -81,8 +81,8 @@ def npm(words: Sequence[str]) -> None:
 
 
 def pipx(words: Sequence[str]) -> None:
-    """This project, by its name or from its checkout."""
-    assert list(words) in (["install", "link-peer"], ["install", "."], ["upgrade", "link-peer"]), words
+    """This project, from its clone."""
+    assert list(words) in (["install", "./link-peer"], ["install", "--force", "./link-peer"]), words
 
 
 def make(words: Sequence[str]) -> None:

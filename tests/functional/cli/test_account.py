@@ -7,12 +7,14 @@ import json
 import os
 import shlex
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from link_peer.inbound import policy_file
+from link_peer_cli.setup.peer import TEMPLATE
 from link_peer_local.core.principals import Role
 
 from tests.functional.command import Cli, Linked, use_keys, write_profiles
@@ -126,7 +128,31 @@ def test_without_keys_of_the_account_its_owner_is_told_what_to_run(lab: Lab, cli
     assert cli("account", "add", NEW, "--external-id", "0123456789abcdef", "--profile", "new") == 0
     assert documents == {name: json.loads(role.trust) for name, role in roles(lab, NEW).items()}
     assert "ParameterKey ExternalId --Parameters.2.ParameterValue 0123456789abcdef" in shown["ros"]
-    assert shown["ros"].endswith('--TemplateBody "$(cat peer-account.yaml)"')
+    assert template_read(shown["ros"]) == TEMPLATE.read_text(encoding="utf-8")
+
+
+def template_read(command: str) -> str:
+    """What the shell gives `aliyun` as the template, where the command is pasted."""
+    paste = f"aliyun() {{ for last; do :; done; printf '%s\\n' \"$last\"; }}; {command}"
+    return subprocess.run(["/bin/sh", "-c", paste], capture_output=True, text=True, check=True).stdout  # noqa: S603
+
+
+def test_a_printed_command_reads_the_template_wherever_it_is_pasted(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder without one, that of the installed link-peer; for another machine, the copy that `--template` writes."""
+    (path := tmp_path / "members.txt").write_text(f"{NEW}\n")
+    (folder := tmp_path / "an empty folder").mkdir()
+    monkeypatch.chdir(folder)
+    for add in ((NEW,), ("--from", str(path)), ("--from", str(path), "--stack-group", "fd-a1B2c3")):
+        for copy in ("", "its copy.yaml"):
+            _, [shown] = cli.json("account", "add", *add, *(("--template", copy) if copy else ()))
+            command = shown["ros"] or shown["commands"][0]
+            assert template_read(command) == TEMPLATE.read_text(encoding="utf-8")
+            assert command.endswith(f"\"$(cat '{copy}')\"" if copy else f'"$(cat {TEMPLATE})"')
+            assert [entry.name for entry in folder.iterdir()] == ([copy] if copy else [])
+            for entry in folder.iterdir():
+                entry.unlink()
 
 
 def test_an_account_may_have_a_queue_and_ranges(lab: Lab, cli: Cli) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from importlib.metadata import version
+import subprocess
+from importlib.metadata import PathDistribution, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from link_peer.inbound import policy_file
-from link_peer_cli.commands.init import DENIAL
+from link_peer_cli.commands.init import DENIAL, WORKFLOW
 from link_peer_deploy import packaging
 from link_peer_deploy.manifest import load
 from link_peer_deploy.project import ROOT
@@ -71,9 +74,69 @@ def test_init_never_replaces_a_file(folder: Path, offline: Cli) -> None:
     (folder / "policy.yaml").write_text("mine", encoding="utf-8")
     (folder / ".gitignore").unlink()
     assert offline("--region", "cn-hangzhou", "init", "--home", UID) == 1
-    assert offline.err.startswith("policy.yaml and s.yaml exist in")
+    assert offline.err == f"policy.yaml and s.yaml exist in {folder}: choose another folder\n"
+    (folder / "s.yaml").unlink()
+    assert offline("--region", "cn-hangzhou", "init", "--home", UID) == 1
+    assert offline.err == f"policy.yaml exists in {folder}: choose another folder\n"
     assert (folder / "policy.yaml").read_text(encoding="utf-8") == "mine"
     assert not (folder / ".gitignore").exists()
+
+
+@pytest.mark.parametrize("manifest", ["mine", ""])
+def test_init_adds_the_workflow_to_a_folder_that_has_a_policy(folder: Path, offline: Cli, manifest: str) -> None:
+    """And nothing else; it needs no keys, account or region for that. A workflow that is there stays."""
+    files = {"policy.yaml": "mine", **({"s.yaml": manifest} if manifest else {})}
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    assert offline("init", "--workflow") == 0
+    assert offline.out.splitlines()[0] == f"+ {WORKFLOW}"
+    written = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    assert written.keys() == {*files, WORKFLOW}
+    assert {name: written[name].read_text(encoding="utf-8") for name in files} == files
+    written[WORKFLOW].write_text("mine", encoding="utf-8")
+    assert offline("init", "--workflow") == 0
+    assert offline.out == f"= {WORKFLOW}\n"
+    assert written[WORKFLOW].read_text(encoding="utf-8") == "mine"
+
+
+def test_an_s_yaml_without_a_policy_is_not_overwritten(folder: Path, offline: Cli) -> None:
+    """With `--workflow`, too."""
+    (folder / "s.yaml").write_text("mine", encoding="utf-8")
+    assert offline("--region", "cn-hangzhou", "init", "--home", UID, "--workflow") == 1
+    assert offline.err == f"s.yaml exists in {folder}: choose another folder\n"
+    assert [path.name for path in folder.iterdir()] == ["s.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "source"),
+    [
+        ({"url": "https://git.example/net/link-peer.git", "vcs_info": {"vcs": "git", "commit_id": "c" * 40}}, True),
+        ({"url": "ssh://git@git.example/link-peer.git", "vcs_info": {"vcs": "git", "commit_id": "c" * 40}}, False),
+        ({"url": "file:///home/ann/link-peer", "dir_info": {}}, False),
+        ({}, False),
+    ],
+)
+def test_the_workflow_installs_the_commit_that_wrote_it(
+    folder: Path, offline: Cli, monkeypatch: pytest.MonkeyPatch, origin: dict[str, Any], source: bool
+) -> None:
+    """Where pip knows it; else `init` says what is to be written there, and the step fails until then."""
+    monkeypatch.setattr(PathDistribution, "read_text", lambda *_: json.dumps(origin) if origin else None)
+    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    assert offline("init", "--workflow") == 0
+    [step] = [step for step in steps(folder) if step.get("name") == "install link-peer"]
+    assert step["env"]["SOURCE"] == (f"git+{origin['url']}@{'c' * 40}" if source else "")
+    assert ("as SOURCE" in offline.out) == (not source)
+    pip = 'pip() { echo pip "$@"; }\n'
+    command = ["bash", "-e", "-c", pip + step["run"]]
+    finished = subprocess.run(command, env=step["env"], capture_output=True, text=True, check=False)  # noqa: S603
+    assert (finished.returncode, finished.stdout.startswith("pip install --quiet git+https://")) == (not source, source)
+
+
+def steps(folder: Path) -> list[dict[str, Any]]:
+    """Those of the workflow in a folder."""
+    workflow = yaml.safe_load((folder / WORKFLOW).read_text(encoding="utf-8"))
+    listed: list[dict[str, Any]] = workflow["jobs"]["check"]["steps"]
+    return listed
 
 
 @pytest.mark.parametrize(
@@ -209,7 +272,7 @@ def test_package_builds_with_the_policy_in_use(
     """`--policy`, else LINK_PEER_POLICY, else policy.yaml of the current folder; into `--out`, for the region and prefix in use."""
     asked: list[object] = []
 
-    def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool, digest: str) -> packaging.Built:
+    def build(policy: Path, out: Path, target: packaging.Target, *, compiled: bool, **_: object) -> packaging.Built:
         asked.extend((policy.resolve(), out, target, compiled))
         archive = tmp_path / "package.zip"
         archive.write_bytes(b"zip")

@@ -59,20 +59,63 @@ def test_a_full_disk_is_named(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatc
         assert (code, FULL in said) == (1, True) if printed else code in (0, 1, 2)
 
 
+class _Terminal(io.TextIOWrapper):
+    """A stream on which commands print their tables for people."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [io.TextIOWrapper, _Terminal], ids=["pipe", "terminal"])
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
 @pytest.mark.parametrize("name", RUN)
-def test_ascii_suffices(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """What it lacks is escaped, and JSON stays JSON. A map is UTF-8, as its formats say."""
+def test_ascii_suffices(
+    lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, errors: str, kind: type[io.TextIOWrapper]
+) -> None:
+    """What it lacks is escaped, on stdout and stderr, and JSON stays JSON. A map is UTF-8, as its formats say. In the locale C,
+    the error handler of stdout is not `strict`."""
+    monkeypatch.setenv("LINK_PEER_PAGER", "")
     command = prepared(lab, name)
     for args in (command, [*command, "--json"]):
-        buffer = io.BytesIO()
+        out, err = io.BytesIO(), io.BytesIO()
         with monkeypatch.context() as patched:
-            patched.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding="ascii"))
+            patched.setattr(sys, "stdout", kind(out, encoding="ascii", errors=errors))
+            patched.setattr(sys, "stderr", kind(err, encoding="ascii", errors=errors))
             cli(*args)
             sys.stdout.flush()
-            text = buffer.getvalue().decode("utf-8" if name == "map" else "ascii")
+            sys.stderr.flush()
+        text = out.getvalue().decode("utf-8" if name == "map" else "ascii")
         assert text or name in SILENT
+        assert "Traceback" not in err.getvalue().decode("ascii")
         for line in text.splitlines() if "--json" in args else ():
             json.loads(line)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0"},
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0"},
+        {"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("command", [["explain", "--help"], ["explain", "--möbel"], ["account", "add", "möbel"]])
+def test_a_process_in_an_ascii_locale_prints_ascii(
+    settings: dict[str, str], command: list[str], tmp_path: Path
+) -> None:
+    """Help with its `…`, and what a person typed: escaped, without a stack trace."""
+    ended = subprocess.run(  # noqa: S603  # our own module
+        [sys.executable, "-m", "link_peer_cli", *command],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **settings},
+        capture_output=True,
+        check=False,
+    )
+    text = (ended.stdout + ended.stderr).decode("ascii")
+    assert ended.returncode == (0 if "--help" in command else 2)
+    assert "\\u2026" in text or "m\\udcc3\\udcb6bel" in text
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("command", ["--version", "--help", "local"])

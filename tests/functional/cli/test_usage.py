@@ -78,6 +78,7 @@ UNMEANT: list[tuple[str, str]] = [
     ("account add b", "neither the uid nor the name of an account"),
     ("account add", "uid"),
     ("account add 1000000000000003 --stack-group fd-1", "goes with --from"),
+    ("account add 1000000000000003 --template a.yaml --profile b", "no command is printed with --profile"),
     ("account add 1000000000000001", "home account"),
     ("account add 1000000000000003 --profile peer", "belong to account 1000000000000002, not to 1000000000000003"),
     ("account add 1000000000000003 --external-id 'a b'", "--external-id"),
