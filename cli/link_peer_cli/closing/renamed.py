@@ -28,12 +28,12 @@ from link_peer.engine.write.work import open_work
 from link_peer.planning.actual import MarkedRule
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.removals import May
+from link_peer.runtime.ports import Record
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
-from link_peer_cli.checks.running import LATE_SECONDS, sweeps_of_a_day
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags
 from link_peer_cli.closing.run import look, look_at_halves, mutual_links, require_there
 from link_peer_cli.consent.group_tags import GroupTags
@@ -44,6 +44,12 @@ from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_foreign
+
+
+Sweeps = Callable[[Environment], list[Record]]
+"""The summaries of a day's sweeps of all deployments that write into a log."""
+ALIVE_SECONDS = 30 * 60
+"""Three sweeps are due in it."""
 
 
 def close_deployment(
@@ -152,10 +158,10 @@ def _report(
     raise typer.Exit(Exit.REFUSED if left or run.problems or foreign else Exit.DONE)
 
 
-def signs_by_name(env: Environment, marked: Iterable[MarkedRule]) -> dict[str, str]:
+def signs_by_name(env: Environment, marked: Iterable[MarkedRule], sweeps: Sweeps) -> dict[str, str]:
     """The other deployments of which these are rules, by name, with why each may be alive; empty for one that is not."""
     names = {one.deployment for one in marked if one.marker} - {env.policy.deployment}
-    return {name: "; ".join(signs_of_life(env, name)) for name in sorted(names)}
+    return {name: "; ".join(signs_of_life(env, name, sweeps)) for name in sorted(names)}
 
 
 def close_commands(marked: Iterable[MarkedRule]) -> list[str]:
@@ -174,7 +180,7 @@ def rule_text(one: MarkedRule, deployment: str) -> str:
     return text if one.deployment == deployment else f"{text} (of deployment {one.deployment})"
 
 
-def signs_of_life(env: Environment, name: str) -> Iterator[str]:
+def signs_of_life(env: Environment, name: str, sweeps_of_a_day: Sweeps) -> Iterator[str]:
     """Why the deployment may be one that is alive: its sweep was recorded in our log a moment ago, or last of all; functions
     of another prefix may be called so in their policy file. Also why that could not be told."""
     looking = env if env.reading else load_environment(reading=True)
@@ -182,7 +188,7 @@ def signs_of_life(env: Environment, name: str) -> Iterator[str]:
         sweeps = sweeps_of_a_day(looking)
         last = max(sweeps, key=lambda record: record["time"], default={})
         theirs = max((one["time"] for one in sweeps if one.get("deployment") == name), default="")
-        if theirs and (last.get("deployment") == name or env.clock.now() - parse_instant(theirs) < LATE_SECONDS):
+        if theirs and (last.get("deployment") == name or env.clock.now() - parse_instant(theirs) < ALIVE_SECONDS):
             yield f"its sweep ran at {theirs}"
         groups = open_fetch(suppose(looking, "close")[0], "close", TOLERANT).all_groups(sorted(env.policy.accounts))
         keys = {key for group in groups for key in group.tags}

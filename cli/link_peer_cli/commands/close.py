@@ -18,7 +18,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
-from link_peer_cli.checks.running import other_policy
+from link_peer_cli.checks.running import other_policy, sweeps_of_a_day
 from link_peer_cli.closing.locks import enter, pages, tags_of, wanted
 from link_peer_cli.closing.renamed import close_commands, close_deployment, rule_text, signs_by_name, signs_of_life
 from link_peer_cli.closing.run import ClosingRun, require_there
@@ -83,7 +83,7 @@ def close(
             run.lock(run.mine)
     if tags.made and (why := record_tags(env, tags, "close", before, patient=at_home)) and at_home:
         run.removal.troubles[min(tags.made[0].groups)] = f"the audit log has no record of the locks: {why}"
-    signs = signs_by_name(env, run.unowned) if at_home else {}
+    signs = signs_by_name(env, run.unowned, sweeps_of_a_day) if at_home else {}
     report = _Report(env, run, value, at_home, dry_run, signs)
     elsewhere = {one.rule.group.account: None for one in run.halves.rules if one.rule.group.account not in accounts}
     answers = [
@@ -235,7 +235,7 @@ def _require_former(env: Environment, name: str, *, insists: bool) -> None:
         raise BadInput("--deployment", f"{quoted(name)} is not a name of a deployment: a-z, 0-9 and -")
     if name == env.policy.deployment:
         raise BadInput("--deployment", f"{name} is this deployment: link-peer close --all")
-    if not insists and (signs := "; ".join(signs_of_life(env, name))):
+    if not insists and (signs := "; ".join(signs_of_life(env, name, sweeps_of_a_day))):
         raise LinkPeerError(
             f"nothing was changed: the deployment {name} may still exist: {signs}. If it is a former name of this one after "
             "all: --even-if-alive"
