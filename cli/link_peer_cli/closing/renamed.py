@@ -45,7 +45,6 @@ from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_foreign
 
-
 Sweeps = Callable[[Environment], list[Record]]
 """The summaries of a day's sweeps of all deployments that write into a log."""
 ALIVE_SECONDS = 30 * 60
