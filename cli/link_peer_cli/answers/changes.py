@@ -258,7 +258,7 @@ class ClosedAccount(msgspec.Struct, frozen=True):
     account: Annotated[str, means("its uid")]
     entered: Annotated[str, means("with which keys: `keys` of it, its `closer` role, or none")]
     locked: Annotated[int, means("how many of its groups have the lock")]
-    left: Annotated[int | None, means("how many rules of link-peer are left there; null: unknown")]
+    left: Annotated[int | None, means("how many rules of this home are left there; null: unknown")]
     problem: Annotated[str, means("why it was not entered, or not read whole; else empty")]
     advice: Annotated[list[str], means("the commands for what is left there, for its owner if it was not entered")]
 
@@ -272,9 +272,13 @@ class CloseAnswer(CommandAnswer, frozen=True):
     accounts: Annotated[list[ClosedAccount], means("what is left in each account")]
     unlocked: Annotated[dict[str, str], means("by group, why it could not be locked: a sweep may open it again")]
     left: Annotated[
-        list[str] | None, means("the rules that are left, as far as known; null if the keys cannot read that")
+        list[str] | None,
+        means(
+            "the rules of this home that are left, of whichever deployment, with the other halves of mutual links, as far as known; "
+            "null if the keys cannot read that"
+        ),
     ]
-    problems: Annotated[dict[str, str], means("by group, what went wrong")]
+    problems: Annotated[dict[str, str], means("by group, account or other deployment, what went wrong or is not known")]
     warning: Annotated[str, means("how the policy of the functions differs from the local one")]
 
 

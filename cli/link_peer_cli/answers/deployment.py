@@ -40,7 +40,7 @@ class AccountClosed(CommandAnswer, frozen=True):
 
     decisions: Annotated[list[Record], means("the records of what was closed")]
     commands: Annotated[list[CloudCall], means("what would be called")]
-    left: Annotated[list[str], means("rules that are left")]
+    left: Annotated[list[str], means("rules of this home that are left, of whichever deployment")]
     problems: Annotated[dict[str, str], means("by account, why it could not be read")]
 
 

@@ -49,7 +49,7 @@ class LinkAnswer(Ends, frozen=True):
     state_detail: Annotated[str, means("what decides that")]
     since: Annotated[str, means("when its oldest rule was made")]
     until: Annotated[
-        str, means("when it ends at the earliest, by tags, requests or consent; empty if it is open-ended, or closing")
+        str, means("when it ends, or ended, at the earliest, by tags, requests or consent; empty if it is open-ended")
     ]
     claims: Annotated[list[str], means("what holds it: `tag`, or the ids of requests")]
     deployment: Annotated[
@@ -240,7 +240,9 @@ class Reacher(Ends, frozen=True):
     group: Annotated[str, means("the group that has the rule")]
     instances: Annotated[int | None, means("how many instances the source has; null if that is not known")]
     since: Annotated[str, means("when the rule was made")]
-    until: Annotated[str, means("when the link ends at the earliest; empty if it is open-ended, and for other rules")]
+    until: Annotated[
+        str, means("when the link ends, or ended, at the earliest; empty if it is open-ended, and for other rules")
+    ]
     claims: Annotated[list[str], means("what holds the link: `tag`, or the ids of requests")]
     asked_by: Annotated[list[str], means("who asked for it")]
     consent: Annotated[list[str], means("the entries that allow it")]

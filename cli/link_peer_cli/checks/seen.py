@@ -33,7 +33,7 @@ class CloudSeen(msgspec.Struct, frozen=True, dict=True):
     def renamed(self) -> list[Standing]:
         """Those of this home under another deployment's name."""
         read = (self.scene.snapshot, self.policy, self.region)
-        return standing(*read, self.now, renamed_rules(*read)[0])
+        return standing(*read, self.now, renamed_rules(*read))
 
     @functools.cached_property
     def linked_groups(self) -> frozenset[Party]:
@@ -57,8 +57,8 @@ def denied(records: Iterable[Record]) -> Iterator[CheckFinding]:
 
 def renamed_deployments(seen: CloudSeen) -> Iterator[CheckFinding]:
     """One finding for each other deployment that the rules of this home name, in each account."""
-    genuine, _ = renamed_rules(seen.scene.snapshot, seen.policy, seen.region)
-    groups = grouped(((rule.group.account, marker.deployment), rule.group) for rule, marker in genuine)
+    renamed = renamed_rules(seen.scene.snapshot, seen.policy, seen.region)
+    groups = grouped(((rule.group.account, marker.deployment), rule.group) for rule, marker in renamed)
     for (account, deployment), found in sorted(groups.items()):
         detail = f"{len(found)} on {few(found)}: this deployment does not close them"
         advice = f"if it is a former name of this one: link-peer close --deployment {deployment} --dry-run"

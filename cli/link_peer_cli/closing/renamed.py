@@ -1,6 +1,7 @@
-"""Closes what a deployment of this home left under a former name: `link-peer close --deployment <name>`.
+"""Closes what a deployment of this home left under a former name: `link-peer close --deployment <name>`, in all accounts or on the
+groups that are named.
 
-read every group ─▶ the rules whose marker has that name, our home and the id of that very rule ─▶ ask ─▶ intent, revoke by id,
+read these groups ─▶ the rules whose marker has that name, our home and the id of that very rule ─▶ ask ─▶ intent, revoke by id,
 read back, outcome ─▶ look again ─▶ take that name's managed tags off the groups with nothing left
 
 Our roles may write the managed tags of the present name only, so those of the former one are taken off with a person's keys.
@@ -8,42 +9,54 @@ Our roles may write the managed tags of the present name only, so those of the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import NoReturn
 
 import msgspec
 import typer
 from link_peer.domain.denials import remark
+from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Claim, Link, Party, Rule
 from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import parse_instant, tag_keys
 from link_peer.engine.converge import Scope, converge
 from link_peer.engine.read.access import TOLERANT
+from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import open_work
+from link_peer.planning.actual import MarkedRule
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan
 from link_peer.planning.removals import May
+from link_peer.runtime.ports import Record
 from rich.markup import escape
 
-from link_peer_cli.access.environment import Environment
+from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
-from link_peer_cli.closing.locks import by_account, change_tags, tags_of
-from link_peer_cli.closing.run import look
+from link_peer_cli.closing.locks import Wanted, by_account, change_tags
+from link_peer_cli.closing.run import look, look_at_halves, mutual_links, require_there
 from link_peer_cli.consent.group_tags import GroupTags
-from link_peer_cli.review.delivery import closing
+from link_peer_cli.deployed.functions import deployments
+from link_peer_cli.review.delivery import closing, suppose
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.records import print_foreign
 
+Sweeps = Callable[[Environment], list[Record]]
+"""The summaries of a day's sweeps of all deployments that write into a log."""
+ALIVE_SECONDS = 30 * 60
+"""Three sweeps are due in it."""
+
 
 def close_deployment(
-    env: Environment, name: str, profiles: list[str] | None, *, dry_run: bool, yes: bool, as_json: bool
+    env: Environment, name: str, tags: GroupTags, accounts: Wanted, *, dry_run: bool, yes: bool, as_json: bool
 ) -> NoReturn:
-    """Remove the rules of this home under another deployment's name, say what is left, and exit."""
-    tags = tags_of(env, profiles)
-    run = _Leftovers(env, name, tags, dry_run=dry_run)
+    """Remove the rules of this home under another deployment's name, with the other halves of mutual links, say what is left, and
+    exit."""
+    run = _Leftovers(env, name, tags, accounts, dry_run=dry_run)
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "groups read")
         found = run.look(lambda _uid, done, all_: count("groups read", done, all_))
@@ -61,25 +74,32 @@ def close_deployment(
 
 
 class _Leftovers(Scope):
-    """The rules of one former name, in all accounts. `problems` says by account, or group, what could not be read or closed."""
+    """The rules of one former name. `problems` says by account, or group, what could not be read or closed."""
 
-    def __init__(self, env: Environment, name: str, tags: GroupTags, *, dry_run: bool) -> None:
+    def __init__(self, env: Environment, name: str, tags: GroupTags, accounts: Wanted, *, dry_run: bool) -> None:
         former = msgspec.structs.replace(env, policy=msgspec.structs.replace(env.policy, deployment=name))
         own = {uid: keys for uid, keys in tags.accounts.items() if uid != env.policy.home}
         delivery, self.kept, self.supposed = closing(former, "close", own, dry_run=dry_run, caller=tags.caller)
         event = f"close-cli-{int(env.now)}"
         super().__init__(open_work(delivery, event, delivery.audit({"event_id": event}), TOLERANT))
         self.problems: dict[str, str] = {}
+        self._accounts = accounts
+        self._mutual: set[Link] = set()
         self._tagged: dict[Party, list[str]] = {}
 
     def look(self, progress: Callable[[str, int, int], None] = lambda _uid, _done, _all: None) -> list[Rule]:
-        """What stands in all accounts now: the managed tag is no guide."""
-        seen = look(self.delivery, dict.fromkeys(self.policy.accounts), progress)
+        """What stands now: the managed tag is no guide."""
+        seen = look(self.delivery, self._accounts, progress)
+        require_there(seen, self._accounts)
+        self._mutual |= mutual_links(seen.values())
+        halves = look_at_halves(self.delivery, self._accounts, self._mutual, seen)
+        self.problems |= halves.problems
         self.problems |= {uid: one.problem for uid, one in seen.items() if one.problem}
         keys = self.policy.keys.of_group(instances=True)
         groups = [group for one in seen.values() if not one.problem for group in one.groups.values()]
         self._tagged = {group.party: due for group in groups if (due := [key for key in keys if key in group.tags])}
-        return [rule for one in seen.values() for rule, _ in one.rules]
+        marked = [*(one for account in seen.values() for one in account.marked), *halves.rules]
+        return [one.rule for one in marked if one.marker and one.deployment == self.policy.deployment]
 
     def close(self, rules: Sequence[Rule]) -> list[Rule]:
         """Remove these rules. Returns those that stand afterwards."""
@@ -135,3 +155,49 @@ def _report(
         print_closed(records, changes, standing, run.problems, dry_run=dry_run)
         print_foreign(foreign)
     raise typer.Exit(Exit.REFUSED if left or run.problems or foreign else Exit.DONE)
+
+
+def signs_by_name(env: Environment, marked: Iterable[MarkedRule], sweeps: Sweeps) -> dict[str, str]:
+    """The other deployments of which these are rules, by name, with why each may be alive; empty for one that is not."""
+    names = {one.deployment for one in marked if one.marker} - {env.policy.deployment}
+    return {name: "; ".join(signs_of_life(env, name, sweeps)) for name in sorted(names)}
+
+
+def close_commands(marked: Iterable[MarkedRule]) -> list[str]:
+    """The command for each deployment that removes its rules from the groups of these, and from no others."""
+    groups = grouped((one.deployment, str(one.rule.group)) for one in marked)
+    return [
+        f"link-peer close {' '.join(sorted({*on}))} --deployment {name} --yes" for name, on in sorted(groups.items())
+    ]
+
+
+def rule_text(one: MarkedRule, deployment: str) -> str:
+    """A rule that is left, with whose it is if it is not of this deployment."""
+    text = f"{one.rule.id} on {one.rule.group}"
+    if not one.marker:
+        return f"{text} (of nobody: its description names this home, and is not the marker of this rule)"
+    return text if one.deployment == deployment else f"{text} (of deployment {one.deployment})"
+
+
+def signs_of_life(env: Environment, name: str, sweeps_of_a_day: Sweeps) -> Iterator[str]:
+    """Why the deployment may be one that is alive: its sweep was recorded in our log a moment ago, or last of all; functions
+    of another prefix may be called so in their policy file. Also why that could not be told."""
+    looking = env if env.reading else load_environment(reading=True)
+    try:
+        sweeps = sweeps_of_a_day(looking)
+        last = max(sweeps, key=lambda record: record["time"], default={})
+        theirs = max((one["time"] for one in sweeps if one.get("deployment") == name), default="")
+        if theirs and (last.get("deployment") == name or env.now - parse_instant(theirs) < ALIVE_SECONDS):
+            yield f"its sweep ran at {theirs}"
+        groups = open_fetch(suppose(looking, "close")[0], "close", TOLERANT).all_groups(sorted(env.policy.accounts))
+        keys = {key for group in groups for key in group.tags}
+        for other in deployments(looking.settings, env.policy.home):
+            if other.prefix == env.names.prefix:
+                continue
+            before, after = tag_keys(other.tag_prefix, "/", env.policy.home).managed.split("/")
+            names = {key[len(before) : -len(after)] for key in keys if key.startswith(before) and key.endswith(after)}
+            # where RAM refuses managed tags, nothing says what it is called
+            if other.prefix == name or other.tag_prefix == env.settings.tag_prefix or name in names or not names:
+                yield f"the functions {other.prefix}-… are in account {env.policy.home}, and may belong to it"
+    except LinkPeerError as error:
+        yield f"that could not be read: {error}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import LinkPeerError, Transient
-from link_peer.domain.model import Group, Marker, Party, Rule
+from link_peer.domain.model import Group, Link, Party
+from link_peer.domain.policy import Policy
 from link_peer.domain.request import Hint
 from link_peer.engine.converge import converge
 from link_peer.engine.read.access import TOLERANT
@@ -17,7 +18,7 @@ from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import GroupScope
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.planning.actual import OwnedRule, link_of_rule, owned_rules
+from link_peer.planning.actual import MarkedRule, OwnedRule, link_of_rule, marked_rules
 from link_peer.runtime.delivery import LANES, Delivery
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
@@ -38,20 +39,34 @@ from link_peer_cli.ui.progress import Count
 
 class AccountStanding(msgspec.Struct, frozen=True):
     """What stands in one account: the groups that were named, or that have a lock, the managed tag or a rule of ours; the
-    rules of ours; and why not all could be read."""
+    rules of ours; the other accept rules that name this home, of other deployments or with a marker that is not theirs; and why
+    not all could be read."""
 
     groups: Mapping[Party, Group]
     rules: Sequence[OwnedRule]
+    unowned: Sequence[MarkedRule] = ()
     problem: str = ""
+
+    @property
+    def marked(self) -> list[MarkedRule]:
+        """All rules that name this home."""
+        return [*(MarkedRule(rule, marker.deployment, marker) for rule, marker in self.rules), *self.unowned]
+
+
+class Halves(msgspec.Struct, frozen=True):
+    """The rules by which mutual links stand on their other ends, which were not named; and why an end could not be read."""
+
+    rules: Sequence[MarkedRule] = ()
+    problems: Mapping[str, str] = {}
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """What a closing run did: its outcomes; in a dry run, the changes that it would make; the rules that are left; and why
+    """What a closing run did: its outcomes; in a dry run, the changes that it would make; the rules of this home that are left; and why
     an account could not be read."""
 
     records: list[Record]
     changes: list[CloudCall]
-    left: list[Rule]
+    left: list[MarkedRule]
     problems: dict[str, str]
 
 
@@ -63,7 +78,7 @@ def close(env: Environment, account: str, own: Mapping[str, Credentials], progre
     sweep = Sweep(delivery, f"sweep-cli-{int(env.now)}", progress=progress)
     run_sweep(sweep)
     standing = {} if dry_run else look(delivery, dict.fromkeys(env.policy.accounts))
-    left = [rule for one in standing.values() for rule, marker in one.rules if account in _accounts(rule, marker)]
+    left = [one for there in standing.values() for one in there.marked if account in _accounts(one)]
     problems = {uid: one.problem for uid, one in standing.items() if one.problem}
     return Closed(kept.outcomes, supposed.changes, left, {**sweep.unreadable, **problems})
 
@@ -81,9 +96,9 @@ def look(
         else:
             asked = sorted(named)
             fetch.parties(asked)
-        fetch.rules_in_time(asked, progress=functools.partial(progress, uid))
+        unread = fetch.rules_in_time(asked, progress=functools.partial(progress, uid))
         snapshot = fetch.store.snapshot()
-        rules = owned_rules(snapshot, delivery.policy, delivery.region)
+        rules, unowned = _by_owner(marked_rules(snapshot, delivery.policy.home, delivery.region), delivery.policy)
         keys, holders = delivery.policy.keys, {rule.group for rule, _ in rules}
         groups = {
             party: group
@@ -91,13 +106,77 @@ def look(
             if named or party in holders or group.tags.get(keys.managed) == "true" or keys.own_locks(group.tags)
         }
         error = snapshot.refused_accounts.get(uid) or snapshot.failed_accounts.get(uid, "")
-        return AccountStanding(groups, rules, str(error))
+        problem = str(error) or (f"the rules of {len(unread)} groups were not read" if unread else "")
+        return AccountStanding(groups, rules, unowned, problem)
 
     return in_each(accounts, read)
 
 
+def require_there(standing: Mapping[str, AccountStanding], accounts: Wanted) -> None:
+    """Raise LinkPeerError for a group that was named and does not exist."""
+    for uid, account in standing.items():
+        for group in sorted(accounts[uid] or ()):
+            if group not in account.groups and not account.problem:
+                raise LinkPeerError(f"{group} does not exist; one of another account is named {group.id}@<account>")
+
+
+def _by_owner(marked: Iterable[MarkedRule], policy: Policy) -> tuple[list[OwnedRule], list[MarkedRule]]:
+    """The rules of ours, and the other accept rules that name this home."""
+    owned: list[OwnedRule] = []
+    unowned: list[MarkedRule] = []
+    for one in marked:
+        if one.marker and one.deployment == policy.deployment:
+            owned.append((one.rule, one.marker))
+        elif one.rule.policy == "accept":
+            unowned.append(one)
+    return owned, unowned
+
+
+def mutual_links(standing: Iterable[AccountStanding]) -> set[Link]:
+    """The mutual links of which these have a rule, of whichever deployment."""
+    marked = ((one.rule, one.marker) for account in standing for one in account.marked)
+    links = (link_of_rule(rule, marker) for rule, marker in marked if marker)
+    return {link for link in links if link.mutual}
+
+
+def look_at_halves(
+    delivery: Delivery, accounts: Wanted, links: Collection[Link], standing: Mapping[str, AccountStanding]
+) -> Halves:
+    """What stands now of mutual links on the other side of what was closed: on groups that were not named, and in other accounts.
+    `links` are those that were seen; of others, whose rule here is gone, the cloud says which groups name a closed one."""
+    fetch, pairs = open_fetch(delivery, "close", TOLERANT), {link.pair for link in links}
+    closed = {group for one in standing.values() for group in one.groups}
+    ends = {end for pair in pairs for end in pair}
+    fetch.parties(ends)
+    sides = {group for end in ends for group in fetch.store.snapshot().groups_with(end) or [end]} - closed
+    home = delivery.policy.home
+    if any(
+        accounts.get(uid, closed) is not None for uid in delivery.policy.accounts
+    ):  # the roles elsewhere may not ask that
+        sides |= {*fetch.references(group for group in closed if group.account == home)} - closed
+    whole = {uid for uid, named in accounts.items() if named is None}
+    sides = {one for one in sides if one.account in delivery.policy.accounts and one.account not in whole}
+    fetch.parties(sides)
+    fetch.rules_in_time(sorted(side for side in sides if side.is_group))
+    snapshot = fetch.store.snapshot()
+    counted = {(one.rule.group, one.rule.id) for account in standing.values() for one in account.marked}
+    halves = [
+        one
+        for one in marked_rules(snapshot, delivery.policy.home, delivery.region)
+        if one.marker and (one.rule.group, one.rule.id) not in counted
+        if (link := link_of_rule(one.rule, one.marker)).mutual
+        if link.pair in pairs or not closed.isdisjoint(link.pair)
+    ]
+    unread = {**snapshot.refused_accounts, **snapshot.failed_accounts}
+    problems = {str(side): HALF_UNREAD.format(side, unread[side.account]) for side in sides if side.account in unread}
+    return Halves(halves, problems)
+
+
+HALF_UNREAD = "half of a mutual link may still stand there, and could not be read ({1}): link-peer links --party {0}"
+
+
 class ClosingRun:
-    """One run of `close`. `removal` has what was removed, `standing` what was seen last of each account. `locked` are the groups that have the lock now,
+    """One run of `close`. `removal` has what was removed, `standing` what was seen last of each account, `halves` what stands elsewhere of mutual links. `locked` are the groups that have the lock now,
     `unlocked` those that could not be locked, and why: their rules were removed all the same, and may come back."""
 
     def __init__(
@@ -105,12 +184,15 @@ class ClosingRun:
     ) -> None:
         """`value` is what the tags of the locks say."""
         self._keys = env.policy.keys
+        self._deployment = env.policy.deployment
         self._tags = tags
         self._accounts = accounts
         self._value = value
         self.removal = _Removal(env, tags, value, count, dry_run=dry_run)
         self._read: dict[str, tuple[int, int]] = {}
         self.standing: dict[str, AccountStanding] = {}
+        self.halves = Halves()
+        self._mutual: set[Link] = set()
         self.locked: set[Party] = set()
         self.unlocked: dict[Party, LinkPeerError] = {}
 
@@ -118,6 +200,12 @@ class ClosingRun:
     def mine(self) -> list[str]:
         """The accounts of which there are keys."""
         return [uid for uid in self._accounts if uid in self._tags.accounts]
+
+    @property
+    def unowned(self) -> list[MarkedRule]:
+        """The rules of this home that stand and that no run removes, as they are not of this deployment."""
+        standing = [one for account in self.standing.values() for one in account.unowned]
+        return [*standing, *(one for one in self.halves.rules if one.deployment != self._deployment)]
 
     def due(self, uid: str) -> list[Party]:
         """The groups of an account that are not locked."""
@@ -129,6 +217,7 @@ class ClosingRun:
         self._read = {}
         asked = {uid: self._accounts[uid] for uid in accounts}
         self.standing |= look(self.removal.delivery(patient=patient), asked, self._progress)
+        self._mutual |= mutual_links(self.standing.values())
 
     def run(self) -> None:
         """Lock and remove, where there are keys; look again; and once more, patiently, where something stands
@@ -147,9 +236,13 @@ class ClosingRun:
             if not (again or self.removal.halves):
                 break
         self.look([uid for uid in self._accounts if uid not in self.mine])
+        self.halves = self._look_at_halves()
 
     def suppose(self) -> None:
-        """Find out what `run` would remove."""
+        """Find out what `run` would remove, and what it would leave."""
+        halves = self._look_at_halves()
+        unowned = [one for one in halves.rules if one.deployment != self._deployment]
+        self.halves = msgspec.structs.replace(halves, rules=unowned)
         self.removal.remove([one for uid in self.mine for one in self.standing[uid].rules], patient=True)
 
     def lock(self, accounts: Collection[str], *, patient: bool = True) -> None:
@@ -165,6 +258,9 @@ class ClosingRun:
             groups = self.standing[uid].groups.keys()
             self.unlocked = {group: why for group, why in self.unlocked.items() if group not in groups} | failed
             self.locked |= groups - failed.keys()
+
+    def _look_at_halves(self) -> Halves:
+        return look_at_halves(self.removal.delivery(patient=True), self._accounts, self._mutual, self.standing)
 
     def _progress(self, uid: str, done: int, all_: int) -> None:
         self._read[uid] = (done, all_)
@@ -250,7 +346,7 @@ def _in_turn(groups: Mapping[Party, Collection[Party]]) -> list[Party]:
     return [group for turn in itertools.zip_longest(*ordered) for group in turn if group]
 
 
-def _accounts(rule: Rule, marker: Marker) -> set[str]:
-    """The accounts that have a part in a rule of ours."""
-    link = link_of_rule(rule, marker)
-    return {rule.group.account, link.source.account, link.target.account}
+def _accounts(one: MarkedRule) -> set[str]:
+    """The accounts that have a part in a rule of this home."""
+    ends = link_of_rule(one.rule, one.marker).pair if one.marker else ()
+    return {one.rule.group.account, *(end.account for end in ends)}

@@ -12,6 +12,8 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import AccountClosed, AccountRemoved
+from link_peer_cli.checks.running import sweeps_of_a_day
+from link_peer_cli.closing.renamed import close_commands, rule_text, signs_by_name
 from link_peer_cli.closing.run import Closed, close
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.setup import ResourceChange
@@ -66,10 +68,15 @@ def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: 
     and what prevents the next steps, and exit."""
     with progress_bar(unless=as_json) as bar:
         closed = close(env, uid, own, counter(bar, "accounts read", "groups read"), dry_run=dry_run)
-    code = Exit.REFUSED if closed.left or closed.problems else Exit.DONE
+    name, marked = env.policy.deployment, [one for one in closed.left if one.marker]
+    signs = signs_by_name(env, marked, sweeps_of_a_day)  # what is alive closes its rules by itself
+    remaining = [one for one in marked if not signs.get(one.deployment)]
+    code = Exit.REFUSED if remaining or closed.problems else Exit.DONE
     if code is Exit.DONE and not dry_run:
         return closed
-    left = [f"{rule.id} on {rule.group}" for rule in closed.left]
+    left = [
+        ": ".join([rule_text(one, name), *close_commands([one] if one.deployment != name else [])]) for one in remaining
+    ]
     if as_json:
         print_answer(AccountClosed(closed.records, closed.changes, left, closed.problems))
         raise typer.Exit(code)

@@ -13,6 +13,7 @@ from link_peer.domain.errors import BadInput, Transient
 from link_peer.domain.reasons import REASONS
 from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.ports import Record
+from msgspec.structs import replace
 from rich.markup import escape
 
 from link_peer_cli.access import instant
@@ -25,6 +26,7 @@ from link_peer_cli.audit.story import Story, stories
 from link_peer_cli.audit.verify import verify as verify_log
 from link_peer_cli.inventory.shown import short_names
 from link_peer_cli.review.delivery import by_cloud_name
+from link_peer_cli.review.recorded_advice import AdviceJudge
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.pager import paged
@@ -154,7 +156,7 @@ def audit(
         query += f" and {party_condition(by_cloud_name(env, party, '--party'), '--party')}"
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
-    shown = _Shown(form, limit, names, actor, sort_by)
+    shown = _Shown(form, limit, names, actor, sort_by, AdviceJudge(env))
     if not follow:
         with waiting("reading the audit log"):
             told = stories(log, story, since) if story else [Story("", log.read(query, since, until))]
@@ -189,14 +191,18 @@ def _together(told: Sequence[Story]) -> Story:
 
 
 class _Shown:
-    """How records are printed. `names` are those of accounts."""
+    """How records are printed: for programs as they were recorded, for people with advice as `judge` finds it now. `names` are those
+    of accounts."""
 
-    def __init__(self, form: TableForm, limit: int | None, names: Mapping[str, str], actor: str, sort_by: str) -> None:
+    def __init__(
+        self, form: TableForm, limit: int | None, names: Mapping[str, str], actor: str, sort_by: str, judge: AdviceJudge
+    ) -> None:
         self._form = form
         self._limit = limit
         self._names = names
         self._actor = actor
         self._sort_by = sort_by
+        self._judge = judge
         self._headed = False
         self.lines = form in (TableForm.TABLE, TableForm.WIDE) and sys.stdout.isatty()
 
@@ -217,6 +223,9 @@ class _Shown:
         lines = folded(records) if title else [RecordLine(record) for record in records]
         limit = LIMIT if self._limit is None and title else self._limit or 0
         shown = RECORDS.ordered(lines[-limit:], self._sort_by)
+        if title or not self.lines or self._form is TableForm.WIDE:  # else no advice is printed
+            judged = self._judge.judged([line.record for line in shown])
+            shown = [replace(line, record=record) for line, record in zip(shown, judged, strict=True)]
         if not self.lines:
             print_tsv(RECORDS.rows(shown)[self._headed :])
         else:

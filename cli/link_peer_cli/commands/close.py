@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import typer
@@ -11,21 +11,18 @@ from link_peer.domain.denials import CLOSED_BY
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Rule
-from link_peer.domain.tags import iso, parse_instant, quoted, tag_keys
-from link_peer.engine.read.access import TOLERANT
-from link_peer.engine.read.fetch import open_fetch
+from link_peer.domain.tags import iso, quoted
+from link_peer.planning.actual import MarkedRule
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
-from link_peer_cli.checks.running import LATE_SECONDS, other_policy, sweeps_of_a_day
-from link_peer_cli.closing.locks import Wanted, enter, pages, tags_of, wanted
-from link_peer_cli.closing.renamed import close_deployment
-from link_peer_cli.closing.run import ClosingRun
+from link_peer_cli.checks.running import other_policy, sweeps_of_a_day
+from link_peer_cli.closing.locks import enter, pages, tags_of, wanted
+from link_peer_cli.closing.renamed import close_commands, close_deployment, rule_text, signs_by_name, signs_of_life
+from link_peer_cli.closing.run import ClosingRun, require_there
 from link_peer_cli.consent.group_tags import record_tags
-from link_peer_cli.deployed.functions import deployments
-from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.console import console, may_ask, print_answer, warn
@@ -34,6 +31,7 @@ from link_peer_cli.ui.options import Account, All, Deployment, DryRun, EvenIfAli
 from link_peer_cli.ui.progress import counter, progress_bar
 from link_peer_cli.ui.tables import draw_table
 
+ALIVE = "it may be alive, and open again what is removed: close what it has with its own policy file"
 TAG_VALUE = 128  # characters
 LISTED = 5  # groups that the command which opens them again names
 
@@ -54,16 +52,13 @@ def close(
     Another account is entered with its keys (`--profile`), else by its closer role; if it has none, its owner gets the
     commands. Nothing is opened there until `reopen`.
     """
-    if deployment and (groups or account or everything):
-        raise BadInput(
-            "--deployment", "it closes what that name has in all accounts: give no groups, --account or --all"
-        )
     env = load_environment(reading=dry_run)
+    tags = tags_of(env, profile)
+    everything = everything or bool(deployment and not (groups or account))
+    accounts = wanted(env, tags.own, groups, account, everything=everything)
     if deployment:
         _require_former(env, deployment, insists=even_if_alive)
-        close_deployment(env, deployment, profile, dry_run=dry_run, yes=yes, as_json=as_json)
-    tags = tags_of(env, profile)
-    accounts = wanted(env, tags.own, groups, account, everything=everything)
+        close_deployment(env, deployment, tags, accounts, dry_run=dry_run, yes=yes, as_json=as_json)
     asks = not (dry_run or yes) and None in accounts.values()
     if asks:
         may_ask("closes", as_json=as_json)
@@ -74,7 +69,7 @@ def close(
         count = counter(bar, "groups read", "groups closed")
         run = ClosingRun(env, tags, accounts, value, count, dry_run=dry_run)
         run.look(accounts if at_home else run.mine)
-        _all_there(run, accounts)
+        require_there(run.standing, accounts)
         before = {party: group.tags for one in run.standing.values() for party, group in one.groups.items()}
         if asks:
             bar.stop()
@@ -88,17 +83,13 @@ def close(
             run.lock(run.mine)
     if tags.made and (why := record_tags(env, tags, "close", before, patient=at_home)) and at_home:
         run.removal.troubles[min(tags.made[0].groups)] = f"the audit log has no record of the locks: {why}"
-    report = _Report(env, run, value, at_home, dry_run)
-    answers = [report.account(uid, named or (), own, refused.get(uid, "")) for uid, named in accounts.items()]
+    signs = signs_by_name(env, run.unowned, sweeps_of_a_day) if at_home else {}
+    report = _Report(env, run, value, at_home, dry_run, signs)
+    elsewhere = {one.rule.group.account: None for one in run.halves.rules if one.rule.group.account not in accounts}
+    answers = [
+        report.account(uid, named or (), own, refused.get(uid, "")) for uid, named in {**accounts, **elsewhere}.items()
+    ]
     _print(report, answers, other_policy(env) if at_home else "", as_json=as_json)
-
-
-def _all_there(run: ClosingRun, accounts: Wanted) -> None:
-    """Raise LinkPeerError for a group that was named and does not exist."""
-    for uid, standing in run.standing.items():
-        for group in sorted(accounts[uid] or ()):
-            if group not in standing.groups and not standing.problem:
-                raise LinkPeerError(f"{group} does not exist; one of another account is named {group.id}@<account>")
 
 
 def _question(run: ClosingRun) -> str:
@@ -109,20 +100,30 @@ def _question(run: ClosingRun) -> str:
 
 
 class _Report(msgspec.Struct, frozen=True):
-    """What is said of a run. `value` is that of the locks; `at_home`: the person's keys are those of home."""
+    """What is said of a run. `value` is that of the locks; `at_home`: the person's keys are those of home; `signs` say by name why
+    another deployment may be alive, empty for one that is not."""
 
     env: Environment
     run: ClosingRun
     value: str
     at_home: bool
     dry_run: bool
+    signs: Mapping[str, str]
 
     @property
-    def left(self) -> list[Rule]:
-        """The rules that still stand, as far as they could be read."""
+    def left(self) -> list[MarkedRule]:
+        """The rules of this home that still stand, of whichever deployment, as far as they could be read; in a dry run, and with
+        the keys of another account, those that neither a run nor the next sweep removes."""
         if self.dry_run or not self.at_home:
-            return []
-        return [rule for one in self.run.standing.values() for rule, _ in one.rules]
+            return self.run.unowned
+        return [*(rule for one in self.run.standing.values() for rule in one.marked), *self.run.halves.rules]
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What went wrong, by group, or by the deployment that may be alive."""
+        troubles = {str(group): why for group, why in self.run.removal.troubles.items() if why}
+        alive = {f"deployment {name}": f"{ALIVE} ({signs})" for name, signs in self.signs.items() if signs}
+        return {**troubles, **self.run.halves.problems, **alive}
 
     @property
     def commands(self) -> list[CloudCall]:
@@ -140,15 +141,23 @@ class _Report(msgspec.Struct, frozen=True):
         problem = standing.problem if standing else ""
         settled = standing and self.at_home and not (self.dry_run and entered)
         rules = [rule for rule, _ in standing.rules] if standing and settled else []
+        left = [one for one in self.left if one.rule.group.account == uid]
         due = {group for group in run.unlocked if group.account == uid} if entered else set()
         due |= set() if entered else set(run.due(uid) if standing else named)
-        advice = [*self._lock(due), *self._revoke(rule for rule in rules if rule.group not in due)]
+        rules += [one.rule for one in left if self._is_of_owner(one)]
+        advice = [*self._lock(due), *self._revoke(rule for rule in dict.fromkeys(rules) if rule.group not in due)]
+        advice += close_commands(one for one in left if not self._is_of_owner(one))
         if problem:
             advice.append(f"link-peer close {uid} --yes")
         known = standing is not None and not problem and self.at_home and not self.dry_run
         locked = sum(group.account == uid for group in run.locked)
         why = problem or (refused if rules or due or not standing else "")
-        return ClosedAccount(uid, entered, locked, len(rules) if known else None, why, advice)
+        return ClosedAccount(uid, entered, locked, len(left) if known else None, why, advice)
+
+    def _is_of_owner(self, one: MarkedRule) -> bool:
+        """Whether a rule that is left is removed with keys of its account alone: a rule of ours, which the run could not remove, of
+        nobody, or of a deployment that may be alive."""
+        return not one.marker or bool(self.signs.get(one.deployment, "ours"))
 
     def _lock(self, groups: Iterable[Party]) -> list[str]:
         put = {self.env.policy.keys.lock: self.value}
@@ -161,13 +170,13 @@ class _Report(msgspec.Struct, frozen=True):
 
 def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_json: bool) -> None:
     """Print what was or would be closed, and what stands."""
-    run, left = report.run, [f"{rule.id} on {rule.group}" for rule in report.left]
+    run, left = report.run, [rule_text(one, report.env.policy.deployment) for one in report.left]
     records, dry_run = run.removal.kept.outcomes, report.dry_run
-    problems = {str(group): why for group, why in run.removal.troubles.items() if why}
+    problems = report.problems
     unlocked = {str(group): str(why) for group, why in run.unlocked.items()}
     if as_json:
         locked = sorted(str(group) for group in run.locked)
-        known = left if report.at_home else None
+        known = left if report.at_home or left else None
         print_answer(CloseAnswer(locked, records, report.commands, accounts, unlocked, known, problems, warning))
     else:
         print_closed(records, report.commands, left, {**problems, **unlocked}, dry_run=dry_run)
@@ -193,12 +202,12 @@ def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry
         what = f"account {one.account}: "
         if one.left is None and one.problem and one.entered:
             what += f"it could not be read ({one.problem}), so what is left there is unknown. Run again:"
-        elif not one.entered:
+        elif not one.entered and one.problem:
             what += f"not closed, since it was not entered ({one.problem}). Its owner runs this, or give --profile:"
         elif one.account in reopening:
             what += "some groups could not be locked: the next sweep may open them again, until their owner runs this:"
         else:
-            what += "rules are left. Its owner runs this:"
+            what += "rules are left. This removes them; for aliyun, its owner's keys are needed:"
         out.print("\n".join(escape(text) for text in (what, *one.advice)), soft_wrap=True)
 
 
@@ -226,32 +235,8 @@ def _require_former(env: Environment, name: str, *, insists: bool) -> None:
         raise BadInput("--deployment", f"{quoted(name)} is not a name of a deployment: a-z, 0-9 and -")
     if name == env.policy.deployment:
         raise BadInput("--deployment", f"{name} is this deployment: link-peer close --all")
-    if not insists and (signs := "; ".join(_signs_of_life(env, name))):
+    if not insists and (signs := "; ".join(signs_of_life(env, name, sweeps_of_a_day))):
         raise LinkPeerError(
             f"nothing was changed: the deployment {name} may still exist: {signs}. If it is a former name of this one after "
             "all: --even-if-alive"
         )
-
-
-def _signs_of_life(env: Environment, name: str) -> Iterator[str]:
-    """Why the deployment may be one that is alive: its sweep was recorded in our log a moment ago, or last of all; functions
-    of another prefix may be called so in their policy file. Also why that could not be told."""
-    looking = env if env.reading else load_environment(reading=True)
-    try:
-        sweeps = sweeps_of_a_day(looking)
-        last = max(sweeps, key=lambda record: record["time"], default={})
-        theirs = max((one["time"] for one in sweeps if one.get("deployment") == name), default="")
-        if theirs and (last.get("deployment") == name or env.now - parse_instant(theirs) < LATE_SECONDS):
-            yield f"its sweep ran at {theirs}"
-        groups = open_fetch(suppose(looking, "close")[0], "close", TOLERANT).all_groups(sorted(env.policy.accounts))
-        keys = {key for group in groups for key in group.tags}
-        for other in deployments(looking.settings, env.policy.home):
-            if other.prefix == env.names.prefix:
-                continue
-            before, after = tag_keys(other.tag_prefix, "/", env.policy.home).managed.split("/")
-            names = {key[len(before) : -len(after)] for key in keys if key.startswith(before) and key.endswith(after)}
-            # where RAM refuses managed tags, nothing says what it is called
-            if other.prefix == name or other.tag_prefix == env.settings.tag_prefix or name in names or not names:
-                yield f"the functions {other.prefix}-… are in account {env.policy.home}, and may belong to it"
-    except LinkPeerError as error:
-        yield f"that could not be read: {error}"

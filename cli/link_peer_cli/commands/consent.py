@@ -22,6 +22,7 @@ from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.consent.entries import TagEdit, adding, advised, entry, removing
 from link_peer_cli.consent.group_tags import GroupTags, closes, record_tags
 from link_peer_cli.review.delivery import by_cloud_name
+from link_peer_cli.review.recorded_advice import AdviceJudge
 from link_peer_cli.ui.changes import CHANGES
 from link_peer_cli.ui.console import console, may_ask, print_answer
 from link_peer_cli.ui.exits import Exit
@@ -48,7 +49,8 @@ def accept(
 ) -> None:
     """Let others reach a group: write a tag of its own for each entry, with your own keys. An equal entry stays as it is.
 
-    With the id of a request or a link: shows its last denial for lack of consent, asks, and does what that advised.
+    With the id of a request or a link: shows its last denial for lack of consent, asks, and does what resolves it now. Where
+    consent is not what is missing any more, nothing is written.
     """
     env = load_own()
     end = ending(until, "--until", env.now) if until else None
@@ -63,7 +65,7 @@ def accept(
         raise BadInput("group", f"{what} is neither the id of a group (sg-…) nor the name of one in the policy")
     else:
         denial = _denial(what)
-        wanted = _advised(denial, env)
+        wanted = _advised(denial, _advice_now(denial, as_json=as_json, ends=end is not None), env)
     for _, entries in wanted:
         require_known(env, [one.who.account for one in entries], "who")
     wanted = [(group, [_with_end(one, end, env) for one in entries]) for group, entries in wanted]
@@ -164,10 +166,34 @@ def _denial(name: str) -> Record:
     return max(found, key=lambda record: record["time"])
 
 
-def _advised(denial: Record, env: Environment) -> list[tuple[Party, list[Accept]]]:
+def _advice_now(denial: Record, *, as_json: bool, ends: bool) -> str:
+    """What resolves the denial now; what it advised then, where that cannot be told, or consent is only given an end (`ends`).
+    Exits if consent is there, and raises LinkPeerError if something else denies it."""
+    advice = denial.get("advice", "")
+    try:
+        present = AdviceJudge(load_environment(reading=True)).present(denial)
+    except LinkPeerError:
+        return advice
+    if present.denial and present.denial.lacks_consent:
+        return present.denial.advice
+    if ends and present.wished and not present.denial:
+        return advice
+    fact = present.fact if present.wished else f"no tag of {denial['instance']} asks for it"
+    if present.denial or not present.wished:
+        resolved = f": {present.denial.advice}" if present.denial and present.denial.advice else ""
+        raise LinkPeerError(f"nothing was written. Denied {denial['time']}: {denial['detail']}. Now: {fact}{resolved}")
+    if as_json:
+        print_answer(ConsentChange([], denial))
+    else:
+        _show([], denial)
+        console().print(escape(f"now: {fact}, so there is nothing to do"), soft_wrap=True)
+    raise typer.Exit(Exit.DONE)
+
+
+def _advised(denial: Record, advice: str, env: Environment) -> list[tuple[Party, list[Accept]]]:
     if denial.get("region") != env.settings.region:
         raise LinkPeerError(f"the denial is of region {denial.get('region')}: set LINK_PEER_REGION")
-    found = advised(denial.get("advice", ""), env.policy.home)
+    found = advised(advice, env.policy.home)
     return [(group, [entry(text, group.account, "advice")]) for group, text in found]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Annotated
 
 import typer
 from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.errors import BadInput
-from link_peer.domain.model import ALL, Party, Port, Rule, ports_text
+from link_peer.domain.model import ALL, Link, Party, Port, Rule, ports_text
 from link_peer.planning.effect import applying, end_of_party
 from link_peer.planning.reach import Reach, Scene, reach
 from link_peer.planning.standing import Standing
@@ -18,7 +19,7 @@ from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import ports_of
 from link_peer_cli.answers.links import Advice, Explanation
 from link_peer_cli.consent.entries import notes
-from link_peer_cli.inventory.advice import Adviser
+from link_peer_cli.inventory.advice import Adviser, name_ports
 from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import (
     LINKS,
@@ -52,7 +53,7 @@ def explain(
     port: Annotated[
         list[str] | None,
         typer.Argument(
-            help="tcp/3306, udp/53 or icmp; several with +, or repeated. Default: what the links of the two open."
+            help="tcp/3306, udp/53 or icmp; several with +, or repeated. Default: what the links of the two open, and tags ask for."
         ),
     ] = None,
     as_json: Json = False,
@@ -87,10 +88,13 @@ def answer_for(
     source, target = ends
     links = _links(env, view, ends)
     scene = view.scene
-    ports = asked or _ports(scene, links, source)
+    adviser = Adviser(view, env.settings.region, env.now)
+    asks = _asks(scene, links, ends, asked, adviser.wishes(source, target))
+    ports = tuple(sorted({port for one, _ in asks for port in one}, key=str)) or (ALL,)
+    ports = asked or ((ALL,) if ALL in ports else ports)
+    scene = view.scene
     found = reach(scene, source, target, ports)
     history = history_of(env, links, prove=True)
-    adviser = Adviser(view, env.settings.region, env.now)
     people = _people(scene, found, ends, ports, [rule for link in links for rule in link.rules])
     answer = Explanation(
         found.word,
@@ -104,7 +108,7 @@ def answer_for(
         links=link_answers(env, scene, links, history),
         rules=[rule_answer(rule, decides=rule in found.effect.rules) for rule in people],
         do=[
-            *adviser.advise(source, target, ports, found),
+            *_advice(adviser, scene, ends, asks, ports, found),
             *adviser.notes(source, target),
             *(Advice(note, "") for note in _look_alikes(view, ends)),
         ],
@@ -138,11 +142,37 @@ def _links(env: Environment, view: View, ends: tuple[Party, Party]) -> list[Stan
     return between()
 
 
-def _ports(scene: Scene, links: list[Standing], source: Party) -> tuple[Port, ...]:
-    """What the links from A open; everything if there are none."""
-    own = {source, *scene.groups(source), *(one.party for one in scene.members(source))}
-    ports = {port for link in links if link.mutual or link.source in own for port in link.ports}
-    return (ALL,) if ALL in ports or not ports else tuple(sorted(ports, key=str))
+Ask = tuple[tuple[Port, ...], Link | None]
+"""Ports that somebody asks for, and the link by which a tag does."""
+
+
+def _asks(
+    scene: Scene, links: list[Standing], ends: tuple[Party, Party], asked: tuple[Port, ...], wishes: list[Link]
+) -> list[Ask]:
+    """What is asked for: these ports; else what the links from A open, and what tags ask for beside that."""
+    fitting = [wish for wish in wishes if wish.source != wish.target]
+    if asked:
+        same = (
+            one for one in fitting if set(one.ports) == set(asked) and (one.target.is_group or not ends[1].is_group)
+        )
+        return [(asked, next(same, None))]
+    own = {ends[0], *scene.groups(ends[0]), *(one.party for one in scene.members(ends[0]))}
+    opened = {port for link in links if link.mutual or link.source in own for port in link.ports}
+    opened = {ALL} if ALL in opened else opened
+    wished = [(wish.ports or (ALL,), wish if wish in fitting else None) for wish in wishes]
+    standing: list[Ask] = [(tuple(sorted(opened, key=str)), None)] if opened else []
+    return standing + [(ports, wish) for ports, wish in wished if not opened.issuperset(ports)]
+
+
+def _advice(
+    adviser: Adviser, scene: Scene, ends: tuple[Party, Party], asks: list[Ask], ports: tuple[Port, ...], found: Reach
+) -> list[Advice]:
+    """What to do about what is stopped of each of the asks, and of nothing beside them; else how to test these ports."""
+    if found.effect.passes:
+        return adviser.advise(*ends, ports, found)
+    stopped = [(one, reach(scene, *ends, one), wish) for one, wish in asks]
+    advice = [adviser.advise(*ends, one, passed, wish) for one, passed, wish in stopped if not passed.effect.passes]
+    return list(dict.fromkeys(itertools.chain(*advice))) if asks else [name_ports(*ends)]
 
 
 def _people(

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 import typer
 from link_peer.domain.model import Rule
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.actual import damaged_rules, renamed_rules
+from link_peer.domain.tags import quoted
+from link_peer.planning.actual import damaged_rules, marked_rules
 from link_peer.planning.standing import Standing, standing
 
 from link_peer_cli.access.environment import Environment, load_environment
@@ -83,14 +84,15 @@ def _markers(damaged: Iterable[Rule]) -> Iterator[Stale]:
 
 def _renamed(env: Environment, snapshot: Snapshot) -> Iterator[Stale]:
     """Rules of this home under another deployment's name, which no function of ours touches."""
-    genuine, others = renamed_rules(snapshot, env.policy, env.settings.region)
-    for rule, marker in genuine:
-        what = claims_text([claim.request or "tag" for claim in marker.claims], marker.deployment)
-        why = f"link-peer close --deployment {marker.deployment} removes it, if that is a former name of this one"
-        yield _of("deployment", rule, f"claimed by {what}", why)
-    for rule, marker in others:
-        why = f"of deployment {marker.deployment}, but not the marker of this rule: it is left alone"
-        yield _of("marker", rule, rule.description, why)
+    for one in marked_rules(snapshot, env.policy.home, env.settings.region):
+        name = quoted(one.deployment)
+        if one.marker and one.deployment != env.policy.deployment:
+            what = claims_text([claim.request or "tag" for claim in one.marker.claims], one.deployment)
+            why = f"link-peer close --deployment {one.deployment} removes it, if that is a former name of this one"
+            yield _of("deployment", one.rule, f"claimed by {what}", why)
+        elif one.deployment != env.policy.deployment:
+            why = f"of deployment {name}, but not the marker of this rule: it is left alone"
+            yield _of("marker", one.rule, one.rule.description, why)
 
 
 def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:

@@ -13,7 +13,7 @@ from link_peer.domain.model import ALL, Instance, Link, Party, Port, Rule, ports
 from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.tags import Who
 from link_peer.planning.claims import candidates, choice_note, choose, judge_of, links_from_tags
-from link_peer.planning.decision import Context
+from link_peer.planning.decision import Context, DesiredLink, Verdict
 from link_peer.planning.effect import Cause
 from link_peer.planning.evaluate import by_size, most_members, uncounted, wish_denial
 from link_peer.planning.reach import Reach, reach
@@ -35,6 +35,15 @@ def verify_command(source: Party, target: Party, ports: Iterable[Port]) -> str:
     return shlex.join(["link-peer", "verify", "--from", str(source), "--to", str(target), *words])
 
 
+def name_ports(source: Party, target: Party) -> Advice:
+    """What to do about two parties between which nobody asks for anything: no command opens what nobody asked for."""
+    asked = f"link-peer explain {source} {target} tcp/…"
+    wished = f"link-peer request link --from {source} --to {target} --port tcp/…"
+    return Advice(
+        f"nobody asks for a link from {source} to {target}: name the ports ({asked}), or ask for them ({wished})", ""
+    )
+
+
 def with_consent(policy: Policy, link: Link) -> Policy:
     """The policy as if the owners of a link had consented to it."""
     source, target = (Who(party.account, party.id) for party in (link.source, link.target))
@@ -52,8 +61,11 @@ class Adviser:
         self._region = region
         self._now = now
 
-    def advise(self, source: Party, target: Party, ports: Sequence[Port], passed: Reach) -> list[Advice]:
-        """What would let the packets through; for those that pass, how to test it."""
+    def advise(
+        self, source: Party, target: Party, ports: Sequence[Port], passed: Reach, wish: Link | None = None
+    ) -> list[Advice]:
+        """What would let the packets through; for those that pass, how to test it. It opens these ports alone, and `wish` if that
+        is the link which was asked for."""
         if passed.effect.passes:
             return list(self._test(ports, passed))
         causes = passed.effect.causes
@@ -65,8 +77,8 @@ class Adviser:
         if Cause.ISOLATED in causes:
             found += self._isolated(source, target)
         if Cause.NO_INGRESS in causes:
-            ends = self._linkable(source, target, passed, ports)
-            found += self._link(Link(*ends, () if ALL in ports else tuple(ports)), passed, source)
+            link = wish or Link(*self._linkable(source, target, passed, ports), () if ALL in ports else tuple(ports))
+            found += self._link(link, passed, source)
         return list(dict.fromkeys(found))
 
     def _test(self, ports: Sequence[Port], passed: Reach) -> Iterator[Advice]:
@@ -114,7 +126,8 @@ class Adviser:
         shown = self._scene.snapshot.groups
         for group in sorted(self._scene.groups(source) & self._scene.groups(target)):
             if group in shown and not shown[group].advanced:
-                yield self._remedy(denials.isolated_group(group, advanced=False), Link(group, group))
+                remedy = self._remedy(denials.isolated_group(group, advanced=False), Link(group, group))
+                yield msgspec.structs.replace(remedy, command="")  # it opens all ports, to all members
 
     # a link
 
@@ -126,16 +139,31 @@ class Adviser:
         end = self._groups_of(target, source)[0]
         links = [Link(start, end, () if ALL in ports else tuple(ports)) for start in self._groups_of(source, end)]
         chosen = choose(links, judge_of(self._scene.snapshot, self._policy, self._now))
-        self._view.answer(uncounted(self._scene.snapshot, chosen.denied))
-        denied = by_size(self._view.scene.snapshot, chosen.denied)
-        return next((one.group for one in denied if one.why.lacks_consent), chosen.link.source), end
+        return self._advised(chosen.link, chosen.denied).source, end
+
+    def wishes(self, source: Party, target: Party) -> list[Link]:
+        """The links with B that tags of A's instances ask for, and those for everything, both ways, that tags of B's ask for with A;
+        whatever denies them."""
+        wished = [*self._wishes(source, target), *(one for one in self._wishes(target, source) if one.link.mutual)]
+        return list(dict.fromkeys(self._advised(one.link.whole, one.denied) for one in wished))
+
+    def _wishes(self, source: Party, target: Party) -> list[DesiredLink]:
+        snapshot = self._view.scene.snapshot
+        ends = {target, *self._scene.groups(target), *(one.party for one in self._scene.members(target))}
+        askers = (one for one in self._scene.members(source) if one.tags)
+        wishes = (one for asker in askers for one in links_from_tags(snapshot, asker, self._now, self._policy))
+        return [one for one in wishes if one.link.target in ends]
+
+    def _advised(self, link: Link, denied: Sequence[Verdict]) -> Link:
+        """The link that advice is about: where all groups of the instance are denied, that of the smallest which lacks consent."""
+        self._view.answer(uncounted(self._scene.snapshot, denied))
+        verdicts = by_size(self._view.scene.snapshot, denied)
+        return next((Link(one.group, link.target, link.ports) for one in verdicts if one.why.lacks_consent), link)
 
     def notes(self, source: Party, target: Party) -> list[Advice]:
         """Which groups stand for A, or for the first of its instances whose tags ask for B, and why, where it is not the first."""
-        snapshot, ends = self._view.scene.snapshot, {target, *self._scene.groups(target)}
-        asking = (one for one in self._scene.members(source) if one.tags)
-        found = (one for asker in asking for one in links_from_tags(snapshot, asker, self._now, self._policy))
-        wishes = [one for one in found if one.link.target in ends and (one.passed or one.denied)]
+        snapshot = self._view.scene.snapshot
+        wishes = [one for one in self._wishes(source, target) if one.passed or one.denied]
         wishes = [one for one in wishes if not wish_denial(snapshot, self._policy, one)]
         self._view.answer(question for one in wishes[:_FEW] for question in uncounted(snapshot, one.denied))
         snapshot = self._view.scene.snapshot

@@ -34,7 +34,7 @@ def links_of(env: Environment, view: View) -> list[Standing]:
     now = env.now
     going = view.closing(env.settings.region, now).why
     read = (view.scene.snapshot, env.policy, env.settings.region)
-    return standing(*read, now, going=going) + standing(*read, now, renamed_rules(*read)[0])
+    return standing(*read, now, going=going) + standing(*read, now, renamed_rules(*read))
 
 
 def links_about(env: Environment, view: View, party: str, field: str, ports: Sequence[Port]) -> list[Standing]:

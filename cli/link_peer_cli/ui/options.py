@@ -54,7 +54,9 @@ Account = Annotated[
 Deployment = Annotated[
     str,
     typer.Option(
-        help="Instead: remove the rules that were made under this former name of the deployment.", metavar="NAME"
+        help="Instead of locking: remove the rules that were made under this former name of the deployment; without groups and "
+        "accounts, in all.",
+        metavar="NAME",
     ),
 ]
 EvenIfAlive = Annotated[

@@ -100,19 +100,19 @@ def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
     return marker if _form_of(marker) == (rule.key.by_address, bool(rule.key.dest)) else None
 
 
-def renamed(rule: Rule, deployment: str, home: str) -> Marker | None:
-    """The marker of a rule of this home under another deployment's name, as it is written: `owned` with that name says whether
-    it is this rule's. A deployment that was renamed left it, or one that is still there has it."""
-    marker = parse(rule.description)
-    return marker if marker and marker.home == home and marker.deployment != deployment else None
+def named(description: str, home: str) -> str | None:
+    """The deployment of this home that a description names, whether it is that rule's marker (`owned`) or not: someone may have
+    added a note to it, or copied it. Empty where it names the home alone; None where it does not name it."""
+    words = description.split(" ")
+    if not words[0].startswith("link-peer/") or f"home={home}" not in words:
+        return None
+    return next((word.removeprefix("dep=") for word in words if word.startswith("dep=")), "")
 
 
 def damaged(rule: Rule, deployment: str, region: str, home: str) -> bool:
-    """Whether a rule's description names this deployment and home, but is not the marker of this rule: someone added a note
-    to it, or copied it. Such a rule is left alone and reported."""
-    words = rule.description.split(" ")
-    claims_to_be_ours = words[0].startswith("link-peer/") and {f"dep={deployment}", f"home={home}"}.issubset(words)
-    return claims_to_be_ours and owned(rule, deployment, region, home) is None
+    """Whether a rule's description names this deployment and home, but is not the marker of this rule. Such a rule is left
+    alone and reported."""
+    return named(rule.description, home) == deployment and owned(rule, deployment, region, home) is None
 
 
 def _sorted(claims: tuple[Claim, ...]) -> tuple[Claim, ...]:

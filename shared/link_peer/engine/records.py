@@ -18,10 +18,10 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import FIELD_LIMIT, TagKeys, clean, iso
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning import effect_text
-from link_peer.planning.claims import claims_end, last_end
+from link_peer.planning.claims import claims_end
 from link_peer.planning.decision import Decision, Edit, Need
 from link_peer.planning.effect import Effect, of_link
-from link_peer.planning.standing import covering
+from link_peer.planning.standing import consent_end, covering
 from link_peer.runtime.ports import Record
 
 DONE = ("applied", "unchanged", "removed")
@@ -86,7 +86,7 @@ def until_field(decision: Decision, rules: Iterable[Rule], known: Snapshot, poli
     asker = known.instances.get(decision.instance) if decision.instance else None
     asking = [asker] if asker else []
     ends = [claims_end(policy, marker.claims, asking) for _, marker in left]
-    ends += [last_end(covering(known, policy, now, *one).values()) for one in left]
+    ends += [consent_end(covering(known, policy, *one), now) for one in left]
     first = min((end for end in ends if end is not None), default=None)
     return {"until": "" if first is None else iso(first)}
 

@@ -31,22 +31,34 @@ def owned_links(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedLi
     return [(link_of_rule(rule, marker), rule, marker) for rule, marker in owned_rules(snapshot, policy, region)]
 
 
-def renamed_rules(snapshot: Snapshot, policy: Policy, region: str) -> tuple[list[OwnedRule], list[OwnedRule]]:
-    """Every rule of this home under another deployment's name, with its marker: those whose marker is that rule's, and those
-    whose marker someone copied or made up."""
-    genuine: list[OwnedRule] = []
-    others: list[OwnedRule] = []
-    for rule in (rule for rules in snapshot.rules.values() for rule in rules):
-        if marker := markers.renamed(rule, policy.deployment, policy.home):
-            own = markers.owned(rule, marker.deployment, region, policy.home)
-            (genuine if own else others).append((rule, marker))
-    return genuine, others
+class MarkedRule(msgspec.Struct, frozen=True):
+    """A rule whose description names this home. `deployment` is what it names, which anyone may have written; `marker` is None
+    where it is not the marker of this very rule, which no deployment then removes."""
+
+    rule: Rule
+    deployment: str
+    marker: Marker | None
+
+
+def marked_rules(snapshot: Snapshot, home: str, region: str) -> list[MarkedRule]:
+    """Every rule whose description names this home, of whichever deployment."""
+    marked = ((rule, markers.named(rule.description, home)) for rules in snapshot.rules.values() for rule in rules)
+    return [
+        MarkedRule(rule, name, markers.owned(rule, name, region, home)) for rule, name in marked if name is not None
+    ]
+
+
+def renamed_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[OwnedRule]:
+    """Every rule of this home under another deployment's name, with its marker: a deployment that was renamed left it, or one
+    that is still there has it."""
+    marked = marked_rules(snapshot, policy.home, region)
+    return [(one.rule, one.marker) for one in marked if one.marker and one.deployment != policy.deployment]
 
 
 def damaged_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[Rule]:
     """Every rule whose description names this deployment and home, but is not the marker of that rule."""
-    ours = (policy.deployment, region, policy.home)
-    return [rule for rules in snapshot.rules.values() for rule in rules if markers.damaged(rule, *ours)]
+    marked = marked_rules(snapshot, policy.home, region)
+    return [one.rule for one in marked if one.deployment == policy.deployment and not one.marker]
 
 
 def link_of(key: RuleKey, marker: Marker) -> Link:

@@ -39,8 +39,14 @@ def consents(
 def current_entries(
     policy: Policy, group: Group, source: Party | Instance, target: Party, now: float
 ) -> list[tuple[str, Accept]]:
-    """The entries of a group's tags and of the policy that let `source` reach `target`, each on its ports, and have not ended; with
-    their labels in records."""
+    """Those of `entries_between` that have not ended."""
+    entries = entries_between(policy, group, source, target)
+    return [(label, entry) for label, entry in entries if entry.until is None or now < entry.until]
+
+
+def entries_between(policy: Policy, group: Group, source: Party | Instance, target: Party) -> list[tuple[str, Accept]]:
+    """The entries of a group's tags and of the policy that let `source` reach `target`, each on its ports until its end, which may
+    be past; with their labels in records."""
     entries: list[tuple[str, Accept]] = []
     if policy.accept_tags:
         entries += [
@@ -53,7 +59,7 @@ def current_entries(
         for allow in policy.allow
         if names(allow.source, source) and _reaches(allow.target, group.party, target)
     ]
-    return [(label, entry) for label, entry in entries if entry.until is None or now < entry.until]
+    return entries
 
 
 def consent_to(

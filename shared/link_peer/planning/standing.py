@@ -26,7 +26,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import covers, parse_instant
 from link_peer.planning.actual import OwnedRule, link_of, link_of_rule, owned_rules
 from link_peer.planning.claims import claims_end, judge_of, last_end, links_from_tags
-from link_peer.planning.consent import current_entries
+from link_peer.planning.consent import entries_between
 from link_peer.planning.effect import rules_of
 from link_peer.planning.evaluate import as_member, wish_denial
 from link_peer.planning.guardrails import with_sets
@@ -36,7 +36,7 @@ from link_peer.planning.reach import Reach, Scene, both_ways, reach
 class Standing(msgspec.Struct, frozen=True):
     """One link that stands, with its rules. Instants are epoch seconds.
 
-    `until` is when the first of its rules ends, by the claims on it or by consent; None where none need end. `half` is the party
+    `until` is when the first of its rules ends, or has ended, by the claims on it or by consent; None where none need end. `half` is the party
     that lacks its rule of a mutual link. `askers` are the instances whose tags ask for it. `consent` are the entries that cover
     it now. `closing` says why its rules go at the next sweep; empty if they stay.
     """
@@ -140,18 +140,20 @@ class Wishes:
 
     def __init__(self, snapshot: Snapshot, policy: Policy, now: float) -> None:
         judge = judge_of(snapshot, policy, now)
-        self._asked = grouped(
-            ((wanted.link.source, wanted.link.target), (wanted.link, instance))
+        wishes = [
+            ((wanted.link.source, wanted.link.target), (wanted.link, instance), wish_denial(snapshot, policy, wanted))
             for instance in snapshot.instances.values()
             for wanted in links_from_tags(snapshot, instance, now, policy, judge)
-            if not wish_denial(snapshot, policy, wanted)
-        )
+        ]
+        self._asked = grouped((pair, wish) for pair, wish, denial in wishes if denial is None)
+        self._ended = grouped((pair, wish) for pair, wish, denial in wishes if denial and denial.ended)
 
-    def for_link(self, source: Party, target: Party, ports: Sequence[Port]) -> list[Instance]:
-        """The instances whose tags ask for a link, or for a part of it."""
-        found = [one for link, one in self._asked.get((source, target), []) if set(link.ports or (ALL,)) & set(ports)]
+    def for_link(self, source: Party, target: Party, ports: Sequence[Port], *, ended: bool = False) -> list[Instance]:
+        """The instances whose tags ask for a link, or for a part of it; of wishes that have `ended`, those that asked until then."""
+        wishes = self._ended if ended else self._asked
+        found = [one for link, one in wishes.get((source, target), []) if set(link.ports or (ALL,)) & set(ports)]
         if ALL in ports:
-            found += [one for link, one in self._asked.get((target, source), []) if link.mutual]
+            found += [one for link, one in wishes.get((target, source), []) if link.mutual]
         return list({instance.party: instance for instance in found}.values())
 
 
@@ -173,9 +175,9 @@ def _one(
     entries: dict[str, None] = {}
     untils: list[int | None] = []
     for rule, marker in found:
-        consents = covering(snapshot, policy, now, rule, marker)
-        entries |= dict.fromkeys(consents)
-        untils += [_claims_end(policy, rule, marker, wishes), last_end(consents.values())]
+        consents = covering(snapshot, policy, rule, marker)
+        entries |= dict.fromkeys(current(consents, now))
+        untils += [_claims_end(policy, rule, marker, wishes), consent_end(consents, now)]
     lacking = {source, target} - {rule_target(rule, marker) for rule, marker in found} if mutual else set()
     lacking = {party for party in lacking if _rules_read(snapshot, party)}
     return Standing(
@@ -205,22 +207,39 @@ def _rules_read(snapshot: Snapshot, party: Party) -> bool:
 
 
 def _claims_end(policy: Policy, rule: Rule, marker: Marker, wishes: Wishes) -> int | None:
-    """When the last claim of a rule ends."""
+    """When the last claim of a rule ends, or has ended."""
     assert rule.key is not None  # noqa: S101  # a rule of a link
     link = link_of(rule.key, marker)
-    asking = wishes.for_link(link.source, link.target, (rule.key.port,))
-    return claims_end(policy, marker.claims, [one for one in asking if not link.member or one.party == link.asker])
+    asking, asked = (
+        [
+            one
+            for one in wishes.for_link(link.source, link.target, (rule.key.port,), ended=ended)
+            if not link.member or one.party == link.asker
+        ]
+        for ended in (False, True)
+    )
+    return claims_end(policy, marker.claims, asking or asked)
 
 
-def covering(snapshot: Snapshot, policy: Policy, now: float, rule: Rule, marker: Marker) -> dict[str, int | None]:
-    """The entries that cover a rule, each with its end."""
+def current(entries: Mapping[str, int | None], now: float) -> dict[str, int | None]:
+    """Those of such entries, each with its end, that have not ended."""
+    return {label: until for label, until in entries.items() if until is None or now < until}
+
+
+def consent_end(entries: Mapping[str, int | None], now: float) -> int | None:
+    """When the last of these entries ends; when it ended, if none is left. None where one need not end, or there is none."""
+    return last_end((current(entries, now) or entries).values())
+
+
+def covering(snapshot: Snapshot, policy: Policy, rule: Rule, marker: Marker) -> dict[str, int | None]:
+    """The entries that cover a rule, each with its end, which may be past."""
     group = snapshot.groups.get(rule.group)
     if group is None or rule.key is None:
         return {}
     link = link_of(rule.key, marker)
     source: Party | Instance = snapshot.instances.get(link.source, link.source)
     source = as_member(link) if link.member else source
-    found = current_entries(with_sets(snapshot, policy, link), group, source, link.target, now)
+    found = entries_between(with_sets(snapshot, policy, link), group, source, link.target)
     return {label: entry.until for label, entry in found if covers(entry.ports, rule.key.port)}
 
 

@@ -168,12 +168,61 @@ def test_all_views_repeat_what_a_denial_advises(living_lab: Lab, cli: Cli, monke
 
 
 def test_consent_of_both_groups_is_given_for_everything(lab: Lab, ask: Asking) -> None:
-    """Other consents of the group are kept."""
+    """Where a tag asks for that, of whichever side. Other consents of the group are kept."""
     app, db, a, b = pair(lab, "sg-other")
+    lab.tag(b, link_peer=a.id)
     ask.follow(ask(a.id, b.id))
     assert lab.tags(db) == {**lab.tags(db), "link-accept": "sg-other", "link-accept.2": a.id}
     assert lab.tags(app)["link-accept"] == b.id
     assert (ask(a.id, b.id)["state"], ask(b.id, a.id)["state"]) == ("open", "open")
+
+
+@pytest.mark.parametrize("wished", ["instances", "groups"])
+@pytest.mark.parametrize("named", ["instances", "groups"])
+def test_without_a_port_what_is_advised_is_what_a_tag_asks_for(lab: Lab, ask: Asking, wished: str, named: str) -> None:
+    """These parties, ports and this direction: nothing beside it is ever opened. The advice leads to the link."""
+    app, db, a, b = pair(lab)
+    peer, source, target = (b, a, b) if wished == "instances" else (db, app, db)
+    lab.tag(a, link_peer=f"{peer.id}:tcp/6379")
+    ends = (a.id, b.id) if named == "instances" else (app.id, db.id)
+    document = ask(*ends)
+    assert (document["state"], document["ports"]) == ("blocked", "tcp/6379")
+    assert [one["command"] for one in document["do"]] == [
+        f"link-peer accept {db.id}@{HOME} {source.id}:tcp/6379",
+        "link-peer sweep",
+    ]
+    ask.follow(document)
+    (link,) = ask(*ends)["links"]
+    assert (link["from"], link["to"], link["ports"]) == (source.id, target.id, "tcp/6379")
+    assert (lab.rules(app), len(lab.rules(db))) == ([], 1)
+    back = ask(*reversed(ends))
+    assert (back["state"], [one["command"] for one in back["do"]]) == ("blocked", [""])
+
+
+def test_a_wish_beside_a_link_that_stands_is_advised_alone(lab: Lab, ask: Asking) -> None:
+    """Its port, not those of the link as well; the state is that of both."""
+    app, db, a, b = linked(lab)
+    lab.tag(a, link_peer=f"{db.id}:tcp/6379")
+    document = ask(a.id, b.id)
+    assert (document["state"], document["ports"]) == ("partly", "tcp/3306+tcp/6379")
+    assert document["do"][0]["command"] == f"link-peer accept {db.id}@{HOME} {app.id}:tcp/6379"
+    ask.follow(document)
+    document = ask(a.id, b.id)
+    assert document["state"] == "open"
+    assert document["do"][0]["command"].endswith("--port tcp/3306 --port tcp/6379")
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_where_nobody_asks_it_asks_for_ports_and_gives_no_command(lab: Lab, ask: Asking, dropped: bool) -> None:
+    """Whatever stops the packets, such as a person's drop."""
+    _, db, a, b = pair(lab, "*")
+    if dropped:
+        lab.authorize(db, **ALL, Policy="drop", SourceCidrIp="0.0.0.0/0", Priority="1")
+    (advice,) = ask(a.id, b.id)["do"]
+    source, target = f"{a.id}@{HOME}", f"{b.id}@{HOME}"
+    assert advice["command"] == ""
+    assert f"link-peer explain {source} {target} tcp/…" in advice["why"]
+    assert f"link-peer request link --from {source} --to {target} --port tcp/…" in advice["why"]
 
 
 def test_a_request_between_accounts_is_given_with_the_other_accounts_consent(lab: Lab, ask: Asking) -> None:
@@ -251,13 +300,15 @@ def test_an_advanced_groups_egress_is_opened_by_the_command(lab: Lab, ask: Askin
     assert ask.checked(a, b)["state"] == "open"
 
 
-def test_members_of_an_isolated_group_are_let_in_by_its_policy_or_an_instance_link(lab: Lab, ask: Asking) -> None:
+def test_members_of_an_isolated_group_are_let_in_by_an_instance_link_or_its_policy(lab: Lab, ask: Asking) -> None:
+    """The policy opens more than anybody asks for, so it is named, and is no command."""
     group = lab.group("*")
     lab.call(HOME, "ModifySecurityGroupPolicy", {"SecurityGroupId": group.id, "InnerAccessPolicy": "Drop"})
     a, b = lab.instance(group), lab.instance(group)
     document = ask.checked(a, b)
     policy, request = document["do"]
-    assert policy["command"].endswith(f"--SecurityGroupId {group.id} --InnerAccessPolicy Accept")
+    assert policy["why"].endswith("or let all of its members reach each other on all ports")
+    assert policy["command"] == ""
     assert request["command"].startswith(f"link-peer request link --from {a.id}@{HOME} --to {b.id}@{HOME}")
     ask.follow({"do": [request]})
     assert ask.checked(a, b)["state"] == "open"
@@ -265,7 +316,7 @@ def test_members_of_an_isolated_group_are_let_in_by_its_policy_or_an_instance_li
     assert (document["state"], document["pairs"], document["passing"]) == ("partly", 2, 1)
     command = ask(b.id, group.id, "tcp/3306")["do"][1]["command"]  # a link between a group and itself there is none
     assert command.startswith(f"link-peer request link --from {b.id}@{HOME} --to {a.id}@{HOME}")
-    ask.follow({"do": [policy]})
+    lab.call(HOME, "ModifySecurityGroupPolicy", {"SecurityGroupId": group.id, "InnerAccessPolicy": "Accept"})
     assert ask(group.id, group.id, "tcp/3306")["state"] == "open"
 
 

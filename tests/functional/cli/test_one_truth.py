@@ -229,7 +229,7 @@ def test_twelve_states_are_the_same_in_every_view(truth: Truth, stripped: bool, 
 
 
 def test_what_ends_by_itself_is_closing_at_that_second(truth: Truth) -> None:
-    """Not before. A tag's end, a request's, and a consent's."""
+    """Not before; and every view says when it ended. A tag's end, a request's, and a consent's."""
     clock = truth.lab.cloud.clock
     for end in sorted({until for _, until in _twelve(truth).values() if until}):
         clock.sleep(datetime.fromisoformat(f"{end[:-1]}+00:00").timestamp() - clock.now() - 1)
@@ -237,7 +237,8 @@ def test_what_ends_by_itself_is_closing_at_that_second(truth: Truth) -> None:
         assert {one["state"] for one in before} == {"open"}
         clock.sleep(1)
         links = truth.agree()
-        assert {told(links)[rule][0] for rule in told(before)} == {"closing"}
+        assert {told(links)[rule] for rule in told(before)} == {("closing", end)}
+        truth.who_agrees(links)
         truth.holds(links)
 
 

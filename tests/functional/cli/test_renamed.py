@@ -8,7 +8,7 @@ import pytest
 from link_peer_local.fc.triggers import deploy
 
 from tests.functional.cli.test_neighbours import another
-from tests.functional.command import Cli, Linked, Typed
+from tests.functional.command import Cli, Linked, Owners, Typed
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 
 pytestmark = pytest.mark.usefixtures("peer_profile")
@@ -113,6 +113,100 @@ def test_it_asks_first(lab: Lab, links: Linked, cli: Cli, typed: Typed) -> None:
     assert links.counts() == [1, 1, 1, 1]
 
 
+# what `close` counts
+
+EVERYTHING: dict[str, tuple[tuple[str, ...], int]] = {
+    "a group": (("{cache}",), 1),
+    "a group of a mutual link": (("{app}",), 2),
+    "its other half": (("{db}@{peer}",), 2),
+    "an account": (("{home}",), 4),
+    "the other account": (("{peer}",), 2),
+    "everything": (("--all",), 4),
+}
+
+
+@pytest.mark.knobs(mfa_in_sessions=True, request_tags=True)
+@pytest.mark.parametrize("case", EVERYTHING)
+@pytest.mark.parametrize("first", ["nothing", "a dry run", "the lock and a sweep"])
+def test_close_counts_what_the_former_name_left(
+    lab: Lab, links: Linked, cli: Cli, case: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both halves of a mutual link, in whichever account; the group open, or locked and swept. What it prints closes them."""
+    parties = {"cache": links.cache.id, "app": links.app.id, "db": links.db.id, "home": HOME, "peer": PEER}
+    args = [text.format(**parties) for text in EVERYTHING[case][0]]
+    if first == "the lock and a sweep":
+        for group in links.groups:
+            lab.tag(group, link_lock="")
+        lab.auto_link(lab.group_event(links.app))
+        lab.sweep()
+    assert links.counts() == [1, 1, 1, 1]
+    for options in (["--dry-run"],) if first == "a dry run" else (["--yes"], ["--yes"]):
+        code, [shown] = cli.json("close", *args, *options)
+        assert (code, len(shown["left"])) == (1, EVERYTHING[case][1])
+        assert all(text.endswith("(of deployment prod)") for text in shown["left"])
+        assert cli("close", *args, *options) == 1
+        assert f"still open: rule {shown['left'][0]}" in cli.err
+    commands = [command for one in shown["accounts"] for command in one["advice"] if "--deployment prod" in command]
+    assert set(commands) <= {*cli.out.splitlines()}
+    for command in commands:
+        Owners(lab, cli, monkeypatch).paste(f"{command} --profile peer")
+    code, [shown] = cli.json("close", *args, "--yes", "--profile", "peer")
+    assert (code, shown["left"], shown["problems"]) == (0, [], {})
+    assert sum(links.counts()) == 4 - EVERYTHING[case][1]
+
+
+@pytest.mark.knobs(request_tags=True)
+def test_close_counts_a_rule_whose_description_names_this_home_and_is_not_its_marker(
+    lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone added a note to it, or copied it: no function removes it, and the group is open."""
+    others(lab, links)
+    assert cli("close", links.cache.id, "--deployment", "prod", "--yes") == 0, cli.err
+    code, [shown] = cli.json("close", links.cache.id)
+    assert (code, len(shown["left"])) == (1, 1)
+    assert "is not the marker of this rule" in shown["left"][0]
+    [command] = shown["accounts"][0]["advice"]
+    Owners(lab, cli, monkeypatch).paste(command)
+    assert cli("close", links.cache.id) == 0, cli.err
+    assert links.counts()[3] == 1  # that of another home
+
+
+def test_half_of_a_mutual_link_that_cannot_be_read_is_said(lab: Lab, links: Linked, cli: Cli) -> None:
+    """It may stand: also on the second run, when its own half is gone, and nothing here leads to it but the cloud."""
+    lab.policy(deployment="prod")
+    del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer"]
+    for _ in range(2):
+        code, [shown] = cli.json("close", links.app.id)
+        assert (code, shown["left"], links.counts()[:2]) == (1, [], [0, 1])
+        assert "half of a mutual link may still stand there" in shown["problems"][f"{links.db.id}@{PEER}"]
+
+
+def test_close_with_the_keys_of_another_account_counts_there(
+    lab: Lab, links: Linked, cli: Cli, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next sweep removes what is of this deployment, and nothing else. The owner's keys do."""
+    request.getfixturevalue("peer_keys")
+    code, [shown] = cli.json("close", links.db.id)
+    assert (code, [text.endswith("(of deployment prod)") for text in shown["left"]]) == (1, [True])
+    [command] = shown["accounts"][0]["advice"]
+    Owners(lab, cli, monkeypatch).paste(command, PEER)
+    code, [shown] = cli.json("close", links.db.id)
+    assert (code, shown["left"], links.counts()[1]) == (0, None, 0)
+
+
+def test_an_account_is_not_removed_while_the_former_name_has_rules_there(
+    lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its role would be gone, and nothing could close them."""
+    code, [shown] = cli.json("account", "remove", PEER, "--yes")
+    assert (code, len(shown["left"])) == (1, 3)
+    commands = [text.partition("): ")[2] for text in shown["left"]]
+    for command in commands:
+        Owners(lab, cli, monkeypatch).paste(f"{command} --profile peer")
+    assert links.counts()[:3] == [0, 0, 0]
+    assert cli("account", "remove", PEER, "--yes") == 0, cli.err
+
+
 def _swept(lab: Lab) -> None:
     lab.policy(deployment="prod")
     lab.sweep()
@@ -141,5 +235,8 @@ def test_a_deployment_that_may_be_alive_is_closed_only_if_a_person_insists(
     assert said in cli.err
     assert "--even-if-alive" in cli.err
     assert links.counts() == [1, 1, 1, 1]
+    code, [shown] = cli.json("close", links.cache.id)
+    assert (code, said in shown["problems"]["deployment prod"]) == (1, True)
+    assert [one.split()[:3] for one in shown["accounts"][0]["advice"]] == [["aliyun", "ecs", "RevokeSecurityGroup"]]
     assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer", "--even-if-alive") == 0, cli.err
     assert links.counts() == [0, 0, 0, 0]

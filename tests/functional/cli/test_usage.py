@@ -125,7 +125,7 @@ UNMEANT: list[tuple[str, str]] = [
     ("close --account b", "uid"),
     ("close --deployment prod --yes", "close --all"),
     ("close --deployment No! --yes", "is not a name"),
-    ("close --deployment prod --all --yes", "give no groups"),
+    ("close sg-a --deployment test --all --yes", "give groups"),
     ("reopen", "give groups"),
     ("reopen sg-a --all", "give groups"),
     ("reopen i-a", "instance"),

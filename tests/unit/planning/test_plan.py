@@ -14,7 +14,7 @@ from link_peer.domain.model import TAG, Claim, Group, Instance, Link, Party, Rul
 from link_peer.domain.policy import Limits, Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
-from link_peer.planning.actual import actual_state, renamed_rules
+from link_peer.planning.actual import actual_state, marked_rules, renamed_rules
 from link_peer.planning.decision import Context, Decision, DesiredLink, Plan, Refusal
 from link_peer.planning.diff import edit_of
 from link_peer.planning.plan import make_plan
@@ -522,7 +522,23 @@ def test_rules_of_a_former_name_are_told_from_copies_of_their_markers() -> None:
     k2, text = key(DB, APP, "tcp/2"), ours(K1).description
     other = ours(k2).description.replace(f"home={HOME}", f"home={PEER}")
     seen = view(OPEN, rules=[ours(K1), theirs(k2, text), theirs(k2, other)])
-    genuine, copies = renamed_rules(seen, policy(deployment="new"), REGION)
-    assert [[rule.description for rule, _ in found] for found in (genuine, copies)] == [[text]] * 2
-    assert [rule.key for rule, _ in (*genuine, *copies)] == [K1, k2]
-    assert renamed_rules(seen, POLICY, REGION) == ([], [])
+    assert [rule for rule, _ in renamed_rules(seen, policy(deployment="new"), REGION)] == [ours(K1)]
+    assert renamed_rules(seen, POLICY, REGION) == []
+
+
+@pytest.mark.parametrize(
+    ("description", "deployment"),
+    [
+        (ours(K1).description, "prod"),
+        (ours(K1).description.replace("dep=prod ", ""), ""),
+        (f"{ours(K1).description} reviewed", "prod"),
+        (ours(K1).description.replace("dep=prod", "dep=é"), "é"),
+        (f"see {ours(K1).description}", None),
+        (ours(K1).description.replace(f"home={HOME}", f"home={PEER}"), None),
+    ],
+)
+def test_a_rule_that_names_this_home_is_marked_whatever_else_it_says(description: str, deployment: str | None) -> None:
+    """Of any deployment. Only what has the marker of that very rule is known to be link-peer's."""
+    marked = marked_rules(view(OPEN, rules=[theirs(K1, description)]), HOME, REGION)
+    assert [one.deployment for one in marked] == ([] if deployment is None else [deployment])
+    assert [bool(one.marker) for one in marked] == [description == ours(K1).description for _ in marked]

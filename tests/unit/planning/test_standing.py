@@ -137,6 +137,27 @@ def test_a_link_ends_with_the_last_of_its_claims(claims: list[Claim], tags: dict
     assert link.until == until
 
 
+@pytest.mark.parametrize("passed", [1, 0])
+def test_an_end_that_has_passed_is_still_the_end_of_the_link(passed: int) -> None:
+    """Of consent, and of the instances that asked: the last one; what has not ended counts first."""
+    ended = int(NOW) - passed
+    over = compact(ended)
+    entries = f"{APP.id}:tcp/3306~{over} {APP.id}:tcp/1-9000~{compact(ended - 60)}"
+    [link] = stand(view([managed(APP), managed(DB, entries)], BOTH, [ours(SQL, REQ)]))
+    assert (link.consent, link.until) == ((), ended)
+    [link] = stand(view([managed(APP), managed(DB, f"{entries} {APP.id}")], BOTH, [ours(SQL, REQ)]))
+    assert (len(link.consent), link.until) == (1, None)
+    asked = [
+        instance(one, APP, link_peer=f"{DB.id}:tcp/3306", link_until=iso(ended - n * 60))
+        for n, one in enumerate((A, C))
+    ]
+    [link] = stand(view(OPEN, [*asked, BOTH[1]], [ours(SQL, TAG)]))
+    assert (link.askers, link.until) == ((), ended)
+    asking = instance(A, APP, link_peer=f"{DB.id}:tcp/3306")
+    [link] = stand(view(OPEN, [asking, asked[1], BOTH[1]], [ours(SQL, TAG)]))
+    assert (link.askers, link.until) == ((A,), None)
+
+
 def test_only_a_link_with_a_tags_claim_has_instances_that_ask() -> None:
     """Those whose tags ask for it, or for a part of it; for a mutual link, of either side."""
     asking = instance(A, APP, link_peer=f"{DB.id}:tcp/3306+tcp/1")
