@@ -58,7 +58,7 @@ def close(
         raise BadInput(
             "--deployment", "it closes what that name has in all accounts: give no groups, --account or --all"
         )
-    env = load_environment(reading=dry_run)
+    env = load_environment(reading=dry_run, anywhere=not deployment)
     if deployment:
         _require_former(env, deployment, insists=even_if_alive)
         close_deployment(env, deployment, profile, dry_run=dry_run, yes=yes, as_json=as_json)

@@ -27,6 +27,13 @@ class Changes:
         self._states: dict[str, str] = {}
         self.then = AGAIN
         """What a person does if the command is stopped after a change began."""
+        self.notes: list[str] = []
+        """What a person should know of the command where it fails: as whom it acted, say."""
+
+    def note(self, text: str) -> None:
+        """Note what should be known if the command fails; an empty text is none."""
+        if text and text not in self.notes:
+            self.notes.append(text)
 
     def expect(self, whats: Iterable[str]) -> None:
         """Note changes that will be made."""
