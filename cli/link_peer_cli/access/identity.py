@@ -109,7 +109,9 @@ def not_of_home(keys: AccountKeys, policy: Policy) -> str:
     needed = f"this command needs keys of the home account, {home}: link-peer --profile NAME"
     if keys.account not in policy.accounts:
         policy_file = "if another policy file is meant, LINK_PEER_POLICY names it"
-        return f"{keys.arn} belongs to account {owner}, which the policy file does not list; {policy_file}; else {needed}"
+        return (
+            f"{keys.arn} belongs to account {owner}, which the policy file does not list; {policy_file}; else {needed}"
+        )
     options = "keys of other accounts go with the option --profile of accept, withdraw, adopt, close, reopen and verify"
     return f"{keys.arn} belongs to account {owner}; {options}; {needed}"
 

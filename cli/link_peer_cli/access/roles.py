@@ -55,9 +55,11 @@ def acting(own: AccountKeys, settings: Settings, policy: Policy, clock: Clock, r
     """The keys of a command: those of a role in the home account (its name) for what it does, where the person may assume it.
 
     Where the role is refused or does not exist, or STS gives no answer, the person's own keys act, and say why; they may be
-    those of a role themselves, or of another account. `settings` are those of the command, with any keys.
+    of another account. Those of that very role act themselves. `settings` are those of the command, with any keys.
     """
     arn = f"acs:ram::{policy.home}:role/{role}"
+    if identity.principal_of(own.arn).lower() == arn.lower():
+        return own
     session = _RoleSession(own, settings, policy, clock, arn)
     try:
         session()

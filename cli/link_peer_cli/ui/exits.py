@@ -73,7 +73,8 @@ def run(app: Typer, args: list[str]) -> NoReturn:
         code, problem = _outcome(app, args, as_json=as_json)
     if (unwritten := _flush(sys.stdout)) and not problem:
         code, problem = code or Exit.REFUSED, str(Ended(unwritten))
-    notes = CHANGES.notes if code == Exit.REFUSED else []
+    CHANGES.printed(problem)
+    notes = list(dict.fromkeys(CHANGES.notes)) if code == Exit.REFUSED else []
     with contextlib.suppress(OSError):
         if problem:
             _say("\n".join([problem, *notes]), as_json=as_json)
