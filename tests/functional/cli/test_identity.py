@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 from link_peer_cli.main import all_commands
-from link_peer_local.core.identity import User
+from link_peer_local.core.identity import Key, User
 from link_peer_local.core.principals import trust_text
 from link_peer_local.fc.triggers import deploy
+from msgspec.structs import replace
 
-from tests.functional.command import Cli, Linked, person, use_keys
-from tests.functional.lab import HOME, PEER, POLICY, Lab
+from tests.functional.command import Cli, Linked, ids, person, use_keys, write_profiles
+from tests.functional.lab import HOME, OTHER, PEER, POLICY, Lab
 
 KINDS = ("home", "peer", "stranger", "user")
 STRANGER = "1000000000000009"
@@ -230,3 +231,101 @@ def test_not_entered_says_why_and_what_mends_it(living_lab: Lab, cli: Cli, peer_
         assert mend in cli.out + cli.err
     assert cli(*mend.replace("PROFILE", "peer").split()[1:]) == 0, cli.err
     assert cli("links") == 0, cli.err
+
+
+ANN = f"acs:ram::{HOME}:user/ann"
+"""An administrator of home whom nobody has named operator."""
+NAMES_HER = f"link-peer setup --operators {ANN}"
+
+
+@pytest.fixture(name="ann")
+def _ann(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Key:
+    """The person is Ann, who signed in with a second factor."""
+    return sign_in(lab, monkeypatch)
+
+
+def sign_in(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Key:
+    """Ann's keys are the person's."""
+    key = lab.cloud.identity.add_key(User(HOME, "ann", {("System", "AdministratorAccess"): 0}))
+    key = replace(key, caller=replace(key.caller, mfa=True))
+    lab.cloud.identity.keys[key.access_key_id] = key
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", key.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", key.secret)
+    return key
+
+
+@pytest.mark.usefixtures("ann")
+def test_who_is_no_operator_is_told_so(living_lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the doctor, for an account too, and by whatever other accounts refuse; with the command that mends it."""
+    for command in ("doctor", f"doctor {PEER}"):
+        _, found = cli.json(*command.split())
+        [finding] = [row for row in found if row["what"] == "your role link-peer-operator"]
+        assert (finding["state"], finding["advice"]) == ("warning", NAMES_HER)
+        assert finding["detail"].startswith(f"you are not an operator: {ANN} acts with its own keys")
+    assert cli("sweep") == 1
+    assert cli.err.count(NAMES_HER) == 1
+    assert cli("sweep", "--dry-run") == 0, cli.err  # as a reader
+    with monkeypatch.context() as patch:
+        use_keys(living_lab.cloud, patch, HOME)
+        assert cli(*NAMES_HER.split()[1:]) == 0, cli.err
+    assert cli("sweep") == 0, cli.err
+    _, found = cli.json("doctor", PEER)
+    assert [row["state"] for row in found] == ["ok"]
+
+
+@pytest.mark.usefixtures("ann")
+def test_a_missing_operator_role_is_named(living_lab: Lab, cli: Cli) -> None:
+    """Where `setup` was run without `--operators`."""
+    del living_lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"]
+    assert cli("sweep") == 1
+    assert "nobody is one, since the role does not exist (EntityNotExist.Role)" in cli.err
+
+
+def test_an_account_is_removed_by_an_administrator_with_its_keys(
+    three_accounts: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who is no operator reads the other accounts as a reader. What stands there is named, and whose work it is."""
+    lab, cli = three_accounts, Cli(capsys)
+    app, db, far = (
+        lab.group(f"*@{PEER}"),
+        lab.group("*", f"*@{HOME}", account=PEER),
+        lab.group(f"*@{PEER}", account=OTHER),
+    )
+    for group in (app, db, far):
+        lab.instance(group)
+    lab.cross_account(lab.request(app, db, "tcp/3306"))
+    lab.cross_account(lab.request(db, far, "tcp/443"))
+    assert (len(lab.rules(db)), len(lab.rules(far))) == (1, 1)
+    write_profiles(lab, monkeypatch, tmp_path, {"home": HOME, "peer": PEER})
+    sign_in(lab, monkeypatch)
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 1
+    assert (len(lab.rules(db)), len(lab.rules(far))) == (0, 1)
+    assert f"on {far.id}@{OTHER}" in cli.out + cli.err
+    assert NAMES_HER in cli.err
+    lab.call(OTHER, "RevokeSecurityGroup", {"SecurityGroupId": far.id, "SecurityGroupRuleId.1": ids(lab, far)[0]})
+    assert cli("account", "remove", PEER, "--profile", "peer", "--yes") == 0, cli.err
+    assert not [arn for arn in lab.cloud.identity.roles if f"::{PEER}:" in arn]
+
+
+def test_an_unknown_access_key_is_named_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With where it is from, and what sets up another; no account is asked."""
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI5tUnknownKey")
+    for command in ("links", "doctor", "close --all --yes", f"accept {lab.group().id} sg-app"):
+        assert cli(*command.split()) == 1
+        assert "STS refuses the access key LTAI…nKey of ALIBABA_CLOUD_ACCESS_KEY_ID" in cli.err
+        assert cli.err.endswith(": aliyun configure\n")
+        assert cli.err.count("\n") == 1
+    assert lab.cloud.faults.count("ecs", "DescribeSecurityGroups") == 0
+
+
+def test_the_keys_are_identified_once_a_command(living_lab: Lab, cli: Cli) -> None:
+    """However many parts of it need to know whose they are."""
+    for command in (
+        "links",
+        "sweep --dry-run",
+        f"close {PEER} --dry-run",
+        f"account remove {PEER} --dry-run",
+    ):
+        before = [call.action for call in living_lab.cloud.faults.calls].count("GetCallerIdentity")
+        assert cli(*command.split()) in (0, 1)
+        assert [call.action for call in living_lab.cloud.faults.calls].count("GetCallerIdentity") - before == 1, command
