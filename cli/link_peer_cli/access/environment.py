@@ -166,8 +166,8 @@ def load_environment(*, reading: bool, anywhere: bool = False) -> Environment:
     role = env.names.reader_role if reading else env.names.operator_role
     keys_in_use = acting(env.own, env.settings, env.policy, env.clock, role)
     (identity.require_listed if anywhere else identity.require_home)(keys_in_use, env.policy)
-    if keys_in_use.refusal and keys_in_use.account == env.policy.home:
-        CHANGES.notes.append(keys_in_use.refusal)
+    if keys_in_use.account == env.policy.home:
+        CHANGES.note(keys_in_use.refusal)
     settings = msgspec.structs.replace(env.settings, credentials=keys_in_use())
     return msgspec.structs.replace(env, settings=settings, keys=keys_in_use, reading=reading)
 

@@ -15,6 +15,8 @@ from link_peer.domain.errors import BadInput, CloudError, LinkPeerError, NoAcces
 from link_peer.domain.policy import Policy
 from link_peer.runtime.settings import Credentials, Settings
 
+from link_peer_cli.ui import aliyun
+
 NO_KEYS = Credentials("", "")
 """The credentials of a command that found none, and may do without."""
 
@@ -152,8 +154,8 @@ def role_refused(role: str, arn: str, error: LinkPeerError) -> str:
     if _is_missing(error):
         return f"{arn} acts with its own keys, since the role {name} does not exist ({code}): link-peer setup"
     return (
-        f"you are not a reader: {arn} acts with its own keys, and may not assume the role {name} ({code}). Its RAM policy must "
-        f"allow sts:AssumeRole on {role}"
+        f"you are not a reader: {arn} acts with its own keys, and may not assume the role {name} ({code}). An administrator of "
+        f"home lets it: {aliyun.may_assume(principal, role)}"
     )
 
 

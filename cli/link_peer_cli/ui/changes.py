@@ -30,6 +30,11 @@ class Changes:
         self.notes: list[str] = []
         """What a person should know if the command fails, such as whose keys acted; without what was printed already."""
 
+    def note(self, text: str) -> None:
+        """Note what a person should know if the command fails; an empty text is none."""
+        if text and text not in self.notes:
+            self.notes.append(text)
+
     def printed(self, text: str) -> None:
         """A text was printed: no note that it contains is printed again."""
         self.notes = [note for note in self.notes if note not in text]

@@ -74,7 +74,7 @@ def run(app: Typer, args: list[str]) -> NoReturn:
     if (unwritten := _flush(sys.stdout)) and not problem:
         code, problem = code or Exit.REFUSED, str(Ended(unwritten))
     CHANGES.printed(problem)
-    notes = list(dict.fromkeys(CHANGES.notes)) if code == Exit.REFUSED else []
+    notes = CHANGES.notes if code == Exit.REFUSED else []
     with contextlib.suppress(OSError):
         if problem:
             _say("\n".join([problem, *notes]), as_json=as_json)
