@@ -108,25 +108,10 @@ class Environment(msgspec.Struct, frozen=True):
         proves = queue in self.policy.bound_queues
         return msgspec.structs.replace(self.settings, credentials=self.own()) if proves else self.settings
 
-    def accounts(
-        self,
-        name: str,
-        retry: Retry,
-        own: Mapping[str, AccountKeys] | None = None,
-        readers: PersonsAccounts | None = None,
-    ) -> PersonsAccounts:
-        """The accounts of the policy. Sessions of roles get this `name`; `own` are the person's keys of other accounts, by uid.
-        `readers` enter, to read, what is refused here."""
-        return PersonsAccounts(
-            self.settings,
-            self.policy,
-            self.clock,
-            retry,
-            name,
-            {self.keys.account: self.keys, **(own or {})},
-            reading=self.reading,
-            readers=readers,
-        )
+    def accounts(self, name: str, retry: Retry, own: Mapping[str, AccountKeys] | None = None) -> PersonsAccounts:
+        """The accounts of the policy. Sessions of roles get this `name`; `own` are the person's keys of accounts, by uid."""
+        parts = (self.settings, self.policy, self.clock, retry, name, self.keys)
+        return PersonsAccounts(*parts, reading=self.reading, own=own)
 
 
 class NoticeClock:

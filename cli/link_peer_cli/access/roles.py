@@ -105,20 +105,28 @@ class PersonsAccounts(Accounts):
         clock: Clock,
         retry: Retry,
         session_name: str,
-        keys: Mapping[str, AccountKeys],
+        acting_keys: AccountKeys,
         *,
         reading: bool,
-        readers: PersonsAccounts | None = None,
+        own: Mapping[str, AccountKeys] | None = None,
     ) -> None:
-        """`keys` are those of the command and of the person, by account. `readers` enter, to read, what is refused here."""
-        self._home = keys.get(policy.home)
+        """`acting_keys` are those of the command, which assume the roles of other accounts; `own` are the person's, by account,
+        and come first there."""
+        keys = {acting_keys.account: acting_keys, **(own or {})}
+        self._home = acting_keys if acting_keys.account == policy.home else keys.get(policy.home)
+        self._acting = acting_keys
         credentials = self._home() if self._home else identity.NO_KEYS
         super().__init__(msgspec.structs.replace(settings, credentials=credentials), policy, clock, retry, session_name)
         self._reading = reading
         self._keys = keys
-        self._readers = readers
+        self._readers: PersonsAccounts | None = None
         self._without_reader: dict[str, NoAccess] = {}
         self._refusals: dict[str, NoAccess] = {}
+
+    def reading_through(self, readers: PersonsAccounts) -> PersonsAccounts:
+        """These accounts; `readers` enter, to read, what is refused here."""
+        self._readers = readers
+        return self
 
     def ecs(self, account: str) -> Ecs:
         """As `Accounts.ecs`; changes are noted."""
@@ -148,8 +156,7 @@ class PersonsAccounts(Accounts):
         """Keys of a role of an account of which there are none. Raises NoAccess that says what would mend it."""
         role = self._policy.accounts[account].role
         if self._home is None or role is None:
-            [keys, *_] = self._keys.values()
-            raise NoAccess("NoKeys", identity.needs_home(keys, self._policy))
+            raise NoAccess("NoKeys", identity.needs_home(self._acting, self._policy))
         if self._reading and account not in self._without_reader:
             try:
                 return self._through(account, reader_of(role), renew, waits=())

@@ -162,7 +162,7 @@ def conflicts(settings: Settings, policy: Policy, prefix: str, clock: Clock) -> 
             continue
         retry = Retry(clock, clock.now() + NEIGHBOUR_SECONDS)
         keys = identified(settings)
-        accounts = PersonsAccounts(settings, policy, clock, retry, "neighbours", {keys.account: keys}, reading=True)
+        accounts = PersonsAccounts(settings, policy, clock, retry, "neighbours", keys, reading=True)
         home = accounts.ecs(policy.home)
         managed = tag_keys(other.tag_prefix, policy.deployment, policy.home).managed
         if groups := sorted(group.party.id for group in home.tagged_groups(managed)):

@@ -127,7 +127,8 @@ def closing(
     acting = msgspec.structs.replace(env, policy=policy, reading=dry_run)
 
     def enter(name: str, retry: Retry) -> PersonsAccounts:
-        return acting.accounts(name, retry, own, reader.accounts(name, retry, own) if reader else None)
+        accounts = acting.accounts(name, retry, own)
+        return accounts.reading_through(reader.accounts(name, retry, own)) if reader else accounts
 
     supposed = WhatIf(enter("account", env.patient_retry()), env.settings.region)
 

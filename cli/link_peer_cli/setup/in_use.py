@@ -110,7 +110,7 @@ def _accounts(deployment: SetupTarget, role: str, *, reading: bool) -> PersonsAc
     settings, policy, clock = deployment.settings, deployment.policy, deployment.clock
     keys = acting(identified(settings), settings, policy, clock, role)
     retry = Retry(clock, clock.now() + SECONDS, longest_wait=SECONDS)
-    return PersonsAccounts(settings, policy, clock, retry, "setup", {keys.account: keys}, reading=reading)
+    return PersonsAccounts(settings, policy, clock, retry, "setup", keys, reading=reading)
 
 
 def _groups(deployment: SetupTarget) -> tuple[list[Party], list[Group], dict[str, str]]:
