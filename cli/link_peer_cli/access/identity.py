@@ -139,24 +139,21 @@ def role_refused(role: str, arn: str, error: LinkPeerError) -> str:
     name, principal = role.partition(":role/")[2], principal_of(arn)
     if isinstance(error, Transient):
         return f"{arn} acts with its own keys, since STS gave no answer about the role {name} ({error}): run it again"
-    code = getattr(error, "code", "")
-    operates = name.endswith("-operator")
-    if ":root" in principal:
-        return f"{arn} acts itself, since no account may assume a role ({code}): sign in as a RAM user or a role"
-    if operates:
-        lacking = (
-            "nobody is one, since the role does not exist" if _is_missing(error) else f"the role {name} refuses it"
-        )
+    code, is_root = getattr(error, "code", ""), principal.endswith(":root")
+    if name.endswith("-operator"):
+        lacking = f"the role {name} does not exist" if _is_missing(error) else f"the role {name} refuses it"
+        operator = principal.replace(":root", ":user/NAME")
         return (
-            f"you are not an operator: {arn} acts with its own keys, and {lacking} ({code}). An operator signs in with MFA. "
-            f"With --operators, name all who may operate, those who may now too: link-peer setup --operators {principal}"
+            f"you are not an operator: {arn} acts with its own keys, since {lacking} ({code}). An operator is a RAM user who "
+            "signs in with MFA, or a role. Name all who may operate, those who may now too: "
+            f"link-peer setup --operators {operator}"
         )
     if _is_missing(error):
         return f"{arn} acts with its own keys, since the role {name} does not exist ({code}): link-peer setup"
-    return (
-        f"you are not a reader: {arn} acts with its own keys, and may not assume the role {name} ({code}). An administrator of "
-        f"home lets it: {aliyun.may_assume(principal, role)}"
-    )
+    mend = "Sign in as a RAM user or a role, since no account may assume one"
+    if not is_root:
+        mend = f"An administrator of home lets it: {aliyun.may_assume(principal, role)}"
+    return f"you are not a reader: {arn} acts with its own keys, since the role {name} refuses it ({code}). {mend}"
 
 
 def peer_refused(policy: Policy, account: str, role: str, acting: AccountKeys, error: NoAccess) -> str:
@@ -168,7 +165,8 @@ def peer_refused(policy: Policy, account: str, role: str, acting: AccountKeys, e
         return f"the role {role} does not exist; {mend}"
     if acting.refusal:
         return f"the role {role} trusts home's roles alone, and {acting.refusal}"
-    return f"the role {role} does not trust {acting.arn}, or asks for another external id; {mend}"
+    lacking = "another external id, or a sign-in with MFA" if role.endswith("-closer") else "another external id"
+    return f"the role {role} does not trust {acting.arn}, or asks for {lacking}; {mend}"
 
 
 def _is_missing(error: LinkPeerError) -> bool:

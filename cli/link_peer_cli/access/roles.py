@@ -38,16 +38,17 @@ def as_closer(
     """Keys of an account's closer role, for an hour, with the first of these identities that may assume it. Raises NoAccess
     where none may, or Transient."""
     entry = policy.accounts[account]
+    role, external_id = closer_of(entry.role or ""), entry.external_id or ""
     for last, keys in enumerate(identities, 1 - len(identities)):
         retry = Retry(clock, clock.now() + PATIENCE_SECONDS)
         accounts = Accounts(msgspec.structs.replace(settings, credentials=keys()), policy, clock, retry, "close")
         try:
-            role, external_id = closer_of(entry.role or ""), entry.external_id or ""
             session = accounts.assume(role, external_id, waits=(), seconds=HOME_SECONDS)
             return AccountKeys(account, role, functools.partial(getattr, session, "credentials"))
-        except NoAccess:
+        except NoAccess as error:
             if not last:
-                raise
+                text = identity.peer_refused(policy, account, role, keys, error)
+                raise NoAccess(error.code, text, error.request_id) from None
     raise AssertionError("unreachable: there are identities")
 
 

@@ -283,7 +283,7 @@ def test_a_missing_operator_role_is_named(living_lab: Lab, cli: Cli) -> None:
     """Where `setup` was run without `--operators`."""
     del living_lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-operator"]
     assert cli("sweep") == 1
-    assert "nobody is one, since the role does not exist (EntityNotExist.Role)" in cli.err
+    assert "since the role link-peer-operator does not exist (EntityNotExist.Role)" in cli.err
 
 
 def test_an_account_is_removed_by_an_administrator_with_its_keys(
