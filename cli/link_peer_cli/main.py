@@ -17,7 +17,7 @@ import typer
 from typer._click.shell_completion import CompletionItem
 from typer.core import TyperCommand, TyperGroup
 
-from link_peer_cli.access import completion, instant, keys, late_parts
+from link_peer_cli.access import completion, identity, instant, keys, late_parts
 from link_peer_cli.ui.console import print_answer
 from link_peer_cli.ui.exits import Ended, run
 from link_peer_cli.ui.options import Command, Converting
@@ -230,6 +230,7 @@ def _options(
     ] = "",
 ) -> None:
     """Options of `link-peer` itself."""
+    identity.forget()
     if as_json:
         ctx.fail("--json comes after the command")
     instant.begin()

@@ -86,3 +86,25 @@ def test_texts_name_no_key_of_the_default_prefix(folder: str) -> None:
     found = {name: keys for name, keys in named.items() if keys}
     assert {name: keys for name, keys in found.items() if not name.startswith((*LOCAL_CLOUD, *PAGES, *BOTH))} == {}
     assert {key for name in BOTH for key in found.get(name, []) if "link-lock" not in key} == set()
+
+
+def calls_of(name: str, folder: str) -> set[str]:
+    """The files in a folder that call a function, a method or a class of this name."""
+    return {
+        path
+        for path, tree in modules(folder).items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call | ast.Attribute)
+        and ast.unparse(node.func if isinstance(node, ast.Call) else node).rpartition(".")[2] == name
+    }
+
+
+def test_keys_are_identified_in_one_place() -> None:
+    """What reads an account takes AccountKeys, which nothing makes but what has asked STS, or assumed a role of that account."""
+    access = "cli/link_peer_cli/access/"
+    assert calls_of("get_caller_identity", "cli") == {f"{access}identity.py"}
+    assert calls_of("AccountKeys", "cli") == {f"{access}identity.py", f"{access}roles.py"}
+    assert calls_of("Accounts", "cli") == {
+        f"{access}roles.py",
+        "cli/link_peer_cli/inventory/probe.py",
+    }  # to assume a role

@@ -23,10 +23,11 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import SERVICES, Credentials, Settings
 from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
-from link_peer_cli.access import instant, keys
-from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
-from link_peer_cli.ui.changes import STOPPED
-from link_peer_cli.ui.console import console
+from link_peer_cli.access import identity, instant, keys
+from link_peer_cli.access.identity import NO_KEYS, NOBODY, AccountKeys, identified
+from link_peer_cli.access.roles import PATIENCE_SECONDS, PersonsAccounts, acting
+from link_peer_cli.ui.changes import CHANGES, STOPPED
+from link_peer_cli.ui.console import console, warn
 
 T = TypeVar("T")
 
@@ -72,16 +73,13 @@ DEFAULT_POLICY = "policy.yaml"
 
 NO_REGION = "there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`"
 
-NO_KEYS = Credentials("", "")
-"""The credentials of a command that found none, and may do without."""
-
 
 class Environment(msgspec.Struct, frozen=True):
     """The policy and settings that the functions would load, with a person's keys.
 
-    `settings.credentials` are what the command acts with in the home account, as it starts; `keys` gives those that are
-    valid later. `own` gives the person's own keys. `now` is when the command started, in epoch seconds, for all that it
-    decides; `clock` is for what waits. `reading`: the command changes nothing.
+    `keys` are what the command acts with: in the home account, unless it may be given those of another. `settings.credentials`
+    are the same, as it starts. `own` are the person's own keys. `now` is when the command started, in epoch seconds, for all
+    that it decides; `clock` is for what waits. `reading`: the command changes nothing.
     """
 
     settings: Settings
@@ -89,8 +87,8 @@ class Environment(msgspec.Struct, frozen=True):
     clock: Clock
     now: float
     names: Names
-    keys: Callable[[], Credentials]
-    own: Callable[[], Credentials]
+    keys: AccountKeys
+    own: AccountKeys
     reading: bool
 
     @property
@@ -112,9 +110,10 @@ class Environment(msgspec.Struct, frozen=True):
         proves = queue in self.policy.bound_queues
         return msgspec.structs.replace(self.settings, credentials=self.own()) if proves else self.settings
 
-    def accounts(self, name: str, retry: Retry, own: Mapping[str, Credentials] | None = None) -> PersonsAccounts:
-        """The accounts of the policy. Sessions of roles get this `name`; `own` are the person's keys of other accounts."""
-        return PersonsAccounts(self.settings, self.policy, self.clock, retry, name, reading=self.reading, own=own)
+    def accounts(self, name: str, retry: Retry, own: Mapping[str, AccountKeys] | None = None) -> PersonsAccounts:
+        """The accounts of the policy. Sessions of roles get this `name`; `own` are the person's keys of accounts, by uid."""
+        parts = (self.settings, self.policy, self.clock, retry, name, self.keys)
+        return PersonsAccounts(*parts, reading=self.reading, own=own)
 
 
 class NoticeClock:
@@ -143,17 +142,21 @@ class NoticeClock:
             seconds -= 1.0
 
 
-def load_environment(*, reading: bool) -> Environment:
+def load_environment(*, reading: bool, anywhere: bool = False) -> Environment:
     """Load the settings, the policy file and the keys, and take on the role for what the command does: `<prefix>-reader` if
-    it only reads, else `<prefix>-operator`.
+    it only reads, else `<prefix>-operator`. `anywhere`: with the person's own keys, it may do without home.
 
-    Raises LinkPeerError that names everything that is missing.
+    Raises LinkPeerError that names everything that is missing; OtherAccount where the keys are not those of home, or with
+    `anywhere` of no account of the policy.
     """
     env = load_own()
     role = env.names.reader_role if reading else env.names.operator_role
-    acting = HomeKeys(env.own, env.settings, env.policy, env.clock, role)
-    settings = msgspec.structs.replace(env.settings, credentials=acting())
-    return msgspec.structs.replace(env, settings=settings, keys=acting, reading=reading)
+    keys_in_use = acting(env.own, env.settings, env.policy, env.clock, role)
+    (identity.require_listed if anywhere else identity.require_home)(keys_in_use, env.policy)
+    if keys_in_use.account == env.policy.home:
+        CHANGES.note(keys_in_use.refusal)
+    settings = msgspec.structs.replace(env.settings, credentials=keys_in_use())
+    return msgspec.structs.replace(env, settings=settings, keys=keys_in_use, reading=reading)
 
 
 def load_own(*, without_keys: bool = False) -> Environment:
@@ -172,7 +175,22 @@ def load_own(*, without_keys: bool = False) -> Environment:
         operator_logstore=settings.operator_logstore or names.operator_logstore,
     )
     clock = NoticeClock(compose.clock_for_functions())
-    return Environment(settings, policy, clock, instant.now(), names, own, own, reading=False)
+    try:
+        own_keys = _identified(settings, own, clock)
+    except LinkPeerError as error:
+        if not without_keys:
+            raise
+        warn([str(error)])
+        own_keys, settings = NOBODY, msgspec.structs.replace(settings, credentials=NO_KEYS)
+    return Environment(settings, policy, clock, instant.now(), names, own_keys, own_keys, reading=False)
+
+
+def _identified(settings: Settings, own: Callable[[], Credentials], clock: Clock) -> AccountKeys:
+    """The person's own keys, with their account. Raises LinkPeerError where STS does not say it."""
+    if settings.credentials == NO_KEYS:
+        return NOBODY
+    source = keys.source_of(os.environ, keys.CHOSEN["profile"])
+    return Retry(clock, clock.now() + PATIENCE_SECONDS)(lambda: identified(settings, own, source))
 
 
 def policy_in_use() -> Policy | None:
@@ -189,7 +207,8 @@ def settings_in_use(*, without_keys: bool = False) -> tuple[Settings, Policy, Ca
 
 
 def bare_environment() -> tuple[Settings, Clock]:
-    """The settings with the person's own keys, and the clock, for a command that needs no policy file.
+    """The settings with the person's own keys, whose account is not asked, and the clock, for a command that needs no policy
+    file.
 
     Raises LinkPeerError that names everything missing.
     """

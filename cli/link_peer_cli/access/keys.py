@@ -1,18 +1,21 @@
-"""The access keys and the region that a person has set up for the `aliyun` CLI or for the SDKs, and whose keys they are."""
+"""The access keys and the region that a person has set up for the `aliyun` CLI or for the SDKs."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from link_peer.alicloud.sdk import call, client_config, shared_tls
+from link_peer.alicloud.sdk import shared_tls
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import quoted
 from link_peer.runtime.settings import Credentials, Settings
+
+from link_peer_cli.access.identity import AccountKeys, identified
 
 PROFILE = "ALIBABA_CLOUD_PROFILE"
 """The variable that names a profile; `link-peer --profile` sets CHOSEN."""
@@ -58,6 +61,19 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
     return current
 
 
+def source_of(env: Mapping[str, str], profile: str = "") -> str:
+    """Where `own_keys` has the keys from, in words."""
+    if profile or not env.get("ALIBABA_CLOUD_ACCESS_KEY_ID"):
+        return f"profile {profile}" if profile else "the default chain (aliyun CLI, credentials file, instance role)"
+    return "ALIBABA_CLOUD_ACCESS_KEY_ID"
+
+
+def profile_keys(settings: Settings, profile: str) -> AccountKeys:
+    """The keys of a profile of the `aliyun` CLI, for an option of a command. Raises LinkPeerError if there are none, or STS
+    refuses them."""
+    return identified(settings, own_keys(os.environ, profile), source_of(os.environ, profile))
+
+
 def _provider(profile: str) -> Any:
     from alibabacloud_credentials.provider import (  # an SDK: when it is asked, since help needs none
         CLIProfileCredentialsProvider,
@@ -91,13 +107,3 @@ def region_of(env: Mapping[str, str], profile: str) -> str:
         return str(found[0].get("region_id") or "") if found else ""
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return ""
-
-
-def caller(settings: Settings, credentials: Credentials) -> tuple[str, str]:
-    """The account uid and the ARN of keys [doc GetCallerIdentity]. Raises CloudError if STS refuses them."""
-    from alibabacloud_sts20150401.client import Client  # an SDK: when it is asked, since help needs none
-
-    config = client_config(settings, "sts", credentials)
-    config.endpoint = config.endpoint or f"sts.{settings.region}.aliyuncs.com"
-    body = call(Client(config).get_caller_identity).body
-    return str(body.account_id), str(body.arn)

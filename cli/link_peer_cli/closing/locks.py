@@ -11,11 +11,11 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party
 from link_peer.domain.tags import is_account_uid
 from link_peer.runtime.delivery import LANES
-from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.environment import Environment, require_known
+from link_peer_cli.access.identity import AccountKeys
 from link_peer_cli.access.inputs import account_uid, by_id, party
-from link_peer_cli.access.roles import HomeKeys, as_closer
+from link_peer_cli.access.roles import acting, as_closer
 from link_peer_cli.consent.group_tags import PAGE, GroupTags
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.ui.changes import STOPPED
@@ -32,7 +32,7 @@ def tags_of(env: Environment, profiles: list[str] | None) -> GroupTags:
     """The tags of groups, written in the home account as the operator."""
     made = GroupTags(env, profiles or [])
     if made.own == env.policy.home:
-        made.first_as(env.settings.credentials)
+        made.first_as(env.keys)
     return made
 
 
@@ -70,17 +70,19 @@ def enter(env: Environment, tags: GroupTags, accounts: Iterable[str]) -> dict[st
     if tags.own != env.policy.home:
         return dict.fromkeys(lacking, "there are no keys of it")
     # a closer role asks for MFA, which a person's own session may have, and one of the operator's role may not
-    operator = HomeKeys(env.own, env.settings, env.policy, env.clock, env.names.operator_role)
-    identities = (env.own, operator if env.reading else env.keys)
+    operator = (
+        acting(env.own, env.settings, env.policy, env.clock, env.names.operator_role) if env.reading else env.keys
+    )
+    identities = (env.own, operator)
 
-    def entered(uid: str) -> Credentials | str:
+    def entered(uid: str) -> AccountKeys | str:
         try:
             return as_closer(env.settings, env.policy, env.clock, uid, identities)
         except LinkPeerError as error:
             return str(error)
 
     found = in_each(lacking, entered)
-    tags.accounts |= {uid: keys for uid, keys in found.items() if isinstance(keys, Credentials)}
+    tags.accounts |= {uid: keys for uid, keys in found.items() if isinstance(keys, AccountKeys)}
     return {uid: why for uid, why in found.items() if isinstance(why, str)}
 
 

@@ -22,12 +22,11 @@ from link_peer.planning.actual import MarkedRule, OwnedRule, link_of_rule, marke
 from link_peer.runtime.delivery import LANES, Delivery
 from link_peer.runtime.ports import Record
 from link_peer.runtime.retry import Retry
-from link_peer.runtime.settings import Credentials
 from link_peer.runtime.side_by_side import Job, run_jobs
 
 from link_peer_cli.access import instant
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.access.keys import caller
+from link_peer_cli.access.identity import AccountKeys
 from link_peer_cli.access.noted import of_rule, of_tags
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.closing.locks import Wanted, by_account, change_tags, in_each
@@ -70,11 +69,20 @@ class Closed(msgspec.Struct, frozen=True):
     problems: dict[str, str]
 
 
-def close(env: Environment, account: str, own: Mapping[str, Credentials], progress: Count, *, dry_run: bool) -> Closed:
+def close(
+    env: Environment,
+    account: str,
+    own: Mapping[str, AccountKeys],
+    progress: Count,
+    *,
+    dry_run: bool,
+    reader: Environment | None,
+) -> Closed:
     """Run a sweep in which the account has no links and nothing is opened, with records of every change; then read what
-    stands. `own` are the person's keys of other accounts, by uid."""
-    who = caller(env.settings, env.own())[1]
-    delivery, kept, supposed = closing(env, "account-remove", own, caller=who, dry_run=dry_run, leaving=[account])
+    stands. `own` are the person's keys of other accounts, by uid; what refuses to be changed is read as `reader` does."""
+    delivery, kept, supposed = closing(
+        env, "account-remove", own, caller=env.own.arn, dry_run=dry_run, leaving=[account], reader=reader
+    )
     sweep = Sweep(delivery, f"sweep-cli-{int(env.now)}", progress=progress)
     run_sweep(sweep)
     standing = {} if dry_run else look(delivery, dict.fromkeys(env.policy.accounts))

@@ -6,10 +6,10 @@ import msgspec
 import typer
 from link_peer.domain.errors import BadInput
 from link_peer.domain.policy import AccountPolicy, Policy
-from link_peer.runtime.settings import Credentials
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment, load_own, require_known
+from link_peer_cli.access.identity import AccountKeys
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import AccountClosed, AccountRemoved
 from link_peer_cli.checks.running import sweeps_of_a_day
@@ -46,14 +46,15 @@ def remove(
     mine = load_own()
     account = env.policy.accounts[uid]
     peer = peer_of(mine, uid, "", "", account, profile)
-    own = {uid: peer.deployment.settings.credentials} if profile else {}
+    own = {uid: peer.keys} if profile else {}
+    reader = None if dry_run else load_environment(reading=True)
     if not (dry_run or yes):
         may_ask("closes", as_json=as_json)
         typer.confirm(f"Close every link of account {uid} and take it out of the deployment?", abort=True)
-    closed = _close(env, uid, own, dry_run=dry_run, as_json=as_json)
+    closed = _close(env, uid, own, reader, dry_run=dry_run, as_json=as_json)
     changes = _remove_roles(peer, talk=not as_json) if profile else []
     if profile:  # a function may have opened something between the closing and the end of its role
-        _close(env, uid, own, dry_run=False, as_json=as_json)
+        _close(env, uid, own, reader, dry_run=False, as_json=as_json)
     home, problem = update_home(mine, _without(env.policy, uid), talk=not as_json)
     _finish(peer, account, closed, [*changes, *home], problem, made=bool(profile), as_json=as_json)
 
@@ -63,11 +64,20 @@ def _without(policy: Policy, uid: str) -> Policy:
     return msgspec.structs.replace(policy, accounts=accounts)
 
 
-def _close(env: Environment, uid: str, own: dict[str, Credentials], *, dry_run: bool, as_json: bool) -> Closed:
+def _close(
+    env: Environment,
+    uid: str,
+    own: dict[str, AccountKeys],
+    reader: Environment | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> Closed:
     """Run the closing sweep, and show its progress. If something is left, or with `dry_run`, print what was or would be closed
     and what prevents the next steps, and exit."""
     with progress_bar(unless=as_json) as bar:
-        closed = close(env, uid, own, counter(bar, "accounts read", "groups read"), dry_run=dry_run)
+        count = counter(bar, "accounts read", "groups read")
+        closed = close(env, uid, own, count, dry_run=dry_run, reader=reader)
     name, marked = env.policy.deployment, [one for one in closed.left if one.marker]
     signs = signs_by_name(env, marked, sweeps_of_a_day)  # what is alive closes its rules by itself
     remaining = [one for one in marked if not signs.get(one.deployment)]

@@ -14,7 +14,6 @@ from link_peer.runtime.ports import Record
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment, require_known
-from link_peer_cli.access.keys import caller
 from link_peer_cli.answers.changes import Applied, LeftChange, NotApplied
 from link_peer_cli.checks.running import other_policy
 from link_peer_cli.review.delivery import applying, still_undone
@@ -113,7 +112,7 @@ def _carry_out(
     env: Environment, plan: SavedPlan, made: Planned, *, quiet: bool
 ) -> tuple[list[Record], LinkPeerError | None]:
     """The outcomes and attempts that were recorded, and what stopped the run, if anything did."""
-    event, who = f"apply-cli-{int(env.now)}", caller(env.settings, env.own())[1]
+    event, who = f"apply-cli-{int(env.now)}", env.own.arn
     with progress_bar(unless=quiet) as bar:
         calls, reads = bar.add_task("calls made", total=len(made.changes)), bar.add_task("reading", total=None)
         delivery, kept = applying(env, plan.changes, who, lambda: bar.advance(calls))

@@ -52,7 +52,7 @@ def close(
     Another account is entered with its keys (`--profile`), else by its closer role; if it has none, its owner gets the
     commands. Nothing is opened there until `reopen`.
     """
-    env = load_environment(reading=dry_run)
+    env = load_environment(reading=dry_run, anywhere=not deployment)
     tags = tags_of(env, profile)
     everything = everything or bool(deployment and not (groups or account))
     accounts = wanted(env, tags.own, groups, account, everything=everything)

@@ -274,7 +274,7 @@ def _carry_out(
         if mine:
             _say_next(env, mine, denial, still)
     if tags.made:  # last, and once: nobody's consent waits for the log, which few of those who give it may write
-        record_tags(load_environment(reading=False), tags, command, before, patient=False)
+        record_tags(load_environment(reading=False, anywhere=True), tags, command, before, patient=False)
     raise typer.Exit(Exit.REFUSED if foreign and not dry_run else Exit.DONE)
 
 

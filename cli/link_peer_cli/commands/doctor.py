@@ -22,7 +22,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import DoctorFinding
-from link_peer_cli.checks import accounts, blocked, consents, deployed, quotas, settings, uncovered
+from link_peer_cli.checks import accounts, blocked, consents, deployed, person, quotas, settings, uncovered
 from link_peer_cli.checks.finding import COLOURS, FAILING, OK, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
 from link_peer_cli.inventory.reading import View
@@ -112,6 +112,7 @@ def _findings(
         yield from itertools.chain(*pieces.result())
     if platform:
         yield from settings.check(env)
+        yield from (role for role in person.check(env) if not account or role.state != OK)
     access = list(accounts.check(env, sweep, cloud, seen.links))
     yield from (one for one in access if platform or one.state in FAILING)
     read = frozenset(one.where for one in access if one.state == OK)

@@ -22,7 +22,8 @@ from link_peer_deploy.runtime_python import runtime_in_use
 from rich.markup import escape
 
 from link_peer_cli.access.environment import bare_environment, names_in_use
-from link_peer_cli.access.keys import caller, region_in_use
+from link_peer_cli.access.identity import identified
+from link_peer_cli.access.keys import region_in_use
 from link_peer_cli.answers.deployment import FilesWritten
 from link_peer_cli.ui import files
 from link_peer_cli.ui.changes import CHANGES
@@ -146,7 +147,7 @@ def _home_of_the_keys() -> str:
     """The account of the keys in use; asked on a terminal where there are none. Raises BadInput."""
     try:
         settings, _ = bare_environment()
-        return caller(settings, settings.credentials)[0]
+        return identified(settings).account
     except LinkPeerError as error:
         if sys.stdin.isatty():
             return str(typer.prompt("Uid of the account that gets the functions"))

@@ -9,6 +9,7 @@ from link_peer.domain.errors import BadInput
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, load_own
+from link_peer_cli.access.identity import require_home
 from link_peer_cli.access.inputs import document
 from link_peer_cli.answers.operation import Invoked, Replayed
 from link_peer_cli.deployed.functions import deployed_functions, failed_tasks
@@ -32,6 +33,7 @@ def invoke(
     # who invokes this one may state any queue, and so ask in any account's name
     asks = function.replace("_", "-").endswith("cross-account")
     env = load_own() if asks else load_environment(reading=False)
+    require_home(env.keys, env.policy)
     functions = deployed_functions(env.settings, env.policy.home, service)
     with waiting(f"waiting for {function}"), CHANGES.making(f"invoke {function}"):
         answer = functions.invoke(env.names.function(function), payload, wait=not no_wait, qualifier=qualifier)

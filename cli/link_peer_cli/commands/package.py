@@ -16,6 +16,7 @@ from link_peer_deploy.runtime_python import runtime_in_use
 from rich.markup import escape
 
 from link_peer_cli.access.environment import bare_environment, names_in_use, policy_file, policy_path
+from link_peer_cli.access.identity import identified, require_home
 from link_peer_cli.access.keys import region_in_use
 from link_peer_cli.answers.deployment import PackageBuilt
 from link_peer_cli.deployed import limits
@@ -121,6 +122,7 @@ def _deployed(new: Policy, *, first: bool) -> list[Policy]:
             return []
         advice = f"to build it without reading what is deployed, {ADVICE}, or --first if nothing is"
         raise LinkPeerError(f"{error}\n{advice}") from None
+    require_home(identified(settings), new)
     names = names_in_use(new.home)
     try:
         found = deployed_policies(settings, names)

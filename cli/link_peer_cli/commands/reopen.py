@@ -52,7 +52,7 @@ def reopen(
 
     Another account is entered as by `close`; by its closer role, only locks that home set are removed.
     """
-    env = load_environment(reading=dry_run)
+    env = load_environment(reading=dry_run, anywhere=True)
     tags = tags_of(env, profile)
     accounts = wanted(env, tags.own, groups, account, everything=everything, opens=True)
     own = set(tags.accounts)

@@ -15,7 +15,6 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, require_known
 from link_peer_cli.access.inputs import account_uid
-from link_peer_cli.access.keys import caller
 from link_peer_cli.answers.changes import Swept
 from link_peer_cli.inventory.shown import wording
 from link_peer_cli.review.cloud import WhatIf
@@ -55,7 +54,7 @@ def sweep(
     if dry_run:
         delivery, cloud, kept = suppose(env, "sweep")
     else:
-        delivery, kept = recording(env, "sweep-cli", caller(env.settings, env.own())[1])
+        delivery, kept = recording(env, "sweep-cli", env.own.arn)
     changes = cloud.changes if cloud else []
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "accounts read", "groups read")

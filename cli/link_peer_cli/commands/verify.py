@@ -18,7 +18,6 @@ from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.access.inputs import matching, ports_of
-from link_peer_cli.access.keys import caller
 from link_peer_cli.answers.links import AskedParties, TestedOf, TestedPort
 from link_peer_cli.inventory.probe import Probe, ProbeResult, command_of, runner_in
 from link_peer_cli.inventory.reading import View, view_of
@@ -64,7 +63,6 @@ def verify(
     matching(role, "--role", r"[A-Za-z0-9.-]{1,64}")  # of a role [doc CreateRole]
     env = load_environment(reading=True)
     view = view_of(suppose(env, "verify")[0])
-    _require_home(env)
     start = view.find(source, "--from")
     end = None if _is_address(target) else view.find(target, "--to")
     view.around(party for party in (start, end) if party)
@@ -82,16 +80,6 @@ def verify(
     warn(view.problems)
     if not all(one.result.reached for one in tested):
         raise typer.Exit(Exit.REFUSED)
-
-
-def _require_home(env: Environment) -> None:
-    """With keys of another account, whose owner may not assume the reader's role, home would show that account's instances."""
-    owner, arn = caller(env.settings, env.settings.credentials)
-    if owner != env.policy.home:
-        raise LinkPeerError(
-            f"the keys belong to account {owner} ({arn}): use keys of account {env.policy.home}, and give those of the "
-            "account of --from with the option --profile of `verify`"
-        )
 
 
 def _is_address(text: str) -> bool:

@@ -3,7 +3,6 @@ has of that, and which links end with it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -18,11 +17,11 @@ from link_peer.planning.evaluate import closed_by_group
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.ports import Ecs, Record
 from link_peer.runtime.retry import Retry
-from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.ecs import PersonalEcs
 from link_peer_cli.access.environment import Environment, load_environment
-from link_peer_cli.access.keys import caller, own_keys
+from link_peer_cli.access.identity import AccountKeys, require_listed
+from link_peer_cli.access.keys import profile_keys
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
@@ -47,19 +46,18 @@ class GroupTags:
     def __init__(self, env: Environment, profiles: Sequence[str] = ()) -> None:
         """`env` has the person's own keys (`load_own`)."""
         self._env = env
-        own = env.own()
-        self.own, self.caller = caller(env.settings, own)
-        self.main = self.own
-        self.accounts: dict[str, Credentials] = {self.main: own}
-        for profile in profiles:
-            keys = own_keys(os.environ, profile)()
-            self.main, _ = caller(env.settings, keys)
-            self.accounts[self.main] = keys
+        self.own, self.caller = env.own.account, env.own.arn
+        named_keys = [profile_keys(env.settings, profile) for profile in profiles] or [env.own]
+        for keys in named_keys:
+            require_listed(keys, env.policy)
+        self.main = named_keys[-1].account
+        listed_keys = [keys for keys in (env.own, *named_keys) if keys.account in env.policy.accounts]
+        self.accounts: dict[str, AccountKeys] = {keys.account: keys for keys in listed_keys}
         self._made: dict[str, PersonalEcs] = {}
         self.made: list[TagCall] = []
-        self._second: dict[str, Credentials] = {}
+        self._second: dict[str, AccountKeys] = {}
 
-    def first_as(self, keys: Credentials) -> None:
+    def first_as(self, keys: AccountKeys) -> None:
         """Change tags of the person's own account with these keys, and with their own where those are refused: RAM may not
         tell a role's policy which tag a call is about."""
         self._second[self.own], self.accounts[self.own] = self.accounts[self.own], keys
@@ -116,7 +114,7 @@ class GroupTags:
 
     def _personal(self, account: str) -> PersonalEcs:
         if account not in self._made:
-            self._made[account] = PersonalEcs(self._env.settings, self.accounts[account], self._env.clock)
+            self._made[account] = PersonalEcs(self._env.settings, self.accounts[account](), self._env.clock)
         return self._made[account]
 
 

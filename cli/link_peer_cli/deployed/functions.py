@@ -17,6 +17,7 @@ from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Settings
 from link_peer_deploy.names import ALIAS, Names
 
+from link_peer_cli.access.identity import identified
 from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.deployed.fc import Fc2, Fc3
 from link_peer_cli.deployed.port import PAGE, WITH_TASKS, Functions, Task, fc3, pages
@@ -160,7 +161,9 @@ def conflicts(settings: Settings, policy: Policy, prefix: str, clock: Clock) -> 
             yield problem, "give each a LINK_PEER_TAG_PREFIX of its own"
             continue
         retry = Retry(clock, clock.now() + NEIGHBOUR_SECONDS)
-        home = PersonsAccounts(settings, policy, clock, retry, "neighbours", reading=True).ecs(policy.home)
+        keys = identified(settings)
+        accounts = PersonsAccounts(settings, policy, clock, retry, "neighbours", keys, reading=True)
+        home = accounts.ecs(policy.home)
         managed = tag_keys(other.tag_prefix, policy.deployment, policy.home).managed
         if groups := sorted(group.party.id for group in home.tagged_groups(managed)):
             problem = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from enum import Enum
 from typing import TypeVar
@@ -16,7 +15,8 @@ from link_peer.runtime.settings import Credentials
 
 from link_peer_cli.access.ecs import PersonalEcs
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.access.keys import caller, own_keys
+from link_peer_cli.access.identity import AccountKeys
+from link_peer_cli.access.keys import profile_keys
 
 RIGHTS = ("ecs:RunCommand", "ecs:DescribeInvocationResults")
 SECONDS = 60.0  # how long STS may be in trouble
@@ -32,14 +32,12 @@ class Runner(msgspec.Struct, frozen=True):
 def runner_in(env: Environment, account: str, profile: str, role: str) -> Runner:
     """The person's own keys, or those of `profile`, where they belong to the account; with `role`, what they get by assuming
     the role of that name in the account. Raises LinkPeerError that says what is needed."""
-    keys = own_keys(os.environ, profile)() if profile else env.own()
-    owner, arn = caller(env.settings, keys)
+    keys = profile_keys(env.settings, profile) if profile else env.own
     if role:
-        keys = _assumed(env, account, role, keys, arn)
-        return Runner(f"acs:ram::{account}:role/{role}", keys)
-    if owner != account:
-        raise LinkPeerError(f"the keys of {arn} belong to account {owner}. {needed(account)}")
-    return Runner(arn, keys)
+        return Runner(f"acs:ram::{account}:role/{role}", _assumed(env, account, role, keys))
+    if keys.account != account:
+        raise LinkPeerError(f"the keys of {keys.arn} belong to account {keys.account}. {needed(account)}")
+    return Runner(keys.arn, keys())
 
 
 def needed(account: str) -> str:
@@ -50,9 +48,9 @@ def needed(account: str) -> str:
     )
 
 
-def _assumed(env: Environment, account: str, role: str, keys: Credentials, arn: str) -> Credentials:
+def _assumed(env: Environment, account: str, role: str, keys: AccountKeys) -> Credentials:
     """A session of a role. The external id of the policy goes with it: a role whose trust asks for none ignores it."""
-    settings = msgspec.structs.replace(env.settings, credentials=keys)
+    settings = msgspec.structs.replace(env.settings, credentials=keys())
     retry = Retry(env.clock, env.clock.now() + SECONDS)
     accounts = Accounts(settings, env.policy, env.clock, retry, "verify")
     named = f"acs:ram::{account}:role/{role}"
@@ -60,7 +58,7 @@ def _assumed(env: Environment, account: str, role: str, keys: Credentials, arn: 
         return accounts.assume(named, env.policy.accounts[account].external_id or "", waits=()).credentials
     except NoAccess as error:
         raise LinkPeerError(
-            f"{named} could not be assumed by {arn} ({error.code}): sts:AssumeRole on it must be allowed to these keys, and "
+            f"{named} could not be assumed by {keys.arn} ({error.code}): sts:AssumeRole on it must be allowed to these keys, and "
             "the role must trust them"
         ) from None
 

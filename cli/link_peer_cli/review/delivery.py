@@ -16,9 +16,10 @@ from link_peer.runtime.clock import Clock
 from link_peer.runtime.delivery import Connections, Delivery, Throughput
 from link_peer.runtime.ports import AuditLog, Cloud, Record
 from link_peer.runtime.retry import Retry
-from link_peer.runtime.settings import Credentials, Settings
+from link_peer.runtime.settings import Settings
 
 from link_peer_cli.access.environment import Environment
+from link_peer_cli.access.identity import AccountKeys
 from link_peer_cli.access.inputs import is_cloud_name
 from link_peer_cli.access.roles import PersonsAccounts
 from link_peer_cli.inventory.reading import view_of
@@ -92,8 +93,8 @@ def recording(env: Environment, command: str, caller: str) -> tuple[Delivery, Ke
     records."""
     kept = Kept()
 
-    def enter(settings: Settings, policy: Policy, clock: Clock, name: str, retry: Retry) -> Cloud:
-        return PersonsAccounts(settings, policy, clock, retry, name, reading=env.reading)
+    def enter(_settings: Settings, _policy: Policy, _clock: Clock, name: str, retry: Retry) -> Cloud:
+        return env.accounts(name, retry)
 
     retry = env.patient_retry()
     made = open_delivery(command, None, retry=retry, wrap_log=kept.over, settings=env.recording, open_cloud=enter)
@@ -110,20 +111,24 @@ class SupposedSweep(Sweep):
 def closing(
     env: Environment,
     command: str,
-    own: Mapping[str, Credentials],
+    own: Mapping[str, AccountKeys],
     *,
     caller: str,
     dry_run: bool,
     leaving: Iterable[str] = (),
+    reader: Environment | None = None,
 ) -> tuple[Delivery, Kept, WhatIf]:
     """Return the delivery of a `command`, in which the accounts that are `leaving` have no links and nothing is opened, with
     its records, which name the `caller`, and the cloud that it changes if `dry_run`. `own` are the person's keys of other
-    accounts, by uid."""
+    accounts, by uid. What refuses to be changed is read as `reader` does."""
     policy = msgspec.structs.replace(env.policy, leaving=frozenset(leaving), paused=Pause.OPENING)
     kept = Kept()
 
+    acting = msgspec.structs.replace(env, policy=policy, reading=dry_run)
+
     def enter(name: str, retry: Retry) -> PersonsAccounts:
-        return PersonsAccounts(env.settings, policy, env.clock, retry, name, reading=dry_run, own=own)
+        accounts = acting.accounts(name, retry, own)
+        return accounts.reading_through(reader.accounts(name, retry, own)) if reader else accounts
 
     supposed = WhatIf(enter("account", env.patient_retry()), env.settings.region)
 

@@ -18,7 +18,8 @@ from link_peer.runtime.settings import Settings
 from link_peer_deploy.regions import FUNCTION_COMPUTE
 from msgspec.structs import replace
 
-from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
+from link_peer_cli.access.identity import identified
+from link_peer_cli.access.roles import PersonsAccounts, acting
 from link_peer_cli.answers.deployment import Fault
 from link_peer_cli.deployed.port import fc3
 from link_peer_cli.setup.entrances import entrances
@@ -120,11 +121,10 @@ def _fault(deployment: SetupTarget, uid: str, groups: list[str], unread: str) ->
 
 
 def _accounts(deployment: SetupTarget, role: str, *, reading: bool) -> PersonsAccounts:
-    policy, clock, mine = deployment.policy, deployment.clock, deployment.settings.credentials
-    acting = HomeKeys(lambda: mine, deployment.settings, policy, clock, role)
-    settings = replace(deployment.settings, credentials=acting())
+    settings, policy, clock = deployment.settings, deployment.policy, deployment.clock
+    keys = acting(identified(settings), settings, policy, clock, role)
     retry = Retry(clock, clock.now() + SECONDS, longest_wait=SECONDS)
-    return PersonsAccounts(settings, policy, clock, retry, "setup", reading=reading)
+    return PersonsAccounts(settings, policy, clock, retry, "setup", keys, reading=reading)
 
 
 def _groups(deployment: SetupTarget) -> tuple[list[Party], list[Group], dict[str, str]]:

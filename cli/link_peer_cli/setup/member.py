@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.inbound.policy_file import parse
 from rich.markup import escape
 
-from link_peer_cli.access.environment import NO_KEYS, Environment
-from link_peer_cli.access.keys import caller, own_keys
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.access.identity import NOBODY
+from link_peer_cli.access.keys import profile_keys
 from link_peer_cli.setup import plan, queues, roles
 from link_peer_cli.setup.engine import MADE, carry_out
 from link_peer_cli.setup.peer import TEMPLATE, PeerAccount, external_id_of
@@ -36,11 +36,12 @@ def peer_of(
 ) -> PeerAccount:
     """The account as it is to be: what the policy file says of it, else what is given, else what its role says already.
     `closers` are as in `describe_peer`."""
-    keys = own_keys(os.environ, profile)() if profile else NO_KEYS
-    settings = msgspec.structs.replace(env.settings, credentials=keys)
-    deployment = SetupTarget(settings, env.policy, env.names, env.clock)
-    if profile and (owner := caller(deployment.settings, deployment.settings.credentials)[0]) != uid:
-        raise BadInput("--profile", f"the keys of {profile} belong to account {owner}, not to {uid}")
+    keys = profile_keys(env.settings, profile) if profile else NOBODY
+    deployment = SetupTarget(
+        msgspec.structs.replace(env.settings, credentials=keys()), env.policy, env.names, env.clock
+    )
+    if profile and keys.account != uid:
+        raise BadInput("--profile", f"the keys of {profile} belong to account {keys.account}, not to {uid}")
     listed = (known.role or "").partition(":role/")[2] if known else ""
     if role and listed and role != listed:
         raise BadInput("--role", f"the policy file names {listed}")
@@ -49,7 +50,8 @@ def peer_of(
     if external_id and in_use and external_id != in_use:
         raise BadInput("--external-id", "the policy file has another: change it there and run this again without it")
     standing = external_id_of(deployment, role) if profile and not (external_id or in_use) else ""
-    return PeerAccount(deployment, uid, role, external_id or in_use or standing or secrets.token_hex(16), closers)
+    external_id = external_id or in_use or standing or secrets.token_hex(16)
+    return PeerAccount(deployment, uid, role, external_id, closers, keys)
 
 
 def template_path(copy: str) -> str:
@@ -61,12 +63,10 @@ def template_path(copy: str) -> str:
 
 def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[ResourceChange], str]:
     """Bring home's role policies, and the accounts' own queues, to this policy. Returns what was changed, and why not."""
-    if env.settings.credentials == NO_KEYS:
-        return [], "there are no keys of it"
+    if env.own.account != policy.home:
+        return [], f"the keys belong to account {env.own.account}" if env.own.account else "there are no keys of it"
     deployment = SetupTarget(env.settings, policy, env.names, env.clock)
     try:
-        if (owner := caller(deployment.settings, deployment.settings.credentials)[0]) != policy.home:
-            return [], f"the keys belong to account {owner}"
         wanted: list[Resource] = [one for one in roles.resources(deployment) if one.kind == "policy"]
         wanted += [one for one in queues.resources(deployment) if one.name in policy.bound_queues]
         return make_resources(deployment, wanted, "home", talk=talk), ""

@@ -12,6 +12,7 @@ from link_peer_deploy.description import Role, describe_peer, with_flow_log
 from link_peer_deploy.documents import compact, flow_log_reading, operator_arns, peer_roles, set_denials
 from link_peer_deploy.project import ROOT
 
+from link_peer_cli.access.identity import NOBODY, AccountKeys
 from link_peer_cli.setup.resource import Resource, SetupTarget
 from link_peer_cli.setup.roles import NO_ROLE, Ram, of_roles
 
@@ -23,14 +24,21 @@ class PeerAccount:
     """An account that joins: its uid, the name of the role there, and the external id that the role asks for."""
 
     def __init__(
-        self, deployment: SetupTarget, uid: str, role: str, external_id: str, closers: Sequence[str] | None = None
+        self,
+        deployment: SetupTarget,
+        uid: str,
+        role: str,
+        external_id: str,
+        closers: Sequence[str] | None = None,
+        keys: AccountKeys = NOBODY,
     ) -> None:
-        """`deployment` has the policy and names of home; its credentials are those of the other account, if any. `closers` are
-        as in `describe_peer`."""
+        """`deployment` has the policy and names of home; its credentials are those of the other account, if any, as are `keys`.
+        `closers` are as in `describe_peer`."""
         self.deployment = deployment
         self.uid = uid
         self.role = role
         self.external_id = external_id
+        self.keys = keys
         self.closers = operator_arns(deployment.names) if closers is None else closers
 
     @property

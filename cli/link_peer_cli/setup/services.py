@@ -7,9 +7,10 @@ from collections.abc import Callable
 import msgspec
 from link_peer.alicloud import mns, sls
 from link_peer.alicloud.sdk import call
-from link_peer.domain.errors import LinkPeerError, Throttled
+from link_peer.domain.errors import Throttled
 
-from link_peer_cli.access.keys import caller
+from link_peer_cli.access import identity
+from link_peer_cli.access.identity import identified
 from link_peer_cli.deployed.port import fc3
 from link_peer_cli.deployed.rules import Bus
 from link_peer_cli.setup.engine import Wait, patiently, say_wait
@@ -30,16 +31,10 @@ class Service(msgspec.Struct, frozen=True):
 
 
 def require_home(deployment: SetupTarget, wait: Wait = say_wait) -> None:
-    """Raise LinkPeerError unless the keys belong to the policy's home account. Where nothing answers this first call, there is
+    """Raise OtherAccount unless the keys belong to the policy's home account. Where nothing answers this first call, there is
     no network, or another address is meant: no minute is waited for it."""
-    settings = deployment.settings
-    owner, arn = patiently(lambda: caller(settings, settings.credentials), deployment.clock, wait, Throttled)
-    home = deployment.policy.home
-    if owner != home:
-        raise LinkPeerError(
-            f"the keys belong to account {owner} ({arn}), but the policy file's home account is {home}, "
-            "the only one without a role: use keys of it, or change the policy file"
-        )
+    keys = patiently(lambda: identified(deployment.settings), deployment.clock, wait, Throttled)
+    identity.require_home(keys, deployment.policy)
 
 
 def _functions(deployment: SetupTarget) -> object:

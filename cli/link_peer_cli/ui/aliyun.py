@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -77,6 +78,22 @@ def _source(key: RuleKey, account: str) -> list[tuple[str, str]]:
         return [("SourceCidrIp", key.source), *([("DestCidrIp", key.dest)] if key.dest else [])]
     source, _, owner = key.source.partition("@")
     return [("SourceGroupId", source), *([("SourceGroupOwnerId", owner)] if owner != account else [])]
+
+
+def may_assume(principal: str, role: str) -> str:
+    """Return the command that lets a RAM user or role (its ARN) assume another role, which trusts the account."""
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}
+    document = json.dumps({"Version": "1", "Statement": [statement]}, separators=(",", ":"))
+    kind, _, name = principal.rpartition(":")[2].partition("/")
+    policy = ["--PolicyName", f"assume-{role.rpartition('/')[2]}"]
+    attach = ["--PolicyType", "Custom", *policy, f"--{kind.title()}Name", name]
+    return " && ".join(
+        shlex.join(["aliyun", "ram", *words])
+        for words in (
+            ["CreatePolicy", *policy, "--PolicyDocument", document],
+            [f"AttachPolicyTo{kind.title()}", *attach],
+        )
+    )
 
 
 def ecs_call(action: str, region: str, parameters: Parameters) -> str:

@@ -27,6 +27,17 @@ class Changes:
         self._states: dict[str, str] = {}
         self.then = AGAIN
         """What a person does if the command is stopped after a change began."""
+        self.notes: list[str] = []
+        """What a person should know if the command fails, such as whose keys acted; without what was printed already."""
+
+    def note(self, text: str) -> None:
+        """Note what a person should know if the command fails; an empty text is none."""
+        if text and text not in self.notes:
+            self.notes.append(text)
+
+    def printed(self, text: str) -> None:
+        """A text was printed: no note that it contains is printed again."""
+        self.notes = [note for note in self.notes if note not in text]
 
     def expect(self, whats: Iterable[str]) -> None:
         """Note changes that will be made."""

@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from link_peer_cli.answers import CommandAnswer
+from link_peer_cli.ui.changes import CHANGES
 
 STREAMS = ("stdout", "stderr")
 PLAIN_WIDTH = 150  # columns when the width is unknown: a file, a pipe, a build log
@@ -70,6 +71,7 @@ def when(instant: str, *, seconds: bool = False) -> str:
 def warn(texts: Iterable[str]) -> None:
     """Print what a person should know on stderr, in a line each; empty texts are left out."""
     for text in filter(None, texts):
+        CHANGES.printed(text)
         console(stderr=True).print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
 
 

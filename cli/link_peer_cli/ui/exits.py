@@ -22,7 +22,7 @@ from typer.exceptions import TyperException
 
 from link_peer_cli.answers import CommandFailed
 from link_peer_cli.ui.changes import CHANGES, STOPPED, lines
-from link_peer_cli.ui.console import STREAMS, console, prepare_streams, print_answer
+from link_peer_cli.ui.console import STREAMS, console, prepare_streams, print_answer, warn
 
 
 class Exit(IntEnum):
@@ -73,9 +73,13 @@ def run(app: Typer, args: list[str]) -> NoReturn:
         code, problem = _outcome(app, args, as_json=as_json)
     if (unwritten := _flush(sys.stdout)) and not problem:
         code, problem = code or Exit.REFUSED, str(Ended(unwritten))
+    CHANGES.printed(problem)
+    notes = CHANGES.notes if code == Exit.REFUSED else []
     with contextlib.suppress(OSError):
         if problem:
-            _say(problem, as_json=as_json)
+            _say("\n".join([problem, *notes]), as_json=as_json)
+        else:
+            warn(notes)
     _flush(sys.stderr)
     sys.exit(code)
 

@@ -14,7 +14,7 @@ from link_peer_local.core.identity import Caller, Identity
 from link_peer_local.core.policy import Access
 
 from tests.functional.command import Asked, Cli, Linked, Typed, Written, use_keys, write_profiles
-from tests.functional.lab import PEER, Lab
+from tests.functional.lab import HOME, PEER, Lab
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +37,8 @@ def _links(lab: Lab) -> Linked:
 
 @pytest.fixture(name="peer_profile")
 def _peer_profile(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A profile `peer` of the `aliyun` CLI for the second account."""
-    write_profiles(lab, monkeypatch, tmp_path, {"peer": PEER})
+    """A profile `peer` of the `aliyun` CLI for the second account. The current one is of home."""
+    write_profiles(lab, monkeypatch, tmp_path, {"home": HOME, "peer": PEER})
 
 
 @pytest.fixture(name="peer_keys")

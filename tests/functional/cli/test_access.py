@@ -88,8 +88,10 @@ def test_an_account_that_cannot_be_read_fails_the_command(lab: Lab, cli: Cli, fa
 @pytest.mark.parametrize("command", ["doctor", "verify --from i-1 --to 10.0.0.1"])
 def test_keys_of_another_account_are_refused(cli: Cli, command: str) -> None:
     """With such keys, everything in the home account would look deleted, and that account's instances like home's."""
-    assert cli(*command.split()) == 1
-    assert f"the keys belong to account {PEER}" in cli.out + cli.err
+    assert cli(*command.split()) == 2
+    assert cli.out == ""
+    assert f"keys: acs:ram::{PEER}:root belongs to account {PEER} (b@aliyun.com); " in cli.err
+    assert f"this command needs keys of the home account, {HOME} (a@aliyun.com): link-peer --profile NAME" in cli.err
 
 
 def test_the_session_of_a_long_command_is_renewed(lab: Lab) -> None:
@@ -111,7 +113,7 @@ def test_keys_and_region_come_from_the_profile_of_the_aliyun_cli(cli: Cli, monke
     current folder."""
     code, found = cli.json("doctor", HOME)
     assert (code, read_as(found)[HOME].split("/")[0]) == (0, f"acs:ram::{HOME}:assumed-role")
-    for profile, code in (("other", 1), ("prod", 0)):
+    for profile, code in (("other", 2), ("prod", 0)):
         assert cli("--profile", profile, "stale") == code
         assert cli("stale", "--profile", profile) == code  # as people type it
     for name in KEYS:

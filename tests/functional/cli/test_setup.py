@@ -548,9 +548,9 @@ def test_a_new_log_project_may_take_a_while_to_appear(cloud: LocalCloud, cli: Cl
 def test_keys_of_another_account_are_refused(cloud: LocalCloud, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is read or changed."""
     use_keys(cloud, monkeypatch, PEER)
-    assert cli("setup") == 1
-    assert f"the keys belong to account {PEER}" in cli.err
-    assert f"home account is {HOME}" in cli.err
+    assert cli("setup") == 2
+    assert f"belongs to account {PEER}" in cli.err
+    assert f"the home account, {HOME}" in cli.err
     assert {call.action for call in cloud.faults.calls} == {"GetCallerIdentity"}
 
 

@@ -1,0 +1,173 @@
+"""To which account keys belong, asked of STS once a command; and what is said where they are not the keys that a command needs.
+
+Whatever reads an account is opened with `AccountKeys` of it, which only this folder makes: from what STS answers about keys, or
+from a role of that account that they could assume.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+from link_peer.alicloud.sdk import call, client_config
+from link_peer.domain.errors import BadInput, CloudError, LinkPeerError, NoAccess, Transient
+from link_peer.domain.policy import Policy
+from link_peer.runtime.settings import Credentials, Settings
+
+from link_peer_cli.ui import aliyun
+
+NO_KEYS = Credentials("", "")
+"""The credentials of a command that found none, and may do without."""
+
+
+class AccountKeys(msgspec.Struct, frozen=True):
+    """Keys that are known to belong to an account (its uid), and the ARN that STS gives them. A call returns them as they are
+    now: some expire and are renewed. `refusal` says why they act in place of the role of link-peer, if they do."""
+
+    account: str
+    arn: str
+    current: Callable[[], Credentials]
+    refusal: str = ""
+
+    def __call__(self) -> Credentials:
+        """The keys, valid for some minutes."""
+        return self.current()
+
+
+NOBODY = AccountKeys("", "", lambda: NO_KEYS)
+"""Without keys."""
+
+_IDENTITIES: dict[str, tuple[str, str]] = {}
+"""(account uid, ARN) by access key id, of the command that runs."""
+
+
+def forget() -> None:
+    """Another command begins."""
+    _IDENTITIES.clear()
+
+
+def identified(settings: Settings, current: Callable[[], Credentials] | None = None, source: str = "") -> AccountKeys:
+    """The keys that `current` returns, by default those of the settings, with the account to which they belong [doc
+    GetCallerIdentity, which needs no right]. `source` is where they are from, for an error.
+
+    Raises CloudError if STS refuses them, Transient if it gives no answer.
+    """
+    from alibabacloud_sts20150401.client import Client  # an SDK: when it is asked, since help needs none
+
+    current = current or (lambda: settings.credentials)
+    credentials = current()
+    if credentials.access_key_id not in _IDENTITIES:
+        config = client_config(settings, "sts", credentials)
+        config.endpoint = config.endpoint or f"sts.{settings.region}.aliyuncs.com"
+        try:
+            body = call(Client(config).get_caller_identity).body
+        except CloudError as error:
+            text = refused_keys(credentials.access_key_id, source, error)
+            raise type(error)(error.code, text, error.request_id) from None
+        if not (body.account_id and body.arn):
+            raise LinkPeerError("STS does not say whose the keys are")
+        _IDENTITIES[credentials.access_key_id] = str(body.account_id), str(body.arn)
+    return AccountKeys(*_IDENTITIES[credentials.access_key_id], current)
+
+
+class OtherAccount(BadInput):
+    """The keys belong to an account with which the command cannot do its work."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("keys", problem)
+
+
+def require_home(keys: AccountKeys, policy: Policy) -> None:
+    """Raise OtherAccount unless the keys belong to the policy's home account."""
+    if keys.account != policy.home:
+        raise OtherAccount(not_of_home(keys, policy))
+
+
+def require_listed(keys: AccountKeys, policy: Policy) -> None:
+    """Raise OtherAccount unless the policy lists the account of the keys."""
+    if keys.account not in policy.accounts:
+        raise OtherAccount(not_of_home(keys, policy))
+
+
+# what is said: a fact, then what mends it; a command after the last `: `
+
+
+def called(policy: Policy, account: str) -> str:
+    """`1000000000000001 (shop)`."""
+    name = policy.accounts[account].name if account in policy.accounts else ""
+    return f"{account} ({name})" if name and name != account else account
+
+
+def refused_keys(key: str, source: str, error: CloudError) -> str:
+    """STS refuses the keys themselves."""
+    key_text = f"the access key {key[:4]}…{key[-4:]}{f' of {source}' if source else ''}"
+    return f"STS refuses {key_text} ({error.message}). Sign in again, or set up other keys: aliyun configure"
+
+
+def not_of_home(keys: AccountKeys, policy: Policy) -> str:
+    """The keys belong to another account, and what reads with them would take it for home."""
+    owner, home = called(policy, keys.account), called(policy, policy.home)
+    needed = f"this command needs keys of the home account, {home}: link-peer --profile NAME"
+    if keys.account not in policy.accounts:
+        policy_file = "if another policy file is meant, LINK_PEER_POLICY names it"
+        return (
+            f"{keys.arn} belongs to account {owner}, which the policy file does not list; {policy_file}; else {needed}"
+        )
+    options = "keys of other accounts go with the option --profile of accept, withdraw, adopt, close, reopen and verify"
+    return f"{keys.arn} belongs to account {owner}; {options}; {needed}"
+
+
+def needs_home(keys: AccountKeys, policy: Policy) -> str:
+    """Why an account is not entered with keys of another one."""
+    return (
+        f"the keys belong to account {called(policy, keys.account)}, and only home, account {called(policy, policy.home)}, "
+        "enters others: use keys of home"
+    )
+
+
+_SESSION = re.compile(r"(acs:ram::[0-9]+):assumed-role/([^/]+)/.*")
+
+
+def principal_of(arn: str) -> str:
+    """What a trust policy names for an ARN of STS: the role of a session, else the same."""
+    return _SESSION.sub(r"\1:role/\2", arn)
+
+
+def role_refused(role: str, arn: str, error: LinkPeerError) -> str:
+    """Home's role for what a command does (its ARN) could not be assumed, so that the person's own keys act."""
+    name, principal = role.partition(":role/")[2], principal_of(arn)
+    if isinstance(error, Transient):
+        return f"{arn} acts with its own keys, since STS gave no answer about the role {name} ({error}): run it again"
+    code, is_root = getattr(error, "code", ""), principal.endswith(":root")
+    if name.endswith("-operator"):
+        lacking = f"the role {name} does not exist" if _is_missing(error) else f"the role {name} refuses it"
+        operator = principal.replace(":root", ":user/NAME")
+        return (
+            f"you are not an operator: {arn} acts with its own keys, since {lacking} ({code}). An operator is a RAM user who "
+            "signs in with MFA, or a role. Name all who may operate, those who may now too: "
+            f"link-peer setup --operators {operator}"
+        )
+    if _is_missing(error):
+        return f"{arn} acts with its own keys, since the role {name} does not exist ({code}): link-peer setup"
+    mend = "Sign in as a RAM user or a role, since no account may assume one"
+    if not is_root:
+        mend = f"An administrator of home lets it: {aliyun.may_assume(principal, role)}"
+    return f"you are not a reader: {arn} acts with its own keys, since the role {name} refuses it ({code}). {mend}"
+
+
+def peer_refused(policy: Policy, account: str, role: str, acting: AccountKeys, error: NoAccess) -> str:
+    """A role of another account (its ARN) could not be assumed: why, and what mends it."""
+    mend = (
+        f"whoever has keys of account {called(policy, account)} runs: link-peer account add {account} --profile PROFILE"
+    )
+    if _is_missing(error):
+        return f"the role {role} does not exist; {mend}"
+    if acting.refusal:
+        return f"the role {role} trusts home's roles alone, and {acting.refusal}"
+    lacking = "another external id, or a sign-in with MFA" if role.endswith("-closer") else "another external id"
+    return f"the role {role} does not trust {acting.arn}, or asks for {lacking}; {mend}"
+
+
+def _is_missing(error: LinkPeerError) -> bool:
+    return isinstance(error, CloudError) and error.code.startswith("EntityNotExist")
