@@ -25,6 +25,7 @@ from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
 from link_peer_cli.access import keys
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
+from link_peer_cli.ui import looked
 from link_peer_cli.ui.changes import STOPPED
 from link_peer_cli.ui.console import console
 
@@ -162,6 +163,8 @@ def load_own(*, without_keys: bool = False) -> Environment:
     """
     settings, policy, own = settings_in_use(without_keys=without_keys)
     names = names_in_use(policy.home)
+    looked.FACTS["home"] = policy.home
+    looked.note_accounts({uid: account.name for uid, account in policy.accounts.items()})
     settings = msgspec.structs.replace(
         settings,
         queue=settings.queue or names.queue,
@@ -201,6 +204,7 @@ def _in_use(load: Callable[[str], T], *, without_keys: bool = False) -> tuple[Se
     env = dict(os.environ)
     missing = [text] if (text := not_listening(env)) else []
     env["LINK_PEER_REGION"] = keys.region_in_use(env)
+    looked.FACTS["region"] = env["LINK_PEER_REGION"]
     if not env["LINK_PEER_REGION"]:
         missing.append(NO_REGION)
     path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY

@@ -14,6 +14,8 @@ from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.tags import quoted
 from link_peer.runtime.settings import Credentials, Settings
 
+from link_peer_cli.ui.looked import note_key
+
 PROFILE = "ALIBABA_CLOUD_PROFILE"
 """The variable that names a profile; `link-peer --profile` sets CHOSEN."""
 
@@ -39,6 +41,8 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
     key, secret = env.get("ALIBABA_CLOUD_ACCESS_KEY_ID"), env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     if key and secret and not profile:
         keys = Credentials(key, secret, env.get("ALIBABA_CLOUD_SECURITY_TOKEN") or None)
+        unset = "unset ALIBABA_CLOUD_ACCESS_KEY_ID ALIBABA_CLOUD_ACCESS_KEY_SECRET ALIBABA_CLOUD_SECURITY_TOKEN"
+        note_key(key, "ALIBABA_CLOUD_ACCESS_KEY_ID", f"{unset}; aliyun configure")
         return lambda: keys
     provider = _provider(profile)
 
@@ -52,10 +56,18 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
                 "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "
                 "`aliyun configure`"
             ) from None
+        note_key(found.get_access_key_id(), *_origin(profile, found.get_provider_name() or ""))
         return Credentials(found.get_access_key_id(), found.get_access_key_secret(), found.get_security_token() or None)
 
     current()
     return current
+
+
+def _origin(profile: str, provider: str) -> tuple[str, str]:
+    """Where keys are from, and the command that sets others there."""
+    if profile:
+        return f"profile {profile} of {cli_file()}", f"aliyun configure --profile {profile}"
+    return (f"{cli_file()}" if "cli_profile" in provider else f"the SDK's {provider}"), "aliyun configure"
 
 
 def _provider(profile: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -17,6 +18,8 @@ from link_peer.runtime.settings import Credentials, Settings
 from link_peer_cli.access.noted import NotedEcs
 
 HOME_SECONDS = 3600  # the maximum of a role, unless its owner raises it [doc AssumeRole]; as long as a command may run
+KEYS_REFUSED = re.compile("AccessKeyId|Signature|SecurityToken")
+"""Of codes with which STS refuses the keys themselves, and not what they ask for: then every service does."""
 PATIENCE_SECONDS = 15.0  # how long STS may be in trouble before the keys act themselves
 
 
@@ -78,7 +81,9 @@ class HomeKeys:
             accounts = Accounts(settings, self._policy, self._clock, retry, "command")
             try:
                 self._session = accounts.assume(self._role, "", waits=(), seconds=HOME_SECONDS)
-            except LinkPeerError:
+            except LinkPeerError as error:
+                if KEYS_REFUSED.search(error.code):
+                    raise
                 self._refused = True
                 return self._own()
         return self._session.credentials

@@ -33,6 +33,7 @@ from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.review.delivery import as_locked, closing
 from link_peer_cli.ui.changes import CHANGES, STOPPED
 from link_peer_cli.ui.progress import Count
+from link_peer_cli.ui.remedies import message
 
 
 class AccountStanding(msgspec.Struct, frozen=True):
@@ -90,7 +91,7 @@ def look(
             if named or party in holders or group.tags.get(keys.managed) == "true" or keys.own_locks(group.tags)
         }
         error = snapshot.refused_accounts.get(uid) or snapshot.failed_accounts.get(uid, "")
-        return AccountStanding(groups, rules, str(error))
+        return AccountStanding(groups, rules, message(error, uid))
 
     return in_each(accounts, read)
 
@@ -235,11 +236,11 @@ class _Removal:
             scope = GroupScope(delivery, Hint(event_id, group, "look"), delivery.audit({"event_id": event_id}))
             scope.read()
             report = converge(scope, self._guard)
-            trouble = str(report.pending[0]) if report.pending else scope.unread()
+            trouble = message(report.pending[0]) if report.pending else scope.unread()
             self.halves |= scope.others if trouble else set()
             return trouble
         except LinkPeerError as error:
-            return str(error)
+            return message(error)
 
 
 def _in_turn(groups: Mapping[Party, Collection[Party]]) -> list[Party]:

@@ -19,6 +19,7 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 
 from link_peer_cli.access.inputs import account_named
+from link_peer_cli.ui.remedies import message
 
 PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
 
@@ -41,7 +42,10 @@ class View:
         """A message for each account that could not be read."""
         snapshot = self._fetch.store.snapshot()
         failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
-        return [f"account {account} could not be read: {error}" for account, error in sorted(failed.items())]
+        return [
+            f"account {account} could not be read: {message(error, account)}"
+            for account, error in sorted(failed.items())
+        ]
 
     def everything(self) -> None:
         """Reads every group with its rules, and every instance. The managed tag is no guide to rules of ours: tools that rewrite
