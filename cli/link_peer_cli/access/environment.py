@@ -20,10 +20,10 @@ from link_peer.domain.policy import Policy
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.retry import Retry
-from link_peer.runtime.settings import SERVICES, Credentials, Settings
+from link_peer.runtime.settings import Credentials, Settings
 from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
-from link_peer_cli.access import keys
+from link_peer_cli.access import forms, keys
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
 from link_peer_cli.ui import looked
 from link_peer_cli.ui.changes import STOPPED
@@ -31,20 +31,16 @@ from link_peer_cli.ui.console import console
 
 T = TypeVar("T")
 
-NAMES = ("LINK_PEER_CLOUD", *(f"LINK_PEER_{service.upper()}_ENDPOINT" for service in SERVICES))
 TIMEOUT = 5.0  # seconds
 
 
 def not_listening(env: Mapping[str, str]) -> str:
     """Which setting points to this machine, where nothing listens, and what to do; empty if there is none. A local cloud has
-    ended, and its variables are still exported: every call would be repeated for a while first. Raises BadInput."""
-    for name in NAMES:
+    ended, and its variables are still exported: every call would be repeated for a while first."""
+    for name in forms.ENDPOINTS:
         given = env.get(name, "")
-        try:
-            url = urlsplit(given if "://" in given else f"https://{given}")
-            host, port = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
-        except ValueError as error:
-            raise BadInput(name, f"{given!a}: {error}") from None
+        url = urlsplit(given if "://" in given else f"https://{given}")
+        host, port = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
         if not _is_here(host):
             continue
         try:
@@ -202,9 +198,8 @@ def _in_use(load: Callable[[str], T], *, without_keys: bool = False) -> tuple[Se
     """The settings, what is loaded of the policy file, and what gives the keys."""
     compose.start()
     env = dict(os.environ)
+    env["LINK_PEER_REGION"] = looked.FACTS["region"] = valid_region(env)
     missing = [text] if (text := not_listening(env)) else []
-    env["LINK_PEER_REGION"] = keys.region_in_use(env)
-    looked.FACTS["region"] = env["LINK_PEER_REGION"]
     if not env["LINK_PEER_REGION"]:
         missing.append(NO_REGION)
     path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
@@ -223,6 +218,19 @@ def _in_use(load: Callable[[str], T], *, without_keys: bool = False) -> tuple[Se
     mine = own()
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, own
+
+
+def valid_region(env: Mapping[str, str]) -> str:
+    """The region that a command works in, as `keys.region_in_use` has it, once every setting has its form. Raises BadInput that
+    names all that have not."""
+    problems, region = list(forms.wrong(env)), ""
+    try:
+        region = keys.region_in_use(env)
+    except BadInput as error:
+        problems.insert(0, error)
+    if problems:
+        raise BadInput(problems[0].field, "\n".join([problems[0].problem, *map(str, problems[1:])]))
+    return region
 
 
 def names_in_use(home: str, prefix: str = "") -> Names:

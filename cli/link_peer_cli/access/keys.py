@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from link_peer.alicloud.sdk import call, client_config, shared_tls
 from link_peer.domain.errors import BadInput, LinkPeerError
-from link_peer.domain.tags import quoted
 from link_peer.runtime.settings import Credentials, Settings
+from link_peer_deploy.regions import misspelt
 
-from link_peer_cli.ui.looked import note_key
+from link_peer_cli.ui import looked
 
 PROFILE = "ALIBABA_CLOUD_PROFILE"
 """The variable that names a profile; `link-peer --profile` sets CHOSEN."""
@@ -22,9 +21,6 @@ PROFILE = "ALIBABA_CLOUD_PROFILE"
 CHOSEN = {"profile": "", "region": ""}
 """What the options `--profile` and `--region` of `link-peer` give; empty without them. They beat the environment, as with
 the `aliyun` CLI."""
-
-
-_REGION = re.compile(r"[a-z]{2}(-[a-z0-9]+){1,3}")
 
 
 def cli_file() -> Path:
@@ -42,7 +38,7 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
     if key and secret and not profile:
         keys = Credentials(key, secret, env.get("ALIBABA_CLOUD_SECURITY_TOKEN") or None)
         unset = "unset ALIBABA_CLOUD_ACCESS_KEY_ID ALIBABA_CLOUD_ACCESS_KEY_SECRET ALIBABA_CLOUD_SECURITY_TOKEN"
-        note_key(key, "ALIBABA_CLOUD_ACCESS_KEY_ID", f"{unset}; aliyun configure")
+        looked.note_key(key, "ALIBABA_CLOUD_ACCESS_KEY_ID", f"{unset}; aliyun configure")
         return lambda: keys
     provider = _provider(profile)
 
@@ -56,7 +52,7 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
                 "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "
                 "`aliyun configure`"
             ) from None
-        note_key(found.get_access_key_id(), *_origin(profile, found.get_provider_name() or ""))
+        looked.note_key(found.get_access_key_id(), *_origin(profile, found.get_provider_name() or ""))
         return Credentials(found.get_access_key_id(), found.get_access_key_secret(), found.get_security_token() or None)
 
     current()
@@ -85,13 +81,14 @@ def _provider(profile: str) -> Any:
 
 def region_in_use(env: Mapping[str, str]) -> str:
     """Return the region that a command works in: that of `--region`, else of the environment, else of the profile; empty if
-    there is none. Raises BadInput for what is no region's name."""
-    given = CHOSEN["region"]
-    found = given or env.get("LINK_PEER_REGION") or env.get("FC_REGION") or region_of(env, CHOSEN["profile"])
-    if found and not _REGION.fullmatch(found):
-        source = "--region" if given else "LINK_PEER_REGION"
-        raise BadInput(source, f"{quoted(found)} is not a region such as cn-hangzhou")
-    return found
+    there is none. Raises BadInput for what is no region, with the one that was probably meant."""
+    profile = f"the profile of {cli_file()}"
+    places = {"--region": CHOSEN["region"], **{name: env.get(name, "") for name in ("LINK_PEER_REGION", "FC_REGION")}}
+    source = next((name for name, region in places.items() if region), profile)
+    region = places.get(source) or region_of(env, CHOSEN["profile"])
+    if region and (problem := misspelt(region)):
+        raise BadInput(source, problem)
+    return region
 
 
 def region_of(env: Mapping[str, str], profile: str) -> str:
@@ -112,4 +109,5 @@ def caller(settings: Settings, credentials: Credentials) -> tuple[str, str]:
     config = client_config(settings, "sts", credentials)
     config.endpoint = config.endpoint or f"sts.{settings.region}.aliyuncs.com"
     body = call(Client(config).get_caller_identity).body
+    looked.FACTS["person"] = str(body.arn)
     return str(body.account_id), str(body.arn)

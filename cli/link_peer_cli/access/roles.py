@@ -18,7 +18,7 @@ from link_peer.runtime.settings import Credentials, Settings
 from link_peer_cli.access.noted import NotedEcs
 
 HOME_SECONDS = 3600  # the maximum of a role, unless its owner raises it [doc AssumeRole]; as long as a command may run
-KEYS_REFUSED = re.compile("AccessKeyId|Signature|SecurityToken")
+KEYS_REFUSED = re.compile("AccessKeyId|Signature|SecurityToken|TimeStamp")
 """Of codes with which STS refuses the keys themselves, and not what they ask for: then every service does."""
 PATIENCE_SECONDS = 15.0  # how long STS may be in trouble before the keys act themselves
 

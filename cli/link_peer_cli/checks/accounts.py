@@ -15,7 +15,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.edits import gaps_of
-from link_peer_cli.ui.remedies import remedy
+from link_peer_cli.ui.remedies import DOCTOR, remedy
 
 THREADS = 16
 
@@ -36,8 +36,8 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf, links: Sequence[Standin
         instances = snapshot.instances_in(what)
         seen = f"{instances} instances, {ours[what]} groups with our rules, read as {arn}"
         if what in gaps:
-            refused = snapshot.refused_accounts.get(what)
-            advice = remedy(refused, what) if refused else ""
+            error = sweep.store.unreadable.get(what)
+            advice = remedy(error, what).removesuffix(f": {DOCTOR}") if error else ""  # the command is this one
             yield CheckFinding(MISSING, what, "access", f"{gaps[what]} (as {arn})" if owner else gaps[what], advice)
         elif owner not in ("", what):
             advice = "use keys of the home account: the one without a role in the policy file"

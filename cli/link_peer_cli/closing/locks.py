@@ -19,7 +19,6 @@ from link_peer_cli.access.roles import HomeKeys, as_closer
 from link_peer_cli.consent.group_tags import PAGE, GroupTags
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.ui.changes import STOPPED
-from link_peer_cli.ui.remedies import message
 
 T = TypeVar("T")
 
@@ -78,7 +77,7 @@ def enter(env: Environment, tags: GroupTags, accounts: Iterable[str]) -> dict[st
         try:
             return as_closer(env.settings, env.policy, env.clock, uid, identities)
         except LinkPeerError as error:
-            return message(error, uid)
+            return str(error)
 
     found = in_each(lacking, entered)
     tags.accounts |= {uid: keys for uid, keys in found.items() if isinstance(keys, Credentials)}

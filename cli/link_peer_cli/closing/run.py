@@ -90,8 +90,8 @@ def look(
             for party, group in snapshot.groups.items()
             if named or party in holders or group.tags.get(keys.managed) == "true" or keys.own_locks(group.tags)
         }
-        error = snapshot.refused_accounts.get(uid) or snapshot.failed_accounts.get(uid, "")
-        return AccountStanding(groups, rules, message(error, uid))
+        error = fetch.store.unreadable.get(uid)
+        return AccountStanding(groups, rules, message(error, uid) if error else "")
 
     return in_each(accounts, read)
 

@@ -11,6 +11,7 @@ import typer
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, Transient
 from link_peer.domain.reasons import REASONS
+from link_peer.domain.tags import iso
 from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.ports import Record
 from rich.markup import escape
@@ -24,6 +25,7 @@ from link_peer_cli.audit.story import Story, stories
 from link_peer_cli.audit.verify import verify as verify_log
 from link_peer_cli.inventory.shown import short_names
 from link_peer_cli.review.delivery import by_cloud_name
+from link_peer_cli.ui import looked
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.pager import paged
@@ -154,6 +156,7 @@ def audit(
         query += f" and {party_condition(by_cloud_name(env, party, '--party'), '--party')}"
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
+    looked.FACTS["period"] = f"{iso(int(since))} to {iso(int(until or now))}"
     shown = _Shown(form, limit, names, actor, sort_by)
     if not follow:
         with waiting("reading the audit log"):
@@ -203,6 +206,8 @@ class _Shown:
     def print(self, records: Sequence[Record], title: str = "") -> None:
         """Print the newest, repeats folded. Without a title: what has just come, one line each."""
         records = [one for one in records if self._is_by(one)]
+        if title and not records:
+            looked.say_none(RECORDS.none)
         if self._form in (TableForm.JSON, TableForm.CSV):
             newest = map(RecordLine, records[-self._limit :] if self._limit else records)
             records = [line.record for line in RECORDS.ordered(newest, self._sort_by)]

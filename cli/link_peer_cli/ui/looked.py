@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from rich.markup import escape
+
+from link_peer_cli.ui.console import console
 
 FACTS: dict[str, str] = {}
-"""Those of the command that runs: `key` and where it is from, `configure` (the command that sets another), `home` (its uid),
-`region`, `accounts`, and `period`, where it asks about one."""
+"""Those of the command that runs: `key` and where it is from, `configure` (the command that sets another), `person` (their ARN),
+`home` (its uid), `region`, `accounts`, those `unread`, and `period`, where it asks about one."""
 
 KEYS: dict[str, str] = {}
 """The ids of the access keys in use, by where they are from: a command may have those of several accounts."""
 NAMED = 5
 """Accounts that a text names."""
-_UNKNOWN = {"key": "in use", "configure": "aliyun configure", "home": "", "region": "", "accounts": "", "period": ""}
+_UNKNOWN = {
+    **dict.fromkeys(("home", "region", "accounts", "unread", "period"), ""),
+    "key": "in use",
+    "configure": "aliyun configure",
+    "person": "<ARN of the person>",
+}
 
 
 def clear() -> None:
@@ -38,7 +47,18 @@ def note_accounts(names: Mapping[str, str]) -> None:
     FACTS["accounts"] = ", ".join([*shown[:NAMED], *more])
 
 
+def note_unread(accounts: Iterable[str]) -> None:
+    """Note the accounts (uids) that could not be read."""
+    FACTS["unread"] = ", ".join(sorted(accounts))
+
+
 def looked_at() -> str:
     """Where a command looked: `region cn-hangzhou; accounts 1000000000000001 (a), …; since 2026-12-01T00:00:00Z`."""
-    parts = (f"{name} {FACTS[name]}" for name in ("region", "accounts") if FACTS[name])
-    return "; ".join([*parts, *filter(None, [FACTS["period"]])])
+    parts = {"region": FACTS["region"], "accounts": FACTS["accounts"], "could not read": FACTS["unread"]}
+    return "; ".join([*(f"{name} {text}" for name, text in parts.items() if text), *filter(None, [FACTS["period"]])])
+
+
+def say_none(text: str = "") -> None:
+    """Print on stderr that there is none, and where it was looked for: an answer of none from the wrong place is no answer."""
+    where = f"Looked at: {place}." if (place := looked_at()) else ""
+    console(stderr=True).print(escape(" ".join(filter(None, [text, where]))), soft_wrap=True)

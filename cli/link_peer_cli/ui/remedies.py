@@ -12,7 +12,7 @@ from link_peer_cli.ui.looked import FACTS
 
 DOCTOR = "link-peer doctor"
 SETUP, DEPLOY = "link-peer setup", "link-peer package; s deploy -y"
-OPERATORS = f"{SETUP} --operators <ARN of the person>"
+OPERATORS = f"{SETUP} --operators {{person}}"
 ADD = "link-peer account add {account}"
 
 
@@ -37,9 +37,6 @@ class Remedy(msgspec.Struct, frozen=True):
 KEY = "the access key {key}"
 TABLE = (
     Remedy("", ("InvalidAccessKeyId*", "InvalidAccessKeyID"), f"{KEY} does not exist, or is disabled", "{configure}"),
-    Remedy(
-        "sls", ("Unauthorized",), f"{KEY} does not exist, or is disabled", "{configure}", says="AccessKeyId not found"
-    ),
     Remedy(
         "",
         ("SignatureDoesNotMatch", "SignatureNotMatch", "IncompleteSignature"),
@@ -192,15 +189,14 @@ def remedy(error: BaseException, account: str = "") -> str:
     return f"{row.meaning}: {command}".format_map(facts)
 
 
-def message(error: object, account: str = "", *, between: str = "; ") -> str:
+def message(error: BaseException, account: str = "", *, between: str = "; ") -> str:
     """An error, and what it means with the command that mends it, where a service answered."""
-    advice = remedy(error, account) if isinstance(error, BaseException) else ""
-    return between.join(filter(None, [str(error), advice]))
+    return between.join(filter(None, [str(error), remedy(error, account)]))
 
 
 def rows() -> Iterator[tuple[str, str, str, str]]:
     """The table, as a page has it: service, codes, meaning, command."""
-    names = {"key": "", "region": "in use", "account": "<account>", "home": "<home>", "configure": "aliyun configure"}
+    names = {**FACTS, "key": "in use", "region": "in use", "account": "<account>", "home": "<home>"}
     for row in TABLE:
         codes = " ".join(f"`{code}`" if code else "no answer" for code in row.codes) + (
             f" (“{row.says}”)" if row.says else ""
