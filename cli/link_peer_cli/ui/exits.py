@@ -71,7 +71,7 @@ def run(app: Typer, args: list[str]) -> NoReturn:
     as_json = bool({"--json", "-ojson", "--output=json"} & {*args} or {("-o", "json"), ("--output", "json")} & pairs)
     prepare_streams()
     CHANGES.clear()
-    looked.clear()
+    looked.clear(args)
     with _stoppable():
         code, problem = _outcome(app, args, as_json=as_json)
     if (unwritten := _flush(sys.stdout)) and not problem:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.markup import escape
 
@@ -10,7 +11,7 @@ from link_peer_cli.ui.console import console
 
 FACTS: dict[str, str] = {}
 """Those of the command that runs: `key` and where it is from, `configure` (the command that sets another), `person` (their ARN),
-`home` (its uid), `region`, `accounts`, those `unread`, and `period`, where it asks about one."""
+`again` (the command itself), `home` (its uid), `region`, `accounts`, those `unread`, and `period`, where it asks about one."""
 
 KEYS: dict[str, str] = {}
 """The ids of the access keys in use, by where they are from: a command may have those of several accounts."""
@@ -24,11 +25,11 @@ _UNKNOWN = {
 }
 
 
-def clear() -> None:
-    """Forget everything: another command begins."""
+def clear(args: Sequence[str] = ()) -> None:
+    """Forget everything: another command begins, with these arguments."""
     FACTS.clear()
     KEYS.clear()
-    FACTS.update(_UNKNOWN)
+    FACTS.update(_UNKNOWN, again=shlex.join(["link-peer", *args]))
 
 
 clear()

@@ -40,7 +40,7 @@ TABLE = (
     Remedy(
         "",
         ("SignatureDoesNotMatch", "SignatureNotMatch", "IncompleteSignature"),
-        f"the secret is not that of {KEY.removeprefix('the ')}",
+        f"the secret is not that of {KEY}",
         "{configure}",
     ),
     Remedy(
@@ -71,8 +71,8 @@ TABLE = (
             "WriteQuotaExceed",
             "ReadQuotaExceed",
         ),
-        "the calls that the account has in a minute are used up; run the same command in the next minute",
-        DOCTOR,
+        "the calls that the account has in a minute are used up. Run it again in the next minute",
+        "{again}",
     ),
     Remedy(
         "sts",
@@ -147,8 +147,8 @@ TABLE = (
     Remedy(
         "",
         ("",),
-        "the service was not reached. Region {region} does not have it, an endpoint setting is wrong, or the network of this "
-        "machine does not lead there",
+        "the service was not reached: an endpoint setting is wrong, region {region} does not have it, or the network of this machine "
+        "does not lead there",
         DOCTOR,
     ),
 )
@@ -180,11 +180,12 @@ def remedy(error: BaseException, account: str = "") -> str:
     if answer is None:
         return ""
     account = account or answer.account
-    facts = {**FACTS, "account": account or FACTS["home"]}
+    home = FACTS["home"] or "home"
+    facts = {**FACTS, "home": home, "account": account or home}
     if row is None:
         request = f", RequestId {answer.request_id}" if answer.request_id else ""
-        hint = "run the same command again; or " if isinstance(answer, Transient) else ""
-        return f"{answer.service} answered {answer.code}{request}: {hint}{DOCTOR}"
+        again = f"{FACTS['again']}; " if isinstance(answer, Transient) else ""
+        return f"{answer.service} answered {answer.code}{request}: {again}{DOCTOR}"
     command = row.elsewhere if row.elsewhere and account not in ("", FACTS["home"]) else row.command
     return f"{row.meaning}: {command}".format_map(facts)
 
@@ -196,10 +197,12 @@ def message(error: BaseException, account: str = "", *, between: str = "; ") -> 
 
 def rows() -> Iterator[tuple[str, str, str, str]]:
     """The table, as a page has it: service, codes, meaning, command."""
-    names = {**FACTS, "key": "in use", "region": "in use", "account": "<account>", "home": "<home>"}
+    names = {**FACTS, "account": "<uid>", "region": "<region>", "home": "<uid of home>", "again": "link-peer …"}
+    quoted = {name: f"`{text}`" if name in ("account", "region", "home") else text for name, text in names.items()}
     for row in TABLE:
         codes = " ".join(f"`{code}`" if code else "no answer" for code in row.codes) + (
             f" (“{row.says}”)" if row.says else ""
         )
-        command = f"`{row.command}`" + (f"; of another account `{row.elsewhere}`" if row.elsewhere else "")
-        yield row.service or "any", codes, row.meaning.format_map(names), command.format_map(names)
+        command = "; ".join(f"`{part}`" for part in row.command.split("; "))
+        command += f"; of another account `{row.elsewhere}`" if row.elsewhere else ""
+        yield row.service or "any", codes, row.meaning.format_map(quoted), command.format_map(names)

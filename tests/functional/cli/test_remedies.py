@@ -123,7 +123,7 @@ SITUATIONS = {
         "timedatectl set-ntp true",
     ),
     "a queue that takes no more calls": Situation(
-        _fault("mns", "SendMessage", kind="throttle"), REQUEST, "mns", "QpsLimitExceeded", "link-peer doctor"
+        _fault("mns", "SendMessage", kind="throttle"), REQUEST, "mns", "QpsLimitExceeded", f"link-peer {REQUEST}"
     ),
     "a role that was deleted": Situation(_without_roles, "account list", "sts", "EntityNotExist.Role", ADD),
     "the same, as links are read": Situation(_without_roles, "links", "sts", "EntityNotExist.Role", ADD),
