@@ -25,7 +25,7 @@ from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
 from link_peer_cli.access import forms, keys
 from link_peer_cli.access.roles import HomeKeys, PersonsAccounts
-from link_peer_cli.ui import looked
+from link_peer_cli.ui import looked, remedies
 from link_peer_cli.ui.changes import STOPPED
 from link_peer_cli.ui.console import console
 
@@ -66,8 +66,6 @@ LONGEST_WAIT = 70.0
 LONG_WAIT_SECONDS = 3.0  # a longer silence looks like a command that hangs
 DEFAULT_POLICY = "policy.yaml"
 """The policy file of a command, in the current folder, if LINK_PEER_POLICY names no other."""
-
-NO_REGION = "there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`"
 
 NO_KEYS = Credentials("", "")
 """The credentials of a command that found none, and may do without."""
@@ -201,12 +199,12 @@ def _in_use(load: Callable[[str], T], *, without_keys: bool = False) -> tuple[Se
     env["LINK_PEER_REGION"] = looked.FACTS["region"] = valid_region(env)
     missing = [text] if (text := not_listening(env)) else []
     if not env["LINK_PEER_REGION"]:
-        missing.append(NO_REGION)
+        missing.append(remedies.ours("no-region"))
     path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
     try:
         policy = load(path)
     except OSError as error:
-        missing.append(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY")
+        missing.append(remedies.ours("no-policy", policy=f"{path} cannot be read ({error.strerror})"))
     own: Callable[[], Credentials] = lambda: NO_KEYS  # noqa: E731
     try:
         own = keys.own_keys(env, keys.CHOSEN["profile"])

@@ -14,6 +14,7 @@ from link_peer.runtime.settings import Credentials, Settings
 from link_peer_deploy.regions import misspelt
 
 from link_peer_cli.ui import looked
+from link_peer_cli.ui.remedies import ours
 
 PROFILE = "ALIBABA_CLOUD_PROFILE"
 """The variable that names a profile; `link-peer --profile` sets CHOSEN."""
@@ -48,10 +49,7 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
         except Exception as error:  # the providers raise many kinds, some of them plain
             if profile:
                 raise LinkPeerError(f"profile {profile} of {cli_file()}: {error}") from None
-            raise LinkPeerError(
-                "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "
-                "`aliyun configure`"
-            ) from None
+            raise LinkPeerError(ours("no-key")) from None
         looked.note_key(found.get_access_key_id(), *_origin(profile, found.get_provider_name() or ""))
         return Credentials(found.get_access_key_id(), found.get_access_key_secret(), found.get_security_token() or None)
 

@@ -121,7 +121,7 @@ def _deployed(new: Policy, *, first: bool) -> list[Policy]:
     try:
         found = deployed_policies(settings, names)
     except LinkPeerError as error:
-        raise LinkPeerError(f"{error}: {ADVICE}") from None
+        raise LinkPeerError(f"{error}: {ADVICE}") from error
     if first and found:
         raise BadInput("--first", f"{names.functions['auto_link']} is deployed: leave it out")
     if not first and not found:

@@ -34,6 +34,8 @@ class Remedy(msgspec.Struct, frozen=True):
         return named and self.service in ("", service) and re.search(self.says, text) is not None
 
 
+OURS = "link-peer"
+"""The service of refusals of ours, with codes that no message prints."""
 KEY = "the access key {key}"
 TABLE = (
     Remedy("", ("InvalidAccessKeyId*", "InvalidAccessKeyID"), f"{KEY} does not exist, or is disabled", "{configure}"),
@@ -135,6 +137,12 @@ TABLE = (
         DOCTOR,
     ),
     Remedy(
+        "ram",
+        ("NoPermission", "Forbidden*"),
+        "RAM lets only who administers the account read or change its roles. Set the keys of such a person",
+        "{configure}",
+    ),
+    Remedy(
         "ram", ("EntityNotExist*",), "the role or its policy does not exist: it was deleted, or never made", SETUP, ADD
     ),
     Remedy(
@@ -144,6 +152,19 @@ TABLE = (
         OPERATORS,
         ADD,
     ),
+    Remedy(
+        OURS,
+        ("no-region",),
+        "there is no region: give --region, set LINK_PEER_REGION, or set that of a profile",
+        "aliyun configure",
+    ),
+    Remedy(
+        OURS,
+        ("no-key",),
+        "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or those of a profile",
+        "aliyun configure",
+    ),
+    Remedy(OURS, ("no-policy",), "the policy file {policy}: set LINK_PEER_POLICY, or make one", "link-peer init"),
     Remedy(
         "",
         ("",),
@@ -164,11 +185,12 @@ def row_of(error: BaseException) -> Remedy | None:
 
 
 def answer_of(error: BaseException | None) -> LinkPeerError | None:
-    """What a service answered, or that it did not, of an error that says it in words of its own, or of what caused that; None if none did."""
+    """What a service answered, or that it did not, of an error or of its causes; None if no service is among them, or an error that
+    says itself what to do hides them (`from None`)."""
     while error is not None and not isinstance(error, BadInput):
         if isinstance(error, LinkPeerError) and error.service:
             return error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return None
 
 
@@ -190,6 +212,12 @@ def remedy(error: BaseException, account: str = "") -> str:
     return f"{row.meaning}: {command}".format_map(facts)
 
 
+def ours(code: str, **facts: str) -> str:
+    """The text of a refusal of ours, with the command that mends it."""
+    row = next(row for row in TABLE if row.service == OURS and code in row.codes)
+    return f"{row.meaning}: {row.command}".format_map({**FACTS, **facts})
+
+
 def message(error: BaseException, account: str = "", *, between: str = "; ") -> str:
     """An error, and what it means with the command that mends it, where a service answered."""
     return between.join(filter(None, [str(error), remedy(error, account)]))
@@ -197,7 +225,14 @@ def message(error: BaseException, account: str = "", *, between: str = "; ") -> 
 
 def rows() -> Iterator[tuple[str, str, str, str]]:
     """The table, as a page has it: service, codes, meaning, command."""
-    names = {**FACTS, "account": "<uid>", "region": "<region>", "home": "<uid of home>", "again": "link-peer …"}
+    names = {
+        **FACTS,
+        "account": "<uid>",
+        "region": "<region>",
+        "home": "<uid of home>",
+        "again": "link-peer …",
+        "policy": "cannot be read",
+    }
     quoted = {name: f"`{text}`" if name in ("account", "region", "home") else text for name, text in names.items()}
     for row in TABLE:
         codes = " ".join(f"`{code}`" if code else "no answer" for code in row.codes) + (

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from link_peer_cli.ui.remedies import TABLE, Remedy
+from alibabacloud_credentials.utils import auth_constant, auth_util
+from link_peer_cli.ui.remedies import OURS, TABLE, Remedy
 from link_peer_local.core.principals import User, trust_text
 
 from tests.functional.command import Cli, Written, write_profiles
@@ -46,6 +47,13 @@ def _user_without_rights(lab: Lab, patch: pytest.MonkeyPatch) -> None:
 
 def _role_without_rights(lab: Lab, _: pytest.MonkeyPatch) -> None:
     lab.cloud.identity.allow_only(f"acs:ram::{PEER}:role/link-peer-reader", [])
+
+
+def _no_key(_lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    for name in (KEY, SECRET):
+        patch.delenv(name)
+    patch.setattr(auth_constant, "HOME", os.devnull)
+    patch.setattr(auth_util, "environment_ecs_metadata_disabled", "true")
 
 
 def _nothing(_lab: Lab, _: pytest.MonkeyPatch) -> None:
@@ -160,6 +168,12 @@ SITUATIONS = {
         "ServiceAccessDenied",
         "https://eventbridge.console.aliyun.com",
     ),
+    "a role that RAM does not show": Situation(
+        _fault("ram", "GetRole", "NoPermission", 403), "doctor --platform --json", "ram", "NoPermission", UNSET
+    ),
+    "no region": Situation(_env("LINK_PEER_REGION", ""), "links", OURS, "no-region", "aliyun configure"),
+    "no access key": Situation(_no_key, "links", OURS, "no-key", "aliyun configure"),
+    "no policy file": Situation(_env("LINK_PEER_POLICY", "absent.yaml"), "links", OURS, "no-policy", "link-peer init"),
     "a policy that goes while it is read": Situation(
         _fault("ram", "GetRole", "EntityNotExist.Policy", 404),
         "doctor --platform --json",
@@ -188,7 +202,8 @@ def test_each_situation_has_its_command(
     event = [written({})] if situation.command.startswith("invoke") else []
     assert cli(*situation.command.split(), *event) == 1
     message = cli.out + cli.err
-    parts = [situation.code, situation.remedy, *re.split(r"\{\w+\}", situation.row.meaning)]
+    code = "" if situation.service == OURS else situation.code
+    parts = [code, situation.remedy, *re.split(r"\{\w+\}", situation.row.meaning)]
     assert [part for part in parts if part not in message] == []
 
 
