@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 from link_peer.domain.errors import BadInput
 from link_peer.runtime.settings import SERVICES
@@ -20,9 +21,6 @@ _FORMS = {
     "LINK_PEER_AUDIT_PROJECT": ("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "3 to 63 of a-z, 0-9 and -"),
     **dict.fromkeys(("LINK_PEER_AUDIT_LOGSTORE", "LINK_PEER_OPERATOR_LOGSTORE"), _LOG_NAME),
     **dict.fromkeys(("LINK_PEER_CALLS_PER_MINUTE", "LINK_PEER_QUOTA_POLICIES", "LINK_PEER_QUOTA_QUEUES"), _NUMBER),
-    **dict.fromkeys(
-        ENDPOINTS, (r"(https?://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", "a host, or http://host:port or https://host:port")
-    ),
 }
 """The form of each setting, as a pattern and in words. [doc CreateQueue, CreateProject, CreateLogstore: names]"""
 
@@ -32,6 +30,18 @@ def wrong(env: Mapping[str, str]) -> Iterator[BadInput]:
     for name, (pattern, words) in _FORMS.items():
         if (text := env.get(name, "")) and not re.fullmatch(pattern, text):
             yield BadInput(name, f"{text!a} must be {words}")
+    for name in ENDPOINTS:
+        if (text := env.get(name, "")) and not _is_address(text):
+            yield BadInput(name, f"{text!a} must be a host, or http://host:port or https://host:port")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+        named = re.fullmatch("[A-Za-z0-9.:-]+", url.hostname or "") is not None and url.port != 0
+    except ValueError:  # no number, or one beyond 65535; a bracket that is open
+        return False
+    return named and url.scheme in ("http", "https") and not (url.path.strip("/") or url.query or url.username)
 
 
 def value(name: str, env: Mapping[str, str]) -> str:

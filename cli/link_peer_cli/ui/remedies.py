@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
@@ -12,7 +13,7 @@ from link_peer_cli.ui.looked import FACTS
 
 DOCTOR = "link-peer doctor"
 SETUP, DEPLOY = "link-peer setup", "link-peer package; s deploy -y"
-OPERATORS = f"{SETUP} --operators {{person}}"
+OPERATORS = f"{SETUP} --operators {{person}},<who may now>"
 ADD = "link-peer account add {account}"
 
 
@@ -30,7 +31,7 @@ class Remedy(msgspec.Struct, frozen=True):
 
     def fits(self, service: str, code: str, text: str) -> bool:
         """Whether it is about an answer with this code and message."""
-        named = any(code.startswith(one[:-1]) if one[-1:] == "*" else code == one for one in self.codes)
+        named = any(fnmatchcase(code, pattern) for pattern in self.codes)
         return named and self.service in ("", service) and re.search(self.says, text) is not None
 
 
@@ -148,7 +149,7 @@ TABLE = (
     Remedy(
         "",
         ("NoPermission", "Forbidden*", "AccessDenied", "Unauthorized", "InvalidOperation.SecurityGroupNotAuthorized"),
-        "RAM does not allow these keys the call. Who administers account {home} makes their owner an operator",
+        "RAM does not allow these keys the call. Who administers account {home} names their owner among those who may operate",
         OPERATORS,
         ADD,
     ),

@@ -182,7 +182,11 @@ SITUATIONS = {
         "link-peer setup",
     ),
     "a user without rights": Situation(
-        _user_without_rights, "links", "ecs", "Forbidden.RAM", "link-peer setup --operators <ARN of the person>"
+        _user_without_rights,
+        "links",
+        "ecs",
+        "Forbidden.RAM",
+        "link-peer setup --operators <ARN of the person>,<who may now>",
     ),
     "a role that may not read": Situation(_role_without_rights, "links", "ecs", "Forbidden.RAM", ADD),
     "a service that nobody reaches": Situation(

@@ -73,6 +73,8 @@ WRONG = {
     "LINK_PEER_QUOTA_QUEUES": "-1",
     "LINK_PEER_CLOUD": "ftp://127.0.0.1",
     "LINK_PEER_ECS_ENDPOINT": "https://ecs.cn-hangzhou.aliyuncs.com/path",
+    "LINK_PEER_STS_ENDPOINT": "http://127.0.0.1:99999",
+    "LINK_PEER_SLS_ENDPOINT": "http://[::1",
 }
 
 
