@@ -17,19 +17,20 @@ KEYS: dict[str, str] = {}
 """The ids of the access keys in use, by where they are from: a command may have those of several accounts."""
 NAMED = 5
 """Accounts that a text names."""
-_UNKNOWN = {
+UNKNOWN = {
     **dict.fromkeys(("home", "region", "accounts", "unread", "period"), ""),
     "key": "in use",
     "configure": "aliyun configure",
     "person": "<ARN of the person>",
 }
+"""What texts name before a fact is known."""
 
 
 def clear(args: Sequence[str] = ()) -> None:
     """Forget everything: another command begins, with these arguments."""
     FACTS.clear()
     KEYS.clear()
-    FACTS.update(_UNKNOWN, again=shlex.join(["link-peer", *args]))
+    FACTS.update(UNKNOWN, again=shlex.join(["link-peer", *args]))
 
 
 clear()

@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 import msgspec
 from link_peer.domain.errors import BadInput, LinkPeerError, Transient
 
-from link_peer_cli.ui.looked import FACTS
+from link_peer_cli.ui.looked import FACTS, UNKNOWN
 
 DOCTOR = "link-peer doctor"
-SETUP, DEPLOY = "link-peer setup", "link-peer package; s deploy -y"
+SETUP, AGAIN, DEPLOY = "link-peer setup", "link-peer setup; {again}", "link-peer package; s deploy -y"
 OPERATORS = f"{SETUP} --operators {{person}},<who may now>"
 ADD = "link-peer account add {account}"
 
@@ -96,7 +96,9 @@ TABLE = (
         "ECS has no region {region}. Name another",
         "link-peer --region <region> doctor",
     ),
-    Remedy("mns", ("QueueNotExist",), "the queue does not exist: it was deleted, or never made. Make it again", SETUP),
+    Remedy(
+        "mns", ("QueueNotExist",), "the queue does not exist: it was deleted, or never made. Make it again first", AGAIN
+    ),
     Remedy(
         "mns",
         ("AccessDenied",),
@@ -107,9 +109,9 @@ TABLE = (
     Remedy(
         "sls",
         ("ProjectNotExist", "LogStoreNotExist", "IndexConfigNotExist"),
-        "the audit log does not exist, or not whole: it was deleted, or never made. Nothing is changed without a record. Make it "
-        "again, then run the same command again",
-        SETUP,
+        "the audit log does not exist, or not whole: it was deleted, or never made. Nothing is changed without a record. Make "
+        "it again first",
+        AGAIN,
     ),
     Remedy(
         "sls",
@@ -227,7 +229,7 @@ def message(error: BaseException, account: str = "", *, between: str = "; ") -> 
 def rows() -> Iterator[tuple[str, str, str, str]]:
     """The table, as a page has it: service, codes, meaning, command."""
     names = {
-        **FACTS,
+        **UNKNOWN,
         "account": "<uid>",
         "region": "<region>",
         "home": "<uid of home>",

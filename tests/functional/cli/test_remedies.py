@@ -275,7 +275,5 @@ def test_a_close_without_a_log_says_what_stands_and_both_commands(lab: Lab, cli:
     message = cli.out + cli.err
     [rule] = lab.raw_rules(db)
     assert f"still open: rule {rule['SecurityGroupRuleId']} on {db.id}@{HOME}" in message
-    assert (
-        "Nothing is changed without a record. Make it again, then run the same command again: link-peer setup"
-        in message
-    )
+    again = f"link-peer setup; link-peer close {db.id} --yes"
+    assert f"Nothing is changed without a record. Make it again first: {again}" in message
