@@ -1,5 +1,5 @@
 """Writes from the code: the pages of commands in docs/commands, with their options and what they print for programs; the tables
-of settings and record fields in reference.md, of reasons in requests.md, of tags in tags.md and of roles in permissions.md; the
+of settings and record fields in reference.md, of reasons in requests.md, of refusals in operations.md, of tags in tags.md and of roles in permissions.md; the
 questions in auditor.md; the schemas of a policy file, of what commands print and of a saved plan; and what the RAM documents and the
 ROS template deny of tags.
 
@@ -24,6 +24,7 @@ from link_peer_cli.answers import CommandFailed
 from link_peer_cli.answers.table import ANSWERS
 from link_peer_cli.main import TABLE, all_commands, app
 from link_peer_cli.review.saved import SavedPlan
+from link_peer_cli.ui import remedies
 from link_peer_deploy.description import Role, describe, describe_peer
 from link_peer_deploy.documents import set_denials
 from link_peer_deploy.names import Names
@@ -34,6 +35,7 @@ PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
 TAGS_PAGE = DOCS / "tags.md"
 PERMISSIONS_PAGE = DOCS / "permissions.md"
+OPERATIONS_PAGE = DOCS / "operations.md"
 AUDIT_PAGE = DOCS / "auditor.md"
 COMMANDS = {
     "see.md": ("Look", [row.name for row in TABLE["See"]]),
@@ -49,6 +51,7 @@ COMMON = {"--json", "--output", "--sort-by", "--csv"}
 
 SETTINGS = {
     "LINK_PEER_REGION": "the region of the functions and the instances; commands also take it from the profile of the `aliyun` CLI",
+    "LINK_PEER_NEW_REGION": "a region that is newer than the list of this version, by which commands tell a misspelt one; set it beside LINK_PEER_REGION",
     "LINK_PEER_PREFIX": "what every name in the cloud begins with, `link-peer` by default",
     "LINK_PEER_TAG_PREFIX": "the first part of every tag key, `link` by default: 1 to 16 of a-z and 0-9, beginning with a letter",
     "LINK_PEER_POLICY": "the policy file; by default `policy.yaml` of the project or the package",
@@ -77,7 +80,9 @@ OTHERS = {"LINK_PEER_PACKAGE", "LINK_PEER_TERRAFORM", "LINK_PEER_TEST_DEPLOY"}
 
 def settings_read() -> set[str]:
     """The names of settings in the sources of the functions, the commands and the deployment."""
-    files = [path for folder in ("shared", "cli", "functions") for path in sorted((ROOT / folder).rglob("*.py"))]
+    files = [
+        path for folder in ("shared", "cli", "functions", "deploy") for path in sorted((ROOT / folder).rglob("*.py"))
+    ]
     text = "".join(path.read_text("utf-8") for path in [*files, ROOT / "s.yaml"])
     return set(re.findall(r"\bLINK_PEER_[A-Z]+(?:_[A-Z]+)*\b(?!_)", text)) - OTHERS
 
@@ -213,6 +218,13 @@ def permissions_page() -> str:
     """permissions.md with its tables of roles, as the description of a deployment has them."""
     text = PERMISSIONS_PAGE.read_text("utf-8")
     return re.sub(r"(?<=<!-- roles -->\n\n).*?(?=<!-- /roles -->)", lambda _: _roles(), text, flags=re.DOTALL)
+
+
+def operations_page() -> str:
+    """operations.md with the table of what a refusal means and the command that mends it."""
+    text, header = OPERATIONS_PAGE.read_text("utf-8"), ("service", "code", "means here", "command")
+    table = "\n".join([*_table(header, list(remedies.rows())), ""])
+    return re.sub(r"(?<=<!-- remedies -->\n\n).*?(?=<!-- /remedies -->)", lambda _: table, text, flags=re.DOTALL)
 
 
 def _roles() -> str:
@@ -384,6 +396,7 @@ def generated() -> dict[Path, str]:
         DOCS / "schemas" / "answers.schema.json": _schema("What commands of link-peer print with --json", answers()),
         TAGS_PAGE: tags_page(),
         PERMISSIONS_PAGE: permissions_page(),
+        OPERATIONS_PAGE: operations_page(),
         AUDIT_PAGE: audit_page(),
         **command_pages(),
         **denied_tags(),

@@ -4,6 +4,8 @@ of one: Function Compute, with a runtime for the functions."""
 from __future__ import annotations
 
 import difflib
+import os
+import re
 
 REGIONS = frozenset(
     {
@@ -45,11 +47,34 @@ PYTHON_312 = frozenset(
 """Where the runtime python3.12 is offered [doc FC runtimes, 2026-10-26]."""
 
 
+NEW = "LINK_PEER_NEW_REGION"
+"""The setting that names a region which is newer than these lists. What a deployment needs of it is then not known, and tried."""
+_FORM = re.compile(r"[a-z]{2}(-[a-z0-9]+){1,3}")
+
+
+def misspelt(region: str) -> str:
+    """Why a text is no region, with the one that was probably meant; empty if it is one, or NEW names it."""
+    if region in REGIONS or _is_new(region):
+        return ""
+    near = difflib.get_close_matches(region, sorted(REGIONS), n=1)
+    meant = f": did you mean {near[0]}?" if near else ", such as cn-hangzhou."
+    newer = f" If it is a newer one: export {NEW}={region}" if _FORM.fullmatch(region) else ""
+    return f"{region!a} is not a region that this version knows{meant}{newer}"
+
+
+def _is_new(region: str) -> bool:
+    return _FORM.fullmatch(region) is not None and region == os.environ.get(NEW)
+
+
+def has_functions(region: str) -> bool:
+    """Whether Function Compute 3.0 is offered in a region, as far as is known."""
+    return region in FUNCTION_COMPUTE or _is_new(region)
+
+
 def unsuitable(region: str, runtime: str) -> tuple[str, str]:
     """Why the functions cannot be in a region, and what a person can do; empty texts if they can."""
-    if region not in REGIONS:
-        near = difflib.get_close_matches(region, sorted(REGIONS), n=1)
-        return "there is no such region", f"set LINK_PEER_REGION={near[0]}" if near else "set another LINK_PEER_REGION"
+    if _is_new(region):
+        return "", ""
     if region not in FUNCTION_COMPUTE:
         return "Function Compute 3.0 is not offered there", "set another LINK_PEER_REGION"
     if runtime == "python3.12" and region not in PYTHON_312:

@@ -20,31 +20,28 @@ from link_peer.domain.policy import Policy
 from link_peer.runtime import settings as settings_module
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.retry import Retry
-from link_peer.runtime.settings import SERVICES, Credentials, Settings
+from link_peer.runtime.settings import Credentials, Settings
 from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
-from link_peer_cli.access import identity, instant, keys
+from link_peer_cli.access import forms, identity, instant, keys
 from link_peer_cli.access.identity import NO_KEYS, NOBODY, AccountKeys, identified
 from link_peer_cli.access.roles import PATIENCE_SECONDS, PersonsAccounts, acting
+from link_peer_cli.ui import looked, remedies
 from link_peer_cli.ui.changes import CHANGES, STOPPED
 from link_peer_cli.ui.console import console, warn
 
 T = TypeVar("T")
 
-NAMES = ("LINK_PEER_CLOUD", *(f"LINK_PEER_{service.upper()}_ENDPOINT" for service in SERVICES))
 TIMEOUT = 5.0  # seconds
 
 
 def not_listening(env: Mapping[str, str]) -> str:
     """Which setting points to this machine, where nothing listens, and what to do; empty if there is none. A local cloud has
-    ended, and its variables are still exported: every call would be repeated for a while first. Raises BadInput."""
-    for name in NAMES:
+    ended, and its variables are still exported: every call would be repeated for a while first."""
+    for name in forms.ENDPOINTS:
         given = env.get(name, "")
-        try:
-            url = urlsplit(given if "://" in given else f"https://{given}")
-            host, port = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
-        except ValueError as error:
-            raise BadInput(name, f"{given!a}: {error}") from None
+        url = urlsplit(given if "://" in given else f"https://{given}")
+        host, port = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
         if not _is_here(host):
             continue
         try:
@@ -70,8 +67,6 @@ LONGEST_WAIT = 70.0
 LONG_WAIT_SECONDS = 3.0  # a longer silence looks like a command that hangs
 DEFAULT_POLICY = "policy.yaml"
 """The policy file of a command, in the current folder, if LINK_PEER_POLICY names no other."""
-
-NO_REGION = "there is no region: give --region, set LINK_PEER_REGION, or run `aliyun configure`"
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -167,6 +162,8 @@ def load_own(*, without_keys: bool = False) -> Environment:
     """
     settings, policy, own = settings_in_use(without_keys=without_keys)
     names = names_in_use(policy.home)
+    looked.FACTS["home"] = policy.home
+    looked.note_accounts({uid: account.name for uid, account in policy.accounts.items()})
     settings = msgspec.structs.replace(
         settings,
         queue=settings.queue or names.queue,
@@ -189,8 +186,9 @@ def _identified(settings: Settings, own: Callable[[], Credentials], clock: Clock
     """The person's own keys, with their account. Raises LinkPeerError where STS does not say it."""
     if settings.credentials == NO_KEYS:
         return NOBODY
-    source = keys.source_of(os.environ, keys.CHOSEN["profile"])
-    return Retry(clock, clock.now() + PATIENCE_SECONDS)(lambda: identified(settings, own, source))
+    person = Retry(clock, clock.now() + PATIENCE_SECONDS)(lambda: identified(settings, own))
+    looked.FACTS["person"] = person.arn
+    return person
 
 
 def policy_in_use() -> Policy | None:
@@ -220,15 +218,15 @@ def _in_use(load: Callable[[str], T], *, without_keys: bool = False) -> tuple[Se
     """The settings, what is loaded of the policy file, and what gives the keys."""
     compose.start()
     env = dict(os.environ)
+    env["LINK_PEER_REGION"] = looked.FACTS["region"] = valid_region(env)
     missing = [text] if (text := not_listening(env)) else []
-    env["LINK_PEER_REGION"] = keys.region_in_use(env)
     if not env["LINK_PEER_REGION"]:
-        missing.append(NO_REGION)
+        missing.append(remedies.ours("no-region"))
     path = env["LINK_PEER_POLICY"] = env.get("LINK_PEER_POLICY") or DEFAULT_POLICY
     try:
         policy = load(path)
     except OSError as error:
-        missing.append(f"the policy file {path} cannot be read ({error.strerror}): set LINK_PEER_POLICY")
+        missing.append(remedies.ours("no-policy", policy=f"{path} cannot be read ({error.strerror})"))
     own: Callable[[], Credentials] = lambda: NO_KEYS  # noqa: E731
     try:
         own = keys.own_keys(env, keys.CHOSEN["profile"])
@@ -240,6 +238,19 @@ def _in_use(load: Callable[[str], T], *, without_keys: bool = False) -> tuple[Se
     mine = own()
     env["ALIBABA_CLOUD_ACCESS_KEY_ID"], env["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "-", "-"  # those of `mine` are put in
     return msgspec.structs.replace(settings_module.load(env=env), credentials=mine), policy, own
+
+
+def valid_region(env: Mapping[str, str]) -> str:
+    """The region that a command works in, as `keys.region_in_use` has it, once every setting has its form. Raises BadInput that
+    names all that have not."""
+    problems, region = list(forms.wrong(env)), ""
+    try:
+        region = keys.region_in_use(env)
+    except BadInput as error:
+        problems.insert(0, error)
+    if problems:
+        raise BadInput(problems[0].field, "\n".join([problems[0].problem, *map(str, problems[1:])]))
+    return region
 
 
 def names_in_use(home: str, prefix: str = "") -> Names:

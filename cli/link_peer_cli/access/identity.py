@@ -47,9 +47,9 @@ def forget() -> None:
     _IDENTITIES.clear()
 
 
-def identified(settings: Settings, current: Callable[[], Credentials] | None = None, source: str = "") -> AccountKeys:
+def identified(settings: Settings, current: Callable[[], Credentials] | None = None) -> AccountKeys:
     """The keys that `current` returns, by default those of the settings, with the account to which they belong [doc
-    GetCallerIdentity, which needs no right]. `source` is where they are from, for an error.
+    GetCallerIdentity, which needs no right].
 
     Raises CloudError if STS refuses them, Transient if it gives no answer.
     """
@@ -60,11 +60,7 @@ def identified(settings: Settings, current: Callable[[], Credentials] | None = N
     if credentials.access_key_id not in _IDENTITIES:
         config = client_config(settings, "sts", credentials)
         config.endpoint = config.endpoint or f"sts.{settings.region}.aliyuncs.com"
-        try:
-            body = call(Client(config).get_caller_identity).body
-        except CloudError as error:
-            text = refused_keys(credentials.access_key_id, source, error)
-            raise type(error)(error.code, text, error.request_id) from None
+        body = call(Client(config).get_caller_identity).body
         if not (body.account_id and body.arn):
             raise LinkPeerError("STS does not say whose the keys are")
         _IDENTITIES[credentials.access_key_id] = str(body.account_id), str(body.arn)
@@ -97,12 +93,6 @@ def called(policy: Policy, account: str) -> str:
     """`1000000000000001 (shop)`."""
     name = policy.accounts[account].name if account in policy.accounts else ""
     return f"{account} ({name})" if name and name != account else account
-
-
-def refused_keys(key: str, source: str, error: CloudError) -> str:
-    """STS refuses the keys themselves."""
-    key_text = f"the access key {key[:4]}…{key[-4:]}{f' of {source}' if source else ''}"
-    return f"STS refuses {key_text} ({error.message}). Sign in again, or set up other keys: aliyun configure"
 
 
 def not_of_home(keys: AccountKeys, policy: Policy) -> str:

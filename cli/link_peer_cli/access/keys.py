@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from link_peer.alicloud.sdk import shared_tls
 from link_peer.domain.errors import BadInput, LinkPeerError
-from link_peer.domain.tags import quoted
 from link_peer.runtime.settings import Credentials, Settings
+from link_peer_deploy.regions import misspelt
 
 from link_peer_cli.access.identity import AccountKeys, identified
+from link_peer_cli.ui import looked
+from link_peer_cli.ui.remedies import ours
 
 PROFILE = "ALIBABA_CLOUD_PROFILE"
 """The variable that names a profile; `link-peer --profile` sets CHOSEN."""
@@ -23,9 +24,6 @@ PROFILE = "ALIBABA_CLOUD_PROFILE"
 CHOSEN = {"profile": "", "region": ""}
 """What the options `--profile` and `--region` of `link-peer` give; empty without them. They beat the environment, as with
 the `aliyun` CLI."""
-
-
-_REGION = re.compile(r"[a-z]{2}(-[a-z0-9]+){1,3}")
 
 
 def cli_file() -> Path:
@@ -42,6 +40,8 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
     key, secret = env.get("ALIBABA_CLOUD_ACCESS_KEY_ID"), env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     if key and secret and not profile:
         keys = Credentials(key, secret, env.get("ALIBABA_CLOUD_SECURITY_TOKEN") or None)
+        unset = "unset ALIBABA_CLOUD_ACCESS_KEY_ID ALIBABA_CLOUD_ACCESS_KEY_SECRET ALIBABA_CLOUD_SECURITY_TOKEN"
+        looked.note_key(key, "ALIBABA_CLOUD_ACCESS_KEY_ID", f"{unset}; aliyun configure")
         return lambda: keys
     provider = _provider(profile)
 
@@ -51,27 +51,25 @@ def own_keys(env: Mapping[str, str], profile: str = "") -> Callable[[], Credenti
         except Exception as error:  # the providers raise many kinds, some of them plain
             if profile:
                 raise LinkPeerError(f"profile {profile} of {cli_file()}: {error}") from None
-            raise LinkPeerError(
-                "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run "
-                "`aliyun configure`"
-            ) from None
+            raise LinkPeerError(ours("no-key")) from None
+        looked.note_key(found.get_access_key_id(), *_origin(profile, found.get_provider_name() or ""))
         return Credentials(found.get_access_key_id(), found.get_access_key_secret(), found.get_security_token() or None)
 
     current()
     return current
 
 
-def source_of(env: Mapping[str, str], profile: str = "") -> str:
-    """Where `own_keys` has the keys from, in words."""
-    if profile or not env.get("ALIBABA_CLOUD_ACCESS_KEY_ID"):
-        return f"profile {profile}" if profile else "the default chain (aliyun CLI, credentials file, instance role)"
-    return "ALIBABA_CLOUD_ACCESS_KEY_ID"
+def _origin(profile: str, provider: str) -> tuple[str, str]:
+    """Where keys are from, and the command that sets others there."""
+    if profile:
+        return f"profile {profile} of {cli_file()}", f"aliyun configure --profile {profile}"
+    return (f"{cli_file()}" if "cli_profile" in provider else f"the SDK's {provider}"), "aliyun configure"
 
 
 def profile_keys(settings: Settings, profile: str) -> AccountKeys:
     """The keys of a profile of the `aliyun` CLI, for an option of a command. Raises LinkPeerError if there are none, or STS
     refuses them."""
-    return identified(settings, own_keys(os.environ, profile), source_of(os.environ, profile))
+    return identified(settings, own_keys(os.environ, profile))
 
 
 def _provider(profile: str) -> Any:
@@ -89,13 +87,14 @@ def _provider(profile: str) -> Any:
 
 def region_in_use(env: Mapping[str, str]) -> str:
     """Return the region that a command works in: that of `--region`, else of the environment, else of the profile; empty if
-    there is none. Raises BadInput for what is no region's name."""
-    given = CHOSEN["region"]
-    found = given or env.get("LINK_PEER_REGION") or env.get("FC_REGION") or region_of(env, CHOSEN["profile"])
-    if found and not _REGION.fullmatch(found):
-        source = "--region" if given else "LINK_PEER_REGION"
-        raise BadInput(source, f"{quoted(found)} is not a region such as cn-hangzhou")
-    return found
+    there is none. Raises BadInput for what is no region, with the one that was probably meant."""
+    profile = f"the profile of {cli_file()}"
+    places = {"--region": CHOSEN["region"], **{name: env.get(name, "") for name in ("LINK_PEER_REGION", "FC_REGION")}}
+    source = next((name for name, region in places.items() if region), profile)
+    region = places.get(source) or region_of(env, CHOSEN["profile"])
+    if region and (problem := misspelt(region)):
+        raise BadInput(source, problem)
+    return region
 
 
 def region_of(env: Mapping[str, str], profile: str) -> str:

@@ -15,6 +15,7 @@ from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition, when
 from link_peer_cli.audit.trail import Trail
 from link_peer_cli.audit.trail_events import event_of
 from link_peer_cli.audit.trail_records import tags_in
+from link_peer_cli.ui.remedies import message
 
 POLICY, UNKNOWN = "the policy file", "unknown"
 LATE_SECONDS = 3600.0  # an event may be delivered, and so recorded, this long after the call
@@ -30,7 +31,7 @@ def consented_by(env: Environment, links: Iterable[Standing], *, prove: bool) ->
         log, since = AuditReader(env.settings, env.clock, env.keys), env.now - KEPT_SECONDS
         records = log.read_any(condition({"record": "observed"}), "to", groups, since)
     except LinkPeerError as error:
-        return {**found, **dict.fromkeys(tagged, UNKNOWN)}, f"who consented is not known: {error}"
+        return {**found, **dict.fromkeys(tagged, UNKNOWN)}, f"who consented is not known: {message(error)}"
     records = sorted(records, key=lambda one: one.get("received", ""))[::-1]
     return {**found, **{label: _author(env, label, records, prove=prove) for label in tagged}}, ""
 

@@ -138,7 +138,8 @@ def read_error(error: Any) -> LinkPeerError:
     answer = error.__cause__ or error  # the SDK's own error carries the HTTP status
     status, code = int(answer.get_resp_status() or 0), str(answer.get_error_code())
     if 400 <= status < 500 and status != 429 and not code.endswith("QuotaExceed"):
-        return LinkPeerError(f"the audit log cannot be read: {error}")
+        refused = LinkPeerError(f"the audit log cannot be read: {error}")
+        return refused.of("sls", code, answer.get_request_id() or "")
     silent = unanswered(answer) or ("no response" if code == "LogRequestError" else code)
     return Transient(f"the audit log cannot be read now: {silent}")
 

@@ -19,6 +19,7 @@ from link_peer.runtime.ports import Record
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.trail_records import rules_in
+from link_peer_cli.ui.remedies import message
 
 
 class Story(msgspec.Struct, frozen=True):
@@ -77,7 +78,7 @@ class Asked:
             found = log.read_any(query, "request_id", set(requests), since)
             self._applied = grouped((record["request_id"], (record, _rules(record))) for record in found)
         except LinkPeerError as error:
-            self.problem = f"who asked is not known: {error}"
+            self.problem = f"who asked is not known: {message(error)}"
 
     def who(self, link: Standing, request: str) -> str:
         """Who asked, as far as the log tells: the name that the request gives, which nobody verified, and the queue that it

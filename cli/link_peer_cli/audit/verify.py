@@ -25,6 +25,7 @@ from link_peer_cli.ui.console import console, print_answer, when
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.progress import progress_bar
 from link_peer_cli.ui.records import print_advice
+from link_peer_cli.ui.remedies import message
 from link_peer_cli.ui.tables import draw_table, print_tsv
 
 THREADS = 8  # accounts that are read side by side; the limits of ActionTrail are those of each account
@@ -81,7 +82,7 @@ def _events(
                 found += [event_of(account, one, env.settings.region) for one in raw]
                 progress()
         except LinkPeerError as error:
-            return str(error)
+            return message(error, account)
         return [event for event in found if event is not None]
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -100,7 +101,7 @@ def _tags(env: Environment, groups: Sequence[Party]) -> tuple[dict[Party, Mappin
             shown = accounts.ecs(uid).groups([group.id for group in groups if group.account == uid])
             found |= {group.party: group.tags for group in shown}
         except LinkPeerError as error:
-            refused[uid] = f"the tags of its groups: {error}"
+            refused[uid] = f"the tags of its groups: {message(error, uid)}"
     return found, refused
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from link_peer.domain.denials import ACCESS_ADVICE, parts
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.engine.scopes.everything import Sweep
 from link_peer.planning.standing import Standing
@@ -16,6 +15,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.edits import gaps_of
+from link_peer_cli.ui.remedies import DOCTOR, remedy
 
 THREADS = 16
 
@@ -36,7 +36,8 @@ def check(env: Environment, sweep: Sweep, cloud: WhatIf, links: Sequence[Standin
         instances = snapshot.instances_in(what)
         seen = f"{instances} instances, {ours[what]} groups with our rules, read as {arn}"
         if what in gaps:
-            advice, _ = parts(ACCESS_ADVICE)  # the command is this one
+            error = sweep.store.unreadable.get(what)
+            advice = remedy(error, what).removesuffix(f": {DOCTOR}") if error else ""  # the command is this one
             yield CheckFinding(MISSING, what, "access", f"{gaps[what]} (as {arn})" if owner else gaps[what], advice)
         elif owner not in ("", what):
             advice = "use keys of the home account: the one without a role in the policy file"

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
-from link_peer.domain.errors import Transient
 from msgspec.structs import replace
+
+from link_peer_cli.ui.remedies import DOCTOR, remedy
 
 OK, WARNING, DIFFERS, MISSING, UNKNOWN = "ok", "warning", "differs", "missing", "unknown"
 FAILING = frozenset({DIFFERS, MISSING, UNKNOWN})
@@ -34,11 +35,7 @@ class CheckFinding(msgspec.Struct, frozen=True):
 
 def unreadable(where: str, what: str, error: Exception) -> CheckFinding:
     """The finding for what could not be read, for lack of rights or because the service does not answer."""
-    advice = (
-        "the keys must be allowed to assume the reader role that `link-peer setup` makes, or to read this themselves"
-    )
-    if isinstance(error, Transient):
-        advice = ""
+    advice = remedy(error, where).removesuffix(f": {DOCTOR}")  # the command is this one
     return CheckFinding(UNKNOWN, where, what, f"cannot be read: {error}", advice)
 
 

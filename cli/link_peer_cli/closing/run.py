@@ -34,6 +34,7 @@ from link_peer_cli.consent.group_tags import GroupTags
 from link_peer_cli.review.delivery import as_locked, closing
 from link_peer_cli.ui.changes import CHANGES, STOPPED
 from link_peer_cli.ui.progress import Count
+from link_peer_cli.ui.remedies import message
 
 
 class AccountStanding(msgspec.Struct, frozen=True):
@@ -113,8 +114,8 @@ def look(
             for party, group in snapshot.groups.items()
             if named or party in holders or group.tags.get(keys.managed) == "true" or keys.own_locks(group.tags)
         }
-        error = snapshot.refused_accounts.get(uid) or snapshot.failed_accounts.get(uid, "")
-        problem = str(error) or (f"the rules of {len(unread)} groups were not read" if unread else "")
+        error = fetch.store.unreadable.get(uid)
+        problem = message(error, uid) if error else f"the rules of {len(unread)} groups were not read" if unread else ""
         return AccountStanding(groups, rules, unowned, problem)
 
     return in_each(accounts, read)
@@ -340,11 +341,11 @@ class _Removal:
             scope = GroupScope(delivery, Hint(event_id, group, "look"), delivery.audit({"event_id": event_id}))
             scope.read()
             report = converge(scope, self._guard)
-            trouble = str(report.pending[0]) if report.pending else scope.unread()
+            trouble = message(report.pending[0]) if report.pending else scope.unread()
             self.halves |= scope.others if trouble else set()
             return trouble
         except LinkPeerError as error:
-            return str(error)
+            return message(error)
 
 
 def _in_turn(groups: Mapping[Party, Collection[Party]]) -> list[Party]:

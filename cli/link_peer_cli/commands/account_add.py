@@ -31,6 +31,7 @@ from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json, JsonLines, Output, PeerProfile, SortBy, Uid, form_of
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.remedies import message
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_name, by_words, print_table
 
 
@@ -164,7 +165,7 @@ def list_accounts(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_jso
                 owner, arn = cloud.identity(uid)
             problem = "" if owner == uid else f"the keys belong to account {owner}"
         except LinkPeerError as error:
-            arn, problem = "", str(error)
+            arn, problem = "", message(error, uid)
         known = (uid, account.name, account.role, account.queue, list(account.ranges))
         found.append(ListedAccount(*known, not problem, arn, problem))
     print_table(ACCOUNTS, found, EXACT, form, sort_by)

@@ -11,6 +11,7 @@ import typer
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, Transient
 from link_peer.domain.reasons import REASONS
+from link_peer.domain.tags import iso
 from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.ports import Record
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ from link_peer_cli.audit.verify import verify as verify_log
 from link_peer_cli.inventory.shown import short_names
 from link_peer_cli.review.delivery import by_cloud_name
 from link_peer_cli.review.recorded_advice import AdviceJudge
+from link_peer_cli.ui import looked
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Csv, JsonLines, Output, SortBy, form_of
 from link_peer_cli.ui.pager import paged
@@ -156,6 +158,7 @@ def audit(
         query += f" and {party_condition(by_cloud_name(env, party, '--party'), '--party')}"
     log = AuditReader(env.settings, env.clock, env.keys)
     names = {**short_names(env.policy), env.policy.home: ""} if sys.stdout.isatty() else {}
+    looked.FACTS["period"] = f"{iso(int(since))} to {iso(int(until or now))}"
     shown = _Shown(form, limit, names, actor, sort_by, AdviceJudge(env))
     if not follow:
         with waiting("reading the audit log"):
@@ -209,17 +212,15 @@ class _Shown:
     def print(self, records: Sequence[Record], title: str = "") -> None:
         """Print the newest, repeats folded. Without a title: what has just come, one line each."""
         records = [one for one in records if self._is_by(one)]
+        if title and not records:
+            looked.say_none(RECORDS.none)
         if self._form in (TableForm.JSON, TableForm.CSV):
-            newest = map(RecordLine, records[-self._limit :] if self._limit else records)
-            records = [line.record for line in RECORDS.ordered(newest, self._sort_by)]
-            rows = [[one.get(name, "") for name in FIELDS] for one in records]
-            if self._form is TableForm.JSON:
-                for record in records:
-                    print_answer(record)
-            else:
-                print_csv(rows if self._headed else [FIELDS, *rows])
-            self._headed = True
-            return
+            self._print_values(records)
+        else:
+            self._print_lines(records, title)
+        self._headed = True
+
+    def _print_lines(self, records: Sequence[Record], title: str) -> None:
         lines = folded(records) if title else [RecordLine(record) for record in records]
         limit = LIMIT if self._limit is None and title else self._limit or 0
         shown = RECORDS.ordered(lines[-limit:], self._sort_by)
@@ -247,7 +248,16 @@ class _Shown:
                 )
             if title and self._form is not TableForm.WIDE:
                 print_advice(out, (line.record.get("advice", "") for line in shown))
-        self._headed = True
+
+    def _print_values(self, records: Sequence[Record]) -> None:
+        newest = map(RecordLine, records[-self._limit :] if self._limit else records)
+        records = [line.record for line in RECORDS.ordered(newest, self._sort_by)]
+        if self._form is TableForm.JSON:
+            for record in records:
+                print_answer(record)
+            return
+        rows = [[record.get(name, "") for name in FIELDS] for record in records]
+        print_csv(rows if self._headed else [FIELDS, *rows])
 
     def _is_by(self, record: Record) -> bool:
         """Whether the actor that is asked for, or one whose ARN ends so, caused it."""

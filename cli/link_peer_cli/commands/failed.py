@@ -16,6 +16,7 @@ from link_peer_cli.inventory.shown import EXACT, wording
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.options import JsonLines, Output, Service, SortBy, form_of
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.remedies import message
 from link_peer_cli.ui.tables import Column, Table, TableForm, by_words, print_table
 
 FAILED = Table(
@@ -61,7 +62,7 @@ def _dead_letters(env: Environment) -> tuple[list[Letter], int]:
     try:
         return peek(env.settings, home, name), waiting_messages(env.settings, home, name)
     except LinkPeerError as error:
-        console(stderr=True).print(f"[yellow]queue {name}: {escape(str(error))}[/yellow]", soft_wrap=True)
+        console(stderr=True).print(f"[yellow]queue {name}: {escape(message(error))}[/yellow]", soft_wrap=True)
         return [], 0
 
 

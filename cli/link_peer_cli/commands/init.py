@@ -21,9 +21,8 @@ from link_peer_deploy.project import ROOT
 from link_peer_deploy.runtime_python import runtime_in_use
 from rich.markup import escape
 
-from link_peer_cli.access.environment import bare_environment, names_in_use
+from link_peer_cli.access.environment import bare_environment, names_in_use, valid_region
 from link_peer_cli.access.identity import identified
-from link_peer_cli.access.keys import region_in_use
 from link_peer_cli.answers.deployment import FilesWritten
 from link_peer_cli.ui import files
 from link_peer_cli.ui.changes import CHANGES
@@ -90,7 +89,7 @@ def _values(home: str, deployment: str, prefix: str) -> dict[str, str]:
         raise BadInput("--home", f"{home!a} is not an account uid: 15 to 20 digits")
     if not _DEPLOYMENT.fullmatch(deployment):
         raise BadInput("--deployment", "1 to 32 of a-z, 0-9 and -")
-    region = region_in_use(os.environ)
+    region = valid_region(os.environ)
     if not region:
         raise BadInput("--region", "say where the functions and the instances are: link-peer --region cn-hangzhou init")
     problem, remedy = regions.unsuitable(region, runtime_in_use())

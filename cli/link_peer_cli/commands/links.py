@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import Party, Port
-from link_peer.domain.tags import parse_instant
+from link_peer.domain.tags import iso, parse_instant
 
 from link_peer_cli.access import inputs, instant
 from link_peer_cli.access.environment import Environment, load_environment
@@ -21,6 +21,7 @@ from link_peer_cli.inventory.reading import View, view_of
 from link_peer_cli.inventory.shown import LINKS, STATES, answers_of, links_about, wording
 from link_peer_cli.inventory.use import PERIOD, with_use
 from link_peer_cli.review.delivery import suppose
+from link_peer_cli.ui import looked
 from link_peer_cli.ui.console import warn
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Csv, JsonLines, Output, Ports, SortBy, form_of
@@ -93,6 +94,7 @@ def links(
         and not (open_ended and (one.until or one.state == "closing"))
         and (seconds is None or _ends_by(one, now + seconds))
     ]
+    looked.FACTS["period"] = f"at {iso(int(then))}" if then else ""
     words = wording(env.policy, now, view.scene)
     answers.sort(key=words.titles)
     print_table(LINKS, answers, words, form, sort_by)

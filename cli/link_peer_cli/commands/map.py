@@ -15,13 +15,14 @@ from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import LinkArrow, MapFile
 from link_peer_cli.audit.story import Asked
 from link_peer_cli.inventory.reading import View, view_of
-from link_peer_cli.inventory.shown import answers_of, link_answers, links_of
+from link_peer_cli.inventory.shown import LINKS, answers_of, link_answers, links_of
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.ui.console import print_answer, print_document, warn
 from link_peer_cli.ui.drawing.figures import mermaid, svg
 from link_peer_cli.ui.drawing.html import html
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.files import require_writable, write
+from link_peer_cli.ui.looked import say_none
 from link_peer_cli.ui.progress import waiting
 
 FORMS = {".html": "html", ".htm": "html", ".svg": "svg", ".mmd": "mermaid", ".json": "json"}
@@ -63,6 +64,8 @@ def draw_map(
             write(output, text.encode())
         else:
             print_document(text)
+    if not links_of(env, view):
+        say_none(LINKS.none)
     warn([*view.problems, unknown])
     if view.problems:
         raise typer.Exit(Exit.REFUSED)

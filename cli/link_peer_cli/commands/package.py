@@ -15,9 +15,8 @@ from link_peer_deploy.names import DEFAULT_PREFIX
 from link_peer_deploy.runtime_python import runtime_in_use
 from rich.markup import escape
 
-from link_peer_cli.access.environment import bare_environment, names_in_use, policy_file, policy_path
+from link_peer_cli.access.environment import bare_environment, names_in_use, policy_file, policy_path, valid_region
 from link_peer_cli.access.identity import identified, require_home
-from link_peer_cli.access.keys import region_in_use
 from link_peer_cli.answers.deployment import PackageBuilt
 from link_peer_cli.deployed import limits
 from link_peer_cli.deployed.policy import deployed_policies
@@ -56,7 +55,7 @@ def package(
         raise BadInput("package", "give --first, or --against FILE, or --allow-wider")
     target = packaging.Target(
         runtime_in_use(),
-        region_in_use(os.environ),
+        valid_region(os.environ),
         os.environ.get("LINK_PEER_PREFIX") or ("" if against else DEFAULT_PREFIX),
     )
     path = policy_path(policy)
@@ -127,7 +126,7 @@ def _deployed(new: Policy, *, first: bool) -> list[Policy]:
     try:
         found = deployed_policies(settings, names)
     except LinkPeerError as error:
-        raise LinkPeerError(f"{error}: {ADVICE}") from None
+        raise LinkPeerError(f"{error}: {ADVICE}") from error
     if first and found:
         raise BadInput("--first", f"{names.functions['auto_link']} is deployed: leave it out")
     if not first and not found:

@@ -30,6 +30,7 @@ from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Commands, Detailed, Json, Markdown, Out, Output, Rest, plan_form
 from link_peer_cli.ui.progress import counter, progress_bar, waiting
+from link_peer_cli.ui.remedies import message
 from link_peer_cli.ui.tables import TableForm
 
 VERBS = ("open", "change", "close")
@@ -167,5 +168,5 @@ def _in_use(env: Environment) -> tuple[list[Policy], str, list[str]]:
     try:
         deployed = deployed_policies(env.settings, env.names)
     except LinkPeerError as error:
-        return [env.policy], name, [f"{error}: compared with {name}"]
+        return [env.policy], name, [f"{message(error)}; compared with {name}"]
     return (deployed, "what is deployed", []) if deployed else ([env.policy], f"{name} (no function is deployed)", [])

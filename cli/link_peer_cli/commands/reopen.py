@@ -26,6 +26,7 @@ from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Account, All, DryRun, Groups, Json, Profiles
 from link_peer_cli.ui.progress import waiting
+from link_peer_cli.ui.remedies import message
 
 
 class Found(msgspec.Struct):
@@ -103,7 +104,7 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
                 return f"{min(missing).id} does not exist"
             return found
         except LinkPeerError as error:
-            return str(error)
+            return message(error, uid)
 
     with waiting("reading the groups"):
         read_ = in_each(accounts, read)

@@ -214,7 +214,7 @@ def _wait_for_outcome(log: AuditReader, asked: Request, queue: str, known: int, 
     except Transient as error:
         hint = f"it may arrive later: link-peer audit --request {request_id}"
         CHANGES.clear()  # that it was posted is said
-        raise LinkPeerError(f"{request_id}: {error}; {hint}") from None
+        raise LinkPeerError(f"{request_id}: {error}; {hint}") from error
 
 
 def _next(asked: Request, records: list[Record]) -> str:

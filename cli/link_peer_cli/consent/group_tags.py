@@ -25,6 +25,7 @@ from link_peer_cli.access.keys import profile_keys
 from link_peer_cli.access.noted import of_tags
 from link_peer_cli.ui import aliyun
 from link_peer_cli.ui.changes import CHANGES
+from link_peer_cli.ui.remedies import message
 
 PAGE = 50  # groups that one TagResources may name [doc TagResources]
 
@@ -137,7 +138,7 @@ def record_tags(
     try:
         AuditWriter(env.log(), {**common, "claimed_by": tags.caller}, retry).write(records)
     except LinkPeerError as error:
-        return str(error)
+        return message(error)
     return ""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.policy import Policy
 from link_peer.runtime.settings import tag_prefix
 from link_peer_deploy.description import queues_of, roles_of
 from link_peer_deploy.names import DEFAULT_PREFIX, Names
 
+from link_peer_cli.access import forms
 from link_peer_cli.answers.deployment import Fault
 
 QUEUES, POLICIES = "LINK_PEER_QUOTA_QUEUES", "LINK_PEER_QUOTA_POLICIES"
@@ -19,11 +19,8 @@ of limits has 10, 2025-12]. Both can be raised: these settings then say to how m
 
 
 def limit(name: str, env: Mapping[str, str]) -> int:
-    """The number of LIMITS that holds. Raises LinkPeerError for one that is no number."""
-    given = env.get(name, "")
-    if given and not (given.isascii() and given.isdigit() and int(given)):
-        raise LinkPeerError(f"{name} is {given!a}: it must be a positive number")
-    return int(given or LIMITS[name])
+    """The number of LIMITS that holds. Raises BadInput for one that is no number."""
+    return int(forms.value(name, env) or LIMITS[name])
 
 
 def exceeded(policy: Policy, env: Mapping[str, str]) -> Iterator[Fault]:

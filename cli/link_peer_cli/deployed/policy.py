@@ -35,7 +35,7 @@ def deployed_policies(settings: Settings, names: Names) -> list[Policy]:
         except PolicyError as error:
             raise PolicyError(f"the deployed policy of {function} cannot be trusted: {error}") from None
         except LinkPeerError as error:
-            raise LinkPeerError(f"the deployed policy of {function} cannot be read: {error}") from None
+            raise LinkPeerError(f"the deployed policy of {function} cannot be read: {error}") from error
     policies = list(found.values())
     return [one for number, one in enumerate(policies) if one not in policies[:number]]
 

@@ -6,8 +6,8 @@ import base64
 import contextlib
 
 import msgspec
-from link_peer.alicloud.mns import MnsQueue, account, trouble, waiting
-from link_peer.domain.errors import LinkPeerError
+from link_peer.alicloud.mns import MnsQueue, account, host_of, refusal, waiting
+from link_peer.domain.errors import CloudError, LinkPeerError
 from link_peer.domain.request import Message
 from link_peer.runtime.settings import Settings
 
@@ -18,10 +18,17 @@ LETTERS = 16
 
 
 def post(settings: Settings, home: str, message: Message, queue: str = "") -> None:
-    """Put a message on a queue of the home account, by default the shared one. Raises Transient if the queue may not have
-    it."""
-    with CHANGES.making(f"post the request to {queue or settings.queue}"):
-        MnsQueue(settings, home).post(message, queue=queue)
+    """Put a message on a queue of the home account, by default the shared one. Raises CloudError if the queue does not have
+    it, Transient if it may."""
+    name = queue or settings.queue
+    with CHANGES.making(f"post the request to {name}"):
+        try:
+            MnsQueue(settings, home).post(message, queue=queue)
+        except LinkPeerError as error:
+            if error.code and isinstance(answer := refusal(error.__cause__, ""), CloudError):
+                problem = f"the queue {name} has not taken the message: {answer.message}"
+                raise CloudError(answer.code, problem, answer.request_id, "mns") from error
+            raise
 
 
 def waiting_messages(settings: Settings, home: str, queue: str, *, delayed: bool = True) -> int:
@@ -50,7 +57,7 @@ def peek(settings: Settings, home: str, queue: str) -> list[Letter]:
     except MNSExceptionBase as error:
         if error.type == "MessageNotExist":
             return []
-        raise LinkPeerError(trouble(error, settings, home)) from error
+        raise refusal(error, host_of(settings, home)) from error
     return [Letter(one.message_id, int(one.enqueue_time) / 1000, _plain(one.message_body)) for one in found]
 
 

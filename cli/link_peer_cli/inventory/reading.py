@@ -19,6 +19,8 @@ from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
 
 from link_peer_cli.access.inputs import account_named
+from link_peer_cli.ui.looked import looked_at, note_unread
+from link_peer_cli.ui.remedies import message
 
 PARTY = "sg-…, i-…, or the name of a group or an instance, optionally with @<account uid or name>"
 
@@ -39,9 +41,11 @@ class View:
     @property
     def problems(self) -> list[str]:
         """A message for each account that could not be read."""
-        snapshot = self._fetch.store.snapshot()
-        failed = {**snapshot.refused_accounts, **snapshot.failed_accounts}
-        return [f"account {account} could not be read: {error}" for account, error in sorted(failed.items())]
+        failed = self._fetch.store.unreadable
+        return [
+            f"account {account} could not be read: {message(error, account)}"
+            for account, error in sorted(failed.items())
+        ]
 
     def everything(self) -> None:
         """Reads every group with its rules, and every instance. The managed tag is no guide to rules of ours: tools that rewrite
@@ -50,6 +54,7 @@ class View:
         self._whole = True
         wanted = [group.party for group in self._fetch.all_groups(accounts) if group.rule_count]
         self._fetch.side_by_side(lambda: self._fetch.everything(accounts), lambda: self._rules(wanted))
+        note_unread(self._fetch.store.unreadable)
 
     def instances(self) -> None:
         """Reads every instance, and every group without its rules: a name of several parties is none of its own."""
@@ -132,7 +137,7 @@ class View:
             raise BadInput(field, f"{quoted(name)} is the name of {', '.join(map(str, found))}: name one by its id")
         if self.problems:
             raise LinkPeerError(f"{field}: {quoted(text)} was not found; {'; '.join(self.problems)}")
-        raise BadInput(field, f"{quoted(text)} does not exist in the accounts of the policy ({PARTY})")
+        raise BadInput(field, f"{quoted(text)} does not exist ({PARTY}). Looked at: {looked_at()}")
 
 
 class SavedView:

@@ -18,6 +18,8 @@ from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 
+from link_peer_cli.ui.looked import note_unread
+
 
 class RuleEdit(msgspec.Struct, frozen=True):
     """A rule that would be added `+`, changed `~` (its claims or priority) or removed `-`. `of` is the instance for whose
@@ -91,6 +93,7 @@ def fields_of(key: RuleKey) -> RuleFields:
 def gaps_of(sweep: Sweep) -> dict[str, str]:
     """Return why each account (by uid) could not be read, and how many groups the sweep had no time to read."""
     found = sweep.unreadable
+    note_unread(found)
     for account, count in sweep.unread.items():
         found[f"{count} groups of {account}"] = "there was no time to read them"
     return dict(sorted(found.items()))

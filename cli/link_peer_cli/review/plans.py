@@ -20,6 +20,7 @@ from link_peer_cli.inventory.shown import EXACT, Wording
 from link_peer_cli.review.edits import GroupChange, RuleEdit, fields_of, reasons
 from link_peer_cli.review.writes import Difference, Write
 from link_peer_cli.ui.console import console
+from link_peer_cli.ui.looked import say_none
 from link_peer_cli.ui.markdown import Section, row
 from link_peer_cli.ui.pager import paged
 from link_peer_cli.ui.records import PLANNED, asker, print_records, why
@@ -92,6 +93,8 @@ def print_plan(
     if commands:
         print_changes(out, commands)
     out.print(f"[bold]{escape(total(plan, verbs))}[/bold]", soft_wrap=True)
+    if not plan.groups:
+        say_none()
 
 
 def _group_lines(
@@ -242,6 +245,7 @@ def print_changes(out: Console, changes: Sequence[CloudCall]) -> None:
         out.print(escape(f"# account {change.account}\n{change.command}"), soft_wrap=True)
     if not changes:
         out.print("Nothing would change.")
+        say_none()
 
 
 def print_closed(

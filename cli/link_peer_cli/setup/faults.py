@@ -34,7 +34,7 @@ def faults(deployment: SetupTarget, wait: Wait) -> Iterator[Fault]:
     yield from limits.queues(deployment.description.queues, os.environ)
     checks = {"RAM": _roles, "Function Compute": _neighbours, "EventBridge": bus, "SLS": _project}
     for service in SERVICES:
-        if service.global_ or deployment.settings.region in regions.FUNCTION_COMPUTE:  # elsewhere no answer would come
+        if service.global_ or regions.has_functions(deployment.settings.region):  # elsewhere no answer would come
             refused = list(_refused(deployment, service, wait))
             yield from refused
             if not refused and service.name in checks:
@@ -42,7 +42,7 @@ def faults(deployment: SetupTarget, wait: Wait) -> Iterator[Fault]:
 
 
 def region(deployment: SetupTarget) -> Iterator[Fault]:
-    """A region that does not exist, or where the functions cannot be."""
+    """A region where the functions cannot be."""
     name = deployment.settings.region
     problem, remedy = regions.unsuitable(name, runtime_in_use())
     if problem:

@@ -23,6 +23,7 @@ from link_peer_cli.setup.policy_text import with_entry
 from link_peer_cli.setup.resource import Resource, ResourceChange, SetupTarget
 from link_peer_cli.ui import files
 from link_peer_cli.ui.console import console
+from link_peer_cli.ui.remedies import message
 
 
 def peer_of(
@@ -71,7 +72,7 @@ def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[R
         wanted += [one for one in queues.resources(deployment) if one.name in policy.bound_queues]
         return make_resources(deployment, wanted, "home", talk=talk), ""
     except LinkPeerError as error:
-        return [], str(error)
+        return [], message(error)
 
 
 def make_resources(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from link_peer.alicloud import sls
+from link_peer.alicloud import mns, sls
 from link_peer.alicloud.sdk import call, unanswered
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, Transient
 
@@ -50,31 +50,25 @@ def log_call(send: Callable[[], T], missing: Collection[str] = (), late: Collect
 
 
 def _log_error(error: sls.AuditUnavailable, late: Collection[str]) -> Exception:
+    answered = ("sls", error.code, error.request_id)
     if error.code in late or error.code in _SLS_TRANSIENT:
-        return Transient(unanswered(error) or str(error))
+        return Transient(unanswered(error) or str(error)).of(*answered)
     if error.code in _SLS_THROTTLED:
-        return Throttled(str(error))
+        return Throttled(str(error)).of(*answered)
     message = str(error).removeprefix(f"{error.code}: ")
-    return (NoAccess if error.code in _SLS_NO_ACCESS else CloudError)(error.code, message)
+    return (NoAccess if error.code in _SLS_NO_ACCESS else CloudError)(error.code, message).of(*answered)
 
 
 def queue_call(send: Callable[[], T], missing: Collection[str] = ()) -> T | None:
     """The answer of a call of MNS; None if it is refused with one of the codes `missing`."""
-    from mns.mns_exception import (  # an SDK: when it is asked, since help needs none
-        MNSExceptionBase,
-        MNSServerException,
-    )
+    from mns.mns_exception import MNSExceptionBase  # an SDK: when it is asked, since help needs none
 
     try:
         return send()
-    except MNSServerException as error:
+    except MNSExceptionBase as error:
         if error.type in missing:
             return None
-        if error.type in ("InternalServerError", "QpsLimitExceeded", "ServiceUnavailable"):
-            raise Transient(f"{error.type}: {error.message}") from error
-        raise CloudError(error.type, str(error.message)) from error
-    except MNSExceptionBase as error:  # no readable answer
-        raise Transient(unanswered(error, "MNS") or f"{error.type}: {error.message}") from error
+        raise mns.refusal(error, "MNS") from error
 
 
 def merged(shown: Any, ours: Any) -> Any:

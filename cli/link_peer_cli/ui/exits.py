@@ -21,8 +21,10 @@ from typer import Abort, Typer
 from typer.exceptions import TyperException
 
 from link_peer_cli.answers import CommandFailed
+from link_peer_cli.ui import looked
 from link_peer_cli.ui.changes import CHANGES, STOPPED, lines
 from link_peer_cli.ui.console import STREAMS, console, prepare_streams, print_answer, warn
+from link_peer_cli.ui.remedies import message
 
 
 class Exit(IntEnum):
@@ -40,14 +42,14 @@ class Terminated(KeyboardInterrupt):
 
 
 class Ended(LinkPeerError):
-    """A command ended before its work was done, because of a signal, a file or a stream. `code` is its exit code. Without a
+    """A command ended before its work was done, because of a signal, a file or a stream. Without a
     message where the reader of stdout has ended (`link-peer links | head`) and nothing was changed."""
 
     def __init__(self, cause: OSError | KeyboardInterrupt) -> None:
-        self.code = 1 if isinstance(cause, OSError) else 143 if isinstance(cause, Terminated) else 130
+        self.exit_code = 1 if isinstance(cause, OSError) else 143 if isinstance(cause, Terminated) else 130
         said = _words(cause)
         if not CHANGES.begun():
-            said = f"{said}: nothing was changed" if self.code > 1 else "" if _is_pipe(cause) else said
+            said = f"{said}: nothing was changed" if self.exit_code > 1 else "" if _is_pipe(cause) else said
         super().__init__(said)
 
 
@@ -69,6 +71,7 @@ def run(app: Typer, args: list[str]) -> NoReturn:
     as_json = bool({"--json", "-ojson", "--output=json"} & {*args} or {("-o", "json"), ("--output", "json")} & pairs)
     prepare_streams()
     CHANGES.clear()
+    looked.clear(args)
     with _stoppable():
         code, problem = _outcome(app, args, as_json=as_json)
     if (unwritten := _flush(sys.stdout)) and not problem:
@@ -114,9 +117,9 @@ def _outcome(app: Typer, args: list[str], *, as_json: bool) -> tuple[int, str]:
     except TyperException as error:
         return error.exit_code, _usage(error, as_json=as_json)
     except Ended as error:
-        return error.code, str(error)
+        return error.exit_code, str(error)
     except LinkPeerError as error:
-        return Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, str(error)
+        return Exit.USAGE if isinstance(error, BadInput) else Exit.REFUSED, message(error, between="\n")
     except (Abort, OSError) as error:  # of typer: the answer to a question was no; help cannot be printed
         return Exit.REFUSED, str(Ended(error)) if isinstance(error, OSError) else "Aborted."
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from link_peer_cli.answers import CommandAnswer
 from link_peer_cli.ui.console import console, print_answer, visible
+from link_peer_cli.ui.looked import say_none
 from link_peer_cli.ui.pager import paged
 
 T = TypeVar("T")
@@ -95,7 +96,8 @@ def print_table(
     table: Table[A, W], items: Iterable[A], words: W, form: TableForm = TableForm.TABLE, sort_by: str = ""
 ) -> None:
     """Print the table that a command is about: as `draw` does on a terminal, there in a pager if it is long. In a pipe or a file
-    it is tab-separated values under a line with the names of all columns. JSON and CSV have every field of the items."""
+    it is tab-separated values under a line with the names of all columns. JSON and CSV have every field of the items. Where there is
+    none, stderr says so, and where it was looked for."""
     found = table.ordered(items, sort_by, words)
     if form is TableForm.JSON:
         for item in found:
@@ -108,8 +110,8 @@ def print_table(
     elif found:
         with paged():
             draw(console(), table, found, words, wide=form is TableForm.WIDE)
-    else:
-        console(stderr=True).print(table.none)
+    if not found:
+        say_none(table.none)
 
 
 def draw(

@@ -43,13 +43,16 @@ class SlsAuditLog:
             except Exception as error:
                 if missing := leave_out.named_in(error):
                     raise missing from error
-                code = error.code if isinstance(error, sls.AuditUnavailable) else type(error).__name__
+                answer = error if isinstance(error, sls.AuditUnavailable) else None
+                code, request_id = (answer.code, answer.request_id) if answer else (type(error).__name__, "")
                 if token_expired(code):
-                    raise KeysExpired(f"the audit log cannot be written: {code}") from error
+                    expired = KeysExpired(f"the audit log cannot be written: {code}")
+                    raise expired.of("sls", code, request_id) from error
                 from link_peer.alicloud.sdk import unanswered  # only an error needs it: not at a cold start
 
                 problem = unanswered(error.__cause__ or error) or code
-                raise Transient(f"the audit log cannot be written: {problem}") from error
+                unwritten = Transient(f"the audit log cannot be written: {problem}")
+                raise unwritten.of("sls", code if answer else "", request_id) from error
 
 
 def in_parts(records: Sequence[Record]) -> Iterator[list[Record]]:

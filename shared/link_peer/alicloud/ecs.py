@@ -13,7 +13,7 @@ from link_peer.alicloud import ecs_shapes as shapes
 from link_peer.alicloud import lazy_models, leave_out
 from link_peer.alicloud.ecs_shapes import models
 from link_peer.alicloud.sdk import call, client_config
-from link_peer.domain.errors import CloudError, NoAccess, Throttled
+from link_peer.domain.errors import CloudError, LinkPeerError, NoAccess
 from link_peer.domain.model import PRIORITY, Group, Instance, Party, Rule, RuleKey
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
@@ -237,11 +237,16 @@ class SdkEcs:
         """Makes one call. Credentials that expire during a run are renewed once, also where several threads find them expired."""
         self._calls[operation.title().replace("_", "")] += 1
         client = self._client
+
+        def send() -> Any:
+            try:
+                return call(lambda: getattr(self._client, operation)(request)).body
+            except LinkPeerError as error:
+                error.account = self.account
+                raise
+
         try:
-            return call(lambda: getattr(client, operation)(request)).body
-        except Throttled as error:
-            error.account = self.account
-            raise
+            return send()
         except NoAccess as error:
             if not error.code.startswith("InvalidSecurityToken"):
                 raise
@@ -251,7 +256,7 @@ class SdkEcs:
                         raise
                     self._renewed = True
                     self._client = self._connect(renew=True)
-            return call(lambda: getattr(self._client, operation)(request)).body
+            return send()
 
     def _read(self, operation: str, request: Any, field: str) -> Any:
         """Makes a call, with retries, until its response has a field."""

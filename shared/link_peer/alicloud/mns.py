@@ -8,13 +8,14 @@ from http.client import HTTPSConnection
 from typing import Any, TypeVar
 
 from link_peer.alicloud import leave_out
-from link_peer.domain.errors import KeysExpired, LinkPeerError, Transient, token_expired
+from link_peer.domain.errors import CloudError, KeysExpired, NoAccess, Transient, token_expired
 from link_peer.domain.request import Message, SweepAccount
 from link_peer.inbound.requests import encode
 from link_peer.runtime.settings import Settings
 
 TIMEOUT_SECONDS = 5
 EMPTY = "MessageNotExist"
+_NO_ACCESS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})  # [doc MNS error codes]
 T = TypeVar("T")
 
 
@@ -52,10 +53,11 @@ def asked(settings: Settings, uid: str, what: str, call: Callable[[], T]) -> T |
     except MNSExceptionBase as error:
         if missing := leave_out.named_in(error):
             raise missing from error
-        problem = trouble(error, settings, uid)
+        problem = trouble(error, host_of(settings, uid))
         if problem == EMPTY:
             return None
-        raise (KeysExpired if token_expired(problem) else Transient)(f"{what}: {problem}") from error
+        failed = (KeysExpired if token_expired(problem) else Transient)(f"{what}: {problem}")
+        raise failed.of("mns", *answered(error)) from error
 
 
 def waiting(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -> int:
@@ -70,14 +72,38 @@ def waiting(settings: Settings, uid: str, queue: str, *, delayed: bool = True) -
             later = int(found.delay_messages) if delayed else 0
             return int(found.active_messages) + int(found.inactive_messages) + later
     except MNSExceptionBase as error:
-        raise LinkPeerError(trouble(error, settings, uid)) from error
+        raise refusal(error, host_of(settings, uid)) from error
 
 
-def trouble(error: Any, settings: Settings, uid: str) -> str:
+_TRANSIENT = frozenset({"InternalError", "InternalServerError", "QpsLimitExceeded", "ServiceUnavailable"})
+
+
+def refusal(error: Any, host: str) -> CloudError | Transient:
+    """Our error for one of the SDK, which asked a host: Transient where the service may have done it, or may do it later."""
+    code, request_id = answered(error)
+    if not code or code in _TRANSIENT:
+        return Transient(trouble(error, host)).of("mns", code, request_id)
+    kind = NoAccess if "SecurityToken" in code or code in _NO_ACCESS else CloudError
+    return kind(code, str(error.message), request_id, "mns")
+
+
+def answered(error: Any) -> tuple[str, str]:
+    """The code and the RequestId of an answer; empty where there was none."""
+    from mns.mns_exception import MNSServerException
+
+    return (str(error.type), str(error.req_id or "")) if isinstance(error, MNSServerException) else ("", "")
+
+
+def trouble(error: Any, host: str) -> str:
     """The code of an error of the SDK; if there was no answer, the host and why."""
     from link_peer.alicloud.sdk import unanswered  # only an error needs it: not at a cold start
 
-    return unanswered(error, _endpoint(settings, uid).partition("://")[2]) or str(error.type)
+    return unanswered(error, host) or str(error.type)
+
+
+def host_of(settings: Settings, uid: str) -> str:
+    """The host of the queues of the home account `uid`."""
+    return _endpoint(settings, uid).partition("://")[2]
 
 
 def _endpoint(settings: Settings, uid: str) -> str:

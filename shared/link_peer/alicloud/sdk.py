@@ -77,17 +77,31 @@ def meaning(error: Exception) -> Exception:
         sdk = type(error).__module__.split(".")[0] in _LIBRARIES
         unreadable = isinstance(error, RuntimeError) and "as json format" in str(error)  # [src darabonba, tea-util]
         lost = sdk or unreadable or isinstance(error, OSError)
-        return Ambiguous(f"no readable answer ({unanswered(error) or _kind(error)})") if lost else error
+        silent = Ambiguous(f"no readable answer ({unanswered(error) or _kind(error)})").of(_service(error), "")
+        return silent if lost else error
     status = int(getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0)
     request_id = str(getattr(error, "request_id", None) or "")
-    message = _short(error)
+    message, service = _short(error), _service(error)
     if "Throttl" in code or status == 429:  # Throttling.User; ResourceThrottled of FC, TooManyRequests of EventBridge
-        return Throttled(f"{code}: {message}", request_id=request_id)
+        return Throttled(f"{code}: {message}").of(service, code, request_id)
     if status == 409 or status >= 500 or code in _TRANSIENT:
-        return Ambiguous(f"{code}: {message}", request_id=request_id)
+        return Ambiguous(f"{code}: {message}").of(service, code, request_id)
     if code in _NO_ACCESS or code.startswith(_NO_ACCESS_PREFIX):
-        return NoAccess(code, message, request_id)
-    return CloudError(code, message, request_id)
+        return NoAccess(code, message, request_id, service)
+    return CloudError(code, message, request_id, service)
+
+
+_CLIENT = re.compile(r"alibabacloud_([a-z]+)(?:_[a-z]+)?\d+\.client$")
+
+
+def _service(error: Exception) -> str:
+    """Which service a client of the SDK asked: the client's module is in the traceback, and no field of the error has it."""
+    trace = error.__traceback__
+    while trace is not None:
+        if module := _CLIENT.match(trace.tb_frame.f_globals.get("__name__", "")):
+            return module[1]
+        trace = trace.tb_next
+    return ""
 
 
 def _kind(error: BaseException) -> str:

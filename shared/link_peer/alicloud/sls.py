@@ -22,9 +22,10 @@ CLIENTS = 4  # kept; a function instance needs one, and another when its credent
 class AuditUnavailable(Exception):
     """A call failed. Not a LogException, because the SDK would retry that ten times, a second apart."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, request_id: str = "") -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+        self.request_id = request_id
 
 
 class OneAttemptClient(LogClient):
@@ -34,7 +35,8 @@ class OneAttemptClient(LogClient):
         try:
             return super()._sendRequest(*args, **kwargs)  # type: ignore[misc]
         except LogException as error:
-            raise AuditUnavailable(error.get_error_code(), error.get_error_message()[:300]) from error
+            answer = error.get_error_code(), error.get_error_message()[:300], error.get_request_id() or ""
+            raise AuditUnavailable(*answer) from error
 
 
 def client(settings: Settings) -> LogClient:

@@ -117,12 +117,12 @@ class Accounts:
             self.calls["AssumeRole"] += 1
             try:
                 return _session(call(lambda: client.assume_role(request)).body)
-            except NoAccess as error:
+            except CloudError as error:  # with any other code, the account cannot be entered
                 if token_expired(error.code):
-                    raise KeysExpired(str(error)) from error
-                raise
-            except CloudError as error:  # with any code, the account cannot be entered
-                raise NoAccess(error.code, error.message, error.request_id) from error
+                    raise KeysExpired(str(error)).of("sts", error.code, error.request_id) from error
+                refusal = NoAccess(error.code, error.message, error.request_id, "sts")
+                refusal.account = role.split(":")[3]
+                raise refusal from error
 
         return self._retry.refused(assume, waits)
 

@@ -209,9 +209,6 @@ def request_expired(field: str, instant: str) -> Denial:
 # what an account or the policy file denies, and missing consent
 
 
-ACCESS_ADVICE = (
-    "check that account's role, its trust policy and external id, and the role's ECS permissions: link-peer doctor"
-)
 PAUSED = Denial(
     reasons.PAUSED,
     "the policy pauses link-peer: nothing is opened",
@@ -230,13 +227,13 @@ def unknown_account(account: str) -> Denial:
 
 def no_access(account: str, code: str) -> Denial:
     """An account that refused access, with the platform's error code."""
-    return Denial(reasons.NO_ACCESS, f"account {account}: {code}", ACCESS_ADVICE)
+    return Denial(reasons.NO_ACCESS, f"account {account}: {code}", _access_advice(account))
 
 
 def sweep_no_access(account: str, code: str) -> Denial:
     """An account that refused access to a sweep."""
     detail = f"account {account} refuses access: {code}: nothing is removed there"
-    return Denial(reasons.NO_ACCESS, detail, ACCESS_ADVICE)
+    return Denial(reasons.NO_ACCESS, detail, _access_advice(account))
 
 
 def unreadable(account: str, problem: str) -> Denial:
@@ -244,11 +241,14 @@ def unreadable(account: str, problem: str) -> Denial:
     return Denial(reasons.UNREAD, f"account {account} could not be read: {problem}", waits=Waits.FOR_A_READ)
 
 
-def no_access_to_group(group: object, code: str = "") -> Denial:
+def no_access_to_group(group: Party, code: str = "") -> Denial:
     """A group that may not be read or changed."""
-    return Denial(
-        reasons.NO_ACCESS, f"{group} cannot be read or changed" + (f": {code}" if code else ""), ACCESS_ADVICE
-    )
+    detail = f"{group} cannot be read or changed" + (f": {code}" if code else "")
+    return Denial(reasons.NO_ACCESS, detail, _access_advice(group.account))
+
+
+def _access_advice(account: str) -> str:
+    return f"this says why, and names the command that mends it: link-peer doctor {account}"
 
 
 def own_keys_refused(code: str, message: str) -> Denial:

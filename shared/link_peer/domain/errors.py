@@ -16,9 +16,24 @@ LinkPeerError
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+E = TypeVar("E", bound="LinkPeerError")
+
 
 class LinkPeerError(Exception):
-    """Base of all errors of this project."""
+    """Base of all errors of this project. Of an answer of a service: `service` is its name in settings (SERVICES), `code` the
+    platform's own spelling, `request_id` the call's, and `account` the uid of who refused, where that is known."""
+
+    service = ""
+    code = ""
+    request_id = ""
+    account = ""
+
+    def of(self: E, service: str, code: str, request_id: str = "") -> E:
+        """The same error, as what a service answered."""
+        self.service, self.code, self.request_id = service, code, request_id
+        return self
 
 
 class BadInput(LinkPeerError):
@@ -35,13 +50,12 @@ class PolicyError(LinkPeerError):
 
 
 class CloudError(LinkPeerError):
-    """The cloud refused a call and would refuse it again. `code` is the platform's own spelling."""
+    """The cloud refused a call and would refuse it again."""
 
-    def __init__(self, code: str, message: str, request_id: str = "") -> None:
+    def __init__(self, code: str, message: str, request_id: str = "", service: str = "") -> None:
         super().__init__(f"{code}: {message}")
-        self.code = code
         self.message = message
-        self.request_id = request_id
+        self.of(service, code, request_id)
 
 
 class NoAccess(CloudError):
@@ -68,10 +82,7 @@ class Transient(LinkPeerError):
 
 
 class Throttled(Transient):
-    """The API refuses calls until the next minute [doc ECS API throttling, help page 437902]. `account` is the one whose calls
-    it refuses, where that is noted."""
-
-    account = ""
+    """The API refuses calls until the next minute [doc ECS API throttling, help page 437902]."""
 
 
 class OutOfTime(Transient):

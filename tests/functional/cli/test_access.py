@@ -131,8 +131,8 @@ def test_the_region_is_given_before_or_after_the_command(lab: Lab, cli: Cli) -> 
     """It beats LINK_PEER_REGION. A command with its own `--region` or `--profile` keeps that."""
     lab.linked()
     for args in (["--region", "cn-atlantis", "links"], ["links", "--region", "cn-atlantis"]):
-        assert cli(*args, "--json") == 1
-        assert "InvalidRegionId.NotFound" in cli.err
+        assert cli(*args, "--json") == 2
+        assert "--region: 'cn-atlantis' is not a region" in cli.err
     assert cli("--region", "cn-beijing", "links", "--region", "cn-qingdao", "--json") == 0
     assert cli.out
     assert cli("links", "--json") == 0  # the next command starts anew

@@ -98,7 +98,7 @@ def test_without_a_port_the_links_ports_are_meant_and_without_a_link_everything(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("sg-nowhere", "'sg-nowhere' does not exist in the accounts of the policy"),
+        ("sg-nowhere", "'sg-nowhere' does not exist"),
         ("web", "'web' is the name of i-"),
         (f"i-x@{PEER}", f"'i-x@{PEER}' does not exist"),
     ],

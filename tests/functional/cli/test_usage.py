@@ -102,7 +102,10 @@ UNMEANT: list[tuple[str, str]] = [
     ("local --world atlantis", "atlantis"),
     ("links -o xml", "'xml' is not one of 'table'"),
     ("links --state closed", "--state"),
-    ("links --region Qingdao", "--region: 'Qingdao' is not a region such as cn-hangzhou"),
+    (
+        "links --region Qingdao",
+        "--region: 'Qingdao' is not a region that this version knows: did you mean cn-qingdao?\n",
+    ),
     ("links --expiring soon", "--expiring"),
     ("links --account c@aliyun.com", "--account"),
     ("explain i-a i-b 3306", "3306"),

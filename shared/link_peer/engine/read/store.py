@@ -27,7 +27,7 @@ class Store:
         self.live_accounts: set[str] = set()
         self.answers: dict[Question, int] = {}
         self.first_pages: dict[Party, tuple[list[Instance], str]] = {}
-        self.unreadable: dict[str, NoAccess | str] = {}
+        self.unreadable: dict[str, Transient | CloudError] = {}
 
     def snapshot(self) -> Snapshot:
         """What was read so far, frozen."""
@@ -56,7 +56,7 @@ class Store:
             taken_addresses={one: bool(answer) for one, answer in self.answers.items() if isinstance(one, Address)},
             counted={one.group: answer for one, answer in self.answers.items() if isinstance(one, MembersOf)},
             refused_accounts={uid: why for uid, why in self.unreadable.items() if isinstance(why, NoAccess)},
-            failed_accounts={uid: why for uid, why in self.unreadable.items() if isinstance(why, str)},
+            failed_accounts={uid: str(why) for uid, why in self.unreadable.items() if not isinstance(why, NoAccess)},
         )
 
     def readable(self, account: str) -> bool:
@@ -73,7 +73,7 @@ class Store:
         if isinstance(error, NoAccess):
             self.unreadable[account] = error
         else:
-            self.unreadable.setdefault(account, str(error))
+            self.unreadable.setdefault(account, error)
 
     def note_tags(self, group: Party, keys: Iterable[str]) -> None:
         """Notes that a group now has these tags, which this delivery has just written."""

@@ -1,0 +1,246 @@
+"""What a refusal of a service means here, and the command that mends it: one table. docs/operations.md has it, too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+import msgspec
+from link_peer.domain.errors import BadInput, LinkPeerError, Transient
+
+from link_peer_cli.ui.looked import FACTS, UNKNOWN
+
+DOCTOR = "link-peer doctor"
+SETUP, AGAIN, DEPLOY = "link-peer setup", "link-peer setup; {again}", "link-peer package; s deploy -y"
+OPERATORS = f"{SETUP} --operators {{person}},<who may now>"
+ADD = "link-peer account add {account}"
+
+
+class Remedy(msgspec.Struct, frozen=True):
+    """What some codes of a service mean here, and the command that mends it. A code that ends with `*` stands for all that begin
+    so; where `says` is given, the message matches it, too. `service` is empty where all services have the code. `elsewhere` is the
+    command where another account than home refused. Texts name facts of the command in braces (`looked.FACTS`)."""
+
+    service: str
+    codes: tuple[str, ...]
+    meaning: str
+    command: str
+    elsewhere: str = ""
+    says: str = ""
+
+    def fits(self, service: str, code: str, text: str) -> bool:
+        """Whether it is about an answer with this code and message."""
+        named = any(fnmatchcase(code, pattern) for pattern in self.codes)
+        return named and self.service in ("", service) and re.search(self.says, text) is not None
+
+
+OURS = "link-peer"
+"""The service of refusals of ours, with codes that no message prints."""
+KEY = "the access key {key}"
+TABLE = (
+    Remedy("", ("InvalidAccessKeyId*", "InvalidAccessKeyID"), f"{KEY} does not exist, or is disabled", "{configure}"),
+    Remedy(
+        "",
+        ("SignatureDoesNotMatch", "SignatureNotMatch", "IncompleteSignature"),
+        f"the secret is not that of {KEY}",
+        "{configure}",
+    ),
+    Remedy(
+        "",
+        ("InvalidSecurityToken.Expired", "SecurityTokenExpired"),
+        f"the security token of {KEY} has expired",
+        "{configure}",
+    ),
+    Remedy(
+        "",
+        ("InvalidSecurityToken*", "SecurityTokenInvalid", "MissingSecurityToken"),
+        f"the security token is not that of {KEY}",
+        "{configure}",
+    ),
+    Remedy(
+        "",
+        ("InvalidTimeStamp.Expired", "RequestTimeExpired", "TimeExpired"),
+        "the clock of this machine is wrong by more than 15 minutes",
+        "timedatectl set-ntp true",
+    ),
+    Remedy(
+        "",
+        (
+            "Throttling*",
+            "ResourceThrottled",
+            "TooManyRequests",
+            "QpsLimitExceeded",
+            "WriteQuotaExceed",
+            "ReadQuotaExceed",
+        ),
+        "the calls that the account has in a minute are used up. Run it again in the next minute",
+        "{again}",
+    ),
+    Remedy(
+        "sts",
+        ("EntityNotExist.Role",),
+        "account {account} has no such role: it was deleted, or never made. Its owner makes it again",
+        ADD,
+    ),
+    Remedy(
+        "sts",
+        ("NoPermission", "Forbidden*"),
+        "the role of account {account} does not trust these keys, or asks for another external id; or they may not assume it. "
+        "Its owner puts its trust back",
+        ADD,
+    ),
+    Remedy(
+        "ecs",
+        ("InvalidRegionId.NotFound", "InvalidRegion.NotFound"),
+        "ECS has no region {region}. Name another",
+        "link-peer --region <region> doctor",
+    ),
+    Remedy(
+        "mns", ("QueueNotExist",), "the queue does not exist: it was deleted, or never made. Make it again first", AGAIN
+    ),
+    Remedy(
+        "mns",
+        ("AccessDenied",),
+        "SMQ (MNS) is not activated in account {home}: activate it at https://mns.console.aliyun.com",
+        DOCTOR,
+        says="is forbidden for this operation",
+    ),
+    Remedy(
+        "sls",
+        ("ProjectNotExist", "LogStoreNotExist", "IndexConfigNotExist"),
+        "the audit log does not exist, or not whole: it was deleted, or never made. Nothing is changed without a record. Make "
+        "it again first",
+        AGAIN,
+    ),
+    Remedy(
+        "sls",
+        ("Unauthorized",),
+        "SLS is not activated in account {home}: activate it at https://sls.console.aliyun.com",
+        DOCTOR,
+        says="inactive",
+    ),
+    Remedy(
+        "fc",
+        ("FunctionNotFound", "ServiceNotFound", "AliasNotFound", "VersionNotFound"),
+        "the function, or that version of it, is not deployed",
+        DEPLOY,
+    ),
+    Remedy(
+        "fc",
+        ("AccessDenied",),
+        "Function Compute is not activated in account {home}: activate it at https://fcnext.console.aliyun.com",
+        DOCTOR,
+        says="not enabled",
+    ),
+    Remedy(
+        "eventbridge",
+        ("EventBusNotExist", "ServiceAccessDenied", "ServiceNotEnable"),
+        "EventBridge is not activated in account {home}: activate it at https://eventbridge.console.aliyun.com",
+        DOCTOR,
+    ),
+    Remedy(
+        "ram",
+        ("NoPermission", "Forbidden*"),
+        "RAM lets only who administers the account read or change its roles. Set the keys of such a person",
+        "{configure}",
+    ),
+    Remedy(
+        "ram", ("EntityNotExist*",), "the role or its policy does not exist: it was deleted, or never made", SETUP, ADD
+    ),
+    Remedy(
+        "",
+        ("NoPermission", "Forbidden*", "AccessDenied", "Unauthorized", "InvalidOperation.SecurityGroupNotAuthorized"),
+        "RAM does not allow these keys the call. Who administers account {home} names their owner among those who may operate",
+        OPERATORS,
+        ADD,
+    ),
+    Remedy(
+        OURS,
+        ("no-region",),
+        "there is no region: give --region, set LINK_PEER_REGION, or set that of a profile",
+        "aliyun configure",
+    ),
+    Remedy(
+        OURS,
+        ("no-key",),
+        "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or those of a profile",
+        "aliyun configure",
+    ),
+    Remedy(OURS, ("no-policy",), "the policy file {policy}: set LINK_PEER_POLICY, or make one", "link-peer init"),
+    Remedy(
+        "",
+        ("",),
+        "the service was not reached: an endpoint setting is wrong, region {region} does not have it, or the network of this machine "
+        "does not lead there",
+        DOCTOR,
+    ),
+)
+"""The first row that fits an answer is about it."""
+
+
+def row_of(error: BaseException) -> Remedy | None:
+    """The row about an error; None if there is none."""
+    answer = answer_of(error)
+    if answer is None:
+        return None
+    return next((row for row in TABLE if row.fits(answer.service, answer.code, str(answer))), None)
+
+
+def answer_of(error: BaseException | None) -> LinkPeerError | None:
+    """What a service answered, or that it did not, of an error or of its causes; None if no service is among them, or an error that
+    says itself what to do hides them (`from None`)."""
+    while error is not None and not isinstance(error, BadInput):
+        if isinstance(error, LinkPeerError) and error.service:
+            return error
+        error = error.__cause__
+    return None
+
+
+def remedy(error: BaseException, account: str = "") -> str:
+    """What an error of a service means, and the command that mends it: of a code that the table does not have, service, code,
+    RequestId and `link-peer doctor`. `account` is that which was asked, where the error does not know it. Empty if no service
+    answered."""
+    answer, row = answer_of(error), row_of(error)
+    if answer is None:
+        return ""
+    account = account or answer.account
+    home = FACTS["home"] or "home"
+    facts = {**FACTS, "home": home, "account": account or home}
+    if row is None:
+        request = f", RequestId {answer.request_id}" if answer.request_id else ""
+        again = f"{FACTS['again']}; " if isinstance(answer, Transient) else ""
+        return f"{answer.service} answered {answer.code}{request}: {again}{DOCTOR}"
+    command = row.elsewhere if row.elsewhere and account not in ("", FACTS["home"]) else row.command
+    return f"{row.meaning}: {command}".format_map(facts)
+
+
+def ours(code: str, **facts: str) -> str:
+    """The text of a refusal of ours, with the command that mends it."""
+    row = next(row for row in TABLE if row.service == OURS and code in row.codes)
+    return f"{row.meaning}: {row.command}".format_map({**FACTS, **facts})
+
+
+def message(error: BaseException, account: str = "", *, between: str = "; ") -> str:
+    """An error, and what it means with the command that mends it, where a service answered."""
+    return between.join(filter(None, [str(error), remedy(error, account)]))
+
+
+def rows() -> Iterator[tuple[str, str, str, str]]:
+    """The table, as a page has it: service, codes, meaning, command."""
+    names = {
+        **UNKNOWN,
+        "account": "<uid>",
+        "region": "<region>",
+        "home": "<uid of home>",
+        "again": "link-peer …",
+        "policy": "cannot be read",
+    }
+    quoted = {name: f"`{text}`" if name in ("account", "region", "home") else text for name, text in names.items()}
+    for row in TABLE:
+        codes = " ".join(f"`{code}`" if code else "no answer" for code in row.codes) + (
+            f" (“{row.says}”)" if row.says else ""
+        )
+        command = "; ".join(f"`{part}`" for part in row.command.split("; "))
+        command += f"; of another account `{row.elsewhere}`" if row.elsewhere else ""
+        yield row.service or "any", codes, row.meaning.format_map(quoted), command.format_map(names)
