@@ -577,13 +577,15 @@ class Lab:
         return self.records()[-1]
 
     def summary(self) -> dict[str, str]:
-        """The latest summary; of sweeps by account, that of all."""
-        if not self.by_account:
-            return self.records("summary")[-1]
-        accounts = {record["from_account"]: record for record in self.records("summary") if "from_account" in record}
-        found = sorted(accounts.values(), key=lambda one: one["outcome"] == "failed")
-        counted = {name: str(sum(int(one[name]) for one in found)) for name in ("held", "removed", "changed", "denied")}
-        return {**found[-1], **counted, "detail": "; ".join(one.get("detail", "") for one in found)}
+        """The latest summaries of the accounts as one: the worst outcome, the numbers of all, and each detail."""
+        accounts = {record["account"]: record for record in self.records("summary", scope="account", function="sweep")}
+        order = ("unchanged", "applied", "failed")
+        summaries = sorted(accounts.values(), key=lambda summary: order.index(summary["outcome"]))
+        names = ("instances", "groups", "held", "removed", "changed", "denied")
+        numbers = {name: str(sum(int(summary[name]) for summary in summaries)) for name in names}
+        counts = sum((Counter(json.loads(summary["counts"])) for summary in summaries), Counter[str]())
+        details = dict.fromkeys(filter(None, (summary.get("detail") for summary in summaries)))
+        return {**summaries[-1], **numbers, "counts": json.dumps(counts), "detail": "; ".join(details)}
 
     def calls(self) -> int:
         """The number of calls the functions have made so far, to any service."""
