@@ -25,10 +25,12 @@ def check(
     env: Environment, runs: Runs, sweep: Sweep, cloud: WhatIf, links: Sequence[Standing]
 ) -> Iterator[CheckFinding]:
     """One finding for each account: whether the functions' own role entered it, with how many groups have rules of these links. One
-    more for each that could not be read here, and for what there was no time to read."""
+    more for each that could not be read here, and for what there was no time to read. An account that shows no instances is a warning
+    where a link has an end in it."""
     gaps, snapshot = gaps_of(sweep), sweep.store.snapshot()
     ours = Counter(group.account for group in {rule.group for link in links for rule in link.rules})
     accounts = sorted(env.policy.accounts)
+    linked = {end.account for link in links for end in (link.source, link.target)}
     with ThreadPoolExecutor(min(THREADS, len(accounts))) as pool:  # one that gives no answer takes seconds
         readers = dict(zip(accounts, pool.map(functools.partial(_reader, cloud), accounts), strict=True))
     for account in accounts:
@@ -39,7 +41,7 @@ def check(
             advice = "these keys must be allowed to assume the reader role there: docs/permissions.md"
             yield entered
             yield CheckFinding(UNKNOWN, account, "contents", f"not read here: {gaps[account]} (as {reader})", advice)
-        elif entered.state == OK and not instances:
+        elif entered.state == OK and not instances and account in linked:
             advice = f"no removals are made in account {account} because it shows no instances; if it is really empty: "
             advice += f"link-peer sweep --believe-empty {account}"
             yield replace(entered, state=WARNING, detail=f"{entered.detail}; {contents}", advice=advice)

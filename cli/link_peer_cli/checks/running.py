@@ -9,7 +9,7 @@ from link_peer.domain.tags import parse_instant
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding, unreadable
-from link_peer_cli.checks.runs import ERRORS, Runs, not_due
+from link_peer_cli.checks.runs import ERRORS, Runs, minutes_ago, not_due
 from link_peer_cli.deployed.queue import waiting_messages
 
 LATE_SECONDS = 30 * 60
@@ -30,7 +30,7 @@ def check(env: Environment, runs: Runs) -> Iterator[CheckFinding]:
         )
     else:
         age = env.clock.now() - parse_instant(run["time"])
-        detail = f"{age / 60:.0f} minutes ago, of {run['accounts']} accounts"
+        detail = f"{minutes_ago(age)}, of {run['accounts']} accounts"
         yield CheckFinding(*((WARNING, "", what, detail, ERRORS) if age > LATE_SECONDS else (OK, "", what, detail)))
         if "dead_letters" not in run:
             detail = f"did not count the dead letters, which link-peer-dead-letters needs: {run.get('detail', '')}"

@@ -74,9 +74,8 @@ def account_entry(env: Environment, runs: Runs, account: str) -> CheckFinding:
         return not_due(env, runs, account, what) or CheckFinding(
             UNKNOWN, account, what, "no sweep of it was recorded within a day", ERRORS
         )
-    now, role = env.clock.now(), summary.get("entered_as", "")
-    time = parse_instant(summary["time"])
-    ago = f"{(now - time) / 60:.0f} minutes ago"
+    now, time, role = env.clock.now(), parse_instant(summary["time"]), summary.get("entered_as", "")
+    ago = minutes_ago(now - time)
     if refusal := summary.get("refusal"):
         refused = f"entered as {role}, and refused" if role else "the functions could not enter it"
         return CheckFinding(MISSING, account, what, f"{refused} {ago}: {refusal}", _repair(env, account))
@@ -90,11 +89,16 @@ def account_entry(env: Environment, runs: Runs, account: str) -> CheckFinding:
 
 def not_due(env: Environment, runs: Runs, account: str, what: str) -> CheckFinding | None:
     """A warning where the functions were deployed a moment ago, so that no run has been due yet."""
-    minutes = None if runs.deployed is None else (env.clock.now() - runs.deployed) / 60
-    if minutes is None or minutes * 60 >= GRACE_SECONDS:
+    seconds = None if runs.deployed is None else env.clock.now() - runs.deployed
+    if seconds is None or seconds >= GRACE_SECONDS:
         return None
-    detail = f"no run was due yet: the functions were deployed {minutes:.0f} minutes ago"
+    detail = f"no run was due yet: the functions were deployed {minutes_ago(seconds)}"
     return CheckFinding(WARNING, account, what, detail, f"link-peer doctor, {RUN_SECONDS // 60} minutes later")
+
+
+def minutes_ago(seconds: float) -> str:
+    """How long ago it was, in words; a record's time may be a little ahead of the clock here."""
+    return f"{max(0, round(seconds / 60))} minutes ago"
 
 
 def _repair(env: Environment, account: str) -> str:

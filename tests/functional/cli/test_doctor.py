@@ -79,12 +79,13 @@ def test_denied_links_are_listed_with_advice(lab: Lab, cli: Cli) -> None:
     assert missing(cli, PEER) == []
 
 
-def test_an_account_that_shows_no_instances_is_a_warning(lab: Lab, cli: Cli) -> None:
+def test_an_account_with_links_that_shows_no_instances_is_a_warning(lab: Lab, cli: Cli) -> None:
     """The sweep makes no removals there, which the advice explains."""
+    lab.cross_account(lab.request(*lab.pair(), "tcp/1"))
     for instance in list(lab.cloud.ecs.accounts[PEER].instances):
         lab.call(PEER, "DeleteInstance", {"InstanceId": instance, "Force": "true"})
     code, found = cli.json("doctor", PEER)
-    [warning] = [f for f in found if f["where"] == PEER]
+    [warning] = [f for f in found if (f["where"], f["what"]) == (PEER, "access")]
     assert (code, warning["state"]) == (0, "warning")
     assert f"no removals are made in account {PEER} because it shows no instances" in warning["advice"]
 
