@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from link_peer.domain.errors import LinkPeerError, PolicyError
+from link_peer.domain.grouped import grouped
 from link_peer_deploy.manifest import Function, load
 from link_peer_deploy.manifest import Trigger as Shipped
 from link_peer_deploy.names import ALIAS
@@ -17,7 +18,7 @@ from link_peer_deploy.project import ROOT
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.deployed.functions import DeployedFunctions, DeployedTrigger, Live
-from link_peer_cli.deployed.policy import RunningPackage, difference, running_packages
+from link_peer_cli.deployed.policy import difference, running_packages
 from link_peer_cli.deployed.rules import Bus, BusRule
 
 DEPLOY = "link-peer package; s deploy -y"
@@ -60,25 +61,23 @@ def _policy(env: Environment) -> Iterator[CheckFinding]:
         yield CheckFinding(DIFFERS, "", what, differing, advice)
     elif packages:
         yield CheckFinding(OK, "", what, f"{env.policy.digest}: as in {path}")
-    for package in packages:
-        yield _version(package)
+    for running, functions in grouped((p.version, name) for p in packages for name in p.functions).items():
+        yield _version(running, functions)
 
 
-def _version(package: RunningPackage) -> CheckFinding:
-    """Whether the version of link-peer that built a package is that of this command, and if not, which is newer."""
+def _version(running: str, functions: Sequence[str]) -> CheckFinding:
+    """Whether the version of link-peer that built the package of functions is that of this command, and if not, which is newer."""
     own, what = version("link-peer"), "version"
-    if package.version == own:
+    if running == own:
         return CheckFinding(OK, "", what, f"{own}: here and in the package")
-    of = ", ".join(package.functions)
-    if not package.version:
+    of = ", ".join(functions)
+    if not running:
         detail = f"the package of {of} does not say its version, and is older than {own}, which is here"
         return CheckFinding(WARNING, "", what, detail, DEPLOY)
-    if _order(package.version) < _order(own):
-        return CheckFinding(
-            WARNING, "", what, f"{package.version} runs ({of}), and {own}, which is here, is newer", DEPLOY
-        )
-    detail = f"{package.version} runs ({of}), and is newer than {own}, which is here: what it finds may be of no use"
-    return CheckFinding(WARNING, "", what, detail, f"install {package.version} here, then: link-peer --version")
+    if _order(running) < _order(own):
+        return CheckFinding(WARNING, "", what, f"{running} runs ({of}), and {own}, which is here, is newer", DEPLOY)
+    detail = f"{running} runs ({of}), and is newer than {own}, which is here: what it finds may be of no use"
+    return CheckFinding(WARNING, "", what, detail, f"install {running} here, then: link-peer --version")
 
 
 def _order(text: str) -> tuple[tuple[int, ...], bool, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -20,6 +21,9 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.deployed.functions import DeployedFunctions, ServiceFunctions
 
 SECONDS = 60.0  # until a download answers
+
+
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+!-]{0,63}")
 
 
 class RunningPackage(msgspec.Struct, frozen=True):
@@ -100,7 +104,7 @@ def _read(url: str, variables: Mapping[str, str]) -> tuple[Policy, str]:
             if path == PurePosixPath("/code", policy_file.NAME) and policy_file.COMPILED in files:
                 compiled = package.read(policy_file.COMPILED)
             if VERSION_FILE in files:
-                version = _start(package, VERSION_FILE).decode().strip()
+                version = _start(package, VERSION_FILE).decode(errors="replace").strip()
     except requests.RequestException as error:
         # without the address, which is a key
         raise LinkPeerError(f"the package cannot be downloaded: {type(error).__name__}") from None
@@ -110,7 +114,7 @@ def _read(url: str, variables: Mapping[str, str]) -> tuple[Policy, str]:
     if compiled is not None and not policy_file.agree(raw, compiled):
         raise PolicyError(f"{policy_file.COMPILED}, which the function acts on, is not what {path.name} gives")
     prefix = policy.tag_prefix or variables.get("LINK_PEER_TAG_PREFIX") or DEFAULT_TAG_PREFIX
-    return msgspec.structs.replace(policy, tag_prefix=prefix), version
+    return msgspec.structs.replace(policy, tag_prefix=prefix), version if _VERSION.fullmatch(version) else ""
 
 
 def _start(package: zipfile.ZipFile, name: str) -> bytes:
