@@ -77,8 +77,6 @@ class DeployedTrigger(msgspec.Struct, frozen=True):
 class DeployedFunctions:
     """The functions of an account on FC 3.0. Raises the errors of link_peer.domain.errors."""
 
-    where = ""
-
     def __init__(self, settings: Settings, account: str) -> None:
         self._client, self._models = fc3(settings, account)
 
@@ -125,8 +123,6 @@ class DeployedFunctions:
 class ServiceFunctions:
     """The functions of a service on FC 2.0, whose triggers invoke the code that was deployed last. Raises the errors of
     link_peer.domain.errors."""
-
-    where = " on FC 2.0 (--against FILE needs no look at it)"
 
     def __init__(self, settings: Settings, account: str, service: str) -> None:
         from alibabacloud_fc_open20210406 import models  # an SDK: when it is asked, since help needs none

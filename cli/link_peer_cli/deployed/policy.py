@@ -26,6 +26,10 @@ SECONDS = 60.0  # until a download answers
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+!-]{0,63}")
 
 
+class ServiceUnreadable(LinkPeerError):
+    """What a service of FC 2.0 has could not be read, where FC 3.0 has no function of the deployment."""
+
+
 class RunningPackage(msgspec.Struct, frozen=True):
     """A package that some functions run: the policy that its text gives, and the version of link-peer that built it; empty
     where the package does not say."""
@@ -37,10 +41,16 @@ class RunningPackage(msgspec.Struct, frozen=True):
 
 def running_packages(settings: Settings, names: Names) -> list[RunningPackage]:
     """What the functions run, on FC 3.0 or else on FC 2.0: one package if all have the same; none if no function is deployed.
-    Raises LinkPeerError for one that cannot be read, PolicyError for one whose policy is not valid or whose compiled form is
-    of another."""
+    Raises LinkPeerError for one that cannot be read (ServiceUnreadable on FC 2.0), PolicyError for one whose policy is not valid
+    or whose compiled form is of another."""
     packages = list(_packages(DeployedFunctions(settings, names.home), names))
-    packages = packages or list(_packages(ServiceFunctions(settings, names.home, names.prefix), names))
+    if not packages:
+        try:
+            packages = list(_packages(ServiceFunctions(settings, names.home, names.prefix), names))
+        except PolicyError:
+            raise
+        except LinkPeerError as error:
+            raise ServiceUnreadable(f"{error} (on FC 2.0)") from None
     by_code: dict[str, RunningPackage] = {}
     for checksum, package in packages:
         before = by_code.get(checksum)
@@ -87,7 +97,7 @@ def _packages(client: DeployedFunctions | ServiceFunctions, names: Names) -> Ite
         except PolicyError as error:
             raise PolicyError(f"the deployed policy of {function} cannot be trusted: {error}") from None
         except LinkPeerError as error:
-            raise LinkPeerError(f"the deployed policy of {function} cannot be read{client.where}: {error}") from None
+            raise LinkPeerError(f"the deployed policy of {function} cannot be read: {error}") from None
 
 
 def _read(url: str, variables: Mapping[str, str]) -> tuple[Policy, str]:

@@ -109,6 +109,19 @@ def test_what_the_role_may_not_do_there_is_missing_too(lab: Lab, cli: Cli, trigg
     assert detail.startswith(f"entered as {ROLE}, and refused 0 minutes ago: ")
 
 
+def test_an_account_that_met_a_transient_error_is_unknown(lab: Lab, cli: Cli, triggers: Triggers) -> None:
+    """It was not refused, and not read: the next run tries again."""
+    lab.fault(service="sts", action="AssumeRole", kind="error", status=503, code="ServiceUnavailable", times=40)
+    run(lab, triggers)
+    lab.cloud.faults.clear()
+    [(state, account, what, detail)] = wrong(cli)
+    assert (state, account, what) == ("unknown", PEER, "access")
+    assert detail.startswith("could not be read 0 minutes ago: ")
+    assert "ServiceUnavailable" in detail
+    run(lab, triggers)
+    assert wrong(cli) == []
+
+
 def test_what_only_the_reader_may_not_read_is_no_finding_of_the_functions(lab: Lab, cli: Cli) -> None:
     """The functions entered the account; the doctor could not read it."""
     for name in ("link-peer-reader", "link-peer"):
@@ -169,6 +182,15 @@ def test_the_version_of_the_package_is_compared_with_that_of_the_command(
     assert wrong(cli) == []
 
 
+@pytest.mark.parametrize("version", ["9" * 5_000, "0.1.0\nok", "\u202e1.0", ""])
+def test_a_package_may_not_say_just_anything_of_its_version(lab: Lab, cli: Cli, version: str) -> None:
+    """What is no version counts as none."""
+    lab.publish(version=version or " ")
+    [(state, _, what, detail)] = wrong(cli)
+    assert (state, what) == ("warning", "version")
+    assert "does not say its version" in detail
+
+
 def test_on_fc_2_the_package_is_read_through_its_service(lab: Lab, cli: Cli, tmp_path: Path) -> None:
     """Where FC 3.0 has no function of the deployment. What cannot be read there is no reason to build what is wider."""
     lab.publish()
@@ -184,7 +206,8 @@ def test_on_fc_2_the_package_is_read_through_its_service(lab: Lab, cli: Cli, tmp
     assert "more could open" in cli.err
     lab.fault(service="fc", action="GetFunctionCode", code="AccessDenied", status=403, times=None)
     assert cli("package", "--policy", str(wider), "--out", str(tmp_path / "build")) == 1
-    assert "cannot be read on FC 2.0 (--against FILE needs no look at it)" in cli.err
+    assert "AccessDenied" in cli.err
+    assert "(on FC 2.0): give --against FILE" in cli.err
     assert not (tmp_path / "build").exists()
 
 
