@@ -12,7 +12,7 @@ from link_peer_cli.access.environment import Environment, load_environment, load
 from link_peer_cli.access.identity import AccountKeys
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import AccountClosed, AccountRemoved
-from link_peer_cli.checks.running import sweeps_of_a_day
+from link_peer_cli.checks.runs import sweeps_of_a_day
 from link_peer_cli.closing.renamed import close_commands, rule_text, signs_by_name
 from link_peer_cli.closing.run import Closed, close
 from link_peer_cli.review.plans import print_closed

@@ -32,7 +32,7 @@ except ModuleNotFoundError as missing:
     text = f"the local cloud needs {missing.name}, which is not installed: {remedy}"
     raise LinkPeerError(text) from None
 
-__all__ = ["LocalCloud", "WorldError", "describe", "environment", "running"]
+__all__ = ["VARIABLES", "LocalCloud", "WorldError", "describe", "environment", "running"]
 
 
 @contextmanager
