@@ -48,16 +48,14 @@ def _candidates(runtime: str, version: str) -> Iterator[str]:
     for folder in sorted(installed, key=lambda path: int(path.name.rpartition(".")[2]), reverse=True):
         yield str(folder / "bin" / runtime)
     if uv := shutil.which("uv"):
-        done = subprocess.run(
-            [uv, "python", "find", "--no-project", version], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([uv, "python", "find", "--no-project", version], capture_output=True, check=False)
         if done.returncode == 0:
-            yield done.stdout.strip()
+            yield os.fsdecode(done.stdout.strip())
 
 
 def _version(python: str) -> str:
     """What `python -VV` says; empty if it does not run. A shim of pyenv is found on PATH also where it has nothing to run."""
     try:
-        return subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout.strip()
+        return os.fsdecode(subprocess.run([python, "-VV"], capture_output=True, check=True).stdout.strip())
     except (OSError, subprocess.CalledProcessError):
         return ""

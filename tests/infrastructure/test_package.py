@@ -305,6 +305,18 @@ def test_the_runtimes_python_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
         assert runtime_python.find("python3.99") == (str(newest) if given == str(newest) else str(shim))
 
 
+def test_a_python_whose_path_is_not_ascii_is_found_in_an_ascii_locale(tmp_path: Path) -> None:
+    """In the folder of a person with such a name, in the locale C."""
+    python = python_of("3.99.0", tmp_path / "möbel" / "python3.99")
+    (bin_folder := tmp_path / "bin").mkdir()
+    (bin_folder / "uv").write_text(f"#!/bin/sh\necho {python}\n", encoding="utf-8")
+    (bin_folder / "uv").chmod(0o755)
+    find = "from link_peer_deploy import runtime_python; import os, sys; print(ascii(os.fsencode(runtime_python.find('python3.99'))))"
+    env = {"PATH": f"{bin_folder}:/usr/bin:/bin", "PYENV_ROOT": str(tmp_path), "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", find], env=env, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.stdout.strip(), done.stderr) == (ascii(os.fsencode(python)), "")
+
+
 def test_an_unknown_runtime_has_no_package(policy: Path) -> None:
     text = refused(policy, LINK_PEER_RUNTIME="python3.9")
     assert text == "LINK_PEER_RUNTIME is python3.9, and can be python3.10 or python3.12"
