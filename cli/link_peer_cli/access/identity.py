@@ -16,6 +16,7 @@ from link_peer.domain.policy import Policy
 from link_peer.runtime.settings import Credentials, Settings
 
 from link_peer_cli.ui import aliyun
+from link_peer_cli.ui.remedies import ours
 
 NO_KEYS = Credentials("", "")
 """The credentials of a command that found none, and may do without."""
@@ -86,7 +87,7 @@ def require_listed(keys: AccountKeys, policy: Policy) -> None:
         raise OtherAccount(not_of_home(keys, policy))
 
 
-# what is said: a fact, then what mends it; a command after the last `: `
+# what is said: rows of `remedies.TABLE`
 
 
 def called(policy: Policy, account: str) -> str:
@@ -97,23 +98,13 @@ def called(policy: Policy, account: str) -> str:
 
 def not_of_home(keys: AccountKeys, policy: Policy) -> str:
     """The keys belong to another account, and what reads with them would take it for home."""
-    owner, home = called(policy, keys.account), called(policy, policy.home)
-    needed = f"this command needs keys of the home account, {home}: link-peer --profile NAME"
-    if keys.account not in policy.accounts:
-        policy_file = "if another policy file is meant, LINK_PEER_POLICY names it"
-        return (
-            f"{keys.arn} belongs to account {owner}, which the policy file does not list; {policy_file}; else {needed}"
-        )
-    options = "keys of other accounts go with the option --profile of accept, withdraw, adopt, close, reopen and verify"
-    return f"{keys.arn} belongs to account {owner}; {options}; {needed}"
+    situation = "keys-of-another-account" if keys.account in policy.accounts else "keys-of-an-unlisted-account"
+    return ours(situation, arn=keys.arn, owner=called(policy, keys.account), home=called(policy, policy.home))
 
 
 def needs_home(keys: AccountKeys, policy: Policy) -> str:
     """Why an account is not entered with keys of another one."""
-    return (
-        f"the keys belong to account {called(policy, keys.account)}, and only home, account {called(policy, policy.home)}, "
-        "enters others: use keys of home"
-    )
+    return ours("keys-enter-no-account", owner=called(policy, keys.account), home=called(policy, policy.home))
 
 
 _SESSION = re.compile(r"(acs:ram::[0-9]+):assumed-role/([^/]+)/.*")
@@ -127,36 +118,28 @@ def principal_of(arn: str) -> str:
 def role_refused(role: str, arn: str, error: LinkPeerError) -> str:
     """Home's role for what a command does (its ARN) could not be assumed, so that the person's own keys act."""
     name, principal = role.partition(":role/")[2], principal_of(arn)
+    facts = {"arn": arn, "role": name, "code": error.code}
     if isinstance(error, Transient):
-        return f"{arn} acts with its own keys, since STS gave no answer about the role {name} ({error}): run it again"
-    code, is_root = getattr(error, "code", ""), principal.endswith(":root")
+        return ours("role-unanswered", **facts, problem=str(error))
     if name.endswith("-operator"):
         lacking = f"the role {name} does not exist" if _is_missing(error) else f"the role {name} refuses it"
-        operator = principal.replace(":root", ":user/NAME")
-        return (
-            f"you are not an operator: {arn} acts with its own keys, since {lacking} ({code}). An operator is a RAM user who "
-            "signs in with MFA, or a role. Name all who may operate, those who may now too: "
-            f"link-peer setup --operators {operator}"
-        )
+        return ours("not-an-operator", **facts, lacking=lacking, operator=principal.replace(":root", ":user/NAME"))
     if _is_missing(error):
-        return f"{arn} acts with its own keys, since the role {name} does not exist ({code}): link-peer setup"
-    mend = "Sign in as a RAM user or a role, since no account may assume one"
-    if not is_root:
-        mend = f"An administrator of home lets it: {aliyun.may_assume(principal, role)}"
-    return f"you are not a reader: {arn} acts with its own keys, since the role {name} refuses it ({code}). {mend}"
+        return ours("no-home-role", **facts)
+    if principal.endswith(":root"):
+        return ours("not-a-reader-as-account", **facts)
+    return ours("not-a-reader", **facts, may_assume=aliyun.may_assume(principal, role))
 
 
 def peer_refused(policy: Policy, account: str, role: str, acting: AccountKeys, error: NoAccess) -> str:
     """A role of another account (its ARN) could not be assumed: why, and what mends it."""
-    mend = (
-        f"whoever has keys of account {called(policy, account)} runs: link-peer account add {account} --profile PROFILE"
-    )
+    facts = {"role": role, "account": account, "name": called(policy, account), "arn": acting.arn}
     if _is_missing(error):
-        return f"the role {role} does not exist; {mend}"
+        return ours("no-role-there", **facts)
     if acting.refusal:
         return f"the role {role} trusts home's roles alone, and {acting.refusal}"
     lacking = "another external id, or a sign-in with MFA" if role.endswith("-closer") else "another external id"
-    return f"the role {role} does not trust {acting.arn}, or asks for {lacking}; {mend}"
+    return ours("no-trust-there", **facts, lacking=lacking)
 
 
 def _is_missing(error: LinkPeerError) -> bool:

@@ -15,6 +15,7 @@ DOCTOR = "link-peer doctor"
 SETUP, AGAIN, DEPLOY = "link-peer setup", "link-peer setup; {again}", "link-peer package; s deploy -y"
 OPERATORS = f"{SETUP} --operators {{person}},<who may now>"
 ADD = "link-peer account add {account}"
+PROFILE = "link-peer --profile NAME"
 
 
 class Remedy(msgspec.Struct, frozen=True):
@@ -76,19 +77,6 @@ TABLE = (
         ),
         "the calls that the account has in a minute are used up. Run it again in the next minute",
         "{again}",
-    ),
-    Remedy(
-        "sts",
-        ("EntityNotExist.Role",),
-        "account {account} has no such role: it was deleted, or never made. Its owner makes it again",
-        ADD,
-    ),
-    Remedy(
-        "sts",
-        ("NoPermission", "Forbidden*"),
-        "the role of account {account} does not trust these keys, or asks for another external id; or they may not assume it. "
-        "Its owner puts its trust back",
-        ADD,
     ),
     Remedy(
         "ecs",
@@ -169,6 +157,71 @@ TABLE = (
     ),
     Remedy(OURS, ("no-policy",), "the policy file {policy}: set LINK_PEER_POLICY, or make one", "link-peer init"),
     Remedy(
+        OURS,
+        ("keys-of-another-account",),
+        "{arn} belongs to account {owner}; keys of other accounts go with the option --profile of accept, withdraw, adopt, close, "
+        "reopen and verify; this command needs keys of the home account, {home}",
+        PROFILE,
+    ),
+    Remedy(
+        OURS,
+        ("keys-of-an-unlisted-account",),
+        "{arn} belongs to account {owner}, which the policy file does not list; if another policy file is meant, LINK_PEER_POLICY "
+        "names it; else this command needs keys of the home account, {home}",
+        PROFILE,
+    ),
+    Remedy(
+        OURS,
+        ("keys-enter-no-account",),
+        "the keys belong to account {owner}, and only home, account {home}, enters others: use keys of home",
+        "",
+    ),
+    Remedy(
+        OURS,
+        ("not-an-operator",),
+        "you are not an operator: {arn} acts with its own keys, since {lacking} ({code}). An operator is a RAM user who signs in with "
+        "MFA, or a role. Name all who may operate, those who may now too",
+        f"{SETUP} --operators {{operator}}",
+    ),
+    Remedy(
+        OURS,
+        ("not-a-reader",),
+        "you are not a reader: {arn} acts with its own keys, since the role {role} refuses it ({code}). An administrator of home lets "
+        "it",
+        "{may_assume}",
+    ),
+    Remedy(
+        OURS,
+        ("not-a-reader-as-account",),
+        "you are not a reader: {arn} acts with its own keys, since the role {role} refuses it ({code}). Sign in as a RAM user or a "
+        "role, since no account may assume one",
+        "",
+    ),
+    Remedy(
+        OURS,
+        ("no-home-role",),
+        "{arn} acts with its own keys, since the role {role} does not exist ({code})",
+        SETUP,
+    ),
+    Remedy(
+        OURS,
+        ("role-unanswered",),
+        "{arn} acts with its own keys, since STS gave no answer about the role {role} ({problem}): run it again",
+        "",
+    ),
+    Remedy(
+        OURS,
+        ("no-role-there",),
+        "the role {role} does not exist; whoever has keys of account {name} runs",
+        f"{ADD} --profile PROFILE",
+    ),
+    Remedy(
+        OURS,
+        ("no-trust-there",),
+        "the role {role} does not trust {arn}, or asks for {lacking}; whoever has keys of account {name} runs",
+        f"{ADD} --profile PROFILE",
+    ),
+    Remedy(
         "",
         ("",),
         "the service was not reached: an endpoint setting is wrong, region {region} does not have it, or the network of this machine "
@@ -215,10 +268,10 @@ def remedy(error: BaseException, account: str = "") -> str:
     return f"{row.meaning}: {command}".format_map(facts)
 
 
-def ours(code: str, **facts: str) -> str:
+def ours(situation: str, /, **facts: str) -> str:
     """The text of a refusal of ours, with the command that mends it."""
-    row = next(row for row in TABLE if row.service == OURS and code in row.codes)
-    return f"{row.meaning}: {row.command}".format_map({**FACTS, **facts})
+    row = next(row for row in TABLE if row.service == OURS and situation in row.codes)
+    return ": ".join(filter(None, [row.meaning, row.command])).format_map({**FACTS, **facts})
 
 
 def message(error: BaseException, account: str = "", *, between: str = "; ") -> str:
@@ -226,21 +279,22 @@ def message(error: BaseException, account: str = "", *, between: str = "; ") -> 
     return between.join(filter(None, [str(error), remedy(error, account)]))
 
 
+class _Placeholders(dict[str, str]):
+    """What a page writes for a fact that only a command knows."""
+
+    def __missing__(self, name: str) -> str:
+        return f"<{name.replace('_', ' ')}>"
+
+
 def rows() -> Iterator[tuple[str, str, str, str]]:
     """The table, as a page has it: service, codes, meaning, command."""
-    names = {
-        **UNKNOWN,
-        "account": "<uid>",
-        "region": "<region>",
-        "home": "<uid of home>",
-        "again": "link-peer …",
-        "policy": "cannot be read",
-    }
-    quoted = {name: f"`{text}`" if name in ("account", "region", "home") else text for name, text in names.items()}
+    facts = {**UNKNOWN, "home": "<uid of home>", "again": "link-peer …", "policy": "cannot be read", "account": "<uid>"}
+    names = _Placeholders({name: text for name, text in facts.items() if text})
+    quoted = {name: f"`{names[name]}`" for name in ("account", "region", "home")}
     for row in TABLE:
-        codes = " ".join(f"`{code}`" if code else "no answer" for code in row.codes) + (
-            f" (“{row.says}”)" if row.says else ""
-        )
-        command = "; ".join(f"`{part}`" for part in row.command.split("; "))
+        codes = " ".join(f"`{code}`" if code else "no answer" for code in row.codes)
+        codes += f" (“{row.says}”)" if row.says else ""
+        command = "; ".join(f"`{part}`" for part in row.command.split("; ") if part)
         command += f"; of another account `{row.elsewhere}`" if row.elsewhere else ""
-        yield row.service or "any", codes, row.meaning.format_map(quoted), command.format_map(names)
+        meaning = row.meaning.format_map(_Placeholders({**names, **quoted}))
+        yield row.service or "any", codes, meaning, command.format_map(names)

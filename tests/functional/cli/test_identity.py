@@ -312,17 +312,6 @@ def test_an_account_is_removed_by_an_administrator_with_its_keys(
     assert not [arn for arn in lab.cloud.identity.roles if f"::{PEER}:" in arn]
 
 
-def test_an_unknown_access_key_is_named_once(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With where it is from, and what sets up another; no account is asked."""
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI5tUnknownKey")
-    for command in ("links", "doctor", "close --all --yes", f"accept {lab.group().id} sg-app"):
-        assert cli(*command.split()) == 1
-        assert "STS refuses the access key LTAI…nKey of ALIBABA_CLOUD_ACCESS_KEY_ID" in cli.err
-        assert cli.err.endswith(": aliyun configure\n")
-        assert cli.err.count("\n") == 1
-    assert lab.cloud.faults.count("ecs", "DescribeSecurityGroups") == 0
-
-
 def test_the_keys_are_identified_once_a_command(living_lab: Lab, cli: Cli) -> None:
     """However many parts of it need to know whose they are."""
     for command in (

@@ -14,7 +14,7 @@ from alibabacloud_credentials.utils import auth_constant, auth_util
 from link_peer_cli.ui.remedies import OURS, TABLE, Remedy
 from link_peer_local.core.principals import User, trust_text
 
-from tests.functional.command import Cli, Written, write_profiles
+from tests.functional.command import Cli, Written, use_keys, write_profiles
 from tests.functional.lab import HOME, PEER, Lab
 
 KEY, SECRET = "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
@@ -47,6 +47,33 @@ def _user_without_rights(lab: Lab, patch: pytest.MonkeyPatch) -> None:
 
 def _role_without_rights(lab: Lab, _: pytest.MonkeyPatch) -> None:
     lab.cloud.identity.allow_only(f"acs:ram::{PEER}:role/link-peer-reader", [])
+
+
+def _keys_of_peer(lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    use_keys(lab.cloud, patch, PEER)
+
+
+def _keys_of_stranger(lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    lab.cloud.identity.add_account("1000000000000009", "stranger")
+    use_keys(lab.cloud, patch, "1000000000000009")
+
+
+ANN = f"acs:ram::{HOME}:user/ann"
+NAMES_HER = f"link-peer setup --operators {ANN}"
+
+
+def _administrator(lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    key = lab.cloud.identity.add_key(User(HOME, "ann", {("System", "AdministratorAccess"): 0}))
+    patch.setenv(KEY, key.access_key_id)
+    patch.setenv(SECRET, key.secret)
+
+
+def _reader_trusts_nobody(lab: Lab, _: pytest.MonkeyPatch) -> None:
+    lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-reader"].trust = trust_text([f"acs:ram::{PEER}:root"])
+
+
+def _without_reader(lab: Lab, _: pytest.MonkeyPatch) -> None:
+    del lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-reader"]
 
 
 def _no_key(_lab: Lab, patch: pytest.MonkeyPatch) -> None:
@@ -109,6 +136,7 @@ class Situation(NamedTuple):
     code: str
     remedy: str
     text: str = ""
+    exit_code: int = 1
 
     @property
     def row(self) -> Remedy:
@@ -133,10 +161,27 @@ SITUATIONS = {
     "a queue that takes no more calls": Situation(
         _fault("mns", "SendMessage", kind="throttle"), REQUEST, "mns", "QpsLimitExceeded", f"link-peer {REQUEST}"
     ),
-    "a role that was deleted": Situation(_without_roles, "account list", "sts", "EntityNotExist.Role", ADD),
-    "the same, as links are read": Situation(_without_roles, "links", "sts", "EntityNotExist.Role", ADD),
-    "the same, to the doctor": Situation(_without_roles, "doctor --platform --json", "sts", "EntityNotExist.Role", ADD),
-    "a role that trusts others": Situation(_other_trust, "account list", "sts", "NoPermission", ADD),
+    "a role that was deleted": Situation(_without_roles, "links", OURS, "no-role-there", ADD),
+    "the same, to the doctor": Situation(_without_roles, "doctor --platform --json", OURS, "no-role-there", ADD),
+    "a role that trusts others": Situation(_other_trust, "links", OURS, "no-trust-there", ADD),
+    "the keys of another account": Situation(
+        _keys_of_peer, "links", OURS, "keys-of-another-account", "link-peer --profile NAME", exit_code=2
+    ),
+    "the keys of an account that the policy does not list": Situation(
+        _keys_of_stranger, "links", OURS, "keys-of-an-unlisted-account", "link-peer --profile NAME", exit_code=2
+    ),
+    "a name in home, with keys of another account": Situation(
+        _keys_of_peer, "close depot --dry-run", OURS, "keys-enter-no-account", "use keys of home"
+    ),
+    "who is no operator": Situation(_administrator, "sweep", OURS, "not-an-operator", NAMES_HER),
+    "who is no reader": Situation(_user_without_rights, "links", OURS, "not-a-reader", "aliyun ram AttachPolicyToUser"),
+    "the account itself, which is no reader": Situation(
+        _reader_trusts_nobody, "links", OURS, "not-a-reader-as-account", "Sign in as a RAM user or a role"
+    ),
+    "no role of readers": Situation(_without_reader, "links", OURS, "no-home-role", "link-peer setup"),
+    "a role about which STS does not answer": Situation(
+        _fault("sts", "AssumeRole", kind="reset"), "doctor --platform --json", OURS, "role-unanswered", "run it again"
+    ),
     "a region that ECS does not have": Situation(
         _newer_region, "links", "ecs", "InvalidRegionId.NotFound", "link-peer --region <region> doctor"
     ),
@@ -186,7 +231,7 @@ SITUATIONS = {
         "links",
         "ecs",
         "Forbidden.RAM",
-        "link-peer setup --operators <ARN of the person>,<who may now>",
+        f"link-peer setup --operators acs:ram::{HOME}:user/mallory,<who may now>",
     ),
     "a role that may not read": Situation(_role_without_rights, "links", "ecs", "Forbidden.RAM", ADD),
     "a service that nobody reaches": Situation(
@@ -200,11 +245,11 @@ SITUATIONS = {
 def test_each_situation_has_its_command(
     lab: Lab, cli: Cli, written: Written, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The message has the code of the service, what it means here, and the command that mends it. The exit code is 1."""
+    """The message has the code of the service, what it means here, and the command that mends it."""
     situation = SITUATIONS[name]
     situation.make(lab, monkeypatch)
     event = [written({})] if situation.command.startswith("invoke") else []
-    assert cli(*situation.command.split(), *event) == 1
+    assert cli(*situation.command.split(), *event) == situation.exit_code
     message = cli.out + cli.err
     code = "" if situation.service == OURS else situation.code
     parts = [code, situation.remedy, *re.split(r"\{\w+\}", situation.row.meaning)]
