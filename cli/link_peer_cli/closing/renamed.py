@@ -47,6 +47,7 @@ from link_peer_cli.ui.records import print_foreign
 
 Sweeps = Callable[[Environment], list[Record]]
 """The summaries of a day's sweeps of all deployments that write into a log."""
+NAMED = 20  # groups in one command
 ALIVE_SECONDS = 30 * 60
 """Three sweeps are due in it."""
 
@@ -164,11 +165,14 @@ def signs_by_name(env: Environment, marked: Iterable[MarkedRule], sweeps: Sweeps
 
 
 def close_commands(marked: Iterable[MarkedRule]) -> list[str]:
-    """The command for each deployment that removes its rules from the groups of these, and from no others."""
-    groups = grouped((rule.deployment, str(rule.rule.group)) for rule in marked)
-    return [
-        f"link-peer close {' '.join(sorted({*on}))} --deployment {name} --yes" for name, on in sorted(groups.items())
-    ]
+    """The command for each deployment that removes its rules from the groups of these, and from no others; of many groups, from
+    their accounts."""
+    commands = []
+    for name, groups in sorted(grouped((rule.deployment, rule.rule.group) for rule in marked).items()):
+        parties = {str(group) for group in groups}
+        places = parties if len(parties) <= NAMED else {group.account for group in groups}
+        commands.append(f"link-peer close {' '.join(sorted(places))} --deployment {name} --yes")
+    return commands
 
 
 def rule_text(marked: MarkedRule, deployment: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from link_peer_cli.closing import renamed
 from link_peer_local.fc.triggers import deploy
 
 from tests.functional.cli.test_neighbours import another
@@ -155,6 +156,18 @@ def test_close_counts_what_the_former_name_left(
     code, [answer] = cli.json("close", *args, "--yes", "--profile", "peer")
     assert (code, answer["left"], answer["problems"]) == (0, [], {})
     assert sum(links.counts()) == 4 - EVERYTHING[case][1]
+
+
+def test_of_many_groups_the_command_names_the_accounts(
+    lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that is too long cannot be pasted."""
+    monkeypatch.setattr(renamed, "NAMED", 2)
+    _, [answer] = cli.json("close", "--all", "--yes")
+    commands = [command for account in answer["accounts"] for command in account["advice"]]
+    assert f"link-peer close {HOME} --deployment prod --yes" in commands
+    Owners(lab, cli, monkeypatch).paste("; ".join(commands))
+    assert links.counts() == [0, 0, 0, 0]
 
 
 @pytest.mark.knobs(request_tags=True)
