@@ -47,6 +47,7 @@ from link_peer_cli.ui.records import print_foreign
 
 Sweeps = Callable[[Environment], list[Record]]
 """The summaries of a day's sweeps of all deployments that write into a log."""
+NAMED = 20  # groups in one command
 ALIVE_SECONDS = 30 * 60
 """Three sweeps are due in it."""
 
@@ -89,17 +90,17 @@ class _Leftovers(Scope):
 
     def look(self, progress: Callable[[str, int, int], None] = lambda _uid, _done, _all: None) -> list[Rule]:
         """What stands now: the managed tag is no guide."""
-        seen = look(self.delivery, self._accounts, progress)
-        require_there(seen, self._accounts)
-        self._mutual |= mutual_links(seen.values())
-        halves = look_at_halves(self.delivery, self._accounts, self._mutual, seen)
+        standing = look(self.delivery, self._accounts, progress)
+        require_there(standing, self._accounts)
+        self._mutual |= mutual_links(standing.values())
+        halves = look_at_halves(self.delivery, self._accounts, self._mutual, standing)
         self.problems |= halves.problems
-        self.problems |= {uid: one.problem for uid, one in seen.items() if one.problem}
+        self.problems |= {uid: account.problem for uid, account in standing.items() if account.problem}
         keys = self.policy.keys.of_group(instances=True)
-        groups = [group for one in seen.values() if not one.problem for group in one.groups.values()]
+        groups = [group for account in standing.values() if not account.problem for group in account.groups.values()]
         self._tagged = {group.party: due for group in groups if (due := [key for key in keys if key in group.tags])}
-        marked = [*(one for account in seen.values() for one in account.marked), *halves.rules]
-        return [one.rule for one in marked if one.marker and one.deployment == self.policy.deployment]
+        marked = [*(rule for account in standing.values() for rule in account.marked), *halves.rules]
+        return [rule.rule for rule in marked if rule.marker and rule.deployment == self.policy.deployment]
 
     def close(self, rules: Sequence[Rule]) -> list[Rule]:
         """Remove these rules. Returns those that stand afterwards."""
@@ -159,24 +160,27 @@ def _report(
 
 def signs_by_name(env: Environment, marked: Iterable[MarkedRule], sweeps: Sweeps) -> dict[str, str]:
     """The other deployments of which these are rules, by name, with why each may be alive; empty for one that is not."""
-    names = {one.deployment for one in marked if one.marker} - {env.policy.deployment}
+    names = {rule.deployment for rule in marked if rule.marker} - {env.policy.deployment}
     return {name: "; ".join(signs_of_life(env, name, sweeps)) for name in sorted(names)}
 
 
 def close_commands(marked: Iterable[MarkedRule]) -> list[str]:
-    """The command for each deployment that removes its rules from the groups of these, and from no others."""
-    groups = grouped((one.deployment, str(one.rule.group)) for one in marked)
-    return [
-        f"link-peer close {' '.join(sorted({*on}))} --deployment {name} --yes" for name, on in sorted(groups.items())
-    ]
+    """The command for each deployment that removes its rules from the groups of these, and from no others; of many groups, from
+    their accounts."""
+    commands = []
+    for name, groups in sorted(grouped((rule.deployment, rule.rule.group) for rule in marked).items()):
+        parties = {str(group) for group in groups}
+        places = parties if len(parties) <= NAMED else {group.account for group in groups}
+        commands.append(f"link-peer close {' '.join(sorted(places))} --deployment {name} --yes")
+    return commands
 
 
-def rule_text(one: MarkedRule, deployment: str) -> str:
+def rule_text(marked: MarkedRule, deployment: str) -> str:
     """A rule that is left, with whose it is if it is not of this deployment."""
-    text = f"{one.rule.id} on {one.rule.group}"
-    if not one.marker:
+    text = f"{marked.rule.id} on {marked.rule.group}"
+    if not marked.marker:
         return f"{text} (of nobody: its description names this home, and is not the marker of this rule)"
-    return text if one.deployment == deployment else f"{text} (of deployment {one.deployment})"
+    return text if marked.deployment == deployment else f"{text} (of deployment {marked.deployment})"
 
 
 def signs_of_life(env: Environment, name: str, sweeps_of_a_day: Sweeps) -> Iterator[str]:

@@ -87,9 +87,11 @@ def close(
     sweep = Sweep(delivery, f"sweep-cli-{int(env.now)}", progress=progress)
     run_sweep(sweep)
     standing = {} if dry_run else look(delivery, dict.fromkeys(env.policy.accounts))
-    left = [one for there in standing.values() for one in there.marked if account in _accounts(one)]
+    remaining = [
+        rule for read_account in standing.values() for rule in read_account.marked if account in _accounts(rule)
+    ]
     problems = {uid: one.problem for uid, one in standing.items() if one.problem}
-    return Closed(kept.outcomes, supposed.changes, left, {**sweep.unreadable, **problems})
+    return Closed(kept.outcomes, supposed.changes, remaining, {**sweep.unreadable, **problems})
 
 
 def look(
@@ -133,17 +135,17 @@ def _by_owner(marked: Iterable[MarkedRule], policy: Policy) -> tuple[list[OwnedR
     """The rules of ours, and the other accept rules that name this home."""
     owned: list[OwnedRule] = []
     unowned: list[MarkedRule] = []
-    for one in marked:
-        if one.marker and one.deployment == policy.deployment:
-            owned.append((one.rule, one.marker))
-        elif one.rule.policy == "accept":
-            unowned.append(one)
+    for rule in marked:
+        if rule.marker and rule.deployment == policy.deployment:
+            owned.append((rule.rule, rule.marker))
+        elif rule.rule.policy == "accept":
+            unowned.append(rule)
     return owned, unowned
 
 
 def mutual_links(standing: Iterable[AccountStanding]) -> set[Link]:
     """The mutual links of which these have a rule, of whichever deployment."""
-    marked = ((one.rule, one.marker) for account in standing for one in account.marked)
+    marked = ((rule.rule, rule.marker) for account in standing for rule in account.marked)
     links = (link_of_rule(rule, marker) for rule, marker in marked if marker)
     return {link for link in links if link.mutual}
 
@@ -154,7 +156,7 @@ def look_at_halves(
     """What stands now of mutual links on the other side of what was closed: on groups that were not named, and in other accounts.
     `links` are those that were seen; of others, whose rule here is gone, the cloud says which groups name a closed one."""
     fetch, pairs = open_fetch(delivery, "close", TOLERANT), {link.pair for link in links}
-    closed = {group for one in standing.values() for group in one.groups}
+    closed = {group for account in standing.values() for group in account.groups}
     ends = {end for pair in pairs for end in pair}
     fetch.parties(ends)
     sides = {group for end in ends for group in fetch.store.snapshot().groups_with(end) or [end]} - closed
@@ -163,17 +165,17 @@ def look_at_halves(
         accounts.get(uid, closed) is not None for uid in delivery.policy.accounts
     ):  # the roles elsewhere may not ask that
         sides |= {*fetch.references(group for group in closed if group.account == home)} - closed
-    whole = {uid for uid, named in accounts.items() if named is None}
-    sides = {one for one in sides if one.account in delivery.policy.accounts and one.account not in whole}
+    whole = {uid for uid, groups in accounts.items() if groups is None}
+    sides = {side for side in sides if side.account in delivery.policy.accounts and side.account not in whole}
     fetch.parties(sides)
     fetch.rules_in_time(sorted(side for side in sides if side.is_group))
     snapshot = fetch.store.snapshot()
-    counted = {(one.rule.group, one.rule.id) for account in standing.values() for one in account.marked}
+    counted = {(rule.rule.group, rule.rule.id) for account in standing.values() for rule in account.marked}
     halves = [
-        one
-        for one in marked_rules(snapshot, delivery.policy.home, delivery.region)
-        if one.marker and (one.rule.group, one.rule.id) not in counted
-        if (link := link_of_rule(one.rule, one.marker)).mutual
+        rule
+        for rule in marked_rules(snapshot, delivery.policy.home, delivery.region)
+        if rule.marker and (rule.rule.group, rule.rule.id) not in counted
+        if (link := link_of_rule(rule.rule, rule.marker)).mutual
         if link.pair in pairs or not closed.isdisjoint(link.pair)
     ]
     unread = {**snapshot.refused_accounts, **snapshot.failed_accounts}
@@ -213,8 +215,8 @@ class ClosingRun:
     @property
     def unowned(self) -> list[MarkedRule]:
         """The rules of this home that stand and that no run removes, as they are not of this deployment."""
-        standing = [one for account in self.standing.values() for one in account.unowned]
-        return [*standing, *(one for one in self.halves.rules if one.deployment != self._deployment)]
+        standing = [rule for account in self.standing.values() for rule in account.unowned]
+        return [*standing, *(rule for rule in self.halves.rules if rule.deployment != self._deployment)]
 
     def due(self, uid: str) -> list[Party]:
         """The groups of an account that are not locked."""
@@ -250,7 +252,7 @@ class ClosingRun:
     def suppose(self) -> None:
         """Find out what `run` would remove, and what it would leave."""
         halves = self._look_at_halves()
-        unowned = [one for one in halves.rules if one.deployment != self._deployment]
+        unowned = [rule for rule in halves.rules if rule.deployment != self._deployment]
         self.halves = msgspec.structs.replace(halves, rules=unowned)
         self.removal.remove([one for uid in self.mine for one in self.standing[uid].rules], patient=True)
 
@@ -355,7 +357,7 @@ def _in_turn(groups: Mapping[Party, Collection[Party]]) -> list[Party]:
     return [group for turn in itertools.zip_longest(*ordered) for group in turn if group]
 
 
-def _accounts(one: MarkedRule) -> set[str]:
+def _accounts(marked: MarkedRule) -> set[str]:
     """The accounts that have a part in a rule of this home."""
-    ends = link_of_rule(one.rule, one.marker).pair if one.marker else ()
-    return {one.rule.group.account, *(end.account for end in ends)}
+    ends = link_of_rule(marked.rule, marked.marker).pair if marked.marker else ()
+    return {marked.rule.group.account, *(end.account for end in ends)}

@@ -78,21 +78,22 @@ def _close(
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "accounts read", "groups read")
         closed = close(env, uid, own, count, dry_run=dry_run, reader=reader)
-    name, marked = env.policy.deployment, [one for one in closed.left if one.marker]
+    name, marked = env.policy.deployment, [rule for rule in closed.left if rule.marker]
     signs = signs_by_name(env, marked, sweeps_of_a_day)  # what is alive closes its rules by itself
-    remaining = [one for one in marked if not signs.get(one.deployment)]
+    remaining = [rule for rule in marked if not signs.get(rule.deployment)]
     code = Exit.REFUSED if remaining or closed.problems else Exit.DONE
     if code is Exit.DONE and not dry_run:
         return closed
-    left = [
-        ": ".join([rule_text(one, name), *close_commands([one] if one.deployment != name else [])]) for one in remaining
+    standing = [
+        ": ".join([rule_text(rule, name), *close_commands([rule] if rule.deployment != name else [])])
+        for rule in remaining
     ]
     if as_json:
-        print_answer(AccountClosed(closed.records, closed.changes, left, closed.problems))
+        print_answer(AccountClosed(closed.records, closed.changes, standing, closed.problems))
         raise typer.Exit(code)
     unread = {f"could not read {account}": why for account, why in closed.problems.items()}
-    print_closed(closed.records, closed.changes, left, unread, dry_run=dry_run)
-    if left or unread:
+    print_closed(closed.records, closed.changes, standing, unread, dry_run=dry_run)
+    if standing or unread:
         console(stderr=True).print("Nothing was removed but rules. Run the same command again when this is settled.")
     raise typer.Exit(code)
 

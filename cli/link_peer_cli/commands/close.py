@@ -86,7 +86,7 @@ def close(
         run.removal.troubles[min(tags.made[0].groups)] = f"the audit log has no record of the locks: {why}"
     signs = signs_by_name(env, run.unowned, sweeps_of_a_day) if at_home else {}
     report = _Report(env, run, value, at_home, dry_run, signs)
-    elsewhere = {one.rule.group.account: None for one in run.halves.rules if one.rule.group.account not in accounts}
+    elsewhere = {rule.rule.group.account: None for rule in run.halves.rules if rule.rule.group.account not in accounts}
     answers = [
         report.account(uid, named or (), own, refused.get(uid, "")) for uid, named in {**accounts, **elsewhere}.items()
     ]
@@ -117,7 +117,7 @@ class _Report(msgspec.Struct, frozen=True):
         the keys of another account, those that neither a run nor the next sweep removes."""
         if self.dry_run or not self.at_home:
             return self.run.unowned
-        return [*(rule for one in self.run.standing.values() for rule in one.marked), *self.run.halves.rules]
+        return [*(rule for account in self.run.standing.values() for rule in account.marked), *self.run.halves.rules]
 
     @property
     def problems(self) -> dict[str, str]:
@@ -142,23 +142,23 @@ class _Report(msgspec.Struct, frozen=True):
         problem = standing.problem if standing else ""
         settled = standing and self.at_home and not (self.dry_run and entered)
         rules = [rule for rule, _ in standing.rules] if standing and settled else []
-        left = [one for one in self.left if one.rule.group.account == uid]
+        remaining = [rule for rule in self.left if rule.rule.group.account == uid]
         due = {group for group in run.unlocked if group.account == uid} if entered else set()
         due |= set() if entered else set(run.due(uid) if standing else named)
-        rules += [one.rule for one in left if self._is_of_owner(one)]
+        rules += [rule.rule for rule in remaining if self._is_of_owner(rule)]
         advice = [*self._lock(due), *self._revoke(rule for rule in dict.fromkeys(rules) if rule.group not in due)]
-        advice += close_commands(one for one in left if not self._is_of_owner(one))
+        advice += close_commands(rule for rule in remaining if not self._is_of_owner(rule))
         if problem:
             advice.append(f"link-peer close {uid} --yes")
         known = standing is not None and not problem and self.at_home and not self.dry_run
         locked = sum(group.account == uid for group in run.locked)
         why = problem or (refused if rules or due or not standing else "")
-        return ClosedAccount(uid, entered, locked, len(left) if known else None, why, advice)
+        return ClosedAccount(uid, entered, locked, len(remaining) if known else None, why, advice)
 
-    def _is_of_owner(self, one: MarkedRule) -> bool:
+    def _is_of_owner(self, marked: MarkedRule) -> bool:
         """Whether a rule that is left is removed with keys of its account alone: a rule of ours, which the run could not remove, of
         nobody, or of a deployment that may be alive."""
-        return not one.marker or bool(self.signs.get(one.deployment, "ours"))
+        return not marked.marker or bool(self.signs.get(marked.deployment, "ours"))
 
     def _lock(self, groups: Iterable[Party]) -> list[str]:
         put = {self.env.policy.keys.lock: self.value}
@@ -171,7 +171,7 @@ class _Report(msgspec.Struct, frozen=True):
 
 def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_json: bool) -> None:
     """Print what was or would be closed, and what stands."""
-    run, left = report.run, [rule_text(one, report.env.policy.deployment) for one in report.left]
+    run, left = report.run, [rule_text(rule, report.env.policy.deployment) for rule in report.left]
     records, dry_run = run.removal.kept.outcomes, report.dry_run
     problems = report.problems
     unlocked = {str(group): str(why) for group, why in run.unlocked.items()}

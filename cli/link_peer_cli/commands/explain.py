@@ -90,7 +90,7 @@ def answer_for(
     scene = view.scene
     adviser = Adviser(view, env.settings.region, env.now)
     asks = _asks(scene, links, ends, asked, adviser.wishes(source, target))
-    ports = tuple(sorted({port for one, _ in asks for port in one}, key=str)) or (ALL,)
+    ports = tuple(sorted({port for asked_ports, _ in asks for port in asked_ports}, key=str)) or (ALL,)
     ports = asked or ((ALL,) if ALL in ports else ports)
     scene = view.scene
     found = reach(scene, source, target, ports)
@@ -147,17 +147,17 @@ Ask = tuple[tuple[Port, ...], Link | None]
 
 
 def _asks(
-    scene: Scene, links: list[Standing], ends: tuple[Party, Party], asked: tuple[Port, ...], wishes: list[Link]
+    scene: Scene, links: list[Standing], ends: tuple[Party, Party], typed: tuple[Port, ...], wishes: list[Link]
 ) -> list[Ask]:
     """What is asked for: these ports; else what the links from A open, and what tags ask for beside that."""
     fitting = [wish for wish in wishes if wish.source != wish.target]
-    if asked:
-        same = (
-            one for one in fitting if set(one.ports) == set(asked) and (one.target.is_group or not ends[1].is_group)
+    if typed:
+        equal_wishes = (
+            wish for wish in fitting if set(wish.ports) == set(typed) and (wish.target.is_group or not ends[1].is_group)
         )
-        return [(asked, next(same, None))]
-    own = {ends[0], *scene.groups(ends[0]), *(one.party for one in scene.members(ends[0]))}
-    opened = {port for link in links if link.mutual or link.source in own for port in link.ports}
+        return [(typed, next(equal_wishes, None))]
+    sources = {ends[0], *scene.groups(ends[0]), *(member.party for member in scene.members(ends[0]))}
+    opened = {port for link in links if link.mutual or link.source in sources for port in link.ports}
     opened = {ALL} if ALL in opened else opened
     wished = [(wish.ports or (ALL,), wish if wish in fitting else None) for wish in wishes]
     standing: list[Ask] = [(tuple(sorted(opened, key=str)), None)] if opened else []
@@ -165,13 +165,15 @@ def _asks(
 
 
 def _advice(
-    adviser: Adviser, scene: Scene, ends: tuple[Party, Party], asks: list[Ask], ports: tuple[Port, ...], found: Reach
+    adviser: Adviser, scene: Scene, ends: tuple[Party, Party], asks: list[Ask], ports: tuple[Port, ...], passed: Reach
 ) -> list[Advice]:
     """What to do about what is stopped of each of the asks, and of nothing beside them; else how to test these ports."""
-    if found.effect.passes:
-        return adviser.advise(*ends, ports, found)
-    stopped = [(one, reach(scene, *ends, one), wish) for one, wish in asks]
-    advice = [adviser.advise(*ends, one, passed, wish) for one, passed, wish in stopped if not passed.effect.passes]
+    if passed.effect.passes:
+        return adviser.advise(*ends, ports, passed)
+    judged = [(asked_ports, reach(scene, *ends, asked_ports), wish) for asked_ports, wish in asks]
+    advice = [
+        adviser.advise(*ends, asked_ports, stop, wish) for asked_ports, stop, wish in judged if not stop.effect.passes
+    ]
     return list(dict.fromkeys(itertools.chain(*advice))) if asks else [name_ports(*ends)]
 
 

@@ -84,15 +84,17 @@ def _markers(damaged: Iterable[Rule]) -> Iterator[Stale]:
 
 def _renamed(env: Environment, snapshot: Snapshot) -> Iterator[Stale]:
     """Rules of this home under another deployment's name, which no function of ours touches."""
-    for one in marked_rules(snapshot, env.policy.home, env.settings.region):
-        name = quoted(one.deployment)
-        if one.marker and one.deployment != env.policy.deployment:
-            what = claims_text([claim.request or "tag" for claim in one.marker.claims], one.deployment)
-            why = f"link-peer close --deployment {one.deployment} removes it, if that is a former name of this one"
-            yield _of("deployment", one.rule, f"claimed by {what}", why)
-        elif one.deployment != env.policy.deployment:
+    for marked in marked_rules(snapshot, env.policy.home, env.settings.region):
+        name = quoted(marked.deployment)
+        if marked.marker and marked.deployment != env.policy.deployment:
+            what = claims_text([claim.request or "tag" for claim in marked.marker.claims], marked.deployment)
+            why = (
+                f"link-peer close --deployment {marked.deployment} removes it, if that is a former name of this marked"
+            )
+            yield _of("deployment", marked.rule, f"claimed by {what}", why)
+        elif marked.deployment != env.policy.deployment:
             why = f"of deployment {name}, but not the marker of this rule: it is left alone"
-            yield _of("marker", one.rule, one.rule.description, why)
+            yield _of("marker", marked.rule, marked.rule.description, why)
 
 
 def _of(kind: str, rule: Rule, what: str, why: str) -> Stale:

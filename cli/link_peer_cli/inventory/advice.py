@@ -37,10 +37,10 @@ def verify_command(source: Party, target: Party, ports: Iterable[Port]) -> str:
 
 def name_ports(source: Party, target: Party) -> Advice:
     """What to do about two parties between which nobody asks for anything: no command opens what nobody asked for."""
-    asked = f"link-peer explain {source} {target} tcp/…"
-    wished = f"link-peer request link --from {source} --to {target} --port tcp/…"
+    explain = f"link-peer explain {source} {target} tcp/…"
+    request = f"link-peer request link --from {source} --to {target} --port tcp/…"
     return Advice(
-        f"nobody asks for a link from {source} to {target}: name the ports ({asked}), or ask for them ({wished})", ""
+        f"nobody asks for a link from {source} to {target}: name the ports ({explain}), or ask for them ({request})", ""
     )
 
 
@@ -144,27 +144,29 @@ class Adviser:
     def wishes(self, source: Party, target: Party) -> list[Link]:
         """The links with B that tags of A's instances ask for, and those for everything, both ways, that tags of B's ask for with A;
         whatever denies them."""
-        wished = [*self._wishes(source, target), *(one for one in self._wishes(target, source) if one.link.mutual)]
-        return list(dict.fromkeys(self._advised(one.link.whole, one.denied) for one in wished))
+        wished = [*self._wishes(source, target), *(wish for wish in self._wishes(target, source) if wish.link.mutual)]
+        return list(dict.fromkeys(self._advised(wish.link.whole, wish.denied) for wish in wished))
 
     def _wishes(self, source: Party, target: Party) -> list[DesiredLink]:
         snapshot = self._view.scene.snapshot
-        ends = {target, *self._scene.groups(target), *(one.party for one in self._scene.members(target))}
-        askers = (one for one in self._scene.members(source) if one.tags)
-        wishes = (one for asker in askers for one in links_from_tags(snapshot, asker, self._now, self._policy))
-        return [one for one in wishes if one.link.target in ends]
+        ends = {target, *self._scene.groups(target), *(member.party for member in self._scene.members(target))}
+        askers = (member for member in self._scene.members(source) if member.tags)
+        wishes = (wish for asker in askers for wish in links_from_tags(snapshot, asker, self._now, self._policy))
+        return [wish for wish in wishes if wish.link.target in ends]
 
     def _advised(self, link: Link, denied: Sequence[Verdict]) -> Link:
         """The link that advice is about: where all groups of the instance are denied, that of the smallest which lacks consent."""
         self._view.answer(uncounted(self._scene.snapshot, denied))
         verdicts = by_size(self._view.scene.snapshot, denied)
-        return next((Link(one.group, link.target, link.ports) for one in verdicts if one.why.lacks_consent), link)
+        return next(
+            (Link(verdict.group, link.target, link.ports) for verdict in verdicts if verdict.why.lacks_consent), link
+        )
 
     def notes(self, source: Party, target: Party) -> list[Advice]:
         """Which groups stand for A, or for the first of its instances whose tags ask for B, and why, where it is not the first."""
         snapshot = self._view.scene.snapshot
-        wishes = [one for one in self._wishes(source, target) if one.passed or one.denied]
-        wishes = [one for one in wishes if not wish_denial(snapshot, self._policy, one)]
+        wishes = [wish for wish in self._wishes(source, target) if wish.passed or wish.denied]
+        wishes = [wish for wish in wishes if not wish_denial(snapshot, self._policy, wish)]
         self._view.answer(question for one in wishes[:_FEW] for question in uncounted(snapshot, one.denied))
         snapshot = self._view.scene.snapshot
         return [Advice(note, "") for one in wishes[:_FEW] if (note := choice_note(snapshot, one))]

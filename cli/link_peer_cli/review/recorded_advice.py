@@ -67,19 +67,21 @@ class AdviceJudge:
         for record in reversed(records):
             if record.get("advice") and _key(record) not in self._advice:
                 self._advice[_key(record)] = self._judge(record)
-        return [{**one, "advice": self._advice[_key(one)]} if one.get("advice") else one for one in records]
+        return [
+            {**record, "advice": self._advice[_key(record)]} if record.get("advice") else record for record in records
+        ]
 
     def present(self, record: Record) -> Present:
         """What is so now of the link that a record is about. Raises LinkPeerError where that cannot be told."""
         env = self._env
-        for name, own in (("region", env.settings.region), ("deployment", env.policy.deployment)):
-            if record.get(name, own) != own:
+        for name, value in (("region", env.settings.region), ("deployment", env.policy.deployment)):
+            if record.get(name, value) != value:
                 raise LinkPeerError(f"it is of {name} {record[name]}")
         self._view = self._view or view_of(suppose(env, "audit")[0])
         home, now = env.policy.home, env.now
         asker = parse_party(record["instance"], home) if record.get("instance") else None
         ends = ends_of(record)
-        view, parties = self._view, [one for one in (*ends, asker) if one and one.id]
+        view, parties = self._view, [party for party in (*ends, asker) if party and party.id]
         view.around(parties)
         wish = _wish(view, record, asker, now) if asker else None
         if asker and wish is None:
@@ -92,8 +94,9 @@ class AdviceJudge:
         if denial and denial.undecided:
             raise LinkPeerError(denial.detail)
         links = standing(view.scene.snapshot, view.policy, env.settings.region, now)
-        same = [one for one in links if Link(one.source, one.target, link.ports).pair == link.whole.pair]
-        stands = any(one.mutual or (link.ports and {*link.ports} <= {*one.ports}) for one in same)
+        pair = link.whole.pair
+        standing_links = [linked for linked in links if Link(linked.source, linked.target, link.ports).pair == pair]
+        stands = any(linked.mutual or (link.ports and {*link.ports} <= {*linked.ports}) for linked in standing_links)
         denial = about(denial, record.get("action", ""), link.whole, env.settings.region) if denial else None
         return Present(denial, stands)
 
@@ -123,8 +126,8 @@ class AdviceJudge:
             return f"{was}; now: no tag of {record['instance']} asks for it"
         if present.denial:
             advice = present.denial.advice
-            same = parts(advice)[1] == command if command else advice == record["advice"]
-            return advice if same else f"{was}; now: " + "; ".join(filter(None, [present.fact, advice]))
+            holds = parts(advice)[1] == command if command else advice == record["advice"]
+            return advice if holds else f"{was}; now: " + "; ".join(filter(None, [present.fact, advice]))
         ends = _UNTIL.search(command)
         again = command.startswith("link-peer request link") and not present.stands
         if again and not (ends and parse_instant(ends[1]) <= self._env.now):
@@ -148,11 +151,11 @@ def _wish(view: View, record: Record, asker: Party, now: float) -> DesiredLink |
     """What the tags of the instance ask for now of what the record is about."""
     instance = view.scene.snapshot.instances.get(asker)
     wishes = links_from_tags(view.scene.snapshot, instance, now, view.policy) if instance else []
-    unreadable = [one for one in wishes if one.raw and one.raw == record.get("to")]
+    unreadable = [wish for wish in wishes if wish.raw and wish.raw == record.get("to")]
     if unreadable or not record.get("ports"):
         return next(iter(unreadable), None)
     target, ports = ends_of(record)[1], _ports(record)
-    return next((one for one in wishes if (one.link.target, one.link.ports) == (target, ports)), None)
+    return next((wish for wish in wishes if (wish.link.target, wish.link.ports) == (target, ports)), None)
 
 
 def _require_read(view: View, parties: Iterable[Party]) -> None:

@@ -100,7 +100,7 @@ def owned(rule: Rule, deployment: str, region: str, home: str) -> Marker | None:
     return marker if _form_of(marker) == (rule.key.by_address, bool(rule.key.dest)) else None
 
 
-def named(description: str, home: str) -> str | None:
+def deployment_named(description: str, home: str) -> str | None:
     """The deployment of this home that a description names, whether it is that rule's marker (`owned`) or not: someone may have
     added a note to it, or copied it. Empty where it names the home alone; None where it does not name it."""
     words = description.split(" ")
@@ -112,7 +112,7 @@ def named(description: str, home: str) -> str | None:
 def damaged(rule: Rule, deployment: str, region: str, home: str) -> bool:
     """Whether a rule's description names this deployment and home, but is not the marker of this rule. Such a rule is left
     alone and reported."""
-    return named(rule.description, home) == deployment and owned(rule, deployment, region, home) is None
+    return deployment_named(rule.description, home) == deployment and owned(rule, deployment, region, home) is None
 
 
 def _sorted(claims: tuple[Claim, ...]) -> tuple[Claim, ...]:

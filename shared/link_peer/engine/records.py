@@ -86,7 +86,7 @@ def until_field(decision: Decision, rules: Iterable[Rule], known: Snapshot, poli
     asker = known.instances.get(decision.instance) if decision.instance else None
     asking = [asker] if asker else []
     ends = [claims_end(policy, marker.claims, asking) for _, marker in left]
-    ends += [consent_end(covering(known, policy, *one), now) for one in left]
+    ends += [consent_end(covering(known, policy, rule, marker), now) for rule, marker in left]
     first = min((end for end in ends if end is not None), default=None)
     return {"until": "" if first is None else iso(first)}
 

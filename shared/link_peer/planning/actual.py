@@ -42,7 +42,9 @@ class MarkedRule(msgspec.Struct, frozen=True):
 
 def marked_rules(snapshot: Snapshot, home: str, region: str) -> list[MarkedRule]:
     """Every rule whose description names this home, of whichever deployment."""
-    marked = ((rule, markers.named(rule.description, home)) for rules in snapshot.rules.values() for rule in rules)
+    marked = (
+        (rule, markers.deployment_named(rule.description, home)) for rules in snapshot.rules.values() for rule in rules
+    )
     return [
         MarkedRule(rule, name, markers.owned(rule, name, region, home)) for rule, name in marked if name is not None
     ]
@@ -52,13 +54,13 @@ def renamed_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[Owned
     """Every rule of this home under another deployment's name, with its marker: a deployment that was renamed left it, or one
     that is still there has it."""
     marked = marked_rules(snapshot, policy.home, region)
-    return [(one.rule, one.marker) for one in marked if one.marker and one.deployment != policy.deployment]
+    return [(rule.rule, rule.marker) for rule in marked if rule.marker and rule.deployment != policy.deployment]
 
 
 def damaged_rules(snapshot: Snapshot, policy: Policy, region: str) -> list[Rule]:
     """Every rule whose description names this deployment and home, but is not the marker of that rule."""
     marked = marked_rules(snapshot, policy.home, region)
-    return [one.rule for one in marked if one.deployment == policy.deployment and not one.marker]
+    return [rule.rule for rule in marked if rule.deployment == policy.deployment and not rule.marker]
 
 
 def link_of(key: RuleKey, marker: Marker) -> Link:

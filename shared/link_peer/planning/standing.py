@@ -151,10 +151,10 @@ class Wishes:
     def for_link(self, source: Party, target: Party, ports: Sequence[Port], *, ended: bool = False) -> list[Instance]:
         """The instances whose tags ask for a link, or for a part of it; of wishes that have `ended`, those that asked until then."""
         wishes = self._ended if ended else self._asked
-        found = [one for link, one in wishes.get((source, target), []) if set(link.ports or (ALL,)) & set(ports)]
+        askers = [asker for link, asker in wishes.get((source, target), []) if set(link.ports or (ALL,)) & set(ports)]
         if ALL in ports:
-            found += [one for link, one in wishes.get((target, source), []) if link.mutual]
-        return list({instance.party: instance for instance in found}.values())
+            askers += [asker for link, asker in wishes.get((target, source), []) if link.mutual]
+        return list({instance.party: instance for instance in askers}.values())
 
 
 def _one(
@@ -210,15 +210,15 @@ def _claims_end(policy: Policy, rule: Rule, marker: Marker, wishes: Wishes) -> i
     """When the last claim of a rule ends, or has ended."""
     assert rule.key is not None  # noqa: S101  # a rule of a link
     link = link_of(rule.key, marker)
-    asking, asked = (
+    askers, former_askers = (
         [
-            one
-            for one in wishes.for_link(link.source, link.target, (rule.key.port,), ended=ended)
-            if not link.member or one.party == link.asker
+            asker
+            for asker in wishes.for_link(link.source, link.target, (rule.key.port,), ended=ended)
+            if not link.member or asker.party == link.asker
         ]
         for ended in (False, True)
     )
-    return claims_end(policy, marker.claims, asking or asked)
+    return claims_end(policy, marker.claims, askers or former_askers)
 
 
 def current(entries: Mapping[str, int | None], now: float) -> dict[str, int | None]:

@@ -150,10 +150,10 @@ def test_a_denied_request_is_accepted_by_its_id(lab: Lab, cli: Cli) -> None:
     assert cli("accept", "chg-1", "--yes", "--profile", "peer", "--until", "30d") == 0, cli.err
     assert lab.tags(app)[ACCEPT].startswith(f"{db.id}@{PEER}~")
     assert lab.cross_account(lab.request(app, db, request_id="chg-2")) == {"applied": 1}
-    given = lab.tags(app)[ACCEPT]
+    entry = lab.tags(app)[ACCEPT]
     assert cli("accept", "chg-1", "--yes", "--profile", "peer") == 0
     assert "now: the link stands, so there is nothing to do" in cli.out
-    assert lab.tags(app)[ACCEPT] == given  # its end, too
+    assert lab.tags(app)[ACCEPT] == entry  # its end, too
 
 
 def test_another_tenants_request_with_the_same_id_is_not_accepted(lab: Lab, cli: Cli) -> None:

@@ -178,16 +178,18 @@ def test_consent_of_both_groups_is_given_for_everything(lab: Lab, ask: Asking) -
 
 
 @pytest.mark.parametrize("wished", ["instances", "groups"])
-@pytest.mark.parametrize("named", ["instances", "groups"])
-def test_without_a_port_what_is_advised_is_what_a_tag_asks_for(lab: Lab, ask: Asking, wished: str, named: str) -> None:
+@pytest.mark.parametrize("parties", ["instances", "groups"])
+def test_without_a_port_what_is_advised_is_what_a_tag_asks_for(
+    lab: Lab, ask: Asking, wished: str, parties: str
+) -> None:
     """These parties, ports and this direction: nothing beside it is ever opened. The advice leads to the link."""
     app, db, a, b = pair(lab)
     peer, source, target = (b, a, b) if wished == "instances" else (db, app, db)
     lab.tag(a, link_peer=f"{peer.id}:tcp/6379")
-    ends = (a.id, b.id) if named == "instances" else (app.id, db.id)
+    ends = (a.id, b.id) if parties == "instances" else (app.id, db.id)
     document = ask(*ends)
     assert (document["state"], document["ports"]) == ("blocked", "tcp/6379")
-    assert [one["command"] for one in document["do"]] == [
+    assert [advice["command"] for advice in document["do"]] == [
         f"link-peer accept {db.id}@{HOME} {source.id}:tcp/6379",
         "link-peer sweep",
     ]
@@ -196,7 +198,7 @@ def test_without_a_port_what_is_advised_is_what_a_tag_asks_for(lab: Lab, ask: As
     assert (link["from"], link["to"], link["ports"]) == (source.id, target.id, "tcp/6379")
     assert (lab.rules(app), len(lab.rules(db))) == ([], 1)
     back = ask(*reversed(ends))
-    assert (back["state"], [one["command"] for one in back["do"]]) == ("blocked", [""])
+    assert (back["state"], [advice["command"] for advice in back["do"]]) == ("blocked", [""])
 
 
 def test_a_wish_beside_a_link_that_stands_is_advised_alone(lab: Lab, ask: Asking) -> None:

@@ -33,8 +33,8 @@ def denied(lab: Lab, *, locked: bool = False, account: str = HOME) -> World:
     return lab, app, db, asker
 
 
-def nothing(_: World) -> None:
-    """A week passes."""
+def a_week_passes(_: World) -> None:
+    """And that is all."""
 
 
 def accepted(world: World) -> None:
@@ -66,13 +66,13 @@ def deleted(world: World) -> None:
 
 CONSENT, REOPEN = "link-peer accept {db}@{home} {app}:tcp/6379", "link-peer reopen {db}@{home} --force"
 CASES: dict[str, tuple[bool, Callable[[World], None], str, list[str]]] = {
-    "nothing happened": (False, nothing, "advice: tag {db}@{home} link-accept={app}:tcp/6379", [CONSENT]),
+    "nothing happened": (False, a_week_passes, "advice: tag {db}@{home} link-accept={app}:tcp/6379", [CONSENT]),
     "consent was given": (False, accepted, "now: nothing that can be read denies it", []),
     "the link stands": (False, linked, "now: the link stands", []),
     "the tag was taken off": (False, unasked, "asks for it", []),
     "the group was locked": (False, locked, "now: {db}@{home} carries the tag link-lock", [REOPEN]),
     "the group was deleted": (False, deleted, "now: {db}@{home} does not exist", ["aliyun ecs DescribeSecurityGroups"]),
-    "the lock is there": (True, nothing, "advice: ask the person who locked it", [REOPEN]),
+    "the lock is there": (True, a_week_passes, "advice: ask the person who locked it", [REOPEN]),
     "the lock is gone": (True, unlocked, "now: nothing that can be read denies it", []),
 }
 
@@ -92,9 +92,9 @@ def test_a_command_is_printed_only_where_it_holds_now(lab: Lab, cli: Cli, case: 
         assert ("was: " in cli.out) == ("now: " in text or "asks" in text)
         printed = commands(cli)
         assert len(printed) == len(expected)
-        assert all(one.startswith(start.format(**names)) for one, start in zip(printed, expected, strict=True))
-    _, [kept] = cli.json("audit", "--since", "30d", "--outcome", "denied")
-    assert kept["advice"] == record["advice"]
+        assert all(line.startswith(start.format(**names)) for line, start in zip(printed, expected, strict=True))
+    _, [record_now] = cli.json("audit", "--since", "30d", "--outcome", "denied")
+    assert record_now["advice"] == record["advice"]
 
 
 @pytest.mark.usefixtures("terminal")
@@ -180,5 +180,5 @@ def test_accept_does_what_resolves_the_denial_now(
         return
     assert lab.changes() == changes
     assert code == (0 if happens in (accepted, linked) else 1)
-    said = cli.out if code == 0 else cli.err
-    assert text.removeprefix("now: ").format(**names) in said.replace("\n", " ")
+    output = cli.out if code == 0 else cli.err
+    assert text.removeprefix("now: ").format(**names) in output.replace("\n", " ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from link_peer_cli.closing import renamed
 from link_peer_local.fc.triggers import deploy
 
 from tests.functional.cli.test_neighbours import another
@@ -141,18 +142,32 @@ def test_close_counts_what_the_former_name_left(
         lab.sweep()
     assert links.counts() == [1, 1, 1, 1]
     for options in (["--dry-run"],) if first == "a dry run" else (["--yes"], ["--yes"]):
-        code, [shown] = cli.json("close", *args, *options)
-        assert (code, len(shown["left"])) == (1, EVERYTHING[case][1])
-        assert all(text.endswith("(of deployment prod)") for text in shown["left"])
+        code, [answer] = cli.json("close", *args, *options)
+        assert (code, len(answer["left"])) == (1, EVERYTHING[case][1])
+        assert all(text.endswith("(of deployment prod)") for text in answer["left"])
         assert cli("close", *args, *options) == 1
-        assert f"still open: rule {shown['left'][0]}" in cli.err
-    commands = [command for one in shown["accounts"] for command in one["advice"] if "--deployment prod" in command]
+        assert f"still open: rule {answer['left'][0]}" in cli.err
+    commands = [
+        command for account in answer["accounts"] for command in account["advice"] if "--deployment prod" in command
+    ]
     assert set(commands) <= {*cli.out.splitlines()}
     for command in commands:
         Owners(lab, cli, monkeypatch).paste(f"{command} --profile peer")
-    code, [shown] = cli.json("close", *args, "--yes", "--profile", "peer")
-    assert (code, shown["left"], shown["problems"]) == (0, [], {})
+    code, [answer] = cli.json("close", *args, "--yes", "--profile", "peer")
+    assert (code, answer["left"], answer["problems"]) == (0, [], {})
     assert sum(links.counts()) == 4 - EVERYTHING[case][1]
+
+
+def test_of_many_groups_the_command_names_the_accounts(
+    lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that is too long cannot be pasted."""
+    monkeypatch.setattr(renamed, "NAMED", 2)
+    _, [answer] = cli.json("close", "--all", "--yes")
+    commands = [command for account in answer["accounts"] for command in account["advice"]]
+    assert f"link-peer close {HOME} --deployment prod --yes" in commands
+    Owners(lab, cli, monkeypatch).paste("; ".join(commands))
+    assert links.counts() == [0, 0, 0, 0]
 
 
 @pytest.mark.knobs(request_tags=True)
@@ -162,10 +177,10 @@ def test_close_counts_a_rule_whose_description_names_this_home_and_is_not_its_ma
     """Someone added a note to it, or copied it: no function removes it, and the group is open."""
     others(lab, links)
     assert cli("close", links.cache.id, "--deployment", "prod", "--yes") == 0, cli.err
-    code, [shown] = cli.json("close", links.cache.id)
-    assert (code, len(shown["left"])) == (1, 1)
-    assert "is not the marker of this rule" in shown["left"][0]
-    [command] = shown["accounts"][0]["advice"]
+    code, [answer] = cli.json("close", links.cache.id)
+    assert (code, len(answer["left"])) == (1, 1)
+    assert "is not the marker of this rule" in answer["left"][0]
+    [command] = answer["accounts"][0]["advice"]
     Owners(lab, cli, monkeypatch).paste(command)
     assert cli("close", links.cache.id) == 0, cli.err
     assert links.counts()[3] == 1  # that of another home
@@ -176,9 +191,9 @@ def test_half_of_a_mutual_link_that_cannot_be_read_is_said(lab: Lab, links: Link
     lab.policy(deployment="prod")
     del lab.cloud.identity.roles[f"acs:ram::{PEER}:role/link-peer"]
     for _ in range(2):
-        code, [shown] = cli.json("close", links.app.id)
-        assert (code, shown["left"], links.counts()[:2]) == (1, [], [0, 1])
-        assert "half of a mutual link may still stand there" in shown["problems"][f"{links.db.id}@{PEER}"]
+        code, [answer] = cli.json("close", links.app.id)
+        assert (code, answer["left"], links.counts()[:2]) == (1, [], [0, 1])
+        assert "half of a mutual link may still stand there" in answer["problems"][f"{links.db.id}@{PEER}"]
 
 
 def test_close_with_the_keys_of_another_account_counts_there(
@@ -186,21 +201,21 @@ def test_close_with_the_keys_of_another_account_counts_there(
 ) -> None:
     """The next sweep removes what is of this deployment, and nothing else. The owner's keys do."""
     request.getfixturevalue("peer_keys")
-    code, [shown] = cli.json("close", links.db.id)
-    assert (code, [text.endswith("(of deployment prod)") for text in shown["left"]]) == (1, [True])
-    [command] = shown["accounts"][0]["advice"]
+    code, [answer] = cli.json("close", links.db.id)
+    assert (code, [text.endswith("(of deployment prod)") for text in answer["left"]]) == (1, [True])
+    [command] = answer["accounts"][0]["advice"]
     Owners(lab, cli, monkeypatch).paste(command, PEER)
-    code, [shown] = cli.json("close", links.db.id)
-    assert (code, shown["left"], links.counts()[1]) == (0, None, 0)
+    code, [answer] = cli.json("close", links.db.id)
+    assert (code, answer["left"], links.counts()[1]) == (0, None, 0)
 
 
 def test_an_account_is_not_removed_while_the_former_name_has_rules_there(
     lab: Lab, links: Linked, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its role would be gone, and nothing could close them."""
-    code, [shown] = cli.json("account", "remove", PEER, "--yes")
-    assert (code, len(shown["left"])) == (1, 3)
-    commands = [text.partition("): ")[2] for text in shown["left"]]
+    code, [answer] = cli.json("account", "remove", PEER, "--yes")
+    assert (code, len(answer["left"])) == (1, 3)
+    commands = [text.partition("): ")[2] for text in answer["left"]]
     for command in commands:
         Owners(lab, cli, monkeypatch).paste(f"{command} --profile peer")
     assert links.counts()[:3] == [0, 0, 0]
@@ -235,8 +250,8 @@ def test_a_deployment_that_may_be_alive_is_closed_only_if_a_person_insists(
     assert said in cli.err
     assert "--even-if-alive" in cli.err
     assert links.counts() == [1, 1, 1, 1]
-    code, [shown] = cli.json("close", links.cache.id)
-    assert (code, said in shown["problems"]["deployment prod"]) == (1, True)
-    assert [one.split()[:3] for one in shown["accounts"][0]["advice"]] == [["aliyun", "ecs", "RevokeSecurityGroup"]]
+    code, [answer] = cli.json("close", links.cache.id)
+    assert (code, said in answer["problems"]["deployment prod"]) == (1, True)
+    assert [line.split()[:3] for line in answer["accounts"][0]["advice"]] == [["aliyun", "ecs", "RevokeSecurityGroup"]]
     assert cli("close", "--deployment", "prod", "--yes", "--profile", "peer", "--even-if-alive") == 0, cli.err
     assert links.counts() == [0, 0, 0, 0]

@@ -540,5 +540,5 @@ def test_rules_of_a_former_name_are_told_from_copies_of_their_markers() -> None:
 def test_a_rule_that_names_this_home_is_marked_whatever_else_it_says(description: str, deployment: str | None) -> None:
     """Of any deployment. Only what has the marker of that very rule is known to be link-peer's."""
     marked = marked_rules(view(OPEN, rules=[theirs(K1, description)]), HOME, REGION)
-    assert [one.deployment for one in marked] == ([] if deployment is None else [deployment])
-    assert [bool(one.marker) for one in marked] == [description == ours(K1).description for _ in marked]
+    assert [rule.deployment for rule in marked] == ([] if deployment is None else [deployment])
+    assert [bool(rule.marker) for rule in marked] == [description == ours(K1).description for _ in marked]

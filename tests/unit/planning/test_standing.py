@@ -147,14 +147,14 @@ def test_an_end_that_has_passed_is_still_the_end_of_the_link(passed: int) -> Non
     assert (link.consent, link.until) == ((), ended)
     [link] = stand(view([managed(APP), managed(DB, f"{entries} {APP.id}")], BOTH, [ours(SQL, REQ)]))
     assert (len(link.consent), link.until) == (1, None)
-    asked = [
-        instance(one, APP, link_peer=f"{DB.id}:tcp/3306", link_until=iso(ended - n * 60))
-        for n, one in enumerate((A, C))
+    former = [
+        instance(party, APP, link_peer=f"{DB.id}:tcp/3306", link_until=iso(ended - n * 60))
+        for n, party in enumerate((A, C))
     ]
-    [link] = stand(view(OPEN, [*asked, BOTH[1]], [ours(SQL, TAG)]))
+    [link] = stand(view(OPEN, [*former, BOTH[1]], [ours(SQL, TAG)]))
     assert (link.askers, link.until) == ((), ended)
     asking = instance(A, APP, link_peer=f"{DB.id}:tcp/3306")
-    [link] = stand(view(OPEN, [asking, asked[1], BOTH[1]], [ours(SQL, TAG)]))
+    [link] = stand(view(OPEN, [asking, former[1], BOTH[1]], [ours(SQL, TAG)]))
     assert (link.askers, link.until) == ((A,), None)
 
 
