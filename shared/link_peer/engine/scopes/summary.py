@@ -103,4 +103,4 @@ def count_letters(dead_letters: Callable[[], int] | None) -> tuple[str, list[str
     try:
         return str(dead_letters()) if dead_letters else "", []
     except LinkPeerError as error:
-        return "", [f"dead letters were not counted: {error}"]
+        return "", [f"dead letters were not counted: {error.code or error}"]
