@@ -81,7 +81,7 @@ def _abandoned(env: Environment, new: Policy, before: _Supposed) -> list[str]:
     view.all_rules()
     snapshot = view.scene.snapshot
     snapshot = msgspec.structs.replace(snapshot, rules={**snapshot.rules, **before.cloud.rules(before=True)})
-    links = standing(snapshot, env.policy, env.settings.region, env.clock.now())
+    links = standing(snapshot, env.policy, env.settings.region, env.now)
     sentences = []
     for account in unlisted:
         names = [

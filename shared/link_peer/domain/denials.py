@@ -248,7 +248,10 @@ def no_access_to_group(group: Party, code: str = "") -> Denial:
 
 
 def _access_advice(account: str) -> str:
-    return f"this says why, and names the command that mends it: link-peer doctor {account}"
+    return (
+        "check that account's role, its trust policy and external id, and the role's ECS permissions: "
+        f"link-peer doctor {account}"
+    )
 
 
 def own_keys_refused(code: str, message: str) -> Denial:

@@ -347,7 +347,7 @@ def test_a_sweep_that_did_not_count_the_dead_letters_is_a_warning(lab: Lab, cli:
     sweep(triggers)
     _, found = cli.json("doctor")
     [detail] = [f["detail"] for f in found if (f["state"], f["what"]) == ("warning", "last sweep")]
-    assert "dead letters were not counted: AccessDenied: " in detail
+    assert detail.endswith("dead letters were not counted: AccessDenied")
 
 
 def test_a_sweep_that_is_overdue_is_reported(lab: Lab, cli: Cli) -> None:

@@ -136,4 +136,4 @@ def _count_letters(dead_letters: Callable[[], int] | None) -> tuple[str, str]:
     try:
         return str(dead_letters()) if dead_letters else "", ""
     except LinkPeerError as error:
-        return "", f"dead letters were not counted: {error}"
+        return "", f"dead letters were not counted: {error.code or error}"
