@@ -186,9 +186,7 @@ def _identified(settings: Settings, own: Callable[[], Credentials], clock: Clock
     """The person's own keys, with their account. Raises LinkPeerError where STS does not say it."""
     if settings.credentials == NO_KEYS:
         return NOBODY
-    person = Retry(clock, clock.now() + PATIENCE_SECONDS)(lambda: identified(settings, own))
-    looked.FACTS["person"] = person.arn
-    return person
+    return Retry(clock, clock.now() + PATIENCE_SECONDS)(lambda: identified(settings, own))
 
 
 def policy_in_use() -> Policy | None:

@@ -15,7 +15,7 @@ from link_peer.domain.errors import BadInput, CloudError, LinkPeerError, NoAcces
 from link_peer.domain.policy import Policy
 from link_peer.runtime.settings import Credentials, Settings
 
-from link_peer_cli.ui import aliyun
+from link_peer_cli.ui import aliyun, looked
 from link_peer_cli.ui.remedies import ours
 
 NO_KEYS = Credentials("", "")
@@ -64,6 +64,8 @@ def identified(settings: Settings, current: Callable[[], Credentials] | None = N
         body = call(Client(config).get_caller_identity).body
         if not (body.account_id and body.arn):
             raise LinkPeerError("STS does not say whose the keys are")
+        if not _IDENTITIES:  # those of the person come first
+            looked.FACTS["person"] = str(body.arn)
         _IDENTITIES[credentials.access_key_id] = str(body.account_id), str(body.arn)
     return AccountKeys(*_IDENTITIES[credentials.access_key_id], current)
 
@@ -77,6 +79,7 @@ class OtherAccount(BadInput):
 
 def require_home(keys: AccountKeys, policy: Policy) -> None:
     """Raise OtherAccount unless the keys belong to the policy's home account."""
+    looked.FACTS["home"] = policy.home
     if keys.account != policy.home:
         raise OtherAccount(not_of_home(keys, policy))
 

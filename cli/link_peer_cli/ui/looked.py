@@ -21,7 +21,7 @@ UNKNOWN = {
     **dict.fromkeys(("home", "region", "accounts", "unread", "period"), ""),
     "key": "in use",
     "configure": "aliyun configure",
-    "person": "<ARN of the person>",
+    "person": "acs:ram::<uid>:user/<name>",
 }
 """What texts name before a fact is known."""
 

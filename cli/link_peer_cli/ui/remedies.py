@@ -90,7 +90,8 @@ TABLE = (
     Remedy(
         "mns",
         ("AccessDenied",),
-        "SMQ (MNS) is not activated in account {home}: activate it at https://mns.console.aliyun.com",
+        "RAM does not allow these keys the call, or SMQ (MNS) is not activated in account {home}: activate it at "
+        "https://mns.console.aliyun.com",
         DOCTOR,
         says="is forbidden for this operation",
     ),
@@ -130,7 +131,7 @@ TABLE = (
     Remedy(
         "ram",
         ("NoPermission", "Forbidden*"),
-        "RAM lets only who administers the account read or change its roles. Set the keys of such a person",
+        "RAM lets only who administers the account read or change its roles. Set keys of an administrator",
         "{configure}",
     ),
     Remedy(
@@ -282,19 +283,23 @@ def message(error: BaseException, account: str = "", *, between: str = "; ") -> 
 class _Placeholders(dict[str, str]):
     """What a page writes for a fact that only a command knows."""
 
+    def __init__(self, facts: dict[str, str], form: str) -> None:
+        super().__init__(facts)
+        self._form = form
+
     def __missing__(self, name: str) -> str:
-        return f"<{name.replace('_', ' ')}>"
+        return self._form.format(name.replace("_", " "))
 
 
 def rows() -> Iterator[tuple[str, str, str, str]]:
     """The table, as a page has it: service, codes, meaning, command."""
     facts = {**UNKNOWN, "home": "<uid of home>", "again": "link-peer …", "policy": "cannot be read", "account": "<uid>"}
-    names = _Placeholders({name: text for name, text in facts.items() if text})
-    quoted = {name: f"`{names[name]}`" for name in ("account", "region", "home")}
+    known = {name: text for name, text in facts.items() if text}
+    names = _Placeholders(known, "<{}>")
+    quoted = _Placeholders({**known, **{name: f"`{names[name]}`" for name in ("account", "region", "home")}}, "`<{}>`")
     for row in TABLE:
         codes = " ".join(f"`{code}`" if code else "no answer" for code in row.codes)
         codes += f" (“{row.says}”)" if row.says else ""
         command = "; ".join(f"`{part}`" for part in row.command.split("; ") if part)
         command += f"; of another account `{row.elsewhere}`" if row.elsewhere else ""
-        meaning = row.meaning.format_map(_Placeholders({**names, **quoted}))
-        yield row.service or "any", codes, meaning, command.format_map(names)
+        yield row.service or "any", codes, row.meaning.format_map(quoted), command.format_map(names)

@@ -76,6 +76,8 @@ WITH_OWN_KEYS = {"accept", "withdraw", "setup", "package", "invoke cross_account
 FAILING_AT_HOME = {"doctor": 1, "verify": 1, "accept an id": 1, "apply": 1, "replay": 2, "package": 2}
 """What is asked of these does not succeed in this world: there are no alerts, no packet passes, nothing was denied or failed, RAM
 refuses tags, something is deployed."""
+HALF_KNOWN = {"close": 1}
+"""What keys of another account alone cannot know: whether the half of a mutual link in home still stands."""
 MISTAKEN = ("person", "not the marker", "does not exist", "nobody", "unknown marker", "damaged")
 """The words by which a rule, consent or a group is called another's."""
 
@@ -174,7 +176,7 @@ def test_no_account_is_taken_for_another(
             assert f"belongs to account {account}; " in cli.err
             assert f"keys of the home account, {HOME} (a@aliyun.com): link-peer --profile NAME" in cli.err
         else:
-            assert codes[-1] == (0 if kind == "peer" else 1), words
+            assert codes[-1] == (HALF_KNOWN.get(name, 0) if kind == "peer" else 1), words
         if kind == "user" and name not in WITH_OWN_KEYS:
             assert f"{BOB} acts with its own keys" in words
             assert "link-peer setup --operators" in words or "aliyun ram AttachPolicyToUser" in words
@@ -188,8 +190,9 @@ def test_an_owners_keys_show_what_link_peer_wrote_as_that(lab: Lab, links: Linke
     why."""
     keys.use("peer")
     [rule] = [rule["SecurityGroupRuleId"] for rule in lab.raw_rules(links.db)]
-    assert cli("close", links.db.id, "--dry-run") == 0, cli.err
+    assert cli("close", links.db.id, "--dry-run") == 1
     assert rule in cli.out
+    assert "half of a mutual link may still stand there, and could not be read" in cli.err
     assert cli("withdraw", links.db.id, f"*@{HOME}", "--dry-run") == 0, cli.err
     assert f"rule {rule} (tag)" in cli.out
     code, [shown] = cli.json("close", f"{links.other.id}@{HOME}", "--dry-run")
@@ -230,7 +233,7 @@ def test_not_entered_says_why_and_what_mends_it(living_lab: Lab, cli: Cli, peer_
     breaks, reason = REFUSED[refusal]
     breaks(living_lab)
     mend = f"link-peer account add {PEER} --profile PROFILE"
-    for command in ("links", "account list", "doctor"):
+    for command in ("links", "doctor"):
         assert cli(*command.split()) == 1
         assert reason in cli.out + cli.err
         assert mend in cli.out + cli.err
@@ -273,6 +276,7 @@ def test_who_is_no_operator_is_told_so(living_lab: Lab, cli: Cli, monkeypatch: p
     with monkeypatch.context() as patch:
         use_keys(living_lab.cloud, patch, HOME)
         assert cli(*NAMES_HER.split()[1:]) == 0, cli.err
+        living_lab.sweep()
     assert cli("sweep") == 0, cli.err
     _, found = cli.json("doctor", PEER)
     assert [row["state"] for row in found] == ["ok"]
