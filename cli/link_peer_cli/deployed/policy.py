@@ -50,7 +50,7 @@ def running_packages(settings: Settings, names: Names) -> list[RunningPackage]:
         except PolicyError:
             raise
         except LinkPeerError as error:
-            raise ServiceUnreadable(f"{error} (on FC 2.0)") from None
+            raise ServiceUnreadable(f"{error} (on FC 2.0)") from error
     by_code: dict[str, RunningPackage] = {}
     for checksum, package in packages:
         before = by_code.get(checksum)
@@ -97,7 +97,7 @@ def _packages(client: DeployedFunctions | ServiceFunctions, names: Names) -> Ite
         except PolicyError as error:
             raise PolicyError(f"the deployed policy of {function} cannot be trusted: {error}") from None
         except LinkPeerError as error:
-            raise LinkPeerError(f"the deployed policy of {function} cannot be read: {error}") from None
+            raise LinkPeerError(f"the deployed policy of {function} cannot be read: {error}") from error
 
 
 def _read(url: str, variables: Mapping[str, str]) -> tuple[Policy, str]:
