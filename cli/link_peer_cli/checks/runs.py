@@ -31,8 +31,8 @@ class Runs(msgspec.Struct, frozen=True):
 
     def last(self, scope: str, account: str = "") -> Record | None:
         """The newest summary of a run (`timer`), or of the sweep of an account (`account`)."""
-        found = (r for r in self.summaries if r.get("scope") == scope and account in ("", r.get("account")))
-        return max(found, key=lambda record: record["time"], default=None)
+        summaries = (r for r in self.summaries if r.get("scope") == scope and account in ("", r.get("account")))
+        return max(summaries, key=lambda record: record["time"], default=None)
 
 
 def read_runs(env: Environment) -> Runs:
@@ -50,8 +50,8 @@ def sweeps_of_a_day(env: Environment, deployment: str = "") -> list[Record]:
     """The summaries of a day's sweeps of the function, of one deployment or of all that write into this log; a person's
     `link-peer sweep` has another policy. Raises LinkPeerError if the log cannot be read."""
     query = condition({"record": "summary", "function": "sweep", "deployment": deployment})
-    found = AuditReader(env.settings, env.clock).read(query, env.now - DAY)
-    return [record for record in found if not record.get("event_id", "").startswith("sweep-cli-")]
+    summaries = AuditReader(env.settings, env.clock).read(query, env.now - DAY)
+    return [record for record in summaries if not record.get("event_id", "").startswith("sweep-cli-")]
 
 
 def _deployed(env: Environment) -> float | None:

@@ -137,13 +137,13 @@ class ServiceFunctions:
         """What the triggers of a function invoke; None if there is no such function, or no such service."""
         request = self._models.GetFunctionRequest()
         try:
-            found = call(lambda: self._client.get_function(self._service, function, request)).body
+            body = call(lambda: self._client.get_function(self._service, function, request)).body
         except CloudError as error:
             if error.code in ("FunctionNotFound", "ServiceNotFound"):
                 return None
             raise
-        variables = found.environment_variables or {}
-        return Live(LATEST, found.runtime or "", found.description or "", {}, recorded=True, environment=variables)
+        variables = body.environment_variables or {}
+        return Live(LATEST, body.runtime or "", body.description or "", {}, recorded=True, environment=variables)
 
     def code(self, function: str, version: str) -> tuple[str, str]:
         """As that of DeployedFunctions [src fc-open20210406 2.0.12, get_function_code]."""

@@ -50,7 +50,7 @@ def running_packages(settings: Settings, names: Names) -> list[RunningPackage]:
         except PolicyError:
             raise
         except LinkPeerError as error:
-            raise ServiceUnreadable(f"{error} (on FC 2.0)") from None
+            raise ServiceUnreadable(f"{error} (on FC 2.0)") from error
     by_code: dict[str, RunningPackage] = {}
     for checksum, package in packages:
         before = by_code.get(checksum)

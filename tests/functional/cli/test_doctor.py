@@ -247,8 +247,8 @@ def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
     role = lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
     role.trust = role.trust.replace("fc.aliyuncs.com", "ecs.aliyuncs.com")
     role.attached["System", "AdministratorAccess"] = 0
-    *found, (_, unread, _), (_, home, _), (_, peer, _) = failing(cli)
-    assert found == [
+    *setup, (_, unread, _), (_, home, _), (_, peer, _) = failing(cli)
+    assert setup == [
         ("differs", "role link-peer-fc", "differs from what is shipped in: trust"),
         ("differs", "role link-peer-fc", "has policies that are not shipped: AdministratorAccess (System)"),
         ("missing", "queue link-peer-requests", "does not exist"),
@@ -337,7 +337,7 @@ def test_the_deployed_policy_is_that_of_the_package_that_runs(lab: Lab, cli: Cli
     local, deployed = (policy_file.load(lab.policy_path).digest, edited.rpartition(" ")[2])
     assert edited == f"{lab.policy_path} is {local}, deployed is {deployed}"
     _, plan = cli.json("plan", "--policy", str(lab.policy_path))
-    assert [one["kind"] for one in plan[0]["permissions"]] == ["narrower"]
+    assert [change["kind"] for change in plan[0]["permissions"]] == ["narrower"]
 
 
 def test_a_sweep_that_did_not_count_the_dead_letters_is_a_warning(lab: Lab, cli: Cli, triggers: Triggers) -> None:

@@ -43,8 +43,8 @@ def run(lab: Lab, triggers: Triggers) -> None:
 def wrong(cli: Cli, *options: str) -> list[tuple[str, str, str, str]]:
     """(state, account, what, detail) of what a doctor finds of the platform that is not ok."""
     code, findings = cli.json("doctor", *options, *(() if options else ("--platform",)))
-    found = [(f["state"], f["where"], f["what"], f["detail"]) for f in findings if f["part"] == "platform"]
-    lacking = [finding for finding in found if finding[0] != "ok"]
+    platform = [finding for finding in findings if finding["part"] == "platform"]
+    lacking = [(f["state"], f["where"], f["what"], f["detail"]) for f in platform if f["state"] != "ok"]
     assert code == int(any(state != "warning" for state, *_ in lacking))
     return lacking
 
@@ -201,7 +201,11 @@ def test_on_fc_2_the_package_is_read_through_its_service(lab: Lab, cli: Cli, tmp
     lab.fault(service="fc", action="GetAlias", code="FunctionNotFound", status=404, times=None)  # of FC 3.0 alone
     code, [plan] = cli.json("plan", "--policy", str(wider))
     assert plan["problems"] == []
-    assert (code, plan["against"], [one["kind"] for one in plan["permissions"]]) == (0, "what is deployed", ["wider"])
+    assert (code, plan["against"], [change["kind"] for change in plan["permissions"]]) == (
+        0,
+        "what is deployed",
+        ["wider"],
+    )
     assert cli("package", "--policy", str(wider), "--out", str(tmp_path / "build")) == 1
     assert "more could open" in cli.err
     lab.fault(service="fc", action="GetFunctionCode", code="AccessDenied", status=403, times=None)
