@@ -12,14 +12,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from aliyun_local.api import LocalCloud, LogGroup, LogRecord, Triggers
 from link_peer.domain import marker
 from link_peer.domain.model import Claim, Marker, Party, Port, RuleKey
 from link_peer.domain.tags import compact
 from link_peer_cli.answers.operation import CloudDescribed
+from link_peer_cli.demo.functions import deploy
 from link_peer_cli.demo.local_cloud import describe
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.fc.triggers import Triggers, deploy
-from link_peer_local.sls.state import LogGroup, LogRecord
 
 from benchmarks import worlds
 

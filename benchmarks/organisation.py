@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from aliyun_local.api import LocalCloud
 from link_peer.domain.model import Party
 from link_peer.domain.request import SweepAccount
 from link_peer.inbound.requests import encode
-from link_peer_local.cloud import LocalCloud
 
 from benchmarks import worlds
 from benchmarks.worlds import HOME, SWEEPS

@@ -10,15 +10,12 @@ import math
 import time
 from collections.abc import Sequence
 
+from aliyun_local.api import Caller, Fault, Group, LocalCloud
 from link_peer.domain import marker
 from link_peer.domain.model import TAG, Marker, Party, Port, RuleKey
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, tag_keys
+from link_peer_cli.demo.world import PREFIX
 from link_peer_deploy.names import Names
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import Fault
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.state import Group
-from link_peer_local.world import PREFIX
 from msgspec import Struct
 
 HOME, PEER = "1000000000000001", "1000000000000002"

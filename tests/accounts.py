@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from link_peer_conformance.bench import Options
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.principals import Role, trust_text
+from aliyun_conformance.bench import Options
+from aliyun_local.api import LocalCloud, Role, trust_text
 
 
 def written(folder: Path, text: dict[str, Any]) -> Path:

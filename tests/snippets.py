@@ -41,7 +41,7 @@ ELSEWHERE = {
         "tests/infrastructure/test_docs.py",
         "test_the_shipper_snippet_runs",
     ),
-    ("docs/local.md", "from link_peer_local import"): (
+    ("docs/local.md", "from aliyun_local import"): (
         "tests/infrastructure/test_docs.py",
         "test_the_in_process_snippet_runs",
     ),

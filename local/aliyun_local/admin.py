@@ -12,12 +12,12 @@ from typing import Any
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict
 
-from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.faults import Fault, Faults
-from link_peer_local.core.http import Request, Response, loads
-from link_peer_local.core.identity import Identity
-from link_peer_local.core.knobs import Knobs, readings
+from aliyun_local.core.clock import Clock, utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.faults import Fault, Faults
+from aliyun_local.core.http import Request, Response, loads
+from aliyun_local.core.identity import Identity
+from aliyun_local.core.knobs import Knobs, readings
 
 PREFIX = "/_local/"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")

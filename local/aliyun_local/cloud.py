@@ -6,41 +6,42 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from link_peer_deploy.regions import REGIONS
+from aliyun_local import admin, coverage
+from aliyun_local.actiontrail.backend import ActionTrail
+from aliyun_local.core import places, real_api, rpc, signatures, tls
+from aliyun_local.core.clock import Clock, SystemClock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.faults import Call, Faults
+from aliyun_local.core.http import Request, Response
+from aliyun_local.core.identity import Caller, Identity
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.core.policy import Access
+from aliyun_local.core.refusals import INACTIVE
+from aliyun_local.core.regions import REGIONS
+from aliyun_local.ecs import EcsBackend
+from aliyun_local.ecs.events import on_bus
+from aliyun_local.eventbridge import wire as eventbridge_wire
+from aliyun_local.eventbridge.backend import EventBridge
+from aliyun_local.fc import wire as fc_wire
+from aliyun_local.fc.backend import FcBackend
+from aliyun_local.fc.routes import ALL as FC_VERSIONS
+from aliyun_local.fc.runtime import InProcessRuntime, WorkerRuntime
+from aliyun_local.fc.state import role_keys
+from aliyun_local.fc.triggers import Triggers
+from aliyun_local.mns import wire as mns_wire
+from aliyun_local.mns.backend import MnsBackend
+from aliyun_local.ram.backend import RamBackend
+from aliyun_local.sls import SlsBackend
+from aliyun_local.sls import wire as sls_wire
+from aliyun_local.sls.documents import Documents
+from aliyun_local.sts.backend import StsBackend
+from aliyun_local.tag.backend import TagBackend
+from aliyun_local.vpc.backend import VpcBackend
 
-from link_peer_local import admin, coverage
-from link_peer_local.actiontrail.backend import ActionTrail
-from link_peer_local.core import places, real_api, rpc, signatures, tls
-from link_peer_local.core.clock import Clock, SystemClock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.faults import Call, Faults
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller, Identity
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.core.names import World
-from link_peer_local.core.policy import Access
-from link_peer_local.core.refusals import INACTIVE
-from link_peer_local.ecs import EcsBackend
-from link_peer_local.ecs.events import on_bus
-from link_peer_local.eventbridge import wire as eventbridge_wire
-from link_peer_local.eventbridge.backend import EventBridge
-from link_peer_local.fc import wire as fc_wire
-from link_peer_local.fc.backend import FcBackend
-from link_peer_local.fc.routes import ALL as FC_VERSIONS
-from link_peer_local.fc.runtime import InProcessRuntime, WorkerRuntime
-from link_peer_local.fc.state import role_keys
-from link_peer_local.fc.triggers import Triggers
-from link_peer_local.mns import wire as mns_wire
-from link_peer_local.mns.backend import MnsBackend
-from link_peer_local.ram.backend import RamBackend
-from link_peer_local.sls import SlsBackend
-from link_peer_local.sls import wire as sls_wire
-from link_peer_local.sls.documents import Documents
-from link_peer_local.sts.backend import StsBackend
-from link_peer_local.tag.backend import TagBackend
-from link_peer_local.vpc.backend import VpcBackend
+if TYPE_CHECKING:
+    from aliyun_local.world import World
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +87,15 @@ class Shared:
         self.account_names: dict[str, str] = {}
         self.alert_centres: dict[tuple[str, str], Documents] = {}
         self.regions: dict[str, LocalCloud] = {}
+        self.fc_service = "default"  # under which FC 2.0 clients find the functions
+        self.endpoint_variable = "ALIYUN_LOCAL_ENDPOINT"  # by which functions are told where the cloud is
         self.authority = ""  # the file that clients trust, while a server speaks TLS
         self.listen: Callable[[LocalCloud], object] = lambda _region: None  # a server opens a port for a new region
         self.lock = threading.Lock()
 
 
 class LocalCloud:
-    """Alibaba Cloud in memory, entered at one region. It has no accounts until `link_peer_local.world.load` fills it.
+    """Alibaba Cloud in memory, entered at one region. It has no accounts until `aliyun_local.world.load` fills it.
 
     Every region that exists can be asked for: by RegionId, by host name, or at the entrance that `region_at` gives. What
     names no region is for the region of the entrance.
@@ -110,7 +113,7 @@ class LocalCloud:
     ) -> None:
         self.region = region
         self.endpoint = ""  # set while a server listens
-        self.world: World  # set by link_peer_local.world.load
+        self.world: World  # set by aliyun_local.world.load
         self.shared = shared = shared or Shared(clock, region, knobs)
         shared.regions[region] = self
         self.clock, self.knobs, self.identity, self.faults = shared.clock, shared.knobs, shared.identity, shared.faults
@@ -123,7 +126,7 @@ class LocalCloud:
         self.events = EventBridge(self.clock, region, self.identity)
         packages = WorkerRuntime(extra=lambda: self.variables)
         runtime = InProcessRuntime(self.clock, packages=packages)
-        self.fc = FcBackend(self.clock, region, runtime, role_keys(self.identity, self.clock))
+        self.fc = FcBackend(self.clock, region, runtime, role_keys(self.identity, self.clock), shared.fc_service)
         self.fc.endpoint = lambda: self.endpoint
         self.triggers = Triggers(self)
         self.ecs.permitted = self.identity.permitted
@@ -136,7 +139,7 @@ class LocalCloud:
     def variables(self) -> dict[str, str]:
         """The environment variables of a process that uses this entrance; none without a server."""
         trusted = dict.fromkeys(tls.VARIABLES, self.shared.authority) if self.shared.authority else {}
-        return {"LINK_PEER_CLOUD": self.endpoint, **trusted} if self.endpoint else {}
+        return {self.shared.endpoint_variable: self.endpoint, **trusted} if self.endpoint else {}
 
     @property
     def regions(self) -> dict[str, LocalCloud]:

@@ -1,6 +1,6 @@
-"""What the local cloud offers of each service, and the table of it in docs/local.md.
+"""What the local cloud offers of each service, and the table of it in README.md.
 
-`python -m link_peer_local.coverage FILE` writes the table into a file, between its marks.
+`python -m aliyun_local.coverage FILE` writes the table into a file, between its marks.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import re
 import sys
 from pathlib import Path
 
-from link_peer_local.actiontrail.backend import ACTIONS as ACTIONTRAIL
-from link_peer_local.core import real_api
-from link_peer_local.ecs.actions import ACTIONS as ECS
-from link_peer_local.eventbridge.backend import ACTIONS as EVENTBRIDGE
-from link_peer_local.fc.routes import ACTIONS as FC
-from link_peer_local.mns.wire import OPERATIONS as MNS
-from link_peer_local.ram.backend import OPERATIONS as RAM
-from link_peer_local.sls.routes import OPERATIONS as SLS
-from link_peer_local.sts.backend import ACTIONS as STS
-from link_peer_local.tag.backend import ACTIONS as TAG
-from link_peer_local.vpc.backend import ACTIONS as VPC
+from aliyun_local.actiontrail.backend import ACTIONS as ACTIONTRAIL
+from aliyun_local.core import real_api
+from aliyun_local.ecs.actions import ACTIONS as ECS
+from aliyun_local.eventbridge.backend import ACTIONS as EVENTBRIDGE
+from aliyun_local.fc.routes import ACTIONS as FC
+from aliyun_local.mns.wire import OPERATIONS as MNS
+from aliyun_local.ram.backend import OPERATIONS as RAM
+from aliyun_local.sls.routes import OPERATIONS as SLS
+from aliyun_local.sts.backend import ACTIONS as STS
+from aliyun_local.tag.backend import ACTIONS as TAG
+from aliyun_local.vpc.backend import ACTIONS as VPC
 
 OFFERED: dict[str, frozenset[str]] = {
     "actiontrail": frozenset(ACTIONTRAIL),

@@ -30,8 +30,8 @@ from requests.utils import requote_uri
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.http import ConnectionDropped, NoAnswer, Request, Response
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.http import ConnectionDropped, NoAnswer, Request, Response
 
 if TYPE_CHECKING:
     from pytest_mock import MockerFixture

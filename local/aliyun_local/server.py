@@ -13,10 +13,10 @@ from socket import SO_LINGER, SOL_SOCKET
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import Killed
-from link_peer_local.core.http import ConnectionDropped, NoAnswer, Request
-from link_peer_local.core.tls import Authority
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.faults import Killed
+from aliyun_local.core.http import ConnectionDropped, NoAnswer, Request
+from aliyun_local.core.tls import Authority
 
 WORKERS = 512  # each long poll and each waiting invocation occupies one while functions call back in
 MAX_LINE = 64 * 1024  # a hundred permissions make a request line of 19 KB [run: SDK]

@@ -1,139 +1,98 @@
-"""Worlds to start from: YAML files of accounts, VPCs, groups and instances.
+"""Worlds to start from: YAML files of accounts, roles, VPCs, groups, instances, queues and logs.
 
-Queues, log, service and roles have the names that a deployment with the prefix `link-peer` has; a file may name others.
-The roles are those of deploy/, unless the file lists `roles` of its own:
-`{account, name, trusted, external_id, allowed_actions}`, where `trusted` are ARNs and service names, and no
-`allowed_actions` means all. The home account has EventBridge's service-linked roles. With `bare: true`, there are no
-roles, queues or logs at all: what `link-peer setup` starts from. `inactive` lists services that the accounts have not activated. `regions` lists those with a deployment, the cloud's own
-among them: each has the queues and the log, and VPCs whose `region` it is. An account to which the file's policy gives a `flowlog`
-has a week of it, without a packet. A `history` is played only where the clock is a PastClock, by who serves the cloud.
+| key | |
+|---|---|
+| `accounts` | uid to name; the rest of the file names accounts by uid |
+| `regions` | those that the world is in, the cloud's own among them; without it, that one alone |
+| `vpcs` | `{name, owner, cidr, shared_with, region}` |
+| `groups` | `{account, name, vpc, id, type, managed, inner_access, tags, rules}`; a rule has the keys of AuthorizeSecurityGroup, and may have a `SecurityGroupRuleId` |
+| `instances` | `{account, groups, id, name, private_ip, tags}` |
+| `roles` | `{account, name, trusted, external_id, allowed_actions}`: `trusted` are ARNs and service names, and no `allowed_actions` means all |
+| `service_linked_roles` | the accounts that have those of EventBridge |
+| `queues` | `{account, name}`, in each region |
+| `logs` | `{account, project, logstores}`, in each region: the index of each logstore by its name |
+| `inactive` | services that the accounts have not activated |
+| `knobs` | readings, by knob |
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
-import weakref
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from link_peer_deploy import description
-from link_peer_deploy.documents import CLOSER, READER
-from link_peer_deploy.names import Names
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from link_peer_local import history
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import PastClock
-from link_peer_local.core.identity import ADMINISTRATOR, Caller
-from link_peer_local.core.names import World
-from link_peer_local.core.principals import Role, trust_text
-from link_peer_local.core.refusals import INACTIVE
-from link_peer_local.ecs.state import Group
-from link_peer_local.eventbridge import linked_roles
-from link_peer_local.mns.state import QueueAttributes
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.principals import Role, trust_text
+from aliyun_local.core.refusals import INACTIVE
+from aliyun_local.ecs.state import Group
+from aliyun_local.eventbridge import linked_roles
 
 WORLDS = Path(__file__).parent / "worlds"
 DEFAULT = "two-accounts"
-PREFIX = "link-peer"
-EXTERNAL_ID = "link-peer-local-example"
 # Ten times as fast, where PyYAML was built with libyaml: thousands of tests load a world.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class WorldError(ValueError):
     """A world file that cannot be loaded; the message names the file and the problem."""
 
 
+class World(Struct):
+    """What a world has named in a region: `vpcs` are `{id, vswitch_id, owner, shared_with}` in the file's order.
+
+    Who has names of its own beside these loads a subclass.
+    """
+
+    vpcs: list[dict[str, Any]] = field(default_factory=list)
+
+
+AnyWorld = TypeVar("AnyWorld", bound=World)
+
+
 def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> World:
-    """Fill an empty cloud from a file, or from one of the bundled worlds by name (`two-accounts`, `shop`, …)."""
+    """Fill an empty cloud from a file, or from one of the bundled worlds by name (`two-accounts`, `web-shop`, `empty`). Raises
+    WorldError."""
+    path = path_of(world, WORLDS)
+    return loaded(path, lambda text: fill(cloud, text, World()))
+
+
+def path_of(world: str | Path, bundled: Path) -> Path:
+    """The file of a world that may be named like one in a folder. Raises WorldError, which names those that there are."""
     path = Path(world)
-    if not path.suffix:
-        path = WORLDS / f"{world}.yaml"
-        if not path.exists():
-            raise WorldError(f"{str(world)!r} is neither a file nor one of {', '.join(bundled())}")
+    if path.suffix:
+        return path
+    path = bundled / f"{world}.yaml"
+    if not path.exists():
+        names = sorted(file.stem for file in bundled.glob("*.yaml"))
+        raise WorldError(f"{str(world)!r} is neither a file nor one of {', '.join(names)}")
+    return path
+
+
+def loaded(path: Path, fill_from: Callable[[dict[str, Any]], AnyWorld]) -> AnyWorld:
+    """What `fill_from` makes of a file's text. Raises WorldError for a file that cannot be read, or that it cannot use."""
     try:
-        text = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506  # both are safe
-        cloud.world = _Loader(cloud, text).load()
+        return fill_from(yaml.load(path.read_text(encoding="utf-8"), _LOADER))  # noqa: S506  # both are safe
     except KeyError as missing:
         raise WorldError(f"{path}: {missing} is missing") from None
     except (OSError, TypeError, ValueError, yaml.YAMLError) as problem:
         raise WorldError(f"{path}: {problem}") from problem
-    return cloud.world
 
 
-def bundled() -> list[str]:
-    """The names of the worlds that come with the local cloud."""
-    return sorted(path.stem for path in WORLDS.glob("*.yaml"))
-
-
-def shipped_roles(cloud: LocalCloud, world: World, accounts: dict[str, Any], tag_prefix: str) -> None:
-    """Create the roles that `setup` makes: at home, and in each account for which the policy file names one."""
-    entered = {uid: of for uid, of in accounts.items() if "role" in of}
-    named = (Names(world.home, world.prefix), world.deployment, tag_prefix)
-    logs = {uid: of.get("flowlog", "") for uid, of in accounts.items()}
-    found = {world.home: _roles_of_home(*named, tuple(of["role"] for of in entered.values()), logs.get(world.home, ""))}
-    found |= {uid: _roles_of_peer(*named, uid, of["role"], of["external_id"], logs[uid]) for uid, of in entered.items()}
-    for uid, roles in found.items():
-        for name, trust, policies in roles:
-            cloud.identity.add_role(Role(uid, name, trust), policies)
-
-
-_Roles = list[tuple[str, str, dict[str, str]]]
-"""Name, trust policy and policies of each role. They are rendered once, because thousands of tests load the same."""
-
-
-@lru_cache(maxsize=1024)
-def _roles_of_home(names: Names, deployment: str, tag_prefix: str, peers: tuple[str, ...], flowlog: str) -> _Roles:
-    admin = f"acs:ram::{names.home}:user/{ADMINISTRATOR}"
-    made = description.describe(names, deployment, tag_prefix, peers, operators=[admin], flowlog=flowlog)
-    return _rendered(made.roles)
-
-
-@lru_cache(maxsize=1024)
-def _roles_of_peer(
-    names: Names, deployment: str, tag_prefix: str, uid: str, arn: str, external_id: str, flowlog: str
-) -> _Roles:
-    its = {"account": uid, "role": arn.partition(":role/")[2], "external_id": external_id}
-    made = description.describe_peer(names, deployment, tag_prefix, **its)
-    return _rendered(description.with_flow_log(made, uid, flowlog))
-
-
-def _rendered(roles: Iterable[description.Role]) -> _Roles:
-    def policies(role: description.Role) -> dict[str, str]:
-        return {
-            name if number == 1 else f"{name}-{number}": json.dumps(document)
-            for name, documents in role.policies.items()
-            for number, document in enumerate(documents, 1)
-        }
-
-    return [(role.name, json.dumps(role.trust), policies(role)) for role in roles]
-
-
-def queues_and_log(cloud: LocalCloud, world: World) -> None:
-    """Create what the home account's functions need, as `link-peer setup` does: its queues, and their logs with the indexes
-    of deploy/. A world may have names of its own."""
-    audit, operators, functions = description.logstores(Names(world.home, world.prefix))
-    for name in (world.queue, Names(world.home, world.prefix).sweep_queue, world.dead_letter_queue, *world.queues):
-        kept = QueueAttributes(description.HIDDEN_SECONDS, message_retention_period=description.MESSAGE_SECONDS)
-        cloud.mns.create_queue(world.home, name, kept)
-    cloud.sls.create_project(world.home, world.audit_project)
-    own = {world.audit_logstore: audit, f"{world.audit_logstore}-operators": operators, functions.name: functions}
-    for name, logstore in own.items():
-        cloud.sls.create_logstore(world.home, world.audit_project, name, logstore.days, appendMeta=True)
-        cloud.sls.create_index(world.home, world.audit_project, name, dict(logstore.index))
+def fill(cloud: LocalCloud, text: Mapping[str, Any], world: AnyWorld) -> AnyWorld:
+    """Fill an empty cloud, whose `world` then is the one given, with a copy for each further region. ValueError, KeyError or
+    TypeError for text that is no world."""
+    _Loader(cloud, text).load(world)
+    return world
 
 
 def describe(cloud: LocalCloud) -> dict[str, Any]:
-    """The first line of `link-peer local --json`: the endpoint and the names of what the cloud holds."""
-    world, identity = cloud.world, cloud.identity
-    beside = (READER, CLOSER)
-    peers = [role for role in identity.roles.values() if role.account != world.home and not role.name.endswith(beside)]
+    """The first line of `aliyun-local --json`: the endpoint, the accounts with their keys, and the names of what the cloud holds."""
+    identity, world = cloud.identity, cloud.world
     return {
         "endpoint": cloud.endpoint,
         "authority": cloud.shared.authority,
@@ -149,79 +108,52 @@ def describe(cloud: LocalCloud) -> dict[str, Any]:
             for account in identity.accounts.values()
         ],
         "vpcs": world.vpcs,
-        "queue": world.queue,
-        "dead_letter_queue": world.dead_letter_queue,
-        "audit_project": world.audit_project,
-        "audit_logstore": world.audit_logstore,
-        "role_arn": peers[0].arn if peers else "",
-        "external_id": (peers[0].external_id or "") if peers else "",
-        "fc_service": world.fc_service,
-        "deployment": world.deployment,
-        "policy": world.policy,
+        "roles": [
+            {"arn": role.arn, "external_id": role.external_id or ""}
+            for role in identity.roles.values()
+            if not role.linked_to
+        ],
+        "queues": [queue.name for uid in identity.accounts for queue in cloud.mns.queues(uid)],
+        "projects": [project.name for uid in identity.accounts for project in cloud.sls.projects(uid)],
     }
 
 
 class _Loader:
-    def __init__(self, cloud: LocalCloud, text: dict[str, Any]) -> None:
+    def __init__(self, cloud: LocalCloud, text: Mapping[str, Any]) -> None:
         self.cloud = cloud
         self.text = text
         self.vpcs: dict[str, Any] = {}
         self.regions: dict[str, LocalCloud] = {}
         self.places: dict[str, LocalCloud] = {}  # the region of each VPC, by name, and group, by id
 
-    def load(self) -> World:
+    def load(self, world: World) -> None:
         text, cloud = self.text, self.cloud
-        if "history" in text and isinstance(cloud.clock, PastClock):
-            cloud.clock.begin(history.begin(cloud.clock.now()))
         for uid, name in text["accounts"].items():
             cloud.identity.add_account(uid, name)
             cloud.ecs.account_names[name] = uid
-        policy = self.text.get("policy") or self._plain_policy()
-        world = World(
-            home=text["home"],
-            queue=text.get("queue", f"{PREFIX}-requests"),
-            dead_letter_queue=text.get("dead_letter_queue", f"{PREFIX}-dead-letters"),
-            audit_project=text.get("audit", {}).get("project", f"{PREFIX}-{text['home']}"),
-            audit_logstore=text.get("audit", {}).get("logstore", "decisions"),
-            fc_service=text.get("fc_service", PREFIX),
-            function_role=text.get("function_role", f"{PREFIX}-fc"),
-            policy=str(self._written(policy)),
-            deployment=text["deployment"],
-            bare=bool(text.get("bare")),
-            queues=list(text.get("queues", ())),
-            history=text.get("history", []),
-            traffic=text.get("traffic", []),
-            flow_logs={uid: one["flowlog"] for uid, one in policy["accounts"].items() if "flowlog" in one},
-        )
         self._open_regions(world)
         cloud.knobs.change(text.get("knobs") or {})
         cloud.inactive.update(self._inactive())
-        if not world.bare:
-            linked_roles.create(cloud.identity, world.home, cloud.clock.now())
-            if "roles" in text:
-                self._listed_roles()
-            else:
-                shipped_roles(cloud, world, policy["accounts"], "link")
-            for place in self.regions.values():
-                queues_and_log(place, world)
+        for uid in text.get("service_linked_roles", ()):
+            linked_roles.create(cloud.identity, uid, cloud.clock.now())
+        self._roles()
+        for place in self.regions.values():
+            self._queues_and_logs(place)
         for vpc in text["vpcs"]:
             self._vpc(vpc)
         for group in text.get("groups", ()):
             self._group(group)
         for instance in text.get("instances", ()):
             self._instance(instance)
-        now = int(cloud.clock.now())
-        if not world.history:
-            history.capture(cloud, (now - 7 * 86_400 + 1, now))
-        return world
 
-    def _plain_policy(self) -> dict[str, Any]:
-        """For a world without a policy of its own: every account with the usual role, but for home, which has none."""
-        accounts: dict[str, dict[str, str]] = {}
-        for uid, name in self.text["accounts"].items():
-            entered = {"role": f"acs:ram::{uid}:role/{PREFIX}", "external_id": EXTERNAL_ID}
-            accounts[uid] = {"name": name, **({} if uid == self.text["home"] else entered)}
-        return {"deployment": self.text["deployment"], "accounts": accounts}
+    def _queues_and_logs(self, place: LocalCloud) -> None:
+        for queue in self.text.get("queues", ()):
+            place.mns.create_queue(queue["account"], queue["name"])
+        for log in self.text.get("logs", ()):
+            place.sls.create_project(log["account"], log["project"])
+            for name, index in log["logstores"].items():
+                place.sls.create_logstore(log["account"], log["project"], name)
+                place.sls.create_index(log["account"], log["project"], name, dict(index))
 
     def _open_regions(self, world: World) -> None:
         """Open the entrances of the regions; each gets the world, with VPCs of its own."""
@@ -251,10 +183,10 @@ class _Loader:
             raise ValueError(f"inactive: there are {', '.join(sorted(INACTIVE))}")
         return named
 
-    def _listed_roles(self) -> None:
+    def _roles(self) -> None:
         """Create the roles that the file lists. ValueError for a string where a list of strings is expected: it would be
         read letter by letter."""
-        for listed in self.text["roles"]:
+        for listed in self.text.get("roles") or ():
             given = dict(listed)
             for name in ("trusted", "allowed_actions"):
                 value = given.get(name)
@@ -301,12 +233,3 @@ class _Loader:
             private_ip=instance.get("private_ip"),
             name=instance.get("name", ""),
         )
-
-    def _written(self, policy: dict[str, Any]) -> Path:
-        """The path of the policy file for the functions."""
-        folder = Path(tempfile.mkdtemp(prefix="link-peer-world-"))
-        # with the cloud, not at exit: workers of pytest-xdist end without exit handlers
-        weakref.finalize(self.cloud, shutil.rmtree, folder, ignore_errors=True)
-        path = folder / "policy.yaml"
-        path.write_text(yaml.dump(policy, Dumper=_DUMPER, sort_keys=False), encoding="utf-8")
-        return path

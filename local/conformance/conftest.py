@@ -1,4 +1,4 @@
-"""The bench on the local cloud, for a checkout: `link-peer selftest` brings its own, of a real account."""
+"""The bench on the local cloud, for these tests: `aliyun-selftest` brings its own, of a real account."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from link_peer.runtime import settings
-from link_peer_conformance.bench import Bench
-from link_peer_conformance.journal import Journal
-from link_peer_conformance.sdks import Sdks
-from link_peer_local import inprocess, world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
+from aliyun_conformance.bench import Bench
+from aliyun_conformance.journal import Journal
+from aliyun_conformance.sdks import Credentials, Sdks, Settings
+from aliyun_local.api import Knobs, LocalCloud, VirtualClock, load, mount
 from pytest_mock import MockerFixture
 
-from tests.accounts import HOME, existing, mark
+from marked import HOME, existing, mark
 
 NOT_OFFERED_HERE = {38, 39, 40, 44, 48}
 """Questions about what the local cloud lacks: traces of ActionTrail's events, Tag, a deployment, quotas, ROS."""
@@ -24,28 +21,36 @@ NOT_OFFERED_HERE = {38, 39, 40, 44, 48}
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave these out."""
     left_out = [
-        item for item in items if (mark := item.get_closest_marker("real_cloud")) and mark.args[0] in NOT_OFFERED_HERE
+        item
+        for item in items
+        if (question := item.get_closest_marker("real_cloud")) and question.args[0] in NOT_OFFERED_HERE
     ]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.fixture(name="knobs")
+def _knobs(request: pytest.FixtureRequest) -> Knobs:
+    """The default readings; a test may replace them."""
+    return getattr(request, "param", None) or Knobs()
+
+
+@pytest.fixture(name="cloud")
+def _cloud(mocker: MockerFixture, knobs: Knobs) -> LocalCloud:
+    """A new world on a clock that tests advance. Official clients reach it in this process."""
+    cloud = LocalCloud(VirtualClock(), knobs=knobs)
+    load(cloud)
+    mount(mocker, cloud)
+    return cloud
+
+
 @pytest.fixture(name="bench")
-def _bench(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bench]:
+def _bench(cloud: LocalCloud, tmp_path: Path) -> Iterator[Bench]:
     """The marked account of a new world, which is as before after the question."""
-    cloud = LocalCloud(VirtualClock())
-    world.load(cloud)
-    inprocess.install(mocker, cloud)
     options, before = mark(cloud), existing(cloud)
     keys = cloud.identity.accounts[HOME]
-    for name, value in {
-        "LINK_PEER_CLOUD": "http://192.0.2.1:1",
-        "LINK_PEER_REGION": "cn-qingdao",
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
-    }.items():
-        monkeypatch.setenv(name, value)
+    settings = Settings("cn-qingdao", Credentials(keys.access_key_id, keys.access_key_secret), "http://192.0.2.1:1")
     journal = Journal(tmp_path / "journal")
-    yield (bench := Bench(Sdks(settings.load(), cloud.clock), options, journal, HOME, "abcdefgh"))
+    yield (bench := Bench(Sdks(settings, cloud.clock), options, journal, HOME, "abcdefgh"))
     assert bench.close() == []
     assert (existing(cloud), journal.path.exists()) == (before, False)

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_conformance import run
-from link_peer_conformance.journal import Journal, Resource
-from link_peer_local.core.faults import Killed
-from link_peer_local.core.http import Request, Response
-
 from tests.accounts import ROLE, existing, mark
 from tests.functional.command import Asked, Cli, use_keys
 from tests.functional.lab import HOME, Lab
 from tests.functional.wire_lab import WireLab
+
+from aliyun_conformance import run
+from aliyun_conformance.journal import Journal, Resource
+from aliyun_local.core.faults import Killed
+from aliyun_local.core.http import Request, Response
 
 DIFFERENT_HERE = {
     8: "whether a call with one invalid permission writes the others",

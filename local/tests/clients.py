@@ -16,12 +16,13 @@ import yaml
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from alibabacloud_tea_openapi.models import Config
 from aliyun.log import LogClient, LogException
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Response
-from link_peer_local.core.identity import Key
-from link_peer_local.world import WORLDS
 from mns.account import Account
+
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Response
+from aliyun_local.core.identity import Key
+from aliyun_local.world import WORLDS
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"

@@ -15,16 +15,13 @@ from typing import Any
 
 import msgspec
 from alibabacloud_ecs20140526 import models
+from aliyun_local.api import Group, Instance, Rule, Store, VirtualClock, may_reach
 from link_peer.alicloud import ecs_shapes as shapes
 from link_peer.domain import model
 from link_peer.domain.model import Party, Port
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.reach import Scene
 from link_peer.planning.who import Reaching, who
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.ecs import may_reach
-from link_peer_local.ecs.state import Group, Instance, Rule
-from link_peer_local.ecs.store import Store
 
 from tests.local.clients import HOME, PEER
 

@@ -14,18 +14,14 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import KINDS, Knobs, LocalCloud, LogGroup, LogRecord, compile_query, readings
+from aliyun_local.api import index as sls_index
 from link_peer.domain.errors import BadInput
 from link_peer.domain.tags import accepts, bad_accepts, parse_port, peers, tag_keys
 from link_peer.inbound import policy_file as policy
 from link_peer.inbound import requests
+from link_peer_cli.demo import world
 from link_peer_cli.main import all_commands
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import KINDS
-from link_peer_local.core.knobs import Knobs, readings
-from link_peer_local.sls import index as sls_index
-from link_peer_local.sls.query import compile_query
-from link_peer_local.sls.state import LogGroup, LogRecord
 from pytest_mock import MockerFixture
 
 from tests.functional.lab import HOME, REGION, Lab

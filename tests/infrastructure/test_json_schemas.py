@@ -16,16 +16,15 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from aliyun_local.api import Knobs, LocalCloud
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from link_peer.domain.errors import PolicyError
 from link_peer.domain.model import Party
 from link_peer.inbound import policy_file, requests
+from link_peer_cli.demo import world
 from link_peer_cli.review import saved
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.knobs import Knobs
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 

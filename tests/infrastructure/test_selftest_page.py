@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_conformance import page
-from link_peer_conformance.question import FIRST_DAY
-from link_peer_conformance.run import questions
-from link_peer_local.core.knobs import readings
+from aliyun_conformance import page
+from aliyun_conformance.question import FIRST_DAY
+from aliyun_conformance.run import questions
+from aliyun_local.api import readings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TEXT = (DOCS / "verify-on-cloud.md").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ def report(date: str, number: int, verdict: str, seen: str = "s", cloud: str = "
 
 
 def test_the_page_is_up_to_date() -> None:
-    """Else run `python -m link_peer_conformance.page`."""
+    """Else run `python -m aliyun_conformance.page`."""
     assert page.render(TEXT, questions(), list(page.read_reports(DOCS / "selftest"))) == TEXT
 
 

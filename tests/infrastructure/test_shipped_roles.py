@@ -12,12 +12,7 @@ from typing import Any
 import pytest
 from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_sts20150401.client import Client as Sts
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Key
-from link_peer_local.core.policy import Access, like
-from link_peer_local.core.principals import policy_text
-from link_peer_local.coverage import OFFERED
-from link_peer_local.ecs.state import Group
+from aliyun_local.api import OFFERED, Access, Group, Key, LocalCloud, like, policy_text
 
 from tests.local.clients import HOME, PEER, ask, config, key_of, refusal, refused
 from tests.local.ecs.helpers import permission

@@ -13,7 +13,7 @@ from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
-from link_peer_conformance.run import questions
+from aliyun_conformance.run import questions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {
     "link_peer": "shared",
     "link_peer_cli": "cli",
-    "link_peer_conformance": "conformance",
+    "aliyun_conformance": "conformance",
     "link_peer_deploy": "deploy",
-    "link_peer_local": "local",
+    "aliyun_local": "local",
 }
 BUILT_FROM = ("cli", "conformance", "deploy", "functions", "local", "shared")
 
@@ -91,7 +91,7 @@ def test_the_questions_are_found_in_an_installed_wheel(wheel: zipfile.ZipFile, t
     """All of them, in a folder whose settings of pytest would find none."""
     wheel.extractall(tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\npython_files = none.py\n", encoding="utf-8")
-    ask = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; from link_peer_conformance import run; print(len(run.questions()))"
+    ask = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; from aliyun_conformance import run; print(len(run.questions()))"
     done = subprocess.run([sys.executable, "-I", "-B", "-c", ask], cwd=tmp_path, check=True, capture_output=True)  # noqa: S603
     assert int(done.stdout) == len(questions())
 
@@ -142,10 +142,10 @@ def needed(*packages: str) -> set[str]:
 
 def test_the_metadata_names_what_the_packages_import() -> None:
     """Nothing that is missing, and nothing that is not used; what the local cloud or the selftest alone needs is an extra."""
-    base = needed(*(SOURCES.keys() - {"link_peer_local", "link_peer_conformance"}))
+    base = needed(*(SOURCES.keys() - {"aliyun_local", "aliyun_conformance"}))
     assert set(declared()) == base
-    assert set(declared("selftest")) == needed("link_peer_conformance") - base
-    assert set(declared("local")) == needed("link_peer_local") - base
+    assert set(declared("selftest")) == needed("aliyun_conformance") - base
+    assert set(declared("local")) == needed("aliyun_local") - base
 
 
 def test_the_tested_versions_are_in_the_declared_ranges() -> None:

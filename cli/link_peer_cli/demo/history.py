@@ -11,13 +11,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import PastClock, utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.principals import User
-from link_peer_local.fc.triggers import deploy
-from link_peer_local.sls import flow_logs
+from aliyun_local.api import ApiError, Caller, LocalCloud, PastClock, User, flow_logs, utc
+
+from link_peer_cli.demo.deployment import deployment_of
+from link_peer_cli.demo.functions import deploy
 
 DAY = 86_400
 TIMER = "every-10m"
@@ -35,7 +32,7 @@ def play(cloud: LocalCloud, clock: PastClock, now: float) -> None:
     """Play the world's history, from what its clock says until `now`; then the clock is the machine's. ValueError for an act that
     cannot be played."""
     start = clock.now()
-    acts = [(start + _seconds(act["at"]), act) for act in cloud.world.history]
+    acts = [(start + _seconds(act["at"]), act) for act in deployment_of(cloud).history]
     for begins in range(int(start), int(now), DAY):
         ends = min(begins + DAY, int(now))
         triggers = deploy(cloud, in_process=True)  # no instance lives for a day, nor do its keys
@@ -57,7 +54,7 @@ def play(cloud: LocalCloud, clock: PastClock, now: float) -> None:
 def capture(cloud: LocalCloud, span: tuple[int, int]) -> None:
     """Write the flow logs of the world's accounts from one instant to another (epoch seconds); `traffic` flows every day at noon."""
     shown: dict[str, list[dict[str, Any]]] = {}
-    for uid in cloud.world.flow_logs:
+    for uid in deployment_of(cloud).flow_logs:
         asked = {"RegionId": cloud.region, "MaxResults": "500"}
         answer = cloud.ecs.call(Caller(uid, f"acs:ram::{uid}:root"), "DescribeNetworkInterfaces", asked)
         shown[uid] = answer["NetworkInterfaceSets"]["NetworkInterfaceSet"]
@@ -68,9 +65,9 @@ def capture(cloud: LocalCloud, span: tuple[int, int]) -> None:
     }
     flows = [
         flow_logs.Flow(span[0] + DAY / 2, of[one["to"]][0], of[one["from"]][1], of[one["to"]][1], one["port"])
-        for one in cloud.world.traffic
+        for one in deployment_of(cloud).traffic
     ]
-    for uid, log in cloud.world.flow_logs.items():
+    for uid, log in deployment_of(cloud).flow_logs.items():
         flow_logs.write(cloud.sls, uid, log, flow_logs.lines(shown[uid], flows, span))
 
 
@@ -83,7 +80,7 @@ def _seconds(at: str) -> float:
 def _act(cloud: LocalCloud, act: Mapping[str, Any]) -> None:
     if "request" in act:
         body = json.dumps(_request(cloud, act["request"], act.get("days", 0)))
-        cloud.mns.send(cloud.world.home, cloud.world.queue, body)
+        cloud.mns.send(deployment_of(cloud).home, deployment_of(cloud).queue, body)
         return
     account, name = act["by"].split("/")
     user = User(account, name, {("System", "AdministratorAccess"): cloud.clock.now()})

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.params import Params
+from aliyun_local.core.clock import Clock, utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Caller
+from aliyun_local.ecs.params import Params
 
 ACTIONS = ("LookupEvents",)
 REMEMBERED = 100_000

@@ -31,9 +31,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from link_peer_local.core.clock import Clock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import ConnectionDropped, NoAnswer, Response
+from aliyun_local.core.clock import Clock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import ConnectionDropped, NoAnswer, Response
 
 _REPLACING = ("error", "html", "truncated", "empty", "reset", "no-answer", "kill")
 KINDS = frozenset({"throttle", "slow", *_REPLACING, *(f"{kind}-after" for kind in _REPLACING)})

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from link_peer_local.core.policy import MFA, Access, Policy, allowed
-from link_peer_local.core.principals import SYSTEM, ManagedPolicy, Role, User, Version, policy_text
+from aliyun_local.core.policy import MFA, Access, Policy, allowed
+from aliyun_local.core.principals import SYSTEM, ManagedPolicy, Role, User, Version, policy_text
 
 ADMINISTRATOR = "admin"
 """The name in trust policies of the RAM user for whom an account's own keys stand."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from link_peer_deploy.regions import REGIONS
-
-from link_peer_local.core.http import Request
+from aliyun_local.core.http import Request
+from aliyun_local.core.regions import REGIONS
 
 _NETWORKS = re.compile(r"-(intranet|internal|internet|share|vpc)$")  # other endpoints of the same region
 _SCOPE = re.compile(r"Credential=[^/,]+/\d+/([^/,]+)/sls/")  # of SLS v4

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.core.http import loads
+from aliyun_local.core.http import loads
 
 MFA = "acs:MFAPresent"
 KNOWN_KEYS = (MFA, "ecs:SecurityGroupSourceCidrIps", "ram:ServiceName", "sts:ExternalId")

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.core.policy import MFA, Access, Policy, parse, parse_trust
+from aliyun_local.core.policy import MFA, Access, Policy, parse, parse_trust
 
 Attached = dict[tuple[str, str], float]
 """The (type, name) of each attached policy, with the time of attachment in epoch seconds."""

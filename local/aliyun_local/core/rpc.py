@@ -15,9 +15,9 @@ from xml.sax.saxutils import escape
 
 from msgspec import Struct
 
-from link_peer_local.core import real_api
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response, pairs
+from aliyun_local.core import real_api
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, Response, pairs
 
 SERVICES = {
     "2014-05-26": "ecs",

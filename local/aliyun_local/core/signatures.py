@@ -17,10 +17,10 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
-from link_peer_local.core import refusals
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, pairs
-from link_peer_local.core.identity import Caller, Identity, Key
+from aliyun_local.core import refusals
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, pairs
+from aliyun_local.core.identity import Caller, Identity, Key
 
 MAX_SKEW_SECONDS = 15 * 60
 

@@ -25,7 +25,7 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "link-peer local cloud")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "aliyun-local")])
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         made = (
             self._builder(self._name, self._key.public_key(), datetime.timedelta(days=DAYS))

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from link_peer_deploy.regions import REGIONS
 from msgspec import Struct
 
-from link_peer_local.core.http import loaded
-from link_peer_local.core.policy import Access
-from link_peer_local.ecs import addresses, assistant, authorize, groups, instances, interface_changes, interfaces, tags
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.describe_instances import describe_instances
-from link_peer_local.ecs.params import Params
+from aliyun_local.core.http import loaded
+from aliyun_local.core.policy import Access
+from aliyun_local.core.regions import REGIONS
+from aliyun_local.ecs import addresses, assistant, authorize, groups, instances, interface_changes, interfaces, tags
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.describe_instances import describe_instances
+from aliyun_local.ecs.params import Params
 
 
 class Action(Struct, frozen=True):

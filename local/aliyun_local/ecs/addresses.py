@@ -11,11 +11,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs import events, interfaces
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.params import missing
-from link_peer_local.ecs.state import Instance, Vpc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs import events, interfaces
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.params import missing
+from aliyun_local.ecs.state import Instance, Vpc
 
 
 def modify_instance_vpc_attribute(call: Call) -> dict[str, Any]:

@@ -9,13 +9,13 @@ import re
 import shlex
 from typing import Any
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.paging import page
-from link_peer_local.ecs.params import invalid, missing
-from link_peer_local.ecs.reach import may_reach
-from link_peer_local.ecs.state import Instance, InstanceState, Invocation, new_id
+from aliyun_local.core.clock import utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.paging import page
+from aliyun_local.ecs.params import invalid, missing
+from aliyun_local.ecs.reach import may_reach
+from aliyun_local.ecs.state import Instance, InstanceState, Invocation, new_id
 
 
 def run_command(call: Call) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs import rules
-from link_peer_local.ecs.call import Call, managed_by_product
-from link_peer_local.ecs.params import missing
-from link_peer_local.ecs.state import Group, Rule, new_id
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs import rules
+from aliyun_local.ecs.call import Call, managed_by_product
+from aliyun_local.ecs.params import missing
+from aliyun_local.ecs.state import Group, Rule, new_id
 
 _MISSING_RULE = {
     "InvalidParam.SecurityGroupRuleId": 400,

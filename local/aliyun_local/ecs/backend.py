@@ -7,16 +7,16 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from link_peer_local.core.clock import Clock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.core.policy import Access
-from link_peer_local.ecs import describe_instances, events
-from link_peer_local.ecs.actions import ACTIONS, access
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.params import Params, missing
-from link_peer_local.ecs.store import Store
+from aliyun_local.core.clock import Clock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.core.policy import Access
+from aliyun_local.ecs import describe_instances, events
+from aliyun_local.ecs.actions import ACTIONS, access
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.params import Params, missing
+from aliyun_local.ecs.store import Store
 
 
 class EcsBackend(Store):

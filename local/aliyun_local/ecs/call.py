@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from msgspec import Struct, field
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs.params import Params
-from link_peer_local.ecs.state import AccountState, Group, Instance, InstanceState, Interface, Vpc
-from link_peer_local.ecs.store import Store
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs.params import Params
+from aliyun_local.ecs.state import AccountState, Group, Instance, InstanceState, Interface, Vpc
+from aliyun_local.ecs.store import Store
 
 
 class Call(Struct):

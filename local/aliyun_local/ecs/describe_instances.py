@@ -7,14 +7,14 @@ import fnmatch
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loads
-from link_peer_local.core.real_api import not_offered
-from link_peer_local.ecs import interfaces, tags
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.paging import PAGING, page
-from link_peer_local.ecs.state import Instance, InstanceState
+from aliyun_local.core.clock import utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import loads
+from aliyun_local.core.real_api import not_offered
+from aliyun_local.ecs import interfaces, tags
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.paging import PAGING, page
+from aliyun_local.ecs.state import Instance, InstanceState
 
 STATUSES = ("Pending", "Running", "Starting", "Stopping", "Stopped")
 _OFFERED = frozenset(

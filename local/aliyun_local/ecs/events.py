@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.principals import Role, User
-from link_peer_local.ecs.state import Instance, Interface
+from aliyun_local.core.clock import utc
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.principals import Role, User
+from aliyun_local.ecs.state import Instance, Interface
 
 CHINA = timezone(timedelta(hours=8))
 
@@ -96,7 +96,7 @@ def api_call(
         "eventVersion": 1,
         "eventSource": f"ecs.{region}.aliyuncs.com",
         "sourceIpAddress": "127.0.0.1",
-        "userAgent": "link-peer-local",
+        "userAgent": "aliyun-local",
         "eventRW": "Write",
         "eventType": "ApiCall",
         "referencedResources": referenced,

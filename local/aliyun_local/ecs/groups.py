@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs import tags
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.paging import page, tokens
-from link_peer_local.ecs.params import invalid, missing
-from link_peer_local.ecs.rules import ends
-from link_peer_local.ecs.state import Group, Rule
+from aliyun_local.core.clock import utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs import tags
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.paging import page, tokens
+from aliyun_local.ecs.params import invalid, missing
+from aliyun_local.ecs.rules import ends
+from aliyun_local.ecs.state import Group, Rule
 
 
 def create_security_group(call: Call) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs import tags
-from link_peer_local.ecs.call import Call, managed_by_product
-from link_peer_local.ecs.params import invalid, missing
-from link_peer_local.ecs.state import Group, Instance, InstanceState, Vpc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs import tags
+from aliyun_local.ecs.call import Call, managed_by_product
+from aliyun_local.ecs.params import invalid, missing
+from aliyun_local.ecs.state import Group, Instance, InstanceState, Vpc
 
 
 def run_instances(call: Call) -> dict[str, Any]:

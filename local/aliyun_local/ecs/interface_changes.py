@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs import events, interfaces, tags
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.history import History
-from link_peer_local.ecs.instances import check_address, requested_groups, requested_vpc
-from link_peer_local.ecs.params import invalid, missing
-from link_peer_local.ecs.state import Instance, Interface, Vpc, new_id
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs import events, interfaces, tags
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.history import History
+from aliyun_local.ecs.instances import check_address, requested_groups, requested_vpc
+from aliyun_local.ecs.params import invalid, missing
+from aliyun_local.ecs.state import Instance, Interface, Vpc, new_id
 
 MAX_SECONDARY = 49  # secondary addresses of one interface [doc CreateNetworkInterface, 2026-04]
 

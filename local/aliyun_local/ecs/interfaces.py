@@ -6,13 +6,13 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from link_peer_local.core.clock import utc
-from link_peer_local.ecs import tags
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.history import History
-from link_peer_local.ecs.paging import page
-from link_peer_local.ecs.params import invalid
-from link_peer_local.ecs.state import Instance, InstanceState, Interface
+from aliyun_local.core.clock import utc
+from aliyun_local.ecs import tags
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.history import History
+from aliyun_local.ecs.paging import page
+from aliyun_local.ecs.params import invalid
+from aliyun_local.ecs.state import Instance, InstanceState, Interface
 
 
 def primary(call: Call, instance: Instance, state: InstanceState) -> Interface:

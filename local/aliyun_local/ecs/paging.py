@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import dropwhile, islice
 from typing import Any, TypeVar
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.params import Params, invalid
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.params import Params, invalid
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loaded
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import loaded
 
 _ID = re.compile(r"(?:sg|i)-[0-9a-z]{15,30}", re.ASCII)
 

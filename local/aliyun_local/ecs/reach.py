@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.ecs.state import Group, Instance, InstanceState, Rule
-from link_peer_local.ecs.store import Store
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.ecs.state import Group, Instance, InstanceState, Rule
+from aliyun_local.ecs.store import Store
 
 EPHEMERAL_PORT = 40_000
 """The source port that is assumed, for rules that restrict it."""

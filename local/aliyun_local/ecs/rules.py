@@ -6,8 +6,8 @@ import ipaddress
 import re
 from collections.abc import Mapping
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs.state import Rule, block
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs.state import Rule, block
 
 FIELDS = frozenset(
     {

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from link_peer_local.ecs.history import History, Ordered
+from aliyun_local.ecs.history import History, Ordered
 
 ALPHABET = string.ascii_lowercase + string.digits
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from link_peer_local.core.clock import Clock
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.ecs import events
-from link_peer_local.ecs.history import HORIZON, History
-from link_peer_local.ecs.state import (
+from aliyun_local.core.clock import Clock
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.ecs import events
+from aliyun_local.ecs.history import HORIZON, History
+from aliyun_local.ecs.state import (
     AccountState,
     Group,
     Instance,

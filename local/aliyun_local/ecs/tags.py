@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.history import History, Ordered
-from link_peer_local.ecs.paging import numbered, tokens
-from link_peer_local.ecs.state import Group, Instance, Interface
+from aliyun_local.core.errors import ApiError
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.history import History, Ordered
+from aliyun_local.ecs.paging import numbered, tokens
+from aliyun_local.ecs.state import Group, Instance, Interface
 
 Filter = list[tuple[str, str | None]]
 Tagged = Group | Instance | Interface

@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loaded, loads
-from link_peer_local.core.identity import Caller, Identity
-from link_peer_local.eventbridge import linked_roles, traces
-from link_peer_local.eventbridge.pattern import Pattern
-from link_peer_local.eventbridge.rules import RULE_ACTIONS, Event, Rule, Target, answer
+from aliyun_local.core.clock import Clock, utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import loaded, loads
+from aliyun_local.core.identity import Caller, Identity
+from aliyun_local.eventbridge import linked_roles, traces
+from aliyun_local.eventbridge.pattern import Pattern
+from aliyun_local.eventbridge.rules import RULE_ACTIONS, Event, Rule, Target, answer
 
 RULES_PER_BUS = 10
 """Of the default bus [doc FC "configure event triggers for Alibaba Cloud services", 2025-10-01]; EventBridge's own page of

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Identity
-from link_peer_local.core.principals import Role, trust_text
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Identity
+from aliyun_local.core.principals import Role, trust_text
 
 SEND_TO_FC = "AliyunServiceRoleForEventBridgeSendToFC"
 SEND_TO_MNS = "AliyunServiceRoleForEventBridgeSendToMNS"

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
+from aliyun_local.core.errors import ApiError
 
 _ABSENT = object()
 

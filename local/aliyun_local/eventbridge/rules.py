@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.eventbridge.pattern import Pattern
+from aliyun_local.core.errors import ApiError
+from aliyun_local.eventbridge.pattern import Pattern
 
 Event = dict[str, Any]
 Target = Callable[[Event], None]

@@ -18,12 +18,12 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.eventbridge.pattern import Pattern
-from link_peer_local.mns.backend import MnsBackend
-from link_peer_local.mns.state import Message
+from aliyun_local.core.clock import Clock, utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.eventbridge.pattern import Pattern
+from aliyun_local.mns.backend import MnsBackend
+from aliyun_local.mns.state import Message
 
 log = logging.getLogger(__name__)
 

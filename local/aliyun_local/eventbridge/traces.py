@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.eventbridge.rules import Event
+from aliyun_local.core.errors import ApiError
+from aliyun_local.eventbridge.rules import Event
 
 TRACE_ACTIONS = frozenset({"QueryTracedEvents", "QueryEvent"})
 MAX_PAGE = 100

@@ -11,12 +11,12 @@ import json
 import uuid
 from collections.abc import Mapping
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response, loaded
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.policy import Access
-from link_peer_local.eventbridge import linked_roles
-from link_peer_local.eventbridge.backend import EventBridge
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, Response, loaded
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.policy import Access
+from aliyun_local.eventbridge import linked_roles
+from aliyun_local.eventbridge.backend import EventBridge
 
 PATH = "/openapi/putEvents"
 

@@ -12,26 +12,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from link_peer_deploy.manifest import TRIGGERS, Function, Trigger
-from link_peer_deploy.project import CODE
 from msgspec import Struct
 from msgspec.structs import replace
 
-from link_peer_local.core.clock import Clock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Caller, Key
-from link_peer_local.fc.definition import package_of
-from link_peer_local.fc.request_log import RequestLog
-from link_peer_local.fc.runtime import Result, Runtime
-from link_peer_local.fc.state import AsyncConfig, Held, Placed
-from link_peer_local.fc.tasks import Task, Tasks, new_request_id
-from link_peer_local.fc.versions import LATEST, Published
-from link_peer_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
+from aliyun_local.core.clock import Clock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Caller, Key
+from aliyun_local.fc.definition import package_of
+from aliyun_local.fc.request_log import RequestLog
+from aliyun_local.fc.runtime import Result, Runtime
+from aliyun_local.fc.state import AsyncConfig, Held, Placed
+from aliyun_local.fc.tasks import Task, Tasks, new_request_id
+from aliyun_local.fc.values import TRIGGERS, Function, Trigger
+from aliyun_local.fc.versions import LATEST, Published
+from aliyun_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
 
 MAX_SYNC_PAYLOAD = 32 * 1024 * 1024
 
 LIVE = "live"
-"""The alias that each deployment moves to the version it publishes, as the actions of s.yaml do."""
+"""The alias that `FcBackend.deploy` moves to the version it publishes."""
 
 
 class Deployed(Struct, frozen=True):
@@ -80,7 +79,7 @@ class FcBackend:
         region: str,
         runtime: Runtime,
         credentials: Callable[[str, Function], Key],
-        service: str = "link-peer",
+        service: str = "default",
     ) -> None:
         self._clock = clock
         self.region = region
@@ -90,9 +89,12 @@ class FcBackend:
         self._lock = threading.RLock()
         self._functions: dict[tuple[str, str], Held] = {}
         self._keys: dict[tuple[str, str, str], Key] = {}
-        self.connections: Connections  # set by link_peer_local.fc.triggers.Triggers
+        self.connections: Connections  # set by aliyun_local.fc.triggers.Triggers
         self.request_log: RequestLog | None = None
         self.packages: dict[str, bytes] = {}
+        self.package_files: dict[
+            str, str
+        ] = {}  # path by name: what the package of a function without `code` has beside its handler
         self.endpoint: Callable[[], str] = str  # where packages are downloaded; empty without a server
         self.tasks = Tasks(clock, self._run_task, runtime.stop)
 
@@ -181,15 +183,15 @@ class FcBackend:
             return replace(found, function=settings.of(found.function)) if settings else found
 
     def package(self, function: Function) -> Package:
-        """The package of a function, and a new token to download it with. That of a function which a world has made is the
-        policy that it reads, beside its handler."""
+        """The package of a function, and a new token to download it with. That of a function without
+        `code` is its handler, from the folders of the runtime, and the `package_files`."""
         if function.code:
             packed = package_of(function.code).read_bytes()
         else:
             made, handler = io.BytesIO(), f"{function.handler.partition('.')[0]}.py"
-            files = [(folder / handler, handler) for folder in CODE if (folder / handler).is_file()]
-            if policy := self.runtime.env.get("LINK_PEER_POLICY"):
-                files.append((Path(policy), "policy.yaml"))
+            folders = [folder for folder in self.runtime.code if (folder / handler).is_file()]
+            files = [*((folder / handler, handler) for folder in folders)]
+            files += [(Path(path), name) for name, path in self.package_files.items()]
             with zipfile.ZipFile(made, "w") as archive:
                 for path, name in files:
                     archive.writestr(zipfile.ZipInfo(name), path.read_bytes())

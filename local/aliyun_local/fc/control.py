@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Response
-from link_peer_local.core.identity import Caller
-from link_peer_local.fc import definition
-from link_peer_local.fc.backend import FcBackend
-from link_peer_local.fc.rendering import answer, nothing, page, render_function
-from link_peer_local.fc.routes import Route
-from link_peer_local.fc.state import AsyncConfig, Held, Placed
-from link_peer_local.fc.versions import LATEST, Alias, Published, Version
+from aliyun_local.core.clock import utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Response
+from aliyun_local.core.identity import Caller
+from aliyun_local.fc import definition
+from aliyun_local.fc.backend import FcBackend
+from aliyun_local.fc.rendering import answer, nothing, page, render_function
+from aliyun_local.fc.routes import Route
+from aliyun_local.fc.state import AsyncConfig, Held, Placed
+from aliyun_local.fc.versions import LATEST, Alias, Published, Version
 
 Query = Mapping[str, str]
 

@@ -23,14 +23,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from link_peer_deploy.manifest import Function, Trigger
 from msgspec.structs import replace
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loaded
-from link_peer_local.core.real_api import not_offered
-from link_peer_local.eventbridge.stream import queue_of
-from link_peer_local.fc.state import AsyncConfig
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import loaded
+from aliyun_local.core.real_api import not_offered
+from aliyun_local.eventbridge.stream import queue_of
+from aliyun_local.fc.state import AsyncConfig
+from aliyun_local.fc.values import Function, Trigger
 
 RUNTIMES = frozenset({"python3.9", "python3.10", "python3.12"})
 """Those that are offered here, of all that there are."""
@@ -226,6 +226,6 @@ def package_of(folder: str) -> Path:
 
 @cache
 def _root() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="link-peer-fc-"))
+    folder = Path(tempfile.mkdtemp(prefix="aliyun-local-fc-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

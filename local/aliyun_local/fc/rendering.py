@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Response
-from link_peer_local.fc.backend import Deployed, FcBackend
-from link_peer_local.fc.tasks import Task, new_request_id
+from aliyun_local.core.clock import utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Response
+from aliyun_local.fc.backend import Deployed, FcBackend
+from aliyun_local.fc.tasks import Task, new_request_id
 
 
 def render_function(backend: FcBackend, account: str, deployed: Deployed, v2: bool) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 
-from link_peer_deploy.manifest import Function
-
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Identity, Key
-from link_peer_local.core.policy import Access
-from link_peer_local.fc.runtime import Result
-from link_peer_local.fc.worker import Context
-from link_peer_local.sls import LogGroup, LogRecord, SlsBackend
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Identity, Key
+from aliyun_local.core.policy import Access
+from aliyun_local.fc.runtime import Result
+from aliyun_local.fc.values import Function
+from aliyun_local.fc.worker import Context
+from aliyun_local.sls import LogGroup, LogRecord, SlsBackend
 
 
 class RequestLog:

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, loaded
-from link_peer_local.core.policy import Access
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, loaded
+from aliyun_local.core.policy import Access
 
 V3 = ("2023-03-30",)
 V2 = ("2021-04-06",)

@@ -18,16 +18,15 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Protocol
 
-from link_peer_deploy import runtime_python
-from link_peer_deploy.manifest import Function
-from link_peer_deploy.project import CODE, ROOT
 from msgspec import Struct, field, json, to_builtins
 from msgspec.structs import replace
 
-from link_peer_local.core.clock import Clock
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.fc import worker as fc_worker
-from link_peer_local.fc.worker import Context, Handler
+from aliyun_local.core.clock import Clock
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.fc import pythons
+from aliyun_local.fc import worker as fc_worker
+from aliyun_local.fc.values import Function
+from aliyun_local.fc.worker import Context, Handler
 
 Extra = Callable[[], Mapping[str, str]]
 """Variables that the local cloud adds to a function's own, as they are when an instance starts."""
@@ -45,9 +44,11 @@ class Result(Struct, frozen=True):
 
 
 class Runtime(Protocol):
-    """Runs calls of functions. A failing function gives a Result, never an exception. `env` are variables that all get."""
+    """Runs calls of functions. A failing function gives a Result, never an exception. `env` are variables that all get, and
+    `code` the folders with the code of functions that have no package of their own."""
 
     env: dict[str, str]
+    code: Sequence[Path] = ()
 
     def run(self, function: Function, event: bytes, context: Context) -> Result:
         """Run one call and return its outcome."""
@@ -98,12 +99,12 @@ class InProcessRuntime:
     def __init__(
         self,
         clock: Clock,
-        code: Sequence[Path] | None = None,
+        code: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         packages: WorkerRuntime | None = None,
     ) -> None:
         self._clock = clock
-        self._code = list(code or CODE)
+        self.code = list(code)
         self._packages = packages or WorkerRuntime(env=env)
         self.env = dict(env or {})
         self.knobs = Knobs()
@@ -143,9 +144,9 @@ class InProcessRuntime:
 
     @contextlib.contextmanager
     def _environment(self, function: Function, context: Context) -> Iterator[None]:
-        wanted = environment(function, context, self.env, self._code)
+        wanted = environment(function, context, self.env, self.code)
         before = {key: os.environ.get(key) for key in wanted}
-        added = [str(path) for path in self._code if str(path) not in sys.path]
+        added = [str(path) for path in self.code if str(path) not in sys.path]
         os.environ.update(wanted)
         sys.path[:0] = added
         try:
@@ -181,7 +182,7 @@ class _Instance:
         )
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [*module, str(theirs.fileno()), function.runtime],
-            cwd=function.code or ROOT,
+            cwd=env["FC_FUNC_CODE_PATH"].partition(os.pathsep)[0] or None,
             env={key: os.environ[key] for key in _INHERITED if key in os.environ} | {"PYTHONUNBUFFERED": "1", **env},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -223,8 +224,8 @@ class _Instance:
 def _python(runtime: str) -> str:
     """A command that runs a runtime's Python; without one here, this Python, in which compiled modules of a package fail."""
     try:
-        return runtime_python.find(runtime)
-    except runtime_python.NotFound:
+        return pythons.find(runtime)
+    except pythons.NotFound:
         return sys.executable
 
 
@@ -238,12 +239,12 @@ class WorkerRuntime:
 
     def __init__(
         self,
-        code: Sequence[Path] | None = None,
+        code: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         instances: int = 4,
         extra: Extra = dict,
     ) -> None:
-        self._code = list(code or CODE)
+        self.code = list(code)
         self.env = dict(env or {})
         self._extra = extra
         self._instances = instances
@@ -261,7 +262,7 @@ class WorkerRuntime:
                 instance = pool.idle.pop() if pool.idle else None
             if instance is None:
                 extra = {**self.env, **self._extra()}
-                instance = _Instance(environment(function, context, extra, self._code), function)
+                instance = _Instance(environment(function, context, extra, self.code), function)
             with self._lock:
                 self._running[context.request_id] = instance
             try:

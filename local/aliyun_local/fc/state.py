@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from link_peer_deploy.manifest import Function, Trigger
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from link_peer_local.core.clock import Clock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Identity, Key
-from link_peer_local.fc.versions import Published
+from aliyun_local.core.clock import Clock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Identity, Key
+from aliyun_local.fc.values import Function, Trigger
+from aliyun_local.fc.versions import Published
 
 
 class AsyncConfig(Struct, frozen=True):

@@ -13,13 +13,13 @@ import threading
 import uuid
 from collections.abc import Callable
 
-from link_peer_deploy.manifest import Function
 from msgspec import Struct, field
 
-from link_peer_local.core.clock import Clock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.fc.runtime import Result
+from aliyun_local.core.clock import Clock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.fc.runtime import Result
+from aliyun_local.fc.values import Function
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What calls functions (rules, streams, timers), and the deployment of an s.yaml on the local cloud."""
+"""What calls functions: rules, streams and timers; and functions as they are installed on the local cloud."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ import json
 import math
 import re
 import threading
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from link_peer_deploy.manifest import Function, Manifest, Trigger, load
-from link_peer_deploy.project import ROOT
 from msgspec import Struct
-from msgspec.structs import replace
 
-from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Caller, Identity
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.core.names import World
-from link_peer_local.core.policy import Access
-from link_peer_local.core.real_api import not_offered
-from link_peer_local.eventbridge.backend import EventBridge
-from link_peer_local.eventbridge.linked_roles import SEND_TO_FC, SEND_TO_MNS
-from link_peer_local.eventbridge.stream import QueueStream, Settings, queue_of
-from link_peer_local.fc.backend import FcBackend
-from link_peer_local.fc.request_log import RequestLog
-from link_peer_local.fc.routes import refused
-from link_peer_local.fc.runtime import InProcessRuntime, Runtime, WorkerRuntime
-from link_peer_local.fc.state import role_keys
-from link_peer_local.fc.versions import LATEST
-from link_peer_local.mns.backend import MnsBackend
-from link_peer_local.sls import SlsBackend
+from aliyun_local.core.clock import Clock, utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Caller, Identity
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.core.policy import Access
+from aliyun_local.core.real_api import not_offered
+from aliyun_local.eventbridge.backend import EventBridge
+from aliyun_local.eventbridge.linked_roles import SEND_TO_FC, SEND_TO_MNS
+from aliyun_local.eventbridge.stream import QueueStream, Settings, queue_of
+from aliyun_local.fc.backend import FcBackend
+from aliyun_local.fc.request_log import RequestLog
+from aliyun_local.fc.routes import refused
+from aliyun_local.fc.runtime import Runtime
+from aliyun_local.fc.state import role_keys
+from aliyun_local.fc.values import Function, Trigger
+from aliyun_local.fc.versions import LATEST
+from aliyun_local.mns.backend import MnsBackend
+from aliyun_local.sls import SlsBackend
 
 _EVERY = re.compile(r"@every (\d+)([smh])")
 
@@ -48,7 +46,6 @@ class Cloud(Protocol):
     sls: SlsBackend
     fc: FcBackend
     knobs: Knobs
-    world: World
     triggers: Triggers
 
     @property
@@ -149,7 +146,7 @@ class Triggers:
 
     def drain(self, timeout: float = 600.0, within: float = math.inf) -> None:
         """Work until all asynchronous calls and queue messages are settled, or wait for the threads to. Messages that are delayed
-        for `within` seconds or more are left: an account's sweep always posts another one."""
+        for `within` seconds or more are left: a function may always post another one."""
         idle = False
         while not idle:
             self._cloud.fc.drain(timeout)
@@ -228,58 +225,22 @@ class Triggers:
         threading.Thread(target=tick, daemon=True).start()
 
 
-def install(cloud: Cloud, manifest: Manifest, account: str, runtime: Runtime, service: str = "link-peer") -> Triggers:
-    """Replace `cloud.fc` by one with the manifest's functions, and connect their triggers.
+def install(
+    cloud: Cloud, functions: Iterable[Function], account: str, runtime: Runtime, service: str = "default"
+) -> Triggers:
+    """Replace `cloud.fc` by one with these functions of the account, and connect their triggers.
 
-    ValueError for a manifest that the platform would refuse, or that uses what is not offered here.
+    Functions of a WorkerRuntime call the cloud at `cloud.endpoint`, so serve it first. Then `start` the triggers or `drain` them.
+    ValueError for a function that the platform would refuse, or that uses what is not offered here.
     """
-    if manifest.region != cloud.region:
-        raise ValueError(f"the manifest is for {manifest.region}, the cloud is {cloud.region}")
     cloud.fc = FcBackend(cloud.clock, cloud.region, runtime, role_keys(cloud.identity, cloud.clock), service)
     cloud.fc.endpoint = lambda: cloud.endpoint
     triggers = cloud.triggers = Triggers(cloud)
-    for function in manifest.functions:
+    for function in functions:
         if function.on_failure is not None:
             queue_of(function.on_failure)
         cloud.fc.deploy(account, function)
     return triggers
-
-
-def deploy(cloud: Cloud, *, in_process: bool = False, connected: bool = True) -> Triggers:
-    """Deploy the project's s.yaml on a cloud that has loaded a world (`link_peer_local.world.load`), with its names.
-
-    Functions run in worker processes that call the cloud at `cloud.endpoint`, so serve it first; `in_process` is for
-    tests on a virtual clock. Then `start` the triggers or `drain` them. Without `connected`, functions can be invoked,
-    but no event, message or timer calls them.
-    """
-    world = cloud.world
-    names = {"LINK_PEER_REGION": cloud.region, "LINK_PEER_PREFIX": world.prefix}
-    env = {"LINK_PEER_POLICY": world.policy, **cloud.variables}
-    runtime: Runtime = WorkerRuntime(env=env)
-    if in_process:
-        runtime = InProcessRuntime(cloud.clock, env=env)
-        runtime.knobs = cloud.knobs
-    manifest = load(ROOT / "s.yaml", env=names, account=world.home, queues=world.queues)
-    manifest = replace(manifest, functions=tuple(_in_world(function, world) for function in manifest.functions))
-    if not connected:
-        manifest = replace(manifest, functions=tuple(_alone(function) for function in manifest.functions))
-    return install(cloud, manifest, world.home, runtime, world.fc_service)
-
-
-def _alone(function: Function) -> Function:
-    """A function that nothing calls, nor what it puts on a queue of the functions' own: a sweep then is of all accounts."""
-    env = {name: value for name, value in function.env.items() if name != "LINK_PEER_SWEEP_QUEUE"}
-    return replace(function, triggers=(), env=env)
-
-
-def _in_world(function: Function, world: World) -> Function:
-    """The function with the world's audit log. Worlds name everything else as s.yaml does."""
-    env = {
-        **function.env,
-        "LINK_PEER_AUDIT_PROJECT": world.audit_project,
-        "LINK_PEER_AUDIT_LOGSTORE": world.audit_logstore,
-    }
-    return replace(function, env=env, log_project=world.audit_project)
 
 
 def _rule_name(function: str, trigger: str) -> str:

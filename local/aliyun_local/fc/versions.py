@@ -9,11 +9,11 @@ import random
 import re
 from collections.abc import Mapping
 
-from link_peer_deploy.manifest import Function
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from link_peer_local.core.errors import ApiError
+from aliyun_local.core.errors import ApiError
+from aliyun_local.fc.values import Function
 
 LATEST = "LATEST"
 _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}", re.ASCII)

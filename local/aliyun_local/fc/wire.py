@@ -12,15 +12,15 @@ import json
 import re
 from collections.abc import Mapping
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller
-from link_peer_local.fc import control, routes
-from link_peer_local.fc.backend import Deployed, FcBackend, Invocation
-from link_peer_local.fc.rendering import answer, number, page, render_function, render_task
-from link_peer_local.fc.routes import Route, access, refused
-from link_peer_local.fc.tasks import STATUSES, Task, new_request_id
-from link_peer_local.fc.versions import LATEST
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, Response
+from aliyun_local.core.identity import Caller
+from aliyun_local.fc import control, routes
+from aliyun_local.fc.backend import Deployed, FcBackend, Invocation
+from aliyun_local.fc.rendering import answer, number, page, render_function, render_task
+from aliyun_local.fc.routes import Route, access, refused
+from aliyun_local.fc.tasks import STATUSES, Task, new_request_id
+from aliyun_local.fc.versions import LATEST
 
 __all__ = ["PACKAGES", "access", "action", "download", "error", "handle", "refused"]
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from link_peer_local.core.clock import Clock, SystemClock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.mns.state import (
+from aliyun_local.core.clock import Clock, SystemClock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.mns.state import (
     BATCH,
     BATCH_BYTES,
     LIMITS,

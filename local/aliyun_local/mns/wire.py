@@ -13,14 +13,14 @@ from xml.etree import ElementTree
 
 from msgspec.structs import asdict, replace
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.policy import Access
-from link_peer_local.mns import xml
-from link_peer_local.mns.backend import MnsBackend
-from link_peer_local.mns.state import LIMITS, Message, Queue, QueueAttributes
-from link_peer_local.mns.xml import Element
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, Response
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.policy import Access
+from aliyun_local.mns import xml
+from aliyun_local.mns.backend import MnsBackend
+from aliyun_local.mns.state import LIMITS, Message, Queue, QueueAttributes
+from aliyun_local.mns.xml import Element
 
 _QUEUE = re.compile(r"/queues/(?P<queue>[^/]+)(?P<messages>/messages)?")
 _ROOT = re.compile(rb"<([A-Za-z][\w.-]*)")

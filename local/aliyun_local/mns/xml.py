@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Response
-from link_peer_local.mns.state import Message, body_md5
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Response
+from aliyun_local.mns.state import Message, body_md5
 
 _XMLNS = "http://mns.aliyuncs.com/doc/v1/"
 

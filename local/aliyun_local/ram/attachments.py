@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.principals import Role, User
-from link_peer_local.ram import params as given
-from link_peer_local.ram.call import Answer, Call, shown_policy, shown_role, without
+from aliyun_local.core.clock import utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.principals import Role, User
+from aliyun_local.ram import params as given
+from aliyun_local.ram.call import Answer, Call, shown_policy, shown_role, without
 
 MAX_ATTACHED = {"System": 20, "Custom": 5}
 """Policies of one role. [doc RAM error codes, LimitExceeded.Role.Policy]: 20 and 5; the limits page of 2025-12-16

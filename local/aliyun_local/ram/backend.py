@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-from link_peer_local.core.clock import Clock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Caller, Identity
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.core.policy import Access
-from link_peer_local.ram import attachments, policies, roles
-from link_peer_local.ram.call import Answer, Call
+from aliyun_local.core.clock import Clock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Caller, Identity
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.core.policy import Access
+from aliyun_local.ram import attachments, policies, roles
+from aliyun_local.ram.call import Answer, Call
 
 
 class RamBackend:

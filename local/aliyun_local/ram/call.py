@@ -9,11 +9,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Identity
-from link_peer_local.core.principals import ManagedPolicy, Role, User
-from link_peer_local.ram import params as given
+from aliyun_local.core.clock import utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Identity
+from aliyun_local.core.principals import ManagedPolicy, Role, User
+from aliyun_local.ram import params as given
 
 Holder = Role | User
 

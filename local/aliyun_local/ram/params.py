@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from link_peer_local.core.errors import ApiError
+from aliyun_local.core.errors import ApiError
 
 _NAMES = {  # characters, and how many
     "RoleName": (r"[A-Za-z0-9.-]+", 64),

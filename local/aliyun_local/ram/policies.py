@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.policy import parse
-from link_peer_local.core.principals import ManagedPolicy, User, Version
-from link_peer_local.ram import params as given
-from link_peer_local.ram.call import Answer, Call, shown_policy, shown_version, without
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.policy import parse
+from aliyun_local.core.principals import ManagedPolicy, User, Version
+from aliyun_local.ram import params as given
+from aliyun_local.ram.call import Answer, Call, shown_policy, shown_version, without
 
 
 def create_policy(call: Call) -> Answer:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.policy import parse_trust
-from link_peer_local.core.principals import Role
-from link_peer_local.ram import params as given
-from link_peer_local.ram.call import Answer, Call, paging, shown_role, without
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.policy import parse_trust
+from aliyun_local.core.principals import Role
+from aliyun_local.ram import params as given
+from aliyun_local.ram.call import Answer, Call, paging, shown_role, without
 
 
 def create_role(call: Call) -> Answer:

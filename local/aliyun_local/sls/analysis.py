@@ -18,9 +18,9 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.sls import times
-from link_peer_local.sls.index import FieldIndex, Index
+from aliyun_local.core.errors import ApiError
+from aliyun_local.sls import times
+from aliyun_local.sls.index import FieldIndex, Index
 
 ROWS = 100
 _MOST_ROWS = 1_000_000  # [doc "LIMIT clause"]

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from link_peer_local.core.clock import Clock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.sls import analysis, state
-from link_peer_local.sls import index as indexes
-from link_peer_local.sls.consumers import ConsumerGroups
-from link_peer_local.sls.documents import Documents, records
-from link_peer_local.sls.index import Index
-from link_peer_local.sls.query import compile_query
-from link_peer_local.sls.state import LogGroup, Logstore, Page, Project, StoredLog, Write
+from aliyun_local.core.clock import Clock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.sls import analysis, state
+from aliyun_local.sls import index as indexes
+from aliyun_local.sls.consumers import ConsumerGroups
+from aliyun_local.sls.documents import Documents, records
+from aliyun_local.sls.index import Index
+from aliyun_local.sls.query import compile_query
+from aliyun_local.sls.state import LogGroup, Logstore, Page, Project, StoredLog, Write
 
 _PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 TABLES = frozenset({"sls.common.user", "sls.common.user_group", "sls.alert.action_policy"})

@@ -14,9 +14,9 @@ import zstandard
 from aliyun.log import log_logs_pb2 as pb
 from google.protobuf.message import DecodeError
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Response
-from link_peer_local.sls.state import LogGroup, LogRecord
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Response
+from aliyun_local.sls.state import LogGroup, LogRecord
 
 MAX_RAW_BYTES = 10 * 1024 * 1024  # one write, uncompressed [doc PutLogs]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.core.errors import ApiError
+from aliyun_local.core.errors import ApiError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,126}[A-Za-z0-9]")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Response, loads
-from link_peer_local.sls.codec import as_json
-from link_peer_local.sls.settings import Settings
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Response, loads
+from aliyun_local.sls.codec import as_json
+from aliyun_local.sls.settings import Settings
 
 
 class Consuming(Settings):

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loaded
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import loaded
 
 Document = dict[str, Any]
 

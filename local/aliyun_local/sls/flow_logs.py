@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from link_peer_local.sls.backend import SlsBackend
-from link_peer_local.sls.state import LogGroup, LogRecord
+from aliyun_local.sls.backend import SlsBackend
+from aliyun_local.sls.state import LogGroup, LogRecord
 
 WINDOW = 600  # seconds, the longest that can be chosen [doc CreateFlowLog: AggregationInterval]
 _FIELDS = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.core.errors import ApiError
+from aliyun_local.core.errors import ApiError
 
 # The console's delimiters [doc "Create indexes"]; note that "-" and "." are not among them.
 DEFAULT_TOKENS = frozenset(", '\";=()[]{}?@&<>/:\n\t\r")

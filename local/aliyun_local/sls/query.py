@@ -18,9 +18,9 @@ from glob import escape
 
 from msgspec import Struct
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.sls.index import FieldIndex, Index
-from link_peer_local.sls.state import StoredLog
+from aliyun_local.core.errors import ApiError
+from aliyun_local.sls.index import FieldIndex, Index
+from aliyun_local.sls.state import StoredLog
 
 Predicate = Callable[[StoredLog], bool]
 

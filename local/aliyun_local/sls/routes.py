@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request
-from link_peer_local.core.policy import Access
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request
+from aliyun_local.core.policy import Access
 
 _GROUPS = r"/logstores/(?P<logstore>[^/]+)/consumergroups"
 

@@ -6,16 +6,16 @@ import re
 import uuid
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response, loaded
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.real_api import not_offered
-from link_peer_local.sls import codec
-from link_peer_local.sls.backend import SlsBackend
-from link_peer_local.sls.codec import as_json
-from link_peer_local.sls.documents import Documents
-from link_peer_local.sls.routes import project_and_region, route
-from link_peer_local.sls.state import Logstore, Project
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, Response, loaded
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.real_api import not_offered
+from aliyun_local.sls import codec
+from aliyun_local.sls.backend import SlsBackend
+from aliyun_local.sls.codec import as_json
+from aliyun_local.sls.documents import Documents
+from aliyun_local.sls.routes import project_and_region, route
+from aliyun_local.sls.state import Logstore, Project
 
 _MOST_LISTED = 500
 _LOGSTORE_DEFAULTS: dict[str, Any] = {

@@ -10,10 +10,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.sls.consumers import ConsumerGroups
-from link_peer_local.sls.documents import Documents, alerts, dashboards, saved_searches
-from link_peer_local.sls.index import Index
+from aliyun_local.core.errors import ApiError
+from aliyun_local.sls.consumers import ConsumerGroups
+from aliyun_local.sls.documents import Documents, alerts, dashboards, saved_searches
+from aliyun_local.sls.index import Index
 
 
 class LogRecord(Struct, frozen=True):

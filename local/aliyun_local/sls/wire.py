@@ -6,15 +6,15 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller
-from link_peer_local.sls import codec
-from link_peer_local.sls.backend import SlsBackend
-from link_peer_local.sls.codec import as_json, empty, headers
-from link_peer_local.sls.consuming import Consuming
-from link_peer_local.sls.routes import access, refused, route
-from link_peer_local.sls.state import Page, shard_ranges
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, Response
+from aliyun_local.core.identity import Caller
+from aliyun_local.sls import codec
+from aliyun_local.sls.backend import SlsBackend
+from aliyun_local.sls.codec import as_json, empty, headers
+from aliyun_local.sls.consuming import Consuming
+from aliyun_local.sls.routes import access, refused, route
+from aliyun_local.sls.state import Page, shard_ranges
 
 __all__ = ["access", "action", "error", "handle", "refused"]
 

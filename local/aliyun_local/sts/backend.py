@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from link_peer_local.core.clock import Clock, utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Caller, Identity
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.core.policy import Access, Policy, parse
-from link_peer_local.core.principals import Role, User
+from aliyun_local.core.clock import Clock, utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Caller, Identity
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.core.policy import Access, Policy, parse
+from aliyun_local.core.principals import Role, User
 
 MIN_SECONDS = 900
 DEFAULT_SECONDS = 3600

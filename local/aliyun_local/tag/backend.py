@@ -12,13 +12,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import loaded
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs import events, tags
-from link_peer_local.ecs.call import Call
-from link_peer_local.ecs.params import Params, invalid, missing
-from link_peer_local.ecs.store import Store
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import loaded
+from aliyun_local.core.identity import Caller
+from aliyun_local.ecs import events, tags
+from aliyun_local.ecs.call import Call
+from aliyun_local.ecs.params import Params, invalid, missing
+from aliyun_local.ecs.store import Store
 
 _ARN = re.compile(
     r"arn:acs:ecs:(?P<region>[a-z0-9-]+|\*):(?P<account>\d+|\*):(?P<kind>instance|securitygroup|eni)/(?P<id>[\w-]+)"

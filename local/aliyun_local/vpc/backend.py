@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from link_peer_local.core.clock import utc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.paging import numbered
-from link_peer_local.ecs.params import Params
-from link_peer_local.ecs.state import Vpc
-from link_peer_local.ecs.store import Store
+from aliyun_local.core.clock import utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.identity import Caller
+from aliyun_local.ecs.paging import numbered
+from aliyun_local.ecs.params import Params
+from aliyun_local.ecs.state import Vpc
+from aliyun_local.ecs.store import Store
 
 
 class VpcBackend:

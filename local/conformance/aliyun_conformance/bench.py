@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aliyun.log import IndexConfig, IndexKeyConfig, IndexLineConfig
 from aliyun.log.putlogsrequest import PutLogsRequest
-from link_peer.domain.errors import CloudError
 from mns.mns_exception import MNSServerException
 from mns.queue import QueueMeta
 
-from link_peer_conformance import leftovers
-from link_peer_conformance.journal import Journal, Resource
-from link_peer_conformance.question import Need, NotAnswered
-from link_peer_conformance.sdks import code_of
+from aliyun_conformance import leftovers
+from aliyun_conformance.errors import CloudError
+from aliyun_conformance.journal import Journal, Resource
+from aliyun_conformance.question import Need, NotAnswered
+from aliyun_conformance.sdks import code_of
 
 if TYPE_CHECKING:
-    from link_peer_conformance.sdks import Sdks
+    from aliyun_conformance.sdks import Sdks
 
-MARK = ("link-peer-selftest", "yes")
+MARK = ("cloud-selftest", "yes")
 """The tag of a security group by which an account's owner permits the selftest, in that group's VPC."""
 
 SHOWN_SECONDS = 30.0  # a change that is not shown by then counts as not made
@@ -37,13 +37,13 @@ PERMISSION = {
     "priority": "100",
     "nic_type": "intranet",
 }
-"""A permission as link-peer writes it, but for its source."""
+"""A permission but for its source."""
 
 
 class Options(msgspec.Struct, frozen=True):
     """What a person gave on the command line."""
 
-    prefix: str = "link-peer"
+    prefix: str = "cloud"
     vpc: str = ""
     instances: bool = False
     image: str = ""
@@ -53,6 +53,7 @@ class Options(msgspec.Struct, frozen=True):
     peer: str = ""
     peer_role: str = ""
     external_id: str = ""
+    peer_through: str = ""
     event_seconds: float = 600.0
 
 
@@ -156,7 +157,7 @@ class Bench:
         """Create a log project and return its name."""
 
         def create(own: str, _: Mapping[str, str]) -> str:
-            self.sdks.log.create_project(name or own, "link-peer selftest: throw-away")
+            self.sdks.log.create_project(name or own, "aliyun-selftest: throw-away")
             return name or own
 
         return self.create("project", create)
@@ -343,16 +344,15 @@ class Bench:
         return self.sdks.assume(self.options.role, f"selftest-{self.run}", policy=document)
 
     def doorway(self) -> Sdks:
-        """The identity that may assume the peer's role: the person's keys, else the operator's role of this account."""
-        operator = f"acs:ram::{self.account}:role/{self.options.prefix}-operator"
-        for role in ("", operator):
+        """The identity that may assume the peer's role: the person's keys, else the role that was named for it."""
+        for role in dict.fromkeys(("", self.options.peer_through)):
             try:
                 identity = self.sdks.assume(role, f"selftest-{self.run}") if role else self.sdks
                 self.enter(identity, self.options.external_id)
             except CloudError:
                 continue
             return identity
-        raise NotAnswered(f"neither these keys nor {operator} may assume {self.options.peer_role}")
+        raise NotAnswered(f"neither these keys nor a role of --peer-through may assume {self.options.peer_role}")
 
     def enter(self, identity: Sdks, external_id: str) -> Sdks:
         """A session of the peer's role. Raises CloudError if it is refused."""

@@ -6,15 +6,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from link_peer.domain.errors import LinkPeerError
-
-from link_peer_conformance.journal import Journal, Resource
-from link_peer_conformance.sdks import UNAVAILABLE, code_of
+from aliyun_conformance.errors import SelftestError
+from aliyun_conformance.journal import Journal, Resource
+from aliyun_conformance.sdks import UNAVAILABLE, code_of
 
 if TYPE_CHECKING:
-    from link_peer_conformance.sdks import Sdks
+    from aliyun_conformance.sdks import Sdks
 
-RUN_TAG = "link-peer-selftest.run"
+RUN_TAG = "cloud-selftest.run"
 ORDER = ("instance", "interface", "group", "queue", "project")  # a group can be deleted once nothing is in it
 IN_USE = ("DependencyViolation", "IncorrectInstanceStatus", "InvalidOperation.Conflict", "InvalidOperation.EniStatus")
 """Codes of a removal that succeeds later [doc DeleteSecurityGroup, DeleteInstance]; prefixes."""
@@ -83,7 +82,7 @@ def _attempt(send: Callable[[], object], sdks: Sdks, problems: list[str], what: 
         sdks.clock.sleep(seconds)
         try:
             problem = code_of(send)
-        except (LinkPeerError, *UNAVAILABLE) as trouble:  # of the moment
+        except (SelftestError, *UNAVAILABLE) as trouble:  # of the moment
             problem = str(trouble)
             continue
         if not problem or problem.startswith(GONE):
@@ -112,7 +111,7 @@ def _identified(sdks: Sdks, resource: Resource, problems: list[str]) -> bool:
     """Find the id of a resource whose creation was interrupted. Returns whether the account could be searched."""
     try:
         problem = code_of(lambda: _identify(sdks, resource))
-    except (LinkPeerError, *UNAVAILABLE) as trouble:
+    except (SelftestError, *UNAVAILABLE) as trouble:
         problem = str(trouble)
     if problem:
         problems.append(f"{resource.kind} {resource.name}: {problem}")

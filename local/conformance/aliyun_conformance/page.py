@@ -1,4 +1,4 @@
-"""Writes into the tables of docs/verify-on-cloud.md what the questions and the committed reports say: `python -m link_peer_conformance.page`.
+"""Writes into the tables of docs/verify-on-cloud.md what the questions and the committed reports say: `python -m aliyun_conformance.page`.
 
 A row is written by hand, and of a question only what the question does not say: what depends on it, and how a person would test it.
 """
@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from link_peer_conformance.question import Question, Verdict
-from link_peer_conformance.run import REAL, questions
+from aliyun_conformance.question import Question, Verdict
+from aliyun_conformance.run import REAL, questions
 
 Report = Mapping[str, Any]
 

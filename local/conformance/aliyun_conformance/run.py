@@ -15,17 +15,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer.domain.errors import LinkPeerError
 
-from link_peer_conformance.bench import Bench, Seen
-from link_peer_conformance.question import FIRST_DAY, MARK, NotAnswered, Question, Verdict, cleanup_of
-from link_peer_conformance.sdks import UNAVAILABLE
+from aliyun_conformance.bench import Bench, Seen
+from aliyun_conformance.errors import SelftestError
+from aliyun_conformance.question import FIRST_DAY, MARK, NotAnswered, Question, Verdict, cleanup_of
+from aliyun_conformance.sdks import UNAVAILABLE
 
 FOLDER = Path(__file__).parent
 UNUSED = ("terminal", "cacheprovider", "faulthandler", "logging", "unraisableexception", "threadexception", "tmpdir")
 
 PACKAGES = (
-    "link-peer",
+    "aliyun-local",
     "alibabacloud-ecs20140526",
     "alibabacloud-sts20150401",
     "alibabacloud-eventbridge20200401",
@@ -111,7 +111,7 @@ def _pytest(*args: str, plugin: _Collector | _Asker) -> None:
         patch.delenv("PYTEST_ADDOPTS", raising=False)
         ended = pytest.main([*alone, *args], plugins=[_Settings(), plugin])
     if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not plugin.interrupted:
-        raise LinkPeerError(f"pytest could not ask the questions: {pytest.ExitCode(ended).name}")
+        raise SelftestError(f"pytest could not ask the questions: {pytest.ExitCode(ended).name}")
 
 
 class _Settings:
@@ -189,7 +189,7 @@ def _ended(error: BaseException | None, seen: Seen) -> _Case:
         return _Case(Verdict.EXPECTED, seen)
     if isinstance(error, AssertionError):
         return _Case(Verdict.DIFFERENT, seen if seen.text else Seen(str(error).partition("\n")[0]))
-    known = isinstance(error, (NotAnswered, LinkPeerError, *UNAVAILABLE))
+    known = isinstance(error, (NotAnswered, SelftestError, *UNAVAILABLE))
     return _Case(Verdict.UNANSWERED, Seen(), str(error) if known else f"{type(error).__name__}: {error}")
 
 
@@ -207,9 +207,9 @@ def _result(question: Question, cases: Sequence[_Case], left: Sequence[str], sec
 
 def report(bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
     """The report as JSON values. The accounts' uids are left out, so that it can be published."""
-    endpoint = bench.sdks.settings.endpoint("ecs")[1]
+    endpoint = bench.sdks.settings.host
     made = {
-        "tool": "link-peer selftest",
+        "tool": "aliyun-selftest",
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(bench.clock.now())),
         "cloud": f"local cloud at {endpoint}" if endpoint else REAL,
         "region": bench.region,

@@ -1,33 +1,40 @@
-"""The official SDKs with the keys of one identity, as thin as possible: for what `selftest` asks the cloud."""
+"""The official SDKs with the keys of one identity, as thin as possible: for what `aliyun-selftest` asks the cloud."""
 
 from __future__ import annotations
 
+import base64
 import functools
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+from alibabacloud_credentials.client import Client as CredentialChain
+from alibabacloud_ecs20140526 import models as ecs_models
+from alibabacloud_ecs20140526.client import Client as EcsClient
 from alibabacloud_eventbridge20200401 import models as bus_models
 from alibabacloud_eventbridge20200401.client import Client as Bus
 from alibabacloud_sts20150401.client import Client as Sts
 from alibabacloud_sts20150401.models import AssumeRoleRequest
 from alibabacloud_tea_openapi.client import Client
+from alibabacloud_tea_openapi.models import Config
 from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
+from aliyun.log.logclient import LogClient
+from aliyun.log.logexception import LogException
 from darabonba.runtime import RuntimeOptions
-from link_peer.alicloud.mns import account as mns_account
-from link_peer.alicloud.sdk import call, client_config
-from link_peer.alicloud.sls import AuditUnavailable
-from link_peer.alicloud.sls import client as sls_client
-from link_peer.domain.errors import CloudError, Throttled
-from link_peer.runtime.clock import Clock
-from link_peer.runtime.settings import Credentials, Settings
-from link_peer_cli.access.ecs import PersonalEcs
+from mns.account import Account
 from mns.mns_exception import MNSExceptionBase, MNSServerException
 
+from aliyun_conformance.errors import CloudError, SelftestError, Throttled, call
+
+CONNECT_TIMEOUT_MS = 5_000
+READ_TIMEOUT_MS = 10_000
+COMMAND_SECONDS = 60  # Cloud Assistant stops a command that runs longer
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 5  # for the result of a command that used all of its time
+FINISHED = ("Success", "Failed", "Stopped", "Terminated", "Timeout", "Aborted", "Invalid", "Error", "Cancelled")
 THROTTLE_WAITS = (2.0, 5.0, 15.0, 40.0)  # seconds; a limit counts the calls of a minute [doc help 437902]
 
-UNAVAILABLE = (AuditUnavailable, MNSExceptionBase, OSError)
-"""What the clients of SLS and MNS raise for a call that failed; ECS and STS raise LinkPeerErrors."""
 
 PRODUCTS = {
     "ecs": ("2014-05-26", "ecs.{region}.aliyuncs.com"),
@@ -40,6 +47,137 @@ PRODUCTS = {
 """API version and endpoint of the products that `Sdks.raw` can call."""
 
 
+class Clock(Protocol):
+    """The time, and waiting."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after so many seconds."""
+
+
+class SystemClock:
+    """The machine's."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Return after so many seconds."""
+        time.sleep(seconds)
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """Keys of an identity; the token is that of a session."""
+
+    access_key_id: str
+    access_key_secret: str
+    security_token: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Where a cloud is asked, and with which keys. An `endpoint`, such as `http://127.0.0.1:8101`, is that of a cloud which offers
+    every service at one address; without it, each service is asked where it is at Alibaba Cloud."""
+
+    region: str
+    credentials: Credentials
+    endpoint: str = ""
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return self.endpoint.partition("://")[0] if "://" in self.endpoint else "https"
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host and port; empty without one."""
+        return self.endpoint.rpartition("://")[2].rstrip("/")
+
+    def url(self, place: str) -> str:
+        """The URL of a service which at Alibaba Cloud is at `place`."""
+        return f"{self.scheme}://{self.host or place}"
+
+
+def personal_credentials() -> Credentials:
+    """The person's keys, from where the official SDKs look for them. Raises SelftestError if there are none."""
+    try:
+        keys = CredentialChain().get_credential()
+    except Exception as error:
+        raise SelftestError(f"there are no keys: {error}") from None
+    return Credentials(keys.access_key_id, keys.access_key_secret, keys.security_token or "")
+
+
+class LogUnavailable(Exception):
+    """A call of SLS failed. Not a LogException, because the SDK would retry that ten times, a second apart."""
+
+    def __init__(self, code: str, message: str, status: int) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.status = status
+
+
+class OneAttemptClient(LogClient):
+    """LogClient without its retry loop."""
+
+    def _sendRequest(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802  # the SDK's name
+        try:
+            return super()._sendRequest(*args, **kwargs)  # type: ignore[misc]
+        except LogException as error:
+            raise LogUnavailable(
+                error.get_error_code(), error.get_error_message()[:300], int(error.get_resp_status())
+            ) from error
+
+
+UNAVAILABLE = (LogUnavailable, MNSExceptionBase, OSError)
+"""What the clients of SLS and MNS raise for a call that failed; the others raise SelftestErrors."""
+
+
+class Ecs:
+    """ECS with plain arguments. Raises SelftestErrors."""
+
+    def __init__(self, config: Config, region: str, clock: Clock) -> None:
+        self.models: Any = ecs_models
+        self._client: Any = EcsClient(config)
+        self._region = region
+        self._clock = clock
+
+    def ask(self, operation: str, **fields: Any) -> Any:
+        """Call one operation, such as `describe_instances`, and return the body of its response."""
+        name = "".join(part.title() for part in operation.split("_")) + "Request"
+        request = getattr(self.models, name)(region_id=self._region, **fields)
+        return call(lambda: getattr(self._client, operation)(request)).body
+
+    def tag(self, kind: str, resource: str, **tags: str) -> None:
+        """Set tags. `kind` is `instance` or `securitygroup`."""
+        added = [self.models.TagResourcesRequestTag(key=key, value=value) for key, value in tags.items()]
+        self.ask("tag_resources", resource_type=kind, resource_id=[resource], tag=added)
+
+    def untag(self, kind: str, resource: str, *keys: str) -> None:
+        """Remove tags by their exact names."""
+        self.ask("untag_resources", resource_type=kind, resource_id=[resource], tag_key=list(keys))
+
+    def execute(self, instance: str, command: str) -> tuple[int | None, str]:
+        """Run a shell command on an instance through Cloud Assistant.
+
+        Returns its exit code, None if it did not run to its end or Cloud Assistant is not there, and its output.
+        """
+        timeout = {"timeout": COMMAND_SECONDS, "type": "RunShellScript"}
+        started = self.ask("run_command", command_content=command, instance_id=[instance], **timeout)
+        deadline = self._clock.now() + COMMAND_SECONDS + GRACE_SECONDS
+        while True:
+            body = self.ask("describe_invocation_results", invoke_id=str(started.invoke_id))
+            results = body.invocation.invocation_results.invocation_result
+            if results and results[0].invocation_status in FINISHED:
+                result = results[0]
+                output = base64.b64decode(result.output or "").decode("utf-8", "replace")
+                return result.exit_code, output or str(result.error_info or result.invocation_status)
+            if self._clock.now() > deadline:
+                return None, "Cloud Assistant returned no result in time"
+            self._clock.sleep(POLL_SECONDS)
+
+
 class Sdks:
     """One identity: the keys of the settings, or a session of a role."""
 
@@ -48,28 +186,42 @@ class Sdks:
         self.clock = clock
 
     @functools.cached_property
-    def ecs(self) -> PersonalEcs:
-        """ECS; raises the errors of link_peer.domain.errors."""
-        return PersonalEcs(self.settings, self.settings.credentials, self.clock)
+    def ecs(self) -> Ecs:
+        """ECS. Raises SelftestErrors."""
+        return Ecs(self._config("ecs.{region}.aliyuncs.com"), self.settings.region, self.clock)
 
     @functools.cached_property
     def sts(self) -> Any:
-        """The STS client. Its errors are the SDK's own: use it through `link_peer.alicloud.sdk.call`."""
-        return Sts(self._config("sts", "sts.{region}.aliyuncs.com"))
+        """The STS client. Its errors are the SDK's own: use it through `call`."""
+        return Sts(self._config("sts.{region}.aliyuncs.com"))
 
     @functools.cached_property
     def log(self) -> Any:
-        """The SLS client. Raises AuditUnavailable."""
-        return sls_client(self.settings)
+        """The SLS client. Raises LogUnavailable."""
+        keys, region = self.settings.credentials, self.settings.region
+        client: Any = OneAttemptClient(
+            self.settings.url(f"{region}.log.aliyuncs.com"),
+            keys.access_key_id,
+            keys.access_key_secret,
+            keys.security_token or None,
+            source="selftest",  # without it the SDK opens a socket to find this host's address
+            region=region,
+        )
+        client.timeout = READ_TIMEOUT_MS / 1000
+        return client
 
     def queues(self, account: str) -> Any:
         """The MNS client of an account. Raises MNSExceptionBase."""
-        return mns_account(self.settings, account)
+        keys = self.settings.credentials
+        url = self.settings.url(f"{account}.mns.{self.settings.region}.aliyuncs.com")
+        client = Account(url, keys.access_key_id, keys.access_key_secret, keys.security_token)
+        client.mns_client.set_connection_timeout(CONNECT_TIMEOUT_MS // 1000)
+        return client
 
     @functools.cached_property
     def bus(self) -> Any:
-        """The EventBridge client. Its errors are the SDK's own: use it through `link_peer.alicloud.sdk.call`."""
-        return Bus(self._config("eventbridge", "eventbridge.{region}.aliyuncs.com"))
+        """The EventBridge client. Its errors are the SDK's own: use it through `call`."""
+        return Bus(self._config("eventbridge.{region}.aliyuncs.com"))
 
     def events(self, operation: str, request: str, **fields: Any) -> Any:
         """Call one operation of EventBridge and return the body of its response."""
@@ -98,7 +250,7 @@ class Sdks:
         described = Params(
             action=action,
             version=version,
-            protocol=self.settings.endpoint("ecs")[0],
+            protocol=self.settings.scheme,
             pathname="/",
             method="POST",
             auth_type="AK",
@@ -107,7 +259,7 @@ class Sdks:
             body_type="json",
         )
         request = OpenApiRequest(query={name.replace("_", "."): value for name, value in params.items()})
-        client = Client(self._config(product, endpoint))
+        client = Client(self._config(endpoint))
         answer = call(lambda: client.call_api(described, request, RuntimeOptions()))
         return dict(answer["body"])
 
@@ -133,14 +285,19 @@ class Sdks:
         given = Credentials(str(keys.access_key_id), str(keys.access_key_secret), str(keys.security_token))
         return Sdks(msgspec.structs.replace(self.settings, credentials=given), self.clock)
 
-    def _config(self, service: str, endpoint: str) -> Any:
-        """A client's configuration. A service without an endpoint setting uses that of ECS, if there is one: a local cloud
-        offers everything at one address."""
-        if not self.settings.endpoint(service)[1] and self.settings.endpoint("ecs")[1]:
-            service = "ecs"
-        config = client_config(self.settings, service, self.settings.credentials)
-        config.endpoint = config.endpoint or endpoint.format(region=self.settings.region)
-        return config
+    def _config(self, place: str) -> Config:
+        """A client's configuration. The SDK does not retry by itself."""
+        keys = self.settings.credentials
+        return Config(
+            access_key_id=keys.access_key_id,
+            access_key_secret=keys.access_key_secret,
+            security_token=keys.security_token or None,
+            region_id=self.settings.region,
+            protocol=self.settings.scheme,
+            endpoint=self.settings.host or place.format(region=self.settings.region),
+            connect_timeout=CONNECT_TIMEOUT_MS,
+            read_timeout=READ_TIMEOUT_MS,
+        )
 
 
 def code_of(send: Callable[[], Any]) -> str:
@@ -151,14 +308,14 @@ def code_of(send: Callable[[], Any]) -> str:
 def refusal_of(send: Callable[[], Any]) -> tuple[str, int]:
     """Make one call of any of these SDKs; return the code and the HTTP status of its refusal, or ("", 0) if it succeeded.
 
-    Trouble of the moment and programming errors are raised.
+    What passes, and programming errors, are raised.
     """
     try:
         send()
     except CloudError as refusal:
-        return refusal.code, int(getattr(refusal.__context__, "status_code", 0))  # the SDK's error
-    except AuditUnavailable as refusal:
-        return refusal.code, int(refusal.__cause__.get_resp_status())  # type: ignore[union-attr]
+        return refusal.code, refusal.status
+    except LogUnavailable as refusal:
+        return refusal.code, refusal.status
     except MNSServerException as refusal:
         return str(refusal.type), 0  # the SDK does not keep it
     return "", 0

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from link_peer_conformance.bench import PERMISSION, Bench
-from link_peer_conformance.sdks import refusal_of
+from aliyun_conformance.bench import PERMISSION, Bench
+from aliyun_conformance.sdks import refusal_of
 
 ANYWHERE = {"source_cidr_ip": "10.0.0.0/8"}
 

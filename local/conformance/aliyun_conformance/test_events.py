@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from link_peer_conformance.bench import Bench
-from link_peer_conformance.question import Need, NotAnswered
-from link_peer_conformance.sdks import code_of
+from aliyun_conformance.bench import Bench
+from aliyun_conformance.question import Need, NotAnswered
+from aliyun_conformance.sdks import code_of
 
 SEEN_EVENTS = 200  # at most so many events of one source are read in one row
 POLL_SECONDS = 15.0
@@ -128,14 +128,14 @@ def _named_in(data: Event, resource: str) -> list[str]:
 )
 def test_tag_event_of_a_group(bench: Bench) -> None:
     """Tag changes of security groups are published through ActionTrail as `TagResources`, with `eventName` in `data`, and the group in `referencedResources`, `requestParameters` or `resourceName`."""
-    group, tags = bench.group(), {"link-peer-selftest.event": "x"}
+    group, tags = bench.group(), {"cloud-selftest.event": "x"}
     _trail_event(bench, "TagResources", group, lambda: bench.sdks.ecs.tag("securitygroup", group, **tags))
 
 
 @pytest.mark.real_cloud(87, expected="an event with `data.eventName` AddTags that names the group")
 def test_older_tag_event(bench: Bench) -> None:
     """AddTags and RemoveTags are published under their own names."""
-    tag = bench.models.AddTagsRequestTag(key="link-peer-selftest.event", value="x")
+    tag = bench.models.AddTagsRequestTag(key="cloud-selftest.event", value="x")
     group = bench.group()
     fields = {"resource_type": "securitygroup", "resource_id": group, "tag": [tag]}
     _trail_event(bench, "AddTags", group, lambda: bench.sdks.ask("add_tags", **fields))
@@ -151,7 +151,7 @@ def test_tag_event_of_an_instance(bench: Bench) -> None:
     """A tag change of an instance is published through ActionTrail within 10 minutes, with the instance's id in `referencedResources`, `requestParameters` or `resourceName` of `data`."""
     instance = bench.instance(bench.group())
     bench.until(lambda: bench.instance_of(instance), bool)
-    tags = {"link-peer-selftest.event": "x"}
+    tags = {"cloud-selftest.event": "x"}
     _trail_event(bench, "TagResources", instance, lambda: bench.sdks.ecs.tag("instance", instance, **tags))
 
 
@@ -200,7 +200,7 @@ def test_tag_service_event(bench: Bench) -> None:
     arn = f"arn:acs:ecs:{bench.region}:{bench.account}:securitygroup/{group}"
     code = code_of(
         lambda: bench.sdks.raw(
-            "tag", "TagResources", RegionId=bench.region, Tags='{"link-peer-selftest.event":"x"}', ResourceARN_1=arn
+            "tag", "TagResources", RegionId=bench.region, Tags='{"cloud-selftest.event":"x"}', ResourceARN_1=arn
         )
     )
     if code:

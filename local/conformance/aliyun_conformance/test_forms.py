@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from link_peer_conformance.bench import Bench
-from link_peer_conformance.question import Need, NotAnswered
+from aliyun_conformance.bench import Bench
+from aliyun_conformance.question import Need, NotAnswered
 
 
 @pytest.mark.real_cloud(63, expected="empty, or the own uid")
@@ -49,7 +49,7 @@ def test_untagged_instance(bench: Bench) -> None:
     bench.sdks.ecs.untag("instance", instance, *tags)
     bench.until(lambda: _raw(bench, instance), lambda raw: not _tags(raw))
     raw = _raw(bench, instance)
-    bench.sdks.ecs.tag("instance", instance, **{"link-peer-selftest.run": bench.run})
+    bench.sdks.ecs.tag("instance", instance, **{"cloud-selftest.run": bench.run})
     if _tags(raw):
         raise NotAnswered("the tags are still shown")
     assert "Tags" not in raw, f"Tags is {json.dumps(raw['Tags'])}"

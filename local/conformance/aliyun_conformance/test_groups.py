@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from link_peer_conformance.bench import Bench
-from link_peer_conformance.question import Need
-from link_peer_conformance.sdks import refusal_of
+from aliyun_conformance.bench import Bench
+from aliyun_conformance.question import Need
+from aliyun_conformance.sdks import refusal_of
 
 UNKNOWN = "sg-bp1selftestgone00000"
 

@@ -9,8 +9,8 @@ import pytest
 from aliyun.log import IndexConfig, IndexKeyConfig
 from aliyun.log.logitem import LogItem
 
-from link_peer_conformance.bench import Bench
-from link_peer_conformance.sdks import code_of, refusal_of
+from aliyun_conformance.bench import Bench
+from aliyun_conformance.sdks import code_of, refusal_of
 
 CLEANUP = "delete the log project"
 INDEX_SECONDS = 120.0  # a new index takes about a minute

@@ -10,8 +10,8 @@ import pytest
 from mns.mns_exception import MNSServerException
 from mns.queue import Message, QueueMeta
 
-from link_peer_conformance.bench import Bench
-from link_peer_conformance.sdks import code_of
+from aliyun_conformance.bench import Bench
+from aliyun_conformance.sdks import code_of
 
 CLEANUP = "delete the queue"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from link_peer_conformance.bench import Bench, address_of
-from link_peer_conformance.question import Need
-from link_peer_conformance.sdks import code_of
-from link_peer_conformance.test_groups import references
+from aliyun_conformance.bench import Bench, address_of
+from aliyun_conformance.question import Need
+from aliyun_conformance.sdks import code_of
+from aliyun_conformance.test_groups import references
 
 UNKNOWN_GROUP, UNKNOWN_INSTANCE = "sg-bp1selftestgone00000", "i-bp1selftestgone000000"
 
@@ -89,7 +89,7 @@ def _newcomer(bench: Bench) -> dict[str, Any]:
 
     def watch() -> dict[str, Any]:
         groups = [bench.keep(bench.group()) for _ in range(3)]
-        instance = bench.keep(bench.instance(*groups, tags={"link-peer-selftest.watch": "x"}))
+        instance = bench.keep(bench.instance(*groups, tags={"cloud-selftest.watch": "x"}))
         began = bench.clock.now()
         seen: dict[str, Any] = {"instance": instance, "shown": None, "tags": None, "address": None}
 
@@ -117,18 +117,18 @@ def _newcomer(bench: Bench) -> dict[str, Any]:
 def test_tagged_groups_are_listed(bench: Bench) -> None:
     """ListTagResources shows a tag of a group within 10 seconds, and pages over more than 1,000 groups."""
     b = bench.group()
-    tag = bench.models.ListTagResourcesRequestTag(key="link-peer-selftest.list", value=bench.run)
+    tag = bench.models.ListTagResourcesRequestTag(key="cloud-selftest.list", value=bench.run)
 
     def listed() -> bool:
         body = bench.sdks.ask("list_tag_resources", resource_type="securitygroup", tag=[tag])
         return any(each.resource_id == b for each in body.tag_resources.tag_resource or [])
 
-    bench.sdks.ecs.tag("securitygroup", b, **{"link-peer-selftest.list": bench.run})
+    bench.sdks.ecs.tag("securitygroup", b, **{"cloud-selftest.list": bench.run})
     added = bench.seconds_until(listed)
     by_id = bench.sdks.ask("list_tag_resources", resource_type="securitygroup", resource_id=[b]).tag_resources
     rows = [row for row in by_id.tag_resource or [] if row.tag_key == tag.key]
     assert [(row.resource_id, row.tag_value) for row in rows] == [(b, bench.run)]
-    bench.sdks.ecs.untag("securitygroup", b, "link-peer-selftest.list")
+    bench.sdks.ecs.untag("securitygroup", b, "cloud-selftest.list")
     removed = bench.seconds_until(lambda: not listed())
     bench.saw(f"listed after {added} s, gone after {removed} s")
     assert max(added, removed) <= 10
@@ -216,7 +216,7 @@ def test_unreadable_token(bench: Bench) -> None:
 @pytest.mark.real_cloud(74, expected="the tag is there, then gone")
 def test_older_tag_actions(bench: Bench) -> None:
     """AddTags, RemoveTags and DescribeTags still work for security groups, beside TagResources."""
-    b, key = bench.group(), "link-peer-selftest.older"
+    b, key = bench.group(), "cloud-selftest.older"
     tag = bench.models.AddTagsRequestTag(key=key, value=bench.run)
     wanted = bench.models.DescribeTagsRequestTag(key=key, value=bench.run)
     gone = bench.models.RemoveTagsRequestTag(key=key)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from link_peer_conformance.bench import Bench
-from link_peer_conformance.sdks import refusal_of
+from aliyun_conformance.bench import Bench
+from aliyun_conformance.sdks import refusal_of
 
 
 def _refused(bench: Bench, **changes: Any) -> tuple[str, int]:
     """How AssumeRole with these parameters is refused."""
-    role = f"acs:ram::{bench.account}:role/link-peer-selftest-nobody"
+    role = f"acs:ram::{bench.account}:role/cloud-selftest-nobody"
     given = {"role_arn": role, "role_session_name": "link-1", **changes}
     return refusal_of(lambda: bench.sdks.assume_role(**given))
 
@@ -41,7 +41,7 @@ ALLOW = {"Effect": "Allow", "Action": ["*"], "Resource": "*"}
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"role_arn": "link-peer"}, "InvalidParameter.RoleArn"),
+        ({"role_arn": "selftest"}, "InvalidParameter.RoleArn"),
         ({"role_session_name": "x"}, "InvalidParameter.RoleSessionName"),
         ({"role_session_name": "with space"}, "InvalidParameter.RoleSessionName"),
         ({"role_session_name": "n" * 65}, "InvalidParameter.RoleSessionName"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from link_peer_conformance.bench import Bench, Pair, address_of
-from link_peer_conformance.question import Need, NotAnswered
-from link_peer_conformance.sdks import code_of
+from aliyun_conformance.bench import Bench, Pair, address_of
+from aliyun_conformance.question import Need, NotAnswered
+from aliyun_conformance.sdks import code_of
 
 ICMP = {"ip_protocol": "ICMP", "port_range": "-1/-1"}
 

@@ -7,11 +7,10 @@ import time
 from typing import Any
 
 import pytest
-from link_peer.domain.errors import CloudError
-from link_peer_cli.audit.trail_events import event_of
 
-from link_peer_conformance.bench import PERMISSION, Bench
-from link_peer_conformance.question import Need
+from aliyun_conformance.bench import PERMISSION, Bench
+from aliyun_conformance.errors import CloudError
+from aliyun_conformance.question import Need
 
 
 def _looked_up(bench: Bench, began: float) -> list[dict[str, Any]]:
@@ -62,18 +61,23 @@ def test_trail_form(bench: Bench) -> None:
             ids.append(error.request_id)
 
     def look() -> list[Any]:
-        events = (event_of(bench.account, one, bench.region) for one in _looked_up(bench, began))
-        return [event for event in events if event and b in event.groups]
+        return [event for event in _looked_up(bench, began) if _parameters(event).get("SecurityGroupId") == b]
 
-    found = bench.until(look, lambda events: len(events) == len(asked), bench.options.event_seconds)
-    by_id = {event.request_id: event for event in found}
+    events = bench.until(look, lambda shown: len(shown) == len(asked), bench.options.event_seconds)
+    by_id = {event.get("requestId"): event for event in events}
     role = f"{bench.options.role.rpartition('/')[2]}:selftest-{bench.run}".lower()
-    done, refused = (by_id.get(each) for each in ids)
+    done, refused = (by_id.get(request_id, {}) for request_id in ids)
     fits = {
         "ids": set(by_id) == set(ids),
-        "name": {event.who.lower() for event in found} == {role},
-        "parameters": bool(done and done.keys),
-        "errorCode": bool(done and done.done and refused and not refused.done),
+        "name": {str(event["userIdentity"].get("userName")).lower() for event in events} == {role},
+        "parameters": _parameters(done).get("Permissions.1.SourceGroupId") == a,
+        "errorCode": bool(done) and not done.get("errorCode") and bool(refused.get("errorCode")),
     }
     bench.saw(", ".join(f"{what}: {'yes' if fit else 'no'}" for what, fit in fits.items()), fits)
     assert all(fits.values())
+
+
+def _parameters(event: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a call, which some events have as JSON text."""
+    parameters = event.get("requestParameters") or {}
+    return dict(json.loads(parameters) if isinstance(parameters, str) else parameters)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from alibabacloud_actiontrail20200706.client import Client
-from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, REGION, ask, config, key_of, refusal
-from tests.local.ecs.helpers import RuleWorld, permission
+from aliyun_local.cloud import LocalCloud
+from tests.clients import HOME, REGION, ask, config, key_of, refusal
+from tests.ecs.helpers import RuleWorld, permission
 
 
 class World(RuleWorld):

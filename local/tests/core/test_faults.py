@@ -8,15 +8,15 @@ from alibabacloud_ecs20140526.models import CreateSecurityGroupRequest
 from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from aliyun.log import LogException, LogItem, PutLogsRequest
 from darabonba.exceptions import UnretryableException
-from link_peer_local import inprocess
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import KINDS, Fault, Killed
-from link_peer_local.server import Server
 from mns.mns_exception import MNSClientNetworkException, MNSServerException
 from mns.queue import Message
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, ask, config, key_of, logs_of, queues_of, refusal
+from aliyun_local import inprocess
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.faults import KINDS, Fault, Killed
+from aliyun_local.server import Server
+from tests.clients import HOME, ask, config, key_of, logs_of, queues_of, refusal
 
 UNNOTICED = {"slow", "empty", "empty-after"}  # the client raises nothing
 AFTER = sorted(kind for kind in KINDS - UNNOTICED if kind.endswith("-after"))

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from link_peer_local import coverage
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core import real_api, rpc, signatures
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller
 
-from tests.local.clients import HOME, code_of
+from aliyun_local import coverage
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core import real_api, rpc, signatures
+from aliyun_local.core.http import Request, Response
+from aliyun_local.core.identity import Caller
+from tests.clients import HOME, code_of
 
 VERSIONS = {service: version for version, service in rpc.SERVICES.items()}
 RPC = sorted(set(coverage.OFFERED) & set(VERSIONS))
@@ -120,7 +120,7 @@ def test_a_service_that_is_not_activated_refuses_in_its_own_words(
 
 
 def test_the_documented_table_is_that_of_the_code(tmp_path: Path) -> None:
-    """`python -m link_peer_local.coverage docs/local.md` writes it."""
+    """`python -m aliyun_local.coverage docs/local.md` writes it."""
     copy = tmp_path / "local.md"
     copy.write_text(DOCS.read_text(encoding="utf-8"), encoding="utf-8")
     coverage.write(copy)

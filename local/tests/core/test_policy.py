@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from link_peer_local.core.policy import Access, allowed, parse, parse_trust
+
+from aliyun_local.core.policy import Access, allowed, parse, parse_trust
 
 GROUP = "acs:ecs:cn-qingdao:1000000000000001:securitygroup/sg-1"
 UID = "1000000000000001"

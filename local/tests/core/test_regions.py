@@ -16,18 +16,18 @@ from alibabacloud_tea_openapi.models import Config
 from alibabacloud_vpc20160428.client import Client as Vpc
 from aliyun.log import LogClient
 from link_peer_deploy.regions import REGIONS
-from link_peer_local import inprocess, world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core import places
-from link_peer_local.core.clock import SystemClock, VirtualClock
-from link_peer_local.core.http import Request
-from link_peer_local.core.principals import Role, policy_text, trust_text
-from link_peer_local.fc.triggers import deploy
-from link_peer_local.server import serve
 from mns.queue import QueueMeta
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refusal, refused, world_file
+from aliyun_local import inprocess, world
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core import places
+from aliyun_local.core.clock import SystemClock, VirtualClock
+from aliyun_local.core.http import Request
+from aliyun_local.core.principals import Role, policy_text, trust_text
+from aliyun_local.fc.triggers import deploy
+from aliyun_local.server import serve
+from tests.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refusal, refused, world_file
 
 HERE, THERE = "cn-qingdao", "cn-hangzhou"
 CONSENT = {"link-accept": "*"}

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.faults import Fault
-from link_peer_local.core.http import Request
-from link_peer_local.core.knobs import Knobs, mixed, opposite, readings
 
-from tests.local.clients import world_file
+from aliyun_local import world
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.clock import VirtualClock
+from aliyun_local.core.faults import Fault
+from aliyun_local.core.http import Request
+from aliyun_local.core.knobs import Knobs, mixed, opposite, readings
+from tests.clients import world_file
 
 
 def ask(

@@ -10,13 +10,13 @@ from alibabacloud_tea_openapi.client import Client as OpenApi
 from alibabacloud_tea_openapi.exceptions import ClientException
 from alibabacloud_tea_openapi.models import OpenApiRequest, Params
 from darabonba.runtime import RuntimeOptions
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core import rpc
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request
 
-from tests.local.clients import ask, code_of, config, key_of, refusal
-from tests.local.core.test_wire_signatures_by_hand import legacy
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core import rpc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request
+from tests.clients import ask, code_of, config, key_of, refusal
+from tests.core.test_wire_signatures_by_hand import legacy
 
 ECS = "ecs.cn-qingdao.aliyuncs.com"
 

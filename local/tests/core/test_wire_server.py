@@ -15,14 +15,14 @@ from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_ecs20140526.models import (
     AuthorizeSecurityGroupRequestPermissions,
 )
-from link_peer_local import server as server_module
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import SystemClock
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.tls import Authority
-from link_peer_local.server import Server, serve
 
-from tests.local.clients import HOME, ask, config, key_of, logs_of
+from aliyun_local import server as server_module
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.clock import SystemClock
+from aliyun_local.core.http import Request, Response
+from aliyun_local.core.tls import Authority
+from aliyun_local.server import Server, serve
+from tests.clients import HOME, ask, config, key_of, logs_of
 
 pytestmark = pytest.mark.http
 GENEROUS = 60  # seconds; no test waits that long unless it fails

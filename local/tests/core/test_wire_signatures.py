@@ -17,15 +17,15 @@ from alibabacloud_eventbridge20200401.models import PutEventsRequest, PutEventsR
 from alibabacloud_fc20230330.client import Client as Fc
 from alibabacloud_sts20150401.client import Client as Sts
 from aliyun.log import LogItem, PutLogsRequest
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core import signatures
-from link_peer_local.core.http import Request
-from link_peer_local.core.identity import Key
 from mns.queue import Message
 from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, ask, code_of, config, key_of, logs_of, queues_of
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core import signatures
+from aliyun_local.core.http import Request
+from aliyun_local.core.identity import Key
+from tests.clients import HOME, ask, code_of, config, key_of, logs_of, queues_of
 
 ROLE = f"acs:ram::{HOME}:role/link-peer-fc"
 

@@ -14,13 +14,13 @@ from urllib.parse import quote, urlencode
 import pytest
 from alibabacloud_credentials.client import Client as Credentials
 from alibabacloud_credentials.models import Config as CredentialsConfig
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Key, Nonces
 from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, PEER, code_of, key_of
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.http import Request, Response
+from aliyun_local.core.identity import Key, Nonces
+from tests.clients import HOME, PEER, code_of, key_of
 
 
 @pytest.fixture(name="key")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.policy import Access
-from link_peer_local.fc.triggers import deploy
-from link_peer_local.server import Server
 
-from tests.local.clients import HOME, PEER, world_file
+from aliyun_local import world
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.clock import VirtualClock
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.policy import Access
+from aliyun_local.fc.triggers import deploy
+from aliyun_local.server import Server
+from tests.clients import HOME, PEER, world_file
 
 
 def test_the_description_names_everything(server: Server) -> None:

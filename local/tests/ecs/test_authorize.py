@@ -6,13 +6,13 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.params import Params
 from msgspec.structs import replace
 
-from tests.local.clients import HOME, PEER, REGION, ask, refusal, refused
-from tests.local.ecs.helpers import RuleWorld, new_group, permission
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.identity import Caller
+from aliyun_local.ecs.params import Params
+from tests.clients import HOME, PEER, REGION, ask, refusal, refused
+from tests.ecs.helpers import RuleWorld, new_group, permission
 
 
 @pytest.fixture(name="w")

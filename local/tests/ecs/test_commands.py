@@ -6,11 +6,11 @@ import base64
 from typing import Any
 
 import pytest
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.ecs import may_reach
 
-from tests.local.clients import HOME, ask, refusal
-from tests.local.ecs.helpers import authorize, client, new_group, permission
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.ecs import may_reach
+from tests.clients import HOME, ask, refusal
+from tests.ecs.helpers import authorize, client, new_group, permission
 
 
 class World:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, REGION, ask, refusal, refused
-from tests.local.ecs.helpers import authorize, client, new_group, permission, run_instances
+from aliyun_local.cloud import LocalCloud
+from tests.clients import HOME, REGION, ask, refusal, refused
+from tests.ecs.helpers import authorize, client, new_group, permission, run_instances
 
 Published = list[tuple[str, dict[str, Any]]]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.knobs import readings
 
-from tests.local.clients import HOME, PEER, REGION, ask, refusal, refused
-from tests.local.ecs.helpers import RuleWorld, new_group, permission
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.knobs import readings
+from tests.clients import HOME, PEER, REGION, ask, refusal, refused
+from tests.ecs.helpers import RuleWorld, new_group, permission
 
 
 @pytest.fixture(name="w")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from alibabacloud_ecs20140526 import models
-from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, ask, refusal, refused
-from tests.local.ecs.helpers import authorize, client, new_group, permission
+from aliyun_local.cloud import LocalCloud
+from tests.clients import HOME, PEER, REGION, ask, refusal, refused
+from tests.ecs.helpers import authorize, client, new_group, permission
 
 
 def listed(ecs: Any, **filters: Any) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.ecs.history import History, Ordered
 
-from tests.local.clients import HOME, ask
-from tests.local.ecs.helpers import authorize, client, instances, new_group, permission, rules, run_instances
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.ecs.history import History, Ordered
+from tests.clients import HOME, ask
+from tests.ecs.helpers import authorize, client, instances, new_group, permission, rules, run_instances
 
 
 def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:

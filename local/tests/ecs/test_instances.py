@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, ask, refusal, refused
-from tests.local.ecs.helpers import client, instances, new_group, run_instances
+from aliyun_local.cloud import LocalCloud
+from tests.clients import HOME, PEER, ask, refusal, refused
+from tests.ecs.helpers import client, instances, new_group, run_instances
 
 WISH = {"key": "link-peer", "value": "sg-db"}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer_local.ecs import rules
 
-from tests.local.clients import HOME, PEER, refusal
+from aliyun_local.ecs import rules
+from tests.clients import HOME, PEER, refusal
 
 USUAL = {"IpProtocol": "tcp", "PortRange": "22/22", "SourceCidrIp": "10.0.0.1"}
 GROUP = {"SourceCidrIp": "", "SourceGroupId": "sg-1"}

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from alibabacloud_eventbridge20200401 import models
 from alibabacloud_eventbridge20200401.client import Client
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller
-from link_peer_local.eventbridge.pattern import Pattern
 
-from tests.local.clients import HOME, ask, config, key_of, refusal, refused
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.identity import Caller
+from aliyun_local.eventbridge.pattern import Pattern
+from tests.clients import HOME, ask, config, key_of, refusal, refused
 
 OTHER = "1000000000000002"
 ENTRY = {"Id": "e-1", "Source": "acs.ecs", "Type": "ecs:Instance:StateChange", "Data": {"state": "Running"}}

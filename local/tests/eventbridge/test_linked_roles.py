@@ -9,15 +9,15 @@ import pytest
 from alibabacloud_eventbridge20200401 import models
 from alibabacloud_eventbridge20200401.client import Client
 from alibabacloud_ram20150501.client import Client as Ram
-from link_peer_local import inprocess, world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.identity import Key
-from link_peer_local.core.principals import Role, policy_text, trust_text
-from link_peer_local.eventbridge.linked_roles import SEND_TO_FC, SERVICES, SOURCE_ACTIONTRAIL, SOURCE_CMS
 from pytest_mock import MockerFixture
 
-from tests.local.clients import HOME, ask, config, key_of, refusal
+from aliyun_local import inprocess, world
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.clock import VirtualClock
+from aliyun_local.core.identity import Key
+from aliyun_local.core.principals import Role, policy_text, trust_text
+from aliyun_local.eventbridge.linked_roles import SEND_TO_FC, SERVICES, SOURCE_ACTIONTRAIL, SOURCE_CMS
+from tests.clients import HOME, ask, config, key_of, refusal
 
 EVENTS = "eventbridge.cn-qingdao.aliyuncs.com"
 STATE, CALL = "ecs:Instance:StateChange", "ecs:ActionTrail:ApiCall"

@@ -18,17 +18,17 @@ from alibabacloud_tea_openapi.models import Config
 from alibabacloud_tea_util.models import RuntimeOptions
 from darabonba.runtime import RuntimeOptions as DaraRuntimeOptions
 from link_peer_deploy.manifest import Function, Manifest
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.core.principals import Role, trust_text
-from link_peer_local.fc import wire as fc_wire
-from link_peer_local.fc.runtime import InProcessRuntime
-from link_peer_local.fc.triggers import install
 
-from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, refusal, refused
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.knobs import Knobs
+from aliyun_local.core.principals import Role, trust_text
+from aliyun_local.fc import wire as fc_wire
+from aliyun_local.fc.runtime import InProcessRuntime
+from aliyun_local.fc.triggers import install
+from tests.clients import HOME, PEER, REGION, ask, config, key_of, refusal, refused
 
 ROLE = f"acs:ram::{HOME}:role/fn"
 DEAD_LETTERS = "acs:mns:cn-qingdao::/queues/dead/messages"

@@ -15,11 +15,11 @@ import requests
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from darabonba.runtime import RuntimeOptions
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Key
-from link_peer_local.core.principals import ManagedPolicy, Role, User, Version, policy_text, trust_text
 
-from tests.local.clients import HOME, ask, config, key_of, refusal
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.identity import Key
+from aliyun_local.core.principals import ManagedPolicy, Role, User, Version, policy_text, trust_text
+from tests.clients import HOME, ask, config, key_of, refusal
 
 ROLE = f"acs:ram::{HOME}:role/fn"
 RULE = {

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from link_peer_deploy.manifest import Function, Manifest
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.fc.runtime import UNHANDLED, Result, Runtime
-from link_peer_local.fc.triggers import install
-from link_peer_local.fc.worker import Context
 
-from tests.local.clients import HOME, REGION
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.fc.runtime import UNHANDLED, Result, Runtime
+from aliyun_local.fc.triggers import install
+from aliyun_local.fc.worker import Context
+from tests.clients import HOME, REGION
 
 
 class Sample(Runtime):

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from link_peer_deploy.manifest import Function
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.fc.runtime import InProcessRuntime, Result, WorkerRuntime
-from link_peer_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
+
+from aliyun_local.core.clock import VirtualClock
+from aliyun_local.fc.runtime import InProcessRuntime, Result, WorkerRuntime
+from aliyun_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
 
 SAMPLE = """
 import logging, os, sys, time

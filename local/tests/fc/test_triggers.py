@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aliyun_local.core.names import World
 from link_peer_deploy.manifest import Function, Manifest, Trigger, load
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.names import World
-from link_peer_local.core.principals import Role, trust_text
-from link_peer_local.eventbridge import linked_roles
-from link_peer_local.fc.runtime import UNHANDLED, Result, Runtime
-from link_peer_local.fc.triggers import Triggers, deploy, install
-from link_peer_local.fc.worker import Context
 from msgspec.structs import replace
 
-from tests.local.clients import HOME
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.clock import VirtualClock
+from aliyun_local.core.principals import Role, trust_text
+from aliyun_local.eventbridge import linked_roles
+from aliyun_local.fc.runtime import UNHANDLED, Result, Runtime
+from aliyun_local.fc.triggers import Triggers, deploy, install
+from aliyun_local.fc.worker import Context
+from tests.clients import HOME
 
 ROOT = Path(__file__).resolve().parents[3]
 QUEUE = "link-peer-requests"

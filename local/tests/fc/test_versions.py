@@ -10,14 +10,14 @@ from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from darabonba.runtime import RuntimeOptions
 from link_peer_deploy.manifest import Function, Trigger
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.http import Request
-from link_peer_local.core.principals import Role, trust_text
-from link_peer_local.fc import routes
-from link_peer_local.fc.runtime import Result, Runtime
-from link_peer_local.fc.worker import Context
 
-from tests.local.clients import HOME, ask, config, key_of, refusal, refused
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.http import Request
+from aliyun_local.core.principals import Role, trust_text
+from aliyun_local.fc import routes
+from aliyun_local.fc.runtime import Result, Runtime
+from aliyun_local.fc.worker import Context
+from tests.clients import HOME, ask, config, key_of, refusal, refused
 
 
 class Which(Runtime):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.mns.backend import QueueAttributes
 from mns.account import Account
 from mns.mns_exception import MNSServerException
 from mns.queue import Message, Queue, QueueMeta
 
-from tests.local.clients import HOME, PEER, key_of, queues_of
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.mns.backend import QueueAttributes
+from tests.clients import HOME, PEER, key_of, queues_of
 
 # The client marks its own message counts as deprecated, but they still work.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated function:DeprecationWarning")

@@ -8,14 +8,14 @@ import time
 from xml.etree import ElementTree
 
 import pytest
-from link_peer_local.core.clock import SystemClock, VirtualClock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller
-from link_peer_local.mns import wire as mns_wire
-from link_peer_local.mns.backend import MnsBackend, QueueAttributes
 
-from tests.local.clients import HOME, refusal
+from aliyun_local.core.clock import SystemClock, VirtualClock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, Response
+from aliyun_local.core.identity import Caller
+from aliyun_local.mns import wire as mns_wire
+from aliyun_local.mns.backend import MnsBackend, QueueAttributes
+from tests.clients import HOME, refusal
 
 CALLER = Caller(HOME, f"acs:ram::{HOME}:root")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from alibabacloud_ram20150501.client import Client
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Key
-from link_peer_local.core.principals import User
-from link_peer_local.eventbridge.linked_roles import SERVICES
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, refusal, refused
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.identity import Key
+from aliyun_local.core.principals import User
+from aliyun_local.eventbridge.linked_roles import SERVICES
+from tests.clients import HOME, PEER, ask, config, key_of, refusal, refused
 
 Call = Callable[..., Any]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from aliyun.log import IndexConfig, IndexKeyConfig, IndexLineConfig, LogClient
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.sls import analysis
 
-from tests.local.clients import refusal
-from tests.local.sls.test_client import HOME, TOKENS, client_of, put, search
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.sls import analysis
+from tests.clients import refusal
+from tests.sls.test_client import HOME, TOKENS, client_of, put, search
 
 ALERT = {
     "name": "denials",

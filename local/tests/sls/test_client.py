@@ -11,9 +11,9 @@ from aliyun.log import (
     LogItem,
 )
 from aliyun.log.putlogsrequest import PutLogsRequest
-from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, key_of, logs_of, refusal
+from aliyun_local.cloud import LocalCloud
+from tests.clients import HOME, PEER, key_of, logs_of, refusal
 
 TOKENS = [",", " ", ":", '"']
 

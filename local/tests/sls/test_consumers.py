@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from aliyun.log import LogClient
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.http import Request
-from link_peer_local.sls import routes
 
-from tests.local.clients import HOME, key_of, logs_of, refusal
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.http import Request
+from aliyun_local.sls import routes
+from tests.clients import HOME, key_of, logs_of, refusal
 
 ENDPOINT = "cn-qingdao.log.aliyuncs.com"
 WHERE = ("proj", "store")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aliyun.log import LogClient
 from aliyun.log.resource_params import ResourceRecord
-from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import refusal
-from tests.local.sls.test_client import HOME, PEER, client_of
+from aliyun_local.cloud import LocalCloud
+from tests.clients import refusal
+from tests.sls.test_client import HOME, PEER, client_of
 
 SEARCH = {
     "savedsearchName": "denied",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from link_peer_local.core.errors import ApiError
-from link_peer_local.sls.index import DEFAULT_TOKENS, Index, parse
-from link_peer_local.sls.query import compile_query
-from link_peer_local.sls.state import StoredLog
 
-from tests.local.clients import refusal, refused
+from aliyun_local.core.errors import ApiError
+from aliyun_local.sls.index import DEFAULT_TOKENS, Index, parse
+from aliyun_local.sls.query import compile_query
+from aliyun_local.sls.state import StoredLog
+from tests.clients import refusal, refused
 
 TOKENS = sorted(DEFAULT_TOKENS)
 INDEX = parse(

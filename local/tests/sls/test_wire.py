@@ -11,14 +11,14 @@ import lz4.block
 import pytest
 import zstandard
 from aliyun.log import log_logs_pb2 as pb
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller
-from link_peer_local.sls import SlsBackend
-from link_peer_local.sls import wire as sls_wire
 
-from tests.local.clients import HOME
+from aliyun_local.core.clock import VirtualClock
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Request, Response
+from aliyun_local.core.identity import Caller
+from aliyun_local.sls import SlsBackend
+from aliyun_local.sls import wire as sls_wire
+from tests.clients import HOME
 
 CALLER = Caller(HOME, f"acs:ram::{HOME}:root")
 INDEX = {"line": {"token": [" "]}, "keys": {"a": {"type": "text", "token": [" "]}}}

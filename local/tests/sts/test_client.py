@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from alibabacloud_sts20150401.client import Client
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.policy import Access
-from link_peer_local.core.principals import Role, trust_text
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, refusal
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.policy import Access
+from aliyun_local.core.principals import Role, trust_text
+from tests.clients import HOME, PEER, ask, config, key_of, refusal
 
 PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
 EXTERNAL_ID = "link-peer-local-example"

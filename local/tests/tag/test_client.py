@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from alibabacloud_tag20180828.client import Client
-from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, refusal
+from aliyun_local.cloud import LocalCloud
+from tests.clients import HOME, PEER, REGION, ask, config, key_of, refusal
 
 
 class World:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from alibabacloud_vpc20160428.client import Client
-from link_peer_local.cloud import LocalCloud
 
-from tests.local.clients import HOME, PEER, REGION, ask, config, key_of, refused
+from aliyun_local.cloud import LocalCloud
+from tests.clients import HOME, PEER, REGION, ask, config, key_of, refused
 
 
 def client(cloud: LocalCloud, account: str = HOME) -> Client:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aliyun_local.api import LocalCloud
 from link_peer_cli.demo.local_cloud import describe, environment, running
-from link_peer_local.cloud import LocalCloud
 
 from tests.functional.cli import stand_ins
 from tests.snippets import ROOT, SESSIONS, blocks, how

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from link_peer_local.fc.triggers import deploy
+from link_peer_cli.demo.functions import deploy
 
 from tests.functional.cli.test_neighbours import another
 from tests.functional.command import Cli, Linked, Typed

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aliyun_local.api import Request, Response, VirtualClock
 from link_peer_cli.access.environment import NoticeClock
 from link_peer_cli.ui.changes import AGAIN, SHOWN, STOPPED, lines
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.http import Request, Response
 
 from tests.functional.cli.test_selftest import on_call
 from tests.functional.command import Cli, person, write_profiles

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from _pytest.capture import CaptureIO
+from link_peer_cli.demo.functions import deploy
 from link_peer_cli.ui.progress import waiting
-from link_peer_local.fc.triggers import deploy
 
 from tests.functional.cli.test_every_command import PLAN, RUN, valid
 from tests.functional.command import Cli

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from link_peer_local.core.errors import ApiError
+from aliyun_local.core.errors import ApiError
 
 _SDKS = {
     "ecs": ("alibabacloud_ecs20140526",),

@@ -1,16 +1,18 @@
-"""The names that a loaded world gives to the parts of a deployment."""
+"""What a world of link-peer's names of a deployment."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from msgspec import Struct, field
+from aliyun_local.api import LocalCloud, World
+from msgspec import field
 
 
-class World(Struct):
-    """What a world file names besides the resources themselves: the home account's uid, queues, log, role, service.
+class Deployment(World, kw_only=True):
+    """What a world names of a deployment: the home account's uid, queues, log, role, service.
 
-    `queues` are those of single accounts, beside the shared `queue`; `policy` is the path of the policy file; `vpcs` are `{id, vswitch_id, owner, shared_with}` in the file's order. `history` and `traffic` are what happened before (`link_peer_local.history`), and `flow_logs` where accounts keep theirs.
+    `queues` are those of single accounts, beside the shared `queue`; `policy` is the path of the policy file. `history` and `traffic`
+    are what happened before (`link_peer_cli.demo.history`), and `flow_logs` where accounts keep theirs.
     """
 
     home: str
@@ -23,7 +25,6 @@ class World(Struct):
     policy: str
     deployment: str
     bare: bool = False  # nothing of a deployment exists: no roles, queues, logs or functions
-    vpcs: list[dict[str, Any]] = field(default_factory=list)
     queues: list[str] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     traffic: list[dict[str, Any]] = field(default_factory=list)
@@ -33,3 +34,8 @@ class World(Struct):
     def prefix(self) -> str:
         """What all of these names begin with: LINK_PEER_PREFIX of the deployment."""
         return self.function_role.removesuffix("-fc")
+
+
+def deployment_of(cloud: LocalCloud) -> Deployment:
+    """The names of the world that `load` filled a cloud from."""
+    return cast(Deployment, cloud.world)
