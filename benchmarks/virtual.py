@@ -18,6 +18,7 @@ from aliyun_local.api import LocalCloud, VirtualClock, mount
 from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
 from link_peer_cli.demo import world
+from link_peer_cli.demo.deployment import deployment_of
 from link_peer_cli.demo.functions import deploy
 
 from benchmarks import worlds
@@ -50,7 +51,7 @@ class Deployment:
 
     def records(self, **wanted: str) -> list[dict[str, str]]:
         """The audit records with these values, in the order of their time."""
-        place = self.cloud.world
+        place = deployment_of(self.cloud)
         shards = self.cloud.sls.logstore(place.home, place.audit_project, place.audit_logstore).shards
         found = [dict(log.fields) for shard in shards for write in shard for log in write.logs]
         return sorted((one for one in found if wanted.items() <= one.items()), key=lambda one: one["time"])

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
+
 from aliyun_conformance.bench import Bench
 from aliyun_conformance.journal import Journal
 from aliyun_conformance.sdks import Credentials, Sdks, Settings
 from aliyun_local.api import Knobs, LocalCloud, VirtualClock, load, mount
-from pytest_mock import MockerFixture
-
 from marked import HOME, existing, mark
 
 NOT_OFFERED_HERE = {38, 39, 40, 44, 48}

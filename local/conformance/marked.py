@@ -26,6 +26,7 @@ def mark(cloud: LocalCloud) -> Options:
         peer=PEER,
         peer_role=f"acs:ram::{PEER}:role/partner",
         external_id="aliyun-local-example",
+        peer_through=f"acs:ram::{HOME}:role/operator",
     )
 
 

@@ -26,6 +26,8 @@ from aliyun_local.world import WORLDS
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"
+PROJECT, FUNCTION_ROLE = f"logs-{HOME}", "functions"
+"""The log project and the role for functions of the default world."""
 
 
 def world_file(folder: Path, name: str = "two-accounts", **parts: Any) -> Path:

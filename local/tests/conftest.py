@@ -6,8 +6,9 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from aliyun_local.api import Knobs, LocalCloud, Server, VirtualClock, load, mount, serve
 from pytest_mock import MockerFixture
+
+from aliyun_local.api import Knobs, LocalCloud, Server, VirtualClock, load, mount, serve
 
 
 def pytest_configure() -> None:

@@ -31,8 +31,8 @@ def deploy(cloud: LocalCloud, *, in_process: bool = False, connected: bool = Tru
     env = {"LINK_PEER_POLICY": world.policy, **cloud.variables}
     runtime: Runtime = WorkerRuntime(CODE, env)
     if in_process:
-        runtime = InProcessRuntime(cloud.clock, CODE, env)
-        runtime.knobs = cloud.knobs
+        runtime = process = InProcessRuntime(cloud.clock, CODE, env)
+        process.knobs = cloud.knobs
     shipped = manifest.load(ROOT / "s.yaml", env=names, account=world.home, queues=world.queues)
     functions = [_in_world(function, world, connected=connected) for function in shipped.functions]
     triggers = install_functions(cloud, functions, world.home, runtime, world.fc_service)

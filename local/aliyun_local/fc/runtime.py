@@ -104,7 +104,7 @@ class InProcessRuntime:
         packages: WorkerRuntime | None = None,
     ) -> None:
         self._clock = clock
-        self.code = list(code)
+        self.code: Sequence[Path] = list(code)
         self._packages = packages or WorkerRuntime(env=env)
         self.env = dict(env or {})
         self.knobs = Knobs()
@@ -244,7 +244,7 @@ class WorkerRuntime:
         instances: int = 4,
         extra: Extra = dict,
     ) -> None:
-        self.code = list(code)
+        self.code: Sequence[Path] = list(code)
         self.env = dict(env or {})
         self._extra = extra
         self._instances = instances

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import functools
+import logging
+import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
-from alibabacloud_credentials.client import Client as CredentialChain
+from alibabacloud_credentials.provider import DefaultCredentialsProvider
 from alibabacloud_ecs20140526 import models as ecs_models
 from alibabacloud_ecs20140526.client import Client as EcsClient
 from alibabacloud_eventbridge20200401 import models as bus_models
@@ -101,12 +104,19 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def personal_credentials() -> Credentials:
-    """The person's keys, from where the official SDKs look for them. Raises SelftestError if there are none."""
+    """The person's keys: ALIBABA_CLOUD_ACCESS_KEY_ID and …_SECRET, else from where the official SDKs look for them. Raises
+    SelftestError if there are none."""
+    env = {name: os.environ.get(f"ALIBABA_CLOUD_{name.upper()}", "") for name in Credentials.__struct_fields__}
+    if env["access_key_id"] and env["access_key_secret"]:
+        return Credentials(**env)
+    logging.getLogger("credentials").disabled = True  # the SDK prints what the chain tried and did not find
     try:
-        keys = CredentialChain().get_credential()
-    except Exception as error:
-        raise SelftestError(f"there are no keys: {error}") from None
-    return Credentials(keys.access_key_id, keys.access_key_secret, keys.security_token or "")
+        keys = DefaultCredentialsProvider().get_credentials()
+    except Exception as error:  # the providers raise many kinds, some of them plain
+        raise SelftestError(
+            "there is no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or run `aliyun configure`"
+        ) from error
+    return Credentials(keys.get_access_key_id(), keys.get_access_key_secret(), keys.get_security_token() or "")
 
 
 class LogUnavailable(Exception):
@@ -208,6 +218,10 @@ class Sdks:
             region=region,
         )
         client.timeout = READ_TIMEOUT_MS / 1000
+        if re.fullmatch(r"[\d.]+(:\d+)?", self.settings.host):
+            # The SDK would connect to <project>.<host>, which does not resolve for an IP address. With this flag it puts the
+            # project into the Host header only. It sets the flag itself for an address without a port (Util.is_row_ip).
+            client._isRowIp = True
         return client
 
     def queues(self, account: str) -> Any:

@@ -91,8 +91,8 @@ def test_an_empty_object_is_no_answer_of_a_rest_service(local_cloud: LocalCloud)
     """There, 200 means that the write was accepted, whatever the body."""
     account = queues_of(key_of(local_cloud))
     local_cloud.faults.add(Fault("mns", kind="empty"))
-    account.get_queue("link-peer-requests").send_message(Message("hello"))
-    assert len(local_cloud.mns.receive(HOME, "link-peer-requests", max_n=1)) == 1
+    account.get_queue("requests").send_message(Message("hello"))
+    assert len(local_cloud.mns.receive(HOME, "requests", max_n=1)) == 1
 
 
 @pytest.mark.parametrize(("scheme", "pool"), [("http", "HTTPConnectionPool"), ("https", "HTTPSConnectionPool")])
@@ -204,9 +204,7 @@ def test_what_the_sls_client_raises(local_cloud: LocalCloud, fault: Fault, code:
     """Throttling and reset reach the caller at once: this client retries neither [run on the wire]."""
     client = logs_of(key_of(local_cloud))
     local_cloud.faults.add(fault)
-    rows = PutLogsRequest(
-        f"link-peer-{HOME}", "decisions", "", "10.0.0.9", [LogItem(contents=[("outcome", "applied")])]
-    )
+    rows = PutLogsRequest(f"logs-{HOME}", "events", "", "10.0.0.9", [LogItem(contents=[("outcome", "applied")])])
     with pytest.raises(LogException) as raised:
         client.put_logs(rows)
     assert raised.value.get_error_code() == code
@@ -230,7 +228,7 @@ def test_what_the_mns_client_raises(
     account = queues_of(key_of(local_cloud))
     local_cloud.faults.add(Fault("mns", "SendMessage", kind))
     with pytest.raises(error, match=text) as raised:
-        account.get_queue("link-peer-requests").send_message(Message("hello"))
+        account.get_queue("requests").send_message(Message("hello"))
     assert getattr(raised.value, "type", None) == what
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from alibabacloud_fc20230330.client import Client as Fc
 from alibabacloud_tea_openapi.models import Config
 from alibabacloud_vpc20160428.client import Client as Vpc
 from aliyun.log import LogClient
-from link_peer_deploy.regions import REGIONS
 from mns.queue import QueueMeta
 from pytest_mock import MockerFixture
 
@@ -25,12 +25,27 @@ from aliyun_local.core import places
 from aliyun_local.core.clock import SystemClock, VirtualClock
 from aliyun_local.core.http import Request
 from aliyun_local.core.principals import Role, policy_text, trust_text
-from aliyun_local.fc.triggers import deploy
+from aliyun_local.core.regions import REGIONS
+from aliyun_local.fc.runtime import WorkerRuntime
+from aliyun_local.fc.triggers import Triggers, install
+from aliyun_local.fc.values import Function, Trigger
 from aliyun_local.server import serve
-from tests.clients import HOME, PEER, ask, config, key_of, logs_of, queues_of, refusal, refused, world_file
+from tests.clients import (
+    FUNCTION_ROLE,
+    HOME,
+    PEER,
+    PROJECT,
+    ask,
+    config,
+    key_of,
+    logs_of,
+    queues_of,
+    refusal,
+    refused,
+    world_file,
+)
 
 HERE, THERE = "cn-qingdao", "cn-hangzhou"
-CONSENT = {"link-accept": "*"}
 
 
 @pytest.fixture(name="file")
@@ -42,8 +57,7 @@ def _file(tmp_path: Path) -> Path:
 def _file_with(folder: Path, *regions: str) -> Path:
     text = yaml.safe_load((world.WORLDS / "two-accounts.yaml").read_text(encoding="utf-8"))
     vpcs = [*text["vpcs"], {"name": "there", "owner": HOME, "cidr": "10.0.0.0/16", "region": THERE}]
-    policy = {"deployment": "prod", "accounts": {HOME: {"name": "a@aliyun.com"}}, "accept_tags": True}
-    return world_file(folder, regions=list(regions), vpcs=vpcs, policy=policy)
+    return world_file(folder, regions=list(regions), vpcs=vpcs)
 
 
 @pytest.fixture(name="cloud")
@@ -106,7 +120,7 @@ def log_client(cloud: LocalCloud, region: str, account: str = HOME, host: str = 
 def test_a_log_project_is_of_one_region_and_one_account(cloud: LocalCloud, region: str) -> None:
     """The audit log has the same name in both. A name that another account holds there is taken."""
     for client in (log_client(cloud, region), log_client(cloud, region, host=f"http://{region}:1")):
-        assert client.get_project(cloud.world.audit_project).region == region
+        assert client.get_project(PROJECT).region == region
     log_client(cloud, HERE, PEER).create_project("taken", "")
     expected = ("ProjectAlreadyExist", 400) if region == HERE else ("", 0)
     assert refusal(log_client(cloud, region).create_project, "taken", "") == expected
@@ -133,26 +147,53 @@ def test_each_region_has_an_entrance_of_its_own(served: LocalCloud) -> None:
     for place in (there, later):
         ecs = Client(config(key_of(served), place.endpoint.removeprefix("http://")))
         assert groups(ecs, HERE) == []
-    name = {"Host": f"{served.world.audit_project}.{HERE}.log.aliyuncs.com", "x-log-apiversion": "0.6.0"}
+    name = {"Host": f"{PROJECT}.{HERE}.log.aliyuncs.com", "x-log-apiversion": "0.6.0"}
     assert requests.get(there.endpoint, headers=name, timeout=60).status_code == 401  # SLS answered, unsigned
 
 
+WATCHER = """
+import os
+from mns.account import Account
+from mns.queue import Message
+
+def handler(event, context):
+    keys = context.credentials
+    account = Account(
+        os.environ["ALIYUN_LOCAL_ENDPOINT"], keys.access_key_id, keys.access_key_secret, keys.security_token
+    )
+    account.get_queue("requests").send_message(Message(context.region))
+    return "done"
+"""
+
+
+def watching(place: LocalCloud, code: Path) -> Triggers:
+    """A function that puts a message on the queue of its region when an instance is tagged there."""
+    config = {
+        "triggerEnable": True,
+        "asyncInvocationType": True,
+        "eventRuleFilterPattern": '{"source":["acs.ecs"],"data":{"eventName":["TagResources"]}}',
+        "eventSourceConfig": {"eventSourceType": "Default", "eventSourceParameters": {}},
+    }
+    trigger = Trigger("tags", "eventbridge", config)
+    role = f"acs:ram::{HOME}:role/{FUNCTION_ROLE}"
+    function = Function("watcher", "watcher.handler", timeout=60, role=role, triggers=(trigger,))
+    return install(place, [function], HOME, WorkerRuntime([code], place.variables))
+
+
 @pytest.mark.http
-def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -> None:
-    """Deployed in both, under one name: a tag in one region opens there, and only that region's log tells of it."""
+def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud, tmp_path: Path) -> None:
+    """Deployed in both, under one name: a tag in one region calls that region's alone, which calls back where it runs."""
+    (tmp_path / "watcher.py").write_text(WATCHER, encoding="utf-8")
     places = list(served.regions.values())
-    deployed = [deploy(place) for place in places]
+    deployed = [watching(place, tmp_path) for place in places]
     try:
-        target = {place.region: group_in(place, tags=CONSENT) for place in places}
         for triggers in deployed:
             triggers.start()
         there = served.region_at(THERE)
-        app = group_in(there)
-        instance = there.ecs.create_instance(HOME, [app])
+        instance = there.ecs.create_instance(HOME, [group_in(there)])
         ecs = Client(config(key_of(served), served.endpoint.removeprefix("http://")))
-        tag = [{"key": "link-peer", "value": f"{target[THERE]}:tcp/3306"}]
         which: dict[str, Any] = {"resource_type": "instance", "resource_id": [instance.id]}
-        ask(ecs, "TagResources", region_id=THERE, tag=tag, **which)
+        ask(ecs, "TagResources", region_id=THERE, tag=[{"key": "tier", "value": "app"}], **which)
         for triggers in deployed:
             triggers.drain(300)
         later = served.region_at("cn-chengdu")
@@ -161,15 +202,8 @@ def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -
     finally:
         for triggers in deployed:
             triggers.close()
-    opened = there.ecs.account(HOME).groups[target[THERE]].rules.at(served.clock.now())
-    assert [(rule.peer_group, rule.port_range) for rule in opened] == [(app, "3306/3306")]
-    now = int(served.clock.now())
-    logs = [
-        place.sls.search(HOME, served.world.audit_project, served.world.audit_logstore, now - 3600, now + 3600).logs
-        for place in places
-    ]
-    assert logs[0] == []
-    assert {row["region"] for row in logs[1]} == {THERE}
+    bodies = [[message.body for message in place.mns.receive(HOME, "requests", 16)] for place in places]
+    assert [list(map(base64.b64decode, region)) for region in bodies] == [[], [THERE.encode()]]
 
 
 def test_a_worlds_regions_are_checked(tmp_path: Path) -> None:

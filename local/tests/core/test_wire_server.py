@@ -74,7 +74,7 @@ def test_a_proxied_request_is_answered(server: Server, monkeypatch: pytest.Monke
     """With `http_proxy` set, an unmodified client of the real host name reaches the local cloud."""
     monkeypatch.setenv("http_proxy", server.endpoint)
     client = logs_of(key_of(server.cloud), "http://cn-qingdao.log.aliyuncs.com")
-    assert client.list_logstore(f"link-peer-{HOME}").logstores == ["decisions", "decisions-operators", "functions"]
+    assert client.list_logstore(f"logs-{HOME}").logstores == ["events", "functions"]
 
 
 def ports_of(connection: http.client.HTTPConnection) -> set[int]:
@@ -94,7 +94,7 @@ def test_https_has_certificates_of_an_authority_of_its_own(tmp_path: Path) -> No
     with serve(LocalCloud(SystemClock()), authority=authority) as server:
         later = server.cloud.region_at("cn-hangzhou")
         assert server.cloud.variables == {
-            "LINK_PEER_CLOUD": server.endpoint,
+            "ALIYUN_LOCAL_ENDPOINT": server.endpoint,
             "SSL_CERT_FILE": str(authority.file),
             "REQUESTS_CA_BUNDLE": str(authority.file),
         }

@@ -27,7 +27,7 @@ from aliyun_local.core.http import Request
 from aliyun_local.core.identity import Key
 from tests.clients import HOME, ask, code_of, config, key_of, logs_of, queues_of
 
-ROLE = f"acs:ram::{HOME}:role/link-peer-fc"
+ROLE = f"acs:ram::{HOME}:role/functions"
 
 
 def ecs(cloud: LocalCloud, key: Key) -> None:
@@ -49,16 +49,16 @@ def fc(cloud: LocalCloud, key: Key) -> None:
 
 
 def mns(cloud: LocalCloud, key: Key) -> None:
-    queues_of(key).get_queue("link-peer-requests").send_message(Message("<&> ü"))
+    queues_of(key).get_queue("requests").send_message(Message("<&> ü"))
 
 
 def sls(version: str) -> Callable[[LocalCloud, Key], None]:
     def put(cloud: LocalCloud, key: Key) -> None:
         client = logs_of(key, auth_version=version, region=cloud.region)
         row = LogItem(int(cloud.clock.now()), contents=[("outcome", "ü")])
-        client.put_logs(PutLogsRequest(f"link-peer-{HOME}", "decisions", "", "", [row]))
+        client.put_logs(PutLogsRequest(f"logs-{HOME}", "events", "", "", [row]))
         client._get_logs_v2_enabled = False  # the query is in the target, which is signed
-        client.get_log(f"link-peer-{HOME}", "decisions", 1, 2, query='"a&b = ü+%2F"')
+        client.get_log(f"logs-{HOME}", "events", 1, 2, query='"a&b = ü+%2F"')
 
     return put
 

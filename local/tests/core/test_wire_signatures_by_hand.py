@@ -46,7 +46,7 @@ def test_the_credentials_library_assumes_a_role(local_cloud: LocalCloud, key: Ke
             type="ram_role_arn",
             access_key_id=key.access_key_id,
             access_key_secret=key.secret,
-            role_arn=f"acs:ram::{HOME}:role/link-peer-reader",
+            role_arn=f"acs:ram::{HOME}:role/reader",
             role_session_name="link-1",
         )
     )
@@ -139,7 +139,7 @@ def test_only_get_and_post_are_accepted(local_cloud: LocalCloud, key: Key, metho
 
 def test_legacy_temporary_keys_need_their_token(local_cloud: LocalCloud, key: Key) -> None:
     """SecurityToken is a parameter there."""
-    role = local_cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    role = local_cloud.identity.roles[f"acs:ram::{HOME}:role/functions"]
     temporary = local_cloud.identity.issue(role, "test", local_cloud.clock.now() + 900)
     assert local_cloud.handle(legacy(temporary)).status == 200
     assert code_of(local_cloud.handle(legacy(replace(temporary, token=None)))) == (400, "MissingSecurityToken")
@@ -175,7 +175,7 @@ def test_digests_of_sls(local_cloud: LocalCloud, key: Key, method: str, digest: 
 def test_older_clients_of_fc(local_cloud: LocalCloud, key: Key, sent: str, expected: tuple[int, str]) -> None:
     """`FC <key>:<signature>` is HMAC-SHA256 over method, md5, type, date, x-fc-* headers and path."""
     date = formatdate(usegmt=True)
-    path = "/2021-04-06/services/link-peer/functions"
+    path = "/2021-04-06/services/default/functions"
     text = f"GET\n\n\n{date}\nx-fc-account-id:{HOME}\n{path}"
     headers = {
         "host": "127.0.0.1",

@@ -55,7 +55,7 @@ def test_an_instances_life_is_published_in_order(local_cloud: LocalCloud, publis
 
 def test_a_state_change_has_the_documented_envelope(local_cloud: LocalCloud, published: Published) -> None:
     """The time is in China's time zone, the account is a string, and there are no tags."""
-    made = run(local_cloud, tag=[{"key": "link-peer", "value": "sg-secret"}])
+    made = run(local_cloud, tag=[{"key": "wants", "value": "sg-secret"}])
     account, event = next(entry for entry in published if entry[1]["type"] == "ecs:Instance:StateChange")
     assert account == HOME
     assert event.pop("id")
@@ -78,9 +78,9 @@ def test_a_state_change_has_the_documented_envelope(local_cloud: LocalCloud, pub
 def test_a_tag_change_is_published_through_actiontrail(local_cloud: LocalCloud, published: Published) -> None:
     """Tag changes have no event of their own; this one names the instances and the parameters as sent."""
     made, ecs = run(local_cloud), client(local_cloud)
-    tag = {"key": "link-peer", "value": "sg-db"}
+    tag = {"key": "wants", "value": "sg-db"}
     ask(ecs, "TagResources", resource_type="instance", resource_id=[made], tag=[tag])
-    ask(ecs, "UntagResources", resource_type="instance", resource_id=[made], tag_key=["link-peer"])
+    ask(ecs, "UntagResources", resource_type="instance", resource_id=[made], tag_key=["wants"])
     (data,) = calls(published, "TagResources")
     assert data["referencedResources"] == {"ACS::ECS::Instance": [made]}
     assert data["requestParameters"]["Tag.1.Value"] == "sg-db"

@@ -119,7 +119,7 @@ def test_a_token_works_only_for_its_query_and_account(local_cloud: LocalCloud) -
 def test_filters_are_combined(local_cloud: LocalCloud) -> None:
     """By id, name, type, VPC, network, managed flag and tags; unknown ids are left out."""
     ecs, (own, _, shared) = client(local_cloud), local_cloud.ecs.vpcs
-    app = new_group(ecs, security_group_name="app", tag=[{"key": "link-accept", "value": "*"}])
+    app = new_group(ecs, security_group_name="app", tag=[{"key": "allows", "value": "*"}])
     advanced = new_group(ecs, shared, security_group_type="enterprise")
     managed = local_cloud.ecs.create_group(HOME, own, managed=True).id
     classic = local_cloud.ecs.create_group(HOME, "").id
@@ -132,8 +132,8 @@ def test_filters_are_combined(local_cloud: LocalCloud) -> None:
     assert ids(ecs, network_type="classic") == [classic]
     assert ids(ecs, resource_group_id="rg-1") == []
     assert set(ids(ecs, service_managed=False, network_type="vpc")) == {app, advanced}
-    assert ids(ecs, tag=[{"key": "link-accept"}]) == [app]
-    assert ids(ecs, tag=[{"key": "link-accept", "value": "sg-1"}]) == []
+    assert ids(ecs, tag=[{"key": "allows"}]) == [app]
+    assert ids(ecs, tag=[{"key": "allows", "value": "sg-1"}]) == []
     for wrong, code in (
         ({"security_group_ids": "sg-none"}, "InvalidSecurityGroupId.Malformed"),
         ({"security_group_type": "advanced"}, "InvalidParameter.SecurityGroupType"),

@@ -42,12 +42,12 @@ def test_instances_and_tags_lag_independently(local_cloud: LocalCloud) -> None:
     ecs = client(local_cloud)
     group = new_group(ecs)
     local_cloud.ecs.read_lag.instances, local_cloud.ecs.read_lag.tags = 3, 6
-    made = local_cloud.ecs.create_instance(HOME, [group], tags={"link-peer": "sg-db"}).id
+    made = local_cloud.ecs.create_instance(HOME, [group], tags={"wants": "sg-db"}).id
     assert instances(ecs) == []
     local_cloud.clock.sleep(3)
     assert [instance.tags for instance in instances(ecs)] == [None]
     local_cloud.clock.sleep(3)
-    assert [instance.tags.tag[0].tag_key for instance in instances(ecs)] == ["link-peer"]
+    assert [instance.tags.tag[0].tag_key for instance in instances(ecs)] == ["wants"]
     ask(ecs, "DeleteInstance", instance_id=made, force=True)
     assert [instance.instance_id for instance in instances(ecs)] == [made]
     local_cloud.clock.sleep(3)

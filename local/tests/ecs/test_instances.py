@@ -10,7 +10,7 @@ from aliyun_local.cloud import LocalCloud
 from tests.clients import HOME, PEER, ask, refusal, refused
 from tests.ecs.helpers import client, instances, new_group, run_instances
 
-WISH = {"key": "link-peer", "value": "sg-db"}
+WISH = {"key": "wants", "value": "sg-db"}
 
 
 class World:
@@ -54,7 +54,7 @@ def test_run_instances_starts_instances_in_their_groups(w: World) -> None:
     assert w.groups(first) == [w.group]
     assert (one.vpc_attributes.vpc_id, one.vpc_attributes.v_switch_id) == (w.vpc.id, w.vpc.vswitch_id)
     assert one.vpc_attributes.private_ip_address.ip_address == ["10.0.0.1"]
-    assert [(tag.tag_key, tag.tag_value) for tag in one.tags.tag] == [("link-peer", "sg-db")]
+    assert [(tag.tag_key, tag.tag_value) for tag in one.tags.tag] == [("wants", "sg-db")]
     assert w.one(second).vpc_attributes.private_ip_address.ip_address == ["10.0.0.2"]
 
 
@@ -191,8 +191,8 @@ def test_filters_are_combined(w: World) -> None:
     assert w.ids(vpc_id=w.vpc.id, v_switch_id=w.vpc.vswitch_id) == [job, web]
     assert w.ids(private_ip_addresses='["10.0.0.1"]') == [web]
     assert w.ids(instance_network_type="classic") == [classic]
-    assert w.ids(tag=[{"key": "link-peer"}]) == [web]
-    assert w.ids(tag=[{"key": "link-peer", "value": "sg-x"}]) == []
+    assert w.ids(tag=[{"key": "wants"}]) == [web]
+    assert w.ids(tag=[{"key": "wants", "value": "sg-x"}]) == []
     assert w.ids(security_group_id="sg-none") == []
     assert refusal(w.ids, status="running") == ("InvalidStatus.NotFound", 404)
     assert refusal(w.ids, instance_network_type="cloud") == ("InvalidNetworkType.NotFound", 404)
@@ -215,7 +215,7 @@ def test_a_tag_filter_fails_beyond_its_limit_of_matches(w: World) -> None:
     """Without the filter all instances can be read."""
     w.cloud.ecs.quotas.tag_filter_matches = 2
     w.run(amount=3, tag=[WISH])
-    assert refusal(w.ids, tag=[{"key": "link-peer"}]) == ("InvalidTagCount", 400)
+    assert refusal(w.ids, tag=[{"key": "wants"}]) == ("InvalidTagCount", 400)
     assert len(w.ids()) == 3
 
 

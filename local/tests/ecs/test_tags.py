@@ -87,7 +87,7 @@ def test_an_invalid_tag_is_refused(w: World, key: str, value: str, code: str) ->
 
 
 def test_a_key_and_a_value_may_have_128_characters(w: World) -> None:
-    """So one link-peer tag holds five or six group ids."""
+    """So one tag holds five or six group ids."""
     w.tag_all([w.instance], [("k" * 128, "v" * 128)])
     assert w.tags() == {"k" * 128: "v" * 128}
 

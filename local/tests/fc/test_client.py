@@ -17,7 +17,6 @@ from alibabacloud_tea_openapi.exceptions import ClientException
 from alibabacloud_tea_openapi.models import Config
 from alibabacloud_tea_util.models import RuntimeOptions
 from darabonba.runtime import RuntimeOptions as DaraRuntimeOptions
-from link_peer_deploy.manifest import Function, Manifest
 
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.errors import ApiError
@@ -28,6 +27,7 @@ from aliyun_local.core.principals import Role, trust_text
 from aliyun_local.fc import wire as fc_wire
 from aliyun_local.fc.runtime import InProcessRuntime
 from aliyun_local.fc.triggers import install
+from aliyun_local.fc.values import Function
 from tests.clients import HOME, PEER, REGION, ask, config, key_of, refusal, refused
 
 ROLE = f"acs:ram::{HOME}:role/fn"
@@ -74,7 +74,7 @@ class Setup:
         self.clock: Any = cloud.clock
         cloud.identity.add_role(Role(HOME, "fn", trust_text(["fc.aliyuncs.com"])))
         runtime = InProcessRuntime(cloud.clock, code=[code], env={"COLOUR": "blue"})
-        install(cloud, Manifest(REGION, ()), HOME, runtime)
+        install(cloud, (), HOME, runtime)
         self.fc = cloud.fc
         self.delivered: list[tuple[str, str, Any]] = []
         self.fc.tasks.deliver = self._deliver
@@ -99,7 +99,7 @@ class Setup:
             name, fc3.InvokeFunctionRequest(body=body), wanted, DaraRuntimeOptions()
         )
 
-    def invoke2(self, name: str, body: bytes = b"", service: str = "link-peer", **headers: str) -> Any:
+    def invoke2(self, name: str, body: bytes = b"", service: str = "default", **headers: str) -> Any:
         wanted = fc2.InvokeFunctionHeaders(**headers)
         return self.fc2.invoke_function_with_options(
             service, name, fc2.InvokeFunctionRequest(body=body), wanted, RuntimeOptions()
@@ -122,7 +122,7 @@ def _setup(local_cloud: LocalCloud, tmp_path: Path) -> Setup:
 
 
 def test_a_synchronous_call_returns_the_raw_bytes(setup: Setup) -> None:
-    """200, the handler's bytes unchanged or its text in UTF-8, a request id, no error header. In FC 2.0 the service `link-peer` has the functions."""
+    """200, the handler's bytes unchanged or its text in UTF-8, a request id, no error header. In FC 2.0 the service `default` has the functions."""
     answer = setup.invoke("echo", b'{"a": 1}\x00\xff')
     assert (answer.status_code, answer.body.read()) == (200, b'{"a": 1}\x00\xff')
     assert answer.headers["x-fc-request-id"].startswith("1-")
@@ -223,11 +223,11 @@ def test_functions_are_listed_and_described(setup: Setup) -> None:
     one = ask(setup.fc3, "GetFunction", "echo")
     assert (one.handler, one.timeout, one.role) == ("fc_sample.echo", 10, ROLE)
     assert one.function_arn == f"acs:fc:{REGION}:{HOME}:functions/echo"
-    assert [item.function_name for item in ask(setup.fc2, "ListFunctions", "link-peer", prefix="te").functions] == [
+    assert [item.function_name for item in ask(setup.fc2, "ListFunctions", "default", prefix="te").functions] == [
         "tell",
         "text",
     ]
-    assert ask(setup.fc2, "GetFunction", "link-peer", "echo").handler == "fc_sample.echo"
+    assert ask(setup.fc2, "GetFunction", "default", "echo").handler == "fc_sample.echo"
 
 
 def test_an_asynchronous_call_is_accepted_and_runs_later(setup: Setup) -> None:
@@ -248,10 +248,10 @@ def test_fc_2_has_the_same_records_under_other_names(setup: Setup) -> None:
     answer = setup.invoke2("echo", b"x", x_fc_invocation_type="Async", x_fc_stateful_async_invocation_id="job-2")
     assert (answer.status_code, answer.body) == (202, b"")
     setup.fc.drain()
-    record = ask(setup.fc2, "GetStatefulAsyncInvocation", "link-peer", "echo", "job-2")
+    record = ask(setup.fc2, "GetStatefulAsyncInvocation", "default", "echo", "job-2")
     assert (record.invocation_id, record.status, record.invocation_payload) == ("job-2", "Succeeded", "x")
-    assert (record.service_name, record.function_name) == ("link-peer", "echo")
-    listed = ask(setup.fc2, "ListStatefulAsyncInvocations", "link-peer", "echo", invocation_id_prefix="job-")
+    assert (record.service_name, record.function_name) == ("default", "echo")
+    listed = ask(setup.fc2, "ListStatefulAsyncInvocations", "default", "echo", invocation_id_prefix="job-")
     assert [item.invocation_id for item in listed.invocations] == ["job-2"]
 
 
@@ -337,7 +337,7 @@ def test_a_waiting_task_can_be_stopped(setup: Setup) -> None:
     for name in ("a", "b"):
         setup.invoke("echo", x_fc_invocation_type="Async", x_fc_async_task_id=name)
     assert setup.fc3.stop_async_task("echo", "a", fc3.StopAsyncTaskRequest()).status_code == 204
-    ask(setup.fc2, "StopStatefulAsyncInvocation", "link-peer", "echo", "b")
+    ask(setup.fc2, "StopStatefulAsyncInvocation", "default", "echo", "b")
     setup.fc.drain()
     assert [setup.task("echo", name).status for name in ("a", "b")] == ["Stopped", "Stopped"]
     with refused("InvalidArgument"):

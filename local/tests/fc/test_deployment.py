@@ -34,7 +34,7 @@ STREAM = {
     "eventRuleFilterPattern": "{}",
     "eventSourceConfig": {
         "eventSourceType": "MNS",
-        "eventSourceParameters": {"sourceMNSParameters": {"QueueName": "link-peer-requests"}},
+        "eventSourceParameters": {"sourceMNSParameters": {"QueueName": "requests"}},
     },
     "eventSinkConfig": {"deliveryOption": {"eventSchema": "CloudEvents"}},
     "runOptions": {"mode": "event-streaming"},
@@ -127,8 +127,8 @@ def test_an_uploaded_package_runs_with_nothing_else_on_its_path(setup: Setup) ->
     """Its folder comes first; no installed package is there."""
     setup.create(handler="where.handler")
     first, *others = json.loads(setup.invoke())
-    assert "link-peer-fc-" in first
-    assert not [path for path in others if "site-packages" in path or "link_peer" in path]
+    assert "aliyun-local-fc-" in first
+    assert not [path for path in others if "site-packages" in path or "aliyun_local" in path]
 
 
 def test_the_package_of_a_version_can_be_downloaded(setup: Setup) -> None:
@@ -186,7 +186,7 @@ def test_an_update_keeps_what_it_leaves_out(setup: Setup) -> None:
         ({"environment_variables": {"FC_REGION": "x"}}, "InvalidArgument"),
         ({"environment_variables": {"A": "x" * 4096}}, "InvalidArgument"),
         ({"role": f"acs:ram::{HOME}:role/nobody"}, "AccessDenied"),
-        ({"role": f"acs:ram::{HOME}:role/link-peer-operator"}, "AccessDenied"),
+        ({"role": f"acs:ram::{HOME}:role/operator"}, "AccessDenied"),
         ({"log_config": models.LogConfig(project="gone", logstore="functions")}, "InvalidArgument"),
         ({"code": models.InputCodeLocation(zip_file="UEs=")}, "InvalidArgument"),
         ({"code": models.InputCodeLocation(oss_bucket_name="b", oss_object_name="o")}, "NotOfferedByLocalCloud"),

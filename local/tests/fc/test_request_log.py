@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer_deploy.manifest import Function, Manifest
 
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.fc.runtime import UNHANDLED, Result, Runtime
 from aliyun_local.fc.triggers import install
+from aliyun_local.fc.values import Function
 from aliyun_local.fc.worker import Context
-from tests.clients import HOME, REGION
+from tests.clients import FUNCTION_ROLE, HOME, PROJECT
 
 
 class Sample(Runtime):
@@ -29,7 +29,7 @@ class Sample(Runtime):
 def _cloud(local_cloud: LocalCloud) -> LocalCloud:
     """The world's cloud with three functions that have its log and role."""
     functions = tuple(function(local_cloud, name) for name in ("done", "fail", "slow"))
-    install(local_cloud, Manifest(REGION, functions), HOME, Sample(local_cloud.clock))
+    install(local_cloud, functions, HOME, Sample(local_cloud.clock))
     return local_cloud
 
 
@@ -37,10 +37,10 @@ def function(cloud: LocalCloud, name: str, **changes: Any) -> Function:
     """A function of the sample."""
     settings: dict[str, Any] = {
         "handler": f"sample.{name}",
-        "role": f"acs:ram::{HOME}:role/{cloud.world.function_role}",
+        "role": f"acs:ram::{HOME}:role/{FUNCTION_ROLE}",
         "timeout": 10,
         "max_retries": 2,
-        "log_project": cloud.world.audit_project,
+        "log_project": PROJECT,
         "log_store": "functions",
     }
     return Function(name=name, **{**settings, **changes})
@@ -49,7 +49,7 @@ def function(cloud: LocalCloud, name: str, **changes: Any) -> Function:
 def records(cloud: LocalCloud) -> list[dict[str, str]]:
     """What the logstore of the functions holds."""
     now = cloud.clock.now()
-    return cloud.sls.search(HOME, cloud.world.audit_project, "functions", now - 3600, now + 1, "*").logs
+    return cloud.sls.search(HOME, PROJECT, "functions", now - 3600, now + 1, "*").logs
 
 
 def test_a_request_leaves_one_record(cloud: LocalCloud) -> None:
@@ -98,10 +98,10 @@ def test_nothing_is_written_unless_the_function_asks_for_it(cloud: LocalCloud) -
 def test_a_record_that_is_refused_is_lost(cloud: LocalCloud) -> None:
     """By RAM, or because there is no such logstore; the request itself succeeds."""
     cloud.fc.deploy(HOME, function(cloud, "done", log_store="other"))
-    cloud.identity.allow_only(f"acs:ram::{HOME}:role/{cloud.world.function_role}", ["log:PostLogStoreLogs"])
+    cloud.identity.allow_only(f"acs:ram::{HOME}:role/{FUNCTION_ROLE}", ["log:PostLogStoreLogs"])
     lost = cloud.fc.invoke(HOME, "done", b"").result
     cloud.fc.deploy(HOME, function(cloud, "done"))
-    cloud.identity.allow_only(f"acs:ram::{HOME}:role/{cloud.world.function_role}", ["ecs:*"])
+    cloud.identity.allow_only(f"acs:ram::{HOME}:role/{FUNCTION_ROLE}", ["ecs:*"])
     refused = cloud.fc.invoke(HOME, "done", b"").result
     assert [result.body if result else b"" for result in (lost, refused)] == [b"done", b"done"]
     assert records(cloud) == []

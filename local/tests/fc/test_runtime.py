@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_deploy.manifest import Function
 
 from aliyun_local.core.clock import VirtualClock
 from aliyun_local.fc.runtime import InProcessRuntime, Result, WorkerRuntime
+from aliyun_local.fc.values import Function
 from aliyun_local.fc.worker import Context, Credentials, FunctionMeta, ServiceMeta
 
 SAMPLE = """
@@ -39,7 +39,7 @@ def handler(event, context):
     return {
         "pid": os.getpid(), "calls": len(calls), "key": getattr(context, "credentials", None) and context.credentials.access_key_id,
         "context": sorted(vars(context)), "function": sorted(vars(context.function)),
-        "env": {key: value for key, value in os.environ.items() if key.startswith(("LINK_", "ALIBABA_", "SECRET_"))},
+        "env": {key: value for key, value in os.environ.items() if key.startswith(("ALIYUN_", "QUEUE", "ALIBABA_", "SECRET_"))},
         "path": sys.path[0], "shadowed": "fc_worker" in sys.modules,
     }
 """
@@ -51,7 +51,7 @@ def function(timeout: float = 30, runtime: str = "python3.10") -> Function:
         handler="worker_sample.handler",
         runtime=runtime,
         timeout=timeout,  # type: ignore[arg-type]
-        env={"LINK_PEER_QUEUE": "q"},
+        env={"QUEUE": "q"},
     )
 
 
@@ -80,7 +80,7 @@ def _code(tmp_path: Path) -> Path:
 
 @pytest.fixture(name="runtime")
 def _runtime(code: Path) -> Iterator[WorkerRuntime]:
-    runtime = WorkerRuntime(code=[code], env={"LINK_PEER_CLOUD": "http://127.0.0.1:1"}, instances=2)
+    runtime = WorkerRuntime(code=[code], env={"ALIYUN_LOCAL_ENDPOINT": "http://127.0.0.1:1"}, instances=2)
     yield runtime
     runtime.close()
 
@@ -102,8 +102,8 @@ def test_an_instance_has_the_functions_environment_and_no_other(
     monkeypatch.setenv("SECRET_THING", "mine")
     answer = answer_of(runtime.run(function(), b"", context()))
     assert answer["env"] == {
-        "LINK_PEER_QUEUE": "q",
-        "LINK_PEER_CLOUD": "http://127.0.0.1:1",
+        "QUEUE": "q",
+        "ALIYUN_LOCAL_ENDPOINT": "http://127.0.0.1:1",
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.1",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret",
         "ALIBABA_CLOUD_SECURITY_TOKEN": "token",

@@ -1,16 +1,13 @@
-"""From an event, a message or a timer to a function, as the triggers of s.yaml say."""
+"""From an event, a message or a timer to a function, as its triggers say."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from aliyun_local.core.names import World
-from link_peer_deploy.manifest import Function, Manifest, Trigger, load
 from msgspec.structs import replace
 
 from aliyun_local.cloud import LocalCloud
@@ -18,14 +15,65 @@ from aliyun_local.core.clock import VirtualClock
 from aliyun_local.core.principals import Role, trust_text
 from aliyun_local.eventbridge import linked_roles
 from aliyun_local.fc.runtime import UNHANDLED, Result, Runtime
-from aliyun_local.fc.triggers import Triggers, deploy, install
+from aliyun_local.fc.triggers import Triggers, install
+from aliyun_local.fc.values import Function, Trigger
 from aliyun_local.fc.worker import Context
 from tests.clients import HOME
 
-ROOT = Path(__file__).resolve().parents[3]
-QUEUE = "link-peer-requests"
-DEAD_LETTERS = "link-peer-dead-letters"
+QUEUE = "requests"
+DEAD_LETTERS = "dead-letters"
 ONE_BY_ONE = {"CountBasedWindow": 1, "TimeBasedWindow": 0}
+FAILED = f"acs:mns:cn-qingdao:{HOME}:/queues/{DEAD_LETTERS}"
+STATES = Trigger(
+    "instance-state",
+    "eventbridge",
+    {
+        "triggerEnable": True,
+        "asyncInvocationType": True,
+        "eventRuleFilterPattern": '{"source":["acs.ecs"],"type":["ecs:Instance:StateChange"]}',
+        "eventSourceConfig": {"eventSourceType": "Default", "eventSourceParameters": {}},
+        "eventSinkConfig": {"deliveryOption": {"mode": "event-driven", "eventSchema": "CloudEvents"}},
+    },
+)
+MESSAGES = Trigger(
+    "requests",
+    "eventbridge",
+    {
+        "triggerEnable": True,
+        "asyncInvocationType": False,
+        "eventRuleFilterPattern": "{}",
+        "eventSourceConfig": {
+            "eventSourceType": "MNS",
+            "eventSourceParameters": {
+                "sourceMNSParameters": {"RegionId": "cn-qingdao", "QueueName": QUEUE, "IsBase64Decode": True}
+            },
+        },
+        "eventSinkConfig": {"deliveryOption": {"mode": "event-streaming", "eventSchema": "CloudEvents"}},
+        "runOptions": {
+            "mode": "event-streaming",
+            "maximumTasks": 3,
+            "batchWindow": {"CountBasedWindow": 16, "TimeBasedWindow": 0},
+            "retryStrategy": {"PushRetryStrategy": "EXPONENTIAL_DECAY_RETRY"},
+            "errorsTolerance": "ALL",
+            "deadLetterQueue": {"Arn": FAILED},
+        },
+    },
+)
+EVERY_TEN_MINUTES = Trigger("every-10m", "timer", {"cronExpression": "@every 10m", "enable": True, "payload": "sweep"})
+USUAL = {"timeout": 120, "role": f"acs:ram::{HOME}:role/functions"}
+FUNCTIONS = (
+    Function(
+        "watcher",
+        "watcher.handler",
+        max_retries=8,
+        max_age=3600,
+        on_failure=f"{FAILED}/messages",
+        triggers=(STATES,),
+        **USUAL,
+    ),
+    Function("worker", "worker.handler", triggers=(MESSAGES,), **USUAL),
+    Function("sweeper", "sweeper.handler", triggers=(EVERY_TEN_MINUTES,), **USUAL),
+)
 
 
 def _is_stream(trigger: Trigger) -> bool:
@@ -54,7 +102,7 @@ class Recording(Runtime):
 
 
 class Setup:
-    """The project's s.yaml, with a runtime that records calls and fails on request."""
+    """Functions for events, messages and a timer, with a runtime that records calls and fails on request."""
 
     def __init__(
         self, adapt: Callable[[Trigger], Trigger] = lambda trigger: trigger, more_queues: tuple[str, ...] = ()
@@ -64,13 +112,12 @@ class Setup:
         self.cloud = LocalCloud(self.clock)
         self.cloud.identity.add_account(HOME, "a@example.com")
         linked_roles.create(self.cloud.identity, HOME, 0)
-        self.cloud.identity.add_role(Role(HOME, "link-peer-fc", trust_text(["fc.aliyuncs.com"])))
+        self.cloud.identity.add_role(Role(HOME, "functions", trust_text(["fc.aliyuncs.com"])))
         self.mns = self.cloud.mns
         for queue in (QUEUE, DEAD_LETTERS, *more_queues):
             self.mns.create_queue(HOME, queue)
-        manifest = load(ROOT / "s.yaml", env={}, account=HOME)
-        functions = tuple(self._function(item, adapt, more_queues) for item in manifest.functions)
-        self.triggers: Triggers = install(self.cloud, Manifest(manifest.region, functions), HOME, self.runtime)
+        functions = tuple(self._function(item, adapt, more_queues) for item in FUNCTIONS)
+        self.triggers: Triggers = install(self.cloud, functions, HOME, self.runtime)
         self.stream = self.triggers.streams[0]
 
     @staticmethod
@@ -78,7 +125,7 @@ class Setup:
         triggers = [adapt(trigger) for trigger in item.triggers]
         streams = [trigger for trigger in triggers if _is_stream(trigger)]
         triggers += [_for_queue(stream, queue) for stream in streams for queue in more_queues]
-        return replace(item, triggers=tuple(triggers), log_project="", log_store="")
+        return replace(item, triggers=tuple(triggers))
 
     def fail(self, times: int) -> None:
         """Make the next calls raise."""
@@ -105,11 +152,11 @@ def _setup() -> Setup:
     return Setup()
 
 
-def test_an_instance_event_reaches_auto_link(setup: Setup) -> None:
+def test_an_instance_event_reaches_its_function(setup: Setup) -> None:
     """As one CloudEvents object, not an array, through an asynchronous call."""
     setup.state_event("Running")
     [(name, event)] = setup.seen()
-    assert name == "link-peer-auto-link"
+    assert name == "watcher"
     assert (event["data"]["state"], event["aliyunaccountid"]) == ("Running", HOME)
 
 
@@ -128,7 +175,7 @@ def test_a_timer_sends_its_payload(setup: Setup) -> None:
     setup.triggers.fire_timer("every-10m")
     assert setup.seen() == [
         (
-            "link-peer-sweep",
+            "sweeper",
             {"triggerTime": "2026-11-25T00:00:00Z", "triggerName": "every-10m", "payload": "sweep"},
         )
     ]
@@ -140,7 +187,7 @@ def test_a_message_arrives_as_an_array_of_one_cloudevent(setup: Setup) -> None:
     has succeeded, the message is deleted."""
     message_id = setup.mns.send(HOME, QUEUE, base64.b64encode(b'{"version": 1}').decode())
     [(name, [event])] = setup.seen()
-    assert name == "link-peer-cross-account"
+    assert name == "worker"
     assert (event["type"], event["source"]) == ("mns:Queue:SendMessage", "MNS-Function-requests")
     assert event["subject"] == f"acs:mns:cn-qingdao:{HOME}:queues/{QUEUE}"
     assert set(event["data"]) == {"requestId", "messageId", "messageBody"}
@@ -308,28 +355,3 @@ def test_a_stream_waits_for_its_queue_and_its_service_linked_role(setup: Setup) 
     assert setup.seen() == []
     linked_roles.create(setup.cloud.identity, HOME, 0, linked_roles.SEND_TO_MNS)
     assert len(setup.seen()) == 1
-
-
-def test_a_deployment_follows_its_world() -> None:
-    """Queues, log, role, policy, home account and service name are the world's, not the defaults of s.yaml."""
-    cloud = LocalCloud(VirtualClock())
-    cloud.endpoint = "http://127.0.0.1:4"
-    cloud.world = World(
-        home=HOME, queue="lp-requests", dead_letter_queue="lp-dead-letters", audit_project="log", audit_logstore="store",
-        fc_service="svc", function_role="lp-fc", policy="/p.yaml", deployment="test", queues=["lp-requests-b"],
-    )  # fmt: skip
-    triggers = deploy(cloud, in_process=True)
-    function = cloud.fc.function(HOME, "lp-auto-link", "live").function
-    assert function.role == f"acs:ram::{HOME}:role/lp-fc"
-    assert function.on_failure == "acs:mns:cn-qingdao:1000000000000001:/queues/lp-dead-letters/messages"
-    assert (function.env["LINK_PEER_QUEUE"], function.env["LINK_PEER_AUDIT_LOGSTORE"]) == ("lp-requests", "store")
-    queues = [stream.settings.queue for stream in triggers.streams]
-    assert (cloud.fc.service, queues) == ("svc", ["lp-requests", "lp-requests-b", "lp-sweeps"])
-    assert cloud.fc.runtime.env == {"LINK_PEER_POLICY": "/p.yaml", "LINK_PEER_CLOUD": "http://127.0.0.1:4"}
-
-
-def test_the_manifest_must_be_for_the_clouds_region() -> None:
-    """A queue and its stream are in one region."""
-    manifest = load(ROOT / "s.yaml", env={"LINK_PEER_REGION": "cn-hangzhou"}, account=HOME)
-    with pytest.raises(ValueError, match="cn-hangzhou"):
-        install(LocalCloud(VirtualClock()), manifest, HOME, Recording())

@@ -9,13 +9,13 @@ import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from darabonba.runtime import RuntimeOptions
-from link_peer_deploy.manifest import Function, Trigger
 
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.http import Request
 from aliyun_local.core.principals import Role, trust_text
 from aliyun_local.fc import routes
 from aliyun_local.fc.runtime import Result, Runtime
+from aliyun_local.fc.values import Function, Trigger
 from aliyun_local.fc.worker import Context
 from tests.clients import HOME, ask, config, key_of, refusal, refused
 

@@ -71,7 +71,7 @@ def test_a_role_is_shown_as_it_was_made(ram: Call) -> None:
     assert made.assume_role_policy_document == shown.assume_role_policy_document == TRUST
     assert made.create_date == shown.create_date == shown.update_date == "2026-11-25T00:00:00Z"
     assert made.role_id == shown.role_id
-    assert refusal(ram, "GetRole", role_name="link-peer") == ("EntityNotExist.Role", 404)
+    assert refusal(ram, "GetRole", role_name="wants") == ("EntityNotExist.Role", 404)
 
 
 def test_a_role_is_changed(local_cloud: LocalCloud, ram: Call) -> None:
@@ -107,7 +107,7 @@ def test_roles_are_listed_by_page(ram: Call) -> None:
         names += [role.role_name for role in page.roles.role]
         marker = page.marker
         assert page.is_truncated is (marker is not None)
-    assert names == [*sorted(SERVICES), "auditor", "link-peer-fc", "link-peer-operator", "link-peer-reader"]
+    assert names == [*sorted(SERVICES), "auditor", "functions", "operator", "reader"]
     assert marker is None
     assert refusal(ram, "ListRoles", max_items=1001) == ("InvalidParameter.MaxItems", 400)
 
@@ -115,7 +115,7 @@ def test_roles_are_listed_by_page(ram: Call) -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "status"),
     [
-        ({"role_name": "link-peer-fc"}, "EntityAlreadyExists.Role", 409),
+        ({"role_name": "functions"}, "EntityAlreadyExists.Role", 409),
         ({"role_name": None}, "MissingParameter.RoleName", 400),
         ({"role_name": "a_b"}, "InvalidParameter.RoleName.InvalidChars", 400),
         ({"role_name": "a" * 65}, "InvalidParameter.RoleName.Length", 400),
@@ -143,8 +143,8 @@ def test_a_policy_is_shown_with_its_default_version(ram: Call) -> None:
     assert shown.default_policy_version.policy_document == document()
     assert (shown.default_policy_version.version_id, shown.default_policy_version.is_default_version) == ("v1", True)
     assert (shown.policy.attachment_count, shown.policy.description) == (0, "to look")
-    reader = ram("GetPolicy", policy_type="Custom", policy_name="link-peer-reader").policy
-    assert reader.attachment_count == 2
+    reader = ram("GetPolicy", policy_type="Custom", policy_name="reader-only").policy
+    assert reader.attachment_count == 1
 
 
 def test_a_version_takes_effect_when_it_is_the_default(ram: Call) -> None:
@@ -208,7 +208,7 @@ def test_a_policy_is_attached_once(ram: Call, attached: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "status"),
     [
-        ({"policy_name": "link-peer-fc"}, "EntityAlreadyExists.Policy", 409),
+        ({"policy_name": "functions-only"}, "EntityAlreadyExists.Policy", 409),
         ({"policy_name": "a.b"}, "InvalidParameter.PolicyName.InvalidChars", 400),
         ({"policy_name": "a" * 129}, "InvalidParameter.PolicyName.Length", 400),
         ({"policy_document": "{"}, "MalformedPolicyDocument", 400),
@@ -262,10 +262,10 @@ def person(cloud: LocalCloud, ram: Call, text: str) -> Key:
 def test_a_user_may_do_what_the_attached_policies_allow(local_cloud: LocalCloud, ram: Call) -> None:
     """A new version takes effect. A policy that a user has is not deleted."""
     theirs = ram_of(person(local_cloud, ram, document("ram:GetRole")))
-    assert theirs("GetRole", role_name="link-peer-fc").role.role_name == "link-peer-fc"
-    assert refusal(theirs, "DeleteRole", role_name="link-peer-fc") == ("NoPermission", 403)
+    assert theirs("GetRole", role_name="functions").role.role_name == "functions"
+    assert refusal(theirs, "DeleteRole", role_name="functions") == ("NoPermission", 403)
     ram("CreatePolicyVersion", policy_name="of-ana", policy_document=document("ram:ListRoles"), set_as_default=True)
-    assert refusal(theirs, "GetRole", role_name="link-peer-fc") == ("NoPermission", 403)
+    assert refusal(theirs, "GetRole", role_name="functions") == ("NoPermission", 403)
     assert theirs("ListRoles").roles.role
     entities = ram("ListEntitiesForPolicy", policy_type="Custom", policy_name="of-ana")
     assert [user.user_name for user in entities.users.user] == ["ana"]

@@ -40,7 +40,7 @@ LOG = log(
         "ratio": "0.5",
         "unindexed": "treasure",
         "__source__": "10.0.0.1",
-        "__topic__": "decisions",
+        "__topic__": "events",
         "__tag__:zone": "b",
     }
 )
@@ -117,7 +117,7 @@ def found(query: str, of: StoredLog = LOG, index: Index = INDEX) -> bool:
         ("count in (9 20)", True),
         ("ratio > 0.4", True),
         ("ratio in [0.1 0.4]", False),
-        ("__topic__: decisions", True),
+        ("__topic__: events", True),
         ("__source__: 10.0.0.1", True),
         ("__tag__:zone: b", True),
         ('"__tag__:zone": c', False),

@@ -13,13 +13,13 @@ from aliyun_local.core.policy import Access
 from aliyun_local.core.principals import Role, trust_text
 from tests.clients import HOME, PEER, ask, config, key_of, refusal
 
-PEER_ROLE = f"acs:ram::{PEER}:role/link-peer"
-EXTERNAL_ID = "link-peer-local-example"
+PEER_ROLE = f"acs:ram::{PEER}:role/partner"
+EXTERNAL_ID = "aliyun-local-example"
 
 
 def function_client(cloud: LocalCloud) -> Client:
     """A client with the keys of the home account's functions."""
-    role = cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
+    role = cloud.identity.roles[f"acs:ram::{HOME}:role/functions"]
     return Client(config(cloud.identity.issue(role, "fc", cloud.clock.now() + 3600)))
 
 
@@ -47,7 +47,7 @@ def test_the_functions_role_enters_the_peer_account(local_cloud: LocalCloud) -> 
     assert (key.secret, key.token) == (made.credentials.access_key_secret, made.credentials.security_token)
     body = Client(config(key)).get_caller_identity().body
     assert (body.identity_type, body.account_id) == ("AssumedRoleUser", PEER)
-    assert made.assumed_role_user.arn == body.arn == f"acs:ram::{PEER}:assumed-role/link-peer/link-1"
+    assert made.assumed_role_user.arn == body.arn == f"acs:ram::{PEER}:assumed-role/partner/link-1"
     assert made.assumed_role_user.assumed_role_id == body.principal_id == f"{body.role_id}:link-1"
     own = account_client(local_cloud, PEER).get_caller_identity().body
     assert (own.identity_type, own.arn) == ("Account", f"acs:ram::{PEER}:root")
@@ -65,13 +65,13 @@ def test_a_role_admits_only_whom_its_trust_policy_names(local_cloud: LocalCloud)
     local_cloud.identity.add_account("1000000000000003", "c@aliyun.com")
     assert refusal(assume, account_client(local_cloud, "1000000000000003")) == ("NoPermission", 403)
     assert refusal(assume, account_client(local_cloud)) == ("NoPermission", 403)
-    arn = f"acs:ram::{HOME}:role/link-peer-fc"
+    arn = f"acs:ram::{HOME}:role/functions"
     assert refusal(assume, account_client(local_cloud), role_arn=arn, external_id=None) == ("NoPermission", 403)
 
 
 def test_the_callers_own_policy_must_allow_it_too(local_cloud: LocalCloud) -> None:
     """A role without sts:AssumeRole cannot assume another one, even if that one trusts it."""
-    role = f"acs:ram::{HOME}:role/link-peer-fc"
+    role = f"acs:ram::{HOME}:role/functions"
     local_cloud.identity.allow_only(role, ["ecs:*"])
     assert refusal(assume, function_client(local_cloud)) == ("NoPermission", 403)
     local_cloud.identity.allow_only(role, ["ecs:*", "sts:AssumeRole"])
