@@ -22,7 +22,6 @@ from darabonba.core import DEFAULT_READ_TIMEOUT, DaraCore
 from darabonba.exceptions import RetryError
 from darabonba.request import DaraRequest
 from darabonba.response import DaraResponse
-from mns import mns_http
 from mns.mns_exception import MNSClientNetworkException
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
@@ -32,6 +31,7 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.http import ConnectionDropped, NoAnswer, Request, Response
+from mns import mns_http
 
 if TYPE_CHECKING:
     from pytest_mock import MockerFixture

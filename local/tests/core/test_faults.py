@@ -16,7 +16,7 @@ from aliyun_local import inprocess
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.faults import KINDS, Fault, Killed
 from aliyun_local.server import Server
-from tests.clients import HOME, ask, config, key_of, logs_of, queues_of, refusal
+from clients import HOME, ask, config, key_of, logs_of, queues_of, refusal
 
 UNNOTICED = {"slow", "empty", "empty-after"}  # the client raises nothing
 AFTER = sorted(kind for kind in KINDS - UNNOTICED if kind.endswith("-after"))

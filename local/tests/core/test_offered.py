@@ -13,7 +13,7 @@ from aliyun_local.cloud import LocalCloud
 from aliyun_local.core import real_api, rpc, signatures
 from aliyun_local.core.http import Request, Response
 from aliyun_local.core.identity import Caller
-from tests.clients import HOME, code_of
+from clients import HOME, code_of
 
 VERSIONS = {service: version for version, service in rpc.SERVICES.items()}
 RPC = sorted(set(coverage.OFFERED) & set(VERSIONS))

@@ -30,7 +30,7 @@ from aliyun_local.fc.runtime import WorkerRuntime
 from aliyun_local.fc.triggers import Triggers, install
 from aliyun_local.fc.values import Function, Trigger
 from aliyun_local.server import serve
-from tests.clients import (
+from clients import (
     FUNCTION_ROLE,
     HOME,
     PEER,

@@ -14,7 +14,7 @@ from aliyun_local.core.clock import VirtualClock
 from aliyun_local.core.faults import Fault
 from aliyun_local.core.http import Request
 from aliyun_local.core.knobs import Knobs, mixed, opposite, readings
-from tests.clients import world_file
+from clients import world_file
 
 
 def ask(

@@ -15,8 +15,8 @@ from aliyun_local.cloud import LocalCloud
 from aliyun_local.core import rpc
 from aliyun_local.core.errors import ApiError
 from aliyun_local.core.http import Request
-from tests.clients import ask, code_of, config, key_of, refusal
-from tests.core.test_wire_signatures_by_hand import legacy
+from clients import ask, code_of, config, key_of, refusal
+from test_wire_signatures_by_hand import legacy
 
 ECS = "ecs.cn-qingdao.aliyuncs.com"
 

@@ -22,7 +22,7 @@ from aliyun_local.core.clock import SystemClock
 from aliyun_local.core.http import Request, Response
 from aliyun_local.core.tls import Authority
 from aliyun_local.server import Server, serve
-from tests.clients import HOME, ask, config, key_of, logs_of
+from clients import HOME, ask, config, key_of, logs_of
 
 pytestmark = pytest.mark.http
 GENEROUS = 60  # seconds; no test waits that long unless it fails

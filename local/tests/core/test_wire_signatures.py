@@ -25,7 +25,7 @@ from aliyun_local.cloud import LocalCloud
 from aliyun_local.core import signatures
 from aliyun_local.core.http import Request
 from aliyun_local.core.identity import Key
-from tests.clients import HOME, ask, code_of, config, key_of, logs_of, queues_of
+from clients import HOME, ask, code_of, config, key_of, logs_of, queues_of
 
 ROLE = f"acs:ram::{HOME}:role/functions"
 

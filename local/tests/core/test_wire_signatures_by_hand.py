@@ -20,7 +20,7 @@ from pytest_mock import MockerFixture
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.http import Request, Response
 from aliyun_local.core.identity import Key, Nonces
-from tests.clients import HOME, PEER, code_of, key_of
+from clients import HOME, PEER, code_of, key_of
 
 
 @pytest.fixture(name="key")

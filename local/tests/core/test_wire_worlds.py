@@ -13,7 +13,7 @@ from aliyun_local.core.clock import VirtualClock
 from aliyun_local.core.identity import Caller
 from aliyun_local.core.policy import Access
 from aliyun_local.server import Server
-from tests.clients import HOME, PEER, world_file
+from clients import HOME, PEER, world_file
 
 
 def test_the_description_names_everything(server: Server) -> None:

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.identity import Caller
 from aliyun_local.ecs.params import Params
-from tests.clients import HOME, PEER, REGION, ask, refusal, refused
-from tests.ecs.helpers import RuleWorld, new_group, permission
+from clients import HOME, PEER, REGION, ask, refusal, refused
+from ecs_helpers import RuleWorld, new_group, permission
 
 
 @pytest.fixture(name="w")

@@ -9,8 +9,8 @@ import pytest
 
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.ecs import may_reach
-from tests.clients import HOME, ask, refusal
-from tests.ecs.helpers import authorize, client, new_group, permission
+from clients import HOME, ask, refusal
+from ecs_helpers import authorize, client, new_group, permission
 
 
 class World:

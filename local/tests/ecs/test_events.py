@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from aliyun_local.cloud import LocalCloud
-from tests.clients import HOME, REGION, ask, refusal, refused
-from tests.ecs.helpers import authorize, client, new_group, permission, run_instances
+from clients import HOME, REGION, ask, refusal, refused
+from ecs_helpers import authorize, client, new_group, permission, run_instances
 
 Published = list[tuple[str, dict[str, Any]]]
 

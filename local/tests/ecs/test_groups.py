@@ -10,8 +10,8 @@ import pytest
 from alibabacloud_ecs20140526 import models
 
 from aliyun_local.cloud import LocalCloud
-from tests.clients import HOME, PEER, REGION, ask, refusal, refused
-from tests.ecs.helpers import authorize, client, new_group, permission
+from clients import HOME, PEER, REGION, ask, refusal, refused
+from ecs_helpers import authorize, client, new_group, permission
 
 
 def listed(ecs: Any, **filters: Any) -> Any:

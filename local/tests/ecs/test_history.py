@@ -8,8 +8,8 @@ import pytest
 
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.ecs.history import History, Ordered
-from tests.clients import HOME, ask
-from tests.ecs.helpers import authorize, client, instances, new_group, permission, rules, run_instances
+from clients import HOME, ask
+from ecs_helpers import authorize, client, instances, new_group, permission, rules, run_instances
 
 
 def test_reads_of_rules_lag_behind_writes(local_cloud: LocalCloud) -> None:

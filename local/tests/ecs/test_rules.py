@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aliyun_local.ecs import rules
-from tests.clients import HOME, PEER, refusal
+from clients import HOME, PEER, refusal
 
 USUAL = {"IpProtocol": "tcp", "PortRange": "22/22", "SourceCidrIp": "10.0.0.1"}
 GROUP = {"SourceCidrIp": "", "SourceGroupId": "sg-1"}

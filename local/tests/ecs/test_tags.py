@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from aliyun_local.cloud import LocalCloud
-from tests.clients import HOME, PEER, ask, refusal
-from tests.ecs.helpers import client, instances, new_group
+from clients import HOME, PEER, ask, refusal
+from ecs_helpers import client, instances, new_group
 
 
 class World:

@@ -17,7 +17,7 @@ from aliyun_local.core.clock import VirtualClock
 from aliyun_local.core.identity import Key
 from aliyun_local.core.principals import Role, policy_text, trust_text
 from aliyun_local.eventbridge.linked_roles import SEND_TO_FC, SERVICES, SOURCE_ACTIONTRAIL, SOURCE_CMS
-from tests.clients import HOME, ask, config, key_of, refusal
+from clients import HOME, ask, config, key_of, refusal
 
 EVENTS = "eventbridge.cn-qingdao.aliyuncs.com"
 STATE, CALL = "ecs:Instance:StateChange", "ecs:ActionTrail:ApiCall"

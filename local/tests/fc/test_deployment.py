@@ -19,7 +19,7 @@ from darabonba.runtime import RuntimeOptions
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.identity import Key
 from aliyun_local.core.principals import ManagedPolicy, Role, User, Version, policy_text, trust_text
-from tests.clients import HOME, ask, config, key_of, refusal
+from clients import HOME, ask, config, key_of, refusal
 
 ROLE = f"acs:ram::{HOME}:role/fn"
 RULE = {

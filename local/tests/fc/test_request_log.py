@@ -11,7 +11,7 @@ from aliyun_local.fc.runtime import UNHANDLED, Result, Runtime
 from aliyun_local.fc.triggers import install
 from aliyun_local.fc.values import Function
 from aliyun_local.fc.worker import Context
-from tests.clients import FUNCTION_ROLE, HOME, PROJECT
+from clients import FUNCTION_ROLE, HOME, PROJECT
 
 
 class Sample(Runtime):

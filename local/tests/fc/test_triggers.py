@@ -18,7 +18,7 @@ from aliyun_local.fc.runtime import UNHANDLED, Result, Runtime
 from aliyun_local.fc.triggers import Triggers, install
 from aliyun_local.fc.values import Function, Trigger
 from aliyun_local.fc.worker import Context
-from tests.clients import HOME
+from clients import HOME
 
 QUEUE = "requests"
 DEAD_LETTERS = "dead-letters"

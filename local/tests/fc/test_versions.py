@@ -17,7 +17,7 @@ from aliyun_local.fc import routes
 from aliyun_local.fc.runtime import Result, Runtime
 from aliyun_local.fc.values import Function, Trigger
 from aliyun_local.fc.worker import Context
-from tests.clients import HOME, ask, config, key_of, refusal, refused
+from clients import HOME, ask, config, key_of, refusal, refused
 
 
 class Which(Runtime):

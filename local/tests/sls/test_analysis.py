@@ -9,8 +9,8 @@ from aliyun.log import IndexConfig, IndexKeyConfig, IndexLineConfig, LogClient
 
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.sls import analysis
-from tests.clients import refusal
-from tests.sls.test_client import HOME, TOKENS, client_of, put, search
+from clients import refusal
+from test_sls_client import HOME, TOKENS, client_of, put, search
 
 ALERT = {
     "name": "denials",

@@ -11,7 +11,7 @@ from aliyun.log import LogClient
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.http import Request
 from aliyun_local.sls import routes
-from tests.clients import HOME, key_of, logs_of, refusal
+from clients import HOME, key_of, logs_of, refusal
 
 ENDPOINT = "cn-qingdao.log.aliyuncs.com"
 WHERE = ("proj", "store")

@@ -10,8 +10,8 @@ from aliyun.log import LogClient
 from aliyun.log.resource_params import ResourceRecord
 
 from aliyun_local.cloud import LocalCloud
-from tests.clients import refusal
-from tests.sls.test_client import HOME, PEER, client_of
+from clients import refusal
+from test_sls_client import HOME, PEER, client_of
 
 SEARCH = {
     "savedsearchName": "denied",

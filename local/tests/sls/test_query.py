@@ -10,7 +10,7 @@ from aliyun_local.core.errors import ApiError
 from aliyun_local.sls.index import DEFAULT_TOKENS, Index, parse
 from aliyun_local.sls.query import compile_query
 from aliyun_local.sls.state import StoredLog
-from tests.clients import refusal, refused
+from clients import refusal, refused
 
 TOKENS = sorted(DEFAULT_TOKENS)
 INDEX = parse(

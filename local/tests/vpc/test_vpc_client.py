@@ -7,7 +7,7 @@ from typing import Any
 from alibabacloud_vpc20160428.client import Client
 
 from aliyun_local.cloud import LocalCloud
-from tests.clients import HOME, PEER, REGION, ask, config, key_of, refused
+from clients import HOME, PEER, REGION, ask, config, key_of, refused
 
 
 def client(cloud: LocalCloud, account: str = HOME) -> Client:

@@ -11,7 +11,7 @@ from alibabacloud_sts20150401.client import Client
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.policy import Access
 from aliyun_local.core.principals import Role, trust_text
-from tests.clients import HOME, PEER, ask, config, key_of, refusal
+from clients import HOME, PEER, ask, config, key_of, refusal
 
 PEER_ROLE = f"acs:ram::{PEER}:role/partner"
 EXTERNAL_ID = "aliyun-local-example"

@@ -13,7 +13,7 @@ from aliyun.log import (
 from aliyun.log.putlogsrequest import PutLogsRequest
 
 from aliyun_local.cloud import LocalCloud
-from tests.clients import HOME, PEER, key_of, logs_of, refusal
+from clients import HOME, PEER, key_of, logs_of, refusal
 
 TOKENS = [",", " ", ":", '"']
 

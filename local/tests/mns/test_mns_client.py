@@ -11,7 +11,7 @@ from mns.queue import Message, Queue, QueueMeta
 
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.mns.backend import QueueAttributes
-from tests.clients import HOME, PEER, key_of, queues_of
+from clients import HOME, PEER, key_of, queues_of
 
 # The client marks its own message counts as deprecated, but they still work.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated function:DeprecationWarning")

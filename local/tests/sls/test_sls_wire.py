@@ -18,7 +18,7 @@ from aliyun_local.core.http import Request, Response
 from aliyun_local.core.identity import Caller
 from aliyun_local.sls import SlsBackend
 from aliyun_local.sls import wire as sls_wire
-from tests.clients import HOME
+from clients import HOME
 
 CALLER = Caller(HOME, f"acs:ram::{HOME}:root")
 INDEX = {"line": {"token": [" "]}, "keys": {"a": {"type": "text", "token": [" "]}}}

@@ -15,7 +15,7 @@ from aliyun_local.core.http import Request, Response
 from aliyun_local.core.identity import Caller
 from aliyun_local.mns import wire as mns_wire
 from aliyun_local.mns.backend import MnsBackend, QueueAttributes
-from tests.clients import HOME, refusal
+from clients import HOME, refusal
 
 CALLER = Caller(HOME, f"acs:ram::{HOME}:root")
 

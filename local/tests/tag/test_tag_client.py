@@ -9,7 +9,7 @@ import pytest
 from alibabacloud_tag20180828.client import Client
 
 from aliyun_local.cloud import LocalCloud
-from tests.clients import HOME, PEER, REGION, ask, config, key_of, refusal
+from clients import HOME, PEER, REGION, ask, config, key_of, refusal
 
 
 class World:

@@ -12,7 +12,7 @@ from alibabacloud_eventbridge20200401.client import Client
 from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.identity import Caller
 from aliyun_local.eventbridge.pattern import Pattern
-from tests.clients import HOME, ask, config, key_of, refusal, refused
+from clients import HOME, ask, config, key_of, refusal, refused
 
 OTHER = "1000000000000002"
 ENTRY = {"Id": "e-1", "Source": "acs.ecs", "Type": "ecs:Instance:StateChange", "Data": {"state": "Running"}}

@@ -7,7 +7,7 @@ from typing import Any
 from alibabacloud_ecs20140526.client import Client
 
 from aliyun_local.cloud import LocalCloud
-from tests.clients import HOME, PEER, REGION, ask, config, key_of
+from clients import HOME, PEER, REGION, ask, config, key_of
 
 
 def client(cloud: LocalCloud, account: str = HOME) -> Client:

@@ -28,7 +28,7 @@ from aliyun_local.fc import wire as fc_wire
 from aliyun_local.fc.runtime import InProcessRuntime
 from aliyun_local.fc.triggers import install
 from aliyun_local.fc.values import Function
-from tests.clients import HOME, PEER, REGION, ask, config, key_of, refusal, refused
+from clients import HOME, PEER, REGION, ask, config, key_of, refusal, refused
 
 ROLE = f"acs:ram::{HOME}:role/fn"
 DEAD_LETTERS = "acs:mns:cn-qingdao::/queues/dead/messages"

@@ -8,8 +8,8 @@ import pytest
 from alibabacloud_actiontrail20200706.client import Client
 
 from aliyun_local.cloud import LocalCloud
-from tests.clients import HOME, REGION, ask, config, key_of, refusal
-from tests.ecs.helpers import RuleWorld, permission
+from clients import HOME, REGION, ask, config, key_of, refusal
+from ecs_helpers import RuleWorld, permission
 
 
 class World(RuleWorld):

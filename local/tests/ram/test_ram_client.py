@@ -14,7 +14,7 @@ from aliyun_local.cloud import LocalCloud
 from aliyun_local.core.identity import Key
 from aliyun_local.core.principals import User
 from aliyun_local.eventbridge.linked_roles import SERVICES
-from tests.clients import HOME, PEER, ask, config, key_of, refusal, refused
+from clients import HOME, PEER, ask, config, key_of, refusal, refused
 
 Call = Callable[..., Any]
 
