@@ -65,7 +65,7 @@ def _fill(cloud: LocalCloud, text: dict[str, Any]) -> Deployment:
     )
     cloud.shared.endpoint_variable = "LINK_PEER_CLOUD"
     cloud.shared.fc_service = cloud.fc.service = world.fc_service
-    own = {"queues": [], "service_linked_roles": [] if world.bare else [world.home]}
+    own = {"queues": [], "logs": [], "service_linked_roles": [] if world.bare else [world.home]}
     api.fill(cloud, {**text, **own, **({"roles": []} if world.bare else {})}, world)
     if not world.bare:
         if "roles" not in text:

@@ -1,4 +1,4 @@
-"""Writes into the tables of docs/verify-on-cloud.md what the questions and the committed reports say: `python -m aliyun_conformance.page`.
+"""Writes into the tables of a page what the questions and the committed reports say: `python -m aliyun_conformance.page PAGE REPORTS`.
 
 A row is written by hand, and of a question only what the question does not say: what depends on it, and how a person would test it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,12 @@ def read_reports(folder: Path) -> Iterator[Report]:
         yield json.loads(path.read_text(encoding="utf-8"))
 
 
-def main() -> None:
-    """Rewrite the page of this checkout."""
-    docs = Path(__file__).resolve().parents[2] / "docs"
-    page = docs / "verify-on-cloud.md"
-    reports = list(read_reports(docs / "selftest"))
-    page.write_text(render(page.read_text(encoding="utf-8"), questions(), reports), encoding="utf-8")
+def main(page: Path, reports: Path) -> None:
+    """Rewrite a page by the reports of a folder."""
+    page.write_text(
+        render(page.read_text(encoding="utf-8"), questions(), list(read_reports(reports))), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

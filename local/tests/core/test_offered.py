@@ -23,7 +23,7 @@ HEADERS = {
     "mns": {"authorization": "MNS x:y", "x-mns-version": "2015-06-06"},
     "sls": {"authorization": "LOG x:y", "x-log-apiversion": "0.6.0"},
 }
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "local.md"
+DOCS = Path(__file__).resolve().parents[2] / "README.md"
 
 Send = Callable[..., Response]
 
@@ -120,7 +120,7 @@ def test_a_service_that_is_not_activated_refuses_in_its_own_words(
 
 
 def test_the_documented_table_is_that_of_the_code(tmp_path: Path) -> None:
-    """`python -m aliyun_local.coverage docs/local.md` writes it."""
+    """`python -m aliyun_local.coverage README.md` writes it."""
     copy = tmp_path / "local.md"
     copy.write_text(DOCS.read_text(encoding="utf-8"), encoding="utf-8")
     coverage.write(copy)

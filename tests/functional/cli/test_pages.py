@@ -72,7 +72,7 @@ def test_the_shell_blocks_of_a_page_work(page: str, cloud: LocalCloud, checkout:
         "HOME": str(checkout),
         "PATH": f"{checkout / 'programs'}:{os.environ['PATH']}",
         "PYTHONPATH": ":".join(
-            str(ROOT / name) for name in (".", "shared", "local", "cli", "deploy", "conformance", "functions")
+            str(ROOT / name) for name in (".", "shared", "local", "cli", "deploy", "local/conformance", "functions")
         ),
     }
     done = subprocess.run(  # noqa: S603  # what a reader of the page would run
