@@ -23,7 +23,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.reach import Scene
 from link_peer.planning.who import Reaching, who
 
-from tests.local.clients import HOME, PEER
+from tests.functional.lab import HOME, PEER
 
 WORLDS = 1000
 SAMPLE = models.DescribeSecurityGroupAttributeResponseBodyPermissionsPermission

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from aliyun_local.api import KINDS, Knobs, LocalCloud, LogGroup, LogRecord, compile_query, readings
+from aliyun_local.api import LocalCloud, LogGroup, LogRecord, compile_query
 from aliyun_local.api import index as sls_index
 from link_peer.domain.errors import BadInput
 from link_peer.domain.tags import accepts, bad_accepts, parse_port, peers, tag_keys
@@ -152,7 +152,7 @@ def test_the_example_policy_entry_is_valid() -> None:
 @pytest.mark.parametrize("name", ["threat-model.md", "guarantees.md"])
 def test_tests_named_by_a_page_exist(name: str) -> None:
     """A function, or a module."""
-    files = list((ROOT / "tests").rglob("test_*.py"))
+    files = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "local/tests").rglob("test_*.py")]
     defined = {
         found for path in files for found in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
     }
@@ -217,7 +217,11 @@ def test_every_option_is_explained(generator: dict[str, Any]) -> None:
     assert [line for line in commands.splitlines() if line.startswith("| `") and line.endswith("|  |")] == []
 
 
-EVERY_PAGE = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "local").rglob("*.md"))]
+EVERY_PAGE = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "local").rglob("*.md")),
+]
 FOLDERS = r"\.ci|\.github|benchmarks|cli|deploy|docs|events|functions|local|shared|tests"
 
 

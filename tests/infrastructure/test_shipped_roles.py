@@ -14,8 +14,8 @@ from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_sts20150401.client import Client as Sts
 from aliyun_local.api import OFFERED, Access, Group, Key, LocalCloud, like, policy_text
 
-from tests.local.clients import HOME, PEER, ask, config, key_of, refusal, refused
-from tests.local.ecs.helpers import permission
+from tests.functional.lab import HOME, PEER
+from tests.infrastructure.clients import ask, config, key_of, permission, refusal, refused
 
 FUNCTION, READER, OPERATOR = (f"acs:ram::{HOME}:role/link-peer-{name}" for name in ("fc", "reader", "operator"))
 PEER_ROLE, PEER_READER, PEER_CLOSER = (f"acs:ram::{PEER}:role/link-peer{name}" for name in ("", "-reader", "-closer"))
@@ -203,7 +203,7 @@ TABLE = [
     (f"acs:ram::{HOME if where == 'home' else PEER}:role/{name}", *(re.findall(r"`([^`]+)`", cell) for cell in cells))
     for name, where, *cells in re.findall(
         r"^\| `([\w-]+)`, (home|other) \| may \| (.*?) \| (.*?) \| (.*?) \|$",
-        (Path(__file__).parents[3] / "docs/permissions.md").read_text("utf-8"),
+        (Path(__file__).parents[2] / "docs/permissions.md").read_text("utf-8"),
         re.MULTILINE,
     )
 ]

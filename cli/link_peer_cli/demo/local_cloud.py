@@ -29,7 +29,8 @@ try:
     from link_peer_cli.demo.functions import deploy
     from link_peer_cli.demo.world import WorldError
 except ModuleNotFoundError as missing:
-    text = f"the local cloud needs {missing.name}, which is not installed: {HOW_TO_INSTALL}"
+    package = str(missing.name).partition(".")[0]
+    text = f"the local cloud needs {package}, which is not installed: {HOW_TO_INSTALL}"
     raise LinkPeerError(text) from None
 
 __all__ = ["LocalCloud", "WorldError", "describe", "environment", "running"]
