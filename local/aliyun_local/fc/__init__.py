@@ -1,1 +1,1 @@
-"""Function Compute of the local cloud: functions of an s.yaml, their triggers, and where they run."""
+"""Function Compute of the local cloud: functions, their triggers, and where they run."""

@@ -1,1 +1,1 @@
-"""RAM: roles, users, policies and who has which; and the documents of deploy/ from which a deployment's roles are made."""
+"""RAM: roles, users, policies and who has which."""

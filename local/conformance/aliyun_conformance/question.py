@@ -1,6 +1,6 @@
 """What a question to a cloud is: a test with the mark `real_cloud`, whose docstring says what is assumed.
 
-`@pytest.mark.real_cloud(28, Need.ROLE, expected="allowed", cleanup="none")`: its row of docs/verify-on-cloud.md, what it needs
+`@pytest.mark.real_cloud(28, Need.ROLE, expected="allowed", cleanup="none")`: its number, what it needs
 besides throw-away groups, what an answer as assumed looks like, and what is removed after it. The test gets the fixture `bench`,
 says with `bench.saw(…)` what the cloud did, and asserts that this is what is assumed.
 """

@@ -77,7 +77,7 @@ def test_instances_that_may_not_be_read(bench: Bench) -> None:
 
 @pytest.mark.real_cloud(29, Need.ROLE, expected="denied, each (ROS and the console are left to a person)")
 def test_ways_around_the_deny(bench: Bench) -> None:
-    """There is no way to tag a group in spite of `deploy/ram-deny-accept-tags.json`: the console, `aliyun tag TagResources`, ROS, CreateSecurityGroup with tags, resource groups' tag policies."""
+    """There is no way to tag a group in spite of a policy that denies the keys of its tags: the console, `aliyun tag TagResources`, ROS, CreateSecurityGroup with tags, resource groups' tag policies."""
     # a session with the statements of the deny policy
     b = bench.group()
     older = [

@@ -145,9 +145,9 @@ def test_listing_requires_ids_or_tags_and_is_paged(w: World) -> None:
 
 def test_list_tag_resources_reads_beyond_the_limit_of_tag_filters(w: World) -> None:
     """Describe calls fail beyond 1,000 matches of a tag filter; this one pages through all of them."""
-    tags, vpc = {"link-managed": "true"}, next(iter(w.cloud.ecs.vpcs))
+    tags, vpc = {"managed": "true"}, next(iter(w.cloud.ecs.vpcs))
     made = {w.cloud.ecs.create_group(HOME, vpc, tags=tags).id for _ in range(1001)}
-    wanted = [{"key": "link-managed", "value": "true"}]
+    wanted = [{"key": "managed", "value": "true"}]
     assert refusal(ask, w.ecs, "DescribeSecurityGroups", tag=wanted) == ("InvalidTagCount", 400)
     found: list[str] = []
     token: str | None = None

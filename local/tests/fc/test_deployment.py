@@ -332,7 +332,7 @@ def test_asynchronous_settings_belong_to_a_qualifier(setup: Setup) -> None:
 
 
 def test_whether_a_destination_must_name_the_account_is_a_knob(setup: Setup) -> None:
-    """The one that s.yaml has is accepted either way."""
+    """One that names it is accepted either way."""
     setup.create()
 
     def put(account: str) -> None:

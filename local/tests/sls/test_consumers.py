@@ -1,4 +1,4 @@
-"""Consumer groups through the official client; its ConsumerWorker runs in the example of docs/audit.md."""
+"""Consumer groups through the official client."""
 
 from __future__ import annotations
 
