@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from aliyun_local.api import (
     Function,
     InProcessRuntime,
@@ -36,7 +38,7 @@ def deploy(cloud: LocalCloud, *, in_process: bool = False, connected: bool = Tru
     shipped = manifest.load(ROOT / "s.yaml", env=names, account=world.home, queues=world.queues)
     functions = [_in_world(function, world, connected=connected) for function in shipped.functions]
     triggers = install_functions(cloud, functions, world.home, runtime, world.fc_service)
-    cloud.fc.package_files = {"policy.yaml": world.policy}
+    cloud.fc.package_files = {"policy.yaml": Path(world.policy).read_bytes}
     return triggers
 
 

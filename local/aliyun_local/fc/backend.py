@@ -9,7 +9,6 @@ import secrets
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
@@ -92,9 +91,8 @@ class FcBackend:
         self.connections: Connections  # set by aliyun_local.fc.triggers.Triggers
         self.request_log: RequestLog | None = None
         self.packages: dict[str, bytes] = {}
-        self.package_files: dict[
-            str, str
-        ] = {}  # path by name: what the package of a function without `code` has beside its handler
+        self.package_files: dict[str, Callable[[], bytes]] = {}
+        """Beside the handler of a function without `code`: what gives a file's contents, by its name."""
         self.endpoint: Callable[[], str] = str  # where packages are downloaded; empty without a server
         self.tasks = Tasks(clock, self._run_task, runtime.stop)
 
@@ -189,12 +187,12 @@ class FcBackend:
             packed = package_of(function.code).read_bytes()
         else:
             made, handler = io.BytesIO(), f"{function.handler.partition('.')[0]}.py"
-            folders = [folder for folder in self.runtime.code if (folder / handler).is_file()]
-            files = [*((folder / handler, handler) for folder in folders)]
-            files += [(Path(path), name) for name, path in self.package_files.items()]
             with zipfile.ZipFile(made, "w") as archive:
-                for path, name in files:
-                    archive.writestr(zipfile.ZipInfo(name), path.read_bytes())
+                for path in (folder / handler for folder in self.runtime.code):
+                    if path.is_file():
+                        archive.writestr(zipfile.ZipInfo(handler), path.read_bytes())
+                for name, contents in self.package_files.items():
+                    archive.writestr(zipfile.ZipInfo(name), contents())
             packed = made.getvalue()
         found = Package(hashlib.sha256(packed).hexdigest()[:16], secrets.token_hex())
         self.packages[found.token] = packed
