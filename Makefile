@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 # Its many processes would compile every module again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run test docs pictures coverage test-pages test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup
+.PHONY: help run test docs pictures coverage test-pages test-local test-wheel test-package test-deploy test-ros test-terraform test-browser lint prove mutate bench package setup
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ PAGES := tests/functional/cli/test_pages.py tests/functional/cli/test_howto.py
 ELSEWHERE :=
 
 test: setup  ## run every test once, but for the pages
-	$(BIN)/pytest -n auto --dist worksteal tests conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
+	$(BIN)/pytest -n auto --dist worksteal tests local/tests local/conformance $(addprefix --ignore=,$(PAGES) $(ELSEWHERE))
 
 # The site's tools need other versions of what the project uses, so they are beside .venv. Once they are there, it needs no network.
 docs: build/mkdocs/.installed  ## build the site in build/site from README and docs, in English and Chinese; a wrong link fails
@@ -57,6 +57,9 @@ coverage: setup  ## run the tests of the decisions in another time zone, with a 
 
 test-pages: setup  ## run the commands of the README, the how-to pages and the other pages on local clouds
 	$(BIN)/pytest -n auto --dist worksteal $(PAGES)
+
+test-local: setup  ## build the wheel of the local cloud, and run its tests on it where there is no link-peer
+	.ci/test-local $(PYTHON)
 
 test-wheel: setup  ## build the wheel, install it outside the checkout and run it
 	.ci/test-wheel $(PYTHON)
@@ -113,9 +116,9 @@ test-browser: setup  ## click through the page of `link-peer map` in a headless 
 
 setup: $(INSTALLED)  ## install the pinned dependencies and the project into .venv
 
-$(INSTALLED): requirements.txt requirements-build.txt requirements-dev.txt pyproject.toml setup.py
+$(INSTALLED): requirements.txt requirements-build.txt requirements-dev.txt pyproject.toml setup.py local/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-build.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation --requirement requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable local
 	touch $@

@@ -13,12 +13,9 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import certifi
+from aliyun_local.api import VARIABLES, Authority, LocalCloud, SystemClock, serve
+from link_peer_cli.demo import world
 from link_peer_deploy import authorities
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import SystemClock
-from link_peer_local.core.tls import VARIABLES, Authority
-from link_peer_local.server import serve
 
 from benchmarks import worlds
 

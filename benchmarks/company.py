@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from aliyun_local.api import LocalCloud, LogGroup, LogRecord, Triggers
 from link_peer.domain import marker
 from link_peer.domain.model import Claim, Marker, Party, Port, RuleKey
 from link_peer.domain.tags import compact
 from link_peer_cli.answers.operation import CloudDescribed
+from link_peer_cli.demo.deployment import deployment_of
+from link_peer_cli.demo.functions import deploy
 from link_peer_cli.demo.local_cloud import describe
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.fc.triggers import Triggers, deploy
-from link_peer_local.sls.state import LogGroup, LogRecord
 
 from benchmarks import worlds
 
@@ -156,7 +156,7 @@ def open_requested(cloud: LocalCloud, pairs: Sequence[tuple[Party, Party]]) -> N
 def record(cloud: LocalCloud, pairs: Sequence[tuple[Party, Party]], total: int) -> int:
     """Fill the audit log up to `total` records: the outcome of each request, then copies of what is there. Returns how many
     there are."""
-    project, store = cloud.world.audit_project, cloud.world.audit_logstore
+    project, store = deployment_of(cloud).audit_project, deployment_of(cloud).audit_logstore
     there = [
         dict(log.contents)
         for name in (store, f"{store}-operators")  # the sweep was a person's

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from aliyun_local.api import LocalCloud
 from link_peer.domain.model import Party
 from link_peer.domain.request import SweepAccount
 from link_peer.inbound.requests import encode
-from link_peer_local.cloud import LocalCloud
+from link_peer_cli.demo.deployment import deployment_of
 
 from benchmarks import worlds
 from benchmarks.worlds import HOME, SWEEPS
@@ -33,7 +34,7 @@ def written(folder: Path, accounts: int) -> str:
 
 def policy(cloud: LocalCloud) -> bytes:
     """The policy file of these accounts."""
-    return Path(cloud.world.policy).read_bytes()
+    return Path(deployment_of(cloud).policy).read_bytes()
 
 
 def settle(cloud: LocalCloud, accounts: int, groups: int, instances: int) -> None:

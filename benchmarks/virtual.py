@@ -14,12 +14,12 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from aliyun_local.api import LocalCloud, VirtualClock, mount
 from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
-from link_peer_local import inprocess, world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.fc.triggers import deploy
+from link_peer_cli.demo import world
+from link_peer_cli.demo.deployment import deployment_of
+from link_peer_cli.demo.functions import deploy
 
 from benchmarks import worlds
 
@@ -51,7 +51,7 @@ class Deployment:
 
     def records(self, **wanted: str) -> list[dict[str, str]]:
         """The audit records with these values, in the order of their time."""
-        place = self.cloud.world
+        place = deployment_of(self.cloud)
         shards = self.cloud.sls.logstore(place.home, place.audit_project, place.audit_logstore).shards
         found = [dict(log.fields) for shard in shards for write in shard for log in write.logs]
         return sorted((one for one in found if wanted.items() <= one.items()), key=lambda one: one["time"])
@@ -68,7 +68,7 @@ def deployed(world_file: str = world.DEFAULT) -> Iterator[Deployment]:
         cloud = LocalCloud(VirtualClock())
         world.load(cloud, world_file)
         cloud.endpoint = "http://127.0.0.1:1"
-        inprocess.install(SimpleNamespace(patch=SimpleNamespace(object=put)), cloud)  # type: ignore[arg-type]
+        mount(SimpleNamespace(patch=SimpleNamespace(object=put)), cloud)  # type: ignore[arg-type]
         put(compose, "clock_for_functions", lambda: cloud.clock)
         put(compose, "READERS", 1)
         CACHE.clear()

@@ -10,15 +10,13 @@ import math
 import time
 from collections.abc import Sequence
 
+from aliyun_local.api import Caller, Fault, Group, LocalCloud
 from link_peer.domain import marker
 from link_peer.domain.model import TAG, Marker, Party, Port, RuleKey
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, tag_keys
+from link_peer_cli.demo.deployment import deployment_of
+from link_peer_cli.demo.world import PREFIX
 from link_peer_deploy.names import Names
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import Fault
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.state import Group
-from link_peer_local.world import PREFIX
 from msgspec import Struct
 
 HOME, PEER = "1000000000000001", "1000000000000002"
@@ -46,14 +44,14 @@ class Asker(Struct, frozen=True):
 
 def settings(cloud: LocalCloud) -> dict[str, str]:
     """The environment of a deployed function, with this cloud as the endpoint of every service."""
-    role = cloud.identity.roles[f"acs:ram::{HOME}:role/{cloud.world.function_role}"]
+    role = cloud.identity.roles[f"acs:ram::{HOME}:role/{deployment_of(cloud).function_role}"]
     keys = cloud.identity.issue(role, "benchmark", cloud.clock.now() + 86_400)
     return {
         **cloud.variables,
         "LINK_PEER_REGION": cloud.region,
-        "LINK_PEER_AUDIT_PROJECT": cloud.world.audit_project,
-        "LINK_PEER_AUDIT_LOGSTORE": cloud.world.audit_logstore,
-        "LINK_PEER_QUEUE": cloud.world.queue,
+        "LINK_PEER_AUDIT_PROJECT": deployment_of(cloud).audit_project,
+        "LINK_PEER_AUDIT_LOGSTORE": deployment_of(cloud).audit_logstore,
+        "LINK_PEER_QUEUE": deployment_of(cloud).queue,
         "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.secret,
         "ALIBABA_CLOUD_SECURITY_TOKEN": str(keys.token),
@@ -149,7 +147,7 @@ def requests(cloud: LocalCloud, count: int) -> list[str]:
 
 def received(cloud: LocalCloud, queue: str = "", most: int = 16) -> list[str]:
     """The messages on the queue, or the shared one, that are due, which are taken off it."""
-    queue = queue or cloud.world.queue
+    queue = queue or deployment_of(cloud).queue
     messages = cloud.mns.receive(HOME, queue, most, visibility=600)
     for message in messages:
         cloud.mns.delete(HOME, queue, message.receipt_handle)

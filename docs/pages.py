@@ -14,7 +14,10 @@ ROOT = DOCS.parent
 CHINESE = DOCS / "zh"
 SITE = ROOT / "build" / "pages"
 FIRST = {ROOT / "README.zh-CN.md": ROOT / "README.md"}
-OTHERS = (ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
+OTHERS = (
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(ROOT / "local" / name for name in ("README.md", "conformance/README.md")),
+)
 SHOWN = {".md", ".json", ".png", ".svg"}
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]*)(?:#([^)\s]*))?(?=\))")
 FIGURE = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -7,12 +7,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from aliyun_local.api import Knobs, LocalCloud, Server, VirtualClock, mount, serve
 from link_peer.app import compose
-from link_peer_local import inprocess, world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.knobs import Knobs
-from link_peer_local.server import Server, serve
+from link_peer_cli.demo import world
 from pytest_mock import MockerFixture
 
 
@@ -42,7 +39,7 @@ def _local_cloud(mocker: MockerFixture, knobs: Knobs) -> LocalCloud:
     """The default world, on a clock that tests advance. Official clients reach it in-process, by any host name."""
     cloud = LocalCloud(VirtualClock(), knobs=knobs)
     world.load(cloud)
-    inprocess.install(mocker, cloud)
+    mount(mocker, cloud)
     return cloud
 
 

@@ -83,7 +83,6 @@ TABLE = {
         CommandRow("failed", "List failed invocations and dead letters.", ""),
         CommandRow("replay", "Replay the events of failed invocations.", "1-6744f1a0-15b2e1c4", place="invoke:replay"),
         CommandRow("invoke", "Invoke a deployed function with an event.", "sweep event.json"),
-        CommandRow("selftest", "Answer the open questions about the real cloud.", "--yes --out report.json"),
     ),
 }
 """Every command, in the groups of `link-peer --help`, which a newcomer reads from the top."""

@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 import typer.main
 from alibabacloud_credentials.utils import auth_constant
+from aliyun_local.api import Caller, Group, Instance, LocalCloud
 from jsonschema import Draft202012Validator
 from link_peer.app import compose
 from link_peer_cli.main import main
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.lab import HOME, PEER, REGION, Lab
 

@@ -8,12 +8,9 @@ from copy import copy
 from pathlib import Path
 
 import pytest
-from link_peer_local import inprocess, world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.knobs import Knobs, mixed, opposite
-from link_peer_local.fc.triggers import Triggers, deploy
-from link_peer_local.server import serve
+from aliyun_local.api import Knobs, LocalCloud, Triggers, VirtualClock, mixed, mount, opposite, serve
+from link_peer_cli.demo import world
+from link_peer_cli.demo.functions import deploy
 from pytest_mock import MockerFixture
 
 from tests.accounts import written
@@ -104,7 +101,7 @@ def _three_accounts(
     the accounts apart."""
     cloud = LocalCloud(VirtualClock(), knobs=knobs)
     world.load(cloud, written(tmp_path, world_of_three()))
-    inprocess.install(mocker, cloud)
+    mount(mocker, cloud)
     if request.param == "no external id":
         trust_without_external_id(cloud)
     return Lab(cloud, monkeypatch, tmp_path, THREE_ACCOUNTS)
@@ -127,7 +124,7 @@ def _make_lab(
     def make() -> Lab:
         cloud = LocalCloud(VirtualClock(), knobs=copy(knobs))
         world.load(cloud)
-        inprocess.install(mocker, cloud)
+        mount(mocker, cloud)
         return Lab(cloud, monkeypatch, tmp_path)
 
     return make

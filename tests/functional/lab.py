@@ -24,25 +24,32 @@ import msgspec
 import pytest
 import sweep
 import yaml
+from aliyun_local.api import (
+    Call,
+    Caller,
+    Fault,
+    Group,
+    Instance,
+    Key,
+    LocalCloud,
+    Pattern,
+    Request,
+    Response,
+    analysis,
+    block,
+    on_bus,
+    unpack,
+)
 from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_party, parse_port
 from link_peer.inbound import policy_file
 from link_peer.runtime.delivery import Memory
+from link_peer_cli.demo import world as worlds
+from link_peer_cli.demo.functions import deploy
 from link_peer_deploy.description import EVENT_RULES
 from link_peer_deploy.names import VERSION_FILE
-from link_peer_local import world as worlds
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import Call, Fault
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.identity import Caller, Key
-from link_peer_local.ecs.events import on_bus
-from link_peer_local.ecs.state import Group, Instance, block
-from link_peer_local.eventbridge.pattern import Pattern
-from link_peer_local.fc.definition import unpack
-from link_peer_local.fc.triggers import deploy
-from link_peer_local.sls import analysis
 from msgspec.structs import replace
 
 HOME = "1000000000000001"

@@ -11,8 +11,7 @@ import re
 from typing import Any
 
 import pytest
-from link_peer_local.core.identity import Identity, Key, Role
-from link_peer_local.sls.backend import LogGroup, SlsBackend
+from aliyun_local.api import Identity, Key, LogGroup, Role, SlsBackend
 
 RAW = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1

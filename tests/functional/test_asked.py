@@ -7,8 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from link_peer_local.ecs.reach import may_reach
-from link_peer_local.ecs.state import Group, Instance
+from aliyun_local.api import Group, Instance, may_reach
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from link_peer_local.ecs.state import Group, Instance
+from aliyun_local.api import Group, Instance
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 

@@ -10,11 +10,9 @@ import json
 import os
 
 import pytest
+from aliyun_local.api import Group, Triggers, readings
 from link_peer.app import compose
 from link_peer.domain.errors import KeysExpired
-from link_peer_local.core.knobs import readings
-from link_peer_local.ecs.state import Group
-from link_peer_local.fc.triggers import Triggers
 
 from tests.functional.lab import HOME, PEER, REGION, Lab
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import cross_account
 import pytest
+from aliyun_local.api import KINDS, Call, Group, Killed
 from link_peer.domain.errors import Transient
-from link_peer_local.core.faults import KINDS, Call, Killed
-from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab, deaths, reads
 

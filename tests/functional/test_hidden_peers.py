@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable
 
 import pytest
+from aliyun_local.api import Group, Instance
 from link_peer.alicloud.sts import CACHE
 from link_peer.domain.errors import RedeliveryNeeded
-from link_peer_local.ecs.state import Group, Instance
 from msgspec import Struct
 
 from tests.functional.lab import HOME, OTHER, PEER, Lab

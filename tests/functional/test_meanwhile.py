@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer_local.ecs.state import Group, Instance
+from aliyun_local.api import Group, Instance
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 

@@ -8,9 +8,9 @@ import re
 from typing import Any
 
 import pytest
+from aliyun_local.api import may_reach
 from link_peer.domain.model import Link
 from link_peer.domain.tags import parse_port
-from link_peer_local.ecs import may_reach
 
 from tests.functional.command import ALL, egress
 from tests.functional.lab import HOME, PEER, REGION, Lab, party

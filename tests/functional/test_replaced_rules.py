@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aliyun_local.api import Group
 from link_peer.alicloud import ecs, ecs_shapes
-from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import HOME, PEER, Lab
 

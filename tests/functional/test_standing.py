@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from link_peer_local.ecs.state import Instance
+from aliyun_local.api import Instance
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 

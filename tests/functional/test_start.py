@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from aliyun_local.api import Role
 from link_peer.domain.errors import LinkPeerError, PolicyError
-from link_peer_local.core.principals import Role
 
 from tests.functional.lab import HOME, PEER, Lab
 

@@ -9,13 +9,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from aliyun_local.api import Server, SystemClock
 from link_peer.alicloud import mns as queue
 from link_peer.alicloud import sdk, sls
 from link_peer.app import compose
 from link_peer.domain.errors import Transient
 from link_peer.runtime.delivery import READERS
-from link_peer_local.core.clock import SystemClock
-from link_peer_local.server import Server
 
 from tests.functional.lab import HOME, Lab
 

@@ -15,8 +15,8 @@ from tests.infrastructure.test_sources import ROOT, modules
 
 MOST = 30  # imports in functions
 SDKS = ("alibabacloud_", "aliyun", "mns", "darabonba", "Tea")
-WITH_AN_SDK = {"setup", "doctor", "account_add", "account_remove", "selftest", "local", "demo"}
-"""The files of commands that are nothing without the SDK of SLS: what setup makes, what selftest asks, the local cloud."""
+WITH_AN_SDK = {"setup", "doctor", "account_add", "account_remove", "local", "demo"}
+"""The files of commands that are nothing without the SDK of SLS: what setup makes, and the local cloud."""
 
 
 READ_THE_CLOCK = {

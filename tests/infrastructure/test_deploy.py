@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import like
 from link_peer.domain.tags import TAGS, tag_keys
 from link_peer_deploy.documents import compact, flow_log_reading, peer_roles, render, set_denials
-from link_peer_local.core.policy import like
 
 from tests.functional.lab import HOME, PEER, REGION
 

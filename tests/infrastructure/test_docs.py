@@ -16,18 +16,14 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import LocalCloud, LogGroup, LogRecord, compile_query
+from aliyun_local.api import index as sls_index
 from link_peer.domain.errors import BadInput
 from link_peer.domain.tags import accepts, bad_accepts, parse_port, peers, tag_keys
 from link_peer.inbound import policy_file as policy
 from link_peer.inbound import requests
+from link_peer_cli.demo import world
 from link_peer_cli.main import all_commands
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import KINDS
-from link_peer_local.core.knobs import Knobs, readings
-from link_peer_local.sls import index as sls_index
-from link_peer_local.sls.query import compile_query
-from link_peer_local.sls.state import LogGroup, LogRecord
 from pytest_mock import MockerFixture
 
 from tests.functional.lab import HOME, REGION, Lab
@@ -102,13 +98,12 @@ def test_the_example_queries_are_valid() -> None:
     ("name", "heading", "there"),
     [
         ("operations.md", "| alert | fires when", {rule["name"] for rule in ALERTS}),
-        ("local.md", "| kind | the client sees", {kind for kind in KINDS if not kind.endswith("-after")}),
         ("local.md", "| | |\n|---|---|\n| `two-accounts`", {path.stem for path in world.WORLDS.glob("*.yaml")}),
     ],
-    ids=["alerts", "faults", "worlds"],
+    ids=["alerts", "worlds"],
 )
 def test_a_page_lists_each_that_there_is(name: str, heading: str, there: set[str]) -> None:
-    """The deployed alerts, and the kinds of fault and the world files of the local cloud; and no other."""
+    """The deployed alerts, and the world files of `link-peer local`; and no other."""
     listed = [re.sub(r"[` ]|\(default\)", "", row[0]) for row in column(page(name), heading)]
     assert sorted(listed) == sorted(there)
 
@@ -159,23 +154,13 @@ def test_the_example_policy_entry_is_valid() -> None:
 @pytest.mark.parametrize("name", ["threat-model.md", "guarantees.md"])
 def test_tests_named_by_a_page_exist(name: str) -> None:
     """A function, or a module."""
-    files = list((ROOT / "tests").rglob("test_*.py"))
+    files = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "local/tests").rglob("test_*.py")]
     defined = {
         found for path in files for found in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
     }
     named = set(re.findall(r"\b(test_\w+)", page(name)))
     assert named
     assert named - defined - {path.stem for path in files} == set()
-
-
-def test_every_knob_is_listed() -> None:
-    """local.md lists exactly the knobs of the local cloud, each with its default first."""
-    rows = column(page("local.md"), "| knob | readings")
-    listed = {name: row[1] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
-    assert set(listed) == set(Knobs.__struct_fields__)
-    for name, choices in readings().items():
-        first = str(choices[0]).lower() if isinstance(choices[0], bool) else choices[0]
-        assert listed[name].startswith(f"`{first}`"), name
 
 
 def test_the_in_process_snippet_runs(mocker: MockerFixture) -> None:
@@ -234,8 +219,12 @@ def test_every_option_is_explained(generator: dict[str, Any]) -> None:
     assert [line for line in commands.splitlines() if line.startswith("| `") and line.endswith("|  |")] == []
 
 
-EVERY_PAGE = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDERS = r"\.ci|\.github|benchmarks|cli|conformance|deploy|docs|events|functions|local|shared|tests"
+EVERY_PAGE = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "local").rglob("*.md")),
+]
+FOLDERS = r"\.ci|\.github|benchmarks|cli|deploy|docs|events|functions|local|shared|tests"
 
 
 def read(name: str) -> str:

@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import Fault, LocalCloud, LogGroup, LogRecord
 from link_peer.domain.denials import managed_tag_refused
 from link_peer.runtime import audit
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import Fault
-from link_peer_local.fc.triggers import deploy
-from link_peer_local.sls import LogGroup, LogRecord
+from link_peer_cli.demo.functions import deploy
 
 from tests.functional.lab import HOME, PEER, Lab
 

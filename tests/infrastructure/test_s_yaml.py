@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import Pattern
 from link_peer.runtime.delivery import LANES
 from link_peer_deploy.description import EVENT_RULES
 from link_peer_deploy.manifest import OWN_TRIGGERS, Function, Trigger, load, request_triggers, resolved
 from link_peer_deploy.names import ALIAS, Names
-from link_peer_local.eventbridge.pattern import Pattern
 
 from tests.infrastructure import fc3_props
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from link_peer_conformance import page
-from link_peer_conformance.question import FIRST_DAY
-from link_peer_conformance.run import questions
-from link_peer_local.core.knobs import readings
+from aliyun_conformance import page
+from aliyun_conformance.question import FIRST_DAY
+from aliyun_conformance.run import questions
+from aliyun_local.api import readings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+REPORTS = DOCS.parent / "local/conformance/reports"
 TEXT = (DOCS / "verify-on-cloud.md").read_text(encoding="utf-8")
 ROWS = [cells for cells in map(page.cells_of, TEXT.splitlines()) if cells and cells[0].isdigit()]
 EARLY = [cells for cells in ROWS if len(cells) == 5]
@@ -28,8 +29,8 @@ def report(date: str, number: int, verdict: str, seen: str = "s", cloud: str = "
 
 
 def test_the_page_is_up_to_date() -> None:
-    """Else run `python -m link_peer_conformance.page`."""
-    assert page.render(TEXT, questions(), list(page.read_reports(DOCS / "selftest"))) == TEXT
+    """Else run `.venv/bin/python -m aliyun_conformance.page docs/verify-on-cloud.md local/conformance/reports`."""
+    assert page.render(TEXT, questions(), list(page.read_reports(REPORTS))) == TEXT
 
 
 def test_every_row_says_everything() -> None:
@@ -75,7 +76,7 @@ def test_a_question_without_a_row_is_noticed() -> None:
 
 def test_committed_reports_are_publishable() -> None:
     """None has an account's uid."""
-    for path in (DOCS / "selftest").glob("*.json"):
+    for path in REPORTS.glob("*.json"):
         text = path.read_text(encoding="utf-8")
-        assert json.loads(text)["tool"] == "link-peer selftest"
+        assert json.loads(text)["tool"] == "aliyun-selftest"
         assert not re.search(r"\b\d{15,20}\b", text), path.name

@@ -11,10 +11,10 @@ import hcl2
 import pytest
 import typer
 import yaml
+from aliyun_local.api import compile_query
+from aliyun_local.api import index as sls_index
 from link_peer.domain import marker
 from link_peer_cli.main import all_commands, app
-from link_peer_local.sls import index as sls_index
-from link_peer_local.sls.query import compile_query
 
 from tests.snippets import ELSEWHERE, LISTED, PLAIN, ROOT, SESSIONS, Block, blocks, entry, how, pages
 

@@ -13,21 +13,14 @@ from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
-from link_peer_conformance.run import questions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.infrastructure.once import made_once
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = {
-    "link_peer": "shared",
-    "link_peer_cli": "cli",
-    "link_peer_conformance": "conformance",
-    "link_peer_deploy": "deploy",
-    "link_peer_local": "local",
-}
-BUILT_FROM = ("cli", "conformance", "deploy", "functions", "local", "shared")
+SOURCES = {"link_peer": "shared", "link_peer_cli": "cli", "link_peer_deploy": "deploy"}
+BUILT_FROM = ("cli", "deploy", "functions", "shared")
 
 
 def copy_of_the_project(folder: Path) -> Path:
@@ -59,7 +52,7 @@ def _wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return wheel_of(project)
 
 
-def test_it_holds_the_five_packages_and_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
+def test_it_holds_the_three_packages_and_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
     """Byte for byte as in the checkout, and nothing else: modules, types, worlds and the page of the map; and s.yaml, the pins, the
     handlers, what `init` writes, and the files of deploy/. Not the policy: that is its user's. The metadata has the licence."""
     files = {
@@ -87,15 +80,6 @@ def test_it_holds_the_five_packages_and_the_files_of_a_deployment(wheel: zipfile
     assert [name for name, path in files.items() if packed[name] != path.read_bytes()] == []
 
 
-def test_the_questions_are_found_in_an_installed_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
-    """All of them, in a folder whose settings of pytest would find none."""
-    wheel.extractall(tmp_path)
-    (tmp_path / "pytest.ini").write_text("[pytest]\npython_files = none.py\n", encoding="utf-8")
-    ask = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; from link_peer_conformance import run; print(len(run.questions()))"
-    done = subprocess.run([sys.executable, "-I", "-B", "-c", ask], cwd=tmp_path, check=True, capture_output=True)  # noqa: S603
-    assert int(done.stdout) == len(questions())
-
-
 def test_a_module_that_was_renamed_is_not_packed_under_its_old_name(tmp_path: Path) -> None:
     """`pip wheel .` builds in the checkout, where an earlier build left its modules."""
     project = copy_of_the_project(tmp_path)
@@ -109,11 +93,9 @@ def test_a_module_that_was_renamed_is_not_packed_under_its_old_name(tmp_path: Pa
 # what the metadata says it needs
 
 
-def declared(extra: str = "") -> dict[str, Requirement]:
-    """The dependencies in the installed metadata, or what an extra adds to them, by their canonical names."""
-    found = map(Requirement, requires("link-peer") or [])
-    chosen = [read for read in found if (read.marker.evaluate({"extra": extra}) if read.marker else not extra)]
-    return {canonicalize_name(read.name): read for read in chosen}
+def declared() -> dict[str, Requirement]:
+    """The dependencies in the installed metadata, by their canonical names."""
+    return {canonicalize_name(read.name): read for read in map(Requirement, requires("link-peer") or [])}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -137,37 +119,42 @@ def needed(*packages: str) -> set[str]:
         for name in imported(ast.parse(path.read_text("utf-8")))
     }
     distributions = packages_distributions()
-    return {canonicalize_name(distributions[name][0]) for name in names - {*SOURCES, *sys.stdlib_module_names}}
+    own = {*SOURCES, *sys.stdlib_module_names, "aliyun_local"}
+    return {canonicalize_name(distributions[name][0]) for name in names - own}
 
 
 def test_the_metadata_names_what_the_packages_import() -> None:
-    """Nothing that is missing, and nothing that is not used; what the local cloud or the selftest alone needs is an extra."""
-    base = needed(*(SOURCES.keys() - {"link_peer_local", "link_peer_conformance"}))
-    assert set(declared()) == base
-    assert set(declared("selftest")) == needed("link_peer_conformance") - base
-    assert set(declared("local")) == needed("link_peer_local") - base
+    """Nothing that is missing, and nothing that is not used. It does not name the local cloud, which no index has."""
+    assert set(declared()) == needed(*SOURCES)
 
 
 def test_the_tested_versions_are_in_the_declared_ranges() -> None:
     """Each range is bounded on both sides and holds the version that requirements*.txt pins."""
-    for name, requirement in {**declared(), **declared("local"), **declared("selftest")}.items():
+    for name, requirement in declared().items():
         assert {clause.operator for clause in requirement.specifier} == {">=", "<"}, name
         assert requirement.specifier.contains(version(name)), f"{requirement}: tested with {version(name)}"
 
 
-# without the extra
+# without the local cloud
 
 
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("selftest", "pytest, which is not installed: in a clone of link-peer, run pipx install --force '.[selftest]'"),
+        (
+            "local",
+            "aliyun_local, which is not installed: in a clone of link-peer, run `pipx install --force --preinstall ./local .`",
+        ),
+        (
+            "demo",
+            "aliyun_local, which is not installed: in a clone of link-peer, run `pipx install --force --preinstall ./local .`",
+        ),
         ("links", "LINK_PEER_REGION"),
     ],
 )
-def test_what_needs_an_extra_says_so(command: str, says: str) -> None:
+def test_what_needs_the_local_cloud_says_so(command: str, says: str) -> None:
     """In one line it says how to install it; another command gets as far as its settings."""
-    run = f"import sys; sys.modules.update(pytest=None); from link_peer_cli.main import main; main([{command!r}])"
+    run = f"import sys; sys.modules.update(aliyun_local=None); from link_peer_cli.main import main; main([{command!r}])"
     env = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "LANG": "C.UTF-8"}
     done = subprocess.run([sys.executable, "-I", "-c", run], check=False, env=env, capture_output=True, text=True)  # noqa: S603
     assert done.returncode

@@ -13,10 +13,10 @@ from tests.mutation.mutants import ROOT, key, listed, mutants_of, targets
 from tests.mutation.run import Plugin, Result
 
 COMMANDS = ROOT / "tests" / "functional" / "cli"
-SHOWING = ("links", "explain", "map", "selftest")
-"""The commands that show what `planning` knows of a link, and the one that asks the local cloud under other readings of its knobs. The tests of others would double the time of the first run."""
+SHOWING = ("links", "explain", "map")
+"""The commands that show what `planning` knows of a link. The tests of others would double the time of the first run."""
 TESTS = [
-    *("tests/unit", "tests/simulation", "tests/local/ecs", "tests/local/tag", "conformance"),
+    *("tests/unit", "tests/simulation", "local/tests/ecs", "local/tests/tag", "local/conformance"),
     *(
         str(path)
         for path in sorted(COMMANDS.parent.glob("*"))

@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 TARGETS = [f"shared/link_peer/{room}/**/*.py" for room in ("planning", "engine", "inbound", "domain")] + [
-    f"local/link_peer_local/{name}.py"
+    f"local/aliyun_local/{name}.py"
     for name in (
         "ecs/authorize",
         "ecs/rules",

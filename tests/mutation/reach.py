@@ -18,7 +18,7 @@ from tests.mutation import child, live
 from tests.mutation.mutants import ROOT
 
 RECORD = ROOT / "build" / "mutation.pickle"
-SOURCES = ("shared", "local", "functions", "cli", "deploy", "conformance", "tests")
+SOURCES = ("shared", "local", "functions", "cli", "deploy", "tests")
 
 Items = Mapping[str, pytest.Item]
 """The collected tests by node id."""

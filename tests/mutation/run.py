@@ -105,7 +105,7 @@ class Plugin:
         function; those in a folder named like its own; then the others. Of each, first one for each way through the module."""
         turns: dict[bytes, int] = {}
         order: list[tuple[bool, bool, bool, int, int]] = []
-        rooms = set(mutant.path.parts[-3:-1]) - {"link_peer", "link_peer_local"}
+        rooms = set(mutant.path.parts[-3:-1]) - {"link_peer", "aliyun_local"}
         file = self._paths.index(mutant.path)
         tests = self._reaching[self._place(mutant)]
         for index, test in enumerate(tests):

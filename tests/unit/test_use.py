@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from aliyun_local.api import INDEX, Flow, LogRecord, analysis, index, lines
 from link_peer.domain.model import ALL, Party, Port
 from link_peer.domain.tags import parse_ports
 from link_peer.planning.spans import joined, of_ports
@@ -13,8 +14,6 @@ from link_peer.planning.standing import Standing
 from link_peer_cli.inventory.flow_log import DAY, Flows, flows_of, statement
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.inventory.use import Period, use_of
-from link_peer_local.sls import LogRecord, analysis, index
-from link_peer_local.sls.flow_logs import INDEX, Flow, lines
 
 from tests.unit.views import HOME
 

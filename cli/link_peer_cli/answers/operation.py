@@ -1,8 +1,8 @@
-"""What runs, ran or failed: `audit --verify`, `audit --evidence`, `failed`, `replay`, `invoke`, `selftest`, `local`, `demo`."""
+"""What runs, ran or failed: `audit --verify`, `audit --evidence`, `failed`, `replay`, `invoke`, `local`, `demo`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -63,72 +63,6 @@ class Invoked(CommandAnswer, frozen=True):
     error: Annotated[str, means("the kind of its error, if any")]
     log: Annotated[str, means("the end of its log")]
     request_id: Annotated[str, means("the id of the invocation")]
-
-
-class PlannedRow(msgspec.Struct, frozen=True):
-    """A question."""
-
-    number: Annotated[int, means("its number")]
-    assumed: Annotated[str, means("what is assumed")]
-    cleanup: Annotated[str, means("what is removed again")]
-    why: Annotated[str, means("why it would not be answered; empty if it would")]
-
-
-class SelftestPlan(CommandAnswer, frozen=True):
-    """What would be done."""
-
-    account: Annotated[str, means("in which account")]
-    vpc: Annotated[str, means("in which VPC")]
-    rows: Annotated[list[PlannedRow], means("the questions")]
-
-
-class AnsweredRow(msgspec.Struct, frozen=True):
-    """A question with its answer."""
-
-    number: Annotated[int, means("its number")]
-    assumed: Annotated[str, means("what is assumed")]
-    expected: Annotated[str, means("what was expected")]
-    verdict: Annotated[str, means("how it ended")]
-    seen: Annotated[str, means("what the cloud did")]
-    why: Annotated[str, means("why it was not answered, and what of it could not be removed")]
-    facts: Annotated[dict[str, Any], means("what was noted")]
-    seconds: Annotated[float, means("how long it took")]
-
-
-class SelftestReport(CommandAnswer, frozen=True):
-    """With `--yes`, the report."""
-
-    tool: Annotated[str, means("`link-peer selftest`")]
-    date: Annotated[str, means("when it was made")]
-    cloud: Annotated[str, means("which cloud answered")]
-    region: Annotated[str, means("in which region")]
-    python: Annotated[str, means("the version of Python")]
-    system: Annotated[str, means("the operating system")]
-    packages: Annotated[dict[str, str], means("the versions of packages")]
-    instances: Annotated[bool, means("whether instances were launched")]
-    counts: Annotated[dict[str, int], means("how many rows have each verdict")]
-    rows: Annotated[list[AnsweredRow], means("the questions with their answers")]
-    left: Annotated[list[str], means("what could not be removed")]
-    interrupted: Annotated[bool, means("whether it was interrupted")]
-
-
-class Leftover(msgspec.Struct, frozen=True):
-    """A throw-away resource."""
-
-    kind: Annotated[str, means("`group`, `instance`, `interface`, `queue` or `project`")]
-    name: Annotated[str, means("its name")]
-    account: Annotated[str, means("its account")]
-    region: Annotated[str, means("its region")]
-    run: Annotated[str, means("the run that made it")]
-    id: Annotated[str, means("its id; empty until the cloud has returned it")]
-
-
-class CleanedUp(CommandAnswer, frozen=True):
-    """With `--clean-up`, what an earlier run left."""
-
-    found: Annotated[list[Leftover], means("what it left")]
-    removed: Annotated[bool, means("whether it was removed")]
-    left: Annotated[list[str], means("what could not be removed")]
 
 
 class CloudAccount(msgspec.Struct, frozen=True):

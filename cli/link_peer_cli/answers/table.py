@@ -48,7 +48,6 @@ ANSWERS = {
         lines=True,
         note="With `--dry-run`, the plan of it. With `--wait`, what was posted is on stderr, and records of the outcome on stdout.",
     ),
-    "selftest": Printed((operation.SelftestPlan, operation.SelftestReport, operation.CleanedUp)),
     "setup": Printed((deployment.ResourceAnswer, deployment.Fault), lines=True),
     "stale": Printed((links.Stale,), lines=True),
     "sweep": Printed((changes.Swept,)),

@@ -1,6 +1,6 @@
-"""The local cloud with the project's functions deployed on it: the one place of the command line that imports it.
+"""The local cloud with the project's functions deployed on it.
 
-What it needs beyond the command line is an extra of the wheel. The import raises LinkPeerError where that is not installed.
+The local cloud is a project of its own. The import raises LinkPeerError where it is not installed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer_cli.answers.operation import CloudDescribed
 from link_peer_cli.ui.changes import CHANGES
 
+HOW_TO_INSTALL = "in a clone of link-peer, run `pipx install --force --preinstall ./local .`"
+
 try:
-    from link_peer_local import history
-    from link_peer_local import world as worlds
-    from link_peer_local.cloud import LocalCloud
-    from link_peer_local.core.clock import PastClock
-    from link_peer_local.core.tls import VARIABLES, Authority
-    from link_peer_local.fc.triggers import deploy
-    from link_peer_local.server import serve
-    from link_peer_local.world import WorldError
+    from aliyun_local.api import VARIABLES, Authority, LocalCloud, PastClock, serve
+
+    from link_peer_cli.demo import history
+    from link_peer_cli.demo import world as worlds
+    from link_peer_cli.demo.deployment import deployment_of
+    from link_peer_cli.demo.functions import deploy
+    from link_peer_cli.demo.world import WorldError
 except ModuleNotFoundError as missing:
-    remedy = "in a clone of link-peer, run pipx install --force '.[local]'"
-    text = f"the local cloud needs {missing.name}, which is not installed: {remedy}"
+    package = str(missing.name).partition(".")[0]
+    text = f"the local cloud needs {package}, which is not installed: {HOW_TO_INSTALL}"
     raise LinkPeerError(text) from None
 
 __all__ = ["VARIABLES", "LocalCloud", "WorldError", "describe", "environment", "running"]
@@ -50,10 +51,10 @@ def running(world: str = "", port: int = 0, *, connected: bool = True, tls: bool
         TemporaryDirectory(prefix="link-peer-") as folder,
         serve(cloud, port, Authority(Path(folder)) if tls else None),
     ):
-        if cloud.world.history:
+        if deployment_of(cloud).history:
             _play_history(cloud, clock)
         for place in cloud.regions.values():
-            if not cloud.world.bare:
+            if not deployment_of(cloud).bare:
                 deploy(place, connected=connected)
             place.triggers.start()
         try:

@@ -69,5 +69,5 @@ SERVICES = (
     Service("SMQ (MNS)", _queues, "https://mns.console.aliyun.com"),
     Service("SLS", _logs, "https://sls.console.aliyun.com", ("is inactive",)),
 )
-"""The texts are those of `local/link_peer_local/core/errors.py`, with their sources; for MNS none is known. The default
+"""The texts are those of `local/aliyun_local/core/errors.py`, with their sources; for MNS none is known. The default
 bus of EventBridge carries the events of ECS and of ActionTrail, which needs no activation of its own."""

@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from aliyun_local.api import Instance, Request, Response
 from link_peer.app import compose
 from link_peer.engine.read.access import Access
 from link_peer.runtime.delivery import READERS
-from link_peer_local.core.http import Request, Response
-from link_peer_local.ecs.state import Instance
 
 from tests.functional.lab import HOME, MANAGED, PEER, Lab
 

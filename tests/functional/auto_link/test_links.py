@@ -7,8 +7,8 @@ import hashlib
 from typing import Any
 
 import pytest
+from aliyun_local.api import Instance
 from link_peer.domain.errors import CloudError
-from link_peer_local.ecs.state import Instance
 
 from tests.functional.lab import HOME, PEER, REGION, Lab
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import cross_account
 import pytest
+from aliyun_local.api import Caller, User
 from link_peer.domain.errors import Transient
-from link_peer_local.core.identity import Caller, User
 
 from tests.functional.lab import HOME, PEER, REGION, Group, Lab
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from link_peer_local.fc.triggers import Triggers, deploy
+from aliyun_local.api import Triggers
+from link_peer_cli.demo.functions import deploy
 
 from tests.functional.lab import HOME, REGION, Lab
 

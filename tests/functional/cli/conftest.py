@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from _pytest.capture import CaptureIO
+from aliyun_local.api import Access, Caller, Identity
 from link_peer_cli.review import delivery
-from link_peer_local.core.identity import Caller, Identity
-from link_peer_local.core.policy import Access
 
 from tests.functional.command import Asked, Cli, Linked, Typed, Written, use_keys, write_profiles
 from tests.functional.lab import HOME, PEER, Lab

@@ -48,7 +48,7 @@ def aliyun(words: Sequence[str]) -> None:
 
 
 def _call(service: str, action: str, params: dict[str, str]) -> None:
-    from link_peer_conformance.sdks import Sdks  # slow to import, and few programs call a service
+    from aliyun_conformance.sdks import Sdks  # slow to import, and few programs call a service
 
     named = {name.replace(".", "_"): value for name, value in params.items()}
     try:

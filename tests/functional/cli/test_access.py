@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from alibabacloud_credentials.utils import auth_constant, auth_util
-from link_peer_local.core.principals import trust_text
+from aliyun_local.api import trust_text
 
 from tests.functional.command import Cli, write_profiles
 from tests.functional.lab import HOME, PEER, REGION, Lab

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import Role
 from link_peer.inbound import policy_file
 from link_peer_cli.setup.peer import TEMPLATE
-from link_peer_local.core.principals import Role
 
 from tests.functional.command import Cli, Linked, use_keys, write_profiles
 from tests.functional.lab import HOME, PEER, Lab

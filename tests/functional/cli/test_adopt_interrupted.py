@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aliyun_local.api import Call, Killed
 from link_peer.domain.denials import parts
-from link_peer_local.core.faults import Call, Killed
 
 from tests.functional.command import ALL, Cli, by_hand, ids, person
 from tests.functional.lab import HOME, MANAGED, Lab, deaths

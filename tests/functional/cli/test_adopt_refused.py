@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from link_peer_local.ecs.state import Group
+from aliyun_local.api import Group
 
 from tests.functional.command import ALL, Cli, between, by_hand, egress, person
 from tests.functional.lab import HOME, PEER, POLICY, Lab

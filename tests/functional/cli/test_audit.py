@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from aliyun_local.api import LogGroup, LogRecord
 from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer_cli.ui.console import when
 from link_peer_deploy.description import describe
 from link_peer_deploy.names import Names
-from link_peer_local.sls import LogGroup, LogRecord
 
 from tests.functional.cli.test_audit_verify import as_role, rule
 from tests.functional.command import Cli, take_turns

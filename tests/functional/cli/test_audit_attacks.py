@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from aliyun_local.api import Caller
 from link_peer.domain.marker import render
 from link_peer.domain.model import Claim, Link, Marker, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_port
 from link_peer.engine.records import link_fields, rules_text
-from link_peer_local.core.identity import Caller
 
 from tests.functional.cli.test_audit_verify import as_role, findings, later, rule, write
 from tests.functional.command import Cli

@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 from aliyun.log import LogItem, PutLogsRequest
+from aliyun_local.api import ApiError, Caller, Group, Killed
 from link_peer.alicloud.sls import client
 from link_peer.domain.errors import Transient
 from link_peer.runtime import settings
-from link_peer_local.core.errors import ApiError
-from link_peer_local.core.faults import Killed
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.state import Group
 
 from tests.functional.cli.test_adopt import by_hand
 from tests.functional.command import Cli

@@ -6,8 +6,8 @@ import itertools
 from typing import Any
 
 import pytest
+from aliyun_local.api import Caller
 from link_peer_cli.audit import trail
-from link_peer_local.core.identity import Caller
 
 from tests.functional.cli.test_audit_verify import DAY, as_role, findings, later, rule
 from tests.functional.command import Cli

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from link_peer_local.ecs.state import Group, Instance
+from aliyun_local.api import Group, Instance
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab

@@ -9,12 +9,9 @@ import zipfile
 from typing import Any
 
 import pytest
+from aliyun_local.api import Fault, Triggers, linked_roles, unpack
 from link_peer.inbound import policy_file
 from link_peer_deploy import regions
-from link_peer_local.core.faults import Fault
-from link_peer_local.eventbridge import linked_roles
-from link_peer_local.fc.definition import unpack
-from link_peer_local.fc.triggers import Triggers
 from msgspec.structs import replace
 
 from tests.functional.command import Cli

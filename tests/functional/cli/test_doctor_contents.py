@@ -10,9 +10,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from aliyun_local.api import Group, Instance
 from link_peer_cli.checks import quotas
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, UNKNOWN, WARNING, CheckFinding, counts, report
-from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.command import Asked, Cli
 from tests.functional.command import linked_by_request as linked

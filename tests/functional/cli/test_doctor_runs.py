@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aliyun_local.api import LocalCloud, Triggers, VirtualClock, mount
 from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
+from link_peer_cli.demo import world
+from link_peer_cli.demo.functions import deploy
 from link_peer_cli.demo.local_cloud import describe, environment
-from link_peer_local import inprocess, world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.fc.triggers import Triggers, deploy
 from pytest_mock import MockerFixture
 
 from tests.functional.command import Cli, write_profiles
@@ -225,7 +224,7 @@ def test_after_a_run_on_a_healthy_deployment_all_is_ok(
     """On every world of the local cloud, once the timer's run and what it posted are carried out."""
     cloud = LocalCloud(VirtualClock())
     world.load(cloud, name)
-    inprocess.install(mocker, cloud)
+    mount(mocker, cloud)
     cloud.endpoint = "http://127.0.0.1:1"
     for variable, value in environment(describe(cloud)).items():
         monkeypatch.setenv(variable, value)

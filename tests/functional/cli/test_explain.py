@@ -6,11 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aliyun_local.api import Group, Instance, may_reach
 from link_peer.domain import denials
 from link_peer.domain.denials import Denial, parts
 from link_peer.domain.reasons import REASONS
-from link_peer_local.ecs import may_reach
-from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.command import ALL, Cli, Owners, egress
 from tests.functional.command import orders_and_ledger as pair

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aliyun_local.api import Triggers
 from link_peer_cli.deployed.port import WITH_TASKS
 from link_peer_deploy.manifest import load
 from link_peer_deploy.names import Names
-from link_peer_local.fc.triggers import Triggers
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, Lab

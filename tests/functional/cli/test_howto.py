@@ -18,11 +18,10 @@ from pathlib import Path
 
 import hcl2
 import pytest
+from aliyun_local.api import Caller, LocalCloud
 from link_peer.domain.tags import is_group_id
 from link_peer.inbound import policy_file
 from link_peer_cli.demo.local_cloud import describe, environment, running
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller
 
 pytestmark = pytest.mark.http
 

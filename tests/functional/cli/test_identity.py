@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import Key, User, trust_text
+from link_peer_cli.demo.functions import deploy
 from link_peer_cli.main import all_commands
-from link_peer_local.core.identity import Key, User
-from link_peer_local.core.principals import trust_text
-from link_peer_local.fc.triggers import deploy
 from msgspec.structs import replace
 
 from tests.functional.command import Cli, Linked, ids, person, use_keys, write_profiles

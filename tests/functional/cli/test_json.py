@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from link_peer_cli.answers.table import ANSWERS
-from link_peer_local.fc.triggers import deploy
+from link_peer_cli.demo.functions import deploy
 
 from tests.functional.cli.test_every_command import COMMANDS
 from tests.functional.command import Cli, answer_schema

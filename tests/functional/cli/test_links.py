@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from link_peer_local.ecs.state import Group
-from link_peer_local.sls import flow_logs
-from link_peer_local.sls.flow_logs import Flow
-from link_peer_local.world import shipped_roles
+from aliyun_local.api import Flow, Group, flow_logs
+from link_peer_cli.demo.world import shipped_roles
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab

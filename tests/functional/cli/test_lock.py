@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 
 import pytest
+from aliyun_local.api import Group
 from link_peer.domain import marker as markers
 from link_peer.domain.model import TAG, Marker, RuleKey
 from link_peer.domain.tags import parse_port
-from link_peer_local.ecs.state import Group
 
 from tests.functional.command import Asked, Cli, Linked
 from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab, party

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from link_peer_local.ecs.state import Group
+from aliyun_local.api import Group
 
 from tests.functional.command import Cli, take_turns
 from tests.functional.lab import HOME, PEER, Lab

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from link_peer_local.fc.triggers import deploy
+from link_peer_cli.demo.functions import deploy
 from msgspec.structs import replace
 
 from tests.functional.command import Cli

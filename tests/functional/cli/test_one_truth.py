@@ -17,8 +17,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from link_peer_local.ecs import may_reach
-from link_peer_local.ecs.state import Group, Instance
+from aliyun_local.api import Group, Instance, may_reach
 
 from tests.functional.command import ALL, Cli
 from tests.functional.lab import HOME, PEER, Lab

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aliyun_local.api import LocalCloud
 from link_peer_cli.demo.local_cloud import describe, environment, running
-from link_peer_local.cloud import LocalCloud
 
 from tests.functional.cli import stand_ins
 from tests.snippets import ROOT, SESSIONS, blocks, how
@@ -72,7 +72,7 @@ def test_the_shell_blocks_of_a_page_work(page: str, cloud: LocalCloud, checkout:
         "HOME": str(checkout),
         "PATH": f"{checkout / 'programs'}:{os.environ['PATH']}",
         "PYTHONPATH": ":".join(
-            str(ROOT / name) for name in (".", "shared", "local", "cli", "deploy", "conformance", "functions")
+            str(ROOT / name) for name in (".", "shared", "local", "cli", "deploy", "local/conformance", "functions")
         ),
     }
     done = subprocess.run(  # noqa: S603  # what a reader of the page would run

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
+from link_peer_cli.demo.functions import deploy
 from link_peer_cli.main import all_commands
-from link_peer_local.fc.triggers import deploy
 
 from tests.functional.command import Asked, Cli
 from tests.functional.lab import HOME, PEER, Lab

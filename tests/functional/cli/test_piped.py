@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from link_peer_cli.demo.functions import deploy
 from link_peer_cli.ui import pager
 from link_peer_cli.ui.tables import print_tsv
-from link_peer_local.fc.triggers import deploy
 from rich.cells import cell_len
 
 from tests.functional.command import Cli

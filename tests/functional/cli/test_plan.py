@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import Triggers
+from link_peer_cli.demo.functions import deploy
 from link_peer_deploy import packaging
-from link_peer_local.fc.triggers import Triggers, deploy
 
 from tests.functional.command import Cli, Written
 from tests.functional.lab import HOME, PEER, POLICY, Lab

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from aliyun_local.api import Group, Instance
 from link_peer_cli.review import recorded_advice
-from link_peer_local.ecs.state import Group, Instance
 
 from tests.functional.command import Cli, Owners
 from tests.functional.lab import HOME, PEER, Lab

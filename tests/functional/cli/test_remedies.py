@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 from alibabacloud_credentials.utils import auth_constant, auth_util
+from aliyun_local.api import User, trust_text
 from link_peer_cli.ui.remedies import OURS, TABLE, Remedy
-from link_peer_local.core.principals import User, trust_text
 
 from tests.functional.command import Cli, Written, use_keys, write_profiles
 from tests.functional.lab import HOME, PEER, Lab

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from link_peer_cli.closing import renamed
-from link_peer_local.fc.triggers import deploy
+from link_peer_cli.demo.functions import deploy
 
 from tests.functional.cli.test_neighbours import another
 from tests.functional.command import Cli, Linked, Owners, Typed

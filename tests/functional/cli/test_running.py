@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from aliyun_local.api import Caller
 from link_peer_cli.demo import acts
 from link_peer_cli.demo.local_cloud import describe, environment, running
-from link_peer_local.core.identity import Caller
-from link_peer_local.world import WORLDS
+from link_peer_cli.demo.world import WORLDS
 
 from tests.functional.command import Cli, check_answers
 

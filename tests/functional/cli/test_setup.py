@@ -10,20 +10,26 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import (
+    Caller,
+    Fault,
+    LocalCloud,
+    ManagedPolicy,
+    QueueAttributes,
+    Role,
+    Version,
+    VirtualClock,
+    linked_roles,
+    mount,
+    trust_text,
+)
 from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
+from link_peer_cli.demo import world
 from link_peer_cli.setup import queues
 from link_peer_cli.setup.roles import VERSIONS
 from link_peer_deploy import regions
 from link_peer_deploy.documents import peer_roles, render
-from link_peer_local import inprocess, world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.faults import Fault
-from link_peer_local.core.identity import Caller
-from link_peer_local.core.principals import ManagedPolicy, Role, Version, trust_text
-from link_peer_local.eventbridge import linked_roles
-from link_peer_local.mns.state import QueueAttributes
 from pytest_mock import MockerFixture
 
 from tests.functional.command import Cli, Typed, use_keys
@@ -47,7 +53,7 @@ def _cloud(mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     """Two accounts without anything; the keys are those of home's administrator."""
     cloud = LocalCloud(VirtualClock())
     world.load(cloud, "empty")
-    inprocess.install(mocker, cloud)
+    mount(mocker, cloud)
     monkeypatch.setattr(compose, "clock_for_functions", lambda: cloud.clock)
     monkeypatch.setenv("LINK_PEER_REGION", REGION)
     policy = tmp_path / "policy.yaml"

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aliyun_local.api import Request, Response, VirtualClock
 from link_peer_cli.access.environment import NoticeClock
 from link_peer_cli.ui.changes import AGAIN, SHOWN, STOPPED, lines
-from link_peer_local.core.clock import VirtualClock
-from link_peer_local.core.http import Request, Response
 
-from tests.functional.cli.test_selftest import on_call
 from tests.functional.command import Cli, person, write_profiles
 from tests.functional.lab import HOME, PEER, Lab
 
 NOTHING = "stopped by Ctrl-C: nothing was changed"
+
+
+def on_call(lab: Lab, number: int, after: bool, what: type[BaseException]) -> Callable[[], bool]:
+    """Raise from the call with this number to the cloud, before or after it was carried out.
+
+    Returns a function that ends it, and tells whether the call was reached.
+    """
+    handle, numbers, reached = lab.cloud.handle, itertools.count(1), threading.Event()
+
+    def interrupted(request: Request) -> Response:
+        count = next(numbers)  # threads may call at the same time
+        if count == number:
+            reached.set()
+            if after:
+                handle(request)
+            raise what
+        return handle(request)
+
+    lab.cloud.handle = interrupted  # type: ignore[method-assign]
+
+    def ended() -> bool:
+        lab.cloud.handle = handle  # type: ignore[method-assign]
+        return reached.is_set()
+
+    return ended
 
 
 def linked(lab: Lab) -> tuple[str, str, str]:

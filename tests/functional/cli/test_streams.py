@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 from _pytest.capture import CaptureIO
+from link_peer_cli.demo.functions import deploy
 from link_peer_cli.ui.progress import waiting
-from link_peer_local.fc.triggers import deploy
 
 from tests.functional.cli.test_every_command import PLAN, RUN, valid
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 FULL = "stdout cannot be written: No space left on device"
-SILENT = {"adopt", "apply", "failed", "invoke", "reopen", "replay", "selftest", "stale", "test", "withdraw"}
+SILENT = {"adopt", "apply", "failed", "invoke", "reopen", "replay", "stale", "test", "withdraw"}
 """The commands that may print nothing on stdout here, but on stderr, or nothing with --json."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from link_peer_local.ecs.state import Group
+from aliyun_local.api import Group
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab

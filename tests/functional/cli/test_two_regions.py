@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aliyun_local.api import LocalCloud, serve
 from link_peer.alicloud.sts import CACHE
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.server import serve
+from link_peer_cli.demo import world
 
 from tests.functional.command import Cli, use_keys
 

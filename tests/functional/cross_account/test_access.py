@@ -6,8 +6,8 @@ import traceback
 from typing import Any
 
 import pytest
+from aliyun_local.api import trust_text
 from link_peer.domain.errors import Transient
-from link_peer_local.core.principals import trust_text
 
 from tests.functional.lab import HOME, PEER, Lab
 

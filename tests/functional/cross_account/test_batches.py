@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aliyun_local.api import Group
 from link_peer.app import dispatch
 from link_peer.engine.scopes.pair import reconcile_pair
-from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import Lab
 

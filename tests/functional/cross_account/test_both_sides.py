@@ -4,7 +4,7 @@ but no rule of a person."""
 from __future__ import annotations
 
 import pytest
-from link_peer_local.ecs.state import Group
+from aliyun_local.api import Group
 
 from tests.functional.lab import Lab
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import cross_account
 import pytest
+from aliyun_local.api import Group
 from link_peer.app import dispatch
 from link_peer.domain.errors import Transient
-from link_peer_local.ecs.state import Group
 
 from tests.functional.lab import Lab
 

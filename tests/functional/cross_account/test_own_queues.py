@@ -7,10 +7,9 @@ from typing import Any
 
 import cross_account
 import pytest
+from aliyun_local.api import Fault, QueueAttributes
 from link_peer.app import collect
 from link_peer.domain.errors import Transient
-from link_peer_local.core.faults import Fault
-from link_peer_local.mns.state import QueueAttributes
 
 from tests.functional.lab import HOME, PEER, Lab
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from link_peer_local.ecs.state import Instance
+from aliyun_local.api import Instance
 
 from tests.functional.lab import HOME, PEER, Lab
 

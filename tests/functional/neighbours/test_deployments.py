@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from aliyun_local.api import ApiError
 from link_peer.domain.denials import parts
-from link_peer_local.core.errors import ApiError
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, MANAGED, PEER, REGION, Lab

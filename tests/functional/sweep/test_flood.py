@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from aliyun_local.api import Group, Rule
 from link_peer.domain import marker as markers
 from link_peer.domain.model import TAG, Claim, Marker, Port, RuleKey
-from link_peer_local.ecs.state import Group, Rule
 
 from tests.functional.lab import HOME, MANAGED, OTHER, PEER, REGION, Lab, party
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from link_peer_local.ecs.state import Group, Instance
+from aliyun_local.api import Group, Instance
 
 from tests.functional.lab import HOME, PEER, POLICY, Lab
 

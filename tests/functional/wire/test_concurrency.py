@@ -14,8 +14,7 @@ import auto_link
 import cross_account
 import pytest
 import sweep
-from link_peer_local.core.http import Request, Response
-from link_peer_local.ecs.state import Group, Instance
+from aliyun_local.api import Group, Instance, Request, Response
 
 from tests.functional.wire_lab import PATIENCE, WireLab
 

@@ -16,14 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aliyun_local.api import Caller, Held, Key, LocalCloud, Role, serve, trust_text
 from link_peer.inbound.requests import decode
+from link_peer_cli.demo import world
 from link_peer_deploy.manifest import REQUEST_TRIGGERS, request_triggers, resolved
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.identity import Caller, Key
-from link_peer_local.core.principals import Role, trust_text
-from link_peer_local.fc.state import Held
-from link_peer_local.server import serve
 
 from tests.infrastructure import fc3_props
 from tests.infrastructure.deploy.serverless import ROOT, Serverless

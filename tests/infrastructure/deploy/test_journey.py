@@ -21,9 +21,8 @@ import yaml
 from alibabacloud_ecs20140526 import models as ecs_models
 from alibabacloud_ecs20140526.client import Client as Ecs
 from alibabacloud_tea_openapi.models import Config
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.server import serve
+from aliyun_local.api import LocalCloud, serve
+from link_peer_cli.demo import world
 
 from tests.infrastructure.deploy.serverless import ROOT, Serverless
 

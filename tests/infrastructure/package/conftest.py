@@ -20,18 +20,16 @@ import auto_link
 import cross_account
 import pytest
 import sweep
+from aliyun_local.api import VARIABLES, Authority, LocalCloud, Server, serve
 from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
+from link_peer_cli.demo import world
 from link_peer_deploy import archives, runtime_python
 from link_peer_deploy import packaging as build
 from link_peer_deploy.bill import materials
 from link_peer_deploy.documents import CLOSER, READER
 from link_peer_deploy.instance import HandlerError, Instance
 from link_peer_deploy.runtime_python import runtime_in_use
-from link_peer_local import world
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.tls import VARIABLES, Authority
-from link_peer_local.server import Server, serve
 
 from benchmarks import worlds
 from tests.functional.wire_lab import CloudClock, WireLab

@@ -10,8 +10,8 @@ import auto_link
 import cross_account
 import pytest
 import sweep
+from aliyun_local.api import KINDS
 from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
-from link_peer_local.core.faults import KINDS
 
 from tests.functional.lab import HOME, PEER
 from tests.infrastructure.package.conftest import PackageLab

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aliyun_local.api import LocalCloud
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from link_peer.alicloud.leave_out import LEFT_OUT
 from link_peer_deploy import packaging as build
 from link_peer_deploy.cut import CLIENTS
 from link_peer_deploy.instance import HandlerError, Instance
-from link_peer_local.cloud import LocalCloud
 
 from tests.infrastructure.package.conftest import pinned
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import auto_link
 import cross_account
 import pytest
+from aliyun_local.api import VARIABLES, Authority
 from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
 from link_peer_deploy import authorities
 from link_peer_deploy.instance import Instance
-from link_peer_local.core.tls import VARIABLES, Authority
 
 from tests.functional.lab import PEER
 from tests.functional.wire_lab import SILENCE

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 import yaml
+from aliyun_local.api import LocalCloud
 from link_peer_deploy.documents import peer_roles
-from link_peer_local.cloud import LocalCloud
 
 from tests.functional.command import Cli
 from tests.functional.lab import Lab

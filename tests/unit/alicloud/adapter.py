@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from aliyun_local.api import Group, LocalCloud
 from link_peer.alicloud.ecs import SdkEcs
 from link_peer.runtime.retry import Retry
 from link_peer.runtime.settings import Credentials, Settings
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.ecs.state import Group
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 REGION = "cn-qingdao"

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from aliyun_local.api import Caller, Fault, Group, LocalCloud
 from link_peer.alicloud import ecs
 from link_peer.domain.errors import Ambiguous, CloudError, NoAccess
 from link_peer.domain.model import ALL, Party, RuleKey
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import Fault
-from link_peer_local.core.identity import Caller
-from link_peer_local.ecs.state import Group
 
 from tests.unit.alicloud.adapter import HOME, Adapter, ids
 

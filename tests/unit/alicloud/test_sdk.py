@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from aliyun_local.api import LocalCloud
 from darabonba.exceptions import DaraException
 from link_peer.alicloud.mns import MnsQueue
 from link_peer.alicloud.sdk import CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS, call, client_config, meaning
@@ -11,7 +12,6 @@ from link_peer.domain.errors import Ambiguous, CloudError, NoAccess, Throttled, 
 from link_peer.domain.model import Party
 from link_peer.domain.request import look_request
 from link_peer.runtime.settings import Credentials, Settings
-from link_peer_local.cloud import LocalCloud
 
 from tests.unit.alicloud.adapter import HOME, REGION, settings
 

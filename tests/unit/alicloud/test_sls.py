@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from aliyun.log.log_logs_raw_pb2 import LogGroupRaw
+from aliyun_local.api import LocalCloud, Server
 from hypothesis import given
 from hypothesis import settings as settled
 from hypothesis import strategies as some
@@ -14,8 +15,6 @@ from link_peer.alicloud.leave_out import NotInPackage
 from link_peer.alicloud.log_group import LogGroup
 from link_peer.domain.errors import Transient
 from link_peer.runtime.settings import Credentials
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.server import Server
 from pytest_mock import MockerFixture
 
 from tests.unit.alicloud.adapter import settings

@@ -6,14 +6,11 @@ import json
 
 import msgspec
 import pytest
+from aliyun_local.api import Fault, LocalCloud, Request, Response, Role, trust_text
 from link_peer.alicloud.sts import Accounts, SessionCache, session_name_for
 from link_peer.domain.errors import Ambiguous, NoAccess
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.runtime.settings import Credentials, Settings
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.faults import Fault
-from link_peer_local.core.http import Request, Response
-from link_peer_local.core.principals import Role, trust_text
 from pytest_mock import MockerFixture
 
 from tests.unit.alicloud.adapter import HOME, PEER, retry, settings

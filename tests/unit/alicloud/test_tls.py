@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import requests
+from aliyun_local.api import Authority, LocalCloud, SystemClock, serve
 from link_peer.alicloud import sls, tls
 from link_peer.alicloud.audit_log import SlsAuditLog
 from link_peer.alicloud.mns import MnsQueue
@@ -19,12 +20,8 @@ from link_peer.domain.errors import LinkPeerError, Transient
 from link_peer.domain.model import Party
 from link_peer.domain.request import look_request
 from link_peer.runtime.retry import Retry
+from link_peer_cli.demo import world as worlds
 from link_peer_deploy import authorities
-from link_peer_local import world as worlds
-from link_peer_local.cloud import LocalCloud
-from link_peer_local.core.clock import SystemClock
-from link_peer_local.core.tls import Authority
-from link_peer_local.server import serve
 from pytest_mock import MockerFixture
 from Tea.core import TeaCore
 

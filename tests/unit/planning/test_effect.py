@@ -1,5 +1,5 @@
 """Whether a packet passes, as far as security groups decide: an example of each rule, and how it is said. Random worlds are compared
-with the packets of the local cloud in tests/local/ecs/test_reach_and_effect.py, and with an evaluator in test_reachable."""
+with the packets of the local cloud in tests/functional/test_reach_and_effect.py, and with an evaluator in test_reachable."""
 
 from __future__ import annotations
 

@@ -1,0 +1,41 @@
+"""What a world of link-peer's names of a deployment."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from aliyun_local.api import LocalCloud, World
+from msgspec import field
+
+
+class Deployment(World, kw_only=True):
+    """What a world names of a deployment: the home account's uid, queues, log, role, service.
+
+    `queues` are those of single accounts, beside the shared `queue`; `policy` is the path of the policy file. `history` and `traffic`
+    are what happened before (`link_peer_cli.demo.history`), and `flow_logs` where accounts keep theirs.
+    """
+
+    home: str
+    queue: str
+    dead_letter_queue: str
+    audit_project: str
+    audit_logstore: str
+    fc_service: str
+    function_role: str
+    policy: str
+    deployment: str
+    bare: bool = False  # nothing of a deployment exists: no roles, queues, logs or functions
+    queues: list[str] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    traffic: list[dict[str, Any]] = field(default_factory=list)
+    flow_logs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        """What all of these names begin with: LINK_PEER_PREFIX of the deployment."""
+        return self.function_role.removesuffix("-fc")
+
+
+def deployment_of(cloud: LocalCloud) -> Deployment:
+    """The names of the world that `load` filled a cloud from."""
+    return cast(Deployment, cloud.world)

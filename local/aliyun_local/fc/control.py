@@ -1,0 +1,207 @@
+"""The control operations of FC 3.0: functions, versions, aliases, triggers, configuration of asynchronous invocations.
+
+Fields are those of the SDK's models [src fc20230330 4.8.3].
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from aliyun_local.core.clock import utc
+from aliyun_local.core.errors import ApiError
+from aliyun_local.core.http import Response
+from aliyun_local.core.identity import Caller
+from aliyun_local.fc import definition
+from aliyun_local.fc.backend import FcBackend
+from aliyun_local.fc.rendering import answer, nothing, page, render_function
+from aliyun_local.fc.routes import Route
+from aliyun_local.fc.state import AsyncConfig, Held, Placed
+from aliyun_local.fc.versions import LATEST, Alias, Published, Version
+
+Query = Mapping[str, str]
+
+_FUNCTIONS = frozenset({"CreateFunction", "UpdateFunction", "DeleteFunction"})
+_VERSIONS = frozenset({"PublishFunctionVersion", "ListFunctionVersions", "DeleteFunctionVersion"})
+_ALIASES = frozenset({"CreateAlias", "ListAliases", "GetAlias", "UpdateAlias", "DeleteAlias"})
+_TRIGGERS = frozenset({"CreateTrigger", "ListTriggers", "GetTrigger", "UpdateTrigger", "DeleteTrigger"})
+_ASYNC = frozenset({"GetAsyncInvokeConfig", "PutAsyncInvokeConfig", "DeleteAsyncInvokeConfig"})
+ACTIONS = _FUNCTIONS | _VERSIONS | _ALIASES | _TRIGGERS | _ASYNC
+
+
+def handle(backend: FcBackend, caller: Caller, route: Route, query: Query, body: bytes) -> Response:
+    """Answer one of ACTIONS."""
+    given = definition.given(body) if route.action.startswith(("Create", "Update", "Put", "Publish")) else {}
+    if route.action in _FUNCTIONS:
+        return _functions(backend, caller, route, given)
+    with backend.held(caller.account, route.function) as held:
+        if route.action in _TRIGGERS:
+            return _triggers(backend, caller.account, held, route, query, given)
+        if route.action in _ASYNC:
+            return _async_config(backend, caller.account, held, route, query, given)
+        if route.action in _VERSIONS:
+            return _versions(held, route, query, given, backend.now())
+        return _aliases(held.published, route, query, given, backend.now())
+
+
+def _functions(backend: FcBackend, caller: Caller, route: Route, given: Mapping[str, Any]) -> Response:
+    account = caller.account
+    if route.action == "DeleteFunction":
+        backend.delete(account, route.function)
+        return nothing()
+    if route.action == "CreateFunction":
+        made = definition.function(given)
+        if backend.exists(account, made.name):
+            raise ApiError("FunctionAlreadyExists", 409, f"function '{made.name}' already exists")
+    else:
+        with backend.held(account, route.function) as held:
+            made = definition.function(given, held.function)
+    backend.connections.check(caller, made)
+    backend.put(account, made)
+    return answer(render_function(backend, account, backend.function(account, made.name), v2=False))
+
+
+def _versions(held: Held, route: Route, query: Query, given: Mapping[str, Any], now: float) -> Response:
+    match route.action:
+        case "PublishFunctionVersion":
+            made = held.published.publish(held.function, definition.description(given), now)
+            return answer(_version(made))
+        case "DeleteFunctionVersion":
+            held.published.delete_version(route.name)
+            held.async_configs.pop(route.name, None)
+            return nothing()
+    return _list_versions(held.published, query)
+
+
+def _list_versions(published: Published, query: Query) -> Response:
+    """The newest first by default [src ListFunctionVersionsRequest.direction]."""
+    direction = query.get("direction") or "BACKWARD"
+    found = list(published.versions.values())
+    if direction == "BACKWARD":
+        found.reverse()
+    elif direction != "FORWARD":
+        raise ApiError("InvalidArgument", 400, f"direction '{direction}' is invalid (allowed: BACKWARD, FORWARD)")
+    rows, token = page(found, query)
+    return answer({"direction": direction, "versions": [_version(row) for row in rows], "nextToken": token})
+
+
+def _aliases(published: Published, route: Route, query: Query, given: Mapping[str, Any], now: float) -> Response:
+    match route.action:
+        case "CreateAlias":
+            made = published.create_alias(
+                given.get("aliasName") or "",
+                given.get("versionId") or "",
+                given.get("description") or "",
+                given.get("additionalVersionWeight") or {},
+                now,
+            )
+            return answer(_alias(made))
+        case "UpdateAlias":
+            version, description, weights = (
+                given.get(name) for name in ("versionId", "description", "additionalVersionWeight")
+            )
+            return answer(_alias(published.update_alias(route.name, version, description, weights, now)))
+        case "DeleteAlias":
+            published.delete_alias(route.name)
+            return nothing()
+        case "GetAlias":
+            return answer(_alias(published.alias(route.name)))
+    found = [alias for name, alias in sorted(published.aliases.items()) if name.startswith(query.get("prefix") or "")]
+    rows, token = page(found, query)
+    return answer({"aliases": [_alias(row) for row in rows], "nextToken": token})
+
+
+def _triggers(
+    backend: FcBackend, account: str, held: Held, route: Route, query: Query, given: Mapping[str, Any]
+) -> Response:
+    render = partial(_trigger, f"acs:fc:{backend.region}:{account}:functions/{route.function}")
+    if route.action == "ListTriggers":
+        prefix = query.get("prefix") or ""
+        found = [placed for name, placed in sorted(held.triggers.items()) if name.startswith(prefix)]
+        rows, token = page(found, query)
+        return answer({"triggers": [render(row) for row in rows], "nextToken": token})
+    if route.action in ("CreateTrigger", "UpdateTrigger"):
+        return answer(render(_put_trigger(backend, account, held, route, given)))
+    placed = held.trigger(route.name)
+    if route.action == "DeleteTrigger":
+        backend.delete_trigger(account, route.function, route.name)
+        return nothing()
+    return answer(render(placed))
+
+
+def _put_trigger(backend: FcBackend, account: str, held: Held, route: Route, given: Mapping[str, Any]) -> Placed:
+    old = held.trigger(route.name).trigger if route.action == "UpdateTrigger" else None
+    made = definition.trigger(given, old)
+    if old is None and made.name in held.triggers:
+        message = f"trigger '{made.name}' already exists in function '{route.function}'"
+        raise ApiError("TriggerAlreadyExists", 409, message)
+    try:
+        return backend.put_trigger(account, route.function, made)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise definition.invalid(f"triggerConfig: {problem!r} is missing or wrong") from None
+
+
+def _trigger(function: str, placed: Placed) -> dict[str, Any]:
+    trigger = placed.trigger
+    return {
+        "triggerName": trigger.name,
+        "triggerId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{function}/{trigger.name}")),
+        "triggerType": trigger.kind,
+        "triggerConfig": json.dumps(trigger.config),
+        "qualifier": trigger.qualifier,
+        "description": trigger.description,
+        "targetArn": function,
+        "createdTime": utc(placed.created),
+        "lastModifiedTime": utc(placed.modified),
+    }
+
+
+def _async_config(
+    backend: FcBackend, account: str, held: Held, route: Route, query: Query, given: Mapping[str, Any]
+) -> Response:
+    """Each version or alias has settings of its own."""
+    qualifier = query.get("qualifier") or LATEST
+    backend.function(account, route.function, qualifier)
+    if route.action == "PutAsyncInvokeConfig":
+        held.async_configs[qualifier] = definition.async_config(
+            given, backend.now(), with_account=backend.tasks.knobs.destination_account == "required"
+        )
+    found = held.async_configs.get(qualifier)
+    if found is None:
+        raise ApiError("AsyncConfigNotExists", 404, f"async config of function '{route.function}' does not exist")
+    if route.action == "DeleteAsyncInvokeConfig":
+        del held.async_configs[qualifier]
+        return nothing()
+    arn = f"acs:fc:{backend.region}:{account}:functions/{route.function}"
+    return answer(_settings(found, arn if qualifier == LATEST else f"{arn}/{qualifier}"))
+
+
+def _settings(found: AsyncConfig, arn: str) -> dict[str, Any]:
+    return {
+        "functionArn": arn,
+        "asyncTask": found.async_task,
+        "maxAsyncRetryAttempts": found.max_retries,
+        "maxAsyncEventAgeInSeconds": found.max_age,
+        "destinationConfig": {"onFailure": {"destination": found.on_failure}} if found.on_failure else {},
+        "createdTime": utc(found.modified),
+        "lastModifiedTime": utc(found.modified),
+    }
+
+
+def _version(version: Version) -> dict[str, Any]:
+    at = utc(version.created)
+    return {"versionId": version.id, "description": version.description, "createdTime": at, "lastModifiedTime": at}
+
+
+def _alias(alias: Alias) -> dict[str, Any]:
+    return {
+        "aliasName": alias.name,
+        "versionId": alias.version,
+        "description": alias.description,
+        "additionalVersionWeight": dict(alias.weights),
+        "createdTime": utc(alias.created),
+        "lastModifiedTime": utc(alias.modified),
+    }

@@ -1,0 +1,1 @@
+"""RAM: roles, users, policies and who has which."""

@@ -1,0 +1,235 @@
+"""Worlds to start from: YAML files of accounts, roles, VPCs, groups, instances, queues and logs.
+
+| key | |
+|---|---|
+| `accounts` | uid to name; the rest of the file names accounts by uid |
+| `regions` | those that the world is in, the cloud's own among them; without it, that one alone |
+| `vpcs` | `{name, owner, cidr, shared_with, region}` |
+| `groups` | `{account, name, vpc, id, type, managed, inner_access, tags, rules}`; a rule has the keys of AuthorizeSecurityGroup, and may have a `SecurityGroupRuleId` |
+| `instances` | `{account, groups, id, name, private_ip, tags}` |
+| `roles` | `{account, name, trusted, external_id, allowed_actions}`: `trusted` are ARNs and service names, and no `allowed_actions` means all |
+| `service_linked_roles` | the accounts that have those of EventBridge |
+| `queues` | `{account, name}`, in each region |
+| `logs` | `{account, project, logstores}`, in each region: the index of each logstore by its name |
+| `inactive` | services that the accounts have not activated |
+| `knobs` | readings, by knob |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from aliyun_local.cloud import LocalCloud
+from aliyun_local.core.identity import Caller
+from aliyun_local.core.principals import Role, trust_text
+from aliyun_local.core.refusals import INACTIVE
+from aliyun_local.ecs.state import Group
+from aliyun_local.eventbridge import linked_roles
+
+WORLDS = Path(__file__).parent / "worlds"
+DEFAULT = "two-accounts"
+# Ten times as fast, where PyYAML was built with libyaml: thousands of tests load a world.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class WorldError(ValueError):
+    """A world file that cannot be loaded; the message names the file and the problem."""
+
+
+class World(Struct):
+    """What a world has named in a region: `vpcs` are `{id, vswitch_id, owner, shared_with}` in the file's order.
+
+    Who has names of its own beside these loads a subclass.
+    """
+
+    vpcs: list[dict[str, Any]] = field(default_factory=list)
+
+
+AnyWorld = TypeVar("AnyWorld", bound=World)
+
+
+def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> World:
+    """Fill an empty cloud from a file, or from one of the bundled worlds by name (`two-accounts`, `web-shop`, `empty`). Raises
+    WorldError."""
+    path = path_of(world, WORLDS)
+    return loaded(path, lambda text: fill(cloud, text, World()))
+
+
+def path_of(world: str | Path, bundled: Path) -> Path:
+    """The file of a world that may be named like one in a folder. Raises WorldError, which names those that there are."""
+    path = Path(world)
+    if path.suffix:
+        return path
+    path = bundled / f"{world}.yaml"
+    if not path.exists():
+        names = sorted(file.stem for file in bundled.glob("*.yaml"))
+        raise WorldError(f"{str(world)!r} is neither a file nor one of {', '.join(names)}")
+    return path
+
+
+def loaded(path: Path, fill_from: Callable[[dict[str, Any]], AnyWorld]) -> AnyWorld:
+    """What `fill_from` makes of a file's text. Raises WorldError for a file that cannot be read, or that it cannot use."""
+    try:
+        return fill_from(yaml.load(path.read_text(encoding="utf-8"), _LOADER))  # noqa: S506  # both are safe
+    except KeyError as missing:
+        raise WorldError(f"{path}: {missing} is missing") from None
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as problem:
+        raise WorldError(f"{path}: {problem}") from problem
+
+
+def fill(cloud: LocalCloud, text: Mapping[str, Any], world: AnyWorld) -> AnyWorld:
+    """Fill an empty cloud, whose `world` then is the one given, with a copy for each further region. ValueError, KeyError or
+    TypeError for text that is no world."""
+    _Loader(cloud, text).load(world)
+    return world
+
+
+def describe(cloud: LocalCloud) -> dict[str, Any]:
+    """The first line of `aliyun-local --json`: the endpoint, the accounts with their keys, and the names of what the cloud holds."""
+    identity, world = cloud.identity, cloud.world
+    return {
+        "endpoint": cloud.endpoint,
+        "authority": cloud.shared.authority,
+        "region": cloud.region,
+        "regions": {region: place.endpoint for region, place in cloud.regions.items() if place.endpoint},
+        "accounts": [
+            {
+                "id": account.uid,
+                "name": account.name,
+                "access_key_id": account.access_key_id,
+                "access_key_secret": account.access_key_secret,
+            }
+            for account in identity.accounts.values()
+        ],
+        "vpcs": world.vpcs,
+        "roles": [
+            {"arn": role.arn, "external_id": role.external_id or ""}
+            for role in identity.roles.values()
+            if not role.linked_to
+        ],
+        "queues": [queue.name for uid in identity.accounts for queue in cloud.mns.queues(uid)],
+        "projects": [project.name for uid in identity.accounts for project in cloud.sls.projects(uid)],
+    }
+
+
+class _Loader:
+    def __init__(self, cloud: LocalCloud, text: Mapping[str, Any]) -> None:
+        self.cloud = cloud
+        self.text = text
+        self.vpcs: dict[str, Any] = {}
+        self.regions: dict[str, LocalCloud] = {}
+        self.places: dict[str, LocalCloud] = {}  # the region of each VPC, by name, and group, by id
+
+    def load(self, world: World) -> None:
+        text, cloud = self.text, self.cloud
+        for uid, name in text["accounts"].items():
+            cloud.identity.add_account(uid, name)
+            cloud.ecs.account_names[name] = uid
+        self._open_regions(world)
+        cloud.knobs.change(text.get("knobs") or {})
+        cloud.inactive.update(self._inactive())
+        for uid in text.get("service_linked_roles", ()):
+            linked_roles.create(cloud.identity, uid, cloud.clock.now())
+        self._roles()
+        for place in self.regions.values():
+            self._queues_and_logs(place)
+        for vpc in text["vpcs"]:
+            self._vpc(vpc)
+        for group in text.get("groups", ()):
+            self._group(group)
+        for instance in text.get("instances", ()):
+            self._instance(instance)
+
+    def _queues_and_logs(self, place: LocalCloud) -> None:
+        for queue in self.text.get("queues", ()):
+            place.mns.create_queue(queue["account"], queue["name"])
+        for log in self.text.get("logs", ()):
+            place.sls.create_project(log["account"], log["project"])
+            for name, index in log["logstores"].items():
+                place.sls.create_logstore(log["account"], log["project"], name)
+                place.sls.create_index(log["account"], log["project"], name, dict(index))
+
+    def _open_regions(self, world: World) -> None:
+        """Open the entrances of the regions; each gets the world, with VPCs of its own."""
+        names = self.text.get("regions") or [self.cloud.region]
+        if self.cloud.region not in names:
+            raise ValueError(f"regions: the cloud is entered at {self.cloud.region}, which must be among them")
+        for name in names:
+            place = self.regions[name] = self.cloud.region_at(name)
+            place.world = world if place is self.cloud else replace(world, vpcs=[])
+
+    def _vpc(self, vpc: dict[str, Any]) -> None:
+        region = vpc.get("region", self.cloud.region)
+        if region not in self.regions:
+            raise ValueError(f"VPC {vpc['name']}: {region} is not in the list `regions`")
+        place = self.places[vpc["name"]] = self.regions[region]
+        shared_with = list(vpc.get("shared_with", ()))
+        made = self.vpcs[vpc["name"]] = place.ecs.create_vpc(
+            vpc["owner"], vpc["cidr"], shared_with=tuple(shared_with), name=vpc["name"]
+        )
+        shown = {"id": made.id, "vswitch_id": made.vswitch_id, "owner": vpc["owner"], "shared_with": shared_with}
+        place.world.vpcs.append(shown)
+
+    def _inactive(self) -> set[str]:
+        """The services of the file's `inactive`."""
+        named = set(self.text.get("inactive", ()))
+        if not named <= INACTIVE.keys():
+            raise ValueError(f"inactive: there are {', '.join(sorted(INACTIVE))}")
+        return named
+
+    def _roles(self) -> None:
+        """Create the roles that the file lists. ValueError for a string where a list of strings is expected: it would be
+        read letter by letter."""
+        for listed in self.text.get("roles") or ():
+            given = dict(listed)
+            for name in ("trusted", "allowed_actions"):
+                value = given.get(name)
+                if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+                    raise ValueError(f"role {given['name']}: {name} must be a list of strings")
+            actions = given.pop("allowed_actions", None)
+            trust = trust_text(given.pop("trusted", None) or [], given.pop("external_id", None))
+            role = self.cloud.identity.add_role(Role(**given, trust=trust))
+            self.cloud.identity.allow_only(role.arn, ["*"] if actions is None else actions)
+
+    def _group(self, group: dict[str, Any]) -> None:
+        account, place = group["account"], self.places[group["vpc"]]
+        made = place.ecs.create_group(
+            account,
+            self.vpcs[group["vpc"]].id,
+            name=group["name"],
+            type=group.get("type", "normal"),
+            managed=group.get("managed", False),
+            inner_access=group.get("inner_access", ""),
+            tags=group.get("tags", {}),
+            group_id=group.get("id"),
+        )
+        self.places[made.id] = place
+        for permission in group.get("rules", ()):
+            given = dict(permission)
+            rule_id = given.pop("SecurityGroupRuleId", None)
+            params = {"RegionId": place.region, "SecurityGroupId": made.id}
+            params.update({f"Permissions.1.{name}": str(value) for name, value in given.items()})
+            place.ecs.call(Caller(account, f"acs:ram::{account}:root"), "AuthorizeSecurityGroup", params)
+            if rule_id:
+                self._name_last_rule(made, rule_id)
+
+    def _name_last_rule(self, group: Group, rule_id: str) -> None:
+        now = self.cloud.clock.now()
+        *others, last = group.rules.at(now)
+        group.rules.change(now, lambda _rules: (*others, replace(last, id=rule_id)))
+
+    def _instance(self, instance: dict[str, Any]) -> None:
+        self.places[instance["groups"][0]].ecs.create_instance(
+            instance["account"],
+            instance["groups"],
+            tags=instance.get("tags", {}),
+            instance_id=instance.get("id"),
+            private_ip=instance.get("private_ip"),
+            name=instance.get("name", ""),
+        )

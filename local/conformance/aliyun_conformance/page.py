@@ -1,0 +1,91 @@
+"""Writes into the tables of a page what the questions and the committed reports say: `python -m aliyun_conformance.page PAGE REPORTS`.
+
+A row is written by hand, and of a question only what the question does not say: what depends on it, and how a person would test it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aliyun_conformance.question import Question, Verdict
+from aliyun_conformance.run import REAL, questions
+
+Report = Mapping[str, Any]
+
+
+def render(page: str, asked: Sequence[Question], reports: Sequence[Report]) -> str:
+    """The page with its cells written anew. ValueError if a question has no row."""
+    by_number = {question.number: question for question in asked}
+    seen = newest(reports)
+    lines: list[str] = []
+    names: list[str] = []
+    for line in page.splitlines():
+        cells = cells_of(line)
+        if not cells or not cells[0].isdigit():
+            names = cells or names
+            lines.append(line)
+            continue
+        number = int(cells[0])
+        told = _told(by_number.pop(number)) if number in by_number and "seen" in names else {}
+        told["seen"] = seen.get(number, "not yet")
+        written = [told.get(name, cell).replace("|", r"\|") for name, cell in zip(names, cells, strict=True)]
+        lines.append(f"| {' | '.join(written)} |")
+    if by_number:
+        raise ValueError(f"the page has no row {min(by_number)}")
+    return "\n".join(lines) + "\n"
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of a row of a table; empty for any other line, and for the dashes below a heading."""
+    if not line.startswith("| "):
+        return []
+    return [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def _told(question: Question) -> dict[str, str]:
+    """What a question says of its row, by the headings of the columns."""
+    needs = sorted(need.value.removeprefix("needs ") for need in question.needs)
+    with_them = " and ".join(f"`{need}`" if need.startswith("--") else need for need in needs)
+    return {
+        "assumed": question.assumed,
+        "expected": question.expected,
+        "cleanup": question.cleanup,
+        "selftest": f"with {with_them}" if needs else "yes",
+    }
+
+
+def newest(reports: Sequence[Report]) -> dict[int, str]:
+    """What the newest report of the real cloud that answered a row says of it. Reports of a local cloud prove nothing."""
+    found: dict[int, str] = {}
+    for report in sorted(reports, key=lambda each: str(each["date"])):
+        if report["cloud"] != REAL:
+            continue
+        for row in report["rows"]:
+            if row["verdict"] == Verdict.UNANSWERED.value:
+                continue
+            when = f"{str(report['date'])[:10]} ({report['region']})"
+            same = row["verdict"] == Verdict.EXPECTED.value
+            found[int(row["number"])] = f"{when}: as expected" if same else f"{when}: **different**: {row['seen']}"
+    return found
+
+
+def read_reports(folder: Path) -> Iterator[Report]:
+    """The committed reports."""
+    for path in sorted(folder.glob("*.json")):
+        yield json.loads(path.read_text(encoding="utf-8"))
+
+
+def main(page: Path, reports: Path) -> None:
+    """Rewrite a page by the reports of a folder."""
+    page.write_text(
+        render(page.read_text(encoding="utf-8"), questions(), list(read_reports(reports))), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

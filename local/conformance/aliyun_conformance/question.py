@@ -1,0 +1,54 @@
+"""What a question to a cloud is: a test with the mark `real_cloud`, whose docstring says what is assumed.
+
+`@pytest.mark.real_cloud(28, Need.ROLE, expected="allowed", cleanup="none")`: its number, what it needs
+besides throw-away groups, what an answer as assumed looks like, and what is removed after it. The test gets the fixture `bench`,
+says with `bench.saw(…)` what the cloud did, and asserts that this is what is assumed.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+MARK = "real_cloud"
+FIRST_DAY = (30, 52, 53, 36, 4, 40, 38, 59)
+"""The rows that decide the first day, in their order on the page: asked before all others."""
+
+
+class Need(Enum):
+    """What a question needs besides throw-away groups; the value is what to do about its absence."""
+
+    INSTANCES = "needs --instances"
+    SECOND_VPC = "needs a second VPC with a marked group"
+    PEER = "needs --peer"
+    ROLE = "needs --role"
+    INTERFACES = "needs --vswitch"
+
+
+class Verdict(str, Enum):
+    """How a question ended."""
+
+    EXPECTED = "as expected"
+    DIFFERENT = "different"
+    UNANSWERED = "not answered"
+
+
+class NotAnswered(Exception):
+    """A question cannot be answered here; the message says why."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """One assumption. `cases` are the ids of its tests, one for each set of parameters. Texts are Markdown on one line."""
+
+    number: int
+    assumed: str
+    expected: str
+    cleanup: str
+    needs: tuple[Need, ...]
+    cases: tuple[str, ...]
+
+
+def cleanup_of(needs: tuple[Need, ...]) -> str:
+    """What is removed after a question that does not say it."""
+    return ("release the instances, " if Need.INSTANCES in needs else "") + "delete the groups"

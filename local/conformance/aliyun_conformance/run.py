@@ -1,0 +1,235 @@
+"""Asks questions through pytest, and reports what each saw. A question that fails costs no other one."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from aliyun_conformance.bench import Bench, Seen
+from aliyun_conformance.errors import SelftestError
+from aliyun_conformance.question import FIRST_DAY, MARK, NotAnswered, Question, Verdict, cleanup_of
+from aliyun_conformance.sdks import UNAVAILABLE
+
+FOLDER = Path(__file__).parent
+UNUSED = ("terminal", "cacheprovider", "faulthandler", "logging", "unraisableexception", "threadexception", "tmpdir")
+
+PACKAGES = (
+    "aliyun-local",
+    "alibabacloud-ecs20140526",
+    "alibabacloud-sts20150401",
+    "alibabacloud-eventbridge20200401",
+    "alibabacloud-tea-openapi",
+    "aliyun-log-python-sdk",
+    "aliyun-mns-sdk",
+)
+REAL = "Alibaba Cloud"
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How one question ended. `why` says why it was not answered, and what of it could not be removed."""
+
+    number: int
+    assumed: str
+    expected: str
+    verdict: Verdict
+    seen: str = ""
+    why: str = ""
+    facts: dict[str, Any] = {}
+    seconds: float = 0.0
+
+
+class _Case(msgspec.Struct, frozen=True):
+    """How one test of a question ended."""
+
+    verdict: Verdict
+    seen: Seen
+    why: str = ""
+
+
+def question_of(items: Sequence[pytest.Item]) -> Question:
+    """The question that these tests ask, one with each set of parameters."""
+    mark = items[0].get_closest_marker(MARK)
+    assert mark is not None
+    number, *needs = mark.args
+    lines = str(items[0].function.__doc__).strip().splitlines()  # type: ignore[attr-defined]
+    cleanup = mark.kwargs.get("cleanup") or cleanup_of(tuple(needs))
+    cases = tuple(item.nodeid for item in items)
+    return Question(
+        number, lines[0].rstrip("."), mark.kwargs.get("expected", "as assumed"), cleanup, tuple(needs), cases
+    )
+
+
+class _Collector:
+    """A pytest plugin that keeps the tests that were found."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[pytest.Item]] = {}
+        self.interrupted = False
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """The tests of each function."""
+        for item in items:
+            self.found.setdefault(item.nodeid.partition("[")[0], []).append(item)
+
+
+@functools.cache
+def questions() -> tuple[Question, ...]:
+    """All of them: those that decide the first day, then the others by number. ValueError if two have one number."""
+    collector = _Collector()
+    _pytest("--collect-only", str(FOLDER), plugin=collector)
+    found = {question.number: question for question in map(question_of, collector.found.values())}
+    if len(found) != len(collector.found):
+        raise ValueError("two questions have one number")
+    early = {number: place for place, number in enumerate(FIRST_DAY)}
+    return tuple(found[number] for number in sorted(found, key=lambda number: (early.get(number, len(early)), number)))
+
+
+def _pytest(*args: str, plugin: _Collector | _Asker) -> None:
+    """Run pytest in this process, on its own: without the settings and plugins of where a person is, and without output."""
+    alone = [
+        "-c",
+        os.devnull,
+        f"--rootdir={FOLDER}",
+        f"--confcutdir={FOLDER}",
+        "--noconftest",
+        "-s",
+        *(f"-pno:{plugin}" for plugin in UNUSED),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        patch.delenv("PYTEST_ADDOPTS", raising=False)
+        ended = pytest.main([*alone, *args], plugins=[_Settings(), plugin])
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not plugin.interrupted:
+        raise SelftestError(f"pytest could not ask the questions: {pytest.ExitCode(ended).name}")
+
+
+class _Settings:
+    """A pytest plugin that registers the mark `real_cloud`. What the terminal's plugin would set: an assertion is told in full, and a
+    traceback in the quickest way, since nobody sees it."""
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Set them."""
+        config.addinivalue_line("markers", f"{MARK}: asks a cloud a question")
+        config.option.verbose, config.option.tbstyle = 2, "native"
+
+
+def ask(bench: Bench, chosen: Sequence[Question], progress: Callable[[Result], object]) -> None:
+    """Ask questions, and remove after each what it created. Raises KeyboardInterrupt; the caller closes the bench."""
+    files = sorted({case.partition("::")[0] for question in chosen for case in question.cases})
+    asker = _Asker(bench, chosen, progress)
+    _pytest(*(str(FOLDER / name) for name in files), plugin=asker)
+    if asker.interrupted:
+        raise KeyboardInterrupt
+
+
+class _Asker:
+    """A pytest plugin: gives tests the bench, and makes a result of what the tests of each question saw."""
+
+    def __init__(self, bench: Bench, chosen: Sequence[Question], progress: Callable[[Result], object]) -> None:
+        self.bench = bench
+        self.progress = progress
+        self.asked = {case: question for question in chosen for case in question.cases}
+        self.began = 0.0
+        self.cases: list[_Case] = []
+        self.left: list[str] = []
+        self.interrupted = False
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Note it: pytest goes on to its end."""
+        self.interrupted = True
+
+    @pytest.fixture(name="bench")
+    def _bench(self) -> Iterator[Bench]:
+        yield self.bench
+        self.left += self.bench.release()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave the chosen ones, in their order."""
+        by_case = {item.nodeid: item for item in items}
+        items[:] = [by_case[case] for case in self.asked]
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Raise NotAnswered unless there is what the question needs."""
+        self.bench.seen = Seen()
+        if not self.cases:
+            self.began = self.bench.clock.now()
+        if why := self.bench.lacking(self.asked[item.nodeid].needs):
+            raise NotAnswered(why)
+
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        """Note how a test ended: with its body, or with an error of any part."""
+        if call.excinfo is not None or call.when == "call":
+            error = call.excinfo.value if call.excinfo else None
+            self.cases.append(_ended(error, self.bench.seen))
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """After the last test of a question, its result."""
+        question = self.asked[nodeid]
+        if nodeid != question.cases[-1]:
+            return
+        seconds = round(self.bench.clock.now() - self.began, 1)
+        self.progress(_result(question, self.cases, self.left, seconds))
+        self.cases, self.left = [], []
+
+
+def _ended(error: BaseException | None, seen: Seen) -> _Case:
+    """Also a bug in a question must not cost the others."""
+    if error is None:
+        return _Case(Verdict.EXPECTED, seen)
+    if isinstance(error, AssertionError):
+        return _Case(Verdict.DIFFERENT, seen if seen.text else Seen(str(error).partition("\n")[0]))
+    known = isinstance(error, (NotAnswered, SelftestError, *UNAVAILABLE))
+    return _Case(Verdict.UNANSWERED, Seen(), str(error) if known else f"{type(error).__name__}: {error}")
+
+
+def _result(question: Question, cases: Sequence[_Case], left: Sequence[str], seconds: float) -> Result:
+    """The result of a question: different if one of its tests was, answered if all were."""
+    verdicts = {case.verdict for case in cases}
+    verdict = next(each for each in (Verdict.DIFFERENT, Verdict.UNANSWERED, Verdict.EXPECTED) if each in verdicts)
+    told = [case for case in cases if case.verdict is verdict]
+    seen = "; ".join(dict.fromkeys(case.seen.text for case in told if case.seen.text))
+    whys = dict.fromkeys(case.why for case in told if case.why)
+    why = "; ".join([*whys, *([f"left behind: {', '.join(left)}"] if left else [])])
+    facts = {key: value for case in told for key, value in case.seen.facts.items()}
+    return Result(question.number, question.assumed, question.expected, verdict, seen, why, facts, seconds)
+
+
+def report(bench: Bench, results: Sequence[Result]) -> dict[str, Any]:
+    """The report as JSON values. The accounts' uids are left out, so that it can be published."""
+    endpoint = bench.sdks.settings.host
+    made = {
+        "tool": "aliyun-selftest",
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(bench.clock.now())),
+        "cloud": f"local cloud at {endpoint}" if endpoint else REAL,
+        "region": bench.region,
+        "python": platform.python_version(),
+        "system": sys.platform,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "instances": bench.options.instances,
+        "counts": dict(Counter(result.verdict.value for result in results)),
+        "rows": [msgspec.to_builtins(result) for result in results],
+    }
+    hidden = {bench.account: "<account>", bench.options.peer: "<peer>"}
+    text = msgspec.json.encode(made).decode()
+    for uid, word in hidden.items():
+        text = text.replace(uid, word) if uid else text
+    cleaned: dict[str, Any] = msgspec.json.decode(text)
+    return cleaned
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"

@@ -1,6 +1,0 @@
-"""ECS of the local cloud: instances, security groups, tags, events, and whether packets would get through."""
-
-from link_peer_local.ecs.backend import EcsBackend
-from link_peer_local.ecs.reach import Verdict, may_reach
-
-__all__ = ["EcsBackend", "Verdict", "may_reach"]

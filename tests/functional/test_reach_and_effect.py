@@ -1,0 +1,248 @@
+"""What becomes of packets, and who can reach a party: the local cloud and the library, which were written apart from each other,
+agree over random worlds.
+
+The reader takes sources from the cloud's own rules and asks the cloud of each packet; of the library it has only the types.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from ipaddress import IPv4Address as Address
+from ipaddress import IPv4Network as Range
+from typing import Any
+
+import msgspec
+from alibabacloud_ecs20140526 import models
+from aliyun_local.api import Group, Instance, Rule, Store, VirtualClock, may_reach
+from link_peer.alicloud import ecs_shapes as shapes
+from link_peer.domain import model
+from link_peer.domain.model import Party, Port
+from link_peer.domain.snapshot import Snapshot
+from link_peer.planning.reach import Scene
+from link_peer.planning.who import Reaching, who
+
+from tests.functional.lab import HOME, PEER
+
+WORLDS = 1000
+SAMPLE = models.DescribeSecurityGroupAttributeResponseBodyPermissionsPermission
+PACKETS = [Port("tcp", port, port) for port in (1, 22, 80, 443, 65535)] + [Port("udp", 53, 53), Port("icmp")]
+
+
+def as_read(rule: Rule, group: Party) -> dict[str, Any]:
+    """A rule as DescribeSecurityGroupAttribute shows it; a group of the same account comes without its owner."""
+    peer, own = ("Source", "Dest") if rule.direction == "ingress" else ("Dest", "Source")
+    return {
+        "SecurityGroupRuleId": rule.id,
+        "Direction": rule.direction,
+        "IpProtocol": rule.protocol,
+        "PortRange": rule.port_range,
+        "SourcePortRange": rule.source_port_range,
+        "Policy": rule.policy,
+        "Priority": rule.priority,
+        f"{peer}GroupId": rule.peer_group,
+        f"{peer}GroupOwnerAccount": "" if rule.peer_owner == group.account else rule.peer_owner,
+        f"{peer}CidrIp": rule.peer_cidr,
+        f"Ipv6{peer}CidrIp": rule.peer_ipv6,
+        f"{own}CidrIp": rule.own_cidr,
+    }
+
+
+Sent = tuple[list[Instance], list[Instance], list[Port]]
+"""From whom, to whom, and which packets."""
+
+
+class World:
+    """Three instances in up to three groups each, of one or two VPCs and accounts, with rules of every kind; and the question who
+    reaches one of them, or the instances of one of its groups, on one port or on all. A stranger has an address, in a group which
+    lets everything out and which no rule names."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = chance = random.Random(seed)
+        self.store = Store(VirtualClock())
+        vpcs = [self.store.create_vpc(HOME, "10.1.0.0/16"), self.store.create_vpc(HOME, "10.2.0.0/16")]
+        self.store.peerings.add(frozenset(vpc.id for vpc in vpcs))  # what gives a route is none of the groups' business
+        near = vpcs[0]
+        far = near if chance.random() < 0.8 else vpcs[1]
+        self.groups: list[Group] = []
+        self.a = self._instance(HOME, near.id)
+        self.b = self._instance(PEER if chance.random() < 0.3 else HOME, far.id)
+        for number in range(chance.choice((0, 1, 2, 4, 8, 12))):
+            self._rule(number)
+        self.instances = [self.a, self.b, self._instance(self.b.account, self.b.vpc_id)]
+        for number in range(100, 100 + self.chance.choice((0, 3, 6))):
+            self._rule(number)
+        group = self.of(self.b)[0] if self.chance.random() < 0.5 else None
+        self.party = Party(self.b.account, group.id if group else self.b.id)
+        self.to = [one for one in self.instances if self.party.id in (one.id, *(each.id for each in self.of(one)))]
+        self.near = {each.id: each for one in self.to for each in self.of(one)}
+        self.asked = [self.chance.choice(PACKETS)] if self.chance.random() < 0.3 else []
+
+    def _instance(self, account: str, vpc: str) -> Instance:
+        """In groups of one type, of which the other instance may be in some."""
+        kind = "enterprise" if self.chance.random() < 0.2 else "normal"
+        joined = []
+        for _ in range(self.chance.choice((1, 1, 2, 3))):
+            shared = [g for g in self.groups if (g.account, g.vpc_id, g.type) == (account, vpc, kind)]
+            inner = "Drop" if kind == "enterprise" else self.chance.choice(("Accept", "Accept", "Drop"))
+            if shared and self.chance.random() < 0.3:
+                joined.append(self.chance.choice(shared))
+            else:
+                joined.append(self.store.create_group(account, vpc, type=kind, inner_access=inner))
+                self.groups.append(joined[-1])
+        return self.store.create_instance(account, list(dict.fromkeys(group.id for group in joined)))
+
+    def _rule(self, number: int) -> None:
+        chance, group = self.chance, self.chance.choice(self.groups)
+        protocol = chance.choice(("TCP", "TCP", "TCP", "UDP", "ICMP", "ALL", "ALL", "GRE"))
+        low = chance.choice((1, 22, 80, 440))
+        high = chance.choice((low, low + 10, 65535))
+        peer, owner, cidr, ipv6 = "", "", "", ""
+        kind = chance.random()
+        if kind < 0.4:
+            named = chance.choice(self.groups)
+            peer, owner = named.id, named.account
+        elif kind < 0.95:
+            cidr = self._cidr()
+        else:
+            ipv6 = "::/0"
+        source_ports = ""
+        if protocol in ("TCP", "UDP") and chance.random() < 0.1:
+            source_ports = chance.choice(("1/1024", "1/65535", "1024/65535"))
+        rule = Rule(
+            direction=chance.choice(("ingress", "ingress", "egress")),
+            protocol=protocol,
+            port_range=f"{low}/{high}" if protocol in ("TCP", "UDP") else "-1/-1",
+            policy=chance.choice(("Accept", "Accept", "Drop")),
+            priority=chance.choice((1, 50, 99, 100)),
+            nic_type="intranet",
+            peer_group=peer,
+            peer_owner=owner,
+            peer_cidr=cidr,
+            peer_ipv6=ipv6,
+            own_cidr="" if ipv6 or chance.random() < 0.8 else self._cidr(),
+            source_port_range=source_ports,
+            id=f"sgr-{number}",
+        )
+        group.rules.change(self.store.clock.now(), lambda old: (*old, rule))
+
+    def _cidr(self) -> str:
+        """A range around one of the instances, or none of them."""
+        address = self.chance.choice((self.a.private_ip, self.b.private_ip, "10.9.0.1"))
+        bits = self.chance.choice((32, 32, 31, 24, 16, 8, 0))
+        return str(Range(f"{address}/{bits}", strict=False))
+
+    def shown(self, instance: Instance) -> model.Instance:
+        state = instance.states.at(self.store.clock.now())
+        assert state is not None
+        return model.Instance(Party(instance.account, instance.id), instance.vpc_id, state.groups, instance.private_ip)
+
+    def snapshot(self) -> Snapshot:
+        groups, rules = {}, {}
+        for group in self.groups:
+            party = Party(group.account, group.id)
+            groups[party] = model.Group(party, group.vpc_id, advanced=group.type == "enterprise")
+            shown = group.rules.at(self.store.clock.now())
+            rules[party] = tuple(shapes.rule(party, SAMPLE().from_map(as_read(rule, party))) for rule in shown)
+        access = {Party(g.account, g.id): g.inner_access == "Accept" for g in self.groups}
+        return Snapshot(groups=groups, rules=rules, inner_access=access)
+
+    def described(self) -> str:
+        return "\n".join(f"{g.id} {g.type} {g.inner_access} {g.rules.at(self.store.clock.now())}" for g in self.groups)
+
+    def answer(self) -> list[Reaching]:
+        instances = {Party(one.account, one.id): self.shown(one) for one in self.instances}
+        read = {"instances": instances, "whole_accounts": {HOME, PEER}}
+        return who(Scene(msgspec.structs.replace(self.snapshot(), **read)), self.party, self.asked)
+
+    def sources(self) -> Iterator[tuple[tuple[str, str], Sent]]:
+        """By group and rule; members of a group have no rule."""
+        for group in self.near.values():
+            if group.inner_access == "Accept":
+                yield (group.id, ""), (self._with(group.id), self._to(group, ""), self._parts("ALL", "-1/-1"))
+            for rule in self._ingress(group):
+                packets, to = self._parts(rule.protocol, rule.port_range), self._to(group, rule.own_cidr)
+                if rule.policy == "Accept" and packets and to:
+                    yield (group.id, rule.id), (self._from(group, rule), to, packets)
+
+    def outcomes(self, sent: Sent) -> tuple[set[bool], bool]:
+        """What becomes of the packets, and whether the documentation leaves that open of any pair of instances."""
+        pairs = [(one, other) for one in sent[0] for other in sent[1] if one is not other]
+        common = [group for one, other in pairs for group in self.of(one) if group in self.of(other)]
+        doubted = any(a.vpc_id != b.vpc_id for a, b in pairs) or any(group.inner_access == "Accept" for group in common)
+        return {self.arrives(*pair, packet) for pair in pairs for packet in sent[2]}, doubted
+
+    def arrives(self, source: Instance, to: Instance, packet: Port) -> bool:
+        return may_reach(self.store, source.account, source.id, to.account, to.id, packet.protocol, packet.low).ok
+
+    def of(self, instance: Instance) -> list[Group]:
+        return [self.store.account(instance.account).groups[group] for group in self.shown(instance).groups]
+
+    def _with(self, group: str) -> list[Instance]:
+        return [one for one in self.instances if group in self.shown(one).groups]
+
+    def _ingress(self, group: Group) -> list[Rule]:
+        return [rule for rule in group.rules.at(self.store.clock.now()) if rule.direction == "ingress"]
+
+    def _to(self, group: Group, own: str) -> list[Instance]:
+        found = [one for one in self.to if group in self.of(one) and (not own or Address(one.private_ip) in Range(own))]
+        return found or ([self._stranger(group, Range(own)[0])] if group.id == self.party.id else [])
+
+    def _from(self, group: Group, rule: Rule) -> list[Instance]:
+        if rule.peer_group or rule.peer_ipv6:
+            return self._with(rule.peer_group)
+        whole, rules = Range(rule.peer_cidr), [one for each in self.near.values() for one in self._ingress(each)]
+        having = [one for one in self.instances if Address(one.private_ip) in whole]
+        near = [one for one in having if one.vpc_id == group.vpc_id]
+        if whole.prefixlen == 32 and having:
+            return near or having
+        ends = [Range(one.peer_cidr) for one in rules if one.peer_cidr]
+        edges = {whole[0], *(one[0] for one in ends), *(one[-1] + 1 for one in ends if one.prefixlen)}
+        lets_out = self.store.create_group(HOME, group.vpc_id, inner_access="Drop")
+        dropped = {one.peer_group for one in rules if one.policy == "Drop"}
+        known = [one for one in near if dropped.intersection(self.shown(one).groups)]
+        return known + [self._stranger(lets_out, edge) for edge in sorted(edges) if edge in whole]
+
+    def _parts(self, protocol: str, ports: str) -> list[Port]:
+        """One packet of each part of these ports that rules tell apart."""
+        low, high = (1, 65_535) if ports == "-1/-1" else map(int, ports.split("/"))
+        every = [rule.port_range for group in self.groups for rule in group.rules.at(self.store.clock.now())]
+        cuts = {
+            low,
+            *(cut for one in every for a, b in [map(int, one.split("/"))] for cut in (a, b + 1) if low < cut <= high),
+        }
+        found = [Port(name, cut, cut) for name in ("tcp", "udp") for cut in sorted(cuts)] + [Port("icmp"), Port("gre")]
+        asked = [one for one in self.asked if one.low == -1 or low <= one.low <= high] if self.asked else found
+        return [one for one in asked if protocol in ("ALL", one.protocol.upper())]
+
+    def _stranger(self, group: Group, address: Address) -> Instance:
+        made = self.store.create_instance(group.account, [group.id])
+        made.private_ip = str(address)
+        return made
+
+
+def _admits(one: Reaching, source: Instance, groups: list[Group]) -> bool:
+    if one.source and not one.address:
+        return one.source in {Party(group.account, group.id) for group in groups}
+    return ":" not in one.address and Address(source.private_ip) in Range(one.address)
+
+
+def test_who_reaches_a_party_is_what_becomes_of_packets_in_random_worlds() -> None:
+    """Each source is listed, with the state that its packets have, and no other; of whatever arrives, the source is listed."""
+    seen: Counter[str] = Counter()
+    for seed in range(WORLDS):
+        world = World(seed)
+        answer, sources = world.answer(), dict(world.sources())
+        told = f"world {seed}, {world.party} {world.asked}: {answer}\n{world.described()}"
+        assert {(one.group.id, one.rule.id if one.rule else "") for one in answer} == sources.keys(), told
+        for one in answer:
+            arrives, doubted = world.outcomes(sources[one.group.id, one.rule.id if one.rule else ""])
+            word = "partly" if len(arrives) == 2 else "open" if True in arrives else "blocked"
+            assert not arrives or one.state == word or (doubted and one.state == "unknown"), (one, word, told)
+            seen[one.state] += 1
+        for source, packet in ((one, packet) for one in world.instances for packet in world.asked or PACKETS):
+            if any(one is not source and world.arrives(source, one, packet) for one in world.to):
+                admitting = [one for one in answer if _admits(one, source, world.of(source))]
+                assert any(one.state != "blocked" for one in admitting), (source.id, packet, told)
+    assert min(seen[word] for word in ("open", "partly", "blocked", "unknown")) > WORLDS / 20, seen
