@@ -125,8 +125,9 @@ def said() -> list[tuple[object, str]]:
             f"{MISSING}; the groups of {GROUP} that could stand for it, smallest first: {GROUP} (1 instance; a person's rule "
             f"already admits the same traffic), {GROUP} (1 instance)",
         ),
-        (denials.no_access_to_group("sg-x").detail, "sg-x cannot be read or changed"),
-        (denials.no_access_to_group("sg-x", "Forbidden").detail, "sg-x cannot be read or changed: Forbidden"),
+        (denials.no_access_to_group(GROUP).detail, f"{GROUP} cannot be read or changed"),
+        (denials.no_access_to_group(GROUP, "Forbidden").detail, f"{GROUP} cannot be read or changed: Forbidden"),
+        (denials.no_access_to_group(GROUP).advice.rpartition(": ")[2], f"link-peer doctor {HOME}"),
         (denials.nothing_to_unlink([]).detail, NOTHING),
         (denials.nothing_to_unlink(["x", "y"]).detail, f"{NOTHING}; there are: x; y"),
         (denials.nothing_to_do([], []).detail, "no tag asks for this pair, and no rule of it carries a tag's claim"),
