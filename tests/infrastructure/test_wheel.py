@@ -143,11 +143,11 @@ def test_the_tested_versions_are_in_the_declared_ranges() -> None:
     [
         (
             "local",
-            "aliyun_local, which is not installed: in a clone of link-peer, run `pipx install --force --preinstall ./local .`",
+            "aliyun_local, which is not installed: in a clone of link-peer, run `pipx install --force --preinstall $PWD/local .`",
         ),
         (
             "demo",
-            "aliyun_local, which is not installed: in a clone of link-peer, run `pipx install --force --preinstall ./local .`",
+            "aliyun_local, which is not installed: in a clone of link-peer, run `pipx install --force --preinstall $PWD/local .`",
         ),
         ("links", "LINK_PEER_REGION"),
     ],
