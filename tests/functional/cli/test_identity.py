@@ -195,7 +195,7 @@ def test_an_owners_keys_show_what_link_peer_wrote_as_that(lab: Lab, links: Linke
     assert cli("withdraw", links.db.id, f"*@{HOME}", "--dry-run") == 0, cli.err
     assert f"rule {rule} (tag)" in cli.out
     code, [shown] = cli.json("close", f"{links.other.id}@{HOME}", "--dry-run")
-    assert (code, shown["accounts"][0]["problem"]) == (1, "there are no keys of it")
+    assert (code, shown["accounts"][0]["problem"]) == (1, "you have no keys of this account")
 
 
 def test_a_name_of_another_account_is_not_looked_up_in_home(lab: Lab, links: Linked, cli: Cli, keys: Keys) -> None:
