@@ -107,7 +107,10 @@ _SAID = {
     "role": ("{uid} is entered through another role, which may be allowed more", ""),
     "paused": ("links open again", "nothing opens"),
     "accept_tags": ("tags of groups consent, without a change of this file", "tags of groups do not consent any more"),
-    "accounts": ("{uid} ({new}) may have links", "{uid} ({new}) may have none. First run: link-peer account remove {uid}"),
+    "accounts": (
+        "{uid} ({new}) may have links",
+        "{uid} ({new}) may have none. First run: link-peer account remove {uid}",
+    ),
     "allow": ("{who}: {ports} may open{end} without a tag", "{who}: {ports} may no longer open{end} without a tag"),
     "never": ("{who}: {ports} may open, with consent", "{who}: {ports} may not open, even with consent"),
     "deny": ("{ports} may open{also}", "{ports} may not open{also}"),

@@ -67,7 +67,6 @@ WITHOUT_READING = {
     "demo": "it has a cloud of its own",
     "init": "it has no policy file yet, and takes the account of the keys for home",
     "local": "it is a cloud",
-    "selftest": "it asks the account of the keys, and knows no home",
 }
 """Why the other commands cannot take one account for another."""
 WITH_OWN_KEYS = {"accept", "withdraw", "setup", "package", "invoke cross_account"}
