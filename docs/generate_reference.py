@@ -312,7 +312,8 @@ def _fields() -> Iterator[str]:
     tables = (DOCS / "audit.md").read_text("utf-8").split("| field | meaning")[1:]
     yield "## Fields of an audit record\n"
     yield "[audit.md](audit.md#fields) says what they mean. All values are strings; the type is that of the index. `record` is `intent`, `outcome`, `attempt`, `summary` or `observed`.\n"
-    for title, table in zip(("Of a decision", "Of an observed record", "Of a sweep's summary"), tables, strict=True):
+    titles = ("Of a decision", "Of an observed record", "Of the summary of a run", "Of the summary of an account")
+    for title, table in zip(titles, tables, strict=True):
         yield f"### {title}\n"
         rows = [re.findall(r"`([\w-]+)`", line.split(" | ")[0]) for line in table.split("\n\n")[0].splitlines()[2:]]
         types = [sorted({index[name]["type"] for name in names if name in index}) for names in rows]

@@ -42,7 +42,7 @@ def missed_link(instances: int = INSTANCES, groups: int = GROUPS) -> list[Row]:
         worlds.slow(cloud, LATENCY, PER_MINUTE)
         while len(said) < RUNS_TRIED and not worlds.standing(cloud, [missed.group]):
             deployment.run()
-            said.append(deployment.records(record="summary", from_account=worlds.HOME)[-1]["progress"])
+            said.append(deployment.records(record="summary", account=worlds.HOME)[-1]["progress"])
         opened = worlds.standing(cloud, [missed.group])
     name = f"a missed link among {instances:,} instances of one account, {PER_MINUTE} calls a minute per API"
     runs = [float(len(said))] if opened else f"not in {RUNS_TRIED} runs"

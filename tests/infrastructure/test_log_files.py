@@ -55,9 +55,19 @@ def test_every_field_of_a_record_is_indexed() -> None:
         "event_id",
         "request_id",
     } <= set(document["keys"])
-    assert {"instance", "tagged", "claimed_reason", "changed", "removed", "held", "dead_letters", "seconds"} <= set(
-        document["keys"]
-    )
+    assert {
+        "instance",
+        "tagged",
+        "claimed_reason",
+        "changed",
+        "removed",
+        "held",
+        "dead_letters",
+        "seconds",
+        "scope",
+        "account",
+        "entered_as",
+    } <= set(document["keys"])
 
 
 def test_each_chart_has_data(lab: Lab) -> None:
@@ -164,7 +174,7 @@ def late_account(lab: Lab) -> None:
 def sweep_accounts(lab: Lab, seconds: int) -> None:
     """Sweeps an account, another one after so many seconds, and that one again."""
     for account in (PEER, HOME, HOME):
-        write(lab, 1, record="summary", function="sweep", from_account=account)
+        write(lab, 1, record="summary", function="sweep", scope="account", account=account)
         lab.cloud.clock.sleep(seconds)
 
 

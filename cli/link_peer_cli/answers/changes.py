@@ -102,7 +102,7 @@ class Swept(CommandAnswer, frozen=True):
     """What a sweep did. `commands`, `groups` and `counts` are there with `--dry-run`."""
 
     decisions: Records
-    summary: Annotated[Record, means("the record of the sweep")]
+    summaries: Annotated[list[Record], means("the record of each account's sweep")]
     commands: Annotated[list[CloudCall] | UnsetType, means("the calls that would be made")] = UNSET
     groups: Annotated[list[GroupPlan] | UnsetType, means("the groups that would change")] = UNSET
     counts: Annotated[PlanCounts | UnsetType, means("how much would change")] = UNSET

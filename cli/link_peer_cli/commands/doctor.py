@@ -23,7 +23,8 @@ from link_peer_cli.access.environment import Environment, load_environment, requ
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import DoctorFinding
 from link_peer_cli.checks import accounts, blocked, consents, deployed, quotas, settings, uncovered
-from link_peer_cli.checks.finding import COLOURS, FAILING, OK, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
+from link_peer_cli.checks.finding import COLOURS, FAILING, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
+from link_peer_cli.checks.runs import read_runs
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.inventory.shown import EXACT, Wording, wording
@@ -102,8 +103,9 @@ def _findings(
     """What is deployed, unless an account is asked for; then the accounts, and what they hold. What could not be read concerns
     the platform, and belongs to the answer about the tenants, too, which is incomplete without it."""
     (platform, tenants), (sweep, cloud, kept) = parts, supposed
+    runs = read_runs(env)
     with ThreadPoolExecutor(1) as beside:
-        pieces = beside.submit(list, deployed.check(env) if platform and not account else ())
+        pieces = beside.submit(list, deployed.check(env, runs) if platform and not account else ())
         run_sweep(sweep)
         view = View(sweep.fetch, env.policy)
         view.all_rules()
@@ -112,11 +114,10 @@ def _findings(
         yield from itertools.chain(*pieces.result())
     if platform:
         yield from settings.check(env)
-    access = list(accounts.check(env, sweep, cloud, seen.links))
-    yield from (one for one in access if platform or one.state in FAILING)
-    read = frozenset(one.where for one in access if one.state == OK)
+    access = accounts.check(env, runs, sweep, cloud, seen.links)
+    yield from (finding for finding in access if platform or finding.state in FAILING)
     # of what was read since, nothing decides about rules
-    seen = replace(seen, scene=_before(view, cloud), accounts=read)
+    seen = replace(seen, scene=_before(view, cloud), accounts=accounts.read_here(env, sweep))
     if platform:
         yield from damaged_markers(sweep.damaged)
         yield from renamed_deployments(seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -68,7 +69,7 @@ def sweep(
         )
         run_sweep(run)
     decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
-    summary = next(record for record in reversed(kept.records) if record["record"] == "summary")
+    summaries = [record for record in kept.records if record["record"] == "summary"]
     groups = members_of(run.store.snapshot(), cloud.changed_groups()) if cloud else []
     words = wording(env.policy, 0, Scene(run.store.snapshot()) if form is TableForm.TABLE else None)
     shown = ShownPlan(groups, kept.records, notable(decisions), words)
@@ -77,14 +78,14 @@ def sweep(
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
     if as_json:
         planned = (changes, shown.group_plans, shown.counts) if dry_run else ()
-        print_answer(Swept(decisions, summary, *planned))
+        print_answer(Swept(decisions, summaries, *planned))
     elif dry_run:
-        _print_skipped(summary)
+        _print_skipped(summaries)
         print_plan(console(), shown, changes if commands else None, wide=form is TableForm.WIDE)
     else:
         print_records(console(), "decisions", decisions, names=words.called, wide=form is TableForm.WIDE)
-        _print_counts(summary)
-        _print_skipped(summary)
+        _print_counts(summaries)
+        _print_skipped(summaries)
     if save_as and not as_json:
         print_saved(save_as)
     raise typer.Exit(Exit.CHANGES if detailed and code is Exit.DONE and groups else code)
@@ -98,19 +99,21 @@ def _check(dry_run: bool, save_as: str, given: dict[str, object]) -> None:
         require_replaceable(save_as)
 
 
-def _print_counts(summary: Record) -> None:
-    counts = ("instances", "groups", "changed", "removed", "held", "denied", "seconds")
-    console().print("   ".join(f"{name} {summary[name]}" for name in counts))
+def _print_counts(summaries: Sequence[Record]) -> None:
+    names = ("instances", "groups", "changed", "removed", "held", "denied")
+    counts = [f"{name} {sum(int(summary[name]) for summary in summaries)}" for name in names]
+    console().print("   ".join([*counts, f"seconds {summaries[0]['seconds']}"]))
 
 
-def _print_skipped(summary: Record) -> None:
+def _print_skipped(summaries: Sequence[Record]) -> None:
     """Print what was not looked at, or left alone, and why."""
-    if summary.get("detail"):
-        console().print(f"[yellow]skipped:[/yellow] {escape(summary['detail'])}", soft_wrap=True)
+    details = dict.fromkeys(summary["detail"] for summary in summaries if summary.get("detail"))
+    if details:
+        console().print(f"[yellow]skipped:[/yellow] {escape('; '.join(details))}", soft_wrap=True)
 
 
 def _exit_code(records: list[Record], run: Sweep) -> Exit:
     """Return 1 if the sweep could not do its work. A denied link is not a failure of the sweep."""
     hampered = any(record.get("outcome") == "failed" for record in records)
-    hampered |= any(REASONS[code].kind is Kind.UNDECIDED for _, code in run.report.reasons if code)
+    hampered |= any(REASONS[code].kind is Kind.UNDECIDED for *_, code in run.report.reasons if code)
     return Exit.REFUSED if hampered or run.unread or run.unreadable else Exit.DONE

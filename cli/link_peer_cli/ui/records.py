@@ -40,7 +40,7 @@ _SAME = [
     "queue",
     "claimed_by",
 ]
-_COUNTS = ("changed", "removed", "held", "denied", "dead_letters")
+_COUNTS = ("accounts", "waiting", "changed", "removed", "held", "denied", "dead_letters")
 
 
 class RecordLine(msgspec.Struct, frozen=True):

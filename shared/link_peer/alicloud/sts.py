@@ -15,7 +15,7 @@ import msgspec
 
 from link_peer.alicloud.ecs import SdkEcs
 from link_peer.alicloud.sdk import call, client_config
-from link_peer.domain.errors import Ambiguous, BadInput, CloudError, KeysExpired, NoAccess, token_expired
+from link_peer.domain.errors import Ambiguous, BadInput, CloudError, KeysExpired, NotEntered, token_expired
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import parse_instant
 from link_peer.runtime.clock import Clock
@@ -101,7 +101,7 @@ class Accounts:
 
     def assume(self, role: str, external_id: str, waits: Sequence[float], seconds: int = SESSION_SECONDS) -> Session:
         """A session of a role (its ARN), with the keys of the settings. `waits` are those before further attempts where it is
-        refused. Raises NoAccess if the role cannot be assumed."""
+        refused. Raises NotEntered if the role cannot be assumed."""
         from alibabacloud_sts20150401 import models
         from alibabacloud_sts20150401.client import Client
 
@@ -117,12 +117,10 @@ class Accounts:
             self.calls["AssumeRole"] += 1
             try:
                 return _session(call(lambda: client.assume_role(request)).body)
-            except NoAccess as error:
+            except CloudError as error:  # with any other code, the account cannot be entered
                 if token_expired(error.code):
                     raise KeysExpired(str(error)) from error
-                raise
-            except CloudError as error:  # with any code, the account cannot be entered
-                raise NoAccess(error.code, error.message, error.request_id) from error
+                raise NotEntered(error.code, error.message, error.request_id) from error
 
         return self._retry.refused(assume, waits)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
@@ -24,11 +25,12 @@ from link_peer.domain.tags import parse_instant
 from link_peer.engine.records import denied_record
 from link_peer.engine.scopes.account import AccountSweep
 from link_peer.engine.scopes.everything import Sweep
-from link_peer.engine.scopes.summary import turns_record
+from link_peer.engine.scopes.summary import timer_record
 from link_peer.inbound import events
 from link_peer.inbound.requests import decode_sweep
 from link_peer.planning.cursor import Cursor, as_value, read_cursor
 from link_peer.planning.rota import goes_on, next_look, whose_turn
+from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.retry import MINUTE
 from link_peer.runtime.side_by_side import Job, run_jobs
@@ -67,7 +69,8 @@ def handle_timer(event: bytes, delivery: Delivery) -> Outcomes:
     name, time = _run_of(event, delivery)
     if delivery.connections.sweep_queue:
         return _post_turns(name, time, delivery)
-    sweep = Sweep(delivery, name, dead_letters=delivery.connections.dead_letters)
+    sweep = Sweep(delivery, name)
+    _record_run(sweep.audit, delivery, sweep.accounts, delivery.clock.now())
     run_sweep(sweep)
     return sweep.audit.outcomes
 
@@ -86,15 +89,22 @@ def run_sweep(sweep: Sweep) -> None:
 def _post_turns(name: str, time: float, delivery: Delivery) -> Outcomes:
     start, accounts = delivery.clock.now(), whose_turn(delivery.policy.accounts, time)
     jobs = [Job(functools.partial(delivery.post_sweep, account), frozenset({account})) for account in accounts]
-    troubles = [done for done in run_jobs(jobs, delivery.throughput.lanes) if isinstance(done, Exception)]
+    results = run_jobs(jobs, delivery.throughput.lanes)
+    troubles = [result for result in results if isinstance(result, Exception)]
+    posted = [uid for uid, result in zip(accounts, results, strict=True) if not isinstance(result, Exception)]
     audit = delivery.audit({"event_id": name})
-    letters = delivery.connections.dead_letters
-    record = turns_record(len(accounts) - len(troubles), delivery.policy, letters)
-    audit.write([{**record, "seconds": f"{delivery.clock.now() - start:.1f}"}])
+    _record_run(audit, delivery, posted, start)
     if troubles:
         audit.attempt(str(troubles[0]), {"action": "repair"})
     raise_first(troubles)
     return audit.outcomes
+
+
+def _record_run(audit: AuditWriter, delivery: Delivery, begun: Sequence[str], start: float) -> None:
+    """Records what a run of the timer began: the sweeps of these accounts. Raises Transient if the log does not take it, and nothing
+    that would prevent a sweep."""
+    seconds = delivery.clock.now() - start
+    audit.write([timer_record(begun, delivery.policy, delivery.connections.dead_letters, seconds)])
 
 
 def _run_of(event: bytes, delivery: Delivery) -> tuple[str, float]:

@@ -6,6 +6,7 @@ LinkPeerError
 ├── PolicyError        the policy file does not validate: the function does not start
 ├── CloudError         the cloud refused a call for good; carries its code
 │   └── NoAccess       the account, or the call, is refused to us
+│       └── NotEntered the role by which an account is entered cannot be assumed
 ├── KeysExpired        the function's own keys have expired: this process can do nothing more
 └── Transient          a transient error: the delivery must be redelivered
     ├── Throttled      the API is over its rate limit until the next minute
@@ -46,6 +47,10 @@ class CloudError(LinkPeerError):
 
 class NoAccess(CloudError):
     """The account cannot be entered, or the call is not permitted there."""
+
+
+class NotEntered(NoAccess):
+    """The role by which the account is entered cannot be assumed. Of a NoAccess that is none, the role was entered."""
 
 
 class KeysExpired(LinkPeerError):

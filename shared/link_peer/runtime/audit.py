@@ -16,7 +16,7 @@ from link_peer.domain.tags import FIELD_LIMIT, clean, iso_millis
 from link_peer.runtime.ports import AuditLog, Record
 from link_peer.runtime.retry import Retry
 
-SCHEMA = "3"
+SCHEMA = "4"
 """The version of the contract that a record follows."""
 
 # Every record of a decision has every field of docs/audit.md, so that a reader need not ask which exist.

@@ -45,7 +45,7 @@ def test_an_event_of_a_groups_tags_is_recorded_with_its_call_and_the_tags_as_the
     now = {"link-accept": "*:tcp/1", "link-accept.2": "sg-x:tcp/2", "link-lock": "incident 7"}
     assert json.loads(record.pop("tags")) == now
     assert json.loads(record.pop("event_tags")) == {"link-lock": "incident 7"}
-    fields = {"record": "observed", "schema": "3", "function": "auto_link", "deployment": "prod", "region": REGION}
+    fields = {"record": "observed", "schema": "4", "function": "auto_link", "deployment": "prod", "region": REGION}
     fields |= {"event_id": event["id"], "action": "consent", "to_account": HOME, "to": db.id, "actor": ALICE_ARN}
     fields |= {"event_call": "TagResources", "event_request": event["data"]["requestId"], "time": lab.iso_millis()}
     assert {name: value for name, value in record.items() if name != "key"} == fields
@@ -119,4 +119,4 @@ def test_messages_are_caused_by_their_queue_and_sweeps_by_the_timer(lab: Lab) ->
     actors = [record["actor"] for record in lab.records("intent", "outcome", "summary")]
     shared, peer = ["link-peer-requests"], [PEER]
     assert list(dict.fromkeys(actors)) == [*shared, *peer, "unknown", "timer"]
-    assert {record["schema"] for record in lab.records("intent", "outcome", "summary")} == {"3"}
+    assert {record["schema"] for record in lab.records("intent", "outcome", "summary")} == {"4"}

@@ -8,7 +8,7 @@ import pytest
 import sweep as function
 from link_peer.domain.errors import Transient
 
-from tests.functional.lab import HOME, MANAGED, PEER, Lab
+from tests.functional.lab import HOME, MANAGED, PEER, POLICY, Lab
 
 pytestmark = pytest.mark.usefixtures("living_lab")
 
@@ -99,7 +99,7 @@ def test_without_the_audit_log_nothing_is_changed(lab: Lab) -> None:
 
 @pytest.mark.knobs(request_tags=True)
 def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
-    """One per run: counts, calls, seconds, what was skipped and why."""
+    """One of the run, and one of each account: as which role it was entered, counts, calls, seconds, what was skipped and why."""
     instance, _, old = lab.linked()
     lab.tag(instance, link_peer=None)
     app, db = lab.group(), lab.group("*")
@@ -108,7 +108,7 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
     runs = len(lab.records("summary"))
     start = lab.calls()
     lab.sweep()
-    assert len(lab.records("summary")) == runs + 1
+    assert len(lab.records("summary")) == runs + 3  # of the run, and of two accounts
     assert MANAGED not in lab.tags(old)
     record = lab.summary()
     expected = {
@@ -119,13 +119,17 @@ def test_the_summary_reports_work_and_cost(lab: Lab) -> None:
         "removed": "1",
         "held": "0",
         "denied": "1",
-        "dead_letters": "0",
         "instances": "5",
         "event_id": f"sweep-{lab.iso()}",
     }
     assert {name: record[name] for name in expected} == expected
     assert json.loads(record["counts"]) == {"applied": 1, "denied no-consent": 1, "removed": 1}
-    assert len(record["api_requests"].split(",")) == 1  # the managed tag of the empty group was removed
+    [home] = lab.records("summary", account=HOME)[-1:]
+    assert len(home["api_requests"].split(",")) == 1  # the managed tag of the empty group was removed
+    entered = {HOME: "own role", PEER: POLICY["accounts"][PEER]["role"]}
+    assert {s["account"]: s["entered_as"] for s in lab.records("summary", scope="account")} == entered
+    [run] = lab.records("summary", scope="timer")[-1:]
+    assert [run[name] for name in ("accounts", "waiting", "dead_letters")] == ["2", "0", "0"]
     assert float(record["seconds"]) >= 0
     made: dict[str, int] = {}
     for call in list(lab.cloud.faults.calls)[start:]:
@@ -143,12 +147,12 @@ def test_the_summary_counts_the_dead_letters(lab: Lab) -> None:
     assert len(lab.cloud.mns.receive(HOME, queue, max_n=1)) == 1
     start = lab.calls()
     lab.sweep()
-    assert lab.summary()["dead_letters"] == "3"
+    assert lab.records("summary", scope="timer")[-1]["dead_letters"] == "3"
     assert [c.action for c in list(lab.cloud.faults.calls)[start:] if c.service == "mns"] == ["GetQueueAttributes"]
     lab.cloud.mns.delete_queue(HOME, queue)
     lab.sweep()
-    assert "dead_letters" not in lab.summary()
-    assert lab.summary()["detail"] == "dead letters were not counted: QueueNotExist"
+    run = lab.records("summary", scope="timer")[-1]
+    assert ("dead_letters" in run, run["detail"]) == (False, "dead letters were not counted: QueueNotExist")
 
 
 def test_the_timers_messages_go_round_by_account(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,12 +162,13 @@ def test_the_timers_messages_go_round_by_account(lab: Lab, monkeypatch: pytest.M
     a, b = lab.pair()
     lab.instance(a, tags={"link-peer": f"{b.id}@{PEER}:tcp/1"})
     lab.sweep()
-    assert (lab.rules(b), lab.summary()["progress"]) == ([], "a message was posted for each of 2 of 2 accounts")
+    [run] = lab.records("summary")
+    assert (lab.rules(b), run["scope"], run["accounts"], run["waiting"]) == ([], "timer", "2", "0")
     bodies = lab.queued(queue)
     assert {body["account"] for body in bodies} == {HOME, PEER}
     event = json.dumps([lab.message(body, queue) for body in bodies]).encode()
     assert json.loads(lab.run(function.handler, event)) == {"outcomes": {"applied": 1}}
     assert lab.rules(b) == [f"{a.id} tcp/1"]
-    found = {r["from_account"]: r["progress"] for r in lab.records("summary") if "from_account" in r}
-    assert found.keys() == {HOME, PEER}
-    assert all("all listed" in progress for progress in found.values())
+    progress = {summary["account"]: summary["progress"] for summary in lab.records("summary", scope="account")}
+    assert progress.keys() == {HOME, PEER}
+    assert all("all listed" in text for text in progress.values())

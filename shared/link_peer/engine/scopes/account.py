@@ -326,11 +326,11 @@ class AccountSweep(Sweep):
         if not self.part.quiet or not self.store.readable(self.part.account):
             super()._finish()
 
-    def _summary(self, untagged: Sequence[str]) -> Record:
+    def _summary(self, account: str, untagged: Sequence[str]) -> Record:
         part, cursor = self.part, self.part.cursor
         listing = "all listed" if cursor.token is None else "the listing goes on"
         progress = (
             f"{cursor.instances} instances on {cursor.pages} pages: {listing}; rules of {len(part.tagged) - cursor.left} of "
             f"{len(part.tagged)} groups read"
         )
-        return {**super()._summary(untagged), "from_account": part.account, "progress": progress}
+        return {**super()._summary(account, untagged), "progress": progress}

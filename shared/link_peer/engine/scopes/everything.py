@@ -29,7 +29,7 @@ from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Meanwhile, nothing
 from link_peer.engine.read.store import groups_of
 from link_peer.engine.scopes.closing import look
-from link_peer.engine.scopes.summary import count_letters, record_unreadable, skipped, summary_record
+from link_peer.engine.scopes.summary import account_record, entered_fields, record_unreadable, skipped
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import Report, Until, open_work
@@ -68,7 +68,6 @@ class _Asked(msgspec.Struct):
 
     believe_empty: frozenset[str]
     progress: Progress
-    dead_letters: Callable[[], int] | None
     sources: set[Party]
     later: set[tuple[str, Party]] | None = None
 
@@ -90,10 +89,9 @@ class Sweep(Scope):
         believe_empty: Iterable[str] = (),
         progress: Progress = lambda _what, _done, _all: None,
         keep: Callable[[Instance], bool] | None = None,
-        dead_letters: Callable[[], int] | None = None,
     ) -> None:
         """`believe_empty` names accounts that a person has confirmed to hold no instances. `keep` says which instances stay in
-        memory: those that ask for links, and for a person's question perhaps all. `dead_letters` is as in Delivery."""
+        memory: those that ask for links, and for a person's question perhaps all."""
         end = _after(delivery, delivery.clock.now(), READING_SHARE)
         pace = Pace(delivery.clock, end, delivery.throughput.calls_per_minute)
         sources = set[Party]()
@@ -102,7 +100,7 @@ class Sweep(Scope):
         )
         how = Reading(tolerant=True, pace=pace, keep=keep)
         super().__init__(open_work(delivery, event_id, delivery.audit({"event_id": event_id}), how))
-        self._asked = _Asked(frozenset(believe_empty), progress, dead_letters, sources)
+        self._asked = _Asked(frozenset(believe_empty), progress, sources)
         self.managed: list[Party] = []
         self.decisions: list[Decision] = []
         self.denied: dict[tuple[Link, str], Decision] = {}
@@ -137,9 +135,9 @@ class Sweep(Scope):
     def _finish(self) -> None:
         """Counts what is left undone, takes tags off groups that need none, and records the run."""
         self._count()
-        untagged = untag_empty_groups(self, self.accounts)
+        untagged = {account: untag_empty_groups(self, [account]) for account in self.accounts}
         record_unreadable(self.audit, self.store.snapshot(), self.accounts)
-        self.audit.write([self._summary(untagged)])
+        self.audit.write([self._summary(account, untagged[account]) for account in self.accounts])
 
     def _count(self) -> None:
         """Counts what is left undone, and keeps of the denials those that stayed."""
@@ -407,23 +405,28 @@ class Sweep(Scope):
             self.store.snapshot(), self.doubted_accounts, self.unread, self.report.undone, self.work.tags.refused
         )
 
-    def _summary(self, untagged: Sequence[str]) -> Record:
-        reasons = self.report.reasons + Counter((one.outcome, one.why.reason.code) for one in self.denied.values())
-        letters, uncounted = count_letters(self._asked.dead_letters)
-        skipped_here = [*self.skipped().values(), *uncounted]
-        counts = summary_record(
-            self.store.snapshot(), self.report, reasons, skipped_here, self.policy.limits.removals_per_run
-        )
-        seconds = self.delivery.clock.now() - self.started
-        damaged = sorted({str(rule.group) for rule in self.damaged})
+    def _summary(self, account: str, untagged: Sequence[str]) -> Record:
+        """The summary of one account: of the changes of its groups, and of what it asked for."""
+        is_only, person = self.accounts == [account], self.delivery.caller or self.delivery.supposed
+
+        def concerns(uid: str) -> bool:
+            return is_only or (uid if uid in self.accounts else self.policy.home) == account
+
+        denied = Counter((d.link.source.account, f"{d.outcome} {d.why.reason.code}") for d in self.denied.values())
+        counts = Counter[str]()
+        for (uid, what), count in (self.report.by_account + denied).items():
+            counts[what] += count if concerns(uid) else 0
+        held = {unseen: count for unseen, count in self.report.held.items() if concerns(unseen.account)}
+        elsewhere = [uid for uid in self.accounts if uid != account]
+        notes = [text for what, text in self.skipped().items() if not any(uid in what for uid in elsewhere)]
+        damaged = sorted({str(rule.group) for rule in self.damaged if concerns(rule.group.account)})
         return {
-            **counts,
-            "policy": self.policy.digest,
+            **({} if person else entered_fields(self.policy, account, self.store.snapshot())),
+            **account_record(self.policy, account, self.store.snapshot(), held, +counts, notes),
             "damaged_markers": ",".join(damaged),
             "api_requests": ",".join(untagged),
             "api_calls": json.dumps(self.fetch.calls, sort_keys=True),
-            "seconds": f"{seconds:.1f}",
-            "dead_letters": letters,
+            "seconds": f"{self.delivery.clock.now() - self.started:.1f}",
         }
 
 

@@ -1,4 +1,5 @@
-"""What a sweep records beside its decisions: the accounts that it could not read, and one record that sums it up."""
+"""What a sweep records beside its decisions: the accounts that it could not read, and summaries: one of what a run of the timer
+began, and one of each account that was swept. They are two kinds of records, told apart by `scope`."""
 
 from __future__ import annotations
 
@@ -7,54 +8,86 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from link_peer.domain.denials import NOTHING, removals_held, sweep_no_access
-from link_peer.domain.errors import LinkPeerError
+from link_peer.domain.errors import LinkPeerError, NotEntered
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.records import denied_record, why_fields
-from link_peer.engine.write.work import Report
+from link_peer.planning.decision import Unseen
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.ports import Record
 
+TIMER, ACCOUNT = "timer", "account"
+"""What a summary is about: the `scope` of the record."""
+OWN = "own role"
+"""As which role the functions enter the home account: they are its."""
 
-def summary_record(
-    snapshot: Snapshot, report: Report, reasons: Counter[tuple[str, str]], skipped: Iterable[str], limit: int
+
+EDITS = ("add", "change", "remove")
+
+
+def account_record(
+    policy: Policy,
+    account: str,
+    snapshot: Snapshot,
+    held: Mapping[Unseen, int],
+    counts: Counter[str],
+    notes: Iterable[str],
 ) -> Record:
-    """Counts of what was read and changed, and what was skipped and why. `reasons` counts decisions by (outcome, reason),
-    those that were not recorded one by one too; `limit` is that of removals in one run."""
-    held = [removals_held(unseen.account, count, limit) for unseen, count in sorted(report.held.items())]
-    accounts = snapshot.listings.keys() | {party.account for party in snapshot.instances}
-    outcome: Record = {"outcome": "applied" if report.changed else "unchanged", **why_fields(NOTHING)}
-    if held:
-        outcome = {"outcome": "failed", **why_fields(held[0])}
-    counts = {" ".join(filter(None, pair)): count for pair, count in sorted(reasons.items())}
+    """The summary of an account's sweep: counts of what was read and changed; and `notes`: what was skipped and why. `held` and `counts` are of this account alone; `counts` is by the kind of an edit, and by `<outcome>
+    <reason>` of decisions, those that were not recorded one by one too."""
+    limit = policy.limits.removals_per_run
+    denials = [removals_held(unseen.account, count, limit) for unseen, count in sorted(held.items())]
+    changed = sum(counts[kind] for kind in EDITS)
+    outcome: Record = {"outcome": "applied" if changed else "unchanged", **why_fields(NOTHING)}
+    if denials:
+        outcome = {"outcome": "failed", **why_fields(denials[0])}
     return {
         **outcome,
         "record": "summary",
+        "scope": ACCOUNT,
+        "account": account,
         "action": "repair",
-        "detail": "; ".join([*(one.detail for one in held), *skipped]),
-        "instances": str(sum(snapshot.instances_in(account) for account in accounts)),
-        "groups": str(len(snapshot.rules)),
-        "changed": str(report.changed),
-        "removed": str(report.removed),
-        "held": str(sum(report.held.values())),
-        "denied": str(sum(count for (result, _), count in reasons.items() if result == "denied")),
-        "counts": json.dumps(counts),
+        "detail": "; ".join([*(denial.detail for denial in denials), *notes]),
+        "policy": policy.digest,
+        "instances": str(snapshot.instances_in(account)),
+        "groups": str(sum(group.account == account for group in snapshot.rules)),
+        "changed": str(changed),
+        "removed": str(counts["remove"]),
+        "held": str(sum(held.values())),
+        "denied": str(sum(count for what, count in counts.items() if what.partition(" ")[0] == "denied")),
+        "counts": json.dumps({what: count for what, count in sorted(counts.items()) if what not in EDITS}),
     }
 
 
-def turns_record(posted: int, policy: Policy, dead_letters: Callable[[], int] | None) -> Record:
-    """The summary of a run of the timer that had so many accounts swept by messages of their own."""
-    letters, uncounted = count_letters(dead_letters)
-    said = f"a message was posted for each of {posted} of {len(policy.accounts)} accounts"
+def entered_fields(policy: Policy, account: str, snapshot: Snapshot) -> Record:
+    """As which role the functions entered an account; and why not, or why it was not read."""
+    refusal, trouble = snapshot.refused_accounts.get(account), snapshot.failed_accounts.get(account, "")
+    is_entered = not (trouble or isinstance(refusal, NotEntered))
+    return {
+        "entered_as": (policy.accounts[account].role or OWN) if is_entered else "",
+        "refusal": refusal.code if refusal else "",
+        "trouble": trouble,
+    }
+
+
+def timer_record(
+    begun: Collection[str], policy: Policy, dead_letters: Callable[[], int] | None, seconds: float
+) -> Record:
+    """The summary of a run of the timer: how many accounts' sweeps it began, how many wait for another run, and how many dead letters
+    there are."""
+    letters, uncounted = _count_letters(dead_letters)
     return {
         "record": "summary",
+        "scope": TIMER,
         "action": "repair",
         "outcome": "unchanged",
         **why_fields(NOTHING),
-        "progress": said,
-        "detail": "; ".join(uncounted),
+        "detail": uncounted,
         "policy": policy.digest,
+        "accounts": str(len(begun)),
+        "waiting": str(len(policy.accounts) - len(begun)),
         "dead_letters": letters,
+        "seconds": f"{seconds:.1f}",
     }
 
 
@@ -98,9 +131,9 @@ def record_unreadable(audit: AuditWriter, snapshot: Snapshot, accounts: Collecti
     )
 
 
-def count_letters(dead_letters: Callable[[], int] | None) -> tuple[str, list[str]]:
-    """The number of dead letters, or none and why. Without a number the sweep is as good as with it."""
+def _count_letters(dead_letters: Callable[[], int] | None) -> tuple[str, str]:
+    """The number of dead letters, or none and why. Without a number the run is as good as with it."""
     try:
-        return str(dead_letters()) if dead_letters else "", []
+        return str(dead_letters()) if dead_letters else "", ""
     except LinkPeerError as error:
-        return "", [f"dead letters were not counted: {error}"]
+        return "", f"dead letters were not counted: {error}"

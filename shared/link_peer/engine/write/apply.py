@@ -193,7 +193,9 @@ class Applier:
     def _written(self, records: Sequence[Record]) -> Report:
         """Writes records, and counts the outcomes among them."""
         self.work.audit.write(records)
-        return Report(reasons=Counter((r["outcome"], r["reason"]) for r in records if r["record"] == "outcome"))
+        outcomes = [record for record in records if record["record"] == "outcome"]
+        by_account = Counter((o.get("from_account", ""), f"{o['outcome']} {o['reason']}".strip()) for o in outcomes)
+        return Report(reasons=Counter((o["outcome"], o["reason"]) for o in outcomes), by_account=by_account)
 
     def _carry_out(self, decision: Decision, requests: Requests) -> tuple[list[Record], Report]:
         """What is recorded of one decision, and what came of it; of one to roll back, nothing is recorded yet."""
@@ -246,7 +248,12 @@ class Applier:
         self, decision: Decision, requests: Requests, rules: Mapping[RuleKey, Rule]
     ) -> tuple[list[Record], Report]:
         self._guard.made(decision)
-        done = Report(changed=len(decision.edits), removed=decision.removals, written=frozenset(_groups(decision)))
+        done = Report(
+            changed=len(decision.edits),
+            removed=decision.removals,
+            written=frozenset(_groups(decision)),
+            by_account=Counter((edit.key.group.account, edit.kind) for edit in decision.edits),
+        )
         return [self._outcome(decision, requests, rules.values())], done
 
     def _refused(
@@ -385,8 +392,9 @@ def held_records(held: Mapping[Unseen, int], limit: int) -> list[Record]:
     return [
         {
             "record": "summary",
+            "scope": "account",
+            "account": unseen.account,
             "outcome": "failed",
-            "from_account": unseen.account,
             **why_fields(removals_held(unseen.account, count, limit)),
         }
         for unseen, count in held.items()

@@ -78,7 +78,8 @@ class Report(msgspec.Struct, frozen=True):
     done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules whose
     change was refused for good. `reasons` counts recorded outcomes by (outcome, reason). A sweep that had no time for
     `undone` decisions has not failed: the next one carries them out. `written` are the groups that were changed, or for whose
-    rules a change was refused."""
+    rules a change was refused. `by_account` counts edits by the account of their group and kind, and recorded outcomes by the
+    account that asked and `<outcome> <reason>`."""
 
     changed: int = 0
     removed: int = 0
@@ -89,6 +90,7 @@ class Report(msgspec.Struct, frozen=True):
     reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     undone: int = 0
     written: frozenset[Party] = frozenset()
+    by_account: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
 
     def __add__(self, later: Report) -> Report:
         """Both. What is held is planned again in every pass, so it counts once."""
@@ -102,4 +104,5 @@ class Report(msgspec.Struct, frozen=True):
             self.reasons + later.reasons,
             self.undone + later.undone,
             self.written | later.written,
+            self.by_account + later.by_account,
         )
