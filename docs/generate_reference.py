@@ -1,6 +1,6 @@
 """Writes from the code: the pages of commands in docs/commands, with their options and what they print for programs; the tables
-of settings and record fields in reference.md, of reasons in requests.md, of tags in tags.md and of roles in permissions.md; the
-questions in auditor.md; the schemas of a policy file, of what commands print and of a saved plan; and what the RAM documents and the
+of settings and record fields in reference.md, of record fields in audit.md, of reasons in requests.md, of tags in tags.md and of
+roles in permissions.md; the questions in auditor.md; the index of the audit log in deploy/sls-index.json; the schemas of a policy file, of what commands print and of a saved plan; and what the RAM documents and the
 ROS template deny of tags.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
@@ -17,6 +17,19 @@ from typing import Any
 import msgspec
 import typer
 from link_peer.domain.reasons import REASONS
+from link_peer.domain.record_fields import (
+    ACCOUNT,
+    DECISION,
+    DOUBLE,
+    LIST,
+    LONG,
+    NOT_INDEXED,
+    OBSERVED,
+    TEXT,
+    TIMER,
+    WHOLE,
+    RecordField,
+)
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, LOCK_TAG, TAGS, tag_keys
 from link_peer.inbound.policy_types import PolicyFile
 from link_peer.runtime.settings import SERVICES
@@ -34,7 +47,8 @@ PAGE = DOCS / "reference.md"
 REQUESTS = DOCS / "requests.md"
 TAGS_PAGE = DOCS / "tags.md"
 PERMISSIONS_PAGE = DOCS / "permissions.md"
-AUDIT_PAGE = DOCS / "auditor.md"
+AUDITOR_PAGE = DOCS / "auditor.md"
+AUDIT_PAGE = DOCS / "audit.md"
 COMMANDS = {
     "see.md": ("Look", [row.name for row in TABLE["See"]]),
     "ask.md": ("Ask, consent and close", [row.name for row in (*TABLE["Ask and consent"], *TABLE["Close"])]),
@@ -66,6 +80,17 @@ SETTINGS = {
     "LINK_PEER_CLOUD": "the address of a local cloud, for all services at once",
 }
 """Each setting that the functions, the commands or the deployment read, but the endpoints of single services."""
+
+RECORD_FIELDS = {
+    "Of a decision": DECISION,
+    "Of an observed record": OBSERVED,
+    "Of the summary of a run": TIMER,
+    "Of the summary of an account": ACCOUNT,
+}
+"""The fields of each kind of audit records, in the order of the tables of audit.md."""
+
+SLS_TOKENS: dict[str, list[str]] = {WHOLE: [], LIST: [","], TEXT: list(", '\";=()[]{}?@&<>/:\n\t\r")}
+"""Where SLS divides the value of a field that is indexed as text."""
 
 INTRODUCTION = """\
 What these commands take, and what they print for programs. What all commands have in common: [reference.md](../reference.md).
@@ -197,13 +222,13 @@ def tags_page() -> str:
     )
 
 
-def audit_page() -> str:
+def auditor_page() -> str:
     """auditor.md with the questions that the dashboard answers."""
     charts = describe(Names("1000000000000001"), "prod", DEFAULT_TAG_PREFIX).charts
     asked = [
         f"## {one['question']}\n\n{one['says']}\n\n```\n{one['query']}\n```\n" for one in charts if "question" in one
     ]
-    text = AUDIT_PAGE.read_text("utf-8")
+    text = AUDITOR_PAGE.read_text("utf-8")
     return re.sub(
         r"(?<=<!-- questions -->\n\n).*?(?=\n<!-- /questions -->)", lambda _: "\n".join(asked), text, flags=re.DOTALL
     )
@@ -307,17 +332,71 @@ def _settings() -> Iterator[str]:
 
 
 def _fields() -> Iterator[str]:
-    """The fields of records that audit.md explains, and their types in the index."""
-    index = json.loads((ROOT / "deploy/sls-index.json").read_text("utf-8"))["keys"]
-    tables = (DOCS / "audit.md").read_text("utf-8").split("| field | meaning")[1:]
+    """The fields of records, and their types in the index."""
     yield "## Fields of an audit record\n"
     yield "[audit.md](audit.md#fields) says what they mean. All values are strings; the type is that of the index. `record` is `intent`, `outcome`, `attempt`, `summary` or `observed`.\n"
-    titles = ("Of a decision", "Of an observed record", "Of the summary of a run", "Of the summary of an account")
-    for title, table in zip(titles, tables, strict=True):
+    for title, fields in RECORD_FIELDS.items():
         yield f"### {title}\n"
-        rows = [re.findall(r"`([\w-]+)`", line.split(" | ")[0]) for line in table.split("\n\n")[0].splitlines()[2:]]
-        types = [sorted({index[name]["type"] for name in names if name in index}) for names in rows]
-        yield from _table(("field", "type"), [(_listed(n), ", ".join(t)) for n, t in zip(rows, types, strict=True)])
+        yield from _table(
+            ("field", "type", "since schema"), [(f"`{f.name}`", _sls_type(f.index), f"`{f.since}`") for f in fields]
+        )
+
+
+def _sls_type(index: str) -> str:
+    return index if index in (LONG, DOUBLE, NOT_INDEXED) else "text"
+
+
+def audit_page() -> str:
+    """audit.md with its tables of fields: those of each kind of record, and those that a SIEM gets as attributes of OCSF."""
+    tables = [*map(_meanings, RECORD_FIELDS.values()), _ocsf()]
+    pages = re.split(r"^\| field \|.*?\n\n", AUDIT_PAGE.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    between = ("\n".join(table) + "\n" for table in (*tables, ()))
+    return "".join(part + table for part, table in zip(pages, between, strict=True))[:-1]
+
+
+def _meanings(fields: Sequence[RecordField]) -> list[str]:
+    """The table of one kind of records. A field without a meaning is in the row before it."""
+    rows: list[tuple[list[str], str]] = []
+    for field in fields:
+        if field.meaning:
+            rows.append(([], field.meaning))
+        rows[-1][0].append(f"`{field.name}`")
+    return list(_table(("field", "meaning"), [(", ".join(names), meaning) for names, meaning in rows]))
+
+
+def _ocsf() -> list[str]:
+    """The table of OCSF: fields with one note, and those that have no attribute, share a row."""
+    rows: dict[str, list[RecordField]] = {}
+    for field in (*DECISION, *(field for field in OBSERVED if field.name != "action")):
+        rows.setdefault(field.ocsf_note or field.ocsf, []).append(field)
+    unmapped = rows.pop("unmapped")
+    return list(
+        _table(
+            ("field", "attribute", "type and note"),
+            [
+                (
+                    ", ".join(f"`{field.name}`" for field in fields),
+                    ", ".join(dict.fromkeys(f"`{name}`" for field in fields for name in field.ocsf.split())),
+                    fields[0].ocsf_note,
+                )
+                for fields in (*rows.values(), unmapped)
+            ],
+        )
+    )
+
+
+def sls_index() -> str:
+    """The index of the audit log, a line a field."""
+    kinds = {field.name: field.index for fields in RECORD_FIELDS.values() for field in fields if field.index}
+    keys = ",\n".join(f"    {json.dumps(name)}: {json.dumps(_sls_key(kind))}" for name, kind in kinds.items())
+    line = json.dumps({"token": SLS_TOKENS[TEXT], "caseSensitive": False})
+    return f'{{\n  "line": {line},\n  "keys": {{\n{keys}\n  }},\n  "max_text_len": 8192\n}}\n'
+
+
+def _sls_key(kind: str) -> dict[str, Any]:
+    if (tokens := SLS_TOKENS.get(kind)) is None:
+        return {"type": kind, "doc_value": True}
+    return {"type": "text", "token": tokens, "caseSensitive": False, "doc_value": True}
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -386,6 +465,8 @@ def generated() -> dict[Path, str]:
         TAGS_PAGE: tags_page(),
         PERMISSIONS_PAGE: permissions_page(),
         AUDIT_PAGE: audit_page(),
+        AUDITOR_PAGE: auditor_page(),
+        ROOT / "deploy" / "sls-index.json": sls_index(),
         **command_pages(),
         **denied_tags(),
     }
