@@ -1,6 +1,6 @@
 """Writes from the code: the pages of commands in docs/commands, with their options and what they print for programs; the tables
-of settings and record fields in reference.md, of record fields in audit.md, of reasons in requests.md, of tags in tags.md and of
-roles in permissions.md; the questions in auditor.md; the index of the audit log in deploy/sls-index.json; the schemas of a policy file, of what commands print and of a saved plan; and what the RAM documents and the
+of settings and record fields in reference.md, of record fields in audit.md, of fields and reasons in requests.md, of tags in tags.md and of
+roles in permissions.md; the questions in auditor.md; the index of the audit log in deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the RAM documents and the
 ROS template deny of tags.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
@@ -8,6 +8,7 @@ Run it after a change of one of them: python docs/generate_reference.py. A test 
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 import msgspec
 import typer
+from link_peer import api
 from link_peer.domain.reasons import REASONS
 from link_peer.domain.record_fields import (
     ACCOUNT,
@@ -32,6 +34,7 @@ from link_peer.domain.record_fields import (
 )
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, LOCK_TAG, TAGS, tag_keys
 from link_peer.inbound.policy_types import PolicyFile
+from link_peer.inbound.requests import RequestMessage
 from link_peer.runtime.settings import SERVICES
 from link_peer_cli.answers import CommandFailed
 from link_peer_cli.answers.table import ANSWERS
@@ -40,6 +43,7 @@ from link_peer_cli.review.saved import SavedPlan
 from link_peer_deploy.description import Role, describe, describe_peer
 from link_peer_deploy.documents import set_denials
 from link_peer_deploy.names import Names
+from request_schema import FIELDS, request_schema
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -114,10 +118,46 @@ def reference() -> str:
 
 
 def requests() -> str:
-    """requests.md with its table of reasons."""
-    header = ("reason", "meaning", "what to do")
-    rows = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
-    before, _, after = REQUESTS.read_text("utf-8").partition(f"| {' | '.join(header)} |")
+    """requests.md with its example, and its tables of fields and of reasons."""
+    rows: dict[str, list[str]] = {}
+    for name, field in FIELDS[RequestMessage].items():
+        rows.setdefault(field.meaning, []).append(f"`{name}`")
+    text = _with_table(
+        example(REQUESTS), ("field", "meaning"), [(", ".join(names), meaning) for meaning, names in rows.items()]
+    )
+    reasons = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
+    return _with_table(text, ("reason", "meaning", "what to do"), reasons)
+
+
+def example(page: Path) -> str:
+    """A page with the request of the fields' examples as its first block of JSON."""
+    fields = FIELDS[RequestMessage].items()
+    members = [f'  "{name}": {json.dumps(field.example)}' for name, field in fields if field.example is not None]
+    block = "\n".join(["```json", "{", ",\n".join(members), "}", "```"])
+    return re.sub(r"```json\n.*?```", lambda _: block, page.read_text("utf-8"), count=1, flags=re.DOTALL)
+
+
+def request_file() -> str:
+    """The JSON Schema of a message. Its descriptions have no links: they lead from the pages only."""
+    schema = request_schema()
+    _described(schema["$defs"])
+    for kind in schema["$defs"].values():
+        for field in kind["properties"].values():
+            field["description"] = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", field["description"])
+    return _schema("A message on the queue of link-peer", schema)
+
+
+def api_page(page: Path) -> str:
+    """A page on the Python API, with the parameters by which it makes a request."""
+    parameters = list(inspect.signature(api.request).parameters.values())
+    named = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    names = [*(one.name for one in parameters if one.name not in named), "*", *named]
+    return re.sub(r"(?<=^\| `request\().*?(?=\)`)", ", ".join(names), page.read_text("utf-8"), flags=re.MULTILINE)
+
+
+def _with_table(text: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """A page with the rows of the table that has this header."""
+    before, _, after = text.partition(f"| {' | '.join(header)} |")
     return before + "\n".join(_table(header, rows)) + after[after.index("\n\n") + 1 :]
 
 
@@ -459,6 +499,9 @@ def generated() -> dict[Path, str]:
     return {
         PAGE: reference(),
         REQUESTS: requests(),
+        DOCS / "zh" / "requests.md": example(DOCS / "zh" / "requests.md"),
+        **{page: api_page(page) for page in (DOCS / "api.md", DOCS / "zh" / "api.md")},
+        DOCS / "schemas" / "request.schema.json": request_file(),
         DOCS / "schemas" / "policy.schema.json": schema_of("policy.yaml of link-peer", PolicyFile),
         DOCS / "schemas" / "plan.schema.json": schema_of("A saved plan of link-peer", SavedPlan),
         DOCS / "schemas" / "answers.schema.json": _schema("What commands of link-peer print with --json", answers()),

@@ -203,7 +203,9 @@ def test_the_shipper_snippet_runs(local_cloud: LocalCloud) -> None:
 
 @pytest.fixture(name="generator", scope="module")
 def _generator() -> dict[str, Any]:
-    return runpy.run_path(str(ROOT / "docs/generate_reference.py"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS))
+        return runpy.run_path(str(ROOT / "docs/generate_reference.py"))
 
 
 def test_what_is_generated_is_current(generator: dict[str, Any]) -> None:

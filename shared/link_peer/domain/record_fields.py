@@ -24,8 +24,8 @@ class RecordField(msgspec.Struct, frozen=True):
     empty where the row before explains the field, too.
 
     `empty` is the value in a record of a decision that does not know the field; None: such a record does not have the field.
-    `ocsf` names the attributes of OCSF that take the value, `ocsf_note` says how; fields with one note share a row. With `column`,
-    `link-peer audit -o wide` has a column for the field.
+    `claimed` is the field of a request that is recorded here as claimed. `ocsf` names the attributes of OCSF that take the value,
+    `ocsf_note` says how; fields with one note share a row. With `column`, `link-peer audit -o wide` has a column for the field.
     """
 
     name: str
@@ -36,6 +36,7 @@ class RecordField(msgspec.Struct, frozen=True):
     ocsf: str = "unmapped"
     ocsf_note: str = ""
     column: bool = False
+    claimed: str = ""
 
 
 _PARTY = "a group or an instance"
@@ -254,8 +255,9 @@ DECISION = (
         "what the request says about itself; not verified. `claimed_by` of a command has the ARN of the person who ran it",
         empty="",
         ocsf_note=_CLAIMED,
+        claimed="requested_by",
     ),
-    RecordField("claimed_reason", TEXT, 3, "", ocsf_note=_CLAIMED),
+    RecordField("claimed_reason", TEXT, 3, "", ocsf_note=_CLAIMED, claimed="reason"),
     RecordField(
         "key",
         WHOLE,
@@ -408,3 +410,5 @@ ACCOUNT = (
 
 DECISION_FIELDS = {field.name: field.empty for field in DECISION if field.empty is not None}
 """The fields that every record of a decision has, so that a reader need not ask which exist, with their empty values."""
+CLAIMED = {field.name: field.claimed for field in DECISION if field.claimed}
+"""The fields that a request says of itself: by the field of the record, the request's."""
