@@ -394,6 +394,21 @@ def audit_page() -> str:
     return "".join(part + table for part, table in zip(pages, between, strict=True))[:-1]
 
 
+def chinese_audit_page() -> str:
+    """The Chinese page with the names of fields. What they mean is translated by hand, and so is a new row."""
+    tables = iter(re.findall(r"^\| field \|.*?(?=\n\n)", audit_page(), re.DOTALL | re.MULTILINE))
+
+    def named(table: re.Match[str]) -> str:
+        head, rule, *rows = table[0].splitlines()
+        names = [row.split(" | ")[0] for row in next(tables).splitlines()[2:]]
+        if len(rows) == len(names):
+            rows = [" | ".join([name, *row.split(" | ")[1:]]) for name, row in zip(names, rows, strict=True)]
+        return "\n".join([head, rule, *rows])
+
+    text = (DOCS / "zh" / "audit.md").read_text("utf-8")
+    return re.sub(r"^\| 字段 \|.*?(?=\n\n)", named, text, flags=re.DOTALL | re.MULTILINE)
+
+
 def _meanings(fields: Sequence[RecordField]) -> list[str]:
     """The table of one kind of records. A field without a meaning is in the row before it."""
     rows: list[tuple[list[str], str]] = []
@@ -508,6 +523,7 @@ def generated() -> dict[Path, str]:
         TAGS_PAGE: tags_page(),
         PERMISSIONS_PAGE: permissions_page(),
         AUDIT_PAGE: audit_page(),
+        DOCS / "zh" / "audit.md": chinese_audit_page(),
         AUDITOR_PAGE: auditor_page(),
         ROOT / "deploy" / "sls-index.json": sls_index(),
         **command_pages(),
