@@ -303,7 +303,8 @@ class Watch:
         kind = record.get("record")
         for name, value in record.items():
             hold("I8", isinstance(value, str) and _clean(value), f"a record has a control character: {name}={value!r}")
-            hold("I8", not any(secret in value for secret in SECRETS), f"a record has a secret: {name}={value!r}")
+            secrets = SECRETS[:1] if name == "entered_as" else SECRETS  # a summary says as which role
+            hold("I8", not any(secret in value for secret in secrets), f"a record has a secret: {name}={value!r}")
         if kind == "intent":
             for rule in json.loads(record.get("rules", "[]")):
                 self._intents.add(_recorded_name(rule))

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from link_peer.domain.denials import ACCESS_ADVICE, parts
 from link_peer.domain.errors import LinkPeerError, NoAccess
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.planning.standing import Standing
 
 from link_peer_cli.access.environment import Environment
@@ -20,10 +20,10 @@ from link_peer_cli.review.edits import gaps_of
 THREADS = 16
 
 
-def check(env: Environment, sweep: Sweep, cloud: WhatIf, links: Sequence[Standing]) -> Iterator[CheckFinding]:
+def check(env: Environment, swept: SweptAccounts, cloud: WhatIf, links: Sequence[Standing]) -> Iterator[CheckFinding]:
     """One finding for each account, with how many groups have rules of these links, and for what there was no time to read. Where it is ok, the account was read completely,
     and shows instances."""
-    gaps, snapshot = gaps_of(sweep), sweep.store.snapshot()
+    gaps, snapshot = gaps_of(swept), swept.snapshot
     ours = Counter(group.account for group in {rule.group for link in links for rule in link.rules})
     accounts = sorted(env.policy.accounts)
     with ThreadPoolExecutor(min(THREADS, len(accounts))) as pool:  # one that gives no answer takes seconds

@@ -14,8 +14,8 @@ from link_peer.domain.request import Hint
 from link_peer.engine.converge import converge
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
-from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import GroupScope
+from link_peer.engine.scopes.sweep import Run
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.actual import OwnedRule, link_of_rule, owned_rules
 from link_peer.runtime.delivery import LANES, Delivery
@@ -59,12 +59,11 @@ def close(env: Environment, account: str, own: Mapping[str, Credentials], progre
     stands. `own` are the person's keys of other accounts, by uid."""
     who = caller(env.settings, env.own())[1]
     delivery, kept, supposed = closing(env, "account-remove", own, caller=who, dry_run=dry_run, leaving=[account])
-    sweep = Sweep(delivery, f"sweep-cli-{int(env.clock.now())}", progress=progress)
-    run_sweep(sweep)
+    swept = run_sweep(Run(delivery, f"sweep-cli-{int(env.clock.now())}", progress=progress))
     standing = {} if dry_run else look(delivery, dict.fromkeys(env.policy.accounts))
     left = [rule for one in standing.values() for rule, marker in one.rules if account in _accounts(rule, marker)]
     problems = {uid: one.problem for uid, one in standing.items() if one.problem}
-    return Closed(kept.outcomes, supposed.changes, left, {**sweep.unreadable, **problems})
+    return Closed(kept.outcomes, supposed.changes, left, {**swept.unreadable, **problems})
 
 
 def look(

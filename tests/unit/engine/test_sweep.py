@@ -14,11 +14,14 @@ import pytest
 from link_peer.domain.errors import NoAccess, Throttled, Transient
 from link_peer.domain.model import ALL, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Limits
-from link_peer.engine.scopes import everything
-from link_peer.engine.scopes.account import AccountSweep
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes import account_reads
+from link_peer.engine.scopes.account import AccountScope
+from link_peer.engine.scopes.account_reads import AccountReads
+from link_peer.engine.scopes.accounts import sweep_accounts
+from link_peer.engine.scopes.sweep import AccountSweep, Run, begin, sweep_account
 from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
+from link_peer.runtime.delivery import Delivery
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B, C
@@ -31,8 +34,20 @@ BYSTANDER = instance(B, CACHE, link_peer="sg-nowhere")
 """So that the account shows instances, and tags."""
 
 
-Kind = Callable[..., Sweep]
-KINDS = pytest.mark.parametrize("kind", [Sweep, functools.partial(AccountSweep, account=HOME)], ids=["all", "account"])
+def of_all(delivery: Delivery) -> AccountSweep:
+    """A sweep of all accounts: what became of home."""
+    results = sweep_accounts(Run(delivery, "sweep-1"), delivery.policy.accounts)
+    (home,) = (result for result in results if isinstance(result, AccountSweep) and result.account == HOME)
+    return home
+
+
+def of_account(delivery: Delivery) -> AccountSweep:
+    """A sweep of home alone."""
+    return sweep_account(begin(Run(delivery, "sweep-1"), HOME))
+
+
+Kind = Callable[[Delivery], AccountSweep]
+KINDS = pytest.mark.parametrize("kind", [of_all, of_account], ids=["all", "account"])
 """a sweep of all accounts, and one of home, which does the same there"""
 
 
@@ -57,20 +72,8 @@ class Sweeping:
         accounts = (self.ecs, self.peer)
         self.delivery = delivery(*accounts, log=self.log, clock=self.clock, **fields)
 
-    def __call__(self, kind: Kind = Sweep) -> Sweep:
-        sweep = kind(self.delivery, "sweep-1")
-        sweep.run()
-        return sweep
-
-    def closing_until(self, kind: Kind) -> list[Until]:
-        """How long the sweep would close: before wishes are read, and then."""
-        sweep = kind(self.delivery, "sweep-1")
-        before = sweep.closing_until()
-        sweep.run()
-        after = sweep.closing_until()
-        if isinstance(sweep, AccountSweep):
-            sweep.part.enters = False
-        return [before, after, sweep.closing_until()]
+    def __call__(self, kind: Kind = of_all) -> AccountSweep:
+        return kind(self.delivery)
 
     @property
     def summary(self) -> dict[str, str]:
@@ -81,6 +84,11 @@ class Sweeping:
     def claims(self) -> dict[Any, str]:
         """The claims on every rule."""
         return {rule.key: rule.description.partition(" by=")[2] for rule in self.ecs.existing}
+
+
+def reads_of(delivery: Delivery, account: str = HOME) -> AccountReads:
+    """What a sweep of the account would read with."""
+    return begin(Run(delivery, "sweep-1"), account).reads
 
 
 def _counted(shown: Group, rules: Sequence[Rule]) -> Group:
@@ -106,7 +114,9 @@ def test_every_group_with_rules_is_looked_at_within_a_day(account: str, count: i
     seen: set[Party] = set()
     for run in range(runs):
         world = delivery(FakeEcs(), clock=FakeClock(NOW + run * RUN_SECONDS))
-        share = Sweep(world, "sweep-1")._share([*groups, *others])
+        share = reads_of(world, account).untagged_share(
+            [one for one in (*groups, *others) if one.party.account == account]
+        )
         assert len(share) == len(set(share)) <= most
         seen |= set(share)
     assert seen == {shown.party for shown in groups}
@@ -114,9 +124,9 @@ def test_every_group_with_rules_is_looked_at_within_a_day(account: str, count: i
 
 def test_a_run_reads_no_more_groups_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the daily share alone is as many."""
-    monkeypatch.setattr(everything, "MAX_EXTRA_READS", 1)
+    monkeypatch.setattr(account_reads, "MAX_EXTRA_READS", 1)
     groups = [group(Party(HOME, f"sg-{n}"), rule_count=1) for n in range(3)]
-    assert len(Sweep(delivery(FakeEcs()), "sweep-1")._share(groups)) == 1
+    assert len(reads_of(delivery(FakeEcs())).untagged_share(groups)) == 1
 
 
 # instances that are set aside
@@ -152,8 +162,8 @@ def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside(kind: Kind)
 
 def test_so_many_instances_that_one_account_names_are_read_in_a_run() -> None:
     """Of each other account 2,000, by their ids."""
-    links = [(HOME, Link(Party(account, f"i-{n}"), DB)) for n in range(2_001) for account in (HOME, PEER)]
-    named, postponed = Sweep(delivery(FakeEcs()), "sweep-1")._named(links)
+    links = [Link(Party(account, f"i-{n}"), DB) for n in range(2_001) for account in (HOME, PEER)]
+    named, postponed = reads_of(delivery(FakeEcs())).named(links)
     assert [sum(one.account == account for one in postponed) for account in (HOME, PEER)] == [1, 1]
     assert len(named) == 2 * 2_000 + 1
 
@@ -164,7 +174,7 @@ def test_instances_that_rules_name_are_looked_at_in_turns(
     monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, removed: list[int]
 ) -> None:
     """Until both ends of a rule are read in one run, it stands: any two of them have their turn together soon."""
-    monkeypatch.setattr(everything, "NAMED", limit)
+    monkeypatch.setattr(account_reads, "NAMED", limit)
     keys = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(3)]
     rules = [ours(one, REQ, ends=(Party(HOME, f"i-gone{n}"), B), age=60) for n, one in enumerate(keys)]
     assert _in_runs(kind, rules, [BYSTANDER], len(removed)) == removed
@@ -175,7 +185,7 @@ def test_instances_that_rules_name_are_looked_at_in_turns(
 def test_instances_that_tags_name_are_looked_at_in_turns(
     monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, opened: list[int]
 ) -> None:
-    monkeypatch.setattr(everything, "NAMED", limit)
+    monkeypatch.setattr(account_reads, "NAMED", limit)
     named = [instance(Party(HOME, f"i-{n}"), DB, ip=f"10.0.1.{n}") for n in range(3)]
     asker = instance(A, APP, ip="10.0.0.1", link_peer=" ".join(f"{one.party.id}:tcp/1" for one in named))
     assert _in_runs(kind, [], [asker, *named], len(opened)) == [-count for count in opened]
@@ -189,7 +199,7 @@ def test_groups_whose_links_nobody_asks_for_are_looked_at_in_turns(
     """Each costs a read of its instances, a hundred in a run. Instances are read together."""
     sources = [APP, CACHE]
     if limit:
-        monkeypatch.setattr(everything, "ASKING", limit)
+        monkeypatch.setattr(account_reads, "ASKING", limit)
     else:
         sources = [Party(HOME, f"sg-{n}") for n in range(101)]
     between = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(2)]
@@ -364,7 +374,7 @@ def test_an_account_whose_calls_are_used_up_holds_no_other_up() -> None:
     sweep.peer.known["sg-x"], sweep.peer.existing = foreign, [rule]
     done = sweep()
     assert sweep.peer.existing == []
-    assert done.unread == {HOME: 29}
+    assert Counter(unread.account for unread in done.unread) == {HOME: 29}
     assert f"29 groups of {HOME}: no time was left" in sweep.summary["detail"]
 
 
@@ -377,7 +387,7 @@ def test_rules_that_are_throttled_minute_after_minute_cost_one_minute() -> None:
     sweep.peer.known["sg-y"] = group(Party(PEER, "sg-y"))
     sweep.peer.running["i-x"] = instance(Party(PEER, "i-x"), Party(PEER, "sg-y"), link_peer="sg-x:tcp/1")
     done = sweep()
-    assert done.unread == {HOME: 30}
+    assert Counter(unread.account for unread in done.unread) == {HOME: 30}
     assert [rule.key.source for rule in sweep.peer.existing if rule.key] == [f"sg-y@{PEER}"]
     assert 60 <= sum(sweep.clock.waits) < 125
 
@@ -409,13 +419,30 @@ def test_what_fails_when_the_time_is_over_is_left_undone(monkeypatch: pytest.Mon
 
 
 @KINDS
-def test_closing_waits_for_no_throttled_account_until_wishes_are_read(kind: Kind) -> None:
+def test_closing_waits_for_no_throttled_account_until_wishes_are_read(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
     """Nor for one that has much to close, where others are swept, too. Then it waits, and keeps half of the time for opening."""
+    untils: list[Until] = []
+    closing_until = AccountScope.closing_until
+
+    def noted(scope: AccountScope) -> Until:
+        untils.append(closing_until(scope))
+        return untils[-1]
+
+    monkeypatch.setattr(AccountScope, "closing_until", noted)
     sweeping = Sweeping()
     left = sweeping.delivery.retry.deadline - NOW
-    first, half = pytest.approx(NOW + 0.65 * left), pytest.approx(NOW + 0.5 * left)
-    before, after, own = sweeping.closing_until(kind)
-    assert own == after  # before other accounts were entered
-    expected = [first, 0.0, pytest.approx(0.15 * left)] if kind is Sweep else [first, first, math.inf]
-    assert [before.end, before.patience, before.each] == expected
-    assert [after.end, after.patience, after.each] == [half, half, math.inf]
+    sweeping(kind)
+
+    def at(share: float) -> Any:
+        return pytest.approx(NOW + share * left)
+
+    closing = [(at(0.65), at(0.65), math.inf)]
+    opening = [(at(0.5), at(0.5), math.inf)]
+    if kind is of_all:  # two accounts share the time, and what the first does not use, the second has
+        closing = [(at(share), 0.0, pytest.approx(0.15 * left)) for share in (0.65 / 2, 0.65)]
+        opening = [
+            (at(share), at(share), math.inf) for share in (0.5 / 2, 0.5)
+        ] * 2  # closing, too, once peers are read
+    assert [(until.end, until.patience, until.each) for until in untils] == [*closing, *opening]
