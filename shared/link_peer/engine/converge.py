@@ -20,7 +20,7 @@ from link_peer.engine.read.fetch import Fetch, MissingReader
 from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.engine.write.work import UNLIMITED, Planned, Report, Until, Work
+from link_peer.engine.write.work import UNLIMITED, PlanTotals, Report, Until, Work
 from link_peer.planning.claims import judge_of, links_from_tags
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal, Unseen
 from link_peer.planning.evaluate import permitted
@@ -127,12 +127,12 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
     return total + applier.finish()
 
 
-def _planned(plan: Plan, decisions: Sequence[Decision]) -> Planned:
+def _planned(plan: Plan, decisions: Sequence[Decision]) -> PlanTotals:
     """What a plan came to, with the decisions that are carried out."""
     wishes = (decision for decision in plan.decisions if decision.outcome in ("denied", "failed") and decision.instance)
     denied = {(wish.link, wish.raw): wish for wish in wishes if not (wish.edits or wish.missing_managed_tag)}
     due = frozenset(key.group for keys in plan.due.values() for key in keys)
-    return Planned(tuple(decisions), denied, due, plan.missing.doubted_accounts)
+    return PlanTotals(tuple(decisions), denied, due, plan.missing.doubted_accounts)
 
 
 def _waiting_for_an_address(plan: Plan) -> set[Link]:

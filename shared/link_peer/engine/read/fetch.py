@@ -7,7 +7,7 @@ import copy
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from typing import TypeVar
 
 import msgspec
@@ -49,33 +49,23 @@ _READ_RULES = "DescribeSecurityGroupAttribute"
 _READ_INSTANCES = "DescribeInstances"
 
 
-def open_fetch(delivery: Delivery, name: str, how: Reading = STRICT, store: Store | None = None) -> Fetch:
-    """Reads for one delivery, with its policy, its clock and its readers; `name` is as in `Delivery.cloud`. `store` has what was read
-    before."""
-    threads = delivery.throughput.readers
-    return Fetch(delivery.cloud(name), delivery.policy, delivery.clock, how, threads=threads, store=store)
+def open_fetch(delivery: Delivery, name: str, how: Reading = STRICT) -> Fetch:
+    """Reads for one delivery, with its policy, its clock and its readers; `name` is as in `Delivery.cloud`."""
+    return Fetch(delivery.cloud(name), delivery.policy, delivery.clock, how, threads=delivery.throughput.readers)
 
 
 class Fetch:
     """Makes the calls whose answers are in `store`. `postponed` are instances that are not read by their id: what only a read
     of their whole account does not decide stays undecided."""
 
-    def __init__(
-        self,
-        cloud: Cloud,
-        policy: Policy,
-        clock: Clock,
-        how: Reading = STRICT,
-        *,
-        threads: int = 1,
-        store: Store | None = None,
-    ) -> None:
-        """`threads` is how many calls may run side by side where a method reads many things; `store` has what was read before."""
-        self.store = store or Store()
+    def __init__(self, cloud: Cloud, policy: Policy, clock: Clock, how: Reading = STRICT, *, threads: int = 1) -> None:
+        """`threads` is how many calls may run side by side where a method reads many things."""
+        self.store = Store()
         self._access = Access(cloud, policy, self.store, how, threads)
         self._policy = policy
         self._clock = clock
         self._how = how
+        self._listed_accounts: set[str] = set()  # all of whose groups were read
         self._read_at: dict[Party, float] = {}
         # since something was changed: when, and after how many calls
         self._rules_read_at: dict[Party, tuple[float, int]] = {}
@@ -88,6 +78,13 @@ class Fetch:
         other._how = msgspec.structs.replace(self._how, tolerant=True)
         other._access = Access(self._access.cloud, self._policy, self.store, other._how, self._access.threads)
         return other
+
+    def take_over(self, fetches: Mapping[str, Fetch]) -> None:
+        """Goes on from what was read for several accounts (by uid)."""
+        self.store.take_over({account: fetch.store for account, fetch in fetches.items()})
+        for fetch in fetches.values():
+            self._listed_accounts |= fetch._listed_accounts
+            self.postponed |= fetch.postponed
 
     @property
     def calls(self) -> Counter[str]:
@@ -117,7 +114,7 @@ class Fetch:
         groups = {party for party in asked if party.is_group}
         groups |= groups_of(store.instances[party] for party in asked if party in store.instances)
         groups = {g for g in groups if g not in store.groups and g not in store.requested}
-        groups = {g for g in groups if g.account not in self.store.listed_accounts or g in by_id}
+        groups = {g for g in groups if g.account not in self._listed_accounts or g in by_id}
         self._access.by_account(groups, lambda ecs, ids: self._keep_groups(ecs.groups(ids)))
         store.requested |= asked | groups
 
@@ -195,7 +192,7 @@ class Fetch:
             groups = ecs.all_groups()
             self._keep_groups(groups)
             found.extend(groups)
-            self.store.listed_accounts.add(account)
+            self._listed_accounts.add(account)
 
         self._access.each(accounts, read)
         return found

@@ -14,14 +14,13 @@ from link_peer.planning.decision import MembersOf, Question
 
 class Store:
     """The newest answer about each thing that was read, by the names that `Snapshot` has for it; `answers` has those to
-    questions, `listed_accounts` are those all of whose groups were read. `engine.read.fetch` fills it; decisions are made from snapshots of it. `unreadable` has each account that refuses access, with the error, or that
+    questions. `engine.read.fetch` fills it; decisions are made from snapshots of it. `unreadable` has each account that refuses access, with the error, or that
     failed for the moment, in words. `first_pages` are of groups' instances, each with the token of the next page, read for no decision."""
 
     def __init__(self) -> None:
         self.instances: dict[Party, Instance] = {}
         self.groups: dict[Party, Group] = {}
         self.rules: dict[Party, tuple[Rule, ...]] = {}
-        self.listed_accounts: set[str] = set()
         self.requested: set[Party] = set()
         self.complete_groups: set[Party] = set()
         self.listings: dict[str, Listing] = {}
@@ -96,29 +95,27 @@ class Store:
         """The instances of a group that were read."""
         return [one.party for one in self.instances.values() if group in one.own_groups]
 
+    def take_over(self, stores: Mapping[str, Store]) -> None:
+        """Takes over what the reads for several accounts (by uid) showed: of each account what its own say, and of the others' what
+        it did not read."""
+        for store in stores.values():
+            self.instances |= store.instances
+            self.groups |= store.groups
+            self.rules |= store.rules
+            self.listings |= store.listings
+            self.answers |= store.answers
+            self.first_pages |= store.first_pages
+            self.requested |= store.requested
+            self.complete_groups |= store.complete_groups
+        for account, store in stores.items():
+            self.instances |= {party: shown for party, shown in store.instances.items() if party.account == account}
+            self.groups |= {party: shown for party, shown in store.groups.items() if party.account == account}
+            self.rules |= {party: rules for party, rules in store.rules.items() if party.account == account}
+            self.live_accounts |= store.live_accounts & {account}
+            if account in store.unreadable:
+                self.unreadable[account] = store.unreadable[account]
+
 
 def groups_of(instances: Iterable[Instance]) -> set[Party]:
     """The groups that these instances are in."""
     return {group for one in instances for group in one.own_groups}
-
-
-def merged(stores: Mapping[str, Store]) -> Store:
-    """What the reads of several accounts (by uid) showed: of each account what its own say, and of the others' what it did not read."""
-    whole = Store()
-    for account, store in stores.items():
-        whole.instances |= store.instances
-        whole.groups |= store.groups
-        whole.rules |= store.rules
-        whole.listings |= store.listings
-        whole.answers |= store.answers
-        whole.first_pages |= store.first_pages
-        whole.listed_accounts |= store.listed_accounts
-        whole.requested |= store.requested
-        whole.complete_groups |= store.complete_groups
-        whole.live_accounts |= store.live_accounts & {account}
-        whole.unreadable |= {uid: why for uid, why in store.unreadable.items() if uid == account}
-    for account, store in stores.items():
-        whole.instances |= {party: shown for party, shown in store.instances.items() if party.account == account}
-        whole.groups |= {party: shown for party, shown in store.groups.items() if party.account == account}
-        whole.rules |= {party: rules for party, rules in store.rules.items() if party.account == account}
-    return whole

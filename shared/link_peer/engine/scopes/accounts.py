@@ -16,7 +16,7 @@ from link_peer.domain.model import Group, Party, Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch, open_fetch
-from link_peer.engine.read.store import Store, merged
+from link_peer.engine.read.store import Store
 from link_peer.engine.scopes.sweep import (
     READING,
     STEPS,
@@ -145,10 +145,9 @@ class SweptAccounts(msgspec.Struct, frozen=True, dict=True):
     @functools.cached_property
     def fetch(self) -> Fetch:
         """What reads on from what they have read."""
-        stores = {sweep.account: sweep.work.fetch.store for sweep in self.sweeps}
         how = Reading(tolerant=True, pace=self.sweeps[0].work.fetch.pace)
-        fetch = open_fetch(self.delivery, self.sweeps[0].run.event_id, how, merged(stores))
-        fetch.postponed = {party for sweep in self.sweeps for party in sweep.work.fetch.postponed}
+        fetch = open_fetch(self.delivery, self.sweeps[0].run.event_id, how)
+        fetch.take_over({sweep.account: sweep.work.fetch for sweep in self.sweeps})
         return fetch
 
     @property

@@ -29,7 +29,7 @@ from link_peer.engine.scopes.closing import look
 from link_peer.engine.scopes.summary import account_record, entered_fields, record_unreadable, skipped
 from link_peer.engine.scopes.untag import untag_empty_groups
 from link_peer.engine.write.removal_guard import HoldingGuard, RemovalGuard
-from link_peer.engine.write.work import Planned, Report, Until, Work, open_work
+from link_peer.engine.write.work import PlanTotals, Report, Until, Work, open_work
 from link_peer.planning import cursor as cursors
 from link_peer.planning.actual import damaged_rules
 from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
@@ -346,7 +346,7 @@ def _opened(sweep: AccountSweep) -> AccountSweep:
     opened = {decision.link for decision in total.planned.decisions if decision.outcome == "applied"}
     # the rest was judged by its plans
     groups = report.written | scope.needed_groups(sweep.work.fetch.store.snapshot(), opened)
-    looked = msgspec.structs.replace(look(scope, guard, groups, total.refused_keys), planned=Planned())
+    looked = msgspec.structs.replace(look(scope, guard, groups, total.refused_keys), planned=PlanTotals())
     return msgspec.structs.replace(sweep, report=total + looked)
 
 

@@ -73,7 +73,7 @@ class Until(msgspec.Struct, frozen=True):
 UNLIMITED = Until()
 
 
-class Planned(msgspec.Struct, frozen=True):
+class PlanTotals(msgspec.Struct, frozen=True):
     """What plans came to: the `decisions` that were to be carried out; the wishes of tags that were `denied`, by link and as they are
     written; the groups with rules that are `due` to go since something is not shown; and the accounts that showed no instances
     (`doubted`), as the last plan has them; None without a plan."""
@@ -83,11 +83,11 @@ class Planned(msgspec.Struct, frozen=True):
     due: frozenset[Party] = frozenset()
     doubted: frozenset[str] | None = None
 
-    def __add__(self, later: Planned) -> Planned:
+    def __add__(self, later: PlanTotals) -> PlanTotals:
         """Both."""
         decisions, denied = self.decisions + later.decisions, {**self.denied, **later.denied}
         doubted = self.doubted if later.doubted is None else later.doubted
-        return Planned(decisions, denied, self.due | later.due, doubted)
+        return PlanTotals(decisions, denied, self.due | later.due, doubted)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ class Report(msgspec.Struct, frozen=True):
     reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     undone: int = 0
     written: frozenset[Party] = frozenset()
-    planned: Planned = Planned()
+    planned: PlanTotals = PlanTotals()
 
     def __add__(self, later: Report) -> Report:
         """Both. What is held is planned again in every pass, so it counts once."""
