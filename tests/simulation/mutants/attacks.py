@@ -46,9 +46,11 @@ def sweep_completes_requests(patch: Patch) -> None:
 
 def shared_cap(patch: Patch) -> None:
     """The removals of all accounts are counted together."""
+    due_in_all: dict[Unseen, int] = {}
 
-    def held(self: RemovalGuard, due: Counter[Unseen]) -> set[Unseen]:
-        return set(due) if sum(due.values()) > self.limit else set()
+    def held(self: RemovalGuard, due: Mapping[Unseen, int]) -> set[Unseen]:
+        due_in_all.update(due)
+        return set(due) if sum(due_in_all.values()) > self.limit else set()
 
     patch.setattr(RemovalGuard, "held", held)
 

@@ -12,6 +12,7 @@ import msgspec
 from link_peer.domain.model import Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
+from link_peer.engine.write.close import only_closes
 from link_peer.engine.write.work import Until, Work
 from link_peer.planning.claims import wanted_by_all
 from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan
@@ -21,13 +22,14 @@ CLOSING_REST = 0.5  # of the time that is left when wishes were read; what remai
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """What is decided now. `crosses`: links with other accounts are, too. `closes`: wishes are not read yet, so that nothing is
-    opened, and closing stops at `until`; else it stops when half of the time that is left has passed. `judges`: whether anybody asks for a rule is judged, but for links of the `later` ends
+    """What is decided now. `crosses`: links with other accounts are, too. `opens`: else only removals are carried out. `closes`: wishes
+    are not read yet, so that nothing is opened, and closing stops at `until`; else it stops when half of the time that is left has passed. `judges`: whether anybody asks for a rule is judged, but for links of the `later` ends
     of rules on groups of an account, which are not read in this run. `refused` are rules whose change was refused before;
     `believe_empty` are accounts that a person has confirmed to hold no instances."""
 
     crosses: bool = False
     closes: bool = True
+    opens: bool = True
     judges: bool = False
     until: Until | None = None
     later: frozenset[tuple[str, Party]] = frozenset()
@@ -121,11 +123,17 @@ class AccountScope(Scope):
             for decision in plan.decisions
             if decision.edits or decision.missing_managed_tag or decision.outcome == "removed"
             if not self._refused_before(decision)
-            # while closing, whether a group keeps a rule is not known yet
-            if decision.edits or not (self.phase.closes and decision.missing_managed_tag)
+            if self.phase.opens or only_closes(decision)
+            # before all that may ask for a link is read, whether its group keeps the rule is not known
+            if decision.edits or not decision.missing_managed_tag or self._decides(decision.link)
             # a rule cannot be called missing on a group whose rules were not read this time
             if all(edit.key.group in snapshot.rules for edit in decision.edits if edit.kind == "add")
         ]
+
+    def _decides(self, link: Link) -> bool:
+        """Whether it is decided now if a link stays; what is between other accounts is as their own sweeps find it."""
+        own = self.account in (link.source.account, link.target.account)
+        return not self.phase.closes and (self._answers(link) or not own)
 
     def _refused_before(self, decision: Decision) -> bool:
         """Whether a change that the decision needs was refused for good in this run, and recorded then."""

@@ -19,7 +19,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.fetch import Fetch, Meanwhile, Progress, nothing
 from link_peer.planning import cursor as cursors
-from link_peer.planning.actual import OwnedLink, owned_links
+from link_peer.planning.actual import owned_links
 from link_peer.planning.decision import DesiredLink
 from link_peer.planning.evaluate import permitted, wish_denial
 from link_peer.planning.rota import run_of, runs_between
@@ -72,10 +72,10 @@ class AccountReads(msgspec.Struct, frozen=True):
         runs_a_day = RUNS_A_DAY // runs_between(len(self.policy.accounts))
         return part_of(untagged, min(MAX_EXTRA_READS, math.ceil(len(untagged) / runs_a_day) + 1), self.run)
 
-    def standing(self) -> list[OwnedLink]:
-        """The rules of ours in the account."""
+    def standing(self) -> list[Link]:
+        """The links of the rules of ours in the account."""
         owned = owned_links(self.snapshot, self.policy, self.region)
-        return [standing for standing in owned if standing[1].group.account == self.account]
+        return [link for link, rule, _ in owned if rule.group.account == self.account]
 
     def rules(self, groups: Iterable[Party], until: float, meanwhile: Meanwhile = nothing) -> set[Party]:
         """Reads rules for as long as there is time, for all accounts in turn; each from another place each minute. Groups are in
@@ -95,10 +95,10 @@ class AccountReads(msgspec.Struct, frozen=True):
         """Reads the rules, in these accounts, that verdicts on these links need. Returns the groups that are left."""
         return self.rules((group for group in self.groups_needed(links) if group.account in accounts), until)
 
-    def halves(self, standing: Iterable[OwnedLink], accounts: Set[str], until: float) -> set[Party]:
+    def halves(self, links: Iterable[Link], accounts: Set[str], until: float) -> set[Party]:
         """Reads the rules of the groups, in these accounts, that hold the other halves of mutual links. Returns the groups that are
         left."""
-        return self.rules_of([DesiredLink(link, TAG) for link, *_ in standing if link.mutual], accounts, until)
+        return self.rules_of([DesiredLink(link, TAG) for link in links if link.mutual], accounts, until)
 
     def groups_needed(self, links: Iterable[DesiredLink]) -> set[Party]:
         """The groups whose rules a verdict on these links needs. What is denied costs no account but the one that asks."""
@@ -155,7 +155,7 @@ class AccountReads(msgspec.Struct, frozen=True):
 
     def followed(self, accounts: Set[str], until: float) -> None:
         """Reads the instances of groups in these accounts that links by address follow, in turns where they are many."""
-        links = [link for link, *_ in self.standing() if link.member and link.source.account in accounts]
+        links = [link for link in self.standing() if link.member and link.source.account in accounts]
         groups = sorted({link.source for link in links})
         self.fetch.members_in_time(part_of(groups, ASKING, self.run), until)
 

@@ -31,7 +31,7 @@ from link_peer.engine.scopes.sweep import (
     record,
     settle,
 )
-from link_peer.planning.actual import damaged_rules
+from link_peer.planning.actual import damaged_rules, owned_rules
 from link_peer.planning.decision import Decision
 from link_peer.planning.rota import run_of
 from link_peer.runtime.delivery import Delivery
@@ -187,5 +187,5 @@ class SweptAccounts(msgspec.Struct, frozen=True, dict=True):
     def managed(self) -> set[Party]:
         """The groups with the managed tag, or found to hold rules of ours without it."""
         tagged = {group.party for sweep in self.sweeps for group in sweep.groups.tagged}
-        stripped = {rule.group for sweep in self.sweeps for _, rule, _ in sweep.reads.standing()}
-        return tagged | {group for sweep in self.sweeps for group in sweep.groups.todo & stripped}
+        holders = {rule.group for rule, _ in owned_rules(self.snapshot, self.delivery.policy, self.delivery.region)}
+        return tagged | {group for sweep in self.sweeps for group in sweep.groups.todo & holders}

@@ -195,7 +195,7 @@ def read_rules(sweep: AccountSweep) -> AccountSweep:
     reads.rules(groups.todo & (locked | groups.of(groups.due & known)), until)
     unread = reads.rules(groups.todo, until, lambda minute: _list_pages(sweep, min(minute, until)))
     standing = reads.standing()
-    reads.own_parties(link for link, *_ in standing)
+    reads.own_parties(standing)
     unread |= reads.halves(standing, {sweep.account}, sweep.until(RULES_SHARE))
     return msgspec.structs.replace(sweep, unread=frozenset(unread))
 
@@ -238,15 +238,18 @@ def read_own_wishes(sweep: AccountSweep) -> AccountSweep:
 
 
 def open_own_links(sweep: AccountSweep) -> AccountSweep:
-    """Opens the links within the account. No other account is entered before that."""
-    return _opened(sweep)
+    """Opens the links within the account. No other account is entered before that; where others are swept, too, all of them close
+    first."""
+    return _opened(sweep) if sweep.run.alone else sweep
 
 
 def read_peers(sweep: AccountSweep) -> AccountSweep:
-    """Reads the groups and instances of links with other accounts, by their ids, and the rules of the other halves."""
-    reads, standing = sweep.reads, sweep.reads.standing()
-    links = [*(link for link, *_ in standing), *_own_wishes(sweep)]
-    has_peers = reads.peers(links, sweep.until(READING_SHARE))
+    """Reads the groups and instances of links with other accounts, by their ids, and the rules of the other halves, also of those
+    whose own half was closed."""
+    reads = sweep.reads
+    closed = [d.link for d in sweep.report.planned.decisions if d.outcome == "removed" and d.link.mutual]
+    standing = [*reads.standing(), *closed, *(Link(link.target, link.source) for link in closed)]
+    has_peers = reads.peers([*standing, *_own_wishes(sweep)], sweep.until(READING_SHARE))
     if has_peers:
         reads.followed(sweep.others, sweep.until(READING_SHARE))
     everywhere, until = {sweep.account, *sweep.others}, sweep.until(READING_SHARE)
@@ -267,9 +270,17 @@ def read_wishes_of_others(sweep: AccountSweep) -> AccountSweep:
     return _read_wished_rules(sweep, {sweep.account, *sweep.others}) if sweep.has_peers else sweep
 
 
+def remove_unasked(sweep: AccountSweep) -> AccountSweep:
+    """Removes what nobody asks for any more, before any account that is swept beside it opens. One that is swept alone does both in
+    one plan."""
+    if sweep.run.alone:
+        return sweep
+    return _closed(sweep, msgspec.structs.replace(sweep.phase, opens=False))
+
+
 def open_links_with_others(sweep: AccountSweep) -> AccountSweep:
-    """Opens the links with other accounts."""
-    return _opened(sweep) if sweep.has_peers else sweep
+    """Opens the links with other accounts, and all that is not opened yet."""
+    return _opened(sweep) if sweep.has_peers or not sweep.run.alone else sweep
 
 
 def next_cursor(sweep: AccountSweep) -> Cursor:
@@ -387,6 +398,7 @@ STEPS: tuple[Step, ...] = (
     read_peers,
     close_with_others,
     read_wishes_of_others,
+    remove_unasked,
     open_links_with_others,
 )
 
