@@ -442,7 +442,6 @@ def test_closing_waits_for_no_throttled_account_until_wishes_are_read(
     opening = [(at(0.5), at(0.5), math.inf)]
     if kind is of_all:  # two accounts share the time, and what the first does not use, the second has
         closing = [(at(share), 0.0, pytest.approx(0.15 * left)) for share in (0.65 / 2, 0.65)]
-        opening = [
-            (at(share), at(share), math.inf) for share in (0.5 / 2, 0.5)
-        ] * 2  # closing, too, once peers are read
+        turns = [(at(share), at(share), math.inf) for share in (0.5 / 2, 0.5)]
+        opening = turns * 3  # with what peers show, and what nobody asks for
     assert [(until.end, until.patience, until.each) for until in untils] == [*closing, *opening]

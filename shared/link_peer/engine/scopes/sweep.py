@@ -358,7 +358,14 @@ def _opened(sweep: AccountSweep) -> AccountSweep:
     # the rest was judged by its plans
     groups = report.written | scope.needed_groups(sweep.work.fetch.store.snapshot(), opened)
     looked = msgspec.structs.replace(look(scope, guard, groups, total.refused_keys), planned=PlanTotals())
-    return msgspec.structs.replace(sweep, report=total + looked)
+    return msgspec.structs.replace(sweep, report=_undone_late(total + looked, scope.delivery))
+
+
+def _undone_late(report: Report, delivery: Delivery) -> Report:
+    """The report, in which what failed is left undone once the time of the delivery is over."""
+    if not delivery.out_of_time():
+        return report
+    return msgspec.structs.replace(report, undone=report.undone + len(report.pending), pending=())
 
 
 def _guard(sweep: AccountSweep) -> RemovalGuard:
@@ -441,9 +448,7 @@ def settle(sweep: AccountSweep) -> AccountSweep:
     report = sweep.report
     if not (sweep.judges_unseen or sweep.suspects):
         report = msgspec.structs.replace(report, held={})
-    if sweep.work.delivery.out_of_time():
-        report = msgspec.structs.replace(report, undone=report.undone + len(report.pending), pending=())
-    return msgspec.structs.replace(sweep, report=report)
+    return msgspec.structs.replace(sweep, report=_undone_late(report, sweep.work.delivery))
 
 
 def record(sweep: AccountSweep) -> AccountSweep:
