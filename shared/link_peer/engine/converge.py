@@ -22,7 +22,7 @@ from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.work import UNLIMITED, PlanTotals, Report, Until, Work
 from link_peer.planning.claims import judge_of, links_from_tags
-from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal, Unseen
+from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal
 from link_peer.planning.evaluate import permitted
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
@@ -168,15 +168,9 @@ class Planner:
 
     def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:
         """The plan without the removals that the guard holds back: it is asked about those that are due."""
-        scope, held = self._scope, frozenset[Unseen]()
-        links = scope.desired(snapshot)
-        may_lose = functools.partial(scope.may_lose, snapshot)
-        while True:
-            plan = make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, held=held, refused=refused)
-            more = held | self._guard.held({unseen: len(keys) for unseen, keys in plan.due.items()})
-            if more == held:
-                return plan
-            held = more
+        scope, hold = self._scope, self._guard.held
+        links, may_lose = scope.desired(snapshot), functools.partial(scope.may_lose, snapshot)
+        return make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refused)
 
 
 def plan_only(scope: Scope, guard: RemovalGuard) -> Plan:
