@@ -208,13 +208,12 @@ class Fetch:
 
     # whole accounts
 
-    def everything(self, accounts: Sequence[str], progress: Callable[[int], None] = lambda _done: None) -> None:
+    def everything(self, accounts: Sequence[str]) -> None:
         """Reads every instance of these accounts, unfiltered: tags named `<prefix>-peer.<any>` cannot be filtered by. What need
         not be kept is not, so that an account of any size takes little memory."""
 
         def read(account: str) -> None:
             self._access.read(account, lambda ecs: self._read_everything(ecs, account))
-            progress(len(self.store.listings))
 
         # all at once: an account in which each call waits for the next minute holds up no other
         threads = ACCOUNTS if self._access.threads > 1 else 1

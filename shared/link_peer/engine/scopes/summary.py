@@ -106,23 +106,13 @@ def skipped(
     return {**found, **{f"tags of {where}": why for where, why in sorted(refused_tags.items())}}
 
 
-def record_unreadable(audit: AuditWriter, snapshot: Snapshot, accounts: Collection[str]) -> None:
-    """One record for each of these accounts that was not read: refused access is denied; an outage is a transient error, and the next
-    sweep tries again."""
-    audit.write(
-        [
-            denied_record(sweep_no_access(account, error.code), "repair", from_account=account)
-            for account, error in sorted(snapshot.refused_accounts.items())
-            if account in accounts
-        ]
-    )
-    audit.attempts(
-        [
-            (f"account {account} could not be read: {problem}", {"action": "repair", "from_account": account})
-            for account, problem in sorted(snapshot.failed_accounts.items())
-            if account in accounts
-        ]
-    )
+def record_unreadable(audit: AuditWriter, snapshot: Snapshot, account: str) -> None:
+    """A record of an account that was not read: refused access is denied; an outage is a transient error, and the next sweep tries
+    again."""
+    if error := snapshot.refused_accounts.get(account):
+        audit.write([denied_record(sweep_no_access(account, error.code), "repair", from_account=account)])
+    if problem := snapshot.failed_accounts.get(account):
+        audit.attempt(f"account {account} could not be read: {problem}", {"action": "repair", "from_account": account})
 
 
 def _count_letters(dead_letters: Callable[[], int] | None) -> tuple[str, str]:

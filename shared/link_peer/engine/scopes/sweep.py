@@ -457,9 +457,9 @@ def record(sweep: AccountSweep) -> AccountSweep:
     fetch, account, delivery = sweep.work.fetch, sweep.account, sweep.work.delivery
     if sweep.quiet and fetch.store.readable(account):
         return sweep
-    untagged = untag_empty_groups(sweep.scope, [account])
+    untagged = untag_empty_groups(sweep.scope, account)
     snapshot, policy = fetch.store.snapshot(), delivery.policy
-    record_unreadable(sweep.work.audit, snapshot, [account])
+    record_unreadable(sweep.work.audit, snapshot, account)
     cursor, tagged = next_cursor(sweep), len(sweep.groups.tagged)
     listing = "all listed" if cursor.token is None else "the listing goes on"
     listed = f"{cursor.instances} instances on {cursor.pages} pages: {listing}"
