@@ -9,6 +9,8 @@ import msgspec
 DEFAULT_PREFIX = "link-peer"
 ALIAS = "live"
 """The alias of every function that its triggers invoke."""
+VERSION_FILE = "version.txt"
+"""The file of a package that says which version of link-peer built it."""
 
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")
 """Short enough for `<prefix>-<account uid>`: a log project's name has at most 63 characters, a role's 64."""

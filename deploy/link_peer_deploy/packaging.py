@@ -30,6 +30,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import link_peer
@@ -43,6 +44,7 @@ from link_peer_deploy import archives, bundle, cut, runtime_python
 from link_peer_deploy.archives import NO_SPACE, RUN, PackageError
 from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
 from link_peer_deploy.manifest import request_triggers
+from link_peer_deploy.names import VERSION_FILE
 from link_peer_deploy.project import ROOT
 from link_peer_deploy.runtime_python import DEFAULT_RUNTIME
 
@@ -188,7 +190,7 @@ def _runtime_python(runtime: str) -> str:
 
 
 def own_code(package: Path, policy: Path) -> None:
-    """Copy the handlers, link_peer/ and the policy file into the package folder, and compile the policy."""
+    """Copy the handlers, link_peer/ and the policy file into the package folder, say which version this is, and compile the policy."""
     for source in (ROOT / "functions").glob("*.py"):
         shutil.copyfile(source, package / source.name)
     library = Path(link_peer.__file__).parent
@@ -196,6 +198,7 @@ def own_code(package: Path, policy: Path) -> None:
         raise PackageError(f"{stray}: only a package has a compiled policy, made from the text: delete it")
     shutil.copytree(library, package / "link_peer", ignore=shutil.ignore_patterns("__pycache__", "api.py"))
     shutil.copyfile(policy, package / "policy.yaml")
+    (package / VERSION_FILE).write_text(f"{version('link-peer')}\n", encoding="utf-8")
     compile_policy(package)
 
 

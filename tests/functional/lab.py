@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import io
 import itertools
 import json
 import math
 import os
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,8 +28,10 @@ from link_peer.alicloud.sts import CACHE
 from link_peer.app import compose
 from link_peer.domain.model import ALL, Party, RuleKey
 from link_peer.domain.tags import iso_millis, parse_party, parse_port
+from link_peer.inbound import policy_file
 from link_peer.runtime.delivery import Memory
 from link_peer_deploy.description import EVENT_RULES
+from link_peer_deploy.names import VERSION_FILE
 from link_peer_local import world as worlds
 from link_peer_local.cloud import LocalCloud
 from link_peer_local.core.faults import Call, Fault
@@ -35,7 +40,10 @@ from link_peer_local.core.identity import Caller, Key
 from link_peer_local.ecs.events import on_bus
 from link_peer_local.ecs.state import Group, Instance, block
 from link_peer_local.eventbridge.pattern import Pattern
+from link_peer_local.fc.definition import unpack
+from link_peer_local.fc.triggers import deploy
 from link_peer_local.sls import analysis
+from msgspec.structs import replace
 
 HOME = "1000000000000001"
 PEER = "1000000000000002"
@@ -184,6 +192,31 @@ class Lab:
             policy, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, allow_unicode=True
         )
         self.policy_path.write_text(text, encoding="utf-8")
+
+    def publish(self, *, version: str = "", paused: bool = False) -> str:
+        """Deploys the functions with a package of the policy file as it is, but for its pause, and of this version of link-peer, by
+        default the one that is installed. The triggers invoke it from now on. Returns the number of the sweep's version."""
+        text = yaml.safe_dump({**yaml.safe_load(self.policy_path.read_bytes()), "paused": True}).encode()
+        with zipfile.ZipFile(packed := io.BytesIO(), "w") as package:
+            package.writestr(policy_file.NAME, text if paused else self.policy_path.read_bytes())
+            package.writestr(VERSION_FILE, version or metadata.version("link-peer"))
+        code = unpack({"zipFile": base64.b64encode(packed.getvalue()).decode()})
+        if not self.cloud.fc.functions(HOME):
+            self.cloud.world.policy, self.cloud.endpoint = str(self.policy_path), "http://127.0.0.1:1"
+            deploy(self.cloud, in_process=True)
+        fc = self.cloud.fc
+        for deployed in fc.functions(HOME):
+            with fc.held(HOME, deployed.function.name) as held:
+                same = {"triggers": tuple(placed.trigger for placed in held.triggers.values())}
+            fc.deploy(HOME, replace(deployed.function, code=code, async_qualifier="live", **same))
+        with fc.held(HOME, "link-peer-sweep") as held:
+            return held.published.aliases["live"].version
+
+    def roll_back(self, version: str) -> None:
+        """Moves the alias of each function to a version, as `s alias publish` does."""
+        for deployed in self.cloud.fc.functions(HOME):
+            with self.cloud.fc.held(HOME, deployed.function.name) as held:
+                held.published.update_alias("live", version, None, {}, self.cloud.fc.now())
 
     def group(self, *accepts: str, account: str = HOME, vpc: str = "", **fields: Any) -> Group:
         """Creates a group in the shared VPC, with these `link-accept` entries."""

@@ -23,15 +23,17 @@ class AccountAdded(CommandAnswer, frozen=True):
 
 
 class ListedAccount(CommandAnswer, frozen=True):
-    """An account, as the policy file has it, and whether it can be entered."""
+    """An account, as the policy file has it, and whether the functions entered it at the last run that was due."""
 
     uid: Annotated[str, means("its uid")]
     name: Annotated[str, means("its name")]
     role: Annotated[str | None, means("the ARN of its role; null for home")]
     queue: Annotated[str, means("its own queue")]
     ranges: Annotated[list[str], means("its address ranges")]
-    reached: Annotated[bool, means("whether it can be entered")]
-    entered_as: Annotated[str, means("with which ARN")] = msgspec.field(name="as")
+    reached: Annotated[bool, means("whether the functions entered it at the last run that was due")]
+    entered_as: Annotated[str, means("as which role, an ARN; `own role` in the home account")] = msgspec.field(
+        name="as"
+    )
     problem: Annotated[str, means("why not")]
 
 

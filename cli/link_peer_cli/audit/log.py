@@ -179,6 +179,7 @@ def party_condition(text: str, field: str) -> str:
         )
     name = "" if who.id == "*" else who.id
     sides = [condition({side: name, f"{side}_account": who.account}) for side in ("from", "to")]
+    sides += [] if name else [condition({"account": who.account})]  # what its sweep did
     return f"({' or '.join(sides)})"
 
 

@@ -1,4 +1,4 @@
-"""Whether each account could be read, and with which identity."""
+"""Whether the functions entered each account, and what was read of it here."""
 
 from __future__ import annotations
 
@@ -7,52 +7,63 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from link_peer.domain.denials import ACCESS_ADVICE, parts
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.planning.standing import Standing
+from msgspec.structs import replace
 
 from link_peer_cli.access.environment import Environment
-from link_peer_cli.checks.finding import MISSING, OK, WARNING, CheckFinding
+from link_peer_cli.checks.finding import MISSING, OK, UNKNOWN, WARNING, CheckFinding
+from link_peer_cli.checks.runs import Runs, account_entry
 from link_peer_cli.review.cloud import WhatIf
 from link_peer_cli.review.edits import gaps_of
 
 THREADS = 16
 
 
-def check(env: Environment, swept: SweptAccounts, cloud: WhatIf, links: Sequence[Standing]) -> Iterator[CheckFinding]:
-    """One finding for each account, with how many groups have rules of these links, and for what there was no time to read. Where it is ok, the account was read completely,
-    and shows instances."""
+def check(
+    env: Environment, runs: Runs, swept: SweptAccounts, cloud: WhatIf, links: Sequence[Standing]
+) -> Iterator[CheckFinding]:
+    """One finding for each account: whether the functions' own role entered it, with how many groups have rules of these links. One
+    more for each that could not be read here, and for what there was no time to read. An account that shows no instances is a warning
+    where a link has an end in it."""
     gaps, snapshot = gaps_of(swept), swept.snapshot
     ours = Counter(group.account for group in {rule.group for link in links for rule in link.rules})
     accounts = sorted(env.policy.accounts)
+    linked = {end.account for link in links for end in (link.source, link.target)}
     with ThreadPoolExecutor(min(THREADS, len(accounts))) as pool:  # one that gives no answer takes seconds
-        identities = dict(zip(accounts, pool.map(functools.partial(_identity, cloud), accounts), strict=True))
-    for what in sorted(env.policy.accounts.keys() | gaps.keys()):
-        if what not in env.policy.accounts:
-            yield CheckFinding(MISSING, "", what, gaps[what])
-            continue
-        owner, arn = identities[what]
-        instances = snapshot.instances_in(what)
-        seen = f"{instances} instances, {ours[what]} groups with our rules, read as {arn}"
-        if what in gaps:
-            advice, _ = parts(ACCESS_ADVICE)  # the command is this one
-            yield CheckFinding(MISSING, what, "access", f"{gaps[what]} (as {arn})" if owner else gaps[what], advice)
-        elif owner not in ("", what):
-            advice = "use keys of the home account: the one without a role in the policy file"
-            yield CheckFinding(MISSING, what, "access", f"the keys belong to account {owner}: {arn}", advice)
-        elif instances:
-            yield CheckFinding(OK, what, "access", seen)
+        readers = dict(zip(accounts, pool.map(functools.partial(_reader, cloud), accounts), strict=True))
+    for account in accounts:
+        entered = account_entry(env, runs, account)
+        reader, instances = readers[account], snapshot.instances_in(account)
+        contents = f"{instances} instances, {ours[account]} groups with our rules, read here as {reader}"
+        if account in gaps:
+            advice = "these keys must be allowed to assume the reader role there: docs/permissions.md"
+            yield entered
+            yield CheckFinding(UNKNOWN, account, "contents", f"not read here: {gaps[account]} (as {reader})", advice)
+        elif entered.state == OK and not instances and account in linked:
+            advice = f"no removals are made in account {account} because it shows no instances; if it is really empty: "
+            advice += f"link-peer sweep --believe-empty {account}"
+            yield replace(entered, state=WARNING, detail=f"{entered.detail}; {contents}", advice=advice)
         else:
-            advice = f"no removals are made in account {what} because it shows no instances; if it is really empty: "
-            yield CheckFinding(WARNING, what, "access", seen, f"{advice}link-peer sweep --believe-empty {what}")
+            yield replace(entered, detail=f"{entered.detail}; {contents}")
+        if (summary := runs.last("account", account)) and summary["outcome"] == "failed":
+            yield CheckFinding(WARNING, account, "sweep", summary.get("detail", ""), summary.get("advice", ""))
+    for what in sorted(gaps.keys() - env.policy.accounts.keys()):
+        yield CheckFinding(MISSING, "", what, gaps[what])
 
 
-def _identity(cloud: WhatIf, account: str) -> tuple[str, str]:
-    """The (account uid, ARN) of the keys that read an account, from STS; if unknown, an empty uid and a description."""
+def read_here(env: Environment, swept: SweptAccounts) -> frozenset[str]:
+    """The accounts that were read completely, and show instances: what these do not show does not exist."""
+    gaps, snapshot = gaps_of(swept), swept.snapshot
+    return frozenset(uid for uid in env.policy.accounts if uid not in gaps and snapshot.instances_in(uid))
+
+
+def _reader(cloud: WhatIf, account: str) -> str:
+    """The ARN of the keys that read an account here, from STS; else words."""
     try:
-        return cloud.identity(account)
+        return cloud.identity(account)[1]
     except NoAccess:
-        return "", "no identity"
+        return "no identity"
     except LinkPeerError as error:
-        return "", f"an unknown identity ({error})"
+        return f"an unknown identity ({error})"

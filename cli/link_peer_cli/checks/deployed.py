@@ -14,6 +14,7 @@ from link_peer.runtime.retry import Retry
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks import functions, running
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
+from link_peer_cli.checks.runs import Runs
 from link_peer_cli.checks.settings import other_deployments
 from link_peer_cli.setup import alerts, events, faults, logs, queues, roles
 from link_peer_cli.setup.resource import Action, Resource, ResourceChange, SetupTarget, change_of
@@ -26,7 +27,7 @@ SILENT = 2  # resources in a row without an answer, after which a service is not
 Check = Callable[[], Iterable[CheckFinding]]
 
 
-def check(env: Environment) -> Iterator[list[CheckFinding]]:
+def check(env: Environment, runs: Runs) -> Iterator[list[CheckFinding]]:
     """The findings by service, always in the same order. The services are asked side by side, each by one thread, since not
     every SDK may be used by several."""
     of_roles, of_queues, *others = _made_by_setup(env)
@@ -34,7 +35,7 @@ def check(env: Environment) -> Iterator[list[CheckFinding]]:
     lanes: Sequence[Sequence[Check]] = (
         [lambda: [*functions.check(env), *other_deployments(env)]],
         [of_roles],
-        [of_queues, lambda: running.check(env)],
+        [of_queues, lambda: running.check(env, runs)],
         *([other] for other in others),
     )
     with ThreadPoolExecutor(len(lanes)) as pool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 from link_peer.domain.errors import LinkPeerError, PolicyError
+from link_peer.domain.grouped import grouped
 from link_peer_deploy.manifest import Function, load
 from link_peer_deploy.manifest import Trigger as Shipped
 from link_peer_deploy.names import ALIAS
@@ -16,7 +18,7 @@ from link_peer_deploy.project import ROOT
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.checks.finding import DIFFERS, MISSING, OK, WARNING, CheckFinding, unreadable
 from link_peer_cli.deployed.functions import DeployedFunctions, DeployedTrigger, Live
-from link_peer_cli.deployed.policy import deployed_policies
+from link_peer_cli.deployed.policy import difference, running_packages
 from link_peer_cli.deployed.rules import Bus, BusRule
 
 DEPLOY = "link-peer package; s deploy -y"
@@ -43,15 +45,45 @@ def check(env: Environment) -> Iterator[CheckFinding]:
 
 
 def _policy(env: Environment) -> Iterator[CheckFinding]:
-    """Whether the functions act on the policy that the text in their package gives; nothing where none is deployed."""
+    """Whether the functions run the policy file in use, and which version of link-peer; nothing where none is deployed."""
     what = "deployed policy"
     try:
-        if deployed_policies(env.settings, env.names):
-            yield CheckFinding(OK, "", what, "is what the text in the package gives")
+        packages = running_packages(env.settings, env.names)
     except PolicyError as error:
         yield CheckFinding(DIFFERS, "", what, str(error), DEPLOY)
+        return
     except LinkPeerError as error:
         yield unreadable("", what, error)
+        return
+    path = env.settings.policy_path
+    if differing := difference(env, [package.policy for package in packages]):
+        advice = f"{DEPLOY}; or, if the deployed one is right, take that file"
+        yield CheckFinding(DIFFERS, "", what, differing, advice)
+    elif packages:
+        yield CheckFinding(OK, "", what, f"{env.policy.digest}: as in {path}")
+    for running, functions in grouped((p.version, name) for p in packages for name in p.functions).items():
+        yield _version(running, functions)
+
+
+def _version(running: str, functions: Sequence[str]) -> CheckFinding:
+    """Whether the version of link-peer that built the package of functions is that of this command, and if not, which is newer."""
+    own, what = version("link-peer"), "version"
+    if running == own:
+        return CheckFinding(OK, "", what, f"{own}: here and in the package")
+    of = ", ".join(functions)
+    if not running:
+        detail = f"the package of {of} does not say its version, and is older than {own}, which is here"
+        return CheckFinding(WARNING, "", what, detail, DEPLOY)
+    if _order(running) < _order(own):
+        return CheckFinding(WARNING, "", what, f"{running} runs ({of}), and {own}, which is here, is newer", DEPLOY)
+    detail = f"{running} runs ({of}), and is newer than {own}, which is here: what it finds may be of no use"
+    return CheckFinding(WARNING, "", what, detail, f"install {running} here, then: link-peer --version")
+
+
+def _order(text: str) -> tuple[tuple[int, ...], bool, str]:
+    """What orders versions: their numbers; before the same numbers alone, those with a letter (1.0rc1)."""
+    numbers, letters = re.fullmatch(r"([0-9.]*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]  # matches any text
+    return tuple(int(part) for part in numbers.split(".") if part), not letters, letters
 
 
 def _function(deployed: DeployedFunctions, function: Function, packages: dict[str, str]) -> Iterator[CheckFinding]:

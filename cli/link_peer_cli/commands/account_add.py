@@ -6,14 +6,15 @@ import re
 from typing import Annotated
 
 import typer
-from link_peer.domain.errors import BadInput, LinkPeerError
-from link_peer.runtime.retry import Retry
+from link_peer.domain.errors import BadInput
 from link_peer_deploy.documents import PRINCIPAL
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, load_own
 from link_peer_cli.access.inputs import account_uid, matching
 from link_peer_cli.answers.deployment import AccountAdded, ListedAccount
+from link_peer_cli.checks.finding import FAILING, OK
+from link_peer_cli.checks.runs import account_entry, read_runs
 from link_peer_cli.inventory.shown import EXACT
 from link_peer_cli.setup.member import (
     added_to,
@@ -140,22 +141,21 @@ ACCOUNTS = Table(
 
 
 def list_accounts(output: Output = TableForm.TABLE, sort_by: SortBy = "", as_json: JsonLines = False) -> None:
-    """List the accounts of the policy file, and whether each can be entered."""
+    """List the accounts of the policy file, and whether the functions entered each at the last run that was due."""
     ACCOUNTS.column(sort_by or "uid")
     form = form_of(output, as_json=as_json)
     env = load_environment(reading=True)
-    retry = Retry(env.clock, env.clock.now() + 60)
-    cloud = env.accounts("account", retry)
-    found = []
+    with waiting("reading the log"):
+        runs = read_runs(env)
+    accounts = []
+    failing = False
     for uid, account in env.policy.accounts.items():
-        try:
-            with waiting(f"entering account {uid}"):
-                owner, arn = cloud.identity(uid)
-            problem = "" if owner == uid else f"the keys belong to account {owner}"
-        except LinkPeerError as error:
-            arn, problem = "", str(error)
+        finding = account_entry(env, runs, uid)
+        failing |= finding.state in FAILING
+        summary = runs.last("account", uid) if finding.state == OK else None
+        role, problem = (summary["entered_as"], "") if summary else ("", finding.detail)
         known = (uid, account.name, account.role, account.queue, list(account.ranges))
-        found.append(ListedAccount(*known, not problem, arn, problem))
-    print_table(ACCOUNTS, found, EXACT, form, sort_by)
-    if any(one.problem for one in found):
+        accounts.append(ListedAccount(*known, not problem, role, problem))
+    print_table(ACCOUNTS, accounts, EXACT, form, sort_by)
+    if failing:
         raise typer.Exit(Exit.REFUSED)

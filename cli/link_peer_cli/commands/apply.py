@@ -16,7 +16,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment, require_known
 from link_peer_cli.access.keys import caller
 from link_peer_cli.answers.changes import Applied, LeftChange, NotApplied
-from link_peer_cli.checks.running import other_policy
+from link_peer_cli.deployed.policy import other_policy
 from link_peer_cli.review.delivery import applying, still_undone
 from link_peer_cli.review.input import run
 from link_peer_cli.review.planned import Planned, planned
@@ -66,7 +66,7 @@ def apply(
             print_answer(_answer([], plan, already, []))
         raise typer.Exit(Exit.DONE)
     if warning := other_policy(env):
-        warn([f"the functions have another policy, and may undo this: {warning}"])
+        warn([f"{warning}: they may undo this"])
     _confirm(len(made.writes), yes=yes, as_json=as_json)
     CHANGES.expect(f"{write_text(one)} on {one.party}" for one in last_of(made.writes))
     records, trouble = _carry_out(env, plan, made, quiet=as_json)

@@ -19,12 +19,14 @@ from rich.markup import escape
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers import CloudCall
 from link_peer_cli.answers.changes import CloseAnswer, ClosedAccount
-from link_peer_cli.checks.running import LATE_SECONDS, other_policy, sweeps_of_a_day
+from link_peer_cli.checks.running import LATE_SECONDS
+from link_peer_cli.checks.runs import sweeps_of_a_day
 from link_peer_cli.closing.locks import Wanted, enter, pages, tags_of, wanted
 from link_peer_cli.closing.renamed import close_deployment
 from link_peer_cli.closing.run import ClosingRun
 from link_peer_cli.consent.group_tags import record_tags
 from link_peer_cli.deployed.functions import deployments
+from link_peer_cli.deployed.policy import other_policy
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.plans import print_closed
 from link_peer_cli.ui import aliyun
@@ -171,7 +173,7 @@ def _print(report: _Report, accounts: list[ClosedAccount], warning: str, *, as_j
         print_answer(CloseAnswer(locked, records, report.commands, accounts, unlocked, known, problems, warning))
     else:
         print_closed(records, report.commands, left, {**problems, **unlocked}, dry_run=dry_run)
-        warn([f"the functions have another policy: {warning}"] if warning else [])
+        warn([warning] if warning else [])
         _say_accounts(accounts, unlocked, dry_run=dry_run)
         if not dry_run:
             _say_closed(report, accounts, sum(record["outcome"] == "removed" for record in records))

@@ -23,7 +23,8 @@ from link_peer_cli.access.environment import Environment, load_environment, requ
 from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import DoctorFinding
 from link_peer_cli.checks import accounts, blocked, consents, deployed, quotas, settings, uncovered
-from link_peer_cli.checks.finding import COLOURS, FAILING, OK, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
+from link_peer_cli.checks.finding import COLOURS, FAILING, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
+from link_peer_cli.checks.runs import Runs, read_runs
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.inventory.shown import EXACT, Wording, wording
@@ -76,13 +77,13 @@ def doctor(
     require_known(env, [account] if account else [], "account")
     delivery, cloud, kept = suppose(env, "doctor")
     with progress_bar(unless=form is TableForm.JSON) as bar:
-        count = counter(bar, "accounts read", "groups read")
+        count, runs = counter(bar, "accounts read", "groups read"), read_runs(env)
         with ThreadPoolExecutor(1) as beside:
-            pieces = beside.submit(_pieces, env, is_asked=(platform or both) and not account)
+            pieces = beside.submit(_pieces, env, runs, is_asked=(platform or both) and not account)
             # whose packets pass depends on the addresses of all
             run = Run(delivery, "doctor", keep=lambda _instance: True, progress=count)
             swept = run_sweep(run, recorded=False)
-        contents = _findings(env, account, (platform or both, tenants or both), (swept, cloud, kept))
+        contents = _findings(env, runs, account, (platform or both, tenants or both), (swept, cloud, kept))
         found: list[CheckFinding] = [*pieces.result(), *contents]
     found = [finding for finding in found if not account or finding.where in ("", account)]
     words = wording(env.policy, env.clock.now(), Scene(swept.snapshot))
@@ -100,13 +101,13 @@ def doctor(
         raise typer.Exit(Exit.TENANTS)
 
 
-def _pieces(env: Environment, *, is_asked: bool) -> list[CheckFinding]:
+def _pieces(env: Environment, runs: Runs, *, is_asked: bool) -> list[CheckFinding]:
     """What is deployed, if that is asked."""
-    return [finding for findings in deployed.check(env) for finding in findings] if is_asked else []
+    return [finding for findings in deployed.check(env, runs) for finding in findings] if is_asked else []
 
 
 def _findings(
-    env: Environment, account: str, parts: tuple[bool, bool], supposed: tuple[SweptAccounts, WhatIf, Kept]
+    env: Environment, runs: Runs, account: str, parts: tuple[bool, bool], supposed: tuple[SweptAccounts, WhatIf, Kept]
 ) -> Iterator[CheckFinding]:
     """The accounts, and what they hold. What could not be read concerns the platform, and belongs to the answer about the tenants,
     too, which is incomplete without it."""
@@ -117,11 +118,10 @@ def _findings(
     view.deciding((link.source, link.target) for link in seen.links)
     if platform:
         yield from settings.check(env)
-    access = list(accounts.check(env, swept, cloud, seen.links))
-    yield from (one for one in access if platform or one.state in FAILING)
-    read = frozenset(one.where for one in access if one.state == OK)
+    access = accounts.check(env, runs, swept, cloud, seen.links)
+    yield from (finding for finding in access if platform or finding.state in FAILING)
     # of what was read since, nothing decides about rules
-    seen = replace(seen, scene=_before(view, cloud), accounts=read)
+    seen = replace(seen, scene=_before(view, cloud), accounts=accounts.read_here(env, swept))
     if platform:
         yield from damaged_markers(swept.damaged)
         yield from renamed_deployments(seen)

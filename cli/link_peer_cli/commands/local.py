@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import sys
 import threading
@@ -13,14 +14,19 @@ from typing import Annotated
 
 import msgspec
 import typer
+from link_peer.app import compose
 from link_peer.runtime import settings as settings_module
 from rich.console import Console
 from rich.markup import escape
 
+from link_peer_cli.access.environment import names_in_use
 from link_peer_cli.answers.operation import CloudDescribed, DemoAnswer
 from link_peer_cli.demo.acts import ACTS
-from link_peer_cli.demo.local_cloud import WorldError, describe, environment, running
+from link_peer_cli.demo.local_cloud import VARIABLES, WorldError, describe, environment, running
 from link_peer_cli.demo.stage import CheckFailed, Stage
+from link_peer_cli.setup import alerts, logs
+from link_peer_cli.setup.member import make_resources
+from link_peer_cli.setup.resource import SetupTarget
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.exits import Exit
 from link_peer_cli.ui.options import Json
@@ -62,6 +68,9 @@ def local(
         except (WorldError, OSError) as problem:
             raise typer.BadParameter(str(problem)) from None
         described = describe(cloud)
+        if not cloud.world.bare:
+            with waiting("making searches, charts and alerts"):
+                _complete(described)
         if as_json:
             print_answer(described)
         else:
@@ -70,6 +79,20 @@ def local(
         # time to time to do so.
         while not stop.wait(_SIGNAL_CHECK_SECONDS):
             pass
+
+
+def _complete(described: CloudDescribed) -> None:
+    """Make what the world's deployment lacks of what setup makes: searches, charts, alerts, and whom they notify. A world whose log
+    has another name than a deployment's stays as it is."""
+    variables = environment(described)
+    os.environ.update({name: variables[name] for name in VARIABLES if name in variables})
+    settings = settings_module.load(env=variables)
+    policy = compose.load_policy(described.policy, settings.tag_prefix)
+    names = names_in_use(policy.home)
+    if described.audit_project == names.audit_project:
+        target = SetupTarget(settings, policy, names, compose.clock_for_functions(), notify="ops@example.com")
+        lacking = [resource for module in (logs, alerts) for resource in module.resources(target)]
+        make_resources(target, lacking, "local", talk=False)
 
 
 def _print_description(described: CloudDescribed, *, connected: bool) -> None:

@@ -19,7 +19,7 @@ from link_peer_cli.access.environment import bare_environment, names_in_use, pol
 from link_peer_cli.access.keys import region_in_use
 from link_peer_cli.answers.deployment import PackageBuilt
 from link_peer_cli.deployed import limits
-from link_peer_cli.deployed.policy import deployed_policies
+from link_peer_cli.deployed.policy import ServiceUnreadable, deployed_policies
 from link_peer_cli.review import permitted
 from link_peer_cli.ui.console import console, print_answer
 from link_peer_cli.ui.options import Json
@@ -121,6 +121,11 @@ def _deployed(new: Policy, *, first: bool) -> list[Policy]:
     names = names_in_use(new.home)
     try:
         found = deployed_policies(settings, names)
+    except ServiceUnreadable as error:
+        if first:  # FC 3.0 has none, and few accounts have FC 2.0
+            console(stderr=True).print(f"[yellow]not looked at: {escape(str(error))}[/yellow]", soft_wrap=True)
+            return []
+        raise LinkPeerError(f"{error}: {ADVICE}") from None
     except LinkPeerError as error:
         raise LinkPeerError(f"{error}: {ADVICE}") from None
     if first and found:

@@ -24,7 +24,7 @@ from link_peer_cli.access.inputs import duration, ending, is_cloud_name, matchin
 from link_peer_cli.answers.changes import NotPosted, Posted
 from link_peer_cli.audit.log import AuditReader, condition
 from link_peer_cli.audit.story import ends_of
-from link_peer_cli.checks.running import other_policy
+from link_peer_cli.deployed.policy import other_policy
 from link_peer_cli.deployed.queue import post
 from link_peer_cli.inventory.advice import verify_command
 from link_peer_cli.review.delivery import by_cloud_name
@@ -37,7 +37,6 @@ from link_peer_cli.ui.progress import waiting
 from link_peer_cli.ui.records import exit_code, print_advice, print_records
 
 WAIT_SECONDS = 60
-OTHER_POLICY = "the functions have another policy: "
 UNKNOWN = "0" * 16
 """The home account while the policy file was not read."""
 OPTIONS = {
@@ -155,7 +154,7 @@ def _judge(env: Environment, asked: Request, queue: str, *, as_json: bool) -> No
     made, warning = planned_file(env, json.dumps([envelope]).encode()), other_policy(env)
     code = print_planned(made, as_json=as_json, warning=warning)
     if warning and not as_json:
-        warn([OTHER_POLICY + warning])
+        warn([warning])
     raise typer.Exit(code)
 
 
@@ -184,7 +183,7 @@ def _refuse(asked: Request, denial: Denial, env: Environment | None = None, *, a
     if path:
         err.print(escape(f"The policy file {path} decides this. LINK_PEER_POLICY names another."), soft_wrap=True)
     if warning:
-        warn([f"{OTHER_POLICY}{warning}. Take the deployed file, and run this again"])
+        warn([f"{warning}. Take the deployed file, and run this again"])
     raise typer.Exit(Exit.REFUSED)
 
 

@@ -146,7 +146,7 @@ def sweep(stage: Stage) -> None:
     narrator.check("web-1 does not reach search-1", stage.reach("web-1", "search-1")["web-1", "search-1"], "-")
 
     _sweep(stage)
-    summary = stage.log.read("record: summary and function: sweep", stage.started)[-1]
+    summary = stage.log.read("record: summary and function: sweep and scope: account", stage.started)[-1]
     narrator.check("another sweep changes nothing", (summary["outcome"], summary["changed"]), ("unchanged", "0"))
 
 

@@ -31,7 +31,7 @@ except ModuleNotFoundError as missing:
     text = f"the local cloud needs {missing.name}, which is not installed: pipx install --force 'link-peer[local]'"
     raise LinkPeerError(text) from None
 
-__all__ = ["LocalCloud", "WorldError", "describe", "environment", "running"]
+__all__ = ["VARIABLES", "LocalCloud", "WorldError", "describe", "environment", "running"]
 
 
 @contextmanager

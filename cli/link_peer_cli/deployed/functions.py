@@ -18,8 +18,8 @@ from link_peer.runtime.settings import Settings
 from link_peer_deploy.names import ALIAS, Names
 
 from link_peer_cli.access.roles import PersonsAccounts
-from link_peer_cli.deployed.fc import Fc2, Fc3
-from link_peer_cli.deployed.port import PAGE, WITH_TASKS, Functions, Task, fc3, pages
+from link_peer_cli.deployed.fc import LATEST, Fc2, Fc3
+from link_peer_cli.deployed.port import PAGE, WITH_TASKS, Functions, Task, config, fc3, pages
 
 
 def deployed_functions(settings: Settings, account: str, service: str = "") -> Functions:
@@ -53,6 +53,7 @@ class Live(msgspec.Struct, frozen=True):
 
     `weights` are the shares of the calls (0 to 1) that go to other versions. `description` ends with the time of the
     deployment and the digest of the package. `recorded` says whether the log gets a record of each request. `environment`: its variables.
+    `since` is when the version was made, in RFC 3339; empty where the platform does not say.
     """
 
     version: str
@@ -61,6 +62,7 @@ class Live(msgspec.Struct, frozen=True):
     weights: Mapping[str, float]
     recorded: bool
     environment: Mapping[str, str]
+    since: str = ""
 
 
 class DeployedTrigger(msgspec.Struct, frozen=True):
@@ -94,7 +96,8 @@ class DeployedFunctions:
         log = found.log_config
         recorded = bool(log and log.logstore and log.enable_request_metrics)
         variables = found.environment_variables or {}
-        return Live(version, found.runtime or "", found.description or "", weights, recorded, variables)
+        since = found.last_modified_time or ""
+        return Live(version, found.runtime or "", found.description or "", weights, recorded, variables, since)
 
     def code(self, function: str, version: str) -> tuple[str, str]:
         """The checksum of a version's package, and an address for its download, which is valid for a while."""
@@ -115,6 +118,37 @@ class DeployedFunctions:
             item.trigger_name: DeployedTrigger(item.trigger_name, item.trigger_type, item.qualifier or "LATEST", config)
             for item, config in zip(found, configs, strict=True)
         }
+
+
+class ServiceFunctions:
+    """The functions of a service on FC 2.0, whose triggers invoke the code that was deployed last. Raises the errors of
+    link_peer.domain.errors."""
+
+    def __init__(self, settings: Settings, account: str, service: str) -> None:
+        from alibabacloud_fc_open20210406 import models  # an SDK: when it is asked, since help needs none
+        from alibabacloud_fc_open20210406.client import Client
+
+        self._client: Any = Client(config(settings, account))
+        self._models: Any = models
+        self._service = service
+
+    def live(self, function: str) -> Live | None:
+        """What the triggers of a function invoke; None if there is no such function, or no such service."""
+        request = self._models.GetFunctionRequest()
+        try:
+            body = call(lambda: self._client.get_function(self._service, function, request)).body
+        except CloudError as error:
+            if error.code in ("FunctionNotFound", "ServiceNotFound"):
+                return None
+            raise
+        variables = body.environment_variables or {}
+        return Live(LATEST, body.runtime or "", body.description or "", {}, recorded=True, environment=variables)
+
+    def code(self, function: str, version: str) -> tuple[str, str]:
+        """As that of DeployedFunctions [src fc-open20210406 2.0.12, get_function_code]."""
+        request = self._models.GetFunctionCodeRequest(qualifier=version)
+        body = call(lambda: self._client.get_function_code(self._service, function, request)).body
+        return body.checksum, body.url
 
 
 _FUNCTION = "-auto-link"

@@ -16,6 +16,7 @@ from link_peer.engine.scopes.sweep import Run
 from link_peer.planning import policy_tests
 from link_peer.planning.reach import Scene
 from link_peer.planning.reachable import Reached, differing, reachable
+from link_peer.planning.standing import standing
 from link_peer.runtime.ports import Record
 
 from link_peer_cli.access.environment import Environment
@@ -32,7 +33,8 @@ from link_peer_cli.ui.progress import Count
 class Compared(msgspec.Struct, frozen=True):
     """`groups` with the rules that the new policy opens `+` and closes `-`, what instances gain and lose by that (`reach`), and
     the records of both sweeps, those of the new policy last. `problems` say which of the new policy's tests it contradicts, and why
-    an account could not be read; `notes`, how many rules are due to change under the present policy, too."""
+    an account could not be read; `notes`, how many rules are due to change under the present policy, too, and which links stand in
+    an account that the new policy does not list."""
 
     groups: Sequence[GroupChange]
     reach: Sequence[ReachChange]
@@ -67,7 +69,34 @@ def compare(env: Environment, new: Policy, progress: Count) -> Compared:
     count = len(before.edits & after.edits)
     due = "1 more change is" if count == 1 else f"{count} more changes are"
     notes = [f"{due} due under the present policy, too: link-peer sweep --dry-run"] if count else []
+    notes += _abandoned(env, new, before)
     return Compared(groups, reach, [*before.records, *after.records], [*failing, *unread], notes)
+
+
+def _abandoned(env: Environment, new: Policy, before: _Supposed) -> list[str]:
+    """A sentence for each account that the new policy no longer lists, and where links stand: no sweep enters it any more."""
+    unlisted = sorted(env.policy.accounts.keys() - new.accounts.keys())
+    if not unlisted:
+        return []
+    view = View(before.swept.fetch, env.policy)
+    view.all_rules()
+    snapshot = view.scene.snapshot
+    snapshot = msgspec.structs.replace(snapshot, rules={**snapshot.rules, **before.cloud.rules(before=True)})
+    links = standing(snapshot, env.policy, env.settings.region, env.clock.now())
+    sentences = []
+    for account in unlisted:
+        names = [
+            f"{link.source} to {link.target} {link.ports_text}"
+            for link in links
+            if any(rule.group.account == account for rule in link.rules)
+        ]
+        if names:
+            named = "; ".join([*names[:MOST], *([f"and {len(names) - MOST} more"] if len(names) > MOST else [])])
+            sentences.append(
+                f"account {account} is no longer listed, and the functions would not enter it: its rules of "
+                f"{number(len(names), 'link')} would stay: {named}. Close them first: link-peer account remove {account} --yes"
+            )
+    return sentences
 
 
 def _suppose(env: Environment, shown: dict[str, ShownRules], progress: Count) -> _Supposed:

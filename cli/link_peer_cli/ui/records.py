@@ -40,7 +40,7 @@ _SAME = [
     "queue",
     "claimed_by",
 ]
-_COUNTS = ("accounts", "waiting", "changed", "removed", "held", "denied", "dead_letters")
+_COUNTS = ("account", "accounts", "waiting", "changed", "removed", "held", "denied", "dead_letters")
 
 
 class RecordLine(msgspec.Struct, frozen=True):
@@ -57,7 +57,8 @@ def folded(records: Sequence[Record]) -> list[RecordLine]:
     lines: dict[int, RecordLine] = {}
     places: dict[tuple[str, ...], int] = {}
     for place, record in enumerate(records):
-        about = tuple(record.get(name, "") for name in ("record", "link", "event_id" if not record.get("link") else ""))
+        names = ("record", "link", *(() if record.get("link") else ("event_id", "scope", "account")))
+        about = tuple(record.get(name, "") for name in names)
         before = latest.get(about)
         line = RecordLine(record, 1, record.get("time", ""))
         if before is not None and all(before.record.get(name) == record.get(name) for name in _SAME):

@@ -9,10 +9,12 @@ import secrets
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
 from link_peer_deploy.manifest import TRIGGERS, Function, Trigger
+from link_peer_deploy.names import VERSION_FILE
 from link_peer_deploy.project import CODE
 from msgspec import Struct
 from msgspec.structs import replace
@@ -182,7 +184,7 @@ class FcBackend:
 
     def package(self, function: Function) -> Package:
         """The package of a function, and a new token to download it with. That of a function which a world has made is the
-        policy that it reads, beside its handler."""
+        policy that it reads, beside its handler and the version of link-peer that is installed."""
         if function.code:
             packed = package_of(function.code).read_bytes()
         else:
@@ -193,6 +195,7 @@ class FcBackend:
             with zipfile.ZipFile(made, "w") as archive:
                 for path, name in files:
                     archive.writestr(zipfile.ZipInfo(name), path.read_bytes())
+                archive.writestr(zipfile.ZipInfo(VERSION_FILE), version("link-peer"))
             packed = made.getvalue()
         found = Package(hashlib.sha256(packed).hexdigest()[:16], secrets.token_hex())
         self.packages[found.token] = packed

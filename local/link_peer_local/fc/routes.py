@@ -26,7 +26,7 @@ _TABLE = (
     ("POST", "functions", "CreateFunction", V3),
     ("GET", "functions", "ListFunctions", ALL),
     ("GET", "functions/<function>", "GetFunction", ALL),
-    ("GET", "functions/<function>/code", "GetFunctionCode", V3),
+    ("GET", "functions/<function>/code", "GetFunctionCode", ALL),
     ("PUT", "functions/<function>", "UpdateFunction", V3),
     ("DELETE", "functions/<function>", "DeleteFunction", V3),
     ("POST", "functions/<function>/invocations", "InvokeFunction", ALL),

@@ -190,14 +190,15 @@ def test_an_audit_log_that_takes_no_intent_stops_the_run(lab: Lab, cli: Cli, fil
 
 
 def test_another_deployed_policy_is_warned_of(lab: Lab, cli: Cli, file: str) -> None:
-    """The functions' last sweep had another policy file: they may undo what is applied."""
-    lab.sweep()
+    """The functions' package has another policy file: they may undo what is applied."""
+    lab.publish()
     instance, _, _ = asking(lab)
     with lab.policy_path.open("a", encoding="utf-8") as policy:
         policy.write("# a comment\n")
     cli("plan", instance.id, "--out", file)
     assert cli("apply", file, "--yes") == 0
-    assert "the functions have another policy, and may undo this" in cli.err
+    assert "the functions have another policy: " in cli.err
+    assert "they may undo this" in cli.err
 
 
 # The file

@@ -157,6 +157,16 @@ def test_records_are_filtered_and_printed_with_advice(lab: Lab, cli: Cli) -> Non
     assert f"advice: tag {cache.id}@{HOME} link-accept={app.id}:tcp/6379" in cli.out
 
 
+def test_the_sweeps_of_an_account_are_found_by_it(lab: Lab, cli: Cli) -> None:
+    """And each line says of which account it is."""
+    lab.sweep()
+    _, records = cli.json("audit", "--all", "--party", f"*@{PEER}")
+    assert [(record["record"], record["account"]) for record in records] == [("summary", PEER)]
+    assert cli("audit", "--all") == 0
+    assert [f"account {uid}, changed 0" in cli.out for uid in (HOME, PEER)] == [True, True]
+    assert "accounts 2, waiting 0" in cli.out
+
+
 def test_more_than_one_page_of_records_is_read(lab: Lab, cli: Cli) -> None:
     """GetLogs returns at most 100 records per call."""
     app = lab.group()

@@ -79,12 +79,13 @@ def test_denied_links_are_listed_with_advice(lab: Lab, cli: Cli) -> None:
     assert missing(cli, PEER) == []
 
 
-def test_an_account_that_shows_no_instances_is_a_warning(lab: Lab, cli: Cli) -> None:
+def test_an_account_with_links_that_shows_no_instances_is_a_warning(lab: Lab, cli: Cli) -> None:
     """The sweep makes no removals there, which the advice explains."""
+    lab.cross_account(lab.request(*lab.pair(), "tcp/1"))
     for instance in list(lab.cloud.ecs.accounts[PEER].instances):
         lab.call(PEER, "DeleteInstance", {"InstanceId": instance, "Force": "true"})
     code, found = cli.json("doctor", PEER)
-    [warning] = [f for f in found if f["where"] == PEER]
+    [warning] = [f for f in found if (f["where"], f["what"]) == (PEER, "access")]
     assert (code, warning["state"]) == (0, "warning")
     assert f"no removals are made in account {PEER} because it shows no instances" in warning["advice"]
 
@@ -246,14 +247,14 @@ def test_what_setup_makes_is_checked(lab: Lab, cli: Cli) -> None:
     role = lab.cloud.identity.roles[f"acs:ram::{HOME}:role/link-peer-fc"]
     role.trust = role.trust.replace("fc.aliyuncs.com", "ecs.aliyuncs.com")
     role.attached["System", "AdministratorAccess"] = 0
-    *found, (_, unread, _) = failing(cli)
-    assert found == [
+    *setup, (_, unread, _), (_, home, _), (_, peer, _) = failing(cli)
+    assert setup == [
         ("differs", "role link-peer-fc", "differs from what is shipped in: trust"),
         ("differs", "role link-peer-fc", "has policies that are not shipped: AdministratorAccess (System)"),
         ("missing", "queue link-peer-requests", "does not exist"),
         ("differs", "index decisions", "differs from what is shipped in: line, keys, max_text_len"),
     ]
-    assert unread == "last sweep"  # which cannot be searched without it
+    assert (unread, home, peer) == ("last sweep", "access", "access")  # which cannot be searched without it
 
 
 def test_what_a_person_changed_is_a_warning(lab: Lab, cli: Cli) -> None:
@@ -322,16 +323,21 @@ def test_messages_that_wait_are_counted(lab: Lab, cli: Cli, queue: str, messages
     assert warning["advice"].startswith(advice)
 
 
-def test_the_deployed_policy_is_compared_with_the_local_file(lab: Lab, cli: Cli, triggers: Triggers) -> None:
-    """By the sweep's record, which has the checksum of the policy that the function had; not by a person's sweep."""
+def test_the_deployed_policy_is_that_of_the_package_that_runs(lab: Lab, cli: Cli) -> None:
+    """Whatever a sweep recorded: after a deploy, before any sweep of it, it is the new one; after a rollback, the old one. The file in
+    use may have been edited since."""
+    former = lab.publish()
     lab.policy(deny={"ports": ["tcp/22"]})
-    lab.cloud.clock.sleep(60)
-    assert cli("sweep") == 0
-    [(state, what, _)] = failing(cli)
-    assert (state, what) == ("differs", "policy")
-    lab.cloud.clock.sleep(60)
-    sweep(triggers)
+    [(state, what, edited)] = failing(cli)
+    assert (state, what) == ("differs", "deployed policy")
+    lab.publish()
     assert failing(cli) == []
+    lab.roll_back(former)
+    assert failing(cli) == [("differs", "deployed policy", edited)]
+    local, deployed = (policy_file.load(lab.policy_path).digest, edited.rpartition(" ")[2])
+    assert edited == f"{lab.policy_path} is {local}, deployed is {deployed}"
+    _, plan = cli.json("plan", "--policy", str(lab.policy_path))
+    assert [change["kind"] for change in plan[0]["permissions"]] == ["narrower"]
 
 
 def test_a_sweep_that_did_not_count_the_dead_letters_is_a_warning(lab: Lab, cli: Cli, triggers: Triggers) -> None:
@@ -345,9 +351,12 @@ def test_a_sweep_that_did_not_count_the_dead_letters_is_a_warning(lab: Lab, cli:
 
 
 def test_a_sweep_that_is_overdue_is_reported(lab: Lab, cli: Cli) -> None:
-    """After half an hour a warning, after a day it is missing."""
+    """After half an hour a warning, for each account too; after a day it is missing, and how accounts are entered is unknown."""
     lab.cloud.clock.sleep(2400)
     code, found = cli.json("doctor")
-    assert (code, [f["what"] for f in found if f["state"] == "warning"]) == (0, ["last sweep"])
+    warned = [f["what"] for f in found if f["state"] == "warning"]
+    assert (code, warned) == (0, ["last sweep", "access", "access"])
     lab.cloud.clock.sleep(86_400)
-    assert failing(cli) == [("missing", "last sweep", "no sweep was recorded within a day")]
+    missing, *unknown = failing(cli)
+    assert missing == ("missing", "last sweep", "no sweep was recorded within a day")
+    assert [(state, what) for state, what, _ in unknown] == [("unknown", "access")] * 2

@@ -337,6 +337,7 @@ def test_a_closer_role_takes_off_no_lock_of_the_accounts_owner(lab: Lab, cli: Cl
 
 def test_a_pause_does_not_stop_a_closing(lab: Lab, links: Linked, cli: Cli) -> None:
     """A close is carried out all the same. That the functions have another policy is said."""
+    lab.publish()
     lab.policy(paused=True)
     assert cli("close", links.cache.id) == 0
     assert links.counts() == [1, 1, 1, 0]

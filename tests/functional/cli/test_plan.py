@@ -441,3 +441,22 @@ def test_package_is_compared_with_what_is_deployed(
     lab.fault(service="fc", action="GetFunctionCode", code="AccessDenied", status=403, times=None)
     assert cli("package", "--policy", same) == 1
     assert "--first" not in cli.err
+
+
+def test_a_policy_without_an_account_names_the_links_that_stand_there(living_lab: Lab, cli: Cli, tmp_path: Any) -> None:
+    """No rule there would change, since the functions would not enter it; the command closes them, and then nothing is left to say."""
+    lab = living_lab
+    app, db = lab.pair()
+    lab.cross_account(lab.request(app, db, "tcp/3306"))
+    lab.tag(db, **{f"link_managed.prod.{HOME}": None})  # by tools that know no such tag
+    path = proposed(tmp_path, accounts={HOME: POLICY["accounts"][HOME]})
+    before = lab.rules(db)
+    _, [document] = cli.json("plan", "--policy", path)
+    [note] = [text for text in document["notes"] if PEER in text]
+    assert f"its rules of 1 link would stay: {app.id}@{HOME} to {db.id}@{PEER} tcp/3306." in note
+    assert cli("plan", "--policy", path) == 0
+    assert note in cli.out
+    assert lab.rules(db) == before == [f"{app.id} tcp/3306"]
+    assert cli(*note.rpartition("link-peer ")[2].split()) == 0, cli.err
+    _, [document] = cli.json("plan", "--policy", path)
+    assert ([text for text in document["notes"] if PEER in text], lab.rules(db)) == ([], [])

@@ -149,8 +149,8 @@ def test_what_the_functions_may_decide_is_posted(
 
 
 def test_a_refusal_says_that_the_functions_have_another_policy(lab: Lab, cli: Cli, pair: list[str]) -> None:
-    """The last sweep recorded which."""
-    lab.sweep()
+    """Their package has it, whatever the last sweep recorded."""
+    lab.publish()
     lab.policy(paused=True)
     assert cli("request", "link", *pair) == 1
     assert "the functions have another policy" in cli.err
@@ -191,7 +191,7 @@ def test_a_dry_run_warns_of_what_one_of_two_documents_refuses(
 
 def test_a_dry_run_shows_what_the_policy_denies(lab: Lab, cli: Cli, pair: list[str]) -> None:
     """Also where it would not be posted, and whether the functions have another policy."""
-    lab.sweep()
+    lab.publish()
     lab.policy(deny={"ports": ["tcp/22"]})
     assert cli("request", "link", *pair, "--port", "tcp/22", "--dry-run") == 1
     assert "the policy never opens" in cli.out

@@ -67,7 +67,7 @@ def test_removals_over_the_cap_are_held_and_reported(lab: Lab) -> None:
     assert lab.rules(b) == []
     assert lab.rules(elsewhere) == []
     assert lab.rules(db) == [f"{app.id} tcp/1"]
-    summaries = [one for one in lab.records("summary")[before:] if one["scope"] == "account"]
+    summaries = [summary for summary in lab.records("summary")[before:] if summary["scope"] == "account"]
     assert sorted(summary["account"] for summary in summaries) == [HOME, PEER]
     (record,) = [summary for summary in summaries if summary["outcome"] == "failed"]
     assert (record["outcome"], record["reason"], record["held"]) == ("failed", "removals-held", "2")

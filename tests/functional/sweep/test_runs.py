@@ -157,6 +157,29 @@ def test_the_summary_counts_the_dead_letters(lab: Lab) -> None:
     assert ("dead_letters" in run, run["detail"]) == (False, "dead letters were not counted: QueueNotExist")
 
 
+NONE = {"refusal", "trouble", "damaged_markers", "api_requests", "detail", "reason", "advice", "progress"}
+"""What an account's summary has only where there is something to say."""
+
+
+@pytest.mark.parametrize("queue", ["", "link-peer-sweeps"])
+def test_a_summary_is_of_a_run_or_of_an_account(lab: Lab, monkeypatch: pytest.MonkeyPatch, queue: str) -> None:
+    """Never of both, with or without a queue of sweeps: neither has a field that only the other can fill."""
+    monkeypatch.setenv("LINK_PEER_SWEEP_QUEUE", queue)
+    lab.cross_account(lab.request(*lab.pair(), "tcp/1"))
+    lab.sweep()
+    for body in lab.queued(queue) if queue else ():
+        lab.run(function.handler, json.dumps([lab.message(body, queue)]).encode())
+    runs, accounts = (lab.records("summary", scope=scope) for scope in ("timer", "account"))
+    assert len(runs) + len(accounts) == len(lab.records("summary"))
+    assert {account["account"] for account in accounts} == {HOME, PEER}
+    own = {"accounts", "waiting", "dead_letters"}
+    assert all(own <= run.keys() for run in runs)
+    assert all(own.isdisjoint(account) for account in accounts)
+    [fields] = {frozenset(account.keys() - NONE) for account in accounts}
+    assert {"entered_as", "instances", "groups", "changed", "removed", "held", "denied", "counts"} <= fields
+    assert all({"account", "entered_as", "changed", "counts"}.isdisjoint(run) for run in runs)
+
+
 def test_the_timers_messages_go_round_by_account(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the queue of sweeps: each account is swept by a delivery of its own, with a link between them."""
     queue = "link-peer-sweeps"

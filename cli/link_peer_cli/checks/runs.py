@@ -1,0 +1,108 @@
+"""What the functions did at the last run that was due: their own records say it, and nobody else can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.tags import parse_instant
+from link_peer.planning.rota import RUN_SECONDS, last_turn
+from link_peer.runtime.ports import Record
+
+from link_peer_cli.access.environment import Environment
+from link_peer_cli.audit.log import AuditReader, condition
+from link_peer_cli.checks.finding import MISSING, OK, UNKNOWN, WARNING, CheckFinding, unreadable
+from link_peer_cli.deployed.functions import DeployedFunctions
+
+DAY = 86_400
+ERRORS = "look at the errors of the function in the logstore functions"
+GRACE_SECONDS = 2 * RUN_SECONDS
+"""A run begins at some moment of its ten minutes, and what it began may take as long."""
+
+
+class Runs(msgspec.Struct, frozen=True):
+    """The summaries of a day, as the functions' sweeps recorded them; and why they could not be read. `deployed` is when the function
+    was deployed, in epoch seconds, where no run of it is on record and one may not have been due yet."""
+
+    summaries: Sequence[Record] = ()
+    error: LinkPeerError | None = None
+    deployed: float | None = None
+
+    def last(self, scope: str, account: str = "") -> Record | None:
+        """The newest summary of a run (`timer`), or of the sweep of an account (`account`)."""
+        summaries = (r for r in self.summaries if r.get("scope") == scope and account in ("", r.get("account")))
+        return max(summaries, key=lambda record: record["time"], default=None)
+
+
+def read_runs(env: Environment) -> Runs:
+    """The runs of this deployment in its region."""
+    try:
+        summaries = sweeps_of_a_day(env, env.policy.deployment)
+    except LinkPeerError as error:
+        return Runs(error=error)
+    own = [summary for summary in summaries if summary.get("region") == env.settings.region]
+    listed = {summary.get("account") for summary in own if summary.get("scope") == "account"}
+    return Runs(own, deployed=None if env.policy.accounts.keys() <= listed else _deployed(env))
+
+
+def sweeps_of_a_day(env: Environment, deployment: str = "") -> list[Record]:
+    """The summaries of a day's sweeps of the function, of one deployment or of all that write into this log; a person's
+    `link-peer sweep` has another policy. Raises LinkPeerError if the log cannot be read."""
+    query = condition({"record": "summary", "function": "sweep", "deployment": deployment})
+    summaries = AuditReader(env.settings, env.clock).read(query, env.clock.now() - DAY)
+    return [record for record in summaries if not record.get("event_id", "").startswith("sweep-cli-")]
+
+
+def _deployed(env: Environment) -> float | None:
+    """When the version that the timer invokes was deployed, where that is known."""
+    try:
+        live = DeployedFunctions(env.settings, env.policy.home).live(env.names.functions["sweep"])
+        return parse_instant(live.since) if live and live.since else None
+    except (LinkPeerError, BadInput):
+        return None
+
+
+def account_entry(env: Environment, runs: Runs, account: str) -> CheckFinding:
+    """Whether the functions' own role entered an account at the last run that was due. What another identity could do there says
+    nothing of that."""
+    what = "access"
+    if runs.error:
+        return unreadable(account, what, runs.error)
+    summary = runs.last("account", account)
+    if summary is None:
+        return not_due(env, runs, account, what) or CheckFinding(
+            UNKNOWN, account, what, "no sweep of it was recorded within a day", ERRORS
+        )
+    now, time, role = env.clock.now(), parse_instant(summary["time"]), summary.get("entered_as", "")
+    ago = minutes_ago(now - time)
+    if refusal := summary.get("refusal"):
+        refused = f"entered as {role}, and refused" if role else "the functions could not enter it"
+        return CheckFinding(MISSING, account, what, f"{refused} {ago}: {refusal}", _repair(env, account))
+    if not role:
+        trouble = summary.get("trouble", "")
+        return CheckFinding(UNKNOWN, account, what, f"could not be read {ago}: {trouble}", ERRORS)
+    if time < last_turn(account, len(env.policy.accounts), now - GRACE_SECONDS):
+        return CheckFinding(WARNING, account, what, f"the last sweep of it is late: entered as {role} {ago}", ERRORS)
+    return CheckFinding(OK, account, what, f"entered as {role} {ago}")
+
+
+def not_due(env: Environment, runs: Runs, account: str, what: str) -> CheckFinding | None:
+    """A warning where the functions were deployed a moment ago, so that no run has been due yet."""
+    seconds = None if runs.deployed is None else env.clock.now() - runs.deployed
+    if seconds is None or seconds >= GRACE_SECONDS:
+        return None
+    detail = f"no run was due yet: the functions were deployed {minutes_ago(seconds)}"
+    return CheckFinding(WARNING, account, what, detail, f"link-peer doctor, {RUN_SECONDS // 60} minutes later")
+
+
+def minutes_ago(seconds: float) -> str:
+    """How long ago it was, in words; a record's time may be a little ahead of the clock here."""
+    return f"{max(0, round(seconds / 60))} minutes ago"
+
+
+def _repair(env: Environment, account: str) -> str:
+    """What mends the way into an account: its role, the trust policy, the external id, the permissions."""
+    if account == env.policy.home:
+        return "link-peer setup"
+    return f"with keys of that account: link-peer account add {account} --profile PROFILE"
