@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from link_peer.domain.errors import NoAccess, Throttled, Transient
-from link_peer.domain.model import ALL, Claim, Group, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Limits
 from link_peer.engine.scopes import account_reads
 from link_peer.engine.scopes.account import AccountScope
 from link_peer.engine.scopes.account_reads import AccountReads
-from link_peer.engine.scopes.accounts import sweep_accounts
+from link_peer.engine.scopes.accounts import SweptAccounts, sweep_accounts
 from link_peer.engine.scopes.sweep import AccountSweep, Run, begin, sweep_account
 from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
@@ -163,7 +163,7 @@ def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside(kind: Kind)
 def test_so_many_instances_that_one_account_names_are_read_in_a_run() -> None:
     """Of each other account 2,000, by their ids."""
     links = [Link(Party(account, f"i-{n}"), DB) for n in range(2_001) for account in (HOME, PEER)]
-    named, postponed = reads_of(delivery(FakeEcs())).named(links)
+    named, postponed = reads_of(delivery(FakeEcs())).parties_of(links)
     assert [sum(one.account == account for one in postponed) for account in (HOME, PEER)] == [1, 1]
     assert len(named) == 2 * 2_000 + 1
 
@@ -445,3 +445,90 @@ def test_closing_waits_for_no_throttled_account_until_wishes_are_read(
         turns = [(at(share), at(share), math.inf) for share in (0.5 / 2, 0.5)]
         opening = turns * 3  # with what peers show, and what nobody asks for
     assert [(until.end, until.patience, until.each) for until in untils] == [*closing, *opening]
+
+
+# several accounts in one run
+
+
+class Several(Sweeping):
+    """One sweep of two accounts: each asks for a link within itself, and holds a rule that has ended and one that nobody asks for."""
+
+    def __init__(self, run: int = 0) -> None:
+        ended = Claim("chg-9", int(NOW))
+        super().__init__(
+            ours(key(DB, CACHE, "tcp/9"), ended),
+            ours(key(DB, CACHE, "tcp/8"), TAG),
+            instances=[instance(A, APP, link_peer="sg-db:tcp/1"), instance(B, CACHE, name="x")],
+            run=run,
+        )
+        p, q, r = (Party(PEER, f"sg-{name}") for name in "pqr")
+        rules = [ours(key(q, r, "tcp/9"), ended), ours(key(q, r, "tcp/8"), TAG)]
+        self.peer.known = {party.id: _counted(group(party, "*", managed_tag=True), rules) for party in (p, q, r)}
+        self.peer.existing, self.peer.calls = rules, self.calls
+        instances = [instance(Party(PEER, "i-p"), p, link_peer="sg-q:tcp/1"), instance(Party(PEER, "i-r"), r, name="x")]
+        self.peer.running = {instance.party.id: instance for instance in instances}
+
+    def changes(self) -> list[str]:
+        """The changes of rules in both accounts, in their order."""
+        return [call for call in self.calls if call.split()[0] in ("revoke", "authorize")]
+
+
+def test_no_account_is_always_the_first() -> None:
+    """Runs begin with another one in turn."""
+    firsts = []
+    for run in range(2):
+        several = Several(run)
+        several()
+        firsts.append(several.changes()[0])
+    assert sorted(firsts) == ["revoke sg-db", "revoke sg-q"]
+
+
+@pytest.mark.parametrize("run", range(2))
+def test_all_accounts_close_before_any_of_them_opens(run: int) -> None:
+    """First what has ended, then what nobody asks for."""
+    several = Several(run)
+    several()
+    revoked, opened = several.changes()[:4], several.changes()[4:]
+    assert sorted(revoked) == ["revoke sg-db"] * 2 + ["revoke sg-q"] * 2
+    assert revoked[0] != revoked[1]
+    assert sorted(opened) == ["authorize sg-db", "authorize sg-q"]
+
+
+def test_an_account_that_raises_keeps_no_other_from_its_sweep() -> None:
+    """What it raised takes the place of its sweep."""
+    several = Several()
+    several.ecs.all_groups = _broken  # type: ignore[method-assign]
+    results = sweep_accounts(Run(several.delivery, "sweep-1"), [HOME, PEER])
+    assert sorted(type(result).__name__ for result in results) == ["AccountSweep", "ZeroDivisionError"]
+    assert len(several.peer.existing) == 1
+
+
+def _broken() -> list[Group]:
+    raise ZeroDivisionError
+
+
+def test_progress_is_that_of_all_accounts() -> None:
+    """Accounts and groups, each counted in the whole run."""
+    counts: list[tuple[str, int, int]] = []
+    run = Run(Several().delivery, "sweep-1", progress=lambda *count: counts.append(count))
+    sweep_accounts(run, [HOME, PEER])
+    assert [count for count in counts if count[0] == "accounts read"] == [("accounts read", n, 2) for n in (1, 2)]
+    assert max(count[1] for count in counts if count[0] == "groups read") == 6
+
+
+def test_instances_that_could_not_all_be_listed_are_told_of_the_account() -> None:
+    """What was listed is opened, and nothing that is not shown is removed."""
+    several = Several()
+    several.peer.page = 1
+    several.peer.instance_page = functools.partial(_slow, several, several.peer.instance_page)  # type: ignore[method-assign]
+    sweeps = sweep_accounts(Run(several.delivery, "sweep-1"), [HOME, PEER])
+    swept = SweptAccounts(several.delivery, tuple(sweep for sweep in sweeps if isinstance(sweep, AccountSweep)))
+    assert swept.unreadable == {PEER: "could not be read: there was no time to list all of its instances"}
+    assert {rule.key for rule in several.peer.existing if rule.key} == {
+        key(Party(PEER, "sg-q"), Party(PEER, name), port) for name, port in (("sg-p", "tcp/1"), ("sg-r", "tcp/8"))
+    }
+
+
+def _slow(several: Several, page: Callable[..., Any], *token: str) -> Any:
+    several.clock.time = NOW + 0.75 * (several.delivery.retry.deadline - NOW)
+    return page(*token)

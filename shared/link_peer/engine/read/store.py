@@ -108,8 +108,10 @@ class Store:
             self.requested |= store.requested
             self.complete_groups |= store.complete_groups
         for account, store in stores.items():
-            self.instances |= {party: shown for party, shown in store.instances.items() if party.account == account}
-            self.groups |= {party: shown for party, shown in store.groups.items() if party.account == account}
+            self.instances |= {
+                party: instance for party, instance in store.instances.items() if party.account == account
+            }
+            self.groups |= {party: group for party, group in store.groups.items() if party.account == account}
             self.rules |= {party: rules for party, rules in store.rules.items() if party.account == account}
             self.live_accounts |= store.live_accounts & {account}
             if account in store.unreadable:

@@ -81,8 +81,8 @@ class AccountScope(Scope):
         account did not show decides nothing: see `permitted.no_access`."""
         if self.account not in (link.source.account, link.target.account):
             return May.KEEP
-        own = self._answers(link) and (link.mutual or rule.group.account == self.account)
-        if not own or self.phase.closes or not self.phase.judges or self._is_later(rule.group, link):
+        is_own = self._answers(link) and (link.mutual or rule.group.account == self.account)
+        if not is_own or self.phase.closes or not self.phase.judges or self._is_later(rule.group, link):
             return May.CLOSE
         return May.TAKE if snapshot.covers(link) else May.READ
 
@@ -107,11 +107,11 @@ class AccountScope(Scope):
         """While no other account is entered, what can be read in this one."""
         if self.phase.crosses:
             return missing
-        own = {self.account}
+        account = {self.account}
         return Missing(
-            frozenset(link for link in missing.unread if {end.account for end in link.parties} == own),
-            frozenset(question for question in missing.questions if question.account in own),
-            missing.doubted_accounts & own,
+            frozenset(link for link in missing.unread if {end.account for end in link.parties} == account),
+            frozenset(question for question in missing.questions if question.account in account),
+            missing.doubted_accounts & account,
             missing.unconfirmed,
         )
 
@@ -132,8 +132,8 @@ class AccountScope(Scope):
 
     def _decides(self, link: Link) -> bool:
         """Whether it is decided now if a link stays; what is between other accounts is as their own sweeps find it."""
-        own = self.account in (link.source.account, link.target.account)
-        return not self.phase.closes and (self._answers(link) or not own)
+        is_own = self.account in (link.source.account, link.target.account)
+        return not self.phase.closes and (self._answers(link) or not is_own)
 
     def _refused_before(self, decision: Decision) -> bool:
         """Whether a change that the decision needs was refused for good in this run, and recorded then."""

@@ -117,16 +117,16 @@ class AccountReads(msgspec.Struct, frozen=True):
 
     def own_parties(self, links: Iterable[Link]) -> None:
         """Reads the parties of links in the account."""
-        named, postponed = self.named(links)
-        self.fetch.postponed = (self.fetch.postponed | postponed) - named
-        self.fetch.parties(party for party in named if party.account == self.account)
+        parties, postponed = self.parties_of(links)
+        self.fetch.postponed = (self.fetch.postponed | postponed) - parties
+        self.fetch.parties(party for party in parties if party.account == self.account)
 
     def peers(self, links: Iterable[Link], until: float) -> bool:
         """Reads the parties of links in other accounts, one account after the other for as long as there is time. Returns whether
         there are any."""
-        named, postponed = self.named(links)
+        parties, postponed = self.parties_of(links)
         by_account: dict[str, set[Party]] = {}
-        for party in named:
+        for party in parties:
             if party.account != self.account and party.account in self.policy.accounts:
                 by_account.setdefault(party.account, set()).add(party)
         self.fetch.postponed = postponed
@@ -139,19 +139,19 @@ class AccountReads(msgspec.Struct, frozen=True):
                 postponed |= by_account[account]
         return bool(by_account)
 
-    def named(self, links: Iterable[Link]) -> tuple[set[Party], set[Party]]:
+    def parties_of(self, links: Iterable[Link]) -> tuple[set[Party], set[Party]]:
         """The parties of links that rules or tags of the account name, and those that this run does not read."""
-        named: set[Party] = set()
+        parties: set[Party] = set()
         by_account: dict[str, set[Party]] = {}
         for end in (end for link in links for end in link.parties):
             if end.is_group and end.account == self.account:
-                named.add(end)  # every group is listed
+                parties.add(end)  # every group is listed
             elif end.id:
                 by_account.setdefault(end.account, set()).add(end)
         for ends in by_account.values():
             turn = self.run // math.ceil(len(ends) / NAMED)  # each has one; who is read together changes with it
-            named |= set(part_of(sorted(ends, key=functools.partial(_place, turn)), NAMED, self.run))
-        return named, set().union(*by_account.values()) - named
+            parties |= set(part_of(sorted(ends, key=functools.partial(_place, turn)), NAMED, self.run))
+        return parties, set().union(*by_account.values()) - parties
 
     def followed(self, accounts: Set[str], until: float) -> None:
         """Reads the instances of groups in these accounts that links by address follow, in turns where they are many."""

@@ -47,11 +47,13 @@ def sweep_accounts(run: Run, accounts: Iterable[str], *, recorded: bool = True) 
     throughput, names = run.delivery.throughput, deque(sorted(accounts))
     names.rotate(run_of(run.delivery.clock.now()))  # so that no account is always the last
     lanes = max(1, min(len(names), max(throughput.lanes, throughput.readers)))
-    shared = msgspec.structs.replace(throughput, readers=max(1, throughput.readers // lanes))
-    delivery = msgspec.structs.replace(run.delivery, throughput=shared)
-    own = msgspec.structs.replace(run, delivery=delivery, alone=len(names) == 1)
+    each = msgspec.structs.replace(throughput, readers=max(1, throughput.readers // lanes))
+    delivery = msgspec.structs.replace(run.delivery, throughput=each)
+    shared_run = msgspec.structs.replace(run, delivery=delivery, alone=len(names) == 1)
     pace, progress = pace_of(delivery), _summed(run.progress, names)
-    sweeps: list[Result] = [begin(msgspec.structs.replace(own, progress=progress[name]), name, pace) for name in names]
+    sweeps: list[Result] = [
+        begin(msgspec.structs.replace(shared_run, progress=progress[name]), name, pace) for name in names
+    ]
     latest = _Latest()
     for step in STEPS:
         ways = (lanes, len(names)) if step in READING else (1, 1)
@@ -82,7 +84,7 @@ class _Latest:
 
     def note(self, before: Store, now: Store) -> None:
         """Notes what an account has read since it had read that much."""
-        self._groups |= {group: seen for group, seen in now.groups.items() if before.groups.get(group) is not seen}
+        self._groups |= {party: group for party, group in now.groups.items() if before.groups.get(party) is not group}
         self._rules |= {group: rules for group, rules in now.rules.items() if before.rules.get(group) is not rules}
         self._rules |= dict.fromkeys(before.rules.keys() - now.rules.keys())
 
@@ -92,28 +94,28 @@ def _stepped(sweeps: Sequence[Result], step: Step, latest: _Latest, lanes: int, 
     results: list[Result] = []
     for start in range(0, len(sweeps), together):
         part = sweeps[start : start + together]
-        known = [_known(sweep, latest) for sweep in part]
+        stores = [_known(sweep, latest) for sweep in part]
         turns = [-(-(len(sweeps) - start - number) // lanes) for number in range(len(part))]
         jobs = [
             Job(functools.partial(_turn_of, sweep, step, turn), frozenset({number}))
             for number, (sweep, turn) in enumerate(zip(part, turns, strict=True))
         ]
-        done = run_jobs(jobs, lanes)
-        for result, before in zip(done, known, strict=True):
+        finished = run_jobs(jobs, lanes)
+        for result, before in zip(finished, stores, strict=True):
             if isinstance(result, AccountSweep):
                 latest.note(before, result.work.fetch.store)
-        results += done
+        results += finished
     return results
 
 
 def _known(sweep: Result, latest: _Latest) -> Store:
     """What an account knows of groups before a step, with what others have found out."""
-    known = Store()
+    copy = Store()
     if isinstance(sweep, AccountSweep):
         store = sweep.work.fetch.store
         latest.tell(store)
-        known.groups, known.rules = dict(store.groups), dict(store.rules)
-    return known
+        copy.groups, copy.rules = dict(store.groups), dict(store.rules)
+    return copy
 
 
 def _turn_of(sweep: Result, step: Step, turns: int) -> Result:
@@ -125,12 +127,12 @@ def _summed(progress: Progress, accounts: Iterable[str]) -> dict[str, Progress]:
     """The progress of each account, which is told as that of all."""
     counts = {("accounts read", account): (0, 1) for account in accounts}
 
-    def count(account: str, what: str, done: int, all_: int) -> None:
-        counts[what, account] = done, all_
-        of_kind = [pair for (kind, _), pair in list(counts.items()) if kind == what]
-        progress(what, sum(done for done, _ in of_kind), sum(all_ for _, all_ in of_kind))
+    def note(account: str, kind: str, count: int, total: int) -> None:
+        counts[kind, account] = count, total
+        of_kind = [pair for (counted, _), pair in list(counts.items()) if counted == kind]
+        progress(kind, sum(count for count, _ in of_kind), sum(total for _, total in of_kind))
 
-    return {account: functools.partial(count, account) for account in accounts}
+    return {account: functools.partial(note, account) for account in accounts}
 
 
 # what commands ask of a whole run
@@ -171,9 +173,9 @@ class SweptAccounts(msgspec.Struct, frozen=True, dict=True):
         troubles: dict[str, str] = {}
         for sweep in self.sweeps:
             store, account = sweep.work.fetch.store, sweep.account
-            why = store.unreadable.get(account)
-            if why is not None:
-                troubles[account] = f"could not be read: {why}" if isinstance(why, str) else f"no-access: {why}"
+            trouble = store.unreadable.get(account)
+            if trouble is not None:
+                troubles[account] = f"{'could not be read' if isinstance(trouble, str) else 'no-access'}: {trouble}"
             elif sweep.cursor.token is not None:
                 troubles[account] = "could not be read: there was no time to list all of its instances"
         return troubles

@@ -56,19 +56,19 @@ class Run(msgspec.Struct, frozen=True):
     believe_empty: frozenset[str] = frozenset()
     alone: bool = True
     keep: Callable[[Instance], bool] | None = None
-    progress: Progress = lambda _what, _done, _all: None
+    progress: Progress = lambda _kind, _count, _total: None
 
 
 Step = Callable[["AccountSweep"], "AccountSweep"]
 
 
 class Groups(msgspec.Struct, frozen=True):
-    """An account's groups: those that are `tagged` with the managed tag, the digests of their buckets as `shown`, the buckets whose
+    """An account's groups: those that are `tagged` with the managed tag, the digests of their buckets as they are listed (`digests`), the buckets whose
     rules are `due`, the groups that this delivery judges (those that are due, and suspects), and those whose rules it reads
     (`todo`)."""
 
     tagged: tuple[Group, ...] = ()
-    shown: dict[int, str] = {}
+    digests: dict[int, str] = {}
     due: frozenset[int] = frozenset()
     judged: frozenset[Party] = frozenset()
     todo: frozenset[Party] = frozenset()
@@ -143,8 +143,11 @@ class AccountSweep(msgspec.Struct, frozen=True):
         """The wishes of its instances that stay denied and were not recorded one by one, by link and as they are written."""
         planned = self.report.planned
         recorded = self.report.refused.keys() | {d.link for d in planned.decisions if d.outcome == "applied"}
-        own = (pair for pair in planned.denied.items() if pair[1].instance and pair[1].instance.account == self.account)
-        return {key: wish for key, wish in own if wish.link not in recorded}
+        return {
+            key: wish
+            for key, wish in planned.denied.items()
+            if wish.instance and wish.instance.account == self.account and wish.link not in recorded
+        }
 
     @property
     def damaged(self) -> list[Rule]:
@@ -157,8 +160,8 @@ class AccountSweep(msgspec.Struct, frozen=True):
         """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
         unread = Counter(group.account for group in self.unread)
         refused_tags = {
-            where: why
-            for where, why in self.work.tags.refused.items()
+            where: detail
+            for where, detail in self.work.tags.refused.items()
             if self.run.alone or where.endswith(self.account)  # the whole run tells once
         }
         snapshot, doubted = self.work.fetch.store.snapshot(), self.report.planned.doubted or ()
@@ -178,9 +181,9 @@ def list_groups(sweep: AccountSweep) -> AccountSweep:
     policy, reads = sweep.work.delivery.policy, sweep.reads
     groups = sweep.work.fetch.all_groups([sweep.account])
     tagged = tuple(filter(reads.has_tag, groups))
-    shown = cursors.digests(tagged, groups, policy.keys.sets)
-    due = frozenset(cursors.due(sweep.cursor, shown, policy.digest, sweep.started))
-    listed = Groups(tagged, shown, due)
+    digests = cursors.digests(tagged, groups, policy.keys.sets)
+    due = frozenset(cursors.due(sweep.cursor, digests, policy.digest, sweep.started))
+    listed = Groups(tagged, digests, due)
     judged = listed.of(due) | sweep.suspects
     todo = judged | frozenset(reads.untagged_share(groups) if sweep.first else ())
     return msgspec.structs.replace(sweep, groups=msgspec.structs.replace(listed, judged=judged, todo=todo))
@@ -190,9 +193,9 @@ def read_rules(sweep: AccountSweep) -> AccountSweep:
     """Reads rules: first of groups that are locked, or show something else than when they were read. While some wait for the
     next minute, instances are listed in this one. Then the parties in the account that the rules name, and the other halves there."""
     groups, reads, until = sweep.groups, sweep.reads, sweep.until(RULES_SHARE)
-    keys, known = sweep.work.delivery.policy.keys, {bucket.number for bucket in sweep.cursor.buckets}
+    keys, buckets = sweep.work.delivery.policy.keys, {bucket.number for bucket in sweep.cursor.buckets}
     locked = {group.party for group in groups.tagged if keys.lock_on(group.tags)}
-    reads.rules(groups.todo & (locked | groups.of(groups.due & known)), until)
+    reads.rules(groups.todo & (locked | groups.of(groups.due & buckets)), until)
     unread = reads.rules(groups.todo, until, lambda minute: _list_pages(sweep, min(minute, until)))
     standing = reads.standing()
     reads.own_parties(standing)
@@ -230,11 +233,11 @@ def list_instances(sweep: AccountSweep) -> AccountSweep:
 
 def read_own_wishes(sweep: AccountSweep) -> AccountSweep:
     """Reads the parties in the account that its instances name, and the rules for them."""
-    reads, own = sweep.reads, {sweep.account}
+    reads, account = sweep.reads, {sweep.account}
     sweep.work.fetch.parties(Party(sweep.account, name) for name in sweep.start.waiting)
-    reads.followed(own, sweep.until(READING_SHARE))
+    reads.followed(account, sweep.until(READING_SHARE))
     reads.own_parties(_own_wishes(sweep))
-    return _read_wished_rules(sweep, own)
+    return _read_wished_rules(sweep, account)
 
 
 def open_own_links(sweep: AccountSweep) -> AccountSweep:
@@ -290,19 +293,19 @@ def next_cursor(sweep: AccountSweep) -> Cursor:
         return before
     snapshot, policy, region = store.snapshot(), sweep.work.delivery.policy, sweep.work.delivery.region
     failed = sweep.report.pending or sweep.report.undone
-    done = set[int]() if failed else {number for number in groups.due if groups.of({number}) <= snapshot.rules.keys()}
-    ends = cursors.ends(snapshot, policy, region, groups.of(done), sweep.started)
-    after = cursors.read(before, groups.shown, policy.digest, {number: ends.get(number, 0) for number in done})
+    read = set[int]() if failed else {number for number in groups.due if groups.of({number}) <= snapshot.rules.keys()}
+    ends = cursors.ends(snapshot, policy, region, groups.of(read), sweep.started)
+    after = cursors.read(before, groups.digests, policy.digest, {number: ends.get(number, 0) for number in read})
     if sweep.pages and before.token is None and not sweep.pages.whole:
         after = msgspec.structs.replace(after, buckets=())
-    known = {bucket.number for bucket in after.buckets}
-    left = sum(cursors.bucket_of(group.party) not in known for group in groups.tagged)
+    buckets = {bucket.number for bucket in after.buckets}
+    remaining = sum(cursors.bucket_of(group.party) not in buckets for group in groups.tagged)
     if sweep.suspects or sweep.judges_unseen:
         if not failed:  # once in a sweep: a part of what was too many would not be
             after = msgspec.structs.replace(after, suspects=(), judged=True)
     elif not (sweep.start.listed or before.judged):
         after = cursors.suspected(after, sweep.report.planned.due)
-    return msgspec.structs.replace(after, left=left, waiting=_waiting(sweep, snapshot))
+    return msgspec.structs.replace(after, left=remaining, waiting=_waiting(sweep, snapshot))
 
 
 def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
@@ -326,8 +329,8 @@ def _list_pages(sweep: AccountSweep, until: float) -> None:
 def _own_wishes(sweep: AccountSweep) -> list[Link]:
     """The links that the account's own instances ask for."""
     snapshot = sweep.work.fetch.store.snapshot()
-    own = (instance for instance in snapshot.instances.values() if instance.party.account == sweep.account)
-    return [wish.link for wish in sweep.scope.wishes(snapshot, own)]
+    askers = (instance for instance in snapshot.instances.values() if instance.party.account == sweep.account)
+    return [wish.link for wish in sweep.scope.wishes(snapshot, askers)]
 
 
 def _closed(sweep: AccountSweep, phase: Phase) -> AccountSweep:
@@ -378,8 +381,10 @@ def _in_turn(sweep: AccountSweep) -> AccountScope:
     """The account's scope, for which the time is over with its turn."""
     delivery = sweep.work.delivery
     end = _turn(delivery.clock.now(), delivery.retry.deadline, sweep.turns)
-    own = msgspec.structs.replace(delivery, retry=delivery.retry.ending(end))
-    return AccountScope(msgspec.structs.replace(sweep.work, delivery=own), sweep.account, sweep.started, sweep.phase)
+    in_turn = msgspec.structs.replace(delivery, retry=delivery.retry.ending(end))
+    return AccountScope(
+        msgspec.structs.replace(sweep.work, delivery=in_turn), sweep.account, sweep.started, sweep.phase
+    )
 
 
 def _turn(now: float, end: float, turns: int) -> float:
