@@ -1,7 +1,7 @@
 """The sweep: every rule of ours is what tags, requests and consent say now, account by account.
 
     list the groups ─▶ read the rules that changed ─▶ close ─▶ list instances ─▶ open own links ─▶ open links with other accounts
-      ─▶ the cursor of the account's next message
+      ─▶ settle, record ─▶ the cursor of the account's next message
 
 The same steps serve the first delivery of an account's sweep, those that go on with its listing, the short sweeps between two full
 ones, and a run over many accounts: each step is done for all of them before the next one. So closing waits for nobody's wishes.
@@ -87,6 +87,7 @@ class AccountSweep(msgspec.Struct, frozen=True):
     run: Run
     account: str
     work: Work
+    guard: RemovalGuard
     started: float
     start: Cursor
     first: bool
@@ -160,9 +161,9 @@ class AccountSweep(msgspec.Struct, frozen=True):
         """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
         unread = Counter(group.account for group in self.unread)
         refused_tags = {
-            where: detail
-            for where, detail in self.work.tags.refused.items()
-            if self.run.alone or where.endswith(self.account)  # the whole run tells once
+            place: detail
+            for place, detail in self.work.tags.refused.items()
+            if self.run.alone or place.endswith(self.account)  # the whole run tells once
         }
         snapshot, doubted = self.work.fetch.store.snapshot(), self.report.planned.doubted or ()
         return skipped(snapshot, doubted, unread, self.report.undone, refused_tags)
@@ -373,8 +374,7 @@ def _undone_late(report: Report, delivery: Delivery) -> Report:
 
 def _guard(sweep: AccountSweep) -> RemovalGuard:
     """Holds back whatever is counted, unless this delivery judges what the account does not show."""
-    limit = sweep.work.delivery.policy.limits.removals_per_run
-    return RemovalGuard(limit) if sweep.judges_unseen else HoldingGuard(limit)
+    return sweep.guard if sweep.judges_unseen else HoldingGuard(sweep.guard.limit)
 
 
 def _in_turn(sweep: AccountSweep) -> AccountScope:
@@ -426,7 +426,8 @@ def begin(run: Run, account: str, pace: Pace | None = None, cursor: Cursor | Non
     work = open_work(delivery, run.event_id, delivery.audit({"event_id": run.event_id}), how)
     start = cursor or Cursor(int(now))
     pages = None if start.token is None else work.fetch.pages(start.token)
-    return AccountSweep(run, account, work, now, start, cursor is None, start, pages)
+    guard = RemovalGuard(delivery.policy.limits.removals_per_run)
+    return AccountSweep(run, account, work, guard, now, start, cursor is None, start, pages)
 
 
 def pace_of(delivery: Delivery) -> Pace:
