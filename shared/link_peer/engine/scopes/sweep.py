@@ -166,7 +166,12 @@ class AccountSweep(msgspec.Struct, frozen=True):
             if self.run.alone or place.endswith(self.account)  # the whole run tells once
         }
         snapshot, doubted = self.work.fetch.store.snapshot(), self.report.planned.doubted or ()
-        return skipped(snapshot, doubted, unread, self.report.undone, refused_tags)
+        notes = skipped(snapshot, doubted, unread, self.report.undone, refused_tags)
+        goes_on = self.run.alone and self.work.delivery.connections.sweep_queue
+        if self.cursor.token is not None and not goes_on:
+            place = f"instances of {self.account}"
+            notes.setdefault(self.account, f"{place}: no time was left to list all of them")
+        return notes
 
     def until(self, share: float) -> float:
         """When this share of the run's time has passed, or the account's turn is over."""
