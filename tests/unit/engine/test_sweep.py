@@ -524,7 +524,9 @@ def test_instances_that_could_not_all_be_listed_are_told_of_the_account() -> Non
     sweeps = sweep_accounts(Run(several.delivery, "sweep-1"), [HOME, PEER])
     swept = SweptAccounts(several.delivery, tuple(sweep for sweep in sweeps if isinstance(sweep, AccountSweep)))
     assert swept.unreadable == {PEER: "could not be read: there was no time to list all of its instances"}
-    details = {record["account"]: record.get("detail", "") for record in several.log.records if record["record"] == "summary"}
+    details = {
+        record["account"]: record.get("detail", "") for record in several.log.records if record["record"] == "summary"
+    }
     assert f"instances of {PEER}: no time was left to list all of them" in details[PEER]
     assert "no time" not in details[HOME]
     assert {rule.key for rule in several.peer.existing if rule.key} == {
