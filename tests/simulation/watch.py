@@ -304,7 +304,7 @@ class Watch:
         kind = record.get("record")
         for name, value in record.items():
             hold("I8", isinstance(value, str) and _clean(value), f"a record has a control character: {name}={value!r}")
-            secrets = SECRETS[:1] if name == "entered_as" else SECRETS
+            secrets = SECRETS[:1] if name == "entered_as" else SECRETS  # a summary says as which role
             hold("I8", not any(secret in value for secret in secrets), f"a record has a secret: {name}={value!r}")
         if kind == "intent":
             for rule in json.loads(record.get("rules", "[]")):
@@ -487,8 +487,9 @@ class Watch:
         repeated = [change for change, times in self._changes.items() if times > 1 + change.startswith(may_repeat)]
         hold("I12", not repeated, f"changed twice in one delivery: {repeated}")
         hold("I12", not self._calls_without_effect, f"calls that changed nothing: {self._calls_without_effect}")
-        # a batch carries out one message after the other
-        in_order = self.refused or len(self.messages) > 1 or not self._closed_late
+        # a batch carries out one message after the other; an account's own links are opened before another account is entered
+        is_alone = any(message.get("action") == "sweep" for message in self.messages)
+        in_order = self.refused or len(self.messages) > 1 or is_alone or not self._closed_late
         hold("I14", in_order, f"closed after opening: {self._closed_late}")
 
     def looked(self, end: str) -> None:

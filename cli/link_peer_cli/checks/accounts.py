@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from link_peer.domain.errors import LinkPeerError, NoAccess
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.planning.standing import Standing
 from msgspec.structs import replace
 
@@ -23,12 +23,12 @@ THREADS = 16
 
 
 def check(
-    env: Environment, runs: Runs, sweep: Sweep, cloud: WhatIf, links: Sequence[Standing]
+    env: Environment, runs: Runs, swept: SweptAccounts, cloud: WhatIf, links: Sequence[Standing]
 ) -> Iterator[CheckFinding]:
     """One finding for each account: whether the functions' own role entered it, with how many groups have rules of these links. One
     more for each that could not be read here, and for what there was no time to read. An account that shows no instances is a warning
     where a link has an end in it."""
-    gaps, snapshot = gaps_of(sweep), sweep.store.snapshot()
+    gaps, snapshot = gaps_of(swept), swept.snapshot
     ours = Counter(group.account for group in {rule.group for link in links for rule in link.rules})
     accounts = sorted(env.policy.accounts)
     linked = {end.account for link in links for end in (link.source, link.target)}
@@ -39,7 +39,7 @@ def check(
         reader, instances = readers[account], snapshot.instances_in(account)
         contents = f"{instances} instances, {ours[account]} groups with our rules, read here as {reader}"
         if account in gaps:
-            error = sweep.store.unreadable.get(account)
+            error = swept.fetch.store.unreadable.get(account)
             advice = remedy(error, account).removesuffix(f": {DOCTOR}") if error else ""  # the command is this one
             yield entered
             yield CheckFinding(UNKNOWN, account, "contents", f"not read here: {gaps[account]} (as {reader})", advice)
@@ -55,9 +55,9 @@ def check(
         yield CheckFinding(MISSING, "", what, gaps[what])
 
 
-def read_here(env: Environment, sweep: Sweep) -> frozenset[str]:
+def read_here(env: Environment, swept: SweptAccounts) -> frozenset[str]:
     """The accounts that were read completely, and show instances: what these do not show does not exist."""
-    gaps, snapshot = gaps_of(sweep), sweep.store.snapshot()
+    gaps, snapshot = gaps_of(swept), swept.snapshot
     return frozenset(uid for uid in env.policy.accounts if uid not in gaps and snapshot.instances_in(uid))
 
 

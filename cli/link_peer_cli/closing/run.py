@@ -15,8 +15,8 @@ from link_peer.domain.request import Hint
 from link_peer.engine.converge import converge
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
-from link_peer.engine.scopes.everything import Sweep
 from link_peer.engine.scopes.group import GroupScope
+from link_peer.engine.scopes.sweep import Run
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning.actual import MarkedRule, OwnedRule, link_of_rule, marked_rules
 from link_peer.runtime.delivery import LANES, Delivery
@@ -84,14 +84,13 @@ def close(
     delivery, kept, supposed = closing(
         env, "account-remove", own, caller=env.own.arn, dry_run=dry_run, leaving=[account], reader=reader
     )
-    sweep = Sweep(delivery, f"sweep-cli-{int(env.now)}", progress=progress)
-    run_sweep(sweep)
+    swept = run_sweep(Run(delivery, f"sweep-cli-{int(env.now)}", progress=progress))
     standing = {} if dry_run else look(delivery, dict.fromkeys(env.policy.accounts))
     remaining = [
         rule for read_account in standing.values() for rule in read_account.marked if account in _accounts(rule)
     ]
     problems = {uid: one.problem for uid, one in standing.items() if one.problem}
-    return Closed(kept.outcomes, supposed.changes, remaining, {**sweep.unreadable, **problems})
+    return Closed(kept.outcomes, supposed.changes, remaining, {**swept.unreadable, **problems})
 
 
 def look(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,8 @@ from typing import Annotated
 import typer
 from link_peer.app.sweeps import run_sweep
 from link_peer.domain.tags import clean
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.accounts import SweptAccounts
+from link_peer.engine.scopes.sweep import Run
 from link_peer.planning.actual import owned_rules
 from link_peer.planning.closing import closing
 from link_peer.planning.reach import Scene
@@ -24,12 +24,12 @@ from link_peer_cli.access.inputs import account_uid
 from link_peer_cli.answers.deployment import DoctorFinding
 from link_peer_cli.checks import accounts, blocked, consents, deployed, person, quotas, settings, uncovered
 from link_peer_cli.checks.finding import COLOURS, FAILING, OK, PLATFORM, TENANTS, UNKNOWN, CheckFinding, counts, report
-from link_peer_cli.checks.runs import read_runs
+from link_peer_cli.checks.runs import Runs, read_runs
 from link_peer_cli.checks.seen import CloudSeen, damaged_markers, denied, renamed_deployments
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.inventory.shown import EXACT, Wording, wording
 from link_peer_cli.review.cloud import WhatIf
-from link_peer_cli.review.delivery import Kept, SupposedSweep, suppose
+from link_peer_cli.review.delivery import Kept, suppose
 from link_peer_cli.review.edits import denied_records
 from link_peer_cli.ui.console import console
 from link_peer_cli.ui.exits import Exit
@@ -77,12 +77,16 @@ def doctor(
     require_known(env, [account] if account else [], "account")
     delivery, cloud, kept = suppose(env, "doctor")
     with progress_bar(unless=form is TableForm.JSON) as bar:
-        count = counter(bar, "accounts read", "groups read")
-        # whose packets pass depends on the addresses of all
-        sweep = SupposedSweep(delivery, "doctor", progress=count, keep=lambda _instance: True)
-        found = list(_findings(env, account, (platform or both, tenants or both), (sweep, cloud, kept)))
+        count, runs = counter(bar, "accounts read", "groups read"), read_runs(env)
+        with ThreadPoolExecutor(1) as beside:
+            pieces = beside.submit(_pieces, env, runs, is_asked=(platform or both) and not account)
+            # whose packets pass depends on the addresses of all
+            run = Run(delivery, "doctor", keep=lambda _instance: True, progress=count)
+            swept = run_sweep(run, recorded=False)
+        contents = _findings(env, runs, account, (platform or both, tenants or both), (swept, cloud, kept))
+        found: list[CheckFinding] = [*pieces.result(), *contents]
     found = [finding for finding in found if not account or finding.where in ("", account)]
-    words = wording(env.policy, env.now, Scene(sweep.store.snapshot()))
+    words = wording(env.policy, env.now, Scene(swept.snapshot))
     if sys.stdout.isatty() and form in (TableForm.TABLE, TableForm.WIDE) and not sort_by:
         with paged():
             _show(found, words, wide=form is TableForm.WIDE)
@@ -97,47 +101,47 @@ def doctor(
         raise typer.Exit(Exit.TENANTS)
 
 
+def _pieces(env: Environment, runs: Runs, *, is_asked: bool) -> list[CheckFinding]:
+    """What is deployed, if that is asked."""
+    return [finding for findings in deployed.check(env, runs) for finding in findings] if is_asked else []
+
+
 def _findings(
-    env: Environment, account: str, parts: tuple[bool, bool], supposed: tuple[Sweep, WhatIf, Kept]
+    env: Environment, runs: Runs, account: str, parts: tuple[bool, bool], supposed: tuple[SweptAccounts, WhatIf, Kept]
 ) -> Iterator[CheckFinding]:
-    """What is deployed, unless an account is asked for; then the accounts, and what they hold. What could not be read concerns
-    the platform, and belongs to the answer about the tenants, too, which is incomplete without it."""
-    (platform, tenants), (sweep, cloud, kept) = parts, supposed
-    runs = read_runs(env)
-    with ThreadPoolExecutor(1) as beside:
-        pieces = beside.submit(list, deployed.check(env, runs) if platform and not account else ())
-        run_sweep(sweep)
-        view = View(sweep.fetch, env.policy)
-        view.all_rules()
-        seen = _seen(env, view, cloud, sweep)
-        view.deciding((link.source, link.target) for link in seen.links)
-        yield from itertools.chain(*pieces.result())
+    """The accounts, and what they hold. What could not be read concerns the platform, and belongs to the answer about the tenants,
+    too, which is incomplete without it."""
+    (platform, tenants), (swept, cloud, kept) = parts, supposed
+    view = View(swept.fetch, env.policy)
+    view.all_rules()
+    seen = _seen(env, view, cloud, swept)
+    view.deciding((link.source, link.target) for link in seen.links)
     if platform:
         yield from settings.check(env)
         yield from (role for role in person.check(env) if not account or role.state != OK)
-    access = accounts.check(env, runs, sweep, cloud, seen.links)
+    access = accounts.check(env, runs, swept, cloud, seen.links)
     yield from (finding for finding in access if platform or finding.state in FAILING)
     # of what was read since, nothing decides about rules
-    seen = replace(seen, scene=_before(view, cloud), accounts=accounts.read_here(env, sweep))
+    seen = replace(seen, scene=_before(view, cloud), accounts=accounts.read_here(env, swept))
     if platform:
-        yield from damaged_markers(sweep.damaged)
+        yield from damaged_markers(swept.damaged)
         yield from renamed_deployments(seen)
     if tenants:
-        for one in _of_tenants(env, account, sweep, cloud, seen, kept):
+        for one in _of_tenants(env, account, swept, cloud, seen, kept):
             yield one if one.state == UNKNOWN else replace(one, part=TENANTS)
 
 
-def _seen(env: Environment, view: View, cloud: WhatIf, sweep: Sweep) -> CloudSeen:
+def _seen(env: Environment, view: View, cloud: WhatIf, swept: SweptAccounts) -> CloudSeen:
     """The links that stand, of which the next sweep removes some: those that this one would. It leaves groups that have lost our tag
     to later runs, and what it had no time for."""
     scene, where, now = _before(view, cloud), (env.policy, env.settings.region), env.now
-    elsewhere = {rule.group for rule, _ in owned_rules(scene.snapshot, *where)}.difference(sweep.managed)
-    if elsewhere or sweep.unread or sweep.fetch.postponed:
+    elsewhere = {rule.group for rule, _ in owned_rules(scene.snapshot, *where)}.difference(swept.managed)
+    if elsewhere or swept.unread or swept.fetch.postponed:
         going = closing(scene.snapshot, *where, now).why
     else:
         # one may be written anew for another instance
         left = {rule.key for rules in cloud.rules().values() for rule in rules}
-        removals = ((one, edit.rule) for one in sweep.decisions for edit in one.edits if edit.kind == "remove")
+        removals = ((one, edit.rule) for one in swept.decisions for edit in one.edits if edit.kind == "remove")
         going = {(rule.group, rule.id): one.why.detail for one, rule in removals if rule and rule.key not in left}
     links = standing(scene.snapshot, *where, now, going=going)
     return CloudSeen(env.policy, scene, env.settings.region, now, links)
@@ -150,10 +154,10 @@ def _before(view: View, cloud: WhatIf) -> Scene:
 
 
 def _of_tenants(
-    env: Environment, account: str, sweep: Sweep, cloud: WhatIf, seen: CloudSeen, kept: Kept
+    env: Environment, account: str, swept: SweptAccounts, cloud: WhatIf, seen: CloudSeen, kept: Kept
 ) -> Iterator[CheckFinding]:
     """What the accounts hold."""
-    refused = [*kept.outcomes, *denied_records(sweep, kept.outcomes)]
+    refused = [*kept.outcomes, *denied_records(swept, kept.outcomes)]
     yield from quotas.check(seen, account)
     yield from uncovered.check(env, account, cloud, seen)
     yield from consents.check(seen)

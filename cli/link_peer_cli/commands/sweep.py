@@ -9,7 +9,8 @@ import typer
 from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import BadInput
 from link_peer.domain.reasons import REASONS, Kind
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.accounts import SweptAccounts
+from link_peer.engine.scopes.sweep import Run
 from link_peer.planning.reach import Scene
 from link_peer.runtime.ports import Record
 from rich.markup import escape
@@ -59,20 +60,14 @@ def sweep(
     changes = cloud.changes if cloud else []
     with progress_bar(unless=as_json) as bar:
         count = counter(bar, "accounts read", "groups read")
-        run = Sweep(
-            delivery,
-            f"sweep-cli-{int(env.now)}",
-            believe_empty=believed,
-            progress=count,
-            keep=(lambda _one: True) if dry_run else None,
-        )
-        run_sweep(run)
-    decisions = [*kept.outcomes, *denied_records(run, kept.outcomes)]
+        keep = (lambda _instance: True) if dry_run else None
+        swept = run_sweep(Run(delivery, f"sweep-cli-{int(env.now)}", frozenset(believed), keep=keep, progress=count))
+    decisions = [*kept.outcomes, *denied_records(swept, kept.outcomes)]
     summaries = [record for record in kept.records if record["record"] == "summary"]
-    groups = members_of(run.store.snapshot(), cloud.changed_groups()) if cloud else []
-    words = wording(env.policy, 0, Scene(run.store.snapshot()) if form is TableForm.TABLE else None)
+    groups = members_of(swept.snapshot, cloud.changed_groups()) if cloud else []
+    words = wording(env.policy, 0, Scene(swept.snapshot) if form is TableForm.TABLE else None)
     shown = ShownPlan(groups, kept.records, notable(decisions), words)
-    code = _exit_code(kept.records, run)
+    code = _exit_code(kept.records, swept)
     if save_as and cloud:
         save(save_as, env, Input(sweep=SweepInput(tuple(believed))), cloud.writes)
     if as_json:
@@ -111,8 +106,8 @@ def _print_skipped(summaries: Sequence[Record]) -> None:
         console().print(f"[yellow]skipped:[/yellow] {escape('; '.join(details))}", soft_wrap=True)
 
 
-def _exit_code(records: list[Record], run: Sweep) -> Exit:
+def _exit_code(records: list[Record], swept: SweptAccounts) -> Exit:
     """Return 1 if the sweep could not do its work. A denied link is not a failure of the sweep."""
     hampered = any(record.get("outcome") == "failed" for record in records)
-    hampered |= any(REASONS[code].kind is Kind.UNDECIDED for *_, code in run.report.reasons if code)
-    return Exit.REFUSED if hampered or run.unread or run.unreadable else Exit.DONE
+    hampered |= any(REASONS[code].kind is Kind.UNDECIDED for s in swept.sweeps for *_, code in s.report.reasons if code)
+    return Exit.REFUSED if hampered or swept.unread or swept.unreadable else Exit.DONE

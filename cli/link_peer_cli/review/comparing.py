@@ -11,7 +11,8 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Party, RuleKey, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.accounts import SweptAccounts
+from link_peer.engine.scopes.sweep import Run
 from link_peer.planning import policy_tests
 from link_peer.planning.reach import Scene
 from link_peer.planning.reachable import Reached, differing, reachable
@@ -22,7 +23,7 @@ from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.changes import ReachChange
 from link_peer_cli.inventory.reading import View
 from link_peer_cli.review.cloud import ShownRules, WhatIf
-from link_peer_cli.review.delivery import SupposedSweep, suppose
+from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.edits import GroupChange, RuleEdit, gaps_of, members_of
 from link_peer_cli.review.plans import number
 from link_peer_cli.ui.markdown import Section, row
@@ -43,7 +44,7 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class _Supposed(msgspec.Struct, frozen=True):
-    sweep: Sweep
+    swept: SweptAccounts
     cloud: WhatIf
     edits: frozenset[tuple[str, RuleKey]]
     records: list[Record]
@@ -60,9 +61,9 @@ def compare(env: Environment, new: Policy, progress: Count) -> Compared:
     shown: dict[str, ShownRules] = {}
     before = _suppose(env, shown, progress)
     after = _suppose(msgspec.structs.replace(env, policy=new), shown, progress)
-    sweep = max((after.sweep, before.sweep), key=lambda one: len(one.policy.accounts))  # which has read more
-    groups = members_of(sweep.store.snapshot(), _difference(before.edits, after.edits))
-    reach = changed_reach(sweep, before.cloud, after.cloud)
+    swept = max((after.swept, before.swept), key=lambda run: len(run.sweeps))  # which has read more
+    groups = members_of(swept.snapshot, _difference(before.edits, after.edits))
+    reach = changed_reach(swept, before.cloud, after.cloud)
     failing = [f"a test of the policy fails: {one}" for one in policy_tests.judge(new, env.now) if one.failed]
     unread = [f"{what} could not be read: {why}" for what, why in {**before.gaps, **after.gaps}.items()]
     count = len(before.edits & after.edits)
@@ -77,7 +78,7 @@ def _abandoned(env: Environment, new: Policy, before: _Supposed) -> list[str]:
     unlisted = sorted(env.policy.accounts.keys() - new.accounts.keys())
     if not unlisted:
         return []
-    view = View(before.sweep.fetch, env.policy)
+    view = View(before.swept.fetch, env.policy)
     view.all_rules()
     snapshot = view.scene.snapshot
     snapshot = msgspec.structs.replace(snapshot, rules={**snapshot.rules, **before.cloud.rules(before=True)})
@@ -100,10 +101,10 @@ def _abandoned(env: Environment, new: Policy, before: _Supposed) -> list[str]:
 
 def _suppose(env: Environment, shown: dict[str, ShownRules], progress: Count) -> _Supposed:
     delivery, cloud, kept = suppose(env, "plan", shown)
-    sweep = SupposedSweep(delivery, "plan", progress=progress, keep=lambda _one: True)
-    run_sweep(sweep)
+    run = Run(delivery, "plan", keep=lambda _instance: True, progress=progress)
+    swept = run_sweep(run, recorded=False)
     edits = frozenset((edit.sign, edit.key) for change in cloud.changed_groups() for edit in change.edits)
-    return _Supposed(sweep, cloud, edits, kept.records, gaps_of(sweep))
+    return _Supposed(swept, cloud, edits, kept.records, gaps_of(swept))
 
 
 def _difference(before: frozenset[tuple[str, RuleKey]], after: frozenset[tuple[str, RuleKey]]) -> list[GroupChange]:
@@ -119,10 +120,10 @@ MOST = 10
 """Gains, and losses, that text shows."""
 
 
-def changed_reach(sweep: Sweep, before: WhatIf, after: WhatIf) -> list[ReachChange]:
+def changed_reach(swept: SweptAccounts, before: WhatIf, after: WhatIf) -> list[ReachChange]:
     """What instances gain and lose between the rules that two dry runs leave. The sweep has read every instance, and reads what
     else decides."""
-    view = View(sweep.fetch, sweep.policy)
+    view = View(swept.fetch, swept.delivery.policy)
 
     def states() -> list[Snapshot]:
         seen = view.scene.snapshot

@@ -11,7 +11,6 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.model import Party
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.request import Message, SweepAccount
-from link_peer.engine.scopes.everything import Sweep
 from link_peer.runtime.clock import Clock
 from link_peer.runtime.delivery import Connections, Delivery, Throughput
 from link_peer.runtime.ports import AuditLog, Cloud, Record
@@ -99,13 +98,6 @@ def recording(env: Environment, command: str, caller: str) -> tuple[Delivery, Ke
     retry = env.patient_retry()
     made = open_delivery(command, None, retry=retry, wrap_log=kept.over, settings=env.recording, open_cloud=enter)
     return msgspec.structs.replace(made, caller=caller), kept
-
-
-class SupposedSweep(Sweep):
-    """A sweep without its end: its summary, and tags of groups without rules, are no part of what links become."""
-
-    def _finish(self) -> None:
-        self._count()
 
 
 def closing(

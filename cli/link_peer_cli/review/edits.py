@@ -13,7 +13,7 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.records import Circumstances, decision_record
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.planning.reach import Scene
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
@@ -90,23 +90,24 @@ def fields_of(key: RuleKey) -> RuleFields:
     return (key.group.account, key.group.id, key.source, key.dest, key.port.protocol, key.port.range)
 
 
-def gaps_of(sweep: Sweep) -> dict[str, str]:
+def gaps_of(swept: SweptAccounts) -> dict[str, str]:
     """Return why each account (by uid) could not be read, and how many groups the sweep had no time to read."""
-    found = sweep.unreadable
-    note_unread(found)
-    for account, count in sweep.unread.items():
-        found[f"{count} groups of {account}"] = "there was no time to read them"
-    return dict(sorted(found.items()))
+    note_unread(swept.unreadable)
+    groups = {
+        f"{count} groups of {account}": "there was no time to read them" for account, count in swept.unread.items()
+    }
+    return dict(sorted({**swept.unreadable, **groups}.items()))
 
 
-def denied_records(sweep: Sweep, recorded: Iterable[Record]) -> list[Record]:
+def denied_records(swept: SweptAccounts, recorded: Iterable[Record]) -> list[Record]:
     """Return the wishes that stay denied, as records: the sweep itself only counts them. Those that are among the records
     already are left out."""
-    region = sweep.delivery.region
+    region = swept.delivery.region
     known = {record.get("link") for record in recorded if record.get("outcome") in ("denied", "failed")}
-    circumstances = Circumstances(sweep.fetch)
     found = [
         {**decision_record(decision, region, "outcome"), **circumstances.effect(decision)}
+        for sweep in swept.sweeps
+        for circumstances in [Circumstances(sweep.work.fetch)]
         for decision in sweep.denied.values()
     ]
     return [

@@ -13,7 +13,7 @@ from link_peer.app import dispatch, sweeps
 from link_peer.domain.errors import BadInput, RedeliveryNeeded
 from link_peer.domain.model import Party
 from link_peer.domain.request import Hint
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.sweep import Run
 from link_peer.inbound import events
 from link_peer.inbound.requests import DeniedRequest, decode, encode
 from link_peer.runtime.delivery import Delivery
@@ -114,7 +114,8 @@ def run(what: Input, delivery: Delivery, kept: Kept, event_id: str, progress: Co
     run_messages([json.dumps(one) for one in what.requests], delivery, kept)
     if what.sweep is not None:
         with unless_recorded():
-            sweeps.run_sweep(Sweep(delivery, event_id, believe_empty=what.sweep.believe_empty, progress=progress))
+            believed = frozenset(what.sweep.believe_empty)
+            sweeps.run_sweep(Run(delivery, event_id, believed, progress=progress))
 
 
 def run_messages(messages: Sequence[object], delivery: Delivery, kept: Kept) -> None:

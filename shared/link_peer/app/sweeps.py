@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import msgspec
 
@@ -23,9 +23,9 @@ from link_peer.domain.model import short_hash
 from link_peer.domain.request import SweepAccount
 from link_peer.domain.tags import parse_instant
 from link_peer.engine.records import denied_record
-from link_peer.engine.scopes.account import AccountSweep
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.accounts import SweptAccounts, sweep_accounts
 from link_peer.engine.scopes.summary import timer_record
+from link_peer.engine.scopes.sweep import AccountSweep, Run, begin, next_cursor, sweep_account
 from link_peer.inbound import events
 from link_peer.inbound.requests import decode_sweep
 from link_peer.planning.cursor import Cursor, as_value, read_cursor
@@ -69,21 +69,25 @@ def handle_timer(event: bytes, delivery: Delivery) -> Outcomes:
     name, time = _run_of(event, delivery)
     if delivery.connections.sweep_queue:
         return _post_turns(name, time, delivery)
-    sweep = Sweep(delivery, name)
-    _record_run(sweep.audit, delivery, sweep.accounts, delivery.clock.now())
-    run_sweep(sweep)
-    return sweep.audit.outcomes
+    _record_run(delivery.audit({"event_id": name}), delivery, delivery.policy.accounts, delivery.clock.now())
+    swept = run_sweep(Run(delivery, name))
+    return sum((sweep.work.audit.outcomes for sweep in swept.sweeps), Outcomes())
 
 
-def run_sweep(sweep: Sweep) -> None:
-    """Runs a sweep. Raises when a change must be tried again."""
-    try:
-        sweep.run()
-    except Transient as trouble:
-        recorded = sweep.audit.attempt(str(trouble), {"action": "repair"})
-        raise RedeliveryNeeded(str(trouble)) if recorded else trouble from trouble
-    if sweep.report.pending:
-        raise RedeliveryNeeded(str(sweep.report.pending[0]))
+def run_sweep(run: Run, *, recorded: bool = True) -> SweptAccounts:
+    """Sweeps all accounts of the policy, as `sweep_accounts` does. Raises, after all of them, when a change must be tried again."""
+    results = sweep_accounts(run, run.delivery.policy.accounts, recorded=recorded)
+    troubles = [result for result in results if isinstance(result, Exception)]
+    transient = all(isinstance(trouble, Transient) for trouble in troubles)
+    if troubles and transient:
+        audit = run.delivery.audit({"event_id": run.event_id})
+        if audit.attempt(str(troubles[0]), {"action": "repair"}):
+            raise RedeliveryNeeded(str(troubles[0])) from troubles[0]
+    raise_first(troubles)
+    sweeps = tuple(result for result in results if isinstance(result, AccountSweep))
+    if pending := [trouble for sweep in sweeps for trouble in sweep.report.pending]:
+        raise RedeliveryNeeded(str(pending[0]))
+    return SweptAccounts(run.delivery, sweeps)
 
 
 def _post_turns(name: str, time: float, delivery: Delivery) -> Outcomes:
@@ -100,7 +104,7 @@ def _post_turns(name: str, time: float, delivery: Delivery) -> Outcomes:
     return audit.outcomes
 
 
-def _record_run(audit: AuditWriter, delivery: Delivery, begun: Sequence[str], start: float) -> None:
+def _record_run(audit: AuditWriter, delivery: Delivery, begun: Collection[str], start: float) -> None:
     """Records what a run of the timer began: the sweeps of these accounts. Raises Transient if the log does not take it, and nothing
     that would prevent a sweep."""
     seconds = delivery.clock.now() - start
@@ -155,32 +159,32 @@ def _sweep_account(message: SweepAccount, name: str, delivery: Delivery) -> Outc
         cursor = msgspec.structs.replace(cursor, began=int(now))
     if cursor and not goes_on(account, accounts, cursor.began, now, listed=cursor.listed):
         return Counter()  # a newer sweep of the account has begun
-    sweep = AccountSweep(delivery, name, account, cursor)
-    begun = sweep.cursor
+    start = begin(Run(delivery, name), account, cursor=cursor)
+    audit = start.work.audit
     try:
-        sweep.run()
+        sweep = sweep_account(start)
     except Transient as trouble:
-        recorded = sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account})
-        delay = next_look(accounts, begun.began, now)
+        recorded = audit.attempt(str(trouble), {"action": "repair", "from_account": account})
+        delay = next_look(accounts, start.start.began, now)
         if not recorded and delay is None:
             raise  # else the platform would give up within a minute, and nothing sweep the account until its next turn
-        _post_next(account, begun, delivery, delay)
-        return sweep.audit.outcomes
+        _post_next(account, start.start, delivery, delay)
+        return audit.outcomes
     try:
-        _post_next(account, sweep.cursor, delivery, _delay(sweep, accounts))
+        _post_next(account, next_cursor(sweep), delivery, _delay(sweep, accounts))
     except Transient as trouble:
-        sweep.audit.attempt(str(trouble), {"action": "repair", "from_account": account})
+        audit.attempt(str(trouble), {"action": "repair", "from_account": account})
         raise
-    return sweep.audit.outcomes
+    return audit.outcomes
 
 
 def _delay(sweep: AccountSweep, accounts: int) -> int | None:
     """In how many seconds the account has its next message: in the next minute, in which the limits of the API begin anew, where
     something is left; else when it is time for a short sweep."""
-    now, (account,) = sweep.delivery.clock.now(), sweep.accounts
-    if sweep.store.readable(account) and not sweep.cursor.listed:
+    now, cursor = sweep.work.delivery.clock.now(), next_cursor(sweep)
+    if sweep.work.fetch.store.readable(sweep.account) and not cursor.listed:
         return AFTER_TROUBLE if sweep.report.pending else int(MINUTE - now % MINUTE) + 1
-    return next_look(accounts, sweep.cursor.began, now)
+    return next_look(accounts, cursor.began, now)
 
 
 def _post_next(account: str, cursor: Cursor, delivery: Delivery, delay: int | None) -> None:

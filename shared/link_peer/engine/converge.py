@@ -20,9 +20,9 @@ from link_peer.engine.read.fetch import Fetch, MissingReader
 from link_peer.engine.read.store import Store
 from link_peer.engine.write.apply import Applier, held_records
 from link_peer.engine.write.removal_guard import RemovalGuard
-from link_peer.engine.write.work import UNLIMITED, Report, Until, Work
+from link_peer.engine.write.work import UNLIMITED, PlanTotals, Report, Until, Work
 from link_peer.planning.claims import judge_of, links_from_tags
-from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal, Unseen
+from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan, Refusal
 from link_peer.planning.evaluate import permitted
 from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
@@ -116,14 +116,23 @@ def converge(scope: Scope, guard: RemovalGuard) -> Report:
     focus: set[Link] | None = None
     for _ in range(PASSES):
         plan = planner.plan(total.refused, focus)
-        report = applier.apply(scope.select(plan), scope.closing_until())
-        report = msgspec.structs.replace(report, held=dict(plan.held))
+        decisions = scope.select(plan)
+        report = applier.apply(decisions, scope.closing_until())
+        report = msgspec.structs.replace(report, held=dict(plan.held), planned=_planned(plan, decisions))
         total += report
         freed = _waiting_for_an_address(plan) if report.removed else set()
         if not report.refused and not freed:
             break
         focus = total.refused.keys() | freed
     return total + applier.finish()
+
+
+def _planned(plan: Plan, decisions: Sequence[Decision]) -> PlanTotals:
+    """What a plan came to, with the decisions that are carried out."""
+    wishes = (decision for decision in plan.decisions if decision.outcome in ("denied", "failed") and decision.instance)
+    denied = {(wish.link, wish.raw): wish for wish in wishes if not (wish.edits or wish.missing_managed_tag)}
+    due = frozenset(key.group for keys in plan.due.values() for key in keys)
+    return PlanTotals(tuple(decisions), denied, due, plan.missing.doubted_accounts)
 
 
 def _waiting_for_an_address(plan: Plan) -> set[Link]:
@@ -159,15 +168,9 @@ class Planner:
 
     def _planned(self, snapshot: Snapshot, refused: Mapping[Link, Refusal], focus: Set[Link] | None) -> Plan:
         """The plan without the removals that the guard holds back: it is asked about those that are due."""
-        scope, held = self._scope, frozenset[Unseen]()
-        links = scope.desired(snapshot)
-        may_lose = functools.partial(scope.may_lose, snapshot)
-        while True:
-            plan = make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, held=held, refused=refused)
-            more = held | self._guard.held({unseen: len(keys) for unseen, keys in plan.due.items()})
-            if more == held:
-                return plan
-            held = more
+        scope, hold = self._scope, self._guard.held
+        links, may_lose = scope.desired(snapshot), functools.partial(scope.may_lose, snapshot)
+        return make_plan(snapshot, scope.context, links, may_lose=may_lose, focus=focus, hold=hold, refused=refused)
 
 
 def plan_only(scope: Scope, guard: RemovalGuard) -> Plan:

@@ -15,9 +15,9 @@ from link_peer.domain.model import Claim, Link, Party, Rule
 from link_peer.domain.policy import Pause, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import wanted_by_all
-from link_peer.planning.decision import NOTHING_MISSING, Context, DesiredLink, Missing, Plan, Unseen, all_missing
+from link_peer.planning.decision import NOTHING_MISSING, Context, DesiredLink, Missing, Plan, all_missing
 from link_peer.planning.plan import make_plan
-from link_peer.planning.removals import May, MayLose
+from link_peer.planning.removals import May, MayLose, hold_above
 from link_peer.planning.rota import runs_between
 
 _FULL = "; gone at the account's next full sweep"
@@ -71,14 +71,8 @@ def sweep_of(why: str) -> str:
 
 def _plan(snapshot: Snapshot, context: Context, links: Sequence[DesiredLink], may_lose: MayLose) -> Plan:
     """The plan without the removals that are too many."""
-    limit = context.policy.limits.removals_per_run
-    held = frozenset[Unseen]()
-    while True:
-        plan = make_plan(snapshot, context, links, may_lose=may_lose, held=held)
-        more = held | {unseen for unseen, keys in plan.due.items() if len(keys) > limit}
-        if more == held:
-            return plan
-        held = more
+    hold = hold_above(context.policy.limits.removals_per_run)
+    return make_plan(snapshot, context, links, may_lose=may_lose, hold=hold)
 
 
 def _after(snapshot: Snapshot, context: Context, plan: Plan) -> Snapshot:

@@ -13,7 +13,7 @@ a repair.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -33,7 +33,6 @@ from link_peer.planning.decision import (
     Need,
     Plan,
     Refusal,
-    Unseen,
     Verdict,
     all_missing,
 )
@@ -49,7 +48,7 @@ from link_peer.planning.evaluate import (
     no_group_accepted,
     wanted_claims,
 )
-from link_peer.planning.removals import Loss, Losses, MayLose, losses
+from link_peer.planning.removals import Hold, Loss, Losses, MayLose, hold_none, losses
 from link_peer.planning.room import after_edits, no_room, room_in
 from link_peer.planning.writing import note
 
@@ -77,11 +76,11 @@ def make_plan(
     *,
     may_lose: MayLose,
     focus: Set[Link] | None = None,
-    held: Collection[Unseen] = frozenset(),
+    hold: Hold = hold_none,
     refused: Mapping[Link, Refusal] = {},
 ) -> Plan:
     """Decisions for the desired links that are answered here (of these, those in `focus`), and for every rule of ours with a
-    claim that may be taken. Removals that are `held` are not made.
+    claim that may be taken: what opens, what closes, and what is held back, since it is too much (see `Hold`).
 
     `refused` are links that the cloud has just refused to write. A link that exists in part and has no room for the rest
     is refused too, and the room that this frees is given to others.
@@ -91,12 +90,12 @@ def make_plan(
     judged = judge(seen, links)
     asked = _by_link(answer for answer in judged.answers if _in_focus(answer, focus))
     wanted = wanted_claims(judged.answers, seen.actual)
-    lost = losses(seen, judged, wanted, may_lose, held)
+    lost = losses(seen, judged, wanted, may_lose, hold)
     edits = _edits(seen, judged, asked, wanted, lost)
     without_room = _without_room(seen, judged, asked, edits, lost)
     if stuck := {link: Refusal(why) for link, why in without_room.items() if _stands(seen.actual, judged, link)}:
         more = {**refused, **stuck}
-        return make_plan(snapshot, context, links, may_lose=may_lose, focus=focus, held=held, refused=more)
+        return make_plan(snapshot, context, links, may_lose=may_lose, focus=focus, hold=hold, refused=more)
     if without_room:
         roomy = [answer for answer in judged.answers if answer.wanted.link.whole not in without_room]
         edits = _edits(seen, judged, asked, wanted_claims(roomy, seen.actual), lost)

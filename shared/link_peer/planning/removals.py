@@ -7,7 +7,7 @@ could want the rule must have been read, in a live account, and the delivery mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from enum import Enum
 
 import msgspec
@@ -39,6 +39,19 @@ class May(Enum):
 
 MayLose = Callable[[Rule, Link, Claim], May]
 """How far a claim may be taken from a rule of a link."""
+
+Hold = Callable[[Mapping[Unseen, int]], Set[Unseen]]
+"""Of the removals whose only cause is that something is not shown, counted by what that is, those that are too many."""
+
+
+def hold_none(_due: Mapping[Unseen, int]) -> Set[Unseen]:
+    """All of them are made."""
+    return frozenset()
+
+
+def hold_above(limit: int) -> Hold:
+    """None is made where more are due than a limit."""
+    return lambda due: {unseen for unseen, count in due.items() if count > limit}
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -101,10 +114,8 @@ class _Standing(msgspec.Struct, frozen=True):
         return judge_link(self.seen, self.link)
 
 
-def losses(
-    seen: Seen, judged: Judged, wanted: Wanted, may_lose: MayLose, held: Collection[Unseen] = frozenset()
-) -> Losses:
-    """What each rule of ours loses. Removals that are `held` are not made."""
+def losses(seen: Seen, judged: Judged, wanted: Wanted, may_lose: MayLose, hold: Hold = hold_none) -> Losses:
+    """What each rule of ours loses, without the removals that are held back."""
     causes: dict[RuleKey, Mapping[Claim, _Cause]] = {}
     for key, (rule, marker) in sorted(seen.actual.owned.items()):
         requests = {claim.request for claim in wanted.get(key, ())}
@@ -114,13 +125,14 @@ def losses(
         if may:
             causes[key] = {claim: _cause(standing, claim, how) for claim, how in may.items()}
     due = _due(seen, causes)
+    held = hold({unseen: len(keys) for unseen, keys in due.items()})
     lost = {key: loss for key, found in causes.items() if (loss := _loss(found, held))}
     missing = [cause.missing for found in causes.values() for cause in found.values()]
     return Losses(
         lost,
         frozenset(key for key, loss in lost.items() if seen.actual.claims(key) == loss.claims),
         due,
-        {unseen: len(due[unseen]) for unseen in sorted(due.keys() & set(held))},
+        {unseen: len(due[unseen]) for unseen in sorted(due.keys() & held)},
         all_missing([*missing, Missing(unconfirmed=_unconfirmed(seen, lost))]),
     )
 
@@ -255,9 +267,9 @@ def _must_roll_back(standing: _Standing, claim: Claim) -> bool:
     return False
 
 
-def _loss(causes: Mapping[Claim, _Cause], held: Collection[Unseen]) -> Loss | None:
+def _loss(causes: Mapping[Claim, _Cause], held: Set[Unseen]) -> Loss | None:
     """What a rule loses, without what is held back. An explicit cause is reported before the others."""
-    taken = {claim: cause for claim, cause in causes.items() if cause.why and not cause.unseen & set(held)}
+    taken = {claim: cause for claim, cause in causes.items() if cause.why and not cause.unseen & held}
     if not taken:
         return None
     first = min(taken.values(), key=lambda cause: bool(cause.unseen))

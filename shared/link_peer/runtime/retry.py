@@ -51,6 +51,10 @@ class Retry:
         self._longest = longest_wait
         self._random = random.Random(0)  # noqa: S311  # jitter, not a secret
 
+    def ending(self, deadline: float) -> Retry:
+        """The same retries, until another deadline (epoch seconds)."""
+        return Retry(self.clock, deadline, self._longest)
+
     def __call__(self, call: Callable[[], T]) -> T:
         """The result of `call`. Raises the last Transient when attempts or time are used up; other errors at once."""
         for attempt in self.attempts():

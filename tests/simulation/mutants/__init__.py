@@ -13,7 +13,7 @@ from link_peer.app import dispatch
 from link_peer.domain.model import TAG
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.scopes import closing, pair
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.account_reads import AccountReads
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply, settle
@@ -184,7 +184,9 @@ MUTANTS = [
     ),
     Mutant("a rule is taken from its instance", attacks.rule_taken, "borrowed addresses", ("stale", "empty")),
     Mutant(
-        "a group without the managed tag is never looked at", swap(Sweep, "_share", lambda *_args: []), "stripped tags"
+        "a group without the managed tag is never looked at",
+        swap(AccountReads, "untagged_share", lambda *_args: []),
+        "stripped tags",
     ),
     Mutant("a lock is ignored where the policy consents", attacks.lock_ignored, "a lock"),
     Mutant("consent never ends", attacks.consent_without_end, "consent ends"),

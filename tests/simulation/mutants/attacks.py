@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from link_peer.app import sweeps
 from link_peer.domain import marker
 from link_peer.domain.errors import CloudError, NoAccess, Transient
 from link_peer.domain.model import Claim, Link, Marker, Party, Rule, RuleKey
@@ -18,12 +19,13 @@ from link_peer.engine.read.access import Pages
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.read.store import Store
 from link_peer.engine.scopes import instances
-from link_peer.engine.scopes.account import AccountSweep
+from link_peer.engine.scopes.account import AccountScope
 from link_peer.engine.scopes.pair import PairScope
+from link_peer.engine.scopes.sweep import AccountSweep, next_cursor
 from link_peer.engine.write import apply, close, settle
 from link_peer.engine.write.apply import Applier
 from link_peer.engine.write.close import Closing, Job
-from link_peer.engine.write.removal_guard import PartGuard, RemovalGuard
+from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning import claims, consent, evaluate, removals
 from link_peer.planning.decision import Decision, DesiredLink, Unseen, Verdict
 from link_peer.planning.removals import May
@@ -44,9 +46,11 @@ def sweep_completes_requests(patch: Patch) -> None:
 
 def shared_cap(patch: Patch) -> None:
     """The removals of all accounts are counted together."""
+    due_in_all: dict[Unseen, int] = {}
 
-    def held(self: RemovalGuard, due: Counter[Unseen]) -> set[Unseen]:
-        return set(due) if sum(due.values()) > self.limit else set()
+    def held(self: RemovalGuard, due: Mapping[Unseen, int]) -> set[Unseen]:
+        due_in_all.update(due)
+        return set(due) if sum(due_in_all.values()) > self.limit else set()
 
     patch.setattr(RemovalGuard, "held", held)
 
@@ -276,35 +280,23 @@ def any_group_of_the_instance(patch: Patch) -> None:
 
 def a_part_is_the_whole(patch: Patch) -> None:
     """What a part of a listing does not show is gone, and nobody reads it once more."""
-    keep = AccountSweep._keep
-
-    def judging(self: AccountSweep) -> None:
-        keep(self)
-        self.part.judges = self.part.guard.judges = True
-
     patch.setattr(Pages, "whole", True)
     patch.setattr(Fetch, "confirm_absent", lambda _self, _parties: None)
-    patch.setattr(AccountSweep, "may_lose", lambda *_rule: May.TAKE)
-    patch.setattr(AccountSweep, "_keep", judging)
+    patch.setattr(AccountScope, "may_lose", lambda *_rule: May.TAKE)
+    patch.setattr(AccountSweep, "judges_unseen", True)
 
 
 def a_cursor_skips(patch: Patch) -> None:
     """A listing that stopped is taken for complete."""
-    move_on = AccountSweep._move_on
-
-    def skipping(self: AccountSweep) -> None:
-        move_on(self)
-        self.part.cursor = msgspec.structs.replace(self.part.cursor, token=None)
-
-    patch.setattr(AccountSweep, "_move_on", skipping)
+    patch.setattr(sweeps, "next_cursor", lambda swept: msgspec.structs.replace(next_cursor(swept), token=None))
 
 
 def one_guard_for_all(patch: Patch) -> None:
     """What the deliveries of all accounts are due to remove counts together."""
     due_before: Counter[Unseen] = Counter()
 
-    def held(self: PartGuard, due: Mapping[Unseen, int]) -> set[Unseen]:
+    def held(self: RemovalGuard, due: Mapping[Unseen, int]) -> set[Unseen]:
         due_before.update(due)
-        return set(due) if not self.judges or due_before.total() > self.limit else set()
+        return set(due) if due_before.total() > self.limit else set()
 
-    patch.setattr(PartGuard, "held", held)
+    patch.setattr(RemovalGuard, "held", held)

@@ -18,7 +18,7 @@ from link_peer.engine import converge
 from link_peer.engine.read.fetch import Fetch
 from link_peer.engine.records import decision_record
 from link_peer.engine.scopes import closing
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes.account import AccountScope
 from link_peer.engine.scopes.instances import InstanceScope
 from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.write import apply
@@ -28,7 +28,7 @@ from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.work import Report, Work
 from link_peer.inbound import requests
 from link_peer.planning import evaluate, guardrails, plan, removals
-from link_peer.planning.decision import Decision
+from link_peer.planning.decision import Decision, DesiredLink
 from link_peer.planning.evaluate import Seen
 from link_peer.planning.removals import Losses, May
 from link_peer.runtime.audit import AuditWriter
@@ -194,10 +194,12 @@ def event_is_a_fact(patch: Patch) -> None:
 
 def sweep_forgets_requests(patch: Patch) -> None:
     """The desired rules are those of tags alone."""
-    desired = Sweep.desired
-    patch.setattr(
-        Sweep, "desired", lambda self, snapshot: [wanted for wanted in desired(self, snapshot) if wanted.claim.is_tag]
-    )
+    desired = AccountScope.desired
+
+    def of_tags(self: AccountScope, snapshot: Snapshot) -> list[DesiredLink]:
+        return [wish for wish in desired(self, snapshot) if wish.claim.is_tag]
+
+    patch.setattr(AccountScope, "desired", of_tags)
 
 
 def one_side_is_enough(patch: Patch) -> None:

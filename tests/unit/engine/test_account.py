@@ -18,7 +18,7 @@ from link_peer.domain.model import ALL, Claim, Group, Instance, Party, Rule, Rul
 from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits
 from link_peer.domain.request import SweepAccount
 from link_peer.domain.tags import Who
-from link_peer.engine.scopes.everything import READING_SHARE
+from link_peer.engine.scopes.sweep import READING_SHARE
 from link_peer.inbound.requests import encode
 from link_peer.planning.cursor import MOST_SUSPECTS, Cursor, as_value
 from link_peer.planning.rota import LOOK_SECONDS, RUN_SECONDS, runs_between

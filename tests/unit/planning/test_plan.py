@@ -45,7 +45,7 @@ def plan(
     options["may_lose"] = lambda *_: may_lose
     due = make_plan(seen, context, claims, **options).due
     held = {unseen for unseen, keys in due.items() if len(keys) > limit}
-    return make_plan(seen, context, claims, held=held, **options)
+    return make_plan(seen, context, claims, hold=lambda _due: frozenset(held), **options)
 
 
 def desired(link: Link, claim: Claim = TAG) -> DesiredLink:

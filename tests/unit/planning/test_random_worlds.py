@@ -197,7 +197,7 @@ class World:
             self.context,
             given(self.links),
             may_lose=lambda rule, _link, _claim: self.may[bool(rule.key and rule.key.dest)],
-            held=self.held,
+            hold=lambda _due: frozenset(self.held),
             refused=dict(given(self.refused.items())),
         )
 

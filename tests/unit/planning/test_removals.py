@@ -16,7 +16,7 @@ from link_peer.domain.tags import parse_ports
 from link_peer.planning.actual import actual_state
 from link_peer.planning.decision import Context, DesiredLink, Refusal, Unseen
 from link_peer.planning.evaluate import Seen, judge, wanted_claims
-from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, losses, unseen_accounts
+from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, hold_above, losses, unseen_accounts
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
 from tests.unit.views import group, instance, key, ours, policy, theirs, view
@@ -51,8 +51,7 @@ def removals(
     judged = judge(start, wanted)
     claims = wanted_claims(judged.answers, start.actual)
     may = may_lose if callable(may_lose) else lambda *_: may_lose
-    due = losses(start, judged, claims, may).due
-    return losses(start, judged, claims, may, {unseen for unseen, keys in due.items() if len(keys) > limit})
+    return losses(start, judged, claims, may, hold_above(limit))
 
 
 def world(*rules: Rule, shown: list[Instance] | None = None, **view_options: Any) -> Snapshot:

@@ -7,7 +7,7 @@ import copy
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from typing import TypeVar
 
 import msgspec
@@ -78,6 +78,13 @@ class Fetch:
         other._how = msgspec.structs.replace(self._how, tolerant=True)
         other._access = Access(self._access.cloud, self._policy, self.store, other._how, self._access.threads)
         return other
+
+    def take_over(self, fetches: Mapping[str, Fetch]) -> None:
+        """Goes on from what was read for several accounts (by uid)."""
+        self.store.take_over({account: fetch.store for account, fetch in fetches.items()})
+        for fetch in fetches.values():
+            self._listed_accounts |= fetch._listed_accounts
+            self.postponed |= fetch.postponed
 
     @property
     def calls(self) -> Counter[str]:
@@ -201,13 +208,12 @@ class Fetch:
 
     # whole accounts
 
-    def everything(self, accounts: Sequence[str], progress: Callable[[int], None] = lambda _done: None) -> None:
+    def everything(self, accounts: Sequence[str]) -> None:
         """Reads every instance of these accounts, unfiltered: tags named `<prefix>-peer.<any>` cannot be filtered by. What need
         not be kept is not, so that an account of any size takes little memory."""
 
         def read(account: str) -> None:
             self._access.read(account, lambda ecs: self._read_everything(ecs, account))
-            progress(len(self.store.listings))
 
         # all at once: an account in which each call waits for the next minute holds up no other
         threads = ACCOUNTS if self._access.threads > 1 else 1

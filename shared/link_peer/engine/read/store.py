@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -94,6 +94,28 @@ class Store:
     def members_shown(self, group: Party) -> list[Party]:
         """The instances of a group that were read."""
         return [one.party for one in self.instances.values() if group in one.own_groups]
+
+    def take_over(self, stores: Mapping[str, Store]) -> None:
+        """Takes over what the reads for several accounts (by uid) showed: of each account what its own say, and of the others' what
+        it did not read."""
+        for store in stores.values():
+            self.instances |= store.instances
+            self.groups |= store.groups
+            self.rules |= store.rules
+            self.listings |= store.listings
+            self.answers |= store.answers
+            self.first_pages |= store.first_pages
+            self.requested |= store.requested
+            self.complete_groups |= store.complete_groups
+        for account, store in stores.items():
+            self.instances |= {
+                party: instance for party, instance in store.instances.items() if party.account == account
+            }
+            self.groups |= {party: group for party, group in store.groups.items() if party.account == account}
+            self.rules |= {party: rules for party, rules in store.rules.items() if party.account == account}
+            self.live_accounts |= store.live_accounts & {account}
+            if account in store.unreadable:
+                self.unreadable[account] = store.unreadable[account]
 
 
 def groups_of(instances: Iterable[Instance]) -> set[Party]:

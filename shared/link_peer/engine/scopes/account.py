@@ -1,336 +1,143 @@
-"""The scope of one account's sweep: its own groups and rules, and the wishes of its own instances.
+"""The scope of one account, in one phase of its sweep: which of its links are answered, and which claims its rules may lose.
 
-    groups of the account ─▶ rules of those that changed, or on which something ended ─▶ close
-      ─▶ pages of instances, until there is no time ─▶ own links ─▶ parties of other accounts, by their ids ─▶ their links
-      ─▶ a cursor: what is left, and when the next short sweep is due
-
-The same steps serve the first delivery of a sweep, those that go on with its listing, and the short sweeps between two full ones, which
-find little to read. Nothing depends on a cursor but what is read. What other accounts hold is not waited for: an account's own
-rules are closed before any other account is entered, and its own links are made before.
+What a sweep reads is in `account_reads`, its steps are in `sweep`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence, Set
-from typing import Any
+from collections.abc import Set
 
 import msgspec
 
-from link_peer.domain.model import Claim, Group, Link, Party, Rule
+from link_peer.domain.model import Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.snapshot import Snapshot
-from link_peer.engine.read.access import Pages
-from link_peer.engine.scopes.everything import (
-    ASKING,
-    CLOSING_SHARE,
-    READING_SHARE,
-    RULES_SHARE,
-    RUNS_A_DAY,
-    Sweep,
-    part_of,
-)
-from link_peer.engine.write.removal_guard import PartGuard
-from link_peer.engine.write.work import Until
-from link_peer.planning import cursor as cursors
-from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
-from link_peer.planning.decision import Decision, DesiredLink, Missing, Plan
+from link_peer.engine.converge import Scope
+from link_peer.engine.write.close import only_closes
+from link_peer.engine.write.work import Until, Work
+from link_peer.planning.claims import wanted_by_all
+from link_peer.planning.decision import Context, Decision, DesiredLink, Missing, Plan
 from link_peer.planning.removals import May
-from link_peer.planning.rota import run_of, runs_between
-from link_peer.runtime.delivery import Delivery
-from link_peer.runtime.ports import Record
 
-LISTING_SHARE = 0.75  # of the time left may have passed when the last page of instances is read
+CLOSING_REST = 0.5  # of the time that is left when wishes were read; what remains is for opening
 
 
-class Part(msgspec.Struct):
-    """What one delivery does of an account's sweep: the `first` of it, a short one once all is read (`idle`), or the last before,
-    which judges what is not shown on the groups that are `suspects`; there are none in others. `tagged` are the account's groups
-    with the managed tag, `shown` the digests of their buckets, `due` the buckets whose rules are read, `found` the groups with
-    rules that may have to go since a party is not shown, `pages` what was listed of its instances. `judges`: whether anybody
-    asks for a rule is judged. `enters`: other accounts were read."""
+class Phase(msgspec.Struct, frozen=True):
+    """What is decided now. `crosses`: links with other accounts are, too. `opens`: else only removals are carried out. `closes`: wishes
+    are not read yet, so that nothing is opened, and closing stops at `until`; else it stops when half of the time that is left has passed. `judges`: whether anybody asks for a rule is judged, but for links of the `later` ends
+    of rules on groups of an account, which are not read in this run. `refused` are rules whose change was refused before;
+    `believe_empty` are accounts that a person has confirmed to hold no instances."""
 
-    account: str
-    cursor: Cursor
-    guard: PartGuard
-    first: bool
-    idle: bool
-    suspects: frozenset[Party]
-    tagged: tuple[Group, ...] = ()
-    shown: dict[int, str] = {}
-    due: set[int] = set()
-    pages: Pages | None = None
+    crosses: bool = False
+    closes: bool = True
+    opens: bool = True
     judges: bool = False
-    enters: bool = False
-    found: set[Party] = set()
+    until: Until | None = None
+    later: frozenset[tuple[str, Party]] = frozenset()
+    refused: frozenset[RuleKey] = frozenset()
+    believe_empty: frozenset[str] = frozenset()
+
+
+class AccountScope(Scope):
+    """One account: its own groups and rules, and the wishes of its own instances."""
+
+    def __init__(self, work: Work, account: str, started: float, phase: Phase) -> None:
+        super().__init__(work)
+        self.account = account
+        self.started = started
+        self.phase = phase
 
     @property
-    def quiet(self) -> bool:
-        """Whether it is a short sweep that found nothing to read."""
-        return self.idle and not self.due
+    def context(self) -> Context:
+        """Everything that a sweep does is recorded as `repair`."""
+        actions = ("repair", "repair")
+        hidden = bool(self.delivery.caller)
+        return Context(
+            self.policy, self.delivery.region, self.started, actions, completes_tags_only=True, hidden_asks=hidden
+        )
 
-    @property
-    def judged(self) -> set[Party]:
-        """The groups that this delivery judges, if any: those to be read, and those that others suspect."""
-        return self.groups(self.due) | self.suspects
-
-    def groups(self, numbers: Iterable[int]) -> set[Party]:
-        """The groups with the managed tag in these buckets."""
-        wanted = set(numbers)
-        return {group.party for group in self.tagged if cursors.bucket_of(group.party) in wanted}
-
-
-class AccountSweep(Sweep):
-    """One delivery of the sweep of an account, from a cursor, or from the beginning. `cursor` is then what the next one is to
-    begin with."""
-
-    def __init__(self, delivery: Delivery, event_id: str, account: str, cursor: Cursor | None = None) -> None:
-        super().__init__(delivery, event_id)
-        guard = PartGuard(self.policy.limits.removals_per_run)
-        begun = cursor or Cursor(int(self.started))
-        # whatever waits: that may be another account's for ever
-        suspects = frozenset(Party(account, name) for name in begun.suspects if not begun.left)
-        self.part = Part(account, begun, guard, cursor is None, begun.listed, suspects)
-
-    @property
-    def cursor(self) -> Cursor:
-        """How far the sweep is."""
-        return self.part.cursor
-
-    def run(self) -> None:
-        """Closes, lists, and converges. Raises as `Sweep.run` does."""
-        part, todo = self.part, self._read_groups()
-        if not part.quiet:
-            self._sweep(todo)
-        self._move_on()
-        self._finish()
-
-    def _sweep(self, todo: set[Party]) -> None:
-        part = self.part
-        self._read_rules(todo)
-        self._read_own_parties()
-        stuck = self._close(part.guard)
-        self._list(self._end(LISTING_SHARE))
-        self._keep()
-        if self.store.readable(part.account):
-            self._read_wishes()
-            self._converge(part.guard, stuck)
-            if self._read_peers():
-                done, self._asked.later = self.report, None
-                stuck |= self._close(part.guard)
-                self.report = done + self.report
-                self._read_wished_rules()
-                self._converge(part.guard, stuck)
-
-    # what is read
-
-    def _read_groups(self) -> set[Party]:
-        """Lists the groups of the account. Returns those whose rules are to be read now."""
-        part = self.part
-        groups = self.fetch.all_groups([part.account])
-        part.tagged = tuple(filter(self._has_tag, groups))
-        part.shown = cursors.digests(part.tagged, groups, self.policy.keys.sets)
-        part.due = cursors.due(part.cursor, part.shown, self.policy.digest, self.started)
-        return part.judged | set(self._share(groups) if part.first else ())
-
-    @property
-    def accounts(self) -> list[str]:
-        """The one."""
-        return [self.part.account]
-
-    @property
-    def runs_a_day(self) -> int:
-        """As often as it is the account's turn."""
-        return RUNS_A_DAY // runs_between(len(self.policy.accounts))
-
-    @property
-    def _run(self) -> int:
-        return run_of(self.started) // runs_between(len(self.policy.accounts))
-
-    def _read_rules(self, todo: set[Party]) -> None:
-        """Reads rules: first of groups that are locked, or show something else than when they were read. While some wait for the
-        next minute, instances are listed in this one."""
-        until = self._end(RULES_SHARE)
-        keys, read = self.policy.keys, {bucket.number for bucket in self.part.cursor.buckets}
-        locked = {group.party for group in self.part.tagged if keys.lock_on(group.tags)}
-        self._rules(todo & (locked | self.part.groups(self.part.due & read)), until)
-        self.unread.clear()
-        self._rules(todo, until, lambda minute: self._list(min(minute, until)))
-
-    def _list(self, until: float) -> None:
-        part = self.part
-        if part.cursor.token is not None:
-            part.pages = part.pages or self.fetch.pages(part.cursor.token)
-            self.fetch.read_pages(part.account, part.pages, until)
-
-    def _keep(self) -> None:
-        """Takes over what was listed, and decides what this delivery may judge: where a listing stopped half-way, nothing that is
-        not shown. Once it is complete, all rules are read again, in the deliveries that follow."""
-        part, pages = self.part, self.part.pages
-        if not self.store.readable(part.account):
-            return  # what these pages ask for is not opened, so they are listed again
-        if pages:
-            self.fetch.keep_pages(part.account, pages)
-            before = part.cursor if pages.first else msgspec.structs.replace(part.cursor, pages=0, instances=0)
-            part.cursor = msgspec.structs.replace(
-                before,
-                token=pages.following,
-                pages=before.pages + pages.count,
-                instances=before.instances + len(pages.listing.ids),
-            )
-        part.judges = not pages or pages.whole
-        if part.first or part.suspects:
-            whole = part.judges and part.judged <= self.store.rules.keys()
-            part.guard.judges = whole and len(part.suspects) <= MOST_SUSPECTS
-
-    def _read_own_parties(self) -> None:
-        """The parties of the account that its rules name, as far as other accounts cannot make it read too much."""
-        standing = self._standing()
-        self._read_parties((self.part.account, link) for link, *_ in standing)
-        self._read_halves(standing, RULES_SHARE)
-
-    def _enters(self, account: str) -> bool:
-        return self.part.enters or account == self.part.account
-
-    def _read_wishes(self) -> None:
-        """The parties in the account that its instances name, and the rules for them."""
-        own = self.part.account
-        self.fetch.parties(Party(own, name) for name in self.part.cursor.waiting)
-        self._read_followed({own})
-        self._read_parties((own, link) for link in self._wished(self.store.snapshot()))
-        self._read_wished_rules()
-
-    def _read_peers(self) -> bool:
-        """Reads the parties of links with other accounts, one account after the other for as long as there is time; and the rules
-        of the other halves of mutual ones. Returns whether there are any."""
-        part, until = self.part, self._end(READING_SHARE)
-        standing = self._standing()
-        links = [*(link for link, *_ in standing), *self._wished(self.store.snapshot())]
-        named, postponed = self._named((part.account, link) for link in links)
-        by_account: dict[str, set[Party]] = {}
-        others = self.policy.accounts.keys() - {part.account}
-        for party in named:
-            if party.account in others:
-                by_account.setdefault(party.account, set()).add(party)
-        part.enters, self.fetch.postponed = True, postponed
-        names = deque(sorted(by_account))
-        names.rotate(self._run)  # so that no account is always the last
-        for account in names:
-            if self.delivery.clock.now() < until:
-                self.fetch.parties(by_account[account])
-            else:
-                postponed |= by_account[account]
-        self._read_followed(others)
-        self._read_halves(standing, READING_SHARE)
-        return bool(by_account)
-
-    def _read_followed(self, accounts: Set[str]) -> None:
-        """The instances of groups in these accounts that links by address follow, in turns where they are many."""
-        links = [link for link, *_ in self._standing() if link.member and link.source.account in accounts]
-        groups = sorted({link.source for link in links})
-        self.fetch.members_in_time(part_of(groups, ASKING, self._run), self._end(READING_SHARE))
-
-    def _order(self, group: Party) -> Any:
-        """By buckets, since one is done when all of its rules were read."""
-        return group.account, cursors.bucket_of(group), group
-
-    def _wished(self, snapshot: Snapshot) -> list[Link]:
-        """The links that the account's own instances ask for."""
-        own = (one for one in snapshot.instances.values() if one.party.account == self.part.account)
-        return [wanted.link for wanted in self.wishes(snapshot, own)]
-
-    # what is decided
-
-    def _wanted(self, snapshot: Snapshot) -> list[DesiredLink]:
-        """Answered are the links of the account: while no other account is entered, those within it."""
+    def desired(self, snapshot: Snapshot) -> list[DesiredLink]:
+        """What tags ask for, and the claims of requests that keep their rules; answered are the links of the account whose ends
+        could be read. While closing: nothing is read yet."""
+        if self.phase.closes:
+            return []
+        wishes = wanted_by_all(snapshot, self.policy, self.delivery.region, self.started, self.work.writes.taken)
+        unread = {*snapshot.refused_accounts, *snapshot.failed_accounts}
         return [
-            one if self._answers(one.link) else msgspec.structs.replace(one, here=False)
-            for one in super()._wanted(snapshot)
+            wish
+            if self._answers(wish.link) and unread.isdisjoint(end.account for end in wish.link.parties)
+            else msgspec.structs.replace(wish, here=False)
+            for wish in wishes
         ]
 
     def _answers(self, link: Link) -> bool:
+        """Whether a link is one of the account: while no other account is entered, one within it."""
         accounts = {link.source.account, link.target.account}
-        return self.part.account in accounts and all(map(self._enters, accounts))
+        return self.account in accounts and (self.phase.crosses or len(accounts) == 1)
 
     def may_lose(self, snapshot: Snapshot, rule: Rule, link: Link, claim: Claim) -> May:
         """Every claim of the account's rules and of the other halves of its mutual links, so that both go together, where all that
-        could ask for it is read: what is not is read for it. Of other rules, and while a listing is under way, those with an
-        explicit cause."""
-        part = self.part
-        read = part.judges and not (self._closing or self._is_later(rule.group, link))
-        own = self._answers(link) and (link.mutual or rule.group.account == part.account)
-        judged = May.TAKE if snapshot.covers(link) else May.READ
-        return judged if read and own else May.CLOSE
+        could ask for it is read: what is not is read for it. Of other rules of its links, and while a listing is under way, those
+        with an explicit cause; of links between other accounts none, since their other halves are not read. What the other end's
+        account did not show decides nothing: see `permitted.no_access`."""
+        if self.account not in (link.source.account, link.target.account):
+            return May.KEEP
+        is_own = self._answers(link) and (link.mutual or rule.group.account == self.account)
+        if not is_own or self.phase.closes or not self.phase.judges or self._is_later(rule.group, link):
+            return May.CLOSE
+        return May.TAKE if snapshot.covers(link) else May.READ
+
+    def _is_later(self, group: Party, link: Link) -> bool:
+        """Whether this run does not read all that tells whether anybody asks for a link's rule on a group."""
+        ends = {*link.parties} - {group}
+        return bool(ends & self.fetch.postponed or {(group.account, end) for end in ends} & self.phase.later)
+
+    def doubtful(self, plan: Plan) -> Set[str]:
+        """Those that do not show something which is due for that alone; a person may have said that one is empty."""
+        return {unseen.account for unseen in plan.due} - self.phase.believe_empty
 
     def closing_until(self) -> Until:
-        """The account's own closing comes first, and waits for throttled calls: no other account waits for it."""
-        if not self._closing or self.part.enters:
-            return self._until_opening()
-        return Until(self._end(CLOSING_SHARE), self._end(CLOSING_SHARE))
+        """As long as the phase says; else half of the time that is left is kept for opening."""
+        if self.phase.until:
+            return self.phase.until
+        now = self.delivery.clock.now()
+        end = now + (self.delivery.retry.deadline - now) * CLOSING_REST
+        return Until(end, end)
 
     def affordable(self, missing: Missing) -> Missing:
         """While no other account is entered, what can be read in this one."""
-        if self.part.enters:
+        if self.phase.crosses:
             return missing
-        own = self.part.account
+        account = {self.account}
         return Missing(
-            frozenset(link for link in missing.unread if {end.account for end in link.parties} == {own}),
-            frozenset(one for one in missing.questions if one.account == own),
-            missing.doubted_accounts & {own},
+            frozenset(link for link in missing.unread if {end.account for end in link.parties} == account),
+            frozenset(question for question in missing.questions if question.account in account),
+            missing.doubted_accounts & account,
             missing.unconfirmed,
         )
 
     def select(self, plan: Plan) -> list[Decision]:
-        """Changes, as in every sweep."""
-        if not self.part.guard.judges:
-            self.part.found |= {key.group for keys in plan.due.values() for key in keys}
-        return super().select(plan)
+        """Changes. Wishes that stay denied are counted in the summary, not recorded at every run."""
+        snapshot = self.store.snapshot()
+        return [
+            decision
+            for decision in plan.decisions
+            if decision.edits or decision.missing_managed_tag or decision.outcome == "removed"
+            if not self._refused_before(decision)
+            if self.phase.opens or only_closes(decision)
+            # before all that may ask for a link is read, whether its group keeps the rule is not known
+            if decision.edits or not decision.missing_managed_tag or self._decides(decision.link)
+            # a rule cannot be called missing on a group whose rules were not read this time
+            if all(edit.key.group in snapshot.rules for edit in decision.edits if edit.kind == "add")
+        ]
 
-    # what is left
+    def _decides(self, link: Link) -> bool:
+        """Whether it is decided now if a link stays; what is between other accounts is as their own sweeps find it."""
+        is_own = self.account in (link.source.account, link.target.account)
+        return not self.phase.closes and (self._answers(link) or not is_own)
 
-    def _move_on(self) -> None:
-        """Notes what is left for the next delivery."""
-        part, before = self.part, self.part.cursor
-        if not self.store.readable(part.account):
-            return
-        snapshot, policy = self.store.snapshot(), self.policy
-        failed = self.report.pending or self.report.undone
-        done = set[int]() if failed else {n for n in part.due if part.groups({n}) <= snapshot.rules.keys()}
-        ends = cursors.ends(snapshot, policy, self.delivery.region, part.groups(done), self.started)
-        after = cursors.read(before, part.shown, policy.digest, {number: ends.get(number, 0) for number in done})
-        if part.pages and before.token is None and not part.pages.whole:
-            after = msgspec.structs.replace(after, buckets=())
-        known = {bucket.number for bucket in after.buckets}
-        left = sum(cursors.bucket_of(group.party) not in known for group in part.tagged)
-        if part.suspects or part.guard.judges:
-            if not failed:  # once in a sweep: a part of what was too many would not be
-                after = msgspec.structs.replace(after, suspects=(), judged=True)
-        elif not (part.idle or before.judged):
-            after = cursors.suspected(after, part.found)
-        part.cursor = msgspec.structs.replace(after, left=left, waiting=self._waiting(snapshot))
-
-    def _waiting(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """An instance for each link that is asked for, and whose rules there was no time to read."""
-        asked = {one.link: one for one in self._wanted(snapshot) if one.here}
-        found = {
-            one.instance.id
-            for one in asked.values()
-            if one.instance
-            if any(self.store.readable(group.account) for group in self._groups_needed(snapshot, [one]))
-        }
-        return tuple(sorted(found)[:MOST_WAITING])
-
-    def _finish(self) -> None:
-        """As in every sweep; a short sweep that found nothing records nothing."""
-        if not (self.part.guard.judges or self.part.suspects):
-            self.report = msgspec.structs.replace(self.report, held={})
-        if not self.part.quiet or not self.store.readable(self.part.account):
-            super()._finish()
-
-    def _summary(self, account: str, untagged: Sequence[str]) -> Record:
-        part, cursor = self.part, self.part.cursor
-        listing = "all listed" if cursor.token is None else "the listing goes on"
-        progress = (
-            f"{cursor.instances} instances on {cursor.pages} pages: {listing}; rules of {len(part.tagged) - cursor.left} of "
-            f"{len(part.tagged)} groups read"
-        )
-        return {**super()._summary(account, untagged), "progress": progress}
+    def _refused_before(self, decision: Decision) -> bool:
+        """Whether a change that the decision needs was refused for good in this run, and recorded then."""
+        keys = {edit.key for edit in decision.edits}
+        if decision.outcome == "removed":
+            keys |= {rule.key for rule in decision.rules if rule.key}
+        return bool(keys & self.phase.refused)

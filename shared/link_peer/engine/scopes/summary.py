@@ -12,7 +12,8 @@ from link_peer.domain.errors import LinkPeerError, NotEntered
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.records import denied_record, why_fields
-from link_peer.planning.decision import Unseen
+from link_peer.engine.write.work import Report
+from link_peer.planning.decision import Decision
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.ports import Record
 
@@ -22,25 +23,18 @@ OWN = "own role"
 """As which role the functions enter the home account: they are its."""
 
 
-EDITS = ("add", "change", "remove")
-
-
 def account_record(
-    policy: Policy,
-    account: str,
-    snapshot: Snapshot,
-    held: Mapping[Unseen, int],
-    counts: Counter[str],
-    notes: Iterable[str],
+    policy: Policy, account: str, snapshot: Snapshot, report: Report, denied: Iterable[Decision], notes: Iterable[str]
 ) -> Record:
-    """The summary of an account's sweep: counts of what was read and changed; and `notes`: what was skipped and why. `held` and `counts` are of this account alone; `counts` is by the kind of an edit, and by `<outcome>
-    <reason>` of decisions, those that were not recorded one by one too."""
+    """The summary of an account's sweep: counts of what was read and changed, also of the wishes that stay `denied`, which were not
+    recorded one by one; and `notes`: what was skipped and why."""
     limit = policy.limits.removals_per_run
-    denials = [removals_held(unseen.account, count, limit) for unseen, count in sorted(held.items())]
-    changed = sum(counts[kind] for kind in EDITS)
-    outcome: Record = {"outcome": "applied" if changed else "unchanged", **why_fields(NOTHING)}
+    denials = [removals_held(unseen.account, count, limit) for unseen, count in sorted(report.held.items())]
+    outcome: Record = {"outcome": "applied" if report.changed else "unchanged", **why_fields(NOTHING)}
     if denials:
         outcome = {"outcome": "failed", **why_fields(denials[0])}
+    reasons = report.reasons + Counter((decision.outcome, decision.why.reason.code) for decision in denied)
+    counts = {" ".join(filter(None, reason)): count for reason, count in sorted(reasons.items())}
     return {
         **outcome,
         "record": "summary",
@@ -51,11 +45,11 @@ def account_record(
         "policy": policy.digest,
         "instances": str(snapshot.instances_in(account)),
         "groups": str(sum(group.account == account for group in snapshot.rules)),
-        "changed": str(changed),
-        "removed": str(counts["remove"]),
-        "held": str(sum(held.values())),
-        "denied": str(sum(count for what, count in counts.items() if what.partition(" ")[0] == "denied")),
-        "counts": json.dumps({what: count for what, count in sorted(counts.items()) if what not in EDITS}),
+        "changed": str(report.changed),
+        "removed": str(report.removed),
+        "held": str(sum(report.held.values())),
+        "denied": str(sum(count for (result, _), count in reasons.items() if result == "denied")),
+        "counts": json.dumps(counts),
     }
 
 
@@ -112,23 +106,13 @@ def skipped(
     return {**found, **{f"tags of {where}": why for where, why in sorted(refused_tags.items())}}
 
 
-def record_unreadable(audit: AuditWriter, snapshot: Snapshot, accounts: Collection[str]) -> None:
-    """One record for each of these accounts that was not read: refused access is denied; an outage is a transient error, and the next
-    sweep tries again."""
-    audit.write(
-        [
-            denied_record(sweep_no_access(account, error.code), "repair", from_account=account)
-            for account, error in sorted(snapshot.refused_accounts.items())
-            if account in accounts
-        ]
-    )
-    audit.attempts(
-        [
-            (f"account {account} could not be read: {problem}", {"action": "repair", "from_account": account})
-            for account, problem in sorted(snapshot.failed_accounts.items())
-            if account in accounts
-        ]
-    )
+def record_unreadable(audit: AuditWriter, snapshot: Snapshot, account: str) -> None:
+    """A record of an account that was not read: refused access is denied; an outage is a transient error, and the next sweep tries
+    again."""
+    if error := snapshot.refused_accounts.get(account):
+        audit.write([denied_record(sweep_no_access(account, error.code), "repair", from_account=account)])
+    if problem := snapshot.failed_accounts.get(account):
+        audit.attempt(f"account {account} could not be read: {problem}", {"action": "repair", "from_account": account})
 
 
 def _count_letters(dead_letters: Callable[[], int] | None) -> tuple[str, str]:

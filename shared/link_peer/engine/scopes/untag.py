@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection
-
 from link_peer.domain import marker as markers
 from link_peer.domain.errors import CloudError, Throttled, Transient
 from link_peer.domain.model import Party
@@ -13,14 +10,13 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.converge import Scope
 from link_peer.planning.actual import actual_state, damaged_rules, owned_rules
 from link_peer.planning.evaluate import Seen, judge
-from link_peer.runtime.turns import in_turns
 
-UNTAGGED = 10  # groups of an account in one run: three calls each, for which nothing waits
+UNTAGGED = 10  # groups in one run: three calls each, for which nothing waits
 
 
-def untag_empty_groups(scope: Scope, accounts: Collection[str]) -> list[str]:
-    """Removes the tag of groups of these accounts where it is no longer needed, after another read, and returns the RequestIds. The intent is recorded
-    first; the sweep's summary counts the rest, since no link changes.
+def untag_empty_groups(scope: Scope, account: str) -> list[str]:
+    """Removes the tag of groups of an account where it is no longer needed, after another read, and returns the RequestIds. The
+    intent is recorded first; the sweep's summary counts the rest, since no link changes.
 
     Another delivery may write a rule between that read and the change. It looks for the tag after writing, and here the
     rules are read after the tag is removed: one of the two sees the other's change, and the tag is set again. A group with
@@ -33,14 +29,14 @@ def untag_empty_groups(scope: Scope, accounts: Collection[str]) -> list[str]:
     tag = policy.keys.managed
     requests: list[str] = []
     # also groups that were tagged in this run, for a rule which was then refused
-    shown = (group for party, group in snapshot.groups.items() if party.account in accounts)
+    shown = (group for party, group in snapshot.groups.items() if party.account == account)
     tagged = sorted(group.party for group in shown if group.tags.get(tag) == "true")
     empty = [group for group in tagged if group in snapshot.rules and group not in holding]
-    done: Counter[str] = Counter()
-    for group in in_turns(empty, lambda group: group.account):
-        late = scope.delivery.out_of_time() or done[group.account] >= UNTAGGED
+    done = 0
+    for group in empty:
+        late = scope.delivery.out_of_time() or done >= UNTAGGED
         if policy.paused is not Pause.ALL and not late and not scope.work.tags.were_refused(group):
-            done[group.account] += 1
+            done += 1
             requests += _untag(scope, group)
     return requests
 

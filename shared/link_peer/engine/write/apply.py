@@ -194,8 +194,7 @@ class Applier:
         """Writes records, and counts the outcomes among them."""
         self.work.audit.write(records)
         outcomes = [record for record in records if record["record"] == "outcome"]
-        by_account = Counter((o.get("from_account", ""), f"{o['outcome']} {o['reason']}".strip()) for o in outcomes)
-        return Report(reasons=Counter((o["outcome"], o["reason"]) for o in outcomes), by_account=by_account)
+        return Report(reasons=Counter((o["outcome"], o["reason"]) for o in outcomes))
 
     def _carry_out(self, decision: Decision, requests: Requests) -> tuple[list[Record], Report]:
         """What is recorded of one decision, and what came of it; of one to roll back, nothing is recorded yet."""
@@ -252,7 +251,6 @@ class Applier:
             changed=len(decision.edits),
             removed=decision.removals,
             written=frozenset(_groups(decision)),
-            by_account=Counter((edit.key.group.account, edit.kind) for edit in decision.edits),
         )
         return [self._outcome(decision, requests, rules.values())], done
 

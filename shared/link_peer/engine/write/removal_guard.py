@@ -39,14 +39,11 @@ class RemovalGuard:
             self._made[unseen] += decision.removals
 
 
-class PartGuard(RemovalGuard):
-    """That of a delivery which reads a part of an account: it holds back whatever is counted, unless the delivery is the one that
-    `judges` what the account does not show."""
-
-    judges = False
+class HoldingGuard(RemovalGuard):
+    """That of a delivery which reads a part of an account: it holds back whatever is counted."""
 
     def held(self, due: Mapping[Unseen, int]) -> set[Unseen]:
-        return super().held(due) if self.judges else set(due)
+        return set(due)
 
 
 class SharedGuard(RemovalGuard):

@@ -14,7 +14,7 @@ from link_peer.engine.read.access import STRICT, Reading
 from link_peer.engine.read.fetch import Fetch, open_fetch
 from link_peer.engine.write.tags import ManagedTags
 from link_peer.planning.actual import link_of
-from link_peer.planning.decision import Refusal, Unseen
+from link_peer.planning.decision import Decision, Refusal, Unseen
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery
 
@@ -73,13 +73,29 @@ class Until(msgspec.Struct, frozen=True):
 UNLIMITED = Until()
 
 
+class PlanTotals(msgspec.Struct, frozen=True):
+    """What plans came to: the `decisions` that were to be carried out; the wishes of tags that were `denied`, by link and as they are
+    written; the groups with rules that are `due` to go since something is not shown; and the accounts that showed no instances
+    (`doubted`), as the last plan has them; None without a plan."""
+
+    decisions: tuple[Decision, ...] = ()
+    denied: Mapping[tuple[Link, str], Decision] = {}
+    due: frozenset[Party] = frozenset()
+    doubted: frozenset[str] | None = None
+
+    def __add__(self, later: PlanTotals) -> PlanTotals:
+        """Both."""
+        decisions, denied = self.decisions + later.decisions, {**self.denied, **later.denied}
+        doubted = self.doubted if later.doubted is None else later.doubted
+        return PlanTotals(decisions, denied, self.due | later.due, doubted)
+
+
 class Report(msgspec.Struct, frozen=True):
     """What came of a plan. `refused` links must be rolled back; `pending` are transient errors for which the work must be
     done again, recorded as attempts already. `held` counts removals that the guard held back, `refused_keys` are rules whose
     change was refused for good. `reasons` counts recorded outcomes by (outcome, reason). A sweep that had no time for
     `undone` decisions has not failed: the next one carries them out. `written` are the groups that were changed, or for whose
-    rules a change was refused. `by_account` counts edits by the account of their group and kind, and recorded outcomes by the
-    account that asked and `<outcome> <reason>`."""
+    rules a change was refused."""
 
     changed: int = 0
     removed: int = 0
@@ -90,7 +106,7 @@ class Report(msgspec.Struct, frozen=True):
     reasons: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     undone: int = 0
     written: frozenset[Party] = frozenset()
-    by_account: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    planned: PlanTotals = PlanTotals()
 
     def __add__(self, later: Report) -> Report:
         """Both. What is held is planned again in every pass, so it counts once."""
@@ -104,5 +120,5 @@ class Report(msgspec.Struct, frozen=True):
             self.reasons + later.reasons,
             self.undone + later.undone,
             self.written | later.written,
-            self.by_account + later.by_account,
+            self.planned + later.planned,
         )

@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 from link_peer.domain.errors import NoAccess, Throttled, Transient
-from link_peer.domain.model import ALL, Claim, Group, Instance, Link, Party, Rule, RuleKey
+from link_peer.domain.model import ALL, TAG, Claim, Group, Instance, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import Limits
-from link_peer.engine.scopes import everything
-from link_peer.engine.scopes.account import AccountSweep
-from link_peer.engine.scopes.everything import Sweep
+from link_peer.engine.scopes import account_reads
+from link_peer.engine.scopes.account import AccountScope
+from link_peer.engine.scopes.account_reads import AccountReads
+from link_peer.engine.scopes.accounts import SweptAccounts, sweep_accounts
+from link_peer.engine.scopes.sweep import AccountSweep, Run, begin, sweep_account
 from link_peer.engine.write.work import Until
 from link_peer.planning.rota import RUN_SECONDS
+from link_peer.runtime.delivery import Delivery
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B, C
@@ -31,8 +34,20 @@ BYSTANDER = instance(B, CACHE, link_peer="sg-nowhere")
 """So that the account shows instances, and tags."""
 
 
-Kind = Callable[..., Sweep]
-KINDS = pytest.mark.parametrize("kind", [Sweep, functools.partial(AccountSweep, account=HOME)], ids=["all", "account"])
+def of_all(delivery: Delivery) -> AccountSweep:
+    """A sweep of all accounts: what became of home."""
+    results = sweep_accounts(Run(delivery, "sweep-1"), delivery.policy.accounts)
+    (home,) = (result for result in results if isinstance(result, AccountSweep) and result.account == HOME)
+    return home
+
+
+def of_account(delivery: Delivery) -> AccountSweep:
+    """A sweep of home alone."""
+    return sweep_account(begin(Run(delivery, "sweep-1"), HOME))
+
+
+Kind = Callable[[Delivery], AccountSweep]
+KINDS = pytest.mark.parametrize("kind", [of_all, of_account], ids=["all", "account"])
 """a sweep of all accounts, and one of home, which does the same there"""
 
 
@@ -57,20 +72,8 @@ class Sweeping:
         accounts = (self.ecs, self.peer)
         self.delivery = delivery(*accounts, log=self.log, clock=self.clock, **fields)
 
-    def __call__(self, kind: Kind = Sweep) -> Sweep:
-        sweep = kind(self.delivery, "sweep-1")
-        sweep.run()
-        return sweep
-
-    def closing_until(self, kind: Kind) -> list[Until]:
-        """How long the sweep would close: before wishes are read, and then."""
-        sweep = kind(self.delivery, "sweep-1")
-        before = sweep.closing_until()
-        sweep.run()
-        after = sweep.closing_until()
-        if isinstance(sweep, AccountSweep):
-            sweep.part.enters = False
-        return [before, after, sweep.closing_until()]
+    def __call__(self, kind: Kind = of_all) -> AccountSweep:
+        return kind(self.delivery)
 
     @property
     def summary(self) -> dict[str, str]:
@@ -81,6 +84,11 @@ class Sweeping:
     def claims(self) -> dict[Any, str]:
         """The claims on every rule."""
         return {rule.key: rule.description.partition(" by=")[2] for rule in self.ecs.existing}
+
+
+def reads_of(delivery: Delivery, account: str = HOME) -> AccountReads:
+    """What a sweep of the account would read with."""
+    return begin(Run(delivery, "sweep-1"), account).reads
 
 
 def _counted(shown: Group, rules: Sequence[Rule]) -> Group:
@@ -106,7 +114,9 @@ def test_every_group_with_rules_is_looked_at_within_a_day(account: str, count: i
     seen: set[Party] = set()
     for run in range(runs):
         world = delivery(FakeEcs(), clock=FakeClock(NOW + run * RUN_SECONDS))
-        share = Sweep(world, "sweep-1")._share([*groups, *others])
+        share = reads_of(world, account).untagged_share(
+            [one for one in (*groups, *others) if one.party.account == account]
+        )
         assert len(share) == len(set(share)) <= most
         seen |= set(share)
     assert seen == {shown.party for shown in groups}
@@ -114,9 +124,9 @@ def test_every_group_with_rules_is_looked_at_within_a_day(account: str, count: i
 
 def test_a_run_reads_no_more_groups_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the daily share alone is as many."""
-    monkeypatch.setattr(everything, "MAX_EXTRA_READS", 1)
+    monkeypatch.setattr(account_reads, "MAX_EXTRA_READS", 1)
     groups = [group(Party(HOME, f"sg-{n}"), rule_count=1) for n in range(3)]
-    assert len(Sweep(delivery(FakeEcs()), "sweep-1")._share(groups)) == 1
+    assert len(reads_of(delivery(FakeEcs())).untagged_share(groups)) == 1
 
 
 # instances that are set aside
@@ -152,8 +162,8 @@ def test_rules_of_a_group_read_late_are_kept_for_instances_set_aside(kind: Kind)
 
 def test_so_many_instances_that_one_account_names_are_read_in_a_run() -> None:
     """Of each other account 2,000, by their ids."""
-    links = [(HOME, Link(Party(account, f"i-{n}"), DB)) for n in range(2_001) for account in (HOME, PEER)]
-    named, postponed = Sweep(delivery(FakeEcs()), "sweep-1")._named(links)
+    links = [Link(Party(account, f"i-{n}"), DB) for n in range(2_001) for account in (HOME, PEER)]
+    named, postponed = reads_of(delivery(FakeEcs())).parties_of(links)
     assert [sum(one.account == account for one in postponed) for account in (HOME, PEER)] == [1, 1]
     assert len(named) == 2 * 2_000 + 1
 
@@ -164,7 +174,7 @@ def test_instances_that_rules_name_are_looked_at_in_turns(
     monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, removed: list[int]
 ) -> None:
     """Until both ends of a rule are read in one run, it stands: any two of them have their turn together soon."""
-    monkeypatch.setattr(everything, "NAMED", limit)
+    monkeypatch.setattr(account_reads, "NAMED", limit)
     keys = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(3)]
     rules = [ours(one, REQ, ends=(Party(HOME, f"i-gone{n}"), B), age=60) for n, one in enumerate(keys)]
     assert _in_runs(kind, rules, [BYSTANDER], len(removed)) == removed
@@ -175,7 +185,7 @@ def test_instances_that_rules_name_are_looked_at_in_turns(
 def test_instances_that_tags_name_are_looked_at_in_turns(
     monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, opened: list[int]
 ) -> None:
-    monkeypatch.setattr(everything, "NAMED", limit)
+    monkeypatch.setattr(account_reads, "NAMED", limit)
     named = [instance(Party(HOME, f"i-{n}"), DB, ip=f"10.0.1.{n}") for n in range(3)]
     asker = instance(A, APP, ip="10.0.0.1", link_peer=" ".join(f"{one.party.id}:tcp/1" for one in named))
     assert _in_runs(kind, [], [asker, *named], len(opened)) == [-count for count in opened]
@@ -189,7 +199,7 @@ def test_groups_whose_links_nobody_asks_for_are_looked_at_in_turns(
     """Each costs a read of its instances, a hundred in a run. Instances are read together."""
     sources = [APP, CACHE]
     if limit:
-        monkeypatch.setattr(everything, "ASKING", limit)
+        monkeypatch.setattr(account_reads, "ASKING", limit)
     else:
         sources = [Party(HOME, f"sg-{n}") for n in range(101)]
     between = [RuleKey(DB, f"10.0.1.{n}/32", "10.0.0.2/32", ALL) for n in range(2)]
@@ -364,7 +374,7 @@ def test_an_account_whose_calls_are_used_up_holds_no_other_up() -> None:
     sweep.peer.known["sg-x"], sweep.peer.existing = foreign, [rule]
     done = sweep()
     assert sweep.peer.existing == []
-    assert done.unread == {HOME: 29}
+    assert Counter(unread.account for unread in done.unread) == {HOME: 29}
     assert f"29 groups of {HOME}: no time was left" in sweep.summary["detail"]
 
 
@@ -377,7 +387,7 @@ def test_rules_that_are_throttled_minute_after_minute_cost_one_minute() -> None:
     sweep.peer.known["sg-y"] = group(Party(PEER, "sg-y"))
     sweep.peer.running["i-x"] = instance(Party(PEER, "i-x"), Party(PEER, "sg-y"), link_peer="sg-x:tcp/1")
     done = sweep()
-    assert done.unread == {HOME: 30}
+    assert Counter(unread.account for unread in done.unread) == {HOME: 30}
     assert [rule.key.source for rule in sweep.peer.existing if rule.key] == [f"sg-y@{PEER}"]
     assert 60 <= sum(sweep.clock.waits) < 125
 
@@ -409,13 +419,121 @@ def test_what_fails_when_the_time_is_over_is_left_undone(monkeypatch: pytest.Mon
 
 
 @KINDS
-def test_closing_waits_for_no_throttled_account_until_wishes_are_read(kind: Kind) -> None:
+def test_closing_waits_for_no_throttled_account_until_wishes_are_read(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
     """Nor for one that has much to close, where others are swept, too. Then it waits, and keeps half of the time for opening."""
+    untils: list[Until] = []
+    closing_until = AccountScope.closing_until
+
+    def noted(scope: AccountScope) -> Until:
+        untils.append(closing_until(scope))
+        return untils[-1]
+
+    monkeypatch.setattr(AccountScope, "closing_until", noted)
     sweeping = Sweeping()
     left = sweeping.delivery.retry.deadline - NOW
-    first, half = pytest.approx(NOW + 0.65 * left), pytest.approx(NOW + 0.5 * left)
-    before, after, own = sweeping.closing_until(kind)
-    assert own == after  # before other accounts were entered
-    expected = [first, 0.0, pytest.approx(0.15 * left)] if kind is Sweep else [first, first, math.inf]
-    assert [before.end, before.patience, before.each] == expected
-    assert [after.end, after.patience, after.each] == [half, half, math.inf]
+    sweeping(kind)
+
+    def at(share: float) -> Any:
+        return pytest.approx(NOW + share * left)
+
+    closing = [(at(0.65), at(0.65), math.inf)]
+    opening = [(at(0.5), at(0.5), math.inf)]
+    if kind is of_all:  # two accounts share the time, and what the first does not use, the second has
+        closing = [(at(share), 0.0, pytest.approx(0.15 * left)) for share in (0.65 / 2, 0.65)]
+        turns = [(at(share), at(share), math.inf) for share in (0.5 / 2, 0.5)]
+        opening = turns * 3  # with what peers show, and what nobody asks for
+    assert [(until.end, until.patience, until.each) for until in untils] == [*closing, *opening]
+
+
+# several accounts in one run
+
+
+class Several(Sweeping):
+    """One sweep of two accounts: each asks for a link within itself, and holds a rule that has ended and one that nobody asks for."""
+
+    def __init__(self, run: int = 0) -> None:
+        ended = Claim("chg-9", int(NOW))
+        super().__init__(
+            ours(key(DB, CACHE, "tcp/9"), ended),
+            ours(key(DB, CACHE, "tcp/8"), TAG),
+            instances=[instance(A, APP, link_peer="sg-db:tcp/1"), instance(B, CACHE, name="x")],
+            run=run,
+        )
+        p, q, r = (Party(PEER, f"sg-{name}") for name in "pqr")
+        rules = [ours(key(q, r, "tcp/9"), ended), ours(key(q, r, "tcp/8"), TAG)]
+        self.peer.known = {party.id: _counted(group(party, "*", managed_tag=True), rules) for party in (p, q, r)}
+        self.peer.existing, self.peer.calls = rules, self.calls
+        instances = [instance(Party(PEER, "i-p"), p, link_peer="sg-q:tcp/1"), instance(Party(PEER, "i-r"), r, name="x")]
+        self.peer.running = {instance.party.id: instance for instance in instances}
+
+    def changes(self) -> list[str]:
+        """The changes of rules in both accounts, in their order."""
+        return [call for call in self.calls if call.split()[0] in ("revoke", "authorize")]
+
+
+def test_no_account_is_always_the_first() -> None:
+    """Runs begin with another one in turn."""
+    firsts = []
+    for run in range(2):
+        several = Several(run)
+        several()
+        firsts.append(several.changes()[0])
+    assert sorted(firsts) == ["revoke sg-db", "revoke sg-q"]
+
+
+@pytest.mark.parametrize("run", range(2))
+def test_all_accounts_close_before_any_of_them_opens(run: int) -> None:
+    """First what has ended, then what nobody asks for."""
+    several = Several(run)
+    several()
+    revoked, opened = several.changes()[:4], several.changes()[4:]
+    assert sorted(revoked) == ["revoke sg-db"] * 2 + ["revoke sg-q"] * 2
+    assert revoked[0] != revoked[1]
+    assert sorted(opened) == ["authorize sg-db", "authorize sg-q"]
+
+
+def test_an_account_that_raises_keeps_no_other_from_its_sweep() -> None:
+    """What it raised takes the place of its sweep."""
+    several = Several()
+    several.ecs.all_groups = _broken  # type: ignore[method-assign]
+    results = sweep_accounts(Run(several.delivery, "sweep-1"), [HOME, PEER])
+    assert sorted(type(result).__name__ for result in results) == ["AccountSweep", "ZeroDivisionError"]
+    assert len(several.peer.existing) == 1
+
+
+def _broken() -> list[Group]:
+    raise ZeroDivisionError
+
+
+def test_progress_is_that_of_all_accounts() -> None:
+    """Accounts and groups, each counted in the whole run."""
+    counts: list[tuple[str, int, int]] = []
+    run = Run(Several().delivery, "sweep-1", progress=lambda *count: counts.append(count))
+    sweep_accounts(run, [HOME, PEER])
+    assert [count for count in counts if count[0] == "accounts read"] == [("accounts read", n, 2) for n in (1, 2)]
+    assert max(count[1] for count in counts if count[0] == "groups read") == 6
+
+
+def test_instances_that_could_not_all_be_listed_are_told_of_the_account() -> None:
+    """What was listed is opened, and nothing that is not shown is removed."""
+    several = Several()
+    several.peer.page = 1
+    several.peer.instance_page = functools.partial(_slow, several, several.peer.instance_page)  # type: ignore[method-assign]
+    sweeps = sweep_accounts(Run(several.delivery, "sweep-1"), [HOME, PEER])
+    swept = SweptAccounts(several.delivery, tuple(sweep for sweep in sweeps if isinstance(sweep, AccountSweep)))
+    assert swept.unreadable == {PEER: "could not be read: there was no time to list all of its instances"}
+    details = {
+        record["account"]: record.get("detail", "") for record in several.log.records if record["record"] == "summary"
+    }
+    assert f"instances of {PEER}: no time was left to list all of them" in details[PEER]
+    assert "no time" not in details[HOME]
+    assert {rule.key for rule in several.peer.existing if rule.key} == {
+        key(Party(PEER, "sg-q"), Party(PEER, name), port) for name, port in (("sg-p", "tcp/1"), ("sg-r", "tcp/8"))
+    }
+
+
+def _slow(several: Several, page: Callable[..., Any], *token: str) -> Any:
+    several.clock.time = NOW + 0.75 * (several.delivery.retry.deadline - NOW)
+    return page(*token)

@@ -1,0 +1,487 @@
+"""The sweep: every rule of ours is what tags, requests and consent say now, account by account.
+
+    list the groups ─▶ read the rules that changed ─▶ close ─▶ list instances ─▶ open own links ─▶ open links with other accounts
+      ─▶ settle, record ─▶ the cursor of the account's next message
+
+The same steps serve the first delivery of an account's sweep, those that go on with its listing, the short sweeps between two full
+ones, and a run over many accounts: each step is done for all of them before the next one. So closing waits for nobody's wishes.
+What the time does not allow is left as it is, safely: each run starts reading at another place, and finds the remaining changes by
+itself. Nothing depends on a cursor but what is read.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Set
+
+import msgspec
+
+from link_peer.domain.model import Group, Instance, Link, Party, Rule
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import asks_for_links
+from link_peer.engine.converge import converge
+from link_peer.engine.read.access import Pages, Reading
+from link_peer.engine.scopes.account import AccountScope, Phase
+from link_peer.engine.scopes.account_reads import AccountReads
+from link_peer.engine.scopes.closing import look
+from link_peer.engine.scopes.summary import account_record, entered_fields, record_unreadable, skipped
+from link_peer.engine.scopes.untag import untag_empty_groups
+from link_peer.engine.write.removal_guard import HoldingGuard, RemovalGuard
+from link_peer.engine.write.work import PlanTotals, Report, Until, Work, open_work
+from link_peer.planning import cursor as cursors
+from link_peer.planning.actual import damaged_rules
+from link_peer.planning.cursor import MOST_SUSPECTS, MOST_WAITING, Cursor
+from link_peer.planning.decision import Decision
+from link_peer.runtime.delivery import Delivery
+from link_peer.runtime.pace import Pace
+
+RULES_SHARE = 0.5  # of the time left may have passed when the last rules are read that closing needs
+CLOSING_SHARE = 0.65  # and when the last rule is removed that needs no look at wishes
+CLOSING_EACH = 0.15  # and what one account's closing may take of it before then, where others are swept, too
+LISTING_SHARE = 0.75  # and when the last page of instances is read
+READING_SHARE = 0.85  # and when anything is read that need not be read right before a change
+
+Progress = Callable[[str, int, int], None]
+"""(what is being done, how many are done, of how many)."""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What the accounts of one run share. `believe_empty` names accounts that a person has confirmed to hold no instances. An account that is swept `alone` holds up no other. `keep`
+    says which instances stay in memory: those that ask for links, and for a person's question perhaps all."""
+
+    delivery: Delivery
+    event_id: str
+    believe_empty: frozenset[str] = frozenset()
+    alone: bool = True
+    keep: Callable[[Instance], bool] | None = None
+    progress: Progress = lambda _kind, _count, _total: None
+
+
+Step = Callable[["AccountSweep"], "AccountSweep"]
+
+
+class Groups(msgspec.Struct, frozen=True):
+    """An account's groups: those that are `tagged` with the managed tag, the digests of their buckets as they are listed (`digests`), the buckets whose
+    rules are `due`, the groups that this delivery judges (those that are due, and suspects), and those whose rules it reads
+    (`todo`)."""
+
+    tagged: tuple[Group, ...] = ()
+    digests: dict[int, str] = {}
+    due: frozenset[int] = frozenset()
+    judged: frozenset[Party] = frozenset()
+    todo: frozenset[Party] = frozenset()
+
+    def of(self, numbers: Iterable[int]) -> frozenset[Party]:
+        """The tagged groups in these buckets."""
+        buckets = set(numbers)
+        return frozenset(group.party for group in self.tagged if cursors.bucket_of(group.party) in buckets)
+
+
+class AccountSweep(msgspec.Struct, frozen=True):
+    """The sweep of an account, which began at the cursor `start`, or at the beginning (`first`), and is at `cursor`. `whole`: all of its rules and
+    instances were read that tell what is not shown, so that removals which the guard counts may be made. There was no time to read
+    the `unread` groups: that is no failure, since the next runs do. So many accounts have their `turns` until this step must end."""
+
+    run: Run
+    account: str
+    work: Work
+    guard: RemovalGuard
+    started: float
+    start: Cursor
+    first: bool
+    cursor: Cursor
+    pages: Pages | None
+    groups: Groups = Groups()
+    phase: Phase = Phase()
+    whole: bool = False
+    unread: frozenset[Party] = frozenset()
+    has_peers: bool = False
+    report: Report = Report()
+    turns: int = 1
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is a short sweep that has found nothing to read."""
+        return self.start.listed and not self.groups.due
+
+    @property
+    def stops(self) -> bool:
+        """Whether there is nothing more to do: all is quiet, or the account cannot be read."""
+        return self.quiet or not self.work.fetch.store.readable(self.account)
+
+    @property
+    def suspects(self) -> frozenset[Party]:
+        """The groups that earlier deliveries suspect, once all was read. Whatever waits: that may be another account's for ever."""
+        return frozenset(Party(self.account, name) for name in self.start.suspects if not self.start.left)
+
+    @property
+    def judges_unseen(self) -> bool:
+        """Whether this delivery makes the removals that the guard counts."""
+        return self.whole and (self.first or bool(self.suspects)) and len(self.suspects) <= MOST_SUSPECTS
+
+    @property
+    def scope(self) -> AccountScope:
+        """What is decided now."""
+        return AccountScope(self.work, self.account, self.started, self.phase)
+
+    @property
+    def reads(self) -> AccountReads:
+        """What reads for it."""
+        delivery, fetch = self.work.delivery, self.work.fetch
+        progress = functools.partial(self.run.progress, "groups read")
+        place = (self.account, self.started, delivery.clock, progress)
+        return AccountReads(fetch, delivery.policy, delivery.region, *place)
+
+    @property
+    def others(self) -> frozenset[str]:
+        """The other accounts of the policy."""
+        return frozenset(self.work.delivery.policy.accounts.keys() - {self.account})
+
+    @property
+    def denied(self) -> dict[tuple[Link, str], Decision]:
+        """The wishes of its instances that stay denied and were not recorded one by one, by link and as they are written."""
+        planned = self.report.planned
+        recorded = self.report.refused.keys() | {d.link for d in planned.decisions if d.outcome == "applied"}
+        return {
+            key: wish
+            for key, wish in planned.denied.items()
+            if wish.instance and wish.instance.account == self.account and wish.link not in recorded
+        }
+
+    @property
+    def damaged(self) -> list[Rule]:
+        """Rules that name this deployment and home, but carry no valid marker of ours. They are left alone."""
+        delivery = self.work.delivery
+        return damaged_rules(self.work.fetch.store.snapshot(), delivery.policy, delivery.region)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """What could not be looked at, or was left alone, and why: by account, and by a number of groups."""
+        unread = Counter(group.account for group in self.unread)
+        refused_tags = {
+            place: detail
+            for place, detail in self.work.tags.refused.items()
+            if self.run.alone or place.endswith(self.account)  # the whole run tells once
+        }
+        snapshot, doubted = self.work.fetch.store.snapshot(), self.report.planned.doubted or ()
+        notes = skipped(snapshot, doubted, unread, self.report.undone, refused_tags)
+        goes_on = self.run.alone and self.work.delivery.connections.sweep_queue
+        if self.cursor.token is not None and not goes_on:
+            place = f"instances of {self.account}"
+            notes.setdefault(self.account, f"{place}: no time was left to list all of them")
+        return notes
+
+    def until(self, share: float) -> float:
+        """When this share of the run's time has passed, or the account's turn is over."""
+        end = self.started + (self.work.delivery.retry.deadline - self.started) * share
+        return _turn(self.work.delivery.clock.now(), end, self.turns)
+
+
+# one account, step by step
+
+
+def list_groups(sweep: AccountSweep) -> AccountSweep:
+    """Lists the account's groups: what its rules are judged by, and which of them changed since they were read."""
+    policy, reads = sweep.work.delivery.policy, sweep.reads
+    groups = sweep.work.fetch.all_groups([sweep.account])
+    tagged = tuple(filter(reads.has_tag, groups))
+    digests = cursors.digests(tagged, groups, policy.keys.sets)
+    due = frozenset(cursors.due(sweep.cursor, digests, policy.digest, sweep.started))
+    listed = Groups(tagged, digests, due)
+    judged = listed.of(due) | sweep.suspects
+    todo = judged | frozenset(reads.untagged_share(groups) if sweep.first else ())
+    return msgspec.structs.replace(sweep, groups=msgspec.structs.replace(listed, judged=judged, todo=todo))
+
+
+def read_rules(sweep: AccountSweep) -> AccountSweep:
+    """Reads rules: first of groups that are locked, or show something else than when they were read. While some wait for the
+    next minute, instances are listed in this one. Then the parties in the account that the rules name, and the other halves there."""
+    groups, reads, until = sweep.groups, sweep.reads, sweep.until(RULES_SHARE)
+    keys, buckets = sweep.work.delivery.policy.keys, {bucket.number for bucket in sweep.cursor.buckets}
+    locked = {group.party for group in groups.tagged if keys.lock_on(group.tags)}
+    reads.rules(groups.todo & (locked | groups.of(groups.due & buckets)), until)
+    unread = reads.rules(groups.todo, until, lambda minute: _list_pages(sweep, min(minute, until)))
+    standing = reads.standing()
+    reads.own_parties(standing)
+    unread |= reads.halves(standing, {sweep.account}, sweep.until(RULES_SHARE))
+    return msgspec.structs.replace(sweep, unread=frozenset(unread))
+
+
+def close(sweep: AccountSweep) -> AccountSweep:
+    """Closes what has ended, lost its consent, is locked, or is against the policy. What is throttled, or more than one account's
+    share, is closed once wishes are read where others are swept, too: nobody's wishes wait for it."""
+    end, delivery = sweep.until(CLOSING_SHARE), sweep.work.delivery
+    each = (delivery.retry.deadline - sweep.started) * CLOSING_EACH
+    return _closed(sweep, Phase(until=Until(end, end) if sweep.run.alone else Until(end, 0.0, each)))
+
+
+def list_instances(sweep: AccountSweep) -> AccountSweep:
+    """Lists instances page by page while there is time. Where a listing stopped half-way, nothing is judged that is not shown; once
+    it is complete, all rules are read again, in the deliveries that follow."""
+    _list_pages(sweep, sweep.until(LISTING_SHARE))
+    pages, store = sweep.pages, sweep.work.fetch.store
+    if not store.readable(sweep.account):
+        return sweep  # what these pages ask for is not opened, so they are listed again
+    cursor = sweep.cursor
+    if pages:
+        sweep.work.fetch.keep_pages(sweep.account, pages)
+        before = cursor if pages.first else msgspec.structs.replace(cursor, pages=0, instances=0)
+        counts = {"pages": before.pages + pages.count, "instances": before.instances + len(pages.listing.ids)}
+        cursor = msgspec.structs.replace(before, token=pages.following, **counts)
+    store.live_accounts.update(sweep.run.believe_empty)
+    judges = not pages or pages.whole
+    whole = judges and sweep.groups.judged <= store.rules.keys()
+    phase = Phase(closes=False, judges=judges, believe_empty=sweep.run.believe_empty)
+    return msgspec.structs.replace(sweep, cursor=cursor, whole=whole, phase=phase)
+
+
+def read_own_wishes(sweep: AccountSweep) -> AccountSweep:
+    """Reads the parties in the account that its instances name, and the rules for them."""
+    reads, account = sweep.reads, {sweep.account}
+    sweep.work.fetch.parties(Party(sweep.account, name) for name in sweep.start.waiting)
+    reads.followed(account, sweep.until(READING_SHARE))
+    reads.own_parties(_own_wishes(sweep))
+    return _read_wished_rules(sweep, account)
+
+
+def open_own_links(sweep: AccountSweep) -> AccountSweep:
+    """Opens the links within the account. No other account is entered before that; where others are swept, too, all of them close
+    first."""
+    return _opened(sweep) if sweep.run.alone else sweep
+
+
+def read_peers(sweep: AccountSweep) -> AccountSweep:
+    """Reads the groups and instances of links with other accounts, by their ids, and the rules of the other halves, also of those
+    whose own half was closed."""
+    reads = sweep.reads
+    closed = [d.link for d in sweep.report.planned.decisions if d.outcome == "removed" and d.link.mutual]
+    standing = [*reads.standing(), *closed, *(Link(link.target, link.source) for link in closed)]
+    has_peers = reads.peers([*standing, *_own_wishes(sweep)], sweep.until(READING_SHARE))
+    if has_peers:
+        reads.followed(sweep.others, sweep.until(READING_SHARE))
+    everywhere, until = {sweep.account, *sweep.others}, sweep.until(READING_SHARE)
+    unread = reads.halves(standing, everywhere, until) if has_peers else set[Party]()
+    phase = msgspec.structs.replace(sweep.phase, crosses=True)
+    return msgspec.structs.replace(sweep, phase=phase, unread=sweep.unread | unread, has_peers=has_peers)
+
+
+def close_with_others(sweep: AccountSweep) -> AccountSweep:
+    """Closes what its peers, too, show to have ended, or the accounts that are swept beside it have found out."""
+    if sweep.run.alone and not sweep.has_peers:
+        return sweep
+    return _closed(sweep, msgspec.structs.replace(sweep.phase, closes=True, until=None))
+
+
+def read_wishes_of_others(sweep: AccountSweep) -> AccountSweep:
+    """Reads the rules, in all accounts, for what instances and their peers ask for."""
+    return _read_wished_rules(sweep, {sweep.account, *sweep.others}) if sweep.has_peers else sweep
+
+
+def remove_unasked(sweep: AccountSweep) -> AccountSweep:
+    """Removes what nobody asks for any more, before any account that is swept beside it opens. One that is swept alone does both in
+    one plan."""
+    if sweep.run.alone:
+        return sweep
+    return _closed(sweep, msgspec.structs.replace(sweep.phase, opens=False))
+
+
+def open_links_with_others(sweep: AccountSweep) -> AccountSweep:
+    """Opens the links with other accounts, and all that is not opened yet."""
+    return _opened(sweep) if sweep.has_peers or not sweep.run.alone else sweep
+
+
+def next_cursor(sweep: AccountSweep) -> Cursor:
+    """How far the account's next message begins: what is left, and when something ends on the groups that were read."""
+    before, groups, store = sweep.cursor, sweep.groups, sweep.work.fetch.store
+    if not store.readable(sweep.account):
+        return before
+    snapshot, policy, region = store.snapshot(), sweep.work.delivery.policy, sweep.work.delivery.region
+    failed = sweep.report.pending or sweep.report.undone
+    read = set[int]() if failed else {number for number in groups.due if groups.of({number}) <= snapshot.rules.keys()}
+    ends = cursors.ends(snapshot, policy, region, groups.of(read), sweep.started)
+    after = cursors.read(before, groups.digests, policy.digest, {number: ends.get(number, 0) for number in read})
+    if sweep.pages and before.token is None and not sweep.pages.whole:
+        after = msgspec.structs.replace(after, buckets=())
+    buckets = {bucket.number for bucket in after.buckets}
+    remaining = sum(cursors.bucket_of(group.party) not in buckets for group in groups.tagged)
+    if sweep.suspects or sweep.judges_unseen:
+        if not failed:  # once in a sweep: a part of what was too many would not be
+            after = msgspec.structs.replace(after, suspects=(), judged=True)
+    elif not (sweep.start.listed or before.judged):
+        after = cursors.suspected(after, sweep.report.planned.due)
+    return msgspec.structs.replace(after, left=remaining, waiting=_waiting(sweep, snapshot))
+
+
+def _waiting(sweep: AccountSweep, snapshot: Snapshot) -> tuple[str, ...]:
+    """An instance for each link that is asked for, and whose rules there was no time to read."""
+    reads, store = sweep.reads, sweep.work.fetch.store
+    wishes = {wish.link: wish for wish in sweep.scope.desired(snapshot) if wish.here}
+    waiting = {
+        wish.instance.id
+        for wish in wishes.values()
+        if wish.instance
+        if any(store.readable(group.account) for group in reads.groups_needed([wish]))
+    }
+    return tuple(sorted(waiting)[:MOST_WAITING])
+
+
+def _list_pages(sweep: AccountSweep, until: float) -> None:
+    if sweep.pages:
+        sweep.work.fetch.read_pages(sweep.account, sweep.pages, until)
+
+
+def _own_wishes(sweep: AccountSweep) -> list[Link]:
+    """The links that the account's own instances ask for."""
+    snapshot = sweep.work.fetch.store.snapshot()
+    askers = (instance for instance in snapshot.instances.values() if instance.party.account == sweep.account)
+    return [wish.link for wish in sweep.scope.wishes(snapshot, askers)]
+
+
+def _closed(sweep: AccountSweep, phase: Phase) -> AccountSweep:
+    """The sweep after what needs no look at wishes was closed."""
+    phase = msgspec.structs.replace(phase, refused=sweep.report.refused_keys)
+    closing = msgspec.structs.replace(sweep, phase=phase)
+    closed = converge(_in_turn(closing), _guard(sweep))
+    # what met a transient error while closing, or had no time, is due again when wishes are read
+    report = sweep.report + msgspec.structs.replace(closed, pending=(), undone=0)
+    return msgspec.structs.replace(sweep, report=report)
+
+
+def _read_wished_rules(sweep: AccountSweep, accounts: Set[str]) -> AccountSweep:
+    """The sweep after the rules, in these accounts, were read that its wishes need."""
+    reads, desired = sweep.reads, sweep.scope.desired(sweep.work.fetch.store.snapshot())
+    unread = reads.rules_of(desired, accounts, sweep.until(READING_SHARE))
+    phase = msgspec.structs.replace(sweep.phase, later=reads.unasked(desired))
+    return msgspec.structs.replace(sweep, phase=phase, unread=sweep.unread | unread)
+
+
+def _opened(sweep: AccountSweep) -> AccountSweep:
+    """The sweep after rules were brought to what is wished for, and what was written was looked at."""
+    phase = msgspec.structs.replace(sweep.phase, refused=sweep.report.refused_keys)
+    scope, guard = _in_turn(msgspec.structs.replace(sweep, phase=phase)), _guard(sweep)
+    report = converge(scope, guard)
+    total = sweep.report + report
+    opened = {decision.link for decision in total.planned.decisions if decision.outcome == "applied"}
+    # the rest was judged by its plans
+    groups = report.written | scope.needed_groups(sweep.work.fetch.store.snapshot(), opened)
+    looked = msgspec.structs.replace(look(scope, guard, groups, total.refused_keys), planned=PlanTotals())
+    return msgspec.structs.replace(sweep, report=_undone_late(total + looked, scope.delivery))
+
+
+def _undone_late(report: Report, delivery: Delivery) -> Report:
+    """The report, in which what failed is left undone once the time of the delivery is over."""
+    if not delivery.out_of_time():
+        return report
+    return msgspec.structs.replace(report, undone=report.undone + len(report.pending), pending=())
+
+
+def _guard(sweep: AccountSweep) -> RemovalGuard:
+    """Holds back whatever is counted, unless this delivery judges what the account does not show."""
+    return sweep.guard if sweep.judges_unseen else HoldingGuard(sweep.guard.limit)
+
+
+def _in_turn(sweep: AccountSweep) -> AccountScope:
+    """The account's scope, for which the time is over with its turn."""
+    delivery = sweep.work.delivery
+    end = _turn(delivery.clock.now(), delivery.retry.deadline, sweep.turns)
+    in_turn = msgspec.structs.replace(delivery, retry=delivery.retry.ending(end))
+    return AccountScope(
+        msgspec.structs.replace(sweep.work, delivery=in_turn), sweep.account, sweep.started, sweep.phase
+    )
+
+
+def _turn(now: float, end: float, turns: int) -> float:
+    """When the first of so many turns is over that share the time until `end`."""
+    return end if turns < 2 else now + (end - now) / turns
+
+
+READING: tuple[Step, ...] = (
+    list_groups,
+    read_rules,
+    list_instances,
+    read_own_wishes,
+    read_peers,
+    read_wishes_of_others,
+)
+STEPS: tuple[Step, ...] = (
+    list_groups,
+    read_rules,
+    close,
+    list_instances,
+    read_own_wishes,
+    open_own_links,
+    read_peers,
+    close_with_others,
+    read_wishes_of_others,
+    remove_unasked,
+    open_links_with_others,
+)
+
+
+# from the beginning to the summary
+
+
+def begin(run: Run, account: str, pace: Pace | None = None, cursor: Cursor | None = None) -> AccountSweep:
+    """The sweep of an account that goes on from a cursor, or begins. `pace` is that of the run, where it has several accounts."""
+    delivery, now = run.delivery, run.delivery.clock.now()
+    keep = run.keep or (lambda instance: asks_for_links(instance.tags, delivery.policy.keys))
+    how = Reading(tolerant=True, pace=pace or pace_of(delivery), keep=keep)
+    work = open_work(delivery, run.event_id, delivery.audit({"event_id": run.event_id}), how)
+    start = cursor or Cursor(int(now))
+    pages = None if start.token is None else work.fetch.pages(start.token)
+    guard = RemovalGuard(delivery.policy.limits.removals_per_run)
+    return AccountSweep(run, account, work, guard, now, start, cursor is None, start, pages)
+
+
+def pace_of(delivery: Delivery) -> Pace:
+    """How many calls a sweep leaves to others, and until when it reads."""
+    now = delivery.clock.now()
+    end = now + (delivery.retry.deadline - now) * READING_SHARE
+    return Pace(delivery.clock, end, delivery.throughput.calls_per_minute)
+
+
+def sweep_account(sweep: AccountSweep) -> AccountSweep:
+    """The sweep of an account after all of its steps, recorded. Raises Transient if the audit log could not be written; trouble with
+    single changes is in `report.pending`."""
+    return record(settle(functools.reduce(after, STEPS, sweep)))
+
+
+def after(sweep: AccountSweep, step: Step) -> AccountSweep:
+    """The sweep after a step, unless its groups say that there is nothing more to do."""
+    return step(sweep) if step is list_groups or not sweep.stops else sweep
+
+
+def settle(sweep: AccountSweep) -> AccountSweep:
+    """The sweep whose report has what is left undone: once the time is over, what failed is that. What another delivery judges is not
+    held."""
+    report = sweep.report
+    if not (sweep.judges_unseen or sweep.suspects):
+        report = msgspec.structs.replace(report, held={})
+    return msgspec.structs.replace(sweep, report=_undone_late(report, sweep.work.delivery))
+
+
+def record(sweep: AccountSweep) -> AccountSweep:
+    """Takes managed tags off groups that need none, and writes the summary; that of a short sweep which found nothing is not
+    written."""
+    fetch, account, delivery = sweep.work.fetch, sweep.account, sweep.work.delivery
+    if sweep.quiet and fetch.store.readable(account):
+        return sweep
+    untagged = untag_empty_groups(sweep.scope, account)
+    snapshot, policy = fetch.store.snapshot(), delivery.policy
+    record_unreadable(sweep.work.audit, snapshot, account)
+    cursor, tagged = next_cursor(sweep), len(sweep.groups.tagged)
+    listing = "all listed" if cursor.token is None else "the listing goes on"
+    listed = f"{cursor.instances} instances on {cursor.pages} pages: {listing}"
+    summary = {
+        **({} if delivery.caller or delivery.supposed else entered_fields(policy, account, snapshot)),
+        **account_record(policy, account, snapshot, sweep.report, sweep.denied.values(), sweep.skipped.values()),
+        "damaged_markers": ",".join(sorted({str(rule.group) for rule in sweep.damaged})),
+        "api_requests": ",".join(untagged),
+        "api_calls": json.dumps(fetch.calls, sort_keys=True),
+        "seconds": f"{delivery.clock.now() - sweep.started:.1f}",
+        "progress": f"{listed}; rules of {tagged - cursor.left} of {tagged} groups read",
+    }
+    sweep.work.audit.write([summary])
+    return sweep
