@@ -212,7 +212,7 @@ _ALL = [
     Race("a half-open link, an unlink and a sweep", half_open, POLICY, CLOSING, exactly(CLOSING, ())),
     Race("a request and a sweep", linked, POLICY, SECOND, exactly(SECOND, mutual_rules(), *TWO)),
     request_and_tag_removal(SYNC, 85),
-    request_and_tag_removal(sweep_message(), 100),
+    request_and_tag_removal(sweep_message(), 115),
     instance_events(event("one", "Running"), event("other", "tags", OTHER)),
     instance_events(event("one", "Running"), sweep_message()),
     instance_events(event("one", "Running"), event("one", "Running")),

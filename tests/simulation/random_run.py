@@ -32,7 +32,14 @@ from tests.simulation.random_inputs import (
 )
 from tests.simulation.random_people import People, steps
 from tests.simulation.run import AT_ONCE, CHANGES, SLOW, Run
-from tests.simulation.scenarios.common import ROTATIONS, SWEEP_SECONDS, half_an_hour_later, request, sweep_to_rest
+from tests.simulation.scenarios.common import (
+    ROTATIONS,
+    SWEEP_SECONDS,
+    half_an_hour_later,
+    request,
+    sweep_all,
+    sweep_to_rest,
+)
 from tests.simulation.scenarios.instances import event
 from tests.simulation.scenarios.sweeps import swept
 from tests.simulation.world import World
@@ -206,14 +213,17 @@ class RandomRun(People):
         deliver_queue(world, self.policy)
         deployed = world.copy()
         sweep_to_rest(world, self.policy)
-        deployed.now = world.now  # a group that lost its managed tag has had its turn by now
+        deployed.now = world.now  # a group that lost its managed tag has had its turn by then
         for number in range(2 * ROTATIONS):
             for account in self.policy.accounts:
                 deliver_without_faults(deployed, swept(f"swept {number}", account=account), self.policy)
             if number and not invariants.stripped(deployed, self.policy):
                 break
             deployed.now += SWEEP_SECONDS
-        ours = [oracle.owned(each, self.policy) for each in (world, deployed)]
+        later = world.copy()
+        later.now = deployed.now
+        sweep_all(later, self.policy)
+        ours = [oracle.owned(each, self.policy) for each in (later, deployed)]
         hold("I9", ours[0] == ours[1], f"one run over all accounts ends in {ours[0]}, a delivery for each in {ours[1]}")
         invariants.at_rest(world, self.policy)
         if not self.pending and not self.world.queue:

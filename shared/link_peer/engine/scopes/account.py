@@ -125,7 +125,7 @@ class AccountScope(Scope):
             if not self._refused_before(decision)
             if self.phase.opens or only_closes(decision)
             # before all that may ask for a link is read, whether its group keeps the rule is not known
-            if decision.edits or not decision.missing_managed_tag or self._decides(decision.link)
+            if not decision.missing_managed_tag or self._decides(decision.link)
             # a rule cannot be called missing on a group whose rules were not read this time
             if all(edit.key.group in snapshot.rules for edit in decision.edits if edit.kind == "add")
         ]
