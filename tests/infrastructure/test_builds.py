@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer_cli.ui import exits
 from link_peer_deploy import archives, builds, packaging
-from link_peer_deploy.packaging import OUTPUT
+from link_peer_deploy.packaging import OUTPUT, Target, described
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME
+from tests.unit.small_world import POLICY, REGION
 
 OPERATIONS = {
     "open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir", "os.symlink",
@@ -239,3 +241,18 @@ def test_a_package_that_cannot_be_built_leaves_the_former_one(cli: Cli, monkeypa
     assert cli(*PACKAGE) == 1
     assert cli.err == "no network\n"
     assert shown(Path("build")) == whole("former")
+
+
+@pytest.mark.parametrize("tag_prefix", ["acme", ""])
+def test_package_json_says_what_the_package_is_for(tag_prefix: str) -> None:
+    """stamp.js compares each value that is known with where the package would be deployed to."""
+    policy = msgspec.structs.replace(POLICY, tag_prefix=tag_prefix)
+    assert described(policy, Target("python3.12", REGION, "shop"), "0" * 64) == {
+        "home": HOME,
+        "deployment": "prod",
+        "region": REGION,
+        "prefix": "shop",
+        "tag_prefix": tag_prefix,
+        "runtime": "python3.12",
+        "sha256": "0" * 64,
+    }
