@@ -69,7 +69,9 @@ def test_an_egress_rule_is_proposed_for_an_advanced_group_to_addresses_that_are_
     advanced: bool, ips: tuple[str, ...], proposed: bool
 ) -> None:
     targets: list[Instance] = [instance(B, DB, ip=ip) for ip in ips]
-    closed = view([group(APP, advanced=True), group(DB)], [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")])
+    closed = view(
+        [group(APP, advanced=True), group(DB)], [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    )
     start, end = (end_of_party(closed, party) for party in (A, B))
     assert start is not None
     assert end is not None
@@ -127,7 +129,9 @@ def test_an_error_of_the_log_service_is_for_good_or_says_what_did_not_answer(
     error = LogError(status, code, message)
     trouble = read_error(error)
     assert isinstance(trouble, Transient) is bool(text)
-    assert str(trouble) == (f"the audit log cannot be read now: {text}" if text else f"the audit log cannot be read: {message}")
+    assert str(trouble) == (
+        f"the audit log cannot be read now: {text}" if text else f"the audit log cannot be read: {message}"
+    )
 
 
 class LogError(Exception):

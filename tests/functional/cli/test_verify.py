@@ -6,10 +6,9 @@ import pytest
 from aliyun_local.api import Role, trust_text
 from link_peer.domain.tags import parse_port
 from link_peer.planning.effect import Effect
-from link_peer_cli.inventory.probe import result_of
-from link_peer_cli.inventory.tested import ProbeVerdict
 from link_peer_cli.access.environment import load_own
-from link_peer_cli.inventory.probe import runner_in
+from link_peer_cli.inventory.probe import result_of, runner_in
+from link_peer_cli.inventory.tested import ProbeVerdict
 from msgspec.structs import replace
 
 from tests.functional.command import ALL, Asked, Cli

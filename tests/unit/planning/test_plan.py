@@ -457,6 +457,7 @@ GONE = {"refused_accounts": {PEER: NoAccess("NoPermission", "no")}}
         ),
         # a group without a rule holds no other half; of an account that was not read, no group is named
         (key(APP, FAR), [managed(APP), group(FAR)], {}, None, ""),
+        (key(APP, FAR), [managed(APP), group(FAR, rule_count=-1)], {}, None, ""),  # whose rules were read
         (
             key(APP, FAR),
             [managed(APP), group(FAR, rule_count=1)],

@@ -59,7 +59,11 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
         # each group's rules are about its own members
         (
             [rule(CACHE, str(APP))],
-            {"more": instance(C, DB, CACHE, ip="10.0.0.3"), "groups": {party: group(party) for party in (APP, DB, CACHE)}, "inner_access": {DB: False, CACHE: False}},
+            {
+                "more": instance(C, DB, CACHE, ip="10.0.0.3"),
+                "groups": {party: group(party) for party in (APP, DB, CACHE)},
+                "inner_access": {DB: False, CACHE: False},
+            },
             [],
             ["sg-app - open 1"],
         ),
