@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from link_peer_cli.ui import exits
 from link_peer_deploy import archives, builds, packaging
-from link_peer_deploy.packaging import OUTPUT
+from link_peer_deploy.packaging import OUTPUT, Target, described
+from link_peer_deploy.project import ROOT
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME
+from tests.unit.small_world import POLICY, REGION
 
 OPERATIONS = {
     "open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir", "os.symlink",
@@ -239,3 +246,55 @@ def test_a_package_that_cannot_be_built_leaves_the_former_one(cli: Cli, monkeypa
     assert cli(*PACKAGE) == 1
     assert cli.err == "no network\n"
     assert shown(Path("build")) == whole("former")
+
+
+@pytest.mark.parametrize("tag_prefix", ["acme", ""])
+def test_package_json_says_what_the_package_is_for(tag_prefix: str) -> None:
+    """stamp.js compares each value that is known with where the package would be deployed to."""
+    policy = msgspec.structs.replace(POLICY, tag_prefix=tag_prefix)
+    assert described(policy, Target("python3.12", REGION, "shop"), "0" * 64) == {
+        "home": HOME,
+        "deployment": "prod",
+        "region": REGION,
+        "prefix": "shop",
+        "tag_prefix": tag_prefix,
+        "runtime": "python3.12",
+        "sha256": "0" * 64,
+    }
+
+
+STAMP = """
+const inputs = JSON.parse(process.argv[2]);
+inputs.getCredential = async () => ({ AccountID: inputs.account });
+require(process.argv[1])(inputs).then(() => console.log("deployed"), (error) => console.log(error.message));
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
+@pytest.mark.parametrize(
+    ("built", "text"),
+    [
+        ({"home": "1"}, f"the package is for the home account 1, and would be deployed to {HOME}"),
+        ({"region": "cn-a"}, f"the package is for the region cn-a, and would be deployed to {REGION}"),
+        ({"tag_prefix": "acme"}, "the package is for the tag prefix acme, and would be deployed to link"),
+        ({"runtime": "python3.10"}, "the package is for the runtime python3.10, and would be deployed to python3.12"),
+        ({"prefix": "shop"}, "the package is for the prefix shop, and the function is link-peer-sweep"),
+    ],
+)
+def test_a_package_is_deployed_only_to_what_it_was_built_for(tmp_path: Path, built: dict[str, str], text: str) -> None:
+    """The plugin of Serverless Devs refuses it before it reads anything from the cloud."""
+    (tmp_path / "package.zip").write_bytes(b"")
+    about = {"sha256": hashlib.sha256(b"").hexdigest(), **built}
+    (tmp_path / "package.json").write_text(json.dumps(about), encoding="utf-8")
+    props = {
+        "code": "package.zip",
+        "region": REGION,
+        "runtime": "python3.12",
+        "functionName": "link-peer-sweep",
+        "environmentVariables": {"LINK_PEER_TAG_PREFIX": "link"},
+        "triggers": [],
+    }
+    inputs = {"yaml": {"path": str(tmp_path / "s.yaml")}, "props": props, "account": HOME}
+    command = ["node", "-e", STAMP, str(ROOT / "deploy" / "stamp.js"), json.dumps(inputs)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    assert answer.stdout.startswith(text)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from link_peer.domain.model import ALL, Group, Instance, Link, Party, Port, Rule, RuleKey, Traffic
+from link_peer.domain.model import ALL, Claim, Group, Instance, Link, Party, Port, Rule, RuleKey, Traffic
 from link_peer.domain.policy import AccountPolicy, Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer_cli.adoption.expressible import NotAdoptable, link_of_rule
+from link_peer_cli.adoption.judge import judge
+
+from tests.unit.small_world import APP, NOW, REGION
+from tests.unit.views import group, key, ours, theirs, view
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 DB = Party(HOME, "sg-db")
@@ -69,3 +73,27 @@ def test_everything_between_two_instances_is_a_mutual_link() -> None:
     source, target = instance("i-a", "vpc-a", "10.0.0.1"), instance("i-b", "vpc-a", "10.0.0.9", "sg-db")
     key = RuleKey(DB, "10.0.0.1/32", "10.0.0.9/32", ALL)
     assert linked(snapshot(source, target), rule(key)) == Link(source.party, target.party)
+
+
+K1 = key(DB, APP, "tcp/1")
+PERSONS = [theirs(K1, priority=priority) for priority in (1, 2)]
+OURS = ours(K1)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("rules", "deleted", "remaining"),
+    [
+        (PERSONS, PERSONS[1], PERSONS[0]),
+        ([PERSONS[0], OURS], PERSONS[0], OURS),  # the link stands without it
+    ],
+)
+def test_of_two_equal_rules_the_one_that_is_adopted_or_ours_remains(
+    rules: list[Rule], deleted: Rule, remaining: Rule, order: int
+) -> None:
+    """In whichever order they are shown. The first of `rules` is the one that is to be adopted."""
+    seen = view([group(APP), group(DB, "*")], rules=rules[::order])
+    with pytest.raises(NotAdoptable) as refused:
+        judge(seen, POLICY, REGION, rules[0], Link(APP, DB, (TCP,)), Claim("adopt-1"), NOW)
+    assert str(refused.value).startswith(f"{deleted.id} and {remaining.id} on {DB} are the same rule")
+    assert str(refused.value).endswith(f" --SecurityGroupRuleId.1 {deleted.id}")

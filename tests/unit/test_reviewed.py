@@ -140,6 +140,22 @@ def test_what_is_done_is_read_from_the_cloud(ecs: Ecs, real: FakeEcs) -> None:
     assert undone(cloud, [gone]) == [gone]
 
 
+@pytest.mark.parametrize(
+    ("rule_id", "before", "done"),
+    [
+        ("sgr-4", "four", False),
+        ("sgr-4", "changed meanwhile", False),  # it is still there
+        ("sgr-9", "four", True),
+        ("", "four", False),
+        ("", "changed meanwhile", True),  # a rule that the plan was to add, and to remove again, has no id
+    ],
+)
+def test_a_removal_is_done_once_its_rule_is_not_shown(real: FakeEcs, rule_id: str, before: str, done: bool) -> None:
+    """It is known by its id; without one, by its description."""
+    removal = Write("revoke", HOME, DB.id, rule_id, place_of(key(4)), before)
+    assert (undone(FakeCloud(real), [removal]) == []) is done
+
+
 def test_differences_do_not_depend_on_the_order() -> None:
     """A change of the same rule into something else is one difference; copies are counted."""
     assert differences(PLAN, reversed(PLAN)) == []

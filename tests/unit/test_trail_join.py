@@ -185,6 +185,41 @@ CASES: dict[str, tuple[list[Record], list[Event], list[str]]] = {
 
 
 OPERATOR = {"who": "link-peer-operator:s"}
+ADOPTED = [
+    record(kind, at, function="adopt", outcome="applied", rule_id="sgr-1", api_requests="r-1", logstore=OPERATORS)
+    for kind, at in (("intent", 2000), ("outcome", 1990))
+]
+UNTAGGED = {"ResourceId.1": "sg-b", "TagKey.1": "link-accept"}
+MARKED = {"name": "ModifySecurityGroupRule", "params": {"SecurityGroupRuleId": "sgr-1", "Description": MARKER}}
+
+
+@pytest.mark.parametrize(
+    ("before", "accepted", "problems"), [([], False, ["no-consent"]), ([], True, []), ([OPENED], False, [])]
+)
+def test_a_description_needs_consent_where_it_makes_a_rule_ours(
+    before: list[Record], accepted: bool, problems: list[str]
+) -> None:
+    """A rule that link-peer opened had it then: its marker may be written again after the consent was withdrawn."""
+    withdrawn = call(3000, "UntagResources", params=UNTAGGED, request="r-8", **PERSON)
+    given_again = call(2500, "TagResources", params=TAGGED, request="r-9", **PERSON)
+    calls = [withdrawn, *([given_again] if accepted else []), call(1995, **MARKED, **OPERATOR)]
+    untagged = msgspec.structs.replace(question(), tags={Party(HOME, "sg-b"): {"link-accept": "*"} if accepted else {}})
+    assert [finding.finding for finding in join(untagged, [*before, *ADOPTED], [], calls)] == problems
+
+
+@pytest.mark.parametrize(
+    ("fields", "problems"),
+    [
+        ({"link": ""}, []),
+        ({}, ["no-intent"]),  # of a link: it lists the groups that it tags
+        ({"link": "", "action": "link"}, ["no-intent"]),
+        ({"link": "", "record": "outcome", "outcome": "unchanged"}, ["no-intent"]),
+    ],
+)
+def test_the_repair_of_a_tag_without_a_link_is_the_intent_to_tag_its_group(fields: Record, problems: list[str]) -> None:
+    params = {**TAGGED, "Tag.1.Key": f"link-managed.prod.{HOME}", "Tag.1.Value": "true"}
+    intent = {**record("intent", 2000, action="repair", from_account=HOME), "from": "sg-b", "rules": "[]", **fields}
+    assert words([intent], [call(1995, "TagResources", params=params)]) == problems
 
 
 @pytest.mark.parametrize(

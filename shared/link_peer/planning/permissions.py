@@ -78,7 +78,7 @@ def difference(old: Policy, new: Policy, now: float) -> list[PermissionDifferenc
     ]
     narrower = sorted(_gains(after, before, now), key=_Gain.order)
     found += [PermissionDifference(Kind.NARROWER, one.path, one.said(1), *one.values[::-1]) for one in narrower]
-    told = {part for one in found for part in (one.path, one.path.partition("[")[0])}
+    told = {difference.path.partition("[")[0] for difference in found}
     return [*found, *_neither(old, new, told)]
 
 

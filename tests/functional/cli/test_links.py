@@ -12,6 +12,7 @@ import pytest
 import yaml
 from aliyun_local.api import Flow, Group, flow_logs
 from link_peer_cli.demo.world import shipped_roles
+from link_peer_cli.inventory import flow_log
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
@@ -252,9 +253,9 @@ def _links(cli: Cli, *options: str) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.knobs(request_tags=True)
-def test_flow_logs_say_which_links_were_used(lab: Lab, cli: Cli) -> None:
+def test_flow_logs_say_which_links_were_used(lab: Lab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each account that the policy file gives a flow log, with one query: in `links`, in `who`, and `--unused` lists what
-    certainly was not. What an account lets nobody read is unknown, and nothing is said without flow logs."""
+    certainly was not. What an account lets nobody read is unknown, as is what its log cuts off, and nothing is said without flow logs."""
     app, db, cache = lab.group(), lab.group("*"), lab.group("*")
     ledger, audit = (lab.group(f"*@{HOME}", account=PEER) for _ in range(2))
     ips = {group.id: lab.instance(group).private_ip for group in (app, db, cache, ledger, audit)}
@@ -287,3 +288,6 @@ def test_flow_logs_say_which_links_were_used(lab: Lab, cli: Cli) -> None:
     assert (used["use"], used["last_used"], used["narrow"]) == ("used", lab.iso(-89_401), "")
     [reacher] = [one for one in cli.json("who", db.id)[1] if one["by"] == "link-peer"]
     assert (reacher["use"], reacher["last_used"]) == ("used", used["last_used"])
+    monkeypatch.setattr(flow_log, "LIMIT", 1)  # the service answers with no more rows, and calls that complete
+    assert found(cli, "--unused", "7d") == []
+    assert all("did not return all of its flows" in link["use_detail"] for link in found(cli))

@@ -6,7 +6,8 @@ import pytest
 from aliyun_local.api import Role, trust_text
 from link_peer.domain.tags import parse_port
 from link_peer.planning.effect import Effect
-from link_peer_cli.inventory.probe import result_of
+from link_peer_cli.access.environment import load_own
+from link_peer_cli.inventory.probe import result_of, runner_in
 from link_peer_cli.inventory.tested import ProbeVerdict
 from msgspec.structs import replace
 
@@ -188,6 +189,17 @@ def test_a_role_in_that_account_may_run_the_test(asked: Asked, lab: Lab, cli: Cl
     asked.clear()
     assert cli(*command) == 0, cli.err
     assert {caller.role for caller, action in asked if action == "ecs:RunCommand"} == {"tester"}
+
+
+def test_a_role_is_assumed_with_the_external_id_of_its_account_and_tried_again(lab: Lab, cli: Cli) -> None:
+    """STS may be in trouble for a moment. A role whose trust asks for no external id ignores it."""
+    lab.policy_account(PEER, external_id="x" * 16)
+    lab.cloud.identity.add_role(Role(PEER, "tester", trust_text([f"acs:ram::{HOME}:root"], "x" * 16)))
+    env = load_own()
+    for trouble in (False, True):
+        if trouble:
+            lab.fault(service="sts", action="AssumeRole", kind="error")
+        assert runner_in(env, PEER, "", "tester").arn == f"acs:ram::{PEER}:role/tester"
 
 
 @pytest.mark.parametrize("name", ["link-peer-reader", "link-peer"])

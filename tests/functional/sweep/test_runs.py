@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 import sweep as function
 from link_peer.domain.errors import Transient
+from link_peer.planning.rota import RUN_SECONDS
 
 from tests.functional.lab import HOME, MANAGED, PEER, POLICY, Lab
 
@@ -63,6 +64,18 @@ def test_a_second_sweep_changes_nothing(lab: Lab) -> None:
     assert json.loads(lab.summary()["counts"]) == {"denied no-consent": 1}
     assert (lab.raw_rules(a), lab.raw_rules(b)) == rules
     assert lab.summary()["outcome"] == "unchanged"
+
+
+def test_another_account_is_listed_first_in_each_run(lab: Lab) -> None:
+    """So that none is always the last when the time is over. A sweep of one account lists that one alone."""
+    first_listed = set()
+    for _ in range(1 if lab.by_account else 4):
+        start = lab.calls()
+        lab.sweep()
+        listings = [call for call in list(lab.cloud.faults.calls)[start:] if call.action == "DescribeInstances"]
+        first_listed.add(listings[0].account)
+        lab.cloud.clock.advance(RUN_SECONDS)
+    assert first_listed == ({HOME} if lab.by_account else {HOME, PEER})
 
 
 # errors and time

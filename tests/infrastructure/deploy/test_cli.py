@@ -215,6 +215,7 @@ def test_without_a_package_nothing_is_deployed(project: Project) -> None:
     [
         ({"home": OTHER}, f"the package is for the home account {OTHER}, and would be deployed to {HOME}"),
         ({"region": "cn-hangzhou"}, "the package is for the region cn-hangzhou, and would be deployed to cn-qingdao"),
+        ({"tag_prefix": "acme"}, "the package is for the tag prefix acme, and would be deployed to link"),
         ({"runtime": "python3.10"}, "the package is for the runtime python3.10, and would be deployed to python3.12"),
         ({"prefix": "link"}, "the package is for the prefix link, and the function is link-peer-auto-link"),
         ({"prefix": "second"}, "the package is for the prefix second, and the function is link-peer-auto-link"),

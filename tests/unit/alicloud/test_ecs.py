@@ -70,6 +70,15 @@ def test_addresses_are_asked_for_one_by_one_in_a_vpc_that_takes_more_calls_to_li
     assert adapter.ecs.addresses_taken(adapter.vpc, wanted) == set(wanted[:2])
 
 
+@pytest.mark.parametrize("count", [100, 101, 201])
+def test_every_instance_of_a_group_is_read(adapter: Adapter, count: int) -> None:
+    """A page has 100."""
+    [group, other] = adapter.groups(2)
+    machines = {adapter.cloud.ecs.create_instance(HOME, [group.id]).id for _ in range(count)}
+    adapter.cloud.ecs.create_instance(HOME, [other.id])
+    assert {each.party.id for each in adapter.ecs.members(group.id)} == machines
+
+
 def _interface(adapter: Adapter, group: Group) -> dict[str, object]:
     vswitch = adapter.cloud.world.vpcs[0]["vswitch_id"]
     params = {"VSwitchId": vswitch, "SecurityGroupId": group.id, "SecondaryPrivateIpAddressCount": "1"}

@@ -102,6 +102,7 @@ def opened() -> Denial:
     return no_consent([unaccepted("k=v", "k.2=w")], by_tag=True)
 
 
+END = "2026-11-26T00:00:00Z"
 MISSING = f"{GROUP} has not accepted sg-app@{OTHER} on tcp/22+tcp/80"
 
 
@@ -144,6 +145,14 @@ def said() -> list[tuple[object, str]]:
         (denials.side_left("sg-x", "y", known=True), "the rule on sg-x still stands: y"),
         (denials.side_left("sg-x", "y", known=False), "the rule on sg-x may still stand: y"),
         (denials.different_region("cn-x", "cn-y", is_look=True).advice[-17:], "rules of your own"),
+        (denials.request_expired("expires_at", END), f"expired: expires_at {END} is past"),
+        (denials.request_expired("expires_at", END).advice, f"post it again: {denials.POST_AGAIN}"),
+        (
+            denials.request_expired("until", END).advice,
+            f"post it again with a later --until, or with none: {denials.POST_AGAIN}",
+        ),
+        (denials.id_in_use("chg-1").advice[-30:], denials.POST_AGAIN[-30:]),
+        (denials.id_in_use("chg-1", END).advice[-50:], f"{denials.POST_AGAIN} --until {END}"[-50:]),
     ]
 
 

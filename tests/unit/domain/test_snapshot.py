@@ -99,3 +99,5 @@ def test_instances_of_a_group_are_counted_where_they_were_read_listed_or_counted
     """None where they were not. A complete listing wins over a count that may have stopped."""
     groups = (APP, CACHE, DB, Party(HOME, "sg-x"), FAR, OTHERS[1])
     assert [SEEN.member_count(one) for one in groups] == [1, 1, 3, 0, 7, None]
+    read = Snapshot(instances={A: instance(A, APP), B: instance(B, DB)}, complete_groups={APP, CACHE})
+    assert [read.member_count(party) for party in (APP, CACHE, DB)] == [1, 0, None]

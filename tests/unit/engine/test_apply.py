@@ -14,6 +14,7 @@ from link_peer.domain.errors import CloudError, NoAccess, Throttled, Transient
 from link_peer.domain.model import TAG, Claim, Link, Party, Rule, RuleKey
 from link_peer.domain.policy import AccountPolicy, Pause, Policy
 from link_peer.domain.request import LATE_SECONDS
+from link_peer.domain.tags import compact
 from link_peer.engine.read.access import Reading
 from link_peer.engine.write import apply, settle
 from link_peer.engine.write.apply import CONSENT_SECONDS, Applier, paused
@@ -381,6 +382,18 @@ def test_a_claim_that_ended_meanwhile_is_not_written(left: int) -> None:
     report = applying(Decision(LINK, "link", "applied", edits=(Edit(K1, frozenset({claim}), claims=(claim,)),)))
     assert len(applying.ecs.changes()) == left
     assert [refusal.denial for refusal in report.refused.values()] == [denials.EXPIRED_MEANWHILE] * (not left)
+
+
+@pytest.mark.parametrize(("late", "written"), [(2, True), (3, False)])
+def test_consent_that_has_ended_since_it_was_read_opens_nothing(late: float, written: bool) -> None:
+    """It is judged by the time of the write, not of the read."""
+    applying = Applying()
+    applying.ecs.known["sg-db"] = group(DB, f"*~{compact(NOW + 3)}", managed_tag=True)
+    applying.fetch.store.groups[DB] = applying.ecs.known["sg-db"]
+    applying.clock.time += late
+    applying(link())
+    assert bool(applying.ecs.existing) is written
+    assert bool(applying.ecs.changes()) is written
 
 
 @pytest.mark.parametrize(("late", "written"), [(0, True), (CONSENT_SECONDS, True), (CONSENT_SECONDS + 1, False)])

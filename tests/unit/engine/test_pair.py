@@ -264,6 +264,13 @@ def test_removals_that_are_held_are_said_for_the_request_and_once_for_the_delive
     assert asking.claims == {"sg-app>sg-db tcp/1": "tag"}
 
 
+def test_removals_that_are_held_are_said_once_though_a_write_is_refused() -> None:
+    """What is refused is planned again, and the removals are held then, too."""
+    asking = Asking(member(C), instances=[one(A, APP, peer="sg-db:tcp/2")], groups=APART, limit=0)
+    asking.ecs.errors["authorize"] = [CloudError("AuthorizedGroupRule.LimitExceed", "full")]
+    assert sorted(asking("sync")) == [("failed", "quota"), ("failed", "removals-held")]
+
+
 # trouble
 
 

@@ -11,7 +11,7 @@ from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, Tra
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning import effect_text
-from link_peer.planning.effect import Cause, absent, applying, end_of, of_link
+from link_peer.planning.effect import Cause, absent, applying, compared, end_of, of_link
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
 from tests.unit.views import group, instance, key, ours, theirs, view
@@ -290,6 +290,24 @@ def test_the_instance_that_asked_is_one_end_of_a_link_of_its_own_group(inside: b
     access = {DB: inside, CACHE: not inside}
     seen = view([group(DB), group(CACHE)], [instance(A, DB, CACHE, ip="10.0.0.1")], inner_access=access)
     assert of_link(seen, Link(DB, DB, SQL), A).word == word
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "opens"),
+    [
+        ((LEFT,), (), [True]),
+        ((), (LEFT,), [False]),
+        ((), (rule(DB, "0.0.0.0/0"),), [True]),  # they pass, whether or not the group lets them
+        ((LEFT,), (LEFT, drop("0.0.0.0/0")), []),
+    ],
+)
+def test_packets_of_which_less_is_barred_may_pass_though_it_is_not_known(
+    old: tuple[Rule, ...], new: tuple[Rule, ...], opens: list[bool]
+) -> None:
+    """Whether members of their group reach each other was not read."""
+    seen = (neighbours(*old, access=None), neighbours(*new, access=None))
+    ends = (end_of(seen[0].instances[A]), end_of(seen[0].instances[B]))
+    assert [(may_pass, known) for _, may_pass, known in compared(seen, ends, SQL)] == [(each, False) for each in opens]
 
 
 def test_an_effect_names_the_rules_that_decide_the_ports_and_what_was_not_read() -> None:

@@ -122,6 +122,13 @@ def test_without_both_addresses_there_is_no_rule(lacking: str) -> None:
     assert detail(verdict).startswith(f"i-{lacking}@")
 
 
+def test_of_two_instances_without_an_address_the_source_is_named() -> None:
+    """In either direction, and once for both rules of a mutual link."""
+    seen = view(OPEN, [instance(A, APP), instance(B, DB)])
+    for link in (Link(A, B, PORTS), Link(B, A, PORTS), Link(A, B), Link(B, A)):
+        assert detail(evaluate(seen, POLICY, link)).startswith(f"{link.source.id}@")
+
+
 def test_an_instance_of_the_classic_network_is_on_no_side() -> None:
     """Whatever VPC it shows."""
     for fields in ({"classic": True}, {"vpc": ""}):

@@ -21,7 +21,7 @@ from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, managed, ours, policy, theirs, view
+from tests.unit.views import group, instance, key, managed, member, ours, policy, theirs, view
 
 OPEN = [managed(APP, "*"), managed(DB, "*"), managed(CACHE, "*")]
 P1, P2 = parse_ports("tcp/1"), parse_ports("tcp/2")
@@ -455,6 +455,16 @@ GONE = {"refused_accounts": {PEER: NoAccess("NoPermission", "no")}}
             None,
             f"{FAR} is not known: its rules were not read",
         ),
+        # a group without a rule holds no other half; of an account that was not read, no group is named
+        (key(APP, FAR), [managed(APP), group(FAR)], {}, None, ""),
+        (key(APP, FAR), [managed(APP), group(FAR, rule_count=-1)], {}, None, ""),  # whose rules were read
+        (
+            key(APP, FAR),
+            [managed(APP), group(FAR, rule_count=1)],
+            {"failed_accounts": {PEER: "timeout"}},
+            None,
+            f"account {PEER} is not known: timeout",
+        ),
         (key(APP, FAR, "tcp/1"), [managed(APP)], GONE, None, ""),
         (key(APP, DB), [managed(APP)], {}, UNLINKED, ""),
     ],
@@ -485,6 +495,31 @@ def test_a_link_without_room_gains_no_claim_by_the_edit_of_another_decision() ->
     found = plan(view(OPEN, rules=rules), desired(both, new), may_lose=May.CLOSE, is_request=True)
     assert [d.outcome for d in found.decisions] == ["failed", "removed"]
     assert new not in {claim for d in found.decisions for edit in d.edits for claim in edit.gain}
+
+
+def test_a_link_without_room_gains_no_claim_on_a_rule_that_it_shares() -> None:
+    """The last rule for which sg-db has room is tcp/1, which another link needs as well."""
+    numbered = [RuleKey(DB, f"10.9.{n // 250}.{n % 250}/32", "", P1[0]) for n in range(999)]
+    seen = view(OPEN, rules=[Rule(DB, f"sgr-{n}", each, "accept", 1) for n, each in enumerate(numbered)])
+    both = Link(APP, DB, (*P1, *P2))
+    found = plan(seen, desired(LINK), desired(both, REQ)).decisions
+    assert {d.link: d.outcome for d in found} == {LINK: "applied", both: "failed"}
+    assert edits(found) == [("add", "tcp/1", (TAG,))]
+
+
+def test_a_request_between_two_instances_takes_no_claim_of_another() -> None:
+    """Only rules of links by address are restated for the members of a group."""
+    shown = [instance(A, APP, ip="10.0.0.1"), instance(B, DB, ip="10.0.0.2")]
+    seen = view(OPEN, shown, [ours(ADDRESSES, REQ2, ends=(A, B))])
+    found = plan(seen, desired(Link(A, B, P1), REQ), may_lose=May.KEEP, is_request=True).decisions
+    assert edits(found) == [("mark", "tcp/1", (REQ, REQ2))]
+
+
+def test_the_repair_of_a_tag_names_the_whole_link_of_the_rule() -> None:
+    """Of a rule for one member of a group, the link of the group."""
+    bare = [managed(APP, "*"), group(DB, "*", vpc="vpc-2")]
+    (repair,) = plan(view(bare, rules=[member(A)]), may_lose=May.KEEP).decisions
+    assert (repair.missing_managed_tag, repair.link) == ((DB,), LINK)
 
 
 # which rules of a snapshot are ours

@@ -9,10 +9,10 @@ import pytest
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
 from link_peer.planning.reach import Scene
-from link_peer.planning.who import named, who
+from link_peer.planning.who import _parts, named, who
 
 from tests.unit.planning.test_effect import rule
-from tests.unit.small_world import APP, DB, HOME, PEER, A, B
+from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
 from tests.unit.views import group, instance, view
 
 C = Party(HOME, "i-c")
@@ -56,6 +56,17 @@ DROP = rule(DB, "0.0.0.0/0", act="drop", port=Port("tcp", 80, 80))
         ([rule(DB, "10.0.0.1/32")], {"more": instance(C, APP, ip="10.0.0.1")}, [], ["- 10.0.0.1/32 open None"]),
         ([rule(DB, str(APP))], {"more": FAR}, [], ["sg-app - unknown 2"]),
         ([rule(DB, str(APP))], {"more": instance(C, APP, ip="10.0.0.3")}, [], ["sg-app - open 2"]),
+        # each group's rules are about its own members
+        (
+            [rule(CACHE, str(APP))],
+            {
+                "more": instance(C, DB, CACHE, ip="10.0.0.3"),
+                "groups": {party: group(party) for party in (APP, DB, CACHE)},
+                "inner_access": {DB: False, CACHE: False},
+            },
+            [],
+            ["sg-app - open 1"],
+        ),
         ([], {"more": instance(C, DB, ip="10.0.0.3"), "inner_access": {DB: True}}, [], ["sg-db - open 2"]),
         ([IPV6], {}, [], ["- 2001:db8::/32 unknown None"]),
         # other ranges and drops tell the addresses of a range apart; those of instances count where a drop names their group
@@ -110,6 +121,27 @@ def test_what_is_listed(rules: list[Rule], read: dict[str, Any], asked: list[Por
         f"{one.source.id if one.source else '-'} {one.address or '-'} {one.state} {one.instances}" for one in found
     ]
     assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("cidr", "others", "parts"),
+    [
+        ("10.0.0.0/24", [], ["10.0.0.0"]),
+        ("10.0.0.0/24", ["10.0.0.128/25"], ["10.0.0.0", "10.0.0.128"]),
+        ("10.0.0.0/24", ["10.0.0.0/25"], ["10.0.0.0", "10.0.0.128"]),
+        ("10.0.0.0/24", ["10.0.0.16/28", "10.0.0.16/28"], ["10.0.0.0", "10.0.0.16", "10.0.0.32"]),
+        ("10.0.0.0/24", ["10.0.0.255/32"], ["10.0.0.0", "10.0.0.255"]),
+        ("10.0.1.0/24", ["10.0.0.0/24", "10.0.2.0/24"], ["10.0.1.0"]),
+        ("10.0.1.0/24", ["10.0.0.0/16", "9.0.0.0/8"], ["10.0.1.0"]),
+        ("10.0.1.0/24", ["sg-app", "10.0.1.x/32", "10.0.1.9/32"], ["10.0.1.0", "10.0.1.9", "10.0.1.10"]),
+        ("10.0.1.x/24", ["10.0.1.9/32"], [""]),
+    ],
+)
+def test_a_range_has_an_address_for_each_part_that_others_tell_apart(
+    cidr: str, others: list[str], parts: list[str]
+) -> None:
+    """The first of each part, and none of outside."""
+    assert _parts(cidr, others) == parts
 
 
 def test_an_instance_is_no_source_of_itself() -> None:

@@ -49,6 +49,16 @@ def test_a_record_that_is_written_again_is_the_same() -> None:
     assert first == again
 
 
+def test_it_is_known_whether_the_log_took_the_records_of_attempts() -> None:
+    """One that it did not take stops nothing: the work is done again anyway."""
+
+    class Unavailable(FakeLog):
+        def write(self, records: Sequence[Record]) -> None:
+            raise Transient("503")
+
+    assert [writer(log).attempt("timeout", {"link": "0" * 16}) for log in (FakeLog(), Unavailable())] == [True, False]
+
+
 def test_a_record_says_when_it_was_written_to_the_millisecond() -> None:
     """Rounded down."""
     log = FakeLog()
