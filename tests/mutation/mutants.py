@@ -13,7 +13,7 @@ import msgspec
 import yaml
 
 ROOT = Path(__file__).parents[2]
-TARGETS = [f"shared/link_peer/{room}/**/*.py" for room in ("planning", "engine", "inbound", "domain")] + [
+TARGETS = [f"shared/link_peer/{room}/**/*.py" for room in ("planning", "views", "engine", "inbound", "domain")] + [
     f"local/aliyun_local/{name}.py"
     for name in (
         "ecs/authorize",

@@ -14,9 +14,9 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Instance, Link, Party, Rule, ports_text
 from link_peer.planning.effect import Cause
 from link_peer.planning.guardrails import never_denial
-from link_peer.planning.reach import Reach
-from link_peer.planning.standing import Standing, link_reach, state_of
 from link_peer.runtime.ports import Record
+from link_peer.views.reach import Reach
+from link_peer.views.standing import Standing, link_reach, state_of
 
 from link_peer_cli.checks.finding import OK, WARNING, CheckFinding, few
 from link_peer_cli.checks.seen import CloudSeen

@@ -10,9 +10,9 @@ import typer
 from link_peer.domain.errors import PolicyError
 from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
-from link_peer.planning import policy_tests
 from link_peer.planning.decision import Context
-from link_peer.planning.policy_tests import Finding, Verdict
+from link_peer.views import policy_tests
+from link_peer.views.policy_tests import Finding, Verdict
 from rich.markup import escape
 
 from link_peer_cli.access import instant

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.policy import Policy
-from link_peer.planning.permissions import Kind
+from link_peer.views.permissions import Kind
 from link_peer_deploy import packaging
 from link_peer_deploy.names import DEFAULT_PREFIX
 from link_peer_deploy.runtime_python import runtime_in_use

@@ -10,8 +10,8 @@ from link_peer.app.sweeps import run_sweep
 from link_peer.domain.errors import BadInput
 from link_peer.domain.reasons import REASONS, Kind
 from link_peer.engine.scopes.everything import Sweep
-from link_peer.planning.reach import Scene
 from link_peer.runtime.ports import Record
+from link_peer.views.reach import Scene
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, require_known

@@ -8,7 +8,7 @@ import msgspec
 import typer
 from link_peer.domain.model import ports_text
 from link_peer.planning.decision import Context
-from link_peer.planning.policy_tests import Verdict
+from link_peer.views.policy_tests import Verdict
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, policy_file

@@ -16,9 +16,9 @@ from link_peer.planning.claims import candidates, choice_note, choose, judge_of,
 from link_peer.planning.decision import Context, DesiredLink, Verdict
 from link_peer.planning.effect import Cause
 from link_peer.planning.evaluate import by_size, most_members, uncounted, wish_denial
-from link_peer.planning.reach import Reach, reach
-from link_peer.planning.standing import Wishes, standing
 from link_peer.planning.writing import note, part
+from link_peer.views.reach import Reach, reach
+from link_peer.views.standing import Wishes, standing
 
 from link_peer_cli.answers.links import Advice
 from link_peer_cli.consent.entries import asking as asking_tags

@@ -15,11 +15,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 from link_peer.domain.model import ALL, Link, Party, Port
-from link_peer.planning import effect_text, policy_tests
+from link_peer.planning import effect_text
 from link_peer.planning.decision import Context
 from link_peer.planning.effect import End, between, end_of, end_of_party
-from link_peer.planning.policy_tests import Finding, Verdict
-from link_peer.planning.reach import Scene
+from link_peer.views import policy_tests
+from link_peer.views.policy_tests import Finding, Verdict
+from link_peer.views.reach import Scene
 
 from link_peer_cli.inventory.reading import SavedView, View, verdict_if_asked
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from link_peer.domain.policy import Policy
-from link_peer.planning.permissions import Kind, PermissionDifference, difference
+from link_peer.views.permissions import Kind, PermissionDifference, difference
 from rich.console import Console
 from rich.markup import escape
 

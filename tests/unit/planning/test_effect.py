@@ -14,7 +14,7 @@ from link_peer.planning import effect_text
 from link_peer.planning.effect import Cause, absent, applying, end_of, of_link
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
-from tests.unit.views import group, instance, key, ours, theirs, view
+from tests.unit.snapshots import group, instance, key, ours, theirs, view
 
 SQL = parse_ports("tcp/3306")
 OURS = key(DB, APP, "tcp/3306")

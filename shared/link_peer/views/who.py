@@ -24,7 +24,7 @@ import msgspec
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
 from link_peer.planning.effect import inside, protocol_name, rules_of, word_of
-from link_peer.planning.reach import Scene, among, anyone_in
+from link_peer.views.reach import Scene, among, anyone_in
 
 
 class Reaching(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ import msgspec
 from link_peer.domain.policy import AccountPolicy, Allow, Limits, Never, Pause, Policy
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, compact
 from link_peer.planning.evaluate import PRIVATE
-from link_peer.planning.spans import (
+from link_peer.views.spans import (
     EVERYTHING,
     MUTUAL,
     PORTS,

@@ -17,7 +17,7 @@ import pytest
 from link_peer.domain.model import Party, Ports
 from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits, Never, Pause, Policy, PolicyTest
 from link_peer.domain.tags import Who, parse_ports
-from link_peer.planning.permissions import Kind, difference
+from link_peer.views.permissions import Kind, difference
 
 A, B, C = "1000000000000001", "1000000000000002", "1000000000000003"
 NOW, SOON, LATER = 1_000, 2_000, 3_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from link_peer.inbound.policy_file import parse
-from link_peer.planning.policy_tests import Verdict, judge
+from link_peer.views.policy_tests import Verdict, judge
 
 A, B = "1000000000000001", "1000000000000002"
 NOW = 1_798_000_000.0  # before 2027
