@@ -40,7 +40,7 @@ from link_peer.views import policy_tests
 
 from link_peer_deploy import archives, builds, bundle, cut, runtime_python
 from link_peer_deploy.archives import NO_SPACE, RUN, PackageError
-from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
+from link_peer_deploy.instance import FUNCTIONS, FunctionInstance, HandlerError
 from link_peer_deploy.manifest import request_triggers
 from link_peer_deploy.names import VERSION_FILE
 from link_peer_deploy.project import ROOT
@@ -259,7 +259,7 @@ def check_imports(package: Path, python: str) -> None:
     Nothing is called and no local cloud is needed; `make test-package` makes deliveries.
     """
     for function in FUNCTIONS:
-        with Instance(package, python, {"LANG": "C.UTF-8"}) as instance:
+        with FunctionInstance(package, python, {"LANG": "C.UTF-8"}) as instance:
             try:
                 instance.run(f"from link_peer.app import compose\nimport {function}\ncompose.start()\nanswer = None")
                 instance.run(

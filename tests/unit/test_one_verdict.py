@@ -164,7 +164,7 @@ def test_it_fails_an_accept_test(name: str, reason: Reason, link: Link, seen: Sn
     under = msgspec.structs.replace(under, policy=msgspec.structs.replace(under.policy, tests=tests))
     (found,) = live_tests.judge(SavedView(seen), under)
     undecided = reason.kind is reasons.Kind.UNDECIDED
-    assert found.verdict is (policy_tests.Verdict.OPEN if undecided else policy_tests.Verdict.DENIED)
+    assert found.verdict is (policy_tests.PolicyVerdict.OPEN if undecided else policy_tests.PolicyVerdict.DENIED)
 
 
 class Read(SavedView):

@@ -15,7 +15,7 @@ from link_peer.planning.decision import Context, Question, RulesOf, Verdict
 from link_peer.planning.evaluate import evaluate
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
-from link_peer.views.closing import Closing, closing
+from link_peer.views.closing import RemovalForecast, closing
 from link_peer.views.reach import Scene
 
 from link_peer_cli.access.inputs import account_named
@@ -94,7 +94,7 @@ class View:
                 account, Throttled("others use up the calls that it allows in a minute; try again later")
             )
 
-    def closing(self, region: str, now: float) -> Closing:
+    def closing(self, region: str, now: float) -> RemovalForecast:
         """The rules of ours that the next sweep removes, as far as these were read. What a sweep would read to know it is read."""
         missing = MissingReader(self._fetch)
         while True:
