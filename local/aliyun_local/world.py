@@ -170,36 +170,41 @@ class _Loader:
             raise ValueError(f"VPC {vpc['name']}: {region} is not in the list `regions`")
         place = self.places[vpc["name"]] = self.regions[region]
         shared_with = list(vpc.get("shared_with", ()))
-        made = self.vpcs[vpc["name"]] = place.ecs.create_vpc(
+        vpc_state = self.vpcs[vpc["name"]] = place.ecs.create_vpc(
             vpc["owner"], vpc["cidr"], shared_with=tuple(shared_with), name=vpc["name"]
         )
-        shown = {"id": made.id, "vswitch_id": made.vswitch_id, "owner": vpc["owner"], "shared_with": shared_with}
-        place.world.vpcs.append(shown)
+        described_vpc = {
+            "id": vpc_state.id,
+            "vswitch_id": vpc_state.vswitch_id,
+            "owner": vpc["owner"],
+            "shared_with": shared_with,
+        }
+        place.world.vpcs.append(described_vpc)
 
     def _inactive(self) -> set[str]:
         """The services of the file's `inactive`."""
-        named = set(self.text.get("inactive", ()))
-        if not named <= INACTIVE.keys():
+        services = set(self.text.get("inactive", ()))
+        if not services <= INACTIVE.keys():
             raise ValueError(f"inactive: there are {', '.join(sorted(INACTIVE))}")
-        return named
+        return services
 
     def _roles(self) -> None:
         """Create the roles that the file lists. ValueError for a string where a list of strings is expected: it would be
         read letter by letter."""
         for listed in self.text.get("roles") or ():
-            given = dict(listed)
+            fields = dict(listed)
             for name in ("trusted", "allowed_actions"):
-                value = given.get(name)
+                value = fields.get(name)
                 if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
-                    raise ValueError(f"role {given['name']}: {name} must be a list of strings")
-            actions = given.pop("allowed_actions", None)
-            trust = trust_text(given.pop("trusted", None) or [], given.pop("external_id", None))
-            role = self.cloud.identity.add_role(Role(**given, trust=trust))
+                    raise ValueError(f"role {fields['name']}: {name} must be a list of strings")
+            actions = fields.pop("allowed_actions", None)
+            trust = trust_text(fields.pop("trusted", None) or [], fields.pop("external_id", None))
+            role = self.cloud.identity.add_role(Role(**fields, trust=trust))
             self.cloud.identity.allow_only(role.arn, ["*"] if actions is None else actions)
 
     def _group(self, group: dict[str, Any]) -> None:
         account, place = group["account"], self.places[group["vpc"]]
-        made = place.ecs.create_group(
+        group_state = place.ecs.create_group(
             account,
             self.vpcs[group["vpc"]].id,
             name=group["name"],
@@ -209,20 +214,20 @@ class _Loader:
             tags=group.get("tags", {}),
             group_id=group.get("id"),
         )
-        self.places[made.id] = place
+        self.places[group_state.id] = place
         for permission in group.get("rules", ()):
-            given = dict(permission)
-            rule_id = given.pop("SecurityGroupRuleId", None)
-            params = {"RegionId": place.region, "SecurityGroupId": made.id}
-            params.update({f"Permissions.1.{name}": str(value) for name, value in given.items()})
+            fields = dict(permission)
+            rule_id = fields.pop("SecurityGroupRuleId", None)
+            params = {"RegionId": place.region, "SecurityGroupId": group_state.id}
+            params.update({f"Permissions.1.{name}": str(value) for name, value in fields.items()})
             place.ecs.call(Caller(account, f"acs:ram::{account}:root"), "AuthorizeSecurityGroup", params)
             if rule_id:
-                self._name_last_rule(made, rule_id)
+                self._name_last_rule(group_state, rule_id)
 
     def _name_last_rule(self, group: Group, rule_id: str) -> None:
         now = self.cloud.clock.now()
-        *others, last = group.rules.at(now)
-        group.rules.change(now, lambda _rules: (*others, replace(last, id=rule_id)))
+        *earlier_rules, last = group.rules.at(now)
+        group.rules.change(now, lambda _rules: (*earlier_rules, replace(last, id=rule_id)))
 
     def _instance(self, instance: dict[str, Any]) -> None:
         self.places[instance["groups"][0]].ecs.create_instance(

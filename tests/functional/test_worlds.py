@@ -159,18 +159,18 @@ def test_functions_react_to_the_events_of_their_own_region(served: LocalCloud) -
         }
         for triggers in deployed:
             triggers.start()
-        there = served.region_at(THERE)
+        second_region = served.region_at(THERE)
         db, app = groups[THERE]
-        instance = there.ecs.create_instance(HOME, [app])
+        instance = second_region.ecs.create_instance(HOME, [app])
         tag = {"ResourceType": "instance", "ResourceId.1": instance.id, "Tag.1.Key": "link-peer"}
         wish = {"RegionId": THERE, **tag, "Tag.1.Value": f"{db}:tcp/3306"}
-        there.ecs.call(Caller(HOME, f"acs:ram::{HOME}:root"), "TagResources", wish)
+        second_region.ecs.call(Caller(HOME, f"acs:ram::{HOME}:root"), "TagResources", wish)
         for triggers in deployed:
             triggers.drain(300)
     finally:
         for triggers in deployed:
             triggers.close()
-    rules = there.ecs.account(HOME).groups[db].rules.at(served.clock.now())
+    rules = second_region.ecs.account(HOME).groups[db].rules.at(served.clock.now())
     assert [(rule.peer_group, rule.port_range) for rule in rules] == [(app, "3306/3306")]
     now = int(served.clock.now())
     project, logstore = f"link-peer-{HOME}", "decisions"

@@ -28,8 +28,8 @@ READ_THE_CLOCK = {
     "demo/acts.py": "as long as it runs",
     "demo/stage.py": "as long as it runs",
     "demo/local_cloud.py": "when the history of a world begins",
-    "demo/world.py": "the local cloud's: when the history of a world begins",
-    "demo/history.py": "the local cloud's, which it moves on",
+    "demo/history.py": "the days that it plays",
+    "demo/world.py": "when the flow log of a world ends",
 }
 """The modules that read a clock, and what for. What a command decides goes by the instant at which it started: `Environment.now`."""
 

@@ -255,7 +255,7 @@ def _of(question: Question, event: Event, finding: str, detail: str) -> Mismatch
     rules = [*event.rule_ids, *map(_rule_text, event.keys), *(key for key, _ in event.tags)]
     by = f"{event.who} from {event.address}" if event.address else event.who
     advice = (
-        f"ask {event.who}; link-peer sweep --dry-run shows what a sweep puts back or closes, link-peer stale what it leaves alone"
+        f"ask {event.who}; link-peer sweep --dry-run shows what the next sweep restores or closes, and link-peer stale what it does not touch"
         if finding == BY_ANOTHER
         else f"find out who used the role {event.role or event.who} and from where; if it was none of your people, revoke its "
         "permissions and undo the call by hand: a sweep leaves rules without a marker alone"

@@ -68,7 +68,7 @@ def enter(env: Environment, tags: GroupTags, accounts: Iterable[str]) -> dict[st
     why not, by account."""
     lacking = [uid for uid in accounts if uid not in tags.accounts]
     if tags.own != env.policy.home:
-        return dict.fromkeys(lacking, "there are no keys of it")
+        return dict.fromkeys(lacking, "you have no keys of this account")
     # a closer role asks for MFA, which a person's own session may have, and one of the operator's role may not
     operator = (
         acting(env.own, env.settings, env.policy, env.clock, env.names.operator_role) if env.reading else env.keys

@@ -204,7 +204,7 @@ def _say_accounts(accounts: list[ClosedAccount], unlocked: Iterable[str], *, dry
         if one.left is None and one.problem and one.entered:
             what += f"it could not be read ({one.problem}), so what is left there is unknown. Run again:"
         elif not one.entered and one.problem:
-            what += f"not closed, since it was not entered ({one.problem}). Its owner runs this, or give --profile:"
+            what += f"not closed, because it could not be entered ({one.problem}). Its owner runs this command, or use --profile:"
         elif one.account in reopening:
             what += "some groups could not be locked: the next sweep may open them again, until their owner runs this:"
         else:

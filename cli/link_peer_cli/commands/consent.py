@@ -58,7 +58,9 @@ def accept(
     denial: Record | None = None
     if is_group_id(by_id(what).partition("@")[0]):
         if not who:
-            raise BadInput("who", "name whom the group accepts: sg-…, i-… or *, optionally with @<account> and ports")
+            raise BadInput(
+                "who", "give the party that the group accepts: sg-…, i-… or *, optionally with @<account> and ports"
+            )
         group = _group(what, tags)
         wanted = [(group, [entry(with_uid(who, "who"), group.account, "who")])]
     elif who:
@@ -88,7 +90,7 @@ def withdraw(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove an entry from a group's accept tags, with your own keys. What it alone allowed is then closed.
+    """Remove an entry from a group's accept tags, with your own keys. What only this entry allowed is then closed.
 
     Shows these links, and asks first.
     """
@@ -310,8 +312,8 @@ def _say_next(
             out.print("[yellow]The policy counts its allow list only: this tag opens nothing.[/yellow]")
         out.print(f"Links by tag that were denied for it are opened {when}.")
         name = (denial or {}).get("request_id") or "what was denied for it"
-        out.print(escape(f"A request must be posted again: {name} was denied for good."))
+        out.print(escape(f"{name} was denied and is not tried again: post the request again."))
     else:
-        out.print(f"What it alone allowed is closed {when}; link-peer sweep does it now.")
+        out.print(f"What only this consent allowed is closed {when}. To close it now: link-peer sweep")
     for text in still:
         out.print(escape(f"The group still accepts it{text.replace('; it has', ':')}"), soft_wrap=True)

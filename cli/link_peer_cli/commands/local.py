@@ -22,8 +22,7 @@ from rich.markup import escape
 from link_peer_cli.access.environment import names_in_use
 from link_peer_cli.answers.operation import CloudDescribed, DemoAnswer
 from link_peer_cli.demo.acts import ACTS
-from link_peer_cli.demo.deployment import deployment_of
-from link_peer_cli.demo.local_cloud import VARIABLES, WorldError, describe, environment, running
+from link_peer_cli.demo.local_cloud import VARIABLES, WorldError, deployment_of, describe, environment, running
 from link_peer_cli.demo.stage import CheckFailed, Stage
 from link_peer_cli.setup import alerts, logs
 from link_peer_cli.setup.member import make_resources

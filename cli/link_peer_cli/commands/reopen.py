@@ -82,7 +82,7 @@ def reopen(
         _say(env, found, done, [call for call in calls if call not in foreign] if dry_run else [])
         for uid, some in [] if dry_run else by_account(found.due).items():
             if uid in refused:
-                out = f"account {uid}: not reopened, since it was not entered ({refused[uid]}). Its owner runs this, or give --profile:"
+                out = f"account {uid}: not reopened, since it was not entered ({refused[uid]}). Its owner runs this command, or use --profile:"
                 console().print("\n".join(map(escape, (out, *_calls(env, some, found.due)))), soft_wrap=True)
     failed = found.problems or (foreign and not dry_run) or ((found.kept or found.common) and groups)
     raise typer.Exit(Exit.REFUSED if failed else Exit.DONE)
@@ -95,7 +95,7 @@ def _find(env: Environment, tags: GroupTags, accounts: Wanted, mine: Container[s
 
     def read(uid: str) -> dict[Party, Mapping[str, str]] | str:
         if tags.own != env.policy.home and uid not in own:
-            return "there are no keys of it"
+            return "you have no keys of this account"
         try:
             ecs, named = env.accounts("reopen", env.patient_retry(), own).ecs(uid), accounts[uid]
             shown = ecs.all_groups() if named is None else ecs.groups([group.id for group in sorted(named)])

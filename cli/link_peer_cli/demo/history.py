@@ -53,22 +53,24 @@ def play(cloud: LocalCloud, clock: PastClock, now: float) -> None:
 
 def capture(cloud: LocalCloud, span: tuple[int, int]) -> None:
     """Write the flow logs of the world's accounts from one instant to another (epoch seconds); `traffic` flows every day at noon."""
-    shown: dict[str, list[dict[str, Any]]] = {}
+    interfaces: dict[str, list[dict[str, Any]]] = {}
     for uid in deployment_of(cloud).flow_logs:
-        asked = {"RegionId": cloud.region, "MaxResults": "500"}
-        answer = cloud.ecs.call(Caller(uid, f"acs:ram::{uid}:root"), "DescribeNetworkInterfaces", asked)
-        shown[uid] = answer["NetworkInterfaceSets"]["NetworkInterfaceSet"]
+        params = {"RegionId": cloud.region, "MaxResults": "500"}
+        answer = cloud.ecs.call(Caller(uid, f"acs:ram::{uid}:root"), "DescribeNetworkInterfaces", params)
+        interfaces[uid] = answer["NetworkInterfaceSets"]["NetworkInterfaceSet"]
     of = {
-        one["InstanceId"]: (one["NetworkInterfaceId"], one["PrivateIpAddress"])
-        for some in shown.values()
-        for one in some
+        interface["InstanceId"]: (interface["NetworkInterfaceId"], interface["PrivateIpAddress"])
+        for listed in interfaces.values()
+        for interface in listed
     }
     flows = [
-        flow_logs.Flow(span[0] + DAY / 2, of[one["to"]][0], of[one["from"]][1], of[one["to"]][1], one["port"])
-        for one in deployment_of(cloud).traffic
+        flow_logs.Flow(
+            span[0] + DAY / 2, of[packet["to"]][0], of[packet["from"]][1], of[packet["to"]][1], packet["port"]
+        )
+        for packet in deployment_of(cloud).traffic
     ]
     for uid, log in deployment_of(cloud).flow_logs.items():
-        flow_logs.write(cloud.sls, uid, log, flow_logs.lines(shown[uid], flows, span))
+        flow_logs.write(cloud.sls, uid, log, flow_logs.lines(interfaces[uid], flows, span))
 
 
 def _seconds(at: str) -> float:
@@ -101,10 +103,10 @@ def _tag_calls(tags: Mapping[str, Mapping[str, str | None]]) -> Iterator[dict[st
                 yield {"Action": "TagResources", **on, "Tag.1.Key": key, "Tag.1.Value": value}
 
 
-def _request(cloud: LocalCloud, asked: Mapping[str, Any], days: int) -> dict[str, Any]:
+def _request(cloud: LocalCloud, params: Mapping[str, Any], days: int) -> dict[str, Any]:
     """A request as it is posted now. Its link ends after so many days, or never."""
     now = cloud.clock.now()
-    whole = {"version": 1, "action": "link", "region": cloud.region, "expires_at": utc(now + 3600), **asked}
+    whole = {"version": 1, "action": "link", "region": cloud.region, "expires_at": utc(now + 3600), **params}
     for side in ("from", "to"):
-        whole[side] = dict(zip(("party", "account"), asked[side].split("@"), strict=True))
+        whole[side] = dict(zip(("party", "account"), params[side].split("@"), strict=True))
     return whole | ({"until": utc(now + days * DAY)} if days else {})

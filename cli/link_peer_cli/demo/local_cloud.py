@@ -33,7 +33,7 @@ except ModuleNotFoundError as missing:
     text = f"the local cloud needs {package}, which is not installed: {HOW_TO_INSTALL}"
     raise LinkPeerError(text) from None
 
-__all__ = ["VARIABLES", "LocalCloud", "WorldError", "describe", "environment", "running"]
+__all__ = ["VARIABLES", "LocalCloud", "WorldError", "deployment_of", "describe", "environment", "running"]
 
 
 @contextmanager

@@ -65,8 +65,8 @@ def _fill(cloud: LocalCloud, text: dict[str, Any]) -> DeploymentWorld:
     )
     cloud.shared.endpoint_variable = "LINK_PEER_CLOUD"
     cloud.shared.fc_service = cloud.fc.service = world.fc_service
-    own = {"queues": [], "logs": [], "service_linked_roles": [] if world.bare else [world.home]}
-    api.fill(cloud, {**text, **own, **({"roles": []} if world.bare else {})}, world)
+    replaced = {"queues": [], "logs": [], "service_linked_roles": [] if world.bare else [world.home]}
+    api.fill(cloud, {**text, **replaced, **({"roles": []} if world.bare else {})}, world)
     if not world.bare:
         if "roles" not in text:
             shipped_roles(cloud, world, policy["accounts"], "link")
@@ -100,11 +100,15 @@ def _written(cloud: LocalCloud, policy: dict[str, Any]) -> Path:
 def shipped_roles(cloud: LocalCloud, world: DeploymentWorld, accounts: dict[str, Any], tag_prefix: str) -> None:
     """Create the roles that `setup` makes: at home, and in each account for which the policy file names one."""
     entered = {uid: of for uid, of in accounts.items() if "role" in of}
-    named = (Names(world.home, world.prefix), world.deployment, tag_prefix)
+    deployment = (Names(world.home, world.prefix), world.deployment, tag_prefix)
     logs = {uid: of.get("flowlog", "") for uid, of in accounts.items()}
-    found = {world.home: _roles_of_home(*named, tuple(of["role"] for of in entered.values()), logs.get(world.home, ""))}
-    found |= {uid: _roles_of_peer(*named, uid, of["role"], of["external_id"], logs[uid]) for uid, of in entered.items()}
-    for uid, roles in found.items():
+    roles_by_account = {
+        world.home: _roles_of_home(*deployment, tuple(of["role"] for of in entered.values()), logs.get(world.home, ""))
+    }
+    roles_by_account |= {
+        uid: _roles_of_peer(*deployment, uid, of["role"], of["external_id"], logs[uid]) for uid, of in entered.items()
+    }
+    for uid, roles in roles_by_account.items():
         for name, trust, policies in roles:
             cloud.identity.add_role(Role(uid, name, trust), policies)
 
@@ -116,8 +120,8 @@ _Roles = list[tuple[str, str, dict[str, str]]]
 @lru_cache(maxsize=1024)
 def _roles_of_home(names: Names, deployment: str, tag_prefix: str, peers: tuple[str, ...], flowlog: str) -> _Roles:
     admin = f"acs:ram::{names.home}:user/{ADMINISTRATOR}"
-    made = description.describe(names, deployment, tag_prefix, peers, operators=[admin], flowlog=flowlog)
-    return _rendered(made.roles)
+    described = description.describe(names, deployment, tag_prefix, peers, operators=[admin], flowlog=flowlog)
+    return _rendered(described.roles)
 
 
 @lru_cache(maxsize=1024)
@@ -125,8 +129,8 @@ def _roles_of_peer(
     names: Names, deployment: str, tag_prefix: str, uid: str, arn: str, external_id: str, flowlog: str
 ) -> _Roles:
     its = {"account": uid, "role": arn.partition(":role/")[2], "external_id": external_id}
-    made = description.describe_peer(names, deployment, tag_prefix, **its)
-    return _rendered(description.with_flow_log(made, uid, flowlog))
+    described = description.describe_peer(names, deployment, tag_prefix, **its)
+    return _rendered(description.with_flow_log(described, uid, flowlog))
 
 
 def _rendered(roles: Iterable[description.Role]) -> _Roles:
@@ -145,11 +149,11 @@ def queues_and_log(cloud: LocalCloud, world: DeploymentWorld) -> None:
     of deploy/. A world may have names of its own."""
     audit, operators, functions = description.logstores(Names(world.home, world.prefix))
     for name in (world.queue, Names(world.home, world.prefix).sweep_queue, world.dead_letter_queue, *world.queues):
-        kept = QueueAttributes(description.HIDDEN_SECONDS, message_retention_period=description.MESSAGE_SECONDS)
-        cloud.mns.create_queue(world.home, name, kept)
+        attributes = QueueAttributes(description.HIDDEN_SECONDS, message_retention_period=description.MESSAGE_SECONDS)
+        cloud.mns.create_queue(world.home, name, attributes)
     cloud.sls.create_project(world.home, world.audit_project)
-    own = {world.audit_logstore: audit, f"{world.audit_logstore}-operators": operators, functions.name: functions}
-    for name, logstore in own.items():
+    logstores = {world.audit_logstore: audit, f"{world.audit_logstore}-operators": operators, functions.name: functions}
+    for name, logstore in logstores.items():
         cloud.sls.create_logstore(world.home, world.audit_project, name, logstore.days, appendMeta=True)
         cloud.sls.create_index(world.home, world.audit_project, name, dict(logstore.index))
 

@@ -32,10 +32,12 @@ def is_wider(found: Sequence[PermissionDifference]) -> bool:
 def total(found: Sequence[PermissionDifference], against: str) -> str:
     """The counts as a sentence."""
     if not found:
-        return f"What could open is the same as under {against}."
+        return f"The same links could open as under {against}."
     counts = Counter(one.kind for one in found)
     return (
-        f"Could open, against {against}: " + ", ".join(f"{counts[kind]} {kind.value}" for kind in DifferenceKind) + "."
+        f"Changes in what could open, compared with {against}: "
+        + ", ".join(f"{counts[kind]} {kind.value}" for kind in DifferenceKind)
+        + "."
     )
 
 

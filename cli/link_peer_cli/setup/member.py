@@ -65,7 +65,10 @@ def template_path(copy: str) -> str:
 def update_home(env: Environment, policy: Policy, *, talk: bool) -> tuple[list[ResourceChange], str]:
     """Bring home's role policies, and the accounts' own queues, to this policy. Returns what was changed, and why not."""
     if env.own.account != policy.home:
-        return [], f"the keys belong to account {env.own.account}" if env.own.account else "there are no keys of it"
+        return (
+            [],
+            f"the keys belong to account {env.own.account}" if env.own.account else "you have no keys of this account",
+        )
     deployment = SetupTarget(env.settings, policy, env.names, env.clock)
     try:
         wanted: list[Resource] = [one for one in roles.resources(deployment) if one.kind == "policy"]

@@ -35,9 +35,9 @@ def _candidates(runtime: str, version: str) -> Iterator[str]:
         yield str(folder / "bin" / runtime)
     if uv := shutil.which("uv"):
         command = [uv, "python", "find", "--no-project", version]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode == 0:
-            yield done.stdout.strip()
+        process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if process.returncode == 0:
+            yield process.stdout.strip()
 
 
 def _version(python: str) -> str:

@@ -104,26 +104,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _selftest(given: argparse.Namespace) -> int:
-    settings = Settings(given.region, personal_credentials(), given.endpoint)
+def _selftest(arguments: argparse.Namespace) -> int:
+    settings = Settings(arguments.region, personal_credentials(), arguments.endpoint)
     options = Options(
-        given.prefix, given.vpc, given.instances, given.image, given.instance_type, given.vswitch, given.role,
-        given.peer, given.peer_role, given.external_id, given.peer_through,
+        arguments.prefix, arguments.vpc, arguments.instances, arguments.image, arguments.instance_type, arguments.vswitch, arguments.role,
+        arguments.peer, arguments.peer_role, arguments.external_id, arguments.peer_through,
     )  # fmt: skip
-    chosen = [question for question in questions() if not given.row or question.number in given.row]
-    sdks, book = Sdks(settings, SystemClock()), Journal(given.journal)
+    chosen = [question for question in questions() if not arguments.row or question.number in arguments.row]
+    sdks, book = Sdks(settings, SystemClock()), Journal(arguments.journal)
     account, arn = sdks.identity()
-    if given.clean_up:
-        return _clean_up(sdks, options, book, account, given.yes, given.json)
+    if arguments.clean_up:
+        return _clean_up(sdks, options, book, account, arguments.yes, arguments.json)
     bench = Bench(sdks, options, book, account, _run_id())
     _require_mark(bench)
     if book.left():
-        raise SelftestError(f"{given.journal} names what an earlier run left: aliyun-selftest --clean-up")
-    if not given.yes:
-        _show_plan(bench, chosen, arn, given.json)
+        raise SelftestError(f"{arguments.journal} names what an earlier run left: aliyun-selftest --clean-up")
+    if not arguments.yes:
+        _show_plan(bench, chosen, arn, arguments.json)
         return DONE
     results, remaining, interrupted = _run(bench, chosen)
-    return _finish(bench, results, remaining, interrupted, given.out, given.json)
+    return _finish(bench, results, remaining, interrupted, arguments.out, arguments.json)
 
 
 def _run_id() -> str:
@@ -150,13 +150,15 @@ def _show_plan(bench: Bench, chosen: Sequence[Question], arn: str, as_json: bool
     """What would be done, row by row."""
     planned = [(row, bench.lacking(row.needs)) for row in chosen]
     if as_json:
-        rows = [{"number": q.number, "assumed": q.assumed, "cleanup": q.cleanup, "why": why} for q, why in planned]
+        rows = [
+            {"number": q.number, "assumed": q.assumed, "cleanup": q.cleanup, "why": reason} for q, reason in planned
+        ]
         _print_json({"account": bench.account, "vpc": bench.vpc, "rows": rows})
         return
     print(f"selftest in VPC {bench.vpc} of account {bench.account} ({bench.region}), as {arn}\n")
-    for question, why in planned:
-        print(f"{question.number:>4}  {f'no: {why}' if why else 'yes'}\t{question.assumed}")
-    count, names = sum(not why for _, why in planned), f"{bench.options.prefix}-selftest-…"
+    for question, reason in planned:
+        print(f"{question.number:>4}  {f'no: {reason}' if reason else 'yes'}\t{question.assumed}")
+    count, names = sum(not reason for _, reason in planned), f"{bench.options.prefix}-selftest-…"
     print(f"\n{count} of {len(chosen)} rows would be answered, with resources named {names}")
     print("Nothing was created. Add --yes to start.")
 
@@ -210,8 +212,8 @@ def _finish(
         print("   ".join(f"{name} {count}" for name, count in document["counts"].items()))
         if interrupted:
             print("interrupted: the rows above are all that were answered")
-        for what in remaining:
-            print(f"not removed: {what}; aliyun-selftest --clean-up")
+        for name in remaining:
+            print(f"not removed: {name}; aliyun-selftest --clean-up")
     different = any(result.verdict is Verdict.DIFFERENT for result in results)
     return REFUSED if different or remaining or interrupted else DONE
 
@@ -221,17 +223,17 @@ def _clean_up(sdks: Sdks, options: Options, book: Journal, account: str, yes: bo
     noted = [each for each in book.left() if (each.account, each.region) == (account, sdks.settings.region)]
     names = {each.name for each in noted}
     tagged = [each for each in leftovers.search(sdks, options.prefix, account) if each.name not in names]
-    everything = [*noted, *tagged]
-    listed = [msgspec.to_builtins(each) for each in everything]
-    problems = leftovers.remove(sdks, book, everything) if yes else []
+    resources = [*noted, *tagged]
+    listed = [msgspec.to_builtins(each) for each in resources]
+    problems = leftovers.remove(sdks, book, resources) if yes else []
     if as_json:
         _print_json({"found": listed, "removed": yes, "left": problems})
     else:
         for each in listed:
             print(f"{each['kind']}\t{each['name']}\t{each['id']}")
-        for what in problems:
-            print(f"not removed: {what}")
-        if everything and not yes:
+        for name in problems:
+            print(f"not removed: {name}")
+        if resources and not yes:
             print("Nothing was removed. Add --yes to remove them.")
     return REFUSED if problems else DONE
 

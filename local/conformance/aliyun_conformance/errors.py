@@ -45,10 +45,10 @@ def call(send: Callable[[], T]) -> T:
     try:
         return send()
     except Exception as error:
-        meant = _meaning(error)
-        if meant is error:
+        translated = _meaning(error)
+        if translated is error:
             raise
-        raise meant from None  # the SDK's error may quote the whole response, which for STS contains keys
+        raise translated from None  # the SDK's error may quote the whole response, which for STS contains keys
 
 
 def _meaning(error: Exception) -> Exception:
@@ -56,8 +56,8 @@ def _meaning(error: Exception) -> Exception:
     if not code:
         from_sdk = type(error).__module__.split(".")[0] in _LIBRARIES
         unreadable = isinstance(error, RuntimeError) and "as json format" in str(error)  # [src darabonba, tea-util]
-        lost = from_sdk or unreadable or isinstance(error, OSError)
-        return Unanswered(f"no readable answer ({type(error).__name__})") if lost else error
+        is_unanswered = from_sdk or unreadable or isinstance(error, OSError)
+        return Unanswered(f"no readable answer ({type(error).__name__})") if is_unanswered else error
     status = int(getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0)
     message = str(getattr(error, "message", None) or error).split("server string to sign is:")[0].split("?")[0][:300]
     if "Throttl" in code or status == 429:

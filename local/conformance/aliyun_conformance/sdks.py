@@ -239,8 +239,8 @@ class Sdks:
 
     def events(self, operation: str, request: str, **fields: Any) -> Any:
         """Call one operation of EventBridge and return the body of its response."""
-        asked = getattr(bus_models, request)(**fields)
-        return call(lambda: getattr(self.bus, operation)(asked)).body
+        request_model = getattr(bus_models, request)(**fields)
+        return call(lambda: getattr(self.bus, operation)(request_model)).body
 
     def ask(self, operation: str, **fields: Any) -> Any:
         """Call one operation of ECS, such as `describe_instances`. A throttled call is repeated after a while."""
@@ -279,8 +279,8 @@ class Sdks:
 
     def identity(self) -> tuple[str, str]:
         """(account uid, ARN) of the keys [doc GetCallerIdentity]."""
-        found = call(self.sts.get_caller_identity).body
-        return str(found.account_id), str(found.arn)
+        identity = call(self.sts.get_caller_identity).body
+        return str(identity.account_id), str(identity.arn)
 
     def assume_role(self, **fields: Any) -> Any:
         """The body of the response of AssumeRole."""
@@ -296,8 +296,8 @@ class Sdks:
             external_id=external_id or None,
             policy=policy or None,
         ).credentials
-        given = Credentials(str(keys.access_key_id), str(keys.access_key_secret), str(keys.security_token))
-        return Sdks(msgspec.structs.replace(self.settings, credentials=given), self.clock)
+        session_keys = Credentials(str(keys.access_key_id), str(keys.access_key_secret), str(keys.security_token))
+        return Sdks(msgspec.structs.replace(self.settings, credentials=session_keys), self.clock)
 
     def _config(self, place: str) -> Config:
         """A client's configuration. The SDK does not retry by itself."""

@@ -37,11 +37,11 @@ def test_action_trail(bench: Bench) -> None:
     def look() -> str:
         return next((json.dumps(event) for event in _looked_up(bench, began) if b in json.dumps(event)), "")
 
-    found = bench.until(look, bool, bench.options.event_seconds)
-    assert found, f"not within {bench.options.event_seconds:.0f} s"
+    text = bench.until(look, bool, bench.options.event_seconds)
+    assert text, f"not within {bench.options.event_seconds:.0f} s"
     seconds = round(bench.clock.now() - began)
-    bench.saw(f"after {seconds} s", {"seconds": seconds, "event": json.loads(found)})
-    assert "requestId" in found
+    bench.saw(f"after {seconds} s", {"seconds": seconds, "event": json.loads(text)})
+    assert "requestId" in text
 
 
 @pytest.mark.real_cloud(
@@ -51,29 +51,29 @@ def test_trail_form(bench: Bench) -> None:
     """An event of ActionTrail has the `RequestId` of the call's response, `<role>:<session>` as `userIdentity.userName`, the parameters as on the wire, and for a refused call an `errorCode`."""
     a, b, began = bench.group(), bench.group(), bench.clock.now()
     session = bench.session({"Effect": "Allow", "Action": ["ecs:AuthorizeSecurityGroup"], "Resource": ["*"]})
-    asked = [{**PERMISSION, "source_group_id": a}, {**PERMISSION, "source_group_id": a, "port_range": "9/1"}]
+    permissions = [{**PERMISSION, "source_group_id": a}, {**PERMISSION, "source_group_id": a, "port_range": "9/1"}]
     ids = []
-    for fields in asked:
-        made = [bench.models.AuthorizeSecurityGroupRequestPermissions(**fields)]
+    for fields in permissions:
+        permission = [bench.models.AuthorizeSecurityGroupRequestPermissions(**fields)]
         try:
-            ids.append(session.ask("authorize_security_group", security_group_id=b, permissions=made).request_id)
+            ids.append(session.ask("authorize_security_group", security_group_id=b, permissions=permission).request_id)
         except CloudError as error:
             ids.append(error.request_id)
 
     def look() -> list[Any]:
         return [event for event in _looked_up(bench, began) if _parameters(event).get("SecurityGroupId") == b]
 
-    events = bench.until(look, lambda shown: len(shown) == len(asked), bench.options.event_seconds)
+    events = bench.until(look, lambda events: len(events) == len(permissions), bench.options.event_seconds)
     by_id = {event.get("requestId"): event for event in events}
     role = f"{bench.options.role.rpartition('/')[2]}:selftest-{bench.run}".lower()
-    done, refused = (by_id.get(request_id, {}) for request_id in ids)
+    accepted, refused = (by_id.get(request_id, {}) for request_id in ids)
     fits = {
         "ids": set(by_id) == set(ids),
         "name": {str(event["userIdentity"].get("userName")).lower() for event in events} == {role},
-        "parameters": _parameters(done).get("Permissions.1.SourceGroupId") == a,
-        "errorCode": bool(done) and not done.get("errorCode") and bool(refused.get("errorCode")),
+        "parameters": _parameters(accepted).get("Permissions.1.SourceGroupId") == a,
+        "errorCode": bool(accepted) and not accepted.get("errorCode") and bool(refused.get("errorCode")),
     }
-    bench.saw(", ".join(f"{what}: {'yes' if fit else 'no'}" for what, fit in fits.items()), fits)
+    bench.saw(", ".join(f"{name}: {'yes' if fit else 'no'}" for name, fit in fits.items()), fits)
     assert all(fits.values())
 
 

@@ -1,6 +1,6 @@
 """From what the platform delivers to the engine: what the handlers run, and what `link-peer plan` previews.
 
-Every function takes the bytes of one delivery and gives every element of it its own outcome. Trouble of the moment holds
+Every function takes the bytes of one delivery and gives every element of it its own outcome. A transient error holds
 nothing up: what met it is recorded as an `attempt` and put on the queue again, with a delay; a function raises only where
 that fails, so that the platform delivers again.
 """

@@ -110,7 +110,10 @@ _SAID = {
     "role": ("{uid} is entered through another role, which may be allowed more", ""),
     "paused": ("links open again", "nothing opens"),
     "accept_tags": ("tags of groups consent, without a change of this file", "tags of groups do not consent any more"),
-    "accounts": ("{uid} ({new}) may have links", "{uid} ({new}) may have none; first: link-peer account remove {uid}"),
+    "accounts": (
+        "{uid} ({new}) may have links",
+        "{uid} ({new}) may have none. First run: link-peer account remove {uid}",
+    ),
     "allow": ("{who}: {ports} may open{end} without a tag", "{who}: {ports} may no longer open{end} without a tag"),
     "never": ("{who}: {ports} may open, with consent", "{who}: {ports} may not open, even with consent"),
     "deny": ("{ports} may open{also}", "{ports} may not open{also}"),
@@ -401,7 +404,7 @@ def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[PermissionDif
         if was == is_ or told & {path, path.rpartition(".")[0], *(("allow", "never") if path == "sets" else ())}:
             continue
         gone = path == "tests" and len(is_) < len(was)
-        text = "fewer tests must hold" if gone else "changed; no more and no less may open"
+        text = "fewer tests must hold" if gone else "changed, without a change of what may open"
         shown = ("; ".join(sorted(one - other)) or "nothing" for one, other in ((was, is_), (is_, was)))
         secret = path.endswith(".external_id")
         yield PermissionDifference(DifferenceKind.NEITHER, path, text, *(("not shown",) * 2 if secret else shown))

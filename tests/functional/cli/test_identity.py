@@ -67,7 +67,6 @@ WITHOUT_READING = {
     "demo": "it has a cloud of its own",
     "init": "it has no policy file yet, and takes the account of the keys for home",
     "local": "it is a cloud",
-    "selftest": "it asks the account of the keys, and knows no home",
 }
 """Why the other commands cannot take one account for another."""
 WITH_OWN_KEYS = {"accept", "withdraw", "setup", "package", "invoke cross_account"}
@@ -195,7 +194,7 @@ def test_an_owners_keys_show_what_link_peer_wrote_as_that(lab: Lab, links: Linke
     assert cli("withdraw", links.db.id, f"*@{HOME}", "--dry-run") == 0, cli.err
     assert f"rule {rule} (tag)" in cli.out
     code, [shown] = cli.json("close", f"{links.other.id}@{HOME}", "--dry-run")
-    assert (code, shown["accounts"][0]["problem"]) == (1, "there are no keys of it")
+    assert (code, shown["accounts"][0]["problem"]) == (1, "you have no keys of this account")
 
 
 def test_a_name_of_another_account_is_not_looked_up_in_home(lab: Lab, links: Linked, cli: Cli, keys: Keys) -> None:

@@ -200,7 +200,7 @@ def test_an_account_without_a_closer_is_its_owners_and_its_rules_are_counted(
     assert [rule.endswith(f"on {other.id}@{PEER}") for rule in shown["left"]] == [True]
     assert cli("close", PEER, "--yes") == 1
     lines = cli.out.splitlines()
-    assert lines[0].startswith(f"account {PEER}: not closed, since it was not entered (")
+    assert lines[0].startswith(f"account {PEER}: not closed, because it could not be entered (")
     assert lines[1].startswith("aliyun ecs TagResources ")
     assert "groups locked: 0; links closed: 0; rules left: 1" in lines
 

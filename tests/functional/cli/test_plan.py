@@ -337,7 +337,7 @@ def test_an_equal_policy_opens_and_closes_nothing(living_lab: Lab, cli: Cli, tmp
     assert cli("plan", "--policy", proposed(tmp_path), "--detailed-exitcode") == 0
     assert cli.out.splitlines() == [
         "1 more change is due under the present policy, too: link-peer sweep --dry-run",
-        f"What could open is the same as under {living_lab.policy_path} (no function is deployed).",
+        f"The same links could open as under {living_lab.policy_path} (no function is deployed).",
         "Nothing would change.",
     ]
 
@@ -397,7 +397,7 @@ def test_a_policy_is_compared_with_what_is_deployed(
     monkeypatch.setenv("LINK_PEER_POLICY", path)
     assert cli("plan", "--policy", path, "--detailed-exitcode") == 2
     assert "wider     limits.max_ports  20 ports may be in a link" in cli.out
-    assert "Could open, against what is deployed: 1 wider, 0 narrower, 0 neither." in cli.out
+    assert "Changes in what could open, compared with what is deployed: 1 wider, 0 narrower, 0 neither." in cli.out
     assert cli("plan", "--policy", path, "--markdown") == 0
     assert "| `wider` | `limits.max_ports` | `20 ports may be in a link` | `16` | `20` |" in cli.out
     code, [document] = cli.json("plan", "--policy", str(lab.policy_path))
@@ -412,7 +412,7 @@ def test_two_files_are_compared_without_keys(capsys: pytest.CaptureFixture[str],
     offline, old, new = Cli(capsys), tmp_path / "old.yaml", proposed(tmp_path, deny={"ports": ["tcp/22"]})
     old.write_text(yaml.safe_dump(POLICY), encoding="utf-8")
     assert offline("plan", "--policy", new, "--against", str(old), "--detailed-exitcode") == 0
-    assert f"Could open, against {old}: 0 wider, 1 narrower, 0 neither." in offline.out
+    assert f"Changes in what could open, compared with {old}: 0 wider, 1 narrower, 0 neither." in offline.out
     assert offline("plan", "--policy", str(old), "--against", new, "--detailed-exitcode", "--markdown") == 2
     assert "| `wider` | `deny.ports` | `tcp/22 may open, and mutual links` | `tcp/22` | `none` |" in offline.out
     code, [document] = offline.json("plan", "--policy", new, "--against", str(old))

@@ -1,4 +1,4 @@
-"""Trouble of the moment: what met it is put on a queue again; request ids used twice; queues that prove who asked."""
+"""Transient errors: a message that met one is put on a queue again; request ids used twice; queues that prove who asked."""
 
 from __future__ import annotations
 

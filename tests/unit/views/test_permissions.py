@@ -165,7 +165,7 @@ limits.removals_per_run: 60 removals may be made in one run because an account d
 tag_prefix: tags that begin with link- mean nothing | link | acme
 accounts.{B}.ranges: groups of {B} may not be linked by address to VPCs of other accounts | 10.2.0.0/16 | every private address
 names.ledger: ledger does not mean sg-ledger@{B} in tags and requests | sg-ledger@{B} | sg-other@{B}
-accounts.{B}.external_id: changed; no more and no less may open | not shown | not shown
+accounts.{B}.external_id: changed, without a change of what may open | not shown | not shown
 """.format(
     guard=f"*@{B} -> set:guard of {A}: tcp/23; set:guard carries env=prod, tier=1",
     now=f"sg-app@{A} -> sg-db@{B}: tcp/3306",
