@@ -1,6 +1,7 @@
 """Writes from the code: the pages of commands in docs/commands, with their options and what they print for programs; the tables
-of settings and record fields in reference.md, of reasons in requests.md, of refusals in operations.md, of tags in tags.md and of roles in permissions.md; the
-questions in auditor.md; the schemas of a policy file, of what commands print and of a saved plan; and what the RAM documents and the
+of settings and record fields in reference.md, of record fields in audit.md, of fields and reasons in requests.md, of refusals in
+operations.md, of tags in tags.md and of roles in permissions.md; the questions in auditor.md; the index of the audit log in
+deploy/sls-index.json; the schemas of a policy file, of a request, of what commands print and of a saved plan; and what the RAM documents and the
 ROS template deny of tags.
 
 Run it after a change of one of them: python docs/generate_reference.py. A test fails while a page differs.
@@ -8,6 +9,7 @@ Run it after a change of one of them: python docs/generate_reference.py. A test 
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,9 +18,24 @@ from typing import Any
 
 import msgspec
 import typer
+from link_peer import api
 from link_peer.domain.reasons import REASONS
+from link_peer.domain.record_fields import (
+    ACCOUNT,
+    DECISION,
+    DOUBLE,
+    LIST,
+    LONG,
+    NOT_INDEXED,
+    OBSERVED,
+    TEXT,
+    TIMER,
+    WHOLE,
+    RecordField,
+)
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, LOCK_TAG, TAGS, tag_keys
 from link_peer.inbound.policy_types import PolicyFile
+from link_peer.inbound.requests import RequestMessage
 from link_peer.runtime.settings import SERVICES
 from link_peer_cli.answers import CommandFailed
 from link_peer_cli.answers.table import ANSWERS
@@ -28,6 +45,7 @@ from link_peer_cli.ui import remedies
 from link_peer_deploy.description import Role, describe, describe_peer
 from link_peer_deploy.documents import set_denials
 from link_peer_deploy.names import Names
+from request_schema import FIELDS, request_schema
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -36,7 +54,8 @@ REQUESTS = DOCS / "requests.md"
 TAGS_PAGE = DOCS / "tags.md"
 PERMISSIONS_PAGE = DOCS / "permissions.md"
 OPERATIONS_PAGE = DOCS / "operations.md"
-AUDIT_PAGE = DOCS / "auditor.md"
+AUDITOR_PAGE = DOCS / "auditor.md"
+AUDIT_PAGE = DOCS / "audit.md"
 COMMANDS = {
     "see.md": ("Look", [row.name for row in TABLE["See"]]),
     "ask.md": ("Ask, consent and close", [row.name for row in (*TABLE["Ask and consent"], *TABLE["Close"])]),
@@ -70,6 +89,17 @@ SETTINGS = {
 }
 """Each setting that the functions, the commands or the deployment read, but the endpoints of single services."""
 
+RECORD_FIELDS = {
+    "Of a decision": DECISION,
+    "Of an observed record": OBSERVED,
+    "Of the summary of a run": TIMER,
+    "Of the summary of an account": ACCOUNT,
+}
+"""The fields of each kind of audit records, in the order of the tables of audit.md."""
+
+SLS_TOKENS: dict[str, list[str]] = {WHOLE: [], LIST: [","], TEXT: list(", '\";=()[]{}?@&<>/:\n\t\r")}
+"""Where SLS divides the value of a field that is indexed as text."""
+
 INTRODUCTION = """\
 What these commands take, and what they print for programs. What all commands have in common: [reference.md](../reference.md).
 """
@@ -94,10 +124,46 @@ def reference() -> str:
 
 
 def requests() -> str:
-    """requests.md with its table of reasons."""
-    header = ("reason", "meaning", "what to do")
-    rows = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
-    before, _, after = REQUESTS.read_text("utf-8").partition(f"| {' | '.join(header)} |")
+    """requests.md with its example, and its tables of fields and of reasons."""
+    rows: dict[str, list[str]] = {}
+    for name, field in FIELDS[RequestMessage].items():
+        rows.setdefault(field.meaning, []).append(f"`{name}`")
+    text = _with_table(
+        example(REQUESTS), ("field", "meaning"), [(", ".join(names), meaning) for meaning, names in rows.items()]
+    )
+    reasons = [(f"`{row.code}`", row.meaning, row.remedy) for row in REASONS.values()]
+    return _with_table(text, ("reason", "meaning", "what to do"), reasons)
+
+
+def example(page: Path) -> str:
+    """A page with the request of the fields' examples as its first block of JSON."""
+    fields = FIELDS[RequestMessage].items()
+    members = [f'  "{name}": {json.dumps(field.example)}' for name, field in fields if field.example is not None]
+    block = "\n".join(["```json", "{", ",\n".join(members), "}", "```"])
+    return re.sub(r"```json\n.*?```", lambda _: block, page.read_text("utf-8"), count=1, flags=re.DOTALL)
+
+
+def request_file() -> str:
+    """The JSON Schema of a message. Its descriptions have no links: they lead from the pages only."""
+    schema = request_schema()
+    _described(schema["$defs"])
+    for kind in schema["$defs"].values():
+        for field in kind["properties"].values():
+            field["description"] = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", field["description"])
+    return _schema("A message on the queue of link-peer", schema)
+
+
+def api_page(page: Path) -> str:
+    """A page on the Python API, with the parameters by which it makes a request."""
+    parameters = list(inspect.signature(api.request).parameters.values())
+    named = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    names = [*(one.name for one in parameters if one.name not in named), "*", *named]
+    return re.sub(r"(?<=^\| `request\().*?(?=\)`)", ", ".join(names), page.read_text("utf-8"), flags=re.MULTILINE)
+
+
+def _with_table(text: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """A page with the rows of the table that has this header."""
+    before, _, after = text.partition(f"| {' | '.join(header)} |")
     return before + "\n".join(_table(header, rows)) + after[after.index("\n\n") + 1 :]
 
 
@@ -202,13 +268,13 @@ def tags_page() -> str:
     )
 
 
-def audit_page() -> str:
+def auditor_page() -> str:
     """auditor.md with the questions that the dashboard answers."""
     charts = describe(Names("1000000000000001"), "prod", DEFAULT_TAG_PREFIX).charts
     asked = [
         f"## {one['question']}\n\n{one['says']}\n\n```\n{one['query']}\n```\n" for one in charts if "question" in one
     ]
-    text = AUDIT_PAGE.read_text("utf-8")
+    text = AUDITOR_PAGE.read_text("utf-8")
     return re.sub(
         r"(?<=<!-- questions -->\n\n).*?(?=\n<!-- /questions -->)", lambda _: "\n".join(asked), text, flags=re.DOTALL
     )
@@ -319,17 +385,86 @@ def _settings() -> Iterator[str]:
 
 
 def _fields() -> Iterator[str]:
-    """The fields of records that audit.md explains, and their types in the index."""
-    index = json.loads((ROOT / "deploy/sls-index.json").read_text("utf-8"))["keys"]
-    tables = (DOCS / "audit.md").read_text("utf-8").split("| field | meaning")[1:]
+    """The fields of records, and their types in the index."""
     yield "## Fields of an audit record\n"
     yield "[audit.md](audit.md#fields) says what they mean. All values are strings; the type is that of the index. `record` is `intent`, `outcome`, `attempt`, `summary` or `observed`.\n"
-    titles = ("Of a decision", "Of an observed record", "Of the summary of a run", "Of the summary of an account")
-    for title, table in zip(titles, tables, strict=True):
+    for title, fields in RECORD_FIELDS.items():
         yield f"### {title}\n"
-        rows = [re.findall(r"`([\w-]+)`", line.split(" | ")[0]) for line in table.split("\n\n")[0].splitlines()[2:]]
-        types = [sorted({index[name]["type"] for name in names if name in index}) for names in rows]
-        yield from _table(("field", "type"), [(_listed(n), ", ".join(t)) for n, t in zip(rows, types, strict=True)])
+        yield from _table(
+            ("field", "type", "since schema"), [(f"`{f.name}`", _sls_type(f.index), f"`{f.since}`") for f in fields]
+        )
+
+
+def _sls_type(index: str) -> str:
+    return index if index in (LONG, DOUBLE, NOT_INDEXED) else "text"
+
+
+def audit_page() -> str:
+    """audit.md with its tables of fields: those of each kind of record, and those that a SIEM gets as attributes of OCSF."""
+    tables = [*map(_meanings, RECORD_FIELDS.values()), _ocsf()]
+    pages = re.split(r"^\| field \|.*?\n\n", AUDIT_PAGE.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    between = ("\n".join(table) + "\n" for table in (*tables, ()))
+    return "".join(part + table for part, table in zip(pages, between, strict=True))[:-1]
+
+
+def chinese_audit_page() -> str:
+    """The Chinese page with the names of fields. What they mean is translated by hand, and so is a new row."""
+    tables = iter(re.findall(r"^\| field \|.*?(?=\n\n)", audit_page(), re.DOTALL | re.MULTILINE))
+
+    def named(table: re.Match[str]) -> str:
+        head, rule, *rows = table[0].splitlines()
+        names = [row.split(" | ")[0] for row in next(tables).splitlines()[2:]]
+        if len(rows) == len(names):
+            rows = [" | ".join([name, *row.split(" | ")[1:]]) for name, row in zip(names, rows, strict=True)]
+        return "\n".join([head, rule, *rows])
+
+    text = (DOCS / "zh" / "audit.md").read_text("utf-8")
+    return re.sub(r"^\| 字段 \|.*?(?=\n\n)", named, text, flags=re.DOTALL | re.MULTILINE)
+
+
+def _meanings(fields: Sequence[RecordField]) -> list[str]:
+    """The table of one kind of records. A field without a meaning is in the row before it."""
+    rows: list[tuple[list[str], str]] = []
+    for field in fields:
+        if field.meaning:
+            rows.append(([], field.meaning))
+        rows[-1][0].append(f"`{field.name}`")
+    return list(_table(("field", "meaning"), [(", ".join(names), meaning) for names, meaning in rows]))
+
+
+def _ocsf() -> list[str]:
+    """The table of OCSF: fields with one note, and those that have no attribute, share a row."""
+    rows: dict[str, list[RecordField]] = {}
+    for field in (*DECISION, *(field for field in OBSERVED if field.name != "action")):
+        rows.setdefault(field.ocsf_note or field.ocsf, []).append(field)
+    unmapped = rows.pop("unmapped")
+    return list(
+        _table(
+            ("field", "attribute", "type and note"),
+            [
+                (
+                    ", ".join(f"`{field.name}`" for field in fields),
+                    ", ".join(dict.fromkeys(f"`{name}`" for field in fields for name in field.ocsf.split())),
+                    fields[0].ocsf_note,
+                )
+                for fields in (*rows.values(), unmapped)
+            ],
+        )
+    )
+
+
+def sls_index() -> str:
+    """The index of the audit log, a line a field."""
+    kinds = {field.name: field.index for fields in RECORD_FIELDS.values() for field in fields if field.index}
+    keys = ",\n".join(f"    {json.dumps(name)}: {json.dumps(_sls_key(kind))}" for name, kind in kinds.items())
+    line = json.dumps({"token": SLS_TOKENS[TEXT], "caseSensitive": False})
+    return f'{{\n  "line": {line},\n  "keys": {{\n{keys}\n  }},\n  "max_text_len": 8192\n}}\n'
+
+
+def _sls_key(kind: str) -> dict[str, Any]:
+    if (tokens := SLS_TOKENS.get(kind)) is None:
+        return {"type": kind, "doc_value": True}
+    return {"type": "text", "token": tokens, "caseSensitive": False, "doc_value": True}
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -392,6 +527,9 @@ def generated() -> dict[Path, str]:
     return {
         PAGE: reference(),
         REQUESTS: requests(),
+        DOCS / "zh" / "requests.md": example(DOCS / "zh" / "requests.md"),
+        **{page: api_page(page) for page in (DOCS / "api.md", DOCS / "zh" / "api.md")},
+        DOCS / "schemas" / "request.schema.json": request_file(),
         DOCS / "schemas" / "policy.schema.json": schema_of("policy.yaml of link-peer", PolicyFile),
         DOCS / "schemas" / "plan.schema.json": schema_of("A saved plan of link-peer", SavedPlan),
         DOCS / "schemas" / "answers.schema.json": _schema("What commands of link-peer print with --json", answers()),
@@ -399,6 +537,9 @@ def generated() -> dict[Path, str]:
         PERMISSIONS_PAGE: permissions_page(),
         OPERATIONS_PAGE: operations_page(),
         AUDIT_PAGE: audit_page(),
+        DOCS / "zh" / "audit.md": chinese_audit_page(),
+        AUDITOR_PAGE: auditor_page(),
+        ROOT / "deploy" / "sls-index.json": sls_index(),
         **command_pages(),
         **denied_tags(),
     }

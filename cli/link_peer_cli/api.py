@@ -99,8 +99,8 @@ def request(
         Link(_party(source, "source"), _party(target, "target"), unique_ports(ports_of(ports, "ports"))),
         now + duration(expires_in, "expires_in"),
         ending(until, "until", now) if until else None,
-        reason,
-        requested_by,
+        reason=reason,
+        requested_by=requested_by,
     )
     decode(encode(asked), region=region, now=now)
     return asked

@@ -73,19 +73,10 @@ POLICY: dict[str, Any] = {
     "tests": [{"from": "i-app@1000000000000001", "accept": ["sg-db@1000000000000002:tcp/1+icmp"], "deny": []}],
 }
 REQUEST: dict[str, Any] = {
-    "version": 1,
-    "request_id": "chg-1042",
-    "action": "link",
-    "region": "cn-qingdao",
-    "from": {"account": "1000000000000001", "party": "sg-app"},
-    "to": {"account": "1000000000000002", "party": "sg-db"},
-    "ports": ["tcp/3306", "icmp"],
-    "expires_at": "2026-11-25T08:00:00.5+08:00",
-    "until": "2027-01-01T00:00:00Z",
-    "reason": "reads",
-    "requested_by": "team",
+    **json.loads(re.findall(r"```json\n(.*?)```", (ROOT / "docs/requests.md").read_text("utf-8"), re.DOTALL)[0]),
     "attempt": 3,
 }
+"""A request with every field."""
 PLAN: dict[str, Any] = {
     "link_peer_plan": 1,
     "made_at": "2026-11-25T07:00:00Z",
@@ -115,7 +106,7 @@ PLAN: dict[str, Any] = {
     ],
 }
 NAMES = {"ledger": Party("1000000000000002", "sg-ledger")}
-PLAIN = {name: value for name, value in REQUEST.items() if name not in {"ports", "until", "reason", "requested_by"}}
+PLAIN = {name: REQUEST[name] for name in SCHEMAS["request.schema.json"]["$defs"]["RequestMessage"]["required"]}
 REQUESTS = (
     REQUEST,
     {**PLAIN, "action": "sync", "to": {"party": "ledger"}},

@@ -11,8 +11,8 @@ import typer
 from link_peer.app import compose
 from link_peer.domain.errors import BadInput, Transient
 from link_peer.domain.reasons import REASONS
+from link_peer.domain.record_fields import DECISION
 from link_peer.domain.tags import iso
-from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.ports import Record
 from msgspec.structs import replace
 from rich.markup import escape
@@ -37,36 +37,8 @@ from link_peer_cli.ui.records import RECORDS, RecordLine, folded, print_advice
 from link_peer_cli.ui.tables import TableForm, draw, print_csv, print_tsv
 
 LIMIT = 100  # lines, for a person
-_FIRST = [
-    "time",
-    "record",
-    "function",
-    "action",
-    "outcome",
-    "reason",
-    "detail",
-    "advice",
-    "from_account",
-    "from",
-    "to_account",
-    "to",
-    "ports",
-    "link",
-    "instance",
-    "request_id",
-    "event_id",
-    "claimed_by",
-    "claimed_reason",
-    "consent",
-    "queue",
-    "instances",
-    "instance_ids",
-    "effect",
-    "effect_detail",
-    "api_requests",
-]
-FIELDS = (*_FIRST, *(name for name in DECISION_FIELDS if name not in _FIRST))
-"""The columns of CSV: those of every decision, and what is known of its trigger."""
+FIELDS = tuple(field.name for field in DECISION)
+"""The columns of CSV: the fields of a decision."""
 WHOLE_LOG = ("--verify", "it compares the whole log, and takes --from and --json only")
 WHOLE_PERIOD = ("--evidence", "it is about all of a period, and takes --from, --to and --json only")
 

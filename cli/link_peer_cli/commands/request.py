@@ -98,8 +98,8 @@ def request(
                 ),
                 now + duration(expires_in, "--expires-in"),
                 ending(until, "--until", now, past=True) if until else None,
-                reason,
-                requested_by,
+                reason=reason,
+                requested_by=requested_by,
             )
             decode(encode(asked), region=region, now=now)
             return asked

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from link_peer.domain import marker as markers
 from link_peer.domain.model import Instance, Party, Rule, RuleKey
+from link_peer.domain.record_fields import DECISION_FIELDS
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.scopes.everything import Sweep
-from link_peer.runtime.audit import DECISION_FIELDS
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
 from link_peer.views.reach import Scene

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import msgspec
 from link_peer.domain.denials import parts
 from link_peer.domain.model import Party
+from link_peer.domain.record_fields import DECISION
 from link_peer.runtime.ports import Record
 from rich.console import Console
 from rich.markup import escape
@@ -133,6 +134,10 @@ def _short_actor(line: RecordLine, _: Names) -> str:
     return f"{command}{by and ' '}{kind or whole.rpartition(':')[2]}"
 
 
+def _field_column(name: str) -> Column[RecordLine, Names]:
+    return Column(name, lambda line, _: line.record.get(name, ""), wide=True)
+
+
 RECORDS: Table[RecordLine, Names] = Table(
     RecordLine,
     {},
@@ -146,7 +151,7 @@ RECORDS: Table[RecordLine, Names] = Table(
         Column("actor", lambda one, _: actor(one.record), _short_actor, short=by_name),
         Column("why", lambda one, _: why(one.record), _brief, short=by_words),
         Column("asked by", lambda one, _: asker(one.record), wide=True),
-        Column("advice", lambda one, _: one.record.get("advice", ""), wide=True),
+        *(_field_column(field.name) for field in DECISION if field.column),
         Column("times", wide=True),
         Column("first", wide=True),
     ),

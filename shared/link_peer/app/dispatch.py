@@ -18,6 +18,7 @@ from link_peer.domain import denials
 from link_peer.domain.denials import about
 from link_peer.domain.errors import BadInput, CloudError, NoAccess, RedeliveryNeeded, Transient
 from link_peer.domain.model import Party, short_hash
+from link_peer.domain.record_fields import CLAIMED
 from link_peer.domain.request import Cause, Hint, Look, Message, Request, look_request
 from link_peer.domain.tags import is_interface_id, iso
 from link_peer.engine.batch import Batch, guard_of
@@ -28,7 +29,7 @@ from link_peer.engine.scopes.instances import one_per_party, reconcile_instances
 from link_peer.engine.scopes.pair import reconcile_pair
 from link_peer.engine.write.removal_guard import RemovalGuard, SharedGuard
 from link_peer.inbound import events
-from link_peer.inbound.requests import BadRequest, DeniedRequest, Known, decode
+from link_peer.inbound.requests import BadRequest, DeniedRequest, decode
 from link_peer.runtime.audit import AuditWriter
 from link_peer.runtime.delivery import Delivery, Said, subject
 from link_peer.runtime.ports import Record
@@ -297,7 +298,7 @@ def _arrived(element: object, delivery: Delivery) -> _Arrived:
         record = denied_record(why, _action(said), **fields)
     except BadRequest as error:
         known = error.known
-        fields = {**_claimed(known), "request_id": known.request_id, **party_fields(known.source, known.target)}
+        fields = {**known.claimed, "request_id": known.request_id, **party_fields(known.source, known.target)}
         record = denied_record(denials.bad_request(error), known.action or "link", **fields)
     except BadInput as error:
         body = repr(element)
@@ -311,9 +312,9 @@ def _action(message: Message) -> str:
     return "look" if isinstance(message, Look) else message.action
 
 
-def _claimed(said: Request | Known) -> Record:
-    """What a message says of itself."""
-    return {"claimed_by": said.requested_by, "claimed_reason": said.justification}
+def _claimed(request: Request) -> Record:
+    """What a request says of itself."""
+    return {field: getattr(request, name) for field, name in CLAIMED.items()}
 
 
 def _carry_out(equal: Sequence[_Arrived], delivery: Delivery, guard: SharedGuard) -> Outcomes:

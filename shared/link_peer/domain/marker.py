@@ -29,11 +29,11 @@ _MARKER = re.compile(
     r"(?P<ends> from=(?P<source>[a-z0-9@-]{1,100}) (?P<word>to|of)=(?P<other>[a-z0-9@-]{1,100}))?"
 )
 _KINDS = {"to": is_instance_id, "of": is_group_id}
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,48}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,48}")
 
 
 def is_request_id(text: str) -> bool:
-    return _REQUEST_ID.fullmatch(text) is not None
+    return REQUEST_ID.fullmatch(text) is not None
 
 
 def render(marker: Marker) -> str:

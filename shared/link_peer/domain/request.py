@@ -49,7 +49,7 @@ class Hint(msgspec.Struct, frozen=True):
 
 class Request(msgspec.Struct, frozen=True):
     """A request that matches the schema. Without ports in the message, `link` is mutual. Instants are epoch seconds.
-    `justification` and `requested_by` are recorded as claimed. `attempt` counts how often it was put back on its queue."""
+    `reason` and `requested_by` are recorded as claimed. `attempt` counts how often it was put back on its queue."""
 
     request_id: str
     action: Literal["link", "unlink", "sync"]
@@ -57,7 +57,7 @@ class Request(msgspec.Struct, frozen=True):
     link: Link
     expires_at: float
     until: int | None = None
-    justification: str = ""
+    reason: str = ""
     requested_by: str = ""
     attempt: int = 0
 

@@ -38,13 +38,13 @@ SET_KEYS = 5
 FIELD_LIMIT = 8_000
 """Characters. SLS indexes only 2 KB of a value by default, and caps a line at 32 KB [doc SLS limits]."""
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
-_GROUP = re.compile(r"sg-[0-9a-z]{1,60}")
-_INSTANCE = re.compile(r"i-[0-9a-z]{1,60}")
+GROUP_ID = re.compile(r"sg-[0-9a-z]{1,60}")
+INSTANCE_ID = re.compile(r"i-[0-9a-z]{1,60}")
 _INTERFACE = re.compile("eni-[0-9a-z]{1,60}")
-_ACCOUNT = re.compile(r"[0-9]{15,20}")
-_NAME = re.compile(r"(?!sg-|i-)[a-z][a-z0-9-]{0,31}")
+ACCOUNT_UID = re.compile(r"[0-9]{15,20}")
+PARTY_NAME = re.compile(r"(?!sg-|i-)[a-z][a-z0-9-]{0,31}")
 _AFTER_NAME = re.compile("[:~]")
-_PROTOCOLS = frozenset({"tcp", "udp", "icmp", "icmpv6", "gre", "all"})  # [doc AuthorizeSecurityGroup]
+PROTOCOLS = frozenset({"tcp", "udp", "icmp", "icmpv6", "gre", "all"})  # [doc AuthorizeSecurityGroup]
 _PORT = re.compile(r"(tcp|udp)/([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?")
 _INSTANT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,18}))?"
@@ -270,12 +270,12 @@ def clean(value: object, limit: int | None = FIELD_LIMIT) -> str:
 
 def is_group_id(text: str) -> bool:
     """Whether the text is a security group id, `sg-…`."""
-    return _GROUP.fullmatch(text) is not None
+    return GROUP_ID.fullmatch(text) is not None
 
 
 def is_instance_id(text: str) -> bool:
     """Whether the text is an instance id, `i-…`."""
-    return _INSTANCE.fullmatch(text) is not None
+    return INSTANCE_ID.fullmatch(text) is not None
 
 
 def is_interface_id(text: str) -> bool:
@@ -285,12 +285,12 @@ def is_interface_id(text: str) -> bool:
 
 def is_account_uid(text: str) -> bool:
     """Whether the text is the uid of an Alibaba Cloud account: 15 to 20 digits."""
-    return _ACCOUNT.fullmatch(text) is not None
+    return ACCOUNT_UID.fullmatch(text) is not None
 
 
 def is_name(text: str) -> bool:
     """Whether the policy may give a party this name: nothing else in a tag looks like it."""
-    return _NAME.fullmatch(text) is not None and text not in _PROTOCOLS
+    return PARTY_NAME.fullmatch(text) is not None and text not in PROTOCOLS
 
 
 def by_id(text: str, names: Mapping[str, Party]) -> str:

@@ -22,6 +22,7 @@ from link_peer.domain.denials import Denial, LinkDenied
 from link_peer.domain.errors import BadInput
 from link_peer.domain.marker import is_request_id
 from link_peer.domain.model import Link, Party, Ports
+from link_peer.domain.record_fields import CLAIMED
 from link_peer.domain.request import LATE_SECONDS, Look, Message, Request, SweepAccount
 from link_peer.domain.tags import (
     is_account_uid,
@@ -39,27 +40,27 @@ from link_peer.inbound.message_body import SURROGATE, body_of, parse_json, utf8
 AHEAD = 24 * 3600 + 300  # seconds that `expires_at` may be ahead of now
 ACTIONS = ("link", "unlink", "sync", "look")
 MAX_ATTEMPT = 10_000
+RESERVED = {"tag-": "sync", "look-": "look"}  # request ids that start so are those of one action
 NO_NAMES: Mapping[str, Party] = {}
 _DIGITS = 9  # the only numbers of a request are the version and the attempt
 _CURSOR_DIGITS = 12  # of counts, and of seconds since 1970
-_MAX_TEXT = 256  # characters of `reason` and of `requested_by`
-_RESERVED = {"tag-": "sync", "look-": "look"}  # request ids that start so are those of one action
+_MAX_TEXT = 256  # characters of a text that the record of an invalid message has
 
-_REGION = re.compile(r"[a-z0-9-]{1,64}")
+REGION = re.compile(r"[a-z0-9-]{1,64}")
 _VALIDATION_ERROR = re.compile(r"(?s)(.*) - at `\$\.?([a-z_.0-9\[\]]*)`")
+_TOO_LONG = re.compile(r"Expected `str` of length <= ([0-9]+)")
 
 T = TypeVar("T")
 
 
 class Known(msgspec.Struct, frozen=True):
-    """The fields that could be read of an invalid message; empty or None if they could not."""
+    """The fields that could be read of an invalid message; empty or None if they could not. `claimed` are fields of its record."""
 
     request_id: str = ""
     action: str = ""
     source: Party | None = None
     target: Party | None = None
-    justification: str = ""
-    requested_by: str = ""
+    claimed: Mapping[str, str] = {}
 
 
 class BadRequest(BadInput):
@@ -79,39 +80,48 @@ class DeniedRequest(LinkDenied):
 
 
 _Attempt = Annotated[int, msgspec.Meta(ge=0, le=MAX_ATTEMPT)]
+_ClaimedText = Annotated[str, msgspec.Meta(max_length=256)]
 
 
-class _End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PartyMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A group or an instance of an account, or a name of the policy, which says the account."""
+
     party: str
-    account: str | msgspec.UnsetType = msgspec.UNSET  # of a name, the policy says it
+    account: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}):
+class RequestMessage(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from", "target": "to"}
+):
+    """A request for a link, for its end, or for another look at a pair."""
+
     version: Literal[1]
     request_id: str
     action: Literal["link", "unlink", "sync"]
     region: str
-    source: _End
-    target: _End
+    source: PartyMessage
+    target: PartyMessage
     expires_at: str
     ports: list[str] | msgspec.UnsetType = msgspec.UNSET
     until: str | msgspec.UnsetType = msgspec.UNSET
-    reason: str = ""
-    requested_by: str = ""
+    reason: _ClaimedText = ""
+    requested_by: _ClaimedText = ""
     attempt: _Attempt = 0
 
 
-class _Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LookMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wish to look at a party again, as at an event of it."""
+
     version: Literal[1]
     request_id: str
     action: Literal["look"]
     region: str
-    party: _End
+    party: PartyMessage
     expires_at: str
     attempt: _Attempt = 0
 
 
-class _Sweep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _SweepMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Literal[1]
     action: Literal["sweep"]
     region: str
@@ -156,7 +166,7 @@ def decode_sweep(body: bytes | str, *, region: str, accounts: Collection[str]) -
         document, problem = parse_json(body_of(body), _CURSOR_DIGITS)
         if problem:
             raise problem
-        read = _convert(document, _Sweep)
+        read = _convert(document, _SweepMessage)
         _check_region(read.region)
         if not is_account_uid(read.account):
             raise BadInput("account", f"{quoted(read.account)} is not an account uid: 15 to 20 digits")
@@ -192,10 +202,7 @@ def encode(message: Message | SweepAccount) -> bytes:
         fields["ports"] = [str(port) for port in message.link.ports]
     if message.until is not None:
         fields["until"] = iso(message.until)
-    if message.justification:
-        fields["reason"] = message.justification
-    if message.requested_by:
-        fields["requested_by"] = message.requested_by
+    fields |= {name: text for name in CLAIMED.values() if (text := getattr(message, name))}
     return json.dumps(fields).encode()
 
 
@@ -209,23 +216,23 @@ def _written(epoch: float) -> str:
 
 
 def _look(document: object, now: float) -> Look:
-    message = _convert(document, _Look)
+    message = _convert(document, LookMessage)
     _check_head(message)
     party, expires_at = _party(message.party, "party", NO_NAMES), _expires_at(message.expires_at, now)
     return Look(message.request_id, message.region, party, expires_at, message.attempt)
 
 
-def _check_head(message: _Request | _Look) -> None:
+def _check_head(message: RequestMessage | LookMessage) -> None:
     if not is_request_id(message.request_id):
         raise BadInput("request_id", f"{quoted(message.request_id)} is not 1 to 48 characters of A-Z a-z 0-9 . _ -")
-    for start, action in _RESERVED.items():
+    for start, action in RESERVED.items():
         if message.request_id.startswith(start) and message.action != action:
             raise BadInput("request_id", f"ids that start with {start} are reserved for {action}: choose another")
     _check_region(message.region)
 
 
 def _check_region(text: str) -> None:
-    if not _REGION.fullmatch(text):
+    if not REGION.fullmatch(text):
         raise BadInput("region", f"{quoted(text)} is not a region id")
 
 
@@ -237,7 +244,7 @@ def _expires_at(text: str, now: float) -> float:
 
 
 def _request(document: object, now: float, names: Mapping[str, Party]) -> Request:
-    message = _convert(document, _Request)
+    message = _convert(document, RequestMessage)
     _check_head(message)
     source, target = _party(message.source, "from", names), _party(message.target, "to", names)
     if source.is_group != target.is_group:
@@ -247,6 +254,9 @@ def _request(document: object, now: float, names: Mapping[str, Party]) -> Reques
     if message.action != "link" and message.until is not msgspec.UNSET:
         raise BadInput("until", f"not allowed in {'an' if message.action == 'unlink' else 'a'} {message.action}")
     expires_at = _expires_at(message.expires_at, now)
+    claimed = {name: getattr(message, name) for name in CLAIMED.values()}
+    for name, text in claimed.items():
+        utf8(text, name)
     return Request(
         message.request_id,
         message.action,
@@ -254,9 +264,8 @@ def _request(document: object, now: float, names: Mapping[str, Party]) -> Reques
         Link(source, target, () if message.ports is msgspec.UNSET else _ports(message.ports)),
         expires_at,
         None if message.until is msgspec.UNSET else math.floor(_instant(message.until, "until")),
-        _short_text(message.reason, "reason"),
-        _short_text(message.requested_by, "requested_by"),
         attempt=message.attempt,
+        **claimed,
     )
 
 
@@ -266,13 +275,14 @@ def _convert(value: object, into: type[T]) -> T:
     except msgspec.ValidationError as error:
         match = _VALIDATION_ERROR.fullmatch(str(error))
         problem, place = (match[1], match[2]) if match else (str(error), None)
+        problem = _TOO_LONG.sub(r"longer than \1 characters", problem)
         # msgspec repeats field names of the sender in its message.
         raise BadInput(place or "body", problem.encode("ascii", "backslashreplace").decode()[:300]) from None
     except UnicodeEncodeError:
         raise BadInput("body", SURROGATE) from None
 
 
-def _party(end: _End, field: str, names: Mapping[str, Party]) -> Party:
+def _party(end: PartyMessage, field: str, names: Mapping[str, Party]) -> Party:
     if end.account is msgspec.UNSET:
         if (named := names.get(end.party)) is None:
             raise BadInput(
@@ -305,13 +315,6 @@ def _instant(text: str, field: str) -> float:
         raise BadInput(field, error.problem) from None
 
 
-def _short_text(text: str, field: str) -> str:
-    if len(text) > _MAX_TEXT:
-        raise BadInput(field, f"longer than {_MAX_TEXT} characters")
-    utf8(text, field)
-    return text
-
-
 def _known(document: object, names: Mapping[str, Party]) -> Known:
     """The fields of an invalid message that are valid by themselves."""
     if not isinstance(document, dict):
@@ -319,7 +322,7 @@ def _known(document: object, names: Mapping[str, Party]) -> Known:
     ends: list[Party | None] = []
     for field in ("from", "to"):
         try:
-            ends.append(_party(_convert(document.get(field), _End), field, names))
+            ends.append(_party(_convert(document.get(field), PartyMessage), field, names))
         except BadInput:
             ends.append(None)
     texts = {name: value for name, value in document.items() if isinstance(value, str)}
@@ -329,6 +332,5 @@ def _known(document: object, names: Mapping[str, Party]) -> Known:
         action if action in ACTIONS else "",
         ends[0],
         ends[1],
-        texts.get("reason", "")[:_MAX_TEXT],
-        texts.get("requested_by", "")[:_MAX_TEXT],
+        {field: text[:_MAX_TEXT] for field, name in CLAIMED.items() if (text := texts.get(name))},
     )

@@ -12,23 +12,10 @@ from collections.abc import Mapping, Sequence
 
 from link_peer.domain.errors import Transient
 from link_peer.domain.model import short_hash
+from link_peer.domain.record_fields import DECISION_FIELDS, SCHEMA
 from link_peer.domain.tags import FIELD_LIMIT, clean, iso_millis
 from link_peer.runtime.ports import AuditLog, Record
 from link_peer.runtime.retry import Retry
-
-SCHEMA = "4"
-"""The version of the contract that a record follows."""
-
-# Every record of a decision has every field of docs/audit.md, so that a reader need not ask which exist.
-_EMPTY = """reason detail advice link from_account from to_account to ports api_requests actor claimed_by consent queue
-instances instance_ids until effect_detail"""
-DECISION_FIELDS = {
-    **dict.fromkeys(_EMPTY.split(), ""),
-    "rules": "[]",
-    "claims": "{}",
-    "reachability": "unknown",
-    "effect": "unknown",
-}
 
 
 class AuditWriter:

@@ -8,8 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from link_peer_cli.commands.account_add import ACCOUNTS
+from link_peer_cli.commands.doctor import DOCTOR
+from link_peer_cli.commands.failed import FAILED
+from link_peer_cli.commands.stale import STALE
 from link_peer_cli.demo.functions import deploy
+from link_peer_cli.inventory.shown import LINKS
 from link_peer_cli.ui import pager
+from link_peer_cli.ui.records import RECORDS
 from link_peer_cli.ui.tables import print_tsv
 from rich.cells import cell_len
 
@@ -17,15 +23,15 @@ from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, Lab
 
 TABLES = {
-    "links": [
-        *("from", "to", "ports", "state", "since", "until", "claims"),
-        *("asked by", "consent", "consented by", "written", "instances", "detail", "last used", "narrow", "rules"),
-    ],
-    "stale": ["kind", "group", "rule", "since", "what", "why"],
-    "doctor": ["part", "state", "account", "what", "detail", "advice"],
-    "audit": ["time", "outcome", "from", "to", "ports", "actor", "why", "asked by", "advice", "times", "first"],
-    "failed": ["id", "function", "time", "status", "error or message"],
-    "account list": ["uid", "name", "role", "queue", "ranges", "entered as"],
+    command: [column.name for column in table.columns]
+    for command, table in {
+        "links": LINKS,
+        "stale": STALE,
+        "doctor": DOCTOR,
+        "audit": RECORDS,
+        "failed": FAILED,
+        "account list": ACCOUNTS,
+    }.items()
 }
 """The commands that are about a table, and its columns."""
 CHANGE = "chg-" + "1042" * 11

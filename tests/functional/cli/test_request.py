@@ -29,7 +29,7 @@ def test_a_request_is_posted_as_the_function_expects_it(lab: Lab, cli: Cli) -> N
     assert [str(port) for port in posted.link.ports] == ["icmp", "tcp/3306"]
     assert message["until"] == "2027-01-01T00:00:00Z"
     assert posted.expires_at == int(lab.cloud.clock.now()) + 1800
-    claimed = (posted.request_id, posted.justification, posted.requested_by)
+    claimed = (posted.request_id, posted.reason, posted.requested_by)
     assert claimed == ("chg-9", "reads the ledger", "team-orders")
 
 

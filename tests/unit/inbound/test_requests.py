@@ -213,10 +213,10 @@ def test_ports_until_reason_and_requested_by_are_optional() -> None:
     so that equal links have equal ids."""
     request = read(less("ports", "until", "reason", "requested_by"))
     assert request.link == Link(APP, LEDGER)
-    assert (request.until, request.justification, request.requested_by) == (None, "", "")
+    assert (request.until, request.reason, request.requested_by) == (None, "", "")
     ends = {"from": {"account": A, "party": "i-a"}, "to": {"account": A, "party": "i-b"}}
     long = read(less(reason="x" * 256, requested_by="y" * 256))
-    assert (long.justification, long.requested_by) == ("x" * 256, "y" * 256)
+    assert (long.reason, long.requested_by) == ("x" * 256, "y" * 256)
     link = read(less(**ends, ports=["udp/53", "tcp/22", "udp/53", "icmp"])).link
     assert link == Link(Party(A, "i-a"), Party(A, "i-b"), (Port("icmp"), Port("tcp", 22, 22), Port("udp", 53, 53)))
 
@@ -294,7 +294,13 @@ def test_a_message_that_does_not_match_the_schema_is_a_bad_request_that_names_th
 
 def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
     """For the record: id, from and to, each by itself. Of a look, the id and the action."""
-    whole = Known("chg-1042", "link", APP, LEDGER, "orders service reads the ledger", "team-orders")
+    whole = Known(
+        "chg-1042",
+        "link",
+        APP,
+        LEDGER,
+        {"claimed_by": "team-orders", "claimed_reason": "orders service reads the ledger"},
+    )
     assert refused(less(ports=["tcp/0"])).known == whole
     known = refused(less(request_id="chg 1", action="open", to={"account": B, "party": "*"})).known
     assert known == msgspec.structs.replace(whole, request_id="", action="", target=None)
@@ -303,7 +309,8 @@ def test_a_bad_request_has_the_fields_that_could_be_read() -> None:
     assert (
         refused(less(request_id=7, action=None, reason=["x"], requested_by={}, to=[], **{"from": 5})).known == Known()
     )
-    assert len(refused(less(reason="x" * 257)).known.justification) == 256
+    long = refused(less(reason="x" * 257))
+    assert (long.problem, long.known.claimed["claimed_reason"]) == ("longer than 256 characters", "x" * 256)
 
 
 @pytest.mark.parametrize("more", ['"action": "unlink"', '"ports": 1.5', '"ports": NaN', f'"ports": {"9" * 5000}'])
