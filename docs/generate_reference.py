@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 import typer
-from link_peer import api
 from link_peer.domain.reasons import REASONS
 from link_peer.domain.record_fields import (
     ACCOUNT,
@@ -37,6 +36,7 @@ from link_peer.domain.tags import DEFAULT_TAG_PREFIX, LOCK_TAG, TAGS, tag_keys
 from link_peer.inbound.policy_types import PolicyFile
 from link_peer.inbound.requests import RequestMessage
 from link_peer.runtime.settings import SERVICES
+from link_peer_cli import api
 from link_peer_cli.answers import CommandFailed
 from link_peer_cli.answers.table import ANSWERS
 from link_peer_cli.main import TABLE, all_commands, app

@@ -25,7 +25,7 @@ SESSIONS = {
 
 # What another test runs: the page, how the block begins, and the test's file and name.
 ELSEWHERE = {
-    ("docs/api.md", "from link_peer import"): (
+    ("docs/api.md", "from link_peer_cli import"): (
         "tests/functional/test_api.py",
         "test_the_example_asks_for_a_link_that_then_stands",
     ),

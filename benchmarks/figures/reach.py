@@ -8,7 +8,7 @@ import time
 from link_peer.domain.marker import render
 from link_peer.domain.model import TAG, Group, Instance, Marker, Party, Port, Rule, RuleKey, Traffic
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.reachable import reachable
+from link_peer.views.reachable import reachable
 
 from benchmarks.runner import Bench, Row
 from benchmarks.worlds import HOME

@@ -64,7 +64,7 @@ class _Loader(SourceFileLoader):
         return code
 
 
-class _Finder:  # not of importlib.abc, whose import is a tenth of a cold start
+class _BundleFinder:  # not of importlib.abc, whose import is a tenth of a cold start
     def __init__(self, library: str) -> None:
         self._package = os.path.dirname(library)
         self._path = f"{library}/{NAME}"
@@ -93,7 +93,7 @@ class _Finder:  # not of importlib.abc, whose import is a tenth of a cold start
 
 def install(library: str) -> None:
     """Import the modules of a package from the file in a folder, if this version of Python has compiled them."""
-    finder = _Finder(library)
+    finder = _BundleFinder(library)
     if finder.magic == MAGIC_NUMBER:
         sys.meta_path.insert(0, finder)
 

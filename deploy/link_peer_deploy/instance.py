@@ -41,7 +41,7 @@ class HandlerError(Exception):
         self.kinds = kinds
 
 
-class Instance:
+class FunctionInstance:
     """A function instance: one process with the package folder alone on its path, for as long as it is open."""
 
     def __init__(self, package: Path, python: str, env: Mapping[str, str]) -> None:
@@ -68,7 +68,7 @@ class Instance:
         """Ends the process."""
         self._process.communicate()
 
-    def __enter__(self) -> Instance:
+    def __enter__(self) -> FunctionInstance:
         return self
 
     def __exit__(

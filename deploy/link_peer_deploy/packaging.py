@@ -36,11 +36,11 @@ import msgspec
 from link_peer.alicloud.leave_out import LEFT_OUT
 from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
-from link_peer.planning import policy_tests
+from link_peer.views import policy_tests
 
 from link_peer_deploy import archives, builds, bundle, cut, runtime_python
 from link_peer_deploy.archives import NO_SPACE, RUN, PackageError
-from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
+from link_peer_deploy.instance import FUNCTIONS, FunctionInstance, HandlerError
 from link_peer_deploy.manifest import request_triggers
 from link_peer_deploy.names import VERSION_FILE
 from link_peer_deploy.project import ROOT
@@ -181,13 +181,14 @@ def _runtime_python(runtime: str) -> str:
 
 
 def own_code(package: Path, policy: Path) -> None:
-    """Copy the handlers, link_peer/ and the policy file into the package folder, say which version this is, and compile the policy."""
+    """Copy the handlers, link_peer/ without its views, and the policy file into the package folder, say which version this is, and
+    compile the policy."""
     for source in (ROOT / "functions").glob("*.py"):
         shutil.copyfile(source, package / source.name)
     library = Path(link_peer.__file__).parent
     if stray := next(library.rglob(policy_file.COMPILED), None):
         raise PackageError(f"{stray}: only a package has a compiled policy, made from the text: delete it")
-    shutil.copytree(library, package / "link_peer", ignore=shutil.ignore_patterns("__pycache__", "api.py"))
+    shutil.copytree(library, package / "link_peer", ignore=shutil.ignore_patterns("__pycache__", "views"))
     shutil.copyfile(policy, package / "policy.yaml")
     (package / VERSION_FILE).write_text(f"{version('link-peer')}\n", encoding="utf-8")
     compile_policy(package)
@@ -258,7 +259,7 @@ def check_imports(package: Path, python: str) -> None:
     Nothing is called and no local cloud is needed; `make test-package` makes deliveries.
     """
     for function in FUNCTIONS:
-        with Instance(package, python, {"LANG": "C.UTF-8"}) as instance:
+        with FunctionInstance(package, python, {"LANG": "C.UTF-8"}) as instance:
             try:
                 instance.run(f"from link_peer.app import compose\nimport {function}\ncompose.start()\nanswer = None")
                 instance.run(

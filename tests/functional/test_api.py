@@ -1,4 +1,4 @@
-"""`link_peer.api` answers what the commands answer; the programs of docs/api.md work as they are printed."""
+"""`link_peer_cli.api` answers what the commands answer; the programs of docs/api.md work as they are printed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from link_peer import api
+from link_peer_cli import api
 
 from tests.functional.command import Cli
 from tests.functional.lab import HOME, PEER, REGION, Lab

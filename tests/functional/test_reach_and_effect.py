@@ -20,8 +20,8 @@ from link_peer.alicloud import ecs_shapes as shapes
 from link_peer.domain import model
 from link_peer.domain.model import Party, Port
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.reach import Scene
-from link_peer.planning.who import Reaching, who
+from link_peer.views.reach import Scene
+from link_peer.views.who import Reaching, who
 
 from tests.functional.lab import HOME, PEER
 

@@ -21,7 +21,7 @@ from aliyun_local.api import (
     trust_text,
 )
 from link_peer_cli.demo import world
-from link_peer_cli.demo.deployment import Deployment
+from link_peer_cli.demo.deployment import DeploymentWorld
 from link_peer_cli.demo.functions import deploy
 
 from tests.accounts import written
@@ -117,7 +117,7 @@ def test_a_deployment_follows_its_world() -> None:
     cloud.identity.add_account(HOME, "a@example.com")
     cloud.identity.add_role(Role(HOME, "lp-fc", trust_text(["fc.aliyuncs.com"])))
     linked_roles.create(cloud.identity, HOME, 0)
-    cloud.world = Deployment(
+    cloud.world = DeploymentWorld(
         home=HOME, queue="lp-requests", dead_letter_queue="lp-dead-letters", audit_project="log", audit_logstore="store",
         fc_service="svc", function_role="lp-fc", policy="/p.yaml", deployment="test", queues=["lp-requests-b"],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How the command line is built: it starts quickly, and one name means one thing."""
+"""How the command line is built: it starts quickly, and decides by one instant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import shlex
 import subprocess
 import sys
-from collections import Counter
 
 import typer.main
 from link_peer_cli.main import TABLE, all_commands, app
@@ -20,6 +19,7 @@ WITH_AN_SDK = {"setup", "doctor", "account_add", "account_remove", "local", "dem
 
 
 READ_THE_CLOCK = {
+    "api.py": "once a question of a program, as once a command",
     "access/instant.py": "once a command",
     "access/environment.py": "how long retries may go on, and a clock that says that it waits",
     "access/roles.py": "whether a session is over",
@@ -32,17 +32,6 @@ READ_THE_CLOCK = {
     "demo/world.py": "when the flow log of a world ends",
 }
 """The modules that read a clock, and what for. What a command decides goes by the instant at which it started: `Environment.now`."""
-
-
-def classes(folder: str) -> Counter[str]:
-    """How many public classes have each name. The public API's names are those of its users, who see no other."""
-    return Counter(
-        node.name
-        for path, module in modules(folder).items()
-        if path != "shared/link_peer/api.py"
-        for node in ast.walk(module)
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
-    )
 
 
 def test_modules_import_at_their_top() -> None:
@@ -105,11 +94,3 @@ def test_every_example_of_help_can_be_typed() -> None:
         for example in row.examples:
             command.make_context(name, shlex.split(example)[1 + len(name.split()) :], parent=root)
             assert len(example) <= 76, example
-
-
-def test_a_name_of_a_class_means_one_thing() -> None:
-    """Within the command line, and between it and what it uses."""
-    ours = classes("cli/link_peer_cli")
-    theirs = classes("shared") + classes("deploy")
-    assert [name for name, count in ours.items() if count > 1] == []
-    assert ours.keys() & theirs.keys() == set()

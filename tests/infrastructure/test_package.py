@@ -5,6 +5,7 @@ That its handlers work is tried in tests/infrastructure/package.
 
 from __future__ import annotations
 
+import ast
 import datetime
 import hashlib
 import json
@@ -79,6 +80,16 @@ def bundled(folder: Path) -> Path:
     return folder
 
 
+def imports(source: Path) -> set[str]:
+    """The names in a file's imports, and the modules that it names to be imported later."""
+    nodes = list(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names | {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
 def ran(folder: Path) -> dict[str, Any]:
     """What a process prints that has our part alone."""
     command = [sys.executable, "-I", "-B", "-c", RAISE.format(folder=str(folder))]
@@ -102,6 +113,19 @@ def test_modules_of_the_one_file_look_as_if_they_had_been_found_in_their_folder(
     assert found["source"].startswith("def answer(")
     assert found["data"]
     assert found["loaders"] == ["_Loader"]
+
+
+def test_the_package_has_what_a_function_imports_and_no_other_module(tmp_path: Path) -> None:
+    """So it has none of `views`, by which no function decides."""
+    package.own_code(tmp_path, POLICY_FILE)
+    sources = {".".join(path.relative_to(tmp_path).with_suffix("").parts): path for path in tmp_path.rglob("*.py")}
+    unread, reached = {name for name in sources if "." not in name}, set[str]()
+    while unread:
+        reached |= unread
+        unread = set().union(*(imports(sources[name]) for name in unread)) & sources.keys() - reached
+    assert {name for name in sources if not name.endswith(".__init__")} == reached
+    assert {"auto_link", "cross_account", "sweep", "link_peer.alicloud.sls"} < reached
+    assert not (tmp_path / "link_peer" / "views").exists()
 
 
 def test_another_python_imports_the_sources(tmp_path: Path) -> None:

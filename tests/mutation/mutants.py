@@ -13,7 +13,7 @@ import msgspec
 import yaml
 
 ROOT = Path(__file__).parents[2]
-LIBRARY = ("planning", "engine", "inbound", "domain", "alicloud", "runtime", "app")
+LIBRARY = ("planning", "views", "engine", "inbound", "domain", "alicloud", "runtime", "app")
 COMMANDS = ("adoption", "audit", "checks", "consent", "inventory", "review")
 """The rooms of the command line that decide something; the others read arguments and print."""
 TARGETS = [f"shared/link_peer/{room}/**/*.py" for room in LIBRARY]

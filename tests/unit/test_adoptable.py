@@ -10,7 +10,7 @@ from link_peer_cli.adoption.expressible import NotAdoptable, link_of_rule
 from link_peer_cli.adoption.judge import judge
 
 from tests.unit.small_world import APP, NOW, REGION
-from tests.unit.views import group, key, ours, theirs, view
+from tests.unit.snapshots import group, key, ours, theirs, view
 
 HOME, PEER = "1000000000000001", "1000000000000002"
 DB = Party(HOME, "sg-db")

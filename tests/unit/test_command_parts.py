@@ -9,7 +9,7 @@ from link_peer.domain.errors import Transient
 from link_peer.domain.model import Instance, Link, Port
 from link_peer.domain.request import Request, SweepAccount
 from link_peer.planning.effect import between, end_of_party
-from link_peer.planning.reach import Reach
+from link_peer.views.reach import Reach
 from link_peer_cli.audit.log import read_error
 from link_peer_cli.checks import functions
 from link_peer_cli.checks.finding import DIFFERS, OK
@@ -21,7 +21,7 @@ from link_peer_cli.review.plans import print_closed
 from link_peer_deploy.manifest import Function, Trigger
 
 from tests.unit.small_world import APP, DB, HOME, NOW, POLICY, REGION, A, B
-from tests.unit.views import group, instance, view
+from tests.unit.snapshots import group, instance, view
 
 PORT = Port("tcp", 1, 1)
 

@@ -17,18 +17,19 @@ from link_peer.domain.policy import AccountPolicy, Limits, Policy, PolicyTest
 from link_peer.domain.reasons import Reason
 from link_peer.domain.snapshot import Address, Listing, Snapshot
 from link_peer.domain.tags import Who, parse_ports
-from link_peer.planning import authority, consent, evaluate, policy_tests, room, writing
+from link_peer.planning import authority, consent, evaluate, room, writing
 from link_peer.planning.decision import Context, Decision, DesiredLink
 from link_peer.planning.effect import between, end_of_party
 from link_peer.planning.plan import make_plan
-from link_peer.planning.reach import Reach
 from link_peer.planning.removals import May
+from link_peer.views import policy_tests
+from link_peer.views.reach import Reach
 from link_peer_cli.inventory.advice import Advice, Adviser
 from link_peer_cli.inventory.reading import SavedView
 from link_peer_cli.review import live_tests
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, ours, theirs, view
+from tests.unit.snapshots import group, instance, key, ours, theirs, view
 
 C = Party(HOME, "i-c")
 STRANGER = Party("1000000000000003", "sg-x")
@@ -163,7 +164,7 @@ def test_it_fails_an_accept_test(name: str, reason: Reason, link: Link, seen: Sn
     under = msgspec.structs.replace(under, policy=msgspec.structs.replace(under.policy, tests=tests))
     (found,) = live_tests.judge(SavedView(seen), under)
     undecided = reason.kind is reasons.Kind.UNDECIDED
-    assert found.verdict is (policy_tests.Verdict.OPEN if undecided else policy_tests.Verdict.DENIED)
+    assert found.verdict is (policy_tests.PolicyVerdict.OPEN if undecided else policy_tests.PolicyVerdict.DENIED)
 
 
 class Read(SavedView):

@@ -9,13 +9,13 @@ from typing import Any
 from aliyun_local.api import INDEX, Flow, LogRecord, analysis, index, lines
 from link_peer.domain.model import ALL, Party, Port
 from link_peer.domain.tags import parse_ports
-from link_peer.planning.spans import joined, of_ports
-from link_peer.planning.standing import Standing
+from link_peer.views.spans import joined, of_ports
+from link_peer.views.standing import Standing
 from link_peer_cli.inventory.flow_log import DAY, Flows, flows_of, statement
 from link_peer_cli.inventory.interfaces import Interface
 from link_peer_cli.inventory.use import Period, use_of
 
-from tests.unit.views import HOME
+from tests.unit.snapshots import HOME
 
 SINCE, DAYS, WINDOW = 1_795_564_800, 7, 7_200
 GROUPS = [Party(HOME, f"sg-{name}") for name in "abcde"]

@@ -54,7 +54,7 @@ class _LateModule(StandInModule):
         return made
 
 
-class _Finder(MetaPathFinder, Loader):
+class _LatePartFinder(MetaPathFinder, Loader):
     """The first finder. While the main thread imports a module of an SDK, it has a stand-in for each late part."""
 
     importing = False
@@ -100,5 +100,5 @@ def install() -> None:
     """Adds the finder, once, and makes models lazy. SDKs that are imported already stay as they are."""
     leave_out.install()
     lazy_models.install()
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    if not any(isinstance(finder, _LatePartFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _LatePartFinder())

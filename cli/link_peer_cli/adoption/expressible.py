@@ -16,7 +16,7 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.claims import links_from_tags
 from link_peer.planning.evaluate import address_denial, wish_denial
-from link_peer.planning.reach import Scene
+from link_peer.views.reach import Scene
 
 from link_peer_cli.consent.entries import asking
 from link_peer_cli.inventory.advice import with_consent

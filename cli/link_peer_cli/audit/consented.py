@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.tags import split
 from link_peer.inbound.events import principal
-from link_peer.planning.standing import Standing
 from link_peer.runtime.ports import Record
+from link_peer.views.standing import Standing
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import KEPT_SECONDS, AuditReader, condition, when

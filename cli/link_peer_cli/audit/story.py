@@ -13,8 +13,8 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party
 from link_peer.domain.tags import iso
-from link_peer.planning.standing import Standing
 from link_peer.runtime.ports import Record
+from link_peer.views.standing import Standing
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import AuditReader, condition

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from link_peer.domain.errors import LinkPeerError, NoAccess
 from link_peer.engine.scopes.accounts import SweptAccounts
-from link_peer.planning.standing import Standing
+from link_peer.views.standing import Standing
 from msgspec.structs import replace
 
 from link_peer_cli.access.environment import Environment

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from link_peer.domain.denials import about, isolated_group
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Instance, Link, Party, Rule, ports_text
-from link_peer.planning.effect import Cause
+from link_peer.planning.effect import EffectCause
 from link_peer.planning.guardrails import never_denial
-from link_peer.planning.reach import Reach
-from link_peer.planning.standing import Standing, link_reach, state_of
 from link_peer.runtime.ports import Record
+from link_peer.views.reach import Reach
+from link_peer.views.standing import Standing, link_reach, state_of
 
 from link_peer_cli.checks.finding import OK, WARNING, CheckFinding, few
 from link_peer_cli.checks.seen import CloudSeen
@@ -56,7 +56,7 @@ def _stopped(rules: Sequence[Rule], stopped: Sequence[Judged]) -> CheckFinding:
 
 def _other(one: Judged) -> CheckFinding:
     link, reach = one
-    account = link.source.account if Cause.NO_EGRESS in reach.effect.causes else link.target.account
+    account = link.source.account if EffectCause.NO_EGRESS in reach.effect.causes else link.target.account
     return CheckFinding(WARNING, account, f"blocked {_named(link)}", reach.detail, _explain(one))
 
 

@@ -10,9 +10,9 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Rule
 from link_peer.domain.policy import Policy
 from link_peer.planning.actual import renamed_rules
-from link_peer.planning.reach import Scene
-from link_peer.planning.standing import Standing, standing
 from link_peer.runtime.ports import Record
+from link_peer.views.reach import Scene
+from link_peer.views.standing import Standing, standing
 
 from link_peer_cli.audit.story import ends_of
 from link_peer_cli.checks.finding import MISSING, WARNING, CheckFinding, few

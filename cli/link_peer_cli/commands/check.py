@@ -10,9 +10,9 @@ import typer
 from link_peer.domain.errors import PolicyError
 from link_peer.domain.policy import Policy
 from link_peer.inbound import policy_file
-from link_peer.planning import policy_tests
 from link_peer.planning.decision import Context
-from link_peer.planning.policy_tests import Finding, Verdict
+from link_peer.views import policy_tests
+from link_peer.views.policy_tests import Finding, PolicyVerdict
 from rich.markup import escape
 
 from link_peer_cli.access import instant
@@ -61,7 +61,7 @@ def _checked(path: Path, view: SavedView | None) -> CheckedFile:
     found = _judged(policy, view)
     over = [f"{path.name}: {fault}" for fault in limits.exceeded(policy, os.environ)]
     failed = [one for one in found if one.failed]
-    undecided = [one for one in found if one.verdict is Verdict.OPEN]
+    undecided = [one for one in found if one.verdict is PolicyVerdict.OPEN]
     problems = [*over, *(f"{path.name}: {one}" for one in (*failed, *(undecided if view else ())))]
     passed = len(found) - len(failed) - len(undecided)
     return CheckedFile(str(path), problems, len(policy.accounts), passed, len(undecided))

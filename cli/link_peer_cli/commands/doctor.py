@@ -13,9 +13,9 @@ from link_peer.domain.tags import clean
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.engine.scopes.sweep import Run
 from link_peer.planning.actual import owned_rules
-from link_peer.planning.closing import closing
-from link_peer.planning.reach import Scene
-from link_peer.planning.standing import standing
+from link_peer.views.closing import closing
+from link_peer.views.reach import Scene
+from link_peer.views.standing import standing
 from msgspec.structs import replace
 from rich.markup import escape
 

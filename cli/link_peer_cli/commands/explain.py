@@ -11,8 +11,8 @@ from link_peer.domain.denials import NO_ROUTE
 from link_peer.domain.errors import BadInput
 from link_peer.domain.model import ALL, Link, Party, Port, Rule, ports_text
 from link_peer.planning.effect import applying, end_of_party
-from link_peer.planning.reach import Reach, Scene, reach
-from link_peer.planning.standing import Standing
+from link_peer.views.reach import Reach, Scene, reach
+from link_peer.views.standing import Standing
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from link_peer.domain.errors import BadInput, LinkPeerError
 from link_peer.domain.policy import Policy
-from link_peer.planning.permissions import Kind
+from link_peer.views.permissions import DifferenceKind
 from link_peer_deploy import packaging
 from link_peer_deploy.names import DEFAULT_PREFIX
 from link_peer_deploy.runtime_python import runtime_in_use
@@ -100,7 +100,7 @@ def _require_not_wider(path: Path, new: Policy, against: str, *, first: bool, al
             raise
         console(stderr=True).print(f"[yellow]not compared: {escape(str(error))}[/yellow]", soft_wrap=True)
         return
-    wider = [one for one in permitted.differences(olds, new) if one.kind is Kind.WIDER]
+    wider = [one for one in permitted.differences(olds, new) if one.kind is DifferenceKind.WIDER]
     if not wider:
         return
     texts = [f"{one.path}: {one.text}" for one in wider[:SHOWN]]

@@ -9,7 +9,7 @@ from link_peer.domain.model import Rule
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import quoted
 from link_peer.planning.actual import damaged_rules, marked_rules
-from link_peer.planning.standing import Standing, standing
+from link_peer.views.standing import Standing, standing
 
 from link_peer_cli.access.environment import Environment, load_environment
 from link_peer_cli.answers.links import Stale

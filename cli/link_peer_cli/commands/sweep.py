@@ -11,8 +11,8 @@ from link_peer.domain.errors import BadInput
 from link_peer.domain.reasons import REASONS, Kind
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.engine.scopes.sweep import Run
-from link_peer.planning.reach import Scene
 from link_peer.runtime.ports import Record
+from link_peer.views.reach import Scene
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, require_known

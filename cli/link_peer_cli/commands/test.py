@@ -8,7 +8,7 @@ import msgspec
 import typer
 from link_peer.domain.model import ports_text
 from link_peer.planning.decision import Context
-from link_peer.planning.policy_tests import Verdict
+from link_peer.views.policy_tests import PolicyVerdict
 from rich.markup import escape
 
 from link_peer_cli.access.environment import load_environment, policy_file
@@ -42,7 +42,7 @@ def run_tests(
         snapshots.save(view.scene.snapshot, out)
     show = console()
     words = {True: "[green]pass[/green]   ", False: "[red]FAIL[/red]   ", None: "[yellow]unknown[/yellow]"}
-    results = [None if one.verdict is Verdict.OPEN else one.verdict is one.expected for one in found]
+    results = [None if one.verdict is PolicyVerdict.OPEN else one.verdict is one.expected for one in found]
     for one, passed in zip(found, results, strict=True):
         if as_json:
             ends = (str(one.source), str(one.target), ports_text(one.ports))

@@ -13,7 +13,7 @@ from link_peer.domain.model import Instance, Party, Port
 from link_peer.planning import effect_text
 from link_peer.planning.actual import owned_rules
 from link_peer.planning.effect import Effect
-from link_peer.planning.reach import Scene, reach
+from link_peer.views.reach import Scene, reach
 from rich.markup import escape
 
 from link_peer_cli.access.environment import Environment, load_environment

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from link_peer.domain.model import ALL, Party, Port
-from link_peer.planning import who as planning
+from link_peer.views.who import Reaching
+from link_peer.views.who import named as named_peers
+from link_peer.views.who import who as sources_of
 from msgspec import UNSET
 
 from link_peer_cli.access.environment import Environment, load_environment
@@ -71,7 +73,7 @@ def _answers(env: Environment, view: View, party: Party, ports: Sequence[Port]) 
     view.instances()
     view.around([party])
     view.deciding([(party, party)])
-    sources = [one for one in planning.named(view.scene, party) if one.account in env.policy.accounts]
+    sources = [one for one in named_peers(view.scene, party) if one.account in env.policy.accounts]
     view.around(sources)
     view.deciding((source, party) for source in sources)
     groups = view.scene.groups(party)
@@ -86,12 +88,12 @@ def _answers(env: Environment, view: View, party: Party, ports: Sequence[Port]) 
     rules = [
         (link.source, rule) for link in (() if groups else links) for rule in link.rules
     ]  # of one that was released
-    gone = [planning.Reaching(end, "", one.group, one, "unknown", f"{party} was not read") for end, one in rules]
-    found = gone or planning.who(view.scene, party, ports)
+    gone = [Reaching(end, "", one.group, one, "unknown", f"{party} was not read") for end, one in rules]
+    found = gone or sources_of(view.scene, party, ports)
     return [_answer(view, party, one, told.get(one.rule) if one.rule else None) for one in found], problem
 
 
-def _answer(view: View, party: Party, one: planning.Reaching, link: LinkAnswer | None) -> Reacher:
+def _answer(view: View, party: Party, one: Reaching, link: LinkAnswer | None) -> Reacher:
     source, rule = named(view.scene, one.source) if one.source else (one.address, "", ""), one.rule
     traffic = rule and (rule.traffic or rule.ipv6)
     port = traffic.port if traffic else ALL if one.source else None

@@ -8,7 +8,7 @@ from aliyun_local.api import LocalCloud, World
 from msgspec import field
 
 
-class Deployment(World, kw_only=True):
+class DeploymentWorld(World, kw_only=True):
     """What a world names of a deployment: the home account's uid, queues, log, role, service.
 
     `queues` are those of single accounts, beside the shared `queue`; `policy` is the path of the policy file. `history` and `traffic`
@@ -36,6 +36,6 @@ class Deployment(World, kw_only=True):
         return self.function_role.removesuffix("-fc")
 
 
-def deployment_of(cloud: LocalCloud) -> Deployment:
+def deployment_of(cloud: LocalCloud) -> DeploymentWorld:
     """The names of the world that `load` filled a cloud from."""
-    return cast(Deployment, cloud.world)
+    return cast(DeploymentWorld, cloud.world)

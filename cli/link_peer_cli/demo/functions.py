@@ -20,7 +20,7 @@ from link_peer_deploy.names import VERSION_FILE
 from link_peer_deploy.project import CODE, ROOT
 from msgspec.structs import asdict
 
-from link_peer_cli.demo.deployment import Deployment, deployment_of
+from link_peer_cli.demo.deployment import DeploymentWorld, deployment_of
 
 
 def deploy(cloud: LocalCloud, *, in_process: bool = False, connected: bool = True) -> Triggers:
@@ -47,7 +47,7 @@ def deploy(cloud: LocalCloud, *, in_process: bool = False, connected: bool = Tru
     return triggers
 
 
-def _in_world(function: manifest.Function, world: Deployment, *, connected: bool) -> Function:
+def _in_world(function: manifest.Function, world: DeploymentWorld, *, connected: bool) -> Function:
     """The function with the world's audit log; worlds name everything else as s.yaml does. What is not `connected` has neither
     triggers nor a queue of the functions' own: a sweep then is of all accounts."""
     env = {

@@ -27,7 +27,7 @@ from link_peer_deploy.documents import CLOSER, READER
 from link_peer_deploy.names import Names
 
 from link_peer_cli.demo import history
-from link_peer_cli.demo.deployment import Deployment, deployment_of
+from link_peer_cli.demo.deployment import DeploymentWorld, deployment_of
 
 __all__ = ["WorldError", "describe", "load"]
 
@@ -38,16 +38,16 @@ EXTERNAL_ID = "link-peer-local-example"
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> Deployment:
+def load(cloud: LocalCloud, world: str | Path = DEFAULT) -> DeploymentWorld:
     """Fill an empty cloud from a file, or from one of these worlds by name (`two-accounts`, `shop`, …). Raises WorldError."""
     return api.loaded(api.path_of(world, WORLDS), lambda text: _fill(cloud, text))
 
 
-def _fill(cloud: LocalCloud, text: dict[str, Any]) -> Deployment:
+def _fill(cloud: LocalCloud, text: dict[str, Any]) -> DeploymentWorld:
     if "history" in text and isinstance(cloud.clock, PastClock):
         cloud.clock.begin(history.begin(cloud.clock.now()))
     policy = text.get("policy") or _plain_policy(text)
-    world = Deployment(
+    world = DeploymentWorld(
         home=text["home"],
         queue=text.get("queue", f"{PREFIX}-requests"),
         dead_letter_queue=text.get("dead_letter_queue", f"{PREFIX}-dead-letters"),
@@ -97,7 +97,7 @@ def _written(cloud: LocalCloud, policy: dict[str, Any]) -> Path:
     return path
 
 
-def shipped_roles(cloud: LocalCloud, world: Deployment, accounts: dict[str, Any], tag_prefix: str) -> None:
+def shipped_roles(cloud: LocalCloud, world: DeploymentWorld, accounts: dict[str, Any], tag_prefix: str) -> None:
     """Create the roles that `setup` makes: at home, and in each account for which the policy file names one."""
     entered = {uid: of for uid, of in accounts.items() if "role" in of}
     deployment = (Names(world.home, world.prefix), world.deployment, tag_prefix)
@@ -144,7 +144,7 @@ def _rendered(roles: Iterable[description.Role]) -> _Roles:
     return [(role.name, json.dumps(role.trust), policies(role)) for role in roles]
 
 
-def queues_and_log(cloud: LocalCloud, world: Deployment) -> None:
+def queues_and_log(cloud: LocalCloud, world: DeploymentWorld) -> None:
     """Create what the home account's functions need, as `link-peer setup` does: its queues, and their logs with the indexes
     of deploy/. A world may have names of its own."""
     audit, operators, functions = description.logstores(Names(world.home, world.prefix))

@@ -14,11 +14,11 @@ from link_peer.domain.policy import Allow, Policy
 from link_peer.domain.tags import Who
 from link_peer.planning.claims import candidates, choice_note, choose, judge_of, links_from_tags
 from link_peer.planning.decision import Context, DesiredLink, Verdict
-from link_peer.planning.effect import Cause
+from link_peer.planning.effect import EffectCause
 from link_peer.planning.evaluate import by_size, most_members, uncounted, wish_denial
-from link_peer.planning.reach import Reach, reach
-from link_peer.planning.standing import Wishes, standing
 from link_peer.planning.writing import note, part
+from link_peer.views.reach import Reach, reach
+from link_peer.views.standing import Wishes, standing
 
 from link_peer_cli.answers.links import Advice
 from link_peer_cli.consent.entries import asking as asking_tags
@@ -70,13 +70,13 @@ class Adviser:
             return list(self._test(ports, passed))
         causes = passed.effect.causes
         found: list[Advice] = []
-        if Cause.RULE in causes:
+        if EffectCause.RULE in causes:
             found += [self._take_away(rule) for rule in passed.effect.rules]
-        if Cause.NO_EGRESS in causes:
+        if EffectCause.NO_EGRESS in causes:
             found += self._let_out(source, target, ports, passed)
-        if Cause.ISOLATED in causes:
+        if EffectCause.ISOLATED in causes:
             found += self._isolated(source, target)
-        if Cause.NO_INGRESS in causes:
+        if EffectCause.NO_INGRESS in causes:
             link = wish or Link(*self._linkable(source, target, passed, ports), () if ALL in ports else tuple(ports))
             found += self._link(link, passed, source)
         return list(dict.fromkeys(found))

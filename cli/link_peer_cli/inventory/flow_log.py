@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 from link_peer.domain.errors import LinkPeerError
-from link_peer.planning.spans import Spans
+from link_peer.views.spans import Spans
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.audit.log import read_error, sdk
@@ -22,7 +22,7 @@ PORT = (
     "case cast(protocol as bigint) when 6 then cast(dstport as bigint) when 17 then 100000 + cast(dstport as bigint) "
     "when 1 then 200000 else 400000 end"
 )
-"""The number of a port, as in `planning.spans`; one beyond all of them for what has none."""
+"""The number of a port, as in `views.spans`; one beyond all of them for what has none."""
 SELECT = """* | select 'use' as kind, eni, source, port, max(seen) as last from (
   select "eni-id" as eni, srcaddr as source, case when {spans} then port else -1 end as port, seen from (
     select "eni-id", srcaddr, {port} as port, __time__ as seen from log where direction = 'in' and action = 'ACCEPT'

@@ -11,12 +11,12 @@ from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import is_group_id, is_instance_id, quoted
 from link_peer.engine.read.access import Reading
 from link_peer.engine.read.fetch import Fetch, MissingReader, open_fetch
-from link_peer.planning.closing import Closing, closing
 from link_peer.planning.decision import Context, Question, RulesOf, Verdict
 from link_peer.planning.evaluate import evaluate
-from link_peer.planning.reach import Scene
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.pace import Pace
+from link_peer.views.closing import RemovalForecast, closing
+from link_peer.views.reach import Scene
 
 from link_peer_cli.access.inputs import account_named
 from link_peer_cli.ui.looked import looked_at, note_unread
@@ -94,7 +94,7 @@ class View:
                 account, Throttled("others use up the calls that it allows in a minute; try again later")
             )
 
-    def closing(self, region: str, now: float) -> Closing:
+    def closing(self, region: str, now: float) -> RemovalForecast:
         """The rules of ours that the next sweep removes, as far as these were read. What a sweep would read to know it is read."""
         missing = MissingReader(self._fetch)
         while True:

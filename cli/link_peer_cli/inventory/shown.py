@@ -13,10 +13,10 @@ from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, por
 from link_peer.domain.policy import Policy
 from link_peer.domain.tags import iso, parse_instant
 from link_peer.planning.actual import renamed_rules
-from link_peer.planning.closing import sweep_of
-from link_peer.planning.reach import Scene
-from link_peer.planning.standing import Standing, admitted, standing, state_of
 from link_peer.planning.writing import note
+from link_peer.views.closing import sweep_of
+from link_peer.views.reach import Scene
+from link_peer.views.standing import Standing, admitted, standing, state_of
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.links import Ends, Explanation, LinkAnswer, OwnRule, Reacher, RuleAnswer

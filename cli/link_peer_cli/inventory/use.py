@@ -21,8 +21,8 @@ from link_peer.domain.errors import LinkPeerError
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import Party, Port, ports_text
 from link_peer.domain.tags import iso
-from link_peer.planning.spans import Span, Spans, common, joined, of_ports
-from link_peer.planning.standing import Standing
+from link_peer.views.spans import Span, Spans, common, joined, of_ports
+from link_peer.views.standing import Standing
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.links import LinkAnswer

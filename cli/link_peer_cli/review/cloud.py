@@ -65,7 +65,7 @@ class WhatIf:
         self._region = region
         self.shown: dict[str, ShownRules] = {} if shown is None else shown
         self.again = shown is not None
-        self._made: dict[str, _Ecs] = {}
+        self._made: dict[str, _WhatIfEcs] = {}
         self.calls: Counter[str] = cloud.calls
         self.changes: list[CloudCall] = []
         self.writes: list[Write] = []
@@ -74,7 +74,7 @@ class WhatIf:
         """Return the ECS of an account, with the changes made so far."""
         if account not in self._made:
             shown = self.shown.setdefault(account, ShownRules())
-            self._made[account] = _Ecs(self._cloud.ecs(account), self._region, self, shown)
+            self._made[account] = _WhatIfEcs(self._cloud.ecs(account), self._region, self, shown)
         return cast(Ecs, self._made[account])
 
     def changed_groups(self) -> list[GroupChange]:
@@ -101,7 +101,7 @@ class WhatIf:
         return self._cloud.keys(account)
 
 
-class _Ecs(Reads):
+class _WhatIfEcs(Reads):
     def __init__(self, real: Ecs, region: str, all_: WhatIf, shown: ShownRules) -> None:
         super().__init__(real)
         self._shown = shown

@@ -13,11 +13,11 @@ from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
 from link_peer.engine.scopes.accounts import SweptAccounts
 from link_peer.engine.scopes.sweep import Run
-from link_peer.planning import policy_tests
-from link_peer.planning.reach import Scene
-from link_peer.planning.reachable import Reached, differing, reachable
-from link_peer.planning.standing import standing
 from link_peer.runtime.ports import Record
+from link_peer.views import policy_tests
+from link_peer.views.reach import Scene
+from link_peer.views.reachable import Reached, differing, reachable
+from link_peer.views.standing import standing
 
 from link_peer_cli.access.environment import Environment
 from link_peer_cli.answers.changes import ReachChange

@@ -14,9 +14,9 @@ from link_peer.engine.read.access import TOLERANT
 from link_peer.engine.read.fetch import open_fetch
 from link_peer.engine.records import Circumstances, decision_record
 from link_peer.engine.scopes.accounts import SweptAccounts
-from link_peer.planning.reach import Scene
 from link_peer.runtime.delivery import Delivery
 from link_peer.runtime.ports import Record
+from link_peer.views.reach import Scene
 
 from link_peer_cli.ui.looked import note_unread
 

@@ -15,17 +15,18 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 from link_peer.domain.model import ALL, Link, Party, Port
-from link_peer.planning import effect_text, policy_tests
+from link_peer.planning import effect_text
 from link_peer.planning.decision import Context
 from link_peer.planning.effect import End, between, end_of, end_of_party
-from link_peer.planning.policy_tests import Finding, Verdict
-from link_peer.planning.reach import Scene
+from link_peer.views import policy_tests
+from link_peer.views.policy_tests import Finding, PolicyVerdict
+from link_peer.views.reach import Scene
 
 from link_peer_cli.inventory.reading import SavedView, View, verdict_if_asked
 
 
 def judge(view: View | SavedView, context: Context) -> list[Finding]:
-    """A finding for each link of each test, in the file's order. Verdict.OPEN: something that decides could not be read."""
+    """A finding for each link of each test, in the file's order. PolicyVerdict.OPEN: something that decides could not be read."""
     findings = policy_tests.judge(context.policy, context.now)
     view.around(party for found in findings for party in (found.source, found.target))
     view.deciding((found.source, found.target) for found in findings)
@@ -37,15 +38,15 @@ def _live(view: View | SavedView, context: Context, found: Finding) -> Finding:
         return found
     link = Link(found.source, found.target, found.ports)
     judged = verdict_if_asked(view, context, link)
-    verdict, why = Verdict.ALLOWED, "; ".join(judged.consent)
+    verdict, why = PolicyVerdict.ALLOWED, "; ".join(judged.consent)
     if judged.denial:
-        verdict, why = Verdict.OPEN if judged.denial.undecided else Verdict.DENIED, str(judged.denial)
-    if found.expected is Verdict.DENIED and verdict is Verdict.DENIED:
+        verdict, why = PolicyVerdict.OPEN if judged.denial.undecided else PolicyVerdict.DENIED, str(judged.denial)
+    if found.expected is PolicyVerdict.DENIED and verdict is PolicyVerdict.DENIED:
         passes, detail = _passing(view.scene, link)
         if passes is None:
-            verdict, why = Verdict.OPEN, f"it is not known whether packets pass: {detail}"
+            verdict, why = PolicyVerdict.OPEN, f"it is not known whether packets pass: {detail}"
         elif passes:
-            verdict, why = Verdict.ALLOWED, f"packets pass already: {detail}"
+            verdict, why = PolicyVerdict.ALLOWED, f"packets pass already: {detail}"
     return msgspec.structs.replace(found, verdict=verdict, why=why)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from link_peer.domain.policy import Policy
-from link_peer.planning.permissions import Kind, PermissionDifference, difference
+from link_peer.views.permissions import DifferenceKind, PermissionDifference, difference
 from rich.console import Console
 from rich.markup import escape
 
@@ -14,19 +14,19 @@ from link_peer_cli.access import instant
 from link_peer_cli.answers.changes import PermissionChange
 from link_peer_cli.ui.markdown import Section, row
 
-COLOURS = {Kind.WIDER: "red", Kind.NARROWER: "green", Kind.NEITHER: "dim"}
+COLOURS = {DifferenceKind.WIDER: "red", DifferenceKind.NARROWER: "green", DifferenceKind.NEITHER: "dim"}
 
 
 def differences(olds: Sequence[Policy], new: Policy) -> list[PermissionDifference]:
     """How a policy differs from any of those: the widest first. Where versions of two policies run, what either does not
     open is wider."""
     found = dict.fromkeys(one for old in olds for one in difference(old, new, instant.now()))
-    return sorted(found, key=lambda one: list(Kind).index(one.kind))
+    return sorted(found, key=lambda one: list(DifferenceKind).index(one.kind))
 
 
 def is_wider(found: Sequence[PermissionDifference]) -> bool:
     """Whether anything could open that could not before."""
-    return any(one.kind is Kind.WIDER for one in found)
+    return any(one.kind is DifferenceKind.WIDER for one in found)
 
 
 def total(found: Sequence[PermissionDifference], against: str) -> str:
@@ -36,7 +36,7 @@ def total(found: Sequence[PermissionDifference], against: str) -> str:
     counts = Counter(one.kind for one in found)
     return (
         f"Changes in what could open, compared with {against}: "
-        + ", ".join(f"{counts[kind]} {kind.value}" for kind in Kind)
+        + ", ".join(f"{counts[kind]} {kind.value}" for kind in DifferenceKind)
         + "."
     )
 

@@ -30,18 +30,18 @@ class Reviewed:
         self._writes = list(writes)
         self._ours = frozenset(ours)
         self._progress = progress
-        self._made: dict[str, _Ecs] = {}
+        self._made: dict[str, _ReviewedEcs] = {}
         self.calls: Counter[str] = cloud.calls
 
     def ecs(self, account: str) -> Ecs:
         """The ECS of an account."""
         if account not in self._made:
             writes = [one for one in self._writes if one.account == account]
-            self._made[account] = _Ecs(self._cloud.ecs(account), writes, self._ours, self._progress)
+            self._made[account] = _ReviewedEcs(self._cloud.ecs(account), writes, self._ours, self._progress)
         return cast(Ecs, self._made[account])
 
 
-class _Ecs(Reads):
+class _ReviewedEcs(Reads):
     def __init__(self, real: Ecs, writes: Sequence[Write], ours: frozenset[str], progress: Callable[[], None]) -> None:
         super().__init__(real)
         self._writes = writes

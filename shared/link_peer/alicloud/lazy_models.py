@@ -57,7 +57,7 @@ def likely_home(name: str, files: frozenset[str]) -> str | None:
     return None
 
 
-class _Finder:
+class _ModelFinder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -71,5 +71,5 @@ class _Finder:
 
 def install() -> None:
     """Makes the import of the models lazy. Does nothing if that is done already or the models are imported."""
-    if PACKAGE not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    if PACKAGE not in sys.modules and not any(isinstance(finder, _ModelFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _ModelFinder())

@@ -119,7 +119,7 @@ class StandInModule(ModuleType):
 
 
 # These are not of importlib.abc, whose import is a tenth of a cold start.
-class _Finder:
+class _StandInFinder:
     """The last finder: it is asked for what no other has found."""
 
     def find_spec(
@@ -193,10 +193,10 @@ def imported(name: str) -> Any:
 
 def install() -> None:
     """Adds the finders, once. Modules that are imported already stay as they are."""
-    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    if any(isinstance(finder, _StandInFinder) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, _DeferringFinder())
-    sys.meta_path.append(_Finder())
+    sys.meta_path.append(_StandInFinder())
     late_patterns.install()
     # requests works without a library that guesses the encoding of a text, and says so each time it is imported
     warnings.filterwarnings("ignore", message="Unable to find acceptable character detection dependency")

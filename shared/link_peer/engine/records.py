@@ -19,9 +19,9 @@ from link_peer.domain.tags import FIELD_LIMIT, TagKeys, clean, iso
 from link_peer.engine.read.fetch import Fetch
 from link_peer.planning import effect_text
 from link_peer.planning.claims import claims_end
+from link_peer.planning.covering import consent_end, covering_entries
 from link_peer.planning.decision import Decision, Edit, Need
 from link_peer.planning.effect import Effect, of_link
-from link_peer.planning.standing import consent_end, covering
 from link_peer.runtime.ports import Record
 
 DONE = ("applied", "unchanged", "removed")
@@ -86,7 +86,7 @@ def until_field(decision: Decision, rules: Iterable[Rule], known: Snapshot, poli
     asker = known.instances.get(decision.instance) if decision.instance else None
     asking = [asker] if asker else []
     ends = [claims_end(policy, marker.claims, asking) for _, marker in left]
-    ends += [consent_end(covering(known, policy, rule, marker), now) for rule, marker in left]
+    ends += [consent_end(covering_entries(known, policy, rule, marker), now) for rule, marker in left]
     first = min((end for end in ends if end is not None), default=None)
     return {"until": "" if first is None else iso(first)}
 

@@ -44,7 +44,7 @@ class End(msgspec.Struct, frozen=True):
     ip: str = ""
 
 
-class Cause(Enum):
+class EffectCause(Enum):
     """What decides. Behind each that leaves the answer unknown, `?`."""
 
     RULE = "a rule"
@@ -75,7 +75,7 @@ class Decider(msgspec.Struct, frozen=True):
     """One thing that decides: at the gate of one `direction`, about these groups, or this rule. `inner` is what it is not known
     to come before (ORDER_UNKNOWN)."""
 
-    cause: Cause
+    cause: EffectCause
     groups: tuple[Party, ...] = ()
     direction: str = ""
     rule: Rule | None = None
@@ -83,7 +83,7 @@ class Decider(msgspec.Struct, frozen=True):
     inner: Decider | None = None
 
 
-class Part(msgspec.Struct, frozen=True):
+class EffectPart(msgspec.Struct, frozen=True):
     """What decides about packets in one direction: each decider with the packets that it is about. `passed` are those that pass
     although others do not. Without deciders, `absent` are ends that were not read."""
 
@@ -98,11 +98,11 @@ class Effect(msgspec.Struct, frozen=True):
     read to know more."""
 
     passes: bool | None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[EffectPart, ...] = ()
     blocked: tuple[Port, ...] = ()
     passed: tuple[Port, ...] = ()
     unread: frozenset[Party] = frozenset()
-    doubts: tuple[Part, ...] = ()
+    doubts: tuple[EffectPart, ...] = ()
 
     @property
     def outcomes(self) -> frozenset[bool | None]:
@@ -128,7 +128,7 @@ class Effect(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(rule for rule in found if rule))
 
     @property
-    def causes(self) -> frozenset[Cause]:
+    def causes(self) -> frozenset[EffectCause]:
         """The kinds of what decides."""
         return frozenset(decider.cause for part in self.parts for decider, _ in part.deciders)
 
@@ -164,7 +164,7 @@ def of_link(snapshot: Snapshot, link: Link, asker: Party | None = None) -> Effec
 
 def absent(parties: Sequence[Party]) -> Effect:
     """The answer where these ends were not read."""
-    return Effect(None, (Part(absent=tuple(parties)),))
+    return Effect(None, (EffectPart(absent=tuple(parties)),))
 
 
 def end_of(instance: Instance) -> End:
@@ -275,18 +275,20 @@ class _Path:
         if all(passing):
             return _Step(True, _deciders(steps, True))
         if unknown := [group for group, access in self._access.items() if access is None]:
-            return _Step(None, (Decider(Cause.ACCESS_UNREAD, (unknown[0],)),), frozenset(unknown), level)
+            return _Step(None, (Decider(EffectCause.ACCESS_UNREAD, (unknown[0],)),), frozenset(unknown), level)
         if False not in passing:
             return _Step(None, _deciders(steps, None), unread, level)
-        isolated = tuple(Decider(Cause.ISOLATED, (group,)) for group in self._common)
+        isolated = tuple(Decider(EffectCause.ISOLATED, (group,)) for group in self._common)
         return _Step(False, (*_deciders(steps, False), *isolated))
 
     def _inside(self, group: Party, egress: _Step) -> _Step:
         """What becomes of a packet between members of a group with inner access. [doc] Two official texts disagree whether
         an egress drop stops it; no ingress rule does."""
         if egress.passes is False:
-            return _Step(None, tuple(Decider(Cause.ORDER_UNKNOWN, (group,), inner=one) for one in egress.deciders))
-        return _Step(True, (Decider(Cause.INNER_ACCESS, (group,)),))
+            return _Step(
+                None, tuple(Decider(EffectCause.ORDER_UNKNOWN, (group,), inner=one) for one in egress.deciders)
+            )
+        return _Step(True, (Decider(EffectCause.INNER_ACCESS, (group,)),))
 
     def packets(self, port: Port) -> Iterator[Port]:
         """Parts of a port range, in each of which one rule decides for all packets."""
@@ -340,28 +342,28 @@ class _Gate:
             if fits is False:
                 continue
             if fits is True:
-                decided = _Step(one.accepts, (Decider(Cause.RULE, (), self._direction, one.rule),))
+                decided = _Step(one.accepts, (Decider(EffectCause.RULE, (), self._direction, one.rule),))
                 strongest = not one.accepts and one.rule.priority == 1  # a drop that no other rule can override
                 break
             doubtful.append((one, fits))
         if self._unread and not strongest:
-            unread = Decider(Cause.RULES_UNREAD, tuple(self._unread), self._direction)
+            unread = Decider(EffectCause.RULES_UNREAD, tuple(self._unread), self._direction)
             return _Step(None, (unread,), frozenset(self._unread), decided.rank[1])
         for one, doubt in doubtful:
             if decided.passes not in (None, one.accepts):
-                doubted = Decider(Cause.RULE_DOUBTED, (), self._direction, one.rule, doubt)
+                doubted = Decider(EffectCause.RULE_DOUBTED, (), self._direction, one.rule, doubt)
                 return _Step(None, (doubted,), level=decided.rank[1])
         return decided
 
     def _by_default(self, snapshot: Snapshot, own: End) -> _Step:
         if self._direction == "ingress":
-            return _Step(False, (Decider(Cause.NO_INGRESS, self._groups, self._direction),))
+            return _Step(False, (Decider(EffectCause.NO_INGRESS, self._groups, self._direction),))
         shown = [snapshot.groups.get(group) for group in own.groups]
         if any(group.advanced for group in shown if group):
-            return _Step(False, (Decider(Cause.NO_EGRESS, self._groups, self._direction),))
+            return _Step(False, (Decider(EffectCause.NO_EGRESS, self._groups, self._direction),))
         if None in shown:
             unread = [group for group in own.groups if group not in snapshot.groups]
-            return _Step(None, (Decider(Cause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread))
+            return _Step(None, (Decider(EffectCause.TYPE_UNREAD, (unread[0],), self._direction),), frozenset(unread))
         return _Step(True, ())
 
 
@@ -460,8 +462,8 @@ def _effect(steps: Sequence[tuple[Port, _Step]]) -> Effect:
     blocked = tuple(packet for packet, step in steps if step.passes is False)
     passed = tuple(packet for packet, step in steps if step.passes)
     unread = frozenset(group for _, step in steps for group in step.unread)
-    parts = (Part(_packets_by_decider(steps, passes), passed if passes is False else ()),)
-    doubts = (Part(_packets_by_decider(steps, None)),) if None in found else ()
+    parts = (EffectPart(_packets_by_decider(steps, passes), passed if passes is False else ()),)
+    doubts = (EffectPart(_packets_by_decider(steps, None)),) if None in found else ()
     return Effect(passes, parts, blocked, passed, unread, doubts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from link_peer.domain.model import Party, Port, Rule
-from link_peer.planning.effect import Cause, Decider, Doubt, Effect, Part
+from link_peer.planning.effect import Decider, Doubt, Effect, EffectCause, EffectPart
 
 _FEW = 3  # named in a text, of many
 _WHOLE = (1, 65535)
@@ -20,7 +20,7 @@ def detail(effect: Effect) -> str:
     return _listed(map(_part, effect.parts)) + ("; the other way, it passes" if other else "")
 
 
-def _part(part: Part) -> str:
+def _part(part: EffectPart) -> str:
     if part.absent:
         named = all(party.id for party in part.absent)
         return f"{_joined(part.absent)} was not read" if named else ""
@@ -47,16 +47,16 @@ def _around(decider: Decider) -> tuple[str, str]:
         before, after = _around(decider.inner)
         return f"it is not known whether InnerAccessPolicy Accept of {groups} comes before this: {before}", after
     return {
-        Cause.INNER_ACCESS: (f"members of {groups} reach each other (InnerAccessPolicy Accept):", ""),
-        Cause.NO_INGRESS: (f"no ingress rule of {groups or 'an instance without groups'} admits", ""),
-        Cause.NO_EGRESS: (
+        EffectCause.INNER_ACCESS: (f"members of {groups} reach each other (InnerAccessPolicy Accept):", ""),
+        EffectCause.NO_INGRESS: (f"no ingress rule of {groups or 'an instance without groups'} admits", ""),
+        EffectCause.NO_EGRESS: (
             f"no egress rule of {groups} lets out",
             " (an advanced group lets nothing out by default)",
         ),
-        Cause.ISOLATED: (f"members of {groups} are isolated:", ""),
-        Cause.RULES_UNREAD: (f"the rules of {groups} were not read{at}:", ""),
-        Cause.TYPE_UNREAD: (f"the type of {groups} was not read{at}:", ""),
-        Cause.ACCESS_UNREAD: (f"whether members of {groups} reach each other was not read:", ""),
+        EffectCause.ISOLATED: (f"members of {groups} are isolated:", ""),
+        EffectCause.RULES_UNREAD: (f"the rules of {groups} were not read{at}:", ""),
+        EffectCause.TYPE_UNREAD: (f"the type of {groups} was not read{at}:", ""),
+        EffectCause.ACCESS_UNREAD: (f"whether members of {groups} reach each other was not read:", ""),
     }[decider.cause]
 
 

@@ -28,7 +28,7 @@ from link_peer_deploy import archives, runtime_python
 from link_peer_deploy import packaging as build
 from link_peer_deploy.bill import materials
 from link_peer_deploy.documents import CLOSER, READER
-from link_peer_deploy.instance import HandlerError, Instance
+from link_peer_deploy.instance import FunctionInstance, HandlerError
 from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import worlds
@@ -122,12 +122,12 @@ def _package(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="start")
-def _start(package: Path) -> Iterator[Callable[..., Instance]]:
+def _start(package: Path) -> Iterator[Callable[..., FunctionInstance]]:
     """`start(cloud)` starts an instance, which ends with the test; names in capitals are added to its environment."""
-    running: list[Instance] = []
+    running: list[FunctionInstance] = []
 
-    def start(cloud: LocalCloud, **env: str) -> Instance:
-        running.append(Instance(package, PYTHON, {**environment(cloud), **env}))
+    def start(cloud: LocalCloud, **env: str) -> FunctionInstance:
+        running.append(FunctionInstance(package, PYTHON, {**environment(cloud), **env}))
         return running[-1]
 
     yield start
@@ -142,10 +142,10 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(name="warm", scope="session")
-def _warm(package: Path, authority: Authority) -> Iterator[Instance]:
+def _warm(package: Path, authority: Authority) -> Iterator[FunctionInstance]:
     """One instance for all tests that do not look at what it has imported, or change its modules."""
     trusted = dict.fromkeys(VARIABLES, str(authority.file))
-    with Instance(package, PYTHON, {"LANG": "C.UTF-8", **trusted}) as instance:
+    with FunctionInstance(package, PYTHON, {"LANG": "C.UTF-8", **trusted}) as instance:
         yield instance
 
 
@@ -153,13 +153,13 @@ class PackageLab(WireLab):
     """The lab over TLS whose handlers are those of the package: `process` runs them, an instance that may have worked in
     other worlds before. A test may put one of its own there."""
 
-    process: Instance
+    process: FunctionInstance
     server: Server
 
 
 @pytest.fixture(name="wire_lab")
 def _wire_lab(
-    warm: Instance, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    warm: FunctionInstance, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[PackageLab]:
     """In place of the fixture of the functional tests, so that those tests run here too."""
     clock = CloudClock()

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from link_peer_deploy.instance import FUNCTIONS, Instance
+from link_peer_deploy.instance import FUNCTIONS, FunctionInstance
 
 STANDARD = "the standard library"
 _SDKS = {
@@ -73,7 +73,7 @@ answer = {name: standard(name.partition(".")[0]) for name in real}
 
 
 def deliver(
-    instance: Instance, function: str, body: object, *, ahead: float = 0, patience: float | None = None
+    instance: FunctionInstance, function: str, body: object, *, ahead: float = 0, patience: float | None = None
 ) -> dict[str, int]:
     """The outcomes of one delivery. Raises HandlerError.
 
@@ -86,7 +86,7 @@ def deliver(
     return outcomes
 
 
-def excess(instance: Instance, *functions: str) -> list[str]:
+def excess(instance: FunctionInstance, *functions: str) -> list[str]:
     """What has been imported beyond the budgets of these functions, in words."""
     budget: Mapping[str, int] = {name: count for one in functions for name, count in BUDGET[one].items()}
     found: dict[str, bool] = instance.run(MODULES)

@@ -11,7 +11,7 @@ import cross_account
 import pytest
 import sweep
 from aliyun_local.api import KINDS
-from link_peer_deploy.instance import FUNCTIONS, HandlerError, Instance
+from link_peer_deploy.instance import FUNCTIONS, FunctionInstance, HandlerError
 
 from tests.functional.lab import HOME, PEER
 from tests.infrastructure.package.conftest import PackageLab
@@ -51,7 +51,7 @@ def attempt(what):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_samples_are_answered(wire_lab: PackageLab, start: Callable[..., Instance], function: str) -> None:
+def test_the_samples_are_answered(wire_lab: PackageLab, start: Callable[..., FunctionInstance], function: str) -> None:
     """The files of events/, with nothing imported that is not in the budget."""
     instance = start(wire_lab.cloud)
     mine = [path for path in EVENTS if TRIGGERS.get(path.stem.partition("-")[0], "auto_link") == function]
@@ -89,7 +89,7 @@ def test_a_refused_role_is_a_denial(wire_lab: PackageLab) -> None:
 
 
 def test_a_policy_that_was_edited_after_packaging_counts(
-    wire_lab: PackageLab, package: Path, start: Callable[..., Instance]
+    wire_lab: PackageLab, package: Path, start: Callable[..., FunctionInstance]
 ) -> None:
     """The compiled one stands for the file that it was made from alone. An invalid edit stops the function."""
     wire_lab.process = start(wire_lab.cloud)

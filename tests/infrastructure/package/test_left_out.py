@@ -17,7 +17,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from link_peer.alicloud.leave_out import LEFT_OUT
 from link_peer_deploy import packaging as build
 from link_peer_deploy.cut import CLIENTS
-from link_peer_deploy.instance import HandlerError, Instance
+from link_peer_deploy.instance import FunctionInstance, HandlerError
 
 from tests.infrastructure.package.conftest import pinned
 
@@ -49,7 +49,7 @@ answer = sorted(used - vars(module).keys() - vars(getattr(module, client)).keys(
 
 
 @pytest.fixture(name="instance")
-def _instance(start: Callable[[LocalCloud], Instance], local_cloud: LocalCloud) -> Instance:
+def _instance(start: Callable[[LocalCloud], FunctionInstance], local_cloud: LocalCloud) -> FunctionInstance:
     local_cloud.endpoint = "http://127.0.0.1:9"
     return start(local_cloud)
 
@@ -74,7 +74,7 @@ def _instance(start: Callable[[LocalCloud], Instance], local_cloud: LocalCloud) 
     ],
     ids=["asynchronous", "rsa", "credentials", "times"],
 )
-def test_using_what_is_left_out_says_what_was_used(warm: Instance, code: str, used: str) -> None:
+def test_using_what_is_left_out_says_what_was_used(warm: FunctionInstance, code: str, used: str) -> None:
     """Not an outage, for which a delivery would be tried again and again."""
     with pytest.raises(HandlerError, match="is not part of the package") as raised:
         warm.run(f"{SDKS}\ndef use():\n    {code}\nanswer = sdk.call(use)")
@@ -82,7 +82,7 @@ def test_using_what_is_left_out_says_what_was_used(warm: Instance, code: str, us
     assert str(raised.value).startswith(f"NotInPackage: {used} is not part of the package")
 
 
-def test_the_use_of_a_stand_in_is_found_when_an_sdk_wraps_it(instance: Instance) -> None:
+def test_the_use_of_a_stand_in_is_found_when_an_sdk_wraps_it(instance: FunctionInstance) -> None:
     """tea-openapi catches whatever is raised during a call, and raises an error of its own afterwards."""
     code = """
 from darabonba.core import DaraCore
@@ -98,7 +98,7 @@ answer = sdk.call(lambda: client.describe_security_groups(DescribeSecurityGroups
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_what_is_kept_of_a_client_is_the_code_of_the_sdk(package: Path, warm: Instance, name: str) -> None:
+def test_what_is_kept_of_a_client_is_the_code_of_the_sdk(package: Path, warm: FunctionInstance, name: str) -> None:
     """On the same lines, with every name that it uses; a method that is gone is an AttributeError."""
     module, (client, _) = name.removesuffix(".py").replace("/", "."), CLIENTS[name]
     paths = (package / name, Path(str(find_spec(module).origin)))  # type: ignore[union-attr]
@@ -129,7 +129,7 @@ def _methods(file: Path, client: str) -> list[ast.FunctionDef | ast.AsyncFunctio
     return [node for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
 
 
-def test_a_stand_in_can_be_named_where_python_allows_a_class(instance: Instance) -> None:
+def test_a_stand_in_can_be_named_where_python_allows_a_class(instance: FunctionInstance) -> None:
     """In `except`, as a base class and in annotations; a name that Python itself looks for is missing."""
     code = """
 import typing, aiohttp, cryptography.hazmat.primitives as deep
@@ -147,7 +147,7 @@ except OSError as error:
         instance.run("import aiohttp\nclass Session(aiohttp.ClientSession): pass\nanswer = Session()")
 
 
-def test_asyncio_is_loaded_by_its_use(instance: Instance) -> None:
+def test_asyncio_is_loaded_by_its_use(instance: FunctionInstance) -> None:
     """The SDKs import it and our calls do not use it; for code that does, it is as always."""
     assert instance.run(f"{SDKS}\nanswer = 'asyncio' in sys.modules and 'asyncio.events' not in sys.modules")
     code = "import asyncio\nasync def three(): return 3\nanswer = [asyncio.run(three()), type(asyncio).__name__]"

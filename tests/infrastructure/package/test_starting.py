@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from link_peer_deploy import packaging
-from link_peer_deploy.instance import Instance
+from link_peer_deploy.instance import FunctionInstance
 from link_peer_deploy.runtime_python import runtime_in_use
 
 from benchmarks import runner
@@ -42,7 +42,7 @@ def test_a_package_of_any_number_of_accounts_starts(
     policy = accounts(count)
     built = with_policy(package, tmp_path / "code", policy)
     packaging.check_imports(Path("code"), PYTHON)
-    with Instance(built, PYTHON, {"LANG": "C.UTF-8"}) as instance:
+    with FunctionInstance(built, PYTHON, {"LANG": "C.UTF-8"}) as instance:
         load = "from link_peer.inbound import policy_file\nanswer = list(policy_file.load('policy.yaml').accounts)"
         assert instance.run(load) == list(policy["accounts"])
 

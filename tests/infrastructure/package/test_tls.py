@@ -16,7 +16,7 @@ from aliyun_local.api import VARIABLES, Authority
 from link_peer.alicloud import sdk
 from link_peer.domain.errors import Transient
 from link_peer_deploy import authorities
-from link_peer_deploy.instance import Instance
+from link_peer_deploy.instance import FunctionInstance
 
 from tests.functional.lab import PEER
 from tests.functional.wire_lab import SILENCE
@@ -133,7 +133,7 @@ def test_a_connection_that_was_closed_between_events_is_opened_again(wire_lab: P
     assert wire_lab.cloud.faults.count("ecs", "AuthorizeSecurityGroup") == 2
 
 
-def test_links_in_one_account_and_in_two_over_tls(wire_lab: PackageLab, start: Callable[..., Instance]) -> None:
+def test_links_in_one_account_and_in_two_over_tls(wire_lab: PackageLab, start: Callable[..., FunctionInstance]) -> None:
     """Opened by tags and removed with them: ECS, SLS, MNS and STS, with nothing imported that is not in the budget."""
     instance = start(wire_lab.cloud)
     a, b = wire_lab.pair()
@@ -152,7 +152,7 @@ def test_links_in_one_account_and_in_two_over_tls(wire_lab: PackageLab, start: C
 
 
 def test_without_a_variable_the_authorities_of_the_package_are_trusted(
-    wire_lab: PackageLab, start: Callable[..., Instance], package: Path, authority: Authority, tmp_path: Path
+    wire_lab: PackageLab, start: Callable[..., FunctionInstance], package: Path, authority: Authority, tmp_path: Path
 ) -> None:
     """They are a folder, of which nothing is read before a server presents a certificate."""
     authorities.write(authority.file, tmp_path / "own")

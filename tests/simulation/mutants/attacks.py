@@ -24,7 +24,7 @@ from link_peer.engine.scopes.pair import PairScope
 from link_peer.engine.scopes.sweep import AccountSweep, next_cursor
 from link_peer.engine.write import apply, close, settle
 from link_peer.engine.write.apply import Applier
-from link_peer.engine.write.close import Closing, Job
+from link_peer.engine.write.close import Closing, ClosingJob
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.planning import claims, consent, evaluate, removals
 from link_peer.planning.decision import Decision, DesiredLink, Unseen, Verdict
@@ -59,7 +59,7 @@ def one_account_has_all_turns(patch: Patch) -> None:
     """The account with the most to close at first is served, and no other."""
     served: list[str] = []
 
-    def only(closings: list[Closing]) -> list[Job]:
+    def only(closings: list[Closing]) -> list[ClosingJob]:
         jobs = close.jobs(closings)
         most = Counter(job.account for job in jobs).most_common(1)
         served.extend(account for account, _ in most if not served)

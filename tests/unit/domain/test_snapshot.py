@@ -12,7 +12,7 @@ from link_peer.domain.snapshot import Listing, Snapshot
 from link_peer.domain.tags import parse_ports
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
-from tests.unit.views import group, instance
+from tests.unit.snapshots import group, instance
 
 PORT = parse_ports("tcp/1")
 FAR = Party(PEER, "sg-far")

@@ -26,7 +26,7 @@ from link_peer.runtime.ports import Record
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, managed, ours
+from tests.unit.snapshots import group, instance, key, managed, ours
 
 MANY = msgspec.structs.replace(
     POLICY, accounts={**POLICY.accounts, **{f"{n:016}": AccountPolicy("x", "r") for n in range(1_000)}}

@@ -27,7 +27,7 @@ from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, MANAGED, NOW, PEER, POLICY, A, B
-from tests.unit.views import group, instance, key, ours, policy
+from tests.unit.snapshots import group, instance, key, ours, policy
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 K3, KC = key(DB, APP, "tcp/3"), key(CACHE, APP, "tcp/1")

@@ -16,7 +16,7 @@ from link_peer.planning.decision import Unseen
 
 from tests.unit.fakes import FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
-from tests.unit.views import group, instance, key
+from tests.unit.snapshots import group, instance, key
 
 FAR = Party(PEER, "i-far")
 FAR_GROUP = Party(PEER, "sg-far")

@@ -17,7 +17,7 @@ from link_peer.planning.removals import May
 
 from tests.unit.fakes import FakeEcs, FakeScope, delivery
 from tests.unit.small_world import APP, CACHE, DB, A
-from tests.unit.views import instance, key, managed, ours
+from tests.unit.snapshots import instance, key, managed, ours
 
 K1 = key(DB, APP, "tcp/1")
 LINK, MUTUAL = Link(APP, DB, parse_ports("tcp/1")), Link(APP, DB)

@@ -18,7 +18,7 @@ from link_peer.runtime.delivery import Throughput
 
 from tests.unit.fakes import FakeEcs, FakeScope, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B
-from tests.unit.views import group, instance, key, ours, policy
+from tests.unit.snapshots import group, instance, key, ours, policy
 
 PAIR = Link(APP, DB)
 WEB = Party(HOME, "sg-web")

@@ -21,7 +21,7 @@ from link_peer.runtime.pace import Pace
 
 from tests.unit.fakes import FakeClock, FakeCloud, FakeEcs, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, A, B
-from tests.unit.views import group, instance, key, managed, ours, policy
+from tests.unit.snapshots import group, instance, key, managed, ours, policy
 
 LEDGER = Party(PEER, "sg-ledger")
 K1, P1 = key(DB, APP, "tcp/1"), parse_ports("tcp/1")

@@ -16,7 +16,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 
 from tests.unit.fakes import FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B, C
-from tests.unit.views import group, instance, key, ours, policy, theirs
+from tests.unit.snapshots import group, instance, key, ours, policy, theirs
 
 K1, HERE, THERE = key(DB, APP, "tcp/1"), key(DB, APP), key(APP, DB)
 FOREIGN = Party(PEER, "sg-x")

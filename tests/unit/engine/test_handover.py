@@ -13,7 +13,7 @@ from link_peer.engine.scopes.handover import post_looks, post_syncs
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, FakeScope, delivery
 from tests.unit.small_world import APP, CACHE, DB, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import policy
+from tests.unit.snapshots import policy
 
 LEDGER = Party(PEER, "sg-ledger")
 PAIRS: dict[Link, Party | None] = {Link(DB, LEDGER): None, Link(APP, LEDGER): A}

@@ -19,7 +19,7 @@ from link_peer.engine.write.removal_guard import RemovalGuard
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, NOW, PEER, POLICY, REGION, A, B, C, D
-from tests.unit.views import APART, between, group, key, managed, member, one, ours, policy, text
+from tests.unit.snapshots import APART, between, group, key, managed, member, one, ours, policy, text
 
 FOREIGN = Party(PEER, "sg-x")
 REQ = Claim("chg-1")

@@ -18,7 +18,7 @@ from link_peer.planning.decision import Unseen
 
 from tests.unit.fakes import FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, NOW, PEER, REGION, A, B, C
-from tests.unit.views import APART, between, group, key, managed, member, one, ours, policy, text
+from tests.unit.snapshots import APART, between, group, key, managed, member, one, ours, policy, text
 
 P1, P2 = parse_ports("tcp/1"), parse_ports("tcp/2")
 P12 = (*P1, *P2)

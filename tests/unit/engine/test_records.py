@@ -26,7 +26,7 @@ from link_peer.planning.decision import Decision, Edit, Need, Verdict
 
 from tests.unit.fakes import FakeEcs, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B, C
-from tests.unit.views import APART, between, key, managed, member, one, ours, theirs, view
+from tests.unit.snapshots import APART, between, key, managed, member, one, ours, theirs, view
 
 P1 = parse_ports("tcp/1")
 LINK, PAIR = Link(APP, DB, P1), Link(A, B, P1)

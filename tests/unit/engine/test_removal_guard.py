@@ -14,7 +14,7 @@ from link_peer.engine.write.removal_guard import HoldingGuard, RemovalGuard, Sha
 from link_peer.planning.decision import Decision, Edit, Unseen
 
 from tests.unit.small_world import APP, DB, HOME, PEER
-from tests.unit.views import key, ours
+from tests.unit.snapshots import key, ours
 
 REQ = Claim("chg-1")
 P1 = parse_ports("tcp/1")

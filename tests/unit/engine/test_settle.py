@@ -20,7 +20,7 @@ from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, INSTANCES, MANAGED, PEER, A, B
-from tests.unit.views import group, key, ours, theirs
+from tests.unit.snapshots import group, key, ours, theirs
 
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")
 REQ = Claim("chg-1")

@@ -25,7 +25,7 @@ from link_peer.runtime.delivery import Delivery
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, A, B, C
-from tests.unit.views import APART, group, instance, key, managed, member, one, ours, policy, text, theirs
+from tests.unit.snapshots import APART, group, instance, key, managed, member, one, ours, policy, text, theirs
 
 K1 = key(DB, APP, "tcp/1")
 REQ = Claim("chg-1")

@@ -18,7 +18,7 @@ from link_peer.runtime.retry import ATTEMPTS
 
 from tests.unit.fakes import FakeClock, FakeEcs, FakeLog, FakeScope, delivery
 from tests.unit.small_world import APP, DB, HOME, INSTANCES, MANAGED, NOW, PEER, POLICY
-from tests.unit.views import group, key, managed, ours, policy, theirs
+from tests.unit.snapshots import group, key, managed, ours, policy, theirs
 
 K1 = key(DB, APP, "tcp/1")
 

@@ -21,7 +21,7 @@ from link_peer.runtime.delivery import Delivery
 
 from tests.unit.fakes import FakeEcs, FakeLog, FakeQueue, delivery
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import instance, key, managed, ours, policy
+from tests.unit.snapshots import instance, key, managed, ours, policy
 
 P1 = parse_ports("tcp/1")
 GROUPS = [managed(APP, "*"), managed(DB, "*"), managed(CACHE, "*")]

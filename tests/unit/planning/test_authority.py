@@ -14,7 +14,7 @@ from link_peer.domain.tags import Who, iso
 from link_peer.planning.authority import DAY, hopeless, request_denial
 
 from tests.unit.small_world import HOME, NOW, PEER, POLICY, REGION
-from tests.unit.views import policy
+from tests.unit.snapshots import policy
 
 THIRD = "1000000000000003"
 P22 = (Port("tcp", 22, 22),)

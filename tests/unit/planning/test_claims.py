@@ -28,7 +28,7 @@ from link_peer.planning.decision import DesiredLink, MembersOf, Verdict
 
 from tests.unit.planning.test_plan import plan
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
-from tests.unit.views import group, instance, ours, policy, view
+from tests.unit.snapshots import group, instance, ours, policy, view
 
 LEDGER, OTHER = Party(PEER, "sg-ledger"), Party(HOME, "sg-other")
 

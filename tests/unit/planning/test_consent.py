@@ -10,7 +10,7 @@ from link_peer.domain.tags import compact, parse_ports, parse_who
 from link_peer.planning import consent
 
 from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, A, B
-from tests.unit.views import group, instance, policy
+from tests.unit.snapshots import group, instance, policy
 
 FOREIGN = Party(PEER, "sg-app")
 

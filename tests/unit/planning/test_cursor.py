@@ -23,7 +23,7 @@ from link_peer.planning.cursor import (
 )
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, managed, ours, view
+from tests.unit.snapshots import group, instance, key, managed, ours, view
 
 AT, OLD, NEW = int(NOW), "0" * 12, "1" * 12
 

@@ -11,10 +11,10 @@ from link_peer.domain.model import Group, Instance, Link, Party, Port, Rule, Tra
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import parse_ports
 from link_peer.planning import effect_text
-from link_peer.planning.effect import Cause, absent, applying, compared, end_of, of_link
+from link_peer.planning.effect import EffectCause, absent, applying, compared, end_of, of_link
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
-from tests.unit.views import group, instance, key, ours, theirs, view
+from tests.unit.snapshots import group, instance, key, ours, theirs, view
 
 SQL = parse_ports("tcp/3306")
 OURS = key(DB, APP, "tcp/3306")
@@ -318,7 +318,7 @@ def test_an_effect_names_the_rules_that_decide_the_ports_and_what_was_not_read()
     ]
     left = neighbours(LEFT, rule(DB, "0.0.0.0/0"), access=True)
     assert of_link(left, A_TO_B).rules == (LEFT,)
-    assert of_link(left, A_TO_B).causes == {Cause.ORDER_UNKNOWN}
+    assert of_link(left, A_TO_B).causes == {EffectCause.ORDER_UNKNOWN}
     assert of_link(world(), A_TO_B).rules == ()
     assert effect_text.detail(absent([Party(HOME, "")])) == ""
     numbers = of_link(world(*BOTH, *(drop("0.0.0.0/0", port=Port(n)) for n in ("17", "50", "58"))), MUTUAL)

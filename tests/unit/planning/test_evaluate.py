@@ -30,7 +30,7 @@ from link_peer.planning.evaluate import (
 from link_peer.planning.evaluate import evaluate as evaluate_in
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, ours, policy, view
+from tests.unit.snapshots import group, instance, key, ours, policy, view
 
 STRANGER, OTHER = Party("1000000000000003", "sg-x"), Party(HOME, "sg-other")
 

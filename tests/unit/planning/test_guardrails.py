@@ -18,7 +18,7 @@ from link_peer.planning.evaluate import Seen, closed_by_group, judge, permitted
 from link_peer.planning.guardrails import never_denial
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, REGION, A, B
-from tests.unit.views import group, instance, key, policy, view
+from tests.unit.snapshots import group, instance, key, policy, view
 
 FAR, FAR_I = Party(PEER, "sg-x"), Party(PEER, "i-x")
 SETS = {"prod": GroupSet(HOME, {"env": "prod", "tier": "db"}), "far": GroupSet(PEER, {"env": "dev"})}

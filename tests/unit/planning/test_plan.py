@@ -21,7 +21,7 @@ from link_peer.planning.plan import make_plan
 from link_peer.planning.removals import May
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, MANAGED, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, managed, member, ours, policy, theirs, view
+from tests.unit.snapshots import group, instance, key, managed, member, ours, policy, theirs, view
 
 OPEN = [managed(APP, "*"), managed(DB, "*"), managed(CACHE, "*")]
 P1, P2 = parse_ports("tcp/1"), parse_ports("tcp/2")

@@ -26,7 +26,7 @@ from link_peer.planning.removals import May
 from tests.reasons import SHIFTS, swapped
 from tests.unit.planning.test_plan import REQ, edits, naming, plan
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, managed, ours, policy, theirs, view
+from tests.unit.snapshots import group, instance, key, managed, ours, policy, theirs, view
 
 
 def carried_out(seen: Snapshot, decisions: Sequence[Decision]) -> Snapshot:

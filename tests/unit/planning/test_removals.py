@@ -19,7 +19,7 @@ from link_peer.planning.evaluate import Seen, judge, wanted_claims
 from link_peer.planning.removals import HALF_OPEN_SECONDS, Loss, Losses, May, hold_above, losses, unseen_accounts
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import group, instance, key, ours, policy, theirs, view
+from tests.unit.snapshots import group, instance, key, ours, policy, theirs, view
 
 OPEN = [group(APP, "*"), group(DB, "*")]
 K1, K2 = key(DB, APP, "tcp/1"), key(DB, APP, "tcp/2")

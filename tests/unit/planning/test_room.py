@@ -15,7 +15,7 @@ from link_peer.planning.evaluate import evaluate
 from link_peer.planning.room import GROUP_SOURCES, after_edits, in_doubt, no_room, room_in
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, NOW, POLICY, REGION, A, B
-from tests.unit.views import group, key, ours, theirs, view
+from tests.unit.snapshots import group, key, ours, theirs, view
 
 ADDED = frozenset({TAG})
 

@@ -10,7 +10,7 @@ from link_peer.domain.tags import parse_ports
 from link_peer.planning import writing
 
 from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
-from tests.unit.views import group, instance, key, view
+from tests.unit.snapshots import group, instance, key, view
 
 PORTS = parse_ports("tcp/1")
 FAR, ADVANCED = {"vpc": "vpc-2"}, {"advanced": True}

@@ -9,7 +9,7 @@ from link_peer.runtime.delivery import Memory
 
 from tests.unit import fakes
 from tests.unit.small_world import APP, DB, A, B
-from tests.unit.views import instance
+from tests.unit.snapshots import instance
 
 
 def test_the_groups_in_which_an_instance_was_last_seen_are_remembered() -> None:

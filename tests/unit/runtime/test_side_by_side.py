@@ -16,7 +16,7 @@ from link_peer.runtime.side_by_side import IDS, Job, Merged, MergedCloud, run_jo
 
 from tests.unit.fakes import FakeCloud, FakeEcs
 from tests.unit.small_world import APP, CACHE, DB, HOME, A, B
-from tests.unit.views import group, instance
+from tests.unit.snapshots import group, instance
 
 
 class Held:

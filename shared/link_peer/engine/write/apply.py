@@ -28,7 +28,7 @@ from link_peer.domain.policy import Pause
 from link_peer.domain.request import LATE_SECONDS
 from link_peer.domain.tags import iso
 from link_peer.engine.records import Circumstances, decision_record, until_field, why_fields
-from link_peer.engine.write.close import Closer, Closing, Job, jobs, only_closes
+from link_peer.engine.write.close import Closer, Closing, ClosingJob, jobs, only_closes
 from link_peer.engine.write.removal_guard import RemovalGuard
 from link_peer.engine.write.settle import Settler
 from link_peer.engine.write.tags import Requests
@@ -119,7 +119,7 @@ class Applier:
         todo, opening = jobs(closings), sorted((one for one in main if not only_closes(one)), key=_order)
         intents = _Intents([*(one.decision for job in todo for one in job.closings), *opening], self._intend)
 
-        def before(job: Job) -> None:
+        def before(job: ClosingJob) -> None:
             intents.before([one.decision for one in job.closings])
 
         yield from map(self._closed, self._closer.close(todo, until, before, self._in_time))

@@ -45,7 +45,7 @@ class Closing(msgspec.Struct):
         return {edit.key.group for edit in self.decision.edits if edit.key not in self.made}
 
 
-class Job(msgspec.Struct, frozen=True):
+class ClosingJob(msgspec.Struct, frozen=True):
     """What is settled at a time: a group, with the decisions that remove rules from it; or one that changes markers, each of
     which is a call of its own."""
 
@@ -64,17 +64,17 @@ def only_closes(decision: Decision) -> bool:
     return takes and decision.outcome != "applied"
 
 
-def jobs(closings: Iterable[Closing]) -> list[Job]:
+def jobs(closings: Iterable[Closing]) -> list[ClosingJob]:
     """The jobs of these decisions, one of each account in turn."""
     together: dict[Party, list[Closing]] = {}
-    alone: list[Job] = []
+    alone: list[ClosingJob] = []
     for closing in closings:
         for group in sorted(closing.waiting):
             if all(edit.kind == "remove" for edit in closing.edits(group)):
                 together.setdefault(group, []).append(closing)
             else:
-                alone.append(Job(group, (closing,)))
-    found = [*(Job(group, tuple(several)) for group, several in together.items()), *alone]
+                alone.append(ClosingJob(group, (closing,)))
+    found = [*(ClosingJob(group, tuple(several)) for group, several in together.items()), *alone]
     return in_turns(found, lambda job: job.account)
 
 
@@ -91,20 +91,20 @@ class Closer:
 
     def close(
         self,
-        todo: Sequence[Job],
+        todo: Sequence[ClosingJob],
         until: Until,
-        before: Callable[[Job], None],
+        before: Callable[[ClosingJob], None],
         in_time: InTime,
     ) -> Iterator[Closing]:
         """Yields each decision once all of its groups are settled, or could not be. `before` is called before the first change
         of a job, `in_time` before it and before each call: it may raise to stop it. What has no time keeps `waiting`."""
 
-        def due(job: Job) -> bool:
+        def due(job: ClosingJob) -> bool:
             """Whether there is time for it; if not, no other account has used less of its share."""
             return self._clock.now() < until.end and self.turns.used[job.account] < until.each
 
         while todo:
-            parked: list[Job] = []
+            parked: list[ClosingJob] = []
             for job in itertools.takewhile(due, self.turns.each(todo, lambda one: one.account)):
                 if job.account not in self.parked:
                     before(job)
@@ -123,7 +123,7 @@ class Closer:
         self.parked.clear()
         return True
 
-    def _settle(self, job: Job, in_time: InTime) -> None:
+    def _settle(self, job: ClosingJob, in_time: InTime) -> None:
         """Settles a group, or notes that its account is throttled, so that it has another turn."""
         group = job.group
         closings = {edit.key: one for one in job.closings for edit in one.edits(group)}

@@ -24,7 +24,7 @@ import msgspec
 from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
 from link_peer.planning.effect import inside, protocol_name, rules_of, word_of
-from link_peer.planning.reach import Scene, among, anyone_in
+from link_peer.views.reach import Scene, among, anyone_in
 
 
 class Reaching(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class Reaching(msgspec.Struct, frozen=True):
 
 def who(scene: Scene, party: Party, ports: Sequence[Port] = ()) -> list[Reaching]:
     """Every source that can reach the party on any of these ports; without ports, on any."""
-    found = _Asked(scene, party, tuple(ports) or (ALL,)).found()
+    found = _SourceSearch(scene, party, tuple(ports) or (ALL,)).found()
     return sorted(
         found, key=lambda one: (str(one.source or ""), one.address, one.group, one.rule.id if one.rule else "")
     )
@@ -54,12 +54,12 @@ def who(scene: Scene, party: Party, ports: Sequence[Port] = ()) -> list[Reaching
 
 def named(scene: Scene, party: Party) -> set[Party]:
     """The groups that ingress rules of the party's groups name, and the instances whose addresses they do."""
-    asked = _Asked(scene, party, (ALL,))
+    asked = _SourceSearch(scene, party, (ALL,))
     groups = {group for peer in asked.peers if (group := _party(peer))}
     return groups | {one.party for peer in asked.peers for one in asked.having.get(peer, ())}
 
 
-class _Asked:
+class _SourceSearch:
     """The question who reaches a party. `peers` are what ingress rules of its groups name; `having` are the instances by
     address."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from link_peer.inbound.policy_file import parse
-from link_peer.planning.policy_tests import Verdict, judge
+from link_peer.views.policy_tests import PolicyVerdict, judge
 
 A, B = "1000000000000001", "1000000000000002"
 NOW = 1_798_000_000.0  # before 2027
@@ -56,7 +56,7 @@ def test_what_the_policy_alone_says(source: str, target: str, verdict: str, with
     """Without counting tags as consent, and with it."""
     for tags, expected in (("false", verdict), ("true", with_tags)):
         [finding] = judge(parse(policy(source, "accept", target, tags=tags)), NOW)
-        assert finding.verdict is Verdict(expected), finding.why
+        assert finding.verdict is PolicyVerdict(expected), finding.why
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_never_wins_over_the_list(never: str, verdict: str) -> None:
     text = policy(f"sg-app@{A}", "accept", f"sg-db@{B}:tcp/3306")
     text += f'sets: {{dev: {{account: "{A}", tags: {{env: dev}}}}}}\n'
     [finding] = judge(parse(f'{text}never: [{{from: "{never}", to: "*@{B}"}}]\n'), NOW)
-    assert finding.verdict is Verdict(verdict)
+    assert finding.verdict is PolicyVerdict(verdict)
     [allowed] = judge(
         parse(text.replace(f'from: "sg-app@{A}", to: "sg-db@{B}"', f'from: "set:dev", to: "sg-db@{B}"')), NOW
     )
-    assert allowed.verdict is Verdict.OPEN
+    assert allowed.verdict is PolicyVerdict.OPEN
 
 
 def test_an_entry_that_has_ended_consents_to_nothing() -> None:

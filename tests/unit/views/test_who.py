@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from link_peer.domain.errors import CloudError
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, Traffic
-from link_peer.planning.reach import Scene
-from link_peer.planning.who import _parts, named, who
+from link_peer.views.reach import Scene
+from link_peer.views.who import _parts, named, who
 
 from tests.unit.planning.test_effect import rule
 from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
-from tests.unit.views import group, instance, view
+from tests.unit.snapshots import group, instance, view
 
 C = Party(HOME, "i-c")
 WEB = Port("tcp", 80, 89)

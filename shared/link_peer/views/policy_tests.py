@@ -28,7 +28,7 @@ from link_peer.planning.guardrails import never_denial
 Names = Callable[[Who, Party], bool]
 
 
-class Verdict(Enum):
+class PolicyVerdict(Enum):
     """What the policy alone says about a link."""
 
     ALLOWED = "allowed"
@@ -43,14 +43,14 @@ class Finding(msgspec.Struct, frozen=True):
     source: Party
     target: Party
     ports: Ports
-    expected: Verdict
-    verdict: Verdict
+    expected: PolicyVerdict
+    verdict: PolicyVerdict
     why: str
 
     @property
     def failed(self) -> bool:
         """Whether the policy contradicts its test."""
-        return self.verdict not in (self.expected, Verdict.OPEN)
+        return self.verdict not in (self.expected, PolicyVerdict.OPEN)
 
     def __str__(self) -> str:
         link = f"{self.source} -> {self.target}:{ports_text(self.ports)}"
@@ -61,7 +61,10 @@ def judge(policy: Policy, now: float) -> list[Finding]:
     """A finding for each link of each test, in the file's order. `now` (epoch seconds) decides which entries have ended."""
     findings = []
     for number, test in enumerate(policy.tests):
-        for word, expected, links in (("accept", Verdict.ALLOWED, test.accept), ("deny", Verdict.DENIED, test.deny)):
+        for word, expected, links in (
+            ("accept", PolicyVerdict.ALLOWED, test.accept),
+            ("deny", PolicyVerdict.DENIED, test.deny),
+        ):
             for index, (who, ports) in enumerate(links):
                 source, target = Party(test.source.account, test.source.id), Party(who.account, who.id)
                 verdict, why = _judge(policy, source, target, ports, now)
@@ -71,21 +74,21 @@ def judge(policy: Policy, now: float) -> list[Finding]:
     return findings
 
 
-def _judge(policy: Policy, source: Party, target: Party, ports: Ports, now: float) -> tuple[Verdict, str]:
+def _judge(policy: Policy, source: Party, target: Party, ports: Ports, now: float) -> tuple[PolicyVerdict, str]:
     if source.is_group != target.is_group:
-        return Verdict.DENIED, "a link joins two groups or two instances"
+        return PolicyVerdict.DENIED, "a link joins two groups or two instances"
     barred = consent.denied_by_policy(policy, ports) or never_denial(Snapshot(), policy, source, target, ports)
     if barred:
-        return Verdict.DENIED, barred.detail
+        return PolicyVerdict.DENIED, barred.detail
     if _covered(policy, source, target, ports, now, consent.names):
         maybe = never_denial(_nothing_read(source, target), policy, source, target, ports)
         but = f", unless this forbids it: {maybe.detail}" if maybe else ""
-        return Verdict.OPEN if maybe else Verdict.ALLOWED, f"entries of `allow` consent to it{but}"
+        return PolicyVerdict.OPEN if maybe else PolicyVerdict.ALLOWED, f"entries of `allow` consent to it{but}"
     if policy.accept_tags:
-        return Verdict.OPEN, "it depends on the tags of groups"
+        return PolicyVerdict.OPEN, "it depends on the tags of groups"
     if _covered(policy, source, target, ports, now, _may_name):
-        return Verdict.OPEN, "it depends on the groups of the instances"
-    return Verdict.DENIED, "`accept_tags` is false, and no entry of `allow` covers it"
+        return PolicyVerdict.OPEN, "it depends on the groups of the instances"
+    return PolicyVerdict.DENIED, "`accept_tags` is false, and no entry of `allow` covers it"
 
 
 def _nothing_read(*parties: Party) -> Snapshot:

@@ -20,8 +20,8 @@ from link_peer.domain.model import ALL, Instance, Marker, Party, Port, Rule, Rul
 from link_peer.domain.snapshot import Snapshot
 from link_peer.planning.actual import link_of
 from link_peer.planning.effect import End, compared, fitting, inside
-from link_peer.planning.reach import Scene, alike
-from link_peer.planning.spans import joined
+from link_peer.views.reach import Scene, alike
+from link_peer.views.spans import joined
 
 _EVERYTHING = {Port("tcp", 1, 65535), Port("udp", 1, 65535), Port("icmp"), Port("gre")}
 

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from link_peer.domain.errors import NoAccess
 from link_peer.domain.model import ALL, Party, Port
-from link_peer.planning.reach import Scene, both_ways, reach
+from link_peer.views.reach import Scene, both_ways, reach
 
 from tests.unit.planning.test_effect import SQL, drop, egress, rule
 from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
-from tests.unit.views import group, instance, key, ours, theirs, view
+from tests.unit.snapshots import group, instance, key, ours, theirs, view
 
 C, D = Party(HOME, "i-c"), Party(HOME, "i-d")
 UNREAD = Party(HOME, "sg-unread")

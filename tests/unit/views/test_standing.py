@@ -13,13 +13,13 @@ from link_peer.domain.policy import Allow, Limits, Pause
 from link_peer.domain.snapshot import Snapshot
 from link_peer.domain.tags import Who, compact, iso
 from link_peer.planning.actual import owned_rules
-from link_peer.planning.closing import closing, sweep_of
-from link_peer.planning.reach import Scene
 from link_peer.planning.rota import AT_ONCE
-from link_peer.planning.standing import Standing, Wishes, admitted, standing, state_of
+from link_peer.views.closing import closing, sweep_of
+from link_peer.views.reach import Scene
+from link_peer.views.standing import Standing, Wishes, admitted, standing, state_of
 
 from tests.unit.small_world import APP, DB, HOME, NOW, PEER, POLICY, REGION, A, B
-from tests.unit.views import instance, key, managed, ours, policy, theirs, view
+from tests.unit.snapshots import instance, key, managed, ours, policy, theirs, view
 
 C = Party(HOME, "i-c")
 REQ = Claim("chg-1")

@@ -33,7 +33,7 @@ import msgspec
 from link_peer.domain.policy import AccountPolicy, Allow, Limits, Never, Pause, Policy
 from link_peer.domain.tags import DEFAULT_TAG_PREFIX, SET, compact
 from link_peer.planning.evaluate import PRIVATE
-from link_peer.planning.spans import (
+from link_peer.views.spans import (
     EVERYTHING,
     MUTUAL,
     PORTS,
@@ -49,7 +49,7 @@ from link_peer.planning.spans import (
 )
 
 
-class Kind(str, Enum):
+class DifferenceKind(str, Enum):
     """How a new policy differs from an old one in one part."""
 
     WIDER = "wider"
@@ -61,7 +61,7 @@ class PermissionDifference(msgspec.Struct, frozen=True):
     """`path` is its place in the new file or, of what only the old one has, in the old one; `text` is what may open, or may
     open no longer; `old` and `new` are what the files say there."""
 
-    kind: Kind
+    kind: DifferenceKind
     path: str
     text: str
     old: str
@@ -74,10 +74,13 @@ def difference(old: Policy, new: Policy, now: float) -> list[PermissionDifferenc
     before, after = _Rules.of(old), _Rules.of(new)
     wider = [*_unknown(old, new), *_gains(before, after, now)]
     found = [
-        PermissionDifference(Kind.WIDER, one.path, one.said(0), *one.values) for one in sorted(wider, key=_Gain.order)
+        PermissionDifference(DifferenceKind.WIDER, one.path, one.said(0), *one.values)
+        for one in sorted(wider, key=_Gain.order)
     ]
     narrower = sorted(_gains(after, before, now), key=_Gain.order)
-    found += [PermissionDifference(Kind.NARROWER, one.path, one.said(1), *one.values[::-1]) for one in narrower]
+    found += [
+        PermissionDifference(DifferenceKind.NARROWER, one.path, one.said(1), *one.values[::-1]) for one in narrower
+    ]
     told = {difference.path.partition("[")[0] for difference in found}
     return [*found, *_neither(old, new, told)]
 
@@ -137,14 +140,14 @@ _LIMITS = {
 }
 
 
-class _End(msgspec.Struct, frozen=True):
+class _EntryEnd(msgspec.Struct, frozen=True):
     """One end of an entry. A set is its tags, whatever its name."""
 
     account: str
     id: str
     tags: frozenset[tuple[str, str]] = frozenset()
 
-    def covers(self, ends: frozenset[_End]) -> bool:
+    def covers(self, ends: frozenset[_EntryEnd]) -> bool:
         """Whether every party that matches all of these is one of this end's, whatever exists."""
         return any(
             self.account == one.account and (self.id == "*" or (self.id == one.id and self.tags <= one.tags))
@@ -152,15 +155,15 @@ class _End(msgspec.Struct, frozen=True):
         )
 
 
-Ends = frozenset[_End]
+Ends = frozenset[_EntryEnd]
 """What is known of a party: the ends that it matches."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
     """An entry of `allow` or `never`, with sets as their tags. `who` and `text` show it."""
 
-    source: _End
-    target: _End
+    source: _EntryEnd
+    target: _EntryEnd
     ports: Spans
     until: float
     path: str
@@ -173,7 +176,7 @@ class _Entry(msgspec.Struct, frozen=True):
         ends, names, carried = [], [], ""
         for who in (one.source, one.target):
             tags = policy.sets[who.id.removeprefix(SET)].tags if who.id.startswith(SET) else {}
-            ends.append(_End(who.account, SET if tags else who.id, frozenset(tags.items())))
+            ends.append(_EntryEnd(who.account, SET if tags else who.id, frozenset(tags.items())))
             shown = ", ".join(f"{key}={value}" for key, value in sorted(tags.items()))
             names.append(f"{who} of {who.account}" if tags else str(who))
             carried += f"; {who} carries {shown}" if tags else ""  # last: it may be as long as somebody likes
@@ -248,7 +251,7 @@ class _Rules(msgspec.Struct, frozen=True):
         """What could open on ports, from or to an account if one is given: where tags may consent, between any parties; else
         by `allow`."""
         if self.policy.accept_tags:
-            every = {one: frozenset({_End(one, "*")}) for one in self.policy.accounts}
+            every = {one: frozenset({_EntryEnd(one, "*")}) for one in self.policy.accounts}
             pairs = ((one, other) for one in ([uid] if uid else every) for other in every)
             both = (pair for one, other in pairs for pair in ((one, other), (other, one)))
             found = ((every[one], every[other], PORTS) for one, other in both)
@@ -322,7 +325,7 @@ def _mutual_gain(old: _Rules, new: _Rules, one: _Entry, now: float) -> bool:
 
 
 def _tags_consent_to_more(old: _Rules, new: _Rules, now: float) -> bool:
-    every = [frozenset({_End(uid, "*")}) for uid in new.policy.accounts]
+    every = [frozenset({_EntryEnd(uid, "*")}) for uid in new.policy.accounts]
     return any(
         old.lacks(source, target, new.left(source, target, EVERYTHING), now, math.inf)
         for source in every
@@ -404,7 +407,7 @@ def _neither(old: Policy, new: Policy, told: set[str]) -> Iterator[PermissionDif
         text = "fewer tests must hold" if gone else "changed, without a change of what may open"
         shown = ("; ".join(sorted(one - other)) or "nothing" for one, other in ((was, is_), (is_, was)))
         secret = path.endswith(".external_id")
-        yield PermissionDifference(Kind.NEITHER, path, text, *(("not shown",) * 2 if secret else shown))
+        yield PermissionDifference(DifferenceKind.NEITHER, path, text, *(("not shown",) * 2 if secret else shown))
 
 
 def _texts(policy: Policy) -> dict[str, set[str]]:

@@ -23,7 +23,7 @@ from link_peer.planning.rota import runs_between
 _FULL = "; gone at the account's next full sweep"
 
 
-class Closing(msgspec.Struct, frozen=True):
+class RemovalForecast(msgspec.Struct, frozen=True):
     """`why` says of each rule that goes (by its group and id) what closes it; `missing` is what would have to be read to know of
     more. In `doubted` accounts nothing is removed because it is not asked for, since they show no instances. Where removals are
     `counted`, whether they are too many is known once all rules were read."""
@@ -38,10 +38,10 @@ class Closing(msgspec.Struct, frozen=True):
         return self.missing.doubted_accounts
 
 
-def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Closing:
+def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> RemovalForecast:
     """What a sweep at `now` (epoch seconds) removes, as far as what was read tells: first what needs no look at wishes."""
     if policy.paused is Pause.ALL:
-        return Closing()
+        return RemovalForecast()
     none: Mapping[Party, tuple[Rule, ...]] = {one.party: () for one in snapshot.groups.values() if not one.rule_count}
     snapshot = msgspec.structs.replace(snapshot, rules={**none, **snapshot.rules})  # what has none need not be read
     # a person's keys may be refused where those of the functions are not: that is no sign that nobody asks
@@ -61,7 +61,7 @@ def closing(snapshot: Snapshot, policy: Policy, region: str, now: float) -> Clos
         for edit in one.edits
         if edit.rule and edit.kind == "remove"
     }
-    return Closing(why, all_missing([first.missing, second.missing]), bool(second.due))
+    return RemovalForecast(why, all_missing([first.missing, second.missing]), bool(second.due))
 
 
 def sweep_of(why: str) -> str:

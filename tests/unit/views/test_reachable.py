@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from link_peer.domain.model import ALL, Instance, Party, Port, Rule, RuleKey, Traffic
 from link_peer.domain.snapshot import Snapshot
-from link_peer.planning.reachable import Reached, reachable
+from link_peer.views.reachable import Reached, reachable
 
 from tests.unit.planning.test_effect import OURS, drop
 from tests.unit.small_world import APP, CACHE, DB, HOME, PEER, A, B
-from tests.unit.views import group, instance, key, ours, theirs, view
+from tests.unit.snapshots import group, instance, key, ours, theirs, view
 
 FAR, ODD = Party(HOME, "sg-far"), Party(PEER, "sg-odd")
 VPCS = {APP: "vpc-1", DB: "vpc-1", CACHE: "vpc-1", ODD: "vpc-1", FAR: "vpc-2"}

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from link_peer.domain.tags import parse_ports
-from link_peer.planning.spans import (
+from link_peer.views.spans import (
     EVERYTHING,
     MUTUAL,
     Spans,

@@ -17,7 +17,7 @@ import pytest
 from link_peer.domain.model import Party, Ports
 from link_peer.domain.policy import AccountPolicy, Allow, GroupSet, Limits, Never, Pause, Policy, PolicyTest
 from link_peer.domain.tags import Who, parse_ports
-from link_peer.planning.permissions import Kind, difference
+from link_peer.views.permissions import DifferenceKind, difference
 
 A, B, C = "1000000000000001", "1000000000000002", "1000000000000003"
 NOW, SOON, LATER = 1_000, 2_000, 3_000
@@ -62,7 +62,7 @@ def account(**fields: Any) -> dict[str, AccountPolicy]:
     return {**BASE.accounts, B: msgspec.structs.replace(BASE.accounts[B], **fields)}
 
 
-def found(old: Policy, new: Policy, kind: Kind) -> list[str]:
+def found(old: Policy, new: Policy, kind: DifferenceKind) -> list[str]:
     return [one.path for one in difference(old, new, NOW) if one.kind is kind]
 
 
@@ -88,10 +88,10 @@ def found(old: Policy, new: Policy, kind: Kind) -> list[str]:
 )
 def test_what_is_wider_is_found_and_its_reverse_is_not_called_wider(path: str, fields: Mapping[str, Any]) -> None:
     new = changed(**fields)
-    assert path in found(BASE, new, Kind.WIDER)
-    assert not found(BASE, new, Kind.NARROWER)
-    assert not found(new, BASE, Kind.WIDER)
-    assert path in found(new, BASE, Kind.NARROWER)
+    assert path in found(BASE, new, DifferenceKind.WIDER)
+    assert not found(BASE, new, DifferenceKind.NARROWER)
+    assert not found(new, BASE, DifferenceKind.WIDER)
+    assert path in found(new, BASE, DifferenceKind.NARROWER)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_each_difference_is_said_with_what_the_files_say() -> None:
     said as lost, but for what no policy knows."""
     found = [f"{one.path}: {one.text} | {one.old} | {one.new}" for one in difference(NARROW, WIDEST, NOW)]
     assert found == SAID.strip().splitlines()
-    lost = [one for one in difference(WIDEST, NARROW, NOW) if one.kind is Kind.NARROWER]
-    gained = [one for one in difference(NARROW, WIDEST, NOW) if one.kind is Kind.WIDER]
+    lost = [one for one in difference(WIDEST, NARROW, NOW) if one.kind is DifferenceKind.NARROWER]
+    gained = [one for one in difference(NARROW, WIDEST, NOW) if one.kind is DifferenceKind.WIDER]
     gained = [one for one in gained if one.path not in ("deployment", f"accounts.{B}.role")]
     assert [(one.path, one.new, one.old) for one in lost] == [(one.path, one.old, one.new) for one in gained]
     assert lost[4].text == f"*@{A} -> *@{B}: tcp/3306 may no longer open without a tag"
@@ -191,7 +191,7 @@ def test_each_difference_is_said_with_what_the_files_say() -> None:
 
 def test_another_home_is_wider_and_an_account_that_has_no_role_any_more_is_entered_by_none() -> None:
     accounts = {A: AccountPolicy("a", "role", "x"), B: msgspec.structs.replace(BASE.accounts[B], role=None)}
-    (home,) = [one for one in difference(BASE, changed(accounts=accounts), NOW) if one.kind is Kind.WIDER]
+    (home,) = [one for one in difference(BASE, changed(accounts=accounts), NOW) if one.kind is DifferenceKind.WIDER]
     assert (home.path, home.old, home.new) == ("accounts", A, B)
 
 
@@ -199,9 +199,9 @@ def test_consent_by_tags_opens_no_more_where_the_list_allows_all_that_is_not_bar
     """In the direction that is barred, the list need not. A port that nothing could open changes nothing either."""
     pairs = [("*", "*"), (f"*@{B}", f"*@{B}"), ("*", f"*@{B}")]
     old = changed(allow=tuple(allow(*pair) for pair in pairs), never=(never(f"*@{B}", "*"),), deny=())
-    assert found(old, changed(old, accept_tags=True), Kind.WIDER) == []
+    assert found(old, changed(old, accept_tags=True), DifferenceKind.WIDER) == []
     closed = changed(allow=())
-    assert found(closed, changed(closed, deny=()), Kind.NEITHER) == ["deny.ports"]
+    assert found(closed, changed(closed, deny=()), DifferenceKind.NEITHER) == ["deny.ports"]
 
 
 def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
@@ -209,21 +209,21 @@ def test_a_mutual_link_needs_two_sides_that_are_one_pair() -> None:
     every = "tcp/1-65535+udp/1-65535+icmp"
     one_way = [("i-1", f"i-2@{B}"), (f"i-3@{B}", "i-1")]
     old, new = (changed(allow=tuple(allow(*pair, ports) for pair in one_way), deny=()) for ports in (every, ""))
-    assert {one.kind for one in difference(old, new, NOW)} == {Kind.NEITHER}
+    assert {one.kind for one in difference(old, new, NOW)} == {DifferenceKind.NEITHER}
     pair = [("i-1", f"i-2@{B}"), (f"i-2@{B}", "i-1")]
     old, new = (changed(allow=tuple(allow(*pair_, ports) for pair_ in pair), deny=()) for ports in (every, ""))
-    assert found(old, new, Kind.WIDER) == ["allow[0]", "allow[1]"]
+    assert found(old, new, DifferenceKind.WIDER) == ["allow[0]", "allow[1]"]
     tags = [changed(one, allow=one.allow[:1], accept_tags=True) for one in (old, new)]
-    assert found(*tags, Kind.WIDER) == ["allow[0]"]  # the other side may have a tag
+    assert found(*tags, DifferenceKind.WIDER) == ["allow[0]"]  # the other side may have a tag
     wide = [changed(new, allow=(*new.allow, allow("*", f"i-2@{B}", ports))) for ports in (every, "")]
-    assert found(*wide, Kind.WIDER) == []  # the one pair that is open both ways was before
+    assert found(*wide, DifferenceKind.WIDER) == []  # the one pair that is open both ways was before
     there, back = pair
     barred = never(*there, "tcp/1")
     wide = [changed(deny=(), never=(barred,), allow=(allow("*", there[1], p), allow(*back, p))) for p in (every, "")]
-    assert found(*wide, Kind.WIDER) == []  # the one pair with two sides is barred
+    assert found(*wide, DifferenceKind.WIDER) == []  # the one pair with two sides is barred
     sides = (allow(*there, every), allow(*back, until=SOON))
     old, new = (changed(allow=(*sides, allow(*there, until=until)), deny=()) for until in (SOON, None))
-    assert found(old, new, Kind.WIDER) == []  # it ends with its other side, as before
+    assert found(old, new, DifferenceKind.WIDER) == []  # it ends with its other side, as before
 
 
 def test_every_field_of_a_policy_is_compared() -> None:
@@ -394,7 +394,7 @@ def test_it_is_wider_exactly_where_a_point_opens() -> None:
     for number in range(PAIRS):
         old = random_policy(pick)
         new = similar(pick, old)
-        said = [bool(found(old, new, kind)) for kind in (Kind.WIDER, Kind.NARROWER)]
+        said = [bool(found(old, new, kind)) for kind in (DifferenceKind.WIDER, DifferenceKind.NARROWER)]
         true = opens_more(old, new)
         both += sum(true)
         if said != true:

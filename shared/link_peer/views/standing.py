@@ -23,14 +23,13 @@ from link_peer.domain.grouped import grouped
 from link_peer.domain.model import ALL, Claim, Instance, Marker, Party, Port, Rule, ports_text
 from link_peer.domain.policy import Policy
 from link_peer.domain.snapshot import Snapshot
-from link_peer.domain.tags import covers, parse_instant
+from link_peer.domain.tags import parse_instant
 from link_peer.planning.actual import OwnedRule, link_of, link_of_rule, owned_rules
-from link_peer.planning.claims import claims_end, judge_of, last_end, links_from_tags
-from link_peer.planning.consent import entries_between
+from link_peer.planning.claims import claims_end, judge_of, links_from_tags
+from link_peer.planning.covering import consent_end, covering_entries, current_entries
 from link_peer.planning.effect import rules_of
-from link_peer.planning.evaluate import as_member, wish_denial
-from link_peer.planning.guardrails import with_sets
-from link_peer.planning.reach import Reach, Scene, both_ways, reach
+from link_peer.planning.evaluate import wish_denial
+from link_peer.views.reach import Reach, Scene, both_ways, reach
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -175,8 +174,8 @@ def _one(
     entries: dict[str, None] = {}
     untils: list[int | None] = []
     for rule, marker in found:
-        consents = covering(snapshot, policy, rule, marker)
-        entries |= dict.fromkeys(current(consents, now))
+        consents = covering_entries(snapshot, policy, rule, marker)
+        entries |= dict.fromkeys(current_entries(consents, now))
         untils += [_claims_end(policy, rule, marker, wishes), consent_end(consents, now)]
     lacking = {source, target} - {rule_target(rule, marker) for rule, marker in found} if mutual else set()
     lacking = {party for party in lacking if _rules_read(snapshot, party)}
@@ -219,28 +218,6 @@ def _claims_end(policy: Policy, rule: Rule, marker: Marker, wishes: Wishes) -> i
         for ended in (False, True)
     )
     return claims_end(policy, marker.claims, askers or former_askers)
-
-
-def current(entries: Mapping[str, int | None], now: float) -> dict[str, int | None]:
-    """Those of such entries, each with its end, that have not ended."""
-    return {label: until for label, until in entries.items() if until is None or now < until}
-
-
-def consent_end(entries: Mapping[str, int | None], now: float) -> int | None:
-    """When the last of these entries ends; when it ended, if none is left. None where one need not end, or there is none."""
-    return last_end((current(entries, now) or entries).values())
-
-
-def covering(snapshot: Snapshot, policy: Policy, rule: Rule, marker: Marker) -> dict[str, int | None]:
-    """The entries that cover a rule, each with its end, which may be past."""
-    group = snapshot.groups.get(rule.group)
-    if group is None or rule.key is None:
-        return {}
-    link = link_of(rule.key, marker)
-    source: Party | Instance = snapshot.instances.get(link.source, link.source)
-    source = as_member(link) if link.member else source
-    found = entries_between(with_sets(snapshot, policy, link), group, source, link.target)
-    return {label: entry.until for label, entry in found if covers(entry.ports, rule.key.port)}
 
 
 def state_of(scene: Scene, link: Standing) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """link-peer for programs: makes, checks and posts requests, and answers what the commands `links`, `explain` and `plan` answer.
 
-    from link_peer import api
+    from link_peer_cli import api
 
     asked = api.request("link", "sg-app@1000000000000001", "sg-db@1000000000000002", region="cn-qingdao", ports=["tcp/3306"])
     here = api.Deployment()
@@ -20,6 +20,16 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+from link_peer.app import compose
+from link_peer.domain.denials import Denial, LinkDenied
+from link_peer.domain.errors import BadInput, LinkPeerError
+from link_peer.domain.model import Link, Party
+from link_peer.domain.policy import Policy
+from link_peer.domain.request import Request
+from link_peer.domain.tags import unique_ports
+from link_peer.inbound.requests import decode, encode
+from link_peer.planning.authority import hopeless
+
 from link_peer_cli.access.environment import Environment, load_environment, policy_file
 from link_peer_cli.access.inputs import duration, ending, party, ports_of
 from link_peer_cli.answers.changes import PlanAnswer
@@ -31,16 +41,6 @@ from link_peer_cli.inventory.shown import answers_of, links_about
 from link_peer_cli.review.delivery import suppose
 from link_peer_cli.review.input import Input, PlannedLook
 from link_peer_cli.review.planned import planned
-
-from link_peer.app import compose
-from link_peer.domain.denials import Denial, LinkDenied
-from link_peer.domain.errors import BadInput, LinkPeerError
-from link_peer.domain.model import Link, Party
-from link_peer.domain.policy import Policy
-from link_peer.domain.request import Request
-from link_peer.domain.tags import unique_ports
-from link_peer.inbound.requests import decode, encode
-from link_peer.planning.authority import hopeless
 
 __all__ = [
     "Advice",

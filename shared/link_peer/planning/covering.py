@@ -1,0 +1,37 @@
+"""Which entries of consent cover a rule, and until when. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from link_peer.domain.model import Instance, Marker, Party, Rule
+from link_peer.domain.policy import Policy
+from link_peer.domain.snapshot import Snapshot
+from link_peer.domain.tags import covers
+from link_peer.planning.actual import link_of
+from link_peer.planning.claims import last_end
+from link_peer.planning.consent import entries_between
+from link_peer.planning.evaluate import as_member
+from link_peer.planning.guardrails import with_sets
+
+
+def covering_entries(snapshot: Snapshot, policy: Policy, rule: Rule, marker: Marker) -> dict[str, int | None]:
+    """The entries that cover a rule, each with its end, which may be past."""
+    group = snapshot.groups.get(rule.group)
+    if group is None or rule.key is None:
+        return {}
+    link = link_of(rule.key, marker)
+    source: Party | Instance = snapshot.instances.get(link.source, link.source)
+    source = as_member(link) if link.member else source
+    entries = entries_between(with_sets(snapshot, policy, link), group, source, link.target)
+    return {label: entry.until for label, entry in entries if covers(entry.ports, rule.key.port)}
+
+
+def current_entries(entries: Mapping[str, int | None], now: float) -> dict[str, int | None]:
+    """Those of such entries, each with its end, that have not ended."""
+    return {label: until for label, until in entries.items() if until is None or now < until}
+
+
+def consent_end(entries: Mapping[str, int | None], now: float) -> int | None:
+    """When the last of these entries ends; when it ended, if none is left. None where one need not end, or there is none."""
+    return last_end((current_entries(entries, now) or entries).values())
